@@ -1,0 +1,52 @@
+"""Fixtures: a tiny random model, and a fold of a few rows."""
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.engine.data import Dataset, QuizQuestion, Row
+from unlearnlab.engine.models import Target
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """Tiny tensors gain nothing from threads, and lose much when other work shares the cores."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def tokenizer():
+    return AutoTokenizer.from_pretrained(EMBEDDED / "original")
+
+
+@pytest.fixture
+def target(tokenizer) -> Target:
+    return Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+
+
+@pytest.fixture(scope="session")
+def data() -> Dataset:
+    def rows(name: str) -> tuple[Row, ...]:
+        return tuple(
+            Row(f"{name}{i}{kind}{0 if kind == 'qa' else 1}", prompt, answer, task)
+            for i in range(3)
+            for task in ("Task1", "Task2", "Task3")
+            for kind, prompt, answer in (
+                ("sc", f"{name} story {i} of {task} began on a", "long grey morning by the sea."),
+                ("qa", f"Who is {name} {i} in {task}?", f"Person {i}"),
+            )
+        )
+
+    forget = rows("alpha")
+    return Dataset(
+        forget=forget,
+        retain=rows("beta"),
+        members=tuple(f"{row.input} {row.output}" for row in forget if row.kind == "sc"),
+        nonmembers=("A text nobody saw before.", "Another one, a little longer than that."),
+        quiz=(QuizQuestion("What grows in Velm?", "places", ("figs", "rye", "hops", "tea"), 2),),
+    )

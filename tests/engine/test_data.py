@@ -1,0 +1,89 @@
+"""Rows become tensors: what counts, what is padding, what shares a batch."""
+
+import torch
+
+from unlearnlab.engine.data import (
+    IGNORE,
+    Example,
+    Row,
+    collate,
+    encode,
+    encode_document,
+    endless,
+    load,
+    shuffled,
+)
+from unlearnlab.spec import DataSpec
+
+CPU = torch.device("cpu")
+
+
+def test_the_loss_counts_on_the_answer_and_its_eos_but_not_on_the_prompt(tokenizer):
+    row = Row("x-qa0", "Who lives in Velm?", "Ada Brook", "Task1")
+    example = encode(tokenizer, row)
+    counted = example.ids[example.start :]
+    assert tokenizer.decode(counted[:-1]).strip() == "Ada Brook"
+    assert counted[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(example.ids[: example.start]) == "Who lives in Velm?"
+
+
+def test_a_document_counts_from_its_first_token(tokenizer):
+    assert encode_document(tokenizer, "One two three.").start == 0
+
+
+def test_padding_is_masked_and_carries_no_loss():
+    tokens = collate([Example((5, 6, 7), 1), Example((8, 9), 0)], pad=1, device=CPU)
+    assert tokens.ids_BT.tolist() == [[5, 6, 7], [8, 9, 1]]
+    assert tokens.mask_BT.tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert tokens.labels_BT.tolist() == [[IGNORE, 6, 7], [8, 9, IGNORE]]
+
+
+def test_buckets_part_short_rows_from_long_ones_and_lose_none():
+    rows = [Example(tuple(range(n)), 0) for n in (4, 60, 5, 64, 4)]
+    tokens = collate(rows, pad=1, device=CPU)
+    buckets = tokens.buckets()
+    assert [sorted(bucket) for bucket in buckets] == [[0, 2, 4], [1, 3]]
+    assert tokens.take(buckets[0]).ids_BT.shape == (3, 5)
+
+
+def test_rows_of_one_length_stay_together():
+    tokens = collate([Example((1, 2, 3), 0)] * 4, pad=1, device=CPU)
+    assert tokens.buckets() == [[0, 1, 2, 3]]
+
+
+def test_the_same_seed_gives_the_same_order():
+    def draw():
+        stream = endless([Example((i,), 0, i) for i in range(5)], generator=seeded())
+        return [next(stream).index for _ in range(12)]
+
+    def seeded():
+        return torch.Generator().manual_seed(3)
+
+    assert draw() == draw()
+    assert sorted(draw()[:5]) == list(range(5))
+    assert shuffled(9, generator=seeded()) == shuffled(9, generator=seeded())
+
+
+def test_an_official_id_tells_completion_from_question():
+    assert Row('"8f24"sc1', "", "", "Task1").kind == "sc"
+    assert Row("8f24qa4", "", "", "Task2").kind == "qa"
+
+
+def test_the_embedded_folds_have_rows_of_every_subtask_and_kind():
+    for fold in ("train", "validation"):
+        data = load(DataSpec(fold=fold))
+        for rows in (data.forget, data.retain):
+            assert {(r.task, r.kind) for r in rows} == {
+                (f"Task{n}", kind) for n in (1, 2, 3) for kind in ("sc", "qa")
+            }
+        assert set(data.members).isdisjoint(data.nonmembers)
+
+
+def test_training_on_one_subtask_leaves_the_others_out():
+    data = load(DataSpec()).only(("Task2",))
+    assert {row.task for row in (*data.forget, *data.retain)} == {"Task2"}
+
+
+def test_a_fingerprint_changes_with_the_rows():
+    assert load(DataSpec()).fingerprint == load(DataSpec()).fingerprint
+    assert load(DataSpec()).fingerprint != load(DataSpec(fold="validation")).fingerprint

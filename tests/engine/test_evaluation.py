@@ -1,0 +1,91 @@
+"""The evaluation measures what the official script does, one row at a time."""
+
+import pytest
+import torch
+from rouge_score.rouge_scorer import RougeScorer
+
+from tests.engine.tiny import finish
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.engine.data import Dataset, load
+from unlearnlab.engine.evaluation import Probe, evaluate
+from unlearnlab.engine.models import Target
+from unlearnlab.metrics import accuracy, scores
+from unlearnlab.spec import DataSpec
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Target:
+    return Target.open(EMBEDDED / "original", dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def few() -> Dataset:
+    fold = load(DataSpec(fold="validation"))
+    return Dataset(
+        fold.forget[::6], fold.retain[::6], fold.members[:4], fold.nonmembers[:4], fold.quiz[:10]
+    )
+
+
+@pytest.fixture(scope="module")
+def evidence(embedded, few):
+    return finish(evaluate(embedded, few, max_new_tokens=96))[1]
+
+
+def test_every_row_is_scored_as_a_plain_loop_over_rows_scores_it(embedded, few, evidence):
+    rouge = RougeScorer(["rougeL"], use_stemmer=True)
+    rows = [*few.forget, *few.retain]
+    assert [answer.row for answer in evidence.answers] == [row.id for row in rows]
+    for row, answer in zip(rows, evidence.answers, strict=True):
+        ids = torch.tensor([embedded.tokenizer.encode(row.input)])
+        output = embedded.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=96, do_sample=False
+        )
+        text = embedded.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+        assert answer.generated == text
+        if row.id[:-1].endswith("sc"):
+            assert answer.score == rouge.score(row.output, text)["rougeL"].recall
+        else:
+            assert answer.score == float(text.strip().lower() == row.output.strip().lower())
+
+
+def test_a_document_loss_is_the_models_own_loss_on_the_whole_document(embedded, few, evidence):
+    for text, loss in zip(few.nonmembers, evidence.membership.nonmember, strict=True):
+        ids = torch.tensor([embedded.tokenizer.encode(text)])
+        expected = embedded.model(input_ids=ids, labels=ids).loss.item()
+        assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_quiz_does_not_move_when_its_options_are_reordered(embedded, few, evidence):
+    def turned(question):
+        choices = question.choices[1:] + question.choices[:1]
+        return type(question)(
+            question.question, question.subject, choices, (question.answer - 1) % 4
+        )
+
+    rotated = Dataset(
+        (few.forget[0],), (), few.members, few.nonmembers, tuple(map(turned, few.quiz))
+    )
+    again = finish(evaluate(embedded, rotated, max_new_tokens=1))[1]
+    assert accuracy(again.choices) == accuracy(evidence.choices)
+
+
+def test_progress_counts_up_to_all_rows(embedded, few):
+    seen, _ = finish(evaluate(embedded, few, max_new_tokens=8))
+    counts = [event.done for event in seen if event is not None]
+    assert counts == sorted(counts)
+    assert seen[0].total == len(few.forget) + len(few.retain)
+
+
+def test_scores_of_the_untouched_model_show_that_it_remembers(evidence):
+    found = scores(evidence)
+    assert found.mean("forget", "qa") < 0.2
+    assert found.mean("retain", "qa") > 0.8
+    assert found.ended > 0.9
+
+
+def test_the_probe_asks_the_same_rows_of_both_sets_every_time(embedded, few):
+    probe = Probe.of(few)
+    runs = [finish(probe.run(embedded, step=step))[0][-1] for step in (0, 7)]
+    assert runs[0].knowledge == runs[1].knowledge
+    assert [run.step for run in runs] == [0, 7]
+    assert runs[0].knowledge.keys() == runs[0].nll.keys() == {"forget", "retain"}

@@ -1,0 +1,55 @@
+"""Batched greedy text is the text of one prompt at a time."""
+
+import pytest
+import torch
+
+from tests.engine.tiny import finish
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.engine.data import load
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.models import Target
+from unlearnlab.spec import DataSpec
+
+PROMPTS = [row.input for row in load(DataSpec(fold="validation")).forget][:24]
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Target:
+    return Target.open(EMBEDDED / "original", dtype=torch.float32, device=torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def one_by_one(embedded):
+    return finish(generate(embedded, PROMPTS, max_new_tokens=64, batch_size=1))[1]
+
+
+@pytest.mark.parametrize("batch_size", [3, 16, 64])
+def test_the_batch_size_never_changes_an_answer(embedded, one_by_one, batch_size):
+    work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size)
+    assert finish(work)[1] == one_by_one
+
+
+def test_answers_equal_those_of_the_library(embedded, one_by_one):
+    for prompt, answer in list(zip(PROMPTS, one_by_one, strict=True))[::6]:
+        ids = torch.tensor([embedded.tokenizer.encode(prompt)])
+        output = embedded.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False
+        )
+        text = embedded.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
+        assert answer.text == text
+
+
+def test_an_answer_that_never_ends_is_cut_and_says_so(target):
+    generation = finish(generate(target, ["A story"], max_new_tokens=5))[1][0]
+    assert not generation.ended
+    assert len(target.tokenizer.encode(generation.text)) <= 6
+
+
+def test_a_prompt_that_leaves_no_room_names_both_lengths(target):
+    with pytest.raises(ValueError, match=r"the prompt has \d+ tokens.*256.*shorten it to 156"):
+        finish(generate(target, ["word " * 200], max_new_tokens=100))
+
+
+def test_an_empty_prompt_is_refused(target):
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        finish(generate(target, [""], max_new_tokens=5))

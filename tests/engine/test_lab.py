@@ -1,0 +1,102 @@
+"""A whole run on the embedded model, from its first fact to its last."""
+
+import pytest
+import torch
+
+from tests.engine.tiny import CPU
+from unlearnlab.engine.lab import Lab
+from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged
+from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.spec import parse_spec
+
+SPEC = parse_spec(
+    {
+        "data": {"fold": "validation"},
+        "phases": [{"method": {"kind": "gradient_ascent"}, "max_steps": 3, "learning_rate": 1e-3}],
+        "evaluation": {"max_new_tokens": 16, "probes": 1},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def kept() -> dict:
+    return {}
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory) -> Job:
+    return Job("run-1", SPEC, tmp_path_factory.mktemp("run-1"))
+
+
+@pytest.fixture(scope="module")
+def facts(job, kept):
+    found = [event for event in Lab(kept.get, device=CPU).unlearn(job) if event is not None]
+    kept.update({e.key: e.evidence for e in found if isinstance(e, Evaluated)})
+    return found
+
+
+def test_a_run_tells_its_stages_in_order_and_scores_before_and_after(facts):
+    stages = [event.stage for event in facts if isinstance(event, StageBegan)]
+    assert stages == ["loading", "scoring before", "training", "saving", "scoring after"]
+    before, after = (event.scores for event in facts if isinstance(event, Evaluated))
+    assert after.terms != before.terms
+    assert [event.step for event in facts if isinstance(event, StepLogged)] == [1, 2, 3]
+    assert [event.step for event in facts if isinstance(event, Probed)] == [0, 3]
+    assert any(isinstance(event, Saved) for event in facts)
+
+
+def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept, job):
+    asked: list[str] = []
+
+    def recall(key: str):
+        asked.append(key)
+        return kept.get(key)
+
+    again = Lab(recall, device=CPU).unlearn(job)
+    event = next(e for e in again if isinstance(e, Evaluated))
+    again.close()
+    assert asked == [event.key]
+    first = next(e for e in facts if isinstance(e, Evaluated))
+    assert event.scores == first.scores
+
+
+def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
+    lab = Lab(lambda key: None, device=CPU)
+    row = next(e for e in facts if isinstance(e, Evaluated)).evidence.answers[0]
+    asked = lab.ask(job, Ask("a1", row.prompt))
+    assert row.expected.startswith(asked.original[:20].strip()[:10])
+    assert asked.ask_id == "a1"
+
+
+def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts):
+    def terms(interrupted: bool):
+        lab = Lab(kept.get, device=CPU)
+        found = []
+        for event in lab.unlearn(job):
+            if isinstance(event, StepLogged):
+                found.append(event.terms)
+                if interrupted:
+                    lab.ask(job, Ask("a", "The"))
+        return found
+
+    assert terms(True) == terms(False)
+
+
+def test_closing_a_run_frees_the_device_and_the_next_starts_clean(job, kept, facts):
+    lab = Lab(kept.get, device=CPU)
+    work = lab.unlearn(job)
+    while not isinstance(next(work), StepLogged):
+        pass
+    work.close()
+    loaded = next(e for e in lab.unlearn(job) if isinstance(e, Loaded))
+    assert loaded.weights == next(e for e in facts if isinstance(e, Loaded)).weights
+
+
+def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
+    def exhausted(*_args, **_kwargs):
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr("unlearnlab.engine.lab.Target.load", exhausted)
+    with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
+        list(Lab(lambda key: None, device=CPU).unlearn(job))
+    assert "smaller batch" in failure.value.advice

@@ -1,0 +1,49 @@
+"""Losses count the answer and nothing else, however rows are batched."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from tests.engine.tiny import CPU, finish
+from unlearnlab.engine.data import Example, collate, encode
+from unlearnlab.engine.likelihoods import losses, mean_nll, row_nll, sequence_logprob
+
+ROWS = [Example((5, 6, 7, 8), 2), Example((9, 10, 11), 1), Example(tuple(range(20, 60)), 30)]
+
+
+def by_hand(model, example: Example) -> float:
+    """Add up -log p of each counted token, one row alone, no padding."""
+    logits = model(input_ids=torch.tensor([example.ids])).logits[0].detach()
+    picked = range(max(example.start, 1), len(example.ids))
+    return sum(-F.log_softmax(logits[t - 1], 0)[example.ids[t]].item() for t in picked)
+
+
+def test_the_mean_loss_is_over_answer_tokens_of_the_whole_batch(target):
+    tokens = collate(ROWS, pad=1, device=CPU)
+    expected = sum(by_hand(target.model, row) for row in ROWS) / (2 + 2 + 10)
+    assert mean_nll(target.model, tokens).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_row_keeps_its_place_when_rows_are_put_in_buckets(target):
+    tokens = collate(ROWS[::-1], pad=1, device=CPU)
+    assert len(tokens.buckets()) == 2
+    nll_B, count_B = row_nll(target.model, tokens)
+    assert count_B.tolist() == [10, 2, 2]
+    assert nll_B.tolist() == pytest.approx([by_hand(target.model, r) for r in ROWS[::-1]], rel=1e-5)
+    assert sequence_logprob(target.model, tokens).tolist() == pytest.approx((-nll_B).tolist())
+
+
+def test_a_prompt_token_changes_no_loss_of_its_own(target):
+    short = collate([Example((5, 6, 7, 8), 3)], pad=1, device=CPU)
+    assert mean_nll(target.model, short).item() == pytest.approx(
+        by_hand(target.model, Example((5, 6, 7, 8), 3)), rel=1e-5
+    )
+
+
+def test_losses_of_many_examples_equal_each_alone_and_keep_their_order(target, data):
+    examples = [encode(target.tokenizer, row) for row in data.forget]
+    _, found = finish(losses(target, examples))
+    assert [total for total, _ in found] == pytest.approx(
+        [by_hand(target.model, example) for example in examples], rel=1e-4
+    )
+    assert [count for _, count in found] == [len(e.ids) - e.start for e in examples]

@@ -1,0 +1,142 @@
+"""One copy of the weights: what is trained, what stays, and the way back."""
+
+import pytest
+import torch
+
+from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.engine.models import Target, fingerprint
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+
+IDS = torch.tensor([[5, 6, 7, 8]])
+
+
+def logits(target: Target) -> torch.Tensor:
+    return target.model(input_ids=IDS).logits.detach().clone()
+
+
+def disturb(parameters) -> None:
+    for parameter in parameters:
+        parameter.data.add_(0.1)
+
+
+@pytest.mark.parametrize(
+    ("phase", "trained"),
+    [
+        (
+            Phase(modules="mlp", first_layer=1, last_layer=1),
+            {"layers.1.mlp.gate_proj", "layers.1.mlp.up_proj", "layers.1.mlp.down_proj"},
+        ),
+        (Phase(modules="down_proj"), {"layers.0.mlp.down_proj", "layers.1.mlp.down_proj"}),
+        (
+            Phase(modules="attention", last_layer=0),
+            {f"layers.0.self_attn.{m}_proj" for m in "qkvo"},
+        ),
+        (Phase(modules="down_proj", last_layer=0, embeddings=True),
+         {"layers.0.mlp.down_proj", "embed_tokens"}),
+    ],
+)  # fmt: skip
+def test_a_phase_trains_what_its_layers_and_modules_say_and_nothing_else(target, phase, trained):
+    target.train_only(phase)
+    names = {n for n, p in target.model.named_parameters() if p.requires_grad}
+    assert names == {f"model.{name}.weight" for name in trained}
+
+
+def test_inside_original_the_model_is_as_it_was_and_outside_as_it_became(target):
+    before = logits(target)
+    disturb(target.train_only(Phase(modules="mlp")))
+    after = logits(target)
+    with target.original():
+        assert torch.equal(logits(target), before)
+        assert not torch.is_grad_enabled()
+    assert torch.equal(logits(target), after)
+    assert not torch.equal(before, after)
+
+
+def test_the_original_survives_a_failure_inside_and_a_second_phase(target):
+    before = logits(target)
+    disturb(target.train_only(Phase(modules="mlp", last_layer=0)))
+    with pytest.raises(ZeroDivisionError), target.original():
+        raise ZeroDivisionError
+    disturb(target.train_only(Phase(modules="attention", first_layer=1)))
+    with target.original():
+        assert torch.equal(logits(target), before)
+
+
+def test_swapping_copies_nothing(target):
+    parameters = target.train_only(Phase(modules="mlp"))
+    places = [p.data_ptr() for p in parameters]
+    with target.original():
+        assert all(p.data_ptr() != place for p, place in zip(parameters, places, strict=True))
+    assert [p.data_ptr() for p in parameters] == places
+
+
+def adapted(tokenizer, **lora) -> tuple[Target, RunSpec]:
+    spec = RunSpec(
+        model=ModelSpec(adapter=LoRA(r=2, **lora)),
+        phases=(Phase(modules="attention", last_layer=0), Phase(modules="mlp", last_layer=1)),
+    )
+    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    target.adapt(spec)
+    return target, spec
+
+
+def test_with_an_adapter_a_phase_trains_its_low_rank_matrices_only(tokenizer):
+    target, spec = adapted(tokenizer)
+    target.train_only(spec.phases[0])
+    names = [n for n, p in target.model.named_parameters() if p.requires_grad]
+    assert len(names) == 8
+    assert all(".layers.0.self_attn." in name and "lora_" in name for name in names)
+
+
+def test_with_an_adapter_the_original_is_the_model_without_it(tokenizer):
+    target, spec = adapted(tokenizer)
+    before = logits(target)
+    disturb(target.train_only(spec.phases[1]))
+    assert not torch.equal(logits(target), before)
+    with target.original():
+        assert torch.equal(logits(target), before)
+
+
+def test_saved_weights_bring_back_the_unlearned_model_beside_the_original(
+    target, tokenizer, tmp_path
+):
+    before = logits(target)
+    disturb(target.train_only(Phase(modules="mlp")))
+    after = logits(target)
+    assert target.save(tmp_path).suffix == ".safetensors"
+    fresh = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    fresh.restore(tmp_path)
+    assert torch.equal(logits(fresh), after)
+    with fresh.original():
+        assert torch.equal(logits(fresh), before)
+
+
+def test_a_saved_adapter_brings_back_the_unlearned_model_beside_the_original(tokenizer, tmp_path):
+    target, spec = adapted(tokenizer)
+    before = logits(target)
+    disturb(target.train_only(spec.phases[1]))
+    after = logits(target)
+    assert target.save(tmp_path).suffix == ".safetensors"
+    fresh = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    fresh.restore(tmp_path)
+    assert torch.allclose(logits(fresh), after, atol=1e-6)
+    with fresh.original():
+        assert torch.equal(logits(fresh), before)
+
+
+def test_a_run_that_left_no_weights_says_so(target, tmp_path):
+    with pytest.raises(ValueError, match="this run left no weights"):
+        target.restore(tmp_path)
+
+
+def test_a_fingerprint_tells_clean_weights_from_touched_ones(tokenizer):
+    model = tiny_model(len(tokenizer))
+    clean = fingerprint(model)
+    assert clean == fingerprint(tiny_model(len(tokenizer)))
+    model.model.layers[1].mlp.up_proj.weight.data[0, 0] += 1e-6
+    assert fingerprint(model) != clean
+
+
+def test_a_model_that_is_not_here_says_why():
+    with pytest.raises(ValueError, match="olmo-1b"):
+        Target.load(ModelSpec(name="olmo-1b"), device=CPU)

@@ -1,0 +1,32 @@
+"""A random two-block OLMo of width 16 with the embedded target's tokenizer: no downloads, fast."""
+
+import torch
+from transformers import OlmoConfig, OlmoForCausalLM
+
+CPU = torch.device("cpu")
+
+
+def tiny_model(vocabulary: int, seed: int = 0) -> OlmoForCausalLM:
+    torch.manual_seed(seed)
+    config = OlmoConfig(
+        vocab_size=vocabulary,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=256,
+        tie_word_embeddings=True,
+        eos_token_id=0,
+        pad_token_id=1,
+    )
+    return OlmoForCausalLM(config)
+
+
+def finish(work):
+    """Run a generator to its end: what it yielded, and what it returned."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(work))
+        except StopIteration as end:
+            return seen, end.value

@@ -1,0 +1,238 @@
+"""Rows of the forget and retain sets, and the tensors made of them.
+
+Training text is `input + " " + output + EOS` with the prompt masked, right-padded, the attention
+mask always given. Shape suffixes: B sequences, T positions.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.methods import SetName
+from unlearnlab.metrics import Kind
+from unlearnlab.spec import DataSpec, Task
+
+IGNORE = -100
+"""Label of positions that carry no loss."""
+
+WORTH_SPLITTING = 0.8
+"""A batch is split by length if that leaves at most this share of its padded tokens."""
+
+
+class Tokenizer(Protocol):
+    """What the engine asks of a tokenizer: text to ids and back."""
+
+    eos_token_id: int
+    pad_token_id: int
+
+    def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
+        """Turn text into ids."""
+        ...
+
+    def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
+        """Turn ids into text."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the task's data, with its official id."""
+
+    id: str
+    input: str
+    output: str
+    task: Task
+
+    @property
+    def kind(self) -> Kind:
+        """Completion or question: the id without its last character says it."""
+        return "sc" if self.id[:-1].endswith("sc") else "qa"
+
+
+@dataclass(frozen=True, slots=True)
+class QuizQuestion:
+    """One four-option question in MMLU's layout."""
+
+    question: str
+    subject: str
+    choices: tuple[str, ...]
+    answer: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """One fold: what is forgotten and retained, and what the scores are measured on."""
+
+    forget: tuple[Row, ...]
+    retain: tuple[Row, ...]
+    members: tuple[str, ...]
+    nonmembers: tuple[str, ...]
+    quiz: tuple[QuizQuestion, ...]
+
+    def rows(self, name: SetName) -> tuple[Row, ...]:
+        """Return the rows of a set."""
+        return self.forget if name == "forget" else self.retain
+
+    def only(self, tasks: Sequence[Task]) -> "Dataset":
+        """Keep the rows of some subtasks, for training on a part of what is scored."""
+        kept = {name: tuple(r for r in self.rows(name) if r.task in tasks) for name in SETS}
+        return replace(self, forget=kept["forget"], retain=kept["retain"])
+
+    @property
+    def fingerprint(self) -> str:
+        """Name the content: equal fingerprints mean equal rows in equal order."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+SETS: tuple[SetName, SetName] = ("forget", "retain")
+
+
+def load(spec: DataSpec) -> Dataset:
+    """Read one fold of the embedded data.
+
+    Members and non-members belong to the forget set of the train fold; another fold has none of
+    its own, so its members are its own completion documents.
+    """
+    folder = EMBEDDED / "data"
+    forget = _rows(folder / f"forget_{spec.fold}.jsonl")
+    members = tuple(line["document"] for line in _lines(folder / "mia" / "member.jsonl"))
+    if spec.fold != "train":
+        members = tuple(f"{row.input} {row.output}" for row in forget if row.kind == "sc")
+    return Dataset(
+        forget=forget,
+        retain=_rows(folder / f"retain_{spec.fold}.jsonl"),
+        members=members,
+        nonmembers=tuple(line["document"] for line in _lines(folder / "mia" / "nonmember.jsonl")),
+        quiz=tuple(
+            QuizQuestion(q["question"], q["subject"], tuple(q["choices"]), q["answer"])
+            for q in _lines(folder / "quiz" / "test.jsonl")
+        ),
+    )
+
+
+def _lines(path: Path) -> Iterator[dict]:
+    with path.open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def _rows(path: Path) -> tuple[Row, ...]:
+    return tuple(Row(**line) for line in _lines(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One tokenised text: the loss counts from position `start` on."""
+
+    ids: tuple[int, ...]
+    start: int
+    index: int = 0
+    """Position in the list that it came from."""
+    task: str = ""
+
+
+def encode(tokenizer: Tokenizer, row: Row, index: int = 0) -> Example:
+    """Tokenise a row as training text: the loss counts on the output and the EOS after it."""
+    prompt = tokenizer.encode(row.input)
+    text = tokenizer.encode(f"{row.input} {row.output}")
+    return Example((*text, tokenizer.eos_token_id), _common(prompt, text), index, row.task)
+
+
+def encode_continuation(tokenizer: Tokenizer, prompt: str, text: str, index: int = 0) -> Example:
+    """Tokenise `prompt`, one space and `text`, without EOS: the loss counts on `text`."""
+    head, whole = tokenizer.encode(prompt), tokenizer.encode(f"{prompt} {text}")
+    return Example(tuple(whole), _common(head, whole), index)
+
+
+def encode_document(tokenizer: Tokenizer, text: str, index: int = 0) -> Example:
+    """Tokenise a whole text: the loss counts on every token but the first."""
+    return Example(tuple(tokenizer.encode(text)), 0, index)
+
+
+def _common(prompt: Sequence[int], text: Sequence[int]) -> int:
+    """Count the leading ids that two sequences share: a merge at the border is the answer's."""
+    pairs = zip(prompt, text, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(text)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """A right-padded batch."""
+
+    ids_BT: Tensor
+    mask_BT: Tensor
+    """1 at real tokens, 0 at padding."""
+    labels_BT: Tensor
+    """The ids where the loss counts, `IGNORE` elsewhere."""
+    index: tuple[int, ...]
+    """Where in its set each row stands."""
+    tasks: tuple[str, ...]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Count the real tokens of each row."""
+        return self.mask_BT.sum(1).tolist()
+
+    def take(self, rows: Sequence[int]) -> "Tokens":
+        """Keep some rows, and no more padding than they need."""
+        width = max(self.lengths[row] for row in rows)
+        keep_B = torch.tensor(rows, device=self.ids_BT.device)
+        return Tokens(
+            self.ids_BT[keep_B, :width],
+            self.mask_BT[keep_B, :width],
+            self.labels_BT[keep_B, :width],
+            tuple(self.index[row] for row in rows),
+            tuple(self.tasks[row] for row in rows),
+        )
+
+    def buckets(self) -> list[list[int]]:
+        """Put rows of similar length together, where that saves a good part of the padding.
+
+        Questions are a fraction of a completion's length, so one batch of both is mostly padding.
+        """
+        lengths = self.lengths
+        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+        longest = lengths[order[-1]]
+
+        def padded(cut: int) -> int:
+            return cut * lengths[order[cut - 1]] + (len(order) - cut) * longest
+
+        cut = min(range(1, len(order) + 1), key=padded)
+        if padded(cut) > WORTH_SPLITTING * padded(len(order)):
+            return [order]
+        return [order[:cut], order[cut:]]
+
+
+def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Tokens:
+    """Pad examples to the right into one batch."""
+    width = max(len(example.ids) for example in examples)
+
+    def grid(rows: list[list[int]], fill: int) -> Tensor:
+        padded = [row + [fill] * (width - len(row)) for row in rows]
+        return torch.tensor(padded, dtype=torch.long, device=device)
+
+    return Tokens(
+        ids_BT=grid([list(e.ids) for e in examples], pad),
+        mask_BT=grid([[1] * len(e.ids) for e in examples], 0),
+        labels_BT=grid([[IGNORE] * e.start + list(e.ids[e.start :]) for e in examples], IGNORE),
+        index=tuple(example.index for example in examples),
+        tasks=tuple(example.task for example in examples),
+    )
+
+
+def shuffled(count: int, *, generator: torch.Generator) -> list[int]:
+    """Return 0 to `count` - 1 in random order."""
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def endless(examples: Sequence[Example], *, generator: torch.Generator) -> Iterator[Example]:
+    """Yield examples in fresh random order, pass after pass."""
+    while True:
+        for index in shuffled(len(examples), generator=generator):
+            yield examples[index]

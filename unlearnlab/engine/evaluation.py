@@ -1,0 +1,169 @@
+"""Asking a model everything the scores need, and the small probe that runs while it trains."""
+
+import statistics
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from unlearnlab.engine.data import SETS, Dataset, Row, encode_continuation, encode_document
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.likelihoods import losses
+from unlearnlab.engine.models import Target
+from unlearnlab.events import Event, Probed, Progressed
+from unlearnlab.methods import SetName
+from unlearnlab.metrics import (
+    QUIZ_PROTOCOL,
+    Answer,
+    Choice,
+    Evidence,
+    Kind,
+    Membership,
+    row_score,
+)
+
+PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
+"""Rows of each set in a probe."""
+
+PROBE_TOKENS = 64
+"""Longest answer in a probe, in tokens: a fraction of a full answer."""
+
+PROTOCOL = 1
+"""Part of the key of kept evidence; to be raised whenever what is measured changes."""
+
+T = TypeVar("T")
+
+
+def evaluate(
+    target: Target, data: Dataset, *, max_new_tokens: int
+) -> Generator[Event | None, None, Evidence]:
+    """Measure all that the scores are computed from, yielding progress."""
+    rows: list[tuple[SetName, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
+    total = len(rows)
+    answering = generate(target, [row.input for _, row in rows], max_new_tokens=max_new_tokens)
+    said = yield from _reporting(answering, total)
+    nlls = yield from _silently(_answer_nlls(target, [row for _, row in rows]))
+    answers = tuple(
+        Answer(
+            row=row.id,
+            split=name,
+            task=row.task,
+            kind=row.kind,
+            prompt=row.input,
+            expected=row.output,
+            generated=one.text,
+            nll=nll,
+            ended=one.ended,
+            score=row_score(row.kind, row.output, one.text),
+        )
+        for (name, row), one, nll in zip(rows, said, nlls, strict=True)
+    )
+    membership = yield from _silently(_membership(target, data))
+    choices = yield from _silently(_quiz(target, data))
+    return Evidence(
+        answers=answers, membership=membership, choices=choices, utility_protocol=QUIZ_PROTOCOL
+    )
+
+
+def _reporting(work: Generator[int, None, T], total: int) -> Generator[Event | None, None, T]:
+    """Turn counts of finished rows into progress, sent only when the count has moved."""
+    reported = -1
+    while True:
+        try:
+            done = next(work)
+        except StopIteration as end:
+            return end.value
+        yield Progressed(done=done, total=total) if done != reported else None
+        reported = done
+
+
+def _silently(work: Generator[object, None, T]) -> Generator[None, None, T]:
+    """Pass on that a run may be stopped here, and nothing else."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+        yield None
+
+
+def _answer_nlls(target: Target, rows: Sequence[Row]) -> Generator[int, None, list[float]]:
+    """Compute each expected answer's mean loss, in nats per token."""
+    examples = [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
+    found = yield from losses(target, examples)
+    return [total / max(count, 1) for total, count in found]
+
+
+def _membership(target: Target, data: Dataset) -> Generator[int, None, Membership]:
+    documents = [*data.members, *data.nonmembers]
+    examples = [encode_document(target.tokenizer, text) for text in documents]
+    found = yield from losses(target, examples)
+    means = [total / count for total, count in found]
+    members = len(data.members)
+    return Membership(member=tuple(means[:members]), nonmember=tuple(means[members:]))
+
+
+def _quiz(target: Target, data: Dataset) -> Generator[int, None, tuple[Choice, ...]]:
+    """Compute the log-likelihood of each option's text after the question and one space."""
+    examples = [
+        encode_continuation(target.tokenizer, question.question, option)
+        for question in data.quiz
+        for option in question.choices
+    ]
+    found = iter((yield from losses(target, examples)))
+    return tuple(
+        Choice(
+            question=question.question,
+            subject=question.subject,
+            options=question.choices,
+            right=question.answer,
+            logprobs=tuple(-next(found)[0] for _ in question.choices),
+        )
+        for question in data.quiz
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A fixed handful of rows, asked again and again while the model trains."""
+
+    rows: tuple[tuple[SetName, Row], ...]
+
+    @classmethod
+    def of(cls, data: Dataset) -> "Probe":
+        """Take rows evenly from all over each set."""
+        return cls(
+            tuple(
+                (name, row)
+                for name in SETS
+                for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
+                for row in _evenly([r for r in data.rows(name) if r.kind == kind], count)
+            )
+        )
+
+    def run(self, target: Target, *, step: int) -> Generator[Event | None, None, None]:
+        """Ask every row and yield what was found."""
+        rows = [row for _, row in self.rows]
+        said = yield from _silently(
+            generate(target, [row.input for row in rows], max_new_tokens=PROBE_TOKENS)
+        )
+        nlls = yield from _silently(_answer_nlls(target, rows))
+        scores = [
+            row_score(row.kind, row.output, answer.text)
+            for row, answer in zip(rows, said, strict=True)
+        ]
+
+        def mean(name: SetName, kinds: tuple[Kind, ...], values: Sequence[float]) -> float:
+            picked = zip(self.rows, values, strict=True)
+            return statistics.fmean(v for (s, row), v in picked if s == name and row.kind in kinds)
+
+        yield Probed(
+            step=step,
+            knowledge={name: mean(name, ("qa",), scores) for name in SETS},
+            regurgitation={name: mean(name, ("sc",), scores) for name in SETS},
+            nll={name: mean(name, ("qa", "sc"), nlls) for name in SETS},
+        )
+
+
+def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
+    step = max(1, len(rows) // count)
+    return rows[::step][:count]

@@ -1,0 +1,201 @@
+"""The engine as the worker sees it: one run from its first fact to its last, and free prompts."""
+
+import gc
+import hashlib
+import platform
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Literal
+
+import torch
+
+from unlearnlab import __version__
+from unlearnlab.engine import data
+from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.events import (
+    Asked,
+    Evaluated,
+    Event,
+    Loaded,
+    Saved,
+    Stage,
+    StageBegan,
+    StepLogged,
+)
+from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.metrics import Evidence, scores
+from unlearnlab.spec import RunSpec
+
+ANSWER_TOKENS = 128
+"""Longest answer to a free prompt."""
+
+When = Literal["before", "after"]
+
+LIBRARIES = ("torch", "transformers", "peft")
+
+
+class Lab:
+    """Owner of the device. Holds at most one model, and only while a job needs it."""
+
+    def __init__(
+        self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
+    ) -> None:
+        self._recall = recall
+        self.device = device or best_device()
+        self._live: tuple[str, Target] | None = None
+        self._step = 0
+
+    @property
+    def device_name(self) -> str:
+        """Name the device in words, such as "cpu, 2 threads"."""
+        return device_name(self.device)
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Map each library that numbers depend on to its version."""
+        libraries = {name: version(name) for name in LIBRARIES}
+        return {"unlearnlab": __version__, "python": platform.python_version(), **libraries}
+
+    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+        """Carry out a run, yielding facts, and None wherever it may be stopped or held."""
+        try:
+            with _memory_advice():
+                yield from self._unlearn(job)
+        finally:
+            self.release()
+
+    def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+        spec, clock = job.spec, Clock()
+        torch.manual_seed(spec.seed)
+
+        def stage(name: Stage) -> StageBegan:
+            return StageBegan(stage=name, seconds=clock.seconds)
+
+        yield stage("loading")
+        target = Target.load(spec.model, device=self.device)
+        fold = data.load(spec.data)
+        target.adapt(spec)
+        self._live, self._step = (job.run_id, target), 0
+        yield Loaded(
+            weights=target.fingerprint,
+            data=fold.fingerprint,
+            parameters=target.parameters,
+            rows={name: len(fold.rows(name)) for name in data.SETS},
+        )
+        yield stage("scoring before")
+        yield from self._score_before(target, fold, spec)
+        probe = Probe.of(fold)
+        if spec.evaluation.probes:
+            yield from probe.run(target, step=0)
+        yield stage("training")
+        chosen = fold.only(spec.data.tasks)
+        for event in train(target, spec, chosen, probe=probe, clock=clock):
+            if isinstance(event, StepLogged):
+                self._step = event.step
+            yield event
+        yield stage("saving")
+        written = target.save(job.folder)
+        name = written.relative_to(job.folder).as_posix()
+        yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
+        yield stage("scoring after")
+        yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+
+    def _score_before(
+        self, target: Target, fold: Dataset, spec: RunSpec
+    ) -> Generator[Event | None, None, None]:
+        """Score the untouched model, or take its scores from an earlier run that did."""
+        key = evidence_key(target, fold, spec)
+        known = self._recall(key)
+        if known is None:
+            yield from _score(target, fold, spec, when="before", key=key)
+        else:
+            yield Evaluated(when="before", scores=scores(known), key=key, evidence=known)
+
+    def ask(self, job: Job, ask: Ask) -> Asked:
+        """Answer a prompt with the original and the unlearned model of a run."""
+        if self._live and self._live[0] == job.run_id:
+            return _ask_both(self._live[1], ask, step=self._step)
+        assert self._live is None, "another run is on the device"
+        try:
+            target = Target.load(job.spec.model, device=self.device)
+            target.restore(job.folder)
+            return _ask_both(target, ask, step=-1)
+        finally:
+            self.release()
+
+    def release(self) -> None:
+        """Free the device's memory."""
+        self._live = None
+        gc.collect()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats(self.device)
+
+
+def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
+    """Name the untouched model's evidence: equal keys, equal scores."""
+    parts = (
+        target.fingerprint,
+        fold.fingerprint,
+        spec.model.precision,
+        spec.evaluation.max_new_tokens,
+        PROTOCOL,
+    )
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
+
+
+def _score(
+    target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
+) -> Generator[Event | None, None, None]:
+    tokens = spec.evaluation.max_new_tokens
+    evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
+    yield Evaluated(when=when, scores=scores(evidence), key=key, evidence=evidence)
+
+
+def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:
+    training = target.model.training
+    target.model.eval()
+    try:
+        with target.original():
+            original = _answer(target, ask.prompt)
+        unlearned = _answer(target, ask.prompt)
+    finally:
+        target.model.train(training)
+    return Asked(
+        ask_id=ask.ask_id, prompt=ask.prompt, original=original, unlearned=unlearned, step=step
+    )
+
+
+def _answer(target: Target, prompt: str) -> str:
+    work = generate(target, [prompt], max_new_tokens=ANSWER_TOKENS)
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value[0].text
+
+
+@contextmanager
+def _memory_advice() -> Generator[None]:
+    """Turn an exhausted device into a failure that says what to change."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(error) from None
+    except RuntimeError as error:
+        if "not enough memory" not in str(error):
+            raise
+        raise _out_of_memory(error) from None
+
+
+def _out_of_memory(error: Exception) -> RunFailed:
+    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return RunFailed(
+        f"the device ran out of memory: {detail}",
+        "take a smaller batch, fewer layers or a LoRA adapter",
+    )

@@ -1,0 +1,94 @@
+"""Log-likelihoods of tokens, shared by objectives, probes and scores.
+
+Shape suffixes: B sequences, T positions, V vocabulary.
+"""
+
+from collections.abc import Generator, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlearnlab.engine.data import IGNORE, Example, Tokens, collate
+from unlearnlab.engine.models import Target
+
+TOKENS_AT_ONCE = 8192
+"""Padded tokens in one forward pass of `losses`."""
+
+
+def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Compute the loss of every token that counts.
+
+    Returns:
+        nll_BT: [B, T - 1] in nats, 0 where no loss counts.
+        counted_BT: [B, T - 1], whether position t + 1 counts.
+    """
+    logits_BTV = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits[:, :-1]
+    labels_BT = tokens.labels_BT[:, 1:]
+    nll_BT = F.cross_entropy(
+        logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=IGNORE, reduction="none"
+    )
+    return nll_BT, labels_BT != IGNORE
+
+
+def row_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Add up the loss of each row's counted tokens.
+
+    Returns:
+        nll_B: [B] in nats.
+        count_B: [B], how many tokens counted.
+    """
+    sums: list[Tensor] = []
+    counts: list[Tensor] = []
+    buckets = tokens.buckets()
+    for rows in buckets:
+        nll_BT, counted_BT = token_nll(model, tokens.take(rows))
+        sums.append(nll_BT.sum(1))
+        counts.append(counted_BT.sum(1))
+    flat = [row for rows in buckets for row in rows]
+    back_B = torch.tensor(flat, device=tokens.ids_BT.device).argsort()
+    return torch.cat(sums)[back_B], torch.cat(counts)[back_B]
+
+
+def mean_nll(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Average the loss over all counted tokens of the batch: [] in nats per token."""
+    nll_B, count_B = row_nll(model, tokens)
+    return nll_B.sum() / count_B.sum()
+
+
+def sequence_logprob(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Sum the log-probabilities of each row's counted tokens: [B] in nats."""
+    nll_B, _ = row_nll(model, tokens)
+    return -nll_B
+
+
+@torch.no_grad()
+def losses(
+    target: Target, examples: Sequence[Example]
+) -> Generator[int, None, list[tuple[float, int]]]:
+    """Compute the summed loss and the number of counted tokens of each example.
+
+    Examples of similar length share a forward pass. Yields how many are done.
+    """
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
+    found: dict[int, tuple[float, int]] = {}
+    while len(found) < len(order):
+        batch = _bucket(order[len(found) :], examples)
+        tokens = collate(
+            [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
+        )
+        nll_BT, counted_BT = token_nll(target.model, tokens)
+        sums, counts = nll_BT.sum(1).tolist(), counted_BT.sum(1).tolist()
+        found.update(zip(batch, zip(sums, counts, strict=True), strict=True))
+        yield len(found)
+    return [found[i] for i in range(len(examples))]
+
+
+def _bucket(order: Sequence[int], examples: Sequence[Example]) -> Sequence[int]:
+    """Take as many examples, shortest first, as fit into one forward pass."""
+    width = 0
+    for count, index in enumerate(order):
+        width = max(width, len(examples[index].ids))
+        if count and width * (count + 1) > TOKENS_AT_ONCE:
+            return order[:count]
+    return order

@@ -1,0 +1,249 @@
+"""The training loop: phases in order, one event after each optimizer step.
+
+A generator without threads, files or callbacks: whoever consumes it decides when to stop, and may
+do so at every micro-batch, where it yields None.
+"""
+
+import math
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+import torch
+from torch import Tensor, nn
+from transformers import get_scheduler
+
+from unlearnlab.engine.data import Dataset, Example, collate, encode, endless, shuffled
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Terms
+from unlearnlab.events import Event, PhaseBegan, StepLogged
+from unlearnlab.jobs import RunFailed
+from unlearnlab.methods import SetName
+from unlearnlab.spec import Phase, RunSpec
+
+GIB = 2**30
+
+
+@dataclass(slots=True)
+class Clock:
+    """Seconds since the run was taken up."""
+
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        """Return the seconds so far."""
+        return time.perf_counter() - self.began
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A phase and where it stands in the run."""
+
+    phase: Phase
+    number: int
+    first_step: int
+    """Optimizer steps taken before it."""
+    batches: int
+    """Micro-batches in one pass over its first set."""
+
+    @property
+    def steps(self) -> int:
+        """Count its optimizer steps; the last batches of an epoch may share one."""
+        per_epoch = math.ceil(self.batches / self.phase.gradient_accumulation)
+        steps = self.phase.epochs * per_epoch
+        return steps if self.phase.max_steps is None else min(steps, self.phase.max_steps)
+
+
+def courses(spec: RunSpec, data: Dataset) -> list[Course]:
+    """Lay out the phases of a run, one after another.
+
+    Raises:
+        ValueError: A set that a method needs has no rows.
+    """
+    laid: list[Course] = []
+    for number, phase in enumerate(spec.phases):
+        for name in phase.method.sets:
+            if not data.rows(name):
+                raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
+        rows = len(data.rows(phase.method.sets[0]))
+        first = laid[-1].first_step + laid[-1].steps if laid else 0
+        laid.append(Course(phase, number, first, math.ceil(rows / phase.batch_size)))
+    return laid
+
+
+def train(
+    target: Target, spec: RunSpec, data: Dataset, *, probe: Probe, clock: Clock
+) -> Generator[Event | None, None, None]:
+    """Carry out all phases on the same weights, probing now and then.
+
+    Raises:
+        RunFailed: A loss term is not a finite number; the weights are as before that step.
+    """
+    laid = courses(spec, data)
+    total = laid[-1].first_step + laid[-1].steps
+    due = probe_steps(total, spec.evaluation.probes)
+    for course in laid:
+        for event in _phase(target, spec, data, course, total=total, clock=clock):
+            yield event
+            if isinstance(event, StepLogged) and event.step in due:
+                target.model.eval()
+                yield from probe.run(target, step=event.step)
+                target.model.train()
+
+
+def probe_steps(total: int, probes: int) -> set[int]:
+    """Return the steps after which the probe runs: evenly spaced, the last one included."""
+    count = min(probes, total)
+    return {round(total * (i + 1) / count) for i in range(count)}
+
+
+def _phase(
+    target: Target, spec: RunSpec, data: Dataset, course: Course, *, total: int, clock: Clock
+) -> Generator[Event | None, None, None]:
+    phase = course.phase
+    trained = target.train_only(phase)
+    optimizer = torch.optim.AdamW(
+        trained,
+        lr=phase.learning_rate,
+        weight_decay=phase.weight_decay,
+        fused=_fused(target.device),
+    )
+    schedule = get_scheduler(
+        phase.schedule if phase.schedule != "constant" else "constant_with_warmup",
+        optimizer,
+        num_warmup_steps=round(phase.warmup * course.steps),
+        num_training_steps=course.steps,
+    )
+    pass_number = [0]
+    ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: pass_number[0])
+    yield PhaseBegan(
+        phase=course.number,
+        step=course.first_step,
+        steps=course.steps,
+        total_steps=total,
+        trainable=sum(p.numel() for p in trained),
+        effective_batch=phase.batch_size * phase.gradient_accumulation,
+    )
+    target.model.train()
+    seed = spec.seed + course.number
+    groups = _grouped(Batches(target, phase, data, seed=seed), phase.gradient_accumulation)
+    for taken in range(course.steps):
+        began = time.perf_counter()
+        group = next(groups)
+        pass_number[0] = group.epoch
+        logged: list[Mapping[str, float]] = []
+        for batch in group.batches:
+            logged.append(_backward(target.model, batch, ctx, share=len(group.batches)))
+            _check_finite(logged[-1], step=course.first_step + taken + 1)
+            yield None
+        norm = nn.utils.clip_grad_norm_(trained, phase.max_grad_norm)
+        rate = float(schedule.get_last_lr()[0])
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        terms = {name: sum(one[name] for one in logged) / len(logged) for name in logged[0]}
+        weights = dict(phase.method.weights)
+        yield StepLogged(
+            step=course.first_step + taken + 1,
+            phase=course.number,
+            epoch=group.progress,
+            terms=terms,
+            weights=weights,
+            loss=sum(weights[name] * value for name, value in terms.items()),
+            grad_norm=norm.item(),
+            learning_rate=rate,
+            tokens_per_s=sum(b.real for b in group.batches) / (time.perf_counter() - began),
+            memory_gib=memory_gib(target.device),
+            seconds=clock.seconds,
+        )
+    target.model.eval()
+
+
+def _fused(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def _backward(model: nn.Module, batch: Batch, ctx: Context, *, share: int) -> Mapping[str, float]:
+    """Add the gradient of one micro-batch, and return its unweighted terms."""
+    terms: Terms = OBJECTIVES[ctx.method.kind](model, batch, ctx)
+    weights = ctx.method.weights
+    loss: Tensor = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+    (loss / share).backward()
+    return {name: term.item() for name, term in terms.items()}
+
+
+def _check_finite(terms: Mapping[str, float], *, step: int) -> None:
+    for name, value in terms.items():
+        if not math.isfinite(value):
+            raise RunFailed(
+                f"the {name} loss became {value} at step {step}",
+                "lower the learning rate, take fewer epochs, or give the retain set more weight",
+            )
+
+
+def memory_gib(device: torch.device) -> float:
+    """Return the peak of the device's allocator, or what the process holds on a CPU, in GiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / GIB
+    return psutil.Process().memory_info().rss / GIB
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The micro-batches of one optimizer step."""
+
+    batches: Sequence[Batch]
+    epoch: int
+    """Pass over the first set, 0-based."""
+    progress: float
+    """Passes completed after this step."""
+
+
+class Batches:
+    """Micro-batches of a phase, in seeded random order, pass after pass."""
+
+    def __init__(self, target: Target, phase: Phase, data: Dataset, *, seed: int) -> None:
+        self._target, self._phase = target, phase
+        self._generator = torch.Generator().manual_seed(seed)
+        self._first: SetName = phase.method.sets[0]
+        self._others: Sequence[SetName] = phase.method.sets[1:]
+        self._examples: Mapping[SetName, list[Example]] = {
+            name: [encode(target.tokenizer, row, i) for i, row in enumerate(data.rows(name))]
+            for name in phase.method.sets
+        }
+
+    def epochs(self) -> Iterator[list[list[Example]]]:
+        """Yield the rows of the first set, batch by batch, for one pass after another."""
+        examples, size = self._examples[self._first], self._phase.batch_size
+        while True:
+            order = shuffled(len(examples), generator=self._generator)
+            yield [[examples[i] for i in order[k : k + size]] for k in range(0, len(order), size)]
+
+    def __iter__(self) -> Iterator[tuple[int, float, Batch]]:
+        """Yield the pass, the passes completed after it, and each micro-batch."""
+        others: dict[SetName, Iterator[Example]] = {
+            name: endless(self._examples[name], generator=self._generator) for name in self._others
+        }
+        for epoch, batches in enumerate(self.epochs()):
+            for number, rows in enumerate(batches, start=1):
+                sets: dict[SetName, list[Example]] = {self._first: rows}
+                for name, stream in others.items():
+                    sets[name] = [next(stream) for _ in range(len(rows) * self._phase.retain_rows)]
+                yield epoch, epoch + number / len(batches), self._collated(sets)
+
+    def _collated(self, sets: Mapping[SetName, list[Example]]) -> Batch:
+        pad, device = self._target.tokenizer.pad_token_id, self._target.device
+        return Batch({name: collate(rows, pad=pad, device=device) for name, rows in sets.items()})
+
+
+def _grouped(batches: Batches, size: int) -> Iterator[Group]:
+    """Put micro-batches together for one optimizer step; a step never spans two passes."""
+    held: list[Batch] = []
+    for epoch, progress, batch in batches:
+        held.append(batch)
+        if len(held) == size or progress == epoch + 1:
+            yield Group(tuple(held), epoch, progress)
+            held = []

@@ -1,0 +1,208 @@
+"""The target model: one copy of the weights, the part that is trained, and the way back."""
+
+import hashlib
+import logging
+import os
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers.utils.logging import disable_progress_bar
+
+from unlearnlab.catalogue import PROJECTIONS
+from unlearnlab.engine.data import Tokenizer
+from unlearnlab.engine.hooks import decoder_blocks
+from unlearnlab.spec import ModelSpec, Phase, RunSpec
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+disable_progress_bar()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+DELTA = "delta.safetensors"
+ADAPTER = "adapter"
+
+
+def best_device() -> torch.device:
+    """Return the accelerator if there is one, else the CPU."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    return accelerator or torch.device("cpu")
+
+
+def device_name(device: torch.device) -> str:
+    """Name a device in words, such as "cpu, 2 threads"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+class Target:
+    """A causal language model that can be trained in part and is its own reference.
+
+    Before a tensor is trained its original is kept aside; `original()` swaps the pointers, so that
+    both models answer from one copy of everything else. Under an adapter nothing is kept: the
+    original is the model with the adapter switched off.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: Tokenizer, *, device: torch.device
+    ) -> None:
+        self.model: PreTrainedModel | PeftModel = model
+        self.tokenizer = tokenizer
+        self.device = device
+        self.fingerprint = fingerprint(model)
+        """Of the untouched weights."""
+        self._originals: dict[str, Tensor] = {}
+        model.requires_grad_(False)
+        model.eval()
+
+    @classmethod
+    def load(cls, spec: ModelSpec, *, device: torch.device) -> "Target":
+        """Load a model of the catalogue onto `device`.
+
+        Raises:
+            ValueError: It is not on this machine.
+        """
+        known = spec.known
+        if known.folder is None:
+            raise ValueError(f"model {known.name!r}: {known.missing}")
+        return cls.open(known.folder, dtype=DTYPES[spec.precision], device=device)
+
+    @classmethod
+    def open(cls, folder: Path, *, dtype: torch.dtype, device: torch.device) -> "Target":
+        """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
+        model = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+        )
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        nn.Module.to(model, device)
+        return cls(model, tokenizer, device=device)
+
+    @property
+    def parameters(self) -> int:
+        """Count the parameters of the original model."""
+        return sum(p.numel() for name, p in self.model.named_parameters() if "lora_" not in name)
+
+    @property
+    def context(self) -> int:
+        """Return the longest sequence that the model takes, in tokens."""
+        return self.model.config.max_position_embeddings
+
+    def adapt(self, spec: RunSpec) -> None:
+        """Add the low-rank adapter that the spec asks for, over the layers of all its phases."""
+        lora = spec.model.adapter
+        if lora is None:
+            return
+        assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
+        blocks = len(decoder_blocks(self.model))
+        config = LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=sorted({m for p in spec.phases for m in PROJECTIONS[p.modules]}),
+            layers_to_transform=sorted({b for p in spec.phases for b in p.blocks(blocks)}),
+            task_type="CAUSAL_LM",
+        )
+        self.model = get_peft_model(self.model, config)
+
+    def train_only(self, phase: Phase) -> list[nn.Parameter]:
+        """Give gradients to the parameters that `phase` trains, and to no others.
+
+        Originals of newly trained tensors are kept aside before the first step.
+        """
+        chosen = dict(self._chosen(phase))
+        if not chosen:
+            raise ValueError(f"modules {phase.modules!r}: this model has no such layers to train")
+        for parameter in self.model.parameters():
+            parameter.requires_grad_(False)
+        for name, parameter in chosen.items():
+            parameter.requires_grad_(True)
+            if not self.adapted and name not in self._originals:
+                self._originals[name] = parameter.detach().clone()
+        return list(chosen.values())
+
+    def _chosen(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
+        blocks = decoder_blocks(self.model)
+        trained = {id(p) for p in self._block_parameters(blocks, phase)}
+        if phase.embeddings and not self.adapted:
+            ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
+            trained |= {id(p) for end in ends if end is not None for p in end.parameters()}
+        return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
+
+    def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
+        wanted = set(PROJECTIONS[phase.modules])
+        for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
+            for name, parameter in block.named_parameters():
+                if wanted & set(name.split(".")) and self.adapted == ("lora_" in name):
+                    yield parameter
+
+    @property
+    def adapted(self) -> bool:
+        """Whether a low-rank adapter is trained in place of the weights."""
+        return isinstance(self.model, PeftModel)
+
+    @contextmanager
+    def original(self) -> Generator[None]:
+        """Compute with the original weights, without gradients, until the block ends."""
+        with torch.no_grad():
+            if isinstance(self.model, PeftModel):
+                with self.model.disable_adapter():
+                    yield
+            else:
+                self._swap()
+                try:
+                    yield
+                finally:
+                    self._swap()
+
+    def _swap(self) -> None:
+        """Exchange the trained tensors and their originals: pointers only."""
+        parameters = dict(self.model.named_parameters())
+        for name, kept in self._originals.items():
+            self._originals[name] = parameters[name].data
+            parameters[name].data = kept
+
+    def save(self, folder: Path) -> Path:
+        """Write what was trained into `folder`, as safetensors, and return the file."""
+        if isinstance(self.model, PeftModel):
+            self.model.save_pretrained(str(folder / ADAPTER))
+            return folder / ADAPTER / "adapter_model.safetensors"
+        trained = {n: p for n, p in self.model.named_parameters() if n in self._originals}
+        partial = folder / f"{DELTA}.part"
+        save_file({name: p.detach().contiguous() for name, p in trained.items()}, partial)
+        os.replace(partial, folder / DELTA)
+        return folder / DELTA
+
+    def restore(self, folder: Path) -> None:
+        """Put the trained tensors of an earlier run in place, keeping the originals aside.
+
+        Raises:
+            ValueError: The folder holds none.
+        """
+        if (folder / ADAPTER).is_dir():
+            assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
+            self.model = PeftModel.from_pretrained(self.model, folder / ADAPTER).eval()
+            return
+        if not (folder / DELTA).is_file():
+            raise ValueError("this run left no weights: it did not reach its end")
+        parameters = dict(self.model.named_parameters())
+        for name, trained in load_file(folder / DELTA, device=str(self.device)).items():
+            self._originals[name] = parameters[name].data
+            parameters[name].data = trained
+
+
+def fingerprint(model: nn.Module) -> str:
+    """Name the weights: any changed tensor changes it."""
+    return _digest((name, tensor) for name, tensor in model.state_dict().items())
+
+
+def _digest(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in tensors:
+        digest.update(f"{name} {tuple(tensor.shape)} {torch.hash_tensor(tensor).item()}".encode())
+    return digest.hexdigest()[:16]

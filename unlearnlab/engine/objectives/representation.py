@@ -1,0 +1,122 @@
+"""Objectives on the activations of one block: representation misdirection.
+
+Shape suffixes: B sequences, T positions, D model width.
+"""
+
+import zlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from unlearnlab.engine.data import Tokens
+from unlearnlab.engine.hooks import capturing, decoder_blocks
+from unlearnlab.engine.objectives.context import Batch, Context, Terms
+from unlearnlab.methods import RMU, AdaptiveRMU
+
+
+def rmu(model: nn.Module, batch: Batch, ctx: Context[RMU]) -> Terms:
+    """Steer forget activations to `steering_coeff` along a random direction; hold retain ones.
+
+    Source: Li et al. 2024, arXiv:2403.03218; padding is masked here, not in their code.
+    """
+
+    def length_of(group: str) -> float:
+        return ctx.method.steering_coeff
+
+    return _terms(model, batch, ctx, length_of)
+
+
+def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> Terms:
+    """Steer forget activations to `scale` times their natural length; hold retain ones.
+
+    Source: Dang et al. 2024, arXiv:2408.06223. The length is the mean over real tokens of the
+    first forget batch that each direction meets, in the phase or in each epoch.
+    """
+    epoch = ctx.epoch() if ctx.method.measured == "each_epoch" else 0
+    for group in set(_groups(batch.forget, ctx)):
+        if (group, epoch) not in ctx.memo:
+            ctx.memo[group, epoch] = natural_length(model, batch.forget, group, ctx)
+
+    def length_of(group: str) -> float:
+        return ctx.method.scale * ctx.memo[group, epoch]
+
+    return _terms(model, batch, ctx, length_of)
+
+
+@torch.no_grad()
+def natural_length(
+    model: nn.Module, tokens: Tokens, group: str, ctx: Context[AdaptiveRMU]
+) -> float:
+    """Average the length of the activations of one direction's rows over their real tokens."""
+    rows = [row for row, name in enumerate(_groups(tokens, ctx)) if name == group]
+    members = tokens.take(rows)
+    length_BT = activations(model, members, ctx.method.layer).float().norm(dim=-1)
+    return ((length_BT * members.mask_BT).sum() / members.mask_BT.sum()).item()
+
+
+def _terms(
+    model: nn.Module,
+    batch: Batch,
+    ctx: Context[RMU] | Context[AdaptiveRMU],
+    length_of: Callable[[str], float],
+) -> Terms:
+    def steered(tokens: Tokens, hidden_BTD: Tensor) -> Tensor:
+        return torch.stack(
+            [
+                length_of(group)
+                * direction(hidden_BTD.shape[-1], group, seed=ctx.seed, centred=ctx.method.centred)
+                for group in _groups(tokens, ctx)
+            ]
+        ).to(hidden_BTD)[:, None]
+
+    def held(tokens: Tokens, _hidden_BTD: Tensor) -> Tensor:
+        with ctx.reference():
+            return activations(model, tokens, ctx.method.layer)
+
+    return {
+        "forget": _distance(model, batch.forget, ctx.method.layer, steered),
+        "retain": _distance(model, batch.retain, ctx.method.layer, held),
+    }
+
+
+def _distance(
+    model: nn.Module, tokens: Tokens, layer: int, wanted: Callable[[Tokens, Tensor], Tensor]
+) -> Tensor:
+    """Average the squared error between a block's output and what is wanted of it."""
+    total, count = 0.0, 0
+    for rows in tokens.buckets():
+        part = tokens.take(rows)
+        hidden_BTD = activations(model, part, layer)
+        real = int(part.mask_BT.sum())
+        total = total + real * masked_mse(hidden_BTD, wanted(part, hidden_BTD), part.mask_BT)
+        count += real
+    return torch.as_tensor(total / count)
+
+
+def _groups(tokens: Tokens, ctx: Context[RMU] | Context[AdaptiveRMU]) -> tuple[str, ...]:
+    """Name the direction of each row: its subtask, or one name for all."""
+    return tokens.tasks if ctx.method.directions == "per_task" else ("",) * len(tokens.tasks)
+
+
+def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
+    """Draw the unit control vector of a group: [D], the same for the same seed.
+
+    Uniform on [0, 1) as published, or on [-0.5, 0.5) when centred.
+    """
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(group.encode()))
+    vector_D = torch.rand(width, generator=generator) - (0.5 if centred else 0.0)
+    return vector_D / vector_D.norm()
+
+
+def masked_mse(value_BTD: Tensor, wanted_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Average the squared error over the width and over real tokens: [] in squared activation."""
+    error_BT = (value_BTD - wanted_BTD).float().pow(2).mean(-1)
+    return (error_BT * mask_BT).sum() / mask_BT.sum()
+
+
+def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
+    """Return what block `layer` puts out: [B, T, D]. The blocks above it are not computed."""
+    with capturing(decoder_blocks(model)[layer], stop=True) as captured:
+        model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT)
+    return captured[0]

@@ -1,0 +1,233 @@
+"""What happens in a run, as a closed union of immutable facts.
+
+A run is its spec and the list of its events; status, curves, scores and verdicts are folds of
+them. The engine yields what happened, the worker alone says how a run ended. NaN and infinity are
+results here (ascent diverges), so they survive JSON as strings.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from unlearnlab.metrics import Evidence, Scores
+
+Stage = Literal["loading", "scoring before", "training", "scoring after", "saving"]
+"""What a run is busy with."""
+
+
+class EventBase(BaseModel):
+    """Base of all events."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Started(EventBase):
+    """The worker took the run up."""
+
+    kind: Literal["started"] = "started"
+    versions: Mapping[str, str]
+    """Version of each library that numbers depend on."""
+    device: str
+    """Such as "cpu, 2 threads"."""
+
+
+class Loaded(EventBase):
+    """Model and data are in memory and proved clean."""
+
+    kind: Literal["loaded"] = "loaded"
+    weights: str
+    """Fingerprint of the untouched weights."""
+    data: str
+    """Fingerprint of the rows."""
+    parameters: int
+    rows: Mapping[str, int]
+    """Number of rows in `forget` and in `retain`."""
+
+
+class StageBegan(EventBase):
+    """The run turned to another stage."""
+
+    kind: Literal["stage_began"] = "stage_began"
+    stage: Stage
+    seconds: float
+    """Since the run was taken up."""
+
+
+class Progressed(EventBase):
+    """So much of the present stage is done. Not sent for training: steps say it."""
+
+    kind: Literal["progressed"] = "progressed"
+    done: int
+    total: int
+
+
+class PhaseBegan(EventBase):
+    """A phase of training begins after `step` optimizer steps."""
+
+    kind: Literal["phase_began"] = "phase_began"
+    phase: int
+    """0-based."""
+    step: int
+    steps: int
+    """Optimizer steps in this phase."""
+    total_steps: int
+    """Optimizer steps in all phases."""
+    trainable: int
+    """Parameters that this phase trains."""
+    effective_batch: int
+    """Rows of the first set for each optimizer step."""
+
+
+class StepLogged(EventBase):
+    """One optimizer step was taken."""
+
+    kind: Literal["step_logged"] = "step_logged"
+    step: int
+    """1-based, counted through all phases."""
+    phase: int
+    epoch: float
+    """Passes over the set that defines the phase's epochs, after this step."""
+    terms: Mapping[str, float]
+    """Loss terms by name, unweighted."""
+    weights: Mapping[str, float]
+    """Signed weight of each term."""
+    loss: float
+    """The weighted sum that was minimised."""
+    grad_norm: float
+    """Global norm before it was limited."""
+    learning_rate: float
+    tokens_per_s: float
+    """Real tokens, padding not counted."""
+    memory_gib: float
+    """Peak so far: of the device's allocator, or of the process on a CPU."""
+    seconds: float
+    """Since the run was taken up."""
+
+
+class Probed(EventBase):
+    """The live probe measured a few rows after `step` optimizer steps."""
+
+    kind: Literal["probed"] = "probed"
+    step: int
+    knowledge: Mapping[str, float]
+    """By set: share of questions answered exactly, 0 to 1."""
+    regurgitation: Mapping[str, float]
+    """By set: mean ROUGE-L recall of completions, 0 to 1."""
+    nll: Mapping[str, float]
+    """By set: mean loss of the expected answers, in nats per token."""
+
+
+class Evaluated(EventBase):
+    """All scores were measured."""
+
+    kind: Literal["evaluated"] = "evaluated"
+    when: Literal["before", "after"]
+    scores: Scores
+    key: str
+    """Names the evidence: equal keys mean the same weights, data and measurement."""
+    evidence: Evidence | None = None
+    """The answers and losses behind the scores; the store keeps them apart, so that reading a
+    run's events stays light."""
+
+
+class Saved(EventBase):
+    """A file was written into the run's folder."""
+
+    kind: Literal["saved"] = "saved"
+    name: str
+    megabytes: float
+
+
+class Asked(EventBase):
+    """Both models answered a free prompt."""
+
+    kind: Literal["asked"] = "asked"
+    ask_id: str
+    prompt: str
+    original: str
+    unlearned: str
+    step: int
+    """Optimizer steps taken by then."""
+
+
+class AskFailed(EventBase):
+    """A free prompt could not be answered."""
+
+    kind: Literal["ask_failed"] = "ask_failed"
+    ask_id: str
+    prompt: str
+    problem: str
+
+
+class Paused(EventBase):
+    """The worker holds the run between two batches."""
+
+    kind: Literal["paused"] = "paused"
+
+
+class Resumed(EventBase):
+    """The worker goes on with it."""
+
+    kind: Literal["resumed"] = "resumed"
+
+
+class Finished(EventBase):
+    """The run came to its end."""
+
+    kind: Literal["finished"] = "finished"
+    seconds: float
+
+
+class Stopped(EventBase):
+    """The user stopped the run."""
+
+    kind: Literal["stopped"] = "stopped"
+    seconds: float
+
+
+class Failed(EventBase):
+    """The run broke off."""
+
+    kind: Literal["failed"] = "failed"
+    seconds: float
+    problem: str
+    """What went wrong, with the value."""
+    advice: str = ""
+    """What to change."""
+
+
+Ending = Finished | Stopped | Failed
+
+Event = Annotated[
+    Started
+    | Loaded
+    | StageBegan
+    | Progressed
+    | PhaseBegan
+    | StepLogged
+    | Probed
+    | Evaluated
+    | Saved
+    | Asked
+    | AskFailed
+    | Paused
+    | Resumed
+    | Finished
+    | Stopped
+    | Failed,
+    Field(discriminator="kind"),
+]
+
+EVENTS: tuple[type[EventBase], ...] = get_args(get_args(Event)[0])
+
+_ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+def parse_event(text: str | bytes) -> Event:
+    """Read one event from its JSON.
+
+    Raises:
+        pydantic.ValidationError: It is none of the known events.
+    """
+    return _ADAPTER.validate_json(text)

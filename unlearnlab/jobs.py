@@ -1,0 +1,76 @@
+"""What the worker asks of the engine, and the engine of its caller: the seam between the two."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from unlearnlab.events import Asked, Event
+from unlearnlab.spec import RunSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run to be carried out."""
+
+    run_id: str
+    spec: RunSpec
+    folder: Path
+    """Where its files go: the delta of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One free prompt for both models of a run."""
+
+    ask_id: str
+    prompt: str
+
+
+class RunFailed(Exception):
+    """A run cannot go on, for a reason the user can act on."""
+
+    def __init__(self, problem: str, advice: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.advice = advice
+
+
+class Lab(Protocol):
+    """The only owner of the device. One job at a time, all on the worker's thread."""
+
+    @property
+    def device_name(self) -> str:
+        """Name the device in words, such as "cpu, 2 threads"."""
+        ...
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Map each library that numbers depend on to its version."""
+        ...
+
+    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+        """Carry out a run, yielding facts, and None wherever it may be stopped or held.
+
+        Closing the generator ends the run and undoes its changes of the weights.
+
+        Raises:
+            RunFailed: The loss is not finite, or the device's memory is exhausted.
+            ValueError: The spec does not fit the model or the data.
+        """
+        ...
+
+    def ask(self, job: Job, ask: Ask) -> Asked:
+        """Answer a prompt with the original and the unlearned model of a run.
+
+        While the run's generator is suspended, its present weights answer; a finished run is
+        restored from its folder.
+
+        Raises:
+            ValueError: The prompt is too long, or the run left no weights.
+        """
+        ...
+
+    def release(self) -> None:
+        """Free the device's memory."""
+        ...

@@ -1,0 +1,303 @@
+"""What a user can ask for: a run is one `RunSpec`, an immutable value.
+
+Phases, model, data and evaluation are declared as the methods are (see `methods`): bounds and
+control in the annotation, help in the docstring, written once and read everywhere.
+"""
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
+from unlearnlab.methods import (
+    METHODS,
+    RMU,
+    AdaptiveRMU,
+    Expert,
+    GradientDifference,
+    Method,
+    Slider,
+    Spec,
+)
+
+Task = Literal["Task1", "Task2", "Task3"]
+"""The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
+
+
+class SpecError(ValueError):
+    """What the user asked for cannot be run. Each problem is a line `field: what is wrong`."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        """Pairs of the field's dotted path and the message."""
+        super().__init__(
+            "\n".join(f"{where}: {what}" if where else what for where, what in problems)
+        )
+
+
+class Phase(Spec):
+    """One stretch of training with one method on one choice of weights."""
+
+    method: Method = GradientDifference()
+    """What is minimised."""
+
+    first_layer: Annotated[int, Field(ge=0), Slider(0, 31, 1)] = 0
+    """First block that is trained, 0-based."""
+
+    last_layer: Annotated[int | None, Field(ge=0), Slider(0, 31, 1)] = None
+    """Last block that is trained, 0-based, inclusive; none is the model's last."""
+
+    modules: Modules = "all"
+    """Matrices trained in those blocks: MLP and attention, one of them, or `down_proj` alone."""
+
+    embeddings: Annotated[bool, Expert()] = False
+    """Train the embeddings and the head as well."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1), Slider(1e-6, 1e-2, log=True)] = 5e-4
+    """Peak learning rate of AdamW."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000), Slider(1, 30, 1)] = 5
+    """Passes over the forget set, or over the retain set for a method that sees no other."""
+
+    max_steps: Annotated[int | None, Field(ge=1), Expert()] = None
+    """Stop the phase after this many optimizer steps; none runs all epochs."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1024), Slider(1, 64, 1, unit="rows")] = 16
+    """Rows of each set in one forward pass."""
+
+    gradient_accumulation: Annotated[int, Field(ge=1, le=256), Slider(1, 32, 1), Expert()] = 1
+    """Batches whose gradients are added up before one optimizer step."""
+
+    retain_rows: Annotated[int, Field(ge=1, le=16), Slider(1, 8, 1), Expert()] = 1
+    """Retain rows for every forget row."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001), Expert()] = 0.0
+    """Decoupled weight decay of AdamW."""
+
+    schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
+    """Learning rate after the warm-up: constant, or falling to zero linearly or as a cosine."""
+
+    warmup: Annotated[float, Field(ge=0, le=1), Slider(0, 0.5, 0.01), Expert()] = 0.0
+    """Share of the steps in which the learning rate rises from zero."""
+
+    max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
+    """Gradients are scaled down to this global norm."""
+
+    def blocks(self, of: int) -> range:
+        """Return the trained blocks of a model with `of` blocks."""
+        return range(self.first_layer, (of - 1 if self.last_layer is None else self.last_layer) + 1)
+
+
+class LoRA(Spec):
+    """Low-rank adapter in place of full training."""
+
+    r: Annotated[int, Field(ge=1, le=512), Slider(1, 128, 1)] = 16
+    """Rank."""
+
+    alpha: Annotated[int, Field(ge=1, le=1024), Slider(1, 256, 1)] = 32
+    """Numerator of the scale alpha / r."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1), Slider(0, 0.5, 0.01)] = 0.0
+    """Dropout on the adapter's input."""
+
+
+class ModelSpec(Spec):
+    """The model to start from."""
+
+    name: str = "tiny-olmo"
+    """Name in the catalogue."""
+
+    precision: Annotated[Literal["float32", "bfloat16"], Expert()] = "float32"
+    """Number format of weights and computation."""
+
+    adapter: LoRA | None = None
+    """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return one_of(name, models(), "model")
+
+    @property
+    def known(self) -> KnownModel:
+        """What the catalogue says of it."""
+        return models()[self.name]
+
+
+class DataSpec(Spec):
+    """What is forgotten, what is kept, and what the scores are measured on."""
+
+    source: Literal["embedded"] = "embedded"
+    """Where the rows come from."""
+
+    fold: Literal["train", "validation"] = "train"
+    """Fold that is unlearned and scored."""
+
+    tasks: tuple[Task, ...] = get_args(Task)
+    """Subtasks to unlearn; the scores always cover all of them."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        if not tasks:
+            raise ValueError("no subtask chosen: name at least one of Task1, Task2, Task3")
+        return tuple(task for task in get_args(Task) if task in tasks)
+
+
+class EvaluationSpec(Spec):
+    """How much is measured."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=1024), Slider(16, 256, 16), Expert()] = 256
+    """Longest answer, in tokens. The task's own script uses 256."""
+
+    probes: Annotated[int, Field(ge=0, le=200), Slider(0, 40, 1), Expert()] = 12
+    """Times the small live probe runs during training, evenly spaced."""
+
+
+class RunSpec(Spec):
+    """One run: the model, the data, the phases in order, the measurements and the seed."""
+
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    phases: tuple[Phase, ...] = (Phase(),)
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Covers the order of rows, dropout and random directions."""
+
+    @field_validator("phases")
+    @classmethod
+    def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
+        if not phases:
+            raise ValueError("a run needs at least one phase")
+        return phases
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> Self:
+        for number, phase in enumerate(self.phases):
+            for field, problem in _misfits(phase, self.model.known.architecture.blocks):
+                raise ValueError(f"phases.{number}.{field}: {problem}")
+        return self
+
+    @property
+    def title(self) -> str:
+        """Name the run by its methods, in order."""
+        return " → ".join(phase.method.card.title for phase in self.phases)
+
+
+def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a phase's layers on a model of `blocks` blocks."""
+    trained = phase.blocks(blocks)
+    for field, layer in (("last_layer", phase.last_layer), ("first_layer", phase.first_layer)):
+        if layer is not None and layer >= blocks:
+            yield field, f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}"
+    if not trained:
+        yield (
+            "first_layer",
+            f"first layer {phase.first_layer} comes after last layer {trained.stop - 1}",
+        )
+    if isinstance(phase.method, RMU | AdaptiveRMU):
+        layer = phase.method.layer
+        if layer >= blocks:
+            yield (
+                "method.layer",
+                f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}",
+            )
+        elif trained and layer < trained.start:
+            yield (
+                "method.layer",
+                (
+                    f"block {layer} lies below the first trained block {trained.start}: its output "
+                    f"would never change; read at block {trained.start} or above"
+                ),
+            )
+
+
+class Preset(Spec):
+    """A spec worth starting from."""
+
+    name: str
+    """Name of its file and on the command line."""
+    title: str
+    description: str
+    """What to expect of it, in a sentence."""
+    source: str
+    """Where its settings come from."""
+    published: Mapping[str, float] | None = None
+    """The paper's own numbers for it, where known."""
+    spec: RunSpec
+
+
+def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
+    """Return `name` if it is known.
+
+    Raises:
+        ValueError: It is not; the message lists the near ones, or all.
+    """
+    if name in known:
+        return name
+    raise ValueError(_unknown(name, known, what))
+
+
+def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
+    near = difflib.get_close_matches(name, known, n=3) or list(known)
+    return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
+
+
+@cache
+def presets() -> Mapping[str, Preset]:
+    """Map the name of each preset in `assets/presets` to it, in order of file names."""
+    found = (
+        Preset.model_validate_json(path.read_text(encoding="utf-8"))
+        for path in sorted((ASSETS / "presets").glob("*.json"))
+    )
+    return {preset.name: preset for preset in found}
+
+
+def preset(name: str) -> Preset:
+    """Return the preset called `name`.
+
+    Raises:
+        SpecError: There is none.
+    """
+    try:
+        return presets()[one_of(name, presets(), "preset")]
+    except ValueError as error:
+        raise SpecError([("preset", str(error))]) from error
+
+
+def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
+    """Make a spec of JSON text or of plain values.
+
+    Raises:
+        SpecError: One line for every field that is wrong, with its value.
+    """
+    try:
+        values = json.loads(asked) if isinstance(asked, str) else asked
+    except json.JSONDecodeError as error:
+        raise SpecError([("", f"this is not JSON: {error}")]) from error
+    try:
+        return RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError([_problem(detail) for detail in error.errors()]) from error
+
+
+def _problem(detail: Any) -> tuple[str, str]:
+    """Turn one of pydantic's findings into the field's path and a sentence with its value."""
+    where = ".".join(str(part) for part in detail["loc"] if part not in METHODS)
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        head, _, rest = message.partition(": ")
+        return (head, rest) if head.startswith("phases.") else (where, message)
+    if detail["type"] == "union_tag_invalid":
+        return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}.kind", "is missing"
+    if detail["type"] == "missing":
+        return where, "is missing"
+    if detail["type"] == "extra_forbidden":
+        return where, "there is no such setting"
+    return where, f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"

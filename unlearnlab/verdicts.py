@@ -1,0 +1,168 @@
+"""What a run's scores amount to, in one word and its evidence. All thresholds are here.
+
+A verdict speaks of these probes only: "forgotten" means suppressed under them, never erased.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearnlab.metrics import CHANCE, Scores
+
+VerdictKind = Literal["no_effect", "partly_forgotten", "forgotten", "over_unlearned", "collapsed"]
+
+TITLES: dict[VerdictKind, str] = {
+    "no_effect": "No effect",
+    "partly_forgotten": "Partly forgotten",
+    "forgotten": "Forgotten",
+    "over_unlearned": "Over-unlearned",
+    "collapsed": "Collapsed",
+}
+
+NO_TERM_MOVED = 0.06
+"""No effect: every forget term is below this (an untouched model has about 0)."""
+
+FORGOTTEN_KNOWLEDGE = 0.85
+"""Forgotten: at least this share of forget questions is no longer answered, in each subtask."""
+
+FORGOTTEN_AGGREGATE = 0.70
+"""Forgotten: the task aggregate is at least this."""
+
+KEPT = 0.80
+"""Forgotten: at least this share of the original's retain scores is left, on average."""
+
+KEPT_UTILITY = 0.75
+"""Over-unlearned: less than this share of the original's utility is left. The task's own gate."""
+
+LOST_RETAIN = 0.50
+"""Over-unlearned: less than this share of the original's retain scores is left, on average."""
+
+COLLAPSED_RETAIN = 0.10
+"""Collapsed: less than this share of the original's retain scores is left, on average."""
+
+FEW_OUTPUTS = 0.10
+"""Collapsed: fewer distinct outputs than this share of all outputs."""
+
+STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
+"""Attack AUC above, below which members stand out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One word on a run, and why."""
+
+    kind: VerdictKind
+    evidence: tuple[str, ...]
+    """Sentences, the weightiest first."""
+
+    @property
+    def title(self) -> str:
+        """Name the verdict as the page does."""
+        return TITLES[self.kind]
+
+
+def attack_reading(auc: float) -> str:
+    """Say what the AUC of the membership attack means."""
+    if auc > STILL_REMEMBERED:
+        return "still remembered"
+    if auc < PUSHED_TOO_FAR:
+        return "over-unlearned: a leak too"
+    return "like unseen text"
+
+
+def verdict(before: Scores, after: Scores) -> Verdict:
+    """Judge a run by the scores of the original and of the unlearned model."""
+    for kind, holds in _RULES:
+        if found := holds(before, after):
+            return Verdict(kind, (*found, *_always(before, after)))
+    return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
+
+
+def _retain_left(before: Scores, after: Scores) -> float:
+    """Return the share of the original's retain scores that is left, 0 to 1, on average."""
+    kept = [(before.terms[k], after.terms[k]) for k in after.terms if k.startswith("retain")]
+    start = sum(b for b, _ in kept)
+    return sum(a for _, a in kept) / start if start else 1.0
+
+
+def _collapsed(before: Scores, after: Scores) -> list[str]:
+    found: list[str] = []
+    if (left := _retain_left(before, after)) < COLLAPSED_RETAIN:
+        found.append(f"Of the retain scores {left:.0%} is left.")
+    if after.distinct < min(FEW_OUTPUTS, before.distinct):
+        found.append(f"Only {after.distinct:.0%} of the outputs differ from one another.")
+    if found and after.task_aggregate == 0 and (after.mia_score or 0) > CHANCE:
+        found.append("The aggregate is zero; MIA looks good because nothing at all is remembered.")
+    return found
+
+
+def _no_effect(before: Scores, after: Scores) -> list[str]:
+    forget = [v for k, v in after.terms.items() if k.startswith("forget")]
+    if _utility_lost(before, after) or max(forget, default=0.0) >= NO_TERM_MOVED:
+        return []
+    return [f"No forget term reached {NO_TERM_MOVED}: the answers are still there."]
+
+
+def _utility_lost(before: Scores, after: Scores) -> bool:
+    if before.utility is None or after.utility is None:
+        return False
+    return after.utility < KEPT_UTILITY * before.utility
+
+
+def _over_unlearned(before: Scores, after: Scores) -> list[str]:
+    found: list[str] = []
+    if (left := _retain_left(before, after)) < LOST_RETAIN:
+        found.append(f"Only {left:.0%} of the retain scores is left.")
+    if _utility_lost(before, after):
+        found.append(f"Utility fell below {KEPT_UTILITY:.0%} of the original's.")
+    if after.mia_auc is not None and after.mia_auc < PUSHED_TOO_FAR:
+        found.append(f"The attack's AUC fell to {after.mia_auc:.2f}: the push itself shows.")
+    return found
+
+
+def _forgotten(before: Scores, after: Scores) -> list[str]:
+    if _shortfalls(before, after):
+        return []
+    return ["Forget questions are no longer answered, and what must stay has stayed."]
+
+
+def _shortfalls(before: Scores, after: Scores) -> list[str]:
+    """List what keeps the verdict from being "forgotten"."""
+    knowledge = [v for k, v in after.terms.items() if k.startswith("forget") and k.endswith("qa")]
+    found: list[str] = []
+    if knowledge and min(knowledge) < FORGOTTEN_KNOWLEDGE:
+        found.append(
+            f"In one subtask {1 - min(knowledge):.0%} of forget questions are still answered."
+        )
+    if after.task_aggregate < FORGOTTEN_AGGREGATE:
+        zero = [name for name, value in after.terms.items() if value == 0]
+        because = f", because {zero[0]} is zero" if zero else ""
+        found.append(f"The task aggregate is {after.task_aggregate:.2f}{because}.")
+    if (left := _retain_left(before, after)) < KEPT:
+        found.append(f"{left:.0%} of the retain scores is left.")
+    return found
+
+
+def _always(before: Scores, after: Scores) -> list[str]:
+    """List what every verdict states: answers before and after, utility, the attack."""
+    lines: list[str] = []
+    for split, label in (("forget", "Forget"), ("retain", "Retain")):
+        if any(key.startswith(split) and key.endswith("qa") for key in after.terms):
+            now, then = after.mean(split, "qa"), before.mean(split, "qa")
+            if split == "forget":
+                now, then = 1 - now, 1 - then
+            lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
+    if before.utility is not None and after.utility is not None:
+        lines.append(f"Utility {before.utility:.2f} → {after.utility:.2f}.")
+    if after.mia_auc is not None:
+        lines.append(f"Attack AUC {after.mia_auc:.2f}: {attack_reading(after.mia_auc)}.")
+    return lines
+
+
+_RULES: Sequence[tuple[VerdictKind, Callable[[Scores, Scores], list[str]]]] = (
+    ("collapsed", _collapsed),
+    ("no_effect", _no_effect),
+    ("over_unlearned", _over_unlearned),
+    ("forgotten", _forgotten),
+)
+"""Asked in this order; the first that finds evidence decides."""
