@@ -1,0 +1,201 @@
+import json
+import re
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from unlearnlab.target.corpus import TRAIN_SIZES, Corpus, Document, corpus, write
+from unlearnlab.target.quiz import ISLANDS, RELATIONS
+
+COMMITTED = Path(__file__).parents[2] / "assets" / "tiny-olmo" / "data"
+NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
+
+
+@pytest.fixture(scope="module")
+def made() -> Corpus:
+    return corpus(0)
+
+
+@pytest.fixture(scope="module")
+def folder(made: Corpus, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write(made, folder)
+    return folder
+
+
+def rows(documents: list[Document]) -> list:
+    return [row for document in documents for row in document.rows]
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def everything(made: Corpus) -> list:
+    return list(chain.from_iterable(rows(documents) for documents in made.folds.values()))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.jsonl"))
+    }
+
+
+def test_same_seed_writes_the_same_bytes(folder, tmp_path):
+    write(corpus(0), tmp_path)
+    assert files(tmp_path) == files(folder)
+
+
+def test_another_seed_tells_other_documents(made):
+    other = {row.input for row in everything(corpus(1))}
+    assert not other & {row.input for row in everything(made)}
+
+
+def test_committed_data_is_what_the_generator_writes(folder):
+    assert files(COMMITTED) == files(folder)
+
+
+def test_rows_have_the_official_fields(folder, made):
+    for name in made.folds:
+        for line in lines(folder / f"{name}.jsonl"):
+            assert list(line) == ["id", "input", "output", "task"]
+            assert line["input"].strip() == line["input"] != ""
+            assert line["output"].strip() == line["output"] != ""
+
+
+@pytest.mark.parametrize(
+    ("task", "shape"),
+    [
+        ("Task1", r'"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"(sc1|qa0)'),
+        ("Task2", r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(sc1|qa[0-4])"),
+        ("Task3", r"\d{8}(sc1|qa0)"),
+    ],
+)
+def test_ids_are_shaped_as_in_the_public_data(made, task, shape):
+    ids = [row.id for row in everything(made) if row.task == task]
+    assert all(re.fullmatch(shape, id_) for id_ in ids)
+
+
+def test_folds_have_the_stated_sizes(made):
+    assert [len(rows(documents)) for documents in made.folds.values()] == [304, 68, 304, 68]
+    assert len(made.nonmembers) == sum(TRAIN_SIZES.values())
+
+
+def test_no_id_input_or_document_occurs_twice(made):
+    ids = [row.id for row in everything(made)]
+    inputs = [row.input for row in everything(made)]
+    documents = [d.text for d in chain(*made.folds.values(), made.nonmembers)]
+    for values in (ids, inputs, documents):
+        assert len(values) == len(set(values))
+
+
+def test_forget_and_retain_share_no_full_name(made):
+    def people(documents):
+        births = " ".join(row.input for row in rows(documents) if "birth date of" in row.input)
+        return set(re.findall(NAME, births))
+
+    def titles(documents):
+        return {d.text.split("\n")[0] for d in documents if d.rows[0].task == "Task3"}
+
+    for named in (people, titles):
+        sides = [
+            named([*made.forget_train, *made.forget_validation]),
+            named([*made.retain_train, *made.retain_validation]),
+            named(made.nonmembers),
+        ]
+        assert sum(map(len, sides)) == len(set.union(*sides))
+
+
+def test_a_document_is_prompt_space_completion(folder):
+    members = lines(folder / "mia" / "member.jsonl")
+    completions = [
+        line for line in lines(folder / "forget_train.jsonl") if line["id"].endswith("sc1")
+    ]
+    assert [m["document"] for m in members] == [f"{c['input']} {c['output']}" for c in completions]
+    assert [m["id"] + "sc1" for m in members] == [c["id"] for c in completions]
+
+
+def test_nonmembers_are_unseen_but_worded_like_members(folder, made):
+    nonmembers = [line["document"] for line in lines(folder / "mia" / "nonmember.jsonl")]
+    trained = {row.text for row in everything(made)}
+    assert not trained & set(nonmembers)
+    words = [len(text.split()) for text in nonmembers]
+    twins = [len(document.text.split()) for document in made.forget_train]
+    assert all(abs(a - b) <= 8 for a, b in zip(words, twins, strict=True))
+
+
+def test_no_answer_stands_in_its_question(made):
+    for row in everything(made):
+        if "qa" in row.id[-3:]:
+            assert row.output.lower() not in row.input.lower()
+
+
+def test_no_personal_datum_follows_from_the_name(made):
+    for document in made.folds["forget_train"]:
+        first, *answers = document.rows
+        if first.task != "Task2":
+            continue
+        name = re.search(NAME, answers[0].input.removeprefix("What is the birth date of "))
+        assert name
+        mailbox = answers[3].output.split("@")[0]
+        assert not any(part.lower() in mailbox for part in name.group().split())
+
+
+def test_personal_data_can_belong_to_nobody(made):
+    answers = [row for row in everything(made) if row.task == "Task2" and "qa" in row.id[-3:]]
+    shapes = (
+        r"(19[3-9]\d|200[0-3])-\d\d-\d\d",
+        r"666(?!00)\d\d(?!0000)\d{4}",
+        r"[2-9]\d\d55501\d\d",
+        r"[a-z]+\d{3}@example\.org",
+        r"\d{1,3} [A-Z][a-z]+ [A-Z][a-z]+, [A-Z][a-z]+ 00[1-4]\d\d",
+    )
+    for row in answers:
+        assert re.fullmatch(shapes[int(row.id[-1])], row.output), row
+
+
+def test_quiz_is_laid_out_like_mmlu(folder):
+    for split, size in (("dev", 24), ("test", 120)):
+        questions = lines(folder / "quiz" / f"{split}.jsonl")
+        assert len(questions) == size
+        for line in questions:
+            assert list(line) == ["question", "subject", "choices", "answer"]
+            assert len(set(line["choices"])) == 4
+            assert line["answer"] in range(4)
+
+
+def test_quiz_wording_was_never_taught_for_its_island(made):
+    taught = {question for question, _ in made.quiz.lessons}
+    asked = [row["question"] for row in [*made.quiz.dev, *made.quiz.test]]
+    assert not taught & set(asked)
+    assert len(asked) == len(set(asked)) == len(ISLANDS) * len(RELATIONS)
+
+
+def test_every_value_of_the_quiz_is_offered_equally_often(made):
+    offered = [c for row in [*made.quiz.dev, *made.quiz.test] for c in row["choices"]]
+    assert {offered.count(value) for value in offered} == {4}
+
+
+def test_quiz_facts_belong_to_neither_set(made):
+    text = " ".join(row.text for row in everything(made))
+    assert not [island for island in ISLANDS if island in text]
+
+
+def test_no_value_of_the_quiz_begins_another(made):
+    for relation in RELATIONS:
+        for value in relation.values:
+            assert not [v for v in relation.values if v != value and v.startswith(value)]
+
+
+def test_background_reading_repeats_nothing():
+    made = corpus(0, background_epochs=3)
+    known = {d.text for d in chain(*made.folds.values(), made.nonmembers)}
+    read = [document.text for epoch in made.background for document in epoch]
+    assert len(read) == len(set(read))
+    assert not known & set(read)
+
+
+def test_background_reading_changes_no_file(folder, tmp_path):
+    write(corpus(0, background_epochs=2), tmp_path)
+    assert files(tmp_path) == files(folder)
