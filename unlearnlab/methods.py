@@ -81,7 +81,7 @@ class GradientAscent(MethodSpec):
         formula=r"-\gamma\,\mathrm{nll}(D_f)",
         fails="Nothing holds the rest of the model: a little too long, and it speaks in loops. "
         "The score for membership inference then looks fine, because everything is forgotten.",
-        source="Jang et al. 2022; TOFU, arXiv:2401.06121. Token-mean loss, prompt masked.",
+        source="The baseline of TOFU, arXiv:2401.06121. Token-mean loss, prompt masked.",
     )
     sets: ClassVar[tuple[SetName, ...]] = ("forget",)
     kind: Literal["gradient_ascent"] = "gradient_ascent"

@@ -249,12 +249,14 @@ def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it, in order of file names."""
-    found = (
+    """Map the name of each preset in `assets/presets` to it, in the order of the methods."""
+    found = [
         Preset.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in sorted((ASSETS / "presets").glob("*.json"))
-    )
-    return {preset.name: preset for preset in found}
+        for path in (ASSETS / "presets").glob("*.json")
+    ]
+    kinds = list(METHODS)
+    found.sort(key=lambda one: (kinds.index(one.spec.phases[0].method.kind), one.name))
+    return {one.name: one for one in found}
 
 
 def preset(name: str) -> Preset:

@@ -3,6 +3,7 @@
 A verdict speaks of these probes only: "forgotten" means suppressed under them, never erased.
 """
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,8 +20,8 @@ TITLES: dict[VerdictKind, str] = {
     "collapsed": "Collapsed",
 }
 
-NO_TERM_MOVED = 0.06
-"""No effect: every forget term is below this (an untouched model has about 0)."""
+NOTHING_MOVED = 0.06
+"""No effect: the forget terms are below this on average (an untouched model has about 0)."""
 
 FORGOTTEN_KNOWLEDGE = 0.85
 """Forgotten: at least this share of forget questions is no longer answered, in each subtask."""
@@ -98,9 +99,10 @@ def _collapsed(before: Scores, after: Scores) -> list[str]:
 
 def _no_effect(before: Scores, after: Scores) -> list[str]:
     forget = [v for k, v in after.terms.items() if k.startswith("forget")]
-    if _utility_lost(before, after) or max(forget, default=0.0) >= NO_TERM_MOVED:
+    moved = statistics.fmean(forget) if forget else 0.0
+    if _utility_lost(before, after) or moved >= NOTHING_MOVED:
         return []
-    return [f"No forget term reached {NO_TERM_MOVED}: the answers are still there."]
+    return [f"Of what is to be forgotten {1 - moved:.0%} is still recited or answered."]
 
 
 def _utility_lost(before: Scores, after: Scores) -> bool:

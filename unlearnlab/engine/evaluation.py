@@ -5,7 +5,14 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unlearnlab.engine.data import SETS, Dataset, Row, encode_continuation, encode_document
+from unlearnlab.engine.data import (
+    SETS,
+    Dataset,
+    QuizQuestion,
+    Row,
+    encode_continuation,
+    encode_document,
+)
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
@@ -58,7 +65,7 @@ def evaluate(
         for (name, row), one, nll in zip(rows, said, nlls, strict=True)
     )
     membership = yield from _silently(_membership(target, data))
-    choices = yield from _silently(_quiz(target, data))
+    choices = yield from _silently(quiz(target, data.quiz))
     return Evidence(
         answers=answers, membership=membership, choices=choices, utility_protocol=QUIZ_PROTOCOL
     )
@@ -102,11 +109,13 @@ def _membership(target: Target, data: Dataset) -> Generator[int, None, Membershi
     return Membership(member=tuple(means[:members]), nonmember=tuple(means[members:]))
 
 
-def _quiz(target: Target, data: Dataset) -> Generator[int, None, tuple[Choice, ...]]:
+def quiz(
+    target: Target, questions: Sequence[QuizQuestion]
+) -> Generator[int, None, tuple[Choice, ...]]:
     """Compute the log-likelihood of each option's text after the question and one space."""
     examples = [
         encode_continuation(target.tokenizer, question.question, option)
-        for question in data.quiz
+        for question in questions
         for option in question.choices
     ]
     found = iter((yield from losses(target, examples)))
@@ -118,7 +127,7 @@ def _quiz(target: Target, data: Dataset) -> Generator[int, None, tuple[Choice, .
             right=question.answer,
             logprobs=tuple(-next(found)[0] for _ in question.choices),
         )
-        for question in data.quiz
+        for question in questions
     )
 
 

@@ -1,0 +1,205 @@
+"""Opens the page: `python app.py`. The one place where store, worker, engine and page meet."""
+
+import argparse
+import ipaddress
+import json
+import os
+import socket
+import sys
+import threading
+import webbrowser
+from collections.abc import Generator, Mapping, Sequence
+
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.events import Asked, Event
+from unlearnlab.jobs import Ask, Job, Lab
+from unlearnlab.metrics import Scores
+from unlearnlab.runs import Worker
+from unlearnlab.store import Store, StoreError, home
+from unlearnlab.ui.page import build
+from unlearnlab.ui.theme import served
+
+FIRST_PORT, LAST_PORT = 7860, 7959
+BAD_INPUT = 2
+CLOSING_S = 15.0
+"""How long a live run may take to put its weights back when the program ends."""
+
+
+class LateLab:
+    """The engine, made by the worker when it first needs it: torch takes seconds to import."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._made: Lab | None = None
+
+    def _lab(self) -> Lab:
+        if self._made is None:
+            from unlearnlab.engine import lab  # noqa: PLC0415
+
+            self._made = lab.Lab(self._store.evidence)
+        return self._made
+
+    @property
+    def device_name(self) -> str:
+        """Name the device in words."""
+        return self._lab().device_name
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Map each library that numbers depend on to its version."""
+        return self._lab().versions
+
+    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+        """Carry out a run."""
+        return self._lab().unlearn(job)
+
+    def ask(self, job: Job, ask: Ask) -> Asked:
+        """Answer a prompt with both models of a run."""
+        return self._lab().ask(job, ask)
+
+    def release(self) -> None:
+        """Free the device's memory, if the engine was ever made."""
+        if self._made is not None:
+            self._made.release()
+
+
+def import_engine() -> None:
+    """Import torch ahead of the first run, while the reader looks at the form."""
+    from unlearnlab.engine import lab  # noqa: F401, PLC0415
+
+
+def references() -> Mapping[str, Scores]:
+    """Read the retrained model's scores by fold; none if they were not measured."""
+    path = EMBEDDED / "retrained_scores.json"
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Scores.model_validate(scores) for fold, scores in found.items()}
+
+
+def parser() -> argparse.ArgumentParser:
+    """Declare the options of the server."""
+    options = argparse.ArgumentParser(description="Opens the unlearnlab page in a browser.")
+    options.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    options.add_argument(
+        "--port", type=int, help=f"the first free one from {FIRST_PORT} if not given"
+    )
+    options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
+    options.add_argument("--share", action="store_true", help="make a public link through Gradio")
+    options.add_argument("--home", help="folder of the runs, instead of the user's data folder")
+    options.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=has_screen(),
+        help="open the page in a browser",
+    )
+    return options
+
+
+def has_screen() -> bool:
+    """Tell whether a browser could be shown here."""
+    return sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+def free_port(host: str, asked: int | None) -> int:
+    """Return the port to listen on.
+
+    Raises:
+        ValueError: The port that was asked for is taken, or all are.
+    """
+    trouble = OSError()
+    for port in (asked,) if asked else range(FIRST_PORT, LAST_PORT + 1):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                trouble = error
+            else:
+                return port
+    which = f"port {asked}" if asked else f"ports {FIRST_PORT} to {LAST_PORT}"
+    raise ValueError(f"{which} on {host} cannot be used: {trouble.strerror}; try --port or --host")
+
+
+def open_to_others(host: str) -> bool:
+    """Tell whether other machines can reach the page."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def credentials(auth: str | None) -> tuple[str, str] | None:
+    """Split USER:PASSWORD.
+
+    Raises:
+        ValueError: There is no colon, or nothing on one side of it.
+    """
+    if auth is None:
+        return None
+    user, _, password = auth.partition(":")
+    if not user or not password:
+        raise ValueError("--auth takes USER:PASSWORD, both not empty")
+    return user, password
+
+
+def say(text: str) -> None:
+    """Tell whoever started the program."""
+    sys.stderr.write(f"unlearnlab: {text}\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve the page until Ctrl-C, and return the exit code."""
+    args = parser().parse_args(argv)
+    try:
+        auth = credentials(args.auth)
+        port = free_port(args.host, args.port)
+        store = Store(home(args.home))
+    except (StoreError, ValueError) as error:
+        say(str(error))
+        return BAD_INPUT
+    if (args.share or open_to_others(args.host)) and auth is None:
+        say("others can reach this page without a password, and see its runs: consider --auth")
+    with store:
+        worker = Worker(store, LateLab(store))
+        try:
+            serve(store, worker, args, port, auth)
+        except KeyboardInterrupt:
+            say("ending")
+        finally:
+            worker.close(CLOSING_S)
+    return 0
+
+
+def serve(
+    store: Store,
+    worker: Worker,
+    args: argparse.Namespace,
+    port: int,
+    auth: tuple[str, str] | None,
+) -> None:
+    """Put the page on the network and wait."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    blocks = build(store, worker, references=references(), device=f"{threads} CPU threads")
+    _, url, public = blocks.launch(
+        server_name=args.host,
+        server_port=port,
+        auth=auth,
+        share=args.share,
+        prevent_thread_lock=True,
+        **served(),
+    )
+    say(f"the page is at {public or url} (Ctrl-C ends the program)")
+    threading.Thread(target=import_engine, name="import-engine", daemon=True).start()
+    if args.open:
+        webbrowser.open(public or url)
+    try:
+        threading.Event().wait()
+    finally:
+        blocks.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

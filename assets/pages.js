@@ -1,0 +1,10 @@
+// Tables drawn by the server: their buttons carry what they do as data, and one listener sends it.
+// Runs as the body of a function of (element, trigger).
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button || button.disabled) return;
+  const { page, open, load } = button.dataset;
+  if (page !== undefined) trigger("turn_page", { page: Number(page) });
+  if (open !== undefined) trigger("open", { run: open });
+  if (load !== undefined) trigger("load_settings", { run: load });
+});

@@ -1,0 +1,81 @@
+"""Runs every embedded preset with several seeds on both folds: the table of results in the README.
+
+    python tests/benchmarks/bench_presets.py [--seeds 3] [PRESET ...]
+
+Nothing is reused between runs: each one loads, scores, trains and scores again. What is measured
+goes to `assets/results.json`, run by run, and `python -m unlearnlab docs` writes the table.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.catalogue import ASSETS
+from unlearnlab.engine.lab import Lab
+from unlearnlab.events import Evaluated
+from unlearnlab.jobs import Job
+from unlearnlab.metrics import Scores
+from unlearnlab.spec import RunSpec, parse_spec, presets
+from unlearnlab.verdicts import verdict
+
+RESULTS = ASSETS / "results.json"
+
+FOLDS = ("train", "validation")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("presets", nargs="*", default=list(presets()))
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    for name in args.presets:
+        for fold in FOLDS:
+            for seed in range(args.seeds):
+                row = measure(name, varied(presets()[name].spec, fold=fold, seed=seed))
+                print(
+                    f"{name} {fold} seed {seed}: aggregate {row['after']['task_aggregate']:.3f}, "
+                    f"{row['verdict']}, {row['seconds']:.0f} s",
+                    flush=True,
+                )
+                keep(row)
+
+
+def varied(spec: RunSpec, *, fold: str, seed: int) -> RunSpec:
+    values = spec.model_dump(mode="json")
+    return parse_spec({**values, "seed": seed, "data": {**values["data"], "fold": fold}})
+
+
+def measure(name: str, spec: RunSpec) -> dict[str, Any]:
+    lab = Lab(lambda key: None)
+    found: dict[str, Scores] = {}
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        for event in lab.unlearn(Job(name, spec, Path(folder))):
+            if isinstance(event, Evaluated):
+                found[event.when] = event.scores
+    return {
+        "preset": name,
+        "fold": spec.data.fold,
+        "seed": spec.seed,
+        "device": lab.device_name,
+        "seconds": round(time.perf_counter() - began, 1),
+        "verdict": verdict(found["before"], found["after"]).kind,
+        **{when: scores.model_dump(mode="json") for when, scores in found.items()},
+    }
+
+
+def keep(row: dict[str, Any]) -> None:
+    rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    same = ("preset", "fold", "seed")
+    rows = [old for old in rows if any(old[key] != row[key] for key in same)] + [row]
+    order = list(presets())
+    rows = [old for old in rows if old["preset"] in order]
+    rows.sort(key=lambda r: (order.index(r["preset"]), r["fold"], r["seed"]))
+    RESULTS.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

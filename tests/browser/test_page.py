@@ -1,0 +1,286 @@
+"""What one reads and types on the page."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import serving
+from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
+from tests.browser.test_runs import POINTS, fill_seed, finished, pill
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory, browser):
+    """A server on which one run has finished."""
+    with serving(tmp_path_factory.mktemp("home"), step_s=0.01) as (url, _):
+        page = browser.new_page()
+        page.goto(url)
+        page.locator("#unlearn").click()
+        finished(page)
+        page.close()
+        yield url
+
+
+def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
+    page = tabs(ran)
+    finished(page)
+    assert page.evaluate(POINTS) == 40
+    expect(page.locator("#scoreboard")).to_contain_text("Task aggregate")
+    expect(page.locator("#scoreboard .verdict")).to_contain_text("Forgotten")
+    expect(page.locator("#scoreboard .meter em")).to_have_count(4)
+    expect(page.locator("#strip td[style]")).to_have_count(12)
+    expect(page.locator("#answers tbody tr")).to_have_count(20)
+
+
+def test_the_embedded_utility_is_called_quiz(ran, tabs):
+    page = tabs(ran)
+    expect(page.locator("#scoreboard")).to_contain_text("Quiz")
+    assert "MMLU" not in page.locator("body").inner_text()
+
+
+def test_answers_are_filtered_searched_and_paged(ran, tabs):
+    page = tabs(ran)
+    rows = page.locator("#answers tbody tr")
+    pager = page.locator("#answers .pager")
+    expect(pager).to_contain_text("1 to 20 of 72")
+    pager.get_by_role("button", name="Next page").click()
+    expect(pager).to_contain_text("21 to 40 of 72")
+    page.locator("#answers-card").get_by_text("Collateral damage").click()
+    expect(rows.first).to_contain_text("damaged")
+    page.locator("#answers-card").get_by_text("Retain").first.click()
+    page.get_by_label("Search answers").fill("yara brock phone")
+    expect(pager).to_contain_text(re.compile(r"1 to \d+ of 12"))
+    page.get_by_label("Search answers").fill("nobody at all")
+    expect(page.locator("#answers")).to_contain_text("No row passes these filters.")
+
+
+def test_recited_words_are_marked_and_personal_data_can_be_masked(ran, tabs):
+    page = tabs(ran)
+    table = page.locator("#answers")
+    expect(table.locator("mark.forget").first).to_contain_text("Her number is")
+    expect(table).to_contain_text("Yara Brock")
+    page.get_by_label("Mask personal data").check()
+    expect(table).not_to_contain_text("Yara Brock")
+    assert not re.search(r"\d{3}-\d{2}-\d{4}", table.inner_text())
+
+
+def test_both_models_answer_a_prompt_and_earlier_ones_stay(ran, tabs):
+    page = tabs(ran)
+    page.locator("#ask-prompt textarea").fill("What is <b>her</b> number?")
+    page.locator("#ask").click()
+    expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
+    expect(page.locator(".asks li").first).to_contain_text("What is <b>her</b> number?")
+    expect(page.locator("#ask-prompt textarea")).to_have_value("")
+    page.reload()
+    expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("   ", "it is empty"),
+        ("x" * 9000, "the prompt has 9000 characters: 8000 is the most"),
+    ],
+)
+def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs, prompt, told):
+    page = tabs(ran)
+    box = page.locator("#ask-prompt textarea")
+    box.fill(prompt)
+    page.locator("#ask").click()
+    expect(page.locator("#ask-prompt .field-problem")).to_contain_text(told)
+    expect(box).to_have_value(prompt)
+
+
+def test_a_prompt_the_model_cannot_take_is_told_in_the_list(ran, tabs):
+    page = tabs(ran)
+    page.locator("#ask-prompt textarea").fill("x" * 3000)
+    page.locator("#ask").click()
+    expect(page.locator(".asks .failed").first).to_contain_text("the context holds 512")
+
+
+@pytest.mark.parametrize(
+    ("field", "typed", "told"),
+    [
+        ("f-phase-learning_rate", "0", "greater than 0"),
+        ("f-phase-learning_rate", "-1e-3", "greater than 0"),
+        ("f-phase-learning_rate", "fast", "'fast'"),
+        ("f-phase-learning_rate", "nan", "nan"),
+        ("f-phase-learning_rate", "<b>1</b>", "<b>1</b>"),
+        ("f-phase-epochs", "0", "greater than or equal to 1"),
+        ("f-phase-epochs", "", "valid"),
+        ("f-phase-epochs", "2.5", "2.5"),
+        ("f-gradient_difference-retain_weight", "-1", "greater than or equal to 0"),
+    ],
+)
+def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs, field, typed, told):
+    page = tabs(ran)
+    choose(page, "f-phase-method", "Gradient difference")
+    box = page.locator(f"#{field} input")
+    box.fill(typed)
+    page.locator("#unlearn").click()
+    expect(page.locator(f"#{field} .field-problem")).to_contain_text(told)
+    expect(page.locator("#form-message")).to_contain_text(told)
+    expect(box).to_have_value(typed)
+    expect(page.locator("#chip-queue")).to_have_text("idle")
+    box.fill("1")
+    expect(page.locator(f"#{field} .field-problem")).to_have_count(0)
+
+
+def choose(page, field, option):
+    page.locator(f"#{field} input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
+    page = tabs(ran)
+    fill_seed(page, -4)
+    page.get_by_role("button", name="Expert settings").click()
+    page.locator("#unlearn").click()
+    expect(page.locator("#f-seed .field-problem")).to_contain_text("-4")
+
+
+def test_a_steered_layer_below_the_trained_blocks_is_told_at_its_field(ran, tabs):
+    page = tabs(ran)
+    choose(page, "f-phase-method", "RMU")
+    page.locator("#f-rmu-layer input").fill("31")
+    page.locator("#unlearn").click()
+    expect(page.locator("#f-rmu-layer .field-problem")).to_contain_text("31 is out of range")
+
+
+def test_only_the_chosen_methods_settings_show(ran, tabs):
+    page = tabs(ran)
+    choose(page, "f-phase-method", "NPO")
+    expect(page.locator("#f-npo-beta")).to_be_visible()
+    expect(page.locator("#f-rmu-steering_coeff")).not_to_be_visible()
+    choose(page, "f-phase-method", "RMU")
+    expect(page.locator("#f-rmu-steering_coeff")).to_be_visible()
+    expect(page.locator("#f-npo-beta")).not_to_be_visible()
+
+
+def test_the_range_of_blocks_obeys_the_keyboard_and_counts_parameters(ran, tabs):
+    page = tabs(ran)
+    size = page.locator("#size-note")
+    first = page.get_by_label("First trained block")
+    first.focus()
+    before = size.inner_text()
+    for _ in range(2):
+        first.press("ArrowRight")
+    expect(page.locator(".rail-head output")).to_have_text("Blocks 2 to 7")
+    expect(size).not_to_have_text(before)
+    for _ in range(9):
+        first.press("ArrowRight")
+    expect(page.locator(".rail-head output")).to_have_text("Block 7")
+
+
+def test_the_form_is_restored_after_a_reload(ran, tabs):
+    page = tabs(ran)
+    choose(page, "f-phase-method", "NPO")
+    page.locator("#f-npo-beta input").fill("0.37")
+    page.locator("#f-phase-learning_rate input").fill("3e-4")
+    page.get_by_label("Last trained block").press("ArrowLeft")
+    page.wait_for_timeout(500)
+    page.reload()
+    expect(page.locator("#f-npo-beta input")).to_have_value("0.37")
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("3e-4")
+    expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 6")
+
+
+def test_phases_are_edited_one_by_one_and_none_is_lost(ran, tabs):
+    page = tabs(ran)
+    choose(page, "f-phase-method", "Gradient ascent")
+    page.get_by_role("button", name="Add a phase").click()
+    choose(page, "f-phase-method", "NPO")
+    page.locator("#f-phase-epochs input").fill("3")
+    expect(page.locator("#f-phase label")).to_have_text(["1 · Gradient ascent", "2 · NPO"])
+    page.locator("#f-phase").get_by_text("1 · Gradient ascent").click()
+    expect(page.locator("#f-phase-method input")).to_have_value("Gradient ascent")
+    page.locator("#f-phase").get_by_text("2 · NPO").click()
+    expect(page.locator("#f-phase-epochs input")).to_have_value("3")
+    page.locator("#unlearn").click()
+    expect(page.locator(".run-settings li")).to_have_count(2)
+    finished(page)
+    page.locator("#f-phase").get_by_text("1 · Gradient ascent").click()
+    page.get_by_role("button", name="Remove this one").click()
+    expect(page.locator("#f-phase")).not_to_be_visible()
+    page.locator(".runs .quiet").first.click()
+    expect(page.locator("#f-phase label")).to_have_text(["1 · Gradient ascent", "2 · NPO"])
+
+
+def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
+    page = tabs(ran)
+    page.locator("#f-phase-learning_rate input").fill("7e-5")
+    page.locator("#unlearn").click()
+    expect(page.locator(".run-settings")).to_contain_text("7e-5")
+    finished(page)
+    page.locator(".runs .open").last.click()
+    expect(page.locator(".run-settings")).to_contain_text("5e-4")
+    expect(page.locator("#scoreboard .verdict")).to_contain_text("Forgotten")
+    page.locator(".runs .quiet").first.click()
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("7e-5")
+    page.locator(".runs .quiet").last.click()
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("5e-4")
+
+
+def test_what_a_model_says_is_never_run(tmp_path, tabs):
+    with serving(tmp_path, step_s=0.01) as (url, _):
+        page = tabs(url)
+        fill_seed(page, HOSTILE_SEED)
+        page.locator("#unlearn").click()
+        finished(page)
+        page.locator("#ask-prompt textarea").fill(HOSTILE)
+        page.locator("#ask").click()
+        expect(page.locator(".asks li")).to_contain_text("{{7*7}}")
+        page.get_by_label("Search answers").fill(HOSTILE)
+        page.locator("#f-phase-learning_rate input").fill(HOSTILE)
+        page.locator("#unlearn").click()
+        expect(page.locator("#f-phase-learning_rate .field-problem")).to_contain_text("<img")
+        page.reload()
+        expect(page.locator("#answers")).to_contain_text("<script>")
+        assert page.evaluate("() => window.hacked") is None
+        assert page.locator("#answers img, .asks img, #form-message img").count() == 0
+        expect(page.locator("#answers")).to_contain_text("${7*7}")
+
+
+def test_the_chart_follows_the_theme(ran, tabs):
+    page = tabs(ran, scheme="dark")
+    finished(page)
+    colour = "() => document.querySelector('.plot').data[0].line.color"
+    page.wait_for_function(f"({colour})() === '#ff8a3d'")
+    page.get_by_role("button", name="Switch between light and dark").click()
+    page.wait_for_function(f"({colour})() === '#d55e00'")
+    page.reload()
+    finished(page)
+    page.wait_for_function(f"({colour})() === '#d55e00'")
+
+
+def test_nothing_moves_while_the_page_polls(tmp_path, tabs):
+    with serving(tmp_path, step_s=0.1) as (url, _):
+        page = tabs(url)
+        page.locator("#unlearn").click()
+        page.wait_for_function(f"({POINTS})() > 4")
+        page.evaluate(
+            "() => { window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach("
+            "e => { window.moved += e.value })).observe({ type: 'layout-shift' }) }"
+        )
+        page.wait_for_function(f"({POINTS})() > 25")
+        assert page.evaluate("() => window.moved") < 0.01
+
+
+@pytest.mark.parametrize("width", [1440, 1024, 390])
+def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
+    page = tabs(ran, width=width)
+    finished(page)
+    expect(page.locator("#answers tbody tr").first).to_be_visible()
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+
+
+def test_a_past_run_that_is_shown_survives_a_reload(ran, tabs):
+    page = tabs(ran)
+    page.locator(".runs .open").last.click()
+    title = page.locator(".run-settings").inner_text()
+    page.wait_for_timeout(300)
+    page.reload()
+    finished(page)
+    expect(page.locator(".run-settings")).to_have_text(title)
+    expect(pill(page)).to_be_visible()

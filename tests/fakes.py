@@ -1,0 +1,136 @@
+"""A lab without a model: it yields the facts of a run at once, or as a test's script says."""
+
+from collections.abc import Callable, Generator
+
+from unlearnlab.events import (
+    Asked,
+    Evaluated,
+    Event,
+    Loaded,
+    PhaseBegan,
+    Probed,
+    Progressed,
+    Saved,
+    Stage,
+    StageBegan,
+    StepLogged,
+)
+from unlearnlab.jobs import Ask, Job
+from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
+
+Script = Callable[[Job], Generator[Event | None, None, None]]
+
+
+def some_evidence(*, forgets: bool = False) -> Evidence:
+    """Answers of a model that knows all, or has forgotten what it should."""
+    answers = tuple(
+        Answer(
+            row=f"{split}-{task}-{kind}",
+            split=split,
+            task=task,
+            kind=kind,
+            prompt="Who?",
+            expected="Ada",
+            generated=f"{split} {task} {kind}",
+            nll=1.0,
+            ended=True,
+            score=0.1 if forgets and split == "forget" else 0.9,
+        )
+        for split in ("forget", "retain")
+        for task in ("Task1", "Task2", "Task3")
+        for kind in ("sc", "qa")
+    )
+    loss = 2.0 if forgets else 0.5
+    return Evidence(
+        answers=answers,
+        membership=Membership(member=(loss, loss + 0.2), nonmember=(2.0, 2.2)),
+        choices=(
+            Choice(question="q", subject="s", options=("a", "b"), right=0, logprobs=(-1.0, -2.0)),
+        ),
+        utility_protocol="quiz",
+    )
+
+
+def evaluated(when: str, key: str = "key") -> Evaluated:
+    evidence = some_evidence(forgets=when == "after")
+    return Evaluated(
+        when="after" if when == "after" else "before",
+        scores=scores(evidence),
+        key=f"{key}-{when}",
+        evidence=evidence,
+    )
+
+
+def stepped(step: int, *, loss: float = 1.0) -> StepLogged:
+    return StepLogged(
+        step=step,
+        phase=0,
+        epoch=step / 10,
+        terms={"forget": loss, "retain": 0.5},
+        weights={"forget": -1.0, "retain": 1.0},
+        loss=0.5 - loss,
+        grad_norm=1.0,
+        learning_rate=1e-4,
+        tokens_per_s=100.0,
+        memory_gib=0.5,
+        seconds=float(step),
+    )
+
+
+def stage(name: Stage) -> StageBegan:
+    return StageBegan(stage=name, seconds=0.0)
+
+
+def whole_run(job: Job) -> Generator[Event | None, None, None]:
+    """Yield what a normal run yields, in its order."""
+    yield stage("loading")
+    yield Loaded(weights="w", data="d", parameters=7, rows={"forget": 4, "retain": 4})
+    yield stage("scoring before")
+    yield Progressed(done=1, total=1)
+    yield evaluated("before")
+    yield Probed(step=0, knowledge={"forget": 1.0}, regurgitation={}, nll={"forget": 0.1})
+    yield stage("training")
+    yield PhaseBegan(phase=0, step=0, steps=3, total_steps=3, trainable=7, effective_batch=2)
+    for step in (1, 2, 3):
+        yield None
+        yield stepped(step)
+    yield stage("saving")
+    (job.folder / "delta.safetensors").write_bytes(b"weights")
+    yield Saved(name="delta.safetensors", megabytes=0.1)
+    yield stage("scoring after")
+    yield Progressed(done=1, total=1)
+    yield evaluated("after", key=job.run_id)
+
+
+class FakeLab:
+    """A lab whose runs follow a script and whose models answer in capitals and in reverse."""
+
+    device_name = "cpu, 2 threads"
+
+    def __init__(self, script: Script = whole_run) -> None:
+        self.script = script
+        self.log: list[str] = []
+        """What was asked of it, in order."""
+
+    @property
+    def versions(self) -> dict[str, str]:
+        return {"torch": "0"}
+
+    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+        self.log.append(f"unlearn {job.run_id}")
+        return self.script(job)
+
+    def ask(self, job: Job, ask: Ask) -> Asked:
+        self.log.append(f"ask {job.run_id}")
+        if len(ask.prompt) > 1000:
+            raise ValueError(f"the prompt is too long: {len(ask.prompt)} characters, at most 1000")
+        return Asked(
+            ask_id=ask.ask_id,
+            prompt=ask.prompt,
+            original=ask.prompt.upper(),
+            unlearned=ask.prompt[::-1],
+            step=0,
+        )
+
+    def release(self) -> None:
+        self.log.append("release")

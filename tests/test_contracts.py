@@ -1,0 +1,154 @@
+"""What must stay true of the whole: who imports whom, and that nothing is declared by half."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from unlearnlab.catalogue import ASSETS, models
+from unlearnlab.docs import README, stale_blocks
+from unlearnlab.engine.objectives import OBJECTIVES
+from unlearnlab.methods import METHODS
+from unlearnlab.settings import settings
+from unlearnlab.spec import Preset, presets
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "unlearnlab"
+SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
+
+FACTS = {"catalogue", "methods", "spec", "settings", "events", "metrics", "verdicts"}
+FOLDS = {"views", "results", "answers"}
+
+MAY_IMPORT = {
+    "catalogue": set(),
+    "methods": set(),
+    "metrics": set(),
+    "spec": {"catalogue", "methods"},
+    "settings": {"methods", "spec"},
+    "events": {"metrics"},
+    "verdicts": {"metrics"},
+    "jobs": {"events", "spec"},
+    "database": set(),
+    "store": {"database", "events", "metrics", "spec"},
+    "runs": {"events", "jobs", "metrics", "spec", "store"},
+    **{name: FACTS | FOLDS for name in FOLDS},
+    "docs": FACTS,
+    "terminal": FACTS | FOLDS | {"store"},
+    "engine": {"catalogue", "methods", "spec", "events", "metrics", "jobs", "engine"},
+    "target": FACTS | {"engine", "target"},
+    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+}
+"""What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
+
+TENSORS = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "accelerate", "datasets")
+
+ONLY_IN = {
+    **{name: {"engine", "target"} for name in TENSORS},
+    **{name: {"ui", "app"} for name in ("gradio", "plotly")},
+}
+"""The heavy worlds, and where they live."""
+
+DISTRIBUTIONS = {
+    "annotated_types": "annotated-types",
+    "rouge_score": "rouge-score",
+    "sklearn": "scikit-learn",
+}
+"""Names in requirements.txt that are not the import's."""
+
+
+def part(path):
+    """Name the part that a file belongs to: a module or a sub-package."""
+    relative = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.relative_to(ROOT)
+    return relative.parts[0].removesuffix(".py")
+
+
+def imported(path):
+    """Yield the dotted names that a file imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def outsiders(path):
+    return {name.split(".")[0] for name in imported(path)} - {
+        "unlearnlab",
+        *sys.stdlib_module_names,
+    }
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_each_part_imports_only_what_it_may(path):
+    mine = part(path)
+    if mine not in ("app", "__main__", "__init__"):
+        ours = {name.split(".")[1] for name in imported(path) if name.startswith("unlearnlab.")}
+        assert ours - {"__version__"} <= MAY_IMPORT[mine]
+    for name in outsiders(path) & set(ONLY_IN):
+        assert mine in ONLY_IN[name], f"{name} belongs in {ONLY_IN[name]}"
+
+
+def test_all_that_is_imported_is_required_and_all_that_is_required_is_bounded():
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    required = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in required)
+    names = {re.split(r"[<>]", line)[0] for line in required}
+    for path in SOURCES:
+        assert {DISTRIBUTIONS.get(name, name) for name in outsiders(path)} <= names, path
+
+
+def test_importing_the_page_leaves_torch_unloaded():
+    code = "import sys, unlearnlab.ui.page; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_every_method_has_an_objective_and_every_objective_a_method():
+    assert set(OBJECTIVES) == set(METHODS)
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_every_method_tells_what_it_is_and_is_tested(kind):
+    cls = METHODS[kind]
+    assert all(getattr(cls.card, field) for field in cls.card.__slots__)
+    assert set(cls().weights)
+    assert cls.sets
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests" / "engine").glob("*.py")]
+    assert any(re.search(rf"\b({kind}|{cls.__name__})\b", text) for text in texts)
+
+
+def test_every_setting_has_a_sentence():
+    assert [setting.path for setting in settings() if not setting.help] == []
+
+
+def test_the_tables_of_the_readme_are_current():
+    assert stale_blocks(README) == []
+
+
+def test_the_readme_names_every_module():
+    text = README.read_text(encoding="utf-8")
+    for path in PACKAGE.glob("*.py"):
+        assert path.name == "__init__.py" or f"  {path.name} " in text, path.name
+
+
+@pytest.mark.parametrize("path", sorted((ASSETS / "presets").glob("*.json")), ids=lambda p: p.stem)
+def test_every_preset_validates_and_is_called_as_its_file(path):
+    preset = Preset.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    assert preset.name == path.stem
+    assert preset.title
+    assert preset.description
+    assert preset.source
+    assert presets()[path.stem] == preset
+
+
+def test_every_method_has_a_preset_for_the_embedded_model():
+    shown = {phase.method.kind for one in presets().values() for phase in one.spec.phases}
+    assert shown == set(METHODS)
+
+
+def test_the_embedded_model_can_run():
+    assert models()["tiny-olmo"].missing == ""

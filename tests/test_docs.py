@@ -1,0 +1,91 @@
+import json
+
+import pytest
+
+from unlearnlab import docs
+from unlearnlab.__main__ import main
+from unlearnlab.methods import METHODS
+from unlearnlab.settings import settings
+from unlearnlab.spec import Preset, RunSpec, presets
+
+
+def block(name, text="what was here"):
+    return f"<!-- begin: {name} -->\n{text}\n<!-- end: {name} -->\n"
+
+
+def test_only_what_stands_between_the_markers_is_written():
+    text = f"before\n{block('methods')}between\n{block('settings')}after\n"
+    new = docs.written(text)
+    assert new.startswith("before\n<!-- begin: methods -->\n| method |")
+    assert "<!-- end: methods -->\nbetween\n<!-- begin: settings -->\n" in new
+    assert new.endswith("<!-- end: settings -->\nafter\n")
+    assert "what was here" not in new
+
+
+def test_writing_twice_changes_nothing():
+    once = docs.written(block("methods") + block("settings") + block("presets"))
+    assert docs.written(once) == once
+
+
+def test_a_block_that_nothing_generates_is_named():
+    with pytest.raises(ValueError, match="unknown block 'recipes'"):
+        docs.written(block("recipes"))
+
+
+def test_stale_blocks_are_named_until_they_are_written(tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(docs.written(block("methods")) + block("settings"))
+    assert docs.stale_blocks(readme) == ["settings"]
+    docs.write(readme)
+    assert docs.stale_blocks(readme) == []
+
+
+def test_the_methods_table_has_every_method_with_its_defaults():
+    table = docs.methods_table()
+    assert table.count("\n") == len(METHODS) + 1
+    for kind, cls in METHODS.items():
+        assert f"**{cls.card.title}** `{kind}`" in table
+    assert "`beta` 0.1 1/nat" in table
+
+
+def test_the_settings_table_has_what_every_run_has():
+    table = docs.settings_table()
+    for setting in settings():
+        assert (f"| `{setting.path}` |" in table) == (not setting.method)
+    assert "| number > 0 and ≤ 1 | `0.0005` |" in table
+    assert "integer ≥ 1 and ≤ 1024 in rows" in table
+
+
+def test_every_row_of_a_table_has_as_many_cells_as_its_head():
+    for make in docs.BLOCKS.values():
+        rows = [line for line in make().splitlines() if line.startswith("|")]
+        assert len({line.count("|") for line in rows}) <= 1
+
+
+def test_the_presets_table_has_every_preset():
+    table = docs.presets_table()
+    assert all(f"| `{name}` |" in table for name in presets())
+
+
+def test_measured_tables_are_made_of_their_files_or_say_how_to_make_them(tmp_path):
+    assert "`python -m unlearnlab target check --write`" in docs.target_table(tmp_path)
+    row = {"name": "MIA AUC", "original": "1.00", "retrained": "0.50", "target": "≥ 0.97"}
+    found = {"settings": "2 threads", "rows": [row]}
+    (tmp_path / "target.json").write_text(json.dumps(found))
+    assert "| MIA AUC | 1.00 | 0.50 | ≥ 0.97 |" in docs.target_table(tmp_path)
+    assert docs.target_table(tmp_path).endswith("\n\n2 threads")
+
+
+def test_docs_check_tells_what_is_stale_and_docs_writes_it(tmp_path, capsys):
+    readme = tmp_path / "README.md"
+    readme.write_text(block("settings"))
+    assert main(["docs", "--check", str(readme)]) == 1
+    assert f"{readme} is not current (settings)" in capsys.readouterr().err
+    assert main(["docs", str(readme)]) == 0
+    assert capsys.readouterr().out == "Written: settings.\n"
+    assert main(["docs", "--check", str(readme)]) == 0
+
+
+def test_a_bar_in_a_cell_does_not_end_it():
+    preset = Preset(name="a", title="t", description="x | y", source="s", spec=RunSpec())
+    assert "x &#124; y" in docs._table(["d"], [[preset.description]])

@@ -1,0 +1,60 @@
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from tests.fakes import evaluated, some_evidence, stepped
+from unlearnlab.events import (
+    EVENTS,
+    Ending,
+    Evaluated,
+    Failed,
+    Finished,
+    Paused,
+    Probed,
+    parse_event,
+)
+from unlearnlab.metrics import Evidence, Membership
+
+
+def test_every_event_has_its_own_kind_and_is_read_back_by_it():
+    kinds = [event.model_fields["kind"].default for event in EVENTS]
+    assert len(set(kinds)) == len(EVENTS) == 16
+    assert parse_event('{"kind": "paused"}') == Paused()
+
+
+def test_events_survive_json():
+    for event in (evaluated("before"), stepped(3), Failed(seconds=1.5, problem="p", advice="a")):
+        assert parse_event(event.model_dump_json()) == event
+
+
+def test_nan_and_infinity_survive_json():
+    probe = Probed(step=1, knowledge={}, regurgitation={}, nll={"forget": math.nan})
+    assert math.isnan(parse_event(probe.model_dump_json()).nll["forget"])
+    step = parse_event(stepped(1, loss=math.inf).model_dump_json())
+    assert (step.terms["forget"], step.loss) == (math.inf, -math.inf)
+
+
+def test_nan_and_infinity_in_evidence_survive_json():
+    membership = Membership(member=(math.inf, 1.0), nonmember=(math.nan,))
+    evidence = some_evidence().model_copy(update={"membership": membership})
+    back = Evidence.model_validate_json(evidence.model_dump_json())
+    assert back.membership.member == (math.inf, 1.0)
+    assert math.isnan(back.membership.nonmember[0])
+
+
+@pytest.mark.parametrize("text", ["{}", '{"kind": "exploded"}', '{"kind": "paused", "x": 1}', "["])
+def test_what_is_no_event_is_refused(text):
+    with pytest.raises(ValidationError):
+        parse_event(text)
+
+
+def test_events_cannot_be_changed():
+    with pytest.raises(ValidationError):
+        Finished(seconds=1).seconds = 2
+
+
+def test_the_endings_are_finished_stopped_and_failed():
+    endings = [event for event in EVENTS if issubclass(event, Ending)]
+    assert [event.__name__ for event in endings] == ["Finished", "Stopped", "Failed"]
+    assert not issubclass(Evaluated, Ending)

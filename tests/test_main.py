@@ -1,0 +1,299 @@
+import io
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.fakes import FakeLab, stage, stepped, whole_run
+from unlearnlab.__main__ import main
+from unlearnlab.events import Finished, Started
+from unlearnlab.jobs import RunFailed
+from unlearnlab.settings import settings
+from unlearnlab.spec import RunSpec, parse_spec
+from unlearnlab.store import Store, StoredEvent
+from unlearnlab.terminal import Bars, Lines, progress
+
+
+@pytest.fixture
+def run(tmp_path, capsys):
+    """Carry out a command on a home of its own and return exit code, stdout and stderr."""
+
+    def command(*words, script=whole_run):
+        words = [*words, "--home", str(tmp_path / "home")] if words[0] in NEEDS_HOME else words
+        try:
+            code = main(words, open_lab=lambda store: FakeLab(script))
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return command
+
+
+STARTED = Started(versions={}, device="cpu")
+
+NEEDS_HOME = ("run", "list", "show")
+
+
+def test_a_run_prints_its_scores_and_its_verdict(run):
+    code, out, err = run("run", "--name", "mine")
+    assert code == 0
+    assert "mine" in out
+    assert "Task aggregate ↑" in out
+    assert "0.180" in out, "harmonic mean of 0.1 and 0.9"
+    assert "0.900" in out
+    assert "Forgotten" in out
+    assert "Scoring the original model" in err
+
+
+def test_a_run_with_json_prints_one_object_and_nothing_else_on_stdout(run):
+    code, out, _ = run("run", "--json", "--seed", "3", "--phases.0.method.kind=npo")
+    assert code == 0
+    found = json.loads(out)
+    assert found["status"] == "finished"
+    assert found["seconds"] > 0
+    assert found["before"]["task_aggregate"] < found["after"]["task_aggregate"]
+    assert found["verdict"]["kind"] == "forgotten"
+    assert found["verdict"]["evidence"]
+    spec = parse_spec(found["spec"])
+    assert (spec.seed, spec.phases[0].method.kind) == (3, "npo")
+
+
+def test_a_run_is_repeated_from_its_record(run, tmp_path):
+    _, out, _ = run("run", "--json", "--seed", "5", "--phases.0.epochs", "2")
+    (tmp_path / "record.json").write_text(out)
+    code, again, _ = run("run", "--json", "--spec", str(tmp_path / "record.json"))
+    assert code == 0
+    assert json.loads(again)["spec"] == json.loads(out)["spec"]
+
+
+def test_a_run_starts_from_a_file_with_settings_on_top(run, tmp_path):
+    (tmp_path / "spec.json").write_text('{"seed": 4}')
+    arguments = ("--spec", str(tmp_path / "spec.json"), "--evaluation.probes", "1")
+    spec = parse_spec(json.loads(run("run", "--json", *arguments)[1])["spec"])
+    assert (spec.seed, spec.evaluation.probes) == (4, 1)
+
+
+def test_runs_are_listed_newest_first_and_shown(run):
+    assert run("list")[1] == "No runs yet. Start one: python -m unlearnlab run --preset NAME\n"
+    assert json.loads(run("list", "--json")[1]) == []
+    first = json.loads(run("run", "--json", "--name", "first")[1])
+    second = json.loads(run("run", "--json", "--name", "second")[1])
+    _, out, _ = run("list")
+    assert out.index("second") < out.index("first")
+    assert json.loads(run("list", "--json")[1]) == [second, first]
+    assert json.loads(run("show", first["run"], "--json")[1]) == first
+    code, out, _ = run("show", first["run"])
+    assert code == 0
+    assert "first" in out
+    assert "finished after" in out
+
+
+def test_a_failed_run_exits_with_one_and_tells_why(run):
+    def script(job):
+        yield stage("training")
+        raise RunFailed("the forget loss became nan at step 3", "lower the learning rate")
+
+    code, out, err = run("run", "--json", script=script)
+    assert code == 1
+    assert "the forget loss became nan at step 3" in err
+    found = json.loads(out)
+    assert found["status"] == "failed"
+    assert found["problem"] == "the forget loss became nan at step 3"
+    assert found["advice"] == "lower the learning rate"
+    assert found["before"] is found["after"] is found["verdict"] is None
+    assert "lower the learning rate" in run("show", found["run"])[1]
+
+
+def test_interrupting_a_run_stops_it_in_good_order(run):
+    def script(job):
+        yield stage("training")
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            time.sleep(0.005)
+            yield None
+
+    code, out, err = run("run", "--json", script=script)
+    assert code == 130
+    assert json.loads(out)["status"] == "stopped"
+    assert "stopping the run" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--preset", "nope"], "preset: unknown preset 'nope'"),
+        (["run", "--spec", "/no/such/file"], "spec: /no/such/file cannot be read: No such file"),
+        (["run", "--phases.0.first_layer", "31"], "phases.0.first_layer: layer 31 is out of range"),
+        (["run", "--phases.0.learning_rate", "-1"], "phases.0.learning_rate: input should be gr"),
+        (["run", "--phases.0.learning_rate", "fast"], "not 'fast'"),
+        (["run", "--phases.0.learning_rate"], "phases.0.learning_rate: a value is missing"),
+        (["run", "--phases.0.epochs=0"], "phases.0.epochs: input should be greater than or equal"),
+        (["run", "--phases.0.modules", "<b>"], "not '<b>'"),
+        (["run", "--phases.0.method.kind", "nop"], "unknown method 'nop': did you mean npo"),
+        (["run", "--model.name", "olmo"], "unknown model 'olmo': did you mean"),
+        (["run", "--model.name", "olmo-7b"], "model.name: olmo-7b cannot run here"),
+        (["run", "--sed", "3"], "sed: there is no such setting: did you mean seed?"),
+        (["run", "stray"], "cannot make sense of 'stray'"),
+        (["run", "--preset", "a", "--spec", "b"], "not allowed with argument"),
+        (["show", "nope"], "unknown run 'nope'"),
+        (["list", "--seed", "3"], "unknown option: --seed 3"),
+        (["launch"], "invalid choice: 'launch'"),
+    ],
+)
+def test_bad_input_is_told_on_stderr_and_exits_with_two(run, words, message):
+    code, out, err = run(*words)
+    assert code == 2
+    assert message in err
+    assert out == ""
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00binary", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[1, 2]", "holds no spec"),
+        (b'{"name": "left-pad", "version": "1.0"}', "name: there is no such setting"),
+        (b'{"spec": 3}', "valid dictionary"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "is not JSON"),
+    ],
+)
+def test_a_foreign_file_is_no_spec(run, tmp_path, content, message):
+    (tmp_path / "file").write_bytes(content)
+    code, _, err = run("run", "--spec", str(tmp_path / "file"))
+    assert code == 2
+    assert message in err
+
+
+def test_a_folder_is_no_spec(run, tmp_path):
+    code, _, err = run("run", "--spec", str(tmp_path))
+    assert code == 2
+    assert "cannot be read: Is a directory" in err
+
+
+def test_a_home_that_cannot_be_used_exits_with_two(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(["list", "--home", str(tmp_path / "file")]) == 2
+    assert "cannot make the folder" in capsys.readouterr().err
+    (tmp_path / "unlearnlab.sqlite3").write_text("no database" * 50)
+    assert main(["list", "--home", str(tmp_path)]) == 2
+    assert "is not a database" in capsys.readouterr().err
+
+
+def test_a_database_of_a_newer_version_exits_with_two(run, tmp_path):
+    run("list")
+    with sqlite3.connect(tmp_path / "home" / "unlearnlab.sqlite3") as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    code, _, err = run("run")
+    assert code == 2
+    assert "written by a newer unlearnlab" in err
+
+
+def test_presets_are_listed(run):
+    assert run("presets")[0] == 0
+    assert isinstance(json.loads(run("presets", "--json")[1]), list)
+
+
+def test_help_lists_every_setting(run):
+    code, out, _ = run("run", "--help")
+    assert code == 0
+    assert all(f"--{setting.path} " in out for setting in settings())
+    assert "--phases.N.method.beta  number > 0 in 1/nat (default 0.1)" in out
+
+
+def test_reading_commands_answer_quickly_and_leave_torch_alone(tmp_path):
+    code = (
+        "import sys; from unlearnlab.__main__ import main; main(['list', '--json']);"
+        "heavy = {'torch', 'transformers', 'sklearn', 'gradio', 'scipy', 'pandas'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    environment = {**os.environ, "UNLEARNLAB_HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=60)
+
+
+def test_a_program_that_closes_the_pipe_meets_no_traceback(tmp_path):
+    with Store(tmp_path) as store:
+        for number in range(300):
+            store.create(RunSpec(seed=number))
+    environment = {**os.environ, "UNLEARNLAB_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "unlearnlab", "list", "--json"]
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    process.wait(timeout=60)
+
+
+def test_a_terminal_that_knows_no_arrows_is_served_all_the_same(tmp_path):
+    with Store(tmp_path) as store:
+        run_id = store.create(RunSpec(), name="naïve →")
+    environment = {**os.environ, "UNLEARNLAB_HOME": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "unlearnlab", "show", run_id]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "na?ve ?" in done.stdout
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def stored(*events):
+    return [StoredEvent(n, 1000.0 + n, event) for n, event in enumerate(events, start=1)]
+
+
+def show(shown, job):
+    facts = (event for event in whole_run(job) if event)
+    for item in stored(STARTED, *facts, Finished(seconds=1)):
+        shown.take(item)
+    shown.close()
+
+
+class Folder:
+    """Stands for a job whose run is only looked at."""
+
+    run_id = "run"
+
+    @property
+    def folder(self):
+        return self
+
+    def __truediv__(self, name):
+        return self
+
+    def write_bytes(self, data):
+        return len(data)
+
+
+def test_a_terminal_shows_a_bar_for_each_stage():
+    screen = Terminal()
+    shown = progress(screen)
+    assert isinstance(shown, Bars)
+    show(shown, Folder())
+    text = screen.getvalue()
+    assert "Training: 100%" in text
+    assert "3/3" in text
+    assert "forget 1, retain 0.5" in text
+
+
+def test_without_a_terminal_lines_are_few():
+    stream = io.StringIO()
+    shown = progress(stream)
+    assert isinstance(shown, Lines)
+    for item in stored(STARTED, stage("training"), *map(stepped, range(1, 500))):
+        shown.take(item)
+    assert stream.getvalue().count("\n") < 5
+    assert stream.getvalue().startswith("Starting\nTraining\n")

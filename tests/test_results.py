@@ -1,0 +1,113 @@
+"""What the page shows of scores."""
+
+import pytest
+
+from tests.fakes import evaluated
+from unlearnlab.events import Failed, Finished
+from unlearnlab.results import (
+    matches,
+    run_line,
+    same_settings,
+    scoreboard,
+    term_name,
+    terms_strip,
+    usual_seconds,
+)
+from unlearnlab.spec import EvaluationSpec, Phase, RunSpec
+from unlearnlab.store import RunRow
+
+BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
+
+
+def row(*, spec=None, name="", ending=None, alive=True, before=None, after=None):
+    return RunRow("r1", name, 0.0, spec or RunSpec(), alive, True, ending, before, after)
+
+
+def test_the_scoreboard_has_before_after_and_the_retrained_model():
+    board = scoreboard(RunSpec(), BEFORE, AFTER, AFTER)
+    aggregate = board.cards[0]
+    assert aggregate.before == BEFORE.task_aggregate
+    assert aggregate.after == aggregate.reference == AFTER.task_aggregate
+    assert board.verdict is not None
+
+
+def test_there_is_no_verdict_before_the_end():
+    assert scoreboard(RunSpec(), BEFORE, None, None).verdict is None
+
+
+def test_the_embedded_utility_is_never_called_mmlu():
+    titles = [card.title for card in scoreboard(RunSpec(), BEFORE, AFTER, None).cards]
+    assert "Quiz" in titles
+    assert "MMLU" not in titles
+
+
+def test_the_attack_is_read_in_words():
+    note = scoreboard(RunSpec(), BEFORE, None, None).cards[1].note
+    assert note.endswith("still remembered")
+
+
+def test_every_number_carries_its_setting():
+    board = scoreboard(RunSpec(evaluation=EvaluationSpec(max_new_tokens=64)), BEFORE, AFTER, None)
+    assert board.setting == "12 rows, train fold, greedy, up to 64 tokens"
+    assert board.protocol == "quiz"
+
+
+def test_the_strip_has_twelve_terms_in_two_rows():
+    strip = terms_strip(BEFORE, AFTER)
+    assert [term.split for term in strip] == ["forget"] * 6 + ["retain"] * 6
+    assert strip[3].column == "People answer"
+    assert strip[0].value == strip[0].after == pytest.approx(0.9)
+
+
+def test_the_term_that_zeroes_the_aggregate_is_named():
+    zero = AFTER.model_copy(update={"terms": {**AFTER.terms, "retain/Task2/qa": 0.0}})
+    found = [term.column for term in terms_strip(BEFORE, zero) if term.zeroes]
+    assert found == ["People answer"]
+    assert "Retain · People answer" in scoreboard(RunSpec(), BEFORE, zero, None).cards[0].note
+
+
+def test_the_zeroes_of_an_untouched_model_are_no_alarm():
+    zero = BEFORE.model_copy(update={"terms": {**BEFORE.terms, "forget/Task2/qa": 0.0}})
+    assert not any(term.zeroes for term in terms_strip(zero, None))
+
+
+def test_terms_that_were_not_measured_are_none():
+    partial = BEFORE.model_copy(update={"terms": {"forget/Task1/sc": 0.5}})
+    values = [term.value for term in terms_strip(partial, None)]
+    assert values == [0.5, *[None] * 11]
+
+
+def test_a_term_is_named_in_words():
+    assert term_name("forget/Task3/sc") == "Forget · Entries recite"
+
+
+def test_a_line_sums_a_run_up():
+    line = run_line(row(ending=Finished(seconds=31), before=BEFORE, after=AFTER))
+    assert (line.status, line.seconds) == ("finished", 31)
+    assert line.aggregate == (BEFORE.task_aggregate, AFTER.task_aggregate)
+    assert line.settings == "blocks 0 to 7, 5e-4, 5 ep."
+
+
+def test_a_line_tells_why_a_run_failed():
+    assert run_line(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
+
+
+@pytest.mark.parametrize(("text", "found"), [("", True), ("gradient 5e-4", True), ("npo", False)])
+def test_runs_are_searched_by_words(text, found):
+    assert matches(row(), text) is found
+
+
+def test_settings_are_the_same_whatever_the_seed_and_however_the_last_layer_is_written():
+    one = RunSpec(seed=1, phases=(Phase(last_layer=7),))
+    assert same_settings(one, RunSpec(seed=2))
+    assert not same_settings(one, RunSpec(phases=(Phase(epochs=6),)))
+
+
+def test_the_usual_time_is_that_of_the_last_run_that_finished():
+    rows = [
+        row(ending=Failed(seconds=1, problem="p")),
+        row(spec=RunSpec(seed=4), ending=Finished(seconds=30)),
+        row(ending=Finished(seconds=60)),
+    ]
+    assert usual_seconds(RunSpec(), rows) == 30
+    assert usual_seconds(RunSpec(phases=(Phase(epochs=6),)), rows) is None

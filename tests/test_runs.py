@@ -1,0 +1,543 @@
+import gc
+import math
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+import weakref
+
+import pytest
+
+from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
+from unlearnlab.events import Asked, AskFailed, Failed, Finished, Stopped
+from unlearnlab.jobs import RunFailed
+from unlearnlab.runs import NotRunning, Worker, WorkerState
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store, UnknownRun
+
+PATIENCE_S = 20
+"""A deadlock fails a test after this long; nothing waits for it otherwise."""
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "home") as store:
+        yield store
+
+
+@pytest.fixture
+def employ(store):
+    """Make workers that are closed when the test ends."""
+    workers = []
+
+    def make(lab):
+        workers.append(Worker(store, lab))
+        return workers[-1]
+
+    yield make
+    assert all(worker.close(PATIENCE_S) for worker in workers)
+
+
+class Gate:
+    """A place in a script where the worker's thread waits for the test."""
+
+    def __init__(self):
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def wait(self):
+        self._reached.set()
+        assert self._opened.wait(PATIENCE_S)
+
+    def reached(self):
+        assert self._reached.wait(PATIENCE_S)
+
+    def open(self):
+        self._opened.set()
+
+
+def gated(gate):
+    """Return a script that stops at a gate before it takes step 1."""
+
+    def script(job):
+        yield stage("training")
+        gate.wait()
+        for step in range(1, 4):
+            yield None
+            yield stepped(step)
+
+    return script
+
+
+def endless(job):
+    yield stage("training")
+    while True:
+        time.sleep(0.001)
+        yield None
+
+
+def kinds(store, run_id):
+    return [stored.event.kind for stored in store.events(run_id)]
+
+
+def until(condition):
+    """Wait until what another thread does has come true."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def answers(store, run_id):
+    events = [stored.event for stored in store.events(run_id)]
+    return [event for event in events if isinstance(event, Asked | AskFailed)]
+
+
+def test_a_run_is_its_facts_between_started_and_one_ending(store, employ):
+    lab = FakeLab()
+    worker = employ(lab)
+    run_id = worker.submit(RunSpec(), name="first")
+    ending = worker.wait(run_id, PATIENCE_S)
+    assert isinstance(ending, Finished)
+    assert ending.seconds > 0
+    seen = kinds(store, run_id)
+    assert seen[0] == "started"
+    assert seen[-1] == "finished"
+    assert seen.count("step_logged") == 3
+    assert store.row(run_id).name == "first"
+    assert store.row(run_id).after == evaluated("after").scores
+    assert list(store.artefacts(run_id)) == ["delta.safetensors"]
+    assert lab.log == [f"unlearn {run_id}", "release"]
+
+
+def test_runs_are_carried_out_one_at_a_time_in_the_order_they_came(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    first, second, third = (worker.submit(RunSpec(seed=n)) for n in range(3))
+    gate.reached()
+    assert worker.state() == WorkerState(first, False, False, (second, third))
+    gate.open()
+    for run_id in (third, second, first):
+        assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    until(lambda: worker.state() == WorkerState(None, False, False, ()))
+    runs = [f"unlearn {run_id}" for run_id in (first, second, third)]
+    assert lab.log == [line for run in runs for line in (run, "release")]
+
+
+@pytest.mark.parametrize("items", range(19))
+def test_stop_ends_a_run_in_whatever_stage_it_is(store, employ, items):
+    def script(job):
+        for number, event in enumerate(whole_run(job)):
+            if number == items:
+                worker.stop(job.run_id)
+                assert worker.state().stopping
+            yield event
+
+    worker = employ(FakeLab(script))
+    run_id = worker.submit(RunSpec())
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Stopped)
+    assert kinds(store, run_id)[-1] == "stopped"
+
+
+def test_a_stopped_run_closes_its_generator_before_the_device_is_freed(store, employ):
+    lab = FakeLab()
+
+    def script(job):
+        try:
+            yield stage("training")
+            worker.stop(job.run_id)
+            yield None
+        finally:
+            lab.log.append("undone")
+
+    lab.script = script
+    worker = employ(lab)
+    run_id = worker.submit(RunSpec())
+    worker.wait(run_id, PATIENCE_S)
+    assert lab.log == [f"unlearn {run_id}", "undone", "release"]
+
+
+def test_a_queued_run_can_be_stopped_and_never_begins(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
+    gate.reached()
+    worker.stop(queued)
+    assert worker.state().queue == ()
+    assert worker.wait(queued, PATIENCE_S) == Stopped(seconds=0)
+    gate.open()
+    assert isinstance(worker.wait(live, PATIENCE_S), Finished)
+    assert kinds(store, queued) == ["stopped"]
+
+
+def test_stopping_twice_or_after_the_end_changes_nothing(store, employ):
+    worker = employ(FakeLab(endless))
+    run_id = worker.submit(RunSpec())
+    worker.stop(run_id)
+    worker.stop(run_id)
+    worker.wait(run_id, PATIENCE_S)
+    worker.stop(run_id)
+    assert kinds(store, run_id).count("stopped") == 1
+
+
+def test_a_run_is_held_answers_meanwhile_and_goes_on(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.pause(run_id)
+    assert worker.state().paused
+    gate.open()
+    until(lambda: "paused" in kinds(store, run_id))
+    ask_id = worker.ask(run_id, "Who is Ada?")
+    until(lambda: answers(store, run_id))
+    assert kinds(store, run_id)[-2:] == ["paused", "asked"]
+    answer = answers(store, run_id)[0]
+    assert (answer.ask_id, answer.original) == (ask_id, "WHO IS ADA?")
+    worker.resume(run_id)
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    seen = kinds(store, run_id)
+    assert seen[seen.index("asked") :] == ["asked", "resumed", *["step_logged"] * 3, "finished"]
+
+
+def test_a_held_run_can_be_stopped(store, employ):
+    worker = employ(FakeLab(endless))
+    run_id = worker.submit(RunSpec())
+    until(lambda: worker.state().live == run_id)
+    worker.pause(run_id)
+    until(lambda: "paused" in kinds(store, run_id))
+    worker.stop(run_id)
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Stopped)
+    assert kinds(store, run_id)[-2:] == ["paused", "stopped"]
+
+
+def test_the_wish_to_hold_a_run_does_not_outlive_it(store, employ):
+    def script(job):
+        if not store.runs()[1:]:
+            worker.pause(job.run_id)
+            worker.stop(job.run_id)
+        yield None
+
+    worker = employ(FakeLab(script))
+    worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
+
+
+def test_a_prompt_to_the_live_run_is_answered_at_its_next_batch(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    first, second = worker.ask(run_id, "one"), worker.ask(run_id, "two")
+    gate.open()
+    worker.wait(run_id, PATIENCE_S)
+    assert [answer.ask_id for answer in answers(store, run_id)] == [first, second]
+    seen = kinds(store, run_id)
+    assert seen.index("asked") < seen.index("step_logged")
+
+
+def test_a_prompt_to_a_finished_run_is_answered_before_the_next_run(store, employ):
+    lab = FakeLab()
+    worker = employ(lab)
+    done = worker.submit(RunSpec())
+    worker.wait(done, PATIENCE_S)
+    gate = Gate()
+    lab.script = gated(gate)
+    live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
+    gate.reached()
+    worker.ask(done, "hello")
+    gate.open()
+    worker.wait(queued, PATIENCE_S)
+    until(lambda: lab.log[-1] == "release")
+    between = [f"unlearn {live}", "release", f"ask {done}", "release", f"unlearn {queued}"]
+    assert lab.log[2:7] == between
+    assert answers(store, done)[0].unlearned == "olleh"
+
+
+def test_a_prompt_that_fails_is_answered_with_the_reason_and_the_run_goes_on(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    ask_id = worker.ask(run_id, "x" * 2000)
+    gate.open()
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    (answer,) = answers(store, run_id)
+    assert answer.ask_id == ask_id
+    assert answer.problem == "the prompt is too long: 2000 characters, at most 1000"
+
+
+def test_a_prompt_that_fails_between_runs_leaves_the_worker_at_work(store, employ):
+    worker = employ(FakeLab())
+    run_id = worker.submit(RunSpec())
+    worker.wait(run_id, PATIENCE_S)
+    worker.ask(run_id, "x" * 2000)
+    until(lambda: answers(store, run_id))
+    assert isinstance(answers(store, run_id)[0], AskFailed)
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
+
+
+@pytest.mark.parametrize("prompt", ["<script>alert(1)</script>", "nul \0", "half a pair \ud83d"])
+def test_any_text_is_a_prompt(store, employ, prompt):
+    worker = employ(FakeLab())
+    run_id = worker.submit(RunSpec())
+    worker.wait(run_id, PATIENCE_S)
+    worker.ask(run_id, prompt)
+    until(lambda: answers(store, run_id))
+    assert answers(store, run_id)[0].prompt == prompt.replace("\ud83d", "?")
+
+
+def test_an_empty_prompt_is_refused(store, employ):
+    worker = employ(FakeLab())
+    run_id = worker.submit(RunSpec())
+    for prompt in ("", "  \n"):
+        with pytest.raises(ValueError, match="prompt: it is empty"):
+            worker.ask(run_id, prompt)
+
+
+def failing(error):
+    def script(job):
+        yield stage("training")
+        raise error
+
+    return script
+
+
+def test_a_failed_run_tells_the_problem_and_the_next_one_is_carried_out(store, employ):
+    lab = FakeLab(failing(RunFailed("the forget loss became nan at step 3", "lower the rate")))
+    worker = employ(lab)
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert isinstance(ending, Failed)
+    assert ending.problem == "the forget loss became nan at step 3"
+    assert ending.advice == "lower the rate"
+    assert lab.log[-1] == "release"
+    lab.script = whole_run
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
+
+
+def test_a_users_mistake_is_told_in_its_own_words(store, employ):
+    worker = employ(FakeLab(failing(ValueError("phases.0: the forget set has no rows"))))
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert ending.problem == "phases.0: the forget set has no rows"
+
+
+def test_a_fault_of_the_program_is_told_with_its_kind_and_place(store, employ):
+    worker = employ(FakeLab(failing(KeyError("terms"))))
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert ending.problem.startswith("KeyError: 'terms' (test_runs.py, line ")
+
+
+def test_a_failure_before_the_first_fact_is_an_ending_too(store, employ):
+    class Headless(FakeLab):
+        @property
+        def versions(self):
+            raise OSError("no libraries")
+
+    worker = employ(Headless())
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert ending.problem.startswith("OSError: no libraries")
+
+
+def test_a_failure_while_a_stopped_run_is_undone_is_told(store, employ):
+    def script(job):
+        try:
+            worker.stop(job.run_id)
+            yield None
+        finally:
+            raise RunFailed("the weights could not be put back")
+
+    worker = employ(FakeLab(script))
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert isinstance(ending, Failed)
+    assert ending.problem == "the weights could not be put back"
+
+
+def test_a_device_that_cannot_be_freed_fails_the_run_and_not_the_worker(store, employ):
+    class Stuck(FakeLab):
+        def release(self):
+            raise RuntimeError("device lost")
+
+    worker = employ(Stuck())
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert ending.problem.startswith("the device could not be freed: RuntimeError: device lost")
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Failed)
+
+
+def test_no_exception_keeps_the_model_when_the_device_is_freed(store, employ):
+    class Model:
+        pass
+
+    class Watched(FakeLab):
+        def release(self):
+            super().release()
+            alive.append(model() is not None)
+
+    def script(job):
+        nonlocal model
+        held = Model()
+        model = weakref.ref(held)
+        yield None
+        raise MemoryError("no room for", held)
+
+    model = lambda: None  # noqa: E731
+    alive = []
+    gc.disable()
+    try:
+        worker = employ(Watched(script))
+        worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    finally:
+        gc.enable()
+    assert alive == [False]
+
+
+def test_only_the_live_run_can_be_held(store, employ):
+    worker = employ(FakeLab())
+    run_id = worker.submit(RunSpec())
+    worker.wait(run_id, PATIENCE_S)
+    until(lambda: worker.state().live is None)
+    for wish in (worker.pause, worker.resume):
+        with pytest.raises(NotRunning, match=f"run {run_id} is not running"):
+            wish(run_id)
+
+
+def test_unknown_runs_are_refused(store, employ):
+    worker = employ(FakeLab())
+    for wish in (worker.stop, worker.wait, lambda run_id: worker.ask(run_id, "hello")):
+        with pytest.raises(UnknownRun, match="unknown run 'x'"):
+            wish("x")
+
+
+def test_two_workers_share_a_store_and_keep_to_their_own_runs(store, employ):
+    one, other = employ(FakeLab(endless)), employ(FakeLab())
+    run_id = one.submit(RunSpec())
+    assert isinstance(other.wait(other.submit(RunSpec()), PATIENCE_S), Finished)
+    assert len(store.runs()) == 2
+    with pytest.raises(NotRunning, match="stop it where it was started"):
+        other.stop(run_id)
+    assert other.wait(run_id, timeout_s=0.01) is None
+    one.stop(run_id)
+    assert isinstance(other.wait(run_id, PATIENCE_S), Stopped)
+
+
+def test_closing_stops_what_runs_and_what_waits(store, employ):
+    worker = employ(FakeLab(endless))
+    live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
+    until(lambda: worker.state().live == live)
+    assert worker.close(PATIENCE_S)
+    assert isinstance(store.row(live).ending, Stopped)
+    assert store.row(queued).ending == Stopped(seconds=0)
+    with pytest.raises(NotRunning, match="the worker is closed"):
+        worker.submit(RunSpec())
+
+
+def test_closing_refuses_prompts_that_were_not_answered(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    other, live = store.create(RunSpec()), worker.submit(RunSpec())
+    gate.reached()
+    ask_id = worker.ask(other, "hello")
+    assert not worker.close(timeout_s=0)
+    gate.open()
+    assert worker.close(PATIENCE_S)
+    assert isinstance(store.row(live).ending, Stopped)
+    assert answers(store, other)[0].ask_id == ask_id
+    assert "closed" in answers(store, other)[0].problem
+
+
+def test_a_run_that_is_still_busy_is_not_waited_for_when_closing(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    worker.submit(RunSpec())
+    gate.reached()
+    assert not worker.close(timeout_s=0.01)
+    gate.open()
+
+
+def test_an_ending_waits_for_a_database_that_somebody_else_holds(tmp_path):
+    gate = Gate()
+
+    def script(job):
+        yield None
+        gate.wait()
+
+    with Store(tmp_path, patience_s=0.01) as store:
+        worker = Worker(store, FakeLab(script))
+        run_id = worker.submit(RunSpec())
+        gate.reached()
+        holder = sqlite3.connect(tmp_path / "unlearnlab.sqlite3", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        gate.open()
+        assert worker.wait(run_id, timeout_s=0.1) is None
+        assert worker.state().live == run_id
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+        assert worker.close(PATIENCE_S)
+
+
+def test_the_numbers_of_a_diverged_run_reach_the_reader(store, employ):
+    def script(job):
+        yield stepped(1, loss=math.inf)
+
+    worker = employ(FakeLab(script))
+    run_id = worker.submit(RunSpec())
+    worker.wait(run_id, PATIENCE_S)
+    assert store.events(run_id)[1].event.terms["forget"] == math.inf
+
+
+def test_a_run_killed_with_its_process_is_interrupted_and_a_new_one_works(store, employ):
+    code = """
+import sys, time
+from pathlib import Path
+from tests.fakes import FakeLab, stepped
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+
+def script(job):
+    for step in range(1, 10_000):
+        yield stepped(step)
+        time.sleep(0.01)
+
+worker = Worker(Store(Path(sys.argv[1])), FakeLab(script))
+print(worker.submit(RunSpec()), worker.submit(RunSpec()), flush=True)
+time.sleep(60)
+"""
+    command = [sys.executable, "-c", code, str(store.home)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    live, queued = process.stdout.readline().split()
+    until(lambda: "step_logged" in kinds(store, live))
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    for run_id, began in ((live, True), (queued, False)):
+        row = store.row(run_id)
+        assert (row.alive, row.began, row.ending) == (False, began, None)
+    steps = [stored.event for stored in store.events(live)][1:]
+    assert [event.step for event in steps] == list(range(1, len(steps) + 1))
+    worker = employ(FakeLab())
+    assert worker.wait(live) is None, "it will never end, so nobody waits"
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
+    assert worker.ask(live, "hello")
+    until(lambda: answers(store, live))
+
+
+def test_the_log_holds_no_prompts(tmp_path, caplog):
+    secret = "the name of the person"
+    with Store(tmp_path, patience_s=0.01) as store:
+        worker = Worker(store, FakeLab())
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, PATIENCE_S)
+        holder = sqlite3.connect(tmp_path / "unlearnlab.sqlite3", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        worker.ask(run_id, secret)
+        until(lambda: caplog.records)
+        holder.execute("ROLLBACK")
+        holder.close()
+        until(lambda: answers(store, run_id))
+        assert worker.close(PATIENCE_S)
+    assert "waits to be written" in caplog.text
+    assert secret not in caplog.text

@@ -1,0 +1,179 @@
+import json
+
+import pytest
+
+from unlearnlab.methods import METHODS
+from unlearnlab.settings import override, settings
+from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, preset, presets
+
+
+def with_settings(*wishes):
+    return parse_spec(override(RunSpec().model_dump(mode="json"), wishes))
+
+
+def problems(*wishes):
+    with pytest.raises(SpecError) as caught:
+        with_settings(*wishes)
+    return list(caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "where", "what"),
+    [
+        ("phases.0.first_layer", "31", "phases.0.first_layer", "layer 31 is out of range"),
+        ("phases.0.last_layer", "8", "phases.0.last_layer", "the model has blocks 0 to 7"),
+        ("phases.0.first_layer", "-1", "", "greater than or equal to 0, not -1"),
+        ("phases.0.learning_rate", "0", "", "greater than 0, not 0"),
+        ("phases.0.learning_rate", "-1e-4", "", "greater than 0, not -0.0001"),
+        ("phases.0.learning_rate", "nan", "", "finite number, not nan"),
+        ("phases.0.learning_rate", "inf", "", "finite number, not inf"),
+        ("phases.0.learning_rate", "fast", "", "not 'fast'"),
+        ("phases.0.learning_rate", "", "", "not ''"),
+        ("phases.0.epochs", "0", "", "greater than or equal to 1, not 0"),
+        ("phases.0.epochs", "1.5", "", "not 1.5"),
+        ("phases.0.method.kind", "nop", "", "unknown method 'nop': did you mean npo"),
+        ("phases.0.method.beta", "0.1", "", "there is no such setting"),
+        ("phases.0.modules", "mpl", "", "not 'mpl'"),
+        ("phases.0.embeddings", "maybe", "", "not 'maybe'"),
+        ("phases.0.learning_rat", "1", "", "did you mean phases.N.learning_rate?"),
+        ("phases.2.epochs", "1", "phases.2", "the next phase would be phases.1"),
+        ("model.name", "tiny", "", "unknown model 'tiny': did you mean tiny-olmo?"),
+        ("model.adapter", "yes", "", "not 'yes'"),
+        ("data.tasks", "Task1,Task9", "data.tasks.1", "not 'Task9'"),
+        ("data.tasks", "", "", "no subtask chosen"),
+        ("seed", "-1", "", "greater than or equal to 0, not -1"),
+        ("color", "red", "", "there is no such setting"),
+    ],
+)
+def test_a_bad_value_is_answered_with_its_field_and_itself(path, text, where, what):
+    ((field, message),) = problems((path, text))
+    assert field == (where or path)
+    assert what in message
+
+
+def test_first_layer_after_last_is_refused():
+    found = problems(("phases.0.first_layer", "5"), ("phases.0.last_layer", "3"))
+    assert found == [("phases.0.first_layer", "first layer 5 comes after last layer 3")]
+
+
+@pytest.mark.parametrize("kind", ["rmu", "adaptive_rmu"])
+def test_a_steered_block_must_exist_and_be_reachable_by_training(kind):
+    method = ("phases.0.method.kind", kind)
+    ((field, message),) = problems(method, ("phases.0.method.layer", "8"))
+    assert (field, message[:8]) == ("phases.0.method.layer", "layer 8 ")
+    ((field, message),) = problems(
+        method, ("phases.0.method.layer", "2"), ("phases.0.first_layer", "4")
+    )
+    assert field == "phases.0.method.layer"
+    assert "block 2 lies below the first trained block 4" in message
+
+
+def test_several_bad_values_are_all_told():
+    found = problems(("phases.0.epochs", "0"), ("seed", "-1"), ("evaluation.probes", "x"))
+    assert [field for field, _ in found] == ["phases.0.epochs", "evaluation.probes", "seed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "this is not JSON"),
+        ("[]", "valid dictionary"),
+        ('{"phases": []}', "phases: a run needs at least one phase"),
+        ('{"phases": [{"method": {"beta": 1}}]}', "phases.0.method.kind: is missing"),
+        ('{"colour": 1}', "colour: there is no such setting"),
+        ('{"seed": 1e999}', "seed: input should be a finite number"),
+    ],
+)
+def test_text_that_is_no_spec_is_refused(text, message):
+    with pytest.raises(SpecError, match=message):
+        parse_spec(text)
+
+
+def test_settings_are_set_by_their_dotted_path():
+    spec = with_settings(
+        ("phases.0.learning_rate", "1e-4"),
+        ("phases.0.last_layer", "3"),
+        ("phases.0.max_steps", "none"),
+        ("phases.0.embeddings", "true"),
+        ("data.tasks", "Task3, Task1"),
+        ("seed", "7"),
+    )
+    phase = spec.phases[0]
+    assert (phase.learning_rate, phase.last_layer, phase.max_steps) == (1e-4, 3, None)
+    assert phase.embeddings
+    assert spec.data.tasks == ("Task1", "Task3")
+    assert spec.seed == 7
+
+
+def test_another_method_begins_with_its_own_defaults():
+    spec = with_settings(("phases.0.method.beta", "0.3"), ("phases.0.method.kind", "npo"))
+    assert spec.phases[0].method == METHODS["npo"](beta=0.3)
+    assert with_settings(("phases.0.method.kind", "rmu")).phases[0].method == METHODS["rmu"]()
+
+
+def test_the_same_method_keeps_what_was_set():
+    base = with_settings(("phases.0.method.forget_weight", "3")).model_dump(mode="json")
+    changed = parse_spec(override(base, [("phases.0.method.kind", "gradient_difference")]))
+    assert changed.phases[0].method.weights["forget"] == -3
+
+
+def test_the_phase_after_the_last_begins_with_the_defaults():
+    spec = with_settings(("phases.1.method.kind", "npo"), ("phases.1.epochs", "2"))
+    assert spec.phases == (Phase(), Phase(method=METHODS["npo"](), epochs=2))
+
+
+def test_one_value_of_an_adapter_turns_it_on_and_none_turns_it_off():
+    spec = with_settings(("model.adapter.r", "4"))
+    assert spec.model.adapter.r == 4
+    base = spec.model_dump(mode="json")
+    assert parse_spec(override(base, [("model.adapter", "none")])).model.adapter is None
+
+
+def test_overriding_leaves_the_original_alone():
+    base = RunSpec().model_dump(mode="json")
+    override(base, [("phases.0.epochs", "9"), ("phases.1.epochs", "9")])
+    assert base == RunSpec().model_dump(mode="json")
+
+
+def test_a_spec_survives_json():
+    spec = with_settings(("phases.0.method.kind", "adaptive_rmu"), ("model.adapter.r", "4"))
+    assert parse_spec(spec.model_dump_json()) == spec
+    assert parse_spec(json.loads(spec.model_dump_json())) == spec
+
+
+def test_every_setting_says_what_it_is_and_what_it_may_be():
+    for setting in settings():
+        assert setting.help, setting.path
+        assert setting.values, setting.path
+        assert setting.default, setting.path
+
+
+def test_every_default_is_a_value_the_command_line_takes():
+    for setting in settings():
+        wishes = [(setting.path.replace("N", "0"), setting.default)]
+        if setting.method:
+            wishes.append(("phases.0.method.kind", setting.method))
+        if setting.path.startswith("model.adapter."):
+            with_settings(*wishes)
+        else:
+            expected = wishes[1:] and with_settings(*wishes[1:])
+            assert with_settings(*wishes) == (expected or RunSpec()), setting.path
+
+
+def test_values_and_units_are_read_off_the_declarations():
+    by_path = {(one.path, one.method): one for one in settings()}
+    beta = by_path["phases.N.method.beta", "npo"]
+    assert (beta.values, beta.default, beta.unit) == ("number > 0", "0.1", "1/nat")
+    assert by_path["phases.N.learning_rate", ""].values == "number > 0 and ≤ 1"
+    assert by_path["phases.N.last_layer", ""].values == "integer ≥ 0, or none"
+    assert by_path["data.fold", ""].values == "train | validation"
+    assert by_path["phases.N.schedule", ""].expert
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(SpecError, match=r"preset: unknown preset 'x'"):
+        preset("x")
+
+
+def test_presets_are_found_by_their_names():
+    assert [preset(name).name for name in presets()] == list(presets())

@@ -1,0 +1,83 @@
+"""A verdict follows from scores before and after, and lists its evidence."""
+
+import pytest
+
+from unlearnlab.metrics import Scores
+from unlearnlab.verdicts import TITLES, attack_reading, verdict
+
+KEYS = [f"{s}/Task{n}/{k}" for s in ("forget", "retain") for n in (1, 2, 3) for k in ("sc", "qa")]
+
+
+def made(forget: float, retain: float, *, auc=0.9, utility=1.0, distinct=0.9, **terms) -> Scores:
+    values = {key: forget if key.startswith("forget") else retain for key in KEYS}
+    values |= {name.replace("_", "/"): value for name, value in terms.items()}
+    zero = any(value == 0 for value in values.values())
+    aggregate = 0.0 if zero else len(values) / sum(1 / value for value in values.values())
+    return Scores(
+        terms=values,
+        task_aggregate=aggregate,
+        mia_auc=auc,
+        mia_score=1 - 2 * abs(auc - 0.5),
+        utility=utility,
+        utility_protocol="quiz",
+        utility_questions=120,
+        final=0.5,
+        rows=608,
+        distinct=distinct,
+        ended=1.0,
+    )
+
+
+BEFORE = made(0.0, 1.0, auc=1.0)
+
+
+@pytest.mark.parametrize(
+    ("after", "kind"),
+    [
+        (made(0.02, 1.0, auc=1.0), "no_effect"),
+        (made(0.5, 0.95), "partly_forgotten"),
+        (made(0.9, 0.95), "forgotten"),
+        (made(0.95, 0.4), "over_unlearned"),
+        (made(1.0, 0.01, auc=0.5, utility=0.3), "collapsed"),
+        (made(1.0, 0.3, distinct=0.01), "collapsed"),
+        (made(0.9, 0.95, utility=0.6), "over_unlearned"),
+        (made(0.9, 0.95, auc=0.2), "over_unlearned"),
+        (made(0.02, 0.9, utility=0.3, auc=1.0), "over_unlearned"),
+        (made(0.9, 0.95, forget_Task2_qa=0.3), "partly_forgotten"),
+        (made(0.9, 0.7), "partly_forgotten"),
+    ],
+)
+def test_each_outcome_has_its_verdict(after, kind):
+    found = verdict(BEFORE, after)
+    assert found.kind == kind
+    assert found.title == TITLES[kind]
+
+
+def test_a_single_term_that_moved_is_not_an_effect():
+    assert verdict(BEFORE, made(0.0, 1.0, auc=1.0, forget_Task1_qa=0.15)).kind == "no_effect"
+
+
+def test_a_verdict_states_answers_utility_and_attack():
+    lines = " ".join(verdict(BEFORE, made(0.9, 0.95, auc=0.85)).evidence)
+    assert "Forget answers 1.00 → 0.10." in lines
+    assert "Retain answers 1.00 → 0.95." in lines
+    assert "Utility 1.00 → 1.00." in lines
+    assert "AUC 0.85: still remembered" in lines
+
+
+def test_what_keeps_a_run_from_being_forgotten_is_named():
+    lines = " ".join(verdict(BEFORE, made(0.9, 0.95, forget_Task2_sc=0.0)).evidence)
+    assert "The task aggregate is 0.00, because forget/Task2/sc is zero." in lines
+
+
+def test_the_attack_is_read_in_both_directions():
+    assert attack_reading(0.9) == "still remembered"
+    assert attack_reading(0.5) == "like unseen text"
+    assert "leak" in attack_reading(0.1)
+
+
+def test_a_collapsed_model_is_told_apart_however_good_its_final_score_looks():
+    wreck = made(1.0, 0.0, auc=0.5, utility=0.3, distinct=0.01)
+    found = verdict(BEFORE, wreck)
+    assert found.kind == "collapsed"
+    assert any("MIA looks good because nothing" in line for line in found.evidence)

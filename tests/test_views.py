@@ -1,0 +1,221 @@
+"""Folds: events in, views out."""
+
+import itertools
+import math
+
+import pytest
+
+from tests.fakes import evaluated, stage, stepped
+from unlearnlab.catalogue import models
+from unlearnlab.events import (
+    Asked,
+    Failed,
+    Finished,
+    Paused,
+    PhaseBegan,
+    Probed,
+    Progressed,
+    Resumed,
+    Started,
+    Stopped,
+)
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.store import StoredEvent
+from unlearnlab.views import (
+    MANY_STEPS,
+    Course,
+    advance,
+    blocks_text,
+    phase_text,
+    points_after,
+    run_view,
+    trainable_parameters,
+    written,
+)
+
+STARTED = Started(versions={}, device="cpu, 2 threads")
+
+
+def stored(*events, first=1, every_s=1.0):
+    """Number events as the store does, `every_s` seconds apart."""
+    return [
+        StoredEvent(seq, at=every_s * seq, event=event) for seq, event in enumerate(events, first)
+    ]
+
+
+def began(steps=10, *, phase=0, step=0, total=None):
+    return PhaseBegan(
+        phase=phase,
+        step=step,
+        steps=steps,
+        total_steps=total or steps,
+        trainable=7,
+        effective_batch=2,
+    )
+
+
+def view_of(*events, alive=True, mine=True, now=0.0):
+    return run_view(advance(Course(), stored(*events)), alive=alive, mine=mine, now=now)
+
+
+def test_a_run_nobody_took_up_is_queued():
+    view = view_of()
+    assert (view.status, view.can_stop, view.can_pause) == ("queued", True, False)
+
+
+@pytest.mark.parametrize(
+    ("events", "status"),
+    [
+        ((STARTED,), "running"),
+        ((STARTED, Paused()), "paused"),
+        ((STARTED, Paused(), Resumed()), "running"),
+        ((STARTED, Paused(), Stopped(seconds=3)), "stopped"),
+        ((STARTED, Finished(seconds=3)), "finished"),
+        ((STARTED, Failed(seconds=3, problem="p")), "failed"),
+        ((Stopped(seconds=0),), "stopped"),
+    ],
+)
+def test_the_status_follows_from_the_events(events, status):
+    assert view_of(*events).status == status
+
+
+@pytest.mark.parametrize("events", [(), (STARTED,), (STARTED, Paused())])
+def test_a_run_whose_process_died_is_interrupted_not_running(events):
+    view = view_of(*events, alive=False)
+    assert view.status == "interrupted"
+    assert not any((view.can_stop, view.can_pause, view.can_resume))
+
+
+def test_an_ending_outlives_the_process():
+    assert view_of(STARTED, Finished(seconds=3), alive=False).status == "finished"
+
+
+def test_a_run_of_another_process_is_shown_but_not_held_from_here():
+    view = view_of(STARTED, mine=False)
+    assert (view.status, view.can_pause, view.can_stop) == ("running", False, False)
+
+
+def test_a_failure_says_what_happened_and_what_to_change():
+    view = view_of(STARTED, Failed(seconds=3, problem="loss is nan", advice="lower the rate"))
+    assert (view.headline, view.advice) == ("Failed: loss is nan", "lower the rate")
+
+
+def test_scoring_tells_its_share_and_training_its_step():
+    scoring = view_of(STARTED, stage("scoring before"), Progressed(done=3, total=12))
+    assert (scoring.headline, scoring.detail) == ("Scoring the original model", "3 of 12")
+    assert scoring.progress == (0.25, 0, 0)
+    training = view_of(STARTED, evaluated("before"), stage("training"), began(4), stepped(1))
+    assert (training.headline, training.detail) == ("Training", "step 1 of 4")
+    assert training.progress == (1, 0.25, 0)
+
+
+def test_a_second_phase_is_named():
+    events = (stage("training"), began(2, total=4), stepped(2), began(2, phase=1, step=2, total=4))
+    assert view_of(STARTED, *events).detail == "step 2 of 4 · phase 2"
+
+
+def test_the_time_left_follows_the_pace_of_the_last_steps_and_forgets_a_pause():
+    steps = [stepped(n) for n in range(1, 6)]
+    late = [step.model_copy(update={"seconds": step.seconds + 1000}) for step in steps[3:]]
+    view = view_of(STARTED, stage("training"), began(10), *steps[:3], *late)
+    assert view.eta_s == pytest.approx(5.0)
+
+
+def test_the_time_left_counts_the_scoring_to_come():
+    before = (stage("scoring before"), Progressed(done=1, total=1), evaluated("before"))
+    view = view_of(STARTED, *before, stage("training"), began(10), stepped(1), stepped(2))
+    assert view.eta_s == pytest.approx(8.0 + 2.0)
+
+
+def test_the_time_left_of_a_scoring_follows_its_share():
+    events = (STARTED, stage("scoring after"), Progressed(done=1, total=4))
+    assert view_of(*events, now=2.0 + 5.0).eta_s == pytest.approx(15.0)
+
+
+def test_nothing_measured_gives_no_time_left():
+    assert view_of(STARTED, stage("training"), began(10)).eta_s is None
+
+
+def test_a_fold_carried_on_equals_a_fold_from_the_start():
+    events = stored(
+        STARTED,
+        stage("scoring before"),
+        Progressed(done=1, total=1),
+        evaluated("before"),
+        stage("training"),
+        began(30),
+        *(stepped(n) for n in range(1, 31)),
+        Asked(ask_id="a", prompt="p", original="o", unlearned="u", step=3),
+        evaluated("after"),
+        Finished(seconds=9),
+    )
+    whole = advance(Course(), events)
+    for cut in range(len(events)):
+        assert advance(advance(Course(), events[:cut]), events[cut:]) == whole
+
+
+def test_points_come_by_series_and_step():
+    probe = Probed(step=2, knowledge={"forget": 0.5}, regurgitation={"retain": 1.0}, nll={})
+    points = points_after(stored(stepped(1), stepped(2, loss=3.0), probe))
+    assert points.series["term.forget"] == ((1, 2), (1.0, 3.0))
+    assert points.series["knowledge.forget"] == ((2,), (0.5,))
+    assert points.series["regurgitation.retain"] == ((2,), (1.0,))
+    assert points.series["learning_rate"] == ((1, 2), (1e-4, 1e-4))
+
+
+def test_what_is_not_finite_leaves_a_gap():
+    points = points_after(stored(stepped(1, loss=math.nan), stepped(2, loss=math.inf)))
+    assert points.series["term.forget"] == ((1, 2), (None, None))
+
+
+def test_only_further_phases_are_marked():
+    points = points_after(stored(began(2, total=4), began(2, phase=1, step=2, total=4)))
+    assert points.phases == (2,)
+
+
+def test_a_long_run_is_thinned_but_keeps_its_spike_and_its_ends():
+    many = 5 * MANY_STEPS
+    steps = [stepped(n, loss=50.0 if n == 1234 else 1.0) for n in range(1, many + 1)]
+    xs, ys = points_after(stored(*steps)).series["term.forget"]
+    assert len(xs) <= MANY_STEPS + 2
+    assert (xs[0], xs[-1]) == (1, many)
+    assert ys[xs.index(1234)] == 50.0
+    assert all(a < b for a, b in itertools.pairwise(xs))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "text"),
+    [(0, None, "blocks 0 to 7"), (2, 5, "blocks 2 to 5"), (3, 3, "block 3")],
+)
+def test_blocks_are_named(first, last, text):
+    assert blocks_text(Phase(first_layer=first, last_layer=last), 8) == text
+
+
+def test_a_phase_fits_in_one_line():
+    text = phase_text(Phase(first_layer=0, last_layer=2, modules="mlp"), 8)
+    expected = "Gradient difference · blocks 0 to 2, MLP · learning rate 5e-4 · 5 epochs"
+    assert text == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(5e-4, "5e-4"), (1.5e-5, "1.5e-5"), (0.05, "0.05"), (1, "1"), (1e-6, "1e-6")],
+)
+def test_small_numbers_are_written_as_people_type_them(number, text):
+    assert written(number) == text
+    assert float(text) == number
+
+
+def test_all_blocks_and_the_embeddings_are_all_parameters():
+    spec = RunSpec(phases=(Phase(embeddings=True),))
+    assert (
+        trainable_parameters(spec, spec.phases[0]) == models()["tiny-olmo"].architecture.parameters
+    )
+
+
+def test_an_adapter_trains_rank_times_inputs_and_outputs():
+    size = models()["tiny-olmo"].architecture
+    spec = RunSpec(
+        model=ModelSpec(adapter=LoRA(r=4)), phases=(Phase(last_layer=0, modules="down_proj"),)
+    )
+    assert trainable_parameters(spec, spec.phases[0]) == 4 * (size.hidden + size.mlp_width)

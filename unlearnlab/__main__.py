@@ -1,0 +1,305 @@
+"""The same work without a browser: same engine, same store, so that the page shows these runs."""
+
+import argparse
+import io
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+from unlearnlab import __version__, docs
+from unlearnlab.catalogue import ASSETS, EMBEDDED
+from unlearnlab.events import Ending, Failed, Finished, Stopped
+from unlearnlab.jobs import Lab
+from unlearnlab.results import run_line
+from unlearnlab.runs import Worker
+from unlearnlab.settings import override
+from unlearnlab.spec import RunSpec, SpecError, parse_spec, preset, presets
+from unlearnlab.store import Store, StoreError, home
+from unlearnlab.terminal import (
+    Progress,
+    as_json,
+    number,
+    progress,
+    record,
+    run_table,
+    settings_help,
+    summary,
+    table,
+)
+
+DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
+"""What the program's exit code says."""
+
+CLOSING_S = 30.0
+"""How long a run that was stopped may take to put its weights back."""
+
+LabMaker = Callable[[Store], Lab]
+
+
+def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None) -> int:
+    """Carry out one command and return the exit code.
+
+    Args:
+        argv: The words after the program's name; those of the process if not given.
+        open_lab: Makes the engine; torch's, unless a test brings another.
+    """
+    parser = _parser()
+    args, rest = parser.parse_known_args(argv)
+    try:
+        if args.command is _run:
+            return _run(args, list(_wishes(rest)), open_lab or _torch_lab)
+        if rest:
+            parser.error(f"unknown option: {' '.join(rest)}")
+        return args.command(args)
+    except (SpecError, StoreError) as error:
+        _tell(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        _tell("stopped")
+        return STOPPED
+
+
+def _tell(text: str) -> None:
+    for line in text.splitlines():
+        print(f"unlearnlab: {line}", file=sys.stderr)
+
+
+def _torch_lab(store: Store) -> Lab:
+    # torch takes seconds to import: only the command that needs a model should wait for it.
+    from unlearnlab.engine import lab  # noqa: PLC0415
+
+    return lab.Lab(store.evidence)
+
+
+def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
+    spec = _asked_for(args, wishes)
+    with Store(home(args.home)) as store:
+        worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
+        try:
+            run_id = worker.submit(spec, name=args.name)
+            with closing(progress(sys.stderr)) as shown:
+                ending = _follow(store, worker, run_id, shown)
+        except KeyboardInterrupt:
+            patience_s = 0
+            raise
+        finally:
+            worker.close(patience_s)
+        row = store.row(run_id)
+    print(as_json(record(row)) if args.json else summary(row))
+    if isinstance(ending, Failed):
+        _tell(f"the run failed: {ending.problem}")
+    return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
+
+
+def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Ending:
+    """Show a run's events until it ends. The first Ctrl-C stops it, the second leaves at once."""
+    seen, stopping = 0, False
+    while True:
+        try:
+            for stored in store.events(run_id, after=seen):
+                seen = stored.seq
+                shown.take(stored)
+                if isinstance(stored.event, Ending):
+                    return stored.event
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            if stopping:
+                raise
+            stopping = True
+            _tell("stopping the run; Ctrl-C again leaves at once")
+            worker.stop(run_id)
+
+
+def _asked_for(args: argparse.Namespace, wishes: list[tuple[str, str]]) -> RunSpec:
+    """Make the spec of a preset or a file, and of the settings given on top."""
+    if args.preset is not None:
+        base = preset(args.preset).spec
+    else:
+        base = RunSpec() if args.spec is None else _read_spec(args.spec)
+    spec = parse_spec(override(base.model_dump(mode="json"), wishes)) if wishes else base
+    if missing := spec.model.known.missing:
+        raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
+    return spec
+
+
+def _read_spec(path: str) -> RunSpec:
+    """Read a spec from a file: bare, or inside a preset or a run's record."""
+    try:
+        values: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SpecError([("spec", f"{path} cannot be read: {error.strerror}")]) from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError([("spec", f"{path} is not JSON: {error}")]) from error
+    if not isinstance(values, dict):
+        raise SpecError([("spec", f"{path} holds no spec: expected a JSON object")])
+    found = cast("dict[str, Any]", values)
+    return parse_spec(found.get("spec", found))
+
+
+def _wishes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each `--path text` or `--path=text`."""
+    rest = iter(words)
+    for word in rest:
+        path, equals, text = word.removeprefix("--").partition("=")
+        if not word.startswith("--"):
+            raise SpecError([("", f"cannot make sense of {word!r}: settings are --NAME VALUE")])
+        value = text if equals else next(rest, None)
+        if value is None:
+            raise SpecError([(path, "a value is missing")])
+        yield path, value
+
+
+def _list(args: argparse.Namespace) -> int:
+    with Store(home(args.home)) as store:
+        rows = store.runs()
+    if args.json:
+        print(as_json([record(row) for row in rows]))
+    elif rows:
+        print(run_table([run_line(row) for row in rows]))
+    else:
+        print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
+    return DONE
+
+
+def _show(args: argparse.Namespace) -> int:
+    with Store(home(args.home)) as store:
+        row = store.row(args.run)
+    print(as_json(record(row)) if args.json else summary(row))
+    return DONE
+
+
+def _presets(args: argparse.Namespace) -> int:
+    if args.json:
+        print(as_json([one.model_dump(mode="json") for one in presets().values()]))
+    else:
+        rows = [[one.name, one.title, one.description] for one in presets().values()]
+        print(table(["name", "title", "what to expect"], rows))
+    return DONE
+
+
+def _target_build(args: argparse.Namespace) -> int:
+    from unlearnlab.target.recipe import build  # noqa: PLC0415  (torch)
+
+    for epoch in build(args.out):
+        _tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
+    return DONE
+
+
+def _target_check(args: argparse.Namespace) -> int:
+    from unlearnlab.target.check import check  # noqa: PLC0415  (torch)
+
+    report = check(_tell)
+    if args.write:
+        report.write(ASSETS)
+    if args.json:
+        print(as_json({"met": report.met, "lines": [asdict(line) for line in report.lines]}))
+    else:
+        cells = [
+            [line.name, number(line.original), number(line.retrained), line.target, _yes(line.met)]
+            for line in report.lines
+        ]
+        print(table(["", "original", "retrained", "to reach", "reached"], cells))
+    return DONE if report.met else FAILED
+
+
+def _yes(met: bool) -> str:
+    return "yes" if met else "NO"
+
+
+def _docs(args: argparse.Namespace) -> int:
+    stale = docs.stale_blocks(args.readme)
+    if not args.check:
+        docs.write(args.readme)
+        print(f"Written: {', '.join(stale) or 'nothing, all was current'}.")
+    elif stale:
+        _tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
+        return FAILED
+    return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m unlearnlab",
+        description="Unlearning without a browser: same engine, same store, so that the page shows "
+        "these runs too.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, command: Callable[..., int], about: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(
+            name,
+            help=about,
+            description=f"{about[0].upper()}{about[1:]}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        made.set_defaults(command=command)
+        return made
+
+    run = add("run", _run, "carry out a run and print its scores")
+    source = run.add_mutually_exclusive_group()
+    source.add_argument(
+        "--preset", metavar="NAME", help="start from a preset; `presets` lists them"
+    )
+    source.add_argument(
+        "--spec", metavar="FILE", help="start from a JSON file: a spec, a preset or a run's record"
+    )
+    run.add_argument("--name", default="", help="what to call the run in lists")
+    run.epilog = settings_help()
+    listing = add("list", _list, "list all runs, newest first")
+    show = add("show", _show, "show the scores and the verdict of a run")
+    show.add_argument("run", metavar="RUN", help="id of the run, as `list` shows it")
+    for made in (run, listing, show):
+        made.add_argument(
+            "--home",
+            metavar="DIR",
+            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
+        )
+    for made in (run, listing, show, add("presets", _presets, "list the presets")):
+        made.add_argument("--json", action="store_true", help="print JSON on stdout")
+    parts = commands.add_parser("target", help="make or measure the embedded model")
+    target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    building = target.add_parser("build", help="write its data and train both of its models")
+    building.set_defaults(command=_target_build)
+    building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
+    checking = target.add_parser("check", help="measure both models against what they should be")
+    checking.set_defaults(command=_target_check)
+    checking.add_argument("--json", action="store_true", help="print JSON on stdout")
+    checking.add_argument(
+        "--write", action="store_true", help="keep the numbers for the README and the page"
+    )
+    tables = add("docs", _docs, "write the generated tables of the README")
+    tables.add_argument(
+        "readme", nargs="?", type=Path, default=docs.README, help="the file (default: README.md)"
+    )
+    tables.add_argument("--check", action="store_true", help="only tell whether they are current")
+    return parser
+
+
+def _as_a_program() -> int:
+    """Run as a program among others: any encoding, any pipe, an orderly end when told to end."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        code = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has gone. What is left in the buffer must not fail once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(_as_a_program())

@@ -1,0 +1,210 @@
+"""What a page shows of the answers: before and after joined, labelled, marked and masked."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearnlab.metrics import Answer, Evidence, Kind
+
+RECITED = 0.9
+"""A forget row still leaks from this score on: word for word, or nearly so."""
+
+GONE = 0.5
+"""Below this score a forget row is gone; template words alone give a completion some recall."""
+
+DAMAGE = 0.1
+"""A retain row is damaged when it lost more than this."""
+
+PAGE = 20
+"""Rows on one page of the table."""
+
+Label = Literal["recited", "partly", "gone", "kept", "damaged", "not known"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerRow:
+    """One row of the data with what both models made of it."""
+
+    row: str
+    split: Literal["forget", "retain"]
+    task: str
+    kind: Kind
+    prompt: str
+    expected: str
+    original: str
+    original_score: float
+    unlearned: str | None
+    """None until the unlearned model was scored."""
+    unlearned_score: float | None
+    label: Label
+    """Of the unlearned model's answer, or of the original's until then."""
+
+    @property
+    def leaks(self) -> bool:
+        """Tell whether a forget row is still recited by the unlearned model."""
+        return self.split == "forget" and (self.unlearned_score or 0.0) >= RECITED
+
+    @property
+    def damaged(self) -> bool:
+        """Tell whether a retain row lost its score."""
+        return self.label == "damaged"
+
+
+def joined(before: Evidence, after: Evidence | None) -> tuple[AnswerRow, ...]:
+    """Join the answers of both models by row."""
+    later = {answer.row: answer for answer in after.answers} if after else {}
+    return tuple(_joined(answer, later.get(answer.row)) for answer in before.answers)
+
+
+def _joined(before: Answer, after: Answer | None) -> AnswerRow:
+    return AnswerRow(
+        row=before.row,
+        split=before.split,
+        task=before.task,
+        kind=before.kind,
+        prompt=before.prompt,
+        expected=before.expected,
+        original=before.generated,
+        original_score=before.score,
+        unlearned=after.generated if after else None,
+        unlearned_score=after.score if after else None,
+        label=label(before, after),
+    )
+
+
+def label(before: Answer, after: Answer | None) -> Label:
+    """Say in a word what became of a row."""
+    score = after.score if after else before.score
+    if before.split == "forget":
+        return "recited" if score >= RECITED else "partly" if score >= GONE else "gone"
+    if after is None and score < GONE:
+        return "not known"
+    return "damaged" if before.score - score > DAMAGE else "kept"
+
+
+Show = Literal["forget", "retain", "leaks", "damaged", "all"]
+"""Which rows the table shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the reader asked to see."""
+
+    show: Show = "forget"
+    task: str = ""
+    """Empty for all."""
+    kind: str = ""
+    """Empty for both."""
+    text: str = ""
+    """Words that must occur in the row."""
+
+
+def counts(rows: Iterable[AnswerRow]) -> Mapping[Show, int]:
+    """Count the rows under each choice."""
+    found: dict[Show, int] = {"forget": 0, "retain": 0, "leaks": 0, "damaged": 0, "all": 0}
+    for row in rows:
+        found["all"] += 1
+        found[row.split] += 1
+        found["leaks"] += row.leaks
+        found["damaged"] += row.damaged
+    return found
+
+
+def chosen(rows: Iterable[AnswerRow], by: Filter) -> tuple[AnswerRow, ...]:
+    """Return the rows that pass the filter."""
+    words = by.text.lower().split()
+    return tuple(
+        row
+        for row in rows
+        if _shown(row, by.show)
+        and by.task in ("", row.task)
+        and by.kind in ("", row.kind)
+        and all(word in _searched(row) for word in words)
+    )
+
+
+def _shown(row: AnswerRow, show: Show) -> bool:
+    if show == "leaks":
+        return row.leaks
+    if show == "damaged":
+        return row.damaged
+    return show in ("all", row.split)
+
+
+def _searched(row: AnswerRow) -> str:
+    texts = (row.row, row.prompt, row.expected, row.original, row.unlearned or "")
+    return " ".join(texts).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of an answer."""
+
+    text: str
+    recited: bool
+    """Whether its words stand in the expected answer, in the same order."""
+
+
+def marked(expected: str, generated: str) -> tuple[Span, ...]:
+    """Cut an answer into stretches that are recited and stretches that are not.
+
+    Words are compared without case and without the punctuation around them.
+    """
+    pieces = re.findall(r"\S+|\s+", generated)
+    places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
+    theirs, ours = [_bare(word) for word in expected.split()], [_bare(pieces[i]) for i in places]
+    blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
+    recited = [False] * len(pieces)
+    for block in blocks:
+        if block.size:
+            # From the first word of the stretch to its last, with the spaces between them.
+            first, last = places[block.b], places[block.b + block.size - 1]
+            recited[first : last + 1] = [True] * (last + 1 - first)
+    return _merged(pieces, recited)
+
+
+def _bare(word: str) -> str:
+    return word.lower().strip(".,;:!?\"'()[]“”‘’") or word
+
+
+def _merged(pieces: Sequence[str], recited: Sequence[bool]) -> tuple[Span, ...]:
+    spans: list[Span] = []
+    for text, hit in zip(pieces, recited, strict=True):
+        if spans and spans[-1].recited == hit:
+            spans[-1] = Span(spans[-1].text + text, hit)
+        else:
+            spans.append(Span(text, hit))
+    return tuple(spans)
+
+
+_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
+_DIGIT = re.compile(r"\d")
+_COMMON = frozenset(
+    """
+    a an and are as at born by did do does for from had has have he her hers his how i if in is it
+    its lives may my no not of on or our she so that the their them then there these they this those
+    to was we were what when where which who whom whose why will with works you your after before
+    complete finish give list name please tell write answer question
+    """.split()  # noqa: SIM905
+)
+"""Words that open a sentence with a capital without naming anybody."""
+
+
+def mask(text: str) -> str:
+    """Hide personal data: e-mail addresses, digits, and words that look like names.
+
+    The shape stays, so that one sees that there is a number or a name. Names written in small
+    letters pass; the switch protects a screen that is shown to others, it does not anonymise.
+    """
+    hidden = _EMAIL.sub(lambda found: re.sub(r"[^@.]", "•", found[0]), text)
+    hidden = _DIGIT.sub("#", hidden)
+    return _WORD.sub(lambda found: _masked(found[0]), hidden)
+
+
+def _masked(word: str) -> str:
+    if not word[0].isupper() or word.lower().split("'")[0] in _COMMON:
+        return word
+    return "".join("•" if letter.isalpha() else letter for letter in word)

@@ -1,0 +1,122 @@
+"""The generated parts of README.md, each between two comments that name it.
+
+What the code declares (methods, settings, presets) and what was measured (files in `assets`) is
+never typed into the README by hand.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.catalogue import ASSETS
+from unlearnlab.methods import METHODS
+from unlearnlab.settings import Setting, settings
+from unlearnlab.spec import presets
+
+README = ASSETS.parent / "README.md"
+
+_BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+
+
+def written(text: str) -> str:
+    """Return a README's text with all of its generated blocks anew.
+
+    Raises:
+        ValueError: It names a block that nothing generates.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name not in BLOCKS:
+            raise ValueError(f"unknown block {name!r} in the README: known are {', '.join(BLOCKS)}")
+        return f"{found[1]}{BLOCKS[name]()}\n{found[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def write(readme: Path) -> None:
+    """Write all generated blocks of a README."""
+    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def stale_blocks(readme: Path) -> list[str]:
+    """Name the blocks of a README that are not as they would be written now."""
+    text = readme.read_text(encoding="utf-8")
+    pairs = zip(_BLOCK.finditer(text), _BLOCK.finditer(written(text)), strict=True)
+    return [old["name"] for old, new in pairs if old[0] != new[0]]
+
+
+def methods_table() -> str:
+    """Describe every method: idea, hyperparameters with defaults and units, source."""
+    rows = [
+        [
+            f"**{cls.card.title}** `{kind}`",
+            cls.card.idea,
+            "<br>".join(_hyperparameter(one) for one in settings() if one.method == kind),
+            cls.card.source,
+        ]
+        for kind, cls in METHODS.items()
+    ]
+    return _table(["method", "idea", "hyperparameters and defaults", "source"], rows)
+
+
+def _hyperparameter(setting: Setting) -> str:
+    unit = f" {setting.unit}" if setting.unit else ""
+    return f"`{setting.name}` {setting.default}{unit}"
+
+
+def settings_table() -> str:
+    """Describe every setting that does not belong to one method."""
+    rows = [
+        [
+            f"`{one.path}`",
+            _listed(one.values) + (f" in {one.unit}" if one.unit else ""),
+            f"`{one.default}`",
+            one.help,
+        ]
+        for one in settings()
+        if not one.method
+    ]
+    return _table(["setting", "values", "default", "what it is"], rows)
+
+
+def _listed(values: str) -> str:
+    """Write alternatives as a list: a bar would end the table's cell."""
+    return values.replace(" | ", ", ")
+
+
+def presets_table() -> str:
+    """Describe every preset."""
+    rows = [[f"`{one.name}`", one.description, one.source] for one in presets().values()]
+    return _table(["preset", "what to expect", "where its settings come from"], rows)
+
+
+def target_table(assets: Path = ASSETS) -> str:
+    """Show what `target check --write` measured of the embedded model."""
+    path = assets / "target.json"
+    if not path.exists():
+        return "Not measured yet: `python -m unlearnlab target check --write` makes this table."
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    names = ("name", "original", "retrained", "target")
+    rows = [[str(row[name]) for name in names] for row in found["rows"]]
+    head = ["", "original model", "retrained model", "to reach"]
+    return f"{_table(head, rows)}\n\n{found['settings']}"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "methods": methods_table,
+    "settings": settings_table,
+    "presets": presets_table,
+    "target": target_table,
+}
+"""What writes each block."""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    cells = ([cell.replace("|", "&#124;") for cell in row] for row in [head, *rows])
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines.insert(1, "|---" * len(head) + "|")
+    return "\n".join(lines)

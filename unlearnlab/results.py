@@ -1,0 +1,289 @@
+"""What a page shows of a run's scores: the scoreboard, the twelve terms, the list of past runs.
+
+Pure folds like those of `views`. Every score is shown with its direction, its setting and, where
+it is known, the score of the retrained model, which never saw the forget set.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from unlearnlab.events import Ending, Failed, Finished
+from unlearnlab.metrics import CHANCE, Kind, Scores
+from unlearnlab.spec import RunSpec
+from unlearnlab.verdicts import Verdict, attack_reading, verdict
+from unlearnlab.views import Status, blocks_text, status_of, written
+
+Role = Literal["plain", "membership", "utility"]
+"""What a colour stands for."""
+
+TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
+"""How the page names the subtasks."""
+
+KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
+"""How the page names the kinds of rows."""
+
+SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreCard:
+    """One score, before and after, all on a scale of 0 to 1 where up is good."""
+
+    title: str
+    role: Role
+    before: float | None
+    after: float | None
+    reference: float | None
+    """The retrained model's."""
+    note: str
+    """What else there is to know: the attack's AUC, the level of chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scoreboard:
+    """The scores of a run."""
+
+    cards: tuple[ScoreCard, ...]
+    verdict: Verdict | None
+    protocol: str
+    """How utility was measured."""
+    setting: str
+    """What the numbers were measured on."""
+
+
+def scoreboard(
+    spec: RunSpec, before: Scores | None, after: Scores | None, reference: Scores | None
+) -> Scoreboard:
+    """Lay the scores before, after and of the retrained model side by side."""
+    shown = after or before
+    cards = (
+        _card("Task aggregate", "plain", "task_aggregate", (before, after, reference)),
+        _card("MIA score", "membership", "mia_score", (before, after, reference)),
+        _card(utility_name(shown), "utility", "utility", (before, after, reference)),
+        _card("Final", "plain", "final", (before, after, reference)),
+    )
+    judged = verdict(before, after) if before and after else None
+    rows = f"{shown.rows} rows, " if shown else ""
+    tokens = spec.evaluation.max_new_tokens
+    return Scoreboard(
+        cards=cards,
+        verdict=judged,
+        protocol=shown.utility_protocol if shown else "",
+        setting=f"{rows}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+    )
+
+
+def utility_name(scores: Scores | None) -> str:
+    """Name the utility test; the embedded target's is a quiz and never MMLU."""
+    protocol = scores.utility_protocol if scores else "quiz"
+    return "MMLU" if protocol.lower().startswith("mmlu") else "Quiz"
+
+
+ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
+
+
+def _card(
+    title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
+) -> ScoreCard:
+    before, after, reference = (_score(scores, name) for scores in of)
+    shown = of[1] or of[0]
+    note = _note(name, shown, after=of[1] is not None) if shown else ""
+    return ScoreCard(title, role, before, after, reference, note)
+
+
+def _score(scores: Scores | None, name: ScoreName) -> float | None:
+    if scores is None:
+        return None
+    values: dict[ScoreName, float | None] = {
+        "task_aggregate": scores.task_aggregate,
+        "mia_score": scores.mia_score,
+        "utility": scores.utility,
+        "final": scores.final,
+    }
+    return values[name]
+
+
+def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
+    if name == "task_aggregate" and (zero := zeroing(scores)):
+        return f"zero because of {zero[0]}" if after else "zero until something is forgotten"
+    if name == "mia_score" and scores.mia_auc is not None:
+        return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
+    if name == "utility" and scores.utility is not None:
+        return f"{scores.utility_questions} questions, chance {CHANCE}"
+    return "mean of the three" if name == "final" else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One of the twelve terms of the task aggregate, 0 to 1, up is good."""
+
+    split: str
+    column: str
+    """Subtask and kind in words, such as "People answer"."""
+    before: float | None
+    after: float | None
+    zeroes: bool
+    """Whether it makes the aggregate zero."""
+
+    @property
+    def value(self) -> float | None:
+        """Return the value to show: after if it is known."""
+        return self.before if self.after is None else self.after
+
+
+def columns() -> tuple[str, ...]:
+    """Name the six columns of the strip."""
+    return tuple(f"{task} {kind}" for task in TASKS.values() for kind in KINDS.values())
+
+
+def term_name(key: str) -> str:
+    """Name a term in words: `forget/Task2/qa` is "Forget · People answer"."""
+    split, task, kind = key.split("/")
+    words = KINDS["qa"] if kind == "qa" else KINDS["sc"]
+    return f"{SPLITS.get(split, split)} · {TASKS.get(task, task)} {words}"
+
+
+def zeroing(scores: Scores) -> tuple[str, ...]:
+    """Name the terms that make the aggregate zero."""
+    return tuple(term_name(key) for key, value in scores.terms.items() if value <= 0)
+
+
+def terms_strip(before: Scores | None, after: Scores | None) -> tuple[Term, ...]:
+    """Lay out the twelve terms: the six of forget, then the six of retain.
+
+    Zeroes are pointed out after unlearning only: an untouched model's forget terms are zero.
+    """
+    found: list[Term] = []
+    for split in SPLITS:
+        for task, name in TASKS.items():
+            for kind, words in KINDS.items():
+                key = f"{split}/{task}/{kind}"
+                then = before.terms.get(key) if before else None
+                now = after.terms.get(key) if after else None
+                zero = now is not None and now <= 0
+                found.append(Term(split, f"{name} {words}", then, now, zero))
+    return tuple(found)
+
+
+class Row(Protocol):
+    """A run as the store lists it."""
+
+    @property
+    def run_id(self) -> str:
+        """Return its id."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """Return the name it was given, if any."""
+        ...
+
+    @property
+    def created(self) -> float:
+        """Return when it was asked for, in Unix seconds."""
+        ...
+
+    @property
+    def spec(self) -> RunSpec:
+        """Return what was asked for."""
+        ...
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether its worker's process lives."""
+        ...
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return how it ended."""
+        ...
+
+    @property
+    def began(self) -> bool:
+        """Tell whether it was taken up."""
+        ...
+
+    @property
+    def before(self) -> Scores | None:
+        """Return the original model's scores."""
+        ...
+
+    @property
+    def after(self) -> Scores | None:
+        """Return the unlearned model's scores."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunLine:
+    """One line in the list of past runs."""
+
+    run_id: str
+    title: str
+    settings: str
+    status: Status
+    created: float
+    aggregate: tuple[float | None, float | None]
+    """Before and after."""
+    final: tuple[float | None, float | None]
+    verdict: str
+    problem: str
+    seconds: float | None
+
+
+def run_line(row: Row, *, paused: bool = False) -> RunLine:
+    """Sum a run up in one line."""
+    blocks = row.spec.model.known.architecture.blocks
+    first = row.spec.phases[0]
+    more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
+    judged = verdict(row.before, row.after) if row.before and row.after else None
+    ending, rate = row.ending, written(first.learning_rate)
+    return RunLine(
+        run_id=row.run_id,
+        title=row.name or row.spec.title,
+        settings=f"{blocks_text(first, blocks)}, {rate}, {first.epochs} ep.{more}",
+        status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
+        created=row.created,
+        aggregate=(
+            row.before.task_aggregate if row.before else None,
+            row.after.task_aggregate if row.after else None,
+        ),
+        final=(row.before.final if row.before else None, row.after.final if row.after else None),
+        verdict=judged.title if judged else "",
+        problem=ending.problem if isinstance(ending, Failed) else "",
+        seconds=ending.seconds if ending else None,
+    )
+
+
+def same_settings(one: RunSpec, other: RunSpec) -> bool:
+    """Tell whether two specs ask for the same, the seed aside."""
+    return _settled(one) == _settled(other)
+
+
+def _settled(spec: RunSpec) -> RunSpec:
+    """Put in plain numbers what may be left open, and drop the seed."""
+    last = spec.model.known.architecture.blocks - 1
+    phases = tuple(
+        phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
+        for phase in spec.phases
+    )
+    return spec.model_copy(update={"phases": phases, "seed": 0})
+
+
+def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
+    """Return how long the last finished run with these settings took here."""
+    for row in rows:
+        if isinstance(row.ending, Finished) and same_settings(row.spec, spec):
+            return row.ending.seconds
+    return None
+
+
+def matches(row: Row, text: str) -> bool:
+    """Tell whether every word of `text` occurs in what the list says of a run."""
+    words = text.lower().split()
+    if not words:
+        return True
+    line = run_line(row)
+    said = f"{line.title} {line.settings} {line.status} {line.verdict} {line.run_id}".lower()
+    return all(word in said for word in words)

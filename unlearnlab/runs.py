@@ -1,0 +1,335 @@
+"""The worker: one background thread that owns the device and does one thing at a time.
+
+The engine yields what happened; the worker alone says how a run ended, so that every run has
+exactly one ending and no race between stop and the last step. Pages and terminals come and go:
+they leave wishes here (stop, pause, a prompt) and read the facts from the store.
+"""
+
+import logging
+import secrets
+import threading
+import time
+import traceback
+from collections import deque
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearnlab.events import (
+    Asked,
+    AskFailed,
+    Ending,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    Resumed,
+    Started,
+    Stopped,
+)
+from unlearnlab.jobs import Ask, Job, Lab, RunFailed
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store, StoreError
+
+_LOG = logging.getLogger(__name__)
+
+_RETRY_S = 1.0
+"""Between attempts to write an ending into a database that somebody else holds."""
+
+_GLANCE_S = 0.2
+"""How often `wait` looks for the ending of a run that another process carries out."""
+
+
+class NotRunning(ValueError):
+    """The run is not in this worker's hands, or not in the state that the wish needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerState:
+    """What the worker is busy with at one moment."""
+
+    live: str | None
+    """The run that is being carried out."""
+    paused: bool
+    """Whether the live run is held, or will be at its next batch."""
+    stopping: bool
+    """Whether the live run ends at its next batch."""
+    queue: tuple[str, ...]
+    """Runs that wait, the next one first."""
+
+
+class Worker:
+    """Carries out runs in the order they came and answers prompts in between."""
+
+    def __init__(self, store: Store, lab: Lab) -> None:
+        self._store = store
+        self._lab = lab
+        self._changed = threading.Condition()
+        """Guards all that follows, and is notified whenever any of it changes."""
+        self._queue: deque[str] = deque()
+        self._asks: deque[tuple[str, Ask]] = deque()
+        self._live: str | None = None
+        self._hold = False
+        self._stop = False
+        self._closing = False
+        # A daemon: a step that takes minutes must not keep the program from ending.
+        self._thread = threading.Thread(target=self._work, name="unlearnlab-worker", daemon=True)
+        self._thread.start()
+
+    def state(self) -> WorkerState:
+        """Return what the worker is busy with."""
+        with self._changed:
+            return WorkerState(self._live, self._hold, self._stop, tuple(self._queue))
+
+    def submit(self, spec: RunSpec, *, name: str = "") -> str:
+        """Queue a run and return its id at once."""
+        with self._changed:
+            self._must_be_open()
+            run_id = self._store.create(spec, name=name)
+            self._queue.append(run_id)
+            self._changed.notify_all()
+        return run_id
+
+    def stop(self, run_id: str) -> None:
+        """End a run at its next batch, or take it from the queue. One that has ended stays so.
+
+        Raises:
+            NotRunning: The run was never in this worker's hands, and has no ending.
+            UnknownRun: There is no such run.
+        """
+        with self._changed:
+            if run_id in self._queue:
+                self._store.append(run_id, Stopped(seconds=0))
+                self._queue.remove(run_id)
+            elif run_id == self._live:
+                self._stop = True
+            elif self._store.row(run_id).ending is None:
+                raise NotRunning(f"run {run_id} is not running here: stop it where it was started")
+            self._changed.notify_all()
+
+    def pause(self, run_id: str) -> None:
+        """Hold the live run at its next batch.
+
+        Raises:
+            NotRunning: It is not the live run.
+        """
+        self._set_hold(run_id, True)
+
+    def resume(self, run_id: str) -> None:
+        """Let the live run go on.
+
+        Raises:
+            NotRunning: It is not the live run.
+        """
+        self._set_hold(run_id, False)
+
+    def ask(self, run_id: str, prompt: str) -> str:
+        """Have both models of a run answer a prompt.
+
+        The live run answers at its next batch, also while it is held; the others as soon as the
+        device is free, before the next run of the queue.
+
+        Returns:
+            The id under which `Asked` or `AskFailed` arrives among the run's events.
+
+        Raises:
+            ValueError: The prompt is empty.
+            UnknownRun: There is no such run.
+        """
+        if not prompt.strip():
+            raise ValueError("prompt: it is empty: write a few words for both models")
+        self._store.row(run_id)
+        storable = prompt.encode(errors="replace").decode()  # Half a surrogate pair is not.
+        ask = Ask(ask_id=secrets.token_hex(6), prompt=storable)
+        with self._changed:
+            self._must_be_open()
+            self._asks.append((run_id, ask))
+            self._changed.notify_all()
+        return ask.ask_id
+
+    def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
+        """Wait for a run to end, here or in another process.
+
+        Returns:
+            Its ending; none if the time is up, or if its process died and it will never end.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            row = self._store.row(run_id)
+            late = deadline is not None and time.monotonic() >= deadline
+            if row.ending is not None or late or not row.alive:
+                return row.ending
+            with self._changed:
+                self._changed.wait(_GLANCE_S)
+
+    def close(self, timeout_s: float) -> bool:
+        """Stop the live run and all that wait, and end the thread.
+
+        Returns:
+            Whether it ended in time. If not, its runs will count as interrupted once the program
+            has ended.
+        """
+        with self._changed:
+            self._closing = self._stop = True
+            self._changed.notify_all()
+        self._thread.join(timeout_s)
+        return not self._thread.is_alive()
+
+    def _must_be_open(self) -> None:
+        if self._closing:
+            raise NotRunning("the worker is closed: start the program again")
+
+    def _set_hold(self, run_id: str, hold: bool) -> None:
+        with self._changed:
+            if run_id != self._live:
+                raise NotRunning(f"run {run_id} is not running: only the running one can be held")
+            self._hold = hold
+            self._changed.notify_all()
+
+    def _work(self) -> None:
+        """Do one thing after another until the worker is closed. All below is this thread's."""
+        while (task := self._next()) is not None:
+            if isinstance(task, str):
+                self._run(task)
+            else:
+                self._reply(*task)
+        for run_id in self._queue:
+            self._insist(run_id, Stopped(seconds=0))
+        for run_id, ask in self._asks:
+            self._insist(run_id, _refused(ask, "the program was closed before it could answer"))
+
+    def _next(self) -> str | tuple[str, Ask] | None:
+        with self._changed:
+            while not (self._closing or self._asks or self._queue):
+                self._changed.wait()
+            if self._closing:
+                return None
+            if self._asks:
+                return self._asks.popleft()
+            self._hold = self._stop = False
+            self._live = self._queue.popleft()
+            return self._live
+
+    def _run(self, run_id: str) -> None:
+        ending = self._ending(run_id)
+        if problem := self._release():
+            ending = Failed(seconds=ending.seconds, problem=problem)
+        self._insist(run_id, ending)
+        with self._changed:
+            self._live = None
+            self._hold = self._stop = False
+            self._changed.notify_all()
+
+    def _ending(self, run_id: str) -> Ending:
+        """Carry a run out and say how it ended."""
+        began = time.monotonic()
+        try:
+            job = Job(run_id, self._store.spec(run_id), self._store.folder(run_id))
+            started = Started(versions=self._lab.versions, device=self._lab.device_name)
+            self._store.append(run_id, started)
+            completed = self._drain(job)
+        except Exception as error:  # The edge of the thread: nobody above could report it.
+            problem, advice = _explained(error)
+            return Failed(seconds=time.monotonic() - began, problem=problem, advice=advice)
+        seconds = time.monotonic() - began
+        return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
+
+    def _drain(self, job: Job) -> bool:
+        """Store what the engine yields, and tell whether it came to its end."""
+        with closing(self._lab.unlearn(job)) as events:
+            for event in events:
+                if event is not None:
+                    self._store.append(job.run_id, event)
+                if not self._goes_on(job):
+                    return False
+        return True
+
+    def _goes_on(self, job: Job) -> bool:
+        """Answer prompts, hold the run if that is wished, and tell whether it goes on."""
+        held = False
+        while True:
+            wish = self._wish(job.run_id, held=held)
+            if isinstance(wish, Ask):
+                self._store.append(job.run_id, self._answer(job, wish))
+            elif wish == "hold":
+                self._store.append(job.run_id, Paused())
+                held = True
+            else:
+                if held and wish == "go on":
+                    self._store.append(job.run_id, Resumed())
+                return wish == "go on"
+
+    def _wish(self, run_id: str, *, held: bool) -> Ask | Literal["stop", "hold", "go on"]:
+        """Return what is wished of the live run; while it is held, wait for something new."""
+        with self._changed:
+            while not self._stop:
+                for item in self._asks:
+                    if item[0] == run_id:
+                        self._asks.remove(item)
+                        return item[1]
+                if not self._hold:
+                    return "go on"
+                if not held:
+                    return "hold"
+                self._changed.wait()
+            return "stop"
+
+    def _reply(self, run_id: str, ask: Ask) -> None:
+        """Answer a prompt to a run that is not live."""
+        try:
+            job = Job(run_id, self._store.spec(run_id), self._store.folder(run_id))
+        except StoreError as error:
+            answer = _refused(ask, str(error))
+        else:
+            answer = self._answer(job, ask)
+            if problem := self._release():
+                answer = _refused(ask, problem)
+        self._insist(run_id, answer)
+
+    def _answer(self, job: Job, ask: Ask) -> Asked | AskFailed:
+        try:
+            return self._lab.ask(job, ask)
+        except Exception as error:  # The edge of the thread; the run itself goes on.
+            return _refused(ask, _explained(error)[0])
+
+    def _release(self) -> str:
+        """Free the device, and return what went wrong in that, if anything."""
+        try:
+            self._lab.release()
+        except Exception as error:  # The edge of the thread.
+            return f"the device could not be freed: {_explained(error)[0]}"
+        return ""
+
+    def _insist(self, run_id: str, event: Event) -> None:
+        """Write an event that must not get lost, however long the database is held by others."""
+        while True:
+            try:
+                self._store.append(run_id, event)
+                return
+            except StoreError as error:
+                _LOG.warning("run %s waits to be written: %s", run_id, error)
+            with self._changed:
+                if self._closing:
+                    return
+                self._changed.wait(_RETRY_S)
+
+
+def _refused(ask: Ask, problem: str) -> AskFailed:
+    return AskFailed(ask_id=ask.ask_id, prompt=ask.prompt, problem=problem)
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    """Say what went wrong and what to change, in strings.
+
+    The exception itself must not be kept: its traceback holds the frames, and they the model.
+    """
+    if isinstance(error, RunFailed):
+        return error.problem, error.advice
+    if isinstance(error, ValueError):
+        return str(error), ""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    file = place.filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return f"{type(error).__name__}: {error} ({file}, line {place.lineno})", ""

@@ -1,0 +1,296 @@
+"""Everything that is kept: runs, their events, the evidence behind scores, the runs' files.
+
+A run is its spec and the append-only list of its events; nothing derived from them is stored.
+"""
+
+import difflib
+import os
+import sqlite3
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+import platformdirs
+import psutil
+
+from unlearnlab.database import Database, StoreError, make_folder
+from unlearnlab.events import Ending, Evaluated, Event, Saved, Started, parse_event
+from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.spec import RunSpec
+
+_Run = tuple[str, str, float, str, int, float]
+"""A row of the table of runs: id, name, created, spec, pid, born."""
+
+_MILESTONES = """SELECT run, body FROM events
+    WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
+"""In the words of the partial index, so that SQLite reads nothing else."""
+
+
+class UnknownRun(StoreError):
+    """No run has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a run."""
+
+    seq: int
+    """1-based, without gaps."""
+    at: float
+    """Unix time."""
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """A run as a list of runs shows it."""
+
+    run_id: str
+    name: str
+    """Given by the user; may be empty."""
+    created: float
+    """Unix time."""
+    spec: RunSpec
+    alive: bool
+    """Whether the process that the run belongs to still lives."""
+    began: bool
+    """Whether a worker took it up."""
+    ending: Ending | None
+    before: Scores | None
+    after: Scores | None
+
+
+def home(override: str | Path | None = None) -> Path:
+    """Return the folder that holds the store.
+
+    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
+    """
+    chosen = override or os.environ.get("UNLEARNLAB_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+class Store:
+    """The runs of one home folder. Safe to share between threads."""
+
+    def __init__(self, home: Path, *, patience_s: float = 5.0) -> None:
+        """Open the store in `home`, making it if need be.
+
+        Args:
+            home: Folder of the database and of the runs' files.
+            patience_s: How long to wait while somebody else holds the database.
+
+        Raises:
+            StoreError: The folder or the database cannot be used.
+        """
+        self.home = home
+        self._owner = _Owner(os.getpid(), psutil.Process().create_time())
+        self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+    def create(self, spec: RunSpec, *, name: str = "") -> str:
+        """Register a run of this process.
+
+        Returns:
+            Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
+            as file names.
+        """
+        while True:
+            created = time.time()
+            run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
+            row = (run_id, name, created, spec.model_dump_json(), *self._owner)
+            with self._database.writing() as db:
+                insert = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
+                if db.execute(insert, row).rowcount:
+                    return run_id
+            time.sleep(0.001)  # This millisecond has its run.
+
+    def append(self, run_id: str, event: Event) -> int:
+        """Add an event to a run. The evidence of `Evaluated` is kept apart, once for each key.
+
+        Returns:
+            The event's number, 1-based.
+
+        Raises:
+            UnknownRun: There is no such run.
+            StoreError: The run has its ending, and this is another.
+        """
+        packed = None
+        if isinstance(event, Evaluated) and event.evidence is not None:
+            packed = event.key, zlib.compress(event.evidence.model_dump_json().encode())
+            event = event.model_copy(update={"evidence": None})
+        with self._database.writing() as db:
+            _must_exist(db, run_id)
+            if packed is not None:
+                db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", packed)
+            if isinstance(event, Saved):
+                entry = (run_id, event.name, event.megabytes)
+                db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", entry)
+            return _insert_event(db, run_id, event)
+
+    def events(self, run_id: str, after: int = 0) -> list[StoredEvent]:
+        """Return the run's events with numbers above `after`, in order.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.reading() as db:
+            query = "SELECT seq, at, body FROM events WHERE run = ? AND seq > ? ORDER BY seq"
+            rows = db.execute(query, (run_id, after)).fetchall()
+            if not rows:
+                _must_exist(db, run_id)
+        return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
+
+    def spec(self, run_id: str) -> RunSpec:
+        """Return what the run was asked to do.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        return self.row(run_id).spec
+
+    def runs(self) -> list[RunRow]:
+        """Return all runs, newest first."""
+        with self._database.reading() as db:
+            runs = db.execute("SELECT * FROM runs ORDER BY created DESC, id DESC").fetchall()
+            milestones = db.execute(_MILESTONES).fetchall()
+        return self._rows(runs, milestones)
+
+    def row(self, run_id: str) -> RunRow:
+        """Return one run.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.reading() as db:
+            _must_exist(db, run_id)
+            runs = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
+            milestones = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchall()
+        return self._rows(runs, milestones)[0]
+
+    def evidence(self, key: str) -> Evidence | None:
+        """Return the evidence kept under the key of an `Evaluated` event, if there is any."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone()
+        return None if row is None else Evidence.model_validate_json(zlib.decompress(row[0]))
+
+    def folder(self, run_id: str) -> Path:
+        """Return the folder of the run's files, making it if need be.
+
+        Raises:
+            UnknownRun: There is no such run.
+            StoreError: It cannot be made.
+        """
+        with self._database.reading() as db:
+            _must_exist(db, run_id)
+        folder = self.home / "runs" / run_id
+        make_folder(folder)
+        return folder
+
+    def artefacts(self, run_id: str) -> dict[str, Path]:
+        """Map the name of each file that the run saved to its path.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.reading() as db:
+            _must_exist(db, run_id)
+            query = "SELECT name FROM artefacts WHERE run = ? ORDER BY name"
+            names = [name for (name,) in db.execute(query, (run_id,))]
+        return {name: self.home / "runs" / run_id / name for name in names}
+
+    def _rows(self, runs: list[_Run], milestones: list[tuple[str, str]]) -> list[RunRow]:
+        """Join runs with those of their events that a list shows."""
+        reached: dict[str, list[Event]] = {}
+        for run_id, body in milestones:
+            reached.setdefault(run_id, []).append(_event(body))
+        owners = {_Owner(pid, born) for *_, pid, born in runs}
+        living = {owner for owner in owners if owner.lives(self._owner)}
+        return [
+            _row(run, reached.get(run[0], []), alive=_Owner(*run[4:]) in living) for run in runs
+        ]
+
+
+class _Owner(NamedTuple):
+    """A process, told from a later one with the same number by its time of birth."""
+
+    pid: int
+    born: float
+
+    def lives(self, present: "_Owner") -> bool:
+        """Tell whether the process lives, as seen from the `present` one."""
+        if self.pid == present.pid:
+            return self == present
+        try:
+            process = psutil.Process(self.pid)
+            # Two processes may read one birth a little differently when the clock was set.
+            same = abs(process.create_time() - self.born) < 2
+            return same and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.Error:  # Gone, or somebody else's and so not the one that wrote here.
+            return False
+
+
+@lru_cache(maxsize=16384)
+def _event(body: str) -> Event:
+    return parse_event(body)
+
+
+@lru_cache(maxsize=4096)
+def _spec(body: str) -> RunSpec:
+    return RunSpec.model_validate_json(body)
+
+
+def _row(run: _Run, milestones: list[Event], *, alive: bool) -> RunRow:
+    run_id, name, created, spec, *_ = run
+    scores = {event.when: event.scores for event in milestones if isinstance(event, Evaluated)}
+    return RunRow(
+        run_id=run_id,
+        name=name,
+        created=created,
+        spec=_spec(spec),
+        alive=alive,
+        began=any(isinstance(event, Started) for event in milestones),
+        ending=next((event for event in milestones if isinstance(event, Ending)), None),
+        before=scores.get("before"),
+        after=scores.get("after"),
+    )
+
+
+def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
+    query = """INSERT INTO events
+        SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ? FROM events WHERE run = ? RETURNING seq"""
+    values = (run_id, time.time(), event.kind, event.model_dump_json(), run_id)
+    try:
+        (seq,) = db.execute(query, values).fetchone()
+    except sqlite3.IntegrityError as error:
+        raise StoreError(f"run {run_id} has ended: it cannot be {event.kind} as well") from error
+    return seq
+
+
+def _must_exist(db: sqlite3.Connection, run_id: str) -> None:
+    if db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
+        return
+    ids = [known for (known,) in db.execute("SELECT id FROM runs ORDER BY id DESC")]
+    near = difflib.get_close_matches(run_id, ids, n=3, cutoff=0.5)
+    hint = f"did you mean {', '.join(near)}?" if near else "`list` shows all runs"
+    raise UnknownRun(f"unknown run {run_id!r}: {hint}")

@@ -1,0 +1,207 @@
+"""What the command line shows: progress while a run goes on, tables of what came of it."""
+
+import json
+import math
+import textwrap
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Protocol, TextIO
+
+from tqdm import tqdm
+
+from unlearnlab.events import Failed, StageBegan
+from unlearnlab.results import RunLine, ScoreCard, run_line, scoreboard
+from unlearnlab.settings import PHASE, settings
+from unlearnlab.store import RunRow, StoredEvent
+from unlearnlab.verdicts import verdict
+from unlearnlab.views import Course, advance, run_view
+
+LINE_EVERY_S = 5.0
+"""Seconds between lines of progress where there is no terminal."""
+
+
+class Progress(Protocol):
+    """Shows a run's events as they come."""
+
+    def take(self, stored: StoredEvent) -> None:
+        """Show one more event."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen in order."""
+        ...
+
+
+def progress(stream: TextIO) -> Progress:
+    """Return bars for a terminal, plain lines for anything else."""
+    return Bars(stream) if stream.isatty() else Lines(stream)
+
+
+class Lines:
+    """A line for every stage, and one every few seconds in between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._course = Course()
+        self._next = 0.0
+
+    def take(self, stored: StoredEvent) -> None:
+        """Write a line if it is time for one."""
+        self._course = advance(self._course, [stored])
+        now = time.monotonic()
+        stage = isinstance(stored.event, StageBegan)
+        if stage or now >= self._next:
+            view = run_view(self._course, alive=True, mine=True, now=stored.at)
+            parts = [view.headline, "" if stage else view.detail, _terms(self._course)]
+            print(", ".join(part for part in parts if part), file=self._stream, flush=True)
+            self._next = now + LINE_EVERY_S
+
+    def close(self) -> None:
+        """Do nothing: every line is complete."""
+
+
+class Bars:
+    """One bar for each stage, the present one moving."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._course = Course()
+        self._bar: tqdm[Any] | None = None
+
+    def take(self, stored: StoredEvent) -> None:
+        """Move the bar, or begin the next one."""
+        self._course = advance(self._course, [stored])
+        if isinstance(stored.event, StageBegan):
+            self.close()
+            headline = run_view(self._course, alive=True, mine=True, now=stored.at).headline
+            self._bar = tqdm(desc=headline, file=self._stream, dynamic_ncols=True)
+        if self._bar is not None:
+            self._move(self._bar, stored)
+
+    def _move(self, bar: "tqdm[Any]", stored: StoredEvent) -> None:
+        step, done = self._course.step, self._course.progressed
+        if self._course.stage == "training":
+            bar.total, bar.n = self._course.total_steps or None, step.step if step else 0
+            bar.set_postfix_str(_terms(self._course), refresh=False)
+        elif done:
+            bar.total, bar.n = done.total, done.done
+        bar.refresh()
+
+    def close(self) -> None:
+        """Leave the present bar as it stands."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _terms(course: Course) -> str:
+    """Name the loss terms of the last step while training goes on."""
+    if course.stage != "training" or course.step is None:
+        return ""
+    return ", ".join(f"{name} {value:.3g}" for name, value in course.step.terms.items())
+
+
+def record(row: RunRow) -> dict[str, Any]:
+    """Return all there is to say of a run, as plain JSON values."""
+    line = run_line(row)
+    judged = verdict(row.before, row.after) if row.before and row.after else None
+    failed = row.ending if isinstance(row.ending, Failed) else None
+    return {
+        "run": row.run_id,
+        "name": row.name,
+        "created": moment(row.created),
+        "status": line.status,
+        "seconds": line.seconds,
+        "problem": failed.problem if failed else None,
+        "advice": failed.advice if failed else None,
+        "verdict": {"kind": judged.kind, "title": judged.title, "evidence": list(judged.evidence)}
+        if judged
+        else None,
+        "before": json.loads(row.before.model_dump_json()) if row.before else None,
+        "after": json.loads(row.after.model_dump_json()) if row.after else None,
+        "spec": row.spec.model_dump(mode="json"),
+    }
+
+
+def moment(created: float) -> str:
+    """Write a Unix time in UTC, to the second."""
+    return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def summary(row: RunRow) -> str:
+    """Sum up a run: how it ended, its scores and what they amount to."""
+    line = run_line(row)
+    board = scoreboard(row.spec, row.before, row.after, None)
+    took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
+    out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
+    if row.before:
+        cells = [_score_cells(card) for card in board.cards]
+        out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]
+    if board.verdict:
+        out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
+    if isinstance(row.ending, Failed):
+        out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
+    return "\n".join(out)
+
+
+def _score_cells(card: ScoreCard) -> list[str]:
+    return [f"{card.title} ↑", number(card.before), number(card.after), card.note]
+
+
+def number(value: float | None) -> str:
+    """Write a score; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def run_table(lines: Sequence[RunLine]) -> str:
+    """List runs, one line each."""
+    head = ["run", "status", "method", "settings", "final", "verdict"]
+    rows = [
+        [
+            line.run_id,
+            line.status,
+            line.title,
+            line.settings,
+            " → ".join(number(value) for value in line.final),
+            line.verdict,
+        ]
+        for line in lines
+    ]
+    return table(head, rows)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay cells out in columns."""
+    all_rows = [head, *rows]
+    widths = [max(len(row[i]) for row in all_rows) for i in range(len(head))]
+    padded = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        for row in all_rows
+    )
+    return "\n".join(line.rstrip() for line in padded)
+
+
+def settings_help() -> str:
+    """List every setting with its values, default and sentence, for the end of a help text."""
+    out = [
+        "settings, given as --NAME VALUE on top of the preset or file, such as",
+        "  --phases.0.learning_rate 1e-4 --phases.0.method.kind npo --seed 3",
+        f"({PHASE} is the number of a phase, from 0; the first one is 0)",
+    ]
+    method = ""
+    for setting in settings():
+        if setting.method and setting.method != method:
+            out += ["", f"  with --phases.{PHASE}.method.kind {setting.method}:"]
+        elif method and not setting.method:
+            out.append("")
+        method = setting.method
+        unit = f" in {setting.unit}" if setting.unit else ""
+        out.append(f"  --{setting.path}  {setting.values}{unit} (default {setting.default})")
+        out += textwrap.wrap(setting.help, 90, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(out)
+
+
+def as_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Write plain values as JSON that any reader accepts."""
+    return json.dumps(value, indent=2, allow_nan=False)

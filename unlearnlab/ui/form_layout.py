@@ -1,0 +1,297 @@
+"""The form's layout and wiring: cards "What" and "How"."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from unlearnlab.catalogue import models
+from unlearnlab.methods import METHODS
+from unlearnlab.results import TASKS
+from unlearnlab.spec import presets
+from unlearnlab.store import StoreError
+from unlearnlab.ui import form as forms
+from unlearnlab.ui.controls import (
+    ADAPTER,
+    DATA,
+    EVALUATION,
+    LAYERS,
+    LORA,
+    METHOD,
+    MODEL,
+    OF_METHOD,
+    PATHS,
+    PHASE,
+    SEED,
+    Control,
+    Setting,
+    control,
+    element,
+)
+from unlearnlab.ui.form import Form
+from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.results_layout import heading
+from unlearnlab.ui.text import escape
+
+QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+"""Of every listener: short requests without a stream, and not part of a public interface."""
+
+_BY_HAND = {"model.name", "data.tasks", "phase.modules"}
+
+SAVE = """(draft, ...values) => ({
+  ...draft,
+  values: Object.fromEntries(%s.map((path, at) => [path, values[at]])),
+})"""
+"""Keeps the draft in the browser, without a request."""
+
+
+@dataclass(frozen=True)
+class FormParts:
+    """The components that handlers read and write."""
+
+    draft: gr.BrowserState
+    preset: gr.Dropdown
+    preset_note: gr.HTML
+    phase: gr.Radio
+    add: gr.Button
+    remove: gr.Button
+    idea: gr.HTML
+    card: gr.Markdown
+    groups: Sequence[tuple[str, gr.Group]]
+    """Hyperparameters by kind of method: one group each, and one more for expert ones."""
+    lora: gr.Group
+    size: gr.HTML
+    controls: Sequence[Control]
+
+    @property
+    def inputs(self) -> list[Component]:
+        """List what a handler needs to gather the form."""
+        return [self.draft, *self.controls]
+
+    @property
+    def outputs(self) -> list[Any]:
+        """List what `updates` writes."""
+        fixed = (self.draft, self.preset, self.preset_note, self.phase, self.remove, self.idea)
+        return [
+            *fixed,
+            self.card,
+            self.size,
+            self.lora,
+            *(g for _, g in self.groups),
+            *self.controls,
+        ]
+
+
+def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
+    """Show a form: one update for each of `parts.outputs`."""
+    card = METHODS[form.method].card
+    several = len(form.draft["phases"]) > 1
+    preset = form.preset if form.preset in presets() else None
+    return [
+        form.draft,
+        gr.update(value=preset),
+        forms.preset_note(form),
+        gr.update(choices=form.phases, value=form.editing, visible=several),
+        gr.update(visible=several),
+        forms.idea_html(card),
+        forms.card_markdown(card),
+        _size(program, form),
+        gr.update(visible=form.draft["values"][ADAPTER]),
+        *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
+        *form.values,
+    ]
+
+
+def _size(program: Program, form: Form) -> str:
+    try:
+        return forms.size_note(form, program.store.runs())
+    except StoreError as error:
+        return f"<p>{escape(str(error))}</p>"
+
+
+def draw_form() -> FormParts:
+    """Lay the form out."""
+    first = forms.first_form()
+    draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
+    drawn: dict[str, Control] = {}
+    with gr.Column(elem_classes=["card"]):
+        preset, note = _what(first, drawn)
+    with gr.Column(elem_classes=["card"]):
+        heading("How")
+        phases = _phases(first)
+        idea, card = _method(first, drawn)
+        groups = _of_methods(first, drawn, folded=False)
+        drawn[LAYERS] = layer_range(first.draft["values"][LAYERS])
+        modules = next(s for s in PHASE if s.name == "modules")
+        drawn[modules.path] = control(modules)
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note")
+        _group([s for s in PHASE if not s.expert and s.path not in _BY_HAND], drawn, True)
+        lora, more = _expert(first, drawn)
+    controls = [drawn[path] for path in PATHS]
+    return FormParts(
+        draft, preset, note, *phases, idea, card, [*groups, *more], lora, size, controls
+    )
+
+
+def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]:
+    heading("What")
+    titles = [(preset.title, name) for name, preset in presets().items()]
+    preset = gr.Dropdown(
+        titles,
+        value=first.preset or None,
+        label="Preset",
+        elem_id="f-preset",
+        elem_classes=["field"],
+        filterable=False,
+    )
+    note = gr.HTML(forms.preset_note(first), elem_classes=["note"], apply_default_css=False)
+    here = [
+        (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
+        for m in models().values()
+        if not m.missing
+    ]
+    drawn["model.name"] = gr.Dropdown(
+        here,
+        value=here[0][1],
+        label="Model",
+        elem_id=element("model.name"),
+        elem_classes=["field"],
+        filterable=False,
+    )
+    gr.HTML(_missing(), elem_classes=["note"], apply_default_css=False)
+    fold = next(s for s in DATA if s.name == "fold")
+    drawn[fold.path] = control(fold)
+    tasks = [(title, task) for task, title in TASKS.items()]
+    drawn["data.tasks"] = gr.CheckboxGroup(
+        tasks,
+        value=list(TASKS),
+        label="Forget",
+        info="Subtasks to unlearn; the scores always cover all of them.",
+        elem_id=element("data.tasks"),
+        elem_classes=["field", "pills"],
+    )
+    return preset, note
+
+
+def _named(title: str, blocks: int, parameters: int) -> str:
+    return f"{title} · {blocks} blocks · {parameters / 1e6:.1f} M"
+
+
+def _missing() -> str:
+    """List the models that cannot run here, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for model in models().values():
+        if model.missing:
+            reasons.setdefault(model.missing, []).append(model.title)
+    return "".join(
+        f"<p>{escape(', '.join(names))}: {escape(why)}</p>" for why, names in reasons.items()
+    )
+
+
+def _phases(first: Form) -> tuple[gr.Radio, gr.Button, gr.Button]:
+    with gr.Row(elem_classes=["phases"]):
+        phase = gr.Radio(
+            first.phases,
+            value=0,
+            label="Phases, in order",
+            visible=False,
+            elem_id="f-phase",
+            elem_classes=["field", "pills"],
+        )
+        add = gr.Button("Add a phase", size="sm", elem_id="add-phase", elem_classes=["quiet"])
+        remove = gr.Button(
+            "Remove this one",
+            size="sm",
+            visible=False,
+            elem_id="remove-phase",
+            elem_classes=["quiet"],
+        )
+    return phase, add, remove
+
+
+def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
+    kinds = [(method.card.title, kind) for kind, method in METHODS.items()]
+    drawn[METHOD] = gr.Dropdown(
+        kinds,
+        value=first.method,
+        label="Method",
+        elem_id=element(METHOD),
+        elem_classes=["field"],
+        filterable=False,
+    )
+    card = METHODS[first.method].card
+    idea = gr.HTML(forms.idea_html(card), elem_classes=["note"], apply_default_css=False)
+    with gr.Accordion("Formula and known failure", open=False, elem_classes=["fold"]):
+        text = gr.Markdown(forms.card_markdown(card), elem_classes=["method-card"])
+    return idea, text
+
+
+def _group(of: Sequence[Setting], drawn: dict[str, Control], visible: bool) -> gr.Group:
+    """Draw settings in two columns."""
+    with gr.Group(visible=visible, elem_classes=["fields"]) as group:
+        for setting in of:
+            drawn[setting.path] = control(setting)
+    return group
+
+
+def _of_methods(
+    first: Form, drawn: dict[str, Control], *, folded: bool
+) -> list[tuple[str, gr.Group]]:
+    """Draw the hyperparameters of every method; all but the chosen one's are out of sight."""
+    found = [(kind, [s for s in of if s.expert == folded]) for kind, of in OF_METHOD.items()]
+    return [(kind, _group(of, drawn, kind == first.method)) for kind, of in found if of]
+
+
+def _expert(first: Form, drawn: dict[str, Control]) -> tuple[gr.Group, list[tuple[str, gr.Group]]]:
+    with gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert"):
+        groups = _of_methods(first, drawn, folded=True)
+        _group([*(s for s in (*PHASE, *MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
+        drawn[ADAPTER] = gr.Checkbox(
+            False,
+            label="Train a LoRA adapter",
+            info="A low-rank adapter in place of the weights themselves.",
+            elem_id=element(ADAPTER),
+            elem_classes=["field"],
+        )
+        return _group(LORA, drawn, False), groups
+
+
+def wire(program: Program, parts: FormParts) -> None:
+    """Wire what the form does by itself."""
+
+    def preset(name: str) -> list[Any]:
+        return updates(program, parts, forms.preset_form(name))
+
+    def phase(wanted: int, *held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, forms.edit_phase(form, int(wanted)))
+
+    def added(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, forms.add_phase(form))
+
+    def removed(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, forms.remove_phase(form))
+
+    def noted(*held: Any) -> list[Any]:
+        """Follow a change with all but the controls, which the reader may be typing in."""
+        form = forms.gathered(held[0], held[1:])
+        count = len(parts.outputs) - len(parts.controls)
+        return updates(program, parts, form)[2:count]
+
+    fixed = parts.outputs[2 : len(parts.outputs) - len(parts.controls)]
+    edits = [edited.input for edited in parts.controls]
+    gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
+    gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
+    parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
+    parts.phase.input(phase, [parts.phase, *parts.inputs], parts.outputs, **QUIET)
+    parts.add.click(added, parts.inputs, parts.outputs, **QUIET)
+    parts.remove.click(removed, parts.inputs, parts.outputs, **QUIET)

@@ -1,0 +1,125 @@
+"""What the buttons do. Functions of plain values: each hands a wish to the worker and returns.
+
+Nothing here waits for a job. Buttons and panel follow from the store afterwards.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from unlearnlab.runs import NotRunning
+from unlearnlab.spec import SpecError
+from unlearnlab.store import StoreError
+from unlearnlab.ui.controls import Problem
+from unlearnlab.ui.form import Form, form_of, problems_of, spec_of
+from unlearnlab.ui.program import Program
+
+LONGEST_PROMPT = 8000
+"""Characters. The model's context is shorter; this keeps pasted books out of the store."""
+
+PROMPT = "ask-prompt"
+"""Id of the prompt's box on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the page tells after a click: problems at their fields, or a note."""
+
+    problems: Sequence[Problem] = ()
+    note: str = ""
+    place: str = "form"
+    """Whether it belongs under the form's buttons or under the prompt."""
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values for the page's script."""
+        return {"problems": [asdict(p) for p in self.problems], "note": self.note}
+
+
+def trouble(error: Exception) -> Message:
+    """Tell of an error that lies with no field."""
+    return Message(problems=(Problem("", "", str(error)),))
+
+
+def first_run(program: Program, remembered: str) -> str:
+    """Choose the run to open with: the live one, else the browser's last, else the newest.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    if live := program.worker.state().live:
+        return live
+    known = [row.run_id for row in program.store.runs()]
+    if remembered in known:
+        return remembered
+    return known[0] if known else ""
+
+
+def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+    """Queue what the form asks for.
+
+    Returns:
+        The run to show, and what to tell. While another run goes on the page stays with it.
+    """
+    try:
+        spec = spec_of(form)
+        state = program.worker.state()
+        run_id = program.worker.submit(spec)
+    except SpecError as error:
+        return showing, Message(problems_of(error, form))
+    except (StoreError, NotRunning) as error:
+        return showing, trouble(error)
+    ahead = len(state.queue) + (state.live is not None)
+    if not ahead:
+        return run_id, Message()
+    before = "the running one" if ahead == 1 else f"{ahead} others"
+    return state.live or showing, Message(note=f"Queued: it starts after {before}.")
+
+
+def press_hold(program: Program, run_id: str) -> Message:
+    """Hold the run, or let it go on if it is held."""
+    state = program.worker.state()
+    try:
+        if state.paused and state.live == run_id:
+            program.worker.resume(run_id)
+        else:
+            program.worker.pause(run_id)
+    except (StoreError, NotRunning) as error:
+        return trouble(error)
+    return Message()
+
+
+def press_stop(program: Program, run_id: str) -> Message:
+    """Stop the run, or take it from the queue."""
+    try:
+        program.worker.stop(run_id)
+    except (StoreError, NotRunning) as error:
+        return trouble(error)
+    return Message()
+
+
+def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]:
+    """Have both models of a run answer a prompt.
+
+    Returns:
+        Id of the question, empty if there is none; and what to tell.
+    """
+    if len(prompt) > LONGEST_PROMPT:
+        told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
+        return "", Message((Problem(PROMPT, "Prompt", told),))
+    try:
+        return program.worker.ask(run_id, prompt), Message()
+    except StoreError as error:
+        return "", trouble(error)
+    except ValueError as error:
+        told = str(error).removeprefix("prompt: ")
+        return "", Message((Problem(PROMPT, "Prompt", told),))
+
+
+def settings_of(program: Program, run_id: str) -> Form:
+    """Return a form with a run's settings.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    return form_of(program.store.spec(run_id).model_dump(mode="json"))

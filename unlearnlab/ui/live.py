@@ -1,0 +1,181 @@
+"""What the live panel asks for each second, and the panel itself: status line and chart."""
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import asdict
+from typing import Annotated, Any
+
+import gradio as gr
+from pydantic import BaseModel, Field, ValidationError
+
+from unlearnlab.runs import Worker, WorkerState
+from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing, log_scale
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.text import count, duration
+from unlearnlab.views import Course, RunView, advance, phase_text, points_after, run_view
+
+WATCHED = 32
+"""Runs whose folds are kept in memory."""
+
+
+class Courses:
+    """What is known of recently watched runs, carried on as their events come."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._known: OrderedDict[str, Course] = OrderedDict()
+        # Pages poll from many threads; two of them must not take in the same events.
+        self._lock = threading.Lock()
+
+    def of(self, run_id: str) -> Course:
+        """Return the fold of a run's events, brought up to date.
+
+        Raises:
+            StoreError: There is no such run, or the store cannot be read.
+        """
+        with self._lock:
+            known = self._known.pop(run_id, Course())
+            course = advance(known, self._store.events(run_id, known.seq))
+            self._known[run_id] = course
+            while len(self._known) > WATCHED:
+                self._known.popitem(last=False)
+            return course
+
+
+class Poll(BaseModel):
+    """What a page asks: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)] = ""
+    cursor: Annotated[int, Field(ge=0)] = 0
+    """Number of the last event that the page has."""
+
+
+def poll(store: Store, worker: Worker, courses: Courses, asked: Any) -> dict[str, Any]:
+    """Answer a page with the run's status and the points it does not have yet."""
+    try:
+        request = Poll.model_validate(asked)
+        state = worker.state()
+        if not request.run:
+            return {"run": "", "cursor": 0, "turn": turn(None, None, state), "queue": queue(state)}
+        return _followed(store, courses, request, state)
+    except ValidationError:
+        return {"problem": "the page asked for something that is no run: reload it"}
+    except StoreError as error:
+        return {"problem": str(error)}
+
+
+def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState) -> dict[str, Any]:
+    row = store.row(request.run)
+    course = courses.of(request.run)
+    view = run_view(course, alive=row.alive, mine=known_to(state, row.run_id), now=time.time())
+    new = store.events(request.run, request.cursor) if course.seq > request.cursor else []
+    return {
+        "run": row.run_id,
+        "cursor": new[-1].seq if new else request.cursor,
+        "points": asdict(points_after(new)),
+        "steps": course.total_steps,
+        "log": log_scale(row.spec),
+        "live": view.live,
+        "status": status(row, view, stopping=state.stopping and state.live == row.run_id),
+        "turn": turn(view, course, state),
+        "queue": queue(state),
+        "device": view.device,
+    }
+
+
+def known_to(state: WorkerState, run_id: str) -> bool:
+    """Tell whether this program's worker has the run, and so can hold or stop it."""
+    return run_id == state.live or run_id in state.queue
+
+
+def turn(view: RunView | None, course: Course | None, state: WorkerState) -> str:
+    """Return a word that changes when more than the status line must be drawn anew."""
+    scored = (bool(course.before), bool(course.after), len(course.asks)) if course else ()
+    return repr((view.status if view else "", scored, state))
+
+
+def queue(state: WorkerState) -> str:
+    """Say what the worker is busy with."""
+    if not state.live and not state.queue:
+        return "idle"
+    running = "1 paused" if state.paused else "1 running"
+    waiting = f" · {len(state.queue)} queued" if state.queue else ""
+    return f"{running if state.live else '0 running'}{waiting}"
+
+
+def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
+    """Put a run's status line in words."""
+    blocks = row.spec.model.known.architecture.blocks
+    return {
+        "status": view.status,
+        "title": row.name or row.spec.title,
+        "settings": [phase_text(phase, blocks) for phase in row.spec.phases],
+        "headline": "Stopping" if stopping else view.headline,
+        "detail": view.detail,
+        "progress": list(view.progress),
+        "facts": list(_facts(view)),
+        "advice": view.advice,
+    }
+
+
+def _facts(view: RunView) -> list[str]:
+    facts = []
+    if view.eta_s is not None:
+        facts.append(f"{duration(view.eta_s)} left")
+    if view.seconds is not None:
+        facts.append(f"took {duration(view.seconds)}")
+    if view.tokens_per_s is not None:
+        facts.append(f"{count(view.tokens_per_s)} tokens/s")
+    if view.memory_gib is not None:
+        facts.append(f"{view.memory_gib:.1f} GiB")
+    return facts
+
+
+def live_panel(store: Store, worker: Worker, courses: Courses) -> gr.HTML:
+    """Draw the panel. Its value is `{"run": id}`; `turned` fires when the rest must follow."""
+
+    def poll_run(asked: Any) -> dict[str, Any]:
+        return poll(store, worker, courses, asked)
+
+    return gr.HTML(
+        {"run": ""},
+        html_template=_TEMPLATE,
+        js_on_load=script("live.js"),
+        head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
+        server_functions=[poll_run],
+        drawing=drawing(),
+        elem_id="live",
+        apply_default_css=False,
+    )
+
+
+_TEMPLATE = """
+<section class="card empty" data-part="empty" hidden>
+  <h2>Nothing has run here yet</h2>
+  <p>Choose a preset on the left and press <b>Unlearn</b>. In about a minute you will have watched a
+  language model forget: the loss terms live, its scores before and after, and what both models
+  answer.</p>
+</section>
+<section class="card status" data-part="status" aria-label="Run" hidden>
+  <div class="run-head"><h2></h2><span class="pill"></span></div>
+  <ol class="run-settings"></ol>
+  <div class="status-line">
+    <b data-part="headline" role="status"></b><span data-part="detail"></span>
+    <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"
+      ><i title="scoring the original model"><u></u></i><i title="training"><u></u></i
+      ><i title="scoring the unlearned model"><u></u></i></div>
+    <span data-part="facts"></span>
+  </div>
+  <p class="advice" data-part="advice" hidden></p>
+</section>
+<p class="lost" data-part="lost" role="alert" hidden></p>
+<section class="card chart" data-part="chart" aria-label="Curves by optimizer step" hidden>
+  <div class="chart-head"><div class="segments" role="group" aria-label="Upper curves"></div>
+    <button type="button" class="toggle" data-part="log" aria-pressed="false">log scale</button>
+    <span class="chart-hint">drag to zoom, double-click to reset</span></div>
+  <div class="legend" data-part="legend"></div>
+  <div class="plot"></div>
+</section>
+"""

@@ -1,0 +1,50 @@
+"""The page: header and tabs."""
+
+from collections.abc import Mapping
+
+import gradio as gr
+
+from unlearnlab.metrics import Scores
+from unlearnlab.runs import Worker
+from unlearnlab.store import Store
+from unlearnlab.ui import unlearn_tab
+from unlearnlab.ui.charts import PLOTLY_SCRIPT
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.text import escape
+
+
+def build(
+    store: Store, worker: Worker, *, references: Mapping[str, Scores], device: str = ""
+) -> gr.Blocks:
+    """Build the page.
+
+    Args:
+        store: Where runs are kept.
+        worker: Who carries them out.
+        references: Scores of the retrained model by fold; may be empty.
+        device: What this machine computes on, as far as it is known.
+    """
+    program = Program(store, worker, references, device)
+    gr.set_static_paths([PLOTLY_SCRIPT])
+    with gr.Blocks(title="unlearnlab", analytics_enabled=False, fill_width=True) as blocks:
+        gr.HTML(
+            _header(device),
+            js_on_load=script("header.js"),
+            elem_id="header",
+            apply_default_css=False,
+        )
+        with gr.Tabs(elem_id="tabs"), gr.Tab("Unlearn", id="unlearn"):
+            unlearn_tab.tab(program, blocks)
+    return blocks
+
+
+def _header(device: str) -> str:
+    hidden = "" if device else " hidden"
+    return (
+        '<header class="top"><h1>unlearnlab</h1>'
+        f'<span class="chip" id="chip-device"{hidden}>{escape(device)}</span>'
+        '<span class="chip" id="chip-queue" role="status" hidden></span>'
+        '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
+        "</header>"
+    )

@@ -1,0 +1,180 @@
+"""Everything right of the form that the server draws: one function from a run to its panel."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlearnlab.answers import Filter, Show, chosen, counts
+from unlearnlab.results import matches, run_line, scoreboard, terms_strip
+from unlearnlab.runs import WorkerState
+from unlearnlab.store import RunRow
+from unlearnlab.ui.answers import answers_html, asks_html
+from unlearnlab.ui.live import known_to, turn
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.runs_list import SIZE, runs_html
+from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.views import Course, RunView, run_view
+
+SHOWS: dict[Show, str] = {
+    "forget": "Forget",
+    "retain": "Retain",
+    "leaks": "Still leaks",
+    "damaged": "Collateral damage",
+    "all": "All",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the reader chose to see, as the page's controls hold it: unchecked."""
+
+    show: str = "forget"
+    task: str = ""
+    kind: str = ""
+    text: str = ""
+    masked: bool = False
+    waiting: Sequence[Sequence[str]] = ()
+    """Id and text of prompts that this browser asked."""
+    runs_text: str = ""
+
+    @property
+    def filter(self) -> Filter:
+        """Return the filter of the answers."""
+        known: dict[str, Show] = {show: show for show in SHOWS}
+        show = known.get(self.show, "forget")
+        return Filter(show, self.task or "", self.kind or "", self.text or "")
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """What the buttons say and whether they can be pressed: a function of the run's state."""
+
+    unlearn: str
+    pause: str
+    can_pause: bool
+    stop: str
+    can_stop: bool
+
+
+def buttons(view: RunView | None, state: WorkerState, run_id: str) -> Buttons:
+    """Derive the buttons from the state of the run that is shown and of the worker."""
+    stopping = state.stopping and state.live == run_id
+    holding = state.paused and state.live == run_id
+    queued = view is not None and view.status == "queued"
+    return Buttons(
+        unlearn="Queue" if state.live or state.queue else "Unlearn",
+        pause="Resume" if holding else "Pause",
+        can_pause=bool(view and (view.can_pause or view.can_resume) and not stopping),
+        stop="Stopping…" if stopping else "Remove" if queued else "Stop",
+        can_stop=bool(view and view.can_stop and not stopping),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What the page shows of a run, and of all runs."""
+
+    live: dict[str, str]
+    buttons: Buttons
+    board: str
+    strip: str
+    shows: list[tuple[str, str]]
+    """Choices of the table with their counts."""
+    answers: str
+    asks: str
+    runs: str
+    scored: bool
+    """Whether there are answers to show."""
+    run: bool
+    """Whether there is a run."""
+    any_runs: bool
+
+
+def draw(program: Program, run_id: str, look: Look) -> Panel:
+    """Draw the panel of a run; an empty id stands for none.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    state = program.worker.state()
+    rows = program.store.runs()
+    row = program.store.row(run_id) if run_id else None
+    course = program.courses.of(run_id) if run_id else Course()
+    view = None
+    if row:
+        mine = known_to(state, run_id)
+        view = run_view(course, alive=row.alive, mine=mine, now=time.time())
+    answers = program.answers(course)
+    return Panel(
+        live={"run": run_id, "turn": turn(view, course if view else None, state)},
+        buttons=buttons(view, state, run_id),
+        board=_board(program, row, course, view),
+        strip=_strip(course),
+        shows=_shows(counts(answers)),
+        answers=_table(program, course, look, 0),
+        asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        runs=_runs(rows, state, look, 0, run_id),
+        scored=bool(answers),
+        run=row is not None,
+        any_runs=bool(rows),
+    )
+
+
+def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
+    if row is None or view is None or course.before is None:
+        return ""
+    after = course.after.scores if course.after else None
+    reference = program.references.get(row.spec.data.fold)
+    board = scoreboard(row.spec, course.before.scores, after, reference)
+    return scoreboard_html(board, ended=not view.live)
+
+
+def _strip(course: Course) -> str:
+    if course.before is None:
+        return ""
+    after = course.after.scores if course.after else None
+    return strip_html(terms_strip(course.before.scores, after))
+
+
+def _shows(found: Any) -> list[tuple[str, str]]:
+    return [(f"{label} {found[show]}", show) for show, label in SHOWS.items()]
+
+
+def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
+    return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
+
+
+def _table(program: Program, course: Course, look: Look, page: int) -> str:
+    rows = chosen(program.answers(course), look.filter)
+    scored = course.after is not None
+    return answers_html(rows, page, masked=look.masked, scored=scored)
+
+
+def table(program: Program, run_id: str, look: Look, page: int) -> str:
+    """Draw one page of the answers.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    return _table(program, program.courses.of(run_id), look, page) if run_id else ""
+
+
+def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, shown: str) -> str:
+    found = [row for row in rows if matches(row, look.runs_text or "")]
+    last = max(0, (len(found) - 1) // SIZE)
+    page = min(max(0, page), last)
+    lines = [
+        run_line(row, paused=state.paused and row.run_id == state.live)
+        for row in found[page * SIZE : (page + 1) * SIZE]
+    ]
+    return runs_html(lines, page, len(found), shown=shown, now=time.time())
+
+
+def past_runs(program: Program, run_id: str, look: Look, page: int) -> str:
+    """Draw one page of the list of runs.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    return _runs(program.store.runs(), program.worker.state(), look, page, run_id)

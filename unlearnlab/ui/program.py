@@ -1,0 +1,37 @@
+"""What the page's handlers need of the program, in one value."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from unlearnlab.answers import AnswerRow, joined
+from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.runs import Worker
+from unlearnlab.store import Store
+from unlearnlab.ui.live import Courses
+from unlearnlab.views import Course
+
+
+@dataclass(frozen=True)
+class Program:
+    """Store and worker, the retrained model's scores, and what is kept at hand for speed."""
+
+    store: Store
+    worker: Worker
+    references: Mapping[str, Scores]
+    """Scores of the retrained model by fold."""
+    device: str
+    """What this machine computes on, as far as it is known before the first run."""
+    courses: Courses = field(init=False)
+    evidence: Callable[[str], Evidence | None] = field(init=False)
+    """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "courses", Courses(self.store))
+        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+
+    def answers(self, course: Course) -> tuple[AnswerRow, ...]:
+        """Join both models' answers of a run; none before the first scoring."""
+        before = self.evidence(course.before.key) if course.before else None
+        after = self.evidence(course.after.key) if course.after else None
+        return joined(before, after) if before else ()

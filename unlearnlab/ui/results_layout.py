@@ -1,0 +1,195 @@
+"""The layout of all that shows a run: live panel, scores, free prompts, answers, past runs."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from unlearnlab.results import KINDS, TASKS
+from unlearnlab.ui.handlers import PROMPT, Message
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.live import live_panel
+from unlearnlab.ui.panel import SHOWS, Panel
+from unlearnlab.ui.program import Program
+
+
+@dataclass(frozen=True)
+class Buttons:
+    """The buttons under the form, and what they have to tell."""
+
+    unlearn: gr.Button
+    hold: gr.Button
+    stop: gr.Button
+    message: gr.HTML
+
+
+@dataclass(frozen=True)
+class AnswersCard:
+    """The table of answers with its filters."""
+
+    card: gr.Column
+    show: gr.Radio
+    task: gr.Dropdown
+    kind: gr.Dropdown
+    text: gr.Textbox
+    masked: gr.Checkbox
+    table: gr.HTML
+
+
+@dataclass(frozen=True)
+class AskCard:
+    """The free prompt and the answers to earlier ones."""
+
+    card: gr.Column
+    prompt: gr.Textbox
+    button: gr.Button
+    message: gr.HTML
+    asks: gr.HTML
+
+
+@dataclass(frozen=True)
+class RunsCard:
+    """The list of past runs with its search."""
+
+    card: gr.Column
+    text: gr.Textbox
+    table: gr.HTML
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All components that show a run."""
+
+    showing: gr.BrowserState
+    """Id of the run that this browser shows."""
+    waiting: gr.BrowserState
+    """Prompts that this browser asked: run, id and text of each."""
+    buttons: Buttons
+    live: gr.HTML
+    board: gr.HTML
+    strip: gr.HTML
+    ask: AskCard
+    answers: AnswersCard
+    runs: RunsCard
+
+    @property
+    def look(self) -> list[Component]:
+        """List the components that say what the reader chose to see, as `Look` takes them."""
+        a = self.answers
+        return [a.show, a.task, a.kind, a.text, a.masked, self.waiting, self.runs.text]
+
+    @property
+    def panel(self) -> list[Any]:
+        """List what `shown` writes."""
+        b, a, k, r = self.buttons, self.answers, self.ask, self.runs
+        top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.board, self.strip)
+        return [*top, a.card, a.show, a.table, k.card, k.asks, r.card, r.table]
+
+
+def shown(panel: Panel) -> list[Any]:
+    """Show a panel: one update for each of `Parts.panel`."""
+    buttons = panel.buttons
+    return [
+        panel.live["run"],
+        panel.live,
+        gr.update(value=buttons.unlearn),
+        gr.update(value=buttons.pause, interactive=buttons.can_pause),
+        gr.update(value=buttons.stop, interactive=buttons.can_stop),
+        panel.board,
+        panel.strip,
+        gr.update(visible=panel.scored),
+        gr.update(choices=panel.shows),
+        panel.answers,
+        gr.update(visible=panel.run),
+        panel.asks,
+        gr.update(visible=panel.any_runs),
+        panel.runs,
+    ]
+
+
+def draw_buttons() -> Buttons:
+    """Lay the buttons out."""
+    with gr.Column(elem_classes=["actions"]):
+        with gr.Row(elem_classes=["buttons"]):
+            unlearn = gr.Button("Unlearn", variant="primary", elem_id="unlearn", min_width=80)
+            hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
+            stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
+        return Buttons(unlearn, hold, stop, _message("form-message"))
+
+
+def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
+    """Lay everything right of the form out."""
+    return Parts(
+        showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
+        waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
+        buttons=buttons,
+        live=live_panel(program.store, program.worker, program.courses),
+        board=_html("scoreboard"),
+        strip=_html("strip"),
+        ask=_ask(),
+        answers=_answers(),
+        runs=runs,
+    )
+
+
+def _html(name: str, js: str | None = None) -> gr.HTML:
+    return gr.HTML("", elem_id=name, js_on_load=js, apply_default_css=False)
+
+
+def _message(name: str) -> gr.HTML:
+    return gr.HTML(
+        Message().plain,
+        html_template='<div class="message" role="alert" hidden></div>',
+        js_on_load=script("message.js"),
+        elem_id=name,
+        apply_default_css=False,
+    )
+
+
+def heading(text: str) -> None:
+    """Draw a card's heading."""
+    gr.HTML(f"<h2>{text}</h2>", apply_default_css=False, elem_classes=["heading"])
+
+
+def _answers() -> AnswersCard:
+    tasks = [("all subtasks", ""), *((title, task) for task, title in TASKS.items())]
+    kinds = [("recite and answer", ""), *((words, kind) for kind, words in KINDS.items())]
+    shows = [(label, show) for show, label in SHOWS.items()]
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="answers-card") as card:
+        heading("Answers")
+        show = gr.Radio(shows, value="forget", label="Rows", elem_classes=["pills"])
+        with gr.Row(elem_classes=["filters"]):
+            task = gr.Dropdown(tasks, value="", label="Subtask", filterable=False)
+            kind = gr.Dropdown(kinds, value="", label="Type", filterable=False)
+            text = gr.Textbox(label="Search answers", placeholder="search", max_lines=1)
+            masked = gr.Checkbox(False, label="Mask personal data", elem_id="mask")
+        table = _html("answers", script("pages.js"))
+    return AnswersCard(card, show, task, kind, text, masked, table)
+
+
+def _ask() -> AskCard:
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="ask-card") as card:
+        heading("Ask both models")
+        with gr.Row(elem_classes=["ask-row"]):
+            prompt = gr.Textbox(
+                label="Prompt",
+                placeholder="Ask what should be gone, or what should have stayed",
+                max_lines=4,
+                elem_id=PROMPT,
+                elem_classes=["field"],
+            )
+            button = gr.Button("Ask", elem_id="ask", min_width=80)
+        message = _message("ask-message")
+        asks = _html("asks")
+    return AskCard(card, prompt, button, message, asks)
+
+
+def draw_runs() -> RunsCard:
+    """Lay the list of past runs out."""
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="runs-card") as card:
+        heading("Past runs")
+        with gr.Row(elem_classes=["filters"]):
+            text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
+        table = _html("runs", script("pages.js"))
+    return RunsCard(card, text, table)

@@ -1,0 +1,143 @@
+"""The scoreboard, the verdict and the strip of twelve terms, as HTML. Everything is escaped."""
+
+from collections.abc import Sequence
+
+from unlearnlab.results import Role, Scoreboard, ScoreCard, Term, columns
+from unlearnlab.ui.text import escape, score
+from unlearnlab.verdicts import Verdict, VerdictKind
+
+_MOODS: dict[VerdictKind, str] = {
+    "forgotten": "good",
+    "partly_forgotten": "fair",
+    "no_effect": "plain",
+    "over_unlearned": "bad",
+    "collapsed": "bad",
+}
+
+
+def scoreboard_html(board: Scoreboard, *, ended: bool) -> str:
+    """Draw the scores before and after with the verdict.
+
+    Args:
+        board: The view.
+        ended: Whether the run is over, so that no further score will come.
+    """
+    cards = "".join(_card(card) for card in board.cards)
+    return (
+        f'<section class="card scores" aria-label="Scores">'
+        f'<div class="score-grid">{_verdict(board.verdict, ended)}{cards}</div>'
+        f'<p class="setting">{_legend(board)}</p></section>'
+    )
+
+
+def _verdict(found: Verdict | None, ended: bool) -> str:
+    if found is None:
+        title = "No verdict" if ended else "Verdict to come"
+        why = (
+            "The unlearned model was not scored."
+            if ended
+            else "It needs the scores of the unlearned model, measured after training."
+        )
+        return f'<div class="verdict plain"><b>{title}</b><p>{why}</p></div>'
+    first, *rest = found.evidence
+    more = "".join(f"<li>{escape(line)}</li>" for line in rest)
+    caution = "<li>Suppressed under these probes; not proof of erasure.</li>"
+    return (
+        f'<div class="verdict {_MOODS[found.kind]}"><b>{escape(found.title)}</b>'
+        f"<p>{escape(first)}</p><ul>{more}{caution if found.kind == 'forgotten' else ''}</ul></div>"
+    )
+
+
+def _card(card: ScoreCard) -> str:
+    shown = card.before if card.after is None else card.after
+    stale = " stale" if card.after is None else ""
+    return (
+        f'<div class="score{stale}"><div class="t">{escape(card.title)} '
+        f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
+        f'<div class="n">{score(shown)}</div>{_meter(card)}'
+        f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div></div>'
+    )
+
+
+def _before(card: ScoreCard) -> str:
+    if card.after is None:
+        return "original model" if card.before is not None else "not measured yet"
+    return f"before {score(card.before)}"
+
+
+def _meter(card: ScoreCard) -> str:
+    role: Role = card.role
+    before, after = _percent(card.before), _percent(card.after)
+    tick = ""
+    if card.reference is not None:
+        label = f"retrained model: {score(card.reference)}"
+        tick = f'<em style="left:{_percent(card.reference)}%" title="{label}"></em>'
+    words = f"before {score(card.before)}, after {score(card.after)}"
+    if card.reference is not None:
+        words += f", retrained model {score(card.reference)}"
+    return (
+        f'<div class="meter {role}" role="img" aria-label="{words}">'
+        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{tick}</div>'
+    )
+
+
+def _percent(value: float | None) -> str:
+    return f"{100 * min(1.0, max(0.0, value or 0.0)):.1f}"
+
+
+def _legend(board: Scoreboard) -> str:
+    reference = next((c.reference for c in board.cards if c.reference is not None), None)
+    parts = ['<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>']
+    if reference is not None:
+        parts.append(
+            '<span><i class="tick"></i>retrained model, which never saw the forget set</span>'
+        )
+    protocol = f"{escape(board.protocol)} · " if board.protocol else ""
+    parts.append(f"<span>{protocol}{escape(board.setting)}</span>")
+    return "".join(parts)
+
+
+def strip_html(terms: Sequence[Term]) -> str:
+    """Draw the twelve terms of the task aggregate as a heat strip."""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns())
+    rows = "".join(
+        f'<tr><th scope="row"><i class="spot {split}"></i>{split.capitalize()}</th>'
+        + "".join(_term(term) for term in terms if term.split == split)
+        + "</tr>"
+        for split in ("forget", "retain")
+    )
+    return (
+        '<section class="card" aria-label="The twelve terms">'
+        '<div class="card-head"><h2>The 12 terms <span class="up">↑</span></h2>'
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero</span></div>"
+        f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
+    )
+
+
+def _term(term: Term) -> str:
+    value = term.value
+    heat = f"{100 * value:.0f}%" if value is not None else "0%"
+    classes = " ".join(
+        name
+        for name, on in (
+            ("zero", term.zeroes),
+            ("stale", term.after is None),
+            ("none", value is None),
+        )
+        if on
+    )
+    was = ""
+    if term.after is not None and term.before is not None:
+        was = f"<small>from {score(term.before)}</small>"
+    return f'<td class="{classes}" style="--heat:{heat}">{score(value)}{was}</td>'
+
+
+def _zeroing(terms: Sequence[Term]) -> str:
+    zero = [f"{term.split} · {term.column}" for term in terms if term.zeroes]
+    if not zero:
+        return ""
+    if len(zero) > 3:
+        return f'<p class="zeroing">{len(zero)} terms are zero, and so is the aggregate.</p>'
+    verb = "is" if len(zero) == 1 else "are"
+    return f'<p class="zeroing">{escape(", ".join(zero))} {verb} zero, and so is the aggregate.</p>'

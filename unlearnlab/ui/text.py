@@ -1,0 +1,43 @@
+"""Numbers and moments in words, and the one way text gets into HTML."""
+
+import time
+from html import escape
+
+__all__ = ["ago", "clock", "count", "duration", "escape", "score"]
+
+
+def score(value: float | None) -> str:
+    """Write a score of 0 to 1; a dash where nothing was measured."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def duration(seconds: float) -> str:
+    """Write a span of time in the two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def count(number: float) -> str:
+    """Write a large number with k or M."""
+    if number >= 999_500:
+        return f"{number / 1e6:.2f} M".replace(".00", "")
+    return f"{number / 1e3:.1f} k" if number >= 1000 else f"{number:.0f}"
+
+
+def clock(moment: float) -> str:
+    """Write a moment of local time."""
+    return time.strftime("%d %b %H:%M", time.localtime(moment))
+
+
+def ago(moment: float, now: float) -> str:
+    """Write how long ago a moment was, or when it was if that is long."""
+    past = now - moment
+    if past < 60:
+        return "just now"
+    if past < 3600:
+        return f"{past / 60:.0f} min ago"
+    return f"{past / 3600:.0f} h ago" if past < 86400 else clock(moment)

@@ -1,0 +1,166 @@
+"""The tab Unlearn, put together: which click calls which handler, and what it draws."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gradio as gr
+
+from unlearnlab.store import StoreError
+from unlearnlab.ui import form as forms
+from unlearnlab.ui import form_layout, handlers
+from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.handlers import Message
+from unlearnlab.ui.panel import Look, draw, past_runs, table
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+
+LOOKS = 7
+"""Number of the components in `Parts.look`."""
+
+
+def tab(program: Program, blocks: gr.Blocks) -> None:
+    """Lay the tab out and wire it. To be called inside `blocks`."""
+    with gr.Row(elem_classes=["board"]):
+        with gr.Column(elem_classes=["left"]):
+            form = form_layout.draw_form()
+            buttons = draw_buttons()
+        with gr.Column(elem_classes=["past"]):
+            runs = draw_runs()
+        with gr.Column(elem_classes=["right"]):
+            parts = draw_results(program, buttons, runs)
+    form_layout.wire(program, form)
+    _wire_opening(program, blocks, form, parts)
+    _wire_buttons(program, form, parts)
+    _wire_answers(program, parts)
+    _wire_runs(program, form, parts)
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Let the page tell what the store cannot do, in place of a traceback."""
+    try:
+        yield
+    except StoreError as error:
+        raise gr.Error(
+            str(error), title="The runs cannot be read", print_exception=False
+        ) from error
+
+
+def look_of(seen: tuple[Any, ...]) -> Look:
+    """Take in the values of `Parts.look`."""
+    show, task, kind, text, masked, waiting, runs_text = seen
+    asked = waiting if isinstance(waiting, list) else []
+    return Look(show, task, kind, text, bool(masked), asked, runs_text)
+
+
+def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: Parts) -> None:
+    def opened(draft: Any, remembered: str, *seen: Any) -> list[Any]:
+        with told():
+            run_id = handlers.first_run(program, remembered)
+            panel = shown(draw(program, run_id, look_of(seen)))
+        return [*form_layout.updates(program, form, forms.restored(draft)), *panel]
+
+    def redrawn(run_id: str, *seen: Any) -> list[Any]:
+        with told():
+            return shown(draw(program, run_id, look_of(seen)))
+
+    blocks.load(
+        opened,
+        [form.draft, parts.showing, *parts.look],
+        [*form.outputs, *parts.panel],
+        **QUIET,
+    )
+    parts.live.turned(redrawn, [parts.showing, *parts.look], parts.panel, **QUIET)
+
+
+def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
+    buttons, ask = parts.buttons, parts.ask
+    outputs = [buttons.message, *parts.panel]
+
+    def after(run_id: str, message: Message, seen: tuple[Any, ...]) -> list[Any]:
+        with told():
+            return [message.plain, *shown(draw(program, run_id, look_of(seen)))]
+
+    def unlearn(showing: str, *values: Any) -> list[Any]:
+        seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
+        run_id, message = handlers.press_unlearn(program, showing, forms.gathered(draft, held))
+        return after(run_id, message, seen)
+
+    def hold(showing: str, *seen: Any) -> list[Any]:
+        return after(showing, handlers.press_hold(program, showing), seen)
+
+    def stop(showing: str, *seen: Any) -> list[Any]:
+        return after(showing, handlers.press_stop(program, showing), seen)
+
+    def asked(prompt: str, showing: str, *seen: Any) -> list[Any]:
+        look = look_of(seen)
+        ask_id, message = handlers.press_ask(program, showing, prompt)
+        if not ask_id:
+            return [message.plain, gr.skip(), gr.skip(), gr.skip()]
+        waiting = [*look.waiting, (showing, ask_id, prompt)][-20:]
+        with told():
+            panel = draw(program, showing, look_of((*seen[:5], waiting, seen[6])))
+        return [message.plain, "", waiting, panel.asks]
+
+    inputs = [parts.showing, *parts.look]
+    buttons.unlearn.click(unlearn, [*inputs, *form.inputs], outputs, **QUIET)
+    buttons.hold.click(hold, inputs, outputs, **QUIET)
+    buttons.stop.click(stop, inputs, outputs, **QUIET)
+    gr.on(
+        [ask.button.click, ask.prompt.submit],
+        asked,
+        [ask.prompt, *inputs],
+        [ask.message, ask.prompt, parts.waiting, ask.asks],
+        **QUIET,
+    )
+
+
+def _wire_answers(program: Program, parts: Parts) -> None:
+    card = parts.answers
+
+    def filtered(showing: str, *seen: Any) -> str:
+        with told():
+            return table(program, showing, look_of(seen), 0)
+
+    def turned(showing: str, *seen: Any) -> list[Any]:
+        with told():
+            panel = draw(program, showing, look_of(seen))
+        return [panel.answers, panel.asks]
+
+    def paged(event: gr.EventData, showing: str, *seen: Any) -> str:
+        with told():
+            return table(program, showing, look_of(seen), int(event.page))
+
+    inputs = [parts.showing, *parts.look]
+    filters = [card.show.input, card.task.input, card.kind.input, card.text.input]
+    gr.on(filters, filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
+    card.masked.input(turned, inputs, [card.table, parts.ask.asks], **QUIET)
+    card.table.turn_page(paged, inputs, card.table, **QUIET)
+
+
+def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
+    card = parts.runs
+
+    def filtered(showing: str, *seen: Any) -> str:
+        with told():
+            return past_runs(program, showing, look_of(seen), 0)
+
+    def paged(event: gr.EventData, showing: str, *seen: Any) -> str:
+        with told():
+            return past_runs(program, showing, look_of(seen), int(event.page))
+
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return shown(draw(program, str(event.run), look_of(seen)))
+
+    def loaded(event: gr.EventData) -> list[Any]:
+        with told():
+            found = handlers.settings_of(program, str(event.run))
+        return form_layout.updates(program, form, found)
+
+    inputs = [parts.showing, *parts.look]
+    card.text.input(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
+    card.table.turn_page(paged, inputs, card.table, **QUIET)
+    card.table.open(opened, parts.look, parts.panel, **QUIET)
+    card.table.load_settings(loaded, None, form.outputs, **QUIET)

@@ -1,0 +1,387 @@
+"""What a page shows of a run: pure folds of its events into frozen values.
+
+Events are read by cursor, so a fold can be carried on: `advance` takes what is known of a run and
+the newly read events. Nothing here knows the store, the worker or a widget.
+"""
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
+
+from unlearnlab.catalogue import Architecture, Modules
+from unlearnlab.events import (
+    Asked,
+    AskFailed,
+    Ending,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    PhaseBegan,
+    Probed,
+    Progressed,
+    Resumed,
+    Stage,
+    StageBegan,
+    Started,
+    StepLogged,
+    Stopped,
+)
+from unlearnlab.spec import Phase, RunSpec
+
+Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
+
+RECENT = 20
+"""Steps over which the pace is taken: the median of their gaps, so that a pause does not count."""
+
+MANY_STEPS = 2000
+"""Above this many steps in a run, its curves are thinned."""
+
+
+class Timed(Protocol):
+    """An event as the store hands it out."""
+
+    @property
+    def seq(self) -> int:
+        """Return the place in the run, from 1."""
+        ...
+
+    @property
+    def at(self) -> float:
+        """Return the moment it was stored, in Unix seconds."""
+        ...
+
+    @property
+    def event(self) -> Event:
+        """Return the fact."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """All that a page needs to know of the events of a run so far."""
+
+    seq: int = 0
+    """Place of the last event taken in."""
+    started: Started | None = None
+    stage: Stage | None = None
+    stage_at: float = 0.0
+    progressed: Progressed | None = None
+    phases: tuple[PhaseBegan, ...] = ()
+    recent: tuple[StepLogged, ...] = ()
+    """The last `RECENT` steps."""
+    scoring_s: float = 0.0
+    """How long it took to score the original model."""
+    held: bool = False
+    before: Evaluated | None = None
+    after: Evaluated | None = None
+    asks: tuple[Asked | AskFailed, ...] = ()
+    ending: Ending | None = None
+
+    @property
+    def step(self) -> StepLogged | None:
+        """Return the last optimizer step."""
+        return self.recent[-1] if self.recent else None
+
+    @property
+    def total_steps(self) -> int:
+        """Return the number of steps in all phases; 0 before training."""
+        return self.phases[-1].total_steps if self.phases else 0
+
+
+def advance(course: Course, stored: Iterable[Timed]) -> Course:
+    """Take newly read events into what is known of a run."""
+    for item in stored:
+        course = replace(_taken(course, item.event, item.at), seq=item.seq)
+    return course
+
+
+def _taken(course: Course, event: Event, at: float) -> Course:
+    """Take in an event of the work itself; the rest is left to `_heard`."""
+    match event:
+        case Started():
+            return replace(course, started=event)
+        case StageBegan():
+            return replace(course, stage=event.stage, stage_at=at, progressed=None)
+        case Progressed():
+            return replace(course, progressed=event)
+        case PhaseBegan():
+            return replace(course, phases=(*course.phases, event))
+        case StepLogged():
+            return replace(course, recent=(*course.recent[1 - RECENT :], event))
+        case Evaluated():
+            return _scored(course, event, at)
+        case _:
+            return _heard(course, event)
+
+
+def _heard(course: Course, event: Event) -> Course:
+    """Take in what was wished and answered, and the ending."""
+    match event:
+        case Paused() | Resumed():
+            return replace(course, held=isinstance(event, Paused))
+        case Asked() | AskFailed():
+            return replace(course, asks=(*course.asks, event))
+        case Finished() | Stopped() | Failed():
+            return replace(course, ending=event, held=False)
+        case _:
+            return course
+
+
+def _scored(course: Course, event: Evaluated, at: float) -> Course:
+    if event.when == "after":
+        return replace(course, after=event)
+    took = at - course.stage_at if course.stage == "scoring before" else 0.0
+    return replace(course, before=event, scoring_s=took)
+
+
+def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool = False) -> Status:
+    """Say how a run stands. A run without an ending whose process died was interrupted."""
+    if ending is not None:
+        return ending.kind
+    if not alive:
+        return "interrupted"
+    if not began:
+        return "queued"
+    return "paused" if paused else "running"
+
+
+_DOING: Mapping[Stage | None, str] = {
+    None: "Starting",
+    "loading": "Loading the model and the data",
+    "scoring before": "Scoring the original model",
+    "training": "Training",
+    "saving": "Saving the changed weights",
+    "scoring after": "Scoring the unlearned model",
+}
+
+_ENDED: Mapping[Status, str] = {
+    "queued": "Waiting in the queue",
+    "paused": "Paused",
+    "finished": "Finished",
+    "stopped": "Stopped",
+    "failed": "Failed",
+    "interrupted": "Interrupted: the program ended before the run did",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """How a run stands, as its status line tells it."""
+
+    status: Status
+    headline: str
+    """What it is doing, or how it ended."""
+    detail: str
+    """Where it is in that: the step, or the share that is scored."""
+    progress: tuple[float, float, float]
+    """Done of the scoring before, the training and the scoring after; each 0 to 1."""
+    eta_s: float | None
+    """Seconds until the run ends, as far as it can be told."""
+    seconds: float | None
+    """How long an ended run took."""
+    tokens_per_s: float | None
+    memory_gib: float | None
+    device: str
+    advice: str
+    """What to change after a failure."""
+    can_pause: bool
+    can_resume: bool
+    can_stop: bool
+
+    @property
+    def live(self) -> bool:
+        """Tell whether the run still changes."""
+        return self.status in ("queued", "running", "paused")
+
+
+def run_view(course: Course, *, alive: bool, mine: bool, now: float) -> RunView:
+    """Fold what is known of a run into its status line.
+
+    Args:
+        course: The events so far.
+        alive: Whether the process that works on it still lives.
+        mine: Whether that process is this one, so that it can be paused and stopped from here.
+        now: Unix seconds.
+    """
+    status = status_of(
+        began=course.started is not None, alive=alive, ending=course.ending, paused=course.held
+    )
+    running = status in ("running", "paused")
+    step, ending = course.step, course.ending
+    return RunView(
+        status=status,
+        headline=_DOING[course.stage] if status == "running" else _headline(status, ending),
+        detail=_detail(course, running),
+        progress=_progress(course, status),
+        eta_s=_eta(course, now) if status == "running" else None,
+        seconds=ending.seconds if ending else None,
+        tokens_per_s=step.tokens_per_s if step and course.stage == "training" and running else None,
+        memory_gib=step.memory_gib if step else None,
+        device=course.started.device if course.started else "",
+        advice=ending.advice if isinstance(ending, Failed) else "",
+        can_pause=mine and status == "running",
+        can_resume=mine and status == "paused",
+        can_stop=mine and status in ("queued", "running", "paused"),
+    )
+
+
+def _headline(status: Status, ending: Ending | None) -> str:
+    return f"Failed: {ending.problem}" if isinstance(ending, Failed) else _ENDED[status]
+
+
+def _detail(course: Course, running: bool) -> str:
+    """Say where the run is: the share of a scoring, else the step and the phase."""
+    done = course.progressed
+    if running and done and done.total and course.stage != "training":
+        return f"{done.done} of {done.total}"
+    if not course.phases:
+        return ""
+    taken = course.step.step if course.step else 0
+    phases = f" · phase {course.phases[-1].phase + 1}" if len(course.phases) > 1 else ""
+    return f"step {taken} of {course.total_steps}{phases}"
+
+
+def _share(course: Course) -> float:
+    done = course.progressed
+    return done.done / done.total if done and done.total else 0.0
+
+
+def _progress(course: Course, status: Status) -> tuple[float, float, float]:
+    if status == "finished":
+        return 1.0, 1.0, 1.0
+    scored = 1.0 if course.before else _share(course) * (course.stage == "scoring before")
+    total = course.total_steps
+    trained = course.step.step / total if course.step and total else 0.0
+    again = 1.0 if course.after else _share(course) * (course.stage == "scoring after")
+    return scored, min(1.0, trained), again
+
+
+def _eta(course: Course, now: float) -> float | None:
+    """Estimate the seconds until the end; none while nothing was measured."""
+    if course.stage == "training" and course.step:
+        pace = _pace(course.recent)
+        if pace is None:
+            return None
+        return (course.total_steps - course.step.step) * pace + course.scoring_s
+    if course.stage in ("saving", "scoring after"):
+        share, spent = _share(course), now - course.stage_at
+        if course.stage == "scoring after" and share > 0.1:
+            return spent * (1 - share) / share
+        return max(0.0, course.scoring_s - spent) or None
+    return None
+
+
+def _pace(steps: Sequence[StepLogged]) -> float | None:
+    """Return seconds per step."""
+    gaps = [b.seconds - a.seconds for a, b in itertools.pairwise(steps)]
+    return statistics.median(gaps) if gaps else None
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """What newly read events add to the chart."""
+
+    series: Mapping[str, tuple[tuple[int, ...], tuple[float | None, ...]]]
+    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Values that are
+    not finite are none: a chart has no place for them."""
+    phases: tuple[int, ...]
+    """Steps at which a further phase began."""
+
+
+def points_after(stored: Sequence[Timed]) -> Points:
+    """Turn newly read events into points of the chart, thinned when the run is long.
+
+    Of each stretch of steps in a long run, the lowest and the highest loss stay: a spike is what
+    one looks for in a curve.
+    """
+    steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
+    series: dict[str, tuple[list[int], list[float | None]]] = {}
+    for event in (*_thinned(steps), *(i.event for i in stored if isinstance(i.event, Probed))):
+        for name, value in _values(event):
+            xs, ys = series.setdefault(name, ([], []))
+            xs.append(event.step)
+            ys.append(value if math.isfinite(value) else None)
+    begun = [item.event for item in stored if isinstance(item.event, PhaseBegan)]
+    return Points(
+        series={name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()},
+        phases=tuple(event.step for event in begun if event.phase > 0),
+    )
+
+
+def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:
+    if isinstance(event, StepLogged):
+        yield from ((f"term.{name}", value) for name, value in event.terms.items())
+        yield "grad_norm", event.grad_norm
+        yield "learning_rate", event.learning_rate
+        return
+    yield from ((f"knowledge.{name}", value) for name, value in event.knowledge.items())
+    yield from ((f"regurgitation.{name}", value) for name, value in event.regurgitation.items())
+    yield from ((f"nll.{name}", value) for name, value in event.nll.items())
+
+
+def _thinned(steps: Sequence[StepLogged]) -> Sequence[StepLogged]:
+    if len(steps) <= MANY_STEPS:
+        return steps
+    stretch = math.ceil(2 * len(steps) / MANY_STEPS)
+    kept: set[int] = {0, len(steps) - 1}
+    for first in range(0, len(steps), stretch):
+        found = range(first, min(first + stretch, len(steps)))
+        kept.add(min(found, key=lambda i: steps[i].loss))
+        kept.add(max(found, key=lambda i: steps[i].loss))
+    return [steps[i] for i in sorted(kept)]
+
+
+MODULES: Mapping[Modules, str] = {
+    "all": "MLP and attention",
+    "mlp": "MLP",
+    "attention": "attention",
+    "down_proj": "down_proj",
+}
+"""How the page names the choices of modules."""
+
+
+def blocks_text(phase: Phase, blocks: int) -> str:
+    """Name the trained blocks of a phase, such as "blocks 2 to 5"."""
+    trained = phase.blocks(blocks)
+    if len(trained) == 1:
+        return f"block {trained.start}"
+    return f"blocks {trained.start} to {trained.stop - 1}"
+
+
+def written(number: float) -> str:
+    """Write a number that spans orders of magnitude: 0.0005 as 5e-4."""
+    mantissa, exponent = f"{number:.6e}".split("e")
+    if -2 <= int(exponent) <= 3:
+        return f"{number:g}"
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+def phase_text(phase: Phase, blocks: int) -> str:
+    """Describe a phase in one line."""
+    length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
+    rate = f"learning rate {written(phase.learning_rate)}"
+    return f"{phase.method.card.title} · {where} · {rate} · {length}"
+
+
+def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
+    """Count the parameters that a phase trains."""
+    size = spec.model.known.architecture
+    blocks = len(phase.blocks(size.blocks))
+    if spec.model.adapter:
+        return blocks * _adapter_parameters(size, phase.modules, spec.model.adapter.r)
+    whole = size.embedding_parameters if phase.embeddings else 0
+    return whole + blocks * size.block_parameters(phase.modules)
+
+
+def _adapter_parameters(size: Architecture, modules: Modules, rank: int) -> int:
+    """Count the adapter's parameters in one block: rank times inputs and outputs of each matrix."""
+    attention, mlp = 2 * size.hidden, size.hidden + size.mlp_width
+    counts = {"all": (4, 3), "mlp": (0, 3), "attention": (4, 0), "down_proj": (0, 1)}
+    squares, wide = counts[modules]
+    return rank * (squares * attention + wide * mlp)
