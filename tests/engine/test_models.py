@@ -133,7 +133,7 @@ def test_a_fingerprint_tells_clean_weights_from_touched_ones(tokenizer):
     model = tiny_model(len(tokenizer))
     clean = fingerprint(model)
     assert clean == fingerprint(tiny_model(len(tokenizer)))
-    model.model.layers[1].mlp.up_proj.weight.data[0, 0] += 1e-6
+    dict(model.named_parameters())["model.layers.1.mlp.up_proj.weight"].data[0, 0] += 1e-6
     assert fingerprint(model) != clean
 
 

@@ -288,7 +288,8 @@ def wire(program: Program, parts: FormParts) -> None:
         return updates(program, parts, form)[2:count]
 
     fixed = parts.outputs[2 : len(parts.outputs) - len(parts.controls)]
-    edits = [edited.input for edited in parts.controls]
+    # A text box fires `input` for keys alone: not for a paste, not for a deletion.
+    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in parts.controls]
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)

@@ -133,7 +133,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
             return table(program, showing, look_of(seen), int(event.page))
 
     inputs = [parts.showing, *parts.look]
-    filters = [card.show.input, card.task.input, card.kind.input, card.text.input]
+    filters = [card.show.input, card.task.input, card.kind.input, card.text.change]
     gr.on(filters, filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
     card.masked.input(turned, inputs, [card.table, parts.ask.asks], **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
@@ -160,7 +160,7 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
         return form_layout.updates(program, form, found)
 
     inputs = [parts.showing, *parts.look]
-    card.text.input(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
+    card.text.change(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
