@@ -87,11 +87,11 @@ class Lab:
             parameters=target.parameters,
             rows={name: len(fold.rows(name)) for name in data.SETS},
         )
+        probe = Probe.of(fold)
+        if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
+            yield from probe.run(target, step=0)
         yield stage("scoring before")
         yield from self._score_before(target, fold, spec)
-        probe = Probe.of(fold)
-        if spec.evaluation.probes:
-            yield from probe.run(target, step=0)
         yield stage("training")
         chosen = fold.only(spec.data.tasks)
         for event in train(target, spec, chosen, probe=probe, clock=clock):

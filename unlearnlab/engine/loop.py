@@ -4,6 +4,7 @@ A generator without threads, files or callbacks: whoever consumes it decides whe
 do so at every micro-batch, where it yields None.
 """
 
+import itertools
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from unlearnlab.engine.data import Dataset, Example, collate, encode, endless, shuffled
@@ -103,51 +105,25 @@ def probe_steps(total: int, probes: int) -> set[int]:
 def _phase(
     target: Target, spec: RunSpec, data: Dataset, course: Course, *, total: int, clock: Clock
 ) -> Generator[Event | None, None, None]:
-    phase = course.phase
+    phase, device = course.phase, target.device
     trained = target.train_only(phase)
-    optimizer = torch.optim.AdamW(
-        trained,
-        lr=phase.learning_rate,
-        weight_decay=phase.weight_decay,
-        fused=_fused(target.device),
-    )
-    schedule = get_scheduler(
-        phase.schedule if phase.schedule != "constant" else "constant_with_warmup",
-        optimizer,
-        num_warmup_steps=round(phase.warmup * course.steps),
-        num_training_steps=course.steps,
-    )
-    pass_number = [0]
-    ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: pass_number[0])
-    yield PhaseBegan(
-        phase=course.number,
-        step=course.first_step,
-        steps=course.steps,
-        total_steps=total,
-        trainable=sum(p.numel() for p in trained),
-        effective_batch=phase.batch_size * phase.gradient_accumulation,
-    )
+    optimizer, schedule = _optimizer(trained, course, device)
+    yield _began(course, trained, total=total)
     target.model.train()
-    seed = spec.seed + course.number
-    groups = _grouped(Batches(target, phase, data, seed=seed), phase.gradient_accumulation)
-    for taken in range(course.steps):
-        began = time.perf_counter()
-        group = next(groups)
-        pass_number[0] = group.epoch
-        logged: list[Mapping[str, float]] = []
-        for batch in group.batches:
-            logged.append(_backward(target.model, batch, ctx, share=len(group.batches)))
-            _check_finite(logged[-1], step=course.first_step + taken + 1)
-            yield None
+    epoch = 0
+    ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: epoch)
+    groups = _grouped(Batches(target, phase, data, seed=spec.seed + course.number), phase)
+    for step, group in enumerate(itertools.islice(groups, course.steps), course.first_step + 1):
+        began, epoch = time.perf_counter(), group.epoch
+        terms = yield from _gradients(target.model, group, ctx, step=step)
         norm = nn.utils.clip_grad_norm_(trained, phase.max_grad_norm)
         rate = float(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        terms = {name: sum(one[name] for one in logged) / len(logged) for name in logged[0]}
-        weights = dict(phase.method.weights)
+        weights = phase.method.weights
         yield StepLogged(
-            step=course.first_step + taken + 1,
+            step=step,
             phase=course.number,
             epoch=group.progress,
             terms=terms,
@@ -156,14 +132,53 @@ def _phase(
             grad_norm=norm.item(),
             learning_rate=rate,
             tokens_per_s=sum(b.real for b in group.batches) / (time.perf_counter() - began),
-            memory_gib=memory_gib(target.device),
+            memory_gib=memory_gib(device),
             seconds=clock.seconds,
         )
     target.model.eval()
 
 
-def _fused(device: torch.device) -> bool:
-    return device.type == "cuda"
+def _began(course: Course, trained: Sequence[nn.Parameter], *, total: int) -> PhaseBegan:
+    return PhaseBegan(
+        phase=course.number,
+        step=course.first_step,
+        steps=course.steps,
+        total_steps=total,
+        trainable=sum(p.numel() for p in trained),
+        effective_batch=course.phase.batch_size * course.phase.gradient_accumulation,
+    )
+
+
+def _optimizer(
+    trained: Sequence[nn.Parameter], course: Course, device: torch.device
+) -> tuple[torch.optim.Optimizer, LRScheduler]:
+    phase = course.phase
+    optimizer = torch.optim.AdamW(
+        trained,
+        lr=phase.learning_rate,
+        weight_decay=phase.weight_decay,
+        fused=device.type == "cuda",
+    )
+    schedule = get_scheduler(
+        "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
+        optimizer,
+        num_warmup_steps=round(phase.warmup * course.steps),
+        num_training_steps=course.steps,
+    )
+    return optimizer, schedule
+
+
+def _gradients(
+    model: nn.Module, group: "Group", ctx: Context, *, step: int
+) -> Generator[None, None, Mapping[str, float]]:
+    """Add up the gradients of one optimizer step, and return its mean unweighted terms."""
+    logged: list[Mapping[str, float]] = []
+    for batch in group.batches:
+        terms = _backward(model, batch, ctx, share=len(group.batches))
+        _check_finite(terms, step=step)
+        logged.append(terms)
+        yield None
+    return {name: sum(one[name] for one in logged) / len(logged) for name in logged[0]}
 
 
 def _backward(model: nn.Module, batch: Batch, ctx: Context, *, share: int) -> Mapping[str, float]:
@@ -239,11 +254,11 @@ class Batches:
         return Batch({name: collate(rows, pad=pad, device=device) for name, rows in sets.items()})
 
 
-def _grouped(batches: Batches, size: int) -> Iterator[Group]:
+def _grouped(batches: Batches, phase: Phase) -> Iterator[Group]:
     """Put micro-batches together for one optimizer step; a step never spans two passes."""
     held: list[Batch] = []
     for epoch, progress, batch in batches:
         held.append(batch)
-        if len(held) == size or progress == epoch + 1:
+        if len(held) == phase.gradient_accumulation or progress == epoch + 1:
             yield Group(tuple(held), epoch, progress)
             held = []
