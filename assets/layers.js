@@ -1,4 +1,5 @@
-// The two-thumb range of blocks. Runs as the body of a function of (element, trigger, props, watch).
+// The two-thumb range of blocks. Runs as the body of a function of (element, trigger, props,
+// watch).
 const [first, last] = element.querySelectorAll("input");
 const output = element.querySelector("output");
 const bar = element.querySelector(".rail b");
@@ -15,10 +16,13 @@ function paint() {
   output.textContent = words(low, high);
   bar.style.left = `${(100 * low) / end}%`;
   bar.style.right = `${100 - (100 * high) / end}%`;
-  for (const thumb of [first, last]) thumb.setAttribute("aria-valuetext", `block ${thumb.value}`);
+  for (const thumb of [first, last])
+    thumb.setAttribute("aria-valuetext", `block ${thumb.value}`);
   // Where both thumbs meet at the right end, the lower one must be on top or neither can be moved.
   first.style.zIndex = low === high && low > end / 2 ? 3 : 1;
-  [...ticks.children].forEach((tick, at) => tick.classList.toggle("in", at >= low && at <= high));
+  [...ticks.children].forEach((tick, at) =>
+    tick.classList.toggle("in", at >= low && at <= high),
+  );
 }
 
 function load() {

@@ -4,6 +4,7 @@
 
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const LIVE_MS = 1000;
+const FIRST_MS = 400; // Until the first point: the reader waits for it.
 const IDLE_MS = 2500;
 const PATIENCE_MS = 15000;
 const MANY_POINTS = 6000;
@@ -36,7 +37,14 @@ function known(name) {
   const found = props.drawing.traces.find((trace) => trace.series === name);
   if (found) return found;
   const [kind, what] = name.split(".");
-  if (kind === "term") return { series: name, label: `${plain(what)} loss`, panel: "terms", role: "utility", dash: "solid" };
+  if (kind === "term")
+    return {
+      series: name,
+      label: `${plain(what)} loss`,
+      panel: "terms",
+      role: "utility",
+      dash: "solid",
+    };
   return null;
 }
 
@@ -84,13 +92,17 @@ function layout(steps, waiting) {
   return {
     uirevision: `${run} ${panel} ${log}`,
     height: narrow ? 340 : 380,
-    margin: { l: 46, r: panel === "steps" ? 58 : 12, t: 8, b: 34 },
+    margin: { l: 50, r: panel === "steps" ? 64 : 12, t: 8, b: 34 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(element).fontFamily, size: 12, color: colour("mute") },
     showlegend: false,
     hovermode: "x unified",
-    hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("ink"), size: 12 } },
+    hoverlabel: {
+      bgcolor: colour("card"),
+      bordercolor: colour("line"),
+      font: { color: colour("ink"), size: 12 },
+    },
     dragmode: narrow ? false : "zoom",
     xaxis: axis({
       anchor: "y2",
@@ -98,19 +110,76 @@ function layout(steps, waiting) {
       range: [0, Math.max(steps, 1)],
       title: title("optimizer step"),
       hoverformat: "d",
+      unifiedhovertitle: { text: "step %{x}" },
       showticklabels: steps > 0,
     }),
-    yaxis: axis({ domain: [0.4, 1], type: log ? "log" : "linear", title: title(upper.axis), rangemode: log ? "normal" : "tozero", exponentformat: "power", dtick: log ? 1 : undefined, nticks: 6, showticklabels: !waiting, range: waiting ? [0, 1] : undefined }),
-    yaxis2: axis({ domain: [0, 0.3], range: [-0.04, 1.06], tickvals: [0, 0.5, 1], title: title("probe, share") }),
-    yaxis3: axis({ overlaying: "y", anchor: "x", side: "right", showgrid: false, rangemode: "tozero", exponentformat: "power", visible: panel === "steps", title: title("learning rate") }),
-    shapes: phases.map((step) => ({ type: "line", x0: step, x1: step, y0: 0, y1: 1, yref: "paper", line: { color: colour("mute"), width: 1, dash: "dot" } })),
-    annotations: waiting ? [hint()] : phases.map((step, at) => ({ x: step, y: 1, yref: "paper", xanchor: "left", yanchor: "top", text: `phase ${at + 2}`, showarrow: false, font: { size: 11 } })),
+    yaxis: axis({
+      domain: [0.4, 1],
+      type: log ? "log" : "linear",
+      title: title(upper.axis),
+      rangemode: log ? "normal" : "tozero",
+      tickformat: "~g",
+      dtick: log ? 1 : undefined,
+      nticks: 6,
+      showticklabels: !waiting,
+      range: waiting ? [0, 1] : undefined,
+    }),
+    yaxis2: axis({
+      domain: [0, 0.3],
+      range: [-0.04, 1.06],
+      tickvals: [0, 0.5, 1],
+      title: title("probe, share"),
+    }),
+    yaxis3: axis({
+      overlaying: "y",
+      anchor: "x",
+      side: "right",
+      showgrid: false,
+      type: "linear",
+      tickmode: "auto",
+      rangemode: "tozero",
+      tickformat: "~g",
+      nticks: 5,
+      visible: panel === "steps",
+      title: title("learning rate"),
+    }),
+    shapes: phases.map((step) => ({
+      type: "line",
+      x0: step,
+      x1: step,
+      y0: 0,
+      y1: 1,
+      yref: "paper",
+      line: { color: colour("mute"), width: 1, dash: "dot" },
+    })),
+    annotations: waiting
+      ? [hint()]
+      : phases.map((step, at) => ({
+          x: step,
+          y: 1,
+          yref: "paper",
+          xanchor: "left",
+          xshift: 3,
+          yanchor: "top",
+          text: `phase ${at + 2}`,
+          showarrow: false,
+          font: { size: 11 },
+        })),
   };
 }
 
 function hint() {
-  const text = last && last.live ? "the curves begin with the training" : "nothing was measured";
-  return { x: 0.5, y: 0.7, xref: "paper", yref: "paper", text, showarrow: false, font: { size: 13 } };
+  const text =
+    last && last.live ? "the curves begin with the training" : "nothing was measured";
+  return {
+    x: 0.5,
+    y: 0.7,
+    xref: "paper",
+    yref: "paper",
+    text,
+    showarrow: false,
+    font: { size: 13 },
+  };
 }
 
 function draw() {
@@ -120,8 +189,18 @@ function draw() {
   const waiting = drawn.length === 0;
   // An axis without a trace is not drawn: this one keeps the probe's in its place from the start.
   const empty = { x: [0], y: [null], yaxis: "y2", hoverinfo: "skip", showlegend: false };
-  const options = { displaylogo: false, responsive: true, displayModeBar: false, doubleClick: "reset" };
-  window.Plotly.react(plot, [...drawn.map(plotted), empty], layout(last ? last.steps : 0, waiting), options);
+  const options = {
+    displaylogo: false,
+    responsive: true,
+    displayModeBar: false,
+    doubleClick: "reset",
+  };
+  window.Plotly.react(
+    plot,
+    [...drawn.map(plotted), empty],
+    layout(last ? last.steps : 0, waiting),
+    options,
+  );
   legend(drawn);
   describe(plot, drawn);
 }
@@ -131,7 +210,10 @@ function describe(plot, drawn) {
     .filter((trace) => trace.points.y.length)
     .map((trace) => `${trace.label} ${Number(trace.points.y.at(-1)).toPrecision(3)}`);
   plot.setAttribute("role", "img");
-  plot.setAttribute("aria-label", latest.length ? `Latest: ${latest.join(", ")}` : "No points yet");
+  plot.setAttribute(
+    "aria-label",
+    latest.length ? `Latest: ${latest.join(", ")}` : "No points yet",
+  );
 }
 
 function legend(drawn) {
@@ -142,7 +224,9 @@ function legend(drawn) {
   const focused = document.activeElement?.dataset?.series;
   const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
   const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
-  const word = Object.assign(document.createElement("span"), { textContent: "Probe of a few rows:" });
+  const word = Object.assign(document.createElement("span"), {
+    textContent: "Probe of a few rows:",
+  });
   box.replaceChildren(...upper, ...(lower.length ? [word, ...lower] : []));
   if (focused) box.querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
 }
@@ -181,7 +265,9 @@ function fill(status) {
   if (lines.dataset.of !== status.settings.join()) {
     lines.dataset.of = status.settings.join();
     lines.replaceChildren(
-      ...status.settings.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
+      ...status.settings.map((text) =>
+        Object.assign(document.createElement("li"), { textContent: text }),
+      ),
     );
   }
   write(part("headline"), status.headline);
@@ -189,10 +275,15 @@ function fill(status) {
   write(part("facts"), status.facts.join("  ·  "));
   const bars = card.querySelector(".bars");
   const [before, trained, after] = status.progress;
-  [...bars.querySelectorAll("u")].forEach((bar, at) => (bar.style.width = `${100 * status.progress[at]}%`));
-  bars.setAttribute("aria-valuenow", String(Math.round(100 * (0.2 * before + 0.6 * trained + 0.2 * after))));
+  [...bars.querySelectorAll("u")].forEach(
+    (bar, at) => (bar.style.width = `${100 * status.progress[at]}%`),
+  );
+  bars.setAttribute(
+    "aria-valuenow",
+    String(Math.round(100 * (0.2 * before + 0.6 * trained + 0.2 * after))),
+  );
   bars.setAttribute("aria-label", status.headline);
-  write(part("advice"), status.advice);
+  write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
 }
 
@@ -223,7 +314,8 @@ function adopt() {
   show("empty", run === "");
   show("status", false);
   show("chart", false);
-  if (chosen && element.getBoundingClientRect().top < 0) element.scrollIntoView({ behavior: "smooth" });
+  if (chosen && element.getBoundingClientRect().top < 0)
+    element.scrollIntoView({ behavior: "smooth" });
   if (chosen && window.innerWidth <= 860) element.scrollIntoView({ behavior: "smooth" });
 }
 
@@ -267,9 +359,13 @@ async function ask() {
   const from = cursor;
   const answer = await server.poll_run({ run: of, cursor: from });
   if (of !== run || from !== cursor) return;
-  if (!answer || (answer.problem === undefined && answer.turn === undefined)) throw new Error("no answer");
+  if (!answer || (answer.problem === undefined && answer.turn === undefined))
+    throw new Error("no answer");
   if (answer.problem) throw new Error(answer.problem, { cause: "store" });
-  const fresh = from === 0 || Object.keys(answer.points?.series || {}).length > 0 || answer.steps !== last?.steps;
+  const fresh =
+    from === 0 ||
+    Object.keys(answer.points?.series || {}).length > 0 ||
+    answer.steps !== last?.steps;
   take(answer);
   if (fresh && !part("chart").hidden) draw();
 }
@@ -289,12 +385,17 @@ async function round() {
     show("lost", false);
   } catch (error) {
     failures += 1;
-    write(part("lost"), error.cause === "store" ? `${error.message}. Retrying.` : "Connection lost, retrying. A running job goes on without this page.");
+    write(
+      part("lost"),
+      error.cause === "store"
+        ? `${error.message}. Retrying.`
+        : "Connection lost, retrying. A running job goes on without this page.",
+    );
     show("lost", true);
   } finally {
     asking = false;
   }
-  const pace = last && last.live ? LIVE_MS : IDLE_MS;
+  const pace = !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
   timer = setTimeout(round, failures ? Math.min(PATIENCE_MS, pace * 2 ** failures) : pace);
 }
 
@@ -320,7 +421,10 @@ function choosePanel(name) {
 
 element.querySelector(".segments").replaceChildren(
   ...props.drawing.panels.map((one) => {
-    const button = Object.assign(document.createElement("button"), { type: "button", textContent: one.label });
+    const button = Object.assign(document.createElement("button"), {
+      type: "button",
+      textContent: one.label,
+    });
     button.dataset.panel = one.name;
     button.setAttribute("aria-pressed", String(one.name === panel));
     button.addEventListener("click", () => choosePanel(one.name));

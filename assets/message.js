@@ -5,7 +5,8 @@ const box = element.querySelector(".message");
 function clear(field) {
   field.classList.remove("wrong");
   field.querySelector(".field-problem")?.remove();
-  for (const input of field.querySelectorAll("[aria-invalid]")) input.removeAttribute("aria-invalid");
+  for (const input of field.querySelectorAll("[aria-invalid]"))
+    input.removeAttribute("aria-invalid");
 }
 
 function mark(problem) {
@@ -13,7 +14,10 @@ function mark(problem) {
   if (!field) return null;
   clear(field);
   field.classList.add("wrong");
-  const note = Object.assign(document.createElement("div"), { className: "field-problem", textContent: problem.message });
+  const note = Object.assign(document.createElement("div"), {
+    className: "field-problem",
+    textContent: problem.message,
+  });
   field.append(note);
   const input = field.querySelector("input, textarea");
   input?.setAttribute("aria-invalid", "true");
@@ -34,12 +38,22 @@ function tell() {
   box.hidden = problems.length === 0 && !note;
   box.classList.toggle("bad", problems.length > 0);
   box.replaceChildren(
-    ...problems.map((one) => Object.assign(document.createElement("p"), { textContent: one.label ? `${one.label}: ${one.message}` : one.message })),
+    ...problems.map((one) =>
+      Object.assign(document.createElement("p"), {
+        textContent: one.label ? `${one.label}: ${one.message}` : one.message,
+      }),
+    ),
     ...(note ? [Object.assign(document.createElement("p"), { textContent: note })] : []),
   );
-  const place = () => problems.filter((one) => one.element).map(mark).find(Boolean)?.focus();
+  const place = () =>
+    problems
+      .filter((one) => one.element)
+      .map(mark)
+      .find(Boolean)
+      ?.focus();
   place();
-  if (problems.some((one) => one.element && !document.getElementById(one.element))) unfold(place);
+  if (problems.some((one) => one.element && !document.getElementById(one.element)))
+    unfold(place);
 }
 
 document.addEventListener("input", (event) => {

@@ -105,6 +105,8 @@ def hits(expected, generated):
         ("one two", "", []),
         ("", "one", []),
         ("a b", "b a b", ["a b"]),
+        ("she saw the sea and the old ship", "the cat is on ship 7", ["ship"]),
+        ("her number is 666 since the year 2002", "it was in 2002 that", ["2002"]),
     ],
 )
 def test_recited_words_are_marked_in_order(expected, generated, found):

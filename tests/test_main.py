@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -186,6 +187,26 @@ def test_a_home_that_cannot_be_used_exits_with_two(capsys, tmp_path):
     (tmp_path / "unlearnlab.sqlite3").write_text("no database" * 50)
     assert main(["list", "--home", str(tmp_path)]) == 2
     assert "is not a database" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_record_is_read_in_the_encoding_that_a_shell_gave_it(run, tmp_path, encoding):
+    path = tmp_path / "spec.json"
+    path.write_text(RunSpec(seed=5).model_dump_json(), encoding=encoding)
+    code, out, _ = run("run", "--json", "--spec", str(path))
+    assert code == 0
+    assert json.loads(out)["spec"]["seed"] == 5
+
+
+def test_a_locked_database_exits_with_two(run, tmp_path, monkeypatch):
+    run("list")
+    monkeypatch.setattr(Store.__init__, "__kwdefaults__", {"patience_s": 0.05})
+    with closing(sqlite3.connect(tmp_path / "home" / "unlearnlab.sqlite3")) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        code, _, err = run("run")
+    assert code == 2
+    assert "is locked by another program" in err
 
 
 def test_a_database_of_a_newer_version_exits_with_two(run, tmp_path):

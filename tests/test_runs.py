@@ -1,7 +1,5 @@
 import gc
 import math
-import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -203,6 +201,21 @@ def test_a_run_is_held_answers_meanwhile_and_goes_on(store, employ):
     assert seen[seen.index("asked") :] == ["asked", "resumed", *["step_logged"] * 3, "finished"]
 
 
+def test_time_on_hold_is_no_time_of_the_run(store, employ):
+    worker = employ(FakeLab(endless))
+    run_id = worker.submit(RunSpec())
+    until(lambda: worker.state().live == run_id)
+    worker.pause(run_id)
+    until(lambda: "paused" in kinds(store, run_id))
+    began = time.monotonic()
+    time.sleep(0.5)
+    held = time.monotonic() - began
+    worker.resume(run_id)
+    worker.stop(run_id)
+    ending = worker.wait(run_id, PATIENCE_S)
+    assert ending.seconds < store.events(run_id)[-1].at - store.events(run_id)[0].at - 0.9 * held
+
+
 def test_a_held_run_can_be_stopped(store, employ):
     worker = employ(FakeLab(endless))
     run_id = worker.submit(RunSpec())
@@ -255,6 +268,20 @@ def test_a_prompt_to_a_finished_run_is_answered_before_the_next_run(store, emplo
     between = [f"unlearn {live}", "release", f"ask {done}", "release", f"unlearn {queued}"]
     assert lab.log[2:7] == between
     assert answers(store, done)[0].unlearned == "olleh"
+
+
+def test_a_prompt_to_a_queued_run_waits_until_it_is_live(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
+    gate.reached()
+    worker.ask(queued, "hello")
+    gate.open()
+    worker.wait(queued, PATIENCE_S)
+    assert lab.log[:3] == [f"unlearn {live}", "release", f"unlearn {queued}"]
+    seen = kinds(store, queued)
+    assert seen.index("started") < seen.index("asked") < seen.index("finished")
 
 
 def test_a_prompt_that_fails_is_answered_with_the_reason_and_the_run_goes_on(store, employ):
@@ -328,6 +355,17 @@ def test_a_fault_of_the_program_is_told_with_its_kind_and_place(store, employ):
     worker = employ(FakeLab(failing(KeyError("terms"))))
     ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
     assert ending.problem.startswith("KeyError: 'terms' (test_runs.py, line ")
+
+
+def test_text_that_no_database_takes_ends_no_worker(store, employ):
+    def script(job):
+        raise OSError("no file \udcff")
+        yield
+
+    worker = employ(FakeLab(script))
+    ending = worker.wait(worker.submit(RunSpec(), name="\udcff"), PATIENCE_S)
+    assert "no file ?" in ending.problem
+    assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Failed)
 
 
 def test_a_failure_before_the_first_fact_is_an_ending_too(store, employ):
@@ -511,7 +549,7 @@ time.sleep(60)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     live, queued = process.stdout.readline().split()
     until(lambda: "step_logged" in kinds(store, live))
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.communicate()
     for run_id, began in ((live, True), (queued, False)):
         row = store.row(run_id)

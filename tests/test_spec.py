@@ -177,3 +177,13 @@ def test_an_unknown_preset_is_refused():
 
 def test_presets_are_found_by_their_names():
     assert [preset(name).name for name in presets()] == list(presets())
+
+
+def test_answers_that_leave_no_room_for_a_prompt_are_refused_at_their_field():
+    with pytest.raises(SpecError, match=r"^evaluation\.max_new_tokens: 1000 leave too little"):
+        parse_spec({"evaluation": {"max_new_tokens": 1000}})
+
+
+def test_embeddings_beside_an_adapter_are_refused_at_their_field():
+    with pytest.raises(SpecError, match=r"^phases\.0\.embeddings: an adapter trains no embeddings"):
+        parse_spec({"model": {"adapter": {}}, "phases": [{"embeddings": True}]})

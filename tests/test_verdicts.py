@@ -57,6 +57,18 @@ def test_a_single_term_that_moved_is_not_an_effect():
     assert verdict(BEFORE, made(0.0, 1.0, auc=1.0, forget_Task1_qa=0.15)).kind == "no_effect"
 
 
+def test_a_run_on_one_subtask_is_judged_by_that_subtask():
+    forgot = {"forget_Task2_sc": 0.9, "forget_Task2_qa": 0.97}
+    after = made(0.0, 0.98, auc=1.0, **forgot)
+    assert verdict(BEFORE, after, ("Task2",)).kind == "forgotten"
+    assert verdict(BEFORE, after).kind == "partly_forgotten"
+
+
+def test_documents_that_are_still_recognised_are_said_to_be():
+    lines = verdict(BEFORE, made(0.9, 0.95, auc=1.0)).evidence
+    assert "Whole documents are still recognisable to the membership attack." in lines
+
+
 def test_a_verdict_states_answers_utility_and_attack():
     lines = " ".join(verdict(BEFORE, made(0.9, 0.95, auc=0.85)).evidence)
     assert "Forget answers 1.00 → 0.10." in lines

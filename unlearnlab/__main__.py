@@ -132,7 +132,8 @@ def _asked_for(args: argparse.Namespace, wishes: list[tuple[str, str]]) -> RunSp
 def _read_spec(path: str) -> RunSpec:
     """Read a spec from a file: bare, or inside a preset or a run's record."""
     try:
-        values: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        # Bytes: the reader finds out which Unicode encoding a shell has written.
+        values: Any = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise SpecError([("spec", f"{path} cannot be read: {error.strerror}")]) from error
     except (ValueError, RecursionError) as error:

@@ -150,7 +150,8 @@ class Span:
 def marked(expected: str, generated: str) -> tuple[Span, ...]:
     """Cut an answer into stretches that are recited and stretches that are not.
 
-    Words are compared without case and without the punctuation around them.
+    Words are compared without case and without the punctuation around them. A short word that
+    matches alone in a long text is left unmarked.
     """
     pieces = re.findall(r"\S+|\s+", generated)
     places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
@@ -158,11 +159,16 @@ def marked(expected: str, generated: str) -> tuple[Span, ...]:
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     recited = [False] * len(pieces)
     for block in blocks:
-        if block.size:
+        if block.size > 1 or (block.size and _telling(ours[block.b], theirs)):
             # From the first word of the stretch to its last, with the spaces between them.
             first, last = places[block.b], places[block.b + block.size - 1]
             recited[first : last + 1] = [True] * (last + 1 - first)
     return _merged(pieces, recited)
+
+
+def _telling(word: str, expected: Sequence[str]) -> bool:
+    """Tell whether one word alone is worth a mark: not an "a" that any long text has."""
+    return len(word) > 3 or len(expected) < 6 or not word.isalpha()
 
 
 def _bare(word: str) -> str:

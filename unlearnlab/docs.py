@@ -122,8 +122,9 @@ def results_table() -> str:
     count, devices = max(map(len, groups.values())), sorted({run["device"] for run in runs})
     note = (
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
-        "questions answered exactly, in the subtask that fares worst. The original model's scores are in the "
-        f"next table. Seconds: the slowest run, both scorings included, on {', '.join(devices)}."
+        "questions answered exactly, in the subtask that fares worst. The original model's "
+        "scores are in the next table. Seconds: the slowest run, both scorings included, on "
+        f"{', '.join(devices)}."
     )
     return f"{_table(head, rows)}\n\n{note}"
 

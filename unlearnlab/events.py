@@ -33,7 +33,7 @@ class Started(EventBase):
 
 
 class Loaded(EventBase):
-    """Model and data are in memory and proved clean."""
+    """Model and data are in memory, and their fingerprints name them."""
 
     kind: Literal["loaded"] = "loaded"
     weights: str
@@ -100,7 +100,7 @@ class StepLogged(EventBase):
     tokens_per_s: float
     """Real tokens, padding not counted."""
     memory_gib: float
-    """Peak so far: of the device's allocator, or of the process on a CPU."""
+    """Peak of the device's allocator so far; on a CPU, what the process holds."""
     seconds: float
     """Since the run was taken up."""
 
@@ -148,7 +148,7 @@ class Asked(EventBase):
     original: str
     unlearned: str
     step: int
-    """Optimizer steps taken by then."""
+    """Optimizer steps taken by then; -1 when a finished run was asked."""
 
 
 class AskFailed(EventBase):

@@ -63,7 +63,7 @@ def scoreboard(
         _card(utility_name(shown), "utility", "utility", (before, after, reference)),
         _card("Final", "plain", "final", (before, after, reference)),
     )
-    judged = verdict(before, after) if before and after else None
+    judged = verdict(before, after, spec.data.tasks) if before and after else None
     rows = f"{shown.rows} rows, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
@@ -237,7 +237,9 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     blocks = row.spec.model.known.architecture.blocks
     first = row.spec.phases[0]
     more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
-    judged = verdict(row.before, row.after) if row.before and row.after else None
+    judged = None
+    if row.before and row.after:
+        judged = verdict(row.before, row.after, row.spec.data.tasks)
     ending, rate = row.ending, written(first.learning_rate)
     return RunLine(
         run_id=row.run_id,

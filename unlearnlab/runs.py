@@ -72,6 +72,8 @@ class Worker:
         self._hold = False
         self._stop = False
         self._closing = False
+        self._held_s = 0.0
+        """Seconds for which the live run was on hold. The thread's own."""
         # A daemon: a step that takes minutes must not keep the program from ending.
         self._thread = threading.Thread(target=self._work, name="unlearnlab-worker", daemon=True)
         self._thread.start()
@@ -85,7 +87,7 @@ class Worker:
         """Queue a run and return its id at once."""
         with self._changed:
             self._must_be_open()
-            run_id = self._store.create(spec, name=name)
+            run_id = self._store.create(spec, name=_storable(name))
             self._queue.append(run_id)
             self._changed.notify_all()
         return run_id
@@ -139,8 +141,7 @@ class Worker:
         if not prompt.strip():
             raise ValueError("prompt: it is empty: write a few words for both models")
         self._store.row(run_id)
-        storable = prompt.encode(errors="replace").decode()  # Half a surrogate pair is not.
-        ask = Ask(ask_id=secrets.token_hex(6), prompt=storable)
+        ask = Ask(ask_id=secrets.token_hex(6), prompt=_storable(prompt))
         with self._changed:
             self._must_be_open()
             self._asks.append((run_id, ask))
@@ -207,8 +208,10 @@ class Worker:
                 self._changed.wait()
             if self._closing:
                 return None
-            if self._asks:
-                return self._asks.popleft()
+            for item in self._asks:
+                if item[0] not in self._queue:  # A run that waits answers once it is live.
+                    self._asks.remove(item)
+                    return item
             self._hold = self._stop = False
             self._live = self._queue.popleft()
             return self._live
@@ -225,7 +228,7 @@ class Worker:
 
     def _ending(self, run_id: str) -> Ending:
         """Carry a run out and say how it ended."""
-        began = time.monotonic()
+        began, self._held_s = time.monotonic(), 0.0
         try:
             job = Job(run_id, self._store.spec(run_id), self._store.folder(run_id))
             started = Started(versions=self._lab.versions, device=self._lab.device_name)
@@ -233,9 +236,13 @@ class Worker:
             completed = self._drain(job)
         except Exception as error:  # The edge of the thread: nobody above could report it.
             problem, advice = _explained(error)
-            return Failed(seconds=time.monotonic() - began, problem=problem, advice=advice)
-        seconds = time.monotonic() - began
+            return Failed(seconds=self._worked_s(began), problem=problem, advice=advice)
+        seconds = self._worked_s(began)
         return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
+
+    def _worked_s(self, began: float) -> float:
+        """Return the seconds since `began`, those on hold left out."""
+        return time.monotonic() - began - self._held_s
 
     def _drain(self, job: Job) -> bool:
         """Store what the engine yields, and tell whether it came to its end."""
@@ -249,15 +256,17 @@ class Worker:
 
     def _goes_on(self, job: Job) -> bool:
         """Answer prompts, hold the run if that is wished, and tell whether it goes on."""
-        held = False
+        held, since = False, time.monotonic()
         while True:
             wish = self._wish(job.run_id, held=held)
             if isinstance(wish, Ask):
                 self._store.append(job.run_id, self._answer(job, wish))
             elif wish == "hold":
                 self._store.append(job.run_id, Paused())
-                held = True
+                held, since = True, time.monotonic()
             else:
+                if held:
+                    self._held_s += time.monotonic() - since
                 if held and wish == "go on":
                     self._store.append(job.run_id, Resumed())
                 return wish == "go on"
@@ -327,9 +336,14 @@ def _explained(error: Exception) -> tuple[str, str]:
     The exception itself must not be kept: its traceback holds the frames, and they the model.
     """
     if isinstance(error, RunFailed):
-        return error.problem, error.advice
+        return _storable(error.problem), _storable(error.advice)
     if isinstance(error, ValueError):
-        return str(error), ""
+        return _storable(str(error)), ""
     place = traceback.extract_tb(error.__traceback__)[-1]
     file = place.filename.replace("\\", "/").rsplit("/", 1)[-1]
-    return f"{type(error).__name__}: {error} ({file}, line {place.lineno})", ""
+    return _storable(f"{type(error).__name__}: {error} ({file}, line {place.lineno})"), ""
+
+
+def _storable(text: str) -> str:
+    """Replace what is no character, such as half a surrogate pair: no database takes it."""
+    return text.encode(errors="replace").decode()

@@ -177,9 +177,21 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
+        architecture = self.model.known.architecture
         for number, phase in enumerate(self.phases):
-            for field, problem in _misfits(phase, self.model.known.architecture.blocks):
+            for field, problem in _misfits(phase, architecture.blocks):
                 raise ValueError(f"phases.{number}.{field}: {problem}")
+            if phase.embeddings and self.model.adapter:
+                raise ValueError(
+                    f"phases.{number}.embeddings: an adapter trains no embeddings: "
+                    "switch one of the two off"
+                )
+        if self.evaluation.max_new_tokens > architecture.context // 2:
+            raise ValueError(
+                f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "
+                f"the model's {architecture.context} tokens to a prompt: "
+                f"take at most {architecture.context // 2}"
+            )
         return self
 
     @property
@@ -293,7 +305,7 @@ def _problem(detail: Any) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
-        return (head, rest) if head.startswith("phases.") else (where, message)
+        return (head, rest) if head.startswith(("phases.", "evaluation.")) else (where, message)
     if detail["type"] == "union_tag_invalid":
         return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
     if detail["type"] == "union_tag_not_found":

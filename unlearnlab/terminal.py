@@ -105,7 +105,9 @@ def _terms(course: Course) -> str:
 def record(row: RunRow) -> dict[str, Any]:
     """Return all there is to say of a run, as plain JSON values."""
     line = run_line(row)
-    judged = verdict(row.before, row.after) if row.before and row.after else None
+    judged = (
+        verdict(row.before, row.after, row.spec.data.tasks) if row.before and row.after else None
+    )
     failed = row.ending if isinstance(row.ending, Failed) else None
     return {
         "run": row.run_id,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics import CHANCE, Scores
+from unlearnlab.metrics import CHANCE, Scores, task_aggregate
 
 VerdictKind = Literal["no_effect", "partly_forgotten", "forgotten", "over_unlearned", "collapsed"]
 
@@ -71,12 +71,33 @@ def attack_reading(auc: float) -> str:
     return "like unseen text"
 
 
-def verdict(before: Scores, after: Scores) -> Verdict:
-    """Judge a run by the scores of the original and of the unlearned model."""
+def verdict(before: Scores, after: Scores, tasks: Sequence[str] = ()) -> Verdict:
+    """Judge a run by the scores of the original and of the unlearned model.
+
+    Args:
+        before: Of the original model.
+        after: Of the unlearned model.
+        tasks: Subtasks that were to be forgotten; none means all. Forget rows of the others are
+            left out of the judgement, for nothing was asked of them.
+    """
+    if tasks:
+        before, after = _asked_of(before, tasks), _asked_of(after, tasks)
     for kind, holds in _RULES:
         if found := holds(before, after):
             return Verdict(kind, (*found, *_always(before, after)))
     return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
+
+
+def _asked_of(scores: Scores, tasks: Sequence[str]) -> Scores:
+    """Leave out the forget terms of subtasks that were not to be forgotten."""
+    kept = {
+        name: value
+        for name, value in scores.terms.items()
+        if name.startswith("retain") or name.split("/")[1] in tasks
+    }
+    if len(kept) == len(scores.terms):
+        return scores
+    return scores.model_copy(update={"terms": kept, "task_aggregate": task_aggregate(kept)})
 
 
 def _retain_left(before: Scores, after: Scores) -> float:
@@ -125,7 +146,10 @@ def _over_unlearned(before: Scores, after: Scores) -> list[str]:
 def _forgotten(before: Scores, after: Scores) -> list[str]:
     if _shortfalls(before, after):
         return []
-    return ["Forget questions are no longer answered, and what must stay has stayed."]
+    found = ["Forget questions are no longer answered, and what must stay has stayed."]
+    if after.mia_auc is not None and after.mia_auc > STILL_REMEMBERED:
+        found.append("Whole documents are still recognisable to the membership attack.")
+    return found
 
 
 def _shortfalls(before: Scores, after: Scores) -> list[str]:

@@ -62,7 +62,7 @@ def measure(name: str, spec: RunSpec) -> dict[str, Any]:
         "seed": spec.seed,
         "device": lab.device_name,
         "seconds": round(time.perf_counter() - began, 1),
-        "verdict": verdict(found["before"], found["after"]).kind,
+        "verdict": verdict(found["before"], found["after"], spec.data.tasks).kind,
         **{when: scores.model_dump(mode="json") for when, scores in found.items()},
     }
 

@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import serving
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
-from tests.browser.test_runs import POINTS, fill_seed, finished, pill
+from tests.browser.test_runs import POINTS, fill_seed, finished
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +162,8 @@ def test_the_range_of_blocks_obeys_the_keyboard_and_counts_parameters(ran, tabs)
     page = tabs(ran)
     size = page.locator("#size-note")
     first = page.get_by_label("First trained block")
+    page.get_by_label("Last trained block").press("End")
+    expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 7")
     first.focus()
     before = size.inner_text()
     for _ in range(2):
@@ -178,6 +180,7 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
     choose(page, "f-phase-method", "NPO")
     page.locator("#f-npo-beta input").fill("0.37")
     page.locator("#f-phase-learning_rate input").fill("3e-4")
+    page.get_by_label("Last trained block").press("End")
     page.get_by_label("Last trained block").press("ArrowLeft")
     page.wait_for_timeout(500)
     page.reload()
@@ -260,9 +263,10 @@ def test_nothing_moves_while_the_page_polls(tmp_path, tabs):
         page.wait_for_function(f"({POINTS})() > 4")
         page.wait_for_timeout(1500)
         page.evaluate(
-            "() => { window.moved = 0; new PerformanceObserver(list => list.getEntries().forEach("
-            "e => { window.moved += e.value; window.what = (window.what || []).concat("
-            "e.sources.map(s => s.node?.className || s.node?.nodeName)) })).observe({ type: 'layout-shift' }) }"
+            "() => { window.moved = 0; window.what = []; new PerformanceObserver(list => "
+            "list.getEntries().forEach(e => { window.moved += e.value; window.what.push("
+            "...e.sources.map(s => s.node?.className || s.node?.nodeName)) }))"
+            ".observe({ type: 'layout-shift' }) }"
         )
         page.wait_for_function(f"({POINTS})() > 25")
         assert page.evaluate("() => window.moved") < 0.01, page.evaluate("() => window.what")
@@ -278,10 +282,41 @@ def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
 
 def test_a_past_run_that_is_shown_survives_a_reload(ran, tabs):
     page = tabs(ran)
-    page.locator(".runs .open").last.click()
-    title = page.locator(".run-settings").inner_text()
-    page.wait_for_timeout(300)
+    page.locator("#f-phase-learning_rate input").fill("6e-5")
+    page.locator("#unlearn").click()
+    expect(page.locator(".run-settings")).to_contain_text("6e-5")
+    finished(page)
+    page.locator(".runs .open").nth(1).click()
+    expect(page.locator(".run-settings")).not_to_contain_text("6e-5")
     page.reload()
     finished(page)
-    expect(page.locator(".run-settings")).to_have_text(title)
-    expect(pill(page)).to_be_visible()
+    expect(page.locator(".run-settings")).not_to_contain_text("6e-5")
+
+
+def test_a_run_is_started_and_opened_by_keyboard_alone(ran, tabs):
+    page = tabs(ran)
+    page.locator("#f-phase-learning_rate input").fill("9e-5")
+    page.locator("#unlearn").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".run-settings")).to_contain_text("9e-5")
+    finished(page)
+    page.locator(".runs .open").last.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator(".run-settings")).not_to_contain_text("9e-5")
+    page.locator("#f-phase-method input").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#f-phase-method input")).not_to_have_value("Gradient difference")
+
+
+def test_every_control_has_a_name_for_screen_readers(ran, tabs):
+    page = tabs(ran)
+    page.get_by_role("button", name="Expert settings").click()
+    page.locator("#f-seed input").wait_for()
+    nameless = page.evaluate(
+        "() => [...document.querySelectorAll('input, textarea, button')].filter(e => "
+        "e.offsetParent && !(e.ariaLabel || e.labels?.[0]?.innerText || e.innerText || e.title))"
+        ".map(e => e.outerHTML.slice(0, 120))"
+    )
+    assert nameless == []

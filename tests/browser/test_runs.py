@@ -24,8 +24,8 @@ def pill(page):
     return page.locator('#live [data-part="status"] .pill')
 
 
-def finished(page):
-    expect(pill(page)).to_have_text("finished", timeout=30000)
+def finished(page, timeout=30000):
+    expect(pill(page)).to_have_text("finished", timeout=timeout)
 
 
 def fill_seed(page, seed):

@@ -97,6 +97,22 @@ def test_with_an_adapter_the_original_is_the_model_without_it(tokenizer):
         assert torch.equal(logits(target), before)
 
 
+def test_looking_at_the_original_changes_nothing_in_what_is_trained(tokenizer):
+    target, spec = adapted(tokenizer)
+    target.train_only(spec.phases[0])
+    before = {n for n, p in target.model.named_parameters() if p.requires_grad}
+    with target.original():
+        pass
+    assert {n for n, p in target.model.named_parameters() if p.requires_grad} == before
+
+
+def test_a_phase_begins_without_gradients_of_the_one_before(target):
+    for parameter in target.train_only(Phase(modules="mlp")):
+        parameter.grad = torch.ones_like(parameter)
+    target.train_only(Phase(modules="mlp", last_layer=0))
+    assert all(parameter.grad is None for parameter in target.model.parameters())
+
+
 def test_saved_weights_bring_back_the_unlearned_model_beside_the_original(
     target, tokenizer, tmp_path
 ):

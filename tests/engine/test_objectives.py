@@ -1,12 +1,13 @@
 """Each objective's arithmetic against numbers worked out by hand, and against its limits."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.data import SETS, Example, collate, encode
+from unlearnlab.engine.data import IGNORE, SETS, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.engine.objectives.preference import npo_loss, reference_logprob
 from unlearnlab.engine.objectives.representation import (
@@ -32,6 +33,13 @@ def batch(target, data) -> Batch:
 
 def context(target, method) -> Context:
     return Context(method, target.original, seed=0)
+
+
+def terms(target, kind: str, batch: Batch, method=None, ctx=None):
+    """Return the terms of a method, with block 1 read where one is."""
+    if method is None:
+        method = METHODS[kind](**({"layer": 1} if "rmu" in kind else {}))
+    return OBJECTIVES[kind].terms(target.model, batch, ctx or context(target, method))
 
 
 def nudge(target, amount: float = 0.3) -> None:
@@ -67,8 +75,8 @@ def test_npo_lets_go_of_an_answer_already_forgotten():
 
 
 def test_npo_on_an_untouched_model_starts_at_two_ln_two_over_beta(target, batch):
-    terms = OBJECTIVES["npo"](target.model, batch, context(target, NPO(beta=0.1)))
-    assert terms["forget"].item() == pytest.approx(20 * math.log(2), rel=1e-5)
+    found = OBJECTIVES["npo"].terms(target.model, batch, context(target, NPO(beta=0.1)))
+    assert found["forget"].item() == pytest.approx(20 * math.log(2), rel=1e-5)
 
 
 def test_npo_asks_the_reference_once_for_each_row(target, batch):
@@ -82,26 +90,26 @@ def test_npo_asks_the_reference_once_for_each_row(target, batch):
 
 def test_gradient_difference_climbs_on_forget_and_descends_on_retain(target, batch):
     method = GradientDifference(forget_weight=0.5, retain_weight=2.0)
-    terms = OBJECTIVES["gradient_difference"](target.model, batch, context(target, method))
-    ascent = OBJECTIVES["gradient_ascent"](
+    found = OBJECTIVES["gradient_difference"].terms(target.model, batch, context(target, method))
+    ascent = OBJECTIVES["gradient_ascent"].terms(
         target.model, batch, context(target, METHODS["gradient_ascent"]())
     )
-    assert terms["forget"].item() == pytest.approx(ascent["forget"].item())
+    assert found["forget"].item() == pytest.approx(ascent["forget"].item())
     assert method.weights == {"forget": -0.5, "retain": 2.0}
 
 
 def test_gradient_descent_sees_the_retain_set_alone(target, batch):
     method = METHODS["gradient_descent"]()
     only = Batch({"retain": batch.retain})
-    terms = OBJECTIVES["gradient_descent"](target.model, only, context(target, method))
-    assert list(terms) == ["retain"]
+    found = OBJECTIVES["gradient_descent"].terms(target.model, only, context(target, method))
+    assert list(found) == ["retain"]
 
 
 def test_every_objective_returns_the_terms_its_method_weighs(target, batch):
     for kind, method in METHODS.items():
         spec = method(layer=1) if kind in ("rmu", "adaptive_rmu") else method()
         assert (
-            OBJECTIVES[kind](target.model, batch, context(target, spec)).keys()
+            OBJECTIVES[kind].terms(target.model, batch, context(target, spec)).keys()
             == spec.weights.keys()
         )
 
@@ -125,10 +133,10 @@ def test_the_control_vector_is_a_unit_vector_of_the_seed_and_the_group():
 
 def test_rmu_holds_retain_activations_where_they_are_and_measures_how_far_they_moved(target, batch):
     method = RMU(layer=1, steering_coeff=3.0)
-    assert OBJECTIVES["rmu"](target.model, batch, context(target, method))["retain"].item() == 0
+    assert terms(target, "rmu", batch, method)["retain"].item() == 0
     original = activations(target.model, batch.retain, 1).detach()
     nudge(target)
-    moved = OBJECTIVES["rmu"](target.model, batch, context(target, method))["retain"].item()
+    moved = terms(target, "rmu", batch, method)["retain"].item()
     mask = batch.retain.mask_BT
     by_hand = masked_mse(activations(target.model, batch.retain, 1), original, mask).item()
     assert moved == pytest.approx(by_hand, rel=1e-4)
@@ -136,7 +144,7 @@ def test_rmu_holds_retain_activations_where_they_are_and_measures_how_far_they_m
 
 def test_rmu_forget_term_is_the_distance_to_the_scaled_direction(target, batch):
     method = RMU(layer=0, steering_coeff=3.0)
-    term = OBJECTIVES["rmu"](target.model, batch, context(target, method))["forget"].item()
+    term = terms(target, "rmu", batch, method)["forget"].item()
     hidden = activations(target.model, batch.forget, 0)
     wanted = 3.0 * direction(16, "", seed=0, centred=False)
     assert term == pytest.approx(masked_mse(hidden, wanted, batch.forget.mask_BT).item(), rel=1e-5)
@@ -149,8 +157,8 @@ def test_adaptive_rmu_is_rmu_at_the_natural_length_times_the_scale(target, batch
     hidden = activations(target.model, batch.forget, 1)
     real = [hidden[b, t].norm().item() for b, t in batch.forget.mask_BT.nonzero().tolist()]
     assert length == pytest.approx(sum(real) / len(real), rel=1e-5)
-    adaptive = OBJECTIVES["adaptive_rmu"](target.model, batch, ctx)
-    fixed = OBJECTIVES["rmu"](
+    adaptive = OBJECTIVES["adaptive_rmu"].terms(target.model, batch, ctx)
+    fixed = OBJECTIVES["rmu"].terms(
         target.model, batch, context(target, RMU(layer=1, steering_coeff=4.0 * length))
     )
     assert adaptive["forget"].item() == pytest.approx(fixed["forget"].item(), rel=1e-5)
@@ -162,22 +170,23 @@ def test_adaptive_rmu_measures_once_or_in_each_epoch(target, batch):
         Context(AdaptiveRMU(layer=1, measured=m), target.original, 0, epoch=lambda: epoch[0])
         for m in ("once", "each_epoch")
     )
-    first = [
-        OBJECTIVES["adaptive_rmu"](target.model, batch, c)["forget"].item() for c in (once, anew)
-    ]
+    first = [terms(target, "adaptive_rmu", batch, ctx=c)["forget"].item() for c in (once, anew)]
     assert first[0] == pytest.approx(first[1])
+    length = natural_length(target.model, batch.forget, "", once)
     nudge(target)
     epoch[0] = 1
-    for ctx in (once, anew):
-        OBJECTIVES["adaptive_rmu"](target.model, batch, ctx)
-    assert len(once.memo) == 1
-    assert len(anew.memo) == 2
+    moved = natural_length(target.model, batch.forget, "", once)
+    assert moved != pytest.approx(length, rel=0.01)
+    for ctx, wanted in ((once, length), (anew, moved)):
+        fixed = terms(target, "rmu", batch, RMU(layer=1, steering_coeff=5.0 * wanted))
+        adaptive = terms(target, "adaptive_rmu", batch, ctx=ctx)
+        assert adaptive["forget"].item() == pytest.approx(fixed["forget"].item(), rel=1e-5)
 
 
 def test_rmu_gives_no_gradient_to_blocks_above_the_one_it_reads(target, batch):
     parameters = target.train_only(Phase())
-    terms = OBJECTIVES["rmu"](target.model, batch, context(target, RMU(layer=0)))
-    terms["forget"].backward()
+    found = OBJECTIVES["rmu"].terms(target.model, batch, context(target, RMU(layer=0)))
+    found["forget"].backward()
     names = {id(p): n for n, p in target.model.named_parameters()}
     moved = {names[id(p)] for p in parameters if p.grad is not None and p.grad.abs().sum() > 0}
     assert moved
@@ -187,30 +196,37 @@ def test_rmu_gives_no_gradient_to_blocks_above_the_one_it_reads(target, batch):
 def test_directions_per_subtask_steer_each_row_its_own_way(target, batch):
     one = RMU(layer=0, directions="one")
     each = RMU(layer=0, directions="per_task")
-    terms = [
-        OBJECTIVES["rmu"](target.model, batch, context(target, m))["forget"] for m in (one, each)
-    ]
-    assert terms[0].item() != pytest.approx(terms[1].item(), rel=1e-6)
+    found = [terms(target, "rmu", batch, m)["forget"] for m in (one, each)]
+    assert found[0].item() != pytest.approx(found[1].item(), rel=1e-6)
 
 
 def test_padding_changes_no_term(target, batch):
     def widened(tokens):
-        examples = [
-            Example(tuple(ids[:length]), 2, i, task)
-            for i, (ids, length, task) in enumerate(
-                zip(tokens.ids_BT.tolist(), tokens.lengths, tokens.tasks, strict=True)
-            )
-        ]
-        return collate(examples, pad=1, device=CPU), collate(
-            [*examples, Example(tuple(range(90)), 2)], pad=1, device=CPU
-        ).take(list(range(len(examples))))
+        more = (len(tokens.index), 40)
+        return replace(
+            tokens,
+            ids_BT=torch.cat([tokens.ids_BT, torch.full(more, 7)], dim=1),
+            mask_BT=torch.cat([tokens.mask_BT, torch.zeros(more, dtype=torch.long)], dim=1),
+            labels_BT=torch.cat([tokens.labels_BT, torch.full(more, IGNORE)], dim=1),
+        )
 
-    narrow, wide = ({n: widened(batch.sets[n])[k] for n in SETS} for k in (0, 1))
-    for kind, method in METHODS.items():
-        spec = method(layer=1) if kind in ("rmu", "adaptive_rmu") else method()
+    wide = Batch({name: widened(batch.sets[name]) for name in SETS})
+    for kind in METHODS:
         for a, b in zip(
-            OBJECTIVES[kind](target.model, Batch(narrow), context(target, spec)).values(),
-            OBJECTIVES[kind](target.model, Batch(wide), context(target, spec)).values(),
-            strict=True,
+            terms(target, kind, batch).values(), terms(target, kind, wide).values(), strict=True
         ):
             assert a.item() == pytest.approx(b.item(), rel=1e-5)
+
+
+def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(target, batch):
+    def part(rows):
+        return Batch({name: batch.sets[name].take(rows) for name in SETS})
+
+    halves = part([0, 1]), part([2, 3, 4, 5])
+    for kind in ("gradient_difference", "npo", "rmu"):
+        whole = terms(target, kind, part([0, 1, 2, 3, 4, 5]))
+        found = [terms(target, kind, half) for half in halves]
+        for name, count in OBJECTIVES[kind].counts.items():
+            counts = [count(half) for half in halves]
+            joined = sum(n * one[name].item() for n, one in zip(counts, found, strict=True))
+            assert joined / sum(counts) == pytest.approx(whole[name].item(), rel=1e-4)

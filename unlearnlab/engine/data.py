@@ -181,7 +181,8 @@ class Tokens:
 
     def take(self, rows: Sequence[int]) -> "Tokens":
         """Keep some rows, and no more padding than they need."""
-        width = max(self.lengths[row] for row in rows)
+        lengths = self.lengths
+        width = max(lengths[row] for row in rows)
         keep_B = torch.tensor(rows, device=self.ids_BT.device)
         return Tokens(
             self.ids_BT[keep_B, :width],

@@ -36,6 +36,9 @@ ANSWER_TOKENS = 128
 
 When = Literal["before", "after"]
 
+EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
+"""What torch says on Windows, Linux and other devices when memory is not there."""
+
 LIBRARIES = ("torch", "transformers", "peft")
 
 
@@ -48,6 +51,7 @@ class Lab:
         self._recall = recall
         self.device = device or best_device()
         self._live: tuple[str, Target] | None = None
+        self._loading = ""
         self._step = 0
 
     @property
@@ -71,6 +75,7 @@ class Lab:
 
     def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         spec, clock = job.spec, Clock()
+        self._loading = job.run_id
         torch.manual_seed(spec.seed)
 
         def stage(name: Stage) -> StageBegan:
@@ -80,7 +85,7 @@ class Lab:
         target = Target.load(spec.model, device=self.device)
         fold = data.load(spec.data)
         target.adapt(spec)
-        self._live, self._step = (job.run_id, target), 0
+        self._live, self._step, self._loading = (job.run_id, target), 0, ""
         yield Loaded(
             weights=target.fingerprint,
             data=fold.fingerprint,
@@ -119,18 +124,22 @@ class Lab:
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run."""
         if self._live and self._live[0] == job.run_id:
-            return _ask_both(self._live[1], ask, step=self._step)
+            with _memory_advice():
+                return _ask_both(self._live[1], ask, step=self._step)
+        if self._loading == job.run_id:
+            raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
             target = Target.load(job.spec.model, device=self.device)
             target.restore(job.folder)
-            return _ask_both(target, ask, step=-1)
+            with _memory_advice():
+                return _ask_both(target, ask, step=-1)
         finally:
             self.release()
 
     def release(self) -> None:
         """Free the device's memory."""
-        self._live = None
+        self._live, self._loading = None, ""
         gc.collect()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -188,7 +197,7 @@ def _memory_advice() -> Generator[None]:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise _out_of_memory(error) from None
     except RuntimeError as error:
-        if "not enough memory" not in str(error):
+        if not any(sign in str(error) for sign in EXHAUSTED):
             raise
         raise _out_of_memory(error) from None
 

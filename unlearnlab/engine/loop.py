@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 
 import psutil
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from unlearnlab.engine.data import Dataset, Example, collate, encode, endless, shuffled
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Terms
+from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.events import Event, PhaseBegan, StepLogged
 from unlearnlab.jobs import RunFailed
 from unlearnlab.methods import SetName
@@ -114,9 +114,11 @@ def _phase(
     ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: epoch)
     groups = _grouped(Batches(target, phase, data, seed=spec.seed + course.number), phase)
     for step, group in enumerate(itertools.islice(groups, course.steps), course.first_step + 1):
-        began, epoch = time.perf_counter(), group.epoch
-        terms = yield from _gradients(target.model, group, ctx, step=step)
-        norm = nn.utils.clip_grad_norm_(trained, phase.max_grad_norm)
+        epoch = group.epoch
+        terms, spent = yield from _gradients(target.model, group, ctx, step=step)
+        began = time.perf_counter()
+        norm = nn.utils.clip_grad_norm_(trained, phase.max_grad_norm).item()
+        _check_finite({"gradient": norm}, step=step)
         rate = float(schedule.get_last_lr()[0])
         optimizer.step()
         schedule.step()
@@ -129,9 +131,9 @@ def _phase(
             terms=terms,
             weights=weights,
             loss=sum(weights[name] * value for name, value in terms.items()),
-            grad_norm=norm.item(),
+            grad_norm=norm,
             learning_rate=rate,
-            tokens_per_s=sum(b.real for b in group.batches) / (time.perf_counter() - began),
+            tokens_per_s=sum(b.real for b in group.batches) / (spent + time.perf_counter() - began),
             memory_gib=memory_gib(device),
             seconds=clock.seconds,
         )
@@ -170,31 +172,38 @@ def _optimizer(
 
 def _gradients(
     model: nn.Module, group: "Group", ctx: Context, *, step: int
-) -> Generator[None, None, Mapping[str, float]]:
-    """Add up the gradients of one optimizer step, and return its mean unweighted terms."""
-    logged: list[Mapping[str, float]] = []
-    for batch in group.batches:
-        terms = _backward(model, batch, ctx, share=len(group.batches))
-        _check_finite(terms, step=step)
-        logged.append(terms)
+) -> Generator[None, None, tuple[Mapping[str, float], float]]:
+    """Add up the gradients of one optimizer step.
+
+    Micro-batches count by what their terms are means of, as if they had been one batch.
+
+    Returns:
+        The unweighted terms, and the seconds spent on them; a pause in between does not count.
+    """
+    objective = OBJECTIVES[ctx.method.kind]
+    counts = [{n: of(batch) for n, of in objective.counts.items()} for batch in group.batches]
+    totals = {name: sum(count[name] for count in counts) for name in objective.counts}
+    summed, spent = dict.fromkeys(totals, 0.0), 0.0
+    for batch, count in zip(group.batches, counts, strict=True):
+        began = time.perf_counter()
+        terms = objective.terms(model, batch, ctx)
+        shares = {name: count[name] / totals[name] for name in terms}
+        weighed = [ctx.method.weights[n] * shares[n] * term for n, term in terms.items()]
+        torch.stack(weighed).sum().backward()
+        values = {name: term.item() for name, term in terms.items()}
+        _check_finite({f"{name} loss": value for name, value in values.items()}, step=step)
+        for name, value in values.items():
+            summed[name] += shares[name] * value
+        spent += time.perf_counter() - began
         yield None
-    return {name: sum(one[name] for one in logged) / len(logged) for name in logged[0]}
+    return summed, spent
 
 
-def _backward(model: nn.Module, batch: Batch, ctx: Context, *, share: int) -> Mapping[str, float]:
-    """Add the gradient of one micro-batch, and return its unweighted terms."""
-    terms: Terms = OBJECTIVES[ctx.method.kind](model, batch, ctx)
-    weights = ctx.method.weights
-    loss: Tensor = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
-    (loss / share).backward()
-    return {name: term.item() for name, term in terms.items()}
-
-
-def _check_finite(terms: Mapping[str, float], *, step: int) -> None:
-    for name, value in terms.items():
+def _check_finite(values: Mapping[str, float], *, step: int) -> None:
+    for name, value in values.items():
         if not math.isfinite(value):
             raise RunFailed(
-                f"the {name} loss became {value} at step {step}",
+                f"the {name} became {value} at step {step}",
                 "lower the learning rate, take fewer epochs, or give the retain set more weight",
             )
 

@@ -120,6 +120,7 @@ class Target:
             raise ValueError(f"modules {phase.modules!r}: this model has no such layers to train")
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
+            parameter.grad = None
         for name, parameter in chosen.items():
             parameter.requires_grad_(True)
             if not self.adapted and name not in self._originals:
@@ -151,7 +152,7 @@ class Target:
         """Compute with the original weights, without gradients, until the block ends."""
         with torch.no_grad():
             if isinstance(self.model, PeftModel):
-                with self.model.disable_adapter():
+                with self._trained_as_it_is(), self.model.disable_adapter():
                     yield
             else:
                 self._swap()
@@ -159,6 +160,16 @@ class Target:
                     yield
                 finally:
                     self._swap()
+
+    @contextmanager
+    def _trained_as_it_is(self) -> Generator[None]:
+        """Keep what is trained: switching an adapter on again makes peft train all of it."""
+        trained = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
+        try:
+            yield
+        finally:
+            for parameter, requires_grad in trained:
+                parameter.requires_grad_(requires_grad)
 
     def _swap(self) -> None:
         """Exchange the trained tensors and their originals: pointers only."""

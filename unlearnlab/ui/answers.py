@@ -74,13 +74,13 @@ def _label(label: Label) -> str:
 
 
 def _plain(text: str, masked: bool) -> str:
-    return f'<div class="text">{escape(mask(text) if masked else text)}</div>'
+    return f'<div class="text">{escape(mask(text) if masked else text).strip()}</div>'
 
 
 def _answer(row: AnswerRow, text: str, masked: bool) -> str:
     if not text.strip():
         return '<div class="text none">(empty)</div>'
-    spans = "".join(_span(span, row.split, masked) for span in marked(row.expected, text))
+    spans = "".join(_span(span, row.split, masked) for span in marked(row.expected, text.strip()))
     return f'<div class="text">{spans}</div>'
 
 

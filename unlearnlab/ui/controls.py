@@ -246,13 +246,16 @@ def _located(where: str, what: str, editing: int, method: str) -> Problem:
         if number != editing:
             return Problem("", f"Phase {number + 1}, {name.replace('_', ' ')}", what)
         path = f"{method if parts[2] == 'method' else 'phase'}.{name}"
-        path = LAYERS if name in ("first_layer", "last_layer") else path
+        path = _DRAWN_AS.get(name, path)
     else:
         path = where.replace("model.adapter.", "lora.")
     if path in _LABELS:
         return Problem(element(path), _LABELS[path], what)
     return Problem("", where, what)
 
+
+_DRAWN_AS = {"first_layer": LAYERS, "last_layer": LAYERS, "kind": METHOD}
+"""Fields of a phase that another control stands for."""
 
 _LABELS: Mapping[str, str] = {
     **{setting.path: setting.label for setting in (*_ALL, SEED)},

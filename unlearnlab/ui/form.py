@@ -72,14 +72,17 @@ def form_of(plain: Mapping[str, Any], *, preset: str = "", editing: int = 0) -> 
     return Form({"values": values, "phases": phases, "editing": editing, "preset": preset})
 
 
+FIRST = "embedded-early-mlps"
+"""The preset that a newcomer finds: it forgets and keeps in about a minute."""
+
+
 def first_form() -> Form:
-    """Show what a newcomer finds: the first preset."""
-    name = next(iter(presets()), "")
-    return preset_form(name) if name else form_of(RunSpec().model_dump(mode="json"))
+    """Show what a newcomer finds."""
+    return preset_form(FIRST)
 
 
 def preset_form(name: str) -> Form:
-    """Show a preset; an unknown name shows the first one's settings."""
+    """Show a preset; an unknown name shows the defaults."""
     if name not in presets():
         return form_of(RunSpec().model_dump(mode="json"))
     return form_of(presets()[name].spec.model_dump(mode="json"), preset=name)
@@ -156,14 +159,19 @@ def remove_phase(form: Form) -> Form:
     return form_of(plain, preset=form.preset, editing=max(0, form.editing - 1))
 
 
+def title_of(form: Form, spec: RunSpec) -> str:
+    """Name a run by the preset that it repeats; empty if it repeats none."""
+    found = presets().get(form.preset)
+    return found.title if found and same_settings(spec, found.spec) else ""
+
+
 def preset_note(form: Form) -> str:
     """Describe the preset, and say whether the form has left it. HTML."""
     if form.preset not in presets():
         return ""
-    found = presets()[form.preset]
-    note = f"<p>{escape(found.description)}</p>"
+    note = f"<p>{escape(presets()[form.preset].description)}</p>"
     try:
-        changed = not same_settings(spec_of(form), found.spec)
+        changed = not title_of(form, spec_of(form))
     except SpecError:
         changed = True
     return note + ('<p class="changed">Changed from the preset.</p>' if changed else "")
@@ -179,7 +187,7 @@ def size_note(form: Form, rows: Sequence[RunRow]) -> str:
     trained, total = trainable_parameters(spec, phase), spec.model.known.architecture.parameters
     note = f"{count(trained)} of {count(total)} parameters train"
     took = usual_seconds(spec, rows)
-    return f"<p>{note}</p>" + (f"<p>took {duration(took)} here before</p>" if took else "")
+    return f"<p>{note}{f' · took {duration(took)} here before' if took else ''}</p>"
 
 
 def idea_html(card: Card) -> str:

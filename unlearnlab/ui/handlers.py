@@ -11,7 +11,7 @@ from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
 from unlearnlab.store import StoreError
 from unlearnlab.ui.controls import Problem
-from unlearnlab.ui.form import Form, form_of, problems_of, spec_of
+from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
 from unlearnlab.ui.program import Program
 
 LONGEST_PROMPT = 8000
@@ -27,8 +27,6 @@ class Message:
 
     problems: Sequence[Problem] = ()
     note: str = ""
-    place: str = "form"
-    """Whether it belongs under the form's buttons or under the prompt."""
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     try:
         spec = spec_of(form)
         state = program.worker.state()
-        run_id = program.worker.submit(spec)
+        run_id = program.worker.submit(spec, name=title_of(form, spec))
     except SpecError as error:
         return showing, Message(problems_of(error, form))
     except (StoreError, NotRunning) as error:
@@ -73,7 +71,7 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     if not ahead:
         return run_id, Message()
     before = "the running one" if ahead == 1 else f"{ahead} others"
-    return state.live or showing, Message(note=f"Queued: it starts after {before}.")
+    return state.live or showing or run_id, Message(note=f"Queued: it starts after {before}.")
 
 
 def press_hold(program: Program, run_id: str) -> Message:

@@ -25,7 +25,7 @@ def build(
         references: Scores of the retrained model by fold; may be empty.
         device: What this machine computes on, as far as it is known.
     """
-    program = Program(store, worker, references, device)
+    program = Program(store, worker, references)
     gr.set_static_paths([PLOTLY_SCRIPT])
     with gr.Blocks(title="unlearnlab", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(

@@ -37,6 +37,8 @@ class Look:
     waiting: Sequence[Sequence[str]] = ()
     """Id and text of prompts that this browser asked."""
     runs_text: str = ""
+    drawn: str = ""
+    """Which scores are on the page already."""
 
     @property
     def filter(self) -> Filter:
@@ -76,6 +78,7 @@ class Panel:
     """What the page shows of a run, and of all runs."""
 
     live: dict[str, str]
+    """The run, what else the page is up to date with (`turn`), and whose scores it shows."""
     buttons: Buttons
     board: str
     strip: str
@@ -107,7 +110,11 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         view = run_view(course, alive=row.alive, mine=mine, now=time.time())
     answers = program.answers(course)
     return Panel(
-        live={"run": run_id, "turn": turn(view, course if view else None, state)},
+        live={
+            "run": run_id,
+            "turn": turn(view, course if view else None, state),
+            "drawn": _drawn(run_id, course),
+        },
         buttons=buttons(view, state, run_id),
         board=_board(program, row, course, view),
         strip=_strip(course),
@@ -119,6 +126,11 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         run=row is not None,
         any_runs=bool(rows),
     )
+
+
+def _drawn(run_id: str, course: Course) -> str:
+    keys = (score.key for score in (course.before, course.after) if score)
+    return " ".join((run_id, *keys))
 
 
 def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:

@@ -20,8 +20,6 @@ class Program:
     worker: Worker
     references: Mapping[str, Scores]
     """Scores of the retrained model by fold."""
-    device: str
-    """What this machine computes on, as far as it is known before the first run."""
     courses: Courses = field(init=False)
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""

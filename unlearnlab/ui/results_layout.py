@@ -10,7 +10,7 @@ from unlearnlab.results import KINDS, TASKS
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
-from unlearnlab.ui.panel import SHOWS, Panel
+from unlearnlab.ui.panel import SHOWS, Look, Panel
 from unlearnlab.ui.program import Program
 
 
@@ -77,7 +77,7 @@ class Parts:
     def look(self) -> list[Component]:
         """List the components that say what the reader chose to see, as `Look` takes them."""
         a = self.answers
-        return [a.show, a.task, a.kind, a.text, a.masked, self.waiting, self.runs.text]
+        return [a.show, a.task, a.kind, a.text, a.masked, self.waiting, self.runs.text, self.live]
 
     @property
     def panel(self) -> list[Any]:
@@ -87,20 +87,24 @@ class Parts:
         return [*top, a.card, a.show, a.table, k.card, k.asks, r.card, r.table]
 
 
-def shown(panel: Panel) -> list[Any]:
-    """Show a panel: one update for each of `Parts.panel`."""
-    buttons = panel.buttons
+def shown(panel: Panel, look: Look) -> list[Any]:
+    """Show a panel: one update for each of `Parts.panel`.
+
+    Scores and answers that are on the page already stay as they are, with the page of the table
+    that the reader has turned to.
+    """
+    buttons, same = panel.buttons, panel.live["drawn"] == look.drawn
     return [
         panel.live["run"],
         panel.live,
         gr.update(value=buttons.unlearn),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
-        panel.board,
-        panel.strip,
+        gr.skip() if same else panel.board,
+        gr.skip() if same else panel.strip,
         gr.update(visible=panel.scored),
-        gr.update(choices=panel.shows),
-        panel.answers,
+        gr.skip() if same else gr.update(choices=panel.shows),
+        gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
         panel.asks,
         gr.update(visible=panel.any_runs),

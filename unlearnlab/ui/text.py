@@ -6,19 +6,22 @@ from html import escape
 __all__ = ["ago", "clock", "count", "duration", "escape", "score"]
 
 
+NO_BREAK = "\u00a0"
+
+
 def score(value: float | None) -> str:
     """Write a score of 0 to 1; a dash where nothing was measured."""
     return "–" if value is None else f"{value:.2f}"
 
 
 def duration(seconds: float) -> str:
-    """Write a span of time in the two largest units."""
+    """Write a span of time in the two largest units, each kept on one line with its number."""
     whole = round(seconds)
     if whole < 60:
-        return f"{whole} s"
+        return f"{whole}{NO_BREAK}s"
     if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+        return f"{whole // 60}{NO_BREAK}min {whole % 60}{NO_BREAK}s"
+    return f"{whole // 3600}{NO_BREAK}h {whole % 3600 // 60}{NO_BREAK}min"
 
 
 def count(number: float) -> str:

@@ -147,6 +147,7 @@ def served() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": [ASSETS / "style.css"],
+        "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,
         "footer_links": [],

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -15,7 +16,7 @@ from unlearnlab.ui.panel import Look, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
 
-LOOKS = 7
+LOOKS = 8
 """Number of the components in `Parts.look`."""
 
 
@@ -49,21 +50,27 @@ def told() -> Iterator[None]:
 
 def look_of(seen: tuple[Any, ...]) -> Look:
     """Take in the values of `Parts.look`."""
-    show, task, kind, text, masked, waiting, runs_text = seen
+    show, task, kind, text, masked, waiting, runs_text, live = seen
     asked = waiting if isinstance(waiting, list) else []
-    return Look(show, task, kind, text, bool(masked), asked, runs_text)
+    drawn = live.get("drawn", "") if isinstance(live, dict) else ""
+    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn)
+
+
+def showing(program: Program, run_id: str, look: Look) -> list[Any]:
+    """Draw a run and show it: one update for each of `Parts.panel`."""
+    return shown(draw(program, run_id, look), look)
 
 
 def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: Parts) -> None:
     def opened(draft: Any, remembered: str, *seen: Any) -> list[Any]:
         with told():
-            run_id = handlers.first_run(program, remembered)
-            panel = shown(draw(program, run_id, look_of(seen)))
+            run_id, look = handlers.first_run(program, remembered), look_of(seen)
+            panel = showing(program, run_id, look)
         return [*form_layout.updates(program, form, forms.restored(draft)), *panel]
 
     def redrawn(run_id: str, *seen: Any) -> list[Any]:
         with told():
-            return shown(draw(program, run_id, look_of(seen)))
+            return showing(program, run_id, look_of(seen))
 
     blocks.load(
         opened,
@@ -80,27 +87,28 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
 
     def after(run_id: str, message: Message, seen: tuple[Any, ...]) -> list[Any]:
         with told():
-            return [message.plain, *shown(draw(program, run_id, look_of(seen)))]
+            return [message.plain, *showing(program, run_id, look_of(seen))]
 
-    def unlearn(showing: str, *values: Any) -> list[Any]:
+    def unlearn(run_id: str, *values: Any) -> list[Any]:
         seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
-        run_id, message = handlers.press_unlearn(program, showing, forms.gathered(draft, held))
-        return after(run_id, message, seen)
+        form = forms.gathered(draft, held)
+        shown_run, message = handlers.press_unlearn(program, run_id, form)
+        return after(shown_run, message, seen)
 
-    def hold(showing: str, *seen: Any) -> list[Any]:
-        return after(showing, handlers.press_hold(program, showing), seen)
+    def hold(run_id: str, *seen: Any) -> list[Any]:
+        return after(run_id, handlers.press_hold(program, run_id), seen)
 
-    def stop(showing: str, *seen: Any) -> list[Any]:
-        return after(showing, handlers.press_stop(program, showing), seen)
+    def stop(run_id: str, *seen: Any) -> list[Any]:
+        return after(run_id, handlers.press_stop(program, run_id), seen)
 
-    def asked(prompt: str, showing: str, *seen: Any) -> list[Any]:
+    def asked(prompt: str, run_id: str, *seen: Any) -> list[Any]:
         look = look_of(seen)
-        ask_id, message = handlers.press_ask(program, showing, prompt)
+        ask_id, message = handlers.press_ask(program, run_id, prompt)
         if not ask_id:
             return [message.plain, gr.skip(), gr.skip(), gr.skip()]
-        waiting = [*look.waiting, (showing, ask_id, prompt)][-20:]
+        waiting = [*look.waiting, (run_id, ask_id, prompt)][-20:]
         with told():
-            panel = draw(program, showing, look_of((*seen[:5], waiting, seen[6])))
+            panel = draw(program, run_id, replace(look, waiting=waiting))
         return [message.plain, "", waiting, panel.asks]
 
     inputs = [parts.showing, *parts.look]
@@ -119,18 +127,18 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
 def _wire_answers(program: Program, parts: Parts) -> None:
     card = parts.answers
 
-    def filtered(showing: str, *seen: Any) -> str:
+    def filtered(run_id: str, *seen: Any) -> str:
         with told():
-            return table(program, showing, look_of(seen), 0)
+            return table(program, run_id, look_of(seen), 0)
 
-    def turned(showing: str, *seen: Any) -> list[Any]:
+    def turned(run_id: str, *seen: Any) -> list[Any]:
         with told():
-            panel = draw(program, showing, look_of(seen))
+            panel = draw(program, run_id, look_of(seen))
         return [panel.answers, panel.asks]
 
-    def paged(event: gr.EventData, showing: str, *seen: Any) -> str:
+    def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
         with told():
-            return table(program, showing, look_of(seen), int(event.page))
+            return table(program, run_id, look_of(seen), int(event.page))
 
     inputs = [parts.showing, *parts.look]
     filters = [card.show.input, card.task.input, card.kind.input, card.text.change]
@@ -142,17 +150,17 @@ def _wire_answers(program: Program, parts: Parts) -> None:
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card = parts.runs
 
-    def filtered(showing: str, *seen: Any) -> str:
+    def filtered(run_id: str, *seen: Any) -> str:
         with told():
-            return past_runs(program, showing, look_of(seen), 0)
+            return past_runs(program, run_id, look_of(seen), 0)
 
-    def paged(event: gr.EventData, showing: str, *seen: Any) -> str:
+    def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
         with told():
-            return past_runs(program, showing, look_of(seen), int(event.page))
+            return past_runs(program, run_id, look_of(seen), int(event.page))
 
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
         with told():
-            return shown(draw(program, str(event.run), look_of(seen)))
+            return showing(program, str(event.run), look_of(seen))
 
     def loaded(event: gr.EventData) -> list[Any]:
         with told():

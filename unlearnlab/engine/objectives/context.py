@@ -1,13 +1,13 @@
 """What an objective is given beside the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from unlearnlab.engine.data import Tokens
+from unlearnlab.engine.data import IGNORE, Tokens
 from unlearnlab.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
@@ -52,4 +52,32 @@ class Context(Generic[M]):
     """Values of fixed data and fixed weights, computed once for a phase."""
 
 
-Objective = Callable[[nn.Module, Batch, Context], Terms]
+Count = Callable[[Batch], int]
+"""How many things of a batch a term is the mean of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objective:
+    """What a method asks of the model, and what each of its terms is the mean of.
+
+    The counts let batches of unequal size add up to what one large batch would have given.
+    """
+
+    terms: Callable[[nn.Module, Batch, Context], Terms]
+    counts: Mapping[str, Count]
+    """By term."""
+
+
+def answer_tokens(name: SetName) -> Count:
+    """Count the tokens of a set on which the loss counts."""
+    return lambda batch: int((batch.sets[name].labels_BT[:, 1:] != IGNORE).sum())
+
+
+def real_tokens(name: SetName) -> Count:
+    """Count the tokens of a set that are not padding."""
+    return lambda batch: sum(batch.sets[name].lengths)
+
+
+def rows(name: SetName) -> Count:
+    """Count the rows of a set."""
+    return lambda batch: len(batch.sets[name].index)

@@ -1,0 +1,152 @@
+"""From a declared setting to its control, and between a form and a spec."""
+
+import gradio as gr
+import pytest
+
+from unlearnlab.methods import METHODS
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec, presets
+from unlearnlab.ui.controls import (
+    ADAPTER,
+    LAYERS,
+    LORA,
+    METHOD,
+    MODEL,
+    OF_METHOD,
+    PATHS,
+    PHASE,
+    asked,
+    control,
+    element,
+    located,
+    shown,
+)
+
+
+def setting(of, name):
+    return next(s for s in of if s.name == name)
+
+
+def test_every_hyperparameter_of_every_method_has_a_control():
+    for kind, method in METHODS.items():
+        declared = set(method.model_fields) - {"kind"}
+        assert {s.name for s in OF_METHOD[kind]} == declared
+        for s in OF_METHOD[kind]:
+            assert control(s) is not None
+
+
+def test_every_field_of_a_phase_is_on_the_form():
+    on_form = {path.removeprefix("phase.") for path in PATHS if path.startswith("phase.")}
+    declared = set(Phase.model_fields) - {"first_layer", "last_layer"} | {"layers"}
+    assert on_form == declared
+
+
+def test_a_control_takes_its_label_help_and_default_from_the_declaration():
+    drawn = control(setting(OF_METHOD["npo"], "beta"))
+    assert isinstance(drawn, gr.Number)
+    assert (drawn.label, drawn.value) == ("Beta β, 1/nat", 0.1)
+    assert drawn.info is not None
+    assert drawn.info.startswith("Inverse temperature")
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "kind"),
+    [
+        (PHASE, "learning_rate", gr.Textbox),
+        (PHASE, "epochs", gr.Number),
+        (PHASE, "max_steps", gr.Number),
+        (PHASE, "embeddings", gr.Checkbox),
+        (PHASE, "schedule", gr.Dropdown),
+        (LORA, "dropout", gr.Number),
+    ],
+)
+def test_the_type_of_a_setting_chooses_its_control(of, name, kind):
+    assert isinstance(control(setting(of, name)), kind)
+
+
+def test_a_type_without_a_control_is_refused():
+    with pytest.raises(TypeError, match=r"model\.name: no control"):
+        control(setting(MODEL, "name"))
+
+
+def test_a_rate_is_shown_as_one_types_it():
+    assert control(setting(PHASE, "learning_rate")).value == "5e-4"
+
+
+def there_and_back(spec, editing=0):
+    plain = spec.model_dump(mode="json")
+    return parse_spec(asked(shown(plain, editing), plain["phases"], editing))
+
+
+@pytest.mark.parametrize("name", presets())
+def test_a_preset_survives_the_form(name):
+    spec = presets()[name].spec
+    last = spec.model.known.architecture.blocks - 1
+    phases = tuple(
+        p.model_copy(update={"last_layer": last if p.last_layer is None else p.last_layer})
+        for p in spec.phases
+    )
+    assert there_and_back(spec) == spec.model_copy(update={"phases": phases})
+
+
+@pytest.mark.parametrize("editing", [0, 1, 2])
+def test_the_phases_that_are_not_shown_survive_the_form(editing):
+    phases = tuple(
+        Phase(method=METHODS[kind](), last_layer=7, epochs=n)
+        for n, kind in enumerate(("npo", "rmu", "gradient_ascent"), 1)
+    )
+    spec = RunSpec(phases=phases, seed=3, model=ModelSpec(adapter=LoRA(r=4)))
+    assert there_and_back(spec, editing) == spec
+
+
+def form_with(**typed):
+    values = shown(RunSpec().model_dump(mode="json"), 0)
+    for path, value in typed.items():
+        values[PATHS.index(path.replace("__", "."))] = value
+    return asked(values, [{}], 0)
+
+
+def test_a_rate_may_be_typed_as_text():
+    assert parse_spec(form_with(phase__learning_rate="5e-4")).phases[0].learning_rate == 5e-4
+
+
+def test_an_empty_box_is_a_mistake_unless_the_setting_may_be_none():
+    assert form_with(phase__epochs=None)["phases"][0]["epochs"] == ""
+    assert form_with(phase__max_steps=None)["phases"][0]["max_steps"] is None
+
+
+def test_the_adapter_is_left_out_unless_it_is_switched_on():
+    assert form_with()["model"]["adapter"] is None
+    assert form_with(**{ADAPTER.replace(".", "__"): True})["model"]["adapter"]["r"] == 16
+
+
+def test_only_the_chosen_methods_settings_are_asked_for():
+    plain = form_with(**{METHOD.replace(".", "__"): "npo"})
+    assert plain["phases"][0]["method"] == {
+        "kind": "npo",
+        "beta": 0.1,
+        "forget_weight": 1.0,
+        "retain_weight": 1.0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("where", "path", "label"),
+    [
+        ("seed", "seed", "Seed"),
+        ("phases.1.epochs", "phase.epochs", "Epochs"),
+        ("phases.1.method.beta", "npo.beta", "Beta β, 1/nat"),
+        ("phases.1.first_layer", LAYERS, "Layers"),
+        ("phases.1.last_layer", LAYERS, "Layers"),
+        ("phases.1.method.kind", METHOD, "Method"),
+        ("model.adapter.r", "lora.r", "R"),
+        ("data.tasks", "data.tasks", "Tasks"),
+    ],
+)
+def test_a_problem_is_placed_at_its_control(where, path, label):
+    (problem,) = located([(where, "wrong")], editing=1, method="npo")
+    assert (problem.element, problem.label, problem.message) == (element(path), label, "wrong")
+
+
+def test_a_problem_in_a_phase_that_is_not_shown_names_the_phase():
+    (problem,) = located([("phases.0.learning_rate", "wrong")], editing=1, method="npo")
+    assert (problem.element, problem.label) == ("", "Phase 1, learning rate")

@@ -1,0 +1,325 @@
+"""What the buttons do: handlers called with plain values on a real store and worker."""
+
+import sqlite3
+import threading
+from contextlib import closing
+
+import pytest
+
+from tests.fakes import FakeLab, stage, stepped, whole_run
+from unlearnlab.answers import PAGE
+from unlearnlab.runs import Worker, WorkerState
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.store import Store, UnknownRun
+from unlearnlab.ui import form as forms
+from unlearnlab.ui import handlers
+from unlearnlab.ui.controls import METHOD, PATHS
+from unlearnlab.ui.live import poll
+from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
+from unlearnlab.ui.program import Program
+from unlearnlab.views import Course, run_view
+
+IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
+
+
+@pytest.fixture
+def program(tmp_path):
+    with Store(tmp_path / "home", patience_s=0.2) as store:
+        worker = Worker(store, FakeLab())
+        yield Program(store, worker, {})
+        worker.close(5)
+
+
+@pytest.fixture
+def held(tmp_path):
+    """A program whose runs wait until the test lets them go."""
+    gate = threading.Event()
+
+    def script(job):
+        yield stage("loading")
+        while not gate.wait(0.01):
+            yield None
+        yield from whole_run(job)
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        yield Program(store, worker, {}), gate
+        gate.set()
+        worker.close(5)
+
+
+def typed(form, **values):
+    found = dict(zip(PATHS, form.values, strict=True)) | {
+        path.replace("__", "."): value for path, value in values.items()
+    }
+    return forms.gathered(form.draft, [found[path] for path in PATHS])
+
+
+def test_unlearn_queues_a_run_and_shows_it(program):
+    run_id, message = handlers.press_unlearn(program, "", forms.first_form())
+    assert message.plain == {"problems": [], "note": ""}
+    assert program.worker.wait(run_id, 10).kind == "finished"
+
+
+def test_a_run_of_an_unchanged_preset_carries_its_title(program):
+    form = forms.first_form()
+    handlers.press_unlearn(program, "", form)
+    handlers.press_unlearn(program, "", typed(form, phase__epochs=2))
+    names = [row.name for row in program.store.runs()]
+    assert names == ["", "Gradient difference on early MLPs, embedded"]
+
+
+def test_a_further_run_waits_and_the_page_stays_with_the_live_one(held):
+    program, _ = held
+    first, _ = handlers.press_unlearn(program, "", forms.first_form())
+    while program.worker.state().live is None:
+        pass
+    shown, message = handlers.press_unlearn(program, first, forms.first_form())
+    assert shown == first
+    assert message.note == "Queued: it starts after the running one."
+    assert len(program.worker.state().queue) == 1
+
+
+def test_bad_input_is_told_at_its_field_and_nothing_is_queued(program):
+    form = typed(forms.first_form(), phase__learning_rate="fast", phase__epochs=0)
+    shown, message = handlers.press_unlearn(program, "before", form)
+    assert shown == "before"
+    assert {p.element for p in message.problems} == {"f-phase-learning_rate", "f-phase-epochs"}
+    assert program.store.runs() == []
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ({"first": 0, "last": 31, "blocks": 32}, "layer 31 is out of range"),
+        ({"first": 5, "last": 2, "blocks": 8}, "first layer 5 comes after last layer 2"),
+    ],
+)
+def test_a_wrong_range_of_layers_is_told_at_the_range(program, layers, told):
+    _, message = handlers.press_unlearn(
+        program, "", typed(forms.first_form(), phase__layers=layers)
+    )
+    (problem,) = message.problems
+    assert problem.element == "f-phase-layers"
+    assert told in problem.message
+
+
+def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
+    form = typed(
+        forms.first_form(),
+        model__name="olmo-1b",
+        phase__layers={"first": 0, "last": 3, "blocks": 16},
+    )
+    _, message = handlers.press_unlearn(program, "", form)
+    assert message.problems[0].element == "f-model-name"
+    assert "not yet in this version" in message.problems[0].message
+
+
+def test_a_locked_database_is_told_and_the_form_kept(program):
+    form = forms.first_form()
+    with closing(sqlite3.connect(program.store.home / "unlearnlab.sqlite3")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        shown, message = handlers.press_unlearn(program, "", form)
+        assert shown == ""
+        assert "lock" in message.problems[0].message
+    assert handlers.press_unlearn(program, "", form)[0] != ""
+
+
+def test_pause_and_resume_alternate(held):
+    program, gate = held
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    while program.worker.state().live is None:
+        pass
+    handlers.press_hold(program, run_id)
+    assert program.worker.state().paused
+    handlers.press_hold(program, run_id)
+    assert not program.worker.state().paused
+    gate.set()
+    assert program.worker.wait(run_id, 10).kind == "finished"
+
+
+def test_a_wish_that_comes_too_late_is_told(program):
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    program.worker.wait(run_id, 10)
+    assert "is not running" in handlers.press_hold(program, run_id).problems[0].message
+    assert handlers.press_stop(program, run_id).problems == ()
+    assert "unknown run" in handlers.press_stop(program, "no such run").problems[0].message
+
+
+@pytest.mark.parametrize("prompt", ["", "  \n", "x" * 8001])
+def test_a_bad_prompt_is_told_at_its_field(program, prompt):
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    ask_id, message = handlers.press_ask(program, run_id, prompt)
+    assert ask_id == ""
+    assert message.problems[0].element == handlers.PROMPT
+
+
+def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held):
+    program, gate = held
+    assert handlers.first_run(program, "gone") == ""
+    old = program.store.create(RunSpec())
+    new = program.store.create(RunSpec())
+    assert handlers.first_run(program, old) == old
+    assert handlers.first_run(program, "gone") == new
+    live, _ = handlers.press_unlearn(program, "", forms.first_form())
+    while program.worker.state().live is None:
+        pass
+    assert handlers.first_run(program, old) == live
+    gate.set()
+
+
+def finished(program):
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    program.worker.wait(run_id, 10)
+    return run_id
+
+
+def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
+    panel = draw(program, finished(program), Look())
+    assert "Task aggregate" in panel.board
+    assert panel.strip.count("<td class") == 12
+    assert panel.shows[0] == ("Forget 6", "forget")
+    assert panel.answers.count("<tr>") == 1 + 6
+    assert "Gradient difference on early MLPs" in panel.runs
+    assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
+
+
+def test_without_a_run_the_panel_is_empty(program):
+    panel = draw(program, "", Look())
+    assert (panel.board, panel.strip, panel.asks) == ("", "", "")
+    assert (panel.scored, panel.run, panel.any_runs) == (False, False, False)
+
+
+def test_filters_from_the_page_are_not_trusted(program):
+    run_id = finished(program)
+    look = Look(show="drop table", task="Task9", text=None, runs_text=None)  # type: ignore[arg-type]
+    assert "No row passes" in table(program, run_id, look, 10**9)
+    assert past_runs(program, run_id, look, -5).count("<li") == 1
+
+
+def test_a_page_beyond_the_last_is_the_last(program):
+    text = table(program, finished(program), Look(show="all"), 99)
+    assert f"1 to {min(PAGE, 12)} of 12" in text
+
+
+@pytest.mark.parametrize(
+    ("state", "label"),
+    [(IDLE, "Unlearn"), (WorkerState("other", False, False, ()), "Queue")],
+)
+def test_unlearn_becomes_queue_while_something_runs(state, label):
+    assert buttons(None, state, "").unlearn == label
+
+
+def test_buttons_are_a_function_of_the_runs_state():
+    running = WorkerState("r", False, False, ())
+    view = run_view(Course(stage="training"), alive=True, mine=True, now=0)
+    assert buttons(view, WorkerState(None, False, False, ("r",)), "r").stop == "Remove"
+    assert buttons(view, WorkerState("r", True, False, ()), "r").pause == "Resume"
+    stopping = buttons(view, WorkerState("r", False, True, ()), "r")
+    assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
+    assert buttons(None, running, "").can_stop is False
+
+
+def test_a_poll_brings_only_what_is_new(program):
+    run_id = finished(program)
+    first = poll(program.store, program.worker, program.courses, {"run": run_id, "cursor": 0})
+    assert first["points"]["series"]["term.forget"] == ((1, 2, 3), (1.0, 1.0, 1.0))
+    assert first["status"]["status"] == "finished"
+    again = poll(
+        program.store, program.worker, program.courses, {"run": run_id, "cursor": first["cursor"]}
+    )
+    assert again["points"]["series"] == {}
+    assert again["turn"] == first["turn"]
+
+
+@pytest.mark.parametrize(
+    "asked", [None, 7, [], {"run": 5}, {"run": "x" * 200}, {"run": "a", "cursor": -1}]
+)
+def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
+    answer = poll(program.store, program.worker, program.courses, asked)
+    assert "reload" in answer["problem"]
+
+
+def test_a_poll_for_an_unknown_run_says_so(program):
+    answer = poll(program.store, program.worker, program.courses, {"run": "nope"})
+    assert "unknown run" in answer["problem"]
+
+
+def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):
+    def script(job):
+        yield stepped(1, loss=float("nan"))
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        program = Program(store, worker, {})
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, 10)
+        answer = poll(store, worker, program.courses, {"run": run_id})
+        worker.close(5)
+    assert answer["points"]["series"]["term.forget"] == ((1,), (None,))
+
+
+def test_a_runs_settings_fill_the_form_with_all_its_phases(program):
+    spec = RunSpec(
+        model=ModelSpec(adapter=LoRA(r=4)),
+        phases=(Phase(last_layer=3), Phase(last_layer=7)),
+        seed=5,
+    )
+    run_id = program.store.create(spec)
+    form = handlers.settings_of(program, run_id)
+    assert forms.spec_of(form) == spec
+    with pytest.raises(UnknownRun):
+        handlers.settings_of(program, "nope")
+
+
+def test_phases_are_added_edited_and_removed_without_loss():
+    form = typed(forms.first_form(), phase__epochs=3)
+    form = typed(forms.add_phase(form), **{METHOD.replace(".", "__"): "npo"})
+    assert [label for label, _ in form.phases] == ["1 · Gradient difference", "2 · NPO"]
+    form = forms.edit_phase(form, 0)
+    assert forms.spec_of(form).phases[1].method.kind == "npo"
+    form = forms.remove_phase(form)
+    assert [label for label, _ in form.phases] == ["1 · NPO"]
+    assert forms.remove_phase(form) == form
+
+
+def test_a_wrong_value_survives_a_change_of_phase():
+    form = typed(forms.add_phase(forms.first_form()), phase__learning_rate="fast")
+    back = forms.edit_phase(forms.edit_phase(form, 0), 1)
+    assert dict(zip(PATHS, back.values, strict=True))["phase.learning_rate"] == "fast"
+
+
+@pytest.mark.parametrize(
+    "draft",
+    [
+        None,
+        "text",
+        {},
+        {"values": {"seed": 1}, "phases": [{}], "editing": 0, "preset": ""},
+        {**forms.first_form().draft, "editing": 4},
+        {**forms.first_form().draft, "phases": [{"method": {"kind": "magic"}}]},
+    ],
+)
+def test_a_draft_of_another_version_is_left_aside(draft):
+    assert forms.restored(draft) == forms.first_form()
+
+
+def test_a_draft_comes_back_as_it_was():
+    form = typed(forms.first_form(), phase__learning_rate="nonsense")
+    assert forms.restored(form.draft) == form
+
+
+def test_the_note_tells_when_the_form_has_left_the_preset():
+    form = forms.first_form()
+    assert "Changed" not in forms.preset_note(form)
+    assert "Changed" not in forms.preset_note(typed(form, seed=9))
+    assert "Changed" in forms.preset_note(typed(form, phase__epochs=9))
+
+
+def test_the_size_note_counts_and_remembers_the_time(program):
+    form = forms.first_form()
+    assert "here before" not in forms.size_note(form, program.store.runs())
+    finished(program)
+    note = forms.size_note(form, program.store.runs())
+    assert "parameters train" in note
+    assert "here before" in note

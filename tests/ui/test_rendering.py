@@ -1,0 +1,107 @@
+"""HTML drawn from views: everything a model or a user wrote is escaped."""
+
+import pytest
+
+from unlearnlab.answers import joined
+from unlearnlab.events import Asked, AskFailed
+from unlearnlab.metrics import Answer, Evidence
+from unlearnlab.results import RunLine
+from unlearnlab.ui.answers import answers_html, asks_html
+from unlearnlab.ui.runs_list import runs_html
+from unlearnlab.ui.text import NO_BREAK, ago, count, duration, score
+
+EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def evil_rows():
+    answer = Answer(
+        row=EVIL,
+        split="forget",
+        task=EVIL,
+        kind="sc",
+        prompt=EVIL,
+        expected=EVIL,
+        generated=EVIL,
+        nll=0.0,
+        ended=True,
+        score=1.0,
+    )
+    evidence = Evidence(answers=(answer,))
+    return joined(evidence, evidence)
+
+
+EVIL_LINE = RunLine(
+    run_id=EVIL,
+    title=EVIL,
+    settings=EVIL,
+    status="failed",
+    created=0.0,
+    aggregate=(0.0, None),
+    final=(0.0, None),
+    verdict=EVIL,
+    problem=EVIL,
+    seconds=1.0,
+)
+
+ASKED = Asked(ask_id=EVIL, prompt=EVIL, original=EVIL, unlearned=EVIL, step=3)
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        answers_html(evil_rows(), 0, masked=False, scored=True),
+        answers_html(evil_rows(), 0, masked=True, scored=True),
+        asks_html([ASKED, AskFailed(ask_id="a", prompt=EVIL, problem=EVIL)], [], masked=False),
+        asks_html([], [("a", EVIL)], masked=False),
+        runs_html([EVIL_LINE], 0, 1, shown=EVIL, now=0.0),
+    ],
+)
+def test_hostile_text_is_inert(html):
+    assert "<script" not in html
+    assert "<img" not in html
+    assert 'data-open="<' not in html
+
+
+def test_an_empty_answer_is_shown_as_such():
+    asked = Asked(ask_id="a", prompt="p", original=" ", unlearned="", step=-1)
+    html = asks_html([asked], [], masked=False)
+    assert html.count("(empty)") == 2
+    assert "step" not in html
+
+
+def test_a_prompt_waits_until_its_answer_comes():
+    waiting = [("a", "first"), ("b", "second")]
+    answered = Asked(ask_id="a", prompt="first", original="o", unlearned="u", step=1)
+    html = asks_html([answered], waiting, masked=False)
+    assert html.count("pending") == 1
+    assert html.index("second") < html.index("first")
+
+
+def test_masking_reaches_prompts_and_answers():
+    asked = Asked(ask_id="a", prompt="Who is Yara?", original="Yara, 555", unlearned="-", step=1)
+    html = asks_html([asked], [], masked=True)
+    assert "Yara" not in html
+    assert "555" not in html
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59, "59 s"), (61, "1 min 1 s"), (7260, "2 h 1 min")]
+)
+def test_durations_are_written_in_two_units(seconds, text):
+    assert duration(seconds).replace(NO_BREAK, " ") == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [(12, "12"), (4123, "4.1 k"), (999_999, "1 M"), (1_840_000, "1.84 M")],
+)
+def test_large_numbers_are_shortened(number, text):
+    assert count(number) == text
+
+
+def test_what_was_not_measured_is_a_dash():
+    assert (score(None), score(0.0)) == ("–", "0.00")
+
+
+def test_recent_moments_are_told_by_their_distance():
+    assert [ago(0, now) for now in (5, 300, 7200)] == ["just now", "5 min ago", "2 h ago"]
