@@ -6,6 +6,7 @@ const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const LIVE_MS = 1000;
 const FIRST_MS = 400; // Until the first point: the reader waits for it.
 const IDLE_MS = 2500;
+const ANSWER_MS = 10000;
 const PATIENCE_MS = 15000;
 const MANY_POINTS = 6000;
 
@@ -16,6 +17,7 @@ let opened = false;
 let failures = 0;
 let timer = null;
 let asking = false;
+let gone = 0;
 let last = null;
 let series = new Map();
 let phases = [];
@@ -338,26 +340,41 @@ function take(answer) {
     show("chart", answer.live || series.size > 0);
     if (log === null) setLog(answer.log);
   }
-  if (answer.turn !== (props.value && props.value.turn)) turned(answer.turn);
+  if (answer.turn !== props.value.turn) turned(answer.turn, false);
+  else if (mixed()) turned(`${answer.turn} whole`, true);
+}
+
+// Two answers that overtook each other can leave one run's scores under another run's name.
+function mixed() {
+  const scores = document.querySelector("#scoreboard [data-drawn]");
+  return (scores?.dataset.drawn ?? "") !== (props.value.drawn ?? "");
 }
 
 // The rest of the page is drawn by the server; it is told once for every change.
-function turned(word) {
+function turned(word, whole) {
   const now = Date.now();
   if (turnAsked.word === word && now - turnAsked.at < 5000) return;
   turnAsked = { word, at: now };
-  trigger("turned", { turn: word });
+  trigger("turned", { whole });
 }
 
 function tooMany() {
   return [...series.values()].some((points) => points.x.length > MANY_POINTS);
 }
 
+// After a laptop slept, a request may stay open for ever: it must not hold up the next one.
+function inTime(answer) {
+  const late = new Promise((_, refuse) =>
+    setTimeout(() => refuse(new Error("late")), ANSWER_MS),
+  );
+  return Promise.race([answer, late]);
+}
+
 async function ask() {
   const of = run;
   if (tooMany()) forget();
   const from = cursor;
-  const answer = await server.poll_run({ run: of, cursor: from });
+  const answer = await inTime(server.poll_run({ run: of, cursor: from }));
   if (of !== run || from !== cursor) return;
   if (!answer || (answer.problem === undefined && answer.turn === undefined))
     throw new Error("no answer");
@@ -376,11 +393,14 @@ function visible() {
 
 async function round() {
   clearTimeout(timer);
-  if (!element.isConnected) return;
   if (asking) return;
+  // Gradio may take the panel out and put it back; once it is gone for good, so is the asking.
+  gone = element.isConnected ? 0 : gone + 1;
+  if (gone > 20) return;
   asking = true;
   try {
-    if (visible()) await ask();
+    // Until the page has opened, it is not known which run it shows.
+    if (opened && visible()) await ask();
     failures = 0;
     show("lost", false);
   } catch (error) {

@@ -1,6 +1,6 @@
 """Runs every embedded preset with several seeds on both folds: the table of results in the README.
 
-    python tests/benchmarks/bench_presets.py [--seeds 3] [PRESET ...]
+    python tests/benchmarks/bench_presets.py [PRESET ...] [--seeds 3] [--folds train validation]
 
 Nothing is reused between runs: each one loads, scores, trains and scores again. What is measured
 goes to `assets/results.json`, run by run, and `python -m unlearnlab docs` writes the table.
@@ -30,9 +30,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("presets", nargs="*", default=list(presets()))
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--folds", nargs="+", choices=FOLDS, default=FOLDS)
     args = parser.parse_args()
-    for name in args.presets:
-        for fold in FOLDS:
+    for fold in args.folds:
+        for name in args.presets:
             for seed in range(args.seeds):
                 row = measure(name, varied(presets()[name].spec, fold=fold, seed=seed))
                 print(

@@ -14,6 +14,7 @@ from unlearnlab.ui.live import known_to, turn
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.ui.text import escape
 from unlearnlab.views import Course, RunView, run_view
 
 SHOWS: dict[Show, str] = {
@@ -129,8 +130,9 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
 
 
 def _drawn(run_id: str, course: Course) -> str:
-    keys = (score.key for score in (course.before, course.after) if score)
-    return " ".join((run_id, *keys))
+    """Name the scores that are shown; empty if there are none."""
+    keys = [score.key for score in (course.before, course.after) if score]
+    return " ".join((run_id, *keys)) if keys else ""
 
 
 def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
@@ -139,7 +141,8 @@ def _board(program: Program, row: RunRow | None, course: Course, view: RunView |
     after = course.after.scores if course.after else None
     reference = program.references.get(row.spec.data.fold)
     board = scoreboard(row.spec, course.before.scores, after, reference)
-    return scoreboard_html(board, ended=not view.live)
+    drawn = escape(_drawn(row.run_id, course))
+    return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=not view.live)}</div>'
 
 
 def _strip(course: Course) -> str:

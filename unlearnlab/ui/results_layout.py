@@ -97,7 +97,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
     return [
         panel.live["run"],
         panel.live,
-        gr.update(value=buttons.unlearn),
+        gr.update(value=buttons.unlearn, interactive=True),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
         gr.skip() if same else panel.board,
@@ -116,7 +116,10 @@ def draw_buttons() -> Buttons:
     """Lay the buttons out."""
     with gr.Column(elem_classes=["actions"]):
         with gr.Row(elem_classes=["buttons"]):
-            unlearn = gr.Button("Unlearn", variant="primary", elem_id="unlearn", min_width=80)
+            # Not before the page has opened: its answer would hide the run that was started.
+            unlearn = gr.Button(
+                "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
+            )
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
         return Buttons(unlearn, hold, stop, _message("form-message"))

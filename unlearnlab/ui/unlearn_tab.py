@@ -68,9 +68,10 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
             panel = showing(program, run_id, look)
         return [*form_layout.updates(program, form, forms.restored(draft)), *panel]
 
-    def redrawn(run_id: str, *seen: Any) -> list[Any]:
+    def redrawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        look = look_of(seen)
         with told():
-            return showing(program, run_id, look_of(seen))
+            return showing(program, run_id, replace(look, drawn="") if event.whole else look)
 
     blocks.load(
         opened,
