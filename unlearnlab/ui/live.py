@@ -1,5 +1,6 @@
 """What the live panel asks for each second, and the panel itself: status line and chart."""
 
+import math
 import threading
 import time
 from collections import OrderedDict
@@ -16,6 +17,9 @@ from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
 from unlearnlab.views import Course, RunView, advance, phase_text, points_after, run_view
 
+LISTED_S = 2.0
+"""How long a count of all runs is good: it tells pages of runs started by others."""
+
 WATCHED = 32
 """Runs whose folds are kept in memory."""
 
@@ -28,6 +32,8 @@ class Courses:
         self._known: OrderedDict[str, Course] = OrderedDict()
         # Pages poll from many threads; two of them must not take in the same events.
         self._lock = threading.Lock()
+        self._counted = (0, 0)
+        self._counted_at = -math.inf
 
     def of(self, run_id: str) -> Course:
         """Return the fold of a run's events, brought up to date.
@@ -42,6 +48,21 @@ class Courses:
             while len(self._known) > WATCHED:
                 self._known.popitem(last=False)
             return course
+
+    def listed(self) -> tuple[int, int]:
+        """Count all runs and those that have ended, whoever carries them out.
+
+        The count may be `LISTED_S` old: all pages share it.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        with self._lock:
+            if time.monotonic() - self._counted_at > LISTED_S:
+                rows = self._store.runs()
+                self._counted = len(rows), sum(row.ending is not None for row in rows)
+                self._counted_at = time.monotonic()
+            return self._counted
 
 
 class Poll(BaseModel):
@@ -58,7 +79,8 @@ def poll(store: Store, worker: Worker, courses: Courses, asked: Any) -> dict[str
         request = Poll.model_validate(asked)
         state = worker.state()
         if not request.run:
-            return {"run": "", "cursor": 0, "turn": turn(None, None, state), "queue": queue(state)}
+            word = turn(None, None, state, courses.listed())
+            return {"run": "", "cursor": 0, "turn": word, "queue": queue(state)}
         return _followed(store, courses, request, state)
     except ValidationError:
         return {"problem": "the page asked for something that is no run: reload it"}
@@ -79,7 +101,7 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
         "log": log_scale(row.spec),
         "live": view.live,
         "status": status(row, view, stopping=state.stopping and state.live == row.run_id),
-        "turn": turn(view, course, state),
+        "turn": turn(view, course, state, courses.listed()),
         "queue": queue(state),
         "device": view.device,
     }
@@ -90,10 +112,12 @@ def known_to(state: WorkerState, run_id: str) -> bool:
     return run_id == state.live or run_id in state.queue
 
 
-def turn(view: RunView | None, course: Course | None, state: WorkerState) -> str:
+def turn(
+    view: RunView | None, course: Course | None, state: WorkerState, listed: tuple[int, int]
+) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
     scored = (bool(course.before), bool(course.after), len(course.asks)) if course else ()
-    return repr((view.status if view else "", scored, state))
+    return repr((view.status if view else "", scored, state, listed))
 
 
 def queue(state: WorkerState) -> str:

@@ -102,7 +102,8 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         StoreError: There is no such run, or the store cannot be read.
     """
     state = program.worker.state()
-    rows = program.store.runs()
+    # Counted before the rows are read: what comes in between is drawn, and drawn again.
+    listed, rows = program.courses.listed(), program.store.runs()
     row = program.store.row(run_id) if run_id else None
     course = program.courses.of(run_id) if run_id else Course()
     view = None
@@ -113,7 +114,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     return Panel(
         live={
             "run": run_id,
-            "turn": turn(view, course if view else None, state),
+            "turn": turn(view, course if view else None, state, listed),
             "drawn": _drawn(run_id, course),
         },
         buttons=buttons(view, state, run_id),

@@ -71,7 +71,8 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
     def redrawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
         look = look_of(seen)
         with told():
-            return showing(program, run_id, replace(look, drawn="") if event.whole else look)
+            chosen = run_id or handlers.first_run(program, "")
+            return showing(program, chosen, replace(look, drawn="") if event.whole else look)
 
     blocks.load(
         opened,
