@@ -1,7 +1,7 @@
 """Reaching into a model: its blocks, and what a block puts out."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -44,8 +44,7 @@ def capturing(module: nn.Module, *, stop: bool = False) -> Generator[list[Tensor
 
     handle = module.register_forward_hook(keep)
     try:
-        yield captured
-    except StopForward:
-        pass
+        with suppress(StopForward):
+            yield captured
     finally:
         handle.remove()
