@@ -15,13 +15,13 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
 from unlearnlab.methods import (
     METHODS,
-    RMU,
-    AdaptiveRMU,
     Expert,
     GradientDifference,
     Method,
     Slider,
     Spec,
+    Steering,
+    TaskVector,
 )
 
 Task = Literal["Task1", "Task2", "Task3"]
@@ -186,6 +186,11 @@ class RunSpec(Spec):
                     f"phases.{number}.embeddings: an adapter trains no embeddings: "
                     "switch one of the two off"
                 )
+            if isinstance(phase.method, TaskVector) and self.model.adapter and number:
+                raise ValueError(
+                    f"phases.{number}.method.kind: an adapter can be negated only as it was "
+                    "learnt from zero: make this the first phase, or train without an adapter"
+                )
         if self.evaluation.max_new_tokens > architecture.context // 2:
             raise ValueError(
                 f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "
@@ -211,7 +216,7 @@ def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
             "first_layer",
             f"first layer {phase.first_layer} comes after last layer {trained.stop - 1}",
         )
-    if isinstance(phase.method, RMU | AdaptiveRMU):
+    if isinstance(phase.method, Steering):
         layer = phase.method.layer
         if layer >= blocks:
             yield (
