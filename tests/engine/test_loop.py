@@ -180,6 +180,17 @@ def test_a_set_without_rows_is_named(data):
         courses(spec, replace(data, retain=()))
 
 
+def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data):
+    some = phase(GradientAscent(), tasks=("Task2",), epochs=1)
+    assert [course.batches for course in courses(RunSpec(phases=(phase(NPO()), some)), data)] == [
+        3,
+        1,
+    ]
+    _, events = run(tokenizer, data, some)
+    _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
+    assert last_terms(events) == last_terms(expected)
+
+
 def test_retain_rows_are_drawn_as_many_times_as_asked(target, data):
     for count in (1, 3):
         batches = Batches(target, phase(NPO(), retain_rows=count), data, seed=0)

@@ -67,13 +67,19 @@ def courses(spec: RunSpec, data: Dataset) -> list[Course]:
     """
     laid: list[Course] = []
     for number, phase in enumerate(spec.phases):
+        chosen = of_phase(phase, data)
         for name in phase.method.sets:
-            if not data.rows(name):
+            if not chosen.rows(name):
                 raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
-        rows = len(data.rows(phase.method.sets[0]))
+        rows = len(chosen.rows(phase.method.sets[0]))
         first = laid[-1].first_step + laid[-1].steps if laid else 0
         laid.append(Course(phase, number, first, math.ceil(rows / phase.batch_size)))
     return laid
+
+
+def of_phase(phase: Phase, data: Dataset) -> Dataset:
+    """Keep the rows of the subtasks that a phase trains on."""
+    return data if phase.tasks is None else data.only(phase.tasks)
 
 
 def train(
@@ -112,7 +118,8 @@ def _phase(
     target.model.train()
     epoch = 0
     ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: epoch)
-    groups = _grouped(Batches(target, phase, data, seed=spec.seed + course.number), phase)
+    rows = of_phase(phase, data)
+    groups = _grouped(Batches(target, phase, rows, seed=spec.seed + course.number), phase)
     for step, group in enumerate(itertools.islice(groups, course.steps), course.first_step + 1):
         epoch = group.epoch
         terms, spent = yield from _gradients(target.model, group, ctx, step=step)
