@@ -288,3 +288,12 @@ def test_the_multiplier_of_the_constraint_follows_the_excess(tokenizer, data):
         assert event.weights["kl"] == pytest.approx(multiplier)
         multiplier = max(0.0, multiplier + 2.0 * (event.terms["kl"] - 1e-4))
     assert multiplier > 0
+
+
+def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data):
+    some = phase(GradientAscent(), tasks=("Task2",), epochs=1)
+    laid = courses(RunSpec(phases=(phase(NPO()), some)), data, tokenizer)
+    assert [course.batches for course in laid] == [[3], [1]]
+    _, events = run(tokenizer, data, some)
+    _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
+    assert last_terms(events) == last_terms(expected)

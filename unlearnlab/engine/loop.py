@@ -86,11 +86,12 @@ def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
     """
     laid: list[Course] = []
     for number, phase in enumerate(spec.phases):
+        chosen = data if phase.tasks is None else data.only(phase.tasks)
         for name in phase.method.sets:
-            if not data.rows(name):
+            if not chosen.rows(name):
                 raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
         rows: Rows = {
-            name: [encode(tokenizer, row, i) for i, row in enumerate(data.rows(name))]
+            name: [encode(tokenizer, row, i) for i, row in enumerate(chosen.rows(name))]
             for name in phase.method.sets
         }
         schedule = OBJECTIVES[phase.method.kind].schedule
