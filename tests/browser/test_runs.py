@@ -176,7 +176,7 @@ def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tm
 
 
 def test_polls_are_answered_quickly_while_a_run_trains(serve, tabs):
-    page = tabs(serve(step_s=0.02, steps=200))
+    page = tabs(serve(step_s=0.02, steps=120))
     page.locator("#unlearn").click()
     finished(page)
     spans = page.evaluate(
