@@ -56,33 +56,68 @@ def browser():
         found.close()
 
 
+class Host:
+    """A process that serves pages with pretended labs, each on runs of its own."""
+
+    def __init__(self):
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
+        self.process = subprocess.Popen(
+            [sys.executable, str(ROOT / "tests/browser/server.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def open(self, home, **options):
+        """Serve a page on the runs in a folder and return its address."""
+        self._wish({"open": str(home)} | options)
+        url = self.process.stdout.readline().strip()
+        assert url.startswith("http"), "the server did not start"
+        return url
+
+    def close(self, url):
+        """Stop a page's runs and serve it no longer."""
+        self._wish({"close": url})
+
+    def _wish(self, wish):
+        self.process.stdin.write(f"{json.dumps(wish)}\n")
+        self.process.stdin.flush()
+
+    def kill(self):
+        """End the process at once, as a crash would."""
+        self.process.kill()
+        self.process.communicate()
+
+
 @contextmanager
-def serving(home, **options):
-    """Serve the page with a pretended lab; yields its address and the process."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
-    command = [sys.executable, str(ROOT / "tests/browser/server.py"), str(home)]
-    with subprocess.Popen(
-        [*command, json.dumps(options)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=home,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            url = process.stdout.readline().strip()
-            assert url.startswith("http"), "the server did not start"
-            yield url, process
-        finally:
-            process.kill()
+def hosting():
+    host = Host()
+    try:
+        yield host
+    finally:
+        host.kill()
 
 
-@pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    """A server that all tests of a file share."""
-    with serving(tmp_path_factory.mktemp("home")) as (address, _):
-        yield address
+@pytest.fixture(scope="session")
+def host():
+    """One process for all pages: importing gradio takes longer than most tests."""
+    with hosting() as running:
+        yield running
+
+
+@pytest.fixture
+def serve(host, tmp_path):
+    """Open a page on an empty folder, with a lab as slow as the test asks."""
+    opened = []
+
+    def start(**options):
+        opened.append(host.open(tmp_path, **options))
+        return opened[-1]
+
+    yield start
+    for url in opened:
+        host.close(url)
 
 
 @pytest.fixture

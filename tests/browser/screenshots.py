@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
-from tests.browser.conftest import QUIET, ROOT, chromium, serving
+from tests.browser.conftest import QUIET, ROOT, chromium, hosting
 from tests.browser.slow_lab import FAILING
 from tests.browser.test_engine import program
 from tests.browser.test_runs import POINTS, fill_seed, finished
@@ -56,7 +56,8 @@ def take_readme(browser, home: Path) -> None:
 
 def take_states(browser, home: Path, folder: Path) -> None:
     """Take the page empty, running, failed and finished."""
-    with serving(home, step_s=0.1, steps=60) as (url, _):
+    with hosting() as host:
+        url = host.open(home, step_s=0.1, steps=60)
         take(browser, url, folder, "empty")
         page = opened(browser, url, size=README_SIZE, scheme="light")
         fill_seed(page, FAILING)

@@ -1,10 +1,13 @@
-"""Serves the page with a lab that only pretends, for tests: `server.py HOME OPTIONS-AS-JSON`.
+"""Serves pages with a lab that only pretends, for tests.
 
-Prints the address and serves until its stdin is closed, so that it never outlives the tests.
+Takes one wish per line of stdin, as JSON. `{"open": HOME, ...}` opens a page on the runs in HOME
+and prints its address; the rest are the options of `SlowLab`, and `port` if it matters.
+`{"close": ADDRESS}` ends one. Everything ends with stdin, so that nothing outlives the tests.
 """
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.slow_lab import SlowLab, retrained_scores
@@ -13,17 +16,35 @@ from unlearnlab.store import Store
 from unlearnlab.ui.page import build
 from unlearnlab.ui.theme import served
 
+CLOSING_S = 5.0
+
 
 def main() -> None:
-    home, options = Path(sys.argv[1]), json.loads(sys.argv[2])
-    port = options.pop("port", None)
+    closing: dict[str, Callable[[], None]] = {}
+    for line in sys.stdin:
+        wish = json.loads(line)
+        if "close" in wish:
+            closing.pop(wish["close"])()
+            continue
+        url, close = opened(Path(wish.pop("open")), wish.pop("port", None), SlowLab(**wish))
+        closing[url] = close
+        sys.stdout.write(f"{url}\n")
+        sys.stdout.flush()
+
+
+def opened(home: Path, port: int | None, lab: SlowLab) -> tuple[str, Callable[[], None]]:
+    """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     store = Store(home)
-    worker = Worker(store, SlowLab(**options))
+    worker = Worker(store, lab)
     blocks = build(store, worker, references=retrained_scores(), device="2 CPU threads")
     _, url, _ = blocks.launch(server_port=port, prevent_thread_lock=True, **served())
-    sys.stdout.write(f"{url}\n")
-    sys.stdout.flush()
-    sys.stdin.read()
+
+    def close() -> None:
+        worker.close(CLOSING_S)
+        blocks.close(verbose=False)
+        store.close()
+
+    return url, close
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import ROOT
+from tests.browser.test_page import choose
 from tests.browser.test_runs import POINTS, finished
 
 
@@ -30,6 +31,7 @@ def program(home):
 def test_the_embedded_model_forgets_in_the_browser(tmp_path, tabs):
     with program(tmp_path / "home") as url:
         page = tabs(url)
+        choose(page, "f-data-fold", "validation")
         page.get_by_role("button", name="Expert settings").click()
         page.locator("#f-phase-max_steps input").fill("6")
         page.locator("#f-evaluation-max_new_tokens input").fill("16")

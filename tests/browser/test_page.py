@@ -5,21 +5,21 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import serving
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
 from tests.browser.test_runs import POINTS, fill_seed, finished
 
 
 @pytest.fixture(scope="module")
-def ran(tmp_path_factory, browser):
+def ran(host, tmp_path_factory, browser):
     """A server on which one run has finished."""
-    with serving(tmp_path_factory.mktemp("home"), step_s=0.01) as (url, _):
-        page = browser.new_page()
-        page.goto(url)
-        page.locator("#unlearn").click()
-        finished(page)
-        page.close()
-        yield url
+    url = host.open(tmp_path_factory.mktemp("home"), step_s=0.01)
+    page = browser.new_page()
+    page.goto(url)
+    page.locator("#unlearn").click()
+    finished(page)
+    page.close()
+    yield url
+    host.close(url)
 
 
 def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
@@ -76,20 +76,17 @@ def test_both_models_answer_a_prompt_and_earlier_ones_stay(ran, tabs):
     expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
 
 
-@pytest.mark.parametrize(
-    ("prompt", "told"),
-    [
-        ("   ", "it is empty"),
-        ("x" * 9000, "the prompt has 9000 characters: 8000 is the most"),
-    ],
-)
-def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs, prompt, told):
+def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs):
     page = tabs(ran)
     box = page.locator("#ask-prompt textarea")
-    box.fill(prompt)
-    page.locator("#ask").click()
-    expect(page.locator("#ask-prompt .field-problem")).to_contain_text(told)
-    expect(box).to_have_value(prompt)
+    for prompt, told in (
+        ("   ", "it is empty"),
+        ("x" * 9000, "the prompt has 9000 characters: 8000 is the most"),
+    ):
+        box.fill(prompt)
+        page.locator("#ask").click()
+        expect(page.locator("#ask-prompt .field-problem")).to_contain_text(told)
+        expect(box).to_have_value(prompt)
 
 
 def test_a_prompt_the_model_cannot_take_is_told_in_the_list(ran, tabs):
@@ -99,32 +96,34 @@ def test_a_prompt_the_model_cannot_take_is_told_in_the_list(ran, tabs):
     expect(page.locator(".asks .failed").first).to_contain_text("the context holds 512")
 
 
-@pytest.mark.parametrize(
-    ("field", "typed", "told"),
-    [
-        ("f-phase-learning_rate", "0", "greater than 0"),
-        ("f-phase-learning_rate", "-1e-3", "greater than 0"),
-        ("f-phase-learning_rate", "fast", "'fast'"),
-        ("f-phase-learning_rate", "nan", "nan"),
-        ("f-phase-learning_rate", "<b>1</b>", "<b>1</b>"),
-        ("f-phase-epochs", "0", "greater than or equal to 1"),
-        ("f-phase-epochs", "", "valid"),
-        ("f-phase-epochs", "2.5", "2.5"),
-        ("f-gradient_difference-retain_weight", "-1", "greater than or equal to 0"),
-    ],
+BAD_VALUES = (
+    ("f-phase-learning_rate", "0", "greater than 0"),
+    ("f-phase-learning_rate", "-1e-3", "greater than 0"),
+    ("f-phase-learning_rate", "fast", "'fast'"),
+    ("f-phase-learning_rate", "nan", "nan"),
+    ("f-phase-learning_rate", "<b>1</b>", "<b>1</b>"),
+    ("f-phase-epochs", "0", "greater than or equal to 1"),
+    ("f-phase-epochs", "", "valid"),
+    ("f-phase-epochs", "2.5", "2.5"),
+    ("f-gradient_difference-retain_weight", "-1", "greater than or equal to 0"),
 )
-def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs, field, typed, told):
+"""Fields, what is typed into them, and a part of what the page then tells."""
+
+
+def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs):
     page = tabs(ran)
     choose(page, "f-phase-method", "Gradient difference")
-    box = page.locator(f"#{field} input")
-    box.fill(typed)
-    page.locator("#unlearn").click()
-    expect(page.locator(f"#{field} .field-problem")).to_contain_text(told)
-    expect(page.locator("#form-message")).to_contain_text(told)
-    expect(box).to_have_value(typed)
-    expect(page.locator("#chip-queue")).to_have_text("idle")
-    box.fill("1")
-    expect(page.locator(f"#{field} .field-problem")).to_have_count(0)
+    for field, typed, told in BAD_VALUES:
+        case = f"{field} = {typed!r}"
+        box, problem = page.locator(f"#{field} input"), page.locator(f"#{field} .field-problem")
+        box.fill(typed)
+        page.locator("#unlearn").click()
+        expect(problem, case).to_contain_text(told)
+        expect(page.locator("#form-message"), case).to_contain_text(told)
+        expect(box, case).to_have_value(typed)
+        expect(page.locator("#chip-queue"), case).to_have_text("idle")
+        box.fill("1")
+        expect(problem, case).to_have_count(0)
 
 
 def choose(page, field, option):
@@ -224,24 +223,23 @@ def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("7e-5")
 
 
-def test_what_a_model_says_is_never_run(tmp_path, tabs):
-    with serving(tmp_path, step_s=0.01) as (url, _):
-        page = tabs(url)
-        fill_seed(page, HOSTILE_SEED)
-        page.locator("#unlearn").click()
-        finished(page)
-        page.locator("#ask-prompt textarea").fill(HOSTILE)
-        page.locator("#ask").click()
-        expect(page.locator(".asks li")).to_contain_text("{{7*7}}")
-        page.get_by_label("Search answers").fill(HOSTILE)
-        page.locator("#f-phase-learning_rate input").fill(HOSTILE)
-        page.locator("#unlearn").click()
-        expect(page.locator("#f-phase-learning_rate .field-problem")).to_contain_text("<img")
-        page.reload()
-        expect(page.locator("#answers")).to_contain_text("<script>")
-        assert page.evaluate("() => window.hacked") is None
-        assert page.locator("#answers img, .asks img, #form-message img").count() == 0
-        expect(page.locator("#answers")).to_contain_text("${7*7}")
+def test_what_a_model_says_is_never_run(serve, tabs):
+    page = tabs(serve(step_s=0.01))
+    fill_seed(page, HOSTILE_SEED)
+    page.locator("#unlearn").click()
+    finished(page)
+    page.locator("#ask-prompt textarea").fill(HOSTILE)
+    page.locator("#ask").click()
+    expect(page.locator(".asks li")).to_contain_text("{{7*7}}")
+    page.get_by_label("Search answers").fill(HOSTILE)
+    page.locator("#f-phase-learning_rate input").fill(HOSTILE)
+    page.locator("#unlearn").click()
+    expect(page.locator("#f-phase-learning_rate .field-problem")).to_contain_text("<img")
+    page.reload()
+    expect(page.locator("#answers")).to_contain_text("<script>")
+    assert page.evaluate("() => window.hacked") is None
+    assert page.locator("#answers img, .asks img, #form-message img").count() == 0
+    expect(page.locator("#answers")).to_contain_text("${7*7}")
 
 
 def test_the_chart_follows_the_theme(ran, tabs):
@@ -256,20 +254,19 @@ def test_the_chart_follows_the_theme(ran, tabs):
     page.wait_for_function(f"({colour})() === '#d55e00'")
 
 
-def test_nothing_moves_while_the_page_polls(tmp_path, tabs):
-    with serving(tmp_path, step_s=0.1) as (url, _):
-        page = tabs(url)
-        page.locator("#unlearn").click()
-        page.wait_for_function(f"({POINTS})() > 4")
-        page.wait_for_timeout(1500)
-        page.evaluate(
-            "() => { window.moved = 0; window.what = []; new PerformanceObserver(list => "
-            "list.getEntries().forEach(e => { window.moved += e.value; window.what.push("
-            "...e.sources.map(s => s.node?.className || s.node?.nodeName)) }))"
-            ".observe({ type: 'layout-shift' }) }"
-        )
-        page.wait_for_function(f"({POINTS})() > 25")
-        assert page.evaluate("() => window.moved") < 0.01, page.evaluate("() => window.what")
+def test_nothing_moves_while_the_page_polls(serve, tabs):
+    page = tabs(serve(step_s=0.1))
+    page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() > 4")
+    page.wait_for_timeout(1500)
+    page.evaluate(
+        "() => { window.moved = 0; window.what = []; new PerformanceObserver(list => "
+        "list.getEntries().forEach(e => { window.moved += e.value; window.what.push("
+        "...e.sources.map(s => s.node?.className || s.node?.nodeName)) }))"
+        ".observe({ type: 'layout-shift' }) }"
+    )
+    page.wait_for_function(f"({POINTS})() > 25")
+    assert page.evaluate("() => window.moved") < 0.01, page.evaluate("() => window.what")
 
 
 @pytest.mark.parametrize("width", [1440, 1024, 390])

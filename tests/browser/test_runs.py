@@ -6,18 +6,11 @@ import time
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import serving
+from tests.browser.conftest import hosting
 from tests.browser.slow_lab import FAILING
 
 POINTS = "() => (document.querySelector('.plot').data || [])[0]?.x?.length || 0"
 RANGE = "() => document.querySelector('.plot').layout.xaxis.range.map(Number)"
-
-
-@pytest.fixture
-def home(tmp_path):
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
 
 
 def pill(page):
@@ -34,168 +27,192 @@ def fill_seed(page, seed):
     page.locator("#f-seed input").fill(str(seed))
 
 
-def test_an_empty_page_says_what_to_do(home, tabs):
-    with serving(home) as (url, _):
-        page = tabs(url)
-        expect(page.get_by_text("Nothing has run here yet")).to_be_visible()
-        expect(page.locator("#chip-queue")).to_have_text("idle")
-        expect(page.locator("#hold")).to_be_disabled()
-        expect(page.locator("#stop")).to_be_disabled()
-        expect(page.locator("#answers-card, #ask-card, #runs-card")).to_have_count(0)
+def test_an_empty_page_says_what_to_do(serve, tabs):
+    page = tabs(serve())
+    expect(page.get_by_text("Nothing has run here yet")).to_be_visible()
+    expect(page.locator("#chip-queue")).to_have_text("idle")
+    expect(page.locator("#hold")).to_be_disabled()
+    expect(page.locator("#stop")).to_be_disabled()
+    expect(page.locator("#answers-card, #ask-card, #runs-card")).to_have_count(0)
 
 
-def test_the_first_point_comes_within_three_seconds(url, tabs):
-    page = tabs(url)
+def test_the_first_point_comes_within_three_seconds(serve, tabs):
+    page = tabs(serve())
     page.locator("#unlearn").click()
     began = time.monotonic()
     page.wait_for_function(f"({POINTS})() > 0")
     assert time.monotonic() - began < 3
-    finished(page)
 
 
-def test_buttons_follow_the_state_of_the_run(home, tabs):
-    with serving(home, step_s=0.1, steps=300) as (url, _):
-        page = tabs(url)
-        unlearn, hold, stop = (page.locator(f"#{name}") for name in ("unlearn", "hold", "stop"))
-        expect(unlearn).to_have_text("Unlearn")
-        unlearn.click()
-        expect(unlearn).to_have_text("Queue")
-        page.wait_for_function(f"({POINTS})() > 3")
-        hold.click()
-        expect(hold).to_have_text("Resume")
-        expect(pill(page)).to_have_text("paused")
-        held = page.evaluate(POINTS)
-        page.wait_for_timeout(2500)
-        assert page.evaluate(POINTS) <= held + 2
-        hold.click()
-        expect(hold).to_have_text("Pause")
+def test_buttons_follow_the_state_of_the_run(serve, tabs):
+    page = tabs(serve(step_s=0.05, steps=600))
+    unlearn, hold, stop = (page.locator(f"#{name}") for name in ("unlearn", "hold", "stop"))
+    expect(unlearn).to_have_text("Unlearn")
+    unlearn.click()
+    expect(unlearn).to_have_text("Queue")
+    page.wait_for_function(f"({POINTS})() > 3")
+    hold.click()
+    expect(hold).to_have_text("Resume")
+    expect(pill(page)).to_have_text("paused")
+    held = page.evaluate(POINTS)
+    for _ in range(2):
+        page.wait_for_event("response", lambda answer: "component_server" in answer.url)
+    assert page.evaluate(POINTS) <= held + 2
+    hold.click()
+    expect(hold).to_have_text("Pause")
+    expect(pill(page)).to_have_text("running")
+    unlearn.click()
+    expect(page.get_by_text("Queued: it starts after the running one.")).to_be_visible()
+    expect(page.locator("#chip-queue")).to_have_text("1 running · 1 queued")
+    stop.click()
+    expect(pill(page)).to_have_text("stopped")
+    expect(stop).to_be_disabled()
+
+
+def test_a_queued_run_can_be_removed(serve, tabs):
+    page = tabs(serve(step_s=0.2, steps=300))
+    page.locator("#unlearn").click()
+    expect(pill(page)).to_have_text("running")
+    page.locator("#unlearn").click()
+    expect(page.locator(".runs .pill").first).to_have_text("queued")
+    page.locator(".runs .open").first.click()
+    expect(pill(page)).to_have_text("queued")
+    expect(page.locator("#stop")).to_have_text("Remove")
+    page.locator("#stop").click()
+    expect(pill(page)).to_have_text("stopped")
+    expect(page.locator("#chip-queue")).to_have_text("1 running")
+
+
+def test_the_readers_zoom_survives_new_points(serve, tabs):
+    page = tabs(serve(step_s=0.05, steps=300))
+    page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() > 6")
+    box = page.locator(".plot .nsewdrag").first.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 20, box["y"] + 30)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 120, steps=6)
+    page.mouse.up()
+    zoomed = page.evaluate(RANGE)
+    assert zoomed[1] < 100
+    seen = page.evaluate(POINTS)
+    page.wait_for_function(f"({POINTS})() > {seen + 8}")
+    assert page.evaluate(RANGE) == pytest.approx(zoomed)
+
+
+def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs):
+    url = serve(step_s=0.05, steps=300)
+    page = tabs(url)
+    page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() > 4")
+    page.reload()
+    expect(pill(page)).to_have_text("running")
+    page.wait_for_function(f"({POINTS})() > 4")
+    other = tabs(url)
+    expect(pill(other)).to_have_text("running")
+    expect(other.locator("#unlearn")).to_have_text("Queue")
+    page.locator("#stop").click()
+    for one in (page, other):
+        expect(pill(one)).to_have_text("stopped")
+        expect(one.locator("#unlearn")).to_have_text("Unlearn")
+    steps = [one.locator('[data-part="detail"]').inner_text() for one in (page, other)]
+    assert steps[0] == steps[1]
+
+
+def test_a_second_browser_notices_a_run_it_did_not_start(serve, tabs):
+    url = serve(step_s=0.05, steps=600)
+    page, other = tabs(url), tabs(url)
+    page.locator("#unlearn").click()
+    expect(other.locator("#unlearn")).to_have_text("Queue")
+    expect(other.locator(".runs .pill")).to_have_text("running")
+    expect(pill(other)).to_have_text("running")
+
+
+def test_six_tabs_of_one_browser_all_follow(serve, tabs):
+    url = serve(step_s=0.2, steps=300)
+    first = tabs(url)
+    first.locator("#unlearn").click()
+    expect(pill(first)).to_have_text("running")
+    pages = [first, *(tabs(url, context=first.context) for _ in range(5))]
+    for page in pages:
+        page.bring_to_front()
         expect(pill(page)).to_have_text("running")
-        unlearn.click()
-        expect(page.get_by_text("Queued: it starts after the running one.")).to_be_visible()
-        expect(page.locator("#chip-queue")).to_have_text("1 running · 1 queued")
-        stop.click()
+        page.wait_for_function(f"({POINTS})() > 0")
+    first.locator("#stop").click()
+    for page in pages:
+        page.bring_to_front()
         expect(pill(page)).to_have_text("stopped")
-        expect(stop).to_be_disabled()
 
 
-def test_a_queued_run_can_be_removed(home, tabs):
-    with serving(home, step_s=0.2, steps=300) as (url, _):
-        page = tabs(url)
-        page.locator("#unlearn").click()
-        expect(pill(page)).to_have_text("running")
-        page.locator("#unlearn").click()
-        expect(page.locator(".runs .pill").first).to_have_text("queued")
-        page.locator(".runs .open").first.click()
-        expect(pill(page)).to_have_text("queued")
-        expect(page.locator("#stop")).to_have_text("Remove")
-        page.locator("#stop").click()
-        expect(pill(page)).to_have_text("stopped")
-        expect(page.locator("#chip-queue")).to_have_text("1 running")
+def test_a_failed_run_stays_red_and_gives_advice(serve, tabs):
+    page = tabs(serve())
+    fill_seed(page, FAILING)
+    page.locator("#unlearn").click()
+    card = page.locator('#live [data-part="status"]')
+    expect(pill(page)).to_have_text("failed")
+    expect(card).to_contain_text("the forget loss is not finite at step 7")
+    expect(card).to_contain_text("take a smaller learning rate")
+    expect(page.locator("#unlearn")).to_have_text("Unlearn")
+    page.reload()
+    expect(pill(page)).to_have_text("failed")
+    expect(page.locator(".runs .pill")).to_have_text("failed")
 
 
-def test_the_readers_zoom_survives_new_points(home, tabs):
-    with serving(home, step_s=0.15, steps=300) as (url, _):
-        page = tabs(url)
-        page.locator("#unlearn").click()
-        page.wait_for_function(f"({POINTS})() > 6")
-        box = page.locator(".plot .nsewdrag").first.bounding_box()
-        assert box is not None
-        page.mouse.move(box["x"] + 20, box["y"] + 30)
-        page.mouse.down()
-        page.mouse.move(box["x"] + 160, box["y"] + 120, steps=6)
-        page.mouse.up()
-        zoomed = page.evaluate(RANGE)
-        assert zoomed[1] < 100
-        seen = page.evaluate(POINTS)
-        page.wait_for_function(f"({POINTS})() > {seen + 8}")
-        assert page.evaluate(RANGE) == pytest.approx(zoomed)
-
-
-def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(home, tabs):
-    with serving(home, step_s=0.15, steps=300) as (url, _):
-        page = tabs(url)
-        page.locator("#unlearn").click()
-        page.wait_for_function(f"({POINTS})() > 4")
-        page.reload()
-        expect(pill(page)).to_have_text("running")
-        page.wait_for_function(f"({POINTS})() > 4")
-        other = tabs(url)
-        expect(pill(other)).to_have_text("running")
-        expect(other.locator("#unlearn")).to_have_text("Queue")
-        page.locator("#stop").click()
-        for one in (page, other):
-            expect(pill(one)).to_have_text("stopped")
-            expect(one.locator("#unlearn")).to_have_text("Unlearn")
-        steps = [one.locator('[data-part="detail"]').inner_text() for one in (page, other)]
-        assert steps[0] == steps[1]
-
-
-def test_a_second_browser_notices_a_run_it_did_not_start(home, tabs):
-    with serving(home, step_s=0.1, steps=300) as (url, _):
-        page, other = tabs(url), tabs(url)
-        page.locator("#unlearn").click()
-        expect(other.locator("#unlearn")).to_have_text("Queue")
-        expect(other.locator(".runs .pill")).to_have_text("running")
-        expect(pill(other)).to_have_text("running")
-
-
-def test_six_tabs_of_one_browser_all_follow(home, tabs):
-    with serving(home, step_s=0.2, steps=300) as (url, _):
-        first = tabs(url)
-        first.locator("#unlearn").click()
-        expect(pill(first)).to_have_text("running")
-        pages = [first, *(tabs(url, context=first.context) for _ in range(5))]
-        for page in pages:
-            page.bring_to_front()
-            expect(pill(page)).to_have_text("running")
-            page.wait_for_function(f"({POINTS})() > 0")
-        first.locator("#stop").click()
-        for page in pages:
-            page.bring_to_front()
-            expect(pill(page)).to_have_text("stopped")
-
-
-def test_a_failed_run_stays_red_and_gives_advice(home, tabs):
-    with serving(home) as (url, _):
-        page = tabs(url)
-        fill_seed(page, FAILING)
-        page.locator("#unlearn").click()
-        card = page.locator('#live [data-part="status"]')
-        expect(pill(page)).to_have_text("failed")
-        expect(card).to_contain_text("the forget loss is not finite at step 7")
-        expect(card).to_contain_text("take a smaller learning rate")
-        expect(page.locator("#unlearn")).to_have_text("Unlearn")
-        page.reload()
-        expect(pill(page)).to_have_text("failed")
-        expect(page.locator(".runs .pill")).to_have_text("failed")
-
-
-def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(home, tabs):
-    with serving(home, step_s=0.2, steps=300) as (url, process):
+def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tmp_path, tabs):
+    with hosting() as mortal:
+        url = mortal.open(tmp_path, step_s=0.05, steps=600)
         page = tabs(url)
         page.locator("#unlearn").click()
         page.wait_for_function(f"({POINTS})() > 2")
-        port = int(re.findall(r":(\d+)", url)[0])
-        process.kill()
-        process.wait()
+        mortal.kill()
         expect(page.get_by_text("Connection lost, retrying")).to_be_visible(timeout=20000)
-    with serving(home, port=port) as (url, _):
-        page.goto(url)
-        expect(pill(page)).to_have_text("interrupted")
-        assert page.evaluate(POINTS) > 2
-        page.locator("#unlearn").click()
-        finished(page)
+    assert host.open(tmp_path, port=int(re.findall(r":(\d+)", url)[0]), step_s=0.01) == url
+    page.goto(url)
+    expect(pill(page)).to_have_text("interrupted")
+    assert page.evaluate(POINTS) > 2
+    page.locator("#unlearn").click()
+    finished(page)
+    host.close(url)
 
 
-def test_polls_are_answered_quickly_while_a_run_trains(home, tabs):
-    with serving(home, step_s=0.02, steps=200) as (url, _):
-        page = tabs(url)
+def test_polls_are_answered_quickly_while_a_run_trains(serve, tabs):
+    page = tabs(serve(step_s=0.02, steps=120))
+    page.locator("#unlearn").click()
+    finished(page)
+    spans = page.evaluate(
+        "() => performance.getEntriesByType('resource')"
+        ".filter(e => e.name.includes('component_server')).map(e => e.duration)"
+    )
+    assert len(spans) >= 4
+    spans.sort()
+    assert spans[int(0.95 * (len(spans) - 1))] < 500
+
+
+def test_answers_that_overtake_each_other_leave_no_mixture(serve, tabs):
+    """A redrawing of one run that comes late, after another run was opened."""
+    url = serve(step_s=0.01)
+    page, other = tabs(url), tabs(url)
+    for count in (1, 2):
         page.locator("#unlearn").click()
-        finished(page)
-        spans = page.evaluate(
-            "() => performance.getEntriesByType('resource')"
-            ".filter(e => e.name.includes('component_server')).map(e => e.duration)"
-        )
-        assert len(spans) >= 4
-        spans.sort()
-        assert spans[int(0.95 * (len(spans) - 1))] < 500
+        expect(page.locator(".runs .pill")).to_have_text(["finished"] * count)
+        expect(page.locator("#scoreboard .verdict")).to_be_visible()
+    newer, older = (page.locator(".runs .open").nth(n).get_attribute("data-open") for n in (0, 1))
+    drawn = page.locator("#scoreboard [data-drawn]")
+    expect(drawn).to_have_attribute("data-drawn", re.compile(newer))
+    late = []
+
+    def hold_the_first(route):
+        if late:
+            route.continue_()
+        else:
+            late.append(route)
+
+    page.route("**/run/predict", hold_the_first)
+    with page.expect_request("**/run/predict"):
+        other.locator("#unlearn").click()
+    page.locator(f'.runs .open[data-open="{older}"]').click()
+    expect(drawn).to_have_attribute("data-drawn", re.compile(older))
+    with page.expect_response("**/run/predict"):
+        late[0].continue_()
+    expect(page.locator(f'.runs .here .open[data-open="{newer}"]')).to_be_visible()
+    expect(drawn).to_have_attribute("data-drawn", re.compile(newer))

@@ -66,7 +66,7 @@ def test_a_run_of_an_unchanged_preset_carries_its_title(program):
     handlers.press_unlearn(program, "", form)
     handlers.press_unlearn(program, "", typed(form, phase__epochs=2))
     names = [row.name for row in program.store.runs()]
-    assert names == ["", "Gradient difference on early MLPs, embedded"]
+    assert names == ["", "Gradient difference on early MLPs"]
 
 
 def test_a_further_run_waits_and_the_page_stays_with_the_live_one(held):
