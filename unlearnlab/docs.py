@@ -114,7 +114,7 @@ def results_table() -> str:
         return "Not measured yet: `python tests/benchmarks/bench_presets.py` makes this table."
     runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
-    head += ["quiz ↑", "verdict", "seconds"]
+    head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for run in runs:
         groups.setdefault((run["preset"], run["fold"]), []).append(run)
@@ -124,7 +124,8 @@ def results_table() -> str:
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
         "questions answered exactly, in the subtask that fares worst. The original model's "
         "scores are in the next table. Seconds: the slowest run, both scorings included, on "
-        f"{', '.join(devices)}."
+        f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
+        "libraries included."
     )
     return f"{_table(head, rows)}\n\n{note}"
 
@@ -147,6 +148,7 @@ def _measured(runs: Sequence[dict[str, Any]]) -> list[str]:
         _spread([one["utility"] for one in after]),
         ", ".join(sorted({TITLES[run["verdict"]].lower() for run in runs})),
         f"{max(run['seconds'] for run in runs):.0f}",
+        f"{max(run['memory_gib'] for run in runs):.1f}",
     ]
 
 
