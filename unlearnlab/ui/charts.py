@@ -16,7 +16,7 @@ from unlearnlab.spec import RunSpec
 PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 """Plotly's own script, as installed: the page asks no other host for it."""
 
-Panel = Literal["terms", "answers", "steps", "probe"]
+Panel = Literal["terms", "answers", "steps", "weights", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,8 @@ TRACES: Sequence[Trace] = (
     Trace("nll.retain", "loss of retain answers", "answers", "retain"),
     Trace("grad_norm", "gradient norm", "steps", "plain"),
     Trace("learning_rate", "learning rate", "steps", "utility", "dash"),
+    Trace("weight.forget", "forget weight", "weights", "forget"),
+    Trace("weight.retain", "retain weight", "weights", "retain"),
     Trace("knowledge.forget", "forget right", "probe", "forget"),
     Trace("knowledge.retain", "retain right", "probe", "retain"),
     Trace("regurgitation.forget", "forget recited", "probe", "forget", "dot"),
@@ -48,8 +50,12 @@ PANELS: Sequence[tuple[Panel, str, str]] = (
     ("terms", "Loss terms", "loss terms, unweighted"),
     ("answers", "Answer loss", "nat per token"),
     ("steps", "Gradient", "norm"),
+    ("weights", "Weights", "signed weight of a term"),
 )
-"""What the upper part of the chart can show: name, button, title of the axis."""
+"""What the upper part of the chart can show: name, button, title of the axis.
+
+Weights are offered in runs in which they vary.
+"""
 
 
 def drawing() -> dict[str, object]:
