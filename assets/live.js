@@ -9,6 +9,7 @@ const IDLE_MS = 2500;
 const ANSWER_MS = 10000;
 const PATIENCE_MS = 15000;
 const MANY_POINTS = 6000;
+const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 
 let run = null;
 let cursor = 0;
@@ -21,9 +22,11 @@ let gone = 0;
 let last = null;
 let series = new Map();
 let phases = [];
+let changes = [];
 let panel = "terms";
 let log = null;
 let hidden = new Set();
+let listening = false;
 
 // ---- what is drawn ---------------------------------------------------------------------------
 
@@ -39,15 +42,24 @@ function known(name) {
   const found = props.drawing.traces.find((trace) => trace.series === name);
   if (found) return found;
   const [kind, what] = name.split(".");
-  if (kind === "term")
-    return {
-      series: name,
-      label: `${plain(what)} loss`,
-      panel: "terms",
-      role: "utility",
-      dash: "solid",
-    };
-  return null;
+  const panels = { term: ["terms", "loss"], weight: ["weights", "weight"] };
+  if (!panels[kind]) return null;
+  const [of, word] = panels[kind];
+  return {
+    series: name,
+    label: `${plain(what)} ${word}`,
+    panel: of,
+    role: "utility",
+    dash: "solid",
+  };
+}
+
+// Weights that stay as they were set are no news.
+function weightsVary() {
+  return [...series].some(
+    ([name, points]) =>
+      name.startsWith("weight.") && points.y.some((value) => value !== points.y[0]),
+  );
 }
 
 function traces() {
@@ -68,7 +80,12 @@ function plotted(trace) {
     type: "scatter",
     mode: low || few ? "lines+markers" : "lines",
     marker: { size: low ? 5 : 4 },
-    line: { color: colour(trace.role), width: 2, dash: trace.dash },
+    line: {
+      color: colour(trace.role),
+      width: 2,
+      dash: trace.dash,
+      shape: trace.panel === "weights" ? "hv" : "linear",
+    },
     yaxis: low ? "y2" : trace.series === "learning_rate" ? "y3" : "y",
     visible: !hidden.has(trace.series),
     hovertemplate: "%{y:.4~g}",
@@ -90,11 +107,12 @@ function axis(more) {
 function layout(steps, waiting) {
   const narrow = element.clientWidth < 560;
   const upper = props.drawing.panels.find((one) => one.name === panel);
+  const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
   const title = (text) => ({ text, font: { size: 11, color: colour("mute") }, standoff: 6 });
   return {
     uirevision: `${run} ${panel} ${log}`,
-    height: narrow ? 340 : 380,
-    margin: { l: 50, r: panel === "steps" ? 64 : 12, t: 8, b: 34 },
+    height: plotHeight(),
+    margin: { l: 50, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(element).fontFamily, size: 12, color: colour("mute") },
@@ -117,11 +135,11 @@ function layout(steps, waiting) {
     }),
     yaxis: axis({
       domain: [0.4, 1],
-      type: log ? "log" : "linear",
+      type: logged ? "log" : "linear",
       title: title(upper.axis),
-      rangemode: log ? "normal" : "tozero",
+      rangemode: logged ? "normal" : "tozero",
       tickformat: "~g",
-      dtick: log ? 1 : undefined,
+      dtick: logged ? 1 : undefined,
       nticks: 6,
       showticklabels: !waiting,
       range: waiting ? [0, 1] : undefined,
@@ -145,28 +163,120 @@ function layout(steps, waiting) {
       visible: panel === "steps",
       title: title("learning rate"),
     }),
-    shapes: phases.map((step) => ({
-      type: "line",
-      x0: step,
-      x1: step,
-      y0: 0,
-      y1: 1,
-      yref: "paper",
-      line: { color: colour("mute"), width: 1, dash: "dot" },
-    })),
-    annotations: waiting
-      ? [hint()]
-      : phases.map((step, at) => ({
-          x: step,
-          y: 1,
-          yref: "paper",
-          xanchor: "left",
-          xshift: 3,
-          yanchor: "top",
-          text: `phase ${at + 2}`,
-          showarrow: false,
-          font: { size: 11 },
-        })),
+    shapes: [...bands(), ...boundaries(), ...changes.filter(made).map(changeLine)],
+    annotations: [
+      ...(waiting ? [hint()] : []),
+      ...bandLabels(),
+      ...changes.filter(made).map(changeMark),
+    ],
+  };
+}
+
+// ---- phases and changes over the curves ------------------------------------------------------
+
+function several() {
+  return phases.length > 1;
+}
+
+function top() {
+  return several() ? BAND.gap + BAND.height + 9 : 8;
+}
+
+function plotHeight() {
+  return (element.clientWidth < 560 ? 340 : 380) + (several() ? top() - 8 : 0);
+}
+
+// Pixels above the plot as a share of its height, which is what Plotly takes.
+function above(pixels) {
+  return 1 + pixels / (plotHeight() - top() - 34);
+}
+
+function bands() {
+  if (!several()) return [];
+  const fill = { planned: "rgba(0,0,0,0)", running: colour("ink"), done: colour("soft") };
+  const edge = { planned: colour("edge"), running: colour("ink"), done: colour("line") };
+  return phases.map((phase) => ({
+    type: "rect",
+    x0: phase.first,
+    x1: phase.first + phase.steps,
+    y0: above(BAND.gap),
+    y1: above(BAND.gap + BAND.height),
+    yref: "paper",
+    fillcolor: fill[phase.state],
+    line: {
+      color: edge[phase.state],
+      width: 1,
+      dash: phase.state === "planned" ? "dot" : "solid",
+    },
+  }));
+}
+
+function boundaries() {
+  return phases.slice(1).map((phase) => ({
+    type: "line",
+    x0: phase.first,
+    x1: phase.first,
+    y0: 0,
+    y1: several() ? above(BAND.gap) : 1,
+    yref: "paper",
+    line: { color: colour("mute"), width: 1, dash: "dot" },
+  }));
+}
+
+// A label stands in the middle of what is seen of its band, and is as long as it has room.
+function bandLabels() {
+  if (!several()) return [];
+  const plot = element.querySelector(".plot");
+  const seen = plot.layout?.xaxis?.range?.map(Number) ?? [0, last ? last.steps : 1];
+  const pixels = (plot.clientWidth - 62) / Math.max(seen[1] - seen[0], 1e-9);
+  return phases.flatMap((phase, at) => {
+    const from = Math.max(phase.first, seen[0]);
+    const to = Math.min(phase.first + phase.steps, seen[1]);
+    const room = (to - from) * pixels;
+    if (room < 14) return [];
+    const long = `${at + 1} · ${plain(phase.title)}`;
+    const ink = { planned: "mute", running: "page", done: "ink-soft" };
+    return [
+      {
+        x: (from + to) / 2,
+        y: above(BAND.gap + BAND.height / 2),
+        yref: "paper",
+        yanchor: "middle",
+        text: room > long.length * 6.4 + 8 ? long : String(at + 1),
+        hovertext: plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`),
+        showarrow: false,
+        font: { size: 11.5, color: colour(ink[phase.state]) },
+      },
+    ];
+  });
+}
+
+function made(change) {
+  return change.step !== null;
+}
+
+function changeLine(change) {
+  return {
+    type: "line",
+    x0: change.step,
+    x1: change.step,
+    y0: 0,
+    y1: 1,
+    yref: "paper",
+    line: { color: colour("membership"), width: 1.5 },
+  };
+}
+
+function changeMark(change) {
+  return {
+    x: change.step,
+    y: 1,
+    yref: "paper",
+    yanchor: "top",
+    text: "◆",
+    hovertext: plain(`step ${change.step}: ${change.text}`),
+    showarrow: false,
+    font: { size: 14, color: colour("membership") },
   };
 }
 
@@ -203,6 +313,8 @@ function draw() {
     layout(last ? last.steps : 0, waiting),
     options,
   );
+  if (!listening) plot.on("plotly_relayout", () => several() && draw());
+  listening = true;
   legend(drawn);
   describe(plot, drawn);
 }
@@ -275,6 +387,7 @@ function fill(status) {
   write(part("headline"), status.headline);
   write(part("detail"), status.detail);
   write(part("facts"), status.facts.join("  ·  "));
+  listChanges();
   const bars = card.querySelector(".bars");
   const [before, trained, after] = status.progress;
   [...bars.querySelectorAll("u")].forEach(
@@ -287,6 +400,17 @@ function fill(status) {
   bars.setAttribute("aria-label", status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
+}
+
+function listChanges() {
+  const list = part("changes");
+  const lines = changes.map((one) => (made(one) ? `Step ${one.step}: ${one.text}` : one.text));
+  list.hidden = lines.length === 0;
+  if (list.dataset.of === lines.join("\n")) return;
+  list.dataset.of = lines.join("\n");
+  list.replaceChildren(
+    ...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
+  );
 }
 
 function chip(id, text) {
@@ -303,6 +427,7 @@ function forget() {
   last = null;
   series = new Map();
   phases = [];
+  changes = [];
 }
 
 function adopt() {
@@ -334,11 +459,13 @@ function take(answer) {
       points.y.push(...ys);
       series.set(name, points);
     }
-    phases.push(...answer.points.phases);
+    phases = answer.phases;
+    changes = answer.changes;
     fill(answer.status);
     show("status", true);
     show("chart", answer.live || series.size > 0);
     if (log === null) setLog(answer.log);
+    offerWeights();
   }
   if (answer.turn !== props.value.turn) turned(answer.turn, false);
   else if (mixed()) turned(`${answer.turn} whole`, true);
@@ -382,7 +509,8 @@ async function ask() {
   const fresh =
     from === 0 ||
     Object.keys(answer.points?.series || {}).length > 0 ||
-    answer.steps !== last?.steps;
+    answer.steps !== last?.steps ||
+    JSON.stringify([answer.phases, answer.changes]) !== JSON.stringify([phases, changes]);
   take(answer);
   if (fresh && !part("chart").hidden) draw();
 }
@@ -429,6 +557,12 @@ function soon() {
 function setLog(on) {
   log = Boolean(on);
   part("log").setAttribute("aria-pressed", String(log));
+}
+
+function offerWeights() {
+  const vary = weightsVary();
+  element.querySelector('.segments [data-panel="weights"]').hidden = !vary;
+  if (!vary && panel === "weights") choosePanel("terms");
 }
 
 function choosePanel(name) {

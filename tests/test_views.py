@@ -8,6 +8,8 @@ import pytest
 from tests.fakes import evaluated, stage, stepped
 from unlearnlab.catalogue import models
 from unlearnlab.events import (
+    Adjusted,
+    AdjustFailed,
     Asked,
     Failed,
     Finished,
@@ -26,9 +28,13 @@ from unlearnlab.views import (
     Course,
     advance,
     blocks_text,
+    changes,
     phase_text,
+    planned_steps,
     points_after,
+    present_phase,
     run_view,
+    timeline,
     trainable_parameters,
     written,
 )
@@ -168,9 +174,73 @@ def test_what_is_not_finite_leaves_a_gap():
     assert points.series["term.forget"] == ((1, 2), (None, None))
 
 
-def test_only_further_phases_are_marked():
-    points = points_after(stored(began(2, total=4), began(2, phase=1, step=2, total=4)))
-    assert points.phases == (2,)
+def laid(spec, *events):
+    stretches = timeline(spec, advance(Course(), stored(*events)))
+    return [(one.first, one.steps, one.state) for one in stretches]
+
+
+TWO = RunSpec(phases=(Phase(epochs=2), Phase(epochs=1, tasks=("Task1",))))
+
+
+def test_phases_are_planned_before_they_begin():
+    assert planned_steps(TWO) == (38, 5)
+    assert laid(TWO) == [(0, 38, "planned"), (38, 5, "planned")]
+
+
+def test_a_phase_that_began_stands_where_it_began():
+    events = [STARTED, stage("training"), began(30, total=37)]
+    assert laid(TWO, *events) == [(0, 30, "running"), (30, 5, "planned")]
+    events.append(began(7, phase=1, step=30, total=37))
+    assert laid(TWO, *events) == [(0, 30, "done"), (30, 7, "running")]
+    assert laid(TWO, *events, stage("saving"))[1] == (30, 7, "done")
+    assert laid(TWO, *events, Stopped(seconds=3))[1] == (30, 7, "done")
+
+
+def changed(phase=0, step=2, **values):
+    paths = {path.replace("__", "."): value for path, value in values.items()}
+    return Adjusted(step=step, phase=phase, changes=paths)
+
+
+def test_changes_are_told_from_which_value_to_which():
+    told = changes(
+        TWO,
+        advance(
+            Course(),
+            stored(
+                changed(learning_rate=1e-4, method__retain_weight=3.0),
+                changed(learning_rate=1e-5, step=5),
+                changed(learning_rate=1e-3, step=40, phase=1),
+                AdjustFailed(changes={"learning_rate": 1.0}, problem="phase 1 had ended"),
+            ),
+        ),
+    )
+    assert [(one.step, one.text) for one in told] == [
+        (2, "learning rate 5e-4 → 1e-4, retain weight 1 → 3"),
+        (5, "learning rate 1e-4 → 1e-5"),
+        (40, "learning rate 5e-4 → 1e-3"),
+        (None, "learning rate not changed: phase 1 had ended"),
+    ]
+
+
+def test_changed_values_hold_for_the_rest_of_their_phase():
+    events = [STARTED, stage("training"), began(2, total=4), changed(learning_rate=1e-4)]
+    number, phase = present_phase(TWO, advance(Course(), stored(*events)))
+    assert (number, phase.learning_rate) == (0, 1e-4)
+    events.append(began(2, phase=1, step=2, total=4))
+    number, phase = present_phase(TWO, advance(Course(), stored(*events)))
+    assert (number, phase.learning_rate) == (1, 5e-4)
+
+
+@pytest.mark.parametrize("event", [stage("saving"), Stopped(seconds=1)])
+def test_no_phase_is_present_once_training_is_over(event):
+    course = advance(Course(), stored(STARTED, stage("training"), began(2), event))
+    assert present_phase(TWO, course) is None
+    assert present_phase(TWO, Course()) is None
+
+
+def test_weights_are_points_of_their_own():
+    points = points_after(stored(stepped(1), stepped(2)))
+    assert points.series["weight.forget"] == ((1, 2), (-1.0, -1.0))
 
 
 def test_a_long_run_is_thinned_but_keeps_its_spike_and_its_ends():

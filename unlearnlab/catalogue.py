@@ -1,10 +1,11 @@
-"""The models that can be named in a spec, and their sizes, known without loading them.
+"""The models that can be named in a spec, and the sizes of models and data, without loading them.
 
 A form or a command line must refuse layer 31 of an 8-block model before a worker starts, so the
 sizes are read from each model's own `config.json`, or stated here for models that live on a hub.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -86,6 +87,17 @@ class KnownModel:
     """Where its weights lie on this machine."""
     missing: str = ""
     """Why it cannot run here, in words for the user; empty when it can."""
+
+
+@cache
+def embedded_rows(fold: str) -> Mapping[str, Mapping[str, int]]:
+    """Count the embedded rows of a fold by set (`forget`, `retain`) and subtask."""
+
+    def counted(name: str) -> Counter[str]:
+        lines = (EMBEDDED / "data" / f"{name}_{fold}.jsonl").read_text(encoding="utf-8")
+        return Counter(json.loads(line)["task"] for line in lines.splitlines())
+
+    return {"forget": counted("forget"), "retain": counted("retain")}
 
 
 _LATER = "not yet in this version: only the embedded model runs"

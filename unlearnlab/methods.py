@@ -5,6 +5,7 @@ tooltip, the help text and the README row. The form, the command line, the READM
 all read these classes. To add a method: one class here, one objective, one test.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, Self, get_args
@@ -14,6 +15,10 @@ from pydantic.fields import FieldInfo
 
 SetName = Literal["forget", "retain", "refusal"]
 """Sets that a batch can draw on; `refusal` is the forget set with answers that admit ignorance."""
+
+
+RowCounts = Mapping[str, Mapping[str, int]]
+"""Rows of each set by subtask."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,16 @@ class MethodSpec(Spec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         raise TypeError(f"{type(self).__name__} declares no weights")
+
+    def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
+        """Count the batches of one pass over each part that has an optimizer of its own.
+
+        Args:
+            rows: Rows of each set by subtask.
+            batch_size: Rows of the first set in a batch.
+            retain_rows: Retain rows for each forget row.
+        """
+        return (math.ceil(sum(rows[self.sets[0]].values()) / batch_size),)
 
 
 ForgetWeight = Annotated[float, Field(ge=0), Slider(0, 10, 0.1)]
@@ -310,6 +325,12 @@ class Sequential(MethodSpec):
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": -self.forget_weight, "retain": self.retain_weight}
 
+    def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
+        """Count the batches of one pass over each chunk."""
+        whole, rest = divmod(sum(rows["forget"].values()), self.chunk_size)
+        sizes = [self.chunk_size] * whole + [rest] * (rest > 0)
+        return tuple(math.ceil(size / batch_size) for size in sizes)
+
 
 class NPO(MethodSpec):
     """Negative preference optimization: ascent that stops pushing once it has won."""
@@ -529,6 +550,14 @@ class Steering(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": self.forget_weight, "retain": self.retain_weight}
+
+    def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
+        """Count the batches of one pass: by subtask, the shorter set ends it."""
+        if self.order == "mixed":
+            return super().batches(rows, batch_size, retain_rows)
+        forget = sum(math.ceil(n / batch_size) for n in rows["forget"].values())
+        retain = sum(math.ceil(n / (batch_size * retain_rows)) for n in rows["retain"].values())
+        return (min(forget, retain),)
 
 
 class RMU(Steering):

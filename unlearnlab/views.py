@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
-from unlearnlab.catalogue import Architecture, Modules
+from unlearnlab.catalogue import Architecture, Modules, embedded_rows
 from unlearnlab.events import (
+    Adjusted,
+    AdjustFailed,
     Asked,
     AskFailed,
     Ending,
@@ -31,7 +33,7 @@ from unlearnlab.events import (
     StepLogged,
     Stopped,
 )
-from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -80,6 +82,8 @@ class Course:
     before: Evaluated | None = None
     after: Evaluated | None = None
     asks: tuple[Asked | AskFailed, ...] = ()
+    changes: tuple[Adjusted | AdjustFailed, ...] = ()
+    """What was changed while the run went on, or could not be."""
     ending: Ending | None = None
 
     @property
@@ -126,6 +130,8 @@ def _heard(course: Course, event: Event) -> Course:
             return replace(course, held=isinstance(event, Paused))
         case Asked() | AskFailed():
             return replace(course, asks=(*course.asks, event))
+        case Adjusted() | AdjustFailed():
+            return replace(course, changes=(*course.changes, event))
         case Finished() | Stopped() | Failed():
             return replace(course, ending=event, held=False)
         case _:
@@ -289,8 +295,6 @@ class Points:
     series: Mapping[str, tuple[tuple[int, ...], tuple[float | None, ...]]]
     """Steps and values by series, such as `term.forget` or `knowledge.retain`. Values that are
     not finite are none: a chart has no place for them."""
-    phases: tuple[int, ...]
-    """Steps at which a further phase began."""
 
 
 def points_after(stored: Sequence[Timed]) -> Points:
@@ -306,16 +310,13 @@ def points_after(stored: Sequence[Timed]) -> Points:
             xs, ys = series.setdefault(name, ([], []))
             xs.append(event.step)
             ys.append(value if math.isfinite(value) else None)
-    begun = [item.event for item in stored if isinstance(item.event, PhaseBegan)]
-    return Points(
-        series={name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()},
-        phases=tuple(event.step for event in begun if event.phase > 0),
-    )
+    return Points(series={name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()})
 
 
 def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:
     if isinstance(event, StepLogged):
         yield from ((f"term.{name}", value) for name, value in event.terms.items())
+        yield from ((f"weight.{name}", value) for name, value in event.weights.items())
         yield "grad_norm", event.grad_norm
         yield "learning_rate", event.learning_rate
         return
@@ -334,6 +335,106 @@ def _thinned(steps: Sequence[StepLogged]) -> Sequence[StepLogged]:
         kept.add(min(found, key=lambda i: steps[i].loss))
         kept.add(max(found, key=lambda i: steps[i].loss))
     return [steps[i] for i in sorted(kept)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A phase on the axis of steps."""
+
+    first: int
+    """Optimizer steps before it."""
+    steps: int
+    title: str
+    text: str
+    """Its settings in one line."""
+    state: Literal["planned", "running", "done"]
+
+
+def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
+    """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
+    begun = {event.phase: event for event in course.phases}
+    training = course.stage == "training" and course.ending is None
+    blocks = spec.model.known.architecture.blocks
+    laid: list[Stretch] = []
+    for number, (phase, planned) in enumerate(zip(spec.phases, planned_steps(spec), strict=True)):
+        event = begun.get(number)
+        after = laid[-1].first + laid[-1].steps if laid else 0
+        laid.append(
+            Stretch(
+                first=event.step if event else after,
+                steps=event.steps if event else planned,
+                title=phase.method.card.title,
+                text=phase_text(phase, blocks),
+                state=_state(number, len(begun), training=training),
+            )
+        )
+    return tuple(laid)
+
+
+def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "running", "done"]:
+    if number >= begun:
+        return "planned"
+    return "running" if training and number == begun - 1 else "done"
+
+
+def planned_steps(spec: RunSpec) -> tuple[int, ...]:
+    """Count the optimizer steps that each phase will take."""
+    rows = embedded_rows(spec.data.fold)
+    counts: list[int] = []
+    for phase in spec.phases:
+        chosen = {
+            name: {task: of[task] for task in phase.tasks or spec.data.tasks}
+            for name, of in rows.items()
+        }
+        parts = phase.method.batches(chosen, phase.batch_size, phase.retain_rows)
+        steps = phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
+        counts.append(steps if phase.max_steps is None else min(steps, phase.max_steps))
+    return tuple(counts)
+
+
+def present_phase(spec: RunSpec, course: Course) -> tuple[int, Phase] | None:
+    """Return number and present values of the phase that is trained; none while none is."""
+    if course.stage != "training" or not course.phases or course.ending is not None:
+        return None
+    number = course.phases[-1].phase
+    phase = spec.phases[number]
+    for event in course.changes:
+        if isinstance(event, Adjusted) and event.phase == number:
+            phase = adjusted(phase, event.changes)
+    return number, phase
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of a run while it went on, as the chart and the log tell it."""
+
+    step: int | None
+    """Optimizer steps taken by then; none if it could not be made."""
+    text: str
+
+
+def changes(spec: RunSpec, course: Course) -> tuple[Change, ...]:
+    """Tell what was changed while a run went on, from which value to which."""
+    present = dict(enumerate(spec.phases))
+    told: list[Change] = []
+    for event in course.changes:
+        if isinstance(event, AdjustFailed):
+            names = ", ".join(path_words(path) for path in event.changes)
+            told.append(Change(None, f"{names} not changed: {event.problem}"))
+            continue
+        before = adjustable(present[event.phase])
+        words = [
+            f"{path_words(path)} {written(before[path])} → {written(value)}"
+            for path, value in event.changes.items()
+        ]
+        told.append(Change(event.step, ", ".join(words)))
+        present[event.phase] = adjusted(present[event.phase], event.changes)
+    return tuple(told)
+
+
+def path_words(path: str) -> str:
+    """Name a setting of a phase by its path: `method.retain_weight` is "retain weight"."""
+    return path.rpartition(".")[2].replace("_", " ")
 
 
 MODULES: Mapping[Modules, str] = {

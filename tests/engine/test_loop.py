@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.engine.data import load
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, Controls, courses, probe_steps, train
 from unlearnlab.engine.models import Target
@@ -26,7 +27,8 @@ from unlearnlab.methods import (
     Sequential,
     TaskVector,
 )
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.views import planned_steps
 
 
 def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter=None):
@@ -297,3 +299,19 @@ def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data)
     _, events = run(tokenizer, data, some)
     _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
     assert last_terms(events) == last_terms(expected)
+
+
+@pytest.mark.parametrize("fold", ["train", "validation"])
+def test_the_page_plans_the_steps_that_the_loop_takes(tokenizer, fold):
+    spec = RunSpec(
+        data=DataSpec(fold=fold, tasks=("Task1", "Task3")),
+        phases=(
+            phase(NPO(), gradient_accumulation=2),
+            phase(GradientDescent(), tasks=("Task3",), batch_size=5),
+            phase(GradientAscent(), max_steps=4),
+            phase(Sequential(chunk_size=20), batch_size=8),
+            phase(AdaptiveRMU(layer=1, order="by_task"), batch_size=5),
+        ),
+    )
+    laid = courses(spec, load(spec.data).only(spec.data.tasks), tokenizer)
+    assert tuple(course.steps for course in laid) == planned_steps(spec)

@@ -140,6 +140,8 @@ def test_only_the_chosen_methods_settings_are_asked_for():
         ("phases.1.first_layer", LAYERS, "Layers"),
         ("phases.1.last_layer", LAYERS, "Layers"),
         ("phases.1.method.kind", METHOD, "Method"),
+        ("phases.1.method", METHOD, "Method"),
+        ("phases.1.tasks", "phase.tasks", "Tasks"),
         ("model.adapter.r", "lora.r", "R"),
         ("data.tasks", "data.tasks", "Tasks"),
     ],
@@ -151,4 +153,4 @@ def test_a_problem_is_placed_at_its_control(where, path, label):
 
 def test_a_problem_in_a_phase_that_is_not_shown_names_the_phase():
     (problem,) = located([("phases.0.learning_rate", "wrong")], editing=1, method="npo")
-    assert (problem.element, problem.label) == ("", "Phase 1, learning rate")
+    assert (problem.element, problem.label) == ("phase-card-0", "Phase 1, learning rate")

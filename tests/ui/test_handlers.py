@@ -272,15 +272,74 @@ def test_a_runs_settings_fill_the_form_with_all_its_phases(program):
         handlers.settings_of(program, "nope")
 
 
+def titles(form):
+    return [card["title"] for card in forms.phase_cards(form)["cards"]]
+
+
+def of_method(form, kind):
+    return typed(form, **{METHOD.replace(".", "__"): kind})
+
+
 def test_phases_are_added_edited_and_removed_without_loss():
     form = typed(forms.first_form(), phase__epochs=3)
-    form = typed(forms.add_phase(form), **{METHOD.replace(".", "__"): "npo"})
-    assert [label for label, _ in form.phases] == ["1 · Gradient difference", "2 · NPO"]
+    form = of_method(forms.add_phase(form), "npo")
+    assert titles(form) == ["Gradient difference", "NPO"]
     form = forms.edit_phase(form, 0)
+    assert forms.spec_of(form).phases[0].epochs == 3
     assert forms.spec_of(form).phases[1].method.kind == "npo"
     form = forms.remove_phase(form)
-    assert [label for label, _ in form.phases] == ["1 · NPO"]
+    assert titles(form) == ["NPO"]
+
+
+def test_the_last_phase_stays():
+    form = forms.first_form()
     assert forms.remove_phase(form) == form
+
+
+def test_a_new_phase_begins_with_the_defaults_and_a_duplicate_with_the_shown_ones_settings():
+    form = typed(forms.first_form(), phase__epochs=3)
+    assert forms.spec_of(forms.duplicate_phase(form)).phases[1].epochs == 3
+    assert forms.spec_of(forms.add_phase(form)).phases[1].epochs == Phase().epochs
+
+
+def test_a_phase_moves_up_and_down_and_stays_the_one_that_is_shown():
+    form = of_method(forms.add_phase(of_method(forms.first_form(), "gradient_ascent")), "npo")
+    form = forms.move_phase(form, -1)
+    assert (titles(form), form.editing) == (["NPO", "Gradient ascent"], 0)
+    assert forms.move_phase(form, -1) == form
+    form = forms.move_phase(form, 1)
+    assert (titles(form), form.editing, form.method) == (["Gradient ascent", "NPO"], 1, "npo")
+
+
+@pytest.mark.parametrize("click", [("show", None), ("show", 99), ("explode", 0), (None, None)])
+def test_a_click_on_the_phases_that_makes_no_sense_changes_nothing(click):
+    form = forms.first_form()
+    assert forms.spec_of(forms.rearranged(form, *click)) == forms.spec_of(form)
+
+
+def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
+    form = typed(
+        forms.add_phase(forms.first_form()), phase__tasks=["Task2"], phase__learning_rate="fast"
+    )
+    value = forms.phase_cards(form)
+    assert value["cards"][1]["settings"] == "blocks 0 to 7 · rate fast · 5 epochs · People"
+    assert value["steps"] == ()
+    value = forms.phase_cards(typed(form, phase__learning_rate="1e-3"))
+    assert len(value["steps"]) == 2
+
+
+def test_subtasks_of_a_phase_are_its_own_and_none_chosen_means_all():
+    form = typed(forms.add_phase(forms.first_form()), phase__tasks=["Task2"])
+    assert [phase.tasks for phase in forms.spec_of(form).phases] == [None, ("Task2",)]
+    again = forms.form_of(forms.spec_of(form).model_dump(mode="json"), editing=1)
+    assert dict(zip(PATHS, again.values, strict=True))["phase.tasks"] == ["Task2"]
+
+
+def test_a_problem_in_a_phase_that_is_not_shown_is_told_at_its_card(program):
+    form = forms.edit_phase(typed(forms.add_phase(forms.first_form()), phase__epochs=0), 0)
+    _, message = handlers.press_unlearn(program, "", form)
+    (problem,) = message.problems
+    assert (problem.element, problem.label) == ("phase-card-1", "Phase 2, epochs")
 
 
 def test_a_wrong_value_survives_a_change_of_phase():

@@ -10,13 +10,13 @@ from typing import Literal
 
 import plotly
 
-from unlearnlab.methods import RMU, AdaptiveRMU
+from unlearnlab.methods import Steering
 from unlearnlab.spec import RunSpec
 
 PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 """Plotly's own script, as installed: the page asks no other host for it."""
 
-Panel = Literal["terms", "answers", "steps", "probe"]
+Panel = Literal["terms", "answers", "steps", "weights", "probe"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +34,13 @@ class Trace:
 TRACES: Sequence[Trace] = (
     Trace("term.forget", "forget loss", "terms", "forget"),
     Trace("term.retain", "retain loss", "terms", "retain"),
+    Trace("term.kl", "divergence from the original", "terms", "utility"),
     Trace("nll.forget", "loss of forget answers", "answers", "forget"),
     Trace("nll.retain", "loss of retain answers", "answers", "retain"),
     Trace("grad_norm", "gradient norm", "steps", "plain"),
     Trace("learning_rate", "learning rate", "steps", "utility", "dash"),
+    Trace("weight.forget", "forget weight", "weights", "forget"),
+    Trace("weight.retain", "retain weight", "weights", "retain"),
     Trace("knowledge.forget", "forget right", "probe", "forget"),
     Trace("knowledge.retain", "retain right", "probe", "retain"),
     Trace("regurgitation.forget", "forget recited", "probe", "forget", "dot"),
@@ -48,8 +51,12 @@ PANELS: Sequence[tuple[Panel, str, str]] = (
     ("terms", "Loss terms", "loss terms, unweighted"),
     ("answers", "Answer loss", "nat per token"),
     ("steps", "Gradient", "norm"),
+    ("weights", "Weights", "signed weight of a term"),
 )
-"""What the upper part of the chart can show: name, button, title of the axis."""
+"""What the upper part of the chart can show: name, button, title of the axis.
+
+Weights are offered in runs in which they vary.
+"""
 
 
 def drawing() -> dict[str, object]:
@@ -65,4 +72,4 @@ def log_scale(spec: RunSpec) -> bool:
 
     RMU's steering term is a squared length, hundreds of times its retain term.
     """
-    return any(isinstance(phase.method, RMU | AdaptiveRMU) for phase in spec.phases)
+    return any(isinstance(phase.method, Steering) for phase in spec.phases)

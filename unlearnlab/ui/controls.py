@@ -23,6 +23,7 @@ LAYERS = "phase.layers"
 """The range of blocks: one control for `first_layer` and `last_layer`."""
 
 METHOD = "phase.method"
+PHASE_TASKS = "phase.tasks"
 ADAPTER = "model.adapter"
 """The switch between an adapter and the weights themselves."""
 
@@ -92,6 +93,11 @@ def element(path: str) -> str:
     return f"f-{path.replace('.', '-')}"
 
 
+def phase_card(number: int) -> str:
+    """Return the id of a phase in the page's list of them."""
+    return f"phase-card-{number}"
+
+
 Control = gr.Number | gr.Textbox | gr.Dropdown | gr.Checkbox | gr.CheckboxGroup | gr.HTML
 """Whatever the form asks with."""
 
@@ -158,6 +164,8 @@ def _raw(setting: Setting, value: Any) -> Any:
     drawn = slider(setting.field)
     if isinstance(value, tuple):
         return list(value)
+    if setting.path == PHASE_TASKS:
+        return value or []
     return written(value) if drawn and drawn.log and isinstance(value, float) else value
 
 
@@ -208,8 +216,9 @@ def _named(prefix: str, of: Sequence[Setting], form: Mapping[str, Any]) -> dict[
 
 def _number(value: Any, setting: Setting = SEED) -> Any:
     """Keep an empty box that needs a number apart from a setting that may be none."""
-    optional = type(None) in get_args(setting.field.annotation)
-    return "" if value is None and not optional else value
+    if type(None) in get_args(setting.field.annotation):
+        return None if value == [] else value
+    return "" if value is None else value
 
 
 def _adapter(form: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -242,9 +251,12 @@ def located(
 def _located(where: str, what: str, editing: int, method: str) -> Problem:
     parts = where.split(".")
     if parts[0] == "phases" and len(parts) > 2:
-        number, name = int(parts[1]), parts[-1]
+        number = int(parts[1])
+        name = parts[3] if parts[2] == "method" and len(parts) > 3 else parts[2]
         if number != editing:
-            return Problem("", f"Phase {number + 1}, {name.replace('_', ' ')}", what)
+            return Problem(
+                phase_card(number), f"Phase {number + 1}, {name.replace('_', ' ')}", what
+            )
         path = f"{method if parts[2] == 'method' else 'phase'}.{name}"
         path = _DRAWN_AS.get(name, path)
     else:
@@ -254,7 +266,7 @@ def _located(where: str, what: str, editing: int, method: str) -> Problem:
     return Problem("", where, what)
 
 
-_DRAWN_AS = {"first_layer": LAYERS, "last_layer": LAYERS, "kind": METHOD}
+_DRAWN_AS = {"first_layer": LAYERS, "last_layer": LAYERS, "kind": METHOD, "method": METHOD}
 """Fields of a phase that another control stands for."""
 
 _LABELS: Mapping[str, str] = {

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnlab.methods import METHODS, Card
-from unlearnlab.results import same_settings, usual_seconds
-from unlearnlab.spec import RunSpec, SpecError, parse_spec, presets
+from unlearnlab.results import TASKS, same_settings, usual_seconds
+from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, presets
 from unlearnlab.store import RunRow
 from unlearnlab.ui.controls import (
     METHOD,
     PATHS,
+    PHASE_TASKS,
     Problem,
     Values,
     asked,
@@ -23,7 +24,7 @@ from unlearnlab.ui.controls import (
     shown,
 )
 from unlearnlab.ui.text import count, duration, escape
-from unlearnlab.views import trainable_parameters
+from unlearnlab.views import planned_steps, trainable_parameters, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +55,52 @@ class Form:
         return self.draft["values"][METHOD]
 
     @property
-    def phases(self) -> list[tuple[str, int]]:
-        """List the phases in order, as choices."""
-        kinds = [phase["method"]["kind"] for phase in self.draft["phases"]]
-        kinds[self.editing] = self.method
-        return [(f"{at + 1} · {_title(kind)}", at) for at, kind in enumerate(kinds)]
+    def phases(self) -> list[dict[str, Any]]:
+        """Return all phases in order, the shown one as its controls hold it: unchecked."""
+        phases = list(self.draft["phases"])
+        phases[self.editing] = asked_phase(self.values)
+        return phases
+
+    @property
+    def tells_tasks(self) -> bool:
+        """Tell whether the shown phase has subtasks of its own, or others to be told from."""
+        return len(self.draft["phases"]) > 1 or bool(self.draft["values"][PHASE_TASKS])
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return the spec that the form asks for as plain values: unchecked."""
+        return asked(self.values, self.draft["phases"], self.editing)
 
 
 def _title(kind: str) -> str:
     return METHODS[kind].card.title if kind in METHODS else kind
+
+
+def phase_cards(form: Form) -> dict[str, Any]:
+    """Return the list of phases as plain values for the page's script."""
+    try:
+        steps: tuple[int, ...] = planned_steps(spec_of(form))
+    except SpecError:
+        steps = ()
+    cards = [
+        {"title": _title(phase["method"]["kind"]), "settings": _glance(phase)}
+        for phase in form.phases
+    ]
+    return {"cards": cards, "steps": steps, "editing": form.editing}
+
+
+def _glance(phase: Mapping[str, Any]) -> str:
+    """Describe an unchecked phase in a few words."""
+    first, last, epochs = phase.get("first_layer"), phase.get("last_layer"), phase.get("epochs")
+    end = "the last" if last is None else last
+    rate = phase.get("learning_rate")
+    parts = [
+        f"block {first}" if first == last else f"blocks {first} to {end}",
+        f"rate {written(rate) if isinstance(rate, float) else rate}",
+        "1 epoch" if epochs == 1 else f"{epochs} epochs",
+        ", ".join(TASKS.get(task, str(task)) for task in phase.get("tasks") or ()),
+    ]
+    return " · ".join(part for part in parts if part)
 
 
 def form_of(plain: Mapping[str, Any], *, preset: str = "", editing: int = 0) -> Form:
@@ -125,7 +163,7 @@ def spec_of(form: Form) -> RunSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
-    spec = parse_spec(asked(form.values, form.draft["phases"], form.editing))
+    spec = parse_spec(form.plain)
     if missing := spec.model.known.missing:
         raise SpecError([("model.name", f"{spec.model.known.title}: {missing}")])
     return spec
@@ -139,24 +177,62 @@ def problems_of(error: SpecError, form: Form) -> tuple[Problem, ...]:
 def edit_phase(form: Form, wanted: int) -> Form:
     """Turn the form to another phase."""
     wanted = min(max(0, wanted), len(form.draft["phases"]) - 1)
-    plain = asked(form.values, form.draft["phases"], form.editing)
-    return form_of(plain, preset=form.preset, editing=wanted)
+    return form_of(form.plain, preset=form.preset, editing=wanted)
 
 
 def add_phase(form: Form) -> Form:
-    """Add a phase behind the one that is shown, with its settings, and turn to it."""
-    plain = asked(form.values, form.draft["phases"], form.editing)
-    plain["phases"].insert(form.editing + 1, asked_phase(form.values))
-    return form_of(plain, preset=form.preset, editing=form.editing + 1)
+    """Add a phase with the defaults behind the last one, and turn to it."""
+    phase = Phase().model_dump(mode="json")
+    return _rearranged(form, [*form.phases, phase], len(form.phases))
+
+
+def duplicate_phase(form: Form) -> Form:
+    """Add a copy of the shown phase behind it, and turn to the copy."""
+    phases, at = form.phases, form.editing
+    return _rearranged(form, [*phases[: at + 1], *phases[at:]], at + 1)
+
+
+def move_phase(form: Form, by: int) -> Form:
+    """Let the shown phase change places with the one before (-1) or behind it (1)."""
+    phases, at = form.phases, form.editing
+    to = min(max(0, at + by), len(phases) - 1)
+    phases.insert(to, phases.pop(at))
+    return _rearranged(form, phases, to)
 
 
 def remove_phase(form: Form) -> Form:
     """Remove the phase that is shown; the only one stays."""
-    plain = asked(form.values, form.draft["phases"], form.editing)
-    if len(plain["phases"]) == 1:
+    phases, at = form.phases, form.editing
+    if len(phases) == 1:
         return form
-    del plain["phases"][form.editing]
-    return form_of(plain, preset=form.preset, editing=max(0, form.editing - 1))
+    return _rearranged(form, phases[:at] + phases[at + 1 :], max(0, at - 1))
+
+
+def rearranged(form: Form, action: Any, phase: Any) -> Form:
+    """Carry out a click on the list of phases; what is none changes nothing.
+
+    Args:
+        form: The form.
+        action: `show`, `add`, `duplicate`, `earlier`, `later` or `remove`.
+        phase: Index of the phase to show; the others are about the one that is shown.
+    """
+    match action:
+        case "show" if isinstance(phase, int):
+            return edit_phase(form, phase)
+        case "add":
+            return add_phase(form)
+        case "duplicate":
+            return duplicate_phase(form)
+        case "earlier" | "later":
+            return move_phase(form, -1 if action == "earlier" else 1)
+        case "remove":
+            return remove_phase(form)
+        case _:
+            return form
+
+
+def _rearranged(form: Form, phases: Sequence[Mapping[str, Any]], editing: int) -> Form:
+    return form_of(form.plain | {"phases": list(phases)}, preset=form.preset, editing=editing)
 
 
 def title_of(form: Form, spec: RunSpec) -> str:

@@ -24,6 +24,7 @@ from unlearnlab.ui.controls import (
     OF_METHOD,
     PATHS,
     PHASE,
+    PHASE_TASKS,
     SEED,
     Control,
     Setting,
@@ -32,6 +33,7 @@ from unlearnlab.ui.controls import (
 )
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
 from unlearnlab.ui.text import escape
@@ -43,7 +45,7 @@ QUIET: dict[str, Any] = {
 }
 """Of every listener: short requests without a stream, and not part of a public interface."""
 
-_BY_HAND = {"model.name", "data.tasks", "phase.modules"}
+_BY_HAND = {"model.name", "data.tasks", "phase.modules", PHASE_TASKS}
 
 SAVE = """(draft, ...values) => ({
   ...draft,
@@ -59,14 +61,14 @@ class FormParts:
     draft: gr.BrowserState
     preset: gr.Dropdown
     preset_note: gr.HTML
-    phase: gr.Radio
-    add: gr.Button
-    remove: gr.Button
+    phases: gr.HTML
     idea: gr.HTML
     card: gr.Markdown
     groups: Sequence[tuple[str, gr.Group]]
     """Hyperparameters by kind of method: one group each, and one more for expert ones."""
     lora: gr.Group
+    tasks: gr.Group
+    """Holds the subtasks of the shown phase."""
     size: gr.HTML
     controls: Sequence[Control]
 
@@ -78,12 +80,13 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        fixed = (self.draft, self.preset, self.preset_note, self.phase, self.remove, self.idea)
+        fixed = (self.draft, self.preset, self.preset_note, self.phases, self.idea)
         return [
             *fixed,
             self.card,
             self.size,
             self.lora,
+            self.tasks,
             *(g for _, g in self.groups),
             *self.controls,
         ]
@@ -92,18 +95,17 @@ class FormParts:
 def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
     """Show a form: one update for each of `parts.outputs`."""
     card = METHODS[form.method].card
-    several = len(form.draft["phases"]) > 1
     preset = form.preset if form.preset in presets() else None
     return [
         form.draft,
         gr.update(value=preset),
         forms.preset_note(form),
-        gr.update(choices=form.phases, value=form.editing, visible=several),
-        gr.update(visible=several),
+        forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
         _size(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
+        gr.update(visible=form.tells_tasks),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
         *form.values,
     ]
@@ -125,8 +127,15 @@ def draw_form() -> FormParts:
         preset, note = _what(first, drawn)
     with gr.Column(elem_classes=["card"]):
         heading("How")
-        phases = _phases(first)
+        phases = phase_list(forms.phase_cards(first))
         idea, card = _method(first, drawn)
+        with gr.Group(visible=first.tells_tasks, elem_classes=["plain-group"]) as tasks:
+            drawn[PHASE_TASKS] = _tasks(
+                PHASE_TASKS,
+                [],
+                "Subtasks of this phase",
+                "What this phase trains on; with none chosen, all that the run forgets.",
+            )
         groups = _of_methods(first, drawn, folded=False)
         drawn[LAYERS] = layer_range(first.draft["values"][LAYERS])
         modules = next(s for s in PHASE if s.name == "modules")
@@ -136,7 +145,7 @@ def draw_form() -> FormParts:
         lora, more = _expert(first, drawn)
     controls = [drawn[path] for path in PATHS]
     return FormParts(
-        draft, preset, note, *phases, idea, card, [*groups, *more], lora, size, controls
+        draft, preset, note, phases, idea, card, [*groups, *more], lora, tasks, size, controls
     )
 
 
@@ -168,16 +177,24 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
     gr.HTML(_missing(), elem_classes=["note"], apply_default_css=False)
     fold = next(s for s in DATA if s.name == "fold")
     drawn[fold.path] = control(fold)
-    tasks = [(title, task) for task, title in TASKS.items()]
-    drawn["data.tasks"] = gr.CheckboxGroup(
-        tasks,
-        value=list(TASKS),
-        label="Forget",
-        info="Subtasks to unlearn; the scores always cover all of them.",
-        elem_id=element("data.tasks"),
-        elem_classes=["field", "pills"],
+    drawn["data.tasks"] = _tasks(
+        "data.tasks",
+        list(TASKS),
+        "Forget",
+        "Subtasks to unlearn; the scores always cover all of them.",
     )
     return preset, note
+
+
+def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
+    return gr.CheckboxGroup(
+        [(title, task) for task, title in TASKS.items()],
+        value=chosen,
+        label=label,
+        info=info,
+        elem_id=element(path),
+        elem_classes=["field", "pills"],
+    )
 
 
 def _named(title: str, blocks: int, parameters: int) -> str:
@@ -193,27 +210,6 @@ def _missing() -> str:
     return "".join(
         f"<p>{escape(', '.join(names))}: {escape(why)}</p>" for why, names in reasons.items()
     )
-
-
-def _phases(first: Form) -> tuple[gr.Radio, gr.Button, gr.Button]:
-    with gr.Row(elem_classes=["phases"]):
-        phase = gr.Radio(
-            first.phases,
-            value=0,
-            label="Phases, in order",
-            visible=False,
-            elem_id="f-phase",
-            elem_classes=["field", "pills"],
-        )
-        add = gr.Button("Add a phase", size="sm", elem_id="add-phase", elem_classes=["quiet"])
-        remove = gr.Button(
-            "Remove this one",
-            size="sm",
-            visible=False,
-            elem_id="remove-phase",
-            elem_classes=["quiet"],
-        )
-    return phase, add, remove
 
 
 def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
@@ -251,8 +247,11 @@ def _of_methods(
 
 def _expert(first: Form, drawn: dict[str, Control]) -> tuple[gr.Group, list[tuple[str, gr.Group]]]:
     with gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert"):
+        heading("This phase")
         groups = _of_methods(first, drawn, folded=True)
-        _group([*(s for s in (*PHASE, *MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
+        _group([s for s in PHASE if s.expert], drawn, True)
+        heading("The whole run")
+        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
         drawn[ADAPTER] = gr.Checkbox(
             False,
             label="Train a LoRA adapter",
@@ -269,17 +268,9 @@ def wire(program: Program, parts: FormParts) -> None:
     def preset(name: str) -> list[Any]:
         return updates(program, parts, forms.preset_form(name))
 
-    def phase(wanted: int, *held: Any) -> list[Any]:
+    def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.edit_phase(form, int(wanted)))
-
-    def added(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.add_phase(form))
-
-    def removed(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.remove_phase(form))
+        return updates(program, parts, forms.rearranged(form, event.action, event.phase))
 
     def noted(*held: Any) -> list[Any]:
         """Follow a change with all but the controls, which the reader may be typing in."""
@@ -293,6 +284,4 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
-    parts.phase.input(phase, [parts.phase, *parts.inputs], parts.outputs, **QUIET)
-    parts.add.click(added, parts.inputs, parts.outputs, **QUIET)
-    parts.remove.click(removed, parts.inputs, parts.outputs, **QUIET)
+    parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)

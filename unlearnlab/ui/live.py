@@ -15,7 +15,16 @@ from unlearnlab.store import RunRow, Store, StoreError
 from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing, log_scale
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
-from unlearnlab.views import Course, RunView, advance, phase_text, points_after, run_view
+from unlearnlab.views import (
+    Course,
+    RunView,
+    advance,
+    changes,
+    phase_text,
+    points_after,
+    run_view,
+    timeline,
+)
 
 LISTED_S = 2.0
 """How long a count of all runs is good: it tells pages of runs started by others."""
@@ -93,11 +102,14 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
     course = courses.of(request.run)
     view = run_view(course, alive=row.alive, mine=known_to(state, row.run_id), now=time.time())
     new = store.events(request.run, request.cursor) if course.seq > request.cursor else []
+    phases = timeline(row.spec, course)
     return {
         "run": row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
         "points": asdict(points_after(new)),
-        "steps": course.total_steps,
+        "steps": course.total_steps or phases[-1].first + phases[-1].steps,
+        "phases": [asdict(phase) for phase in phases],
+        "changes": [asdict(change) for change in changes(row.spec, course)],
         "log": log_scale(row.spec),
         "live": view.live,
         "status": status(row, view, stopping=state.stopping and state.live == row.run_id),
@@ -116,8 +128,17 @@ def turn(
     view: RunView | None, course: Course | None, state: WorkerState, listed: tuple[int, int]
 ) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
-    scored = (bool(course.before), bool(course.after), len(course.asks)) if course else ()
-    return repr((view.status if view else "", scored, state, listed))
+    seen = (
+        (bool(course.before), bool(course.after), len(course.asks), *_trained(course))
+        if course
+        else ()
+    )
+    return repr((view.status if view else "", seen, state, listed))
+
+
+def _trained(course: Course) -> tuple[bool, int, int]:
+    """Return what the values that may be changed depend on."""
+    return course.stage == "training", len(course.phases), len(course.changes)
 
 
 def queue(state: WorkerState) -> str:
@@ -185,6 +206,7 @@ _TEMPLATE = """
 <section class="card status" data-part="status" aria-label="Run" hidden>
   <div class="run-head"><h2></h2><span class="pill"></span></div>
   <ol class="run-settings"></ol>
+  <ul class="run-changes" data-part="changes" aria-label="Changed while it ran" hidden></ul>
   <div class="status-line">
     <b data-part="headline" role="status"></b><span data-part="detail"></span>
     <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"

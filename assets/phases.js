@@ -1,0 +1,83 @@
+// The list of phases. Runs as the body of a function of (element, trigger, props, watch).
+// Settings quote what the user typed, so they go through textContent.
+const list = element.querySelector(".phase-cards");
+const note = element.querySelector(".phase-note");
+const ONLY = "The only phase stays: a run needs at least one.";
+let wanted = ""; // The action whose button had the focus: the phase moves, the focus goes along.
+
+function made(tag, name, text) {
+  return Object.assign(document.createElement(tag), { className: name, textContent: text });
+}
+
+function tool(action, sign, words, disabled) {
+  const button = made("button", "quiet", sign);
+  button.type = "button";
+  button.dataset.action = action;
+  button.title = words;
+  button.setAttribute("aria-label", words);
+  // Not `disabled`: such a button would lose the focus, and could not say why.
+  if (disabled) button.setAttribute("aria-disabled", "true");
+  return button;
+}
+
+function tools(at, count) {
+  const box = made("div", "phase-tools", "");
+  const name = `phase ${at + 1}`;
+  const moves = [
+    tool("earlier", "↑", `Move ${name} up`, at === 0),
+    tool("later", "↓", `Move ${name} down`, at === count - 1),
+  ];
+  box.append(
+    ...(count > 1 ? moves : []),
+    tool("duplicate", "Duplicate", `Duplicate ${name}`, false),
+    tool("remove", "Remove", `Remove ${name}`, count === 1),
+  );
+  return box;
+}
+
+function card(phase, at, value) {
+  const here = at === value.editing;
+  const item = made("li", "field", "");
+  item.id = `phase-card-${at}`;
+  item.classList.toggle("here", here);
+  const show = made("button", "phase-card", "");
+  show.type = "button";
+  show.dataset.action = "show";
+  show.dataset.phase = at;
+  if (here) show.setAttribute("aria-current", "true");
+  const text = made("span", "phase-text", "");
+  text.append(made("b", "", phase.title), made("small", "", phase.settings));
+  show.append(made("span", "phase-number", String(at + 1)), text);
+  const steps = value.steps[at];
+  if (steps) show.append(made("small", "phase-steps", `${steps} steps`));
+  item.append(show);
+  if (here) item.append(tools(at, value.cards.length));
+  return item;
+}
+
+function load() {
+  const value = props.value;
+  if (!value || !value.cards) return;
+  const held = element.contains(document.activeElement) && document.activeElement.dataset;
+  const action = wanted || (held && held.action);
+  list.replaceChildren(...value.cards.map((phase, at) => card(phase, at, value)));
+  note.textContent = "";
+  if (!action || action === "add") return;
+  const chosen = list.querySelector(`.here [data-action="${action}"]`);
+  (chosen || list.querySelector(".here .phase-card"))?.focus();
+  wanted = "";
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button");
+  if (!button || !button.dataset.action) return;
+  const { action, phase } = button.dataset;
+  if (button.getAttribute("aria-disabled")) {
+    note.textContent = action === "remove" ? ONLY : "";
+    return;
+  }
+  wanted = action;
+  trigger("rearrange", { action, phase: Number(phase ?? 0) });
+});
+watch("value", load);
+load();
