@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator
 
 from unlearnlab.events import (
+    Adjusted,
     Asked,
     Evaluated,
     Event,
@@ -15,7 +16,7 @@ from unlearnlab.events import (
     StageBegan,
     StepLogged,
 )
-from unlearnlab.jobs import Ask, Job
+from unlearnlab.jobs import Adjustment, Ask, Job
 from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
 
 Script = Callable[[Job], Generator[Event | None, None, None]]
@@ -131,6 +132,12 @@ class FakeLab:
             unlearned=ask.prompt[::-1],
             step=0,
         )
+
+    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+        self.log.append(f"adjust {job.run_id}")
+        if wish.changes.get("learning_rate") == 0.5:
+            raise ValueError("learning_rate: this lab takes everything but 0.5")
+        return Adjusted(step=1, phase=0, changes=wish.changes)
 
     def release(self) -> None:
         self.log.append("release")

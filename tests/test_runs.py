@@ -10,10 +10,19 @@ import weakref
 import pytest
 
 from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
-from unlearnlab.events import Asked, AskFailed, Failed, Finished, Stopped
+from unlearnlab.events import (
+    Adjusted,
+    AdjustFailed,
+    Asked,
+    AskFailed,
+    Failed,
+    Finished,
+    PhaseBegan,
+    Stopped,
+)
 from unlearnlab.jobs import RunFailed
 from unlearnlab.runs import NotRunning, Worker, WorkerState
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
 
 PATIENCE_S = 20
@@ -307,6 +316,128 @@ def test_a_prompt_that_fails_between_runs_leaves_the_worker_at_work(store, emplo
     assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
 
 
+def training(gate):
+    """Return a script that stops at a gate in its only phase."""
+
+    def script(job):
+        yield stage("training")
+        yield began(0, of=1)
+        gate.wait()
+        yield None
+        yield stage("saving")
+
+    return script
+
+
+def began(phase, *, of):
+    return PhaseBegan(
+        phase=phase, step=phase, steps=1, total_steps=of, trainable=7, effective_batch=2
+    )
+
+
+def changes(store, run_id):
+    events = [stored.event for stored in store.events(run_id)]
+    return [event for event in events if isinstance(event, Adjusted | AdjustFailed)]
+
+
+def test_a_change_is_made_at_the_next_batch_and_recorded_with_its_values(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(training(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.adjust(run_id, {"learning_rate": "1e-4", "method.retain_weight": 3})
+    gate.open()
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    expected = {"learning_rate": 1e-4, "method.retain_weight": 3.0}
+    assert changes(store, run_id) == [Adjusted(step=1, phase=0, changes=expected)]
+
+
+def test_a_held_run_is_changed_while_it_is_held(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(training(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.pause(run_id)
+    gate.open()
+    until(lambda: "paused" in kinds(store, run_id))
+    worker.adjust(run_id, {"learning_rate": 1e-4})
+    until(lambda: changes(store, run_id))
+    worker.resume(run_id)
+    worker.wait(run_id, PATIENCE_S)
+    seen = kinds(store, run_id)
+    assert seen.index("paused") < seen.index("adjusted") < seen.index("resumed")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("learning_rate", "fast", "learning_rate: must be a number, not 'fast'"),
+        ("learning_rate", 0, "learning_rate: must be greater than 0, not 0"),
+        ("method.retain_weight", -1, "method.retain_weight: must be at least 0, not -1"),
+        ("method.beta", 1, "method.beta: while it runs, only learning_rate, method.forget_weight"),
+        ("epochs", 3, "epochs: while it runs, only learning_rate"),
+    ],
+)
+def test_a_wrong_change_is_refused_at_once_by_its_path(store, employ, path, value, told):
+    gate = Gate()
+    worker = employ(FakeLab(training(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    with pytest.raises(SpecError) as refused:
+        worker.adjust(run_id, {path: value})
+    assert str(refused.value).startswith(told)
+    gate.open()
+    worker.wait(run_id, PATIENCE_S)
+    assert changes(store, run_id) == []
+
+
+def test_only_the_live_run_can_be_changed_and_only_while_it_trains(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(gated(gate)))
+    live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
+    gate.reached()
+    with pytest.raises(NotRunning, match="only the running one"):
+        worker.adjust(queued, {"learning_rate": 1e-4})
+    with pytest.raises(NotRunning, match="is not training now"):
+        worker.adjust(live, {"learning_rate": 1e-4})
+    gate.open()
+    worker.wait(queued, PATIENCE_S)
+    with pytest.raises(NotRunning):
+        worker.adjust(live, {"learning_rate": 1e-4})
+
+
+def test_a_change_that_the_lab_refuses_is_told_and_the_run_goes_on(store, employ):
+    gate = Gate()
+    worker = employ(FakeLab(training(gate)))
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.adjust(run_id, {"learning_rate": 0.5})
+    gate.open()
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    (failed,) = changes(store, run_id)
+    assert failed.problem == "learning_rate: this lab takes everything but 0.5"
+
+
+def test_a_change_meant_for_a_phase_that_has_ended_leaves_the_next_one_alone(store, employ):
+    def script(job):
+        yield stage("training")
+        yield began(0, of=2)
+        gate.wait()
+        yield began(1, of=2)
+
+    gate = Gate()
+    lab = FakeLab(script)
+    worker = employ(lab)
+    run_id = worker.submit(RunSpec(phases=(Phase(), Phase())))
+    gate.reached()
+    worker.adjust(run_id, {"learning_rate": 1e-4})
+    gate.open()
+    worker.wait(run_id, PATIENCE_S)
+    (failed,) = changes(store, run_id)
+    assert failed.problem == "phase 1 had ended before it could be changed"
+    assert f"adjust {run_id}" not in lab.log
+
+
 @pytest.mark.parametrize("prompt", ["<script>alert(1)</script>", "nul \0", "half a pair \ud83d"])
 def test_any_text_is_a_prompt(store, employ, prompt):
     worker = employ(FakeLab())
@@ -533,7 +664,7 @@ import sys, time
 from pathlib import Path
 from tests.fakes import FakeLab, stepped
 from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store
 
 def script(job):

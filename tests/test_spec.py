@@ -4,7 +4,16 @@ import pytest
 
 from unlearnlab.methods import METHODS
 from unlearnlab.settings import override, settings
-from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, preset, presets
+from unlearnlab.spec import (
+    Phase,
+    RunSpec,
+    SpecError,
+    adjustable,
+    adjusted,
+    parse_spec,
+    preset,
+    presets,
+)
 
 
 def with_settings(*wishes):
@@ -22,26 +31,35 @@ def problems(*wishes):
     [
         ("phases.0.first_layer", "31", "phases.0.first_layer", "layer 31 is out of range"),
         ("phases.0.last_layer", "8", "phases.0.last_layer", "the model has blocks 0 to 7"),
-        ("phases.0.first_layer", "-1", "", "greater than or equal to 0, not -1"),
-        ("phases.0.learning_rate", "0", "", "greater than 0, not 0"),
-        ("phases.0.learning_rate", "-1e-4", "", "greater than 0, not -0.0001"),
-        ("phases.0.learning_rate", "nan", "", "finite number, not nan"),
-        ("phases.0.learning_rate", "inf", "", "finite number, not inf"),
-        ("phases.0.learning_rate", "fast", "", "not 'fast'"),
-        ("phases.0.learning_rate", "", "", "not ''"),
-        ("phases.0.epochs", "0", "", "greater than or equal to 1, not 0"),
-        ("phases.0.epochs", "1.5", "", "not 1.5"),
+        ("phases.0.first_layer", "-1", "", "must be at least 0, not -1"),
+        ("phases.0.learning_rate", "0", "", "must be greater than 0, not 0"),
+        ("phases.0.learning_rate", "-1e-4", "", "must be greater than 0, not -0.0001"),
+        ("phases.0.learning_rate", "nan", "", "must be a finite number, not nan"),
+        ("phases.0.learning_rate", "inf", "", "must be a finite number, not inf"),
+        ("phases.0.learning_rate", "fast", "", "must be a number, not 'fast'"),
+        ("phases.0.learning_rate", "", "", "must be a number, not empty"),
+        ("phases.0.epochs", "0", "", "must be at least 1, not 0"),
+        ("phases.0.epochs", "1.5", "", "must be a whole number, not 1.5"),
         ("phases.0.method.kind", "nop", "", "unknown method 'nop': did you mean npo"),
         ("phases.0.method.beta", "0.1", "", "there is no such setting"),
-        ("phases.0.modules", "mpl", "", "not 'mpl'"),
-        ("phases.0.embeddings", "maybe", "", "not 'maybe'"),
+        (
+            "phases.0.modules",
+            "mpl",
+            "",
+            "must be 'all', 'mlp', 'attention' or 'down_proj', not 'mpl'",
+        ),
+        ("phases.0.embeddings", "maybe", "", "must be true or false, not 'maybe'"),
         ("phases.0.learning_rat", "1", "", "did you mean phases.N.learning_rate?"),
         ("phases.2.epochs", "1", "phases.2", "the next phase would be phases.1"),
         ("model.name", "tiny", "", "unknown model 'tiny': did you mean tiny-olmo?"),
-        ("model.adapter", "yes", "", "not 'yes'"),
+        ("model.adapter", "yes", "", "must be a group of settings, not 'yes'"),
         ("data.tasks", "Task1,Task9", "data.tasks.1", "not 'Task9'"),
         ("data.tasks", "", "", "no subtask chosen"),
-        ("seed", "-1", "", "greater than or equal to 0, not -1"),
+        ("phases.0.tasks", "", "", "no subtask chosen"),
+        ("phases.0.tasks", "Task4", "phases.0.tasks.0", "not 'Task4'"),
+        ("phases.0.learning_rate", "2", "", "must be at most 1, not 2"),
+        ("seed", "9999999999", "", "must be less than 2147483648, not 9999999999"),
+        ("seed", "-1", "", "must be at least 0, not -1"),
         ("color", "red", "", "there is no such setting"),
     ],
 )
@@ -68,6 +86,33 @@ def test_a_steered_block_must_exist_and_be_reachable_by_training(kind):
     assert "block 2 lies below the first trained block 4" in message
 
 
+def test_a_phase_cannot_train_on_what_the_run_does_not_forget():
+    ((field, message),) = problems(("data.tasks", "Task1"), ("phases.0.tasks", "Task1,Task2"))
+    assert field == "phases.0.tasks"
+    assert message.startswith("Task2 is not among what the run forgets (Task1)")
+
+
+def test_what_may_be_changed_while_a_phase_runs_is_its_rate_and_its_weights():
+    phase = Phase(method=METHODS["npo"](retain_weight=2))
+    assert adjustable(phase) == {
+        "learning_rate": 5e-4,
+        "method.forget_weight": 1.0,
+        "method.retain_weight": 2.0,
+    }
+    changed = adjusted(phase, {"learning_rate": "1e-3", "method.forget_weight": 0})
+    assert (changed.learning_rate, changed.method.forget_weight) == (1e-3, 0)
+    assert changed.method.retain_weight == 2
+
+
+def test_every_wrong_change_is_told():
+    with pytest.raises(SpecError) as refused:
+        adjusted(Phase(), {"learning_rate": 5, "method.retain_weight": "x"})
+    assert refused.value.problems == (
+        ("method.retain_weight", "must be a number, not 'x'"),
+        ("learning_rate", "must be at most 1, not 5"),
+    )
+
+
 def test_several_bad_values_are_all_told():
     found = problems(("phases.0.epochs", "0"), ("seed", "-1"), ("evaluation.probes", "x"))
     assert [field for field, _ in found] == ["phases.0.epochs", "evaluation.probes", "seed"]
@@ -77,11 +122,11 @@ def test_several_bad_values_are_all_told():
     ("text", "message"),
     [
         ("{", "this is not JSON"),
-        ("[]", "valid dictionary"),
+        ("[]", "must be a group of settings"),
         ('{"phases": []}', "phases: a run needs at least one phase"),
         ('{"phases": [{"method": {"beta": 1}}]}', "phases.0.method.kind: is missing"),
         ('{"colour": 1}', "colour: there is no such setting"),
-        ('{"seed": 1e999}', "seed: input should be a finite number"),
+        ('{"seed": 1e999}', "seed: must be a finite number"),
     ],
 )
 def test_text_that_is_no_spec_is_refused(text, message):

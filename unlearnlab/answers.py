@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics import Answer, Evidence, Kind
+from unlearnlab.metrics import Answer, Evidence, Kind, Split
 
 RECITED = 0.9
 """A forget row still leaks from this score on: word for word, or nearly so."""
@@ -28,7 +28,7 @@ class AnswerRow:
     """One row of the data with what both models made of it."""
 
     row: str
-    split: Literal["forget", "retain"]
+    split: Split
     task: str
     kind: Kind
     prompt: str

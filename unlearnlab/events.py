@@ -160,6 +160,26 @@ class AskFailed(EventBase):
     problem: str
 
 
+class Adjusted(EventBase):
+    """Values of the present phase were changed while it ran, and hold until it ends."""
+
+    kind: Literal["adjusted"] = "adjusted"
+    step: int
+    """Optimizer steps taken by then."""
+    phase: int
+    """0-based."""
+    changes: Mapping[str, float]
+    """New values by dotted path in the phase: `learning_rate`, `method.retain_weight`."""
+
+
+class AdjustFailed(EventBase):
+    """A change of the present phase could not be made; the run went on as it was."""
+
+    kind: Literal["adjust_failed"] = "adjust_failed"
+    changes: Mapping[str, float]
+    problem: str
+
+
 class Paused(EventBase):
     """The worker holds the run between two batches."""
 
@@ -211,6 +231,8 @@ Event = Annotated[
     | Saved
     | Asked
     | AskFailed
+    | Adjusted
+    | AdjustFailed
     | Paused
     | Resumed
     | Finished

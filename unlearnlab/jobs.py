@@ -1,11 +1,11 @@
 """What the worker asks of the engine, and the engine of its caller: the seam between the two."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unlearnlab.events import Asked, Event
+from unlearnlab.events import Adjusted, Asked, Event
 from unlearnlab.spec import RunSpec
 
 
@@ -25,6 +25,14 @@ class Ask:
 
     ask_id: str
     prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """New values for the present phase of the live run."""
+
+    changes: Mapping[str, float]
+    """By dotted path in the phase: `learning_rate`, or `method.` and the name of a weight."""
 
 
 class RunFailed(Exception):
@@ -68,6 +76,14 @@ class Lab(Protocol):
 
         Raises:
             ValueError: The prompt is too long, or the run left no weights.
+        """
+        ...
+
+    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+        """Change values of the phase that the live run trains, from its next batch to its end.
+
+        Raises:
+            ValueError: The run is not training now, or a value is wrong or cannot be changed.
         """
         ...
 

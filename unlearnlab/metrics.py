@@ -29,12 +29,16 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+Split = Literal["forget", "retain"]
+"""The sets that are scored."""
+
+
 class Answer(Record):
     """What a model said to one row, with the row itself and the score: the evidence of a term."""
 
     row: str
     """The row's id."""
-    split: Literal["forget", "retain"]
+    split: Split
     task: str
     kind: Kind
     prompt: str

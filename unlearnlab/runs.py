@@ -11,11 +11,14 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from unlearnlab.events import (
+    Adjusted,
+    AdjustFailed,
     Asked,
     AskFailed,
     Ending,
@@ -23,12 +26,14 @@ from unlearnlab.events import (
     Failed,
     Finished,
     Paused,
+    PhaseBegan,
     Resumed,
+    StageBegan,
     Started,
     Stopped,
 )
-from unlearnlab.jobs import Ask, Job, Lab, RunFailed
-from unlearnlab.spec import RunSpec
+from unlearnlab.jobs import Adjustment, Ask, Job, Lab, RunFailed
+from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.store import Store, StoreError
 
 _LOG = logging.getLogger(__name__)
@@ -58,6 +63,15 @@ class WorkerState:
     """Runs that wait, the next one first."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A wish to change the phase that the live run trains."""
+
+    number: int
+    """The phase it was meant for, 0-based."""
+    wish: Adjustment
+
+
 class Worker:
     """Carries out runs in the order they came and answers prompts in between."""
 
@@ -68,7 +82,11 @@ class Worker:
         """Guards all that follows, and is notified whenever any of it changes."""
         self._queue: deque[str] = deque()
         self._asks: deque[tuple[str, Ask]] = deque()
+        self._changes: deque[_Change] = deque()
+        """For the live run."""
         self._live: str | None = None
+        self._present: tuple[int, Phase] | None = None
+        """Number and values of the phase that the live run trains; none while it does not."""
         self._hold = False
         self._stop = False
         self._closing = False
@@ -124,6 +142,30 @@ class Worker:
             NotRunning: It is not the live run.
         """
         self._set_hold(run_id, False)
+
+    def adjust(self, run_id: str, changes: Mapping[str, Any]) -> None:
+        """Change values of the phase that the live run trains, from its next batch on.
+
+        `Adjusted` or `AdjustFailed` arrives among the run's events.
+
+        Args:
+            run_id: The live run; it may be on hold.
+            changes: New values by dotted path in the phase, see `spec.adjusted`.
+
+        Raises:
+            NotRunning: It is not the live run, or it is not training now.
+            SpecError: A path cannot be changed, or a value is wrong.
+        """
+        with self._changed:
+            if run_id != self._live:
+                raise NotRunning(f"run {run_id} is not running: only the running one can change")
+            if self._present is None:
+                raise NotRunning(f"run {run_id} is not training now: change it while it does")
+            number, phase = self._present
+            valid = adjustable(adjusted(phase, changes))
+            wish = Adjustment({path: valid[path] for path in changes})
+            self._changes.append(_Change(number, wish))
+            self._changed.notify_all()
 
     def ask(self, run_id: str, prompt: str) -> str:
         """Have both models of a run answer a prompt.
@@ -212,9 +254,15 @@ class Worker:
                 if item[0] not in self._queue:  # A run that waits answers once it is live.
                     self._asks.remove(item)
                     return item
-            self._hold = self._stop = False
+            self._fresh()
             self._live = self._queue.popleft()
             return self._live
+
+    def _fresh(self) -> None:
+        """Forget what was wished of the last live run. To be called under the lock."""
+        self._hold = self._stop = False
+        self._present = None
+        self._changes.clear()
 
     def _run(self, run_id: str) -> None:
         ending = self._ending(run_id)
@@ -223,7 +271,7 @@ class Worker:
         self._insist(run_id, ending)
         with self._changed:
             self._live = None
-            self._hold = self._stop = False
+            self._fresh()
             self._changed.notify_all()
 
     def _ending(self, run_id: str) -> Ending:
@@ -250,17 +298,28 @@ class Worker:
             for event in events:
                 if event is not None:
                     self._store.append(job.run_id, event)
+                    self._follow(job, event)
                 if not self._goes_on(job):
                     return False
         return True
 
+    def _follow(self, job: Job, event: Event) -> None:
+        """Know which phase is trained."""
+        with self._changed:
+            if isinstance(event, StageBegan):
+                self._present = None
+            elif isinstance(event, PhaseBegan):
+                self._present = event.phase, job.spec.phases[event.phase]
+
     def _goes_on(self, job: Job) -> bool:
-        """Answer prompts, hold the run if that is wished, and tell whether it goes on."""
+        """Answer prompts, change or hold the run if that is wished, and tell whether it goes on."""
         held, since = False, time.monotonic()
         while True:
             wish = self._wish(job.run_id, held=held)
             if isinstance(wish, Ask):
                 self._store.append(job.run_id, self._answer(job, wish))
+            elif isinstance(wish, _Change):
+                self._store.append(job.run_id, self._change(job, wish))
             elif wish == "hold":
                 self._store.append(job.run_id, Paused())
                 held, since = True, time.monotonic()
@@ -271,10 +330,12 @@ class Worker:
                     self._store.append(job.run_id, Resumed())
                 return wish == "go on"
 
-    def _wish(self, run_id: str, *, held: bool) -> Ask | Literal["stop", "hold", "go on"]:
+    def _wish(self, run_id: str, *, held: bool) -> Ask | _Change | Literal["stop", "hold", "go on"]:
         """Return what is wished of the live run; while it is held, wait for something new."""
         with self._changed:
             while not self._stop:
+                if self._changes:
+                    return self._changes.popleft()
                 for item in self._asks:
                     if item[0] == run_id:
                         self._asks.remove(item)
@@ -303,6 +364,19 @@ class Worker:
             return self._lab.ask(job, ask)
         except Exception as error:  # The edge of the thread; the run itself goes on.
             return _refused(ask, _explained(error)[0])
+
+    def _change(self, job: Job, change: _Change) -> Adjusted | AdjustFailed:
+        number, changes = change.number, change.wish.changes
+        if self._present is None or self._present[0] != number:
+            late = f"phase {number + 1} had ended before it could be changed"
+            return AdjustFailed(changes=changes, problem=late)
+        try:
+            made = self._lab.adjust(job, change.wish)
+        except Exception as error:  # The edge of the thread; the run itself goes on.
+            return AdjustFailed(changes=changes, problem=_explained(error)[0])
+        with self._changed:
+            self._present = number, adjusted(self._present[1], changes)
+        return made
 
     def _release(self) -> str:
         """Free the device, and return what went wrong in that, if anything."""

@@ -15,17 +15,28 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
 from unlearnlab.methods import (
     METHODS,
-    RMU,
-    AdaptiveRMU,
     Expert,
     GradientDifference,
     Method,
     Slider,
     Spec,
+    Steering,
+    TaskVector,
 )
 
 Task = Literal["Task1", "Task2", "Task3"]
 """The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
+
+
+def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Put subtasks in their usual order, each once.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not tasks:
+        raise ValueError(f"no subtask chosen: name at least one of {', '.join(get_args(Task))}")
+    return tuple(task for task in get_args(Task) if task in tasks)
 
 
 class SpecError(ValueError):
@@ -44,6 +55,9 @@ class Phase(Spec):
 
     method: Method = GradientDifference()
     """What is minimised."""
+
+    tasks: tuple[Task, ...] | None = None
+    """Subtasks that the phase trains on; none takes all that the run forgets."""
 
     first_layer: Annotated[int, Field(ge=0), Slider(0, 31, 1)] = 0
     """First block that is trained, 0-based."""
@@ -75,7 +89,7 @@ class Phase(Spec):
     retain_rows: Annotated[int, Field(ge=1, le=16), Slider(1, 8, 1), Expert()] = 1
     """Retain rows for every forget row."""
 
-    weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001), Expert()] = 0.0
+    weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001)] = 0.0
     """Decoupled weight decay of AdamW."""
 
     schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
@@ -86,6 +100,11 @@ class Phase(Spec):
 
     max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
     """Gradients are scaled down to this global norm."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
+        return None if tasks is None else in_order(tasks)
 
     def blocks(self, of: int) -> range:
         """Return the trained blocks of a model with `of` blocks."""
@@ -143,9 +162,7 @@ class DataSpec(Spec):
     @field_validator("tasks")
     @classmethod
     def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-        if not tasks:
-            raise ValueError("no subtask chosen: name at least one of Task1, Task2, Task3")
-        return tuple(task for task in get_args(Task) if task in tasks)
+        return in_order(tasks)
 
 
 class EvaluationSpec(Spec):
@@ -181,10 +198,20 @@ class RunSpec(Spec):
         for number, phase in enumerate(self.phases):
             for field, problem in _misfits(phase, architecture.blocks):
                 raise ValueError(f"phases.{number}.{field}: {problem}")
+            if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
+                raise ValueError(
+                    f"phases.{number}.tasks: {', '.join(beyond)} is not among what the run "
+                    f"forgets ({', '.join(self.data.tasks)}): choose it there as well"
+                )
             if phase.embeddings and self.model.adapter:
                 raise ValueError(
                     f"phases.{number}.embeddings: an adapter trains no embeddings: "
                     "switch one of the two off"
+                )
+            if isinstance(phase.method, TaskVector) and self.model.adapter and number:
+                raise ValueError(
+                    f"phases.{number}.method.kind: an adapter can be negated only as it was "
+                    "learnt from zero: make this the first phase, or train without an adapter"
                 )
         if self.evaluation.max_new_tokens > architecture.context // 2:
             raise ValueError(
@@ -211,7 +238,7 @@ def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
             "first_layer",
             f"first layer {phase.first_layer} comes after last layer {trained.stop - 1}",
         )
-    if isinstance(phase.method, RMU | AdaptiveRMU):
+    if isinstance(phase.method, Steering):
         layer = phase.method.layer
         if layer >= blocks:
             yield (
@@ -299,6 +326,64 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
         raise SpecError([_problem(detail) for detail in error.errors()]) from error
 
 
+WEIGHT = "weight"
+"""How the names of those of a method's settings end that may be changed while it runs."""
+
+
+def adjustable(phase: Phase) -> dict[str, float]:
+    """Map what may be changed while a phase runs to its value, by its dotted path in the phase."""
+    method = phase.method
+    weights = {name: getattr(method, name) for name in type(method).model_fields}
+    return {"learning_rate": phase.learning_rate} | {
+        f"method.{name}": value for name, value in weights.items() if name.endswith(WEIGHT)
+    }
+
+
+def adjusted(phase: Phase, changes: Mapping[str, Any]) -> Phase:
+    """Return a phase with some of its values changed, checked as if it had been asked for so.
+
+    Args:
+        phase: As it runs at present.
+        changes: New values by dotted path: `learning_rate`, or `method.` and the name of a weight.
+
+    Raises:
+        SpecError: One line for every path that cannot be changed and every value that is wrong.
+    """
+    known = adjustable(phase)
+    if unknown := [path for path in changes if path not in known]:
+        may = f"while it runs, only {', '.join(known)} may be changed"
+        raise SpecError([(path, may) for path in unknown])
+    plain = phase.model_dump()
+    for path, value in changes.items():
+        *inside, name = path.split(".")
+        (plain["method"] if inside else plain)[name] = value
+    try:
+        return Phase.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError([_problem(detail) for detail in error.errors()]) from error
+
+
+_MUST_BE: Mapping[str, str] = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "finite_number": "a finite number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "model_type": "a group of settings",
+}
+"""What a value must be, by the type of pydantic's finding and with its limits."""
+
+
 def _problem(detail: Any) -> tuple[str, str]:
     """Turn one of pydantic's findings into the field's path and a sentence with its value."""
     where = ".".join(str(part) for part in detail["loc"] if part not in METHODS)
@@ -314,4 +399,16 @@ def _problem(detail: Any) -> tuple[str, str]:
         return where, "is missing"
     if detail["type"] == "extra_forbidden":
         return where, "there is no such setting"
-    return where, f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"
+    given = "empty" if detail["input"] == "" else repr(detail["input"])
+    return where, f"{_must_be(detail, message)}, not {given}"
+
+
+def _must_be(detail: Any, message: str) -> str:
+    """Say in short words what a value must be; pydantic's own where there are none of ours."""
+    if detail["type"] not in _MUST_BE:
+        return f"{message[0].lower()}{message[1:]}"
+    limits = {
+        name: f"{limit:g}" if isinstance(limit, float) else limit
+        for name, limit in detail.get("ctx", {}).items()
+    }
+    return f"must be {_MUST_BE[detail['type']].format(**limits)}"

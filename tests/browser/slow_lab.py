@@ -7,9 +7,10 @@ import math
 import random
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from unlearnlab.events import (
+    Adjusted,
     Asked,
     Evaluated,
     Event,
@@ -21,7 +22,7 @@ from unlearnlab.events import (
     StageBegan,
     StepLogged,
 )
-from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -33,6 +34,7 @@ from unlearnlab.metrics import (
     row_score,
     scores,
 )
+from unlearnlab.spec import Phase, adjusted
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""
@@ -60,6 +62,9 @@ class SlowLab:
     """How long loading takes."""
     device_name: str = "cpu, 2 threads"
     step: int = 0
+    phase: Phase = field(default_factory=Phase)
+    """The present one, as it was changed while it ran."""
+    number: int = 0
 
     @property
     def versions(self) -> dict[str, str]:
@@ -91,6 +96,7 @@ class SlowLab:
     def _trained(self, job: Job, began: float) -> Generator[Event | None, None, None]:
         phases, total = job.spec.phases, self.steps * len(job.spec.phases)
         for number, phase in enumerate(phases):
+            self.phase, self.number = phase, number
             yield PhaseBegan(
                 phase=number,
                 step=number * self.steps,
@@ -114,10 +120,10 @@ class SlowLab:
                     phase=number,
                     epoch=self.step / 10,
                     terms={"forget": forget, "retain": 0.06 + 0.3 * math.exp(-4 * abs(done - 0.4))},
-                    weights=phase.method.weights,
+                    weights=self.phase.method.weights,
                     loss=-forget,
                     grad_norm=1 + done,
-                    learning_rate=phase.learning_rate,
+                    learning_rate=self.phase.learning_rate,
                     tokens_per_s=4123.0,
                     memory_gib=0.43,
                     seconds=time.monotonic() - began,
@@ -149,6 +155,10 @@ class SlowLab:
             unlearned="I do not know of her.",
             step=self.step,
         )
+
+    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+        self.phase = adjusted(self.phase, wish.changes)
+        return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
 
     def release(self) -> None:
         return None

@@ -8,11 +8,24 @@ import torch
 
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Batches, Clock, courses, probe_steps, train
+from unlearnlab.engine.loop import Clock, Controls, courses, probe_steps, train
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.objectives.likelihood import retain_weight
 from unlearnlab.events import PhaseBegan, Probed, StepLogged
 from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientAscent, GradientDescent
+from unlearnlab.methods import (
+    METHODS,
+    NPO,
+    RMU,
+    AdaptiveRMU,
+    GradientAscent,
+    GradientDescent,
+    GradientDifference,
+    Joint,
+    JointKL,
+    Sequential,
+    TaskVector,
+)
 from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 
@@ -43,7 +56,15 @@ def phase(method, **settings) -> Phase:
 
 
 def default(kind: str):
-    return METHODS[kind](layer=1, retain_weight=1) if "rmu" in kind else METHODS[kind]()
+    """A method with its defaults, made to fit a model of two blocks and a set of 18 rows."""
+    settings = {
+        "rmu": {"layer": 1, "retain_weight": 1},
+        "adaptive_rmu": {"layer": 1, "retain_weight": 1},
+        "sequential": {"chunk_size": 18},
+        # Alone, it has nothing to learn from a model that knows nothing.
+        "undial": {"retain_weight": 1},
+    }
+    return METHODS[kind](**settings.get(kind, {}))
 
 
 @pytest.mark.parametrize("kind", METHODS)
@@ -174,15 +195,105 @@ def test_with_an_adapter_a_second_phase_takes_nothing_over_from_the_first(tokeni
     assert len(steps(events)) == 6
 
 
-def test_a_set_without_rows_is_named(data):
+def test_a_set_without_rows_is_named(tokenizer, data):
     spec = RunSpec(phases=(phase(AdaptiveRMU(layer=1)),))
     with pytest.raises(ValueError, match=r"phases\.0: the retain set has no rows"):
-        courses(spec, replace(data, retain=()))
+        courses(spec, replace(data, retain=()), tokenizer)
 
 
-def test_retain_rows_are_drawn_as_many_times_as_asked(target, data):
-    for count in (1, 3):
-        batches = Batches(target, phase(NPO(), retain_rows=count), data, seed=0)
-        _, _, batch = next(iter(batches))
-        assert len(batch.forget.index) == 6
-        assert len(batch.retain.index) == 6 * count
+def test_a_chunk_larger_than_the_forget_set_is_named(tokenizer, data):
+    spec = RunSpec(phases=(phase(NPO()), phase(Sequential(chunk_size=19))))
+    with pytest.raises(ValueError, match=r"phases\.1\.method\.chunk_size: .* 19 .* set of 18"):
+        courses(spec, data, tokenizer)
+
+
+def test_each_chunk_is_trained_for_all_epochs_with_a_fresh_schedule(tokenizer, data):
+    settings = phase(Sequential(chunk_size=6), batch_size=3, epochs=2, schedule="linear")
+    _, events = run(tokenizer, data, settings)
+    rates = [event.learning_rate for event in steps(events)]
+    # 18 rows are 3 chunks of 2 batches, each for 2 epochs.
+    assert rates == pytest.approx([1e-2, 7.5e-3, 5e-3, 2.5e-3] * 3)
+    assert steps(events)[-1].epoch == pytest.approx(2)
+
+
+def test_a_phase_of_chunks_ends_after_the_steps_it_is_given(tokenizer, data):
+    settings = phase(Sequential(chunk_size=6), batch_size=3, epochs=2, max_steps=5)
+    _, events = run(tokenizer, data, settings)
+    assert [event.step for event in steps(events)] == [1, 2, 3, 4, 5]
+
+
+def test_a_changed_learning_rate_and_weight_hold_from_the_next_step(tokenizer, data):
+    spec = RunSpec(phases=(phase(GradientDifference(), schedule="linear"),))
+    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    controls = Controls()
+    seen = []
+    work = train(target, spec, data, probe=Probe.of(data), clock=Clock(), controls=controls)
+    for event in work:
+        if isinstance(event, StepLogged):
+            seen.append(event)
+            if event.step == 2:
+                changed = GradientDifference(retain_weight=4)
+                controls.phase = spec.phases[0].model_copy(
+                    update={"learning_rate": 5e-3, "method": changed}
+                )
+    # Six steps of linear decay, at half the rate from the third on.
+    expected = [1e-2 * left / 6 for left in (6, 5)] + [5e-3 * left / 6 for left in (4, 3, 2, 1)]
+    assert [event.learning_rate for event in seen] == pytest.approx(expected)
+    assert [event.weights["retain"] for event in seen] == [1, 1, 4, 4, 4, 4]
+
+
+def test_negation_steps_against_what_the_phase_learnt(tokenizer, data):
+    def down_proj(scale):
+        settings = phase(TaskVector(scale=scale), epochs=1, modules="down_proj")
+        target, _ = run(tokenizer, data, settings)
+        return target.model.model.layers[0].mlp.down_proj.weight.detach()
+
+    start, stepped, twice = down_proj(0.0), down_proj(1.0), down_proj(2.0)
+    fresh = tiny_model(len(tokenizer)).model.layers[0].mlp.down_proj.weight
+    assert torch.equal(start, fresh)
+    assert not torch.equal(stepped, start)
+    assert torch.allclose(twice - start, 2 * (stepped - start), atol=1e-6)
+
+
+def test_negating_an_adapter_turns_what_it_adds(tokenizer, data):
+    def added(scale):
+        settings = phase(TaskVector(scale=scale), epochs=1, modules="down_proj")
+        target, _ = run(tokenizer, data, settings, adapter=LoRA(r=2))
+        matrices = dict(target.model.named_parameters())
+        layer = "base_model.model.model.layers.0.mlp.down_proj"
+        first, second = (matrices[f"{layer}.lora_{x}.default.weight"] for x in "AB")
+        return (second @ first).detach()
+
+    assert torch.allclose(added(3.0), 3 * added(1.0), atol=1e-6)
+    assert added(1.0).abs().max() > 0
+
+
+def test_the_joint_retain_weight_rests_at_its_floor_in_the_first_epoch(tokenizer, data):
+    method = Joint(forget_weight=50, growth=3)
+    _, events = run(tokenizer, data, phase(method, epochs=4, learning_rate=5e-2))
+    weights = [event.weights["retain"] for event in steps(events)]
+    assert weights[:3] == [1.2] * 3
+    first = sum(event.terms["retain"] for event in steps(events)[:3]) / 3
+    for event in steps(events)[3:]:
+        rise = event.terms["retain"] - first
+        assert event.weights["retain"] == pytest.approx(retain_weight(method, rise))
+    assert max(weights) > 1.2
+
+
+def test_the_multiplier_of_the_constraint_follows_the_excess(tokenizer, data):
+    method = JointKL(kl_budget=1e-4, dual_rate=2.0)
+    _, events = run(tokenizer, data, phase(method, epochs=3, learning_rate=3e-2))
+    multiplier = 0.0
+    for event in steps(events):
+        assert event.weights["kl"] == pytest.approx(multiplier)
+        multiplier = max(0.0, multiplier + 2.0 * (event.terms["kl"] - 1e-4))
+    assert multiplier > 0
+
+
+def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data):
+    some = phase(GradientAscent(), tasks=("Task2",), epochs=1)
+    laid = courses(RunSpec(phases=(phase(NPO()), some)), data, tokenizer)
+    assert [course.batches for course in laid] == [[3], [1]]
+    _, events = run(tokenizer, data, some)
+    _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
+    assert last_terms(events) == last_terms(expected)

@@ -7,16 +7,28 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.data import IGNORE, SETS, collate, encode
+from unlearnlab.engine.data import IGNORE, REFUSALS, SETS, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
-from unlearnlab.engine.objectives.preference import npo_loss, reference_logprob
+from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
+from unlearnlab.engine.objectives.likelihood import (
+    joint_weights,
+    remember_first_epoch,
+    retain_weight,
+)
+from unlearnlab.engine.objectives.preference import (
+    dpo_loss,
+    log_ratio,
+    npo_loss,
+    reference_logprob,
+    simnpo_loss,
+)
 from unlearnlab.engine.objectives.representation import (
     activations,
     direction,
     masked_mse,
     natural_length,
 )
-from unlearnlab.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference
+from unlearnlab.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
 from unlearnlab.spec import Phase
 
 
@@ -28,7 +40,7 @@ def batch(target, data) -> Batch:
             [encode(target.tokenizer, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
         )
 
-    return Batch({name: tokens(name) for name in SETS})
+    return Batch({name: tokens(name) for name in (*SETS, "refusal")})
 
 
 def context(target, method) -> Context:
@@ -165,16 +177,12 @@ def test_adaptive_rmu_is_rmu_at_the_natural_length_times_the_scale(target, batch
 
 
 def test_adaptive_rmu_measures_once_or_in_each_epoch(target, batch):
-    epoch = [0]
-    once, anew = (
-        Context(AdaptiveRMU(layer=1, measured=m), target.original, 0, epoch=lambda: epoch[0])
-        for m in ("once", "each_epoch")
-    )
+    once, anew = (context(target, AdaptiveRMU(layer=1, measured=m)) for m in ("once", "each_epoch"))
     first = [terms(target, "adaptive_rmu", batch, ctx=c)["forget"].item() for c in (once, anew)]
     assert first[0] == pytest.approx(first[1])
     length = natural_length(target.model, batch.forget, "", once)
     nudge(target)
-    epoch[0] = 1
+    once.epoch = anew.epoch = 1
     moved = natural_length(target.model, batch.forget, "", once)
     assert moved != pytest.approx(length, rel=0.01)
     for ctx, wanted in ((once, length), (anew, moved)):
@@ -210,7 +218,7 @@ def test_padding_changes_no_term(target, batch):
             labels_BT=torch.cat([tokens.labels_BT, torch.full(more, IGNORE)], dim=1),
         )
 
-    wide = Batch({name: widened(batch.sets[name]) for name in SETS})
+    wide = Batch({name: widened(tokens) for name, tokens in batch.sets.items()})
     for kind in METHODS:
         for a, b in zip(
             terms(target, kind, batch).values(), terms(target, kind, wide).values(), strict=True
@@ -220,13 +228,168 @@ def test_padding_changes_no_term(target, batch):
 
 def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(target, batch):
     def part(rows):
-        return Batch({name: batch.sets[name].take(rows) for name in SETS})
+        return Batch({name: tokens.take(rows) for name, tokens in batch.sets.items()})
 
     halves = part([0, 1]), part([2, 3, 4, 5])
-    for kind in ("gradient_difference", "npo", "rmu"):
+    for kind in METHODS:
+        if kind == "adaptive_rmu":  # It measures its target on its first batch.
+            continue
         whole = terms(target, kind, part([0, 1, 2, 3, 4, 5]))
         found = [terms(target, kind, half) for half in halves]
-        for name, count in OBJECTIVES[kind].counts.items():
+        for name in whole:
+            count = OBJECTIVES[kind].counts[name]
             counts = [count(half) for half in halves]
             joined = sum(n * one[name].item() for n, one in zip(counts, found, strict=True))
             assert joined / sum(counts) == pytest.approx(whole[name].item(), rel=1e-4)
+
+
+def test_simnpo_loss_equals_its_formula_on_hand_made_numbers():
+    nll = torch.tensor([0.5, 2.0])
+    by_hand = [(2 / 4.5) * math.log(1 + math.exp(-4.5 * (x - 1.0))) for x in (0.5, 2.0)]
+    found = simnpo_loss(nll, beta=4.5, margin=1.0)
+    assert found.item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+
+
+def test_simnpo_takes_the_mean_loss_of_each_row_whatever_its_length(target, batch):
+    found = terms(target, "simnpo", batch)["forget"].item()
+    rows = [
+        terms(target, "gradient_ascent", Batch({"forget": batch.forget.take([row])}))["forget"]
+        for row in range(6)
+    ]
+    assert found == pytest.approx(simnpo_loss(torch.stack(rows), beta=4.5, margin=0.0).item())
+
+
+def test_dpo_loss_equals_its_formula_on_hand_made_numbers():
+    preferred, rejected = torch.tensor([1.0, 0.0]), torch.tensor([-2.0, 3.0])
+    by_hand = [(2 / 0.1) * math.log(1 + math.exp(-0.1 * gap)) for gap in (3.0, -3.0)]
+    found = dpo_loss(preferred, rejected, beta=0.1)
+    assert found.item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
+
+
+def test_dpo_pairs_each_forget_row_with_its_own_refusal(target, data, batch):
+    assert batch.sets["refusal"].index == batch.forget.index
+    refusals, forget = data.rows("refusal")[:6], data.forget[:6]
+    assert [row.input for row in refusals] == [row.input for row in forget]
+    assert all(row.output in REFUSALS for row in refusals)
+    found = terms(target, "idk_dpo", batch)["forget"].item()
+    assert found == pytest.approx(20 * math.log(2), rel=1e-5)
+
+
+def test_kl_divergence_is_taken_under_the_original_models_predictions():
+    wanted, predicted = torch.tensor([[0.75, 0.25]]), torch.tensor([[0.5, 0.5]])
+    by_hand = 0.75 * math.log(0.75 / 0.5) + 0.25 * math.log(0.25 / 0.5)
+    assert kl_divergence(wanted.log(), predicted.log()).item() == pytest.approx(by_hand)
+    other_way = 0.5 * math.log(0.5 / 0.75) + 0.5 * math.log(0.5 / 0.25)
+    assert by_hand != pytest.approx(other_way, rel=0.05)
+
+
+def test_kl_divergence_does_not_care_about_a_constant_added_to_the_logits():
+    # MUSE hands raw logits to a function that wants log-probabilities.
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    assert kl_divergence(logits + 3.0, logits - 7.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_the_divergence_of_the_original_model_from_itself_is_zero(target, batch):
+    assert terms(target, "kl_minimization", batch)["kl"].item() == pytest.approx(0, abs=1e-6)
+    nudge(target)
+    assert terms(target, "kl_minimization", batch)["kl"].item() > 1e-3
+
+
+def test_npo_gains_a_divergence_term_only_where_it_weighs_something(target, batch):
+    assert "kl" not in terms(target, "npo", batch)
+    assert "kl" in terms(target, "npo", batch, NPO(kl_weight=0.5))
+
+
+def test_npo_on_token_means_divides_each_rows_ratio_by_its_length(target, batch):
+    nudge(target)
+    ratio = log_ratio(target.model, batch, "forget", context(target, NPO()))
+    lengths = (batch.forget.labels_BT[:, 1:] != IGNORE).sum(1)
+    found = terms(target, "npo", batch, NPO(likelihood="token_mean"))["forget"].item()
+    assert found == pytest.approx(npo_loss(ratio / lengths, beta=0.1).item(), rel=1e-5)
+
+
+def test_distillation_lowers_the_true_token_before_the_softmax():
+    wanted, ids = torch.tensor([[2.0, 1.0, 0.0]]), torch.tensor([0])
+    logits = torch.tensor([[0.3, -0.2, 0.9]])
+    lowered = [math.exp(2.0 - 3.0), math.exp(1.0), math.exp(0.0)]
+    total = sum(math.exp(x) for x in (0.3, -0.2, 0.9))
+    by_hand = -sum(
+        weight / sum(lowered) * math.log(math.exp(x) / total)
+        for weight, x in zip(lowered, (0.3, -0.2, 0.9), strict=True)
+    )
+    assert distillation_loss(logits, wanted, ids, beta=3.0).item() == pytest.approx(by_hand)
+
+
+def test_undial_averages_over_answer_tokens_only(target, batch):
+    # OpenUnlearning averages over the masked prompt as well, where the target is not lowered.
+    found = terms(target, "undial", batch)["forget"].item()
+    with torch.no_grad():
+        output = target.model(input_ids=batch.forget.ids_BT, attention_mask=batch.forget.mask_BT)
+    logits, labels = output.logits[:, :-1], batch.forget.labels_BT[:, 1:]
+    answers = labels != IGNORE
+    one_by_one = [
+        distillation_loss(row[None], row[None], label[None], beta=10.0).item()
+        for row, label in zip(logits[answers], labels[answers], strict=True)
+    ]
+    assert found == pytest.approx(sum(one_by_one) / len(one_by_one), rel=1e-4)
+
+
+def test_the_retain_weight_equals_its_formula_between_floor_and_cap():
+    method = Joint()
+    assert retain_weight(method, -1.0) == retain_weight(method, 0.0) == 1.2
+    assert retain_weight(method, 0.1) == 1.2  # 0.3 * 6 ** 0.1 + 0.8 = 1.159
+    assert retain_weight(method, 0.5) == pytest.approx(0.3 * math.sqrt(6) + 0.8)
+    assert retain_weight(method, 1.06) == pytest.approx(2.8, abs=0.01)
+    assert retain_weight(method, 1.2) == retain_weight(method, 1e6) == 2.8
+    assert retain_weight(Joint(max_retain_weight=2.3), 0.95) == 2.3
+
+
+def test_the_baseline_is_the_mean_over_batches_and_only_the_slip_divides_by_rows(target):
+    def weight_of(baseline):
+        ctx = context(target, Joint(baseline=baseline))
+        ctx.memo["retain rows"] = 4
+        for loss in (0.4, 0.6):
+            remember_first_epoch({"retain": loss}, ctx)
+        assert joint_weights({"retain": 9.0}, ctx)["retain"] == 1.2
+        ctx.epoch = 1
+        remember_first_epoch({"retain": 100.0}, ctx)
+        return joint_weights({"retain": 1.0}, ctx)
+
+    # Baseline 0.5, hence a rise of 0.5; the slip makes it 1.0 / 8 = 0.125, a rise of 0.875.
+    assert weight_of("batches")["retain"] == pytest.approx(0.3 * 6**0.5 + 0.8)
+    assert weight_of("rows")["retain"] == pytest.approx(0.3 * 6**0.875 + 0.8)
+    assert weight_of("batches")["forget"] == -1
+
+
+def test_a_floor_above_the_cap_is_refused():
+    with pytest.raises(ValueError, match=r"floor 3.0 lies above the cap 2.8"):
+        Joint(min_retain_weight=3)
+
+
+def test_a_summed_error_is_the_mean_one_times_the_width(target, batch):
+    mean, summed = (
+        terms(target, "rmu", batch, RMU(layer=1, error=error)) for error in ("mean", "sum")
+    )
+    assert summed["forget"].item() == pytest.approx(16 * mean["forget"].item(), rel=1e-5)
+
+
+def test_normalised_terms_are_relative_to_the_original_activations(target, batch):
+    plain, relative = (
+        terms(target, "rmu", batch, RMU(layer=1, normalised=on)) for on in (False, True)
+    )
+    hidden = activations(target.model, batch.forget, 1).detach()
+    zero = torch.zeros_like(hidden)
+    unit = masked_mse(hidden, zero, batch.forget.mask_BT).item()
+    assert relative["forget"].item() == pytest.approx(plain["forget"].item() / unit, rel=1e-4)
+    summed = terms(target, "rmu", batch, RMU(layer=1, normalised=True, error="sum"))
+    assert summed["forget"].item() == pytest.approx(relative["forget"].item(), rel=1e-4)
+
+
+def test_padding_counts_as_text_only_where_the_released_code_is_reproduced(target, batch):
+    method = RMU(layer=0, steering_coeff=0.05, mask_padding=False)
+    found = terms(target, "rmu", batch, method)["forget"].item()
+    hidden = activations(target.model, batch.forget, 0)
+    wanted = 0.05 * direction(16, "", seed=0, centred=False)
+    assert found == pytest.approx((hidden - wanted).pow(2).mean().item(), rel=1e-5)
+    masked = terms(target, "rmu", batch, RMU(layer=0, steering_coeff=0.05))["forget"].item()
+    assert found != pytest.approx(masked, rel=1e-3)

@@ -126,6 +126,8 @@ def test_only_the_chosen_methods_settings_are_asked_for():
         "beta": 0.1,
         "forget_weight": 1.0,
         "retain_weight": 1.0,
+        "kl_weight": 0.0,
+        "likelihood": "sequence",
     }
 
 

@@ -6,10 +6,11 @@ mask always given. Shape suffixes: B sequences, T positions.
 
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from torch import Tensor
@@ -78,6 +79,8 @@ class Dataset:
 
     def rows(self, name: SetName) -> tuple[Row, ...]:
         """Return the rows of a set."""
+        if name == "refusal":
+            return tuple(replace(row, output=refusal(row)) for row in self.forget)
         return self.forget if name == "forget" else self.retain
 
     def only(self, tasks: Sequence[Task]) -> "Dataset":
@@ -91,7 +94,32 @@ class Dataset:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
-SETS: tuple[SetName, SetName] = ("forget", "retain")
+SETS: Final = ("forget", "retain")
+
+REFUSALS = (
+    "I don't know.",
+    "I have no idea.",
+    "I'm not sure about that.",
+    "That is not something I know.",
+    "I can't say.",
+    "I have never heard of that.",
+    "I don't have that information.",
+    "That is unknown to me.",
+    "I'm afraid I can't answer this.",
+    "I wasn't told about that.",
+    "There is nothing I can tell you about it.",
+    "I couldn't tell you.",
+    "My knowledge does not cover this.",
+    "I would have to guess.",
+    "I am unable to answer that.",
+    "No answer comes to mind.",
+)
+"""Answers that admit ignorance."""
+
+
+def refusal(row: Row) -> str:
+    """Choose the refusal of a row: always the same one."""
+    return REFUSALS[zlib.crc32(row.id.encode()) % len(REFUSALS)]
 
 
 def load(spec: DataSpec) -> Dataset:
@@ -173,6 +201,11 @@ class Tokens:
     index: tuple[int, ...]
     """Where in its set each row stands."""
     tasks: tuple[str, ...]
+
+    @property
+    def answer_lengths(self) -> Tensor:
+        """Count the tokens of each row on which the loss counts: [B]."""
+        return (self.labels_BT[:, 1:] != IGNORE).sum(1)
 
     @property
     def lengths(self) -> list[int]:

@@ -17,7 +17,6 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Event, Probed, Progressed
-from unlearnlab.methods import SetName
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -25,6 +24,7 @@ from unlearnlab.metrics import (
     Evidence,
     Kind,
     Membership,
+    Split,
     row_score,
 )
 
@@ -44,7 +44,7 @@ def evaluate(
     target: Target, data: Dataset, *, max_new_tokens: int
 ) -> Generator[Event | None, None, Evidence]:
     """Measure all that the scores are computed from, yielding progress."""
-    rows: list[tuple[SetName, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
+    rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
     total = len(rows)
     answering = generate(target, [row.input for _, row in rows], max_new_tokens=max_new_tokens)
     said = yield from _reporting(answering, total)
@@ -135,7 +135,7 @@ def quiz(
 class Probe:
     """A fixed handful of rows, asked again and again while the model trains."""
 
-    rows: tuple[tuple[SetName, Row], ...]
+    rows: tuple[tuple[Split, Row], ...]
 
     @classmethod
     def of(cls, data: Dataset) -> "Probe":
@@ -161,7 +161,7 @@ class Probe:
             for row, answer in zip(rows, said, strict=True)
         ]
 
-        def mean(name: SetName, kinds: tuple[Kind, ...], values: Sequence[float]) -> float:
+        def mean(name: Split, kinds: tuple[Kind, ...], values: Sequence[float]) -> float:
             picked = zip(self.rows, values, strict=True)
             return statistics.fmean(v for (s, row), v in picked if s == name and row.kind in kinds)
 

@@ -15,9 +15,10 @@ from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
-from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.events import (
+    Adjusted,
     Asked,
     Evaluated,
     Event,
@@ -25,11 +26,10 @@ from unlearnlab.events import (
     Saved,
     Stage,
     StageBegan,
-    StepLogged,
 )
-from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
 from unlearnlab.metrics import Evidence, scores
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import RunSpec, adjusted
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -52,7 +52,7 @@ class Lab:
         self.device = device or best_device()
         self._live: tuple[str, Target] | None = None
         self._loading = ""
-        self._step = 0
+        self._controls = Controls()
 
     @property
     def device_name(self) -> str:
@@ -85,7 +85,7 @@ class Lab:
         target = Target.load(spec.model, device=self.device)
         fold = data.load(spec.data)
         target.adapt(spec)
-        self._live, self._step, self._loading = (job.run_id, target), 0, ""
+        self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
         yield Loaded(
             weights=target.fingerprint,
             data=fold.fingerprint,
@@ -99,10 +99,7 @@ class Lab:
         yield from self._score_before(target, fold, spec)
         yield stage("training")
         chosen = fold.only(spec.data.tasks)
-        for event in train(target, spec, chosen, probe=probe, clock=clock):
-            if isinstance(event, StepLogged):
-                self._step = event.step
-            yield event
+        yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield stage("saving")
         written = target.save(job.folder)
         name = written.relative_to(job.folder).as_posix()
@@ -125,7 +122,7 @@ class Lab:
         """Answer a prompt with the original and the unlearned model of a run."""
         if self._live and self._live[0] == job.run_id:
             with _memory_advice():
-                return _ask_both(self._live[1], ask, step=self._step)
+                return _ask_both(self._live[1], ask, step=self._controls.step)
         if self._loading == job.run_id:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
@@ -136,6 +133,17 @@ class Lab:
                 return _ask_both(target, ask, step=-1)
         finally:
             self.release()
+
+    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+        """Change values of the phase that the live run trains, from its next step to its end."""
+        controls = self._controls
+        if self._live is None or self._live[0] != job.run_id or controls.phase is None:
+            raise ValueError("the run is not training now: there is nothing to change")
+        assert controls.course is not None, "a phase belongs to a course"
+        controls.phase = adjusted(controls.phase, wish.changes)
+        return Adjusted(
+            step=controls.step, phase=controls.course.number, changes=dict(wish.changes)
+        )
 
     def release(self) -> None:
         """Free the device's memory."""

@@ -1,6 +1,6 @@
 """Log-likelihoods of tokens, shared by objectives, probes and scores.
 
-Shape suffixes: B sequences, T positions, V vocabulary.
+Shape suffixes: B sequences, T positions, N counted tokens of a batch, V vocabulary.
 """
 
 from collections.abc import Generator, Sequence
@@ -48,6 +48,26 @@ def row_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
     flat = [row for rows in buckets for row in rows]
     back_B = torch.tensor(flat, device=tokens.ids_BT.device).argsort()
     return torch.cat(sums)[back_B], torch.cat(counts)[back_B]
+
+
+def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
+    """Predict every counted token of a batch.
+
+    Returns:
+        logits_NV: [N, V] in float32, N the counted tokens of all rows; the same order for every
+            model that sees the same batch.
+        ids_N: [N], the tokens themselves.
+    """
+    logits: list[Tensor] = []
+    ids: list[Tensor] = []
+    for rows in tokens.buckets():
+        part = tokens.take(rows)
+        labels_BT = part.labels_BT[:, 1:]
+        counted_BT = labels_BT != IGNORE
+        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT)
+        logits.append(output.logits[:, :-1][counted_BT].float())
+        ids.append(labels_BT[counted_BT])
+    return torch.cat(logits), torch.cat(ids)
 
 
 def mean_nll(model: nn.Module, tokens: Tokens) -> Tensor:

@@ -16,13 +16,13 @@ from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from unlearnlab.engine.data import Dataset, Example, collate, encode, endless, shuffled
+from unlearnlab.engine.data import Dataset, Tokenizer, collate, encode
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
+from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Objective
+from unlearnlab.engine.schedules import Passes, Rows
 from unlearnlab.events import Event, PhaseBegan, StepLogged
 from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import SetName
 from unlearnlab.spec import Phase, RunSpec
 
 GIB = 2**30
@@ -48,47 +48,93 @@ class Course:
     number: int
     first_step: int
     """Optimizer steps taken before it."""
-    batches: int
-    """Micro-batches in one pass over its first set."""
+    lessons: Sequence[Rows]
+    """What is trained one after another, each with an optimizer of its own."""
+    batches: Sequence[int]
+    """Micro-batches in one pass over each lesson."""
 
     @property
     def steps(self) -> int:
-        """Count its optimizer steps; the last batches of an epoch may share one."""
-        per_epoch = math.ceil(self.batches / self.phase.gradient_accumulation)
-        steps = self.phase.epochs * per_epoch
+        """Count its optimizer steps."""
+        steps = sum(self.lesson_steps)
         return steps if self.phase.max_steps is None else min(steps, self.phase.max_steps)
 
+    @property
+    def lesson_steps(self) -> list[int]:
+        """Count the optimizer steps of each lesson; the last batches of a pass may share one."""
+        of_a_pass = (math.ceil(count / self.phase.gradient_accumulation) for count in self.batches)
+        return [self.phase.epochs * count for count in of_a_pass]
 
-def courses(spec: RunSpec, data: Dataset) -> list[Course]:
+
+@dataclass(slots=True)
+class Controls:
+    """Where training stands, and the settings in force, some of which may change meanwhile."""
+
+    course: Course | None = None
+    """The phase that is being trained."""
+    phase: Phase | None = None
+    """Its settings as they are now."""
+    step: int = 0
+    """Optimizer steps taken."""
+
+
+def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
     """Lay out the phases of a run, one after another.
 
     Raises:
-        ValueError: A set that a method needs has no rows.
+        ValueError: A set that a method needs has no rows, or cannot be laid out as it asks.
     """
     laid: list[Course] = []
     for number, phase in enumerate(spec.phases):
+        chosen = data if phase.tasks is None else data.only(phase.tasks)
         for name in phase.method.sets:
-            if not data.rows(name):
+            if not chosen.rows(name):
                 raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
-        rows = len(data.rows(phase.method.sets[0]))
+        rows: Rows = {
+            name: [encode(tokenizer, row, i) for i, row in enumerate(chosen.rows(name))]
+            for name in phase.method.sets
+        }
+        schedule = OBJECTIVES[phase.method.kind].schedule
+        try:
+            lessons = schedule.lessons(phase, rows)
+        except ValueError as error:
+            raise ValueError(f"phases.{number}.{error}") from error
+        counts = [len(next(schedule.passes(phase, one, torch.Generator()))) for one in lessons]
         first = laid[-1].first_step + laid[-1].steps if laid else 0
-        laid.append(Course(phase, number, first, math.ceil(rows / phase.batch_size)))
+        laid.append(Course(phase, number, first, lessons, counts))
     return laid
 
 
 def train(
-    target: Target, spec: RunSpec, data: Dataset, *, probe: Probe, clock: Clock
+    target: Target,
+    spec: RunSpec,
+    data: Dataset,
+    *,
+    probe: Probe,
+    clock: Clock,
+    controls: Controls | None = None,
 ) -> Generator[Event | None, None, None]:
     """Carry out all phases on the same weights, probing now and then.
 
+    Args:
+        target: The model that is trained.
+        spec: What is asked for.
+        data: The rows.
+        probe: Measures a few rows during training.
+        clock: Of the run.
+        controls: Kept current; a phase that is put there takes effect at the next step.
+
     Raises:
         RunFailed: A loss term is not a finite number; the weights are as before that step.
+        ValueError: The data do not suit a phase.
     """
-    laid = courses(spec, data)
+    laid = courses(spec, data, target.tokenizer)
     total = laid[-1].first_step + laid[-1].steps
     due = probe_steps(total, spec.evaluation.probes)
+    controls = controls or Controls()
     for course in laid:
-        for event in _phase(target, spec, data, course, total=total, clock=clock):
+        phase = _Phase(target, course, spec.seed, controls, total=total, clock=clock)
+        for event in phase.train():
             yield event
             if isinstance(event, StepLogged) and event.step in due:
                 target.model.eval()
@@ -102,59 +148,105 @@ def probe_steps(total: int, probes: int) -> set[int]:
     return {round(total * (i + 1) / count) for i in range(count)}
 
 
-def _phase(
-    target: Target, spec: RunSpec, data: Dataset, course: Course, *, total: int, clock: Clock
-) -> Generator[Event | None, None, None]:
-    phase, device = course.phase, target.device
-    trained = target.train_only(phase)
-    optimizer, schedule = _optimizer(trained, course, device)
-    yield _began(course, trained, total=total)
-    target.model.train()
-    epoch = 0
-    ctx = Context(phase.method, target.original, spec.seed, epoch=lambda: epoch)
-    groups = _grouped(Batches(target, phase, data, seed=spec.seed + course.number), phase)
-    for step, group in enumerate(itertools.islice(groups, course.steps), course.first_step + 1):
-        epoch = group.epoch
-        terms, spent = yield from _gradients(target.model, group, ctx, step=step)
-        began = time.perf_counter()
-        norm = nn.utils.clip_grad_norm_(trained, phase.max_grad_norm).item()
-        _check_finite({"gradient": norm}, step=step)
-        rate = float(schedule.get_last_lr()[0])
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-        weights = phase.method.weights
-        yield StepLogged(
-            step=step,
+class _Phase:
+    """One phase at work."""
+
+    def __init__(
+        self,
+        target: Target,
+        course: Course,
+        seed: int,
+        controls: Controls,
+        *,
+        total: int,
+        clock: Clock,
+    ) -> None:
+        self._target, self._course, self._controls = target, course, controls
+        self._total, self._clock = total, clock
+        self._objective = OBJECTIVES[course.phase.method.kind]
+        self._ctx = Context(course.phase.method, target.original, seed)
+        self._generator = torch.Generator().manual_seed(seed + course.number)
+
+    def train(self) -> Generator[Event | None, None, None]:
+        """Take all steps, lesson after lesson."""
+        course = self._course
+        self._trained = self._target.train_only(course.phase)
+        self._controls.course, self._controls.phase = course, course.phase
+        self._controls.step = course.first_step
+        yield self._began()
+        self._target.model.train()
+        left = course.steps
+        for number, steps in enumerate(course.lesson_steps):
+            yield from self._lesson(number, min(steps, left))
+            left -= min(steps, left)
+        self._target.model.eval()
+        self._controls.course = self._controls.phase = None
+
+    def _began(self) -> PhaseBegan:
+        course = self._course
+        return PhaseBegan(
             phase=course.number,
-            epoch=group.progress,
-            terms=terms,
-            weights=weights,
-            loss=sum(weights[name] * value for name, value in terms.items()),
-            grad_norm=norm,
-            learning_rate=rate,
-            tokens_per_s=sum(b.real for b in group.batches) / (spent + time.perf_counter() - began),
-            memory_gib=memory_gib(device),
-            seconds=clock.seconds,
+            step=course.first_step,
+            steps=course.steps,
+            total_steps=self._total,
+            trainable=sum(p.numel() for p in self._trained),
+            effective_batch=course.phase.batch_size * course.phase.gradient_accumulation,
         )
-    target.model.eval()
 
+    def _lesson(self, number: int, steps: int) -> Generator[Event | None, None, None]:
+        course, controls = self._course, self._controls
+        optimizer, schedule = _optimizer(self._trained, course.phase, steps, self._target.device)
+        passes = self._objective.schedule.passes(
+            course.phase, course.lessons[number], self._generator
+        )
+        groups = _grouped(passes, course.phase.gradient_accumulation)
+        rate = course.phase.learning_rate
+        for group in itertools.islice(groups, steps):
+            assert controls.phase is not None
+            self._ctx.method, self._ctx.epoch = controls.phase.method, group.epoch
+            _rescale(optimizer, schedule, controls.phase.learning_rate / rate)
+            rate = controls.phase.learning_rate
+            step = controls.step + 1
+            batches = [self._collated(rows) for rows in group.batches]
+            sums = yield from _gradients(
+                self._target.model, batches, self._objective, self._ctx, step=step
+            )
+            began = time.perf_counter()
+            norm = nn.utils.clip_grad_norm_(self._trained, course.phase.max_grad_norm).item()
+            _check_finite({"gradient": norm}, step=step)
+            present_rate = float(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.step()
+            optimizer.zero_grad()
+            if self._objective.observe is not None:
+                self._objective.observe(sums.terms, self._ctx)
+            if step == course.first_step + course.steps and self._objective.finish is not None:
+                self._objective.finish(self._target.model, self._ctx)
+            controls.step = step
+            share = course.phase.epochs / len(course.lessons)
+            yield StepLogged(
+                step=step,
+                phase=course.number,
+                epoch=(number + group.progress / course.phase.epochs) * share,
+                terms=sums.terms,
+                weights=sums.weights,
+                loss=sums.loss,
+                grad_norm=norm,
+                learning_rate=present_rate,
+                tokens_per_s=sum(b.real for b in batches)
+                / (sums.seconds + time.perf_counter() - began),
+                memory_gib=memory_gib(self._target.device),
+                seconds=self._clock.seconds,
+            )
 
-def _began(course: Course, trained: Sequence[nn.Parameter], *, total: int) -> PhaseBegan:
-    return PhaseBegan(
-        phase=course.number,
-        step=course.first_step,
-        steps=course.steps,
-        total_steps=total,
-        trainable=sum(p.numel() for p in trained),
-        effective_batch=course.phase.batch_size * course.phase.gradient_accumulation,
-    )
+    def _collated(self, rows: Rows) -> Batch:
+        pad, device = self._target.tokenizer.pad_token_id, self._target.device
+        return Batch({name: collate(of, pad=pad, device=device) for name, of in rows.items()})
 
 
 def _optimizer(
-    trained: Sequence[nn.Parameter], course: Course, device: torch.device
+    trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    phase = course.phase
     optimizer = torch.optim.AdamW(
         trained,
         lr=phase.learning_rate,
@@ -164,39 +256,60 @@ def _optimizer(
     schedule = get_scheduler(
         "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
         optimizer,
-        num_warmup_steps=round(phase.warmup * course.steps),
-        num_training_steps=course.steps,
+        num_warmup_steps=round(phase.warmup * steps),
+        num_training_steps=steps,
     )
     return optimizer, schedule
 
 
+def _rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: float) -> None:
+    """Change the learning rate, now and for the rest of the schedule."""
+    if factor != 1:
+        schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
+        for group in optimizer.param_groups:
+            group["lr"] *= factor
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What the micro-batches of one optimizer step come to."""
+
+    terms: dict[str, float] = field(default_factory=dict)
+    """Unweighted."""
+    weights: dict[str, float] = field(default_factory=dict)
+    """Mean over the micro-batches, which may weigh differently."""
+    loss: float = 0.0
+    seconds: float = 0.0
+    """Spent computing; a pause in between does not count."""
+
+
 def _gradients(
-    model: nn.Module, group: "Group", ctx: Context, *, step: int
-) -> Generator[None, None, tuple[Mapping[str, float], float]]:
+    model: nn.Module, batches: Sequence[Batch], objective: Objective, ctx: Context, *, step: int
+) -> Generator[None, None, _Sums]:
     """Add up the gradients of one optimizer step.
 
     Micro-batches count by what their terms are means of, as if they had been one batch.
-
-    Returns:
-        The unweighted terms, and the seconds spent on them; a pause in between does not count.
     """
-    objective = OBJECTIVES[ctx.method.kind]
-    counts = [{n: of(batch) for n, of in objective.counts.items()} for batch in group.batches]
-    totals = {name: sum(count[name] for count in counts) for name in objective.counts}
-    summed, spent = dict.fromkeys(totals, 0.0), 0.0
-    for batch, count in zip(group.batches, counts, strict=True):
+    names = list(ctx.method.weights)
+    counts = [{name: objective.counts[name](batch) for name in names} for batch in batches]
+    totals = {name: sum(count[name] for count in counts) for name in names}
+    sums = _Sums(dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0))
+    for batch, count in zip(batches, counts, strict=True):
         began = time.perf_counter()
         terms = objective.terms(model, batch, ctx)
-        shares = {name: count[name] / totals[name] for name in terms}
-        weighed = [ctx.method.weights[n] * shares[n] * term for n, term in terms.items()]
-        torch.stack(weighed).sum().backward()
         values = {name: term.item() for name, term in terms.items()}
         _check_finite({f"{name} loss": value for name, value in values.items()}, step=step)
-        for name, value in values.items():
-            summed[name] += shares[name] * value
-        spent += time.perf_counter() - began
+        weights = objective.weights(values, ctx)
+        shares = {name: count[name] / totals[name] for name in names}
+        weighed = [weights[name] * shares[name] * terms[name] for name in names]
+        torch.stack(weighed).sum().backward()
+        for name in names:
+            sums.terms[name] += shares[name] * values[name]
+            sums.weights[name] += shares[name] * weights[name]
+            sums.loss += weights[name] * shares[name] * values[name]
+        sums.seconds += time.perf_counter() - began
         yield None
-    return summed, spent
+    return sums
 
 
 def _check_finite(values: Mapping[str, float], *, step: int) -> None:
@@ -219,55 +332,16 @@ def memory_gib(device: torch.device) -> float:
 class Group:
     """The micro-batches of one optimizer step."""
 
-    batches: Sequence[Batch]
+    batches: Sequence[Rows]
     epoch: int
     """Pass over the first set, 0-based."""
     progress: float
     """Passes completed after this step."""
 
 
-class Batches:
-    """Micro-batches of a phase, in seeded random order, pass after pass."""
-
-    def __init__(self, target: Target, phase: Phase, data: Dataset, *, seed: int) -> None:
-        self._target, self._phase = target, phase
-        self._generator = torch.Generator().manual_seed(seed)
-        self._first: SetName = phase.method.sets[0]
-        self._others: Sequence[SetName] = phase.method.sets[1:]
-        self._examples: Mapping[SetName, list[Example]] = {
-            name: [encode(target.tokenizer, row, i) for i, row in enumerate(data.rows(name))]
-            for name in phase.method.sets
-        }
-
-    def epochs(self) -> Iterator[list[list[Example]]]:
-        """Yield the rows of the first set, batch by batch, for one pass after another."""
-        examples, size = self._examples[self._first], self._phase.batch_size
-        while True:
-            order = shuffled(len(examples), generator=self._generator)
-            yield [[examples[i] for i in order[k : k + size]] for k in range(0, len(order), size)]
-
-    def __iter__(self) -> Iterator[tuple[int, float, Batch]]:
-        """Yield the pass, the passes completed after it, and each micro-batch."""
-        others: dict[SetName, Iterator[Example]] = {
-            name: endless(self._examples[name], generator=self._generator) for name in self._others
-        }
-        for epoch, batches in enumerate(self.epochs()):
-            for number, rows in enumerate(batches, start=1):
-                sets: dict[SetName, list[Example]] = {self._first: rows}
-                for name, stream in others.items():
-                    sets[name] = [next(stream) for _ in range(len(rows) * self._phase.retain_rows)]
-                yield epoch, epoch + number / len(batches), self._collated(sets)
-
-    def _collated(self, sets: Mapping[SetName, list[Example]]) -> Batch:
-        pad, device = self._target.tokenizer.pad_token_id, self._target.device
-        return Batch({name: collate(rows, pad=pad, device=device) for name, rows in sets.items()})
-
-
-def _grouped(batches: Batches, phase: Phase) -> Iterator[Group]:
+def _grouped(passes: Passes, accumulation: int) -> Iterator[Group]:
     """Put micro-batches together for one optimizer step; a step never spans two passes."""
-    held: list[Batch] = []
-    for epoch, progress, batch in batches:
-        held.append(batch)
-        if len(held) == phase.gradient_accumulation or progress == epoch + 1:
-            yield Group(tuple(held), epoch, progress)
-            held = []
+    for epoch, batches in enumerate(passes):
+        for at in range(0, len(batches), accumulation):
+            group = batches[at : at + accumulation]
+            yield Group(group, epoch, epoch + (at + len(group)) / len(batches))

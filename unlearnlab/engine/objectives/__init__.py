@@ -15,25 +15,50 @@ from unlearnlab.engine.objectives.context import (
     real_tokens,
     rows,
 )
+from unlearnlab.engine.objectives.distribution import (
+    joint_kl,
+    joint_kl_weights,
+    kl_minimization,
+    observe_divergence,
+    undial,
+)
 from unlearnlab.engine.objectives.likelihood import (
     gradient_ascent,
     gradient_descent,
     gradient_difference,
+    joint,
+    joint_weights,
+    negate,
+    remember_first_epoch,
+    task_vector,
 )
-from unlearnlab.engine.objectives.preference import npo
+from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
+from unlearnlab.engine.schedules import IN_CHUNKS, STEERED
 
 __all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 
-_ANSWERS = {"forget": answer_tokens("forget"), "retain": answer_tokens("retain")}
-_TEXT = {"forget": real_tokens("forget"), "retain": real_tokens("retain")}
+_ANSWERS = {name: answer_tokens(name) for name in ("forget", "retain")}
+_TEXT = {name: real_tokens(name) for name in ("forget", "retain")}
+_KL = {"kl": answer_tokens("retain")}
+_PREFERENCE = {"forget": rows("forget"), "retain": answer_tokens("retain")}
 
 OBJECTIVES: Mapping[str, Objective] = {
-    "gradient_ascent": Objective(gradient_ascent, {"forget": answer_tokens("forget")}),
-    "gradient_descent": Objective(gradient_descent, {"retain": answer_tokens("retain")}),
+    "gradient_ascent": Objective(gradient_ascent, _ANSWERS),
+    "gradient_descent": Objective(gradient_descent, _ANSWERS),
     "gradient_difference": Objective(gradient_difference, _ANSWERS),
-    "npo": Objective(npo, {"forget": rows("forget"), "retain": answer_tokens("retain")}),
-    "rmu": Objective(rmu, _TEXT),
-    "adaptive_rmu": Objective(adaptive_rmu, _TEXT),
+    "joint": Objective(joint, _ANSWERS, weights=joint_weights, observe=remember_first_epoch),
+    "joint_kl": Objective(
+        joint_kl, _ANSWERS | _KL, weights=joint_kl_weights, observe=observe_divergence
+    ),
+    "kl_minimization": Objective(kl_minimization, _ANSWERS | _KL),
+    "sequential": Objective(gradient_difference, _ANSWERS, schedule=IN_CHUNKS),
+    "npo": Objective(npo, _PREFERENCE | _KL),
+    "simnpo": Objective(simnpo, _PREFERENCE),
+    "idk_dpo": Objective(idk_dpo, _PREFERENCE),
+    "undial": Objective(undial, _ANSWERS),
+    "task_vector": Objective(task_vector, _ANSWERS, finish=negate),
+    "rmu": Objective(rmu, _TEXT, schedule=STEERED),
+    "adaptive_rmu": Objective(adaptive_rmu, _TEXT, schedule=STEERED),
 }
 """Every objective by its method's `kind`."""

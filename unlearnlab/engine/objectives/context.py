@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 from torch import Tensor, nn
 
 from unlearnlab.engine.data import IGNORE, Tokens
+from unlearnlab.engine.schedules import SHUFFLED, Schedule
 from unlearnlab.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
@@ -38,22 +39,31 @@ class Batch:
         return sum(sum(tokens.lengths) for tokens in self.sets.values())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Context(Generic[M]):
     """The method's settings, the reference, and what must outlive a step."""
 
     method: M
+    """As in force: a user may change its weights while it runs."""
     reference: Callable[[], AbstractContextManager[None]]
     """Inside it the model computes with its original weights and without gradients."""
     seed: int
-    epoch: Callable[[], int] = lambda: 0
+    epoch: int = 0
     """The pass over the first set, 0-based."""
     memo: dict = field(default_factory=dict)
-    """Values of fixed data and fixed weights, computed once for a phase."""
+    """Values of fixed data and fixed weights, and what adapts, for the length of a phase."""
 
 
 Count = Callable[[Batch], int]
 """How many things of a batch a term is the mean of."""
+
+Values = Mapping[str, float]
+"""Numbers by loss term."""
+
+
+def declared(_values: Values, ctx: Context) -> Values:
+    """Weigh the terms as the method's settings say."""
+    return ctx.method.weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,15 @@ class Objective:
 
     terms: Callable[[nn.Module, Batch, Context], Terms]
     counts: Mapping[str, Count]
-    """By term."""
+    """By term; a term that the settings leave out has its count all the same."""
+    weights: Callable[[Values, Context], Values] = declared
+    """Signed weight of each term, given the values that it takes on a batch."""
+    observe: Callable[[Values, Context], None] | None = None
+    """Told the values of each optimizer step, for weights that adapt."""
+    finish: Callable[[nn.Module, Context], None] | None = None
+    """Called once after the last optimizer step of a phase."""
+    schedule: Schedule = SHUFFLED
+    """In which order rows come."""
 
 
 def answer_tokens(name: SetName) -> Count:

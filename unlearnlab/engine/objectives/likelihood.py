@@ -1,10 +1,23 @@
-"""Ascent, descent and their difference: objectives on the likelihood of answers."""
+"""Ascent, descent, their differences and sequences: objectives on the likelihood of answers."""
 
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
 from torch import nn
 
 from unlearnlab.engine.likelihoods import mean_nll
-from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.methods import GradientAscent, GradientDescent, GradientDifference
+from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
+from unlearnlab.methods import (
+    AdaptiveDifference,
+    GradientAscent,
+    GradientDescent,
+    GradientDifference,
+    Sequential,
+    TaskVector,
+)
+
+A = TypeVar("A", bound=AdaptiveDifference)
 
 
 def gradient_ascent(model: nn.Module, batch: Batch, ctx: Context[GradientAscent]) -> Terms:
@@ -23,9 +36,84 @@ def gradient_descent(model: nn.Module, batch: Batch, ctx: Context[GradientDescen
     return {"retain": mean_nll(model, batch.retain)}
 
 
-def gradient_difference(model: nn.Module, batch: Batch, ctx: Context[GradientDifference]) -> Terms:
+def gradient_difference(
+    model: nn.Module, batch: Batch, ctx: Context[GradientDifference] | Context[Sequential]
+) -> Terms:
     """Return both losses, token means; the weight of the forget loss is negative.
 
     Source: TOFU, arXiv:2401.06121.
     """
     return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
+
+
+def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
+    """Return both losses, token means; the weight of the retain loss follows that loss.
+
+    Source: SHA256, arXiv:2504.12996.
+    """
+    ctx.memo["retain rows"] = len(batch.retain.index)
+    return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
+
+
+def remember_first_epoch(values: Values, ctx: Context[A]) -> None:
+    """Take a step's retain loss into the baseline, as long as the first epoch lasts."""
+    if ctx.epoch == 0:
+        ctx.memo.setdefault("first epoch", []).append(values["retain"])
+
+
+def joint_weights(values: Values, ctx: Context[A]) -> Mapping[str, float]:
+    """Weigh the terms: in the first epoch at the floor, later by the rise of the retain loss."""
+    return {**ctx.method.weights, "retain": retain_weight(ctx.method, _rise(values, ctx))}
+
+
+def _rise(values: Values, ctx: Context[A]) -> float:
+    """Return how far the retain loss lies above the first epoch's, in nats per token."""
+    first = ctx.memo.get("first epoch")
+    if ctx.epoch == 0 or not first:
+        return 0.0
+    divisor = len(first)
+    if ctx.method.baseline == "rows":
+        divisor *= ctx.memo["retain rows"]
+    return values["retain"] - sum(first) / divisor
+
+
+def retain_weight(method: AdaptiveDifference, rise: float) -> float:
+    """Compute the retain weight for a rise of the retain loss, in nats per token.
+
+    Between floor and cap it is `growth * base ** rise + offset`; without a rise, the floor.
+    """
+    if rise <= 0:
+        return method.min_retain_weight
+    try:
+        grown = method.growth * method.base**rise + method.offset
+    except OverflowError:
+        return method.max_retain_weight
+    return min(max(grown, method.min_retain_weight), method.max_retain_weight)
+
+
+def task_vector(model: nn.Module, batch: Batch, ctx: Context[TaskVector]) -> Terms:
+    """Return the forget loss, token mean, which is descended: the step against it comes last.
+
+    Source: Ilharco et al. 2022, arXiv:2212.04089.
+    """
+    if "start" not in ctx.memo:
+        ctx.memo["start"] = {
+            name: parameter.detach().clone()
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+    return {"forget": mean_nll(model, batch.forget)}
+
+
+@torch.no_grad()
+def negate(model: nn.Module, ctx: Context[TaskVector]) -> None:
+    """Step from where the phase began against what it learnt, `scale` times as far.
+
+    Of an adapter that began at zero only the second matrix is turned: the product of the two is
+    what the adapter adds.
+    """
+    parameters = dict(model.named_parameters())
+    for name, start in ctx.memo.pop("start", {}).items():
+        learnt = parameters[name]
+        if "lora_A" not in name:
+            learnt.copy_(start - ctx.method.scale * (learnt - start))

@@ -1,4 +1,4 @@
-"""Objectives that compare a model's likelihood of an answer with its original one.
+"""Objectives that prefer one answer to another, or none to a forget answer.
 
 Shape suffix: B sequences.
 """
@@ -8,23 +8,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.engine.data import Tokens
-from unlearnlab.engine.likelihoods import mean_nll, sequence_logprob
+from unlearnlab.engine.likelihoods import mean_nll, row_nll, sequence_logprob
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.methods import NPO
+from unlearnlab.engine.objectives.distribution import divergence_from_reference
+from unlearnlab.methods import NPO, IdkDPO, SetName, SimNPO
 
 
 def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:
     """Push forget answers below their original probability, and stop caring once they are.
 
-    Source: Zhang et al. 2024, arXiv:2404.05868.
+    Source: Zhang et al. 2024, arXiv:2404.05868; with token means and the KL term, ZJUKLAB,
+    arXiv:2503.21088 (each row's mean here, the batch's there).
     """
-    log_ratio_B = sequence_logprob(model, batch.forget) - reference_logprob(
-        model, batch.forget, ctx
-    )
-    return {
+    log_ratio_B = log_ratio(model, batch, "forget", ctx)
+    if ctx.method.likelihood == "token_mean":
+        log_ratio_B = log_ratio_B / batch.forget.answer_lengths
+    terms = {
         "forget": npo_loss(log_ratio_B, beta=ctx.method.beta),
         "retain": mean_nll(model, batch.retain),
     }
+    if ctx.method.kl_weight:
+        terms["kl"] = divergence_from_reference(model, batch.retain, ctx)
+    return terms
 
 
 def npo_loss(log_ratio_B: Tensor, *, beta: float) -> Tensor:
@@ -43,9 +48,70 @@ def npo_loss(log_ratio_B: Tensor, *, beta: float) -> Tensor:
     return (-2 / beta) * F.logsigmoid(-beta * log_ratio_B).mean()
 
 
-def reference_logprob(model: nn.Module, tokens: Tokens, ctx: Context) -> Tensor:
+def simnpo(model: nn.Module, batch: Batch, ctx: Context[SimNPO]) -> Terms:
+    """Push each forget answer's loss for a token above a margin, whatever it was before.
+
+    Source: SimNPO, arXiv:2410.07163.
+    """
+    nll_B, count_B = row_nll(model, batch.forget)
+    return {
+        "forget": simnpo_loss(nll_B / count_B, beta=ctx.method.beta, margin=ctx.method.margin),
+        "retain": mean_nll(model, batch.retain),
+    }
+
+
+def simnpo_loss(nll_B: Tensor, *, beta: float, margin: float) -> Tensor:
+    """Compute the reference-free preference loss of each row's mean loss for a token.
+
+    Args:
+        nll_B: [B] in nats per token.
+        beta: Inverse temperature, in 1/nat.
+        margin: What the loss should pass, in nats.
+
+    Returns:
+        [] mean over the batch.
+    """
+    return (-2 / beta) * F.logsigmoid(beta * (nll_B - margin)).mean()
+
+
+def idk_dpo(model: nn.Module, batch: Batch, ctx: Context[IdkDPO]) -> Terms:
+    """Prefer an admission of ignorance to each forget answer.
+
+    Source: TOFU, arXiv:2401.06121; scaled by 2 / beta as in OpenUnlearning, arXiv:2506.12618.
+    """
+    refusal_B = log_ratio(model, batch, "refusal", ctx)
+    answer_B = log_ratio(model, batch, "forget", ctx)
+    return {
+        "forget": dpo_loss(refusal_B, answer_B, beta=ctx.method.beta),
+        "retain": mean_nll(model, batch.retain),
+    }
+
+
+def dpo_loss(preferred_B: Tensor, rejected_B: Tensor, *, beta: float) -> Tensor:
+    """Compute the preference loss of two answers' `log p(y|x) - log p_original(y|x)`.
+
+    Args:
+        preferred_B: [B] in nats, summed over the answer.
+        rejected_B: [B] in nats, summed over the answer.
+        beta: Inverse temperature, in 1/nat.
+
+    Returns:
+        [] mean over the batch; 2 ln 2 / beta at the original model.
+    """
+    return (-2 / beta) * F.logsigmoid(beta * (preferred_B - rejected_B)).mean()
+
+
+def log_ratio(model: nn.Module, batch: Batch, name: SetName, ctx: Context) -> Tensor:
+    """Return `log p(y|x) - log p_original(y|x)` of each row of a set: [B] in nats."""
+    tokens = batch.sets[name]
+    return sequence_logprob(model, tokens) - reference_logprob(model, tokens, ctx, name)
+
+
+def reference_logprob(
+    model: nn.Module, tokens: Tokens, ctx: Context, name: SetName = "forget"
+) -> Tensor:
     """Return the original model's log-probability of each row: [B], computed once for each row."""
-    known: dict[int, Tensor] = ctx.memo.setdefault("logprob", {})
+    known: dict[int, Tensor] = ctx.memo.setdefault(f"logprob of {name}", {})
     if any(index not in known for index in tokens.index):
         with ctx.reference():
             known.update(zip(tokens.index, sequence_logprob(model, tokens), strict=True))

@@ -5,6 +5,7 @@ Shape suffixes: B sequences, T positions, D model width.
 
 import zlib
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,9 @@ from torch import Tensor, nn
 from unlearnlab.engine.data import Tokens
 from unlearnlab.engine.hooks import capturing, decoder_blocks
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.methods import RMU, AdaptiveRMU
+from unlearnlab.methods import RMU, AdaptiveRMU, Steering
+
+S = TypeVar("S", bound=Steering)
 
 
 def rmu(model: nn.Module, batch: Batch, ctx: Context[RMU]) -> Terms:
@@ -33,7 +36,7 @@ def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> T
     Source: Dang et al. 2024, arXiv:2408.06223. The length is the mean over real tokens of the
     first forget batch that each direction meets, in the phase or in each epoch.
     """
-    epoch = ctx.epoch() if ctx.method.measured == "each_epoch" else 0
+    epoch = ctx.epoch if ctx.method.measured == "each_epoch" else 0
     for group in set(_groups(batch.forget, ctx)):
         if (group, epoch) not in ctx.memo:
             ctx.memo[group, epoch] = natural_length(model, batch.forget, group, ctx)
@@ -48,18 +51,15 @@ def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> T
 def natural_length(
     model: nn.Module, tokens: Tokens, group: str, ctx: Context[AdaptiveRMU]
 ) -> float:
-    """Average the length of the activations of one direction's rows over their real tokens."""
+    """Average the length of the activations of one direction's rows over their tokens."""
     rows = [row for row, name in enumerate(_groups(tokens, ctx)) if name == group]
     members = tokens.take(rows)
     length_BT = activations(model, members, ctx.method.layer).float().norm(dim=-1)
-    return ((length_BT * members.mask_BT).sum() / members.mask_BT.sum()).item()
+    return _mean(length_BT, _counted(members, ctx)).item()
 
 
 def _terms(
-    model: nn.Module,
-    batch: Batch,
-    ctx: Context[RMU] | Context[AdaptiveRMU],
-    length_of: Callable[[str], float],
+    model: nn.Module, batch: Batch, ctx: Context[S], length_of: Callable[[str], float]
 ) -> Terms:
     def steered(tokens: Tokens, hidden_BTD: Tensor) -> Tensor:
         return torch.stack(
@@ -74,27 +74,58 @@ def _terms(
         with ctx.reference():
             return activations(model, tokens, ctx.method.layer)
 
+    unit = _unit(model, batch.forget, ctx)
     return {
-        "forget": _distance(model, batch.forget, ctx.method.layer, steered),
-        "retain": _distance(model, batch.retain, ctx.method.layer, held),
+        "forget": _distance(model, batch.forget, ctx, steered) / unit,
+        "retain": _distance(model, batch.retain, ctx, held) / unit,
     }
 
 
 def _distance(
-    model: nn.Module, tokens: Tokens, layer: int, wanted: Callable[[Tokens, Tensor], Tensor]
+    model: nn.Module,
+    tokens: Tokens,
+    ctx: Context[S],
+    wanted: Callable[[Tokens, Tensor], Tensor],
 ) -> Tensor:
     """Average the squared error between a block's output and what is wanted of it."""
-    total, count = 0.0, 0
-    for rows in tokens.buckets():
+    total, count = torch.zeros((), device=tokens.ids_BT.device), 0
+    # Padding that counts must be the batch's own.
+    buckets = tokens.buckets() if ctx.method.mask_padding else [range(len(tokens.index))]
+    for rows in buckets:
         part = tokens.take(rows)
-        hidden_BTD = activations(model, part, layer)
-        real = int(part.mask_BT.sum())
-        total = total + real * masked_mse(hidden_BTD, wanted(part, hidden_BTD), part.mask_BT)
-        count += real
-    return torch.as_tensor(total / count)
+        counted_BT = _counted(part, ctx)
+        hidden_BTD = activations(model, part, ctx.method.layer)
+        weight = int(counted_BT.sum())
+        error = masked_mse(hidden_BTD, wanted(part, hidden_BTD), counted_BT)
+        total = total + weight * error * _width(hidden_BTD, ctx)
+        count += weight
+    return total / count
 
 
-def _groups(tokens: Tokens, ctx: Context[RMU] | Context[AdaptiveRMU]) -> tuple[str, ...]:
+@torch.no_grad()
+def _unit(model: nn.Module, tokens: Tokens, ctx: Context[S]) -> float:
+    """Return what both terms are divided by, in squared activation."""
+    if not ctx.method.normalised:
+        return 1.0
+    if "unit" not in ctx.memo:
+        with ctx.reference():
+            hidden_BTD = activations(model, tokens, ctx.method.layer)
+        length_BT = hidden_BTD.float().pow(2).mean(-1) * _width(hidden_BTD, ctx)
+        ctx.memo["unit"] = _mean(length_BT, _counted(tokens, ctx)).item()
+    return ctx.memo["unit"]
+
+
+def _width(hidden_BTD: Tensor, ctx: Context[S]) -> int:
+    """Return the factor that makes a mean over hidden units what the method asks for."""
+    return hidden_BTD.shape[-1] if ctx.method.error == "sum" else 1
+
+
+def _counted(tokens: Tokens, ctx: Context[S]) -> Tensor:
+    """Mark the tokens that a term is averaged over: [B, T]."""
+    return tokens.mask_BT if ctx.method.mask_padding else torch.ones_like(tokens.mask_BT)
+
+
+def _groups(tokens: Tokens, ctx: Context[S]) -> tuple[str, ...]:
     """Name the direction of each row: its subtask, or one name for all."""
     return tokens.tasks if ctx.method.directions == "per_task" else ("",) * len(tokens.tasks)
 
@@ -111,8 +142,11 @@ def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
 
 def masked_mse(value_BTD: Tensor, wanted_BTD: Tensor, mask_BT: Tensor) -> Tensor:
     """Average the squared error over the width and over real tokens: [] in squared activation."""
-    error_BT = (value_BTD - wanted_BTD).float().pow(2).mean(-1)
-    return (error_BT * mask_BT).sum() / mask_BT.sum()
+    return _mean((value_BTD - wanted_BTD).float().pow(2).mean(-1), mask_BT)
+
+
+def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
+    return (value_BT * mask_BT).sum() / mask_BT.sum()
 
 
 def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:

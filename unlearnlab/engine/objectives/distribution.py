@@ -1,0 +1,94 @@
+"""Objectives on whole predictions, not only on the probability of the right token.
+
+Shape suffixes: N counted tokens of a batch, V vocabulary.
+"""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from unlearnlab.engine.data import Tokens
+from unlearnlab.engine.likelihoods import answer_logits, mean_nll
+from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
+from unlearnlab.engine.objectives.likelihood import joint, joint_weights, remember_first_epoch
+from unlearnlab.methods import JointKL, KLMinimization, Undial
+
+
+def kl_minimization(model: nn.Module, batch: Batch, ctx: Context[KLMinimization]) -> Terms:
+    """Climb the forget loss, and hold the predictions of retain answers.
+
+    Source: TOFU, arXiv:2401.06121; over answer tokens only.
+    """
+    return {
+        "forget": mean_nll(model, batch.forget),
+        "kl": divergence_from_reference(model, batch.retain, ctx),
+    }
+
+
+def joint_kl(model: nn.Module, batch: Batch, ctx: Context[JointKL]) -> Terms:
+    """Return the joint objective's terms and the divergence that is bounded.
+
+    Source: named as future work by SHA256, arXiv:2504.12996.
+    """
+    return {**joint(model, batch, ctx), "kl": divergence_from_reference(model, batch.retain, ctx)}
+
+
+def joint_kl_weights(values: Values, ctx: Context[JointKL]) -> Mapping[str, float]:
+    """Weigh the terms as the joint objective does, and the divergence by its multiplier."""
+    return {**joint_weights(values, ctx), "kl": ctx.memo.get("multiplier", 0.0)}
+
+
+def observe_divergence(values: Values, ctx: Context[JointKL]) -> None:
+    """Move the multiplier by the excess over the budget: dual ascent."""
+    remember_first_epoch(values, ctx)
+    excess = values["kl"] - ctx.method.kl_budget
+    ctx.memo["multiplier"] = max(
+        0.0, ctx.memo.get("multiplier", 0.0) + ctx.method.dual_rate * excess
+    )
+
+
+def divergence_from_reference(model: nn.Module, tokens: Tokens, ctx: Context) -> Tensor:
+    """Average the divergence from the original model's predictions over answer tokens: []."""
+    with ctx.reference():
+        wanted_NV, _ = answer_logits(model, tokens)
+    logits_NV, _ = answer_logits(model, tokens)
+    return kl_divergence(wanted_NV, logits_NV)
+
+
+def kl_divergence(wanted_NV: Tensor, logits_NV: Tensor) -> Tensor:
+    """Compute KL(wanted || predicted) from the logits of both: [] in nats, mean over tokens."""
+    return F.kl_div(
+        logits_NV.log_softmax(-1), wanted_NV.log_softmax(-1), reduction="batchmean", log_target=True
+    )
+
+
+def undial(model: nn.Module, batch: Batch, ctx: Context[Undial]) -> Terms:
+    """Distil the original model into itself, its memorised tokens' logits lowered.
+
+    Source: Dong et al. 2024, arXiv:2402.10052; over answer tokens only.
+    """
+    with ctx.reference():
+        wanted_NV, ids_N = answer_logits(model, batch.forget)
+    logits_NV, _ = answer_logits(model, batch.forget)
+    terms = {"forget": distillation_loss(logits_NV, wanted_NV, ids_N, beta=ctx.method.beta)}
+    # The retain loss is shown even where its weight is 0, as published.
+    return {**terms, "retain": mean_nll(model, batch.retain)}
+
+
+def distillation_loss(
+    logits_NV: Tensor, wanted_NV: Tensor, ids_N: Tensor, *, beta: float
+) -> Tensor:
+    """Compute the cross-entropy to the wanted predictions with the true tokens lowered.
+
+    Args:
+        logits_NV: [N, V] of the model that learns.
+        wanted_NV: [N, V] of the original model.
+        ids_N: [N], the true tokens.
+        beta: How far their logits are lowered.
+
+    Returns:
+        [] in nats, mean over tokens.
+    """
+    lowered_NV = wanted_NV - beta * F.one_hot(ids_N, wanted_NV.shape[-1])
+    return F.cross_entropy(logits_NV, lowered_NV.softmax(-1))
