@@ -113,7 +113,7 @@ def results_table() -> str:
     if not found:
         return "Not measured yet: `python tests/benchmarks/bench_presets.py` makes this table."
     head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
-    head += ["quiz ↑", "verdict", "seconds"]
+    head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
     rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in found.items()]
     count = max(len(group.runs) for group in found.values())
     devices = sorted({run.device for group in found.values() for run in group.runs})
@@ -121,18 +121,21 @@ def results_table() -> str:
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
         "questions answered exactly, in the subtask that fares worst. The original model's "
         "scores are in the next table. Seconds: the slowest run, both scorings included, on "
-        f"{', '.join(devices)}."
+        f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
+        "libraries included."
     )
     return f"{_table(head, rows)}\n\n{note}"
 
 
 def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
+    memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
     return [
         _spread(group.after(lambda scores: scores.task_aggregate)),
         *(_spread(group.after(figure.of)) for figure in FIGURES),
         ", ".join(group.verdicts),
         f"{max(run.seconds for run in group.runs):.0f}",
+        f"{max(memory):.1f}" if memory else "–",
     ]
 
 

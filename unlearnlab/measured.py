@@ -28,6 +28,8 @@ class MeasuredRun(BaseModel):
     device: str
     seconds: float
     """Both scorings included."""
+    memory_gib: float | None = None
+    """What the process held at most after a training step."""
     verdict: VerdictKind
     before: Scores
     after: Scores

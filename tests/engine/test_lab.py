@@ -11,7 +11,7 @@ from unlearnlab.engine import data
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged
-from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
 from unlearnlab.spec import parse_spec
 
 SPEC = parse_spec(
@@ -164,3 +164,21 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
     with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
         list(Lab(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice
+
+
+def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
+    lab = Lab(kept.get, device=CPU)
+    wish = Adjustment({"learning_rate": 1e-5, "method.forget_weight": 7.0})
+    with pytest.raises(ValueError, match="not training now"):
+        lab.adjust(job, wish)
+    found = []
+    for event in lab.unlearn(job):
+        if isinstance(event, StepLogged):
+            found.append(event)
+            if event.step == 1:
+                changed = lab.adjust(job, wish)
+    assert (changed.step, changed.phase, changed.changes) == (1, 0, wish.changes)
+    assert [event.weights["forget"] for event in found] == [-1, -7, -7]
+    assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])
+    with pytest.raises(ValueError, match="not training now"):
+        lab.adjust(job, wish)
