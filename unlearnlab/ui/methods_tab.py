@@ -44,7 +44,8 @@ def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> No
         return [gr.Tabs(selected=unlearn), *form_layout.updates(program, form, chosen)]
 
     text.change(None, text, js=script("filter.js"), api_visibility="private")
-    gr.on([card.use_preset for card in cards], used, None, [tabs, *form.outputs], **QUIET)
+    for card in cards:
+        card.use_preset(used, None, [tabs, *form.outputs], **QUIET)
 
 
 def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
