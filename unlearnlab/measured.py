@@ -91,7 +91,7 @@ class Figure:
 FIGURES = (
     Figure("Forget answers ↓", "forget", forget_answers),
     Figure("Retain answers ↑", "retain", retain_answers),
-    Figure("MIA AUC → 0.5", "membership", lambda scores: scores.mia_auc),
+    Figure("AUC → 0.5", "membership", lambda scores: scores.mia_auc),
     Figure("Quiz ↑", "utility", lambda scores: scores.utility),
 )
 """What a method did, in four numbers."""

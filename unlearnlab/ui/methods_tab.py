@@ -1,5 +1,6 @@
 """The tab Methods: a card for each method, with its formula, its price and what it did here."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,13 @@ from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
+
+FITS = 40
+"""Signs of a formula in one line of a card."""
+
+PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
+_PLACES = re.compile(f"({re.escape(PLUS)}|{re.escape(ASIDE)})")
+_COMMAND = re.compile(r"\\(?:mathrm|left|right|overline|text|[,;! ])|\\[A-Za-z]+|[{}_^]")
 
 
 def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> None:
@@ -54,13 +62,29 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
     with gr.Column(elem_id=f"method-{kind}", elem_classes=["card", "method"]):
         gr.HTML(head_html(kind, cls), apply_default_css=False)
         # Markdown and not HTML: it is what draws formulas, without asking another host.
-        gr.Markdown(f"$$\n{cls.card.formula}\n$$", elem_classes=["formula"])
+        gr.Markdown(f"$$\n{broken(cls.card.formula)}\n$$", elem_classes=["formula"])
         return gr.HTML(
             body_html(kind, cls, chosen, _measured(chosen)),
             js_on_load=script("methods.js"),
             elem_classes=["method-body"],
             apply_default_css=False,
         )
+
+
+def broken(formula: str) -> str:
+    """Break a formula that is too long for a card before its terms, which are never broken."""
+    if len(_COMMAND.sub("x", formula)) <= FITS:
+        return formula
+    lines, depth = [""], 0
+    for piece in _PLACES.split(formula):
+        if piece == ASIDE and not depth:
+            lines.append("")
+        elif piece == PLUS and not depth:
+            lines.append("+ ")
+        else:
+            lines[-1] += piece
+        depth += sum(piece.count(mark) for mark in "([{") - sum(piece.count(m) for m in ")]}")
+    return rf"\begin{{gathered}}{BREAK.join(lines)}\end{{gathered}}"
 
 
 def preset_of(kind: str) -> Preset | None:
