@@ -18,12 +18,13 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
 
-FITS = 40
+FITS = 38
 """Signs of a formula in one line of a card."""
 
 PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
 _PLACES = re.compile(f"({re.escape(PLUS)}|{re.escape(ASIDE)})")
-_COMMAND = re.compile(r"\\(?:mathrm|left|right|overline|text|[,;! ])|\\[A-Za-z]+|[{}_^]")
+_UNSEEN = re.compile(r"\\(?:(?:mathrm|left|right|overline|text|tfrac)(?![A-Za-z])|[,;! ])|[{}_^]")
+_SYMBOL = re.compile(r"\\(?:[A-Za-z]+|\|)")
 
 
 def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> None:
@@ -72,19 +73,29 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
 
 
 def broken(formula: str) -> str:
-    """Break a formula that is too long for a card before its terms, which are never broken."""
-    if len(_COMMAND.sub("x", formula)) <= FITS:
+    """Break a formula that is too wide for a card before its terms, which stay whole."""
+    if _signs(formula) <= FITS:
         return formula
-    lines, depth = [""], 0
-    for piece in _PLACES.split(formula):
-        if piece == ASIDE and not depth:
-            lines.append("")
-        elif piece == PLUS and not depth:
-            lines.append("+ ")
+    first, *rest = _PLACES.split(formula)
+    lines, depth = [first], _depth(first)
+    for mark, term in zip(rest[::2], rest[1::2], strict=True):
+        fits = mark == PLUS and _signs(lines[-1] + mark + term) <= FITS
+        if depth or fits:
+            lines[-1] += mark + term
         else:
-            lines[-1] += piece
-        depth += sum(piece.count(mark) for mark in "([{") - sum(piece.count(m) for m in ")]}")
-    return rf"\begin{{gathered}}{BREAK.join(lines)}\end{{gathered}}"
+            lines.append(f"+ {term}" if mark == PLUS else term)
+        depth += _depth(term)
+    return rf"\begin{{gathered}} {BREAK.join(lines)} \end{{gathered}}"
+
+
+def _signs(formula: str) -> int:
+    """Count, roughly, the signs that a formula shows."""
+    return len(_SYMBOL.sub("x", _UNSEEN.sub("", formula)).replace(" ", ""))
+
+
+def _depth(formula: str) -> int:
+    """Count the brackets that are left open."""
+    return sum(formula.count(mark) for mark in "([{") - sum(formula.count(m) for m in ")]}")
 
 
 def preset_of(kind: str) -> Preset | None:
