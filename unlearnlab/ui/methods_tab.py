@@ -18,7 +18,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
 
-FITS = 38
+FITS = 42
 """Signs of a formula in one line of a card."""
 
 PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
@@ -90,7 +90,7 @@ def broken(formula: str) -> str:
 
 def _signs(formula: str) -> int:
     """Count, roughly, the signs that a formula shows."""
-    return len(_SYMBOL.sub("x", _UNSEEN.sub("", formula)).replace(" ", ""))
+    return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
 
 
 def _depth(formula: str) -> int:
