@@ -13,7 +13,7 @@ from collections.abc import Generator, Mapping, Sequence
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.events import Asked, Event
 from unlearnlab.jobs import Ask, Job, Lab
-from unlearnlab.metrics import Scores
+from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError, home
 from unlearnlab.ui.page import build
@@ -64,8 +64,10 @@ class LateLab:
 
 
 def import_engine() -> None:
-    """Import torch ahead of the first run, while the reader looks at the form."""
+    """Import torch and what scores need ahead of the first run, while the reader looks around."""
     from unlearnlab.engine import lab  # noqa: F401, PLC0415
+
+    import_scorers()
 
 
 def references() -> Mapping[str, Scores]:

@@ -8,3 +8,20 @@ element.querySelector(".theme").addEventListener("click", () => {
   const dark = document.body.classList.toggle("dark");
   localStorage.setItem(KEY, dark ? "dark" : "light");
 });
+
+// A link to a method's card opens its tab first: tabs are drawn only when they are opened.
+function follow() {
+  if (!location.hash.startsWith("#method-")) return;
+  const id = decodeURIComponent(location.hash.slice(1));
+  const seek = (tries) => {
+    const card = document.getElementById(id);
+    if (card && card.offsetParent !== null) card.scrollIntoView();
+    else if (tries > 0) {
+      document.getElementById("tab-methods-button")?.click();
+      setTimeout(() => seek(tries - 1), 100);
+    }
+  };
+  seek(50);
+}
+window.addEventListener("hashchange", follow);
+follow();

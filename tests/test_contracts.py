@@ -20,7 +20,16 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
-FACTS = {"catalogue", "methods", "spec", "settings", "events", "metrics", "verdicts"}
+FACTS = {
+    "catalogue",
+    "methods",
+    "spec",
+    "settings",
+    "events",
+    "metrics",
+    "verdicts",
+    "measured",
+}
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
@@ -31,6 +40,7 @@ MAY_IMPORT = {
     "settings": {"methods", "spec"},
     "events": {"metrics"},
     "verdicts": {"metrics"},
+    "measured": {"catalogue", "metrics", "verdicts"},
     "jobs": {"events", "spec"},
     "database": set(),
     "store": {"database", "events", "metrics", "spec"},

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab.catalogue import ASSETS
+from unlearnlab.measured import FIGURES, Measurement, measurements
 from unlearnlab.methods import METHODS
 from unlearnlab.settings import Setting, settings
 from unlearnlab.spec import presets
-from unlearnlab.verdicts import TITLES
 
 README = ASSETS.parent / "README.md"
 
@@ -109,17 +109,14 @@ def target_table(assets: Path = ASSETS) -> str:
 
 def results_table() -> str:
     """Show what the presets did with several seeds: `tests/benchmarks/bench_presets.py`."""
-    path = ASSETS / "results.json"
-    if not path.exists():
+    found = measurements()
+    if not found:
         return "Not measured yet: `python tests/benchmarks/bench_presets.py` makes this table."
-    runs: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
     head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
     head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in runs:
-        groups.setdefault((run["preset"], run["fold"]), []).append(run)
-    rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in groups.items()]
-    count, devices = max(map(len, groups.values())), sorted({run["device"] for run in runs})
+    rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in found.items()]
+    count = max(len(group.runs) for group in found.values())
+    devices = sorted({run.device for group in found.values() for run in group.runs})
     note = (
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
         "questions answered exactly, in the subtask that fares worst. The original model's "
@@ -130,25 +127,15 @@ def results_table() -> str:
     return f"{_table(head, rows)}\n\n{note}"
 
 
-def _measured(runs: Sequence[dict[str, Any]]) -> list[str]:
+def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
-    after = [run["after"] for run in runs]
-    answers = {
-        split: [
-            [v for k, v in one["terms"].items() if k.startswith(split) and k.endswith("qa")]
-            for one in after
-        ]
-        for split in ("forget", "retain")
-    }
+    memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
     return [
-        _spread([one["task_aggregate"] for one in after]),
-        _spread([1 - min(terms) for terms in answers["forget"]]),
-        _spread([min(terms) for terms in answers["retain"]]),
-        _spread([one["mia_auc"] for one in after]),
-        _spread([one["utility"] for one in after]),
-        ", ".join(sorted({TITLES[run["verdict"]].lower() for run in runs})),
-        f"{max(run['seconds'] for run in runs):.0f}",
-        f"{max(run['memory_gib'] for run in runs):.1f}",
+        _spread(group.after(lambda scores: scores.task_aggregate)),
+        *(_spread(group.after(figure.of)) for figure in FIGURES),
+        ", ".join(group.verdicts),
+        f"{max(run.seconds for run in group.runs):.0f}",
+        f"{max(memory):.1f}" if memory else "–",
     ]
 
 

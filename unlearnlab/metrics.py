@@ -119,6 +119,12 @@ def _rouge() -> Any:
     return scorer.RougeScorer(["rougeL"], use_stemmer=True)
 
 
+def import_scorers() -> None:
+    """Import the libraries that scores need, which otherwise the first score waits for."""
+    _rouge()
+    import_module("sklearn.metrics")
+
+
 def row_score(kind: Kind, expected: str, generated: str) -> float:
     """Score one answer as the official script does.
 

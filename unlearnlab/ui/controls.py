@@ -47,9 +47,10 @@ class Setting:
     @property
     def label(self) -> str:
         """Name it as the page does: its words, the symbol its help gives it, its unit."""
-        words = self.name.replace("_", " ").capitalize()
-        symbol = re.search(r"[αβγℓ]", self.field.description or "")
-        unit = drawn.unit if (drawn := slider(self.field)) else ""
+        words = self.name.replace("_", " ").capitalize().replace("Kl ", "KL ")
+        drawn = slider(self.field)
+        symbol = drawn and re.search(r"[αβγℓ]", self.field.description or "")
+        unit = drawn.unit if drawn else ""
         named = f"{words} {symbol[0]}" if symbol else words
         return f"{named}, {unit}" if unit else named
 

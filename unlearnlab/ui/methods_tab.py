@@ -1,0 +1,201 @@
+"""The tab Methods: a card for each method, with its formula, its price and what it did here."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import gradio as gr
+
+from unlearnlab.measured import FIGURES, Figure, Measurement, measurements
+from unlearnlab.methods import METHODS, MethodSpec
+from unlearnlab.spec import ModelSpec, Preset, presets
+from unlearnlab.ui import form as forms
+from unlearnlab.ui import form_layout
+from unlearnlab.ui.controls import OF_METHOD, WORDS, Setting
+from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.text import escape, score
+from unlearnlab.views import written
+
+FITS = 42
+"""Signs of a formula in one line of a card."""
+
+PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
+_PLACES = re.compile(f"({re.escape(PLUS)}|{re.escape(ASIDE)})")
+_UNSEEN = re.compile(r"\\(?:(?:mathrm|left|right|overline|text|tfrac)(?![A-Za-z])|[,;! ])|[{}_^]")
+_SYMBOL = re.compile(r"\\(?:[A-Za-z]+|\|)")
+
+
+def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> None:
+    """Lay the tab out and wire it.
+
+    Args:
+        program: Store and worker.
+        tabs: The tabs of the page, to turn to another one.
+        form: Where a preset goes.
+        unlearn: Id of the tab that has the form.
+    """
+    with gr.Row(elem_classes=["methods-head"]):
+        gr.HTML(_INTRODUCTION, apply_default_css=False)
+        text = gr.Textbox(
+            label="Filter methods",
+            placeholder="filter by name or source",
+            max_lines=1,
+            elem_id="methods-filter",
+        )
+    with gr.Column(elem_classes=["methods"]):
+        cards = [_card(kind, cls) for kind, cls in METHODS.items()]
+    gr.HTML(_NONE_LEFT, apply_default_css=False)
+
+    def used(event: gr.EventData) -> list[Any]:
+        chosen = forms.preset_form(str(event.preset))
+        return [gr.Tabs(selected=unlearn), *form_layout.updates(program, form, chosen)]
+
+    text.change(None, text, js=script("filter.js"), api_visibility="private")
+    for card in cards:
+        card.use_preset(used, None, [tabs, *form.outputs], **QUIET)
+
+
+def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
+    """Draw a method's card and return the part of it that has the button."""
+    chosen = preset_of(kind)
+    with gr.Column(elem_id=f"method-{kind}", elem_classes=["card", "method"]):
+        gr.HTML(head_html(kind, cls), apply_default_css=False)
+        # Markdown and not HTML: it is what draws formulas, without asking another host.
+        gr.Markdown(f"$$\n{broken(cls.card.formula)}\n$$", elem_classes=["formula"])
+        return gr.HTML(
+            body_html(kind, cls, chosen, _measured(chosen)),
+            js_on_load=script("methods.js"),
+            elem_classes=["method-body"],
+            apply_default_css=False,
+        )
+
+
+def broken(formula: str) -> str:
+    """Break a formula that is too wide for a card before its terms, which stay whole."""
+    if _signs(formula) <= FITS:
+        return formula
+    first, *rest = _PLACES.split(formula)
+    lines, depth = [first], _depth(first)
+    for mark, term in zip(rest[::2], rest[1::2], strict=True):
+        fits = mark == PLUS and _signs(lines[-1] + mark + term) <= FITS
+        if depth or fits:
+            lines[-1] += mark + term
+        else:
+            lines.append(f"+ {term}" if mark == PLUS else term)
+        depth += _depth(term)
+    return rf"\begin{{gathered}} {BREAK.join(lines)} \end{{gathered}}"
+
+
+def _signs(formula: str) -> int:
+    """Count, roughly, the signs that a formula shows."""
+    return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
+
+
+def _depth(formula: str) -> int:
+    """Count the brackets that are left open."""
+    return sum(formula.count(mark) for mark in "([{") - sum(formula.count(m) for m in ")]}")
+
+
+def preset_of(kind: str) -> Preset | None:
+    """Choose the preset that shows a method alone, on the embedded model."""
+    for one in presets().values():
+        alone = {phase.method.kind for phase in one.spec.phases} == {kind}
+        if alone and one.spec.model.name == ModelSpec().name:
+            return one
+    return None
+
+
+def _measured(chosen: Preset | None) -> Measurement | None:
+    return measurements().get((chosen.name, chosen.spec.data.fold)) if chosen else None
+
+
+def head_html(kind: str, cls: type[MethodSpec]) -> str:
+    """Give a method's name, with a link to its card, and its idea. HTML."""
+    title = escape(cls.card.title)
+    return (
+        f'<h2>{title} <a href="#method-{kind}" aria-label="Link to {title}">#</a></h2>'
+        f"<p>{escape(cls.card.idea)}</p>"
+    )
+
+
+def body_html(
+    kind: str, cls: type[MethodSpec], chosen: Preset | None, found: Measurement | None
+) -> str:
+    """Give what there is to know of a method under its formula, and the button. HTML."""
+    card = cls.card
+    facts = (
+        ("When it fails", f"<p>{escape(card.fails)}</p>{_example(chosen, found)}"),
+        ("Memory, beside gradient difference", f"<p>{escape(card.memory)}</p>"),
+        ("Defaults", _defaults(OF_METHOD.get(kind, ()), chosen)),
+        ("Source", f"<p>{escape(card.source)}</p>"),
+    )
+    rows = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts)
+    return f"<dl>{rows}</dl>{_button(card.title, chosen)}"
+
+
+def _example(chosen: Preset | None, found: Measurement | None) -> str:
+    if chosen is None or found is None:
+        return '<p class="none">No measurement.</p>'
+    figures = "".join(_figure(figure, found) for figure in FIGURES)
+    seeds = f"mean of {len(found.runs)} seeds" if len(found.runs) > 1 else "one seed"
+    return (
+        f'<ul class="figures">{figures}</ul>'
+        f"<small>{escape(', '.join(found.verdicts))} · {escape(chosen.name)}, "
+        f"{escape(chosen.spec.data.fold)} fold, {seeds}</small>"
+    )
+
+
+def _figure(figure: Figure, found: Measurement) -> str:
+    means = figure.means(found)
+    if means is None:
+        return ""
+    before, after = means
+    return (
+        f'<li class="{figure.role}"><span>{escape(figure.title)}</span>'
+        f"<b><i>{score(before)} →</i> {score(after)}</b></li>"
+    )
+
+
+def _defaults(of: Sequence[Setting], chosen: Preset | None) -> str:
+    rows = "".join(_default(setting, chosen) for setting in of)
+    return f'<ul class="defaults">{rows}</ul>'
+
+
+def _default(setting: Setting, chosen: Preset | None) -> str:
+    default = setting.field.get_default()
+    used = getattr(chosen.spec.phases[0].method, setting.name) if chosen else default
+    other = f" <small>preset {_value(used)}</small>" if used != default else ""
+    return (
+        f'<li title="{escape(setting.field.description or "")}">'
+        f"<span>{escape(setting.label)}</span> <b>{_value(default)}</b>{other}</li>"
+    )
+
+
+def _value(value: Any) -> str:
+    """Write a setting's value. HTML."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int | float):
+        return written(value)
+    return escape(WORDS.get(str(value), str(value).replace("_", " ")))
+
+
+def _button(title: str, chosen: Preset | None) -> str:
+    if chosen is None:
+        return '<p class="none">No preset yet.</p>'
+    return (
+        f'<button type="button" data-preset="{escape(chosen.name)}">Use this preset'
+        f'<span class="unseen">: {escape(chosen.title)}</span></button>'
+    )
+
+
+_INTRODUCTION = (
+    '<p class="lead">What each method minimises, what it costs, and when it goes wrong. '
+    "<i>D<sub>f</sub></i> is the forget set, <i>D<sub>r</sub></i> the retain set, nll the mean "
+    "loss of an answer's tokens. Figures are of the embedded model, original → unlearned; answers "
+    "are the share of questions answered exactly, in the subtask that fares worst.</p>"
+)
+
+_NONE_LEFT = '<p class="none" id="methods-none" role="status" hidden>No method is called so.</p>'
