@@ -24,6 +24,8 @@ from unlearnlab.methods import (
     Spec,
 )
 
+Precision = Literal["float32", "bfloat16", "nf4"]
+
 Task = Literal["Task1", "Task2", "Task3"]
 """The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
 
@@ -111,8 +113,9 @@ class ModelSpec(Spec):
     name: str = "tiny-olmo"
     """Name in the catalogue."""
 
-    precision: Annotated[Literal["float32", "bfloat16"], Expert()] = "float32"
-    """Number format of weights and computation."""
+    precision: Annotated[Precision, Expert()] = "float32"
+    """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
+    trained by an adapter, and computes in bfloat16, on a CPU in float32."""
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
@@ -121,6 +124,15 @@ class ModelSpec(Spec):
     @classmethod
     def _known(cls, name: str) -> str:
         return one_of(name, models(), "model")
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.precision == "nf4" and self.adapter is None:
+            raise ValueError(
+                "model.precision: weights packed as nf4 cannot be trained themselves: add a LoRA "
+                "adapter (model.adapter), or take bfloat16"
+            )
+        return self
 
     @property
     def known(self) -> KnownModel:
@@ -305,7 +317,8 @@ def _problem(detail: Any) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
-        return (head, rest) if head.startswith(("phases.", "evaluation.")) else (where, message)
+        located = head.startswith(("phases.", "evaluation.", "model."))
+        return (head, rest) if located else (where, message)
     if detail["type"] == "union_tag_invalid":
         return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
     if detail["type"] == "union_tag_not_found":

@@ -2,7 +2,9 @@
 
 import hashlib
 import logging
+import math
 import os
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,18 +13,23 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.catalogue import PROJECTIONS
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import decoder_blocks
-from unlearnlab.spec import ModelSpec, Phase, RunSpec
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from unlearnlab.spec import ModelSpec, Phase, Precision, RunSpec
 
 disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+# peft 0.21 reads an attribute that transformers 5.23 renamed.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 DELTA = "delta.safetensors"
 ADAPTER = "adapter"
@@ -39,6 +46,38 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the number format of the activations, and of all weights that are not packed."""
+    if precision == "nf4":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def _four_bit(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Pack the linear layers of the blocks; embeddings and head stay as they are."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _compute_alike_when_training(model: nn.Module) -> None:
+    """Keep packed layers from rewriting their weights for a CPU's fast path at inference.
+
+    That path rounds to bfloat16 and has no gradient, and nothing undoes it before the next step.
+    """
+    from bitsandbytes.nn.modules import Linear4bit  # noqa: PLC0415  (only 4-bit runs need it)
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _count(parameter: nn.Parameter) -> int:
+    """Count the weights of a tensor, packed or not."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else math.prod(state.shape)
 
 
 class Target:
@@ -71,22 +110,32 @@ class Target:
         known = spec.known
         if known.folder is None:
             raise ValueError(f"model {known.name!r}: {known.missing}")
-        return cls.open(known.folder, dtype=DTYPES[spec.precision], device=device)
+        return cls.open(known.folder, precision=spec.precision, device=device)
 
     @classmethod
-    def open(cls, folder: Path, *, dtype: torch.dtype, device: torch.device) -> "Target":
+    def open(cls, folder: Path, *, precision: Precision, device: torch.device) -> "Target":
         """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
+        dtype = compute_dtype(precision, device)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            folder,
+            dtype=dtype,
+            quantization_config=_four_bit(dtype) if precision == "nf4" else None,
+            device_map={"": device} if precision == "nf4" else None,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        nn.Module.to(model, device)
+        if precision == "nf4":
+            _compute_alike_when_training(model)
+        else:
+            nn.Module.to(model, device)
         return cls(model, tokenizer, device=device)
 
     @property
     def parameters(self) -> int:
         """Count the parameters of the original model."""
-        return sum(p.numel() for name, p in self.model.named_parameters() if "lora_" not in name)
+        named = self.model.named_parameters()
+        return sum(_count(parameter) for name, parameter in named if "lora_" not in name)
 
     @property
     def context(self) -> int:
