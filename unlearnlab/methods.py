@@ -14,6 +14,9 @@ from pydantic.fields import FieldInfo
 
 SetName = Literal["forget", "retain"]
 
+Combination = Literal["ties", "linear", "dare_ties", "dare_linear", "magnitude_prune"]
+"""Ways of merging adapters, as peft names them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Slider:
@@ -60,7 +63,8 @@ class MethodSpec(Spec):
 
     card: ClassVar[Card]
     sets: ClassVar[tuple[SetName, ...]]
-    """The sets its batches draw on; an epoch is one pass over the first of them."""
+    """The sets its batches draw on; an epoch is one pass over the first of them. A method without
+    sets takes no steps."""
 
     @property
     def weights(self) -> Mapping[str, float]:
@@ -265,8 +269,39 @@ class AdaptiveRMU(MethodSpec):
         return {"forget": self.forget_weight, "retain": self.retain_weight}
 
 
+class TiesMerge(MethodSpec):
+    """Merge the adapters that the phases before it trained. It trains nothing itself."""
+
+    card: ClassVar[Card] = Card(
+        title="TIES merge",
+        idea="Train one adapter that forgets too much and one that forgets too little, and merge "
+        "them: drop the smallest entries of each, let their sum choose each sign, and average the "
+        "entries that agree with it.",
+        formula=r"A = \mathrm{ties}_d(A_1, A_2), \quad B = \mathrm{ties}_d(B_1, B_2), \quad "
+        r"W = W_\mathrm{ref} + BA",
+        fails="The two factors of an adapter are merged apart, so that the product is not the "
+        "merge of the products: adapters that have grown apart cancel instead of meeting halfway.",
+        source="Yadav et al. 2023, TIES, arXiv:2306.01708; as used by ZJUKLAB, SemEval-2025 "
+        "Task 4, arXiv:2503.21088: weights 1 and 1, density 0.8. Computed by peft.",
+    )
+    sets: ClassVar[tuple[SetName, ...]] = ()
+    kind: Literal["ties_merge"] = "ties_merge"
+
+    density: Annotated[float, Field(gt=0, le=1), Slider(0.1, 1, 0.05)] = 0.8
+    """Share of each adapter's entries that is kept."""
+
+    combination: Combination = "ties"
+    """How adapters are combined. linear adds them up and keeps every entry; magnitude_prune drops
+    the smallest first; dare drops entries at random and scales up the rest."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Return no weights: nothing is minimised."""
+        return {}
+
+
 Method = Annotated[
-    GradientAscent | GradientDescent | GradientDifference | NPO | RMU | AdaptiveRMU,
+    GradientAscent | GradientDescent | GradientDifference | NPO | RMU | AdaptiveRMU | TiesMerge,
     Field(discriminator="kind"),
 ]
 

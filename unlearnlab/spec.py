@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from unlearnlab.adapters import DEFAULT, adapter_problems
 from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
 from unlearnlab.methods import (
     METHODS,
@@ -88,6 +89,13 @@ class Phase(Spec):
 
     max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
     """Gradients are scaled down to this global norm."""
+
+    adapter_name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$"), Expert()] = DEFAULT
+    """With LoRA: name of the adapter that the phase trains. Each name starts at the original
+    weights; the run's result is the adapter of its last phase."""
+
+    adapter_rank: Annotated[int | None, Field(ge=1, le=512), Expert()] = None
+    """With LoRA: rank of this phase's adapter; none takes the model's."""
 
     def blocks(self, of: int) -> range:
         """Return the trained blocks of a model with `of` blocks."""
@@ -198,6 +206,11 @@ class RunSpec(Spec):
                     f"phases.{number}.embeddings: an adapter trains no embeddings: "
                     "switch one of the two off"
                 )
+        lora = self.model.adapter
+        for field, problem in adapter_problems(
+            self.phases, blocks=architecture.blocks, rank=lora and lora.r
+        ):
+            raise ValueError(f"{field}: {problem}")
         if self.evaluation.max_new_tokens > architecture.context // 2:
             raise ValueError(
                 f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "

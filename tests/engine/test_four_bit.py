@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from tests.engine.test_loop import default, phase, steps
+from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish, tiny_model
 from unlearnlab.engine.evaluation import Probe, evaluate
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.models import Target, compute_dtype
-from unlearnlab.methods import METHODS, GradientDifference
+from unlearnlab.methods import GradientDifference
 from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 
 IDS = torch.arange(5, 45)[None]
@@ -78,7 +78,7 @@ def test_a_fingerprint_tells_packed_weights_apart(packed):
     assert touched.fingerprint != packed.fingerprint
 
 
-@pytest.mark.parametrize("kind", METHODS)
+@pytest.mark.parametrize("kind", TRAINING)
 def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
     spec = adapted(packed, phase(default(kind), epochs=1, max_steps=1))
     state = packed.model.state_dict()

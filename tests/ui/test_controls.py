@@ -7,10 +7,10 @@ from unlearnlab.methods import METHODS
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec, presets
 from unlearnlab.ui.controls import (
     ADAPTER,
+    DATA,
     LAYERS,
     LORA,
     METHOD,
-    MODEL,
     OF_METHOD,
     PATHS,
     PHASE,
@@ -64,8 +64,8 @@ def test_the_type_of_a_setting_chooses_its_control(of, name, kind):
 
 
 def test_a_type_without_a_control_is_refused():
-    with pytest.raises(TypeError, match=r"model\.name: no control"):
-        control(setting(MODEL, "name"))
+    with pytest.raises(TypeError, match=r"data\.tasks: no control"):
+        control(setting(DATA, "tasks"))
 
 
 def test_a_rate_is_shown_as_one_types_it():

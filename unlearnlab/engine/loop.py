@@ -70,7 +70,7 @@ def courses(spec: RunSpec, data: Dataset) -> list[Course]:
         for name in phase.method.sets:
             if not data.rows(name):
                 raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
-        rows = len(data.rows(phase.method.sets[0]))
+        rows = len(data.rows(phase.method.sets[0])) if phase.method.sets else 0
         first = laid[-1].first_step + laid[-1].steps if laid else 0
         laid.append(Course(phase, number, first, math.ceil(rows / phase.batch_size)))
     return laid
@@ -88,6 +88,9 @@ def train(
     total = laid[-1].first_step + laid[-1].steps
     due = probe_steps(total, spec.evaluation.probes)
     for course in laid:
+        if not course.steps:
+            yield from _without_steps(target, spec, course, total=total)
+            continue
         for event in _phase(target, spec, data, course, total=total, clock=clock):
             yield event
             if isinstance(event, StepLogged) and event.step in due:
@@ -138,6 +141,16 @@ def _phase(
             seconds=clock.seconds,
         )
     target.model.eval()
+
+
+def _without_steps(
+    target: Target, spec: RunSpec, course: Course, *, total: int
+) -> Generator[Event | None, None, None]:
+    """Carry out a phase whose method trains nothing."""
+    method, finish = course.phase.method, OBJECTIVES[course.phase.method.kind].finish
+    assert finish, f"{method.kind} neither trains nor ends in anything"
+    yield _began(course, (), total=total)
+    finish(target, Context(method, target.original, spec.seed, adapter=course.phase.adapter_name))
 
 
 def _began(course: Course, trained: Sequence[nn.Parameter], *, total: int) -> PhaseBegan:

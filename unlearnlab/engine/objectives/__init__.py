@@ -20,6 +20,7 @@ from unlearnlab.engine.objectives.likelihood import (
     gradient_descent,
     gradient_difference,
 )
+from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import npo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
 
@@ -35,5 +36,6 @@ OBJECTIVES: Mapping[str, Objective] = {
     "npo": Objective(npo, {"forget": rows("forget"), "retain": answer_tokens("retain")}),
     "rmu": Objective(rmu, _TEXT),
     "adaptive_rmu": Objective(adaptive_rmu, _TEXT),
+    "ties_merge": Objective(no_terms, {}, finish=ties_merge),
 }
 """Every objective by its method's `kind`."""

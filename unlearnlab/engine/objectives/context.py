@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
+from unlearnlab.adapters import DEFAULT
 from unlearnlab.engine.data import IGNORE, Tokens
+from unlearnlab.engine.models import Target
 from unlearnlab.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
@@ -48,6 +50,8 @@ class Context(Generic[M]):
     seed: int
     epoch: Callable[[], int] = lambda: 0
     """The pass over the first set, 0-based."""
+    adapter: str = DEFAULT
+    """Name of the adapter that the phase trains or makes, if there are adapters."""
     memo: dict = field(default_factory=dict)
     """Values of fixed data and fixed weights, computed once for a phase."""
 
@@ -66,6 +70,8 @@ class Objective:
     terms: Callable[[nn.Module, Batch, Context], Terms]
     counts: Mapping[str, Count]
     """By term."""
+    finish: Callable[[Target, Context], None] | None = None
+    """What is done after the last step; for a method without sets, all that it does."""
 
 
 def answer_tokens(name: SetName) -> Count:
