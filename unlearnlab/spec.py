@@ -267,6 +267,11 @@ class Preset(Spec):
     """The paper's own numbers for it, where known."""
     spec: RunSpec
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs on the model that comes with the program."""
+        return not self.spec.model.known.repository
+
 
 def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
     """Return `name` if it is known.
@@ -286,13 +291,22 @@ def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it, in the order of the methods."""
+    """Map the name of each preset in `assets/presets` to it.
+
+    The embedded model's come first, and then they go in the order of the methods.
+    """
     found = [
         Preset.model_validate_json(path.read_text(encoding="utf-8"))
         for path in (ASSETS / "presets").glob("*.json")
     ]
     kinds = list(METHODS)
-    found.sort(key=lambda one: (kinds.index(one.spec.phases[0].method.kind), one.name))
+    found.sort(
+        key=lambda one: (
+            not one.embedded,
+            kinds.index(one.spec.phases[0].method.kind),
+            one.name,
+        )
+    )
     return {one.name: one for one in found}
 
 

@@ -114,7 +114,7 @@ class Target:
             ValueError: It is not on this machine.
         """
         known = spec.known
-        if known.folder is None:
+        if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
         return cls.open(known.folder, precision=spec.precision, device=device)
 
