@@ -10,12 +10,12 @@ import threading
 import webbrowser
 from collections.abc import Generator, Mapping, Sequence
 
-from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.events import Asked, Event
 from unlearnlab.jobs import Ask, Job, Lab
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
-from unlearnlab.store import Store, StoreError, home
+from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.page import build
 from unlearnlab.ui.theme import served
 

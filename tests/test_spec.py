@@ -98,6 +98,7 @@ def test_what_may_be_changed_while_a_phase_runs_is_its_rate_and_its_weights():
         "learning_rate": 5e-4,
         "method.forget_weight": 1.0,
         "method.retain_weight": 2.0,
+        "method.kl_weight": 0.0,
     }
     changed = adjusted(phase, {"learning_rate": "1e-3", "method.forget_weight": 0})
     assert (changed.learning_rate, changed.method.forget_weight) == (1e-3, 0)
@@ -196,6 +197,8 @@ def test_every_setting_says_what_it_is_and_what_it_may_be():
 def test_every_default_is_a_value_the_command_line_takes():
     for setting in settings():
         wishes = [(setting.path.replace("N", "0"), setting.default)]
+        if setting.method and not METHODS[setting.method].sets:
+            continue  # A merge cannot be the first phase.
         if setting.method:
             wishes.append(("phases.0.method.kind", setting.method))
         if setting.path.startswith("model.adapter."):
@@ -227,6 +230,91 @@ def test_presets_are_found_by_their_names():
 def test_answers_that_leave_no_room_for_a_prompt_are_refused_at_their_field():
     with pytest.raises(SpecError, match=r"^evaluation\.max_new_tokens: 1000 leave too little"):
         parse_spec({"evaluation": {"max_new_tokens": 1000}})
+
+
+def merging(**parts):
+    """Two phases and their merge, as plain values; `parts` change the second phase."""
+    phases = [{"adapter_name": "over"}, {"adapter_name": "under", **parts}]
+    return {
+        "model": {"adapter": {"r": 8}},
+        "phases": [*phases, {"method": {"kind": "ties_merge"}}],
+    }
+
+
+def test_two_adapters_can_be_merged_and_the_result_trained_on():
+    plain = merging()
+    spec = parse_spec({**plain, "phases": [*plain["phases"], {"method": {"kind": "npo"}}]})
+    assert [phase.adapter_name for phase in spec.phases] == ["over", "under", "default", "default"]
+
+
+@pytest.mark.parametrize(
+    ("plain", "where", "message"),
+    [
+        (
+            {**merging(), "model": {}},
+            "phases.0.adapter_name",
+            "there is no adapter to call 'over': switch LoRA on",
+        ),
+        ({"phases": [{"adapter_rank": 4}]}, "phases.0.adapter_rank", "no adapter to give rank 4"),
+        (
+            {"phases": [{"method": {"kind": "ties_merge"}}]},
+            "phases.0.method.kind",
+            "a merge needs LoRA adapters",
+        ),
+        (
+            {"model": {"adapter": {}}, "phases": [{"method": {"kind": "ties_merge"}}]},
+            "phases.0.method.kind",
+            "nothing to merge: no adapter was trained before it",
+        ),
+        (
+            merging(adapter_name="over"),
+            "phases.2.method.kind",
+            "nothing to merge: 'over' was trained before it",
+        ),
+        (
+            merging(adapter_rank=16),
+            "phases.2.method.kind",
+            "different rank cannot be merged ('over' has 8, 'under' has 16): give their phases one",
+        ),
+        (
+            merging(modules="mlp"),
+            "phases.2.method.kind",
+            "'over' and 'under' were trained in different layers or modules",
+        ),
+        (
+            merging(adapter_name="default"),
+            "phases.2.adapter_name",
+            "'default' is the name of an adapter trained before",
+        ),
+        (
+            merging(adapter_name="over", adapter_rank=9),
+            "phases.1.adapter_rank",
+            "adapter 'over' has rank 8 from an earlier phase, not 9",
+        ),
+        (
+            merging(adapter_name="Down Under"),
+            "phases.1.adapter_name",
+            "not 'Down Under'",
+        ),
+    ],
+)
+def test_adapters_that_cannot_be_trained_or_merged_are_refused_at_their_field(
+    plain, where, message
+):
+    with pytest.raises(SpecError) as caught:
+        parse_spec(plain)
+    ((field, what),) = caught.value.problems
+    assert field == where
+    assert message in what
+
+
+def test_a_merged_adapter_cannot_train_layers_that_its_parts_do_not_have():
+    plain = merging(last_layer=3)
+    plain["phases"][0]["last_layer"] = 3
+    later = {"method": {"kind": "npo"}}
+    with pytest.raises(SpecError, match=r"^phases\.3\.adapter_name: the merged adapter 'default'"):
+        parse_spec({**plain, "phases": [*plain["phases"], later]})
+    parse_spec({**plain, "phases": [*plain["phases"], {**later, "last_layer": 3}]})
 
 
 def test_embeddings_beside_an_adapter_are_refused_at_their_field():

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import evaluated, some_evidence, stage, stepped
+from unlearnlab.catalogue import home
 from unlearnlab.database import MIGRATIONS
 from unlearnlab.events import Failed, Finished, Paused, Probed, Saved, Started, Stopped
 from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store, StoreError, UnknownRun, home
+from unlearnlab.store import Store, StoreError, UnknownRun
 
 
 @pytest.fixture

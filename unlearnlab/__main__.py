@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab import __version__, docs
-from unlearnlab.catalogue import ASSETS, EMBEDDED
+from unlearnlab.catalogue import ASSETS, EMBEDDED, home
 from unlearnlab.events import Ending, Failed, Finished, Stopped
 from unlearnlab.jobs import Lab
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.spec import RunSpec, SpecError, parse_spec, preset, presets
-from unlearnlab.store import Store, StoreError, home
+from unlearnlab.store import Store, StoreError
 from unlearnlab.terminal import (
     Progress,
     as_json,

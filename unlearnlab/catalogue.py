@@ -5,12 +5,15 @@ sizes are read from each model's own `config.json`, or stated here for models th
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Literal
+
+import platformdirs
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 """Files that come with the program: presets, the embedded target, style and scripts."""
@@ -76,6 +79,23 @@ class Architecture:
         return self.embedding_parameters + self.blocks * self.block_parameters("all")
 
 
+def home(override: str | Path | None = None) -> Path:
+    """Return the folder that holds the store.
+
+    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
+    """
+    chosen = override or os.environ.get("UNLEARNLAB_HOME")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+def models_folder() -> Path:
+    """Return the folder of models: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
+    chosen = os.environ.get("UNLEARNLAB_MODELS")
+    return Path(chosen).expanduser().absolute() if chosen else home() / "models"
+
+
 @dataclass(frozen=True, slots=True)
 class KnownModel:
     """A model that a spec can name."""
@@ -83,10 +103,50 @@ class KnownModel:
     name: str
     title: str
     architecture: Architecture
-    folder: Path | None = None
-    """Where its weights lie on this machine."""
-    missing: str = ""
-    """Why it cannot run here, in words for the user; empty when it can."""
+    repository: str = ""
+    """On the Hugging Face hub; empty for the embedded one."""
+    tokenizer: str = ""
+    """Repository of its tokenizer, which that of the weights does not hold."""
+
+    @property
+    def folder(self) -> Path:
+        """Where its weights and tokenizer lie on this machine, or should."""
+        return models_folder() / self.name if self.repository else EMBEDDED / "original"
+
+    @property
+    def missing(self) -> str:
+        """Say why it cannot run here and what to do; empty when it can."""
+        if not self.repository:
+            return ""
+        if not (self.folder / "config.json").is_file():
+            return f"it is not on this machine. {self.way_to_get_it}"
+        if not any(self.folder.glob("*.safetensors")):
+            return f"{self.folder} holds no weights as safetensors. {self.way_to_get_it}"
+        if not (self.folder / "tokenizer_config.json").is_file():
+            return f"{self.folder} holds no tokenizer: `{self._tokenizer_command}`"
+        if not self._as_stated():
+            return f"{self.folder} holds another model: its config.json has other sizes"
+        return ""
+
+    @property
+    def way_to_get_it(self) -> str:
+        """Say how to put it in its folder."""
+        return (
+            f"Run `hf download {self.repository} --local-dir {self.folder}` and "
+            f"`{self._tokenizer_command}`. The organisers of SemEval-2025 Task 4 give access: log "
+            "in with `hf auth login`, or set HF_TOKEN. A copy you have can go to the same folder, "
+            f"or UNLEARNLAB_MODELS can name the folder in which {self.name} lies."
+        )
+
+    @property
+    def _tokenizer_command(self) -> str:
+        return f'hf download {self.tokenizer} --include "*token*" --local-dir {self.folder}'
+
+    def _as_stated(self) -> bool:
+        try:
+            return Architecture.from_config(self.folder) == self.architecture
+        except (OSError, ValueError, KeyError, TypeError):
+            return False
 
 
 @cache
@@ -100,19 +160,27 @@ def embedded_rows(fold: str) -> Mapping[str, Mapping[str, int]]:
     return {"forget": counted("forget"), "retain": counted("retain")}
 
 
-_LATER = "not yet in this version: only the embedded model runs"
-
-
 @cache
 def models() -> Mapping[str, KnownModel]:
     """Map each model's name to what is known of it, the embedded one first."""
-    olmo_1b = Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False)
-    olmo_7b = Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False)
-    folder = EMBEDDED / "original"
-    tiny = Architecture.from_config(folder)
+    organisers = "llmunlearningsemeval2025organization"
     known = (
-        KnownModel("tiny-olmo", "tiny-olmo (embedded)", tiny, folder),
-        KnownModel("olmo-1b", "OLMo 1B", olmo_1b, missing=_LATER),
-        KnownModel("olmo-7b", "OLMo 7B", olmo_7b, missing=_LATER),
+        KnownModel(
+            "tiny-olmo", "tiny-olmo (embedded)", Architecture.from_config(EMBEDDED / "original")
+        ),
+        KnownModel(
+            "olmo-1b",
+            "OLMo 1B",
+            Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False),
+            f"{organisers}/olmo-1B-model-semeval25-unlearning",
+            "allenai/OLMo-1B-0724-hf",
+        ),
+        KnownModel(
+            "olmo-7b",
+            "OLMo 7B",
+            Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False),
+            f"{organisers}/olmo-finetuned-semeval25-unlearning",
+            "allenai/OLMo-7B-0724-Instruct-hf",
+        ),
     )
     return {model.name: model for model in known}

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from unlearnlab.adapters import DEFAULT, adapter_problems
 from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
 from unlearnlab.methods import (
     METHODS,
@@ -23,6 +24,8 @@ from unlearnlab.methods import (
     Steering,
     TaskVector,
 )
+
+Precision = Literal["float32", "bfloat16", "nf4"]
 
 Task = Literal["Task1", "Task2", "Task3"]
 """The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
@@ -106,6 +109,13 @@ class Phase(Spec):
     def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
         return None if tasks is None else in_order(tasks)
 
+    adapter_name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$"), Expert()] = DEFAULT
+    """With LoRA: name of the adapter that the phase trains. Each name starts at the original
+    weights; the run's result is the adapter of its last phase."""
+
+    adapter_rank: Annotated[int | None, Field(ge=1, le=512), Expert()] = None
+    """With LoRA: rank of this phase's adapter; none takes the model's."""
+
     def blocks(self, of: int) -> range:
         """Return the trained blocks of a model with `of` blocks."""
         return range(self.first_layer, (of - 1 if self.last_layer is None else self.last_layer) + 1)
@@ -130,8 +140,9 @@ class ModelSpec(Spec):
     name: str = "tiny-olmo"
     """Name in the catalogue."""
 
-    precision: Annotated[Literal["float32", "bfloat16"], Expert()] = "float32"
-    """Number format of weights and computation."""
+    precision: Annotated[Precision, Expert()] = "float32"
+    """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
+    trained by an adapter, and computes in bfloat16, on a CPU in float32."""
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
@@ -140,6 +151,15 @@ class ModelSpec(Spec):
     @classmethod
     def _known(cls, name: str) -> str:
         return one_of(name, models(), "model")
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.precision == "nf4" and self.adapter is None:
+            raise ValueError(
+                "model.precision: weights packed as nf4 cannot be trained themselves: add a LoRA "
+                "adapter (model.adapter), or take bfloat16"
+            )
+        return self
 
     @property
     def known(self) -> KnownModel:
@@ -213,6 +233,11 @@ class RunSpec(Spec):
                     f"phases.{number}.method.kind: an adapter can be negated only as it was "
                     "learnt from zero: make this the first phase, or train without an adapter"
                 )
+        lora = self.model.adapter
+        for field, problem in adapter_problems(
+            self.phases, blocks=architecture.blocks, rank=lora and lora.r
+        ):
+            raise ValueError(f"{field}: {problem}")
         if self.evaluation.max_new_tokens > architecture.context // 2:
             raise ValueError(
                 f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "
@@ -269,6 +294,11 @@ class Preset(Spec):
     """The paper's own numbers for it, where known."""
     spec: RunSpec
 
+    @property
+    def embedded(self) -> bool:
+        """Whether it runs on the model that comes with the program."""
+        return not self.spec.model.known.repository
+
 
 def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
     """Return `name` if it is known.
@@ -288,13 +318,22 @@ def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it, in the order of the methods."""
+    """Map the name of each preset in `assets/presets` to it.
+
+    The embedded model's come first, and then they go in the order of the methods.
+    """
     found = [
         Preset.model_validate_json(path.read_text(encoding="utf-8"))
         for path in (ASSETS / "presets").glob("*.json")
     ]
     kinds = list(METHODS)
-    found.sort(key=lambda one: (kinds.index(one.spec.phases[0].method.kind), one.name))
+    found.sort(
+        key=lambda one: (
+            not one.embedded,
+            kinds.index(one.spec.phases[0].method.kind),
+            one.name,
+        )
+    )
     return {one.name: one for one in found}
 
 
@@ -390,7 +429,8 @@ def _problem(detail: Any) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
-        return (head, rest) if head.startswith(("phases.", "evaluation.")) else (where, message)
+        located = head.startswith(("phases.", "evaluation.", "model."))
+        return (head, rest) if located else (where, message)
     if detail["type"] == "union_tag_invalid":
         return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
     if detail["type"] == "union_tag_not_found":

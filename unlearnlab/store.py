@@ -15,7 +15,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-import platformdirs
 import psutil
 
 from unlearnlab.database import Database, StoreError, make_folder
@@ -63,17 +62,6 @@ class RunRow:
     ending: Ending | None
     before: Scores | None
     after: Scores | None
-
-
-def home(override: str | Path | None = None) -> Path:
-    """Return the folder that holds the store.
-
-    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
-    """
-    chosen = override or os.environ.get("UNLEARNLAB_HOME")
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return platformdirs.user_data_path("unlearnlab", appauthor=False)
 
 
 class Store:

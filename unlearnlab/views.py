@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from unlearnlab.adapters import adapters
 from unlearnlab.catalogue import Architecture, Modules, embedded_rows
 from unlearnlab.events import (
     Adjusted,
@@ -474,8 +475,11 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
     """Count the parameters that a phase trains."""
     size = spec.model.known.architecture
     blocks = len(phase.blocks(size.blocks))
-    if spec.model.adapter:
-        return blocks * _adapter_parameters(size, phase.modules, spec.model.adapter.r)
+    if not phase.method.sets:
+        return 0
+    if lora := spec.model.adapter:
+        sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
+        return blocks * _adapter_parameters(size, phase.modules, sits[phase.adapter_name].rank)
     whole = size.embedding_parameters if phase.embeddings else 0
     return whole + blocks * size.block_parameters(phase.modules)
 

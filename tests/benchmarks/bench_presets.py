@@ -34,7 +34,8 @@ FOLDS = ("train", "validation")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("presets", nargs="*", default=here())
+    embedded = [name for name, one in presets().items() if one.embedded]
+    parser.add_argument("presets", nargs="*", default=embedded)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--folds", nargs="+", choices=FOLDS, default=FOLDS)
     args = parser.parse_args()

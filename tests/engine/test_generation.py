@@ -15,7 +15,7 @@ PROMPTS = [row.input for row in load(DataSpec(fold="validation")).forget][:24]
 
 @pytest.fixture(scope="module")
 def embedded() -> Target:
-    return Target.open(EMBEDDED / "original", dtype=torch.float32, device=torch.device("cpu"))
+    return Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

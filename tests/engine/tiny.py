@@ -6,16 +6,18 @@ from transformers import OlmoConfig, OlmoForCausalLM
 CPU = torch.device("cpu")
 
 
-def tiny_model(vocabulary: int, seed: int = 0) -> OlmoForCausalLM:
+def tiny_model(
+    vocabulary: int, seed: int = 0, *, width: int = 16, tied: bool = True
+) -> OlmoForCausalLM:
     torch.manual_seed(seed)
     config = OlmoConfig(
         vocab_size=vocabulary,
-        hidden_size=16,
-        intermediate_size=32,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=2,
         num_attention_heads=2,
         max_position_embeddings=256,
-        tie_word_embeddings=True,
+        tie_word_embeddings=tied,
         eos_token_id=0,
         pad_token_id=1,
     )

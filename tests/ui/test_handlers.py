@@ -112,7 +112,21 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
     )
     _, message = handlers.press_unlearn(program, "", form)
     assert message.problems[0].element == "f-model-name"
-    assert "not yet in this version" in message.problems[0].message
+    assert "hf download" in message.problems[0].message
+
+
+def test_a_preset_whose_model_is_not_here_says_how_to_get_it():
+    form = forms.preset_form("olmo-1b-ascent")
+    note = forms.preset_note(form)
+    assert "OLMo 1B: it is not on this machine" in note
+    assert "Changed from the preset" not in note
+    assert "parameters train" in forms.size_note(form, [])
+
+
+def test_choosing_another_model_takes_the_layers_along():
+    first = forms.preset_form("embedded-ascent")
+    form = forms.choose_model(typed(first, model__name="olmo-1b"))
+    assert form.draft["values"]["phase.layers"] == {"first": 0, "last": 15, "blocks": 16}
 
 
 def test_a_locked_database_is_told_and_the_form_kept(program):

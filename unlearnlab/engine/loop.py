@@ -96,7 +96,7 @@ def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
         }
         schedule = OBJECTIVES[phase.method.kind].schedule
         try:
-            lessons = schedule.lessons(phase, rows)
+            lessons = schedule.lessons(phase, rows) if rows else []
         except ValueError as error:
             raise ValueError(f"phases.{number}.{error}") from error
         counts = [len(next(schedule.passes(phase, one, torch.Generator()))) for one in lessons]
@@ -164,13 +164,16 @@ class _Phase:
         self._target, self._course, self._controls = target, course, controls
         self._total, self._clock = total, clock
         self._objective = OBJECTIVES[course.phase.method.kind]
-        self._ctx = Context(course.phase.method, target.original, seed)
+        self._ctx = Context(
+            course.phase.method, target.original, seed, adapter=course.phase.adapter_name
+        )
         self._generator = torch.Generator().manual_seed(seed + course.number)
 
     def train(self) -> Generator[Event | None, None, None]:
-        """Take all steps, lesson after lesson."""
+        """Take all steps, lesson after lesson, and do what the method ends with."""
         course = self._course
-        self._trained = self._target.train_only(course.phase)
+        # A method that takes no steps trains nothing, and does all of its work at the end.
+        self._trained = self._target.train_only(course.phase) if course.steps else []
         self._controls.course, self._controls.phase = course, course.phase
         self._controls.step = course.first_step
         yield self._began()
@@ -179,6 +182,8 @@ class _Phase:
         for number, steps in enumerate(course.lesson_steps):
             yield from self._lesson(number, min(steps, left))
             left -= min(steps, left)
+        if not course.steps:
+            self._finish()
         self._target.model.eval()
         self._controls.course = self._controls.phase = None
 
@@ -220,8 +225,8 @@ class _Phase:
             optimizer.zero_grad()
             if self._objective.observe is not None:
                 self._objective.observe(sums.terms, self._ctx)
-            if step == course.first_step + course.steps and self._objective.finish is not None:
-                self._objective.finish(self._target.model, self._ctx)
+            if step == course.first_step + course.steps:
+                self._finish()  # Before the step is told, so that a probe of it sees the result.
             controls.step = step
             share = course.phase.epochs / len(course.lessons)
             yield StepLogged(
@@ -238,6 +243,10 @@ class _Phase:
                 memory_gib=memory_gib(self._target.device),
                 seconds=self._clock.seconds,
             )
+
+    def _finish(self) -> None:
+        if self._objective.finish is not None:
+            self._objective.finish(self._target, self._ctx)
 
     def _collated(self, rows: Rows) -> Batch:
         pad, device = self._target.tokenizer.pad_token_id, self._target.device

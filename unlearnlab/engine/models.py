@@ -2,27 +2,37 @@
 
 import hashlib
 import logging
+import math
 import os
+import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    PreTrainedModel,
+)
 from transformers.utils.logging import disable_progress_bar
 
+from unlearnlab.adapters import DEFAULT, Adapter, adapters
 from unlearnlab.catalogue import PROJECTIONS
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import decoder_blocks
-from unlearnlab.spec import ModelSpec, Phase, RunSpec
-
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+from unlearnlab.methods import Combination
+from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
 disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+# peft 0.21 reads an attribute that transformers 5.23 renamed.
+warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 DELTA = "delta.safetensors"
 ADAPTER = "adapter"
@@ -39,6 +49,38 @@ def device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the number format of the activations, and of all weights that are not packed."""
+    if precision == "nf4":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def _four_bit(dtype: torch.dtype) -> BitsAndBytesConfig:
+    """Pack the linear layers of the blocks; embeddings and head stay as they are."""
+    return BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
+    )
+
+
+def _compute_alike_when_training(model: nn.Module) -> None:
+    """Keep packed layers from rewriting their weights for a CPU's fast path at inference.
+
+    That path rounds to bfloat16 and has no gradient, and nothing undoes it before the next step.
+    """
+    from bitsandbytes.nn.modules import Linear4bit  # noqa: PLC0415  (only 4-bit runs need it)
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _count(parameter: nn.Parameter) -> int:
+    """Count the weights of a tensor, packed or not."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else math.prod(state.shape)
 
 
 class Target:
@@ -58,6 +100,9 @@ class Target:
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
         self._originals: dict[str, Tensor] = {}
+        self._adapters: dict[str, LoraConfig] = {}
+        """What the run's adapters will be, by name."""
+        self._seed = 0
         model.requires_grad_(False)
         model.eval()
 
@@ -69,24 +114,34 @@ class Target:
             ValueError: It is not on this machine.
         """
         known = spec.known
-        if known.folder is None:
+        if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
-        return cls.open(known.folder, dtype=DTYPES[spec.precision], device=device)
+        return cls.open(known.folder, precision=spec.precision, device=device)
 
     @classmethod
-    def open(cls, folder: Path, *, dtype: torch.dtype, device: torch.device) -> "Target":
+    def open(cls, folder: Path, *, precision: Precision, device: torch.device) -> "Target":
         """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
+        dtype = compute_dtype(precision, device)
         model = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=dtype, use_safetensors=True, trust_remote_code=False
+            folder,
+            dtype=dtype,
+            quantization_config=_four_bit(dtype) if precision == "nf4" else None,
+            device_map={"": device} if precision == "nf4" else None,
+            use_safetensors=True,
+            trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        nn.Module.to(model, device)
+        if precision == "nf4":
+            _compute_alike_when_training(model)
+        else:
+            nn.Module.to(model, device)
         return cls(model, tokenizer, device=device)
 
     @property
     def parameters(self) -> int:
         """Count the parameters of the original model."""
-        return sum(p.numel() for name, p in self.model.named_parameters() if "lora_" not in name)
+        named = self.model.named_parameters()
+        return sum(_count(parameter) for name, parameter in named if "lora_" not in name)
 
     @property
     def context(self) -> int:
@@ -94,27 +149,57 @@ class Target:
         return self.model.config.max_position_embeddings
 
     def adapt(self, spec: RunSpec) -> None:
-        """Add the low-rank adapter that the spec asks for, over the layers of all its phases."""
+        """Add the first of the low-rank adapters that the spec asks for; the others come later."""
         lora = spec.model.adapter
         if lora is None:
             return
         assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
         blocks = len(decoder_blocks(self.model))
-        config = LoraConfig(
-            r=lora.r,
-            lora_alpha=lora.alpha,
-            lora_dropout=lora.dropout,
-            target_modules=sorted({m for p in spec.phases for m in PROJECTIONS[p.modules]}),
-            layers_to_transform=sorted({b for p in spec.phases for b in p.blocks(blocks)}),
-            task_type="CAUSAL_LM",
+        sits = adapters(spec.phases, blocks=blocks, rank=lora.r)
+        self._adapters = {name: _lora(lora, place) for name, place in sits.items()}
+        self._seed = spec.seed
+        name, config = next(iter(self._adapters.items()))
+        with self._same_start():
+            self.model = get_peft_model(self.model, config, adapter_name=name)
+
+    def _turn_to(self, adapter: str) -> None:
+        """Let the adapter called `adapter` act, and no other; a new one changes nothing yet."""
+        assert isinstance(self.model, PeftModel)
+        if adapter not in self.model.peft_config:
+            with self._same_start():
+                self.model.add_adapter(adapter, self._adapters[adapter])
+        self.model.set_adapter(adapter)
+
+    @contextmanager
+    def _same_start(self) -> Generator[None]:
+        """Draw the same random matrices for each adapter: merging needs a common start."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            yield
+
+    def merge(self, into: str, *, combination: Combination, density: float) -> None:
+        """Make a new adapter of all there are, with weights 1, and let it act.
+
+        Args:
+            into: Its name.
+            combination: One of peft's.
+            density: Share of each adapter's entries that is kept, where the combination drops any.
+        """
+        assert isinstance(self.model, PeftModel), "nothing to merge without adapters"
+        names = list(self.model.peft_config)
+        lora = cast("LoraModel", self.model.base_model)
+        lora.add_weighted_adapter(
+            names, [1.0] * len(names), into, combination_type=combination, density=density
         )
-        self.model = get_peft_model(self.model, config)
+        self._turn_to(into)
 
     def train_only(self, phase: Phase) -> list[nn.Parameter]:
         """Give gradients to the parameters that `phase` trains, and to no others.
 
         Originals of newly trained tensors are kept aside before the first step.
         """
+        if self.adapted:
+            self._turn_to(phase.adapter_name)
         chosen = dict(self._chosen(phase))
         if not chosen:
             raise ValueError(f"modules {phase.modules!r}: this model has no such layers to train")
@@ -139,7 +224,9 @@ class Target:
         wanted = set(PROJECTIONS[phase.modules])
         for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
             for name, parameter in block.named_parameters():
-                if wanted & set(name.split(".")) and self.adapted == ("lora_" in name):
+                layer, _, factor = name.removesuffix(".weight").partition(".lora_")
+                trained = factor in {f"A.{phase.adapter_name}", f"B.{phase.adapter_name}"}
+                if wanted & set(layer.split(".")) and trained == self.adapted:
                     yield parameter
 
     @property
@@ -181,8 +268,10 @@ class Target:
     def save(self, folder: Path) -> Path:
         """Write what was trained into `folder`, as safetensors, and return the file."""
         if isinstance(self.model, PeftModel):
-            self.model.save_pretrained(str(folder / ADAPTER))
-            return folder / ADAPTER / "adapter_model.safetensors"
+            (name,) = self.model.active_adapters
+            self.model.save_pretrained(str(folder / ADAPTER), selected_adapters=[name])
+            where = folder / ADAPTER if name == DEFAULT else folder / ADAPTER / name
+            return where / "adapter_model.safetensors"
         trained = {n: p for n, p in self.model.named_parameters() if n in self._originals}
         partial = folder / f"{DELTA}.part"
         save_file({name: p.detach().contiguous() for name, p in trained.items()}, partial)
@@ -197,7 +286,8 @@ class Target:
         """
         if (folder / ADAPTER).is_dir():
             assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
-            self.model = PeftModel.from_pretrained(self.model, folder / ADAPTER).eval()
+            (config,) = (folder / ADAPTER).rglob("adapter_config.json")
+            self.model = PeftModel.from_pretrained(self.model, config.parent).eval()
             return
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")
@@ -205,6 +295,17 @@ class Target:
         for name, trained in load_file(folder / DELTA, device=str(self.device)).items():
             self._originals[name] = parameters[name].data
             parameters[name].data = trained
+
+
+def _lora(lora: LoRA, place: Adapter) -> LoraConfig:
+    return LoraConfig(
+        r=place.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=sorted(place.modules),
+        layers_to_transform=sorted(place.blocks),
+        task_type="CAUSAL_LM",
+    )
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -81,7 +81,7 @@ def check(tell: Callable[[str], None]) -> Report:
     """Measure both models on both folds, telling what is being measured."""
     cpu = torch.device("cpu")
     models = {
-        name: Target.open(EMBEDDED / name, dtype=torch.float32, device=cpu)
+        name: Target.open(EMBEDDED / name, precision="float32", device=cpu)
         for name in ("original", "retrained")
     }
     lines: list[Line] = []

@@ -126,11 +126,13 @@ def control(setting: Setting) -> Control:
         return gr.Dropdown(options, value=default, filterable=False, **plain)
     if kind is bool:
         return gr.Checkbox(default, **plain)
+    if kind is str:
+        return gr.Textbox(default, max_lines=1, **plain)
     if drawn and drawn.log:
         return gr.Textbox(written(default), max_lines=1, **plain)
     if kind in (int, float, int | None):
         step = drawn.step if drawn and drawn.step else 1
-        return gr.Number(default, step=step, placeholder="no limit", **plain)
+        return gr.Number(default, step=step, placeholder="none", **plain)
     raise TypeError(f"{setting.path}: no control for a {kind}")
 
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.results import TASKS, same_settings, usual_seconds
 from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, presets
 from unlearnlab.store import RunRow
 from unlearnlab.ui.controls import (
+    LAYERS,
     METHOD,
     PATHS,
     PHASE_TASKS,
@@ -163,10 +165,15 @@ def spec_of(form: Form) -> RunSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
-    spec = parse_spec(form.plain)
+    spec = _parsed(form)
     if missing := spec.model.known.missing:
         raise SpecError([("model.name", f"{spec.model.known.title}: {missing}")])
     return spec
+
+
+def _parsed(form: Form) -> RunSpec:
+    """Make the spec, whether or not its model is here."""
+    return parse_spec(asked(form.values, form.draft["phases"], form.editing))
 
 
 def problems_of(error: SpecError, form: Form) -> tuple[Problem, ...]:
@@ -178,6 +185,16 @@ def edit_phase(form: Form, wanted: int) -> Form:
     """Turn the form to another phase."""
     wanted = min(max(0, wanted), len(form.draft["phases"]) - 1)
     return form_of(form.plain, preset=form.preset, editing=wanted)
+
+
+def choose_model(form: Form) -> Form:
+    """Fit the form to the chosen model: layers that ended at the other's last block go on to do."""
+    plain = asked(form.values, form.draft["phases"], form.editing)
+    last = form.draft["values"][LAYERS]["blocks"] - 1
+    for phase in plain["phases"]:
+        if phase.get("last_layer") == last:
+            phase["last_layer"] = None
+    return form_of(plain, preset=form.preset, editing=form.editing)
 
 
 def add_phase(form: Form) -> Form:
@@ -242,21 +259,29 @@ def title_of(form: Form, spec: RunSpec) -> str:
 
 
 def preset_note(form: Form) -> str:
-    """Describe the preset, and say whether the form has left it. HTML."""
-    if form.preset not in presets():
+    """Describe the preset, say whether the form has left it and whether its model is here. HTML."""
+    note = ""
+    if form.preset in presets():
+        note = f"<p>{escape(presets()[form.preset].description)}</p>"
+        try:
+            changed = not title_of(form, _parsed(form))
+        except SpecError:
+            changed = True
+        note += '<p class="changed">Changed from the preset.</p>' if changed else ""
+    return note + _missing_note(form.draft["values"]["model.name"])
+
+
+def _missing_note(model: str) -> str:
+    known = models().get(model)
+    if known is None or not known.missing:
         return ""
-    note = f"<p>{escape(presets()[form.preset].description)}</p>"
-    try:
-        changed = not title_of(form, spec_of(form))
-    except SpecError:
-        changed = True
-    return note + ('<p class="changed">Changed from the preset.</p>' if changed else "")
+    return f'<p class="changed">{escape(known.title)}: {escape(known.missing)}</p>'
 
 
 def size_note(form: Form, rows: Sequence[RunRow]) -> str:
     """Say how much is trained and how long that took before. HTML."""
     try:
-        spec = spec_of(form)
+        spec = _parsed(form)
     except SpecError:
         return "<p>Some settings are not valid yet.</p>"
     phase = spec.phases[form.editing]
@@ -273,4 +298,5 @@ def idea_html(card: Card) -> str:
 
 def card_markdown(card: Card) -> str:
     """Give the method's formula, known failure and source. Our own text, not a model's."""
-    return f"$$\\min\\; {card.formula}$$\n\n**When it fails.** {card.fails}\n\n*{card.source}*"
+    formula = card.formula if "=" in card.formula else rf"\min\; {card.formula}"
+    return f"$${formula}$$\n\n**When it fails.** {card.fails}\n\n*{card.source}*"

@@ -161,20 +161,18 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
         filterable=False,
     )
     note = gr.HTML(forms.preset_note(first), elem_classes=["note"], apply_default_css=False)
-    here = [
+    known = [
         (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
         for m in models().values()
-        if not m.missing
     ]
     drawn["model.name"] = gr.Dropdown(
-        here,
-        value=here[0][1],
+        known,
+        value=known[0][1],
         label="Model",
         elem_id=element("model.name"),
         elem_classes=["field"],
         filterable=False,
     )
-    gr.HTML(_missing(), elem_classes=["note"], apply_default_css=False)
     fold = next(s for s in DATA if s.name == "fold")
     drawn[fold.path] = control(fold)
     drawn["data.tasks"] = _tasks(
@@ -199,17 +197,6 @@ def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGr
 
 def _named(title: str, blocks: int, parameters: int) -> str:
     return f"{title} · {blocks} blocks · {parameters / 1e6:.1f} M"
-
-
-def _missing() -> str:
-    """List the models that cannot run here, by reason."""
-    reasons: dict[str, list[str]] = {}
-    for model in models().values():
-        if model.missing:
-            reasons.setdefault(model.missing, []).append(model.title)
-    return "".join(
-        f"<p>{escape(', '.join(names))}: {escape(why)}</p>" for why, names in reasons.items()
-    )
 
 
 def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
@@ -268,6 +255,10 @@ def wire(program: Program, parts: FormParts) -> None:
     def preset(name: str) -> list[Any]:
         return updates(program, parts, forms.preset_form(name))
 
+    def model(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, forms.choose_model(form))
+
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.rearranged(form, event.action, event.phase))
@@ -284,4 +275,6 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
+    names = parts.controls[PATHS.index("model.name")]
+    names.input(model, parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)

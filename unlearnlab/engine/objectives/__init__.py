@@ -32,6 +32,7 @@ from unlearnlab.engine.objectives.likelihood import (
     remember_first_epoch,
     task_vector,
 )
+from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
 from unlearnlab.engine.schedules import IN_CHUNKS, STEERED
@@ -60,5 +61,6 @@ OBJECTIVES: Mapping[str, Objective] = {
     "task_vector": Objective(task_vector, _ANSWERS, finish=negate),
     "rmu": Objective(rmu, _TEXT, schedule=STEERED),
     "adaptive_rmu": Objective(adaptive_rmu, _TEXT, schedule=STEERED),
+    "ties_merge": Objective(no_terms, {}, finish=ties_merge),
 }
 """Every objective by its method's `kind`."""

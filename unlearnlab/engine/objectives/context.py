@@ -7,7 +7,9 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
+from unlearnlab.adapters import DEFAULT
 from unlearnlab.engine.data import IGNORE, Tokens
+from unlearnlab.engine.models import Target
 from unlearnlab.engine.schedules import SHUFFLED, Schedule
 from unlearnlab.methods import MethodSpec, SetName
 
@@ -50,6 +52,8 @@ class Context(Generic[M]):
     seed: int
     epoch: int = 0
     """The pass over the first set, 0-based."""
+    adapter: str = DEFAULT
+    """Name of the adapter that the phase trains or makes, if there are adapters."""
     memo: dict = field(default_factory=dict)
     """Values of fixed data and fixed weights, and what adapts, for the length of a phase."""
 
@@ -80,8 +84,8 @@ class Objective:
     """Signed weight of each term, given the values that it takes on a batch."""
     observe: Callable[[Values, Context], None] | None = None
     """Told the values of each optimizer step, for weights that adapt."""
-    finish: Callable[[nn.Module, Context], None] | None = None
-    """Called once after the last optimizer step of a phase."""
+    finish: Callable[[Target, Context], None] | None = None
+    """What is done after the last step; for a method without sets, all that it does."""
     schedule: Schedule = SHUFFLED
     """In which order rows come."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from unlearnlab.engine.likelihoods import mean_nll
+from unlearnlab.engine.models import Target
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
 from unlearnlab.methods import (
     AdaptiveDifference,
@@ -106,13 +107,13 @@ def task_vector(model: nn.Module, batch: Batch, ctx: Context[TaskVector]) -> Ter
 
 
 @torch.no_grad()
-def negate(model: nn.Module, ctx: Context[TaskVector]) -> None:
+def negate(target: Target, ctx: Context[TaskVector]) -> None:
     """Step from where the phase began against what it learnt, `scale` times as far.
 
     Of an adapter that began at zero only the second matrix is turned: the product of the two is
     what the adapter adds.
     """
-    parameters = dict(model.named_parameters())
+    parameters = dict(target.model.named_parameters())
     for name, start in ctx.memo.pop("start", {}).items():
         learnt = parameters[name]
         if "lora_A" not in name:

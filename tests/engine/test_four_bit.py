@@ -1,0 +1,147 @@
+"""Weights packed into 4 bits: what is packed, what is counted, what is trained, what comes back."""
+
+import math
+
+import pytest
+import torch
+
+from tests.engine.test_loop import TRAINING, default, phase, steps
+from tests.engine.tiny import CPU, finish, tiny_model
+from unlearnlab.engine.evaluation import Probe, evaluate
+from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.models import Target, compute_dtype
+from unlearnlab.methods import GradientDifference
+from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
+
+IDS = torch.arange(5, 45)[None]
+
+NF4 = ModelSpec(precision="nf4", adapter=LoRA(r=4, alpha=16))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    where = tmp_path_factory.mktemp("model")
+    tiny_model(len(tokenizer), width=64, tied=False).save_pretrained(where)
+    tokenizer.save_pretrained(where)
+    return where
+
+
+@pytest.fixture
+def packed(folder) -> Target:
+    return Target.open(folder, precision="nf4", device=CPU)
+
+
+def logits(target: Target) -> torch.Tensor:
+    return target.model(input_ids=IDS).logits.detach().clone()
+
+
+def adapted(target: Target, *phases: Phase) -> RunSpec:
+    spec = RunSpec(model=NF4, phases=phases, evaluation=EvaluationSpec(probes=0))
+    torch.manual_seed(spec.seed)
+    target.adapt(spec)
+    return spec
+
+
+def test_only_the_linear_layers_of_the_blocks_are_packed(packed):
+    formats = {name: p.dtype for name, p in packed.model.named_parameters()}
+    whole = {name for name, dtype in formats.items() if dtype == torch.float32}
+    assert whole == {"model.embed_tokens.weight", "lm_head.weight"}
+    assert {dtype for name, dtype in formats.items() if name not in whole} == {torch.uint8}
+    assert logits(packed).dtype == torch.float32
+
+
+def test_packed_weights_are_counted_as_what_they_stand_for(packed, folder):
+    whole = Target.open(folder, precision="float32", device=CPU)
+    assert packed.parameters == whole.parameters
+    adapted(packed, Phase())
+    assert packed.parameters == whole.parameters
+
+
+def test_packing_rounds_the_model_but_leaves_it_recognisable(packed, folder):
+    whole = logits(Target.open(folder, precision="float32", device=CPU))
+    error = (logits(packed) - whole).norm() / whole.norm()
+    assert 0.01 < error < 0.3
+
+
+def test_answering_changes_neither_the_packed_weights_nor_what_training_computes(packed):
+    clean = packed.fingerprint
+    with torch.no_grad():
+        answering = logits(packed)
+    assert Target(packed.model, packed.tokenizer, device=CPU).fingerprint == clean
+    packed.model.train()
+    assert torch.equal(logits(packed), answering)
+
+
+def test_a_fingerprint_tells_packed_weights_apart(packed):
+    packed.model.model.layers[1].mlp.up_proj.weight.data[0] ^= 1
+    touched = Target(packed.model, packed.tokenizer, device=CPU)
+    assert touched.fingerprint != packed.fingerprint
+
+
+@pytest.mark.parametrize("kind", TRAINING)
+def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
+    spec = adapted(packed, phase(default(kind), epochs=1, max_steps=1))
+    state = packed.model.state_dict()
+    kept = {name: value.clone() for name, value in state.items() if "lora_" not in name}
+    work = train(packed, spec, data, probe=Probe.of(data), clock=Clock())
+    (step,) = steps(work)
+    assert math.isfinite(step.loss)
+    assert step.grad_norm > 0
+    after = packed.model.state_dict()
+    assert all(
+        torch.equal(after[name], value) for name, value in kept.items() if "lora" not in name
+    )
+    moved = [name for name in after if "lora_B" in name and after[name].any()]
+    assert moved
+
+
+def test_gradients_through_packed_weights_equal_those_through_the_rounded_ones(packed, folder):
+    """Replace each packed matrix by what it stands for: the adapter's gradients stay the same."""
+    from bitsandbytes.functional import dequantize_4bit  # noqa: PLC0415  (loud when imported)
+
+    whole = Target.open(folder, precision="float32", device=CPU)
+    rounded = dict(whole.model.named_parameters())
+    for name, parameter in packed.model.named_parameters():
+        if parameter.dtype == torch.uint8:
+            rounded[name].data = dequantize_4bit(parameter.data, parameter.quant_state)
+    gradients = []
+    for target in (packed, whole):
+        spec = adapted(target, Phase())
+        trained = target.train_only(spec.phases[0])
+        for parameter in trained:
+            parameter.data = torch.ones_like(parameter) * 1e-3
+        target.model(input_ids=IDS, labels=IDS).loss.backward()
+        gradients.append([parameter.grad for parameter in trained])
+    for through_packed, through_rounded in zip(*gradients, strict=True):
+        assert torch.allclose(through_packed, through_rounded, rtol=1e-3, atol=1e-7)
+
+
+def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(
+    packed, folder, data, tmp_path
+):
+    before = logits(packed)
+    spec = adapted(packed, phase(GradientDifference(), epochs=2))
+    list(train(packed, spec, data, probe=Probe.of(data), clock=Clock()))
+    _, evidence = finish(evaluate(packed, data, max_new_tokens=4))
+    assert evidence
+    after = logits(packed)
+    assert not torch.equal(before, after)
+    with packed.original():
+        assert torch.equal(logits(packed), before)
+    packed.save(tmp_path)
+    opened = Target.open(folder, precision="nf4", device=CPU)
+    assert opened.fingerprint == packed.fingerprint
+    opened.restore(tmp_path)
+    assert torch.equal(logits(opened), after)
+    with opened.original():
+        assert torch.equal(logits(opened), before)
+
+
+def test_on_a_gpu_packed_weights_compute_in_bfloat16():
+    assert compute_dtype("nf4", torch.device("cuda")) == torch.bfloat16
+    assert compute_dtype("nf4", CPU) == torch.float32
+
+
+def test_packed_weights_without_an_adapter_are_refused_with_the_way_out():
+    with pytest.raises(SpecError, match=r"^model\.precision: .*nf4.* add a LoRA adapter"):
+        parse_spec({"model": {"precision": "nf4"}})
