@@ -1,0 +1,65 @@
+"""Trains early, middle and late blocks of the embedded model, and traces where its answers arise.
+
+    python tests/benchmarks/bench_windows.py [--seeds 3]
+
+The same settings on three windows of blocks, for the joint objective and for adaptive RMU, on the
+train fold. What is measured goes to `assets/windows.json`; `python -m unlearnlab docs` writes the
+README's table and `python -m tests.browser.screenshots` its picture.
+"""
+
+import argparse
+import json
+from typing import Any
+
+from tests.benchmarks.bench_presets import alone, measure, varied
+from unlearnlab.engine.lab import Lab
+from unlearnlab.events import Traced
+from unlearnlab.jobs import TraceJob
+from unlearnlab.measured import WINDOWS
+from unlearnlab.spec import RunSpec, parse_spec, presets
+from unlearnlab.traces import ManyFacts, TraceSpec
+
+PRESETS = ("embedded-joint", "embedded-adaptive-rmu")
+BLOCKS = ((0, 2), (3, 5), (5, 7))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    runs: list[dict[str, Any]] = []
+    traced = alone(effects)
+    for seed in range(args.seeds):
+        for name in PRESETS:
+            for first, last in BLOCKS:
+                spec = varied(moved(presets()[name].spec, first, last), fold="train", seed=seed)
+                row = alone(measure, name, spec)
+                runs.append({**row, "first_layer": first, "last_layer": last})
+                print(
+                    f"{name} blocks {first} to {last} seed {seed}: aggregate "
+                    f"{row['after']['task_aggregate']:.3f}, {row['verdict']}",
+                    flush=True,
+                )
+                written = json.dumps({"runs": runs, "tracing": traced}, indent=1)
+                WINDOWS.write_text(written + "\n", encoding="utf-8")
+
+
+def moved(spec: RunSpec, first: int, last: int) -> RunSpec:
+    """Train other blocks; steering reads the last one that is trained."""
+    values = spec.model_dump(mode="json")
+    (phase,) = values["phases"]
+    phase |= {"first_layer": first, "last_layer": last}
+    if "layer" in phase["method"]:
+        phase["method"]["layer"] = last
+    return parse_spec(values)
+
+
+def effects() -> dict[str, Any]:
+    """Trace facts of the forget set: the average indirect effect by state, token role and block."""
+    job = TraceJob("windows", TraceSpec(about=ManyFacts(count=40, split="forget")))
+    found = next(e for e in Lab(lambda key: None).trace(job) if isinstance(e, Traced))
+    return found.model_dump(mode="json")
+
+
+if __name__ == "__main__":
+    main()
