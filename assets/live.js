@@ -27,6 +27,7 @@ let panel = "terms";
 let log = null;
 let hidden = new Set();
 let listening = false;
+let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
 
 // ---- what is drawn ---------------------------------------------------------------------------
 
@@ -227,7 +228,9 @@ function boundaries() {
 function bandLabels() {
   if (!several()) return [];
   const plot = element.querySelector(".plot");
-  const seen = plot.layout?.xaxis?.range?.map(Number) ?? [0, last ? last.steps : 1];
+  const drawn = plot.layout?.xaxis?.range?.map(Number) ?? [0, whole];
+  const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
+  const seen = zoomed ? drawn : [0, last ? last.steps : 1];
   const pixels = (plot.clientWidth - 62) / Math.max(seen[1] - seen[0], 1e-9);
   return phases.flatMap((phase, at) => {
     const from = Math.max(phase.first, seen[0]);
@@ -313,6 +316,7 @@ function draw() {
     layout(last ? last.steps : 0, waiting),
     options,
   );
+  whole = Math.max(last ? last.steps : 0, 1);
   if (!listening) plot.on("plotly_relayout", () => several() && draw());
   listening = true;
   legend(drawn);
