@@ -71,12 +71,28 @@ function traces() {
     .filter((trace) => trace.panel === panel || trace.panel === "probe");
 }
 
+// A phase whose method has no such term leaves a gap, not a line from its neighbours.
+function withGaps(points) {
+  const missing = phases.filter(
+    (phase) =>
+      phase.state === "done" &&
+      !points.x.some((x) => x > phase.first && x <= phase.first + phase.steps),
+  );
+  if (!missing.length) return points;
+  const all = points.x.map((x, at) => [x, points.y[at]]);
+  all.push(...missing.map((phase) => [phase.first + 0.5, null]));
+  all.sort((a, b) => a[0] - b[0]);
+  return { x: all.map((one) => one[0]), y: all.map((one) => one[1]) };
+}
+
 function plotted(trace) {
   const low = trace.panel === "probe";
   const few = trace.points.x.length < 40;
+  const ofSteps = /^(term|weight)\./.test(trace.series);
+  const { x, y } = ofSteps ? withGaps(trace.points) : trace.points;
   return {
-    x: trace.points.x,
-    y: trace.points.y,
+    x,
+    y,
     name: plain(trace.label),
     type: "scatter",
     mode: low || few ? "lines+markers" : "lines",

@@ -59,9 +59,9 @@ def adjustables(run_id: str, spec: RunSpec, course: Course) -> Adjustables:
         Field(path, words.get(path.rpartition(".")[2], path_words(path)), written(value))
         for path, value in adjustable(phase).items()
     ]
-    named = f"phase {number + 1}, {phase.method.card.title}"
-    title = named if len(spec.phases) > 1 else phase.method.card.title
-    return Adjustables(run_id, number, f"{title}: from the next batch to its end", fields, len(course.changes))
+    where = f"phase {number + 1}, " if len(spec.phases) > 1 else ""
+    title = f"{where}{phase.method.card.title} · a change holds until the phase ends"
+    return Adjustables(run_id, number, title, fields, len(course.changes))
 
 
 def adjust_card() -> gr.HTML:
