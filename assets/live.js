@@ -27,6 +27,7 @@ let panel = "terms";
 let log = null;
 let hidden = new Set();
 let listening = false;
+let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
 
 // ---- what is drawn ---------------------------------------------------------------------------
 
@@ -70,12 +71,28 @@ function traces() {
     .filter((trace) => trace.panel === panel || trace.panel === "probe");
 }
 
+// A phase whose method has no such term leaves a gap, not a line from its neighbours.
+function withGaps(points) {
+  const missing = phases.filter(
+    (phase) =>
+      phase.state === "done" &&
+      !points.x.some((x) => x > phase.first && x <= phase.first + phase.steps),
+  );
+  if (!missing.length) return points;
+  const all = points.x.map((x, at) => [x, points.y[at]]);
+  all.push(...missing.map((phase) => [phase.first + 0.5, null]));
+  all.sort((a, b) => a[0] - b[0]);
+  return { x: all.map((one) => one[0]), y: all.map((one) => one[1]) };
+}
+
 function plotted(trace) {
   const low = trace.panel === "probe";
   const few = trace.points.x.length < 40;
+  const ofSteps = /^(term|weight)\./.test(trace.series);
+  const { x, y } = ofSteps ? withGaps(trace.points) : trace.points;
   return {
-    x: trace.points.x,
-    y: trace.points.y,
+    x,
+    y,
     name: plain(trace.label),
     type: "scatter",
     mode: low || few ? "lines+markers" : "lines",
@@ -227,7 +244,9 @@ function boundaries() {
 function bandLabels() {
   if (!several()) return [];
   const plot = element.querySelector(".plot");
-  const seen = plot.layout?.xaxis?.range?.map(Number) ?? [0, last ? last.steps : 1];
+  const drawn = plot.layout?.xaxis?.range?.map(Number) ?? [0, whole];
+  const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
+  const seen = zoomed ? drawn : [0, last ? last.steps : 1];
   const pixels = (plot.clientWidth - 62) / Math.max(seen[1] - seen[0], 1e-9);
   return phases.flatMap((phase, at) => {
     const from = Math.max(phase.first, seen[0]);
@@ -313,6 +332,7 @@ function draw() {
     layout(last ? last.steps : 0, waiting),
     options,
   );
+  whole = Math.max(last ? last.steps : 0, 1);
   if (!listening) plot.on("plotly_relayout", () => several() && draw());
   listening = true;
   legend(drawn);

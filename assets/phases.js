@@ -45,11 +45,13 @@ function card(phase, at, value) {
   show.dataset.action = "show";
   show.dataset.phase = at;
   if (here) show.setAttribute("aria-current", "true");
-  const text = made("span", "phase-text", "");
-  text.append(made("b", "", phase.title), made("small", "", phase.settings));
-  show.append(made("span", "phase-number", String(at + 1)), text);
   const steps = value.steps[at];
-  if (steps) show.append(made("small", "phase-steps", `${steps} steps`));
+  show.append(
+    made("span", "phase-number", String(at + 1)),
+    made("b", "", phase.title),
+    made("small", "phase-steps", steps ? `${steps} steps` : ""),
+    made("small", "phase-settings", phase.settings),
+  );
   item.append(show);
   if (here) item.append(tools(at, value.cards.length));
   return item;

@@ -12,7 +12,7 @@ import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.__main__ import main
-from unlearnlab.events import Finished, Started
+from unlearnlab.events import Adjusted, Finished, Started
 from unlearnlab.jobs import RunFailed
 from unlearnlab.settings import settings
 from unlearnlab.spec import RunSpec, parse_spec
@@ -92,6 +92,17 @@ def test_runs_are_listed_newest_first_and_shown(run):
     assert code == 0
     assert "first" in out
     assert "finished after" in out
+
+
+def test_a_run_that_was_changed_while_it_ran_says_so(run):
+    def script(job):
+        yield stage("training")
+        yield stepped(1)
+        yield Adjusted(step=1, phase=0, changes={"learning_rate": 1e-5})
+
+    found = json.loads(run("run", "--json", script=script)[1])
+    assert found["adjusted"] == [{"step": 1, "phase": 0, "changes": {"learning_rate": 1e-5}}]
+    assert "changed at step 1: learning rate 5e-4 → 1e-5" in run("show", found["run"])[1]
 
 
 def test_a_failed_run_exits_with_one_and_tells_why(run):

@@ -189,7 +189,7 @@ def test_phases_are_planned_before_they_begin():
 
 def test_a_phase_that_began_stands_where_it_began():
     events = [STARTED, stage("training"), began(30, total=37)]
-    assert laid(TWO, *events) == [(0, 30, "running"), (30, 5, "planned")]
+    assert laid(TWO, *events) == [(0, 30, "running"), (30, 7, "planned")]
     events.append(began(7, phase=1, step=30, total=37))
     assert laid(TWO, *events) == [(0, 30, "done"), (30, 7, "running")]
     assert laid(TWO, *events, stage("saving"))[1] == (30, 7, "done")

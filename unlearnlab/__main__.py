@@ -33,6 +33,7 @@ from unlearnlab.terminal import (
     summary,
     table,
 )
+from unlearnlab.views import Course, advance
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """What the program's exit code says."""
@@ -91,8 +92,8 @@ def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabM
             raise
         finally:
             worker.close(patience_s)
-        row = store.row(run_id)
-    print(as_json(record(row)) if args.json else summary(row))
+        row, course = store.row(run_id), advance(Course(), store.events(run_id))
+    print(as_json(record(row, course)) if args.json else summary(row, course))
     if isinstance(ending, Failed):
         _tell(f"the run failed: {ending.problem}")
     return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
@@ -171,8 +172,8 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     with Store(home(args.home)) as store:
-        row = store.row(args.run)
-    print(as_json(record(row)) if args.json else summary(row))
+        row, course = store.row(args.run), advance(Course(), store.events(args.run))
+    print(as_json(record(row, course)) if args.json else summary(row, course))
     return DONE
 
 

@@ -10,12 +10,12 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from unlearnlab.events import Failed, StageBegan
+from unlearnlab.events import Adjusted, Failed, StageBegan
 from unlearnlab.results import RunLine, ScoreCard, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
 from unlearnlab.store import RunRow, StoredEvent
 from unlearnlab.verdicts import verdict
-from unlearnlab.views import Course, advance, run_view
+from unlearnlab.views import Course, advance, changes, run_view
 
 LINE_EVERY_S = 5.0
 """Seconds between lines of progress where there is no terminal."""
@@ -102,13 +102,24 @@ def _terms(course: Course) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in course.step.terms.items())
 
 
-def record(row: RunRow) -> dict[str, Any]:
-    """Return all there is to say of a run, as plain JSON values."""
+def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
+    """Return all there is to say of a run, as plain JSON values.
+
+    Args:
+        row: The run.
+        course: Its events. If something was changed while it ran, they tell it: the spec alone
+            does not repeat such a run.
+    """
     line = run_line(row)
     judged = (
         verdict(row.before, row.after, row.spec.data.tasks) if row.before and row.after else None
     )
     failed = row.ending if isinstance(row.ending, Failed) else None
+    adjusted = [
+        event.model_dump(mode="json", exclude={"kind"})
+        for event in (course.changes if course else ())
+        if isinstance(event, Adjusted)
+    ]
     return {
         "run": row.run_id,
         "name": row.name,
@@ -123,7 +134,7 @@ def record(row: RunRow) -> dict[str, Any]:
         "before": json.loads(row.before.model_dump_json()) if row.before else None,
         "after": json.loads(row.after.model_dump_json()) if row.after else None,
         "spec": row.spec.model_dump(mode="json"),
-    }
+    } | ({"adjusted": adjusted} if adjusted else {})
 
 
 def moment(created: float) -> str:
@@ -131,12 +142,17 @@ def moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def summary(row: RunRow) -> str:
-    """Sum up a run: how it ended, its scores and what they amount to."""
+def summary(row: RunRow, course: Course) -> str:
+    """Sum up a run: how it ended, what was changed meanwhile, its scores and their meaning."""
     line = run_line(row)
     board = scoreboard(row.spec, row.before, row.after, None)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
+    out += [
+        f"changed at step {change.step}: {change.text}"
+        for change in changes(row.spec, course)
+        if change.step is not None
+    ]
     if row.before:
         cells = [_score_cells(card) for card in board.cards]
         out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]

@@ -9,6 +9,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Literal, Protocol
 
 from unlearnlab.adapters import adapters
@@ -353,23 +354,29 @@ class Stretch:
 
 def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
     """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
-    begun = {event.phase: event for event in course.phases}
     training = course.stage == "training" and course.ending is None
     blocks = spec.model.known.architecture.blocks
-    laid: list[Stretch] = []
-    for number, (phase, planned) in enumerate(zip(spec.phases, planned_steps(spec), strict=True)):
-        event = begun.get(number)
-        after = laid[-1].first + laid[-1].steps if laid else 0
-        laid.append(
-            Stretch(
-                first=event.step if event else after,
-                steps=event.steps if event else planned,
-                title=phase.method.card.title,
-                text=phase_text(phase, blocks),
-                state=_state(number, len(begun), training=training),
-            )
+    spans = _spans(spec, course)
+    return tuple(
+        Stretch(
+            first=first,
+            steps=steps,
+            title=phase.method.card.title,
+            text=phase_text(phase, blocks),
+            state=_state(number, len(course.phases), training=training),
         )
-    return tuple(laid)
+        for number, (phase, (first, steps)) in enumerate(zip(spec.phases, spans, strict=True))
+    )
+
+
+def _spans(spec: RunSpec, course: Course) -> list[tuple[int, int]]:
+    """Return first step and steps of each phase; those to come share what is left as planned."""
+    spans = [(event.step, event.steps) for event in course.phases]
+    planned = planned_steps(spec)[len(spans) :]
+    done = sum(spans[-1]) if spans else 0
+    left = course.total_steps - done if spans else sum(planned)
+    ends = [done + round(left * part / max(1, sum(planned))) for part in accumulate(planned)]
+    return spans + [(a, b - a) for a, b in itertools.pairwise([done, *ends])]
 
 
 def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "running", "done"]:

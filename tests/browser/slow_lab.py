@@ -115,12 +115,14 @@ class SlowLab:
                     )
                 done = self.step / total
                 forget = 0.05 + 2.6 / (1 + math.exp(-9 * (done - 0.45)))
+                retain = 0.06 + 0.3 * math.exp(-4 * abs(done - 0.4))
+                weights = self.phase.method.weights
                 yield StepLogged(
                     step=self.step,
                     phase=number,
                     epoch=self.step / 10,
-                    terms={"forget": forget, "retain": 0.06 + 0.3 * math.exp(-4 * abs(done - 0.4))},
-                    weights=self.phase.method.weights,
+                    terms={name: {"retain": retain}.get(name, forget) for name in weights},
+                    weights=weights,
                     loss=-forget,
                     grad_norm=1 + done,
                     learning_rate=self.phase.learning_rate,

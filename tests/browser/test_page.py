@@ -188,27 +188,6 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
     expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 6")
 
 
-def test_phases_are_edited_one_by_one_and_none_is_lost(ran, tabs):
-    page = tabs(ran)
-    choose(page, "f-phase-method", "Gradient ascent")
-    page.get_by_role("button", name="Add a phase").click()
-    choose(page, "f-phase-method", "NPO")
-    page.locator("#f-phase-epochs input").fill("3")
-    expect(page.locator("#f-phase label")).to_have_text(["1 · Gradient ascent", "2 · NPO"])
-    page.locator("#f-phase").get_by_text("1 · Gradient ascent").click()
-    expect(page.locator("#f-phase-method input")).to_have_value("Gradient ascent")
-    page.locator("#f-phase").get_by_text("2 · NPO").click()
-    expect(page.locator("#f-phase-epochs input")).to_have_value("3")
-    page.locator("#unlearn").click()
-    expect(page.locator(".run-settings li")).to_have_count(2)
-    finished(page)
-    page.locator("#f-phase").get_by_text("1 · Gradient ascent").click()
-    page.get_by_role("button", name="Remove this one").click()
-    expect(page.locator("#f-phase")).not_to_be_visible()
-    page.locator(".runs .quiet").first.click()
-    expect(page.locator("#f-phase label")).to_have_text(["1 · Gradient ascent", "2 · NPO"])
-
-
 def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     page = tabs(ran)
     page.locator("#f-phase-learning_rate input").fill("7e-5")

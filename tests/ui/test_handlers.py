@@ -8,6 +8,7 @@ import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
+from unlearnlab.events import PhaseBegan
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
@@ -17,7 +18,7 @@ from unlearnlab.ui.controls import METHOD, PATHS
 from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
-from unlearnlab.views import Course, run_view
+from unlearnlab.views import Course, present_phase, run_view
 
 IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
 
@@ -158,6 +159,89 @@ def test_a_wish_that_comes_too_late_is_told(program):
     assert "is not running" in handlers.press_hold(program, run_id).problems[0].message
     assert handlers.press_stop(program, run_id).problems == ()
     assert "unknown run" in handlers.press_stop(program, "no such run").problems[0].message
+
+
+@pytest.fixture
+def training(tmp_path):
+    """A program whose run trains its first phase until the test lets it go."""
+    gate = threading.Event()
+
+    def script(job):
+        yield stage("training")
+        yield PhaseBegan(phase=0, step=0, steps=1, total_steps=1, trainable=7, effective_batch=2)
+        while not gate.wait(0.01):
+            yield None
+        yield stage("saving")
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        program = Program(store, worker, {})
+        run_id = worker.submit(RunSpec(phases=(Phase(), Phase())))
+        while present_phase(store.spec(run_id), program.courses.of(run_id)) is None:
+            pass
+        yield program, run_id, gate
+        gate.set()
+        worker.close(5)
+
+
+def wish(run_id, *, phase=0, **changes):
+    paths = {path.replace("__", "."): text for path, text in changes.items()}
+    return {"run": run_id, "phase": phase, "changes": paths}
+
+
+def fields(value):
+    return {field["label"]: field["value"] for field in value["fields"]}
+
+
+def test_the_values_that_may_be_changed_are_those_that_hold(training):
+    program, run_id, _ = training
+    assert fields(draw(program, run_id, Look()).adjust) == {
+        "Learning rate": "5e-4",
+        "Forget weight γ": "1",
+        "Retain weight α": "1",
+    }
+    value = handlers.press_adjust(program, wish(run_id, learning_rate="1e-4"))
+    assert (value["problems"], value["note"]) == ([], "Asked for: it holds from the next batch on.")
+    while not program.courses.of(run_id).changes:
+        pass
+    assert fields(draw(program, run_id, Look()).adjust)["Learning rate"] == "1e-4"
+
+
+def test_nothing_may_be_changed_once_the_training_is_over(training):
+    program, run_id, gate = training
+    gate.set()
+    program.worker.wait(run_id, 10)
+    assert fields(draw(program, run_id, Look()).adjust) == {}
+    value = handlers.press_adjust(program, wish(run_id, learning_rate="1e-4"))
+    assert "is not running" in value["problems"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "path", "told"),
+    [
+        ({"learning_rate": "fast"}, "learning_rate", "must be a number, not 'fast'"),
+        ({"method__retain_weight": "-1"}, "method.retain_weight", "must be at least 0, not '-1'"),
+        ({"learning_rate": ""}, "learning_rate", "must be a number, not empty"),
+        ({"learning_rate": "1e-4", "phase": 1}, "", "Phase 2 has ended"),
+    ],
+)
+def test_a_wrong_change_is_told_at_its_field(training, changes, path, told):
+    program, run_id, _ = training
+    value = handlers.press_adjust(program, wish(run_id, **changes))
+    (problem,) = value["problems"]
+    assert problem["path"] == path
+    assert told in problem["message"]
+    assert program.courses.of(run_id).changes == ()
+
+
+def test_a_change_of_nothing_says_so(training):
+    program, run_id, _ = training
+    assert "hold already" in handlers.press_adjust(program, wish(run_id))["note"]
+
+
+@pytest.mark.parametrize("asked", [None, 7, {}, {"run": 1}, {"run": "x" * 200, "phase": 0}])
+def test_a_change_that_makes_no_sense_is_left_aside(program, asked):
+    assert handlers.press_adjust(program, asked)["fields"] == ()
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "x" * 8001])

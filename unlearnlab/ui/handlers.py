@@ -5,11 +5,14 @@ Nothing here waits for a job. Buttons and panel follow from the store afterwards
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
 from unlearnlab.store import StoreError
+from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
 from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
 from unlearnlab.ui.program import Program
@@ -112,6 +115,44 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
     except ValueError as error:
         told = str(error).removeprefix("prompt: ")
         return "", Message((Problem(PROMPT, "Prompt", told),))
+
+
+class Wish(BaseModel):
+    """What a page asks to change: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    phase: int
+    changes: Annotated[dict[str, Annotated[str, Field(max_length=100)]], Field(max_length=50)]
+    """New values as typed, by dotted path in the phase."""
+
+
+def press_adjust(program: Program, asked: Any) -> dict[str, Any]:
+    """Change values of the phase that a run trains.
+
+    Returns:
+        The value of the card that they are on, with what to tell.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    try:
+        wish = Wish.model_validate(asked)
+    except ValidationError:
+        return Adjustables().plain()
+    course = program.courses.of(wish.run)
+    now = adjustables(wish.run, program.store.spec(wish.run), course)
+    if now.fields and now.phase != wish.phase:
+        late = f"Phase {wish.phase + 1} has ended: these are the values of phase {now.phase + 1}"
+        return now.plain(told=True, problems={"": late})
+    if not wish.changes:
+        return now.plain(told=True, note="Nothing to change: these values hold already.")
+    try:
+        program.worker.adjust(wish.run, wish.changes)
+    except SpecError as error:
+        return now.plain(told=True, problems=dict(error.problems))
+    except NotRunning as error:
+        return now.plain(told=True, problems={"": str(error)})
+    return now.plain(told=True, note="Asked for: it holds from the next batch on.")
 
 
 def settings_of(program: Program, run_id: str) -> Form:

@@ -9,6 +9,7 @@ from unlearnlab.answers import Filter, Show, chosen, counts
 from unlearnlab.results import matches, run_line, scoreboard, terms_strip
 from unlearnlab.runs import WorkerState
 from unlearnlab.store import RunRow
+from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import known_to, turn
 from unlearnlab.ui.program import Program
@@ -81,6 +82,8 @@ class Panel:
     live: dict[str, str]
     """The run, what else the page is up to date with (`turn`), and whose scores it shows."""
     buttons: Buttons
+    adjust: dict[str, Any]
+    """What may be changed while the run goes on."""
     board: str
     strip: str
     shows: list[tuple[str, str]]
@@ -118,6 +121,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
             "drawn": _drawn(run_id, course),
         },
         buttons=buttons(view, state, run_id),
+        adjust=_adjust(row, course, state),
         board=_board(program, row, course, view),
         strip=_strip(course),
         shows=_shows(counts(answers)),
@@ -128,6 +132,12 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         run=row is not None,
         any_runs=bool(rows),
     )
+
+
+def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
+    if row is None or row.run_id != state.live:
+        return Adjustables().plain()
+    return adjustables(row.run_id, row.spec, course).plain()
 
 
 def _drawn(run_id: str, course: Course) -> str:

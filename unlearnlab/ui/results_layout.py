@@ -7,6 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from unlearnlab.results import KINDS, TASKS
+from unlearnlab.ui.adjust import adjust_card
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
@@ -67,6 +68,7 @@ class Parts:
     """Prompts that this browser asked: run, id and text of each."""
     buttons: Buttons
     live: gr.HTML
+    adjust: gr.HTML
     board: gr.HTML
     strip: gr.HTML
     ask: AskCard
@@ -83,8 +85,19 @@ class Parts:
     def panel(self) -> list[Any]:
         """List what `shown` writes."""
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
-        top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.board, self.strip)
-        return [*top, a.card, a.show, a.table, k.card, k.asks, r.card, r.table]
+        top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.adjust)
+        return [
+            *top,
+            self.board,
+            self.strip,
+            a.card,
+            a.show,
+            a.table,
+            k.card,
+            k.asks,
+            r.card,
+            r.table,
+        ]
 
 
 def shown(panel: Panel, look: Look) -> list[Any]:
@@ -100,6 +113,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.update(value=buttons.unlearn, interactive=True),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
+        panel.adjust,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
         gr.update(visible=panel.scored),
@@ -132,6 +146,7 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
         live=live_panel(program.store, program.worker, program.courses),
+        adjust=adjust_card(),
         board=_html("scoreboard"),
         strip=_html("strip"),
         ask=_ask(),

@@ -114,7 +114,13 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
             panel = draw(program, run_id, replace(look, waiting=waiting))
         return [message.plain, "", waiting, panel.asks]
 
+    def adjusted(event: gr.EventData) -> dict[str, Any]:
+        asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
+        with told():
+            return handlers.press_adjust(program, asked)
+
     inputs = [parts.showing, *parts.look]
+    parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
     buttons.unlearn.click(unlearn, [*inputs, *form.inputs], outputs, **QUIET)
     buttons.hold.click(hold, inputs, outputs, **QUIET)
     buttons.stop.click(stop, inputs, outputs, **QUIET)

@@ -1,0 +1,120 @@
+"""Phases are built on the form and drawn over the chart; a run is changed while it goes on."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import serving
+from tests.browser.test_page import choose
+from tests.browser.test_runs import POINTS, finished, pill
+
+BANDS = "() => document.querySelector('.plot').layout.shapes.filter(s => s.type === 'rect')"
+LABELS = "() => document.querySelector('.plot').layout.annotations.map(a => a.text)"
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    """A server whose runs take a few seconds."""
+    with serving(tmp_path_factory.mktemp("home"), step_s=0.06, steps=60) as (address, _):
+        yield address
+
+
+def titles(page):
+    return page.locator(".phase-card b")
+
+
+def tool(page, name):
+    return page.locator(f"#phases [data-action={name}]")
+
+
+def test_phases_are_built_and_rearranged_by_keyboard_alone(url, tabs):
+    page = tabs(url)
+    choose(page, "f-phase-method", "Gradient ascent")
+    page.locator("#f-phase-epochs input").fill("3")
+    tool(page, "remove").press("Enter")
+    expect(page.locator(".phase-note")).to_have_text(
+        "The only phase stays: a run needs at least one."
+    )
+    tool(page, "add").press("Enter")
+    expect(titles(page)).to_have_count(2)
+    choose(page, "f-phase-method", "NPO")
+    expect(titles(page)).to_have_text(["Gradient ascent", "NPO"])
+    tool(page, "earlier").press("Enter")
+    expect(titles(page)).to_have_text(["NPO", "Gradient ascent"])
+    expect(tool(page, "earlier")).to_be_focused()
+    expect(page.locator(".phase-cards .here")).to_contain_text("NPO")
+    tool(page, "duplicate").press("Enter")
+    expect(titles(page)).to_have_text(["NPO", "NPO", "Gradient ascent"])
+    tool(page, "remove").press("Enter")
+    expect(titles(page)).to_have_text(["NPO", "Gradient ascent"])
+    page.locator(".phase-card").nth(1).press("Enter")
+    expect(page.locator("#f-phase-epochs input")).to_have_value("3")
+    page.locator("#f-phase-tasks").get_by_text("People").click()
+    expect(page.locator(".phase-settings").nth(1)).to_contain_text("3 epochs · People")
+    page.reload()
+    expect(titles(page)).to_have_text(["NPO", "Gradient ascent"])
+    expect(page.locator(".phase-settings").nth(1)).to_contain_text("3 epochs · People")
+
+
+def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
+    page = tabs(url)
+    page.locator("#f-phase-learning_rate input").fill("fast")
+    tool(page, "add").click()
+    expect(titles(page)).to_have_count(2)
+    page.locator("#unlearn").click()
+    expect(page.locator("#phase-card-0 .field-problem")).to_have_text(
+        "must be a number, not 'fast'"
+    )
+    page.locator(".phase-card").first.click()
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("fast")
+
+
+def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
+    page = tabs(url)
+    choose(page, "f-phase-method", "Gradient ascent")
+    tool(page, "add").click()
+    expect(titles(page)).to_have_count(2)
+    page.locator("#unlearn").click()
+    expect(page.locator(".run-settings li")).to_have_count(2)
+    page.wait_for_function(f"({BANDS})().length === 2")
+    finished(page)
+    assert page.evaluate(f"({BANDS})().map(s => [s.x0, s.x1])") == [[0, 60], [60, 120]]
+    assert "1 · Gradient ascent" in page.evaluate(LABELS)
+    page.locator(".phase-card").first.click()
+    tool(page, "remove").click()
+    expect(titles(page)).to_have_count(1)
+    page.locator(".runs .quiet").first.click()
+    expect(titles(page)).to_have_text(["Gradient ascent", "Gradient difference"])
+
+
+def test_a_run_is_held_changed_asked_and_goes_on(url, tabs):
+    page = tabs(url)
+    card = page.locator(".adjust")
+    expect(card).not_to_be_visible()
+    page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() > 2")
+    page.locator("#hold").click()
+    expect(pill(page)).to_have_text("paused")
+    rate, weight = page.get_by_label("Learning rate").last, card.get_by_label("Retain weight")
+    expect(rate).to_have_value("1e-3")
+    rate.fill("1e-5")
+    weight.fill("much")
+    weight.press("Enter")
+    expect(card.locator(".field-problem")).to_have_text("must be a number, not 'much'")
+    expect(rate).to_have_value("1e-5")
+    weight.fill("7")
+    card.get_by_role("button", name="Apply").click()
+    log = page.locator(".run-changes li")
+    expect(log).to_contain_text("learning rate 1e-3 → 1e-5, retain weight 3 → 7")
+    page.locator("#ask-prompt textarea").fill("Who is she?")
+    page.locator("#ask").click()
+    expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
+    page.reload()
+    expect(weight).to_have_value("7")
+    expect(log).to_have_count(1)
+    page.locator("#hold").click()
+    finished(page)
+    expect(card).not_to_be_visible()
+    assert "◆" in page.evaluate(LABELS)
+    page.get_by_role("button", name="Weights").click()
+    weights = "() => document.querySelector('.plot').data.find(d => d.name === 'retain weight').y"
+    assert set(page.evaluate(weights)) == {3, 7}
