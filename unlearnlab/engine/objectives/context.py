@@ -71,7 +71,7 @@ class Objective:
     counts: Mapping[str, Count]
     """By term."""
     finish: Callable[[Target, Context], None] | None = None
-    """What is done after the last step; for a method without sets, all that it does."""
+    """What a method without sets does in place of steps."""
 
 
 def answer_tokens(name: SetName) -> Count:
