@@ -21,6 +21,7 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
+from unlearnlab.methods import TiesMerge
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import StoredEvent
 from unlearnlab.views import (
@@ -289,3 +290,16 @@ def test_an_adapter_trains_rank_times_inputs_and_outputs():
         model=ModelSpec(adapter=LoRA(r=4)), phases=(Phase(last_layer=0, modules="down_proj"),)
     )
     assert trainable_parameters(spec, spec.phases[0]) == 4 * (size.hidden + size.mlp_width)
+
+
+def test_a_phase_may_choose_the_rank_that_it_trains_and_a_merge_trains_nothing():
+    size = models()["tiny-olmo"].architecture
+    part = Phase(last_layer=0, modules="down_proj", adapter_rank=8)
+    phases = (
+        part.model_copy(update={"adapter_name": "over"}),
+        part.model_copy(update={"adapter_name": "under"}),
+        Phase(method=TiesMerge()),
+    )
+    spec = RunSpec(model=ModelSpec(adapter=LoRA(r=4)), phases=phases)
+    counts = [trainable_parameters(spec, phase) for phase in spec.phases]
+    assert counts == [8 * (size.hidden + size.mlp_width)] * 2 + [0]

@@ -296,3 +296,23 @@ def test_every_control_has_a_name_for_screen_readers(ran, tabs):
         ".map(e => e.outerHTML.slice(0, 120))"
     )
     assert nameless == []
+
+
+def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran, tabs):
+    page = tabs(ran, width=390, height=900)
+    page.locator("#f-preset input").click()
+    page.get_by_role("option", name="Ascent, OLMo 1B").click()
+    note = page.locator(".note", has_text="it is not on this machine")
+    expect(note.locator("code").first).to_contain_text("hf download")
+    expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "15")
+    expect(page.locator("#size-note")).to_contain_text("parameters train")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#unlearn").click()
+    expect(page.locator(".field-problem").first).to_contain_text("hf auth login")
+
+
+def test_choosing_another_model_by_hand_takes_the_layers_along(ran, tabs):
+    page = tabs(ran)
+    page.locator("#f-model-name input").click()
+    page.get_by_role("option", name=re.compile("OLMo 7B")).click()
+    expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "31")

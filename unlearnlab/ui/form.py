@@ -4,6 +4,7 @@ The browser keeps a draft: the values of all controls, the phases that are not s
 phase is. So a reload, or a wrong value, loses nothing.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -275,7 +276,8 @@ def _missing_note(model: str) -> str:
     known = models().get(model)
     if known is None or not known.missing:
         return ""
-    return f'<p class="changed">{escape(known.title)}: {escape(known.missing)}</p>'
+    told = re.sub("`([^`]+)`", r"<code>\1</code>", escape(known.missing))
+    return f'<p class="changed">{escape(known.title)}: {told}</p>'
 
 
 def size_note(form: Form, rows: Sequence[RunRow]) -> str:
