@@ -18,7 +18,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
 
-FITS = 42
+FITS = 36
 """Signs of a formula in one line of a card."""
 
 PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
@@ -83,7 +83,7 @@ def broken(formula: str) -> str:
         if depth or fits:
             lines[-1] += mark + term
         else:
-            lines.append(f"+ {term}" if mark == PLUS else term)
+            lines.append(rf"+\;{term}" if mark == PLUS else term)
         depth += _depth(term)
     return rf"\begin{{gathered}} {BREAK.join(lines)} \end{{gathered}}"
 
