@@ -27,7 +27,7 @@ def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(ser
 def test_the_preset_of_a_card_fills_the_form_by_keyboard(serve, tabs):
     page = tabs(serve())
     page.get_by_role("tab", name="Methods").click()
-    page.get_by_role("button", name="Use this preset: NPO").focus()
+    page.get_by_role("button", name="Use this preset for NPO").focus()
     page.keyboard.press("Enter")
     expect(page.locator("#unlearn")).to_be_visible()
     expect(page.locator("#f-preset input")).to_have_value("NPO")
