@@ -50,7 +50,7 @@ def test_the_preset_of_a_method_shows_it_alone_on_the_embedded_model():
 
 
 def test_a_long_formula_breaks_between_its_terms_and_not_within():
-    term = r"\left(a + b + c + d + e + f + g + h\right)"
+    term = r"\left(a + b + c + d + e + f + g + h + i + j\right)"
     assert broken("a + b") == "a + b"
     long = broken(f"{term} + {term},\\quad x = y")
     lines = long.removeprefix(r"\begin{gathered} ").removesuffix(r" \end{gathered}")
