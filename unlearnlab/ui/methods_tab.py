@@ -18,7 +18,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
 
-FITS = 36
+FITS = 33
 """Signs of a formula in one line of a card."""
 
 PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
