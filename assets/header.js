@@ -15,8 +15,11 @@ function follow() {
   const id = decodeURIComponent(location.hash.slice(1));
   const seek = (tries) => {
     const card = document.getElementById(id);
-    if (card && card.offsetParent !== null) card.scrollIntoView();
-    else if (tries > 0) {
+    if (card && card.offsetParent !== null) {
+      card.scrollIntoView();
+      // Formulas are drawn a moment later and push what is below them down.
+      setTimeout(() => card.scrollIntoView(), 400);
+    } else if (tries > 0) {
       document.getElementById("tab-methods-button")?.click();
       setTimeout(() => seek(tries - 1), 100);
     }

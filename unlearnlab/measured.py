@@ -89,10 +89,10 @@ class Figure:
 
 
 FIGURES = (
-    Figure("Forget answers ↓", "forget", forget_answers),
-    Figure("Retain answers ↑", "retain", retain_answers),
+    Figure("Forget answers\u00a0↓", "forget", forget_answers),
+    Figure("Retain answers\u00a0↑", "retain", retain_answers),
     Figure("AUC → 0.5", "membership", lambda scores: scores.mia_auc),
-    Figure("Quiz ↑", "utility", lambda scores: scores.utility),
+    Figure("Quiz\u00a0↑", "utility", lambda scores: scores.utility),
 )
 """What a method did, in four numbers."""
 

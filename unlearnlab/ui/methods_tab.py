@@ -18,7 +18,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
 from unlearnlab.views import written
 
-FITS = 42
+FITS = 33
 """Signs of a formula in one line of a card."""
 
 PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
@@ -76,26 +76,32 @@ def broken(formula: str) -> str:
     """Break a formula that is too wide for a card before its terms, which stay whole."""
     if _signs(formula) <= FITS:
         return formula
-    first, *rest = _PLACES.split(formula)
-    lines, depth = [first], _depth(first)
-    for mark, term in zip(rest[::2], rest[1::2], strict=True):
-        fits = mark == PLUS and _signs(lines[-1] + mark + term) <= FITS
-        if depth or fits:
+    (_, first), *others = _terms(formula)
+    lines = [first]
+    for mark, term in others:
+        if mark == PLUS and _signs(lines[-1] + mark + term) <= FITS:
             lines[-1] += mark + term
         else:
-            lines.append(f"+ {term}" if mark == PLUS else term)
-        depth += _depth(term)
+            lines.append(rf"+\;{term}" if mark == PLUS else term)
     return rf"\begin{{gathered}} {BREAK.join(lines)} \end{{gathered}}"
+
+
+def _terms(formula: str) -> list[tuple[str, str]]:
+    """Split a formula where no bracket is open: each term with what stands before it."""
+    first, *rest = _PLACES.split(formula)
+    found = [("", first)]
+    for mark, text in zip(rest[::2], rest[1::2], strict=True):
+        before, term = found[-1]
+        if sum(map(term.count, "([{")) > sum(map(term.count, ")]}")):
+            found[-1] = (before, f"{term}{mark}{text}")
+        else:
+            found.append((mark, text))
+    return found
 
 
 def _signs(formula: str) -> int:
     """Count, roughly, the signs that a formula shows."""
     return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
-
-
-def _depth(formula: str) -> int:
-    """Count the brackets that are left open."""
-    return sum(formula.count(mark) for mark in "([{") - sum(formula.count(m) for m in ")]}")
 
 
 def preset_of(kind: str) -> Preset | None:
@@ -187,7 +193,7 @@ def _button(title: str, chosen: Preset | None) -> str:
         return '<p class="none">No preset yet.</p>'
     return (
         f'<button type="button" data-preset="{escape(chosen.name)}">Use this preset'
-        f'<span class="unseen">: {escape(chosen.title)}</span></button>'
+        f'<span class="unseen"> for {escape(chosen.title)}</span></button>'
     )
 
 
