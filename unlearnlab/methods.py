@@ -629,10 +629,16 @@ class TiesMerge(MethodSpec):
         "entries that agree with it.",
         formula=r"A = \mathrm{ties}_d(A_1, A_2), \quad B = \mathrm{ties}_d(B_1, B_2), \quad "
         r"W = W_\mathrm{ref} + BA",
+<<<<<<< HEAD
         fails="The two factors of an adapter are merged apart, so that the product is not the "
         "merge of the products: adapters that have grown apart cancel instead of meeting halfway.",
         memory="Less in activations and optimizer, as with every adapter; two adapters and their "
         "merge.",
+=======
+        fails="The two factors of an adapter are merged apart, so the product is not the merge of "
+        "the products. With linear, two alike adapters come out four times as strong as their "
+        "mean: on the embedded target that collapses where TIES keeps nine tenths of retain.",
+>>>>>>> lora
         source="Yadav et al. 2023, TIES, arXiv:2306.01708; as used by ZJUKLAB, SemEval-2025 "
         "Task 4, arXiv:2503.21088: weights 1 and 1, density 0.8. Computed by peft.",
     )

@@ -39,7 +39,7 @@ When = Literal["before", "after"]
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """What torch says on Windows, Linux and other devices when memory is not there."""
 
-LIBRARIES = ("torch", "transformers", "peft")
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
@@ -214,5 +214,5 @@ def _out_of_memory(error: Exception) -> RunFailed:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFailed(
         f"the device ran out of memory: {detail}",
-        "take a smaller batch, fewer layers or a LoRA adapter",
+        "take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)",
     )

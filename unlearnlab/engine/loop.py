@@ -140,6 +140,8 @@ def train(
                 target.model.eval()
                 yield from probe.run(target, step=event.step)
                 target.model.train()
+        if due and not course.steps:  # No step tells what it did.
+            yield from probe.run(target, step=course.first_step)
 
 
 def probe_steps(total: int, probes: int) -> set[int]:

@@ -284,10 +284,9 @@ class Target:
         Raises:
             ValueError: The folder holds none.
         """
-        if (folder / ADAPTER).is_dir():
+        if found := next((folder / ADAPTER).rglob("adapter_config.json"), None):
             assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
-            (config,) = (folder / ADAPTER).rglob("adapter_config.json")
-            self.model = PeftModel.from_pretrained(self.model, config.parent).eval()
+            self.model = PeftModel.from_pretrained(self.model, found.parent).eval()
             return
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")
