@@ -35,7 +35,7 @@ FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
     "catalogue": set(),
-    "methods": set(),
+    "methods": {"methods"},
     "metrics": set(),
     "adapters": {"catalogue", "methods"},
     "spec": {"adapters", "catalogue", "methods"},

@@ -1,0 +1,98 @@
+"""What every method is made of: settings that declare themselves, and a card that explains."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+SetName = Literal["forget", "retain", "refusal"]
+"""Sets that a batch can draw on; `refusal` is the forget set with answers that admit ignorance."""
+
+RowCounts = Mapping[str, Mapping[str, int]]
+"""Rows of each set by subtask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slider:
+    """How a number is offered on the page; `Field` bounds are the truth, these may be narrower."""
+
+    minimum: float
+    maximum: float
+    step: float | None = None
+    unit: str = ""
+    log: bool = False
+    """Whether the values span orders of magnitude: the page then takes it as text like 5e-4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """Marks a field that the page folds away under the expert settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What the page tells of a method."""
+
+    title: str
+    idea: str
+    """One or two sentences."""
+    formula: str
+    """What is minimised, in LaTeX."""
+    fails: str
+    """When it goes wrong."""
+    memory: str
+    """What it holds beside what gradient difference holds."""
+    source: str
+    """Paper, with its identifier, and where this implementation departs from it."""
+
+
+class Spec(BaseModel):
+    """Base of everything a user can set: immutable, closed, documented by its own docstrings."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class MethodSpec(Spec):
+    """Base of the methods. The terms of `weights` are those that the method's objective returns."""
+
+    card: ClassVar[Card]
+    sets: ClassVar[tuple[SetName, ...]]
+    """The sets its batches draw on; an epoch is one pass over the first of them. A method without
+    sets takes no steps."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Map each loss term to its signed weight in the sum that is minimised."""
+        raise TypeError(f"{type(self).__name__} declares no weights")
+
+    def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
+        """Count the batches of one pass over each part that has an optimizer of its own.
+
+        Args:
+            rows: Rows of each set by subtask.
+            batch_size: Rows of the first set in a batch.
+            retain_rows: Retain rows for each forget row.
+        """
+        if not self.sets:
+            return ()
+        return (math.ceil(sum(rows[self.sets[0]].values()) / batch_size),)
+
+
+ForgetWeight = Annotated[float, Field(ge=0), Slider(0, 10, 0.1)]
+
+RetainWeight = Annotated[float, Field(ge=0), Slider(0, 20, 0.1)]
+
+
+def slider(field: FieldInfo) -> Slider | None:
+    """Return the field's `Slider`, if it has one."""
+    return next((item for item in field.metadata if isinstance(item, Slider)), None)
+
+
+def expert(field: FieldInfo) -> bool:
+    """Tell whether the field belongs to the expert settings."""
+    return any(isinstance(item, Expert) for item in field.metadata)
