@@ -102,10 +102,10 @@ BAD_VALUES = (
     ("f-phase-learning_rate", "fast", "'fast'"),
     ("f-phase-learning_rate", "nan", "nan"),
     ("f-phase-learning_rate", "<b>1</b>", "<b>1</b>"),
-    ("f-phase-epochs", "0", "greater than or equal to 1"),
-    ("f-phase-epochs", "", "valid"),
+    ("f-phase-epochs", "0", "must be at least 1"),
+    ("f-phase-epochs", "", "not empty"),
     ("f-phase-epochs", "2.5", "2.5"),
-    ("f-gradient_difference-retain_weight", "-1", "greater than or equal to 0"),
+    ("f-gradient_difference-retain_weight", "-1", "must be at least 0"),
 )
 """Fields, what is typed into them, and a part of what the page then tells."""
 

@@ -3,7 +3,6 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import serving
 from tests.browser.test_page import choose
 from tests.browser.test_runs import POINTS, finished, pill
 
@@ -12,10 +11,11 @@ LABELS = "() => document.querySelector('.plot').layout.annotations.map(a => a.te
 
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
+def url(host, tmp_path_factory):
     """A server whose runs take a few seconds."""
-    with serving(tmp_path_factory.mktemp("home"), step_s=0.06, steps=60) as (address, _):
-        yield address
+    address = host.open(tmp_path_factory.mktemp("home"), step_s=0.06, steps=60)
+    yield address
+    host.close(address)
 
 
 def titles(page):
