@@ -20,7 +20,9 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
-FACTS = {"catalogue", "methods", "spec", "settings", "events", "metrics", "verdicts"}
+FACTS = {
+    "catalogue", "methods", "spec", "settings", "facts", "traces", "events", "metrics", "verdicts",
+}  # fmt: skip
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
@@ -29,16 +31,20 @@ MAY_IMPORT = {
     "metrics": set(),
     "spec": {"catalogue", "methods"},
     "settings": {"methods", "spec"},
-    "events": {"metrics"},
+    "facts": {"catalogue", "methods", "spec"},
+    "traces": {"facts", "methods", "spec"},
+    "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "jobs": {"events", "spec"},
+    "jobs": {"events", "spec", "traces"},
     "database": set(),
-    "store": {"database", "events", "metrics", "spec"},
-    "runs": {"events", "jobs", "metrics", "spec", "store"},
+    "store": {"database", "events", "metrics", "spec", "traces"},
+    "runs": {"events", "jobs", "metrics", "spec", "store", "traces"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
-    "engine": {"catalogue", "methods", "spec", "events", "metrics", "jobs", "engine"},
+    "engine": {
+        "catalogue", "methods", "spec", "facts", "traces", "events", "metrics", "jobs", "engine",
+    },  # fmt: skip
     "target": FACTS | {"engine", "target"},
     "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
 }

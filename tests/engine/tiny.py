@@ -6,13 +6,15 @@ from transformers import OlmoConfig, OlmoForCausalLM
 CPU = torch.device("cpu")
 
 
-def tiny_model(vocabulary: int, seed: int = 0) -> OlmoForCausalLM:
+def tiny_model(
+    vocabulary: int, seed: int = 0, *, blocks: int = 2, width: int = 16
+) -> OlmoForCausalLM:
     torch.manual_seed(seed)
     config = OlmoConfig(
         vocab_size=vocabulary,
-        hidden_size=16,
+        hidden_size=width,
         intermediate_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=blocks,
         num_attention_heads=2,
         max_position_embeddings=256,
         tie_word_embeddings=True,
