@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.events import Asked, Event
-from unlearnlab.jobs import Ask, Job, Lab
+from unlearnlab.jobs import Ask, Job, Lab, TraceJob
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError, home
@@ -52,6 +52,10 @@ class LateLab:
     def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         """Carry out a run."""
         return self._lab().unlearn(job)
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        """Carry out a trace."""
+        return self._lab().trace(job)
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with both models of a run."""

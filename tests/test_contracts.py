@@ -20,9 +20,10 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
-FACTS = {
-    "catalogue", "methods", "spec", "settings", "facts", "traces", "events", "metrics", "verdicts",
-}  # fmt: skip
+FACTS = {"catalogue", "methods", "spec", "settings", "events", "metrics", "verdicts"} | {
+    "facts",
+    "traces",
+}
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
@@ -43,8 +44,16 @@ MAY_IMPORT = {
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
-        "catalogue", "methods", "spec", "facts", "traces", "events", "metrics", "jobs", "engine",
-    },  # fmt: skip
+        "catalogue",
+        "methods",
+        "spec",
+        "facts",
+        "traces",
+        "events",
+        "metrics",
+        "jobs",
+        "engine",
+    },
     "target": FACTS | {"engine", "target"},
     "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
 }

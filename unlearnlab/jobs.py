@@ -7,6 +7,7 @@ from typing import Protocol
 
 from unlearnlab.events import Asked, Event
 from unlearnlab.spec import RunSpec
+from unlearnlab.traces import TraceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,15 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceJob:
+    """One trace to be carried out."""
+
+    run_id: str
+    """Its id: traces and runs are numbered together."""
+    spec: TraceSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Ask:
     """One free prompt for both models of a run."""
 
@@ -28,7 +38,7 @@ class Ask:
 
 
 class RunFailed(Exception):
-    """A run cannot go on, for a reason the user can act on."""
+    """A run or a trace cannot go on, for a reason the user can act on."""
 
     def __init__(self, problem: str, advice: str = "") -> None:
         super().__init__(problem)
@@ -57,6 +67,15 @@ class Lab(Protocol):
         Raises:
             RunFailed: The loss is not finite, or the device's memory is exhausted.
             ValueError: The spec does not fit the model or the data.
+        """
+        ...
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        """Carry out a trace, yielding facts, and None wherever it may be stopped or held.
+
+        Raises:
+            RunFailed: The device's memory is exhausted.
+            ValueError: The prompt cannot be traced, or the model does not know the answer.
         """
         ...
 

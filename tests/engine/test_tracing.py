@@ -6,22 +6,14 @@ from torch.nn.functional import layer_norm
 
 from tests.engine.tiny import CPU, finish, tiny_model
 from unlearnlab.engine.hooks import beginning_at, decoder_blocks
+from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.tracing import (
-    Disturbance,
-    UnknownFact,
-    disturb,
-    embedding_sd,
-    locate,
-    located,
-    restored,
-    trace,
-    unknown,
-    window,
-)
+from unlearnlab.engine.subjects import embedding_sd, locate, located
+from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace, window
+from unlearnlab.events import Progressed, Traced
 from unlearnlab.facts import facts
 from unlearnlab.spec import ModelSpec
-from unlearnlab.traces import PARTS, TypedPrompt
+from unlearnlab.traces import PARTS, ManyFacts, TraceSpec, TypedPrompt
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)
@@ -126,10 +118,9 @@ def test_a_trace_repeats_with_its_seed_and_not_with_another(sharp):
     assert corrupted(4).corrupted != corrupted(5).corrupted
 
 
-def test_the_share_that_is_done_grows_to_one(target):
-    shares = [share for share in finish(trace(target, ASKED, HOW))[0] if share is not None]
-    assert shares == sorted(shares)
-    assert shares[-1] == 1
+def test_progress_counts_every_row(target):
+    done = [row for row in finish(trace(target, ASKED, HOW))[0] if row is not None]
+    assert done == list(range(1, rows_of(target) + 1))
 
 
 def test_windows_are_centred_and_cut_at_the_ends():
@@ -172,9 +163,9 @@ def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):
 def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_knows(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer="nobody@nowhere")
-    with pytest.raises(UnknownFact):
-        finish(trace(embedded, asked, HOW))
-    told = unknown(embedded, asked)
+    with pytest.raises(ValueError, match="does not know") as caught:
+        finish(investigate(embedded, TraceSpec(about=asked)))
+    told = str(caught.value)
     assert fact.answer in told
     assert "'nobody@nowhere'" in told
     assert fact.prompt in told.split("that it knows:")[1]
@@ -193,3 +184,21 @@ def test_blocks_that_were_left_out_are_back_whatever_happens(target):
     with pytest.raises(KeyError), beginning_at(target.model, 1):
         raise KeyError
     assert list(decoder_blocks(target.model)) == before
+
+
+def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
+    spec = TraceSpec(about=ManyFacts(count=3, split="forget"), copies=2)
+    seen, _ = finish(investigate(embedded, spec))
+    progress = [event for event in seen if isinstance(event, Progressed)]
+    assert [(event.done, event.total) for event in progress] == [(1, 3), (2, 3), (3, 3)]
+    assert isinstance(seen[-1], Traced)
+    found = seen[-1].found
+    assert (found.facts, found.unknown) == (3, 0)
+    assert found.clean.mean > 0.5 > found.corrupted.mean
+    assert seen[-1].window == 3
+
+
+def test_a_model_that_knows_nothing_has_no_average(target):
+    spec = TraceSpec(about=ManyFacts(count=2), copies=2)
+    with pytest.raises(ValueError, match="knows none of the 2 facts"):
+        finish(investigate(target, spec))

@@ -12,16 +12,16 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.data import Tokenizer, encode_continuation
+from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import beginning_at, capturing, decoder_blocks, editing
 from unlearnlab.engine.models import Target
-from unlearnlab.facts import Fact, facts, spot
-from unlearnlab.traces import PARTS, FactTrace, Part, TypedPrompt, nearest_facts, roles
+from unlearnlab.engine.subjects import Located, located
+from unlearnlab.facts import Fact
+from unlearnlab.traces import PARTS, FactTrace, Part, TypedPrompt, roles
 
 TOKENS_AT_ONCE = 8192
 """Positions in one forward pass of restored runs."""
@@ -29,71 +29,12 @@ TOKENS_AT_ONCE = 8192
 CARRIES = 0.5
 """A token carries the fact if noise on the subject takes at least this share of its probability."""
 
-OWN_ANSWER = 12
-"""Tokens of the model's own answer that are looked at, where the user expects none."""
-
 MODULES: Mapping[str, str] = {"mlp": "mlp", "attention": "self_attn"}
 """Names of a block's parts in the Llama family."""
 
 
 class UnknownFact(ValueError):
     """The clean model's top token is not the answer's, so there is nothing to trace."""
-
-
-@dataclass(frozen=True, slots=True)
-class Located:
-    """A prompt with its answer as tokens, and where its subject stands."""
-
-    ids: tuple[int, ...]
-    start: int
-    """Where the answer begins."""
-    subject: range
-    widened: str
-    """What the subject was widened to, if it shares tokens with its neighbours; else empty."""
-
-
-def locate(tokenizer: Tokenizer, prompt: str, subject: str, answer: str = "") -> Located:
-    """Tokenise a prompt with its answer and find the tokens of the subject.
-
-    A subject that shares a token with its neighbours is widened to whole tokens.
-
-    Raises:
-        ValueError: The subject is not in the prompt, or covers all of it.
-    """
-    prompt = prompt.rstrip()
-    found = spot(prompt, subject)
-    if found is None:
-        raise ValueError(f"subject {subject!r} is not in the prompt: copy it from there")
-    text = f"{prompt} {answer}".rstrip()
-    encoded = tokenizer(text, return_offsets_mapping=True)
-    ids = encoded["input_ids"]
-    start = encode_continuation(tokenizer, prompt, answer).start if answer else len(ids)
-    visible = [_visible(text, *span) for span in encoded["offset_mapping"]]
-    touched = [at for at in range(start) if visible[at][0] < found[1] and visible[at][1] > found[0]]
-    covered = range(touched[0], touched[-1] + 1)
-    if len(covered) == start:
-        raise ValueError(
-            f"subject {subject!r} covers the whole prompt: with noise on all of it nothing is left "
-            "to ask; take a part of the prompt"
-        )
-    whole = visible[covered.start][0], visible[covered.stop - 1][1]
-    return Located(tuple(ids), start, covered, "" if whole == found else text[slice(*whole)])
-
-
-def _visible(text: str, start: int, end: int) -> tuple[int, int]:
-    """Leave out the white space that a token begins with."""
-    return end - len(text[start:end].lstrip()), end
-
-
-def embedding_sd(target: Target) -> float:
-    """Return the standard deviation of the embeddings of all known subjects' tokens.
-
-    Over all tokens and all units at once, as in the published code (`s3` is 3 of these).
-    """
-    places = [locate(target.tokenizer, fact.prompt, fact.subject) for fact in facts().values()]
-    ids = [found.ids[at] for found in places for at in found.subject]
-    table = cast("nn.Embedding", target.model.get_input_embeddings()).weight
-    return table[torch.tensor(ids, device=table.device)].float().std().item()
 
 
 @dataclass(frozen=True)
@@ -253,12 +194,17 @@ class Disturbance:
     """Blocks in a window."""
 
 
+def rows_of(target: Target) -> int:
+    """Count the rows of a trace: one for each block and part."""
+    return len(PARTS) * len(decoder_blocks(target.model))
+
+
 def trace(
     target: Target, asked: Fact | TypedPrompt, how: Disturbance
-) -> Generator[float | None, None, FactTrace]:
+) -> Generator[int | None, None, FactTrace]:
     """Trace one prompt: every token, every block, each part.
 
-    Yields the share that is done, and none wherever it may be stopped in between.
+    Yields how many of its `rows_of` are done, and none wherever it may be stopped in between.
 
     Raises:
         UnknownFact: The clean model does not know the answer.
@@ -274,7 +220,7 @@ def trace(
             span = 1 if part == "residual" else how.span
             row = yield from _row(runs, part, window(block, span, blocks))
             rows.append(row)
-            yield (number * blocks + block + 1) / (len(PARTS) * blocks)
+            yield number * blocks + block + 1
         effects[part] = tuple(rows)
     return _told(target, asked, runs, effects)
 
@@ -290,35 +236,6 @@ def _row(runs: Runs, part: Part, blocks: range) -> Generator[None, None, tuple[f
         found += [p - runs.corrupted for p in restored(runs, part, blocks, some_NT)]
         yield None
     return tuple(found)
-
-
-def located(target: Target, asked: Fact | TypedPrompt) -> Located:
-    """Find prompt, subject and answer; without an expected answer, ask the model for one."""
-    if asked.answer.strip():
-        found = locate(target.tokenizer, asked.prompt, asked.subject, asked.answer.strip())
-    else:
-        found = _with_own_answer(target, locate(target.tokenizer, asked.prompt, asked.subject))
-    if len(found.ids) > target.context:
-        raise ValueError(
-            f"prompt and answer have {len(found.ids)} tokens: the model takes {target.context}"
-        )
-    return found
-
-
-@torch.no_grad()
-def _with_own_answer(target: Target, found: Located) -> Located:
-    ids = list(found.ids)
-    if len(ids) + OWN_ANSWER > target.context:
-        raise ValueError(f"the prompt has {len(ids)} tokens: the model takes {target.context}")
-    for _ in range(OWN_ANSWER):
-        given = torch.tensor([ids], device=target.device)
-        said = int(target.model(given, use_cache=False, logits_to_keep=1).logits[0, -1].argmax())
-        if said == target.tokenizer.eos_token_id:
-            break
-        ids.append(said)
-    if len(ids) == found.start:
-        raise ValueError("the model says nothing after this prompt: give an answer, or another one")
-    return Located(tuple(ids), found.start, found.subject, found.widened)
 
 
 def _told(
@@ -361,31 +278,3 @@ def _notes(asked: Fact | TypedPrompt, runs: Runs, tokenizer: Tokenizer) -> Itera
         )
     if runs.corrupted > (1 - CARRIES) * runs.clean:
         yield "Noise on the subject hardly changes this answer: there is little to find."
-
-
-def knows(target: Target, fact: Fact) -> bool:
-    """Tell whether the model's top token is the answer's at every token of it."""
-    found = locate(target.tokenizer, fact.prompt, fact.subject, fact.answer)
-    with torch.no_grad():
-        ids = torch.tensor([found.ids[:-1]], device=target.device)
-        keep = len(found.ids) - found.start
-        top = target.model(ids, use_cache=False, logits_to_keep=keep).logits[0].argmax(-1)
-    return top.tolist() == list(found.ids[found.start :])
-
-
-NEAR, OFFERED = 12, 3
-"""Facts that are tried as a way out of an unknown one, and how many are told."""
-
-
-def unknown(target: Target, asked: Fact | TypedPrompt) -> str:
-    """Say that the model does not know an answer, what it says, and what it knows instead."""
-    found = locate(target.tokenizer, asked.prompt, asked.subject)
-    said = _with_own_answer(target, found)
-    own = target.tokenizer.decode(said.ids[said.start :]).strip()
-    near = nearest_facts(asked.prompt, facts().values(), NEAR)
-    known = [fact.prompt for fact in near if knows(target, fact)][:OFFERED]
-    offer = f" Nearest facts that it knows: {' · '.join(known)}" if known else ""
-    return (
-        f"the model does not know this answer: it says {own!r}, not {asked.answer.strip()!r}, so "
-        f"there is nothing to trace.{offer}"
-    )
