@@ -12,6 +12,7 @@ from unlearnlab.traces import (
     nearest_facts,
     parse_trace,
     roles,
+    telling_blocks,
     window_reason,
 )
 
@@ -142,3 +143,10 @@ def test_facts_are_drawn_from_what_was_asked_for():
 def test_the_nearest_facts_come_first():
     fact = list(facts().values())[7]
     assert nearest_facts(fact.prompt.upper(), facts().values(), 3)[0] == fact
+
+
+def test_the_telling_blocks_are_those_around_the_peak():
+    rows = tuple((value, 0.0) for value in (0.5, 0.1, 0.4, 0.8, 0.5, 0.3))
+    one = traced(range(1), rows)
+    assert telling_blocks(one) == range(2, 5)
+    assert telling_blocks(average([one, one], unknown=0)) == range(2, 5)

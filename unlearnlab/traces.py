@@ -362,3 +362,18 @@ def nearest_facts(prompt: str, among: Iterable[Fact], count: int) -> list[Fact]:
         return difflib.SequenceMatcher(None, prompt.lower(), fact.prompt.lower()).ratio()
 
     return sorted(among, key=likeness, reverse=True)[:count]
+
+
+def telling_blocks(found: FactTrace | TraceAverage) -> range:
+    """Return the blocks around the largest MLP effect in which at least half of it remains."""
+    if isinstance(found, FactTrace):
+        peaks = [max(block) for block in found.effects["mlp"]]
+    else:
+        rows = zip(*found.curves["mlp"].values(), strict=True)
+        peaks = [max(spread.mean for spread in row) for row in rows]
+    first = last = peaks.index(max(peaks))
+    while first > 0 and peaks[first - 1] >= max(peaks) / 2:
+        first -= 1
+    while last + 1 < len(peaks) and peaks[last + 1] >= max(peaks) / 2:
+        last += 1
+    return range(first, last + 1)

@@ -13,6 +13,7 @@ from unlearnlab.results import same_settings, usual_seconds
 from unlearnlab.spec import RunSpec, SpecError, parse_spec, presets
 from unlearnlab.store import RunRow
 from unlearnlab.ui.controls import (
+    LAYERS,
     METHOD,
     PATHS,
     Problem,
@@ -141,6 +142,15 @@ def edit_phase(form: Form, wanted: int) -> Form:
     wanted = min(max(0, wanted), len(form.draft["phases"]) - 1)
     plain = asked(form.values, form.draft["phases"], form.editing)
     return form_of(plain, preset=form.preset, editing=wanted)
+
+
+def use_layers(form: Form, first: int, last: int) -> Form:
+    """Train these blocks in the phase that is shown."""
+    values = form.draft["values"]
+    blocks = values[LAYERS]["blocks"]
+    first, last = (min(max(0, layer), blocks - 1) for layer in sorted((first, last)))
+    chosen = {"first": first, "last": last, "blocks": blocks}
+    return Form(form.draft | {"values": values | {LAYERS: chosen}})
 
 
 def add_phase(form: Form) -> Form:

@@ -7,7 +7,7 @@ import gradio as gr
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import unlearn_tab
+from unlearnlab.ui import trace_tab, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -34,8 +34,11 @@ def build(
             elem_id="header",
             apply_default_css=False,
         )
-        with gr.Tabs(elem_id="tabs"), gr.Tab("Unlearn", id="unlearn"):
-            unlearn_tab.tab(program, blocks)
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Unlearn", id="unlearn"):
+                form = unlearn_tab.tab(program, blocks)
+            with gr.Tab("Trace", id="trace"):
+                trace_tab.tab(program, blocks, tabs, form)
     return blocks
 
 

@@ -20,8 +20,8 @@ LOOKS = 8
 """Number of the components in `Parts.look`."""
 
 
-def tab(program: Program, blocks: gr.Blocks) -> None:
-    """Lay the tab out and wire it. To be called inside `blocks`."""
+def tab(program: Program, blocks: gr.Blocks) -> FormParts:
+    """Lay the tab out and wire it. To be called inside `blocks`. Returns its form."""
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
@@ -35,6 +35,7 @@ def tab(program: Program, blocks: gr.Blocks) -> None:
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
     _wire_runs(program, form, parts)
+    return form
 
 
 @contextmanager
