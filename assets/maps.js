@@ -137,7 +137,7 @@ function layout(parts, titles, narrow) {
     dragmode: false,
     grid: narrow
       ? { rows: 3, columns: 1, pattern: "independent", ygap: 0.3 }
-      : { rows: 1, columns: 3, pattern: "independent", xgap: 0.1 },
+      : { rows: 1, columns: 3, pattern: "independent", xgap: 0.06 },
     annotations: Object.keys(parts).map((name, at) => ({
       text: titles[name],
       xref: `x${at + 1} domain`,
@@ -161,8 +161,15 @@ function layout(parts, titles, narrow) {
       tickformat: "d",
       title: last ? { text: "block", font: { size: 11 }, standoff: 4 } : undefined,
     };
-    found[`yaxis${at + 1}`] = { ...line, ...ticks, range, nticks: 5, zeroline: true };
-    found[`yaxis${at + 1}`].zerolinecolor = colour("edge");
+    found[`yaxis${at + 1}`] = {
+      ...line,
+      ...ticks,
+      range,
+      dtick: 0.25,
+      zeroline: true,
+      zerolinecolor: colour("edge"),
+      showticklabels: at === 0 || narrow,
+    };
   });
   return found;
 }

@@ -90,5 +90,8 @@ function soon() {
 }
 
 document.addEventListener("visibilitychange", soon);
-watch("value", soon);
+watch("value", () => {
+  if (props.value?.status) fill(props.value.status);
+  soon();
+});
 soon();

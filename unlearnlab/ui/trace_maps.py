@@ -5,7 +5,7 @@ All text may be a model's or a user's: everything is escaped.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from unlearnlab.answers import mask
 from unlearnlab.events import Traced
@@ -28,13 +28,14 @@ from unlearnlab.ui.text import escape, score
 TITLES: Mapping[Part, str] = {"residual": "Residual stream", "mlp": "MLP", "attention": "Attention"}
 
 NAMES: Mapping[Role, str] = {
-    "before": "before the subject",
-    "first": "first subject token",
-    "middle": "middle subject tokens",
-    "last subject": "last subject token",
-    "after": "after the subject",
+    "before": "before subject",
+    "first": "first subject",
+    "middle": "middle subject",
+    "last subject": "last subject",
+    "after": "after subject",
     "last": "last token",
 }
+"""What the page calls the roles of tokens, short enough for the edge of a map."""
 
 CAUTION = (
     "Where tracing points is not where training unlearns best: on the embedded model it points to "
@@ -218,6 +219,7 @@ def _named(role: Role) -> str:
 
 def _averaged(found: FactTrace | TraceAverage) -> str:
     if isinstance(found, FactTrace):
-        return "mean over the tokens of each role"
-    having: Iterator[str] = (f"{NAMES[role]} {count}" for role, count in found.having.items())
-    return "mean over facts, shaded ± one standard deviation; facts: " + ", ".join(having)
+        return "tokens by role, mean over the tokens of each"
+    few = [(NAMES[role], count) for role, count in found.having.items() if count < found.facts]
+    having = "".join(f"; {name}: {count} of {found.facts} facts" for name, count in few)
+    return f"tokens by role, mean over facts, shaded ± one standard deviation{having}"

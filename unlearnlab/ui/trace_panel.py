@@ -90,8 +90,8 @@ def _problem(where: str, what: str) -> Problem:
 class TracePanel:
     """What the page shows of a trace, and of all traces."""
 
-    live: dict[str, str]
-    """The trace, and what the page is up to date with."""
+    live: dict[str, Any]
+    """The trace, how it stands, and what the page is up to date with."""
     can_stop: bool
     found: str
     traces: str
@@ -109,7 +109,12 @@ def draw(program: Program, run_id: str, *, masked: bool, page: int = 0) -> Trace
         return TracePanel({"trace": "", "turn": _turn(program, None, rows)}, False, _EMPTY, "")
     view, traced = _view(program, row), program.courses.of(row.run_id).traced
     return TracePanel(
-        live={"trace": row.run_id, "turn": _turn(program, view, rows)},
+        live={
+            "trace": row.run_id,
+            "turn": _turn(program, view, rows),
+            "status": _status(program, row, view, masked),
+            "masked": masked,
+        },
         can_stop=view.can_stop,
         found=trace_html(row.spec, traced, masked=masked) if traced else "",
         traces=_listed(rows, row.run_id, page, masked),

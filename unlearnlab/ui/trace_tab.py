@@ -21,7 +21,7 @@ from unlearnlab.ui.trace_panel import FIELDS, draw, fact_choices, field, poll, p
 from unlearnlab.ui.unlearn_tab import told
 
 FACT, PROMPT, AVERAGE = "fact", "prompt", "average"
-KINDS = [("A fact", FACT), ("My own prompt", PROMPT), ("Average", AVERAGE)]
+KINDS = [("A fact", FACT), ("A prompt", PROMPT), ("Average", AVERAGE)]
 
 EXPERT = [setting for setting in settings("trace", TraceSpec) if setting.expert]
 
@@ -244,7 +244,7 @@ def _wire_view(program: Program, blocks: gr.Blocks, form: TraceForm, view: Trace
             panel = draw(program, run_id or "", masked=bool(masked), page=page)
         return [
             panel.live["trace"],
-            panel.live | {"masked": bool(masked)},
+            panel.live,
             panel.found,
             gr.update(visible=bool(panel.traces)),
             panel.traces,
@@ -266,7 +266,8 @@ def _wire_view(program: Program, blocks: gr.Blocks, form: TraceForm, view: Trace
         return shown(run_id, masked, int(event.page))
 
     seen = [view.showing, form.masked]
-    gr.on([blocks.load, view.live.turned, form.masked.input], shown, seen, outputs, **QUIET)
+    gr.on([blocks.load, form.masked.input], shown, seen, outputs, **QUIET)
+    view.live.turned(shown, seen, outputs, **QUIET)
     form.trace.click(pressed, [*seen, *form.inputs], [form.message, *outputs], **QUIET)
     form.stop.click(stopped, seen, [form.message, *outputs], **QUIET)
     view.traces.open(opened, form.masked, outputs, **QUIET)
