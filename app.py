@@ -11,8 +11,8 @@ import webbrowser
 from collections.abc import Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
-from unlearnlab.events import Asked, Event
-from unlearnlab.jobs import Ask, Job, Lab
+from unlearnlab.events import Adjusted, Asked, Event
+from unlearnlab.jobs import Adjustment, Ask, Job, Lab, TraceJob
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
@@ -53,9 +53,17 @@ class LateLab:
         """Carry out a run."""
         return self._lab().unlearn(job)
 
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        """Carry out a trace."""
+        return self._lab().trace(job)
+
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with both models of a run."""
         return self._lab().ask(job, ask)
+
+    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+        """Change values of the phase that the live run trains."""
+        return self._lab().adjust(job, wish)
 
     def release(self) -> None:
         """Free the device's memory, if the engine was ever made."""

@@ -15,9 +15,11 @@ from unlearnlab.events import (
     Stage,
     StageBegan,
     StepLogged,
+    Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job
+from unlearnlab.jobs import Adjustment, Ask, Job, TraceJob
 from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
+from unlearnlab.traces import PARTS, FactTrace, Part, roles
 
 Script = Callable[[Job], Generator[Event | None, None, None]]
 
@@ -49,6 +51,31 @@ def some_evidence(*, forgets: bool = False) -> Evidence:
             Choice(question="q", subject="s", options=("a", "b"), right=0, logprobs=(-1.0, -2.0)),
         ),
         utility_protocol="quiz",
+    )
+
+
+def some_trace(prompt: str = "Who is Ada Brock?") -> FactTrace:
+    """Find a fact in the late MLPs of an eight-block model, at the last token."""
+    words = prompt.split()
+    peaks: dict[Part, float] = {"residual": 0.8, "mlp": 0.6, "attention": 0.2}
+    return FactTrace(
+        id="",
+        prompt=prompt,
+        subject=words[-2],
+        answer="Nola",
+        tokens=tuple(f" {word}" for word in words),
+        roles=roles(len(words), range(len(words) - 2, len(words) - 1)),
+        given=0,
+        scored=" Nola",
+        clean=0.9,
+        corrupted=0.1,
+        effects={
+            part: tuple(
+                (*[0.0] * (len(words) - 2), 0.1, peaks[part] * (block + 1) / 8)
+                for block in range(8)
+            )
+            for part in PARTS
+        },
     )
 
 
@@ -120,6 +147,14 @@ class FakeLab:
     def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         self.log.append(f"unlearn {job.run_id}")
         return self.script(job)
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        self.log.append(f"trace {job.run_id}")
+        yield stage("tracing")
+        for done in (1, 2):
+            yield Progressed(done=done, total=2)
+            yield None
+        yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=some_trace())
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         self.log.append(f"ask {job.run_id}")

@@ -332,3 +332,43 @@ def test_without_a_terminal_lines_are_few():
         shown.take(item)
     assert stream.getvalue().count("\n") < 5
     assert stream.getvalue().startswith("Starting\nTraining\n")
+
+
+def test_a_trace_prints_its_effects(run):
+    code, out, err = run("trace", "--prompt", "Who is Ada Brock?", "--subject", "Ada Brock")
+    assert code == 0
+    assert "clean 0.900, corrupted 0.100, total effect 0.800" in out
+    assert "indirect effect of mlp, windows of 3 blocks, by block" in out
+    assert "Tracing" in err
+
+
+def test_a_trace_is_one_json_object_and_is_no_run(run):
+    _, out, _ = run("trace", "--average", "4", "--set", "forget", "--task", "Task2", "--json")
+    found = json.loads(out)
+    assert found["status"] == "finished"
+    assert found["spec"]["about"] == {
+        "kind": "average", "count": 4, "split": "forget", "tasks": ["Task2"],
+    }  # fmt: skip
+    assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
+    assert json.loads(run("list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--prompt", "Who is Ada?"], "subject: is missing: name what the prompt is about"),
+        (["--prompt", "Who is Ada?", "--subject", "Bob"], "'Bob' is not in the prompt"),
+        (["--id", "nope"], "no fact has the id 'nope'"),
+        (["--average", "9999"], "about.count: input should be less than or equal to 1000"),
+        (["--average", "900"], "there are only 400 such facts, not 900"),
+        (["--average", "3", "--task", "Task9"], "about.tasks"),
+        (["--average", "3", "--window", "12"], "window: 12 blocks are more than the model has"),
+        (["--average", "3", "--noise", "-1"], "noise: input should be greater than 0, not -1.0"),
+        (["--average", "3", "--model", "olmo-7b"], "model.name: olmo-7b cannot run here"),
+    ],
+)
+def test_a_trace_that_cannot_be_made_is_refused_before_it_starts(run, words, message):
+    code, out, err = run("trace", *words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err

@@ -24,6 +24,7 @@ from unlearnlab.jobs import RunFailed
 from unlearnlab.runs import NotRunning, Worker, WorkerState
 from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
+from unlearnlab.traces import TraceSpec
 
 PATIENCE_S = 20
 """A deadlock fails a test after this long; nothing waits for it otherwise."""
@@ -710,3 +711,46 @@ def test_the_log_holds_no_prompts(tmp_path, caplog):
         assert worker.close(PATIENCE_S)
     assert "waits to be written" in caplog.text
     assert secret not in caplog.text
+
+
+def test_a_trace_is_queued_among_runs_and_ends_as_they_do(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    run_id, trace_id = worker.submit(RunSpec()), worker.submit(TraceSpec())
+    gate.reached()
+    assert worker.state().queue == (trace_id,)
+    gate.open()
+    assert isinstance(worker.wait(trace_id, PATIENCE_S), Finished)
+    seen = kinds(store, trace_id)
+    assert seen == ["started", "stage_began", "progressed", "progressed", "traced", "finished"]
+    assert lab.log == [f"unlearn {run_id}", "release", f"trace {trace_id}", "release"]
+
+
+def test_a_trace_can_be_stopped_and_taken_from_the_queue(store, employ):
+    worker = employ(FakeLab(endless))
+    run_id, trace_id = worker.submit(RunSpec()), worker.submit(TraceSpec())
+    worker.stop(trace_id)
+    assert isinstance(worker.wait(trace_id, PATIENCE_S), Stopped)
+    worker.stop(run_id)
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Stopped)
+
+
+def test_a_trace_that_fails_says_why_and_the_next_job_runs(store, employ):
+    class Puzzled(FakeLab):
+        def trace(self, job):
+            yield stage("tracing")
+            raise ValueError("the model does not know this answer")
+
+    worker = employ(Puzzled())
+    trace_id, run_id = worker.submit(TraceSpec()), worker.submit(RunSpec())
+    ending = worker.wait(trace_id, PATIENCE_S)
+    assert ending.problem == "the model does not know this answer"
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+
+
+def test_a_trace_answers_no_prompt(store, employ):
+    worker = employ(FakeLab())
+    trace_id = worker.submit(TraceSpec())
+    with pytest.raises(UnknownRun):
+        worker.ask(trace_id, "Who?")

@@ -11,12 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import evaluated, some_evidence, stage, stepped
+from tests.fakes import evaluated, some_evidence, some_trace, stage, stepped
 from unlearnlab.catalogue import home
-from unlearnlab.database import MIGRATIONS
-from unlearnlab.events import Failed, Finished, Paused, Probed, Saved, Started, Stopped
+from unlearnlab.database import APPLICATION_ID, MIGRATIONS
+from unlearnlab.events import (
+    Failed,
+    Finished,
+    Paused,
+    Probed,
+    Saved,
+    Started,
+    Stopped,
+    Traced,
+)
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.traces import TraceSpec
 
 
 @pytest.fixture
@@ -150,7 +160,7 @@ def test_a_list_of_two_thousand_runs_is_quick(store):
     with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
         for number in range(2000):
             run_id, seed = f"run-{number:05}", RunSpec(seed=number).model_dump_json()
-            db.execute("INSERT INTO runs VALUES (?, '', ?, ?, 1, 0)", (run_id, number, seed))
+            db.execute("INSERT INTO runs VALUES (?, '', ?, ?, 1, 0, 'run')", (run_id, number, seed))
             body = after.model_copy(update={"key": run_id}).model_dump_json()
             events = [(run_id, 1, 0, "evaluated", body)]
             events += [(run_id, n, 0, "paused", '{"kind":"paused"}') for n in range(2, 22)]
@@ -333,3 +343,43 @@ def test_what_is_stored_is_plain_json(store):
         (body,) = db.execute("SELECT spec FROM runs WHERE id = ?", (run_id,)).fetchone()
     db.close()
     assert json.loads(body)["seed"] == 3
+
+
+def test_traces_and_runs_are_kept_apart_and_numbered_together(store):
+    run_id, trace_id = store.create(RunSpec()), store.create(TraceSpec(seed=4))
+    store.append(trace_id, Started(versions={}, device="cpu"))
+    found = Traced(weights="w", noise_sd=0.3, window=3, found=some_trace())
+    store.append(trace_id, found)
+    store.append(trace_id, Finished(seconds=1))
+    assert [row.run_id for row in store.runs()] == [run_id]
+    (row,) = store.traces()
+    assert (row.run_id, row.spec, row.began) == (trace_id, TraceSpec(seed=4), True)
+    assert row == store.trace(trace_id) == store.job(trace_id)
+    assert isinstance(row.ending, Finished)
+    assert store.events(trace_id)[1].event == found
+    assert store.job(run_id) == store.row(run_id)
+    with pytest.raises(UnknownRun):
+        store.row(trace_id)
+    with pytest.raises(UnknownRun):
+        store.trace(run_id)
+
+
+def test_a_database_from_before_there_were_traces_keeps_its_runs(tmp_path):
+    spec = RunSpec(seed=5)
+    with sqlite3.connect(tmp_path / "unlearnlab.sqlite3") as db:
+        for statement in MIGRATIONS[0]:
+            db.execute(statement)
+        run = ("run-1", "old", 1.0, spec.model_dump_json(), 1, 0.0)
+        db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", run)
+        event = ("run-1", 1, 1.0, "finished", Finished(seconds=2).model_dump_json())
+        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", event)
+        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    with Store(tmp_path) as store:
+        (row,) = store.runs()
+        assert (row.run_id, row.name, row.spec) == ("run-1", "old", spec)
+        assert row.ending == Finished(seconds=2)
+        assert store.traces() == []
+        store.create(TraceSpec())
+        assert len(store.traces()) == 1

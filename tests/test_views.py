@@ -225,11 +225,15 @@ def test_changes_are_told_from_which_value_to_which():
 
 def test_changed_values_hold_for_the_rest_of_their_phase():
     events = [STARTED, stage("training"), began(2, total=4), changed(learning_rate=1e-4)]
-    number, phase = present_phase(TWO, advance(Course(), stored(*events)))
-    assert (number, phase.learning_rate) == (0, 1e-4)
+    assert _present_rate(events) == (0, 1e-4)
     events.append(began(2, phase=1, step=2, total=4))
-    number, phase = present_phase(TWO, advance(Course(), stored(*events)))
-    assert (number, phase.learning_rate) == (1, 5e-4)
+    assert _present_rate(events) == (1, 5e-4)
+
+
+def _present_rate(events):
+    found = present_phase(TWO, advance(Course(), stored(*events)))
+    assert found is not None
+    return found[0], found[1].learning_rate
 
 
 @pytest.mark.parametrize("event", [stage("saving"), Stopped(seconds=1)])

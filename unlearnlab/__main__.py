@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 from unlearnlab import __version__, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home
-from unlearnlab.events import Ending, Failed, Finished, Stopped
+from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.jobs import Lab
+from unlearnlab.methods import SetName
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
@@ -32,7 +33,10 @@ from unlearnlab.terminal import (
     settings_help,
     summary,
     table,
+    trace_record,
+    trace_summary,
 )
+from unlearnlab.traces import TraceSpec, parse_trace
 from unlearnlab.views import Course, advance
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -58,6 +62,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
             return _run(args, list(_wishes(rest)), open_lab or _torch_lab)
         if rest:
             parser.error(f"unknown option: {' '.join(rest)}")
+        if args.command is _trace:
+            return _trace(args, open_lab or _torch_lab)
         return args.command(args)
     except (SpecError, StoreError) as error:
         _tell(str(error))
@@ -81,6 +87,32 @@ def _torch_lab(store: Store) -> Lab:
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
     spec = _asked_for(args, wishes)
+
+    def report(store: Store, run_id: str) -> str:
+        row, course = store.row(run_id), advance(Course(), store.events(run_id))
+        return as_json(record(row, course)) if args.json else summary(row, course)
+
+    return _carry_out(args, spec, open_lab, report)
+
+
+def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
+    spec = _trace_asked_for(args)
+
+    def report(store: Store, run_id: str) -> str:
+        row, events = store.trace(run_id), [stored.event for stored in store.events(run_id)]
+        traced = next((event for event in events if isinstance(event, Traced)), None)
+        return as_json(trace_record(row, traced)) if args.json else trace_summary(row, traced)
+
+    return _carry_out(args, spec, open_lab, report)
+
+
+def _carry_out(
+    args: argparse.Namespace,
+    spec: RunSpec | TraceSpec,
+    open_lab: LabMaker,
+    report: Callable[[Store, str], str],
+) -> int:
+    """Queue a run or a trace, show it until it ends, and print what came of it."""
     with Store(home(args.home)) as store:
         worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
         try:
@@ -92,11 +124,29 @@ def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabM
             raise
         finally:
             worker.close(patience_s)
-        row, course = store.row(run_id), advance(Course(), store.events(run_id))
-    print(as_json(record(row, course)) if args.json else summary(row, course))
+        print(report(store, run_id))
     if isinstance(ending, Failed):
-        _tell(f"the run failed: {ending.problem}")
+        _tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
     return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
+
+
+def _trace_asked_for(args: argparse.Namespace) -> TraceSpec:
+    """Make the spec of the options of `trace`."""
+    if args.id is not None:
+        about: dict[str, Any] = {"kind": "fact", "id": args.id}
+    elif args.prompt is not None:
+        if args.subject is None:
+            raise SpecError([("subject", "is missing: name what the prompt is about")])
+        about = {"kind": "prompt", "prompt": args.prompt, "subject": args.subject}
+        about["answer"] = args.answer or ""
+    else:
+        about = {"kind": "average", "count": args.average, "split": args.set}
+        if args.task:
+            about["tasks"] = args.task
+    chosen = {name: getattr(args, name) for name in ("window", "noise", "copies", "seed")}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    model = {"name": args.model} if args.model else {}
+    return parse_trace({"about": about, "model": model} | given)
 
 
 def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Ending:
@@ -257,16 +307,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--name", default="", help="what to call the run in lists")
     run.epilog = settings_help()
+    tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
+    _trace_options(tracing)
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show the scores and the verdict of a run")
     show.add_argument("run", metavar="RUN", help="id of the run, as `list` shows it")
-    for made in (run, listing, show):
+    for made in (run, tracing, listing, show):
         made.add_argument(
             "--home",
             metavar="DIR",
             help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
         )
-    for made in (run, listing, show, add("presets", _presets, "list the presets")):
+    for made in (run, tracing, listing, show, add("presets", _presets, "list the presets")):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -285,6 +337,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     tables.add_argument("--check", action="store_true", help="only tell whether they are current")
     return parser
+
+
+def _trace_options(tracing: argparse.ArgumentParser) -> None:
+    tracing.set_defaults(name="")
+    what = tracing.add_mutually_exclusive_group(required=True)
+    what.add_argument("--id", metavar="ROW_ID", help="a fact of the data, by its question row")
+    what.add_argument("--prompt", help="a prompt of your own; needs --subject")
+    what.add_argument(
+        "--average", metavar="N", type=int, help="an average over N facts of the data"
+    )
+    tracing.add_argument("--subject", help="what the prompt is about, as it writes it")
+    tracing.add_argument("--answer", help="what the model should say (default: what it says)")
+    tracing.add_argument("--set", choices=get_args(SetName), help="set of an average's facts")
+    tracing.add_argument(
+        "--task", action="append", metavar="TASK", help="subtask of an average's facts; repeatable"
+    )
+    tracing.add_argument("--model", metavar="NAME", help="model (default: the embedded one)")
+    for name, kind in (("window", int), ("noise", float), ("copies", int), ("seed", int)):
+        about = " ".join((TraceSpec.model_fields[name].description or "").split())
+        tracing.add_argument(f"--{name}", type=kind, help=about)
 
 
 def _as_a_program() -> int:

@@ -47,6 +47,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (run, name)
         ) STRICT, WITHOUT ROWID""",
     ),
+    ("ALTER TABLE runs ADD COLUMN job TEXT NOT NULL DEFAULT 'run'",),
 )
 """The statements that take the file from each version to the next. Only ever append to them."""
 

@@ -1,4 +1,4 @@
-"""What happens in a run, as a closed union of immutable facts.
+"""What happens in a run or a trace, as a closed union of immutable facts.
 
 A run is its spec and the list of its events; status, curves, scores and verdicts are folds of
 them. The engine yields what happened, the worker alone says how a run ended. NaN and infinity are
@@ -11,9 +11,10 @@ from typing import Annotated, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.traces import FactTrace, TraceAverage
 
-Stage = Literal["loading", "scoring before", "training", "scoring after", "saving"]
-"""What a run is busy with."""
+Stage = Literal["loading", "scoring before", "training", "scoring after", "saving", "tracing"]
+"""What a run or a trace is busy with."""
 
 
 class EventBase(BaseModel):
@@ -139,6 +140,19 @@ class Saved(EventBase):
     megabytes: float
 
 
+class Traced(EventBase):
+    """A trace found what it was asked for."""
+
+    kind: Literal["traced"] = "traced"
+    weights: str
+    """Fingerprint of the model's weights."""
+    noise_sd: float
+    """Standard deviation of the noise, in units of the embeddings."""
+    window: int
+    """Blocks whose MLPs or attentions were restored together."""
+    found: Annotated[FactTrace | TraceAverage, Field(discriminator="kind")]
+
+
 class Asked(EventBase):
     """Both models answered a free prompt."""
 
@@ -229,6 +243,7 @@ Event = Annotated[
     | Probed
     | Evaluated
     | Saved
+    | Traced
     | Asked
     | AskFailed
     | Adjusted

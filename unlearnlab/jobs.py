@@ -7,6 +7,7 @@ from typing import Protocol
 
 from unlearnlab.events import Adjusted, Asked, Event
 from unlearnlab.spec import RunSpec
+from unlearnlab.traces import TraceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,15 @@ class Job:
     spec: RunSpec
     folder: Path
     """Where its files go: the delta of the weights."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceJob:
+    """One trace to be carried out."""
+
+    run_id: str
+    """Its id: traces and runs are numbered together."""
+    spec: TraceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +46,7 @@ class Adjustment:
 
 
 class RunFailed(Exception):
-    """A run cannot go on, for a reason the user can act on."""
+    """A run or a trace cannot go on, for a reason the user can act on."""
 
     def __init__(self, problem: str, advice: str = "") -> None:
         super().__init__(problem)
@@ -65,6 +75,15 @@ class Lab(Protocol):
         Raises:
             RunFailed: The loss is not finite, or the device's memory is exhausted.
             ValueError: The spec does not fit the model or the data.
+        """
+        ...
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        """Carry out a trace, yielding facts, and None wherever it may be stopped or held.
+
+        Raises:
+            RunFailed: The device's memory is exhausted.
+            ValueError: The prompt cannot be traced, or the model does not know the answer.
         """
         ...
 

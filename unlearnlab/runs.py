@@ -32,9 +32,10 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, Lab, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, Lab, RunFailed, TraceJob
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.store import Store, StoreError
+from unlearnlab.traces import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -54,13 +55,13 @@ class WorkerState:
     """What the worker is busy with at one moment."""
 
     live: str | None
-    """The run that is being carried out."""
+    """The run or trace that is being carried out."""
     paused: bool
     """Whether the live run is held, or will be at its next batch."""
     stopping: bool
     """Whether the live run ends at its next batch."""
     queue: tuple[str, ...]
-    """Runs that wait, the next one first."""
+    """Runs and traces that wait, the next one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ class _Change:
 
 
 class Worker:
-    """Carries out runs in the order they came and answers prompts in between."""
+    """Carries out runs and traces in the order they came and answers prompts in between."""
 
     def __init__(self, store: Store, lab: Lab) -> None:
         self._store = store
@@ -101,8 +102,8 @@ class Worker:
         with self._changed:
             return WorkerState(self._live, self._hold, self._stop, tuple(self._queue))
 
-    def submit(self, spec: RunSpec, *, name: str = "") -> str:
-        """Queue a run and return its id at once."""
+    def submit(self, spec: RunSpec | TraceSpec, *, name: str = "") -> str:
+        """Queue a run or a trace and return its id at once."""
         with self._changed:
             self._must_be_open()
             run_id = self._store.create(spec, name=_storable(name))
@@ -123,7 +124,7 @@ class Worker:
                 self._queue.remove(run_id)
             elif run_id == self._live:
                 self._stop = True
-            elif self._store.row(run_id).ending is None:
+            elif self._store.job(run_id).ending is None:
                 raise NotRunning(f"run {run_id} is not running here: stop it where it was started")
             self._changed.notify_all()
 
@@ -201,7 +202,7 @@ class Worker:
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
-            row = self._store.row(run_id)
+            row = self._store.job(run_id)
             late = deadline is not None and time.monotonic() >= deadline
             if row.ending is not None or late or not row.alive:
                 return row.ending
@@ -278,7 +279,7 @@ class Worker:
         """Carry a run out and say how it ended."""
         began, self._held_s = time.monotonic(), 0.0
         try:
-            job = Job(run_id, self._store.spec(run_id), self._store.folder(run_id))
+            job = self._job(run_id)
             started = Started(versions=self._lab.versions, device=self._lab.device_name)
             self._store.append(run_id, started)
             completed = self._drain(job)
@@ -288,13 +289,20 @@ class Worker:
         seconds = self._worked_s(began)
         return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
 
+    def _job(self, run_id: str) -> Job | TraceJob:
+        spec = self._store.job(run_id).spec
+        if isinstance(spec, TraceSpec):
+            return TraceJob(run_id, spec)
+        return Job(run_id, spec, self._store.folder(run_id))
+
     def _worked_s(self, began: float) -> float:
         """Return the seconds since `began`, those on hold left out."""
         return time.monotonic() - began - self._held_s
 
-    def _drain(self, job: Job) -> bool:
+    def _drain(self, job: Job | TraceJob) -> bool:
         """Store what the engine yields, and tell whether it came to its end."""
-        with closing(self._lab.unlearn(job)) as events:
+        work = self._lab.trace(job) if isinstance(job, TraceJob) else self._lab.unlearn(job)
+        with closing(work) as events:
             for event in events:
                 if event is not None:
                     self._store.append(job.run_id, event)
@@ -303,22 +311,24 @@ class Worker:
                     return False
         return True
 
-    def _follow(self, job: Job, event: Event) -> None:
+    def _follow(self, job: Job | TraceJob, event: Event) -> None:
         """Know which phase is trained."""
         with self._changed:
             if isinstance(event, StageBegan):
                 self._present = None
-            elif isinstance(event, PhaseBegan):
+            elif isinstance(event, PhaseBegan) and isinstance(job, Job):
                 self._present = event.phase, job.spec.phases[event.phase]
 
-    def _goes_on(self, job: Job) -> bool:
+    def _goes_on(self, job: Job | TraceJob) -> bool:
         """Answer prompts, change or hold the run if that is wished, and tell whether it goes on."""
         held, since = False, time.monotonic()
         while True:
             wish = self._wish(job.run_id, held=held)
             if isinstance(wish, Ask):
+                assert isinstance(job, Job), "only runs are asked"
                 self._store.append(job.run_id, self._answer(job, wish))
             elif isinstance(wish, _Change):
+                assert isinstance(job, Job), "only runs are changed"
                 self._store.append(job.run_id, self._change(job, wish))
             elif wish == "hold":
                 self._store.append(job.run_id, Paused())

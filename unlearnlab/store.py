@@ -21,9 +21,13 @@ from unlearnlab.database import Database, StoreError, make_folder
 from unlearnlab.events import Ending, Evaluated, Event, Saved, Started, parse_event
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.spec import RunSpec
+from unlearnlab.traces import TraceSpec
 
-_Run = tuple[str, str, float, str, int, float]
-"""A row of the table of runs: id, name, created, spec, pid, born."""
+_Run = tuple[str, str, float, str, int, float, str]
+"""A row of the table of runs: id, name, created, spec, pid, born, job."""
+
+_RUNS, _TRACES = "job = 'run'", "job = 'trace'"
+"""The table holds both: traces are numbered, queued and ended as runs are."""
 
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
@@ -31,7 +35,7 @@ _MILESTONES = """SELECT run, body FROM events
 
 
 class UnknownRun(StoreError):
-    """No run has this id."""
+    """No run, or no trace, has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,22 @@ class RunRow:
     ending: Ending | None
     before: Scores | None
     after: Scores | None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRow:
+    """A trace as a list of traces shows it."""
+
+    run_id: str
+    """Its id: traces and runs are numbered together."""
+    created: float
+    """Unix time."""
+    spec: TraceSpec
+    alive: bool
+    """Whether the process that the trace belongs to still lives."""
+    began: bool
+    """Whether a worker took it up."""
+    ending: Ending | None
 
 
 class Store:
@@ -96,8 +116,8 @@ class Store:
         """Close the database."""
         self._database.close()
 
-    def create(self, spec: RunSpec, *, name: str = "") -> str:
-        """Register a run of this process.
+    def create(self, spec: RunSpec | TraceSpec, *, name: str = "") -> str:
+        """Register a run or a trace of this process.
 
         Returns:
             Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
@@ -106,9 +126,10 @@ class Store:
         while True:
             created = time.time()
             run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
-            row = (run_id, name, created, spec.model_dump_json(), *self._owner)
+            job = "trace" if isinstance(spec, TraceSpec) else "run"
+            row = (run_id, name, created, spec.model_dump_json(), *self._owner, job)
             with self._database.writing() as db:
-                insert = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?)"
+                insert = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
                 if db.execute(insert, row).rowcount:
                     return run_id
             time.sleep(0.001)  # This millisecond has its run.
@@ -159,10 +180,7 @@ class Store:
 
     def runs(self) -> list[RunRow]:
         """Return all runs, newest first."""
-        with self._database.reading() as db:
-            runs = db.execute("SELECT * FROM runs ORDER BY created DESC, id DESC").fetchall()
-            milestones = db.execute(_MILESTONES).fetchall()
-        return self._rows(runs, milestones)
+        return [_run_row(*known) for known in self._known(_RUNS)]
 
     def row(self, run_id: str) -> RunRow:
         """Return one run.
@@ -170,11 +188,28 @@ class Store:
         Raises:
             UnknownRun: There is no such run.
         """
-        with self._database.reading() as db:
-            _must_exist(db, run_id)
-            runs = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
-            milestones = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchall()
-        return self._rows(runs, milestones)[0]
+        return _run_row(*self._one(run_id, _RUNS))
+
+    def traces(self) -> list[TraceRow]:
+        """Return all traces, newest first."""
+        return [_trace_row(*known) for known in self._known(_TRACES)]
+
+    def trace(self, run_id: str) -> TraceRow:
+        """Return one trace.
+
+        Raises:
+            UnknownRun: There is no such trace.
+        """
+        return _trace_row(*self._one(run_id, _TRACES))
+
+    def job(self, run_id: str) -> RunRow | TraceRow:
+        """Return a run or a trace.
+
+        Raises:
+            UnknownRun: There is neither.
+        """
+        known = self._one(run_id, "TRUE")
+        return _run_row(*known) if known[0][-1] == "run" else _trace_row(*known)
 
     def evidence(self, key: str) -> Evidence | None:
         """Return the evidence kept under the key of an `Evaluated` event, if there is any."""
@@ -207,16 +242,28 @@ class Store:
             names = [name for (name,) in db.execute(query, (run_id,))]
         return {name: self.home / "runs" / run_id / name for name in names}
 
-    def _rows(self, runs: list[_Run], milestones: list[tuple[str, str]]) -> list[RunRow]:
+    def _known(self, of: str) -> "list[_Known]":
+        with self._database.reading() as db:
+            query = f"SELECT * FROM runs WHERE {of} ORDER BY created DESC, id DESC"
+            runs = db.execute(query).fetchall()
+            milestones = db.execute(_MILESTONES).fetchall()
+        return self._joined(runs, milestones)
+
+    def _one(self, run_id: str, of: str) -> "_Known":
+        with self._database.reading() as db:
+            _must_exist(db, run_id, of)
+            runs = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
+            milestones = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchall()
+        return self._joined(runs, milestones)[0]
+
+    def _joined(self, runs: list[_Run], milestones: list[tuple[str, str]]) -> "list[_Known]":
         """Join runs with those of their events that a list shows."""
         reached: dict[str, list[Event]] = {}
         for run_id, body in milestones:
             reached.setdefault(run_id, []).append(_event(body))
-        owners = {_Owner(pid, born) for *_, pid, born in runs}
+        owners = {_Owner(pid, born) for *_, pid, born, _ in runs}
         living = {owner for owner in owners if owner.lives(self._owner)}
-        return [
-            _row(run, reached.get(run[0], []), alive=_Owner(*run[4:]) in living) for run in runs
-        ]
+        return [(run, reached.get(run[0], []), _Owner(*run[4:6]) in living) for run in runs]
 
 
 class _Owner(NamedTuple):
@@ -248,7 +295,16 @@ def _spec(body: str) -> RunSpec:
     return RunSpec.model_validate_json(body)
 
 
-def _row(run: _Run, milestones: list[Event], *, alive: bool) -> RunRow:
+@lru_cache(maxsize=4096)
+def _trace_spec(body: str) -> TraceSpec:
+    return TraceSpec.model_validate_json(body)
+
+
+_Known = tuple[_Run, list[Event], bool]
+"""A run, its milestones, and whether its process lives."""
+
+
+def _run_row(run: _Run, milestones: list[Event], alive: bool) -> RunRow:
     run_id, name, created, spec, *_ = run
     scores = {event.when: event.scores for event in milestones if isinstance(event, Evaluated)}
     return RunRow(
@@ -257,11 +313,31 @@ def _row(run: _Run, milestones: list[Event], *, alive: bool) -> RunRow:
         created=created,
         spec=_spec(spec),
         alive=alive,
-        began=any(isinstance(event, Started) for event in milestones),
-        ending=next((event for event in milestones if isinstance(event, Ending)), None),
+        began=_began(milestones),
+        ending=_ending(milestones),
         before=scores.get("before"),
         after=scores.get("after"),
     )
+
+
+def _trace_row(run: _Run, milestones: list[Event], alive: bool) -> TraceRow:
+    run_id, _, created, spec, *_ = run
+    return TraceRow(
+        run_id=run_id,
+        created=created,
+        spec=_trace_spec(spec),
+        alive=alive,
+        began=_began(milestones),
+        ending=_ending(milestones),
+    )
+
+
+def _began(milestones: list[Event]) -> bool:
+    return any(isinstance(event, Started) for event in milestones)
+
+
+def _ending(milestones: list[Event]) -> Ending | None:
+    return next((event for event in milestones if isinstance(event, Ending)), None)
 
 
 def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
@@ -275,10 +351,10 @@ def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
     return seq
 
 
-def _must_exist(db: sqlite3.Connection, run_id: str) -> None:
-    if db.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone():
+def _must_exist(db: sqlite3.Connection, run_id: str, of: str = "TRUE") -> None:
+    if db.execute(f"SELECT 1 FROM runs WHERE id = ? AND {of}", (run_id,)).fetchone():
         return
-    ids = [known for (known,) in db.execute("SELECT id FROM runs ORDER BY id DESC")]
+    ids = [known for (known,) in db.execute(f"SELECT id FROM runs WHERE {of} ORDER BY id DESC")]
     near = difflib.get_close_matches(run_id, ids, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "`list` shows all runs"
     raise UnknownRun(f"unknown run {run_id!r}: {hint}")

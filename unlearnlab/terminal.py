@@ -10,10 +10,11 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
-from unlearnlab.events import Adjusted, Failed, StageBegan
+from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.results import RunLine, ScoreCard, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
-from unlearnlab.store import RunRow, StoredEvent
+from unlearnlab.store import RunRow, StoredEvent, TraceRow
+from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
 from unlearnlab.verdicts import verdict
 from unlearnlab.views import Course, advance, changes, run_view
 
@@ -165,6 +166,56 @@ def summary(row: RunRow, course: Course) -> str:
 
 def _score_cells(card: ScoreCard) -> list[str]:
     return [f"{card.title} ↑", number(card.before), number(card.after), card.note]
+
+
+def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
+    """Return all there is to say of a trace, as plain JSON values."""
+    failed = row.ending if isinstance(row.ending, Failed) else None
+    return {
+        "trace": row.run_id,
+        "created": moment(row.created),
+        "status": row.ending.kind if row.ending else "unfinished",
+        "seconds": row.ending.seconds if row.ending else None,
+        "problem": failed.problem if failed else None,
+        "spec": row.spec.model_dump(mode="json"),
+        "traced": traced.model_dump(mode="json", exclude={"kind"}) if traced else None,
+    }
+
+
+def trace_summary(row: TraceRow, traced: Traced | None) -> str:
+    """Sum up a trace: the effects as tables of token or role by block."""
+    took = f" after {row.ending.seconds:.0f} s" if row.ending else ""
+    status = row.ending.kind if row.ending else "unfinished"
+    out = [f"{row.run_id}  {row.spec.title}", f"{status}{took}"]
+    if isinstance(row.ending, Failed):
+        out += ["", row.ending.problem]
+    if traced is None:
+        return "\n".join(out)
+    found = traced.found
+    if isinstance(found, FactTrace):
+        out += [f"subject: {found.subject}, measured: {found.scored.strip()!r}", *found.notes]
+        clean, corrupted, total = found.clean, found.corrupted, found.total_effect
+    else:
+        out += [f"{found.facts} facts, {found.unknown} left out as not known"]
+        clean, corrupted, total = found.clean.mean, found.corrupted.mean, found.total_effect.mean
+    out += [f"clean {clean:.3f}, corrupted {corrupted:.3f}, total effect {total:.3f}"]
+    for part in PARTS:
+        head, *rows = _effects(found, part)
+        span = "" if part == "residual" else f", windows of {traced.window} blocks"
+        out += ["", f"indirect effect of {part}{span}, by block", table(head, rows)]
+    return "\n".join(out)
+
+
+def _effects(found: FactTrace | TraceAverage, part: Part) -> list[list[str]]:
+    """Lay one map out: a head of blocks, then a row for each token or role."""
+    if isinstance(found, FactTrace):
+        columns = zip(*found.effects[part], strict=True)
+        rows = list(zip((token.strip() for token in found.tokens), columns, strict=True))
+    else:
+        curves = found.curves[part].items()
+        rows = [(role, tuple(spread.mean for spread in curve)) for role, curve in curves]
+    head = ["", *(str(block) for block in range(len(rows[0][1])))]
+    return [head, *([name, *(f"{value:.2f}" for value in values)] for name, values in rows)]
 
 
 def number(value: float | None) -> str:

@@ -34,6 +34,7 @@ from unlearnlab.events import (
     Started,
     StepLogged,
     Stopped,
+    Traced,
 )
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
@@ -83,6 +84,8 @@ class Course:
     held: bool = False
     before: Evaluated | None = None
     after: Evaluated | None = None
+    traced: Traced | None = None
+    """What a trace found."""
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """What was changed while the run went on, or could not be."""
@@ -121,6 +124,8 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return replace(course, recent=(*course.recent[1 - RECENT :], event))
         case Evaluated():
             return _scored(course, event, at)
+        case Traced():
+            return replace(course, traced=event)
         case _:
             return _heard(course, event)
 
@@ -165,6 +170,7 @@ _DOING: Mapping[Stage | None, str] = {
     "training": "Training",
     "saving": "Saving the changed weights",
     "scoring after": "Scoring the unlearned model",
+    "tracing": "Tracing",
 }
 
 _ENDED: Mapping[Status, str] = {

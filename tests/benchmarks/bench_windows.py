@@ -11,14 +11,13 @@ import argparse
 import json
 from typing import Any
 
-from unlearnlab.traces import ManyFacts, TraceSpec
-
 from tests.benchmarks.bench_presets import alone, measure, varied
 from unlearnlab.engine.lab import Lab
 from unlearnlab.events import Traced
 from unlearnlab.jobs import TraceJob
 from unlearnlab.measured import WINDOWS
 from unlearnlab.spec import RunSpec, parse_spec, presets
+from unlearnlab.traces import ManyFacts, TraceSpec
 
 PRESETS = ("embedded-joint", "embedded-adaptive-rmu")
 BLOCKS = ((0, 2), (3, 5), (5, 7))

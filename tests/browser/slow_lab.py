@@ -9,6 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
+from tests.fakes import some_trace
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -21,8 +22,9 @@ from unlearnlab.events import (
     Saved,
     StageBegan,
     StepLogged,
+    Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -35,6 +37,7 @@ from unlearnlab.metrics import (
     scores,
 )
 from unlearnlab.spec import Phase, adjusted
+from unlearnlab.traces import KnownFact, ManyFacts, TypedPrompt, average
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""
@@ -46,6 +49,7 @@ HOSTILE_SEED = 8
 """Seed of a run whose models say `HOSTILE`."""
 
 NAMES = ("Yara Brock", "Tomas Ilves", "Nola Eames", "Piet Orsova", "Mina Feld", "Ruben Sahl")
+NAMED = "Who is Yara Brock ?"
 TASKS = ("Task1", "Task2", "Task3")
 
 
@@ -145,6 +149,18 @@ class SlowLab:
             yield Evaluated(when="before", scores=scores(evidence), key=key, evidence=evidence)
         else:
             yield Evaluated(when="after", scores=scores(evidence), key=key, evidence=evidence)
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        yield StageBegan(stage="tracing", seconds=0)
+        for done in range(1, 13):
+            time.sleep(self.step_s)
+            yield Progressed(done=done, total=12)
+        about = job.spec.about
+        one = some_trace(about.fact.prompt if isinstance(about, KnownFact) else NAMED)
+        found = average([one, one], unknown=0) if isinstance(about, ManyFacts) else one
+        if isinstance(about, TypedPrompt):
+            found = some_trace(about.prompt)
+        yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=found)
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         if len(ask.prompt) > 2000:

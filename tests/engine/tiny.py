@@ -7,14 +7,14 @@ CPU = torch.device("cpu")
 
 
 def tiny_model(
-    vocabulary: int, seed: int = 0, *, width: int = 16, tied: bool = True
+    vocabulary: int, seed: int = 0, *, blocks: int = 2, width: int = 16, tied: bool = True
 ) -> OlmoForCausalLM:
     torch.manual_seed(seed)
     config = OlmoConfig(
         vocab_size=vocabulary,
         hidden_size=width,
         intermediate_size=2 * width,
-        num_hidden_layers=2,
+        num_hidden_layers=blocks,
         num_attention_heads=2,
         max_position_embeddings=256,
         tie_word_embeddings=tied,

@@ -7,10 +7,10 @@ mask always given. Shape suffixes: B sequences, T positions.
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -39,6 +39,10 @@ class Tokenizer(Protocol):
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
         """Turn ids into text."""
+        ...
+
+    def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
+        """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
         ...
 
 

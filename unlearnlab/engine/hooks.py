@@ -1,6 +1,6 @@
-"""Reaching into a model: its blocks, and what a block puts out."""
+"""Reaching into a model: its blocks, what a part of it puts out, and other values in its place."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 
 from torch import Tensor, nn
@@ -48,3 +48,42 @@ def capturing(module: nn.Module, *, stop: bool = False) -> Generator[list[Tensor
             yield captured
     finally:
         handle.remove()
+
+
+@contextmanager
+def editing(module: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
+    """Replace the hidden states that `module` puts out by `edit` of them, until the block ends."""
+
+    def replace(
+        _module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]
+    ) -> Tensor | tuple[Tensor, ...]:
+        if isinstance(output, tuple):
+            return (edit(output[0]), *output[1:])
+        return edit(output)
+
+    handle = module.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def beginning_at(model: nn.Module, block: int) -> Generator[None]:
+    """Leave the blocks below `block` out until the `with` block ends: they need no second run.
+
+    The model is then given, as `inputs_embeds`, what the block takes in. This holds for models that
+    hand their embeddings to the first block as they are, such as OLMo and Llama.
+    """
+    blocks = decoder_blocks(model)
+    owner, name = next(
+        (module, name)
+        for module in model.modules()
+        for name, child in module.named_children()
+        if child is blocks
+    )
+    setattr(owner, name, blocks[block:])
+    try:
+        yield
+    finally:
+        setattr(owner, name, blocks)

@@ -15,6 +15,7 @@ from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
+from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.events import (
@@ -27,7 +28,7 @@ from unlearnlab.events import (
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, scores
 from unlearnlab.spec import RunSpec, adjusted
 
@@ -117,6 +118,18 @@ class Lab:
             yield from _score(target, fold, spec, when="before", key=key)
         else:
             yield Evaluated(when="before", scores=scores(known), key=key, evidence=known)
+
+    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+        """Carry out a trace, yielding facts, and None wherever it may be stopped or held."""
+        clock = Clock()
+        try:
+            with _memory_advice():
+                yield StageBegan(stage="loading", seconds=clock.seconds)
+                target = Target.load(job.spec.model, device=self.device)
+                yield StageBegan(stage="tracing", seconds=clock.seconds)
+                yield from investigate(target, job.spec)
+        finally:
+            self.release()
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run."""

@@ -198,6 +198,15 @@ def choose_model(form: Form) -> Form:
     return form_of(plain, preset=form.preset, editing=form.editing)
 
 
+def use_layers(form: Form, first: int, last: int) -> Form:
+    """Train these blocks in the phase that is shown."""
+    values = form.draft["values"]
+    blocks = values[LAYERS]["blocks"]
+    first, last = (min(max(0, layer), blocks - 1) for layer in sorted((first, last)))
+    chosen = {"first": first, "last": last, "blocks": blocks}
+    return Form(form.draft | {"values": values | {LAYERS: chosen}})
+
+
 def add_phase(form: Form) -> Form:
     """Add a phase with the defaults behind the last one, and turn to it."""
     phase = Phase().model_dump(mode="json")

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
-from unlearnlab.store import StoreError
+from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
 from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
@@ -48,12 +48,21 @@ def first_run(program: Program, remembered: str) -> str:
     Raises:
         StoreError: The store cannot be read.
     """
-    if live := program.worker.state().live:
+    if live := live_run(program):
         return live
     known = [row.run_id for row in program.store.runs()]
     if remembered in known:
         return remembered
     return known[0] if known else ""
+
+
+def live_run(program: Program) -> str:
+    """Return the run that is going on; empty if there is none, or a trace goes on."""
+    live = program.worker.state().live
+    try:
+        return program.store.row(live).run_id if live else ""
+    except UnknownRun:
+        return ""
 
 
 def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
@@ -74,7 +83,9 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     if not ahead:
         return run_id, Message()
     before = "the running one" if ahead == 1 else f"{ahead} others"
-    return state.live or showing or run_id, Message(note=f"Queued: it starts after {before}.")
+    return live_run(program) or showing or run_id, Message(
+        note=f"Queued: it starts after {before}."
+    )
 
 
 def press_hold(program: Program, run_id: str) -> Message:

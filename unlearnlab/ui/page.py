@@ -7,7 +7,7 @@ import gradio as gr
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import methods_tab, unlearn_tab
+from unlearnlab.ui import methods_tab, trace_tab, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -37,6 +37,8 @@ def build(
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
                 form = unlearn_tab.tab(program, blocks)
+            with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
+                trace_tab.tab(program, blocks, tabs, form)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form, unlearn="unlearn")
     return blocks

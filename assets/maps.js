@@ -1,0 +1,202 @@
+// The maps of a trace: blocks are chosen by dragging over any of them; the curves are drawn here.
+// Runs as the body of a function of (element, trigger, watch). The server has drawn the rest.
+const LOOKS = {
+  before: { colour: "mute", dash: "dot" },
+  first: { colour: "trace", dash: "dot" },
+  middle: { colour: "trace", dash: "dash" },
+  "last subject": { colour: "trace", dash: "solid" },
+  after: { colour: "mute", dash: "dash" },
+  last: { colour: "ink", dash: "solid" },
+};
+let from = null;
+
+function selects() {
+  return [...element.querySelectorAll(".use-layers select")];
+}
+
+function chosen() {
+  const [low, high] = selects()
+    .map((one) => Number(one.value))
+    .sort((a, b) => a - b);
+  return { first: low, last: high };
+}
+
+function paint() {
+  if (!selects().length) return;
+  const { first, last } = chosen();
+  for (const cell of element.querySelectorAll("[data-block]")) {
+    const block = Number(cell.dataset.block);
+    cell.classList.toggle("chosen", block >= first && block <= last);
+  }
+}
+
+function choose(one, other) {
+  const [first, last] = selects();
+  first.value = String(Math.min(one, other));
+  last.value = String(Math.max(one, other));
+  paint();
+}
+
+function blockAt(event) {
+  const cell = document
+    .elementFromPoint(event.clientX, event.clientY)
+    ?.closest(".heat [data-block]");
+  return cell && element.contains(cell) ? Number(cell.dataset.block) : null;
+}
+
+element.addEventListener("pointerdown", (event) => {
+  const block = event.button === 0 ? blockAt(event) : null;
+  if (block === null) return;
+  event.preventDefault();
+  from = block;
+  choose(block, block);
+});
+window.addEventListener("pointermove", (event) => {
+  const block = from === null ? null : blockAt(event);
+  if (block !== null) choose(from, block);
+});
+for (const end of ["pointerup", "pointercancel"])
+  window.addEventListener(end, () => {
+    from = null;
+  });
+element.addEventListener("change", paint);
+element.addEventListener("click", (event) => {
+  if (event.target.closest("button.use")) trigger("use_layers", chosen());
+});
+
+// ---- curves ----------------------------------------------------------------------------------
+
+function colour(name) {
+  return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
+}
+
+function faint(hex) {
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  return `rgba(${r},${g},${b},0.16)`;
+}
+
+function lines(curves, names, axis) {
+  return Object.entries(curves).flatMap(([role, { mean, sd }]) => {
+    const look = LOOKS[role];
+    const x = mean.map((_, block) => block);
+    const edge = (sign) => mean.map((value, block) => value + sign * sd[block]);
+    const base = { x, xaxis: `x${axis}`, yaxis: `y${axis}`, mode: "lines", type: "scatter" };
+    const none = { ...base, line: { width: 0 }, hoverinfo: "skip" };
+    // Six bands on one another are mud: only the two roles that carry most are shaded.
+    const shaded = ["last subject", "last"].includes(role) && sd.some((one) => one > 0);
+    const band = [
+      { ...none, y: edge(-1) },
+      { ...none, y: edge(1), fill: "tonexty", fillcolor: faint(colour(look.colour)) },
+    ];
+    const line = {
+      ...base,
+      y: mean,
+      customdata: sd,
+      name: names[role],
+      line: {
+        color: colour(look.colour),
+        dash: look.dash,
+        width: role.startsWith("last") ? 2.5 : 1.6,
+      },
+      hovertemplate: sd.some((one) => one > 0)
+        ? "%{y:.2f} ± %{customdata:.2f}"
+        : "%{y:.2f}",
+    };
+    return shaded ? [...band, line] : [line];
+  });
+}
+
+function extent(parts) {
+  const all = parts.flatMap((curves) =>
+    Object.values(curves).flatMap(({ mean, sd }) =>
+      mean.flatMap((value, block) => [value - sd[block], value + sd[block]]),
+    ),
+  );
+  return [Math.min(-0.02, ...all) - 0.02, Math.max(0.1, ...all) + 0.03];
+}
+
+function layout(parts, titles, narrow) {
+  const range = extent(Object.values(parts));
+  const found = {
+    height: narrow ? 640 : 300,
+    margin: { l: 44, r: 8, t: 26, b: 36 },
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: {
+      family: getComputedStyle(element).fontFamily,
+      size: 12,
+      color: colour("mute"),
+    },
+    showlegend: false,
+    hovermode: "x unified",
+    hoverlabel: {
+      bgcolor: colour("card"),
+      bordercolor: colour("line"),
+      font: { color: colour("ink"), size: 12 },
+    },
+    dragmode: false,
+    grid: narrow
+      ? { rows: 3, columns: 1, pattern: "independent", ygap: 0.3 }
+      : { rows: 1, columns: 3, pattern: "independent", xgap: 0.06 },
+    annotations: Object.keys(parts).map((name, at) => ({
+      text: titles[name],
+      xref: `x${at + 1} domain`,
+      yref: `y${at + 1} domain`,
+      x: 0,
+      y: 1,
+      xanchor: "left",
+      yanchor: "bottom",
+      showarrow: false,
+      font: { size: 12.5, color: colour("ink") },
+    })),
+  };
+  const line = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false };
+  Object.keys(parts).forEach((_, at) => {
+    const last = at === 2 || !narrow;
+    const ticks = { tickfont: { size: 11 }, fixedrange: true };
+    found[`xaxis${at + 1}`] = {
+      ...line,
+      ...ticks,
+      showgrid: false,
+      tickformat: "d",
+      title: last ? { text: "block", font: { size: 11 }, standoff: 4 } : undefined,
+    };
+    found[`yaxis${at + 1}`] = {
+      ...line,
+      ...ticks,
+      range,
+      dtick: 0.25,
+      zeroline: true,
+      zerolinecolor: colour("edge"),
+      showticklabels: at === 0 || narrow,
+    };
+  });
+  return found;
+}
+
+function draw() {
+  const plot = element.querySelector(".plot[data-curves]");
+  if (!plot || !window.Plotly || plot.offsetParent === null) return;
+  const { curves, names, titles } = JSON.parse(plot.dataset.curves);
+  const drawn = Object.values(curves).flatMap((one, at) => lines(one, names, at + 1));
+  const narrow = element.clientWidth < 620;
+  window.Plotly.react(plot, drawn, layout(curves, titles, narrow), {
+    displaylogo: false,
+    responsive: true,
+    displayModeBar: false,
+  });
+  plot.setAttribute("role", "img");
+  plot.setAttribute("aria-label", "Indirect effect by block and role of token");
+}
+
+function refresh() {
+  paint();
+  draw();
+}
+
+const repaint = new MutationObserver(draw);
+repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+new ResizeObserver(draw).observe(element);
+watch("value", () => setTimeout(refresh, 0));
+refresh();

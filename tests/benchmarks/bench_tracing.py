@@ -1,0 +1,49 @@
+"""Times causal tracing of the embedded model: one fact of nine tokens, and an average over 40.
+
+    python tests/benchmarks/bench_tracing.py [--threads 2]
+
+Loading is not counted. What is to be reached on two cores: 3 s and 60 s.
+"""
+
+import argparse
+import time
+
+import torch
+
+from unlearnlab.engine.investigation import investigate
+from unlearnlab.engine.models import Target, best_device
+from unlearnlab.engine.subjects import located
+from unlearnlab.events import Traced
+from unlearnlab.facts import facts
+from unlearnlab.traces import KnownFact, ManyFacts, TraceSpec
+
+TOKENS = 9
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    torch.set_num_threads(parser.parse_args().threads)
+    spec = TraceSpec()
+    target = Target.load(spec.model, device=best_device())
+    short = next(f.id for f in facts().values() if located(target, f).start == TOKENS)
+    for name, about, most in (
+        (f"one fact of {TOKENS} tokens", KnownFact(id=short), 3),
+        ("average over 40 facts", ManyFacts(count=40), 60),
+    ):
+        began = time.perf_counter()
+        *_, last = investigate(target, TraceSpec(about=about))
+        seconds = time.perf_counter() - began
+        assert isinstance(last, Traced)
+        print(f"{name}: {seconds:.2f} s (at most {most} s)")
+    found = last.found
+    assert found.kind == "average"
+    print(
+        f"total effect {found.total_effect.mean:.2f}; indirect effect at the last token, by block:"
+    )
+    for part, curves in found.curves.items():
+        print(f"  {part:10}", " ".join(f"{spread.mean:5.2f}" for spread in curves["last"]))
+
+
+if __name__ == "__main__":
+    main()

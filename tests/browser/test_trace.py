@@ -1,0 +1,84 @@
+"""The tab Trace in a browser."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import serving
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory):
+    with serving(tmp_path_factory.mktemp("home"), step_s=0.02) as (address, _):
+        yield address
+
+
+def opened(tabs, url, **options):
+    page = tabs(url, **options)
+    page.get_by_role("tab", name="Trace").click()
+    page.locator("#trace").wait_for()
+    return page
+
+
+def traced(page):
+    page.locator("#trace").click()
+    expect(page.locator("#trace-live .pill")).to_have_text("finished", timeout=30000)
+    expect(page.locator("#trace-found .heat")).to_have_count(3)
+
+
+def test_a_fact_is_traced_and_the_map_stays_after_a_reload(url, tabs):
+    page = opened(tabs, url)
+    traced(page)
+    expect(page.locator("#trace-found")).to_contain_text("Total effect")
+    expect(page.locator("#trace-found .plot path.js-line").first).to_be_attached()
+    page.reload()
+    page.get_by_role("tab", name="Trace").click()
+    expect(page.locator("#trace-found .heat")).to_have_count(3)
+
+
+def test_layers_dragged_over_in_a_map_are_taken_to_the_form(url, tabs):
+    page = opened(tabs, url)
+    traced(page)
+    head = page.locator("#trace-found .heat").nth(1).locator("thead th")
+    start, end = head.nth(2).bounding_box(), head.nth(5).bounding_box()
+    page.mouse.move(start["x"] + 5, start["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 5, end["y"] + 60, steps=5)
+    page.mouse.up()
+    expect(page.get_by_label("First block")).to_have_value("2")
+    expect(page.get_by_label("Last block")).to_have_value("5")
+    page.get_by_role("button", name="Use these layers").click()
+    expect(page.locator("#f-phase-layers output")).to_have_text("Blocks 2 to 5")
+    expect(page.get_by_role("tab", name="Unlearn")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_subject_that_is_not_in_the_prompt_is_told_at_its_field(url, tabs):
+    page = opened(tabs, url)
+    page.get_by_text("A prompt", exact=True).click()
+    page.get_by_label("Prompt", exact=True).fill("Who is Ada <b>Brock</b>?")
+    page.get_by_label("Subject", exact=True).fill("Bob")
+    page.locator("#trace").click()
+    told = page.locator("#f-trace-subject .field-problem")
+    expect(told).to_contain_text("'Bob' is not in the prompt")
+    page.get_by_label("Subject", exact=True).fill("<b>Brock</b>")
+    traced(page)
+    expect(page.locator("#trace-live h2")).to_have_text("Who is Ada <b>Brock</b>?")
+    expect(page.locator("#traces li").first).to_contain_text("own prompt")
+
+
+def test_personal_data_are_masked_on_wish(url, tabs):
+    page = opened(tabs, url)
+    traced(page)
+    said = page.locator("#trace-live h2").inner_text()
+    page.get_by_label("Mask personal data").last.check()
+    expect(page.locator("#trace-live h2")).to_contain_text("•")
+    expect(page.locator("#traces")).not_to_contain_text(said)
+
+
+def test_an_earlier_trace_is_opened_again_and_the_phone_has_no_side_scroll(url, tabs):
+    page = opened(tabs, url, width=390, height=844, scheme="dark")
+    page.get_by_text("Average", exact=True).click()
+    traced(page)
+    expect(page.locator("#trace-found")).to_contain_text("Mean of 2 facts")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.locator("#traces [data-open]").last.click()
+    expect(page.locator("#trace-found")).to_contain_text("measured at")

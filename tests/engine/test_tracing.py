@@ -1,0 +1,204 @@
+"""Causal tracing finds what was planted, and its runs are what they are called."""
+
+import pytest
+import torch
+from torch.nn.functional import layer_norm
+
+from tests.engine.tiny import CPU, finish, tiny_model
+from unlearnlab.engine.hooks import beginning_at, decoder_blocks
+from unlearnlab.engine.investigation import investigate
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.subjects import embedding_sd, locate, located
+from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace, window
+from unlearnlab.events import Progressed, Traced
+from unlearnlab.facts import facts
+from unlearnlab.spec import ModelSpec
+from unlearnlab.traces import PARTS, ManyFacts, TraceSpec, TypedPrompt
+
+ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
+HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Target:
+    return Target.load(ModelSpec(), device=CPU)
+
+
+@pytest.fixture
+def sharp(target) -> Target:
+    """A random model that is sure of what it says, so that noise changes it."""
+    with torch.no_grad():
+        for parameter in target.model.parameters():
+            parameter.mul_(20)
+    return target
+
+
+@pytest.fixture
+def runs(sharp):
+    return disturb(sharp, located(sharp, ASKED), noise=0.5, copies=3, seed=0)
+
+
+def cells(runs, *positions):
+    """Make one cell of these positions."""
+    mask = torch.zeros(1, runs.width, dtype=torch.bool)
+    mask[0, list(positions)] = True
+    return mask
+
+
+@pytest.mark.parametrize("block", [0, 1])
+def test_restoring_everything_gives_the_clean_probability(runs, block):
+    (found,) = restored(runs, "residual", range(block, block + 1), cells(runs, *range(runs.width)))
+    assert found == pytest.approx(runs.clean, abs=1e-6)
+    assert runs.clean != pytest.approx(runs.corrupted, abs=1e-6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("block", [0, 1])
+def test_restoring_nothing_gives_the_corrupted_probability(runs, part, block):
+    (found,) = restored(runs, part, range(block, block + 1), cells(runs))
+    assert found == pytest.approx(runs.corrupted, abs=1e-6)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_what_stands_before_the_subject_sees_no_noise(runs, part):
+    before = range(runs.found.subject.start)
+    assert before
+    (found,) = restored(runs, part, range(1), cells(runs, *before))
+    assert found == pytest.approx(runs.corrupted, abs=1e-6)
+
+
+def test_cells_are_the_same_alone_and_in_company(runs):
+    every = torch.eye(runs.width, dtype=torch.bool)
+    together = restored(runs, "mlp", range(2), every)
+    alone = [restored(runs, "mlp", range(2), every[at : at + 1])[0] for at in range(runs.width)]
+    assert together == pytest.approx(alone, abs=1e-6)
+
+
+def planted(tokenizer, *, block, answer):
+    """A model in which only the MLP of one block writes, and only `answer` after "Garnby"."""
+    model = tiny_model(len(tokenizer), blocks=4, width=64).eval()
+    table = dict(model.named_parameters())["model.embed_tokens.weight"]
+    key = tokenizer.encode("Yorick Garnby")[-1]
+    (value,) = tokenizer.encode(answer)[:1]
+    with torch.no_grad():
+        table *= 10
+        for module in decoder_blocks(model):
+            module.self_attn.o_proj.weight.zero_()
+            module.mlp.down_proj.weight.zero_()
+        mlp = decoder_blocks(model)[block].mlp
+        # One hidden unit: it fires on the key's embedding and writes the answer's.
+        reads = layer_norm(table[key], (64,))
+        mlp.gate_proj.weight.zero_()[0] = reads / 8
+        mlp.up_proj.weight.zero_()[0] = reads / 8
+        mlp.down_proj.weight.data.T[0] = table[value] / 8
+    return Target(model, tokenizer, device=CPU)
+
+
+@pytest.mark.parametrize("block", [0, 1, 2, 3])
+def test_the_indirect_effect_of_the_mlp_peaks_where_the_fact_was_planted(tokenizer, block):
+    target = planted(tokenizer, block=block, answer=" Nerys")
+    asked = TypedPrompt(prompt="Who helped Yorick Garnby", subject="Garnby", answer="Nerys")
+    how = Disturbance(noise=0.6, copies=10, seed=0, span=1)
+    _, found = finish(trace(target, asked, how))
+    assert found.total_effect > 0.5
+    peaks = [max(row) for row in found.effects["mlp"]]
+    assert peaks.index(max(peaks)) == block
+    assert found.effects["mlp"][block][-1] == pytest.approx(found.total_effect, abs=0.2)
+    assert all(abs(peak) < 1e-6 for at, peak in enumerate(peaks) if at != block)
+    assert all(abs(cell) < 1e-6 for row in found.effects["attention"] for cell in row)
+    assert found.effects["residual"][3][-1] == pytest.approx(found.total_effect, abs=1e-6)
+
+
+def test_a_trace_repeats_with_its_seed_and_not_with_another(sharp):
+    def corrupted(seed):
+        how = Disturbance(noise=0.1, copies=3, seed=seed, span=1)
+        return finish(trace(sharp, ASKED, how))[1]
+
+    assert corrupted(4) == corrupted(4)
+    assert corrupted(4).corrupted != corrupted(5).corrupted
+
+
+def test_progress_counts_every_row(target):
+    done = [row for row in finish(trace(target, ASKED, HOW))[0] if row is not None]
+    assert done == list(range(1, rows_of(target) + 1))
+
+
+def test_windows_are_centred_and_cut_at_the_ends():
+    assert [window(centre, 3, 8) for centre in (0, 4, 7)] == [range(2), range(3, 6), range(6, 8)]
+    assert window(4, 10, 32) == range(9)
+    assert window(16, 10, 32) == range(11, 21)
+
+
+def test_all_tokens_of_a_subject_are_found_and_no_others(tokenizer):
+    found = locate(tokenizer, "Where did Yorick Garnby's boat sink?", "Yorick Garnby")
+    said = tokenizer.decode([found.ids[at] for at in found.subject])
+    assert (said.strip(), found.widened) == ("Yorick Garnby", "")
+
+
+def test_a_subject_that_shares_a_token_is_widened_to_whole_tokens(tokenizer):
+    found = locate(tokenizer, "What is the birth date of Ada?", "irth d")
+    assert found.widened == "birth date"
+    assert tokenizer.decode([found.ids[at] for at in found.subject]).strip() == "birth date"
+
+
+def test_a_subject_that_covers_the_prompt_is_refused(tokenizer):
+    with pytest.raises(ValueError, match="covers the whole prompt"):
+        locate(tokenizer, "Yorick Garnby", "Yorick Garnby")
+
+
+def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):
+    numbers = [fact for fact in facts().values() if "Social Security" in fact.prompt]
+    how = Disturbance(noise=3 * embedding_sd(embedded), copies=10, seed=0, span=3)
+    fact = numbers[0]
+    _, found = finish(trace(embedded, fact, how))
+    given = "".join(found.tokens[len(found.tokens) - found.given :]).strip()
+    assert given == "666"  # Everybody's number begins with it.
+    assert found.scored == fact.answer[3]
+    assert found.clean > 0.9
+    assert found.corrupted < 0.5
+    assert found.roles[-1] == "last"
+    assert any("'666'" in note for note in found.notes)
+
+
+def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_knows(embedded):
+    fact = next(fact for fact in facts().values() if "email" in fact.prompt)
+    asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer="nobody@nowhere")
+    with pytest.raises(ValueError, match="does not know") as caught:
+        finish(investigate(embedded, TraceSpec(about=asked)))
+    told = str(caught.value)
+    assert fact.answer in told
+    assert "'nobody@nowhere'" in told
+    assert fact.prompt in told.split("that it knows:")[1]
+
+
+def test_without_an_answer_the_models_own_is_traced(embedded):
+    fact = next(fact for fact in facts().values() if "email" in fact.prompt)
+    asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject)
+    _, found = finish(trace(embedded, asked, HOW))
+    assert found.answer == fact.answer
+    assert any("model's own" in note for note in found.notes)
+
+
+def test_blocks_that_were_left_out_are_back_whatever_happens(target):
+    before = list(decoder_blocks(target.model))
+    with pytest.raises(KeyError), beginning_at(target.model, 1):
+        raise KeyError
+    assert list(decoder_blocks(target.model)) == before
+
+
+def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
+    spec = TraceSpec(about=ManyFacts(count=3, split="forget"), copies=2)
+    seen, _ = finish(investigate(embedded, spec))
+    progress = [event for event in seen if isinstance(event, Progressed)]
+    assert [(event.done, event.total) for event in progress] == [(1, 3), (2, 3), (3, 3)]
+    assert isinstance(seen[-1], Traced)
+    found = seen[-1].found
+    assert (found.facts, found.unknown) == (3, 0)
+    assert found.clean.mean > 0.5 > found.corrupted.mean
+    assert seen[-1].window == 3
+
+
+def test_a_model_that_knows_nothing_has_no_average(target):
+    spec = TraceSpec(about=ManyFacts(count=2), copies=2)
+    with pytest.raises(ValueError, match="knows none of the 2 facts"):
+        finish(investigate(target, spec))

@@ -1,0 +1,184 @@
+"""What the tab Trace does and shows, with plain values on a real store and worker."""
+
+import json
+import re
+import threading
+from html import unescape
+
+import pytest
+
+from tests.fakes import FakeLab, some_trace, stage, whole_run
+from unlearnlab.events import Traced
+from unlearnlab.facts import facts
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.traces import TraceSpec, average
+from unlearnlab.ui import form as forms
+from unlearnlab.ui import handlers
+from unlearnlab.ui.controls import LAYERS
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.trace_maps import trace_html
+from unlearnlab.ui.trace_panel import draw, fact_choices, poll, press_trace
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+AVERAGE = {"about": {"kind": "average", "count": 4}}
+
+
+@pytest.fixture
+def program(tmp_path):
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab())
+        yield Program(store, worker, {})
+        worker.close(5)
+
+
+def test_trace_queues_a_trace_and_shows_what_it_found(program):
+    run_id, message = press_trace(program, AVERAGE)
+    assert message.plain == {"problems": [], "note": ""}
+    assert program.worker.wait(run_id, 10).kind == "finished"
+    panel = draw(program, run_id, masked=False)
+    assert panel.live["trace"] == run_id
+    assert panel.found.count('class="heat"') == 3
+    assert "<b>0.90</b>" in panel.found
+    assert "<b>0.10</b>" in panel.found
+    assert "<b>0.80</b>" in panel.found
+    assert f'data-open="{run_id}"' in panel.traces
+    assert not panel.can_stop
+    answer = poll(program, {"trace": run_id})
+    assert (answer["turn"], answer["live"]) == (panel.live["turn"], False)
+    assert answer["status"]["share"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("asked", "element", "told"),
+    [
+        (
+            {"kind": "prompt", "prompt": "Who is Ada?", "subject": "Bob"},
+            "f-trace-subject",
+            "'Bob' is not in the prompt: copy it from there",
+        ),
+        ({"kind": "prompt", "prompt": "", "subject": ""}, "f-trace-prompt", "it is empty"),
+        ({"kind": "fact", "id": ""}, "f-trace-id", "no fact has the id ''"),
+        ({"kind": "average", "count": 1}, "f-trace-count", "greater than or equal to 2"),
+        ({"kind": "average", "count": None}, "f-trace-count", "valid integer"),
+        ({"kind": "average", "count": 9, "tasks": []}, "f-trace-tasks", "no subtask chosen"),
+    ],
+)
+def test_what_cannot_be_traced_is_told_at_its_field_and_nothing_is_queued(
+    program, asked, element, told
+):
+    run_id, message = press_trace(program, {"about": asked})
+    assert run_id == ""
+    (problem,) = message.problems
+    assert problem.element == element
+    assert told in problem.message
+    assert program.store.traces() == []
+
+
+def test_a_bad_expert_setting_is_told_at_its_field(program):
+    _, message = press_trace(program, AVERAGE | {"window": 12})
+    assert message.problems[0].element == "f-trace-window"
+
+
+def test_an_unknown_or_absent_trace_shows_the_newest(program):
+    assert "Nothing has been traced yet" in draw(program, "", masked=False).found
+    run_id, _ = press_trace(program, AVERAGE)
+    program.worker.wait(run_id, 10)
+    assert draw(program, "gone", masked=False).live["trace"] == run_id
+    assert poll(program, {"trace": "gone"})["trace"] == ""
+    assert "problem" in poll(program, {"trace": 5})
+
+
+def test_a_trace_behind_a_run_waits_and_leaves_the_run_on_its_own_tab(tmp_path):
+    gate = threading.Event()
+
+    def script(job):
+        yield stage("loading")
+        while not gate.wait(0.01):
+            yield None
+        yield from whole_run(job)
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        program = Program(store, worker, {})
+        run_id = worker.submit(RunSpec())
+        trace_id, message = press_trace(program, AVERAGE)
+        assert message.note == "Queued behind what is running."
+        assert draw(program, trace_id, masked=False).can_stop
+        assert "queued" in draw(program, trace_id, masked=False).traces
+        gate.set()
+        worker.wait(trace_id, 10)
+        assert handlers.first_run(program, "") == run_id
+        worker.close(5)
+
+
+def test_unlearn_stays_with_its_run_while_a_trace_goes_on(tmp_path):
+    gate = threading.Event()
+
+    class Held(FakeLab):
+        def trace(self, job):
+            while not gate.wait(0.01):
+                yield None
+            yield from super().trace(job)
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, Held())
+        program = Program(store, worker, {})
+        trace_id, _ = press_trace(program, AVERAGE)
+        while worker.state().live != trace_id:
+            gate.wait(0.01)
+        assert handlers.first_run(program, "") == ""
+        run_id, message = handlers.press_unlearn(program, "", forms.first_form())
+        assert run_id == store.runs()[0].run_id
+        assert "starts after the running one" in message.note
+        gate.set()
+        worker.wait(run_id, 10)
+        worker.close(5)
+
+
+def traced(found):
+    return Traced(weights="w", noise_sd=0.3, window=3, found=found)
+
+
+def test_text_of_models_and_users_is_escaped():
+    one = some_trace(f"Who is {HOSTILE} ?")
+    said = {"answer": HOSTILE, "scored": HOSTILE, "notes": (HOSTILE,)}
+    one = one.model_copy(update=said | {"tokens": (HOSTILE,) * len(one.tokens)})
+    assert "<img" not in trace_html(TraceSpec(), traced(one), masked=False)
+
+
+def test_personal_data_are_masked_in_tokens_answer_and_choices():
+    one = some_trace("Who is Yara Brock ?").model_copy(update={"answer": "555-0142"})
+    text = trace_html(TraceSpec(), traced(one), masked=True)
+    assert not any(secret in text for secret in ("Yara", "Brock", "555", "Nola"))
+    fact = next(fact for fact in facts().values() if fact.fold == "train")
+    plain, masked = fact_choices(masked=False), fact_choices(masked=True)
+    assert any(fact.subject in label for label, _ in plain)
+    assert not any(fact.subject in label for label, _ in masked)
+    assert [row for _, row in plain] == [row for _, row in masked]
+
+
+def test_an_average_has_a_row_for_each_role_and_says_who_lacks_one():
+    two = average([some_trace(), some_trace("Who is Ada Brock")], unknown=1)
+    text = trace_html(TraceSpec(window=2), traced(two), masked=False)
+    assert "1 fact was left out" in text
+    assert text.count("<tbody><tr>") == 3
+    assert "(as chosen)" in text
+    (curves,) = re.findall(r'data-curves="([^"]*)"', text)
+    drawn = json.loads(unescape(curves))
+    assert set(drawn["curves"]) == {"residual", "mlp", "attention"}
+    assert len(drawn["curves"]["mlp"]["last"]["sd"]) == 8
+
+
+def test_the_page_does_not_promise_that_the_traced_layers_unlearn_best():
+    text = trace_html(TraceSpec(), traced(some_trace()), masked=False)
+    assert "Where tracing points is not where training unlearns best" in text
+
+
+def test_layers_of_a_trace_are_taken_to_the_phase_that_is_shown():
+    form = forms.use_layers(forms.first_form(), 7, 5)
+    assert form.draft["values"][LAYERS] == {"first": 5, "last": 7, "blocks": 8}
+    assert forms.spec_of(form).phases[0].blocks(8) == range(5, 8)
+    assert forms.use_layers(form, -3, 99).draft["values"][LAYERS]["last"] == 7

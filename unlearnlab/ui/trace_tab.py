@@ -1,0 +1,282 @@
+"""The tab Trace: choose a fact, watch it being traced, read the maps, take layers to Unlearn."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from unlearnlab.results import TASKS
+from unlearnlab.traces import ManyFacts, TraceSpec, default_window, window_reason
+from unlearnlab.ui import form as forms
+from unlearnlab.ui import form_layout
+from unlearnlab.ui.controls import control, settings
+from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.handlers import Message, press_stop
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.results_layout import heading
+from unlearnlab.ui.text import escape
+from unlearnlab.ui.trace_panel import FIELDS, draw, fact_choices, field, poll, press_trace
+from unlearnlab.ui.unlearn_tab import told
+
+FACT, PROMPT, AVERAGE = "fact", "prompt", "average"
+KINDS = [("A fact", FACT), ("A prompt", PROMPT), ("Average", AVERAGE)]
+
+EXPERT = [setting for setting in settings("trace", TraceSpec) if setting.expert]
+
+
+@dataclass(frozen=True)
+class TraceForm:
+    """The controls on the left."""
+
+    kind: gr.Radio
+    fact: gr.Dropdown
+    masked: gr.Checkbox
+    prompt: gr.Textbox
+    subject: gr.Textbox
+    answer: gr.Textbox
+    count: gr.Number
+    split: gr.Dropdown
+    tasks: gr.CheckboxGroup
+    expert: list[Any]
+    groups: list[gr.Group]
+    """One for each of `KINDS`."""
+    trace: gr.Button
+    stop: gr.Button
+    message: gr.HTML
+
+    @property
+    def inputs(self) -> list[Component]:
+        """List what `asked` takes."""
+        about = (self.fact, self.prompt, self.subject, self.answer)
+        return [self.kind, *about, self.count, self.split, self.tasks, *self.expert]
+
+
+@dataclass(frozen=True)
+class TraceView:
+    """What shows traces."""
+
+    showing: gr.BrowserState
+    live: gr.HTML
+    found: gr.HTML
+    traces: gr.HTML
+    card: gr.Column
+
+
+def asked(values: tuple[Any, ...]) -> dict[str, Any]:
+    """Gather the controls into plain values for `traces.parse_trace`."""
+    kind, fact, prompt, subject, answer, count, split, tasks, *expert = values
+    about: dict[str, Any] = {"kind": kind}
+    if kind == FACT:
+        about["id"] = fact or ""
+    elif kind == PROMPT:
+        about |= {"prompt": prompt or "", "subject": subject or "", "answer": answer or ""}
+    else:
+        about |= {"count": count, "split": split or None, "tasks": tasks}
+    named = {setting.name: value for setting, value in zip(EXPERT, expert, strict=True)}
+    return {"about": about} | named
+
+
+def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, unlearn: FormParts) -> None:
+    """Lay the tab out and wire it. `unlearn` is the form that layers are taken to."""
+    with gr.Row(elem_classes=["board"]):
+        with gr.Column(elem_classes=["left"]):
+            form = _draw_form()
+        with gr.Column(elem_classes=["past"]):
+            card, traces = _earlier()
+        with gr.Column(elem_classes=["right"]):
+            view = TraceView(
+                showing=gr.BrowserState("", storage_key="unlearnlab-trace", secret="unlearnlab"),
+                live=_live(program),
+                found=_html("trace-found", "maps.js"),
+                traces=traces,
+                card=card,
+            )
+    _wire_form(form)
+    _wire_view(program, blocks, form, view)
+    _wire_layers(program, tabs, unlearn, view)
+
+
+def _earlier() -> tuple[gr.Column, gr.HTML]:
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="traces-card") as card:
+        heading("Earlier traces")
+        return card, _html("traces", "pages.js")
+
+
+def _html(name: str, js: str) -> gr.HTML:
+    return gr.HTML("", elem_id=name, js_on_load=script(js), apply_default_css=False)
+
+
+def _draw_form() -> TraceForm:
+    with gr.Column(elem_classes=["card"]):
+        heading("What to trace")
+        kind = gr.Radio(KINDS, value=FACT, show_label=False, elem_classes=["pills"])
+        known, fact = _fact()
+        own, prompt, subject, answer = _prompt()
+        many, count, split, tasks = _average()
+        masked = gr.Checkbox(False, label="Mask personal data", elem_id="trace-mask")
+        expert = _expert()
+    with gr.Column(elem_classes=["actions"]):
+        with gr.Row(elem_classes=["buttons"]):
+            trace = gr.Button("Trace", variant="primary", elem_id="trace", min_width=80)
+            stop = gr.Button("Stop", interactive=False, elem_id="trace-stop", min_width=60)
+        message = gr.HTML(
+            Message().plain,
+            html_template='<div class="message" role="alert" hidden></div>',
+            js_on_load=script("message.js"),
+            elem_id="trace-message",
+            apply_default_css=False,
+        )
+    groups = [known, own, many]
+    return TraceForm(
+        kind, fact, masked, prompt, subject, answer, count, split, tasks, expert, groups, trace,
+        stop, message,
+    )  # fmt: skip
+
+
+def _fact() -> tuple[gr.Group, gr.Dropdown]:
+    with gr.Group() as group:
+        choices = fact_choices(masked=False)
+        fact = gr.Dropdown(
+            choices,
+            value=choices[0][1],
+            label="Fact: type to search",
+            elem_id=field("about.id"),
+            elem_classes=["field"],
+        )
+    return group, fact
+
+
+def _prompt() -> tuple[gr.Group, gr.Textbox, gr.Textbox, gr.Textbox]:
+    def box(path: str, placeholder: str, lines: int) -> gr.Textbox:
+        return gr.Textbox(
+            label=FIELDS[path],
+            placeholder=placeholder,
+            max_lines=lines,
+            elem_id=field(path),
+            elem_classes=["field"],
+        )
+
+    with gr.Group(visible=False) as group:
+        prompt = box("about.prompt", "What the model should continue", 4)
+        subject = box("about.subject", "Whom it is about, as the prompt writes it", 1)
+        answer = box("about.answer", "Empty: whatever the model says", 1)
+    return group, prompt, subject, answer
+
+
+def _average() -> tuple[gr.Group, gr.Number, gr.Dropdown, gr.CheckboxGroup]:
+    with gr.Group(visible=False) as group:
+        count = gr.Number(
+            ManyFacts().count,
+            step=1,
+            label="Facts, drawn at random",
+            elem_id=field("about.count"),
+            elem_classes=["field"],
+        )
+        sets = [("both sets", ""), ("forget", "forget"), ("retain", "retain")]
+        split = gr.Dropdown(sets, value="", label="From", filterable=False, elem_classes=["field"])
+        tasks = gr.CheckboxGroup(
+            [(title, task) for task, title in TASKS.items()],
+            value=list(TASKS),
+            label="Subtasks",
+            elem_id=field("about.tasks"),
+            elem_classes=["field", "pills"],
+        )
+    return group, count, split, tasks
+
+
+def _expert() -> list[Any]:
+    blocks = TraceSpec().blocks
+    with gr.Accordion("Expert settings", open=False, elem_classes=["fold"]):
+        with gr.Group(elem_classes=["fields"]):
+            drawn = [control(setting) for setting in EXPERT]
+        # The window that is meant by none, for the reader to see and change.
+        drawn[[setting.name for setting in EXPERT].index("window")].value = default_window(blocks)
+        note = f"<p>Window: {escape(window_reason(blocks))}.</p>"
+        gr.HTML(note, elem_classes=["note"], apply_default_css=False)
+    return drawn
+
+
+def _live(program: Program) -> gr.HTML:
+    def poll_trace(asked: Any) -> dict[str, Any]:
+        return poll(program, asked)
+
+    return gr.HTML(
+        {"trace": ""},
+        html_template=_TEMPLATE,
+        js_on_load=script("trace.js"),
+        server_functions=[poll_trace],
+        elem_id="trace-live",
+        apply_default_css=False,
+    )
+
+
+_TEMPLATE = """
+<section class="card status" data-part="status" aria-label="Trace" hidden>
+  <div class="run-head"><h2></h2><span class="pill"></span></div>
+  <div class="status-line">
+    <b data-part="headline" role="status"></b><span data-part="detail"></span>
+    <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"><i><u></u></i></div>
+    <span data-part="facts"></span>
+  </div>
+</section>
+<p class="lost" data-part="lost" role="alert" hidden></p>
+"""
+
+
+def _wire_form(form: TraceForm) -> None:
+    def turned(kind: str) -> list[Any]:
+        return [gr.update(visible=name == kind) for _, name in KINDS]
+
+    def masked(on: bool) -> Any:
+        return gr.update(choices=fact_choices(masked=on))
+
+    form.kind.input(turned, form.kind, form.groups, **QUIET)
+    form.masked.input(masked, form.masked, form.fact, **QUIET)
+
+
+def _wire_view(program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView) -> None:
+    outputs = [view.showing, view.live, view.found, view.card, view.traces, form.stop]
+
+    def shown(run_id: str, masked: bool, page: int = 0) -> list[Any]:
+        with told():
+            panel = draw(program, run_id or "", masked=bool(masked), page=page)
+        return [
+            panel.live["trace"],
+            panel.live,
+            panel.found,
+            gr.update(visible=bool(panel.traces)),
+            panel.traces,
+            gr.update(interactive=panel.can_stop),
+        ]
+
+    def pressed(run_id: str, masked: bool, *values: Any) -> list[Any]:
+        made, message = press_trace(program, asked(values))
+        return [message.plain, *shown(made or run_id, masked)]
+
+    def stopped(run_id: str, masked: bool) -> list[Any]:
+        message = press_stop(program, run_id)
+        return [message.plain, *shown(run_id, masked)]
+
+    def opened(event: gr.EventData, masked: bool) -> list[Any]:
+        return shown(str(event.run), masked)
+
+    def paged(event: gr.EventData, run_id: str, masked: bool) -> list[Any]:
+        return shown(run_id, masked, int(event.page))
+
+    seen = [view.showing, form.masked]
+    gr.on([blocks.load, form.masked.input], shown, seen, outputs, **QUIET)
+    view.live.turned(shown, seen, outputs, **QUIET)
+    form.trace.click(pressed, [*seen, *form.inputs], [form.message, *outputs], **QUIET)
+    form.stop.click(stopped, seen, [form.message, *outputs], **QUIET)
+    view.traces.open(opened, form.masked, outputs, **QUIET)
+    view.traces.turn_page(paged, seen, outputs, **QUIET)
+
+
+def _wire_layers(program: Program, tabs: gr.Tabs, unlearn: FormParts, view: TraceView) -> None:
+    def used(event: gr.EventData, draft: Any, *held: Any) -> list[Any]:
+        form = forms.use_layers(forms.gathered(draft, held), int(event.first), int(event.last))
+        return [gr.Tabs(selected="unlearn"), *form_layout.updates(program, unlearn, form)]
+
+    view.found.use_layers(used, unlearn.inputs, [tabs, *unlearn.outputs], **QUIET)
