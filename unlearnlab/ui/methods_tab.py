@@ -21,8 +21,8 @@ from unlearnlab.views import written
 FITS = 33
 """Signs of a formula in one line of a card."""
 
-PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
-_PLACES = re.compile(f"({re.escape(PLUS)}|{re.escape(ASIDE)})")
+PLUS, BREAK = " + ", r" \\[2pt] "
+_PLACES = re.compile(r"( \+ |,\s*\\quad\s*)")
 _UNSEEN = re.compile(r"\\(?:(?:mathrm|left|right|overline|text|tfrac)(?![A-Za-z])|[,;! ])|[{}_^]")
 _SYMBOL = re.compile(r"\\(?:[A-Za-z]+|\|)")
 
