@@ -132,7 +132,7 @@ def tabs(browser, request):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda sent: _foreign(sent.url) and outside.append(sent.url))
 
-    def opened(address, *, context=None, width=1440, height=1000, scheme="light"):
+    def opened(address, *, context=None, ready=True, width=1440, height=1000, scheme="light"):
         if context is None:
             context = browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=scheme
@@ -142,8 +142,9 @@ def tabs(browser, request):
         page = context.new_page()
         watch(page)
         page.goto(address)
-        page.locator("#unlearn").wait_for()
-        page.locator("#chip-queue").wait_for()
+        if ready:
+            page.locator("#unlearn").wait_for()
+            page.locator("#chip-queue").wait_for()
         return page
 
     yield opened

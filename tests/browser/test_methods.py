@@ -13,7 +13,7 @@ def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(ser
     expect(cards).to_have_count(len(METHODS))
     expect(page.locator(".method .katex-display")).to_have_count(len(METHODS))
     expect(page.locator(".katex-error")).to_have_count(0)
-    assert page.evaluate("() => document.fonts.check('16px KaTeX_Math')")
+    page.wait_for_function("() => document.fonts.check('16px KaTeX_Math')")
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 390
     search = page.get_by_label("Filter methods")
     search.fill("npo zhang")

@@ -133,7 +133,7 @@ def test_six_tabs_of_one_browser_all_follow(serve, tabs):
     first = tabs(url)
     first.locator("#unlearn").click()
     expect(pill(first)).to_have_text("running")
-    pages = [first, *(tabs(url, context=first.context) for _ in range(5))]
+    pages = [first, *(tabs(url, context=first.context, ready=False) for _ in range(5))]
     for page in pages:
         page.bring_to_front()
         expect(pill(page)).to_have_text("running")

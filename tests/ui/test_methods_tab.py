@@ -42,8 +42,9 @@ def test_a_default_that_the_preset_changes_is_shown_beside_it():
     assert "Retain weight α</span> <b>1</b> <small>preset 10</small>" in text
 
 
-def test_the_preset_of_a_method_shows_it_alone_on_the_embedded_model():
+def test_the_preset_of_a_method_shows_it_alone_if_it_can_on_the_embedded_model():
     assert preset_of("gradient_difference").name == "embedded-difference"
+    assert preset_of("ties_merge").name == "embedded-ties-merge"
     for kind in METHODS:
         preset = preset_of(kind)
         assert preset is None or preset.spec.model.known.folder is not None

@@ -21,8 +21,8 @@ from unlearnlab.views import written
 FITS = 33
 """Signs of a formula in one line of a card."""
 
-PLUS, ASIDE, BREAK = " + ", r",\quad ", r" \\[2pt] "
-_PLACES = re.compile(f"({re.escape(PLUS)}|{re.escape(ASIDE)})")
+PLUS, BREAK = " + ", r" \\[2pt] "
+_PLACES = re.compile(r"( \+ |,\s*\\quad\s*)")
 _UNSEEN = re.compile(r"\\(?:(?:mathrm|left|right|overline|text|tfrac)(?![A-Za-z])|[,;! ])|[{}_^]")
 _SYMBOL = re.compile(r"\\(?:[A-Za-z]+|\|)")
 
@@ -105,12 +105,15 @@ def _signs(formula: str) -> int:
 
 
 def preset_of(kind: str) -> Preset | None:
-    """Choose the preset that shows a method alone, on the embedded model."""
-    for one in presets().values():
-        alone = {phase.method.kind for phase in one.spec.phases} == {kind}
-        if alone and one.spec.model.name == ModelSpec().name:
-            return one
-    return None
+    """Choose a preset of a method on the embedded model: one that shows it alone if there is."""
+    found = [
+        one
+        for one in presets().values()
+        if one.spec.model.name == ModelSpec().name
+        and kind in {phase.method.kind for phase in one.spec.phases}
+    ]
+    alone = (one for one in found if len({phase.method.kind for phase in one.spec.phases}) == 1)
+    return next(alone, found[0] if found else None)
 
 
 def _measured(chosen: Preset | None) -> Measurement | None:
@@ -131,10 +134,12 @@ def body_html(
 ) -> str:
     """Give what there is to know of a method under its formula, and the button. HTML."""
     card = cls.card
+    phases = chosen.spec.phases if chosen else ()
+    used = next((phase.method for phase in phases if phase.method.kind == kind), cls())
     facts = (
         ("When it fails", f"<p>{escape(card.fails)}</p>{_example(chosen, found)}"),
         ("Memory, beside gradient difference", f"<p>{escape(card.memory)}</p>"),
-        ("Defaults", _defaults(OF_METHOD.get(kind, ()), chosen)),
+        ("Defaults", _defaults(OF_METHOD.get(kind, ()), used)),
         ("Source", f"<p>{escape(card.source)}</p>"),
     )
     rows = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts)
@@ -164,14 +169,14 @@ def _figure(figure: Figure, found: Measurement) -> str:
     )
 
 
-def _defaults(of: Sequence[Setting], chosen: Preset | None) -> str:
-    rows = "".join(_default(setting, chosen) for setting in of)
+def _defaults(of: Sequence[Setting], used: MethodSpec) -> str:
+    """List the defaults, and beside them what the preset uses instead."""
+    rows = "".join(_default(setting, getattr(used, setting.name)) for setting in of)
     return f'<ul class="defaults">{rows}</ul>'
 
 
-def _default(setting: Setting, chosen: Preset | None) -> str:
+def _default(setting: Setting, used: Any) -> str:
     default = setting.field.get_default()
-    used = getattr(chosen.spec.phases[0].method, setting.name) if chosen else default
     other = f" <small>preset {_value(used)}</small>" if used != default else ""
     return (
         f'<li title="{escape(setting.field.description or "")}">'
