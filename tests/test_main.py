@@ -337,6 +337,7 @@ def test_a_trace_is_one_json_object_and_is_no_run(run):
     }  # fmt: skip
     assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
     assert json.loads(run("list", "--json")[1]) == []
+    assert json.loads(run("show", found["trace"], "--json")[1]) == found
 
 
 @pytest.mark.parametrize(

@@ -34,11 +34,12 @@ def build(
             elem_id="header",
             apply_default_css=False,
         )
+        kept = trace_tab.memory()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn"):
                 form = unlearn_tab.tab(program, blocks)
             with gr.Tab("Trace", id="trace"):
-                trace_tab.tab(program, blocks, tabs, form)
+                trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
     return blocks
 
 
