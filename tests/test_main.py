@@ -37,7 +37,7 @@ def run(tmp_path, capsys):
 
 STARTED = Started(versions={}, device="cpu")
 
-NEEDS_HOME = ("run", "list", "show")
+NEEDS_HOME = ("run", "trace", "list", "show")
 
 
 def test_a_run_prints_its_scores_and_its_verdict(run):
