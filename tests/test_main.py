@@ -37,7 +37,7 @@ def run(tmp_path, capsys):
 
 STARTED = Started(versions={}, device="cpu")
 
-NEEDS_HOME = ("run", "list", "show")
+NEEDS_HOME = ("run", "trace", "list", "show")
 
 
 def test_a_run_prints_its_scores_and_its_verdict(run):
@@ -351,6 +351,7 @@ def test_a_trace_is_one_json_object_and_is_no_run(run):
     }  # fmt: skip
     assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
     assert json.loads(run("list", "--json")[1]) == []
+    assert json.loads(run("show", found["trace"], "--json")[1]) == found
 
 
 @pytest.mark.parametrize(

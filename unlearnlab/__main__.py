@@ -22,7 +22,7 @@ from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.spec import RunSpec, SpecError, parse_spec, preset, presets
-from unlearnlab.store import Store, StoreError
+from unlearnlab.store import RunRow, Store, StoreError
 from unlearnlab.terminal import (
     Progress,
     as_json,
@@ -86,32 +86,14 @@ def _torch_lab(store: Store) -> Lab:
 
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
-    spec = _asked_for(args, wishes)
-
-    def report(store: Store, run_id: str) -> str:
-        row, course = store.row(run_id), advance(Course(), store.events(run_id))
-        return as_json(record(row, course)) if args.json else summary(row, course)
-
-    return _carry_out(args, spec, open_lab, report)
+    return _carry_out(args, _asked_for(args, wishes), open_lab)
 
 
 def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
-    spec = _trace_asked_for(args)
-
-    def report(store: Store, run_id: str) -> str:
-        row, events = store.trace(run_id), [stored.event for stored in store.events(run_id)]
-        traced = next((event for event in events if isinstance(event, Traced)), None)
-        return as_json(trace_record(row, traced)) if args.json else trace_summary(row, traced)
-
-    return _carry_out(args, spec, open_lab, report)
+    return _carry_out(args, _trace_asked_for(args), open_lab)
 
 
-def _carry_out(
-    args: argparse.Namespace,
-    spec: RunSpec | TraceSpec,
-    open_lab: LabMaker,
-    report: Callable[[Store, str], str],
-) -> int:
+def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
     with Store(home(args.home)) as store:
         worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
@@ -124,7 +106,7 @@ def _carry_out(
             raise
         finally:
             worker.close(patience_s)
-        print(report(store, run_id))
+        print(_report(store, run_id, json=args.json))
     if isinstance(ending, Failed):
         _tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
     return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
@@ -222,9 +204,19 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     with Store(home(args.home)) as store:
-        row, course = store.row(args.run), advance(Course(), store.events(args.run))
-    print(as_json(record(row, course)) if args.json else summary(row, course))
+        print(_report(store, args.run, json=args.json))
     return DONE
+
+
+def _report(store: Store, run_id: str, *, json: bool) -> str:
+    """Tell what came of a run or a trace."""
+    row = store.job(run_id)
+    if isinstance(row, RunRow):
+        course = advance(Course(), store.events(run_id))
+        return as_json(record(row, course)) if json else summary(row, course)
+    events = [stored.event for stored in store.events(run_id)]
+    traced = next((event for event in events if isinstance(event, Traced)), None)
+    return as_json(trace_record(row, traced)) if json else trace_summary(row, traced)
 
 
 def _presets(args: argparse.Namespace) -> int:
@@ -310,8 +302,8 @@ def _parser() -> argparse.ArgumentParser:
     tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
     _trace_options(tracing)
     listing = add("list", _list, "list all runs, newest first")
-    show = add("show", _show, "show the scores and the verdict of a run")
-    show.add_argument("run", metavar="RUN", help="id of the run, as `list` shows it")
+    show = add("show", _show, "show what came of a run or a trace")
+    show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     for made in (run, tracing, listing, show):
         made.add_argument(
             "--home",

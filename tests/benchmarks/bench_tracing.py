@@ -1,17 +1,15 @@
 """Times causal tracing of the embedded model: one fact of nine tokens, and an average over 40.
 
-    python tests/benchmarks/bench_tracing.py [--threads 2]
+    python tests/benchmarks/bench_tracing.py
 
-Loading is not counted. What is to be reached on two cores: 3 s and 60 s.
+Loading is not counted. What is to be reached on two cores: 3 s and 60 s. OMP_NUM_THREADS chooses
+the number of threads.
 """
 
-import argparse
 import time
 
-import torch
-
 from unlearnlab.engine.investigation import investigate
-from unlearnlab.engine.models import Target, best_device
+from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.engine.subjects import located
 from unlearnlab.events import Traced
 from unlearnlab.facts import facts
@@ -21,11 +19,9 @@ TOKENS = 9
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
     spec = TraceSpec()
     target = Target.load(spec.model, device=best_device())
+    print(device_name(target.device))
     short = next(f.id for f in facts().values() if located(target, f).start == TOKENS)
     for name, about, most in (
         (f"one fact of {TOKENS} tokens", KnownFact(id=short), 3),

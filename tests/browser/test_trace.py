@@ -63,6 +63,9 @@ def test_a_subject_that_is_not_in_the_prompt_is_told_at_its_field(url, tabs):
     traced(page)
     expect(page.locator("#trace-live h2")).to_have_text("Who is Ada <b>Brock</b>?")
     expect(page.locator("#traces li").first).to_contain_text("own prompt")
+    page.reload()
+    page.get_by_role("tab", name="Trace").click()
+    expect(page.get_by_label("Subject", exact=True)).to_have_value("<b>Brock</b>")
 
 
 def test_personal_data_are_masked_on_wish(url, tabs):

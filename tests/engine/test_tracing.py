@@ -88,9 +88,9 @@ def planted(tokenizer, *, block, answer):
         mlp = decoder_blocks(model)[block].mlp
         # One hidden unit: it fires on the key's embedding and writes the answer's.
         reads = layer_norm(table[key], (64,))
-        mlp.gate_proj.weight.zero_()[0] = reads / 8
-        mlp.up_proj.weight.zero_()[0] = reads / 8
-        mlp.down_proj.weight.data.T[0] = table[value] / 8
+        for name, column in (("gate_proj", reads), ("up_proj", reads), ("down_proj", table[value])):
+            weight = dict(mlp.named_parameters())[f"{name}.weight"].zero_()
+            (weight.T if name == "down_proj" else weight)[0] = column / 8
     return Target(model, tokenizer, device=CPU)
 
 

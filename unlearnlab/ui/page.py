@@ -34,11 +34,12 @@ def build(
             elem_id="header",
             apply_default_css=False,
         )
+        kept = trace_tab.memory()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
                 form = unlearn_tab.tab(program, blocks)
             with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
-                trace_tab.tab(program, blocks, tabs, form)
+                trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form, unlearn="unlearn")
     return blocks

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
+from unlearnlab.facts import facts
 from unlearnlab.results import TASKS
 from unlearnlab.traces import ManyFacts, TraceSpec, default_window, window_reason
 from unlearnlab.ui import form as forms
@@ -24,6 +24,24 @@ FACT, PROMPT, AVERAGE = "fact", "prompt", "average"
 KINDS = [("A fact", FACT), ("A prompt", PROMPT), ("Average", AVERAGE)]
 
 EXPERT = [setting for setting in settings("trace", TraceSpec) if setting.expert]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the browser keeps of this tab."""
+
+    form: gr.BrowserState
+    """What the controls hold, so that a reload loses nothing."""
+    showing: gr.BrowserState
+    """Id of the trace that this browser shows."""
+
+
+def memory() -> Memory:
+    """Make the memory. Outside of all tabs: in one that is not open it would not be read."""
+    return Memory(
+        gr.BrowserState({}, storage_key="unlearnlab-trace-form-1", secret="unlearnlab"),
+        gr.BrowserState("", storage_key="unlearnlab-trace", secret="unlearnlab"),
+    )
 
 
 @dataclass(frozen=True)
@@ -47,7 +65,7 @@ class TraceForm:
     message: gr.HTML
 
     @property
-    def inputs(self) -> list[Component]:
+    def inputs(self) -> list[Any]:
         """List what `asked` takes."""
         about = (self.fact, self.prompt, self.subject, self.answer)
         return [self.kind, *about, self.count, self.split, self.tasks, *self.expert]
@@ -57,7 +75,6 @@ class TraceForm:
 class TraceView:
     """What shows traces."""
 
-    showing: gr.BrowserState
     live: gr.HTML
     found: gr.HTML
     traces: gr.HTML
@@ -78,7 +95,9 @@ def asked(values: tuple[Any, ...]) -> dict[str, Any]:
     return {"about": about} | named
 
 
-def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, unlearn: FormParts) -> None:
+def tab(
+    program: Program, blocks: gr.Blocks, kept: Memory, *, tabs: gr.Tabs, unlearn: FormParts
+) -> None:
     """Lay the tab out and wire it. `unlearn` is the form that layers are taken to."""
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
@@ -87,14 +106,13 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, unlearn: FormParts) 
             card, traces = _earlier()
         with gr.Column(elem_classes=["right"]):
             view = TraceView(
-                showing=gr.BrowserState("", storage_key="unlearnlab-trace", secret="unlearnlab"),
                 live=_live(program),
                 found=_html("trace-found", "maps.js"),
                 traces=traces,
                 card=card,
             )
-    _wire_form(form)
-    _wire_view(program, blocks, form, view)
+    _wire_form(blocks, form, kept)
+    _wire_view(program, blocks, form, view, kept)
     _wire_layers(program, tabs, unlearn, view)
 
 
@@ -128,11 +146,8 @@ def _draw_form() -> TraceForm:
             elem_id="trace-message",
             apply_default_css=False,
         )
-    groups = [known, own, many]
-    return TraceForm(
-        kind, fact, masked, prompt, subject, answer, count, split, tasks, expert, groups, trace,
-        stop, message,
-    )  # fmt: skip
+    asked_with = (kind, fact, masked, prompt, subject, answer, count, split, tasks, expert)
+    return TraceForm(*asked_with, [known, own, many], trace, stop, message)
 
 
 def _fact() -> tuple[gr.Group, gr.Dropdown]:
@@ -225,19 +240,39 @@ _TEMPLATE = """
 """
 
 
-def _wire_form(form: TraceForm) -> None:
+def restored(draft: Any) -> list[Any]:
+    """Return what the controls shall hold; empty if the browser kept nothing of use."""
+    match draft:
+        case {"values": [str(kind), str(fact), *rest]} if len(rest) == 6 + len(EXPERT):
+            if kind in (name for _, name in KINDS) and fact in facts():
+                return [kind, fact, *rest]
+    return []
+
+
+def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
+    def opened(draft: Any) -> list[Any]:
+        values = restored(draft)
+        if not values:
+            return [gr.skip() for _ in (*form.inputs, *form.groups)]
+        return [*values, *turned(values[0])]
+
     def turned(kind: str) -> list[Any]:
         return [gr.update(visible=name == kind) for _, name in KINDS]
 
     def masked(on: bool) -> Any:
         return gr.update(choices=fact_choices(masked=on))
 
+    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in form.inputs]
+    gr.on(edits, None, form.inputs, kept.form, js="(...values) => ({ values })", **QUIET)
+    blocks.load(opened, kept.form, [*form.inputs, *form.groups], **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
     form.masked.input(masked, form.masked, form.fact, **QUIET)
 
 
-def _wire_view(program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView) -> None:
-    outputs = [view.showing, view.live, view.found, view.card, view.traces, form.stop]
+def _wire_view(
+    program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView, kept: Memory
+) -> None:
+    outputs = [kept.showing, view.live, view.found, view.card, view.traces, form.stop]
 
     def shown(run_id: str, masked: bool, page: int = 0) -> list[Any]:
         with told():
@@ -265,7 +300,7 @@ def _wire_view(program: Program, blocks: gr.Blocks, form: TraceForm, view: Trace
     def paged(event: gr.EventData, run_id: str, masked: bool) -> list[Any]:
         return shown(run_id, masked, int(event.page))
 
-    seen = [view.showing, form.masked]
+    seen = [kept.showing, form.masked]
     gr.on([blocks.load, form.masked.input], shown, seen, outputs, **QUIET)
     view.live.turned(shown, seen, outputs, **QUIET)
     form.trace.click(pressed, [*seen, *form.inputs], [form.message, *outputs], **QUIET)
