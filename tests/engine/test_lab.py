@@ -8,9 +8,10 @@ import torch
 from tests.engine.tiny import CPU
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.models import Target
-from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged
-from unlearnlab.jobs import Ask, Job, RunFailed
+from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged, Traced
+from unlearnlab.jobs import Ask, Job, RunFailed, TraceJob
 from unlearnlab.spec import parse_spec
+from unlearnlab.traces import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
     {
@@ -138,3 +139,20 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
     with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
         list(Lab(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice
+
+
+def test_a_trace_tells_its_stages_and_leaves_the_device_free():
+    lab = Lab(lambda key: None, device=CPU)
+    about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
+    seen = [e for e in lab.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None]
+    assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "tracing"]
+    assert isinstance(seen[-1], Traced)
+    assert seen[-1].found.subject == "Ada Brock"
+
+
+def test_a_trace_can_be_broken_off_at_any_place():
+    lab = Lab(lambda key: None, device=CPU)
+    work = lab.trace(TraceJob("t", TraceSpec()))
+    for _ in range(4):
+        next(work)
+    work.close()

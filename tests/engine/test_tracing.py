@@ -12,6 +12,7 @@ from unlearnlab.engine.subjects import embedding_sd, locate, located
 from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace, window
 from unlearnlab.events import Progressed, Traced
 from unlearnlab.facts import facts
+from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import ModelSpec
 from unlearnlab.traces import PARTS, ManyFacts, TraceSpec, TypedPrompt
 
@@ -77,7 +78,7 @@ def test_cells_are_the_same_alone_and_in_company(runs):
 def planted(tokenizer, *, block, answer):
     """A model in which only the MLP of one block writes, and only `answer` after "Garnby"."""
     model = tiny_model(len(tokenizer), blocks=4, width=64).eval()
-    table = model.get_input_embeddings().weight
+    table = model.model.embed_tokens.weight
     key = tokenizer.encode("Yorick Garnby")[-1]
     (value,) = tokenizer.encode(answer)[:1]
     with torch.no_grad():
@@ -163,12 +164,11 @@ def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):
 def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_knows(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer="nobody@nowhere")
-    with pytest.raises(ValueError, match="does not know") as caught:
+    with pytest.raises(RunFailed, match="does not know") as caught:
         finish(investigate(embedded, TraceSpec(about=asked)))
-    told = str(caught.value)
-    assert fact.answer in told
-    assert "'nobody@nowhere'" in told
-    assert fact.prompt in told.split("that it knows:")[1]
+    assert repr(fact.answer) in caught.value.problem
+    assert "'nobody@nowhere'" in caught.value.problem
+    assert fact.prompt in caught.value.advice
 
 
 def test_without_an_answer_the_models_own_is_traced(embedded):

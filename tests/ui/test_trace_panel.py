@@ -166,7 +166,7 @@ def test_an_average_has_a_row_for_each_role_and_says_who_lacks_one():
     assert "1 fact was left out" in text
     assert text.count("<tbody><tr>") == 3
     assert "(as chosen)" in text
-    drawn = json.loads(unescape(re.search(r'data-curves="([^"]*)"', text)[1]))
+    drawn = json.loads(unescape(re.findall(r'data-curves="([^"]*)"', text)[0]))
     assert set(drawn["curves"]) == {"residual", "mlp", "attention"}
     assert len(drawn["curves"]["mlp"]["last"]["sd"]) == 8
 

@@ -182,6 +182,7 @@ def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dic
         "detail": view.detail,
         "share": 1.0 if view.status == "finished" else share,
         "facts": seconds,
+        "advice": mask(view.advice) if masked else view.advice,
     }
 
 

@@ -235,6 +235,7 @@ _TEMPLATE = """
     <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"><i><u></u></i></div>
     <span data-part="facts"></span>
   </div>
+  <p class="advice" data-part="advice" hidden></p>
 </section>
 <p class="lost" data-part="lost" role="alert" hidden></p>
 """
