@@ -1,5 +1,7 @@
 """Causal tracing finds what was planted, and its runs are what they are called."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import layer_norm
@@ -86,7 +88,7 @@ def planted(tokenizer, *, block, answer):
         for module in decoder_blocks(model):
             module.self_attn.o_proj.weight.zero_()
             module.mlp.down_proj.weight.zero_()
-        mlp = decoder_blocks(model)[block].mlp
+        mlp: Any = decoder_blocks(model)[block].mlp
         # One hidden unit: it fires on the key's embedding and writes the answer's.
         reads = layer_norm(table[key], (64,))
         mlp.gate_proj.weight.zero_()[0] = reads / 8

@@ -137,7 +137,10 @@ def _draw_form() -> TraceForm:
         expert = _expert()
     with gr.Column(elem_classes=["actions"]):
         with gr.Row(elem_classes=["buttons"]):
-            trace = gr.Button("Trace", variant="primary", elem_id="trace", min_width=80)
+            # Not before the page has opened: its answer would hide the trace that was started.
+            trace = gr.Button(
+                "Trace", variant="primary", interactive=False, elem_id="trace", min_width=80
+            )
             stop = gr.Button("Stop", interactive=False, elem_id="trace-stop", min_width=60)
         message = gr.HTML(
             Message().plain,
@@ -273,7 +276,8 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
 def _wire_view(
     program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView, kept: Memory
 ) -> None:
-    outputs = [kept.showing, view.live, view.found, view.card, view.traces, form.stop]
+    buttons = [form.trace, form.stop]
+    outputs = [kept.showing, view.live, view.found, view.card, view.traces, *buttons]
 
     def shown(run_id: str, masked: bool, page: int = 0) -> list[Any]:
         with told():
@@ -284,6 +288,7 @@ def _wire_view(
             panel.found,
             gr.update(visible=bool(panel.traces)),
             panel.traces,
+            gr.update(interactive=True),
             gr.update(interactive=panel.can_stop),
         ]
 
