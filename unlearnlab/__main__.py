@@ -145,7 +145,7 @@ def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Endin
             if stopping:
                 raise
             stopping = True
-            _tell("stopping the run; Ctrl-C again leaves at once")
+            _tell("stopping; Ctrl-C again leaves at once")
             worker.stop(run_id)
 
 
