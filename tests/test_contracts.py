@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {"catalogue", "methods", "spec", "settings", "events", "metrics", "verdicts"} | {
     "facts",
+    "trace_spec",
     "traces",
 }
 FOLDS = {"views", "results", "answers"}
@@ -33,13 +34,14 @@ MAY_IMPORT = {
     "spec": {"catalogue", "methods"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "methods", "spec"},
-    "traces": {"facts", "methods", "spec"},
+    "trace_spec": {"facts", "methods", "spec"},
+    "traces": set(),
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "jobs": {"events", "spec", "traces"},
+    "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
-    "store": {"database", "events", "metrics", "spec", "traces"},
-    "runs": {"events", "jobs", "metrics", "spec", "store", "traces"},
+    "store": {"database", "events", "metrics", "spec", "trace_spec"},
+    "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
@@ -48,6 +50,7 @@ MAY_IMPORT = {
         "methods",
         "spec",
         "facts",
+        "trace_spec",
         "traces",
         "events",
         "metrics",

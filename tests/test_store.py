@@ -25,7 +25,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError, UnknownRun, home
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 
 @pytest.fixture

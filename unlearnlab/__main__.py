@@ -36,7 +36,7 @@ from unlearnlab.terminal import (
     trace_record,
     trace_summary,
 )
-from unlearnlab.traces import TraceSpec, parse_trace
+from unlearnlab.trace_spec import TraceSpec, parse_trace
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """What the program's exit code says."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from unlearnlab.events import Asked, Event
 from unlearnlab.spec import RunSpec
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from unlearnlab.events import (
 from unlearnlab.jobs import Ask, Job, Lab, RunFailed, TraceJob
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from unlearnlab.engine.models import Target
 from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged, Traced
 from unlearnlab.jobs import Ask, Job, RunFailed, TraceJob
 from unlearnlab.spec import parse_spec
-from unlearnlab.traces import TraceSpec, TypedPrompt
+from unlearnlab.trace_spec import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
     {

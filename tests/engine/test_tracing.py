@@ -16,7 +16,8 @@ from unlearnlab.events import Progressed, Traced
 from unlearnlab.facts import facts
 from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import ModelSpec
-from unlearnlab.traces import PARTS, ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.trace_spec import ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.traces import PARTS
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)

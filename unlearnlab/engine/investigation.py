@@ -12,16 +12,8 @@ from unlearnlab.engine.tracing import Disturbance, UnknownFact, rows_of, trace
 from unlearnlab.events import Event, Progressed, Traced
 from unlearnlab.facts import Fact, facts
 from unlearnlab.jobs import RunFailed
-from unlearnlab.traces import (
-    FactTrace,
-    KnownFact,
-    ManyFacts,
-    TraceAverage,
-    TraceSpec,
-    TypedPrompt,
-    average,
-    nearest_facts,
-)
+from unlearnlab.trace_spec import KnownFact, ManyFacts, TraceSpec, TypedPrompt, nearest_facts
+from unlearnlab.traces import FactTrace, TraceAverage, average
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from unlearnlab.results import TASKS
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
 from unlearnlab.store import StoreError, TraceRow
-from unlearnlab.traces import KnownFact, TypedPrompt, parse_trace
+from unlearnlab.trace_spec import KnownFact, TypedPrompt, parse_trace
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.handlers import Message, trouble

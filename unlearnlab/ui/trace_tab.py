@@ -7,7 +7,7 @@ import gradio as gr
 
 from unlearnlab.facts import facts
 from unlearnlab.results import TASKS
-from unlearnlab.traces import ManyFacts, TraceSpec, default_window, window_reason
+from unlearnlab.trace_spec import ManyFacts, TraceSpec, default_window, window_reason
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.controls import control, settings
@@ -82,7 +82,7 @@ class TraceView:
 
 
 def asked(values: tuple[Any, ...]) -> dict[str, Any]:
-    """Gather the controls into plain values for `traces.parse_trace`."""
+    """Gather the controls into plain values for `trace_spec.parse_trace`."""
     kind, fact, prompt, subject, answer, count, split, tasks, *expert = values
     about: dict[str, Any] = {"kind": kind}
     if kind == FACT:
