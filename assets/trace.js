@@ -26,6 +26,8 @@ function fill(status) {
   write(part("headline"), status.headline);
   write(part("detail"), status.detail);
   write(part("facts"), status.facts);
+  write(part("advice"), status.advice && `What to try: ${status.advice}`);
+  part("advice").hidden = !status.advice;
   const bars = card.querySelector(".bars");
   const done = Math.round(100 * status.share);
   bars.querySelector("u").style.width = `${done}%`;

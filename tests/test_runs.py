@@ -24,7 +24,7 @@ from unlearnlab.jobs import RunFailed
 from unlearnlab.runs import NotRunning, Worker, WorkerState
 from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 PATIENCE_S = 20
 """A deadlock fails a test after this long; nothing waits for it otherwise."""

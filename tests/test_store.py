@@ -26,7 +26,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError, UnknownRun
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 
 @pytest.fixture

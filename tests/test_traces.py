@@ -4,17 +4,14 @@ import pytest
 
 from unlearnlab.facts import facts
 from unlearnlab.spec import SpecError
-from unlearnlab.traces import (
-    FactTrace,
+from unlearnlab.trace_spec import (
     TraceSpec,
-    average,
     default_window,
     nearest_facts,
     parse_trace,
-    roles,
-    telling_blocks,
     window_reason,
 )
+from unlearnlab.traces import FactTrace, average, roles, telling_blocks
 
 
 def traced(subject, rows, *, clean=0.9, corrupted=0.1):

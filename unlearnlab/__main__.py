@@ -36,7 +36,7 @@ from unlearnlab.terminal import (
     trace_record,
     trace_summary,
 )
-from unlearnlab.traces import TraceSpec, parse_trace
+from unlearnlab.trace_spec import TraceSpec, parse_trace
 from unlearnlab.views import Course, advance
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -146,7 +146,7 @@ def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Endin
             if stopping:
                 raise
             stopping = True
-            _tell("stopping the run; Ctrl-C again leaves at once")
+            _tell("stopping; Ctrl-C again leaves at once")
             worker.stop(run_id)
 
 

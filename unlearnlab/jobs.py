@@ -7,7 +7,7 @@ from typing import Protocol
 
 from unlearnlab.events import Adjusted, Asked, Event
 from unlearnlab.spec import RunSpec
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +82,8 @@ class Lab(Protocol):
         """Carry out a trace, yielding facts, and None wherever it may be stopped or held.
 
         Raises:
-            RunFailed: The device's memory is exhausted.
-            ValueError: The prompt cannot be traced, or the model does not know the answer.
+            RunFailed: The model does not know the answer, or the device's memory is exhausted.
+            ValueError: The prompt cannot be traced.
         """
         ...
 

@@ -35,7 +35,7 @@ from unlearnlab.events import (
 from unlearnlab.jobs import Adjustment, Ask, Job, Lab, RunFailed, TraceJob
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.store import Store, StoreError
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from unlearnlab.database import Database, StoreError, make_folder
 from unlearnlab.events import Ending, Evaluated, Event, Saved, Started, parse_event
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.spec import RunSpec
-from unlearnlab.traces import TraceSpec
+from unlearnlab.trace_spec import TraceSpec
 
 _Run = tuple[str, str, float, str, int, float, str]
 """A row of the table of runs: id, name, created, spec, pid, born, job."""

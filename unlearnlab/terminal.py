@@ -177,6 +177,7 @@ def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
         "status": row.ending.kind if row.ending else "unfinished",
         "seconds": row.ending.seconds if row.ending else None,
         "problem": failed.problem if failed else None,
+        "advice": failed.advice if failed else None,
         "spec": row.spec.model_dump(mode="json"),
         "traced": traced.model_dump(mode="json", exclude={"kind"}) if traced else None,
     }
@@ -188,7 +189,7 @@ def trace_summary(row: TraceRow, traced: Traced | None) -> str:
     status = row.ending.kind if row.ending else "unfinished"
     out = [f"{row.run_id}  {row.spec.title}", f"{status}{took}"]
     if isinstance(row.ending, Failed):
-        out += ["", row.ending.problem]
+        out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     if traced is None:
         return "\n".join(out)
     found = traced.found

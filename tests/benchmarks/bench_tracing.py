@@ -13,7 +13,7 @@ from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.engine.subjects import located
 from unlearnlab.events import Traced
 from unlearnlab.facts import facts
-from unlearnlab.traces import KnownFact, ManyFacts, TraceSpec
+from unlearnlab.trace_spec import KnownFact, ManyFacts, TraceSpec
 
 TOKENS = 9
 

@@ -17,7 +17,7 @@ from unlearnlab.events import Traced
 from unlearnlab.jobs import TraceJob
 from unlearnlab.measured import WINDOWS
 from unlearnlab.spec import RunSpec, parse_spec, presets
-from unlearnlab.traces import ManyFacts, TraceSpec
+from unlearnlab.trace_spec import ManyFacts, TraceSpec
 
 PRESETS = ("embedded-joint", "embedded-adaptive-rmu")
 BLOCKS = ((0, 2), (3, 5), (5, 7))

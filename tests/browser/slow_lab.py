@@ -37,7 +37,8 @@ from unlearnlab.metrics import (
     scores,
 )
 from unlearnlab.spec import Phase, adjusted
-from unlearnlab.traces import KnownFact, ManyFacts, TypedPrompt, average
+from unlearnlab.trace_spec import KnownFact, ManyFacts, TypedPrompt
+from unlearnlab.traces import average
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""

@@ -19,8 +19,15 @@ def opened(tabs, url, **options):
     return page
 
 
+SHOWN = "document.querySelector('#traces .here [data-open]')?.dataset.open"
+
+
 def traced(page):
+    """Trace what the form says, and wait for that trace, not for an earlier one."""
+    expect(page.locator("#trace")).to_be_enabled()
+    before = page.evaluate(SHOWN)
     page.locator("#trace").click()
+    page.wait_for_function(f"before => {SHOWN} !== before", arg=before)
     expect(page.locator("#trace-live .pill")).to_have_text("finished", timeout=30000)
     expect(page.locator("#trace-found .heat")).to_have_count(3)
 

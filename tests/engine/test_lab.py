@@ -10,9 +10,10 @@ from tests.engine.tiny import CPU
 from unlearnlab.engine import data
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.models import Target
-from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed
+from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged, Traced
+from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
 from unlearnlab.spec import parse_spec
+from unlearnlab.trace_spec import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
     {
@@ -182,3 +183,20 @@ def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, fa
     assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])
     with pytest.raises(ValueError, match="not training now"):
         lab.adjust(job, wish)
+
+
+def test_a_trace_tells_its_stages_and_leaves_the_device_free():
+    lab = Lab(lambda key: None, device=CPU)
+    about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
+    seen = [e for e in lab.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None]
+    assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "tracing"]
+    assert isinstance(seen[-1], Traced)
+    assert seen[-1].found.subject == "Ada Brock"
+
+
+def test_a_trace_can_be_broken_off_at_any_place():
+    lab = Lab(lambda key: None, device=CPU)
+    work = lab.trace(TraceJob("t", TraceSpec()))
+    for _ in range(4):
+        next(work)
+    work.close()

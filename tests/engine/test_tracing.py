@@ -1,5 +1,7 @@
 """Causal tracing finds what was planted, and its runs are what they are called."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.functional import layer_norm
@@ -12,8 +14,10 @@ from unlearnlab.engine.subjects import embedding_sd, locate, located
 from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace, window
 from unlearnlab.events import Progressed, Traced
 from unlearnlab.facts import facts
+from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import ModelSpec
-from unlearnlab.traces import PARTS, ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.trace_spec import ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.traces import PARTS
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)
@@ -85,7 +89,7 @@ def planted(tokenizer, *, block, answer):
         for module in decoder_blocks(model):
             module.self_attn.o_proj.weight.zero_()
             module.mlp.down_proj.weight.zero_()
-        mlp = decoder_blocks(model)[block].mlp
+        mlp: Any = decoder_blocks(model)[block].mlp
         # One hidden unit: it fires on the key's embedding and writes the answer's.
         reads = layer_norm(table[key], (64,))
         for name, column in (("gate_proj", reads), ("up_proj", reads), ("down_proj", table[value])):
@@ -163,12 +167,11 @@ def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):
 def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_knows(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer="nobody@nowhere")
-    with pytest.raises(ValueError, match="does not know") as caught:
+    with pytest.raises(RunFailed, match="does not know") as caught:
         finish(investigate(embedded, TraceSpec(about=asked)))
-    told = str(caught.value)
-    assert fact.answer in told
-    assert "'nobody@nowhere'" in told
-    assert fact.prompt in told.split("that it knows:")[1]
+    assert repr(fact.answer) in caught.value.problem
+    assert "'nobody@nowhere'" in caught.value.problem
+    assert fact.prompt in caught.value.advice
 
 
 def test_without_an_answer_the_models_own_is_traced(embedded):

@@ -13,7 +13,8 @@ from unlearnlab.facts import facts
 from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
-from unlearnlab.traces import TraceSpec, average
+from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.traces import average
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
 from unlearnlab.ui.controls import LAYERS

@@ -11,16 +11,9 @@ from unlearnlab.engine.subjects import embedding_sd, locate, with_own_answer
 from unlearnlab.engine.tracing import Disturbance, UnknownFact, rows_of, trace
 from unlearnlab.events import Event, Progressed, Traced
 from unlearnlab.facts import Fact, facts
-from unlearnlab.traces import (
-    FactTrace,
-    KnownFact,
-    ManyFacts,
-    TraceAverage,
-    TraceSpec,
-    TypedPrompt,
-    average,
-    nearest_facts,
-)
+from unlearnlab.jobs import RunFailed
+from unlearnlab.trace_spec import KnownFact, ManyFacts, TraceSpec, TypedPrompt, nearest_facts
+from unlearnlab.traces import FactTrace, TraceAverage, average
 
 T = TypeVar("T")
 
@@ -32,7 +25,8 @@ def investigate(target: Target, spec: TraceSpec) -> Generator[Event | None, None
     """Carry out a trace, yielding progress and in the end what was found.
 
     Raises:
-        ValueError: The prompt cannot be traced, or the model does not know the answer.
+        RunFailed: The model does not know the answer.
+        ValueError: The prompt cannot be traced.
     """
     noise = spec.noise * embedding_sd(target)
     how = Disturbance(noise=noise, copies=spec.copies, seed=spec.seed, span=spec.span)
@@ -55,7 +49,7 @@ def _one(
     except StopIteration as end:
         return end.value
     except UnknownFact:
-        raise ValueError(unknown(target, asked)) from None
+        raise unknown(target, asked) from None
 
 
 def _many(
@@ -95,15 +89,14 @@ def knows(target: Target, fact: Fact) -> bool:
     return top.tolist() == list(found.ids[found.start :])
 
 
-def unknown(target: Target, asked: Fact | TypedPrompt) -> str:
+def unknown(target: Target, asked: Fact | TypedPrompt) -> RunFailed:
     """Say that the model does not know an answer, what it says, and what it knows instead."""
-    found = locate(target.tokenizer, asked.prompt, asked.subject)
-    said = with_own_answer(target, found)
+    said = with_own_answer(target, locate(target.tokenizer, asked.prompt, asked.subject))
     own = target.tokenizer.decode(said.ids[said.start :]).strip()
     near = nearest_facts(asked.prompt, facts().values(), NEAR)
     known = [fact.prompt for fact in near if knows(target, fact)][:OFFERED]
-    offer = f" Nearest facts that it knows: {' · '.join(known)}" if known else ""
-    return (
+    return RunFailed(
         f"the model does not know this answer: it says {own!r}, not {asked.answer.strip()!r}, so "
-        f"there is nothing to trace.{offer}"
+        "there is nothing to trace",
+        f"a fact near to it that the model knows: {' · '.join(known)}" if known else "",
     )

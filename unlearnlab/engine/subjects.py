@@ -9,7 +9,7 @@ from torch import nn
 from unlearnlab.engine.data import Tokenizer, encode_continuation
 from unlearnlab.engine.models import Target
 from unlearnlab.facts import Fact, facts, spot
-from unlearnlab.traces import TypedPrompt
+from unlearnlab.trace_spec import TypedPrompt
 
 OWN_ANSWER = 12
 """Tokens of the model's own answer that are looked at, where the user expects none."""

@@ -21,7 +21,8 @@ from unlearnlab.engine.hooks import beginning_at, capturing, decoder_blocks, edi
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import Located, located
 from unlearnlab.facts import Fact
-from unlearnlab.traces import PARTS, FactTrace, Part, TypedPrompt, roles
+from unlearnlab.trace_spec import TypedPrompt
+from unlearnlab.traces import PARTS, FactTrace, Part, roles
 
 TOKENS_AT_ONCE = 8192
 """Positions in one forward pass of restored runs."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from unlearnlab.answers import mask
 from unlearnlab.events import Traced
+from unlearnlab.trace_spec import TraceSpec, default_window, window_reason
 from unlearnlab.traces import (
     PARTS,
     ROLES,
@@ -17,11 +18,8 @@ from unlearnlab.traces import (
     Role,
     Spread,
     TraceAverage,
-    TraceSpec,
-    default_window,
     role_effects,
     telling_blocks,
-    window_reason,
 )
 from unlearnlab.ui.text import escape, score
 

@@ -13,7 +13,7 @@ from unlearnlab.results import TASKS
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
 from unlearnlab.store import StoreError, TraceRow
-from unlearnlab.traces import KnownFact, TypedPrompt, parse_trace
+from unlearnlab.trace_spec import KnownFact, TypedPrompt, parse_trace
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.handlers import Message, trouble
@@ -182,6 +182,7 @@ def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dic
         "detail": view.detail,
         "share": 1.0 if view.status == "finished" else share,
         "facts": seconds,
+        "advice": mask(view.advice) if masked else view.advice,
     }
 
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 from unlearnlab.facts import facts
 from unlearnlab.results import TASKS
-from unlearnlab.traces import ManyFacts, TraceSpec, default_window, window_reason
+from unlearnlab.trace_spec import ManyFacts, TraceSpec, default_window, window_reason
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.controls import control, settings
@@ -82,7 +82,7 @@ class TraceView:
 
 
 def asked(values: tuple[Any, ...]) -> dict[str, Any]:
-    """Gather the controls into plain values for `traces.parse_trace`."""
+    """Gather the controls into plain values for `trace_spec.parse_trace`."""
     kind, fact, prompt, subject, answer, count, split, tasks, *expert = values
     about: dict[str, Any] = {"kind": kind}
     if kind == FACT:
@@ -137,7 +137,10 @@ def _draw_form() -> TraceForm:
         expert = _expert()
     with gr.Column(elem_classes=["actions"]):
         with gr.Row(elem_classes=["buttons"]):
-            trace = gr.Button("Trace", variant="primary", elem_id="trace", min_width=80)
+            # Not before the page has opened: its answer would hide the trace that was started.
+            trace = gr.Button(
+                "Trace", variant="primary", interactive=False, elem_id="trace", min_width=80
+            )
             stop = gr.Button("Stop", interactive=False, elem_id="trace-stop", min_width=60)
         message = gr.HTML(
             Message().plain,
@@ -235,6 +238,7 @@ _TEMPLATE = """
     <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"><i><u></u></i></div>
     <span data-part="facts"></span>
   </div>
+  <p class="advice" data-part="advice" hidden></p>
 </section>
 <p class="lost" data-part="lost" role="alert" hidden></p>
 """
@@ -272,7 +276,8 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
 def _wire_view(
     program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView, kept: Memory
 ) -> None:
-    outputs = [kept.showing, view.live, view.found, view.card, view.traces, form.stop]
+    buttons = [form.trace, form.stop]
+    outputs = [kept.showing, view.live, view.found, view.card, view.traces, *buttons]
 
     def shown(run_id: str, masked: bool, page: int = 0) -> list[Any]:
         with told():
@@ -283,6 +288,7 @@ def _wire_view(
             panel.found,
             gr.update(visible=bool(panel.traces)),
             panel.traces,
+            gr.update(interactive=True),
             gr.update(interactive=panel.can_stop),
         ]
 
