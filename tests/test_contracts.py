@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "traces": set(),
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "measured": {"catalogue", "metrics", "verdicts"},
+    "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},

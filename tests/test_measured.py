@@ -5,8 +5,15 @@ import json
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.measured import FIGURES, forget_answers, measurements, retain_answers
+from unlearnlab.measured import (
+    FIGURES,
+    forget_answers,
+    measurements,
+    retain_answers,
+    windows,
+)
 from unlearnlab.metrics import Scores
+from unlearnlab.traces import PARTS
 
 
 def run(seed, auc):
@@ -49,3 +56,39 @@ def test_a_score_that_was_not_measured_has_no_mean(found):
 
 def _without_auc(scores: Scores) -> Scores:
     return scores.model_copy(update={"mia_auc": None})
+
+
+@pytest.fixture
+def compared(tmp_path):
+    def moved(seed, first, aggregate):
+        one = run(seed, 0.5) | {"first_layer": first, "last_layer": first + 2}
+        one["after"]["task_aggregate"] = aggregate
+        return one
+
+    runs = [moved(s, first, a) for first, a in ((3, 0.9), (0, 0.6)) for s in (0, 1)]
+    runs.append(moved(2, 0, 0.9))
+    curve = {part: {"last": [{"mean": m, "sd": 0} for m in (0.1, 0.3, 0.2)]} for part in PARTS}
+    spread = {"mean": 0.5, "sd": 0.1}
+    found = {"kind": "average", "facts": 7, "unknown": 1, "having": {"last": 7}, "curves": curve}
+    found |= dict.fromkeys(("clean", "corrupted", "total_effect"), spread)
+    path = tmp_path / "windows.json"
+    path.write_text(json.dumps({"runs": runs, "tracing": {"window": 2, "found": found}}))
+    return windows(path)
+
+
+def test_the_best_window_has_the_highest_mean_not_the_best_seed(compared):
+    assert list(compared.of("embedded-npo")) == [(0, 2), (3, 5)]
+    assert compared.of("embedded-npo")[(0, 2)].aggregate == pytest.approx(0.7)
+    assert compared.best("embedded-npo") == (3, 5)
+
+
+def test_the_comparison_says_where_tracing_points_and_what_training_did(compared):
+    assert compared.peak("mlp") == 1
+    assert "mlp at block 1 (0.30)" in compared.summary
+    assert "blocks 3 to 5 for NPO" in compared.summary
+    assert "7 facts" in compared.summary
+    assert "need not be what is best trained" in compared.summary
+
+
+def test_windows_that_were_not_measured_are_none(tmp_path):
+    assert windows(tmp_path / "none.json") is None

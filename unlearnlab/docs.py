@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab.catalogue import ASSETS
-from unlearnlab.measured import FIGURES, Measurement, measurements
+from unlearnlab.measured import FIGURES, Measurement, measurements, windows
 from unlearnlab.methods import METHODS
 from unlearnlab.settings import Setting, settings
 from unlearnlab.spec import presets
@@ -127,6 +127,21 @@ def results_table() -> str:
     return f"{_table(head, rows)}\n\n{note}"
 
 
+def windows_table() -> str:
+    """Compare windows of blocks: `tests/benchmarks/bench_windows.py`."""
+    found = windows()
+    if found is None:
+        return "Not measured yet: `python tests/benchmarks/bench_windows.py` makes this table."
+    head = ["preset", "blocks trained", "aggregate ↑", "forget answers ↓", "retain answers ↑"]
+    head += ["AUC → 0.5", "quiz ↑", "verdict"]
+    rows = [
+        [f"`{preset}`", f"{first} to {last}", *_measured(runs)[:-2]]
+        for preset in found.presets
+        for (first, last), runs in found.of(preset).items()
+    ]
+    return f"{_table(head, rows)}\n\n{found.summary}"
+
+
 def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
     memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
@@ -146,6 +161,7 @@ def _spread(values: Sequence[float]) -> str:
 
 BLOCKS: Mapping[str, Callable[[], str]] = {
     "results": results_table,
+    "windows": windows_table,
     "methods": methods_table,
     "settings": settings_table,
     "presets": presets_table,

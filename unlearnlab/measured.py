@@ -1,4 +1,4 @@
-"""What the presets did when they were run with several seeds: `assets/results.json`."""
+"""What was measured on the embedded model: what each preset does, and which blocks to train."""
 
 import json
 import statistics
@@ -11,10 +11,16 @@ from pydantic import BaseModel, ConfigDict
 
 from unlearnlab.catalogue import ASSETS
 from unlearnlab.metrics import Scores
+from unlearnlab.spec import presets
+from unlearnlab.traces import PARTS, Part, TraceAverage
 from unlearnlab.verdicts import TITLES, VerdictKind
 
 RESULTS = ASSETS / "results.json"
 """Written by `tests/benchmarks/bench_presets.py`."""
+
+
+WINDOWS = ASSETS / "windows.json"
+"""Written by `tests/benchmarks/bench_windows.py`."""
 
 
 class MeasuredRun(BaseModel):
@@ -50,6 +56,11 @@ class Measurement:
         """List a score of the original model, where it was measured."""
         found = (of(run.before) for run in self.runs)
         return tuple(value for value in found if value is not None)
+
+    @property
+    def aggregate(self) -> float:
+        """Average the task aggregate over the seeds."""
+        return statistics.fmean(self.after(lambda scores: scores.task_aggregate))
 
     @property
     def verdicts(self) -> tuple[str, ...]:
@@ -107,3 +118,83 @@ def measurements(path: Path = RESULTS) -> Mapping[tuple[str, str], Measurement]:
         run = MeasuredRun.model_validate(plain)
         groups.setdefault((run.preset, run.fold), []).append(run)
     return {key: Measurement(tuple(runs)) for key, runs in groups.items()}
+
+
+class WindowRun(MeasuredRun):
+    """One run of a preset, moved to a window of blocks."""
+
+    first_layer: int
+    last_layer: int
+
+
+class Traced(BaseModel):
+    """Where tracing found the answers to arise."""
+
+    model_config = ConfigDict(frozen=True)
+
+    window: int
+    """Blocks whose MLPs or attentions were restored together."""
+    found: TraceAverage
+
+
+class Windows(BaseModel):
+    """The same settings on windows of blocks, and what tracing says of the blocks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    runs: tuple[WindowRun, ...]
+    tracing: Traced
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Name the presets, in the order they were measured."""
+        return tuple(dict.fromkeys(run.preset for run in self.runs))
+
+    def of(self, preset: str) -> Mapping[tuple[int, int], Measurement]:
+        """Group a preset's runs by their first and last block."""
+        groups: dict[tuple[int, int], list[MeasuredRun]] = {}
+        for run in self.runs:
+            if run.preset == preset:
+                groups.setdefault((run.first_layer, run.last_layer), []).append(run)
+        return {window: Measurement(tuple(groups[window])) for window in sorted(groups)}
+
+    def best(self, preset: str) -> tuple[int, int]:
+        """Return the window with the highest task aggregate in the mean over seeds."""
+        means = {window: runs.aggregate for window, runs in self.of(preset).items()}
+        return max(means, key=lambda window: means[window])
+
+    def effects(self, part: Part) -> tuple[float, ...]:
+        """Return the mean indirect effect at the last token, by block."""
+        return tuple(at.mean for at in self.tracing.found.curves[part]["last"])
+
+    def peak(self, part: Part) -> int:
+        """Return the block at which the indirect effect is largest."""
+        effects = self.effects(part)
+        return effects.index(max(effects))
+
+    @property
+    def summary(self) -> str:
+        """Put the comparison into words."""
+        average = self.tracing.found
+        points = ", ".join(
+            f"{part} at block {self.peak(part)} ({max(self.effects(part)):.2f})" for part in PARTS
+        )
+        trained = ", ".join(
+            "blocks {} to {} for {}".format(*self.best(preset), presets()[preset].title)
+            for preset in self.presets
+        )
+        return (
+            f"Traced: {average.facts} facts of the forget set, windows of {self.tracing.window} "
+            "blocks for MLP and attention. Of a total effect of "
+            f"{average.total_effect.mean:.2f}, restoring one state at the last token brings back "
+            f"most here: {points}. Trained, {len({run.seed for run in self.runs})} seeds each: the "
+            f"highest task aggregate comes from {trained}. Where tracing points need not be what "
+            "is best trained."
+        )
+
+
+def windows(path: Path = WINDOWS) -> Windows | None:
+    """Read the comparison of windows; none if it was not measured."""
+    if not path.exists():
+        return None
+    return Windows.model_validate_json(path.read_text(encoding="utf-8"))

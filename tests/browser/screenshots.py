@@ -15,6 +15,7 @@ from tests.browser.test_engine import program
 from tests.browser.test_runs import POINTS, fill_seed, finished
 
 README_SIZE = {"width": 1440, "height": 2000}
+FIGURE_SIZE = {"width": 1100, "height": 2200}
 WIDTHS = (1440, 1024, 390)
 SCHEMES = ("light", "dark")
 
@@ -52,6 +53,12 @@ def take_readme(browser, home: Path) -> None:
             finished(page)
             page.wait_for_timeout(2000)
             page.screenshot(path=ROOT / f"assets/screenshot-{scheme}.png")
+        page = opened(browser, url, size=FIGURE_SIZE, scheme="light")
+        page.get_by_role("tab", name="Trace").click()
+        figure = page.locator("#windows .js-plotly-plot")
+        figure.wait_for()
+        page.wait_for_timeout(1500)
+        figure.screenshot(path=ROOT / "assets/windows.png")
 
 
 def take_states(browser, home: Path, folder: Path) -> None:

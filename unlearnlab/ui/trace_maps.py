@@ -36,9 +36,8 @@ NAMES: Mapping[Role, str] = {
 """What the page calls the roles of tokens, short enough for the edge of a map."""
 
 CAUTION = (
-    "Where tracing points is not where training unlearns best: on the embedded model it points to "
-    "the late MLPs at the last token, yet at equal steps gradient difference on the MLPs of blocks "
-    "0 to 2 forgot more than on 3 to 5 or on 5 to 7. Try both."
+    "Where tracing points need not be where training unlearns best: compare both in the figure "
+    "below, and try."
 )
 
 Curves = Mapping[Role, Sequence[Spread]]

@@ -6,6 +6,7 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab.facts import facts
+from unlearnlab.measured import windows
 from unlearnlab.results import TASKS
 from unlearnlab.trace_spec import ManyFacts, TraceSpec, default_window, window_reason
 from unlearnlab.ui import form as forms
@@ -19,6 +20,7 @@ from unlearnlab.ui.results_layout import heading
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.trace_panel import FIELDS, draw, fact_choices, field, poll, press_trace
 from unlearnlab.ui.unlearn_tab import told
+from unlearnlab.ui.windows_figure import windows_figure
 
 FACT, PROMPT, AVERAGE = "fact", "prompt", "average"
 KINDS = [("A fact", FACT), ("A prompt", PROMPT), ("Average", AVERAGE)]
@@ -111,9 +113,21 @@ def tab(
                 traces=traces,
                 card=card,
             )
+            _windows()
     _wire_form(blocks, form, kept)
     _wire_view(program, blocks, form, view, kept)
     _wire_layers(program, tabs, unlearn, view)
+
+
+def _windows() -> None:
+    """Show what was measured of windows of blocks, beside what tracing points to."""
+    found = windows()
+    if found is None:
+        return
+    with gr.Column(elem_classes=["card"], elem_id="windows-card"):
+        heading("Traced and trained: the embedded model")
+        gr.Plot(windows_figure(found), show_label=False, elem_id="windows")
+        gr.HTML(f"<p>{escape(found.summary)}</p>", elem_classes=["note"], apply_default_css=False)
 
 
 def _earlier() -> tuple[gr.Column, gr.HTML]:
