@@ -14,6 +14,7 @@ from unlearnlab.engine.objectives.likelihood import (
     joint_weights,
     remember_first_epoch,
     retain_weight,
+    weighted_loss,
 )
 from unlearnlab.engine.objectives.preference import (
     dpo_loss,
@@ -393,3 +394,19 @@ def test_padding_counts_as_text_only_where_the_released_code_is_reproduced(targe
     assert found == pytest.approx((hidden - wanted).pow(2).mean().item(), rel=1e-5)
     masked = terms(target, "rmu", batch, RMU(layer=0, steering_coeff=0.05))["forget"].item()
     assert found != pytest.approx(masked, rel=1e-3)
+
+
+def test_weighted_ascent_weighs_each_token_by_its_probability_without_gradient():
+    nll = torch.tensor([math.log(2), math.log(4)], requires_grad=True)
+    loss = weighted_loss(nll, beta=1.0)
+    assert loss.item() == pytest.approx((0.5 * math.log(2) + 0.25 * math.log(4)) / 2)
+    loss.backward()
+    assert nll.grad is not None
+    assert nll.grad.tolist() == pytest.approx([0.25, 0.125])
+
+
+def test_weighted_ascent_without_power_is_gradient_difference(target, batch):
+    plain = terms(target, "gradient_difference", batch)
+    weighted = terms(target, "weighted_ascent", batch, METHODS["weighted_ascent"](beta=0))
+    assert weighted["forget"].item() == pytest.approx(plain["forget"].item(), rel=1e-5)
+    assert weighted["retain"].item() == pytest.approx(plain["retain"].item(), rel=1e-5)

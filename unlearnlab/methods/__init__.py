@@ -33,6 +33,7 @@ from unlearnlab.methods.likelihood import (
     Joint,
     Sequential,
     TaskVector,
+    WeightedAscent,
 )
 from unlearnlab.methods.merging import (
     Combination,
@@ -76,6 +77,7 @@ __all__ = [
     "TaskVector",
     "TiesMerge",
     "Undial",
+    "WeightedAscent",
     "expert",
     "slider",
 ]
@@ -84,6 +86,7 @@ Method = Annotated[
     GradientAscent
     | GradientDescent
     | GradientDifference
+    | WeightedAscent
     | Joint
     | JointKL
     | KLMinimization

@@ -42,6 +42,38 @@ class GradientAscent(MethodSpec):
         return {"forget": -self.forget_weight}
 
 
+class WeightedAscent(MethodSpec):
+    """Climb where the model is sure, and leave alone what it has lost."""
+
+    card: ClassVar[Card] = Card(
+        title="Weighted gradient ascent",
+        idea="Gradient ascent with each token's loss weighed by the token's own probability: what "
+        "is no longer believed is no longer pushed.",
+        formula=r"-\gamma\,\tfrac{1}{|y_f|}\sum_t p_t^{\,\beta}\,(-\log p_t)(D_f) + "
+        r"\alpha\,\mathrm{nll}(D_r)",
+        fails="It stops once the right token is unlikely, which another wording of the question "
+        "may make likely again.",
+        memory="The same.",
+        source="WGA as in OpenUnlearning, arXiv:2506.12618; the weights carry no gradient.",
+    )
+    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    kind: Literal["weighted_ascent"] = "weighted_ascent"
+
+    beta: Annotated[float, Field(ge=0), Slider(0, 5, 0.1)] = 1.0
+    """Power β of the probability; 0 is gradient difference."""
+
+    forget_weight: ForgetWeight = 1.0
+    """Weight γ of the weighted forget loss that is climbed."""
+
+    retain_weight: RetainWeight = 1.0
+    """Weight α of the retain loss."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Map each loss term to its signed weight in the sum that is minimised."""
+        return {"forget": -self.forget_weight, "retain": self.retain_weight}
+
+
 class GradientDescent(MethodSpec):
     """Keep training on the retain set alone."""
 

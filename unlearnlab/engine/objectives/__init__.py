@@ -31,6 +31,7 @@ from unlearnlab.engine.objectives.likelihood import (
     negate,
     remember_first_epoch,
     task_vector,
+    weighted_ascent,
 )
 from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
@@ -48,6 +49,7 @@ OBJECTIVES: Mapping[str, Objective] = {
     "gradient_ascent": Objective(gradient_ascent, _ANSWERS),
     "gradient_descent": Objective(gradient_descent, _ANSWERS),
     "gradient_difference": Objective(gradient_difference, _ANSWERS),
+    "weighted_ascent": Objective(weighted_ascent, _ANSWERS),
     "joint": Objective(joint, _ANSWERS, weights=joint_weights, observe=remember_first_epoch),
     "joint_kl": Objective(
         joint_kl, _ANSWERS | _KL, weights=joint_kl_weights, observe=observe_divergence

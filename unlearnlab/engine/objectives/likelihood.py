@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from unlearnlab.engine.likelihoods import mean_nll
+from unlearnlab.engine.likelihoods import answer_logits, mean_nll
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
 from unlearnlab.methods import (
@@ -16,6 +17,7 @@ from unlearnlab.methods import (
     GradientDifference,
     Sequential,
     TaskVector,
+    WeightedAscent,
 )
 
 A = TypeVar("A", bound=AdaptiveDifference)
@@ -45,6 +47,27 @@ def gradient_difference(
     Source: TOFU, arXiv:2401.06121.
     """
     return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
+
+
+def weighted_ascent(model: nn.Module, batch: Batch, ctx: Context[WeightedAscent]) -> Terms:
+    """Return the forget loss with each token weighed by its probability, and the retain loss.
+
+    Source: WGA in OpenUnlearning, arXiv:2506.12618.
+    """
+    logits_NV, ids_N = answer_logits(model, batch.forget)
+    nll_N = F.cross_entropy(logits_NV, ids_N, reduction="none")
+    return {
+        "forget": weighted_loss(nll_N, beta=ctx.method.beta),
+        "retain": mean_nll(model, batch.retain),
+    }
+
+
+def weighted_loss(nll_N: Tensor, *, beta: float) -> Tensor:
+    """Average each token's loss times its probability to the power `beta`: [] in nats.
+
+    The weights carry no gradient.
+    """
+    return ((-beta * nll_N.detach()).exp() * nll_N).mean()
 
 
 def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
