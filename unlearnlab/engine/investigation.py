@@ -100,10 +100,11 @@ def unknown(target: Target, asked: Fact | TypedPrompt) -> str:
     found = locate(target.tokenizer, asked.prompt, asked.subject)
     said = with_own_answer(target, found)
     own = target.tokenizer.decode(said.ids[said.start :]).strip()
+    says = f"it says {own!r}" if own else "it says nothing"
     near = nearest_facts(asked.prompt, facts().values(), NEAR)
     known = [fact.prompt for fact in near if knows(target, fact)][:OFFERED]
     offer = f" Nearest facts that it knows: {' · '.join(known)}" if known else ""
     return (
-        f"the model does not know this answer: it says {own!r}, not {asked.answer.strip()!r}, so "
-        f"there is nothing to trace.{offer}"
+        f"the model does not know this answer: {says}, not {asked.answer.strip()!r}, so there is "
+        f"nothing to trace.{offer}"
     )
