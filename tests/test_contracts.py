@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "adapters": {"catalogue", "methods"},
     "spec": {"adapters", "catalogue", "methods"},
     "settings": {"methods", "spec"},
-    "facts": {"catalogue", "methods", "spec"},
+    "facts": {"catalogue", "spec"},
     "traces": {"facts", "methods", "spec"},
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},

@@ -111,6 +111,10 @@ def test_the_window_shrinks_with_the_model(blocks, span):
             {"about": {"kind": "average", "count": 500}},
             "about.count: there are only 400 such facts, not 500",
         ),
+        (
+            {"about": {"kind": "average", "split": "refusal"}},
+            "about.split: input should be 'forget' or 'retain', not 'refusal'",
+        ),
         ({"window": 9}, "window: 9 blocks are more than the model has: take at most 8"),
         ({"noise": 0}, "noise: input should be greater than 0, not 0"),
         ({"model": {"name": "olmo-7b"}}, "model.name: olmo-7b cannot run here"),

@@ -22,8 +22,8 @@ from pydantic import (
     model_validator,
 )
 
-from unlearnlab.facts import Fact, facts, spot
-from unlearnlab.methods import Expert, SetName, Slider, Spec
+from unlearnlab.facts import Fact, Split, facts, spot
+from unlearnlab.methods import Expert, Slider, Spec
 from unlearnlab.spec import ModelSpec, SpecError, Task
 
 Part = Literal["residual", "mlp", "attention"]
@@ -128,7 +128,7 @@ class ManyFacts(Spec):
     count: Annotated[int, Field(ge=2, le=1000), Slider(2, 200, 1, unit="facts")] = 40
     """Facts, drawn at random from those that fit."""
 
-    split: SetName | None = None
+    split: Split | None = None
     """The set they come from; none takes both."""
 
     tasks: tuple[Task, ...] = get_args(Task)
