@@ -12,11 +12,11 @@ from functools import cache
 from typing import Any, Literal, get_args
 
 from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.metrics import Split
 from unlearnlab.spec import Task
 
 Fold = Literal["train", "validation"]
 FOLDS: tuple[Fold, ...] = get_args(Fold)
-Split = Literal["forget", "retain"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 

@@ -22,8 +22,9 @@ from pydantic import (
     model_validator,
 )
 
-from unlearnlab.facts import Fact, Split, facts, spot
+from unlearnlab.facts import Fact, facts, spot
 from unlearnlab.methods import Expert, Slider, Spec
+from unlearnlab.metrics import Split
 from unlearnlab.spec import ModelSpec, SpecError, Task
 
 Part = Literal["residual", "mlp", "attention"]
