@@ -313,6 +313,11 @@ def test_two_adapters_can_be_merged_and_the_result_trained_on():
             "adapter 'over' has rank 8 from an earlier phase, not 9",
         ),
         (
+            merging(adapter_name="train"),
+            "phases.1.adapter_name",
+            "no adapter can be called 'train', which means something to torch: take another name",
+        ),
+        (
             merging(adapter_name="Down Under"),
             "phases.1.adapter_name",
             "not 'Down Under'",

@@ -1,11 +1,14 @@
 """Adapters with names: each starts at the original weights, and several merge into one."""
 
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.adapters import RESERVED
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.models import Target
@@ -132,6 +135,11 @@ def test_a_merged_adapter_can_be_trained_on(tokenizer, data):
     list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
     names = {n.split(".")[-2] for n, p in target.model.named_parameters() if p.requires_grad}
     assert names == {"default"}
+
+
+def test_the_names_that_adapters_cannot_have_are_those_of_the_dictionary_that_holds_them():
+    taken = set(dir(torch.nn.ModuleDict()))
+    assert {name for name in taken if re.fullmatch("[a-z0-9-]{1,32}", name)} <= RESERVED
 
 
 def test_a_phase_may_choose_the_rank_of_its_adapter(tokenizer):
