@@ -315,7 +315,12 @@ def test_two_adapters_can_be_merged_and_the_result_trained_on():
         (
             merging(adapter_name="train"),
             "phases.1.adapter_name",
-            "no adapter can be called 'train', which means something to torch: take another name",
+            "no adapter can be called 'train', which means something to the model: take",
+        ),
+        (
+            merging(adapter_name="2"),
+            "phases.1.adapter_name",
+            "should match pattern '^[a-z]",
         ),
         (
             merging(adapter_name="Down Under"),

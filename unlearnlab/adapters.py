@@ -32,6 +32,9 @@ RESERVED = frozenset(
         "ipu",
         "items",
         "keys",
+        "layers",
+        "mlp",
+        "model",
         "modules",
         "mtia",
         "parameters",
@@ -42,10 +45,12 @@ RESERVED = frozenset(
         "type",
         "update",
         "values",
+        "weight",
         "xpu",
     ]
 )
-"""Words that cannot name an adapter: torch keeps adapters beside attributes so called."""
+"""Words that cannot name an adapter: torch keeps adapters beside attributes so called, or a part of
+the model has the name, and peft, which tells adapters apart by it, would not save that part."""
 
 
 class Adapting(Protocol):
@@ -154,7 +159,7 @@ def _without(phase: Adapting) -> Iterator[tuple[str, str]]:
 def _reserved(phase: Adapting) -> Iterator[tuple[str, str]]:
     yield (
         "adapter_name",
-        f"no adapter can be called {phase.adapter_name!r}, which means something to torch: "
+        f"no adapter can be called {phase.adapter_name!r}, which means something to the model: "
         f"take another name, such as '{phase.adapter_name}-1'",
     )
 

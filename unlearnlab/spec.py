@@ -111,7 +111,7 @@ class Phase(Spec):
     def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
         return None if tasks is None else in_order(tasks)
 
-    adapter_name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$"), Expert()] = DEFAULT
+    adapter_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$"), Expert()] = DEFAULT
     """With LoRA: name of the adapter that the phase trains. Each name starts at the original
     weights; the run's result is the adapter of its last phase."""
 

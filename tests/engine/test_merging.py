@@ -137,9 +137,14 @@ def test_a_merged_adapter_can_be_trained_on(tokenizer, data):
     assert names == {"default"}
 
 
-def test_the_names_that_adapters_cannot_have_are_those_of_the_dictionary_that_holds_them():
-    taken = set(dir(torch.nn.ModuleDict()))
-    assert {name for name in taken if re.fullmatch("[a-z0-9-]{1,32}", name)} <= RESERVED
+def test_adapters_are_not_called_as_attributes_of_torch_or_parts_of_the_model(tokenizer):
+    parts = {
+        part
+        for name, _ in two_adapters(tokenizer).model.named_parameters()
+        for part in name.split(".")
+    } - {"over", "under"}
+    taken = set(dir(torch.nn.ModuleDict())) | parts
+    assert {name for name in taken if re.fullmatch("[a-z][a-z0-9-]{0,31}", name)} <= RESERVED
 
 
 def test_a_phase_may_choose_the_rank_of_its_adapter(tokenizer):
