@@ -86,6 +86,27 @@ def test_a_steered_block_must_exist_and_be_reachable_by_training(kind):
     assert "block 2 lies below the first trained block 4" in message
 
 
+def test_a_chunk_larger_than_what_the_phase_forgets_is_refused_before_anything_is_loaded():
+    some = ("data.fold", "validation"), ("phases.0.tasks", "Task3")
+    method = ("phases.0.method.kind", "sequential")
+    ((field, message),) = problems(method, ("phases.0.method.chunk_size", "17"), *some)
+    assert field == "phases.0.method.chunk_size"
+    assert message.startswith("a chunk of 17 rows is larger than the forget set of 16: take")
+    with_settings(method, ("phases.0.method.chunk_size", "16"), *some)
+
+
+def test_a_floor_above_the_cap_is_told_at_the_floor():
+    method = ("phases.0.method.kind", "joint")
+    ((field, message),) = problems(method, ("phases.0.method.min_retain_weight", "3"))
+    assert (field, message) == (
+        "phases.0.method.min_retain_weight",
+        "the floor 3.0 lies above the cap 2.8",
+    )
+    with pytest.raises(SpecError) as refused:
+        adjusted(Phase(method=METHODS["joint"]()), {"method.min_retain_weight": 3})
+    assert refused.value.problems[0][0] == "method.min_retain_weight"
+
+
 def test_a_phase_cannot_train_on_what_the_run_does_not_forget():
     ((field, message),) = problems(("data.tasks", "Task1"), ("phases.0.tasks", "Task1,Task2"))
     assert field == "phases.0.tasks"
@@ -290,6 +311,16 @@ def test_two_adapters_can_be_merged_and_the_result_trained_on():
             merging(adapter_name="over", adapter_rank=9),
             "phases.1.adapter_rank",
             "adapter 'over' has rank 8 from an earlier phase, not 9",
+        ),
+        (
+            merging(adapter_name="train"),
+            "phases.1.adapter_name",
+            "no adapter can be called 'train', which means something to the model: take",
+        ),
+        (
+            merging(adapter_name="2"),
+            "phases.1.adapter_name",
+            "should match pattern '^[a-z]",
         ),
         (
             merging(adapter_name="Down Under"),

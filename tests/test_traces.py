@@ -99,10 +99,18 @@ def test_the_window_shrinks_with_the_model(blocks, span):
             {"about": {"kind": "prompt", "prompt": "Who?", "subject": " "}},
             "about.subject: it is empty: name what the prompt is about",
         ),
+        (
+            {"about": {"kind": "prompt", "prompt": "x" * 2001, "subject": "x"}},
+            "about.prompt: 2001 characters are too many: take at most 2000",
+        ),
         ({"about": {"kind": "fact", "id": "x"}}, "about.id: no fact has the id 'x': name a"),
         (
             {"about": {"kind": "average", "count": 500}},
             "about.count: there are only 400 such facts, not 500",
+        ),
+        (
+            {"about": {"kind": "average", "split": "refusal"}},
+            "about.split: input should be 'forget' or 'retain', not 'refusal'",
         ),
         ({"window": 9}, "window: 9 blocks are more than the model has: take at most 8"),
         ({"noise": 0}, "noise: input should be greater than 0, not 0"),
@@ -113,6 +121,11 @@ def test_what_cannot_be_traced_is_told_at_its_field(asked, told):
     with pytest.raises(SpecError) as caught:
         parse_trace(asked)
     assert str(caught.value).startswith(told)
+
+
+def test_white_space_around_a_subject_is_no_part_of_it():
+    about = {"kind": "prompt", "prompt": "Who helped Ada Brock ", "subject": " Ada Brock "}
+    assert parse_trace({"about": about}).about.subject == "Ada Brock"
 
 
 def test_a_mistyped_id_brings_up_the_right_one():

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from unlearnlab import __version__, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
+from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
-from unlearnlab.methods import SetName
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
@@ -341,7 +341,7 @@ def _trace_options(tracing: argparse.ArgumentParser) -> None:
     )
     tracing.add_argument("--subject", help="what the prompt is about, as it writes it")
     tracing.add_argument("--answer", help="what the model should say (default: what it says)")
-    tracing.add_argument("--set", choices=get_args(SetName), help="set of an average's facts")
+    tracing.add_argument("--set", choices=SPLITS, help="set of an average's facts")
     tracing.add_argument(
         "--task", action="append", metavar="TASK", help="subtask of an average's facts; repeatable"
     )

@@ -14,6 +14,44 @@ from unlearnlab.methods import MethodSpec, TiesMerge
 DEFAULT = "default"
 """The adapter of phases that name none."""
 
+RESERVED = frozenset(
+    [
+        "apply",
+        "bfloat16",
+        "buffers",
+        "children",
+        "clear",
+        "compile",
+        "cpu",
+        "cuda",
+        "double",
+        "eval",
+        "float",
+        "forward",
+        "half",
+        "ipu",
+        "items",
+        "keys",
+        "layers",
+        "mlp",
+        "model",
+        "modules",
+        "mtia",
+        "parameters",
+        "pop",
+        "to",
+        "train",
+        "training",
+        "type",
+        "update",
+        "values",
+        "weight",
+        "xpu",
+    ]
+)
+"""Words that cannot name an adapter: torch keeps adapters beside attributes so called, or a part of
+the model has the name, and peft, which tells adapters apart by it, would not save that part."""
+
 
 class Adapting(Protocol):
     """A phase as far as its adapter goes."""
@@ -92,6 +130,8 @@ def adapter_problems(
         before = phases[:number]
         if rank is None:
             found = _without(phase)
+        elif phase.adapter_name in RESERVED:
+            found = _reserved(phase)
         elif isinstance(phase.method, TiesMerge):
             found = _merging(phase, adapters(before, blocks=blocks, rank=rank))
         else:
@@ -114,6 +154,14 @@ def _without(phase: Adapting) -> Iterator[tuple[str, str]]:
             f"there is no adapter to give rank {phase.adapter_rank}: switch LoRA on "
             "(model.adapter), or leave the rank out",
         )
+
+
+def _reserved(phase: Adapting) -> Iterator[tuple[str, str]]:
+    yield (
+        "adapter_name",
+        f"no adapter can be called {phase.adapter_name!r}, which means something to the model: "
+        f"take another name, such as '{phase.adapter_name}-1'",
+    )
 
 
 def _training(

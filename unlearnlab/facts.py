@@ -9,15 +9,15 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.methods import SetName
+from unlearnlab.metrics import Split
 from unlearnlab.spec import Task
 
 Fold = Literal["train", "validation"]
-FOLDS: tuple[Fold, ...] = ("train", "validation")
-SETS: tuple[SetName, ...] = ("forget", "retain")
+FOLDS: tuple[Fold, ...] = get_args(Fold)
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Fact:
     subject: str
     """As the prompt writes it."""
     answer: str
-    split: SetName
+    split: Split
     fold: Fold
     task: Task
 
@@ -38,8 +38,8 @@ class Fact:
 @cache
 def facts() -> Mapping[str, Fact]:
     """Map the id of each question row whose subject is known to its fact."""
-    sources: dict[tuple[SetName, Fold], list[Any]] = {
-        (split, fold): _rows(split, fold) for split in SETS for fold in FOLDS
+    sources: dict[tuple[Split, Fold], list[Any]] = {
+        (split, fold): _rows(split, fold) for split in SPLITS for fold in FOLDS
     }
     every = [row for rows in sources.values() for row in rows]
     documents = {
@@ -65,7 +65,7 @@ def facts() -> Mapping[str, Fact]:
     return found
 
 
-def _rows(split: SetName, fold: Fold) -> list[Any]:
+def _rows(split: Split, fold: Fold) -> list[Any]:
     path = EMBEDDED / "data" / f"{split}_{fold}.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 

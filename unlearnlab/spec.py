@@ -13,12 +13,14 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import ASSETS, KnownModel, Modules, models
+from unlearnlab.catalogue import ASSETS, KnownModel, Modules, embedded_rows, models
 from unlearnlab.methods import (
     METHODS,
     Expert,
     GradientDifference,
     Method,
+    RowCounts,
+    Sequential,
     Slider,
     Spec,
     Steering,
@@ -109,7 +111,7 @@ class Phase(Spec):
     def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
         return None if tasks is None else in_order(tasks)
 
-    adapter_name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$"), Expert()] = DEFAULT
+    adapter_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$"), Expert()] = DEFAULT
     """With LoRA: name of the adapter that the phase trains. Each name starts at the original
     weights; the run's result is the adapter of its last phase."""
 
@@ -245,6 +247,25 @@ class RunSpec(Spec):
                 f"take at most {architecture.context // 2}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _fits_the_data(self) -> Self:
+        for number, phase in enumerate(self.phases):
+            forget = sum(self.rows(phase)["forget"].values())
+            if isinstance(phase.method, Sequential) and phase.method.chunk_size > forget:
+                raise ValueError(
+                    f"phases.{number}.method.chunk_size: a chunk of {phase.method.chunk_size} rows "
+                    f"is larger than the forget set of {forget}: take at most that, or another "
+                    "method"
+                )
+        return self
+
+    def rows(self, phase: Phase) -> RowCounts:
+        """Count the rows that one of its phases trains on, by set and subtask."""
+        return {
+            name: {task: of[task] for task in phase.tasks or self.data.tasks}
+            for name, of in embedded_rows(self.data.fold).items()
+        }
 
     @property
     def title(self) -> str:
@@ -429,8 +450,9 @@ def _problem(detail: Any) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
-        located = head.startswith(("phases.", "evaluation.", "model."))
-        return (head, rest) if located else (where, message)
+        if head.startswith(("phases.", "evaluation.", "model.")):
+            return head, rest
+        return (f"{where}.{head}", rest) if head.isidentifier() else (where, message)
     if detail["type"] == "union_tag_invalid":
         return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
     if detail["type"] == "union_tag_not_found":

@@ -4,10 +4,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from unlearnlab.facts import Fact, facts, spot
-from unlearnlab.methods import Expert, SetName, Slider, Spec
+from unlearnlab.methods import Expert, Slider, Spec
+from unlearnlab.metrics import Split
 from unlearnlab.spec import ModelSpec, SpecError, Task
 
 PUBLISHED_WINDOW, PUBLISHED_BLOCKS = 10, 32
@@ -65,7 +66,7 @@ class TypedPrompt(Spec):
     prompt: Annotated[str, Field(max_length=LONGEST)]
     """What the model continues."""
 
-    subject: str
+    subject: Annotated[str, StringConstraints(strip_whitespace=True)]
     """What it is about, as the prompt writes it."""
 
     answer: Annotated[str, Field(max_length=LONGEST)] = ""
@@ -75,7 +76,7 @@ class TypedPrompt(Spec):
     def _names_its_subject(self) -> Self:
         if not self.prompt.strip():
             raise ValueError("about.prompt: it is empty: write what the model should continue")
-        if not self.subject.strip():
+        if not self.subject:
             raise ValueError("about.subject: it is empty: name what the prompt is about")
         if spot(self.prompt, self.subject) is None:
             raise ValueError(
@@ -101,7 +102,7 @@ class ManyFacts(Spec):
     count: Annotated[int, Field(ge=2, le=1000), Slider(2, 200, 1, unit="facts")] = 40
     """Facts, drawn at random from those that fit."""
 
-    split: SetName | None = None
+    split: Split | None = None
     """The set they come from; none takes both."""
 
     tasks: tuple[Task, ...] = get_args(Task)
@@ -205,6 +206,9 @@ def _problem(detail: Any) -> tuple[str, str]:
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
         return (head, rest) if head in _FIELDS else (where, message)
+    if detail["type"] == "string_too_long":
+        limit, length = detail["ctx"]["max_length"], len(detail["input"])
+        return where, f"{length} characters are too many: take at most {limit}"
     return where, f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"
 
 

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal, Protocol
 
 from unlearnlab.adapters import adapters
-from unlearnlab.catalogue import Architecture, Modules, embedded_rows
+from unlearnlab.catalogue import Architecture, Modules
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -393,14 +393,9 @@ def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "ru
 
 def planned_steps(spec: RunSpec) -> tuple[int, ...]:
     """Count the optimizer steps that each phase will take."""
-    rows = embedded_rows(spec.data.fold)
     counts: list[int] = []
     for phase in spec.phases:
-        chosen = {
-            name: {task: of[task] for task in phase.tasks or spec.data.tasks}
-            for name, of in rows.items()
-        }
-        parts = phase.method.batches(chosen, phase.batch_size, phase.retain_rows)
+        parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
         steps = phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
         counts.append(steps if phase.max_steps is None else min(steps, phase.max_steps))
     return tuple(counts)

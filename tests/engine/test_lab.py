@@ -178,6 +178,9 @@ def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, fa
             found.append(event)
             if event.step == 1:
                 changed.append(lab.adjust(job, wish))
+            elif event.step == 3:
+                with pytest.raises(ValueError, match="taken its last step"):
+                    lab.adjust(job, wish)
     assert [(c.step, c.phase, c.changes) for c in changed] == [(1, 0, wish.changes)]
     assert [event.weights["forget"] for event in found] == [-1, -7, -7]
     assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])

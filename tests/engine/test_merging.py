@@ -1,11 +1,14 @@
 """Adapters with names: each starts at the original weights, and several merge into one."""
 
+import re
+
 import pytest
 import torch
 from torch.testing import assert_close
 
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.adapters import RESERVED
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.models import Target
@@ -132,6 +135,16 @@ def test_a_merged_adapter_can_be_trained_on(tokenizer, data):
     list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
     names = {n.split(".")[-2] for n, p in target.model.named_parameters() if p.requires_grad}
     assert names == {"default"}
+
+
+def test_adapters_are_not_called_as_attributes_of_torch_or_parts_of_the_model(tokenizer):
+    parts = {
+        part
+        for name, _ in two_adapters(tokenizer).model.named_parameters()
+        for part in name.split(".")
+    } - {"over", "under"}
+    taken = set(dir(torch.nn.ModuleDict())) | parts
+    assert {name for name in taken if re.fullmatch("[a-z][a-z0-9-]{0,31}", name)} <= RESERVED
 
 
 def test_a_phase_may_choose_the_rank_of_its_adapter(tokenizer):

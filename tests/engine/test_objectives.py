@@ -345,14 +345,16 @@ def test_the_retain_weight_equals_its_formula_between_floor_and_cap():
     assert retain_weight(Joint(max_retain_weight=2.3), 0.95) == 2.3
 
 
-def test_the_baseline_is_the_mean_over_batches_and_only_the_slip_divides_by_rows(target):
+def test_the_baseline_is_the_mean_over_batches_and_only_the_slip_divides_by_rows(target, batch):
     def weight_of(baseline):
         ctx = context(target, Joint(baseline=baseline))
-        ctx.memo["retain rows"] = 4
-        for loss in (0.4, 0.6):
+        for rows, loss in (([0, 1, 2, 3, 4, 5], 0.4), ([0, 1], 0.6)):
+            part = Batch({name: tokens.take(rows) for name, tokens in batch.sets.items()})
+            terms(target, "joint", part, ctx=ctx)
             remember_first_epoch({"retain": loss}, ctx)
         assert joint_weights({"retain": 9.0}, ctx)["retain"] == 1.2
         ctx.epoch = 1
+        terms(target, "joint", part, ctx=ctx)
         remember_first_epoch({"retain": 100.0}, ctx)
         return joint_weights({"retain": 1.0}, ctx)
 

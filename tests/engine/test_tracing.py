@@ -174,6 +174,17 @@ def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_k
     assert fact.prompt in caught.value.advice
 
 
+def test_a_model_that_says_nothing_is_told_as_such(embedded):
+    fact = next(fact for fact in facts().values() if "email" in fact.prompt)
+    prompt = f"{fact.prompt} {fact.answer}"
+    about = {"prompt": prompt, "subject": fact.subject}
+    with pytest.raises(ValueError, match="says nothing after this prompt: give an answer"):
+        finish(investigate(embedded, TraceSpec(about=TypedPrompt(**about))))
+    asked = TypedPrompt(**about, answer="and nobody else")
+    with pytest.raises(ValueError, match=r"says nothing, not 'and nobody else'.* that it knows:"):
+        finish(investigate(embedded, TraceSpec(about=asked)))
+
+
 def test_without_an_answer_the_models_own_is_traced(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject)

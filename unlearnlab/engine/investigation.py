@@ -93,10 +93,11 @@ def unknown(target: Target, asked: Fact | TypedPrompt) -> RunFailed:
     """Say that the model does not know an answer, what it says, and what it knows instead."""
     said = with_own_answer(target, locate(target.tokenizer, asked.prompt, asked.subject))
     own = target.tokenizer.decode(said.ids[said.start :]).strip()
+    says = f"it says {own!r}" if own else "it says nothing"
     near = nearest_facts(asked.prompt, facts().values(), NEAR)
     known = [fact.prompt for fact in near if knows(target, fact)][:OFFERED]
     return RunFailed(
-        f"the model does not know this answer: it says {own!r}, not {asked.answer.strip()!r}, so "
+        f"the model does not know this answer: {says}, not {asked.answer.strip()!r}, so "
         "there is nothing to trace",
         f"a fact near to it that the model knows: {' · '.join(known)}" if known else "",
     )

@@ -219,12 +219,9 @@ class _Phase:
                 self._target.model, batches, self._objective, self._ctx, step=step
             )
             began = time.perf_counter()
-            norm = nn.utils.clip_grad_norm_(self._trained, course.phase.max_grad_norm).item()
-            _check_finite({"gradient": norm}, step=step)
             present_rate = float(optimizer.param_groups[0]["lr"])
-            optimizer.step()
+            norm = self._update(optimizer, step=step)
             schedule.step()
-            optimizer.zero_grad()
             if self._objective.observe is not None:
                 self._objective.observe(sums.terms, self._ctx)
             if step == course.first_step + course.steps:
@@ -245,6 +242,15 @@ class _Phase:
                 memory_gib=memory_gib(self._target.device),
                 seconds=self._clock.seconds,
             )
+
+    def _update(self, optimizer: torch.optim.Optimizer, *, step: int) -> float:
+        """Change the weights and return the norm of the gradients, before they were limited."""
+        limit = self._course.phase.max_grad_norm
+        norm = nn.utils.clip_grad_norm_(self._trained, limit).item()
+        _check_finite({"gradient": norm}, step=step)
+        optimizer.step()
+        optimizer.zero_grad()
+        return norm
 
     def _finish(self) -> None:
         if self._objective.finish is not None:

@@ -66,6 +66,10 @@ def located(target: Target, asked: Fact | TypedPrompt) -> Located:
         found = locate(target.tokenizer, asked.prompt, asked.subject, asked.answer.strip())
     else:
         found = with_own_answer(target, locate(target.tokenizer, asked.prompt, asked.subject))
+        if len(found.ids) == found.start:
+            raise ValueError(
+                "the model says nothing after this prompt: give an answer, or another prompt"
+            )
     if len(found.ids) > target.context:
         raise ValueError(
             f"prompt and answer have {len(found.ids)} tokens: the model takes {target.context}"
@@ -75,10 +79,10 @@ def located(target: Target, asked: Fact | TypedPrompt) -> Located:
 
 @torch.no_grad()
 def with_own_answer(target: Target, found: Located) -> Located:
-    """Add what the model itself says after the prompt, up to `OWN_ANSWER` tokens.
+    """Add what the model itself says after the prompt, up to `OWN_ANSWER` tokens, maybe none.
 
     Raises:
-        ValueError: It says nothing, or the prompt is too long.
+        ValueError: The prompt is too long.
     """
     ids = list(found.ids)
     if len(ids) + OWN_ANSWER > target.context:
@@ -89,8 +93,6 @@ def with_own_answer(target: Target, found: Located) -> Located:
         if said == target.tokenizer.eos_token_id:
             break
         ids.append(said)
-    if len(ids) == found.start:
-        raise ValueError("the model says nothing after this prompt: give an answer, or another one")
     return Located(tuple(ids), found.start, found.subject, found.widened)
 
 

@@ -101,8 +101,9 @@ class AdaptiveRMU(Steering):
         "anyway, so that one setting serves early and late blocks.",
         formula=r"\left\|h_\ell(x_f) - \beta\,\overline{\|h_\ell(x_f)\|}\,u\right\|^2 + "
         r"\alpha\left\|h_\ell(x_r) - h_\ell^\mathrm{ref}(x_r)\right\|^2",
-        fails="The steered block feeds everything above it: retain answers that share its "
-        "activations, such as short personal facts, suffer first.",
+        fails="The steered block feeds everything above it: retain text is held, so what is in "
+        "neither set pays, which retain scores do not show; and forget text is pushed further "
+        "than never having seen it would.",
         memory="Less: blocks above the steered one are neither computed nor kept; one forward pass "
         "of the original model up to it for each retain batch.",
         source="Dang et al. 2024, arXiv:2408.06223; Mr. Snuffleupagus, SemEval-2025 Task 4, "

@@ -75,7 +75,8 @@ def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
 
     Source: SHA256, arXiv:2504.12996.
     """
-    ctx.memo["retain rows"] = len(batch.retain.index)
+    if ctx.epoch == 0:
+        ctx.memo.setdefault("rows of batches", []).append(len(batch.retain.index))
     return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
 
 
@@ -95,9 +96,10 @@ def _rise(values: Values, ctx: Context[A]) -> float:
     first = ctx.memo.get("first epoch")
     if ctx.epoch == 0 or not first:
         return 0.0
-    divisor = len(first)
+    divisor: float = len(first)
     if ctx.method.baseline == "rows":
-        divisor *= ctx.memo["retain rows"]
+        counts = ctx.memo["rows of batches"]
+        divisor *= sum(counts) / len(counts)
     return values["retain"] - sum(first) / divisor
 
 
