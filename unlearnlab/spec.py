@@ -106,17 +106,17 @@ class Phase(Spec):
     max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
     """Gradients are scaled down to this global norm."""
 
-    @field_validator("tasks")
-    @classmethod
-    def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
-        return None if tasks is None else in_order(tasks)
-
     adapter_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$"), Expert()] = DEFAULT
     """With LoRA: name of the adapter that the phase trains. Each name starts at the original
     weights; the run's result is the adapter of its last phase."""
 
     adapter_rank: Annotated[int | None, Field(ge=1, le=512), Expert()] = None
     """With LoRA: rank of this phase's adapter; none takes the model's."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
+        return None if tasks is None else in_order(tasks)
 
     def blocks(self, of: int) -> range:
         """Return the trained blocks of a model with `of` blocks."""
