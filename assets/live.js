@@ -563,8 +563,13 @@ async function round() {
   } finally {
     asking = false;
   }
-  const pace = !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
+  const pace = awaited() ? FIRST_MS : !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
   timer = setTimeout(round, failures ? Math.min(PATIENCE_MS, pace * 2 ** failures) : pace);
+}
+
+// Whether a prompt waits for its answers.
+function awaited() {
+  return document.querySelector("#asks .pending") !== null;
 }
 
 function soon() {
@@ -614,6 +619,7 @@ const repaint = new MutationObserver(() => draw());
 repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
 repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 document.addEventListener("visibilitychange", soon);
+document.addEventListener("asked", soon);
 new ResizeObserver(() => draw()).observe(element);
 watch("value", () => {
   adopt();

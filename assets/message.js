@@ -45,12 +45,15 @@ function tell() {
     ),
     ...(note ? [Object.assign(document.createElement("p"), { textContent: note })] : []),
   );
-  const place = () =>
-    problems
+  const place = () => {
+    const first = problems
       .filter((one) => one.element)
       .map(mark)
-      .find(Boolean)
-      ?.focus();
+      .find(Boolean);
+    // A focused list opens, over what is told.
+    if (first?.hasAttribute("aria-expanded")) first.scrollIntoView({ block: "center" });
+    else first?.focus();
+  };
   place();
   if (problems.some((one) => one.element && !document.getElementById(one.element)))
     unfold(place);

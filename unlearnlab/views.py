@@ -471,8 +471,13 @@ def written(number: float) -> str:
     return f"{float(mantissa):g}e{int(exponent)}"
 
 
+MERGES = "merges the adapters before it"
+
+
 def phase_text(phase: Phase, blocks: int) -> str:
     """Describe a phase in one line."""
+    if not phase.method.sets:
+        return f"{phase.method.card.title} · {MERGES}"
     length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
     where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"

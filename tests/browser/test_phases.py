@@ -68,6 +68,31 @@ def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("fast")
 
 
+def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
+    page = tabs(url)
+    choose(page, "f-preset", "Two adapters merged by TIES, embedded")
+    expect(titles(page)).to_have_count(3)
+    expect(page.locator("#f-phase-layers")).to_be_visible()
+    page.locator(".phase-card").nth(2).click()
+    expect(page.locator("#f-ties_merge-density")).to_be_visible()
+    for path in ("layers", "modules", "learning_rate", "epochs"):
+        expect(page.locator(f"#f-phase-{path}")).not_to_be_visible()
+    page.locator(".phase-card").first.click()
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("2e-3")
+
+
+def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
+    page = tabs(url)
+    choose(page, "f-preset", "LoRA on 4 bits, embedded")
+    page.get_by_role("button", name="Expert settings").click()
+    page.locator("#f-model-adapter input").uncheck()
+    page.locator("#unlearn").click()
+    told = page.locator("#f-model-precision .field-problem")
+    expect(told).to_contain_text("cannot be trained themselves")
+    expect(page.get_by_role("option")).to_have_count(0)
+    assert told.bounding_box()["y"] < page.locator("#f-evaluation-probes").bounding_box()["y"]
+
+
 def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     page = tabs(url)
     choose(page, "f-phase-method", "Gradient ascent")

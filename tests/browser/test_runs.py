@@ -64,9 +64,12 @@ def test_buttons_follow_the_state_of_the_run(serve, tabs):
     unlearn.click()
     expect(page.get_by_text("Queued: it starts after the running one.")).to_be_visible()
     expect(page.locator("#chip-queue")).to_have_text("1 running · 1 queued")
+    expect(page.locator(".verdict")).to_contain_text("Verdict to come")
     stop.click()
     expect(pill(page)).to_have_text("stopped")
     expect(stop).to_be_disabled()
+    expect(page.locator(".verdict")).to_contain_text("No verdict")
+    expect(page.locator("#answers tbody")).to_contain_text("not scored")
 
 
 def test_a_queued_run_can_be_removed(serve, tabs):

@@ -10,7 +10,7 @@ from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
 from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, presets
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
@@ -113,7 +113,8 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
     )
     _, message = handlers.press_unlearn(program, "", form)
     assert message.problems[0].element == "f-model-name"
-    assert "hf download" in message.problems[0].message
+    assert message.problems[0].label == "Model"
+    assert "OLMo 1B is not ready" in message.problems[0].message
 
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it():
@@ -480,3 +481,18 @@ def test_the_size_note_counts_and_remembers_the_time(program):
     note = forms.size_note(form, program.store.runs())
     assert "parameters train" in note
     assert "here before" in note
+
+
+def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():
+    form = forms.edit_phase(forms.preset_form("embedded-ties-merge"), 2)
+    assert not form.trains
+    assert not form.tells_tasks
+    assert forms.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"
+    left = typed(form, phase__learning_rate="fast")
+    assert forms.spec_of(left).phases[2] == presets()["embedded-ties-merge"].spec.phases[2]
+
+
+def test_the_last_block_is_named_in_phases_out_of_sight():
+    form = forms.preset_form("embedded-ascent-repair")
+    glances = [card["settings"] for card in forms.phase_cards(form)["cards"]]
+    assert [glance.split(" · ")[0] for glance in glances] == ["blocks 0 to 7"] * 2

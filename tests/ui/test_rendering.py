@@ -1,5 +1,7 @@
 """HTML drawn from views: everything a model or a user wrote is escaped."""
 
+from dataclasses import replace
+
 import pytest
 
 from unlearnlab.answers import joined
@@ -77,6 +79,19 @@ def test_a_prompt_waits_until_its_answer_comes():
     assert html.index("second") < html.index("first")
 
 
+@pytest.mark.parametrize(
+    ("scored", "ended", "told"),
+    [
+        (False, False, "scored after training"),
+        (False, True, "not scored"),
+        (True, True, "not meas"),
+    ],
+)
+def test_an_answer_that_is_missing_is_promised_only_while_the_run_goes_on(scored, ended, told):
+    rows = [replace(row, unlearned=None) for row in evil_rows()]
+    assert told in answers_html(rows, 0, masked=False, scored=scored, ended=ended)
+
+
 def test_masking_reaches_prompts_and_answers():
     asked = Asked(ask_id="a", prompt="Who is Yara?", original="Yara, 555", unlearned="-", step=1)
     html = asks_html([asked], [], masked=True)
@@ -93,7 +108,7 @@ def test_durations_are_written_in_two_units(seconds, text):
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [(12, "12"), (4123, "4.1 k"), (999_999, "1 M"), (1_840_000, "1.84 M")],
+    [(12, "12"), (4123, "4.1 k"), (999_999, "1 M"), (1_840_000, "1.84 M"), (6.888e9, "6.89 B")],
 )
 def test_large_numbers_are_shortened(number, text):
     assert count(number) == text

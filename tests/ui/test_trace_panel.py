@@ -175,7 +175,7 @@ def test_an_average_has_a_row_for_each_role_and_says_who_lacks_one():
 
 def test_the_page_does_not_promise_that_the_traced_layers_unlearn_best():
     text = trace_html(TraceSpec(), traced(some_trace()), masked=False)
-    assert "Where tracing points is not where training unlearns best" in text
+    assert "Where tracing points need not be where training unlearns best" in text
 
 
 def test_layers_of_a_trace_are_taken_to_the_phase_that_is_shown():

@@ -17,7 +17,9 @@ _MOODS: dict[Label, str] = {
 }
 
 
-def answers_html(rows: Sequence[AnswerRow], page: int, *, masked: bool, scored: bool) -> str:
+def answers_html(
+    rows: Sequence[AnswerRow], page: int, *, masked: bool, scored: bool, ended: bool = False
+) -> str:
     """Draw one page of the table.
 
     Args:
@@ -25,13 +27,15 @@ def answers_html(rows: Sequence[AnswerRow], page: int, *, masked: bool, scored: 
         page: 0-based; beyond the last one it is the last one.
         masked: Whether personal data are hidden.
         scored: Whether the unlearned model was scored.
+        ended: Whether the run is over, so that no further answer will come.
     """
     if not rows:
         return '<p class="none">No row passes these filters.</p>'
     last = (len(rows) - 1) // PAGE
     page = min(max(0, page), last)
     first = page * PAGE
-    body = "".join(_row(row, masked, scored) for row in rows[first : first + PAGE])
+    missing = "not measured" if scored else "not scored" if ended else "scored after training"
+    body = "".join(_row(row, masked, scored, missing) for row in rows[first : first + PAGE])
     heads = ("Prompt", "Expected", "Original model", "Unlearned model")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
@@ -52,14 +56,12 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
     )
 
 
-def _row(row: AnswerRow, masked: bool, scored: bool) -> str:
+def _row(row: AnswerRow, masked: bool, scored: bool, missing: str) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
     tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
-    after = '<span class="none">scored after training</span>'
+    after = f'<span class="none">{missing}</span>'
     if row.unlearned is not None:
         after = _answer(row, row.unlearned, masked) + _label(row.label)
-    elif scored:
-        after = '<span class="none">not measured</span>'
     before = _answer(row, row.original, masked) + ("" if scored else _label(row.label))
     return (
         f"<tr><td data-label='Prompt'>{_plain(row.prompt, masked)}<div>{tag}</div></td>"

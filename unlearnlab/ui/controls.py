@@ -68,6 +68,8 @@ def settings(prefix: str, of: type[Spec]) -> tuple[Setting, ...]:
 
 
 PHASE = settings("phase", Phase)
+OF_ADAPTER = tuple(s for s in PHASE if s.name.startswith("adapter_"))
+"""What a phase has to say even if it trains nothing."""
 MODEL = settings("model", ModelSpec)
 DATA = settings("data", DataSpec)
 EVALUATION = settings("evaluation", EvaluationSpec)
@@ -206,11 +208,22 @@ def asked_phase(values: Values) -> dict[str, Any]:
     """Gather the phase that the controls show."""
     form = dict(zip(PATHS, values, strict=True))
     kind, layers = form[METHOD], form[LAYERS] or {}
+    method = {"method": _named(kind, OF_METHOD.get(kind, ()), form) | {"kind": kind}}
+    if not trains(kind):
+        return _named("phase", OF_ADAPTER, form) | method
     return _named("phase", PHASE, form) | {
         "first_layer": layers.get("first", 0),
         "last_layer": layers.get("last"),
-        "method": _named(kind, OF_METHOD.get(kind, ()), form) | {"kind": kind},
+        **method,
     }
+
+
+def trains(kind: str) -> bool:
+    """Tell whether a method takes steps, and so has layers, a rate and a length; a merge has none.
+
+    An unknown one does.
+    """
+    return kind not in METHODS or bool(METHODS[kind].sets)
 
 
 def _named(prefix: str, of: Sequence[Setting], form: Mapping[str, Any]) -> dict[str, Any]:
@@ -277,4 +290,5 @@ _LABELS: Mapping[str, str] = {
     LAYERS: "Layers",
     METHOD: "Method",
     ADAPTER: "LoRA",
+    "model.name": "Model",
 }

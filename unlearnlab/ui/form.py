@@ -25,9 +25,10 @@ from unlearnlab.ui.controls import (
     asked_phase,
     located,
     shown,
+    trains,
 )
 from unlearnlab.ui.text import count, duration, escape
-from unlearnlab.views import planned_steps, trainable_parameters, written
+from unlearnlab.views import MERGES, planned_steps, trainable_parameters, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,13 @@ class Form:
     @property
     def tells_tasks(self) -> bool:
         """Tell whether the shown phase has subtasks of its own, or others to be told from."""
-        return len(self.draft["phases"]) > 1 or bool(self.draft["values"][PHASE_TASKS])
+        several = len(self.draft["phases"]) > 1
+        return self.trains and (several or bool(self.draft["values"][PHASE_TASKS]))
+
+    @property
+    def trains(self) -> bool:
+        """Tell whether the shown phase takes steps: a merge has no layers, rate or epochs."""
+        return trains(self.method)
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -85,20 +92,23 @@ def phase_cards(form: Form) -> dict[str, Any]:
         steps: tuple[int, ...] = planned_steps(spec_of(form))
     except SpecError:
         steps = ()
+    blocks = form.draft["values"][LAYERS]["blocks"]
     cards = [
-        {"title": _title(phase["method"]["kind"]), "settings": _glance(phase)}
+        {"title": _title(phase["method"]["kind"]), "settings": _glance(phase, blocks)}
         for phase in form.phases
     ]
     return {"cards": cards, "steps": steps, "editing": form.editing}
 
 
-def _glance(phase: Mapping[str, Any]) -> str:
-    """Describe an unchecked phase in a few words."""
+def _glance(phase: Mapping[str, Any], blocks: int) -> str:
+    """Describe an unchecked phase of a model with so many blocks in a few words."""
+    if not trains(phase["method"]["kind"]):
+        return MERGES
     first, last, epochs = phase.get("first_layer"), phase.get("last_layer"), phase.get("epochs")
-    end = "the last" if last is None else last
+    end = blocks - 1 if last is None else last
     rate = phase.get("learning_rate")
     parts = [
-        f"block {first}" if first == last else f"blocks {first} to {end}",
+        f"block {first}" if first == end else f"blocks {first} to {end}",
         f"rate {written(rate) if isinstance(rate, float) else rate}",
         "1 epoch" if epochs == 1 else f"{epochs} epochs",
         ", ".join(TASKS.get(task, str(task)) for task in phase.get("tasks") or ()),
@@ -167,8 +177,9 @@ def spec_of(form: Form) -> RunSpec:
         SpecError: Something in it is wrong.
     """
     spec = _parsed(form)
-    if missing := spec.model.known.missing:
-        raise SpecError([("model.name", f"{spec.model.known.title}: {missing}")])
+    if spec.model.known.missing:
+        told = "is not ready on this machine: the note under the preset tells what to do"
+        raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
     return spec
 
 
@@ -296,6 +307,8 @@ def size_note(form: Form, rows: Sequence[RunRow]) -> str:
     except SpecError:
         return "<p>Some settings are not valid yet.</p>"
     phase = spec.phases[form.editing]
+    if not form.trains:
+        return "<p>Nothing is trained.</p>"
     trained, total = trainable_parameters(spec, phase), spec.model.known.architecture.parameters
     note = f"{count(trained)} of {count(total)} parameters train"
     took = usual_seconds(spec, rows)

@@ -21,6 +21,7 @@ from unlearnlab.ui.controls import (
     LORA,
     METHOD,
     MODEL,
+    OF_ADAPTER,
     OF_METHOD,
     PATHS,
     PHASE,
@@ -36,7 +37,7 @@ from unlearnlab.ui.layers import layer_range
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.text import count, escape
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -69,6 +70,8 @@ class FormParts:
     lora: gr.Group
     tasks: gr.Group
     """Holds the subtasks of the shown phase."""
+    training: Sequence[gr.Group]
+    """What a phase without steps has nothing of: layers, modules, rate, epochs."""
     size: gr.HTML
     controls: Sequence[Control]
 
@@ -87,6 +90,7 @@ class FormParts:
             self.size,
             self.lora,
             self.tasks,
+            *self.training,
             *(g for _, g in self.groups),
             *self.controls,
         ]
@@ -106,6 +110,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         _size(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
         gr.update(visible=form.tells_tasks),
+        *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
         *form.values,
     ]
@@ -137,15 +142,20 @@ def draw_form() -> FormParts:
                 "What this phase trains on; with none chosen, all that the run forgets.",
             )
         groups = _of_methods(first, drawn, folded=False)
-        drawn[LAYERS] = layer_range(first.draft["values"][LAYERS])
+        with gr.Group(visible=first.trains) as layers:
+            drawn[LAYERS] = layer_range(first.draft["values"][LAYERS])
         modules = next(s for s in PHASE if s.name == "modules")
-        drawn[modules.path] = control(modules)
+        with gr.Group(visible=first.trains) as matrices:
+            drawn[modules.path] = control(modules)
         size = gr.HTML(elem_classes=["note"], elem_id="size-note")
-        _group([s for s in PHASE if not s.expert and s.path not in _BY_HAND], drawn, True)
-        lora, more = _expert(first, drawn)
+        usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
+        rates = _group(usual, drawn, first.trains)
+        lora, rare, more = _expert(first, drawn)
     controls = [drawn[path] for path in PATHS]
+    training = [layers, matrices, rates, rare]
+    kinds = [*groups, *more]
     return FormParts(
-        draft, preset, note, phases, idea, card, [*groups, *more], lora, tasks, size, controls
+        draft, preset, note, phases, idea, card, kinds, lora, tasks, training, size, controls
     )
 
 
@@ -196,7 +206,8 @@ def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGr
 
 
 def _named(title: str, blocks: int, parameters: int) -> str:
-    return f"{title} · {blocks} blocks · {parameters / 1e6:.1f} M"
+    size = count(parameters) if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
+    return f"{title} · {blocks} blocks · {size}"
 
 
 def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
@@ -232,11 +243,16 @@ def _of_methods(
     return [(kind, _group(of, drawn, kind == first.method)) for kind, of in found if of]
 
 
-def _expert(first: Form, drawn: dict[str, Control]) -> tuple[gr.Group, list[tuple[str, gr.Group]]]:
+def _expert(
+    first: Form, drawn: dict[str, Control]
+) -> tuple[gr.Group, gr.Group, list[tuple[str, gr.Group]]]:
+    """Draw the fold: LoRA's group, that of a phase with steps, and those of the methods."""
     with gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert"):
         heading("This phase")
         groups = _of_methods(first, drawn, folded=True)
-        _group([s for s in PHASE if s.expert], drawn, True)
+        rare = [s for s in PHASE if s.expert and s not in OF_ADAPTER]
+        training = _group(rare, drawn, first.trains)
+        _group(OF_ADAPTER, drawn, True)
         heading("The whole run")
         _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
         drawn[ADAPTER] = gr.Checkbox(
@@ -246,7 +262,7 @@ def _expert(first: Form, drawn: dict[str, Control]) -> tuple[gr.Group, list[tupl
             elem_id=element(ADAPTER),
             elem_classes=["field"],
         )
-        return _group(LORA, drawn, False), groups
+        return _group(LORA, drawn, False), training, groups
 
 
 def wire(program: Program, parts: FormParts) -> None:

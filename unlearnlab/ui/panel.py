@@ -109,23 +109,20 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     listed, rows = program.courses.listed(), program.store.runs()
     row = program.store.row(run_id) if run_id else None
     course = program.courses.of(run_id) if run_id else Course()
-    view = None
-    if row:
-        mine = known_to(state, run_id)
-        view = run_view(course, alive=row.alive, mine=mine, now=time.time())
+    view = _view(row, course, state) if row else None
     answers = program.answers(course)
     return Panel(
         live={
             "run": run_id,
             "turn": turn(view, course if view else None, state, listed),
-            "drawn": _drawn(run_id, course),
+            "drawn": _drawn(run_id, course, view),
         },
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
         board=_board(program, row, course, view),
         strip=_strip(course),
         shows=_shows(counts(answers)),
-        answers=_table(program, course, look, 0),
+        answers=_table(program, course, look, 0, ended=_ended(view)),
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
@@ -134,16 +131,27 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     )
 
 
+def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
+    mine = known_to(state, row.run_id)
+    return run_view(course, alive=row.alive, mine=mine, now=time.time())
+
+
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
     if row is None or row.run_id != state.live:
         return Adjustables().plain()
     return adjustables(row.run_id, row.spec, course).plain()
 
 
-def _drawn(run_id: str, course: Course) -> str:
-    """Name the scores that are shown; empty if there are none."""
+def _ended(view: RunView | None) -> bool:
+    """Tell whether no further score will come."""
+    return view is not None and not view.live
+
+
+def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
+    """Name the scores that are shown, and whether more will come; empty if there are none."""
     keys = [score.key for score in (course.before, course.after) if score]
-    return " ".join((run_id, *keys)) if keys else ""
+    last = ("ended",) if _ended(view) else ()
+    return " ".join((run_id, *keys, *last)) if keys else ""
 
 
 def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
@@ -152,8 +160,8 @@ def _board(program: Program, row: RunRow | None, course: Course, view: RunView |
     after = course.after.scores if course.after else None
     reference = program.references.get(row.spec.data.fold)
     board = scoreboard(row.spec, course.before.scores, after, reference)
-    drawn = escape(_drawn(row.run_id, course))
-    return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=not view.live)}</div>'
+    drawn = escape(_drawn(row.run_id, course, view))
+    return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
 def _strip(course: Course) -> str:
@@ -171,10 +179,10 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
-def _table(program: Program, course: Course, look: Look, page: int) -> str:
+def _table(program: Program, course: Course, look: Look, page: int, *, ended: bool) -> str:
     rows = chosen(program.answers(course), look.filter)
     scored = course.after is not None
-    return answers_html(rows, page, masked=look.masked, scored=scored)
+    return answers_html(rows, page, masked=look.masked, scored=scored, ended=ended)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:
@@ -183,7 +191,11 @@ def table(program: Program, run_id: str, look: Look, page: int) -> str:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    return _table(program, program.courses.of(run_id), look, page) if run_id else ""
+    if not run_id:
+        return ""
+    row, course = program.store.row(run_id), program.courses.of(run_id)
+    view = _view(row, course, program.worker.state())
+    return _table(program, course, look, page, ended=_ended(view))
 
 
 def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, shown: str) -> str:

@@ -25,7 +25,9 @@ def duration(seconds: float) -> str:
 
 
 def count(number: float) -> str:
-    """Write a large number with k or M."""
+    """Write a large number with k, M or B."""
+    if number >= 999_500_000:
+        return f"{number / 1e9:.2f} B".replace(".00", "")
     if number >= 999_500:
         return f"{number / 1e6:.2f} M".replace(".00", "")
     return f"{number / 1e3:.1f} k" if number >= 1000 else f"{number:.0f}"

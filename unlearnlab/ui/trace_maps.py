@@ -36,8 +36,8 @@ NAMES: Mapping[Role, str] = {
 """What the page calls the roles of tokens, short enough for the edge of a map."""
 
 CAUTION = (
-    "Where tracing points need not be where training unlearns best: compare both in the figure "
-    "below, and try."
+    "Where tracing points need not be where training unlearns best: try other blocks as well, and "
+    "compare."
 )
 
 Curves = Mapping[Role, Sequence[Spread]]

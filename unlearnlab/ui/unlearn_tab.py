@@ -19,6 +19,9 @@ from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw
 LOOKS = 8
 """Number of the components in `Parts.look`."""
 
+ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
+"""Lets the live panel look for answers at once; an idle one takes its time."""
+
 
 def tab(program: Program, blocks: gr.Blocks) -> FormParts:
     """Lay the tab out and wire it, and return its form. To be called inside `blocks`."""
@@ -130,7 +133,7 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
         [ask.prompt, *inputs],
         [ask.message, ask.prompt, parts.waiting, ask.asks],
         **QUIET,
-    )
+    ).then(None, js=ASKED, **QUIET)
 
 
 def _wire_answers(program: Program, parts: Parts) -> None:
