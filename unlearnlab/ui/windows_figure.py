@@ -16,8 +16,8 @@ PARTS: tuple[tuple[Part, str, str], ...] = (
     ("attention", "attention", "#a64f86"),
 )
 
-COLOURS = ("#0072b2", "#009e73")
-"""Of the presets, in their order."""
+LOOKS = (("#0072b2", -0.15), ("#009e73", 0.15))
+"""Colour of each preset, and how far its dots stand aside, in blocks."""
 
 
 def windows_figure(found: Windows) -> go.Figure:
@@ -37,8 +37,8 @@ def windows_figure(found: Windows) -> go.Figure:
         figure.add_scatter(
             x=list(range(len(effects))), y=effects, name=name, line=line, row=1, col=1
         )
-    for preset, colour in zip(found.presets, COLOURS, strict=True):
-        _bars(figure, found, preset, colour)
+    for preset, (colour, aside) in zip(found.presets, LOOKS, strict=True):
+        _bars(figure, found, preset, colour, aside)
     figure.update_xaxes(title_text="block", dtick=1, row=2, col=1)
     figure.update_xaxes(
         range=[-0.6, len(found.effects("mlp")) - 0.4], gridcolor=GRID, zeroline=False
@@ -56,7 +56,7 @@ def windows_figure(found: Windows) -> go.Figure:
     return figure
 
 
-def _bars(figure: go.Figure, found: Windows, preset: str, colour: str) -> None:
+def _bars(figure: go.Figure, found: Windows, preset: str, colour: str, aside: float) -> None:
     """Draw a bar over the blocks of each window, and a dot for each seed."""
     for number, ((first, last), runs) in enumerate(found.of(preset).items()):
         figure.add_scatter(
@@ -73,7 +73,7 @@ def _bars(figure: go.Figure, found: Windows, preset: str, colour: str) -> None:
         )
         seeds = runs.after(lambda scores: scores.task_aggregate)
         figure.add_scatter(
-            x=[(first + last) / 2] * len(seeds),
+            x=[(first + last) / 2 + aside] * len(seeds),
             y=seeds,
             mode="markers",
             marker={"color": colour, "size": 8, "line": {"color": "white", "width": 1}},
