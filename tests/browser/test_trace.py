@@ -3,13 +3,12 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import serving
-
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory):
-    with serving(tmp_path_factory.mktemp("home"), step_s=0.02) as (address, _):
-        yield address
+def url(host, tmp_path_factory):
+    address = host.open(tmp_path_factory.mktemp("home"), step_s=0.02)
+    yield address
+    host.close(address)
 
 
 def opened(tabs, url, **options):
@@ -73,6 +72,20 @@ def test_a_subject_that_is_not_in_the_prompt_is_told_at_its_field(url, tabs):
     page.reload()
     page.get_by_role("tab", name="Trace").click()
     expect(page.get_by_label("Subject", exact=True)).to_have_value("<b>Brock</b>")
+
+
+def test_what_was_asked_for_outlives_two_reloads(url, tabs):
+    page = opened(tabs, url)
+    page.get_by_text("A prompt", exact=True).click()
+    page.get_by_label("Subject", exact=True).fill("Ada")
+    page.get_by_text("Average", exact=True).click()
+    page.locator("#f-trace-count input").fill("7")
+    for _ in range(2):
+        page.reload()
+        page.get_by_role("tab", name="Trace").click()
+        expect(page.locator("#f-trace-count input")).to_have_value("7")
+    page.get_by_text("A prompt", exact=True).click()
+    expect(page.get_by_label("Subject", exact=True)).to_have_value("Ada")
 
 
 def test_personal_data_are_masked_on_wish(url, tabs):

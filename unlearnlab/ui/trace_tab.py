@@ -258,6 +258,12 @@ _TEMPLATE = """
 """
 
 
+SAVE = """(kept, ...values) =>
+  document.activeElement?.closest(".left") ? { values } : kept"""
+"""Keeps the form in the browser. A text box changes when its tab is first opened, too, before the
+others have the values that were kept; only what the reader does counts."""
+
+
 def restored(draft: Any) -> list[Any]:
     """Return what the controls shall hold; empty if the browser kept nothing of use."""
     match draft:
@@ -281,7 +287,7 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
         return gr.update(choices=fact_choices(masked=on))
 
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in form.inputs]
-    gr.on(edits, None, form.inputs, kept.form, js="(...values) => ({ values })", **QUIET)
+    gr.on(edits, None, [kept.form, *form.inputs], kept.form, js=SAVE, **QUIET)
     blocks.load(opened, kept.form, [*form.inputs, *form.groups], **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
     form.masked.input(masked, form.masked, form.fact, **QUIET)
