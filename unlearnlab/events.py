@@ -179,7 +179,7 @@ class Adjusted(EventBase):
 
     kind: Literal["adjusted"] = "adjusted"
     step: int
-    """Optimizer steps taken by then."""
+    """The last optimizer step with the old values."""
     phase: int
     """0-based."""
     changes: Mapping[str, float]

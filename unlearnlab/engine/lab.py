@@ -153,11 +153,11 @@ class Lab:
         if self._live is None or self._live[0] != job.run_id or controls.phase is None:
             raise ValueError("the run is not training now: there is nothing to change")
         assert controls.course is not None, "a phase belongs to a course"
-        if controls.step == controls.course.first_step + controls.course.steps:
+        if controls.begun == controls.course.first_step + controls.course.steps:
             raise ValueError("the phase has taken its last step: there is nothing to change")
         controls.phase = adjusted(controls.phase, wish.changes)
         return Adjusted(
-            step=controls.step, phase=controls.course.number, changes=dict(wish.changes)
+            step=controls.begun, phase=controls.course.number, changes=dict(wish.changes)
         )
 
     def release(self) -> None:

@@ -76,6 +76,8 @@ class Controls:
     """Its settings as they are now."""
     step: int = 0
     """Optimizer steps taken."""
+    begun: int = 0
+    """Optimizer steps whose values are settled: those taken, and the one being computed."""
 
 
 def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
@@ -177,7 +179,7 @@ class _Phase:
         # A method that takes no steps trains nothing, and does all of its work at the end.
         self._trained = self._target.train_only(course.phase) if course.steps else []
         self._controls.course, self._controls.phase = course, course.phase
-        self._controls.step = course.first_step
+        self._controls.step = self._controls.begun = course.first_step
         yield self._began()
         self._target.model.train()
         left = course.steps
@@ -213,7 +215,7 @@ class _Phase:
             self._ctx.method, self._ctx.epoch = controls.phase.method, group.epoch
             _rescale(optimizer, schedule, controls.phase.learning_rate / rate)
             rate = controls.phase.learning_rate
-            step = controls.step + 1
+            step = controls.begun = controls.step + 1
             batches = [self._collated(rows) for rows in group.batches]
             sums = yield from _gradients(
                 self._target.model, batches, self._objective, self._ctx, step=step

@@ -48,7 +48,10 @@ def device_name(device: torch.device) -> str:
     """Name a device in words, such as "cpu, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"cpu, {torch.get_num_threads()} threads" if device.type == "cpu" else device.type
+    if device.type != "cpu":
+        return device.type
+    threads = torch.get_num_threads()
+    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
