@@ -6,6 +6,7 @@ and prints its address; the rest are the options of `SlowLab`, and `port` if it 
 """
 
 import json
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def opened(home: Path, port: int | None, lab: SlowLab) -> tuple[str, Callable[[]
     store = Store(home)
     worker = Worker(store, lab)
     blocks = build(store, worker, references=retrained_scores(), device="2 CPU threads")
-    _, url, _ = blocks.launch(server_port=port, prevent_thread_lock=True, **served())
+    _, url, _ = blocks.launch(server_port=port or free_port(), prevent_thread_lock=True, **served())
 
     def close() -> None:
         worker.close(CLOSING_S)
@@ -45,6 +46,13 @@ def opened(home: Path, port: int | None, lab: SlowLab) -> tuple[str, Callable[[]
         store.close()
 
     return url, close
+
+
+def free_port() -> int:
+    """Let the system choose: two processes of tests that search one range choose the same."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 if __name__ == "__main__":
