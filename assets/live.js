@@ -500,7 +500,7 @@ function mixed() {
 // The rest of the page is drawn by the server; it is told once for every change.
 function turned(word, whole) {
   const now = Date.now();
-  if (turnAsked.word === word && now - turnAsked.at < 1500) return;
+  if (turnAsked.word === word && now - turnAsked.at < 5000) return;
   turnAsked = { word, at: now };
   trigger("turned", { whole });
 }

@@ -63,7 +63,8 @@ function load() {
   const held = element.contains(document.activeElement) && document.activeElement.dataset;
   const action = wanted || (held && held.action);
   list.replaceChildren(...value.cards.map((phase, at) => card(phase, at, value)));
-  note.textContent = "";
+  // A late answer to something typed redraws the same single phase: what was told still holds.
+  if (value.cards.length > 1) note.textContent = "";
   if (!action || action === "add") return;
   const chosen = list.querySelector(`.here [data-action="${action}"]`);
   (chosen || list.querySelector(".here .phase-card"))?.focus();

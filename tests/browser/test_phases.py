@@ -70,7 +70,7 @@ def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
 
 def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
     page = tabs(url)
-    choose(page, "f-preset", "Two adapters merged by TIES, embedded")
+    choose(page, "f-preset", "Two adapters merged by TIES")
     expect(titles(page)).to_have_count(3)
     expect(page.locator("#f-phase-layers")).to_be_visible()
     page.locator(".phase-card").nth(2).click()
@@ -83,7 +83,7 @@ def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
 
 def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     page = tabs(url)
-    choose(page, "f-preset", "LoRA on 4 bits, embedded")
+    choose(page, "f-preset", "LoRA on 4 bits")
     page.get_by_role("button", name="Expert settings").click()
     page.locator("#f-model-adapter input").uncheck()
     page.locator("#unlearn").click()
@@ -105,14 +105,16 @@ def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     assert page.evaluate(f"({BANDS})().map(s => [s.x0, s.x1])") == [[0, 60], [60, 120]]
     assert "1 · Gradient ascent" in page.evaluate(LABELS)
     page.locator(".phase-card").first.click()
+    expect(page.locator("#phase-card-0.here")).to_be_visible()
     tool(page, "remove").click()
     expect(titles(page)).to_have_count(1)
     page.locator(".runs .quiet").first.click()
     expect(titles(page)).to_have_text(["Gradient ascent", "Gradient difference"])
 
 
-def test_a_run_is_held_changed_asked_and_goes_on(url, tabs):
-    page = tabs(url)
+def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
+    # Long enough to be held in time on a busy machine.
+    page = tabs(serve(step_s=0.12, steps=100))
     card = page.locator(".adjust")
     expect(card).not_to_be_visible()
     page.locator("#unlearn").click()
