@@ -20,6 +20,9 @@ PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
 )
+PATIENCE_MS = 15000
+"""A busy machine draws late; what must be quick is timed by tests of its own."""
+
 QUIET = (
     "--headless",
     "--no-sandbox",
@@ -54,6 +57,7 @@ def browser():
     if path is None:
         pytest.skip(f"no Chromium found: neither {', '.join(NAMES)} nor $CHROMIUM")
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    playwright.expect.set_options(timeout=PATIENCE_MS)
     with playwright.sync_playwright() as driver:
         found = driver.chromium.launch(executable_path=path, args=list(QUIET))
         yield found
@@ -141,7 +145,7 @@ def tabs(browser, request):
             context = browser.new_context(
                 viewport={"width": width, "height": height}, color_scheme=scheme
             )
-            context.set_default_timeout(15000)
+            context.set_default_timeout(PATIENCE_MS)
             contexts.append(context)
         page = context.new_page()
         watch(page)

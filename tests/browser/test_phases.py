@@ -85,7 +85,9 @@ def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     page = tabs(url)
     choose(page, "f-preset", "LoRA on 4 bits")
     page.get_by_role("button", name="Expert settings").click()
-    page.locator("#f-model-adapter input").uncheck()
+    adapter = page.locator("#f-model-adapter input")
+    expect(adapter).to_be_checked()  # Unchecked before the preset has come, it would come back.
+    adapter.uncheck()
     page.locator("#unlearn").click()
     told = page.locator("#f-model-precision .field-problem")
     expect(told).to_contain_text("cannot be trained themselves")
