@@ -23,6 +23,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 FACTS = {
     "adapters",
     "catalogue",
+    "library",
     "methods",
     "spec",
     "settings",
@@ -38,10 +39,11 @@ FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
     "catalogue": set(),
+    "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
     "adapters": {"catalogue", "methods"},
-    "spec": {"adapters", "catalogue", "methods"},
+    "spec": {"adapters", "catalogue", "library", "methods"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
@@ -59,6 +61,7 @@ MAY_IMPORT = {
     "engine": {
         "adapters",
         "catalogue",
+        "library",
         "methods",
         "spec",
         "facts",
