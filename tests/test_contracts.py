@@ -13,8 +13,8 @@ from unlearnlab.catalogue import ASSETS, models
 from unlearnlab.docs import README, stale_blocks
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import Preset, presets
 from unlearnlab.settings import settings
-from unlearnlab.spec import Preset, presets
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
@@ -25,7 +25,9 @@ FACTS = {
     "catalogue",
     "library",
     "methods",
+    "problems",
     "spec",
+    "presets",
     "settings",
     "events",
     "metrics",
@@ -43,14 +45,16 @@ MAY_IMPORT = {
     "methods": {"methods"},
     "metrics": set(),
     "adapters": {"catalogue", "methods"},
-    "spec": {"adapters", "catalogue", "library", "methods"},
+    "problems": {"methods"},
+    "spec": {"adapters", "catalogue", "library", "methods", "problems"},
+    "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
+    "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
