@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "families",
     "catalogue",
     "methods",
     "spec",
@@ -37,11 +38,12 @@ FACTS = {
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
-    "catalogue": set(),
+    "families": set(),
+    "catalogue": {"families"},
     "methods": {"methods"},
     "metrics": set(),
-    "adapters": {"catalogue", "methods"},
-    "spec": {"adapters", "catalogue", "methods"},
+    "adapters": {"families", "methods"},
+    "spec": {"adapters", "catalogue", "families", "methods"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
@@ -58,6 +60,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "families",
         "catalogue",
         "methods",
         "spec",

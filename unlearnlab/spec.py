@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import ASSETS, KnownModel, Modules, embedded_rows, models
+from unlearnlab.catalogue import ASSETS, KnownModel, embedded_rows, models
+from unlearnlab.families import Modules
 from unlearnlab.methods import (
     METHODS,
     Expert,
