@@ -81,6 +81,19 @@ def _compute_alike_when_training(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def _without_dropout(model: nn.Module) -> None:
+    """Switch off the dropout that a model brings: original and unlearned differ by weights alone.
+
+    GPT-2 drops a tenth, which would make the reference of a method another one at each step. What
+    an adapter drops is the run's own choice, and stays.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif getattr(module, "attention_dropout", 0.0):
+            module.attention_dropout = 0.0
+
+
 def _count(parameter: nn.Parameter) -> int:
     """Count the weights of a tensor, packed or not."""
     state = getattr(parameter, "quant_state", None)
@@ -101,6 +114,7 @@ class Target:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
         self.device = device
+        _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
         self._originals: dict[str, Tensor] = {}
