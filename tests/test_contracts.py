@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "families",
     "catalogue",
     "library",
     "methods",
@@ -40,13 +41,14 @@ FACTS = {
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
-    "catalogue": set(),
+    "families": set(),
+    "catalogue": {"families"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
-    "adapters": {"catalogue", "methods"},
+    "adapters": {"families", "methods"},
     "problems": {"methods"},
-    "spec": {"adapters", "catalogue", "library", "methods", "problems"},
+    "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
@@ -64,6 +66,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "families",
         "catalogue",
         "library",
         "methods",

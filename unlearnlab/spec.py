@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import KnownModel, Modules, model
+from unlearnlab.catalogue import KnownModel, model
+from unlearnlab.families import Modules
 from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
     Expert,
