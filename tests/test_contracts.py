@@ -51,6 +51,7 @@ MAY_IMPORT = {
     "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
+    "disk": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
@@ -59,6 +60,7 @@ MAY_IMPORT = {
     "engine": {
         "adapters",
         "catalogue",
+        "disk",
         "methods",
         "spec",
         "facts",

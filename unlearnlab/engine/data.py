@@ -45,6 +45,10 @@ class Tokenizer(Protocol):
         """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
         ...
 
+    def save_pretrained(self, save_directory: Path) -> object:
+        """Write its files into a folder."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
