@@ -23,6 +23,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 FACTS = {
     "adapters",
     "catalogue",
+    "library",
     "methods",
     "spec",
     "settings",
@@ -34,14 +35,15 @@ FACTS = {
     "trace_spec",
     "traces",
 }
-FOLDS = {"views", "results", "answers"}
+FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
     "catalogue": set(),
+    "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
     "adapters": {"catalogue", "methods"},
-    "spec": {"adapters", "catalogue", "methods"},
+    "spec": {"adapters", "catalogue", "library", "methods"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
@@ -61,6 +63,7 @@ MAY_IMPORT = {
         "adapters",
         "catalogue",
         "disk",
+        "library",
         "methods",
         "spec",
         "facts",

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.curves import log_scale
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.store import RunRow, Store, StoreError
-from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing, log_scale
+from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
 from unlearnlab.views import (
@@ -152,7 +153,7 @@ def queue(state: WorkerState) -> str:
 
 def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
     """Put a run's status line in words."""
-    blocks = row.spec.model.known.architecture.blocks
+    blocks = row.spec.model.blocks
     return {
         "status": view.status,
         "title": row.name or row.spec.title,
