@@ -38,7 +38,7 @@ FACTS = {
     "trace_spec",
     "traces",
 }
-FOLDS = {"views", "results", "answers"}
+FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
     "families": set(),
@@ -59,6 +59,7 @@ MAY_IMPORT = {
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
+    "disk": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
@@ -68,6 +69,7 @@ MAY_IMPORT = {
         "adapters",
         "families",
         "catalogue",
+        "disk",
         "library",
         "methods",
         "spec",
