@@ -13,8 +13,8 @@ from unlearnlab.catalogue import ASSETS, models
 from unlearnlab.docs import README, stale_blocks
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import Preset, presets
 from unlearnlab.settings import settings
-from unlearnlab.spec import Preset, presets
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
@@ -24,8 +24,11 @@ FACTS = {
     "adapters",
     "families",
     "catalogue",
+    "library",
     "methods",
+    "problems",
     "spec",
+    "presets",
     "settings",
     "events",
     "metrics",
@@ -40,17 +43,20 @@ FOLDS = {"views", "results", "answers"}
 MAY_IMPORT = {
     "families": set(),
     "catalogue": {"families"},
+    "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
     "adapters": {"families", "methods"},
-    "spec": {"adapters", "catalogue", "families", "methods"},
+    "problems": {"methods"},
+    "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
+    "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
+    "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
@@ -62,6 +68,7 @@ MAY_IMPORT = {
         "adapters",
         "families",
         "catalogue",
+        "library",
         "methods",
         "spec",
         "facts",

@@ -4,19 +4,18 @@ Phases, model, data and evaluation are declared as the methods are (see `methods
 control in the annotation, help in the docstring, written once and read everywhere.
 """
 
-import difflib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import ASSETS, KnownModel, embedded_rows, models
+from unlearnlab.catalogue import KnownModel, model
 from unlearnlab.families import Modules
+from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
-    METHODS,
     Expert,
     GradientDifference,
     Method,
@@ -27,11 +26,9 @@ from unlearnlab.methods import (
     Steering,
     TaskVector,
 )
+from unlearnlab.problems import SpecError, problem_of
 
 Precision = Literal["float32", "bfloat16", "nf4"]
-
-Task = Literal["Task1", "Task2", "Task3"]
-"""The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -43,17 +40,6 @@ def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
     if not tasks:
         raise ValueError(f"no subtask chosen: name at least one of {', '.join(get_args(Task))}")
     return tuple(task for task in get_args(Task) if task in tasks)
-
-
-class SpecError(ValueError):
-    """What the user asked for cannot be run. Each problem is a line `field: what is wrong`."""
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = tuple(problems)
-        """Pairs of the field's dotted path and the message."""
-        super().__init__(
-            "\n".join(f"{where}: {what}" if where else what for where, what in problems)
-        )
 
 
 class Phase(Spec):
@@ -141,7 +127,7 @@ class ModelSpec(Spec):
     """The model to start from."""
 
     name: str = "tiny-olmo"
-    """Name in the catalogue."""
+    """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"
     """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
@@ -149,11 +135,6 @@ class ModelSpec(Spec):
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return one_of(name, models(), "model")
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
@@ -167,25 +148,65 @@ class ModelSpec(Spec):
     @property
     def known(self) -> KnownModel:
         """What the catalogue says of it."""
-        return models()[self.name]
+        return model(self.name)
+
+    @property
+    def blocks(self) -> int | None:
+        """Count of its blocks; none where its sizes are not known on this machine."""
+        architecture = self.known.architecture
+        return architecture and architecture.blocks
 
 
 class DataSpec(Spec):
     """What is forgotten, what is kept, and what the scores are measured on."""
 
-    source: Literal["embedded"] = "embedded"
-    """Where the rows come from."""
+    source: str = "embedded"
+    """Name of the dataset: the embedded one, or one that was added."""
 
-    fold: Literal["train", "validation"] = "train"
+    fold: Fold = "train"
     """Fold that is unlearned and scored."""
 
     tasks: tuple[Task, ...] = get_args(Task)
     """Subtasks to unlearn; the scores always cover all of them."""
 
+    forget: Annotated[tuple[str, ...] | None, Expert()] = None
+    """Ids of the forget rows to unlearn; none takes all of the subtasks."""
+
+    rest: Annotated[Literal["leave", "retain"], Expert()] = "leave"
+    """What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+
     @field_validator("tasks")
     @classmethod
     def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         return in_order(tasks)
+
+    @field_validator("forget")
+    @classmethod
+    def _picked(cls, ids: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if ids is not None and not ids:
+            raise ValueError("no row was picked: pick at least one, or leave it to the subtasks")
+        return ids if ids is None else tuple(dict.fromkeys(ids))
+
+    @property
+    def known(self) -> KnownDataset:
+        """What is known of the dataset."""
+        return dataset(self.source)
+
+    def counts(self, tasks: Sequence[Task] | None = None) -> RowCounts:
+        """Count the rows that are trained on, by set and subtask.
+
+        Args:
+            tasks: Of a phase; none takes all that the run forgets.
+        """
+        known, wanted = self.known, self.tasks if tasks is None else tasks
+        found = {split: Counter[str](known.counts(self.fold)[split]) for split in SPLITS}
+        if self.forget is not None:
+            chosen = set(self.forget)
+            picked = Counter(r.task for r in known.rows("forget", self.fold) if r.id in chosen)
+            if self.rest == "retain":
+                found["retain"] += found["forget"] - picked
+            found["forget"] = picked
+        return {split: {task: of[task] for task in wanted} for split, of in found.items()}
 
 
 class EvaluationSpec(Spec):
@@ -217,10 +238,7 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
-        architecture = self.model.known.architecture
         for number, phase in enumerate(self.phases):
-            for field, problem in _misfits(phase, architecture.blocks):
-                raise ValueError(f"phases.{number}.{field}: {problem}")
             if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
                 raise ValueError(
                     f"phases.{number}.tasks: {', '.join(beyond)} is not among what the run "
@@ -236,7 +254,16 @@ class RunSpec(Spec):
                     f"phases.{number}.method.kind: an adapter can be negated only as it was "
                     "learnt from zero: make this the first phase, or train without an adapter"
                 )
-        lora = self.model.adapter
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_sizes(self) -> Self:
+        architecture, lora = self.model.known.architecture, self.model.adapter
+        if architecture is None:  # The engine will know them.
+            return self
+        for number, phase in enumerate(self.phases):
+            for field, problem in _misfits(phase, architecture.blocks):
+                raise ValueError(f"phases.{number}.{field}: {problem}")
         for field, problem in adapter_problems(
             self.phases, blocks=architecture.blocks, rank=lora and lora.r
         ):
@@ -251,6 +278,8 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
+        if self.data.known.gone:
+            return self
         for number, phase in enumerate(self.phases):
             forget = sum(self.rows(phase)["forget"].values())
             if isinstance(phase.method, Sequential) and phase.method.chunk_size > forget:
@@ -263,10 +292,7 @@ class RunSpec(Spec):
 
     def rows(self, phase: Phase) -> RowCounts:
         """Count the rows that one of its phases trains on, by set and subtask."""
-        return {
-            name: {task: of[task] for task in phase.tasks or self.data.tasks}
-            for name, of in embedded_rows(self.data.fold).items()
-        }
+        return self.data.counts(phase.tasks)
 
     @property
     def title(self) -> str:
@@ -302,75 +328,6 @@ def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
             )
 
 
-class Preset(Spec):
-    """A spec worth starting from."""
-
-    name: str
-    """Name of its file and on the command line."""
-    title: str
-    description: str
-    """What to expect of it, in a sentence."""
-    source: str
-    """Where its settings come from."""
-    published: Mapping[str, float] | None = None
-    """The paper's own numbers for it, where known."""
-    spec: RunSpec
-
-    @property
-    def embedded(self) -> bool:
-        """Whether it runs on the model that comes with the program."""
-        return not self.spec.model.known.repository
-
-
-def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
-    """Return `name` if it is known.
-
-    Raises:
-        ValueError: It is not; the message lists the near ones, or all.
-    """
-    if name in known:
-        return name
-    raise ValueError(_unknown(name, known, what))
-
-
-def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
-    near = difflib.get_close_matches(name, known, n=3) or list(known)
-    return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
-
-
-@cache
-def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it.
-
-    The embedded model's come first, and then they go in the order of the methods.
-    """
-    found = [
-        Preset.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in (ASSETS / "presets").glob("*.json")
-    ]
-    kinds = list(METHODS)
-    found.sort(
-        key=lambda one: (
-            not one.embedded,
-            kinds.index(one.spec.phases[0].method.kind),
-            one.name,
-        )
-    )
-    return {one.name: one for one in found}
-
-
-def preset(name: str) -> Preset:
-    """Return the preset called `name`.
-
-    Raises:
-        SpecError: There is none.
-    """
-    try:
-        return presets()[one_of(name, presets(), "preset")]
-    except ValueError as error:
-        raise SpecError([("preset", str(error))]) from error
-
-
 def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     """Make a spec of JSON text or of plain values.
 
@@ -382,9 +339,13 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     except json.JSONDecodeError as error:
         raise SpecError([("", f"this is not JSON: {error}")]) from error
     try:
-        return RunSpec.model_validate(values)
+        spec = RunSpec.model_validate(values)
     except ValidationError as error:
-        raise SpecError([_problem(detail) for detail in error.errors()]) from error
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    unknown = [("model.name", spec.model.known.gone), ("data.source", spec.data.known.gone)]
+    if problems := [(where, what) for where, what in unknown if what]:
+        raise SpecError(problems)
+    return spec
 
 
 WEIGHT = "weight"
@@ -421,57 +382,4 @@ def adjusted(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     try:
         return Phase.model_validate(plain)
     except ValidationError as error:
-        raise SpecError([_problem(detail) for detail in error.errors()]) from error
-
-
-_MUST_BE: Mapping[str, str] = {
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "finite_number": "a finite number",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "literal_error": "{expected}",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "model_type": "a group of settings",
-}
-"""What a value must be, by the type of pydantic's finding and with its limits."""
-
-
-def _problem(detail: Any) -> tuple[str, str]:
-    """Turn one of pydantic's findings into the field's path and a sentence with its value."""
-    where = ".".join(str(part) for part in detail["loc"] if part not in METHODS)
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        head, _, rest = message.partition(": ")
-        if head.startswith(("phases.", "evaluation.", "model.")):
-            return head, rest
-        return (f"{where}.{head}", rest) if head.isidentifier() else (where, message)
-    if detail["type"] == "union_tag_invalid":
-        return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
-    if detail["type"] == "union_tag_not_found":
-        return f"{where}.kind", "is missing"
-    if detail["type"] == "missing":
-        return where, "is missing"
-    if detail["type"] == "extra_forbidden":
-        return where, "there is no such setting"
-    given = "empty" if detail["input"] == "" else repr(detail["input"])
-    return where, f"{_must_be(detail, message)}, not {given}"
-
-
-def _must_be(detail: Any, message: str) -> str:
-    """Say in short words what a value must be; pydantic's own where there are none of ours."""
-    if detail["type"] not in _MUST_BE:
-        return f"{message[0].lower()}{message[1:]}"
-    limits = {
-        name: f"{limit:g}" if isinstance(limit, float) else limit
-        for name, limit in detail.get("ctx", {}).items()
-    }
-    return f"must be {_MUST_BE[detail['type']].format(**limits)}"
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error

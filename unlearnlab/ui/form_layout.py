@@ -9,8 +9,8 @@ from gradio.components import Component
 
 from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.spec import presets
 from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
@@ -174,6 +174,7 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
     known = [
         (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
         for m in models().values()
+        if m.architecture
     ]
     drawn["model.name"] = gr.Dropdown(
         known,
