@@ -5,7 +5,6 @@ sizes are read from each model's own `config.json`, or stated here for models th
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
