@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
+    "disk": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
@@ -61,6 +62,7 @@ MAY_IMPORT = {
     "engine": {
         "adapters",
         "catalogue",
+        "disk",
         "library",
         "methods",
         "spec",
