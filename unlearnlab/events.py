@@ -80,6 +80,18 @@ class PhaseBegan(EventBase):
     """Rows of the first set for each optimizer step."""
 
 
+class PhaseEnded(EventBase):
+    """A phase reached its goal before its last step: what it was to teach is recited."""
+
+    kind: Literal["phase_ended"] = "phase_ended"
+    phase: int
+    """0-based."""
+    steps: int
+    """Optimizer steps that it took."""
+    total_steps: int
+    """Optimizer steps in all phases, as they are now."""
+
+
 class StepLogged(EventBase):
     """One optimizer step was taken."""
 
@@ -239,6 +251,7 @@ Event = Annotated[
     | StageBegan
     | Progressed
     | PhaseBegan
+    | PhaseEnded
     | StepLogged
     | Probed
     | Evaluated

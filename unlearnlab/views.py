@@ -26,6 +26,7 @@ from unlearnlab.events import (
     Finished,
     Paused,
     PhaseBegan,
+    PhaseEnded,
     Probed,
     Progressed,
     Resumed,
@@ -118,8 +119,8 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return replace(course, stage=event.stage, stage_at=at, progressed=None)
         case Progressed():
             return replace(course, progressed=event)
-        case PhaseBegan():
-            return replace(course, phases=(*course.phases, event))
+        case PhaseBegan() | PhaseEnded():
+            return replace(course, phases=_phases(course.phases, event))
         case StepLogged():
             return replace(course, recent=(*course.recent[1 - RECENT :], event))
         case Evaluated():
@@ -128,6 +129,16 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return replace(course, traced=event)
         case _:
             return _heard(course, event)
+
+
+def _phases(
+    begun: tuple[PhaseBegan, ...], event: PhaseBegan | PhaseEnded
+) -> tuple[PhaseBegan, ...]:
+    """Add a phase that begins; one that ended before its last step has the steps that it took."""
+    if isinstance(event, PhaseBegan):
+        return (*begun, event)
+    cut = {"steps": event.steps, "total_steps": event.total_steps}
+    return (*begun[:-1], begun[-1].model_copy(update=cut))
 
 
 def _heard(course: Course, event: Event) -> Course:
