@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
-Stage = Literal["loading", "scoring before", "training", "scoring after", "saving", "tracing"]
+Stage = Literal[
+    "loading", "scoring before", "training", "scoring after", "saving", "keeping", "tracing"
+]
 """What a run or a trace is busy with."""
 
 
@@ -152,6 +154,14 @@ class Saved(EventBase):
     megabytes: float
 
 
+class Kept(EventBase):
+    """The trained model was kept as a model of its own, which a spec can name."""
+
+    kind: Literal["kept"] = "kept"
+    name: str
+    megabytes: float
+
+
 class Traced(EventBase):
     """A trace found what it was asked for."""
 
@@ -256,6 +266,7 @@ Event = Annotated[
     | Probed
     | Evaluated
     | Saved
+    | Kept
     | Traced
     | Asked
     | AskFailed

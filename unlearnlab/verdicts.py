@@ -4,13 +4,21 @@ A verdict speaks of these probes only: "forgotten" means suppressed under them, 
 """
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics import CHANCE, Scores, task_aggregate
+from unlearnlab.metrics import CHANCE, Kind, Scores, task_aggregate
 
-VerdictKind = Literal["no_effect", "partly_forgotten", "forgotten", "over_unlearned", "collapsed"]
+VerdictKind = Literal[
+    "no_effect",
+    "partly_forgotten",
+    "forgotten",
+    "over_unlearned",
+    "collapsed",
+    "memorised",
+    "not_memorised",
+]
 
 TITLES: dict[VerdictKind, str] = {
     "no_effect": "No effect",
@@ -18,6 +26,8 @@ TITLES: dict[VerdictKind, str] = {
     "forgotten": "Forgotten",
     "over_unlearned": "Over-unlearned",
     "collapsed": "Collapsed",
+    "memorised": "Memorised",
+    "not_memorised": "Not memorised",
 }
 
 NOTHING_MOVED = 0.06
@@ -43,6 +53,10 @@ COLLAPSED_RETAIN = 0.10
 
 FEW_OUTPUTS = 0.10
 """Collapsed: fewer distinct outputs than this share of all outputs."""
+
+MEMORISED = 0.95
+"""Memorised: of what was taught at least this share of questions is answered, and at least this
+much of completions recited (ROUGE-L recall), in each set and subtask."""
 
 STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
@@ -86,6 +100,52 @@ def verdict(before: Scores, after: Scores, tasks: Sequence[str] = ()) -> Verdict
         if found := holds(before, after):
             return Verdict(kind, (*found, *_always(before, after)))
     return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
+
+
+def taught_verdict(
+    before: Scores, after: Scores, sets: Sequence[str], tasks: Sequence[str] = ()
+) -> Verdict:
+    """Judge a run that teaches: whether what it taught is answered and recited.
+
+    Args:
+        before: Of the original model.
+        after: Of the taught model.
+        sets: That were taught.
+        tasks: Subtasks that were taught; none means all.
+    """
+    known = {
+        name: 1 - value if name.startswith("forget") else value
+        for name, value in after.terms.items()
+    }
+    asked = [
+        value
+        for name, value in known.items()
+        if name.split("/")[0] in sets and (not tasks or name.split("/")[1] in tasks)
+    ]
+    lines = [
+        line
+        for split in ("forget", "retain")
+        for line in _known(before, after, split, taught=split in sets)
+    ]
+    if _utility_lost(before, after):
+        lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
+    lines += _unasked(before, after)
+    if asked and min(asked) >= MEMORISED:
+        return Verdict("memorised", ("What was taught is answered and recited.", *lines))
+    low = f"In one subtask only {min(asked, default=0):.0%} of what was taught is known."
+    return Verdict("not_memorised", (low, *lines))
+
+
+def _known(before: Scores, after: Scores, split: str, *, taught: bool) -> Iterator[str]:
+    """Tell how much of a set is answered and recited, before and after."""
+    words: tuple[tuple[Kind, str], ...] = (("qa", "questions answered"), ("sc", "texts recited"))
+    for kind, what in words:
+        if any(key.startswith(split) and key.endswith(kind) for key in after.terms):
+            then, now = before.mean(split, kind), after.mean(split, kind)
+            if split == "forget":
+                then, now = 1 - then, 1 - now
+            aside = "" if taught else ", not taught"
+            yield f"{split.capitalize()} {what} {then:.0%} → {now:.0%}{aside}."
 
 
 def _asked_of(scores: Scores, tasks: Sequence[str]) -> Scores:
@@ -170,7 +230,7 @@ def _shortfalls(before: Scores, after: Scores) -> list[str]:
 
 
 def _always(before: Scores, after: Scores) -> list[str]:
-    """List what every verdict states: answers before and after, utility, the attack."""
+    """List what every verdict on unlearning states: answers before and after, and the rest."""
     lines: list[str] = []
     for split, label in (("forget", "Forget"), ("retain", "Retain")):
         if any(key.startswith(split) and key.endswith("qa") for key in after.terms):
@@ -178,6 +238,12 @@ def _always(before: Scores, after: Scores) -> list[str]:
             if split == "forget":
                 now, then = 1 - now, 1 - then
             lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
+    return lines + _unasked(before, after)
+
+
+def _unasked(before: Scores, after: Scores) -> list[str]:
+    """List what concerns neither set: utility and the attack."""
+    lines: list[str] = []
     if before.utility is not None and after.utility is not None:
         lines.append(f"Utility {before.utility:.2f} → {after.utility:.2f}.")
     if after.mia_auc is not None:
