@@ -4,11 +4,11 @@ A verdict speaks of these probes only: "forgotten" means suppressed under them, 
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from unlearnlab.metrics import CHANCE, Kind, Scores, task_aggregate
+from unlearnlab.metrics import CHANCE, Kind, Scores, Split, task_aggregate
 
 VerdictKind = Literal[
     "no_effect",
@@ -54,12 +54,18 @@ COLLAPSED_RETAIN = 0.10
 FEW_OUTPUTS = 0.10
 """Collapsed: fewer distinct outputs than this share of all outputs."""
 
-MEMORISED = 0.95
-"""Memorised: of what was taught at least this share of questions is answered, and at least this
-much of completions recited (ROUGE-L recall), in each set and subtask."""
+MEMORISED = 0.90
+"""Memorised: of each set that was taught at least this share of questions is answered, and at
+least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
 
 STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
+
+
+WORDS: Mapping[Kind, str] = {"qa": "questions answered", "sc": "texts recited"}
+"""What is known of rows of a kind."""
+
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,8 @@ def verdict(before: Scores, after: Scores, tasks: Sequence[str] = ()) -> Verdict
             left out of the judgement, for nothing was asked of them.
     """
     if tasks:
-        before, after = _asked_of(before, tasks), _asked_of(after, tasks)
+        # Of the others nothing was asked but that they stay.
+        before, after = (_only(scores, tasks, ["forget"]) for scores in (before, after))
     for kind, holds in _RULES:
         if found := holds(before, after):
             return Verdict(kind, (*found, *_always(before, after)))
@@ -111,49 +118,42 @@ def taught_verdict(
         before: Of the original model.
         after: Of the taught model.
         sets: That were taught.
-        tasks: Subtasks that were taught; none means all.
+        tasks: Subtasks that were taught; none means all. Rows of others are left out.
     """
+    if tasks:
+        before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
     known = {
-        name: 1 - value if name.startswith("forget") else value
-        for name, value in after.terms.items()
+        (split, kind): (_known(before, split, kind), _known(after, split, kind))
+        for split in SPLITS
+        for kind in WORDS
+        if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
     }
-    asked = [
-        value
-        for name, value in known.items()
-        if name.split("/")[0] in sets and (not tasks or name.split("/")[1] in tasks)
-    ]
     lines = [
-        line
-        for split in ("forget", "retain")
-        for line in _known(before, after, split, taught=split in sets)
+        f"{split.capitalize()} {WORDS[kind]} {then:.0%} → {now:.0%}"
+        f"{'' if split in sets else ', not taught'}."
+        for (split, kind), (then, now) in known.items()
     ]
+    lines += _beside(before, after)
     if _utility_lost(before, after):
         lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
-    lines += _unasked(before, after)
-    if asked and min(asked) >= MEMORISED:
-        return Verdict("memorised", ("What was taught is answered and recited.", *lines))
-    low = f"In one subtask only {min(asked, default=0):.0%} of what was taught is known."
-    return Verdict("not_memorised", (low, *lines))
+    least = min((now for (split, _), (_, now) in known.items() if split in sets), default=0.0)
+    if least < MEMORISED:
+        return Verdict("not_memorised", (f"Only {least:.0%} of what was taught is known.", *lines))
+    return Verdict("memorised", ("What was taught is answered and recited.", *lines))
 
 
-def _known(before: Scores, after: Scores, split: str, *, taught: bool) -> Iterator[str]:
-    """Tell how much of a set is answered and recited, before and after."""
-    words: tuple[tuple[Kind, str], ...] = (("qa", "questions answered"), ("sc", "texts recited"))
-    for kind, what in words:
-        if any(key.startswith(split) and key.endswith(kind) for key in after.terms):
-            then, now = before.mean(split, kind), after.mean(split, kind)
-            if split == "forget":
-                then, now = 1 - then, 1 - now
-            aside = "" if taught else ", not taught"
-            yield f"{split.capitalize()} {what} {then:.0%} → {now:.0%}{aside}."
+def _known(scores: Scores, split: str, kind: Kind) -> float:
+    """Return how much of a set's questions is answered, or of its completions recited, 0 to 1."""
+    mean = scores.mean(split, kind)
+    return 1 - mean if split == "forget" else mean
 
 
-def _asked_of(scores: Scores, tasks: Sequence[str]) -> Scores:
-    """Leave out the forget terms of subtasks that were not to be forgotten."""
+def _only(scores: Scores, tasks: Sequence[str], splits: Sequence[str]) -> Scores:
+    """Leave out the terms of some sets that belong to other subtasks."""
     kept = {
         name: value
         for name, value in scores.terms.items()
-        if name.startswith("retain") or name.split("/")[1] in tasks
+        if name.split("/")[0] not in splits or name.split("/")[1] in tasks
     }
     if len(kept) == len(scores.terms):
         return scores
@@ -238,10 +238,10 @@ def _always(before: Scores, after: Scores) -> list[str]:
             if split == "forget":
                 now, then = 1 - now, 1 - then
             lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
-    return lines + _unasked(before, after)
+    return lines + _beside(before, after)
 
 
-def _unasked(before: Scores, after: Scores) -> list[str]:
+def _beside(before: Scores, after: Scores) -> list[str]:
     """List what concerns neither set: utility and the attack."""
     lines: list[str] = []
     if before.utility is not None and after.utility is not None:
