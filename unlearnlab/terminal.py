@@ -156,6 +156,11 @@ def summary(row: RunRow, course: Course) -> str:
         out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
+    if course.kept:
+        name, size = course.kept.name, course.kept.megabytes
+        out += ["", f"Kept as the model {name}, {size:.1f} MB."]
+        if row.spec.taught:
+            out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     return "\n".join(out)
