@@ -42,7 +42,10 @@ FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
     "families": set(),
-    "catalogue": {"families"},
+    "background": set(),
+    "checkpoints": {"families"},
+    "hub": {"background", "checkpoints", "disk"},
+    "catalogue": {"checkpoints", "families", "hub"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -67,9 +70,12 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "background",
         "families",
         "catalogue",
+        "checkpoints",
         "disk",
+        "hub",
         "library",
         "methods",
         "spec",
@@ -82,7 +88,7 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
@@ -96,6 +102,7 @@ ONLY_IN = {
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
+    "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
-Stage = Literal["loading", "scoring before", "training", "scoring after", "saving", "tracing"]
+Stage = Literal[
+    "downloading", "loading", "scoring before", "training", "scoring after", "saving", "tracing"
+]
 """What a run or a trace is busy with."""
 
 
@@ -61,6 +63,8 @@ class Progressed(EventBase):
     kind: Literal["progressed"] = "progressed"
     done: int
     total: int
+    unit: str = ""
+    """What is counted, such as "MB"; empty where the stage says it."""
 
 
 class PhaseBegan(EventBase):

@@ -18,6 +18,7 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.opening import opened
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -82,8 +83,7 @@ class Lab:
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
 
-        yield stage("loading")
-        target = Target.load(spec.model, device=self.device)
+        target = yield from opened(spec.model, device=self.device, clock=clock)
         fold = data.load(spec.data)
         target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
@@ -124,8 +124,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = yield from opened(job.spec.model, device=self.device, clock=clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
 )
@@ -24,8 +23,10 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.adapters import DEFAULT, Adapter, adapters
+from unlearnlab.background import Report
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import decoder_blocks, family_of
+from unlearnlab.engine.loading import check_complete, check_memory, counted, explained, tokenizer_of
 from unlearnlab.families import ROLES
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
@@ -125,35 +126,68 @@ class Target:
         model.eval()
 
     @classmethod
-    def load(cls, spec: ModelSpec, *, device: torch.device) -> "Target":
-        """Load a model of the catalogue onto `device`.
+    def load(
+        cls, spec: ModelSpec, report: Report | None = None, *, device: torch.device
+    ) -> "Target":
+        """Load a model that is on this machine onto `device`.
+
+        Args:
+            spec: Names it, and its precision.
+            report: Told of each tensor that is loaded; may end the loading by raising.
+            device: Where it goes.
 
         Raises:
-            ValueError: It is not on this machine.
+            RunFailed: The device has too little memory for the weights.
+            ValueError: It is not on this machine, or cannot be loaded.
         """
         known = spec.known
         if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
-        return cls.open(known.folder, precision=spec.precision, device=device)
+        if known.fetches:
+            raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
+        check_memory(known, spec.precision, device)
+        with counted(report):
+            return cls.open(
+                known.folder,
+                precision=spec.precision,
+                device=device,
+                tokenizer=known.tokenizer_folder,
+            )
 
     @classmethod
-    def open(cls, folder: Path, *, precision: Precision, device: torch.device) -> "Target":
-        """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
+    def open(
+        cls,
+        folder: Path,
+        *,
+        precision: Precision,
+        device: torch.device,
+        tokenizer: Path | None = None,
+    ) -> "Target":
+        """Load the model in `folder`, safetensors only, no remote code, with its tokenizer.
+
+        Raises:
+            ValueError: It cannot be loaded, lacks weights, or has no fitting tokenizer.
+        """
         dtype = compute_dtype(precision, device)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=_four_bit(dtype) if precision == "nf4" else None,
-            device_map={"": device} if precision == "nf4" else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with explained(folder):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=dtype,
+                quantization_config=_four_bit(dtype) if precision == "nf4" else None,
+                device_map={"": device} if precision == "nf4" else None,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        model, info = loaded
+        check_complete(folder, info)
+        words = tokenizer_of(tokenizer or folder, model)
         if precision == "nf4":
             _compute_alike_when_training(model)
         else:
             nn.Module.to(model, device)
-        return cls(model, tokenizer, device=device)
+        return cls(model, words, device=device)
 
     @property
     def parameters(self) -> int:
