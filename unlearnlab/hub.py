@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -166,8 +166,10 @@ def fetch(repository: str, *, only_tokenizer: bool = False) -> Generator[Amount 
 
 
 def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
-    # Transfers by xet report to a callback that cannot end them; those by HTTP can be stopped.
-    cast("Any", constants).HF_HUB_DISABLE_XET = True
+    # Transfers by xet report to a callback that cannot end them; those by HTTP can be stopped, and
+    # soon if their pieces are small.
+    how: Any = constants
+    how.HF_HUB_DISABLE_XET, how.DOWNLOAD_CHUNK_SIZE = True, MEGA
     listed = files_of(repository, only_tokenizer=only_tokenizer)
     lacking = [file for file in listed if not file.cached]
     total = sum(file.size for file in lacking)

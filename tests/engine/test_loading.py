@@ -149,24 +149,25 @@ def test_pickled_weights_beside_safetensors_are_never_opened(folder):
 
 def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(folder, monkeypatch):
     known = catalogue.model(str(folder))
-    full, half = (weight_bytes(known, name) for name in ("float32", "bfloat16"))
+    full, half = (weight_bytes(known, name, CPU) for name in ("float32", "bfloat16"))
     assert full == 2 * half
-    monkeypatch.setattr(loading, "free_memory", lambda _device: full - 1)
+    monkeypatch.setattr(loading, "free_memory", lambda *_, **__: full - 1)
     with pytest.raises(RunFailed, match="not enough memory: the weights of model take") as failed:
         check_memory(known, "float32", CPU)
     assert "take bfloat16" in failed.value.advice
     check_memory(known, "bfloat16", CPU)
-    monkeypatch.setattr(loading, "free_memory", lambda _device: 10)
+    monkeypatch.setattr(loading, "free_memory", lambda *_, **__: 10)
     with pytest.raises(RunFailed) as failed:
         check_memory(known, "nf4", CPU)
     assert "smaller model" in failed.value.advice
 
 
 def test_four_bits_pack_the_blocks_and_nothing_else(folder):
-    known = catalogue.model(str(folder))
+    known, gpu = catalogue.model(str(folder)), torch.device("cuda")
     sizes = known.architecture
-    blocks = 2 * sizes.block_parameters("all")
-    assert weight_bytes(known, "nf4") == int(blocks * 0.5625 + sizes.embedding_parameters * 2)
+    blocks, rest = 2 * sizes.block_parameters("all"), sizes.embedding_parameters
+    assert weight_bytes(known, "nf4", gpu) == int(blocks * 0.5625 + rest * 2)
+    assert weight_bytes(known, "nf4", CPU) == int(blocks * 0.5625 + rest * 4)
 
 
 def test_loading_tells_its_progress_and_ends_with_the_model(folder):

@@ -21,63 +21,65 @@ from unlearnlab.catalogue import KnownModel
 from unlearnlab.checkpoints import tensors
 from unlearnlab.disk import size
 from unlearnlab.engine.data import Tokenizer
+from unlearnlab.engine.packing import compute_dtype
 from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import Precision
 
-PACKED: Mapping[str, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
-"""Bytes for one weight of a block's matrices; nf4 scales each 64 of them by a number of its own."""
-
-PLAIN: Mapping[str, float] = {"float32": 4.0}
-"""Bytes for one weight that is not packed; 2 for the precisions that are not named."""
+PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
+"""For one weight of a block's matrices; nf4 scales each 64 of them by a number of its own."""
 
 BAR = "Loading weights"
 """How transformers names its progress bar over the tensors of a model."""
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Return the bytes that are free on a device; none where it does not tell."""
+def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
+    """Return the bytes that are free on a device, or on all GPUs; none where it does not tell."""
     if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
+        numbers = range(torch.cuda.device_count()) if spread else [device]
+        return sum(torch.cuda.mem_get_info(number)[0] for number in numbers)
     return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
-def weight_bytes(known: KnownModel, precision: Precision) -> int:
-    """Return the bytes that a model's weights take in memory."""
+def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) -> int:
+    """Return the bytes that a model's weights take in a device's memory."""
     count = sum(numbers for numbers, _ in tensors(known.folder).values())
-    plain = PLAIN.get(precision, 2.0)
-    if precision not in PACKED or known.architecture is None:
-        return int(count * plain)
+    plain = compute_dtype(precision, device).itemsize
     sizes = known.architecture
+    if precision not in PACKED_BYTES or sizes is None:
+        return count * plain
     packed = min(count, sizes.blocks * sizes.block_parameters("all"))
-    return int(packed * PACKED[precision] + (count - packed) * plain)
+    return int(packed * PACKED_BYTES[precision] + (count - packed) * plain)
 
 
-def check_memory(known: KnownModel, precision: Precision, device: torch.device) -> None:
+def check_memory(
+    known: KnownModel, precision: Precision, device: torch.device, *, spread: bool = False
+) -> None:
     """Make sure that a model's weights fit into what a device has free.
 
     Raises:
         RunFailed: They do not.
     """
-    free, needed = free_memory(device), weight_bytes(known, precision)
+    free = free_memory(device, spread=spread)
+    needed = weight_bytes(known, precision, device)
     if free is None or needed <= free:
         return
     raise RunFailed(
         f"not enough memory: the weights of {known.title} take {size(needed)} as {precision}, and "
-        f"{size(free)} are free on {device.type}",
-        _smaller(known, precision, free),
+        f"{size(free)} are free on {'all GPUs' if spread else device}",
+        _smaller(known, device, needed, free),
     )
 
 
-def _smaller(known: KnownModel, precision: Precision, free: int) -> str:
+def _smaller(known: KnownModel, device: torch.device, needed: int, free: int) -> str:
     """Say which precision would fit."""
-    ways: tuple[tuple[Precision, str], ...] = (
-        ("bfloat16", "take bfloat16"),
-        ("nf4", "take nf4 under a LoRA adapter"),
-    )
-    for other, way in ways:
-        needed = weight_bytes(known, other)
-        if other != precision and needed <= free:
-            return f"{way}: {size(needed)}"
+    ways: Mapping[Precision, str] = {
+        "bfloat16": "take bfloat16",
+        "nf4": "take nf4 under a LoRA adapter",
+    }
+    for precision, way in ways.items():
+        other = weight_bytes(known, precision, device)
+        if other < needed and other <= free:
+            return f"{way}: {size(other)}"
     return "end other programs, or take a smaller model or another device"
 
 
