@@ -262,10 +262,16 @@ def test_without_a_connection_the_model_and_the_way_out_are_named(tmp_path):
 
 
 def test_a_forbidden_hub_is_not_asked(hub, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("UNLEARNLAB_MAY_ASK_HUB")
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE"):
         finish(opening("ada/tiny"))
     assert hub.asked == []
+
+
+def test_the_hub_is_closed_again_once_a_model_was_fetched(hub, folder):
+    hub.models["ada/tiny"] = folder
+    finish(opening("ada/tiny"))
+    assert constants.HF_HUB_OFFLINE is True
 
 
 def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(hub, folder, monkeypatch):
