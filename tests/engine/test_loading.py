@@ -20,7 +20,7 @@ from unlearnlab.engine.models import Target
 from unlearnlab.engine.opening import opened
 from unlearnlab.events import Progressed, StageBegan
 from unlearnlab.jobs import RunFailed
-from unlearnlab.spec import ModelSpec
+from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,11 @@ def load(folder) -> Target:
     return Target.load(ModelSpec(name=str(folder)), device=CPU)
 
 
-def opening(name):
-    return opened(ModelSpec(name=str(name)), device=CPU, clock=Clock())
+def opening(name, **phase):
+    short = EvaluationSpec(max_new_tokens=8)
+    model = ModelSpec(name=str(name))
+    spec = RunSpec(model=model, phases=(Phase(**phase),), evaluation=short)
+    return opened(spec, device=CPU, clock=Clock())
 
 
 def pickled(folder):
@@ -209,6 +212,12 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     assert catalogue.model("ada/tiny").fetches == ()
     finish(opening("ada/tiny"))
     assert hub.asked == []
+
+
+def test_a_spec_is_checked_again_once_the_sizes_of_a_fetched_model_are_known(hub, folder):
+    hub.models["ada/tiny"] = folder
+    with pytest.raises(ValueError, match="layer 7 is out of range: the model has blocks 0 to 1"):
+        finish(opening("ada/tiny", last_layer=7))
 
 
 def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folder):
