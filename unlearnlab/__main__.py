@@ -22,6 +22,7 @@ from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
+from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.store import RunRow, Store, StoreError
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
@@ -352,6 +353,7 @@ def _parser() -> argparse.ArgumentParser:
     choosing = add("presets", _presets, "list the presets")
     for made in (run, teaching, tracing, listing, show, choosing):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
+    command.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

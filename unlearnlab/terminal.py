@@ -85,7 +85,11 @@ class Bars:
             bar.total, bar.n = self._course.total_steps or None, step.step if step else 0
             bar.set_postfix_str(_terms(self._course), refresh=False)
         elif done:
-            bar.total, bar.n = done.total, done.done
+            bar.total, bar.n, bar.unit = (
+                done.total,
+                done.done,
+                f" {done.unit}" if done.unit else "it",
+            )
         bar.refresh()
 
     def close(self) -> None:

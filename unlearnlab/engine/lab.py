@@ -17,12 +17,21 @@ from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
 from unlearnlab.disk import check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import (
+    best_device,
+    chosen,
+    device_name,
+    prepare,
+    refuse_model,
+    refuse_run,
+)
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.opening import opened
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -36,7 +45,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
-from unlearnlab.spec import RunSpec, adjusted
+from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -50,7 +59,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the device. Holds at most one model, and only while a job needs it."""
+    """Owner of the devices. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -61,10 +70,21 @@ class Lab:
         self._loading = ""
         self._controls = Controls()
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words, such as "cpu, 2 threads"."""
-        return device_name(self.device)
+    def device_name(self, wish: str) -> str:
+        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads"."""
+        return device_name(self._chosen(wish))
+
+    def _chosen(self, wish: str) -> torch.device:
+        return self.device if wish == "auto" else chosen(wish)
+
+    def _made_ready(self, model: ModelSpec) -> torch.device:
+        device = self._chosen(model.device)
+        refuse_model(model, device)
+        prepare(device)
+        return device
+
+    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
+        return opened(model, device=self._made_ready(model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -88,9 +108,9 @@ class Lab:
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
 
-        yield stage("loading")
         check_keeping(spec)
-        target = Target.load(spec.model, device=self.device)
+        refuse_run(spec, self._chosen(spec.model.device))
+        target = yield from self._opened(spec.model, clock)
         fold = data.load(spec.data)
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
@@ -136,8 +156,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = yield from self._opened(job.spec.model, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -152,7 +171,8 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = Target.load(job.spec.model, device=self.device)
+            model = job.spec.model
+            target = Target.load(model, device=self._made_ready(model))
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
@@ -176,9 +196,7 @@ class Lab:
         """Free the device's memory."""
         self._live, self._loading = None, ""
         gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
