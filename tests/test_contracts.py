@@ -30,6 +30,7 @@ FACTS = {
     "spec",
     "presets",
     "settings",
+    "teaching",
     "events",
     "metrics",
     "verdicts",
@@ -55,6 +56,7 @@ MAY_IMPORT = {
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
+    "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
@@ -88,7 +90,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "ui"},
+    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -43,6 +43,10 @@ def home(override: str | Path | None = None) -> Path:
     return platformdirs.user_data_path("unlearnlab", appauthor=False)
 
 
+KEPT = "unlearnlab.json"
+"""Where a kept model tells what it was made of."""
+
+
 def models_folder() -> Path:
     """Return the folder of models: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
     chosen = os.environ.get("UNLEARNLAB_MODELS")
@@ -66,7 +70,7 @@ class KnownModel:
     access: str = ""
     """Who gives access to it; empty where everybody has it."""
     made: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of a model that was taught here: its base model, the dataset, the date."""
+    """Of a model that a run kept: its base `model`, the `dataset`, the `date` and more."""
     gone: str = ""
     """Why no such model is known; empty when it is."""
 
@@ -242,16 +246,21 @@ def kept_names() -> list[str]:
 
 
 def _made(folder: Path) -> Mapping[str, str]:
-    """Read what was noted of a model that was taught here."""
+    """Read what a run noted of the model that it kept; nothing of one that came otherwise."""
     try:
-        noted = json.loads((folder / NOTE).read_bytes())
-        return {str(key): str(value) for key, value in noted.items()}
+        noted = json.loads((folder / KEPT).read_bytes())
+        return {key: value for key, value in noted.items() if isinstance(value, str)}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-NOTE = "unlearnlab.json"
-"""In the folder of a model that was taught here: its base model, the dataset, the date."""
+def keeping_problem(name: str) -> str:
+    """Say why no model can be kept under a name, and what to do; empty when one can."""
+    if name in models():
+        return f"{name!r} is a model of the catalogue: choose another name"
+    if (models_folder() / name).exists():
+        return f"a model called {name!r} is there already: choose another name, or delete it"
+    return ""
 
 
 def _sizes(folder: Path) -> Architecture | None:
