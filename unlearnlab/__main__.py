@@ -367,11 +367,10 @@ def _parser() -> argparse.ArgumentParser:
             help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
         )
     choosing = add("presets", _presets, "list the presets")
-    for made in (run, teaching, tracing, listing, show, choosing):
+    naming = add("models", _models, "list the models that can be named")
+    for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
-    listed = add("models", _models, "list the models that can be named")
-    listed.add_argument("--json", action="store_true", help="print JSON on stdout")
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")
