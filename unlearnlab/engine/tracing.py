@@ -139,7 +139,7 @@ def disturb(target: Target, found: Located, *, noise: float, copies: int, seed: 
         found=found,
         # A model may be spread over several devices.
         hidden=[one[0].to(device) for one in (entered, *outputs)],
-        parts={part: [one[0].to(device) for one in found] for part, found in parts.items()},
+        parts={part: [one[0].to(device) for one in every] for part, every in parts.items()},
         probability=every_BAV.gather(-1, answer_A.expand(1 + copies, -1)[..., None]).squeeze(-1),
         top=logits_BAV[0].argmax(-1),
     )
