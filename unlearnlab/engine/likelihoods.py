@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.data import IGNORE, Example, Tokens, collate
+from unlearnlab.engine.data import IGNORE, Example, Tokens, collate, on
 from unlearnlab.engine.models import Target
 
 TOKENS_AT_ONCE = 8192
@@ -27,7 +27,8 @@ def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         nll_BT: [B, T - 1] in nats, 0 where no loss counts.
         counted_BT: [B, T - 1], whether position t + 1 counts.
     """
-    logits_BTV = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits[:, :-1]
+    output = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
+    logits_BTV = output.logits[:, :-1]
     labels_BT = tokens.labels_BT[:, 1:]
     nll_BT = F.cross_entropy(
         logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=IGNORE, reduction="none"
@@ -50,7 +51,7 @@ def row_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         sums.append(nll_BT.sum(1))
         counts.append(counted_BT.sum(1))
     flat = [row for rows in buckets for row in rows]
-    back_B = torch.tensor(flat, device=tokens.ids_BT.device).argsort()
+    back_B = on(tokens.ids_BT.device, sorted(range(len(flat)), key=lambda place: flat[place]))
     return torch.cat(sums)[back_B], torch.cat(counts)[back_B]
 
 
@@ -66,11 +67,10 @@ def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
     ids: list[Tensor] = []
     for rows in tokens.buckets():
         part = tokens.take(rows)
-        labels_BT = part.labels_BT[:, 1:]
-        counted_BT = labels_BT != IGNORE
-        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT)
-        logits.append(output.logits[:, :-1][counted_BT].float())
-        ids.append(labels_BT[counted_BT])
+        rows_N, positions_N = part.answers
+        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT, use_cache=False)
+        logits.append(output.logits[rows_N, positions_N - 1].float())
+        ids.append(part.ids_BT[rows_N, positions_N])
     return torch.cat(logits), torch.cat(ids)
 
 
