@@ -11,24 +11,27 @@ from typing import Literal
 import torch
 
 from unlearnlab import __version__
+from unlearnlab.disk import check_free
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
+from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.events import (
     Adjusted,
     Asked,
     Evaluated,
     Event,
+    Exported,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, scores
 from unlearnlab.spec import RunSpec, adjusted
 
@@ -146,6 +149,22 @@ class Lab:
                 return _ask_both(target, ask, step=-1)
         finally:
             self.release()
+
+    def export(self, job: Job, export: Export) -> Exported:
+        """Write the merged model of an ended run: it is restored from its folder."""
+        assert self._live is None, "another run is on the device"
+        if not export.replace:
+            check_free(export.folder)
+        try:
+            with _memory_advice():
+                target = Target.load(job.spec.model, device=self.device)
+                target.restore(job.folder)
+                size = save_merged(
+                    target, export.folder, texts=export.texts, replace=export.replace
+                )
+        finally:
+            self.release()
+        return Exported(name=export.folder.name, megabytes=size / 1e6)
 
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
         """Change values of the phase that the live run trains, from its next step to its end."""

@@ -1,0 +1,102 @@
+"""The command line that repeats a run."""
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+from unlearnlab.exports.outcome import Outcome
+from unlearnlab.settings import override
+from unlearnlab.spec import RunSpec, SpecError, parse_spec, presets
+from unlearnlab.views import changes
+
+PROGRAM = "python -m unlearnlab run"
+
+MOST = 6
+"""Settings on top of a preset that are still read at a glance."""
+
+_GONE = object()
+
+
+def command(outcome: Outcome, spec_file: str) -> str:
+    """Write the command that repeats a run, and what it would leave out.
+
+    Args:
+        outcome: Of the run.
+        spec_file: Name of the file that holds its spec.
+    """
+    lines = [f"{PROGRAM} --spec {shlex.quote(spec_file)}"]
+    if short := one_line(outcome.spec):
+        lines += ["", "# The same without the file:", short]
+    made = [one for one in changes(outcome.spec, outcome.course) if one.step is not None]
+    if made:
+        lines += ["", "# The run was changed by hand while it went on; this is not repeated:"]
+        lines += [f"# after step {one.step}: {one.text}" for one in made]
+    return "\n".join(lines) + "\n"
+
+
+def one_line(spec: RunSpec) -> str:
+    """Write the command as a preset and what differs from it; empty if that is long."""
+    found = ((one, _wishes(one.spec, spec)) for one in presets().values())
+    near = [(one, wishes) for one, wishes in found if wishes is not None and len(wishes) <= MOST]
+    if not near:
+        return ""
+    nearest, wishes = min(near, key=lambda pair: len(pair[1]))
+    words = [f"--{path} {shlex.quote(text)}" for path, text in wishes]
+    return " ".join([PROGRAM, "--preset", nearest.name, *words])
+
+
+Wishes = list[tuple[str, str]]
+"""Paths and texts of settings."""
+
+
+def _wishes(start: RunSpec, spec: RunSpec) -> Wishes | None:
+    """Return the fewest settings that lead from one spec to another; none if no settings do."""
+    if len(start.phases) > len(spec.phases):
+        return None
+    wishes = list(_differences("", start.model_dump(mode="json"), spec.model_dump(mode="json")))
+    if not _leads(start, wishes, spec):
+        return None
+    for one in tuple(wishes):  # A new method or phase brings most of its values itself.
+        others = [wish for wish in wishes if wish != one]
+        if _leads(start, others, spec):
+            wishes = others
+    return wishes
+
+
+def _leads(start: RunSpec, wishes: Wishes, to: RunSpec) -> bool:
+    try:
+        return parse_spec(override(start.model_dump(mode="json"), wishes)) == to
+    except SpecError:
+        return False
+
+
+def _differences(path: str, start: Any, wanted: Any) -> Iterator[tuple[str, str]]:
+    """Yield path and text of each setting that must be given, depth first."""
+    if isinstance(wanted, Mapping):
+        yield from _inside(path, start, cast("Mapping[str, Any]", wanted))
+    elif path == "phases":
+        known = cast("list[Any]", start)
+        for number, phase in enumerate(cast("list[Any]", wanted)):
+            before = known[number] if number < len(known) else _GONE
+            yield from _differences(f"{path}.{number}", before, phase)
+    elif start is _GONE or start != wanted:
+        yield path, _text(wanted)
+
+
+def _inside(path: str, start: Any, wanted: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    same = isinstance(start, Mapping) and (
+        "kind" not in wanted or cast("Mapping[str, Any]", start)["kind"] == wanted["kind"]
+    )
+    known: Mapping[str, Any] = cast("Mapping[str, Any]", start) if same else {}
+    for name, value in wanted.items():
+        inner = f"{path}.{name}" if path else name
+        yield from _differences(inner, known.get(name, _GONE), value)
+
+
+def _text(value: Any) -> str:
+    """Write a value as the command line reads it, to the last digit."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(str(one) for one in cast("Sequence[Any]", value))
+    return repr(value) if isinstance(value, float) else str(value)
