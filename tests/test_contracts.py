@@ -78,11 +78,14 @@ MAY_IMPORT = {
         "traces",
         "events",
         "metrics",
+        "problems",
         "jobs",
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+    "exports": FACTS | FOLDS | {"disk", "exports", "jobs"},
+    "commands": FACTS | FOLDS | {"commands", "exports", "jobs", "store", "terminal"},
+    "ui": FACTS | FOLDS | {"exports", "jobs", "store", "runs", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from unlearnlab import __version__, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home
+from unlearnlab.commands.export import export, export_options
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
@@ -65,6 +66,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
             parser.error(f"unknown option: {' '.join(rest)}")
         if args.command is _trace:
             return _trace(args, open_lab or _torch_lab)
+        if args.command is export:
+            return export(args, open_lab or _torch_lab, _tell)
         return args.command(args)
     except (SpecError, StoreError) as error:
         _tell(str(error))
@@ -305,7 +308,9 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show what came of a run or a trace")
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    for made in (run, tracing, listing, show):
+    exporting = add("export", export, "take the result of a run away")
+    export_options(exporting)
+    for made in (run, tracing, listing, show, exporting):
         made.add_argument(
             "--home",
             metavar="DIR",

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearnlab.catalogue import home
-from unlearnlab.exports.card import CARD, card
-from unlearnlab.exports.kinds import KINDS, WHATS, What, check_there, files, model_folder
+from unlearnlab.exports.kinds import KINDS, WHATS, What, files
+from unlearnlab.exports.model import model_export
 from unlearnlab.exports.outcome import Outcome, outcome
 from unlearnlab.exports.taking import write
-from unlearnlab.jobs import Export, Job, Lab, RunFailed
+from unlearnlab.jobs import Job, Lab, RunFailed
 from unlearnlab.store import Store
 
 DONE, FAILED = 0, 1
@@ -17,7 +17,7 @@ DONE, FAILED = 0, 1
 ALL = "all"
 
 
-def options(parser: argparse.ArgumentParser) -> None:
+def export_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", metavar="RUN", help="id of the run")
     parser.add_argument(
@@ -34,7 +34,8 @@ def options(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="show names, numbers and addresses in the report's sample answers",
     )
-    parser.epilog = "\n".join(f"  {one.what:<9}{one.about}" for one in KINDS.values())
+    kinds = (f"  {one.what:<9}{one.about}" for one in KINDS.values())
+    parser.epilog = "\n".join(("what can be taken:", *kinds))
 
 
 def export(
@@ -53,7 +54,6 @@ def export(
         failed = False
         for what in _wanted(args.what, run):
             try:
-                check_there(run, what)
                 for path in _taken(store, run, what, args, open_lab):
                     print(path)
             except (OSError, ValueError, RunFailed) as error:
@@ -78,8 +78,7 @@ def _taken(
 ) -> list[Path]:
     if what != "model":
         return write(files(run, what, masked=not args.unmask), args.out)
-    folder = args.out / model_folder(run.run_id)
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
-    ours = is_ours(folder, run.run_id)
-    open_lab(store).export(job, Export(folder, {CARD: card(run)}, replace=ours))
-    return [folder]
+    wish = model_export(run, args.out)
+    open_lab(store).export(job, wish)
+    return [wish.folder]

@@ -8,17 +8,18 @@ from typing import Any, get_args
 
 import pandas
 import torch
+from pydantic import ValidationError
 
 from unlearnlab.disk import check_free
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.hooks import decoder_blocks
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target, best_device
 from unlearnlab.events import PhaseBegan, StepLogged
 from unlearnlab.library import Row, Task
 from unlearnlab.metrics import Split
+from unlearnlab.problems import SpecError, problem_of
 from unlearnlab.spec import RunSpec
 
 _LOG = logging.getLogger(__name__)
@@ -55,9 +56,9 @@ def unlearn_folder(
         ValueError: Something does not fit: the folders, the rows, or the spec and the model.
         RunFailed: A loss is not finite.
     """
-    asked = spec if isinstance(spec, RunSpec) else RunSpec.model_validate(spec)
     output = Path(output_path)
     check_free(output)
+    asked = _for_model(spec, Path(model_path))
     rows = Dataset(
         forget=tuple(read_rows(Path(forget_path), "forget")),
         retain=tuple(read_rows(Path(retain_path), "retain")),
@@ -68,43 +69,42 @@ def unlearn_folder(
     chosen = rows.only(asked.data.tasks)
     _LOG.info("%d forget rows, %d retain rows", len(chosen.forget), len(chosen.retain))
     torch.manual_seed(asked.seed)
-    target = Target.open(
-        Path(model_path), precision=asked.model.precision, device=device or best_device()
-    )
-    _check_layers(asked, len(decoder_blocks(target.model)))
+    target = Target.load(asked.model, device=device or best_device())
     target.adapt(asked)
     _train(target, asked, chosen)
     save_merged(target, output)
     _LOG.info("written to %s", output)
 
 
+def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
+    """Turn a spec to the model in a folder, so that its layers are checked against that.
+
+    Nothing is measured, neither in training nor after.
+
+    Raises:
+        SpecError: There is no model, or the spec does not fit it.
+    """
+    plain = spec.model_dump(mode="json") if isinstance(spec, RunSpec) else dict(spec)
+    plain["model"] = {**plain.get("model", {}), "name": str(folder.absolute())}
+    plain["evaluation"] = {"probes": 0, "max_new_tokens": 1}
+    try:
+        asked = RunSpec.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    if asked.model.known.gone:
+        raise SpecError([("model", f"there is no model in {folder}: config.json is missing")])
+    return asked
+
+
 def _train(target: Target, spec: RunSpec, rows: Dataset) -> None:
-    silent = spec.model_copy(
-        update={"evaluation": spec.evaluation.model_copy(update={"probes": 0})}
-    )
     every = 1
-    for event in train(target, silent, rows, probe=Probe(()), clock=Clock()):
+    for event in train(target, spec, rows, probe=Probe(()), clock=Clock()):
         if isinstance(event, PhaseBegan):
             every = max(1, event.steps // TOLD)
             _LOG.info("phase %d: %d steps", event.phase + 1, event.steps)
         elif isinstance(event, StepLogged) and event.step % every == 0:
             terms = ", ".join(f"{name} {value:.4g}" for name, value in event.terms.items())
             _LOG.info("step %d: %s", event.step, terms)
-
-
-def _check_layers(spec: RunSpec, blocks: int) -> None:
-    """Make sure that the phases' layers are layers of this model, which the spec does not know.
-
-    Raises:
-        ValueError: One is not.
-    """
-    for number, phase in enumerate(spec.phases):
-        if (phase.last_layer or phase.first_layer) >= blocks or not phase.blocks(blocks):
-            last = "the last" if phase.last_layer is None else phase.last_layer
-            raise ValueError(
-                f"phases.{number}: layers {phase.first_layer} to {last} are out of range: this "
-                f"model has blocks 0 to {blocks - 1}"
-            )
 
 
 def read_rows(path: Path, split: Split) -> Iterator[Row]:

@@ -8,8 +8,6 @@ from unlearnlab.exports.outcome import Outcome
 from unlearnlab.results import SPLITS, Scoreboard, ScoreCard, terms_strip
 from unlearnlab.spec import RunSpec
 
-CARD = "README.md"
-
 
 def card(outcome: Outcome) -> str:
     """Write the card: what was done, with what result, and what that does not show."""
@@ -33,7 +31,7 @@ def _done(outcome: Outcome) -> Iterator[str]:
     yield ""
     yield "## What was done"
     yield ""
-    for number, text in enumerate(words.phases(spec), 1):
+    for number, text in enumerate(words.phases(outcome), 1):
         yield f"{number}. {_text(text)}"
     yield ""
     yield f"* Trained: {words.training(spec)}."
@@ -41,8 +39,8 @@ def _done(outcome: Outcome) -> Iterator[str]:
         yield f"* {form}"
     yield f"* Data: {_text(words.data_name(outcome))}."
     if loaded:
-        yield f"* Fingerprint of the rows: `{loaded.data}`; of the original weights: "
-        yield f"  `{loaded.weights}`."
+        yield f"* Fingerprint of the rows: `{loaded.data}`."
+        yield f"* Fingerprint of the original weights: `{loaded.weights}`."
     yield f"* Seed {spec.seed}."
     for line in words.changed(outcome):
         yield f"* Changed by hand {_text(line)}."

@@ -12,6 +12,9 @@ from unlearnlab.views import points_after
 WIDTH, HEIGHT = 680, 240
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 22, 34
 
+LETTER = 5.4
+"""Width of a letter in the smallest type."""
+
 FEW = 40
 """Below this number of points each gets a dot."""
 
@@ -90,8 +93,13 @@ def chart(outcome: Outcome, panel: Panel, *, label: str) -> str:
     steps = max(outcome.course.total_steps, *(x for line in drawn for x in line.xs), 1)
     across = Axis(0, steps, LEFT, WIDTH - RIGHT)
     up = _upward(values, share=panel == "probe", log=log_scale(outcome.spec) and panel == "terms")
+    dots = max(len(line.xs) for line in drawn) < FEW
     body = "".join(
-        (*_grid(across, up), *_marks(outcome, across), *(_curve(one, across, up) for one in drawn))
+        (
+            *_grid(across, up),
+            *_marks(outcome, across),
+            *(_curve(one, across, up, dots=dots) for one in drawn),
+        )
     )
     names = ", ".join(line.trace.label for line in drawn)
     return (
@@ -144,7 +152,9 @@ def _marks(outcome: Outcome, across: Axis) -> Sequence[str]:
     begun = outcome.course.phases
     for phase in begun if len(begun) > 1 else ():
         x, title = across.at(phase.step), outcome.spec.phases[phase.phase].method.card.title
-        name = f"{phase.phase + 1} {title}" if phase.steps else f"{phase.phase + 1}"
+        room = int((across.at(phase.step + phase.steps) - x) / LETTER)
+        name = f"{phase.phase + 1} {title}"
+        name = name if len(name) <= room else f"{name[: room - 1]}…" if room > 4 else name[0]
         parts.append(_upright("phase", x))
         parts.append(f'<text class="tick" x="{x + 4:.1f}" y="{TOP - 8}">{escape(name)}</text>')
     changed = (event for event in outcome.course.changes if event.kind == "adjusted")
@@ -155,7 +165,7 @@ def _upright(kind: str, x: float) -> str:
     return f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}"/>'
 
 
-def _curve(line: Line, across: Axis, up: Axis) -> str:
+def _curve(line: Line, across: Axis, up: Axis, *, dots: bool) -> str:
     places = [
         None if y is None else (across.at(x), up.at(y))
         for x, y in zip(line.xs, line.ys, strict=True)
@@ -164,11 +174,10 @@ def _curve(line: Line, across: Axis, up: Axis) -> str:
     for place in places:
         path += f"{pen}{place[0]:.1f} {place[1]:.1f}" if place else ""
         pen = "L" if place else "M"
-    dots = ""
-    if len(places) < FEW:
-        dots = "".join(f'<circle cx="{p[0]:.1f}" cy="{p[1]:.1f}" r="2.6"/>' for p in places if p)
+    found = [place for place in places if place and dots]
+    points = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.6"/>' for x, y in found)
     trace = line.trace
-    return f'<g class="curve {trace.role} {trace.dash}"><path d="{path}"/>{dots}</g>'
+    return f'<g class="curve {trace.role} {trace.dash}"><path d="{path}"/>{points}</g>'
 
 
 def _legend(trace: Trace) -> str:

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from unlearnlab.exports.outcome import Outcome
+from unlearnlab.presets import presets
+from unlearnlab.problems import SpecError
 from unlearnlab.settings import override
-from unlearnlab.spec import RunSpec, SpecError, parse_spec, presets
+from unlearnlab.spec import RunSpec, parse_spec
 from unlearnlab.views import changes
 
 PROGRAM = "python -m unlearnlab run"

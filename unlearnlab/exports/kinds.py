@@ -36,7 +36,7 @@ def _never(_: Outcome) -> str:
 
 
 def _no_answers(outcome: Outcome) -> str:
-    return "" if outcome.before else "no model was scored in this run"
+    return "" if outcome.course.before else "no model was scored in this run"
 
 
 def _no_weights(outcome: Outcome) -> str:
@@ -125,11 +125,6 @@ def files(outcome: Outcome, what: What, *, masked: bool) -> Mapping[str, Content
             return _delta(outcome)
         case "model":
             raise AssertionError("the merged model is the engine's work")
-
-
-def model_folder(run_id: str) -> str:
-    """Name the folder of a run's merged model."""
-    return f"{run_id}-model"
 
 
 def _delta(outcome: Outcome) -> Mapping[str, Content]:

@@ -13,7 +13,7 @@ from unlearnlab.events import Failed
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
 from unlearnlab.exports.outcome import Outcome
-from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, columns, terms_strip
+from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
 from unlearnlab.verdicts import Verdict, VerdictKind
 
 EXAMPLES = 2
@@ -124,15 +124,17 @@ def _strip(outcome: Outcome) -> Iterator[str]:
     terms = terms_strip(outcome.row.before, outcome.row.after)
     if outcome.row.before is None:
         return
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns())
+    columns = dict.fromkeys(term.column for term in terms)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(
         f'<tr><th scope="row" class="{split}">{split.capitalize()}</th>'
         f"{''.join(_term(term) for term in terms if term.split == split)}</tr>"
         for split in ("forget", "retain")
     )
     yield (
-        '<section><h2>The 12 terms</h2><p class="soft">0 to 1, up is good: forget terms are one '
-        "minus the score. Their harmonic mean is the task aggregate; one zero makes it zero.</p>"
+        f'<section><h2>The {len(terms)} terms</h2><p class="soft">0 to 1, up is good: forget terms '
+        "are one minus the score. Their harmonic mean is the task aggregate; one zero makes it "
+        "zero.</p>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></section>"
     )
@@ -171,7 +173,7 @@ def _settings(outcome: Outcome) -> Iterator[str]:
         f"<li><b>{escape(text)}</b><br>"
         f'<span class="soft">{escape(" · ".join(" ".join(pair) for pair in words.details(one)))}'
         "</span></li>"
-        for text, one in zip(words.phases(spec), spec.phases, strict=True)
+        for text, one in zip(words.phases(outcome), spec.phases, strict=True)
     )
     plain = json.dumps(spec.model_dump(mode="json"), indent=1, ensure_ascii=False)
     yield (

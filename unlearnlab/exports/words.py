@@ -48,9 +48,16 @@ def data_name(outcome: Outcome) -> str:
     return f"{data.known.title}, {data.fold} fold, {subtasks}{rows}{picked}"
 
 
-def phases(spec: RunSpec) -> list[str]:
-    """Describe the phases in order, one line each."""
-    return [phase_text(phase, spec.model.blocks) for phase in spec.phases]
+def phases(outcome: Outcome) -> list[str]:
+    """Describe the phases in order, one line each, with the steps that were taken."""
+    spec, begun = outcome.spec, {event.phase: event for event in outcome.course.phases}
+    last = outcome.course.step.step if outcome.course.step else 0
+    lines: list[str] = []
+    for number, phase in enumerate(spec.phases):
+        event = begun.get(number)
+        taken = min(event.steps, max(0, last - event.step)) if event else 0
+        lines.append(f"{phase_text(phase, spec.model.blocks)} · {taken} steps taken")
+    return lines
 
 
 def details(phase: Phase) -> list[tuple[str, str]]:
