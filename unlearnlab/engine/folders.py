@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from unlearnlab.disk import check_free
 from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import chosen, prepare, refuse_run
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target, best_device
+from unlearnlab.engine.models import Target
 from unlearnlab.events import PhaseBegan, StepLogged
 from unlearnlab.library import Row, Task
 from unlearnlab.metrics import Split
@@ -41,8 +42,9 @@ def unlearn_folder(
 ) -> None:
     """Unlearn the rows of a folder from a model and write the result into another folder.
 
-    All phases of the spec are carried out on the given model and rows; which model, dataset and
-    picked rows the spec names does not matter, its subtasks do.
+    All phases of the spec are carried out on the given model and rows. Which model, dataset and
+    picked rows the spec names does not matter, and of its device only whether it is all GPUs; its
+    subtasks do.
 
     Args:
         spec: What is done, as a value or as its JSON.
@@ -66,12 +68,15 @@ def unlearn_folder(
         nonmembers=(),
         quiz=(),
     )
-    chosen = rows.only(asked.data.tasks)
-    _LOG.info("%d forget rows, %d retain rows", len(chosen.forget), len(chosen.retain))
+    rows = rows.only(asked.data.tasks)
+    _LOG.info("%d forget rows, %d retain rows", len(rows.forget), len(rows.retain))
     torch.manual_seed(asked.seed)
-    target = Target.load(asked.model, device=device or best_device())
+    device = device or chosen(asked.model.device)
+    refuse_run(asked, device)
+    prepare(device)
+    target = Target.load(asked.model, device=device)
     target.adapt(asked)
-    _train(target, asked, chosen)
+    _train(target, asked, rows)
     save_merged(target, output)
     _LOG.info("written to %s", output)
 
@@ -85,7 +90,9 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
         SpecError: There is no model, or the spec does not fit it.
     """
     plain = spec.model_dump(mode="json") if isinstance(spec, RunSpec) else dict(spec)
-    plain["model"] = {**plain.get("model", {}), "name": str(folder.absolute())}
+    model = dict(plain.get("model", {}))
+    device = "all" if model.get("device") == "all" else "auto"
+    plain["model"] = model | {"name": str(folder.absolute()), "device": device}
     plain["evaluation"] = {"probes": 0, "max_new_tokens": 1}
     try:
         asked = RunSpec.model_validate(plain)

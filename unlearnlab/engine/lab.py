@@ -14,12 +14,20 @@ from unlearnlab import __version__
 from unlearnlab.disk import check_free
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import (
+    best_device,
+    chosen,
+    device_name,
+    prepare,
+    refuse_model,
+    refuse_run,
+)
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.models import Target
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -33,7 +41,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, scores
-from unlearnlab.spec import RunSpec, adjusted
+from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -47,7 +55,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the device. Holds at most one model, and only while a job needs it."""
+    """Owner of the devices. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -58,10 +66,18 @@ class Lab:
         self._loading = ""
         self._controls = Controls()
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words, such as "cpu, 2 threads"."""
-        return device_name(self.device)
+    def device_name(self, wish: str) -> str:
+        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads"."""
+        return device_name(self._chosen(wish))
+
+    def _chosen(self, wish: str) -> torch.device:
+        return self.device if wish == "auto" else chosen(wish)
+
+    def _load(self, model: ModelSpec) -> Target:
+        device = self._chosen(model.device)
+        refuse_model(model, device)
+        prepare(device)
+        return Target.load(model, device=device)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -86,7 +102,8 @@ class Lab:
             return StageBegan(stage=name, seconds=clock.seconds)
 
         yield stage("loading")
-        target = Target.load(spec.model, device=self.device)
+        refuse_run(spec, self._chosen(spec.model.device))
+        target = self._load(spec.model)
         fold = data.load(spec.data)
         target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
@@ -128,7 +145,7 @@ class Lab:
         try:
             with _memory_advice():
                 yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = self._load(job.spec.model)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -143,7 +160,7 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = Target.load(job.spec.model, device=self.device)
+            target = self._load(job.spec.model)
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
@@ -157,7 +174,7 @@ class Lab:
             check_free(export.folder)
         try:
             with _memory_advice():
-                target = Target.load(job.spec.model, device=self.device)
+                target = self._load(job.spec.model)
                 target.restore(job.folder)
                 size = save_merged(
                     target, export.folder, texts=export.texts, replace=export.replace
@@ -183,9 +200,7 @@ class Lab:
         """Free the device's memory."""
         self._live, self._loading = None, ""
         gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
