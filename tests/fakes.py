@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator
 
-from unlearnlab.disk import whole_folder
+from unlearnlab.disk import check_free, whole_folder
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -181,6 +181,8 @@ class FakeLab:
         self.log.append(f"export {job.run_id}")
         if not (job.folder / "delta.safetensors").is_file():
             raise ValueError("this run left no weights")
+        if not export.replace:
+            check_free(export.folder)
         with whole_folder(export.folder) as part:
             (part / "model.safetensors").write_bytes(b"merged")
             for name, text in export.texts.items():

@@ -6,7 +6,7 @@ from unlearnlab import __version__
 from unlearnlab.exports import words
 from unlearnlab.exports.outcome import Outcome
 from unlearnlab.results import SPLITS, Scoreboard, ScoreCard, terms_strip
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import PACKED, RunSpec
 
 
 def card(outcome: Outcome) -> str:
@@ -51,11 +51,14 @@ def _written_form(spec: RunSpec) -> str:
     """Say how the weights in the folder differ from those that were trained and scored."""
     if spec.model.adapter is None:
         return ""
-    packed = spec.model.precision in ("nf4", "int8")
+    packed = spec.model.precision in PACKED
     unpacked = "The packed weights were unpacked to what they stood for in training; then the"
+    rounded = "The sum is rounded"
+    if spec.model.precision == "int8":
+        rounded += ", and on a GPU 8-bit layers round what goes through them as well"
     return (
-        f"{unpacked if packed else 'The'} adapter was added to the weights. The sum is rounded, so "
-        "that a near tie between two tokens may fall the other way."
+        f"{unpacked if packed else 'The'} adapter was added to the weights. {rounded}: a near tie "
+        "between two tokens may fall the other way than it did when the scores were measured."
     )
 
 

@@ -16,6 +16,9 @@ PROGRAM = "python -m unlearnlab run"
 MOST = 6
 """Settings on top of a preset that are still read at a glance."""
 
+NEAREST = 3
+"""Presets that are tried."""
+
 _GONE = object()
 
 
@@ -38,27 +41,30 @@ def command(outcome: Outcome, spec_file: str) -> str:
 
 def one_line(spec: RunSpec) -> str:
     """Write the command as a preset and what differs from it; empty if that is long."""
-    found = ((one, _wishes(one.spec, spec)) for one in presets().values())
-    near = [(one, wishes) for one, wishes in found if wishes is not None and len(wishes) <= MOST]
-    if not near:
-        return ""
-    nearest, wishes = min(near, key=lambda pair: len(pair[1]))
-    words = [f"--{path} {shlex.quote(text)}" for path, text in wishes]
-    return " ".join([PROGRAM, "--preset", nearest.name, *words])
+    near = [(one, _wishes(one.spec, spec)) for one in presets().values()]
+    near.sort(key=lambda pair: len(pair[1]))
+    for one, wishes in near[:NEAREST]:
+        if not _leads(one.spec, wishes, spec):
+            continue
+        fewest = _fewest(one.spec, wishes, spec)
+        if len(fewest) <= MOST:
+            words = [f"--{path} {shlex.quote(text)}" for path, text in fewest]
+            return " ".join([PROGRAM, "--preset", one.name, *words])
+    return ""
 
 
 Wishes = list[tuple[str, str]]
 """Paths and texts of settings."""
 
 
-def _wishes(start: RunSpec, spec: RunSpec) -> Wishes | None:
-    """Return the fewest settings that lead from one spec to another; none if no settings do."""
-    if len(start.phases) > len(spec.phases):
-        return None
-    wishes = list(_differences("", start.model_dump(mode="json"), spec.model_dump(mode="json")))
-    if not _leads(start, wishes, spec):
-        return None
-    for one in tuple(wishes):  # A new method or phase brings most of its values itself.
+def _wishes(start: RunSpec, spec: RunSpec) -> Wishes:
+    """Return all settings in which one spec differs from another."""
+    return list(_differences("", start.model_dump(mode="json"), spec.model_dump(mode="json")))
+
+
+def _fewest(start: RunSpec, wishes: Wishes, spec: RunSpec) -> Wishes:
+    """Leave out what need not be said: a new method or phase brings most of its values itself."""
+    for one in tuple(wishes):
         others = [wish for wish in wishes if wish != one]
         if _leads(start, others, spec):
             wishes = others
