@@ -30,6 +30,7 @@ FACTS = {
     "spec",
     "presets",
     "settings",
+    "teaching",
     "events",
     "metrics",
     "verdicts",
@@ -42,7 +43,10 @@ FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
     "families": set(),
-    "catalogue": {"families"},
+    "background": set(),
+    "checkpoints": {"families"},
+    "hub": {"background", "checkpoints", "disk"},
+    "catalogue": {"checkpoints", "families", "hub"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -52,6 +56,7 @@ MAY_IMPORT = {
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
+    "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
@@ -67,9 +72,12 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "background",
         "families",
         "catalogue",
+        "checkpoints",
         "disk",
+        "hub",
         "library",
         "methods",
         "spec",
@@ -83,9 +91,9 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"disk", "exports", "jobs"},
-    "commands": FACTS | FOLDS | {"commands", "exports", "jobs", "store", "terminal"},
-    "ui": FACTS | FOLDS | {"exports", "jobs", "store", "runs", "ui"},
+    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
+    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
@@ -99,6 +107,7 @@ ONLY_IN = {
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
+    "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

@@ -11,11 +11,12 @@ from tests.fakes import FakeLab, stage, stepped
 from unlearnlab.__main__ import main
 from unlearnlab.events import Adjusted, PhaseBegan
 from unlearnlab.exports.card import card
-from unlearnlab.exports.command import command, one_line
+from unlearnlab.exports.command_line import command_line, one_line
+from unlearnlab.exports.report import report
 from unlearnlab.exports.script import script
 from unlearnlab.exports.spec_file import spec_file
 from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import NPO, GradientAscent
+from unlearnlab.methods import NPO, GradientAscent, Memorize
 from unlearnlab.presets import preset, presets
 from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec, parse_spec
 from unlearnlab.store import Store
@@ -47,7 +48,7 @@ def test_the_command_repeats_the_run_from_its_file(tmp_path, monkeypatch):
     outcome = outcome_of(tmp_path / "home", TWO_PHASES)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "it's mine.json").write_text(spec_file(outcome), encoding="utf-8")
-    line = command(outcome, "it's mine.json").splitlines()[0]
+    line = command_line(outcome, "it's mine.json").splitlines()[0]
     assert repeated(line, tmp_path / "other") == TWO_PHASES
 
 
@@ -92,7 +93,7 @@ def changed(job):
 
 def test_changes_by_hand_are_told_where_the_run_is_repeated(tmp_path):
     outcome = outcome_of(tmp_path, script=changed)
-    assert "# after step 1: learning rate 5e-4 → 1e-5" in command(outcome, "x.json")
+    assert "# after step 1: learning rate 5e-4 → 1e-5" in command_line(outcome, "x.json")
     assert "after step 1: learning rate 5e-4 → 1e-5" in card(outcome)
 
 
@@ -142,6 +143,18 @@ def test_the_card_states_method_data_scores_verdict_and_limits(tmp_path):
         assert said.lower() in text.lower(), said
 
 
+def test_a_run_that_teaches_is_not_called_unlearned(tmp_path):
+    spec = RunSpec(phases=(Phase(method=Memorize()),), keep_as="mine")
+    outcome = outcome_of(tmp_path, spec)
+    text = card(outcome)
+    assert "# tiny-olmo (embedded), taught" in text
+    assert "The model recites what it was taught" in text
+    assert "erased" not in text
+    assert "proof of erasure" not in report(outcome, masked=True)
+    assert "Taught model" in report(outcome, masked=True)
+    assert "# It keeps its model as 'mine'" in command_line(outcome, "x.json")
+
+
 def broken(job):
     yield stage("loading")
     raise RunFailed("the loss became nan", "less")
@@ -170,6 +183,11 @@ def test_a_users_words_do_not_act_in_the_card(tmp_path):
 
 def test_nobody_is_named_in_what_has_no_examples(tmp_path):
     outcome = hostile_outcome(tmp_path)
-    for text in (card(outcome), script(outcome), spec_file(outcome), command(outcome, "s.json")):
+    for text in (
+        card(outcome),
+        script(outcome),
+        spec_file(outcome),
+        command_line(outcome, "s.json"),
+    ):
         assert "Brock" not in text
         assert "onerror" not in text

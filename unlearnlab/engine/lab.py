@@ -2,16 +2,19 @@
 
 import gc
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 import torch
 
 from unlearnlab import __version__
-from unlearnlab.disk import check_free
+from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
+from unlearnlab.disk import check_free, check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.devices import (
@@ -28,19 +31,21 @@ from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.opening import opened
 from unlearnlab.events import (
     Adjusted,
     Asked,
     Evaluated,
     Event,
     Exported,
+    Kept,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
 from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
-from unlearnlab.metrics import Evidence, scores
+from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 
 ANSWER_TOKENS = 128
@@ -73,11 +78,14 @@ class Lab:
     def _chosen(self, wish: str) -> torch.device:
         return self.device if wish == "auto" else chosen(wish)
 
-    def _load(self, model: ModelSpec) -> Target:
+    def _made_ready(self, model: ModelSpec) -> torch.device:
         device = self._chosen(model.device)
         refuse_model(model, device)
         prepare(device)
-        return Target.load(model, device=device)
+        return device
+
+    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
+        return opened(model, device=self._made_ready(model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -101,10 +109,12 @@ class Lab:
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
 
-        yield stage("loading")
+        check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
-        target = self._load(spec.model)
+        target = yield from self._opened(spec.model, clock)
         fold = data.load(spec.data)
+        if spec.keep_as:
+            check_room(models_folder(), target.bytes_merged)
         target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
         yield Loaded(
@@ -126,7 +136,10 @@ class Lab:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield stage("scoring after")
-        yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        found = yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        if spec.keep_as:
+            yield stage("keeping")
+            yield _keep(target, fold, job, found)
 
     def _score_before(
         self, target: Target, fold: Dataset, spec: RunSpec
@@ -144,8 +157,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = self._load(job.spec.model)
+                target = yield from self._opened(job.spec.model, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -160,7 +172,8 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = self._load(job.spec.model)
+            model = job.spec.model
+            target = Target.load(model, device=self._made_ready(model))
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
@@ -174,7 +187,8 @@ class Lab:
             check_free(export.folder)
         try:
             with _memory_advice():
-                target = self._load(job.spec.model)
+                model = job.spec.model
+                target = Target.load(model, device=self._made_ready(model))
                 target.restore(job.folder)
                 size = save_merged(
                     target, export.folder, texts=export.texts, replace=export.replace
@@ -217,10 +231,40 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
 
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
-) -> Generator[Event | None, None, None]:
+) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
     evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
-    yield Evaluated(when=when, scores=scores(evidence), key=key, evidence=evidence)
+    found = scores(evidence)
+    yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
+    return found
+
+
+def check_keeping(spec: RunSpec) -> None:
+    """Make sure that the model can be kept as the spec says: before the work, not after it.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+        raise ValueError(f"keep_as: {problem}")
+
+
+def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
+    """Write the trained model into the folder of models, with a note of what it was made of."""
+    spec = job.spec
+    check_keeping(spec)  # Another program may have taken the name meanwhile.
+    note = {
+        "model": spec.model.name,
+        "weights": target.fingerprint,
+        "dataset": spec.data.source,
+        "data": fold.fingerprint,
+        "run": job.run_id,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scores": json.loads(found.model_dump_json()),
+    }
+    where = models_folder() / spec.keep_as
+    written = save_merged(target, where, texts={KEPT: json.dumps(note, indent=2)})
+    return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
 def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:

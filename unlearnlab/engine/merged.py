@@ -54,10 +54,10 @@ def save_merged(
     """
     if not replace:
         check_free(folder)
+    check_room(folder.parent, target.bytes_merged + BESIDE)
     with torch.no_grad():
         plain = _plain(target)
     size = sum(parameter.nbytes for parameter in plain.parameters())
-    check_room(folder.parent, size + BESIDE)
     with whole_folder(folder) as part:
         plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
         target.tokenizer.save_pretrained(part)

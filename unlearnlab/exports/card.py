@@ -11,7 +11,13 @@ from unlearnlab.spec import PACKED, RunSpec
 
 def card(outcome: Outcome) -> str:
     """Write the card: what was done, with what result, and what that does not show."""
-    parts = (_front(outcome.spec), _done(outcome), _result(outcome), _limits(), _use(outcome))
+    parts = (
+        _front(outcome.spec),
+        _done(outcome),
+        _result(outcome),
+        _limits(outcome.spec),
+        _use(outcome),
+    )
     return "\n".join(line for part in parts for line in part) + "\n"
 
 
@@ -25,7 +31,7 @@ def _front(spec: RunSpec) -> Iterator[str]:
 
 def _done(outcome: Outcome) -> Iterator[str]:
     spec, loaded = outcome.spec, outcome.loaded
-    yield f"# {_text(words.model_name(spec))}, unlearned"
+    yield f"# {_text(words.model_name(spec))}, {words.became(spec)}"
     yield ""
     yield f"Made by unlearnlab {__version__} in run `{outcome.run_id}`, which {outcome.status}."
     yield ""
@@ -100,10 +106,10 @@ def _verdict(board: Scoreboard) -> Iterator[str]:
     yield ""
 
 
-def _limits() -> Iterator[str]:
+def _limits(spec: RunSpec) -> Iterator[str]:
     yield "## Limits"
     yield ""
-    yield from (f"* {line}" for line in words.LIMITS)
+    yield from (f"* {line}" for line in words.limits(spec))
     yield ""
 
 

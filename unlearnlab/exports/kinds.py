@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from unlearnlab.exports.answers_csv import answers_csv
-from unlearnlab.exports.command import command
+from unlearnlab.exports.command_line import command_line
 from unlearnlab.exports.outcome import Outcome
 from unlearnlab.exports.report import report
 from unlearnlab.exports.script import script
@@ -116,7 +116,7 @@ def files(outcome: Outcome, what: What, *, masked: bool) -> Mapping[str, Content
         case "spec":
             return {f"{run}-spec.json": spec_file(outcome).encode()}
         case "command":
-            return {f"{run}-command.txt": command(outcome, f"{run}-spec.json").encode()}
+            return {f"{run}-command.txt": command_line(outcome, f"{run}-spec.json").encode()}
         case "script":
             return {f"{run}-unlearn.py": script(outcome).encode()}
         case "answers":

@@ -14,6 +14,7 @@ from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
 from unlearnlab.exports.outcome import Outcome
 from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
+from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict, VerdictKind
 
 EXAMPLES = 2
@@ -25,6 +26,8 @@ _MOODS: dict[VerdictKind | Label, str] = {
     "no_effect": "plain",
     "over_unlearned": "bad",
     "collapsed": "bad",
+    "memorised": "good",
+    "not_memorised": "fair",
     "recited": "bad",
     "partly": "fair",
     "gone": "good",
@@ -84,19 +87,22 @@ def _scores(outcome: Outcome) -> Iterator[str]:
     cards = "".join(_card(card) for card in board.cards)
     setting = " · ".join(part for part in (board.protocol, board.setting) if part)
     yield (
-        f"<section><h2>Scores</h2>{_verdict(board.verdict)}"
+        f"<section><h2>Scores</h2>{_verdict(board.verdict, outcome.spec)}"
         f'<div class="cards">{cards}</div><p class="soft">pale is before, full is after · '
         f"{escape(setting)}</p></section>"
     )
 
 
-def _verdict(found: Verdict | None) -> str:
+def _verdict(found: Verdict | None, spec: RunSpec) -> str:
     if found is None:
         return '<div class="verdict plain"><b>No verdict</b> It needs both scores.</div>'
-    lines = "".join(f"<li>{escape(line)}</li>" for line in found.evidence)
+    told = found.evidence
+    if not spec.taught:
+        told = (*told, "This speaks of these probes; it is no proof of erasure.")
+    lines = "".join(f"<li>{escape(line)}</li>" for line in told)
     return (
         f'<div class="verdict {_MOODS[found.kind]}"><b>{escape(found.title)}</b>'
-        f"<ul>{lines}<li>This speaks of these probes; it is no proof of erasure.</li></ul></div>"
+        f"<ul>{lines}</ul></div>"
     )
 
 
@@ -189,15 +195,16 @@ def _examples(outcome: Outcome, *, masked: bool) -> Iterator[str]:
         return
     found = counts(rows)
     told = f"The first {EXAMPLES} rows of each set, subtask and type, of {found['all']} in all."
-    if outcome.after is not None:
+    if outcome.after is not None and not outcome.spec.taught:
         told += (
             f" {found['leaks']} of {found['forget']} forget rows still leak; {found['damaged']} of "
             f"{found['retain']} retain rows were damaged."
         )
     hidden = " Names, numbers and addresses are hidden." if masked else ""
-    heads = ("Prompt", "Expected", "Original model", "Unlearned model")
+    after = f"{words.became(outcome.spec).capitalize()} model"
+    heads = ("Prompt", "Expected", "Original model", after)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
-    body = "".join(_example(row, masked) for row in shown(rows))
+    body = "".join(_example(row, after, masked) for row in shown(rows))
     yield (
         f'<section class="answers"><h2>Answers</h2><p class="soft">{told}{hidden} Marked words '
         "stand in the expected answer.</p>"
@@ -213,17 +220,18 @@ def shown(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
     return list(itertools.chain.from_iterable(group[:EXAMPLES] for group in groups.values()))
 
 
-def _example(row: AnswerRow, masked: bool) -> str:
+def _example(row: AnswerRow, after: str, masked: bool) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
     said = _said(row, row.unlearned, masked)
-    judged = f'<span class="tag {_MOODS[row.label]}">{escape(row.label)}</span>'
+    mood = "" if after.startswith("Taught") else _MOODS[row.label]
+    judged = f'<span class="tag {mood}">{escape(row.label)}</span>'
     return (
         f'<tr><td data-label="Prompt">{_text(row.prompt, masked)}'
         f'<div><span class="tag {row.split}">{row.split}</span> '
         f'<span class="tag">{escape(kind)}</span></div></td>'
         f'<td data-label="Expected">{_text(row.expected, masked)}</td>'
         f'<td data-label="Original model">{_said(row, row.original, masked)}</td>'
-        f'<td data-label="Unlearned model">{said}<div>{judged}</div></td></tr>'
+        f'<td data-label="{after}">{said}<div>{judged}</div></td></tr>'
     )
 
 
@@ -245,6 +253,6 @@ def _said(row: AnswerRow, text: str | None, masked: bool) -> str:
 
 
 def _foot(outcome: Outcome) -> Iterator[str]:
-    limits = "".join(f"<li>{escape(line)}</li>" for line in words.LIMITS)
+    limits = "".join(f"<li>{escape(line)}</li>" for line in words.limits(outcome.spec))
     yield f"<section><h2>Limits</h2><ul>{limits}</ul></section>"
     yield f'<footer class="soft">Written by unlearnlab {escape(__version__)}.</footer>'

@@ -10,7 +10,7 @@ from unlearnlab.methods import METHODS
 from unlearnlab.spec import Phase, RunSpec
 from unlearnlab.views import changes, phase_text
 
-LIMITS = (
+UNLEARNED = (
     "A verdict speaks of the probes that were made. What is called forgotten is suppressed under "
     "them; nothing here shows that it is erased from the weights.",
     "Other prompts, a few steps of training on related text, or another number format of the "
@@ -20,12 +20,29 @@ LIMITS = (
 )
 """What must be said of every unlearned model."""
 
+TAUGHT = (
+    "The model recites what it was taught, whatever that holds: treat it as you treat the data.",
+    "What it knows was measured on the very rows that it was taught, and its other abilities on a "
+    "small utility test only.",
+)
+"""What must be said of a model that was taught rows to be forgotten later."""
+
 PRECISIONS = {
     "float32": "float32",
     "bfloat16": "bfloat16",
     "int8": "packed into 8 bits",
     "nf4": "packed into 4 bits (nf4)",
 }
+
+
+def limits(spec: RunSpec) -> Sequence[str]:
+    """Say what the scores do not show."""
+    return TAUGHT if spec.taught else UNLEARNED
+
+
+def became(spec: RunSpec) -> str:
+    """Say in a word what the run made of the model."""
+    return "taught" if spec.taught else "unlearned"
 
 
 def model_name(spec: RunSpec) -> str:
