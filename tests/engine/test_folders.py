@@ -136,7 +136,7 @@ def test_an_output_that_is_taken_or_a_model_that_is_missing_is_told(model, folde
     (tmp_path / "out" / "mine").write_text("mine")
     with pytest.raises(Taken, match="is there already"):
         unlearn_folder(RunSpec(), model, tmp_path / "out", *folders)
-    with pytest.raises(SpecError, match="there is no model in"):
+    with pytest.raises(SpecError, match="there is no folder"):
         unlearn_folder(RunSpec(), tmp_path / "nowhere", tmp_path / "new", *folders)
 
 

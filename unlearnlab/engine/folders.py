@@ -98,8 +98,8 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
         asked = RunSpec.model_validate(plain)
     except ValidationError as error:
         raise SpecError([problem_of(detail) for detail in error.errors()]) from error
-    if asked.model.known.gone:
-        raise SpecError([("model", f"there is no model in {folder}: config.json is missing")])
+    if missing := asked.model.known.missing:
+        raise SpecError([("model", missing)])
     return asked
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.catalogue import HUB_ID
 from unlearnlab.exports.outcome import Outcome
 from unlearnlab.methods import METHODS
 from unlearnlab.spec import Phase, RunSpec
@@ -48,9 +47,12 @@ def became(spec: RunSpec) -> str:
 def model_name(spec: RunSpec) -> str:
     """Name the model that a run started from, without the folder it lies in on this machine."""
     known = spec.model.known
-    if known.repository and known.repository != known.title:
-        return f"{known.title} ({known.repository})"
-    return known.title if HUB_ID.fullmatch(known.title) else Path(known.title).name
+    if known.gone:
+        return Path(known.title).name
+    if not known.repository:
+        return known.title
+    title = known.title.partition(",")[0]
+    return title if title == known.repository else f"{title} ({known.repository})"
 
 
 def data_name(outcome: Outcome) -> str:
