@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "batches",
     "catalogue",
     "methods",
     "spec",
@@ -37,6 +38,7 @@ FACTS = {
 FOLDS = {"views", "results", "answers"}
 
 MAY_IMPORT = {
+    "batches": set(),
     "catalogue": set(),
     "methods": {"methods"},
     "metrics": set(),
@@ -58,6 +60,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "batches",
         "catalogue",
         "methods",
         "spec",

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlearnlab.batches import fitting
 from unlearnlab.engine.data import IGNORE, Example, Tokens, collate
 from unlearnlab.engine.models import Target
 
-TOKENS_AT_ONCE = 8192
-"""Padded tokens in one forward pass of `losses`."""
+
+def all_logits(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Compute the logits at every position: [B, T, V]. Keys and values are not kept beside them."""
+    return model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False).logits
 
 
 def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -23,7 +26,7 @@ def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         nll_BT: [B, T - 1] in nats, 0 where no loss counts.
         counted_BT: [B, T - 1], whether position t + 1 counts.
     """
-    logits_BTV = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits[:, :-1]
+    logits_BTV = all_logits(model, tokens)[:, :-1]
     labels_BT = tokens.labels_BT[:, 1:]
     nll_BT = F.cross_entropy(
         logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=IGNORE, reduction="none"
@@ -64,8 +67,7 @@ def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         part = tokens.take(rows)
         labels_BT = part.labels_BT[:, 1:]
         counted_BT = labels_BT != IGNORE
-        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT)
-        logits.append(output.logits[:, :-1][counted_BT].float())
+        logits.append(all_logits(model, part)[:, :-1][counted_BT].float())
         ids.append(labels_BT[counted_BT])
     return torch.cat(logits), torch.cat(ids)
 
@@ -93,7 +95,8 @@ def losses(
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     found: dict[int, tuple[float, int]] = {}
     while len(found) < len(order):
-        batch = _bucket(order[len(found) :], examples)
+        left = order[len(found) :]
+        batch = left[: fitting(len(examples[i].ids) for i in left)]
         tokens = collate(
             [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
         )
@@ -102,13 +105,3 @@ def losses(
         found.update(zip(batch, zip(sums, counts, strict=True), strict=True))
         yield len(found)
     return [found[i] for i in range(len(examples))]
-
-
-def _bucket(order: Sequence[int], examples: Sequence[Example]) -> Sequence[int]:
-    """Take as many examples, shortest first, as fit into one forward pass."""
-    width = 0
-    for count, index in enumerate(order):
-        width = max(width, len(examples[index].ids))
-        if count and width * (count + 1) > TOKENS_AT_ONCE:
-            return order[:count]
-    return order

@@ -152,5 +152,5 @@ def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
 def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
     """Return what block `layer` puts out: [B, T, D]. The blocks above it are not computed."""
     with capturing(decoder_blocks(model)[layer], stop=True) as captured:
-        model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT)
+        model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
     return captured[0]
