@@ -4,12 +4,13 @@ A form or a command line must refuse layer 31 of an 8-block model before a worke
 sizes are read from each model's own `config.json`, or stated here for models that live on a hub.
 """
 
+import difflib
 import json
 import os
-from collections import Counter
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -102,22 +103,29 @@ class KnownModel:
 
     name: str
     title: str
-    architecture: Architecture
+    architecture: Architecture | None
+    """None where its sizes are not known on this machine."""
     repository: str = ""
-    """On the Hugging Face hub; empty for the embedded one."""
+    """On the Hugging Face hub; empty for the embedded one and for a folder."""
     tokenizer: str = ""
     """Repository of its tokenizer, which that of the weights does not hold."""
+    place: Path | None = None
+    """A folder of the user's; none for models that have their usual place."""
+    gone: str = ""
+    """Why no such model is known; empty when it is."""
 
     @property
     def folder(self) -> Path:
         """Where its weights and tokenizer lie on this machine, or should."""
+        if self.place is not None:
+            return self.place
         return models_folder() / self.name if self.repository else EMBEDDED / "original"
 
     @property
     def missing(self) -> str:
         """Say why it cannot run here and what to do; empty when it can."""
-        if not self.repository:
-            return ""
+        if self.gone or not self.repository:
+            return self.gone
         if not (self.folder / "config.json").is_file():
             return f"it is not on this machine. {self.way_to_get_it}"
         if not any(self.folder.glob("*.safetensors")):
@@ -150,17 +158,6 @@ class KnownModel:
 
 
 @cache
-def embedded_rows(fold: str) -> Mapping[str, Mapping[str, int]]:
-    """Count the embedded rows of a fold by set (`forget`, `retain`) and subtask."""
-
-    def counted(name: str) -> Counter[str]:
-        lines = (EMBEDDED / "data" / f"{name}_{fold}.jsonl").read_text(encoding="utf-8")
-        return Counter(json.loads(line)["task"] for line in lines.splitlines())
-
-    return {"forget": counted("forget"), "retain": counted("retain")}
-
-
-@cache
 def models() -> Mapping[str, KnownModel]:
     """Map each model's name to what is known of it, the embedded one first."""
     organisers = "llmunlearningsemeval2025organization"
@@ -184,3 +181,42 @@ def models() -> Mapping[str, KnownModel]:
         ),
     )
     return {model.name: model for model in known}
+
+
+HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def model(name: str) -> KnownModel:
+    """Return the model that a spec names; one that is not known says so in `gone`.
+
+    Args:
+        name: A name of the catalogue or of a model kept in the folder of models, a folder's path,
+            or the id of a model on the hub.
+    """
+    if name in models():
+        return models()[name]
+    kept = models_folder() / name
+    for folder in (kept, Path(name).expanduser()):
+        if name and (folder / "config.json").is_file():
+            title = name if folder == kept else folder.name
+            return KnownModel(name, title, _sizes(folder), place=folder.absolute())
+    near = ", ".join(difflib.get_close_matches(name, names(), n=3) or names())
+    return KnownModel(name, name, None, gone=f"unknown model {name!r}: did you mean {near}?")
+
+
+def names() -> list[str]:
+    """List the models that can be named: those of the catalogue, and those that were kept."""
+    kept = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
+    return list(dict.fromkeys([*models(), *kept]))
+
+
+def _sizes(folder: Path) -> Architecture | None:
+    return _read_sizes(folder, (folder / "config.json").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _read_sizes(folder: Path, _changed: int) -> Architecture | None:
+    try:
+        return Architecture.from_config(folder)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -112,7 +112,7 @@ class Probed(EventBase):
     kind: Literal["probed"] = "probed"
     step: int
     knowledge: Mapping[str, float]
-    """By set: share of questions answered exactly, 0 to 1."""
+    """By set: share of questions answered exactly, 0 to 1; a set without questions is left out."""
     regurgitation: Mapping[str, float]
     """By set: mean ROUGE-L recall of completions, 0 to 1."""
     nll: Mapping[str, float]

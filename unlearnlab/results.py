@@ -234,7 +234,7 @@ class RunLine:
 
 def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
-    blocks = row.spec.model.known.architecture.blocks
+    blocks = row.spec.model.blocks
     first = row.spec.phases[0]
     more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
     judged = None
@@ -265,7 +265,8 @@ def same_settings(one: RunSpec, other: RunSpec) -> bool:
 
 def _settled(spec: RunSpec) -> RunSpec:
     """Put in plain numbers what may be left open, and drop the seed."""
-    last = spec.model.known.architecture.blocks - 1
+    blocks = spec.model.blocks
+    last = None if blocks is None else blocks - 1
     phases = tuple(
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases

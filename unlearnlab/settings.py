@@ -185,7 +185,8 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
 
 
 def _is_phases(kind: Any) -> bool:
-    return get_origin(kind) is tuple and isinstance(get_args(kind)[0], type)
+    of = get_args(kind)[0] if get_origin(kind) is tuple else None
+    return isinstance(of, type) and issubclass(of, Spec)
 
 
 def _shape(kind: Any) -> Literal["text", "number", "list", "group"]:
@@ -207,7 +208,8 @@ def _words(kind: Any) -> str:
     if get_origin(kind) is Literal:
         return " | ".join(get_args(kind))
     if get_origin(kind) is tuple:
-        return f"some of {_words(get_args(kind)[0]).replace(' | ', ', ')}"
+        of = get_args(kind)[0]
+        return "a list" if of is str else f"some of {_words(of).replace(' | ', ', ')}"
     return {int: "integer", float: "number", bool: "true | false", str: "text"}.get(kind, "")
 
 

@@ -6,6 +6,7 @@ control in the annotation, help in the docstring, written once and read everywhe
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
@@ -13,7 +14,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import ASSETS, KnownModel, Modules, embedded_rows, models
+from unlearnlab.catalogue import ASSETS, KnownModel, Modules, model
+from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
     METHODS,
     Expert,
@@ -28,9 +30,6 @@ from unlearnlab.methods import (
 )
 
 Precision = Literal["float32", "bfloat16", "nf4"]
-
-Task = Literal["Task1", "Task2", "Task3"]
-"""The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -140,7 +139,7 @@ class ModelSpec(Spec):
     """The model to start from."""
 
     name: str = "tiny-olmo"
-    """Name in the catalogue."""
+    """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"
     """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
@@ -148,11 +147,6 @@ class ModelSpec(Spec):
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        return one_of(name, models(), "model")
 
     @model_validator(mode="after")
     def _trainable(self) -> Self:
@@ -166,25 +160,65 @@ class ModelSpec(Spec):
     @property
     def known(self) -> KnownModel:
         """What the catalogue says of it."""
-        return models()[self.name]
+        return model(self.name)
+
+    @property
+    def blocks(self) -> int | None:
+        """Count of its blocks; none where its sizes are not known on this machine."""
+        architecture = self.known.architecture
+        return architecture and architecture.blocks
 
 
 class DataSpec(Spec):
     """What is forgotten, what is kept, and what the scores are measured on."""
 
-    source: Literal["embedded"] = "embedded"
-    """Where the rows come from."""
+    source: str = "embedded"
+    """Name of the dataset: the embedded one, or one that was added."""
 
-    fold: Literal["train", "validation"] = "train"
+    fold: Fold = "train"
     """Fold that is unlearned and scored."""
 
     tasks: tuple[Task, ...] = get_args(Task)
     """Subtasks to unlearn; the scores always cover all of them."""
 
+    forget: Annotated[tuple[str, ...] | None, Expert()] = None
+    """Ids of the forget rows to unlearn; none takes all of the subtasks."""
+
+    rest: Annotated[Literal["leave", "retain"], Expert()] = "leave"
+    """What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+
     @field_validator("tasks")
     @classmethod
     def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
         return in_order(tasks)
+
+    @field_validator("forget")
+    @classmethod
+    def _picked(cls, ids: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if ids is not None and not ids:
+            raise ValueError("no row was picked: pick at least one, or leave it to the subtasks")
+        return ids if ids is None else tuple(dict.fromkeys(ids))
+
+    @property
+    def known(self) -> KnownDataset:
+        """What is known of the dataset."""
+        return dataset(self.source)
+
+    def counts(self, tasks: Sequence[Task] | None = None) -> RowCounts:
+        """Count the rows that are trained on, by set and subtask.
+
+        Args:
+            tasks: Of a phase; none takes all that the run forgets.
+        """
+        known, wanted = self.known, self.tasks if tasks is None else tasks
+        found = {split: Counter[str](known.counts(self.fold)[split]) for split in SPLITS}
+        if self.forget is not None:
+            chosen = set(self.forget)
+            picked = Counter(r.task for r in known.rows("forget", self.fold) if r.id in chosen)
+            if self.rest == "retain":
+                found["retain"] += found["forget"] - picked
+            found["forget"] = picked
+        return {split: {task: of[task] for task in wanted} for split, of in found.items()}
 
 
 class EvaluationSpec(Spec):
@@ -216,10 +250,7 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
-        architecture = self.model.known.architecture
         for number, phase in enumerate(self.phases):
-            for field, problem in _misfits(phase, architecture.blocks):
-                raise ValueError(f"phases.{number}.{field}: {problem}")
             if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
                 raise ValueError(
                     f"phases.{number}.tasks: {', '.join(beyond)} is not among what the run "
@@ -235,7 +266,16 @@ class RunSpec(Spec):
                     f"phases.{number}.method.kind: an adapter can be negated only as it was "
                     "learnt from zero: make this the first phase, or train without an adapter"
                 )
-        lora = self.model.adapter
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_sizes(self) -> Self:
+        architecture, lora = self.model.known.architecture, self.model.adapter
+        if architecture is None:  # The engine will know them.
+            return self
+        for number, phase in enumerate(self.phases):
+            for field, problem in _misfits(phase, architecture.blocks):
+                raise ValueError(f"phases.{number}.{field}: {problem}")
         for field, problem in adapter_problems(
             self.phases, blocks=architecture.blocks, rank=lora and lora.r
         ):
@@ -250,6 +290,8 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
+        if self.data.known.gone:
+            return self
         for number, phase in enumerate(self.phases):
             forget = sum(self.rows(phase)["forget"].values())
             if isinstance(phase.method, Sequential) and phase.method.chunk_size > forget:
@@ -262,10 +304,7 @@ class RunSpec(Spec):
 
     def rows(self, phase: Phase) -> RowCounts:
         """Count the rows that one of its phases trains on, by set and subtask."""
-        return {
-            name: {task: of[task] for task in phase.tasks or self.data.tasks}
-            for name, of in embedded_rows(self.data.fold).items()
-        }
+        return self.data.counts(phase.tasks)
 
     @property
     def title(self) -> str:
@@ -318,7 +357,7 @@ class Preset(Spec):
     @property
     def embedded(self) -> bool:
         """Whether it runs on the model that comes with the program."""
-        return not self.spec.model.known.repository
+        return self.spec.model.name == ModelSpec().name
 
 
 def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
@@ -381,9 +420,13 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     except json.JSONDecodeError as error:
         raise SpecError([("", f"this is not JSON: {error}")]) from error
     try:
-        return RunSpec.model_validate(values)
+        spec = RunSpec.model_validate(values)
     except ValidationError as error:
         raise SpecError([_problem(detail) for detail in error.errors()]) from error
+    unknown = [("model.name", spec.model.known.gone), ("data.source", spec.data.known.gone)]
+    if problems := [(where, what) for where, what in unknown if what]:
+        raise SpecError(problems)
+    return spec
 
 
 WEIGHT = "weight"
@@ -450,7 +493,7 @@ def _problem(detail: Any) -> tuple[str, str]:
     message = detail["msg"].removeprefix("Value error, ")
     if detail["type"] == "value_error":
         head, _, rest = message.partition(": ")
-        if head.startswith(("phases.", "evaluation.", "model.")):
+        if head.startswith(("phases.", "evaluation.", "model.", "data.")):
             return head, rest
         return (f"{where}.{head}", rest) if head.isidentifier() else (where, message)
     if detail["type"] == "union_tag_invalid":

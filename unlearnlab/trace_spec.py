@@ -154,7 +154,7 @@ class TraceSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
-        if self.window and self.window > self.blocks:
+        if self.model.blocks and self.window and self.window > self.blocks:
             raise ValueError(
                 f"window: {self.window} blocks are more than the model has: take at most "
                 f"{self.blocks}"
@@ -164,7 +164,7 @@ class TraceSpec(Spec):
     @property
     def blocks(self) -> int:
         """Number of the model's blocks."""
-        return self.model.known.architecture.blocks
+        return self.model.blocks or PUBLISHED_BLOCKS
 
     @property
     def span(self) -> int:

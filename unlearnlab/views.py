@@ -361,7 +361,7 @@ class Stretch:
 def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
     """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
     training = course.stage == "training" and course.ending is None
-    blocks = spec.model.known.architecture.blocks
+    blocks = spec.model.blocks
     spans = _spans(spec, course)
     return tuple(
         Stretch(
@@ -455,8 +455,11 @@ MODULES: Mapping[Modules, str] = {
 """How the page names the choices of modules."""
 
 
-def blocks_text(phase: Phase, blocks: int) -> str:
+def blocks_text(phase: Phase, blocks: int | None) -> str:
     """Name the trained blocks of a phase, such as "blocks 2 to 5"."""
+    if blocks is None and phase.last_layer is None:
+        return f"blocks {phase.first_layer} to the last"
+    blocks = blocks or 0
     trained = phase.blocks(blocks)
     if len(trained) == 1:
         return f"block {trained.start}"
@@ -474,7 +477,7 @@ def written(number: float) -> str:
 MERGES = "merges the adapters before it"
 
 
-def phase_text(phase: Phase, blocks: int) -> str:
+def phase_text(phase: Phase, blocks: int | None) -> str:
     """Describe a phase in one line."""
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
@@ -485,8 +488,14 @@ def phase_text(phase: Phase, blocks: int) -> str:
 
 
 def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
-    """Count the parameters that a phase trains."""
+    """Count the parameters that a phase trains.
+
+    Raises:
+        ValueError: The model's sizes are not known on this machine.
+    """
     size = spec.model.known.architecture
+    if size is None:
+        raise ValueError(f"the sizes of {spec.model.name} are not known here")
     blocks = len(phase.blocks(size.blocks))
     if not phase.method.sets:
         return 0

@@ -5,21 +5,18 @@ mask always given. Shape suffixes: B sequences, T positions.
 """
 
 import hashlib
-import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
 from torch import Tensor
 
 from unlearnlab.batches import buckets
-from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.library import Row, Task
 from unlearnlab.methods import SetName
-from unlearnlab.metrics import Kind
-from unlearnlab.spec import DataSpec, Task
+from unlearnlab.spec import DataSpec
 
 IGNORE = -100
 """Label of positions that carry no loss."""
@@ -42,21 +39,6 @@ class Tokenizer(Protocol):
     def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
         """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the task's data, with its official id."""
-
-    id: str
-    input: str
-    output: str
-    task: Task
-
-    @property
-    def kind(self) -> Kind:
-        """Completion or question: the id without its last character says it."""
-        return "sc" if self.id[:-1].endswith("sc") else "qa"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +71,25 @@ class Dataset:
         """Keep the rows of some subtasks, for training on a part of what is scored."""
         kept = {name: tuple(r for r in self.rows(name) if r.task in tasks) for name in SETS}
         return replace(self, forget=kept["forget"], retain=kept["retain"])
+
+    def chosen(self, spec: DataSpec) -> "Dataset":
+        """Keep the rows that a run trains on: its subtasks, and of the forget set those picked.
+
+        Raises:
+            ValueError: An id that was picked is not in the forget set.
+        """
+        of = self.only(spec.tasks)
+        if spec.forget is None:
+            return of
+        wanted = set(spec.forget)
+        if strange := wanted - {row.id for row in self.forget}:
+            raise ValueError(f"data.forget: no forget row has the id {min(strange)!r}")
+        rest = tuple(row for row in of.forget if row.id not in wanted)
+        return replace(
+            of,
+            forget=tuple(row for row in of.forget if row.id in wanted),
+            retain=of.retain + rest if spec.rest == "retain" else of.retain,
+        )
 
     @property
     def fingerprint(self) -> str:
@@ -125,35 +126,34 @@ def refusal(row: Row) -> str:
 
 
 def load(spec: DataSpec) -> Dataset:
-    """Read one fold of the embedded data.
+    """Read one fold of a dataset.
 
     Members and non-members belong to the forget set of the train fold; another fold has none of
     its own, so its members are its own completion documents.
+
+    Raises:
+        ValueError: There is no such dataset, or it has no such fold.
     """
-    folder = EMBEDDED / "data"
-    forget = _rows(folder / f"forget_{spec.fold}.jsonl")
-    members = tuple(line["document"] for line in _lines(folder / "mia" / "member.jsonl"))
+    known = spec.known
+    if known.gone:
+        raise ValueError(f"data.source: {known.gone}")
+    forget, retain = known.rows("forget", spec.fold), known.rows("retain", spec.fold)
+    if not forget:
+        folds = " and ".join(known.folds)
+        raise ValueError(f"data.fold: {spec.source} has no {spec.fold} fold: it has {folds}")
+    members = known.documents("member")
     if spec.fold != "train":
         members = tuple(f"{row.input} {row.output}" for row in forget if row.kind == "sc")
     return Dataset(
         forget=forget,
-        retain=_rows(folder / f"retain_{spec.fold}.jsonl"),
+        retain=retain,
         members=members,
-        nonmembers=tuple(line["document"] for line in _lines(folder / "mia" / "nonmember.jsonl")),
+        nonmembers=known.documents("nonmember"),
         quiz=tuple(
             QuizQuestion(q["question"], q["subject"], tuple(q["choices"]), q["answer"])
-            for q in _lines(folder / "quiz" / "test.jsonl")
+            for q in known.questions()
         ),
     )
-
-
-def _lines(path: Path) -> Iterator[dict]:
-    with path.open(encoding="utf-8") as lines:
-        yield from map(json.loads, lines)
-
-
-def _rows(path: Path) -> tuple[Row, ...]:
-    return tuple(Row(**line) for line in _lines(path))
 
 
 @dataclass(frozen=True, slots=True)

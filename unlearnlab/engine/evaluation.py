@@ -38,7 +38,11 @@ T = TypeVar("T")
 def evaluate(
     target: Target, data: Dataset, *, max_new_tokens: int
 ) -> Generator[Event | None, None, Evidence]:
-    """Measure all that the scores are computed from, yielding progress."""
+    """Measure all that the scores are computed from, yielding progress.
+
+    What the data have no rows for is not measured: the attack without members or non-members, the
+    utility test without questions.
+    """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
     total = len(rows)
     answering = generate(target, [row.input for _, row in rows], max_new_tokens=max_new_tokens)
@@ -62,7 +66,10 @@ def evaluate(
     membership = yield from _silently(_membership(target, data))
     choices = yield from _silently(quiz(target, data.quiz))
     return Evidence(
-        answers=answers, membership=membership, choices=choices, utility_protocol=QUIZ_PROTOCOL
+        answers=answers,
+        membership=membership,
+        choices=choices,
+        utility_protocol=QUIZ_PROTOCOL if choices else "",
     )
 
 
@@ -95,7 +102,9 @@ def _answer_nlls(target: Target, rows: Sequence[Row]) -> Generator[int, None, li
     return [total / max(count, 1) for total, count in found]
 
 
-def _membership(target: Target, data: Dataset) -> Generator[int, None, Membership]:
+def _membership(target: Target, data: Dataset) -> Generator[int, None, Membership | None]:
+    if not data.members or not data.nonmembers:
+        return None
     documents = [*data.members, *data.nonmembers]
     examples = [encode_document(target.tokenizer, text) for text in documents]
     found = yield from losses(target, examples)
@@ -156,15 +165,18 @@ class Probe:
             for row, answer in zip(rows, said, strict=True)
         ]
 
-        def mean(name: Split, kinds: tuple[Kind, ...], values: Sequence[float]) -> float:
-            picked = zip(self.rows, values, strict=True)
-            return statistics.fmean(v for (s, row), v in picked if s == name and row.kind in kinds)
+        def means(kinds: tuple[Kind, ...], values: Sequence[float]) -> dict[str, float]:
+            found: dict[str, list[float]] = {}
+            for (name, row), value in zip(self.rows, values, strict=True):
+                if row.kind in kinds:
+                    found.setdefault(name, []).append(value)
+            return {name: statistics.fmean(of) for name, of in found.items()}
 
         yield Probed(
             step=step,
-            knowledge={name: mean(name, ("qa",), scores) for name in SETS},
-            regurgitation={name: mean(name, ("sc",), scores) for name in SETS},
-            nll={name: mean(name, ("qa", "sc"), nlls) for name in SETS},
+            knowledge=means(("qa",), scores),
+            regurgitation=means(("sc",), scores),
+            nll=means(("qa", "sc"), nlls),
         )
 
 

@@ -99,7 +99,7 @@ class Lab:
         yield stage("scoring before")
         yield from self._score_before(target, fold, spec)
         yield stage("training")
-        chosen = fold.only(spec.data.tasks)
+        chosen = fold.chosen(spec.data)
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield stage("saving")
         written = target.save(job.folder)

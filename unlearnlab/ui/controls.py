@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 import gradio as gr
 from pydantic.fields import FieldInfo
 
-from unlearnlab.catalogue import models
+from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Spec, expert, slider
 from unlearnlab.results import TASKS
 from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
@@ -27,7 +27,7 @@ PHASE_TASKS = "phase.tasks"
 ADAPTER = "model.adapter"
 """The switch between an adapter and the weights themselves."""
 
-_BY_HAND = {"first_layer", "last_layer", "method", "kind", "adapter", "source"}
+_BY_HAND = {"first_layer", "last_layer", "method", "kind", "adapter", "source", "forget", "rest"}
 """Fields that the form draws itself, or not at all."""
 
 
@@ -175,7 +175,8 @@ def _raw(setting: Setting, value: Any) -> Any:
 
 
 def _layers(phase: Mapping[str, Any], model: str) -> dict[str, Any]:
-    blocks = models()[model].architecture.blocks if model in models() else 1
+    known = catalogue.model(model).architecture
+    blocks = known.blocks if known else 1
     last = phase.get("last_layer")
     return {
         "first": phase.get("first_layer", 0),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnlab.catalogue import models
+from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.results import TASKS, same_settings, usual_seconds
 from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, presets
@@ -293,8 +293,8 @@ def preset_note(form: Form) -> str:
 
 
 def _missing_note(model: str) -> str:
-    known = models().get(model)
-    if known is None or not known.missing:
+    known = catalogue.model(model)
+    if not known.missing:
         return ""
     told = re.sub("`([^`]+)`", r"<code>\1</code>", escape(known.missing))
     return f'<p class="changed">{escape(known.title)}: {told}</p>'
@@ -309,7 +309,10 @@ def size_note(form: Form, rows: Sequence[RunRow]) -> str:
     phase = spec.phases[form.editing]
     if not form.trains:
         return "<p>Nothing is trained.</p>"
-    trained, total = trainable_parameters(spec, phase), spec.model.known.architecture.parameters
+    architecture = spec.model.known.architecture
+    if architecture is None:
+        return "<p>The sizes of this model are not known yet.</p>"
+    trained, total = trainable_parameters(spec, phase), architecture.parameters
     note = f"{count(trained)} of {count(total)} parameters train"
     took = usual_seconds(spec, rows)
     return f"<p>{note}{f' · took {duration(took)} here before' if took else ''}</p>"

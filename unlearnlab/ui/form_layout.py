@@ -174,6 +174,7 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
     known = [
         (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
         for m in models().values()
+        if m.architecture
     ]
     drawn["model.name"] = gr.Dropdown(
         known,

@@ -152,7 +152,7 @@ def queue(state: WorkerState) -> str:
 
 def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
     """Put a run's status line in words."""
-    blocks = row.spec.model.known.architecture.blocks
+    blocks = row.spec.model.blocks
     return {
         "status": view.status,
         "title": row.name or row.spec.title,

@@ -1,0 +1,143 @@
+"""The datasets that can be named in a spec: the embedded one, and those that were added.
+
+A dataset is a folder in one layout, whatever it was added from: `forget_FOLD.jsonl` and
+`retain_FOLD.jsonl` for the folds `train` and, if there is one, `validation`, with the task's fields
+`id`, `input`, `output`, `task`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`;
+`quiz/test.jsonl` in MMLU's layout. An added one has a `manifest.json` beside them. Only the first
+two files must be there.
+"""
+
+import difflib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from unlearnlab.catalogue import EMBEDDED, home
+from unlearnlab.metrics import Kind, Split
+
+Task = Literal["Task1", "Task2", "Task3"]
+"""The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
+
+Fold = Literal["train", "validation"]
+
+FOLDS: tuple[Fold, ...] = get_args(Fold)
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+MANIFEST = "manifest.json"
+
+EMBEDDED_NAME = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the task's data, with its official id."""
+
+    id: str
+    input: str
+    output: str
+    task: Task
+
+    @property
+    def kind(self) -> Kind:
+        """Completion or question: the id without its last character says it."""
+        return "sc" if self.id[:-1].endswith("sc") else "qa"
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """A dataset that a spec can name."""
+
+    name: str
+    title: str
+    folder: Path
+    source: str = ""
+    """What it was added from, in words: "LUME", "SemEval-2025 Task 4", "own files"."""
+    personal: bool = True
+    """Whether its text is masked on the page until the reader asks for it."""
+    gone: str = ""
+    """Why it cannot be read; empty when it can."""
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """List the folds that it has."""
+        return tuple(fold for fold in FOLDS if self._file("forget", fold).is_file())
+
+    def rows(self, split: Split, fold: Fold) -> tuple[Row, ...]:
+        """Read one set of a fold; a set without a file has no rows."""
+        path = self._file(split, fold)
+        if not path.is_file():
+            return ()
+        return _rows(path, path.stat().st_mtime_ns)
+
+    def counts(self, fold: Fold) -> Mapping[Split, Mapping[Task, int]]:
+        """Count the rows of a fold by set and subtask."""
+        return {split: Counter(row.task for row in self.rows(split, fold)) for split in SPLITS}
+
+    def documents(self, name: Literal["member", "nonmember"]) -> tuple[str, ...]:
+        """Read the documents of the membership attack; there may be none."""
+        return tuple(line["document"] for line in lines(self.folder / "mia" / f"{name}.jsonl"))
+
+    def questions(self) -> tuple[dict[str, Any], ...]:
+        """Read the questions of the utility test, in MMLU's layout; there may be none."""
+        return tuple(lines(self.folder / "quiz" / "test.jsonl"))
+
+    def _file(self, split: Split, fold: Fold) -> Path:
+        return self.folder / f"{split}_{fold}.jsonl"
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the objects of a JSONL file; none if there is no such file."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as text:
+            yield from map(json.loads, text)
+
+
+@lru_cache(maxsize=32)
+def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
+    return tuple(Row(**line) for line in lines(path))
+
+
+def datasets_folder() -> Path:
+    """Return the folder of the datasets that were added."""
+    return home() / "datasets"
+
+
+def datasets() -> Mapping[str, KnownDataset]:
+    """Map each dataset's name to what is known of it, the embedded one first."""
+    embedded = KnownDataset(
+        EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False
+    )
+    found = {embedded.name: embedded}
+    for manifest in sorted(datasets_folder().glob(f"*/{MANIFEST}")):
+        if (added := _added(manifest, manifest.stat().st_mtime_ns)) is not None:
+            found[added.name] = added
+    return found
+
+
+@lru_cache(maxsize=256)
+def _added(manifest: Path, _changed: int) -> KnownDataset | None:
+    """Read what is known of an added dataset; none if its manifest cannot be read."""
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        return KnownDataset(
+            manifest.parent.name, told["title"], manifest.parent, told["source"], told["personal"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def dataset(name: str) -> KnownDataset:
+    """Return the dataset called `name`; one that is not here says so in `gone`."""
+    known = datasets()
+    if name in known:
+        return known[name]
+    near = ", ".join(difflib.get_close_matches(name, known, n=3) or list(known))
+    gone = f"unknown dataset {name!r}: did you mean {near}?"
+    return KnownDataset(name, name, datasets_folder() / name, gone=gone)
