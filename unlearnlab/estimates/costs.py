@@ -11,13 +11,25 @@ from typing import Final
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
-from unlearnlab.spec import ModelSpec, Phase, Precision, RunSpec
+from unlearnlab.spec import PACKED, ModelSpec, Optimizer, Phase, Precision, RunSpec
 from unlearnlab.views import trainable_parameters
 
 FLOAT32: Final = 4
 
-WEIGHT: Mapping[Precision, float] = {"float32": 4, "bfloat16": 2, "nf4": 0.5 + FLOAT32 / 64}
-"""Of a weight of the blocks; packed ones have a scale for every 64."""
+WEIGHT: Mapping[Precision, float] = {
+    "float32": 4,
+    "bfloat16": 2,
+    "int8": 1,
+    "nf4": 0.5 + FLOAT32 / 64,
+}
+"""Of a weight of the blocks; nf4 has a scale for every 64 of them."""
+
+MOMENTS: Mapping[Optimizer, float] = {
+    "adamw": 2,
+    "adamw_8bit": 2 * (1 + FLOAT32 / 256) / FLOAT32,
+    "paged_adamw_8bit": 2 * (1 + FLOAT32 / 256) / FLOAT32,
+}
+"""What an optimizer remembers of a float32 number, in such numbers."""
 
 
 NONLINEARITY: Mapping[str, int] = {"gpt2": 4}
@@ -55,7 +67,8 @@ class Costs:
     @property
     def number(self) -> int:
         """Return the bytes of a number among the activations."""
-        half = self.model.precision == "bfloat16" or (self.cuda and self.model.precision == "nf4")
+        packed = self.model.precision in PACKED
+        half = self.model.precision == "bfloat16" or (self.cuda and packed)
         return 2 if half else FLOAT32
 
     @property
@@ -74,6 +87,12 @@ class Costs:
     def trained(self, spec: RunSpec, phase: Phase) -> float:
         """Add up what a phase trains."""
         return trainable_parameters(spec, phase) * self.trained_number
+
+    def remembered(self, spec: RunSpec, phase: Phase) -> float:
+        """Add up what the optimizer remembers of it."""
+        eight_bit = phase.optimizer != "adamw"  # Whatever the format of what is trained.
+        number = FLOAT32 if eight_bit else self.trained_number
+        return trainable_parameters(spec, phase) * number * MOMENTS[phase.optimizer]
 
     def largest(self, phase: Phase) -> float:
         """Return the largest matrix that a phase trains."""
@@ -170,6 +189,10 @@ class Costs:
         blocks = [self.block(phase, shape, layer) for layer in range(first, last + 1)]
         d, q, f = self.size.hidden, self.size.width("Q"), self.size.mlp_width
         back = shape.tokens * max(3 * d + self.into_mlp + f, 2 * d + 5 * q) * self.number
+        if self.model.gradient_checkpointing:  # Of each block its input; one at a time anew.
+            kept = len(blocks) * shape.tokens * d * self.number
+            again = max(blocks, default=0.0) + back
+            return Pass(kept, kept + self.passing(shape), 0.0, lowest=kept + again)
         kept = sum(blocks)
         lowest = (blocks[0] if blocks else 0.0) + back
         return Pass(kept, max(kept, self.passing(shape)), back, lowest)

@@ -15,7 +15,15 @@ from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering, TaskVector
 from unlearnlab.spec import Phase, RunSpec
 
-Part = Literal["weights", "original copies", "gradients", "optimizer", "activations", "evaluation"]
+Part = Literal[
+    "weights",
+    "original copies",
+    "gradients",
+    "optimizer",
+    "activations",
+    "evaluation",
+    "program",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,7 @@ def moments(
         held: Mapping[Part, float] = {
             "weights": weights,
             "original copies": aside + start,
-            "optimizer": 2 * trained,
+            "optimizer": costs.remembered(spec, phase),
         }
         steps = [step(costs, phase, draw, trained) for draw in draws(phase, of)]
         found.append(

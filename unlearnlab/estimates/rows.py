@@ -63,6 +63,8 @@ class Lengths:
 
     sets: Mapping[SetName, tuple[Text, ...]]
     """Rows to train on."""
+    scored: int
+    """Rows that the scores are measured on."""
     answered: Shape
     """The prompts that are answered together, the longest first."""
     measured: Shape
@@ -86,11 +88,12 @@ def lengths(data: DataSpec, model: str) -> Lengths:
     if known.gone or data.fold not in known.folds:
         raise ValueError(f"data: {known.gone or f'{data.source} has no {data.fold} fold'}")
     ratio = CHARACTERS_PER_TOKEN.get(model, USUAL_CHARACTERS_PER_TOKEN)
-    return _lengths(data, known.folder, stamps, ratio)
+    return _lengths(data.model_dump_json(), known.folder, stamps, ratio)
 
 
 @lru_cache(maxsize=64)
-def _lengths(data: DataSpec, _folder: Path, _stamps: tuple[int, ...], ratio: float) -> Lengths:
+def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) -> Lengths:
+    data = DataSpec.model_validate_json(asked)
     known = data.known
 
     def tokens(text: str) -> int:
@@ -140,7 +143,7 @@ def measured_lengths(
         "forget": tuple(picked),
         "retain": tuple(kept + (moved if data.rest == "retain" else [])),
     }
-    return Lengths(sets, _answered(scored), _largest(scored, others), _probed(scored))
+    return Lengths(sets, len(scored), _answered(scored), _largest(scored, others), _probed(scored))
 
 
 def _answered(scored: Sequence[Text]) -> Shape:
@@ -169,7 +172,9 @@ def _probed(scored: Sequence[Text]) -> Shape:
     return Shape(rows, max(row.whole for row in scored))
 
 
-Draw = Mapping[SetName, Sequence[Text]]
+Rows = Mapping[SetName, Sequence[Text]]
+
+Draw = Rows
 """A batch: rows of each set."""
 
 
@@ -177,7 +182,7 @@ def draws(phase: Phase, of: Lengths) -> list[Draw]:
     """Draw batches as the phase does: many enough to hold a large one."""
     names: list[SetName] = list(phase.method.sets)
     tasks = phase.tasks
-    rows = {
+    rows: Rows = {
         name: [row for row in of.sets[name] if tasks is None or row.task in tasks]
         for name in of.sets
     }
@@ -191,12 +196,11 @@ def draws(phase: Phase, of: Lengths) -> list[Draw]:
     return list(_shuffled(phase, rows, names))
 
 
-def _shuffled(
-    phase: Phase, rows: Mapping[SetName, Sequence[Text]], names: Sequence[SetName]
-) -> Iterator[Draw]:
+def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Draw]:
     """Go through the first set in fresh order again and again; the others stream past."""
     chance, leading, size = random.Random(0), rows[names[0]], phase.batch_size
-    streams = {name: _endless(chance, rows[name]) for name in names[1:] if name != "refusal"}
+    others: list[SetName] = [name for name in names[1:] if name != "refusal"]
+    streams = {name: _endless(chance, rows[name]) for name in others}
     for _ in range(min(phase.epochs, max(1, DRAWS * size // len(leading)))):
         order = chance.sample(leading, min(len(leading), DRAWS * size))
         for at in range(0, len(order), size):
@@ -204,8 +208,8 @@ def _shuffled(
             batch: dict[SetName, Sequence[Text]] = {names[0]: chosen}
             if "refusal" in names:
                 batch["refusal"] = [replace(r, whole=r.prompt + REFUSAL_TOKENS) for r in chosen]
-            for name, stream in streams.items():
-                batch[name] = list(islice(stream, len(chosen) * phase.retain_rows))
+            for name in others:
+                batch[name] = list(islice(streams[name], len(chosen) * phase.retain_rows))
             yield batch
 
 
@@ -214,7 +218,7 @@ def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:
         yield from chance.sample(rows, len(rows))
 
 
-def _in_order(phase: Phase, rows: Mapping[SetName, Sequence[Text]]) -> Iterator[Draw]:
+def _in_order(phase: Phase, rows: Rows) -> Iterator[Draw]:
     size = phase.batch_size
     for at in range(0, min(len(rows["forget"]), DRAWS * size), size):
         forget = rows["forget"][at : at + size]

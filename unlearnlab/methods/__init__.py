@@ -51,6 +51,7 @@ from unlearnlab.methods.representation import (
     AdaptiveRMU,
     Steering,
 )
+from unlearnlab.methods.teaching import Memorize
 
 __all__ = [
     "METHODS",
@@ -69,6 +70,7 @@ __all__ = [
     "Joint",
     "JointKL",
     "KLMinimization",
+    "Memorize",
     "Method",
     "MethodSpec",
     "RowCounts",
@@ -102,7 +104,8 @@ Method = Annotated[
     | TaskVector
     | RMU
     | AdaptiveRMU
-    | TiesMerge,
+    | TiesMerge
+    | Memorize,
     Field(discriminator="kind"),
 ]
 
