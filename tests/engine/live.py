@@ -30,6 +30,11 @@ class LiveTensors(TorchDispatchMode):
         self.peak = max(self.peak, self.bytes)
         return made
 
+    def restart(self) -> int:
+        """Return the peak so far, and begin to look for the next."""
+        peak, self.peak = self.peak, self.bytes
+        return peak
+
     def _born(self, tensor: Tensor) -> None:
         storage = tensor.untyped_storage()
         key = storage._cdata

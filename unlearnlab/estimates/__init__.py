@@ -41,7 +41,10 @@ class Estimate:
     def peak(self) -> Moment:
         """Return the moment at which most is needed, with the parts corrected."""
         most = max(self.moments, key=lambda moment: moment.total)
-        parts = {part: size * self.factor for part, size in most.parts.items() if size}
+        parts: dict[Part, float] = {}
+        for part, size in most.parts.items():
+            if size:
+                parts[part] = size * self.factor
         if self.program:
             parts["program"] = self.program
         return Moment(most.name, parts)

@@ -4,7 +4,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 
 from unlearnlab.batches import (
@@ -105,9 +105,7 @@ def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) 
 
     forget = [(row.id, text(row)) for row in known.rows("forget", data.fold)]
     retain = [text(row) for row in known.rows("retain", data.fold)]
-    return measured_lengths(
-        data, forget, retain, others=[tokens(one) for one in _other_texts(known)]
-    )
+    return sorted_lengths(data, forget, retain, others=[tokens(one) for one in _other_texts(known)])
 
 
 def _other_texts(known: KnownDataset) -> Iterator[str]:
@@ -118,7 +116,7 @@ def _other_texts(known: KnownDataset) -> Iterator[str]:
         yield from (f"{question['question']} {option}" for option in question["choices"])
 
 
-def measured_lengths(
+def sorted_lengths(
     data: DataSpec,
     forget: Sequence[tuple[str, Text]],
     retain: Sequence[Text],
@@ -219,12 +217,12 @@ def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:
 
 
 def _in_order(phase: Phase, rows: Rows) -> Iterator[Draw]:
-    size = phase.batch_size
+    """Go through both sets in the order they have, a chunk of the first at a time."""
+    assert isinstance(phase.method, Sequential)
+    size, retain = min(phase.batch_size, phase.method.chunk_size), cycle(rows["retain"])
     for at in range(0, min(len(rows["forget"]), DRAWS * size), size):
         forget = rows["forget"][at : at + size]
-        first, count = at * phase.retain_rows, len(forget) * phase.retain_rows
-        retain = [rows["retain"][(first + i) % len(rows["retain"])] for i in range(count)]
-        yield {"forget": forget, "retain": retain}
+        yield {"forget": forget, "retain": list(islice(retain, len(forget) * phase.retain_rows))}
 
 
 def shapes(rows: Sequence[Text], *, split: bool = True) -> list[Shape]:
