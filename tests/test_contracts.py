@@ -31,6 +31,7 @@ FACTS = {
     "spec",
     "presets",
     "settings",
+    "teaching",
     "events",
     "metrics",
     "verdicts",
@@ -44,7 +45,10 @@ FOLDS = {"views", "results", "answers", "curves", "estimates"}
 MAY_IMPORT = {
     "batches": set(),
     "families": set(),
-    "catalogue": {"families"},
+    "background": set(),
+    "checkpoints": {"families"},
+    "hub": {"background", "checkpoints", "disk"},
+    "catalogue": {"checkpoints", "families", "hub"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -54,6 +58,7 @@ MAY_IMPORT = {
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
+    "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
@@ -70,9 +75,12 @@ MAY_IMPORT = {
     "engine": {
         "adapters",
         "batches",
+        "background",
         "families",
         "catalogue",
+        "checkpoints",
         "disk",
+        "hub",
         "library",
         "methods",
         "spec",
@@ -85,7 +93,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
@@ -99,6 +108,7 @@ ONLY_IN = {
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
+    "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

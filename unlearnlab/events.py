@@ -14,7 +14,14 @@ from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
 Stage = Literal[
-    "loading", "scoring before", "training", "scoring after", "saving", "keeping", "tracing"
+    "downloading",
+    "loading",
+    "scoring before",
+    "training",
+    "scoring after",
+    "saving",
+    "keeping",
+    "tracing",
 ]
 """What a run or a trace is busy with."""
 
@@ -63,6 +70,8 @@ class Progressed(EventBase):
     kind: Literal["progressed"] = "progressed"
     done: int
     total: int
+    unit: str = ""
+    """What is counted, such as "MB"; empty where the stage says it."""
 
 
 class PhaseBegan(EventBase):

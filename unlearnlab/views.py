@@ -38,6 +38,7 @@ from unlearnlab.events import (
     Traced,
 )
 from unlearnlab.families import Modules
+from unlearnlab.methods import Memorize
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -181,6 +182,7 @@ def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool =
 
 _DOING: Mapping[Stage | None, str] = {
     None: "Starting",
+    "downloading": "Downloading the model",
     "loading": "Loading the model and the data",
     "scoring before": "Scoring the original model",
     "training": "Training",
@@ -269,7 +271,7 @@ def _detail(course: Course, running: bool) -> str:
     """Say where the run is: the share of a scoring, else the step and the phase."""
     done = course.progressed
     if running and done and done.total and course.stage != "training":
-        return f"{done.done} of {done.total}"
+        return f"{done.done} of {done.total} {done.unit}".rstrip()
     if not course.phases:
         return ""
     taken = course.step.step if course.step else 0
@@ -499,6 +501,8 @@ def phase_text(phase: Phase, blocks: int | None) -> str:
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
     length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
+        length = f"at most {length}"
     where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
