@@ -26,6 +26,7 @@ from unlearnlab.ui.controls import (
     PATHS,
     PHASE,
     PHASE_TASKS,
+    ROWS,
     SEED,
     Control,
     Setting,
@@ -33,7 +34,18 @@ from unlearnlab.ui.controls import (
     element,
 )
 from unlearnlab.ui.form import Form
-from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.form_data import (
+    FOLD,
+    SOURCE,
+    Choice,
+    choose_data,
+    choose_fold,
+    controls_of,
+    forget_all,
+    rows_note,
+    source_choices,
+)
+from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
@@ -62,6 +74,8 @@ class FormParts:
     draft: gr.BrowserState
     preset: gr.Dropdown
     preset_note: gr.HTML
+    rows: gr.HTML
+    """Which rows are forgotten; `pick_rows` and `all_rows` fire."""
     phases: gr.HTML
     idea: gr.HTML
     card: gr.Markdown
@@ -83,7 +97,7 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        fixed = (self.draft, self.preset, self.preset_note, self.phases, self.idea)
+        fixed = (self.draft, self.preset, self.preset_note, self.rows, self.phases, self.idea)
         return [
             *fixed,
             self.card,
@@ -104,6 +118,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         form.draft,
         gr.update(value=preset),
         forms.preset_note(form),
+        rows_note(form),
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
@@ -112,7 +127,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
-        *form.values,
+        *controls_of(form),
     ]
 
 
@@ -129,7 +144,7 @@ def draw_form() -> FormParts:
     draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     drawn: dict[str, Control] = {}
     with gr.Column(elem_classes=["card"]):
-        preset, note = _what(first, drawn)
+        preset, note, rows = _what(first, drawn)
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = phase_list(forms.phase_cards(first))
@@ -155,11 +170,23 @@ def draw_form() -> FormParts:
     training = [layers, matrices, rates, rare]
     kinds = [*groups, *more]
     return FormParts(
-        draft, preset, note, phases, idea, card, kinds, lora, tasks, training, size, controls
+        draft,
+        preset,
+        note,
+        rows,
+        phases,
+        idea,
+        card,
+        kinds,
+        lora,
+        tasks,
+        training,
+        size,
+        controls,
     )
 
 
-def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]:
+def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
     heading("What")
     titles = [(preset.title, name) for name, preset in presets().items()]
     preset = gr.Dropdown(
@@ -184,15 +211,36 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
         elem_classes=["field"],
         filterable=False,
     )
-    fold = next(s for s in DATA if s.name == "fold")
-    drawn[fold.path] = control(fold)
+    rows = _data(first, drawn)
     drawn["data.tasks"] = _tasks(
         "data.tasks",
         list(TASKS),
         "Forget",
         "Subtasks to unlearn; the scores always cover all of them.",
     )
-    return preset, note
+    return preset, note, rows
+
+
+def _data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
+    drawn[SOURCE] = Choice(
+        source_choices(first),
+        value=first.draft["values"][SOURCE],
+        label="Data",
+        elem_id=element(SOURCE),
+        elem_classes=["field"],
+        filterable=False,
+    )
+    drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
+    rows = gr.HTML(
+        rows_note(first),
+        js_on_load=script("buttons.js"),
+        elem_id=element(ROWS),
+        elem_classes=["note", "field"],
+        apply_default_css=False,
+    )
+    fold = next(s for s in DATA if s.path == FOLD)
+    drawn[fold.path] = control(fold)
+    return rows
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
@@ -276,6 +324,18 @@ def wire(program: Program, parts: FormParts) -> None:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.choose_model(form))
 
+    def data(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, choose_data(form))
+
+    def fold(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, choose_fold(form))
+
+    def all_rows(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        return updates(program, parts, forget_all(form))
+
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.rearranged(form, event.action, event.phase))
@@ -294,4 +354,7 @@ def wire(program: Program, parts: FormParts) -> None:
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
     names = parts.controls[PATHS.index("model.name")]
     names.input(model, parts.inputs, parts.outputs, **QUIET)
+    parts.controls[PATHS.index(SOURCE)].input(data, parts.inputs, parts.outputs, **QUIET)
+    parts.controls[PATHS.index(FOLD)].input(fold, parts.inputs, parts.outputs, **QUIET)
+    parts.rows.all_rows(all_rows, parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)
