@@ -73,7 +73,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
