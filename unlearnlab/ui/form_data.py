@@ -22,16 +22,6 @@ RESTS = {"leave": "left alone", "retain": "moved to the retain set"}
 """What becomes of the rows that were not picked, in words."""
 
 
-class Choice(gr.Dropdown):
-    """A list whose options change while pages are open: a spec's checks say what is wrong."""
-
-    is_template = True
-
-    def preprocess(self, payload: Any) -> Any:
-        """Take what the page sends: the server's own list may be older or newer."""
-        return payload
-
-
 def known_of(form: Form) -> KnownDataset:
     """Return the dataset that the form names."""
     return dataset(str(form.draft["values"][SOURCE] or ""))

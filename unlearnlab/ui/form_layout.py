@@ -37,7 +37,6 @@ from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_data import (
     FOLD,
     SOURCE,
-    Choice,
     choose_data,
     choose_fold,
     controls_of,
@@ -222,7 +221,7 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML,
 
 
 def _data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
-    drawn[SOURCE] = Choice(
+    drawn[SOURCE] = gr.Dropdown(
         source_choices(first),
         value=first.draft["values"][SOURCE],
         label="Data",
