@@ -17,6 +17,7 @@ def folder(tmp_path, monkeypatch):
 
 def download(folder, *, layers=16) -> None:
     sizes = {
+        "model_type": "olmo",
         "num_hidden_layers": layers,
         "hidden_size": 2048,
         "intermediate_size": 8192,
@@ -64,7 +65,7 @@ def test_a_download_that_lacks_a_part_names_it(folder, lost, told):
     assert told in models()["olmo-1b"].missing
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"num_hidden_layers": 2}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"model_type": "olmo"}', '{"model_type": "bert"}'])
 def test_a_folder_with_another_model_is_told(folder, text):
     download(folder, layers=32)
     assert "holds another model" in models()["olmo-1b"].missing

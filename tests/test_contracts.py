@@ -13,8 +13,8 @@ from unlearnlab.catalogue import ASSETS, models
 from unlearnlab.docs import README, stale_blocks
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import Preset, presets
 from unlearnlab.settings import settings
-from unlearnlab.spec import Preset, presets
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
@@ -22,10 +22,13 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "families",
     "catalogue",
     "library",
     "methods",
+    "problems",
     "spec",
+    "presets",
     "settings",
     "events",
     "metrics",
@@ -35,24 +38,28 @@ FACTS = {
     "trace_spec",
     "traces",
 }
-FOLDS = {"views", "results", "answers"}
+FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
-    "catalogue": set(),
+    "families": set(),
+    "catalogue": {"families"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
-    "adapters": {"catalogue", "methods"},
-    "spec": {"adapters", "catalogue", "library", "methods"},
+    "adapters": {"families", "methods"},
+    "problems": {"methods"},
+    "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
+    "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
     "verdicts": {"metrics"},
-    "measured": {"catalogue", "metrics", "spec", "traces", "verdicts"},
+    "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
+    "disk": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
@@ -60,7 +67,9 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "families",
         "catalogue",
+        "disk",
         "library",
         "methods",
         "spec",

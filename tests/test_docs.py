@@ -5,8 +5,9 @@ import pytest
 from unlearnlab import docs
 from unlearnlab.__main__ import main
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import Preset, presets
 from unlearnlab.settings import settings
-from unlearnlab.spec import Preset, RunSpec, presets
+from unlearnlab.spec import RunSpec
 
 
 def block(name, text="what was here"):

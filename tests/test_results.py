@@ -4,6 +4,7 @@ import pytest
 
 from tests.fakes import evaluated
 from unlearnlab.events import Failed, Finished
+from unlearnlab.metrics import Scores
 from unlearnlab.results import (
     matches,
     run_line,
@@ -48,7 +49,7 @@ def test_the_attack_is_read_in_words():
 
 def test_every_number_carries_its_setting():
     board = scoreboard(RunSpec(evaluation=EvaluationSpec(max_new_tokens=64)), BEFORE, AFTER, None)
-    assert board.setting == "12 rows, train fold, greedy, up to 64 tokens"
+    assert board.setting == "12 rows of Embedded, train fold, greedy, up to 64 tokens"
     assert board.protocol == "quiz"
 
 
@@ -71,10 +72,10 @@ def test_the_zeroes_of_an_untouched_model_are_no_alarm():
     assert not any(term.zeroes for term in terms_strip(zero, None))
 
 
-def test_terms_that_were_not_measured_are_none():
-    partial = BEFORE.model_copy(update={"terms": {"forget/Task1/sc": 0.5}})
+def test_a_term_that_only_the_other_set_has_is_none():
+    partial = BEFORE.model_copy(update={"terms": {"forget/Task1/sc": 0.5, "retain/Task1/qa": 1.0}})
     values = [term.value for term in terms_strip(partial, None)]
-    assert values == [0.5, *[None] * 11]
+    assert values == [0.5, None, None, 1.0]
 
 
 def test_a_term_is_named_in_words():
@@ -111,3 +112,34 @@ def test_the_usual_time_is_that_of_the_last_run_that_finished():
     ]
     assert usual_seconds(RunSpec(), rows) == 30
     assert usual_seconds(RunSpec(phases=(Phase(epochs=6),)), rows) is None
+
+
+def test_what_the_data_have_nothing_for_is_told_and_gets_no_column():
+    few = Scores(
+        terms={"forget/Task2/qa": 0.0, "retain/Task2/qa": 1.0},
+        task_aggregate=0.0,
+        mia_auc=None,
+        mia_score=None,
+        utility=None,
+        utility_protocol="",
+        utility_questions=0,
+        final=None,
+        rows=12,
+        distinct=1.0,
+        ended=1.0,
+    )
+    after = few.model_copy(
+        update={"terms": {"forget/Task2/qa": 0.9, "retain/Task2/qa": 0.8}, "task_aggregate": 0.85}
+    )
+    notes = [card.note for card in scoreboard(RunSpec(), few, after, None).cards]
+    assert notes == [
+        "over 2 of the task's 12 terms",
+        "not measured: the data have no documents for the attack",
+        "not measured: the data have no questions for it",
+        "needs all three",
+    ]
+    strip = terms_strip(few, after)
+    assert [(term.split, term.column) for term in strip] == [
+        ("forget", "People answer"),
+        ("retain", "People answer"),
+    ]

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import preset, presets
 from unlearnlab.settings import override, settings
 from unlearnlab.spec import (
     Phase,
@@ -11,8 +12,6 @@ from unlearnlab.spec import (
     adjustable,
     adjusted,
     parse_spec,
-    preset,
-    presets,
 )
 
 

@@ -18,10 +18,11 @@ from unlearnlab.catalogue import ASSETS, EMBEDDED, home
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
+from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
-from unlearnlab.spec import RunSpec, SpecError, parse_spec, preset, presets
+from unlearnlab.spec import RunSpec, SpecError, parse_spec
 from unlearnlab.store import RunRow, Store, StoreError
 from unlearnlab.terminal import (
     Progress,

@@ -5,79 +5,22 @@ sizes are read from each model's own `config.json`, or stated here for models th
 """
 
 import difflib
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
 
 import platformdirs
+
+from unlearnlab.families import Architecture
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 """Files that come with the program: presets, the embedded target, style and scripts."""
 
 EMBEDDED = ASSETS / "tiny-olmo"
 """The embedded target: `original/`, `retrained/` and `data/`."""
-
-Modules = Literal["all", "mlp", "attention", "down_proj"]
-"""Which matrices of a block are trained."""
-
-PROJECTIONS: Mapping[Modules, tuple[str, ...]] = {
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "down_proj": ("down_proj",),
-    "all": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-"""Names of the linear layers behind each choice of modules, in the Llama family's naming."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Sizes of a causal language model of the OLMo / Llama shape."""
-
-    blocks: int
-    hidden: int
-    mlp_width: int
-    heads: int
-    vocabulary: int
-    context: int
-    tied: bool
-    """Whether the head shares the embedding matrix."""
-
-    @classmethod
-    def from_config(cls, folder: Path) -> "Architecture":
-        """Read the sizes from the `config.json` in `folder`."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return cls(
-            blocks=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            mlp_width=config["intermediate_size"],
-            heads=config["num_attention_heads"],
-            vocabulary=config["vocab_size"],
-            context=config["max_position_embeddings"],
-            tied=config["tie_word_embeddings"],
-        )
-
-    def block_parameters(self, modules: Modules) -> int:
-        """Count the parameters that `modules` holds in one block."""
-        attention, mlp = self.hidden * self.hidden, self.hidden * self.mlp_width
-        sizes = {
-            name: mlp if name in PROJECTIONS["mlp"] else attention for name in PROJECTIONS["all"]
-        }
-        return sum(sizes[name] for name in PROJECTIONS[modules])
-
-    @property
-    def embedding_parameters(self) -> int:
-        """Count the parameters of embeddings and head."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def parameters(self) -> int:
-        """Count all parameters. LayerNorm has none in this family."""
-        return self.embedding_parameters + self.blocks * self.block_parameters("all")
 
 
 def home(override: str | Path | None = None) -> Path:

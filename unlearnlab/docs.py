@@ -14,8 +14,8 @@ from typing import Any
 from unlearnlab.catalogue import ASSETS
 from unlearnlab.measured import FIGURES, Measurement, measurements, windows
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import presets
 from unlearnlab.settings import Setting, settings
-from unlearnlab.spec import presets
 
 README = ASSETS.parent / "README.md"
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from unlearnlab.catalogue import ASSETS
 from unlearnlab.metrics import Scores
-from unlearnlab.spec import presets
+from unlearnlab.presets import presets
 from unlearnlab.traces import PARTS, Part, TraceAverage
 from unlearnlab.verdicts import TITLES, VerdictKind
 

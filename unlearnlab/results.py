@@ -20,6 +20,9 @@ Role = Literal["plain", "membership", "utility"]
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """How the page names the subtasks."""
 
+ALL_TERMS = 12
+"""Terms of a complete task aggregate: sets, subtasks and kinds of rows."""
+
 KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
 """How the page names the kinds of rows."""
 
@@ -64,7 +67,7 @@ def scoreboard(
         _card("Final", "plain", "final", (before, after, reference)),
     )
     judged = verdict(before, after, spec.data.tasks) if before and after else None
-    rows = f"{shown.rows} rows, " if shown else ""
+    rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
         cards=cards,
@@ -105,13 +108,22 @@ def _score(scores: Scores | None, name: ScoreName) -> float | None:
 
 
 def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
-    if name == "task_aggregate" and (zero := zeroing(scores)):
-        return f"zero because of {zero[0]}" if after else "zero until something is forgotten"
-    if name == "mia_score" and scores.mia_auc is not None:
-        return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
-    if name == "utility" and scores.utility is not None:
-        return f"{scores.utility_questions} questions, chance {CHANCE}"
-    return "mean of the three" if name == "final" else ""
+    match name:
+        case "task_aggregate" if zero := zeroing(scores):
+            return f"zero because of {zero[0]}" if after else "zero until something is forgotten"
+        case "task_aggregate":
+            count = len(scores.terms)
+            return "" if count == ALL_TERMS else f"over {count} of the task's {ALL_TERMS} terms"
+        case "mia_score" if scores.mia_auc is not None:
+            return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
+        case "mia_score":
+            return "not measured: the data have no documents for the attack"
+        case "utility" if scores.utility is not None:
+            return f"{scores.utility_questions} questions, chance {CHANCE}"
+        case "utility":
+            return "not measured: the data have no questions for it"
+        case _:
+            return "mean of the three" if scores.final is not None else "needs all three"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +144,6 @@ class Term:
         return self.before if self.after is None else self.after
 
 
-def columns() -> tuple[str, ...]:
-    """Name the six columns of the strip."""
-    return tuple(f"{task} {kind}" for task in TASKS.values() for kind in KINDS.values())
-
-
 def term_name(key: str) -> str:
     """Name a term in words: `forget/Task2/qa` is "Forget · People answer"."""
     split, task, kind = key.split("/")
@@ -150,14 +157,19 @@ def zeroing(scores: Scores) -> tuple[str, ...]:
 
 
 def terms_strip(before: Scores | None, after: Scores | None) -> tuple[Term, ...]:
-    """Lay out the twelve terms: the six of forget, then the six of retain.
+    """Lay out the terms: the six of forget, then the six of retain.
 
-    Zeroes are pointed out after unlearning only: an untouched model's forget terms are zero.
+    What neither set has rows of gets no column. Zeroes are pointed out after unlearning only: an
+    untouched model's forget terms are zero.
     """
     found: list[Term] = []
+    known = [key for scores in (before, after) if scores for key in scores.terms]
+    measured = {key.partition("/")[2] for key in known}
     for split in SPLITS:
         for task, name in TASKS.items():
             for kind, words in KINDS.items():
+                if measured and f"{task}/{kind}" not in measured:
+                    continue
                 key = f"{split}/{task}/{kind}"
                 then = before.terms.get(key) if before else None
                 now = after.terms.get(key) if after else None

@@ -4,20 +4,18 @@ Phases, model, data and evaluation are declared as the methods are (see `methods
 control in the annotation, help in the docstring, written once and read everywhere.
 """
 
-import difflib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import ASSETS, KnownModel, Modules, model
+from unlearnlab.catalogue import KnownModel, model
+from unlearnlab.families import Modules
 from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
-    METHODS,
     Expert,
     GradientDifference,
     Method,
@@ -28,6 +26,7 @@ from unlearnlab.methods import (
     Steering,
     TaskVector,
 )
+from unlearnlab.problems import SpecError, problem_of
 
 Precision = Literal["float32", "bfloat16", "nf4"]
 
@@ -41,17 +40,6 @@ def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
     if not tasks:
         raise ValueError(f"no subtask chosen: name at least one of {', '.join(get_args(Task))}")
     return tuple(task for task in get_args(Task) if task in tasks)
-
-
-class SpecError(ValueError):
-    """What the user asked for cannot be run. Each problem is a line `field: what is wrong`."""
-
-    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = tuple(problems)
-        """Pairs of the field's dotted path and the message."""
-        super().__init__(
-            "\n".join(f"{where}: {what}" if where else what for where, what in problems)
-        )
 
 
 class Phase(Spec):
@@ -340,75 +328,6 @@ def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
             )
 
 
-class Preset(Spec):
-    """A spec worth starting from."""
-
-    name: str
-    """Name of its file and on the command line."""
-    title: str
-    description: str
-    """What to expect of it, in a sentence."""
-    source: str
-    """Where its settings come from."""
-    published: Mapping[str, float] | None = None
-    """The paper's own numbers for it, where known."""
-    spec: RunSpec
-
-    @property
-    def embedded(self) -> bool:
-        """Whether it runs on the model that comes with the program."""
-        return self.spec.model.name == ModelSpec().name
-
-
-def one_of(name: str, known: Mapping[str, Any], what: str) -> str:
-    """Return `name` if it is known.
-
-    Raises:
-        ValueError: It is not; the message lists the near ones, or all.
-    """
-    if name in known:
-        return name
-    raise ValueError(_unknown(name, known, what))
-
-
-def _unknown(name: str, known: Mapping[str, Any], what: str) -> str:
-    near = difflib.get_close_matches(name, known, n=3) or list(known)
-    return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
-
-
-@cache
-def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it.
-
-    The embedded model's come first, and then they go in the order of the methods.
-    """
-    found = [
-        Preset.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in (ASSETS / "presets").glob("*.json")
-    ]
-    kinds = list(METHODS)
-    found.sort(
-        key=lambda one: (
-            not one.embedded,
-            kinds.index(one.spec.phases[0].method.kind),
-            one.name,
-        )
-    )
-    return {one.name: one for one in found}
-
-
-def preset(name: str) -> Preset:
-    """Return the preset called `name`.
-
-    Raises:
-        SpecError: There is none.
-    """
-    try:
-        return presets()[one_of(name, presets(), "preset")]
-    except ValueError as error:
-        raise SpecError([("preset", str(error))]) from error
-
-
 def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     """Make a spec of JSON text or of plain values.
 
@@ -422,7 +341,7 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     try:
         spec = RunSpec.model_validate(values)
     except ValidationError as error:
-        raise SpecError([_problem(detail) for detail in error.errors()]) from error
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
     unknown = [("model.name", spec.model.known.gone), ("data.source", spec.data.known.gone)]
     if problems := [(where, what) for where, what in unknown if what]:
         raise SpecError(problems)
@@ -463,57 +382,4 @@ def adjusted(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     try:
         return Phase.model_validate(plain)
     except ValidationError as error:
-        raise SpecError([_problem(detail) for detail in error.errors()]) from error
-
-
-_MUST_BE: Mapping[str, str] = {
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_from_float": "a whole number",
-    "finite_number": "a finite number",
-    "greater_than": "greater than {gt}",
-    "greater_than_equal": "at least {ge}",
-    "less_than": "less than {lt}",
-    "less_than_equal": "at most {le}",
-    "literal_error": "{expected}",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "string_type": "text",
-    "tuple_type": "a list",
-    "model_type": "a group of settings",
-}
-"""What a value must be, by the type of pydantic's finding and with its limits."""
-
-
-def _problem(detail: Any) -> tuple[str, str]:
-    """Turn one of pydantic's findings into the field's path and a sentence with its value."""
-    where = ".".join(str(part) for part in detail["loc"] if part not in METHODS)
-    message = detail["msg"].removeprefix("Value error, ")
-    if detail["type"] == "value_error":
-        head, _, rest = message.partition(": ")
-        if head.startswith(("phases.", "evaluation.", "model.", "data.")):
-            return head, rest
-        return (f"{where}.{head}", rest) if head.isidentifier() else (where, message)
-    if detail["type"] == "union_tag_invalid":
-        return f"{where}.kind", _unknown(detail["ctx"]["tag"], METHODS, "method")
-    if detail["type"] == "union_tag_not_found":
-        return f"{where}.kind", "is missing"
-    if detail["type"] == "missing":
-        return where, "is missing"
-    if detail["type"] == "extra_forbidden":
-        return where, "there is no such setting"
-    given = "empty" if detail["input"] == "" else repr(detail["input"])
-    return where, f"{_must_be(detail, message)}, not {given}"
-
-
-def _must_be(detail: Any, message: str) -> str:
-    """Say in short words what a value must be; pydantic's own where there are none of ours."""
-    if detail["type"] not in _MUST_BE:
-        return f"{message[0].lower()}{message[1:]}"
-    limits = {
-        name: f"{limit:g}" if isinstance(limit, float) else limit
-        for name, limit in detail.get("ctx", {}).items()
-    }
-    return f"must be {_MUST_BE[detail['type']].format(**limits)}"
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error

@@ -13,7 +13,6 @@ from itertools import accumulate
 from typing import Literal, Protocol
 
 from unlearnlab.adapters import adapters
-from unlearnlab.catalogue import Architecture, Modules
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -36,6 +35,7 @@ from unlearnlab.events import (
     Stopped,
     Traced,
 )
+from unlearnlab.families import Modules
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -501,14 +501,6 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
         return 0
     if lora := spec.model.adapter:
         sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
-        return blocks * _adapter_parameters(size, phase.modules, sits[phase.adapter_name].rank)
+        return blocks * size.adapter_parameters(phase.modules, sits[phase.adapter_name].rank)
     whole = size.embedding_parameters if phase.embeddings else 0
     return whole + blocks * size.block_parameters(phase.modules)
-
-
-def _adapter_parameters(size: Architecture, modules: Modules, rank: int) -> int:
-    """Count the adapter's parameters in one block: rank times inputs and outputs of each matrix."""
-    attention, mlp = 2 * size.hidden, size.hidden + size.mlp_width
-    counts = {"all": (4, 3), "mlp": (0, 3), "attention": (4, 0), "down_proj": (0, 1)}
-    squares, wide = counts[modules]
-    return rank * (squares * attention + wide * mlp)

@@ -22,7 +22,8 @@ from unlearnlab.engine.lab import Lab
 from unlearnlab.events import Evaluated, StepLogged
 from unlearnlab.jobs import Job
 from unlearnlab.metrics import Scores
-from unlearnlab.spec import RunSpec, parse_spec, presets
+from unlearnlab.presets import presets
+from unlearnlab.spec import RunSpec, parse_spec
 from unlearnlab.verdicts import verdict
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from unlearnlab.engine.lab import Lab
 from unlearnlab.events import Traced
 from unlearnlab.jobs import TraceJob
 from unlearnlab.measured import RESULTS, WINDOWS
-from unlearnlab.spec import RunSpec, parse_spec, presets
+from unlearnlab.presets import presets
+from unlearnlab.spec import RunSpec, parse_spec
 from unlearnlab.trace_spec import ManyFacts, TraceSpec
 
 PRESETS = ("embedded-joint", "embedded-adaptive-rmu")

@@ -4,8 +4,9 @@ import gradio as gr
 import pytest
 
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import presets
 from unlearnlab.results import same_settings
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec, presets
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec
 from unlearnlab.ui.controls import (
     ADAPTER,
     DATA,

@@ -9,8 +9,9 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
+from unlearnlab.presets import presets
 from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, presets
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers

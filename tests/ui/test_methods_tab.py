@@ -4,7 +4,7 @@ import pytest
 
 from unlearnlab.measured import measurements
 from unlearnlab.methods import METHODS, NPO
-from unlearnlab.spec import presets
+from unlearnlab.presets import presets
 from unlearnlab.ui.methods_tab import body_html, broken, head_html, preset_of
 
 

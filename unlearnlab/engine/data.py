@@ -8,6 +8,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
@@ -40,6 +41,10 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
         """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
+        ...
+
+    def save_pretrained(self, save_directory: Path) -> object:
+        """Write its files into a folder."""
         ...
 
 

@@ -20,12 +20,13 @@ from transformers import (
     BitsAndBytesConfig,
     PreTrainedModel,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.adapters import DEFAULT, Adapter, adapters
-from unlearnlab.catalogue import PROJECTIONS
 from unlearnlab.engine.data import Tokenizer
-from unlearnlab.engine.hooks import decoder_blocks
+from unlearnlab.engine.hooks import decoder_blocks, family_of
+from unlearnlab.families import ROLES
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
@@ -80,6 +81,19 @@ def _compute_alike_when_training(model: nn.Module) -> None:
             module.support_avx512bf16_for_cpu = False
 
 
+def _without_dropout(model: nn.Module) -> None:
+    """Switch off the dropout that a model brings: original and unlearned differ by weights alone.
+
+    GPT-2 drops a tenth, which would make the reference of a method another one at each step. What
+    an adapter drops is the run's own choice, and stays.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif getattr(module, "attention_dropout", 0.0):
+            module.attention_dropout = 0.0
+
+
 def _count(parameter: nn.Parameter) -> int:
     """Count the weights of a tensor, packed or not."""
     state = getattr(parameter, "quant_state", None)
@@ -100,6 +114,7 @@ class Target:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
         self.device = device
+        _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
         self._originals: dict[str, Tensor] = {}
@@ -159,11 +174,24 @@ class Target:
         assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
         blocks = len(decoder_blocks(self.model))
         sits = adapters(spec.phases, blocks=blocks, rank=lora.r)
-        self._adapters = {name: _lora(lora, place) for name, place in sits.items()}
+        self._adapters = {name: self._config(lora, place) for name, place in sits.items()}
         self._seed = spec.seed
         name, config = next(iter(self._adapters.items()))
         with self._same_start():
             self.model = get_peft_model(self.model, config, adapter_name=name)
+
+    def _config(self, lora: LoRA, place: Adapter) -> LoraConfig:
+        matrices = family_of(self.model).named(place.roles)
+        block = decoder_blocks(self.model)[0]
+        return LoraConfig(
+            r=place.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=sorted(matrices),
+            layers_to_transform=sorted(place.blocks),
+            fan_in_fan_out=any(isinstance(block.get_submodule(m), Conv1D) for m in matrices),
+            task_type="CAUSAL_LM",
+        )
 
     def _turn_to(self, adapter: str) -> None:
         """Let the adapter called `adapter` act, and no other; a new one changes nothing yet."""
@@ -224,13 +252,13 @@ class Target:
         return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
 
     def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
-        wanted = set(PROJECTIONS[phase.modules])
+        """Yield matrices and their biases; of an adapter, the two factors of each matrix."""
+        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
         for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
-            for name, parameter in block.named_parameters():
-                layer, _, factor = name.removesuffix(".weight").partition(".lora_")
-                trained = factor in {f"A.{phase.adapter_name}", f"B.{phase.adapter_name}"}
-                if wanted & set(layer.split(".")) and trained == self.adapted:
-                    yield parameter
+            for matrix in family_of(self.model).named(ROLES[phase.modules]):
+                for name, parameter in block.get_submodule(matrix).named_parameters():
+                    if not self.adapted or name in factors:
+                        yield parameter
 
     @property
     def adapted(self) -> bool:
@@ -297,17 +325,6 @@ class Target:
         for name, trained in load_file(folder / DELTA, device=str(self.device)).items():
             self._originals[name] = parameters[name].data
             parameters[name].data = trained
-
-
-def _lora(lora: LoRA, place: Adapter) -> LoraConfig:
-    return LoraConfig(
-        r=place.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=sorted(place.modules),
-        layers_to_transform=sorted(place.blocks),
-        task_type="CAUSAL_LM",
-    )
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -11,8 +11,9 @@ from typing import Any
 
 from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Card
+from unlearnlab.presets import presets
 from unlearnlab.results import TASKS, same_settings, usual_seconds
-from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec, presets
+from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.store import RunRow
 from unlearnlab.ui.controls import (
     LAYERS,

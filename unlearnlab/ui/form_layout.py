@@ -9,8 +9,8 @@ from gradio.components import Component
 
 from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS
+from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.spec import presets
 from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (

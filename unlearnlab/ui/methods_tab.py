@@ -8,7 +8,8 @@ import gradio as gr
 
 from unlearnlab.measured import FIGURES, Figure, Measurement, measurements
 from unlearnlab.methods import METHODS, MethodSpec
-from unlearnlab.spec import ModelSpec, Preset, presets
+from unlearnlab.presets import Preset, presets
+from unlearnlab.spec import ModelSpec
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.controls import OF_METHOD, WORDS, Setting

@@ -158,7 +158,7 @@ def _board(program: Program, row: RunRow | None, course: Course, view: RunView |
     if row is None or view is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    reference = program.references.get(row.spec.data.fold)
+    reference = program.reference(row.spec)
     board = scoreboard(row.spec, course.before.scores, after, reference)
     drawn = escape(_drawn(row.run_id, course, view))
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'

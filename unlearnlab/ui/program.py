@@ -7,6 +7,7 @@ from functools import lru_cache
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.runs import Worker
+from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui.live import Courses
 from unlearnlab.views import Course
@@ -27,6 +28,15 @@ class Program:
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+
+    def reference(self, spec: RunSpec) -> Scores | None:
+        """Return the scores of the model retrained without what a run forgets, if it is the one.
+
+        It never saw the whole forget set of the embedded data.
+        """
+        data = spec.data
+        same = spec.model.name == ModelSpec().name and data.source == DataSpec().source
+        return self.references.get(data.fold) if same else None
 
     def answers(self, course: Course) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""

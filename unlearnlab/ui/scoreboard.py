@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.results import Role, Scoreboard, ScoreCard, Term, columns
+from unlearnlab.results import Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
 from unlearnlab.verdicts import Verdict, VerdictKind
 
@@ -98,8 +98,9 @@ def _legend(board: Scoreboard) -> str:
 
 
 def strip_html(terms: Sequence[Term]) -> str:
-    """Draw the twelve terms of the task aggregate as a heat strip."""
-    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns())
+    """Draw the terms of the task aggregate as a heat strip."""
+    columns = dict.fromkeys(term.column for term in terms)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(
         f'<tr><th scope="row"><i class="spot {split}"></i>{split.capitalize()}</th>'
         + "".join(_term(term) for term in terms if term.split == split)
@@ -107,8 +108,8 @@ def strip_html(terms: Sequence[Term]) -> str:
         for split in ("forget", "retain")
     )
     return (
-        '<section class="card" aria-label="The twelve terms">'
-        '<div class="card-head"><h2>The 12 terms <span class="up">↑</span></h2>'
+        '<section class="card" aria-label="The terms">'
+        f'<div class="card-head"><h2>The {len(terms)} terms <span class="up">↑</span></h2>'
         "<span>their harmonic mean is the task aggregate: one zero makes it zero</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"

@@ -4,7 +4,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from unlearnlab.measured import Windows
-from unlearnlab.spec import presets
+from unlearnlab.presets import presets
 from unlearnlab.traces import Part
 
 INK, GRID = "#7d8590", "rgba(125, 133, 144, 0.25)"
