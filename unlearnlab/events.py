@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
-Stage = Literal["loading", "scoring before", "training", "scoring after", "saving", "tracing"]
+Stage = Literal[
+    "loading", "scoring before", "training", "scoring after", "saving", "tracing", "answering"
+]
 """What a run or a trace is busy with."""
 
 
@@ -153,6 +155,14 @@ class Traced(EventBase):
     found: Annotated[FactTrace | TraceAverage, Field(discriminator="kind")]
 
 
+class Previewed(EventBase):
+    """A model said what it makes of rows before anything is unlearned."""
+
+    kind: Literal["previewed"] = "previewed"
+    answers: Mapping[str, str]
+    """By id of the row. A row that does not fit the model's context has none."""
+
+
 class Asked(EventBase):
     """Both models answered a free prompt."""
 
@@ -244,6 +254,7 @@ Event = Annotated[
     | Evaluated
     | Saved
     | Traced
+    | Previewed
     | Asked
     | AskFailed
     | Adjusted

@@ -25,6 +25,7 @@ from unlearnlab.events import (
     Finished,
     Paused,
     PhaseBegan,
+    Previewed,
     Probed,
     Progressed,
     Resumed,
@@ -86,6 +87,8 @@ class Course:
     after: Evaluated | None = None
     traced: Traced | None = None
     """What a trace found."""
+    previewed: Previewed | None = None
+    """What a preview heard."""
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """What was changed while the run went on, or could not be."""
@@ -135,6 +138,8 @@ def _heard(course: Course, event: Event) -> Course:
     match event:
         case Paused() | Resumed():
             return replace(course, held=isinstance(event, Paused))
+        case Previewed():
+            return replace(course, previewed=event)
         case Asked() | AskFailed():
             return replace(course, asks=(*course.asks, event))
         case Adjusted() | AdjustFailed():
@@ -171,6 +176,7 @@ _DOING: Mapping[Stage | None, str] = {
     "saving": "Saving the changed weights",
     "scoring after": "Scoring the unlearned model",
     "tracing": "Tracing",
+    "answering": "Answering",
 }
 
 _ENDED: Mapping[Status, str] = {

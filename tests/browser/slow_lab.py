@@ -17,6 +17,7 @@ from unlearnlab.events import (
     Event,
     Loaded,
     PhaseBegan,
+    Previewed,
     Probed,
     Progressed,
     Saved,
@@ -24,7 +25,7 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -162,6 +163,13 @@ class SlowLab:
         if isinstance(about, TypedPrompt):
             found = some_trace(about.prompt)
         yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=found)
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        yield StageBegan(stage="answering", seconds=0)
+        for done in range(1, 6):
+            time.sleep(self.step_s)
+            yield Progressed(done=done, total=5)
+        yield Previewed(answers=dict.fromkeys(job.spec.rows, f"Her number is 555-0142. {HOSTILE}"))
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         if len(ask.prompt) > 2000:

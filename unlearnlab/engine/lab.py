@@ -18,6 +18,7 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.preview import preview
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -28,7 +29,7 @@ from unlearnlab.events import (
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, scores
 from unlearnlab.spec import RunSpec, adjusted
 
@@ -128,6 +129,18 @@ class Lab:
                 target = Target.load(job.spec.model, device=self.device)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
+        finally:
+            self.release()
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held."""
+        clock = Clock()
+        try:
+            with _memory_advice():
+                yield StageBegan(stage="loading", seconds=clock.seconds)
+                target = Target.load(job.spec.model, device=self.device)
+                yield StageBegan(stage="answering", seconds=clock.seconds)
+                yield from preview(target, job.spec)
         finally:
             self.release()
 

@@ -10,7 +10,7 @@ from unlearnlab.library import Fold, KnownDataset, Row, Task, dataset, datasets
 from unlearnlab.results import TASKS
 from unlearnlab.spec import in_order
 from unlearnlab.ui.controls import PATHS, PHASE_TASKS, ROWS
-from unlearnlab.ui.form import Form, form_of
+from unlearnlab.ui.form import Form
 from unlearnlab.ui.text import escape
 
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
