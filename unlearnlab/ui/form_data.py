@@ -1,6 +1,6 @@
 """The form's choice of data: dataset, fold, subtasks, and the forget rows that were picked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 import gradio as gr
@@ -37,6 +37,11 @@ def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
     """List the subtasks that the forget set of a fold has; all if it has no rows."""
     found = {row.task for row in known.rows("forget", fold)}
     return tuple(task for task in ALL if task in found) or ALL
+
+
+def titles_of(known: KnownDataset) -> Mapping[str, str]:
+    """Name the subtasks as their dataset does."""
+    return TASKS
 
 
 def source_choices(form: Form) -> list[tuple[str, str]]:
@@ -112,7 +117,8 @@ def controls_of(form: Form) -> list[Any]:
     }
     if not known.gone:
         tasks = tasks_in(known, fold_of(form))
-        named = [(TASKS[task], task) for task in tasks]
+        titles = titles_of(known)
+        named = [(titles.get(task, task), task) for task in tasks]
         for path in (TASKS_PATH, PHASE_TASKS):
             chosen = [task for task in values[path] or () if task in tasks]
             updates[path] = gr.update(choices=named, value=chosen)
@@ -130,19 +136,20 @@ def rows_note(form: Form) -> str:
     wanted = [row for row in rows if row.task in (held[TASKS_PATH] or ())]
     ids = picked_ids(form)
     if ids is None:
-        of = "" if len(wanted) == len(rows) else f" of {_number(len(rows))}"
-        said = f"all {_number(len(wanted))}{of} forget {_rows(len(wanted))}" if wanted else ""
+        of = "" if len(wanted) == len(rows) else f" of {number(len(rows))}"
+        said = f"all {number(len(wanted))}{of} forget {_rows(len(wanted))}" if wanted else ""
         return f"<p>{said or 'no forget row of these subtasks'} {_PICK}</p>"
     return f"<p>{_picked_note(wanted, ids, held[ROWS].get('rest'))} {_PICK} {_ALL_AGAIN}</p>"
 
 
 def _picked_note(rows: Sequence[Row], ids: Sequence[str], rest: Any) -> str:
     found = len(set(ids) & {row.id for row in rows})
-    told = f"{_number(found)} of {_number(len(rows))} {_rows(len(rows))} picked"
+    told = f"{number(found)} of {number(len(rows))} {_rows(len(rows))} picked"
     return f"{told}, the rest {RESTS.get(rest, RESTS['leave'])}"
 
 
-def _number(count: int) -> str:
+def number(count: int) -> str:
+    """Write a count of rows with thin spaces."""
     return f"{count:,}".replace(",", "\u202f")
 
 
