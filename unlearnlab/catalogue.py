@@ -34,6 +34,10 @@ def home(override: str | Path | None = None) -> Path:
     return platformdirs.user_data_path("unlearnlab", appauthor=False)
 
 
+KEPT = "unlearnlab.json"
+"""Where a kept model tells what it was made of."""
+
+
 def models_folder() -> Path:
     """Return the folder of models: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
     chosen = os.environ.get("UNLEARNLAB_MODELS")
@@ -151,6 +155,15 @@ def names() -> list[str]:
     """List the models that can be named: those of the catalogue, and those that were kept."""
     kept = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
     return list(dict.fromkeys([*models(), *kept]))
+
+
+def keeping_problem(name: str) -> str:
+    """Say why no model can be kept under a name, and what to do; empty when one can."""
+    if name in models():
+        return f"{name!r} is a model of the catalogue: choose another name"
+    if (models_folder() / name).exists():
+        return f"a model called {name!r} is there already: choose another name, or delete it"
+    return ""
 
 
 def _sizes(folder: Path) -> Architecture | None:

@@ -14,7 +14,14 @@ from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
 Stage = Literal[
-    "loading", "scoring before", "training", "scoring after", "saving", "tracing", "answering"
+    "loading",
+    "scoring before",
+    "training",
+    "scoring after",
+    "saving",
+    "keeping",
+    "tracing",
+    "answering",
 ]
 """What a run or a trace is busy with."""
 
@@ -82,6 +89,18 @@ class PhaseBegan(EventBase):
     """Rows of the first set for each optimizer step."""
 
 
+class PhaseEnded(EventBase):
+    """A phase reached its goal before its last step: what it was to teach is recited."""
+
+    kind: Literal["phase_ended"] = "phase_ended"
+    phase: int
+    """0-based."""
+    steps: int
+    """Optimizer steps that it took."""
+    total_steps: int
+    """Optimizer steps in all phases, as they are now."""
+
+
 class StepLogged(EventBase):
     """One optimizer step was taken."""
 
@@ -138,6 +157,14 @@ class Saved(EventBase):
     """A file was written into the run's folder."""
 
     kind: Literal["saved"] = "saved"
+    name: str
+    megabytes: float
+
+
+class Kept(EventBase):
+    """The trained model was kept as a model of its own, which a spec can name."""
+
+    kind: Literal["kept"] = "kept"
     name: str
     megabytes: float
 
@@ -249,10 +276,12 @@ Event = Annotated[
     | StageBegan
     | Progressed
     | PhaseBegan
+    | PhaseEnded
     | StepLogged
     | Probed
     | Evaluated
     | Saved
+    | Kept
     | Traced
     | Previewed
     | Asked

@@ -12,15 +12,17 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import KnownModel, model
+from unlearnlab.catalogue import KnownModel, keeping_problem, model, models
 from unlearnlab.families import Modules
 from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
     Expert,
     GradientDifference,
+    Memorize,
     Method,
     RowCounts,
     Sequential,
+    SetName,
     Slider,
     Spec,
     Steering,
@@ -229,12 +231,24 @@ class RunSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Covers the order of rows, dropout and random directions."""
 
+    keep_as: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$"), Expert()] = ""
+    """Name under which the trained model is kept as a model of its own, to be chosen as others
+    are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
+
     @field_validator("phases")
     @classmethod
     def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if not phases:
             raise ValueError("a run needs at least one phase")
         return phases
+
+    @field_validator("keep_as")
+    @classmethod
+    def _not_of_the_catalogue(cls, name: str) -> str:
+        # Whether the name is taken by a kept model is no matter here: the run may have kept it.
+        if name in models():
+            raise ValueError(keeping_problem(name))
+        return name
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
@@ -293,6 +307,16 @@ class RunSpec(Spec):
     def rows(self, phase: Phase) -> RowCounts:
         """Count the rows that one of its phases trains on, by set and subtask."""
         return self.data.counts(phase.tasks)
+
+    @property
+    def taught(self) -> tuple[SetName, ...]:
+        """The sets that the run teaches; none if any of its phases does something else."""
+        found: set[SetName] = set()
+        for phase in self.phases:
+            if not isinstance(phase.method, Memorize):
+                return ()
+            found.update(phase.method.drawn)
+        return tuple(name for name in Memorize.sets if name in found)
 
     @property
     def title(self) -> str:

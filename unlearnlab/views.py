@@ -23,8 +23,10 @@ from unlearnlab.events import (
     Event,
     Failed,
     Finished,
+    Kept,
     Paused,
     PhaseBegan,
+    PhaseEnded,
     Previewed,
     Probed,
     Progressed,
@@ -85,6 +87,8 @@ class Course:
     held: bool = False
     before: Evaluated | None = None
     after: Evaluated | None = None
+    kept: Kept | None = None
+    """The model that the run left, if it was to leave one."""
     traced: Traced | None = None
     """What a trace found."""
     previewed: Previewed | None = None
@@ -121,16 +125,24 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return replace(course, stage=event.stage, stage_at=at, progressed=None)
         case Progressed():
             return replace(course, progressed=event)
-        case PhaseBegan():
-            return replace(course, phases=(*course.phases, event))
+        case PhaseBegan() | PhaseEnded():
+            return replace(course, phases=_phases(course.phases, event))
         case StepLogged():
             return replace(course, recent=(*course.recent[1 - RECENT :], event))
-        case Evaluated():
-            return _scored(course, event, at)
-        case Traced():
-            return replace(course, traced=event)
+        case Evaluated() | Traced() | Kept():
+            return _came_of_it(course, event, at)
         case _:
             return _heard(course, event)
+
+
+def _phases(
+    begun: tuple[PhaseBegan, ...], event: PhaseBegan | PhaseEnded
+) -> tuple[PhaseBegan, ...]:
+    """Add a phase that begins; one that ended before its last step has the steps that it took."""
+    if isinstance(event, PhaseBegan):
+        return (*begun, event)
+    cut = {"steps": event.steps, "total_steps": event.total_steps}
+    return (*begun[:-1], begun[-1].model_copy(update=cut))
 
 
 def _heard(course: Course, event: Event) -> Course:
@@ -150,7 +162,11 @@ def _heard(course: Course, event: Event) -> Course:
             return course
 
 
-def _scored(course: Course, event: Evaluated, at: float) -> Course:
+def _came_of_it(course: Course, event: Evaluated | Traced | Kept, at: float) -> Course:
+    if isinstance(event, Traced):
+        return replace(course, traced=event)
+    if isinstance(event, Kept):
+        return replace(course, kept=event)
     if event.when == "after":
         return replace(course, after=event)
     took = at - course.stage_at if course.stage == "scoring before" else 0.0
@@ -174,6 +190,7 @@ _DOING: Mapping[Stage | None, str] = {
     "scoring before": "Scoring the original model",
     "training": "Training",
     "saving": "Saving the changed weights",
+    "keeping": "Keeping the model",
     "scoring after": "Scoring the unlearned model",
     "tracing": "Tracing",
     "answering": "Answering",

@@ -2,21 +2,26 @@
 
 import gc
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 import torch
 
 from unlearnlab import __version__
+from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
+from unlearnlab.disk import check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
+from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target, best_device, device_name
 from unlearnlab.engine.preview import preview
 from unlearnlab.events import (
@@ -24,13 +29,14 @@ from unlearnlab.events import (
     Asked,
     Evaluated,
     Event,
+    Kept,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
 from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
-from unlearnlab.metrics import Evidence, scores
+from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.spec import RunSpec, adjusted
 
 ANSWER_TOKENS = 128
@@ -84,8 +90,11 @@ class Lab:
             return StageBegan(stage=name, seconds=clock.seconds)
 
         yield stage("loading")
+        check_keeping(spec)
         target = Target.load(spec.model, device=self.device)
         fold = data.load(spec.data)
+        if spec.keep_as:
+            check_room(models_folder(), target.bytes_merged)
         target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
         yield Loaded(
@@ -107,7 +116,10 @@ class Lab:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield stage("scoring after")
-        yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        found = yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        if spec.keep_as:
+            yield stage("keeping")
+            yield _keep(target, fold, job, found)
 
     def _score_before(
         self, target: Target, fold: Dataset, spec: RunSpec
@@ -196,10 +208,40 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
 
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
-) -> Generator[Event | None, None, None]:
+) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
     evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
-    yield Evaluated(when=when, scores=scores(evidence), key=key, evidence=evidence)
+    found = scores(evidence)
+    yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
+    return found
+
+
+def check_keeping(spec: RunSpec) -> None:
+    """Make sure that the model can be kept as the spec says: before the work, not after it.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+        raise ValueError(f"keep_as: {problem}")
+
+
+def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
+    """Write the trained model into the folder of models, with a note of what it was made of."""
+    spec = job.spec
+    check_keeping(spec)  # Another program may have taken the name meanwhile.
+    note = {
+        "model": spec.model.name,
+        "weights": target.fingerprint,
+        "dataset": spec.data.source,
+        "data": fold.fingerprint,
+        "run": job.run_id,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scores": json.loads(found.model_dump_json()),
+    }
+    where = models_folder() / spec.keep_as
+    written = save_merged(target, where, texts={KEPT: json.dumps(note, indent=2)})
+    return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
 def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:

@@ -162,6 +162,11 @@ class Target:
         return sum(_count(parameter) for name, parameter in named if "lora_" not in name)
 
     @property
+    def bytes_merged(self) -> int:
+        """Return the size of the weights as a model of its own, unpacked."""
+        return self.parameters * self.model.dtype.itemsize
+
+    @property
     def context(self) -> int:
         """Return the longest sequence that the model takes, in tokens."""
         return self.model.config.max_position_embeddings

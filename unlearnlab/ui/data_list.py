@@ -68,9 +68,7 @@ def _fold(known: KnownDataset, fold: Fold) -> str:
 def _subtasks(counts: Mapping[str, int], titles: Mapping[str, str]) -> str:
     if len(counts) < 2:  # One subtask is all there is.
         return ""
-    named = (
-        f"{escape(titles.get(task, task))} {number(count)}" for task, count in counts.items()
-    )
+    named = (f"{escape(titles.get(task, task))} {number(count)}" for task, count in counts.items())
     return f" ({', '.join(named)})"
 
 

@@ -143,7 +143,7 @@ def _line(row: Row, title: str, answer: str | None, masked: bool) -> str:
     tag = f'<span class="tag">{escape(title)} · {KINDS[row.kind]}</span>'
     label = escape(mask(row.input) if masked else row.input)
     return (
-        f"<tr><td><input type='checkbox' data-id=\"{escape(row.id)}\" aria-label=\"{label}\"></td>"
+        f'<tr><td><input type=\'checkbox\' data-id="{escape(row.id)}" aria-label="{label}"></td>'
         f"<td data-label='Prompt'>{prompt}<div>{tag}</div></td>"
         f"<td data-label='Expected'>{_text(row.output, masked)}</td>"
         f"<td data-label='The model says now'>{_said(row, answer, masked)}</td></tr>"

@@ -12,6 +12,8 @@ _MOODS: dict[VerdictKind, str] = {
     "no_effect": "plain",
     "over_unlearned": "bad",
     "collapsed": "bad",
+    "memorised": "good",
+    "not_memorised": "fair",
 }
 
 
