@@ -78,6 +78,7 @@ DATA = settings("data", DataSpec)
 EVALUATION = settings("evaluation", EvaluationSpec)
 LORA = settings("lora", LoRA)
 SEED = Setting("seed", "seed", RunSpec.model_fields["seed"])
+KEEP = Setting("keep_as", "keep_as", RunSpec.model_fields["keep_as"])
 OF_METHOD: Mapping[str, tuple[Setting, ...]] = {
     kind: settings(kind, method) for kind, method in METHODS.items()
 }
@@ -90,7 +91,7 @@ _ALL = (
     *(s for group in OF_METHOD.values() for s in group),
     *EVALUATION,
 )
-PATHS: tuple[str, ...] = (*(s.path for s in _ALL), SEED.path, ADAPTER, METHOD, LAYERS, ROWS)
+PATHS: tuple[str, ...] = (*(s.path for s in _ALL), SEED.path, KEEP.path, ADAPTER, METHOD, LAYERS, ROWS)
 """Every control of the form, in the order in which handlers take and give their values."""
 
 
@@ -153,7 +154,8 @@ def shown(plain: Mapping[str, Any], phase: int) -> list[Any]:
         phase: Index of the phase.
     """
     model, edited = plain["model"], plain["phases"][phase]
-    values = {SEED.path: plain["seed"], ADAPTER: model["adapter"] is not None}
+    values = {SEED.path: plain["seed"], KEEP.path: plain.get("keep_as", "")}
+    values |= {ADAPTER: model["adapter"] is not None}
     values |= _flat(MODEL, model) | _flat(LORA, model["adapter"] or {})
     values |= _flat(DATA, plain["data"]) | _flat(EVALUATION, plain["evaluation"])
     values |= _flat(PHASE, edited) | {METHOD: edited["method"]["kind"]}
@@ -214,6 +216,7 @@ def asked(values: Values, phases: Sequence[Mapping[str, Any]], editing: int) -> 
         "phases": merged,
         "evaluation": _named("evaluation", EVALUATION, form),
         "seed": _number(form[SEED.path]),
+        "keep_as": form[KEEP.path] or "",
     }
 
 
@@ -306,7 +309,7 @@ _DRAWN_AS = {
 """Fields that another control stands for."""
 
 _LABELS: Mapping[str, str] = {
-    **{setting.path: setting.label for setting in (*_ALL, SEED)},
+    **{setting.path: setting.label for setting in (*_ALL, SEED, KEEP)},
     LAYERS: "Layers",
     METHOD: "Method",
     ADAPTER: "LoRA",

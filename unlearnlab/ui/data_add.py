@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from unlearnlab.answers import mask
+from unlearnlab.library import Row
 from unlearnlab.results import KINDS
 from unlearnlab.sources.adding import (
     Draft,
@@ -118,7 +119,8 @@ def _path(name: str, text: str) -> Path:
 
 def _state(path: Path) -> tuple[int, int]:
     """Tell a file or a folder from what it was before it changed."""
-    files = [path] if path.is_file() else [found for found in path.rglob("*") if found.is_file()]
+    inside = (*path.glob("*"), *path.glob("*/*"))  # Not deeper: it may be any folder.
+    files = [path] if path.is_file() else [found for found in inside if found.is_file()]
     stats = [file.stat() for file in files]
     return sum(stat.st_size for stat in stats), max((s.st_mtime_ns for s in stats), default=0)
 
@@ -230,8 +232,8 @@ def _counts(draft: Draft) -> str:
     return " · ".join(parts)
 
 
-def _kinds(rows: Sequence[object]) -> str:
-    found = [getattr(row, "kind", "") for row in rows]
+def _kinds(rows: Sequence[Row]) -> str:
+    found = [row.kind for row in rows]
     counts = [f"{number(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found]
     return f"({', '.join(counts)})" if len(counts) > 1 else ""
 

@@ -17,6 +17,7 @@ from unlearnlab.ui.controls import (
     ADAPTER,
     DATA,
     EVALUATION,
+    KEEP,
     LAYERS,
     LORA,
     METHOD,
@@ -302,7 +303,7 @@ def _expert(
         training = _group(rare, drawn, first.trains)
         _group(OF_ADAPTER, drawn, True)
         heading("The whole run")
-        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
+        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED, KEEP], drawn, True)
         drawn[ADAPTER] = gr.Checkbox(
             False,
             label="Train a LoRA adapter",
