@@ -1,54 +1,39 @@
 """From files, a folder or typed lines to a dataset: read and checked first, then kept whole."""
 
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
 
-from unlearnlab.library import KnownDataset, Row, Task, dataset
-from unlearnlab.sources.checks import Finding
+from unlearnlab.library import dataset
+from unlearnlab.sources.checks import Finding, Placed, check, without_doubles
+from unlearnlab.sources.drafts import Draft
+from unlearnlab.sources.files import SourceError
+from unlearnlab.sources.folders import layout
+from unlearnlab.sources.keeping import add, remove
+from unlearnlab.sources.rows import KindWish, Part, Rows, Wish, rows_of
+from unlearnlab.sources.slicing import sliced, still_members
+from unlearnlab.sources.tables import read_table
+from unlearnlab.sources.typed import typed_table
 
-KindWish = Literal["guess", "completion", "question"]
+__all__ = [
+    "Draft",
+    "KindWish",
+    "SourceError",
+    "add",
+    "columns_of",
+    "read_files",
+    "read_folder",
+    "read_typed",
+    "remove",
+]
 
-OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
-
-
-class SourceError(ValueError):
-    """Something cannot be read or kept: which file or name, why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """What was read and checked, and is not kept yet."""
-
-    title: str
-    source: str
-    """What it was read from, in words: "LUME", "SemEval-2025 Task 4", "own files"."""
-    rows: Mapping[str, tuple[Row, ...]]
-    """By set and fold: `forget_train`, `retain_train`, `forget_validation`, `retain_validation`."""
-    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Of the membership attack: `member` and `nonmember`, `validation/` before the other fold's."""
-    questions: tuple[Mapping[str, Any], ...] = ()
-    """Of the utility test, in MMLU's layout."""
-    findings: tuple[Finding, ...] = ()
-    titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
-    """What its subtasks are called, where that is not what the task calls them."""
-
-    @property
-    def sound(self) -> bool:
-        """Whether it can be added: warnings do not stand in the way."""
-        return not any(finding.severity == "error" for finding in self.findings)
-
-    @property
-    def members(self) -> tuple[str, ...]:
-        """The documents that the model was trained on."""
-        return self.documents.get("member", ())
-
-    @property
-    def nonmembers(self) -> tuple[str, ...]:
-        """The documents that it never saw."""
-        return self.documents.get("nonmember", ())
+NO_RETAIN = Finding(
+    "no retain set",
+    "warning",
+    "there is no retain set: methods that draw on one cannot run, and what is lost beside the "
+    "forget set is not measured",
+    0,
+)
 
 
 def columns_of(path: Path) -> list[str]:
@@ -57,8 +42,7 @@ def columns_of(path: Path) -> list[str]:
     Raises:
         SourceError: The file cannot be read.
     """
-    with path.open(encoding="utf-8") as text:
-        return list(json.loads(next(text)))
+    return list(read_table(path).columns)
 
 
 def read_files(
@@ -74,24 +58,18 @@ def read_files(
     Args:
         forget: JSONL, a JSON array, CSV, TSV or Parquet.
         retain: Likewise.
-        columns: The file's name of `input`, `output`, `id`, `task`, where it is another.
+        columns: The file's name of `input`, `output`, `id`, `task`, where it is another; an empty
+            name leaves that field out.
         kind: What rows are whose id does not say it; a guess goes by the answer's length.
         title: How the page calls it.
 
     Raises:
         SourceError: A file cannot be read at all. What is wrong with its rows is in the findings.
     """
-    names = {"input": "input", "output": "output"} | dict(columns or {})
     files = {"forget_train": forget} | ({"retain_train": retain} if retain else {})
-    rows = {}
-    for key, path in files.items():
-        with path.open(encoding="utf-8") as text:
-            read = [json.loads(line) for line in text]
-        rows[key] = tuple(
-            Row(f"{n}qa0", str(r[names["input"]]), str(r[names["output"]]), "Task1")
-            for n, r in enumerate(read)
-        )
-    return Draft(title or "Own data", "own files", rows, titles=OWN_TITLES)
+    parts = [Part(split, path.name, read_table(path, split)) for split, path in files.items()]
+    draft = Draft(title or "Own data", "own files", ())
+    return _draft(draft, rows_of(parts, Wish(columns or {}, kind)))
 
 
 def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed: int = 0) -> Draft:
@@ -106,7 +84,19 @@ def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed
     Raises:
         SourceError: It is no such folder, or a file in it cannot be read at all.
     """
-    raise SourceError(f"{folder.name}: not yet")
+    found = layout(folder)
+    parts = [
+        Part(split, path.name, read_table(path, split))
+        for split, paths in found.sets.items()
+        for path in paths
+    ]
+    rows = rows_of(parts, Wish({}))
+    named = title or found.title
+    draft = Draft(named, found.source, (), found.documents, found.questions, titles=found.titles)
+    if limit is None:
+        return _draft(draft, rows)
+    draft = replace(draft, title=title or f"{named}, {limit} documents per subtask")
+    return _draft(draft, rows, limit=limit, seed=seed)
 
 
 def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str = "") -> Draft:
@@ -123,34 +113,43 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
     Raises:
         SourceError: Nothing was typed, or there is no dataset `retain_of`.
     """
-    pairs = [line.partition("?") for line in text.splitlines() if line.strip()]
-    rows = tuple(
-        Row(f"{n}qa0", f"{question}?".strip(), answer.strip(), "Task1")
-        for n, (question, _, answer) in enumerate(pairs)
+    parts = [Part("forget_train", "forget", typed_table(text, "forget_train"))]
+    if retain.strip():
+        parts.append(Part("retain_train", "retain", typed_table(retain, "retain_train")))
+    rows = rows_of(parts, Wish({}))
+    draft = Draft(title or "Typed facts", "typed facts", ())
+    if retain_of:
+        known = dataset(retain_of)
+        if known.gone:
+            raise SourceError(f"retain_of: {known.gone}")
+        # All of one subtask: by the task's others, which have no forget row, nothing is scored.
+        borrowed = (
+            Placed("retain_train", line, replace(row, task="Task1"))
+            for line, row in enumerate(known.rows("retain", "train"), 1)
+        )
+        rows = replace(rows, rows=(*rows.rows, *borrowed))
+        draft = replace(draft, questions=known.questions())
+    return _draft(draft, rows)
+
+
+def _draft(draft: Draft, found: Rows, *, limit: int | None = None, seed: int = 0) -> Draft:
+    """Put rows into a draft, checked."""
+    rows, doubles = without_doubles(found.rows)
+    documents = draft.documents
+    if limit is not None:
+        rows = sliced(rows, limit, seed)
+        documents = dict(documents) | {
+            name: still_members(documents[name], rows)
+            for name in documents.keys() & {"member", "validation/member"}
+        }
+    unseen = (*documents.get("nonmember", ()), *documents.get("validation/nonmember", ()))
+    missing = [] if any(one.split == "retain_train" for one in rows) else [NO_RETAIN]
+    findings = [*found.findings, *doubles, *check(rows, unseen), *missing]
+    findings.sort(key=lambda one: one.severity != "error")
+    return replace(
+        draft,
+        placed=tuple(rows),
+        documents=documents,
+        findings=tuple(findings),
+        titles=draft.titles or found.titles,
     )
-    return Draft(title or "Typed facts", "typed", {"forget_train": rows}, titles=OWN_TITLES)
-
-
-def add(draft: Draft, name: str = "", *, replace: bool = False) -> KnownDataset:
-    """Keep a draft as a dataset that a spec can name.
-
-    It is whole or not there: what was there before stays until the new one is written.
-
-    Args:
-        draft: A sound one.
-        name: Lower-case letters, digits and hyphens; made of the title if not given.
-        replace: Whether a dataset of this name gives way.
-
-    Raises:
-        SourceError: The draft is not sound, the name is taken or is none, or the disk is full.
-    """
-    raise SourceError(f"{name}: not yet")
-
-
-def remove(name: str) -> None:
-    """Delete a dataset that was added.
-
-    Raises:
-        SourceError: There is none of this name, or it is the embedded one.
-    """
-    raise SourceError(f"{dataset(name).name}: not yet")
