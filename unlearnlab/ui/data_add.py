@@ -240,7 +240,6 @@ def _kinds(rows: Sequence[Row]) -> str:
 
 def _finding(finding: Finding, masked: bool) -> str:
     mood = "bad" if finding.severity == "error" else "fair"
-    count = f"<b>{number(finding.count)}</b> " if finding.count else ""
     rows = "".join(_offender(row, masked) for row in finding.rows)
     more = finding.count - len(finding.rows)
     further = f'<li class="none">and {number(more)} more</li>' if rows and more > 0 else ""
@@ -248,7 +247,7 @@ def _finding(finding: Finding, masked: bool) -> str:
     shown = f"<details{opened}><summary>rows</summary><ul>{rows}{further}</ul></details>"
     return (
         f'<li class="{mood}"><div><span class="tag {mood}">{finding.severity}</span> '
-        f"{count}{escape(finding.message)}</div>{shown if rows else ''}</li>"
+        f"{escape(finding.message)}</div>{shown if rows else ''}</li>"
     )
 
 

@@ -41,7 +41,7 @@ def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
 
 def titles_of(known: KnownDataset) -> Mapping[str, str]:
     """Name the subtasks as their dataset does."""
-    return TASKS
+    return {**TASKS, **known.titles}
 
 
 def source_choices(form: Form) -> list[tuple[str, str]]:

@@ -136,7 +136,7 @@ def draw_buttons() -> Buttons:
             )
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, hold, stop, _message("form-message"))
+        return Buttons(unlearn, hold, stop, message("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
@@ -159,7 +159,8 @@ def _html(name: str, js: str | None = None) -> gr.HTML:
     return gr.HTML("", elem_id=name, js_on_load=js, apply_default_css=False)
 
 
-def _message(name: str) -> gr.HTML:
+def message(name: str) -> gr.HTML:
+    """Draw what a button has to tell."""
     return gr.HTML(
         Message().plain,
         html_template='<div class="message" role="alert" hidden></div>',
@@ -202,7 +203,7 @@ def _ask() -> AskCard:
                 elem_classes=["field"],
             )
             button = gr.Button("Ask", elem_id="ask", min_width=80)
-        message = _message("ask-message")
+        message = message("ask-message")
         asks = _html("asks")
     return AskCard(card, prompt, button, message, asks)
 

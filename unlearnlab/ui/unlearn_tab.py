@@ -23,8 +23,11 @@ ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
 """Lets the live panel look for answers at once; an idle one takes its time."""
 
 
-def tab(program: Program, blocks: gr.Blocks) -> FormParts:
-    """Lay the tab out and wire it, and return its form. To be called inside `blocks`."""
+def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
+    """Lay the tab out and wire it, and return its form and what shows a run.
+
+    To be called inside `blocks`.
+    """
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
@@ -38,7 +41,7 @@ def tab(program: Program, blocks: gr.Blocks) -> FormParts:
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
     _wire_runs(program, form, parts)
-    return form
+    return form, parts
 
 
 @contextmanager
