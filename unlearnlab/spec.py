@@ -5,6 +5,7 @@ control in the annotation, help in the docstring, written once and read everywhe
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
@@ -30,7 +31,12 @@ from unlearnlab.methods import (
 )
 from unlearnlab.problems import SpecError, problem_of
 
-Precision = Literal["float32", "bfloat16", "nf4"]
+Precision = Literal["float32", "bfloat16", "int8", "nf4"]
+
+PACKED: tuple[Precision, ...] = ("int8", "nf4")
+"""Precisions whose matrices are packed, and cannot be trained themselves."""
+
+Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -86,6 +92,10 @@ class Phase(Spec):
     weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001)] = 0.0
     """Decoupled weight decay of AdamW."""
 
+    optimizer: Annotated[Optimizer, Expert()] = "adamw"
+    """AdamW, or AdamW of bitsandbytes with its state in 8 bits, a quarter of the memory; paged, the
+    state moves to the host while a GPU's memory is short."""
+
     schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
     """Learning rate after the warm-up: constant, or falling to zero linearly or as a cosine."""
 
@@ -112,6 +122,9 @@ class Phase(Spec):
         return range(self.first_layer, (of - 1 if self.last_layer is None else self.last_layer) + 1)
 
 
+DEVICE = re.compile(r"auto|all|cpu|mps|cuda(:\d{1,2})?")
+
+
 class LoRA(Spec):
     """Low-rank adapter in place of full training."""
 
@@ -132,18 +145,35 @@ class ModelSpec(Spec):
     """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"
-    """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
-    trained by an adapter, and computes in bfloat16, on a CPU in float32."""
+    """Number format of weights and computation. int8 and nf4 pack the blocks' matrices into 8 and
+    4 bits, to be trained by an adapter, and compute in bfloat16, on a CPU in float32."""
+
+    device: Annotated[str, Expert()] = "auto"
+    """Where it is put: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all:
+    spread over all GPUs, for a model that is too large for one."""
+
+    gradient_checkpointing: Annotated[bool, Expert()] = False
+    """Compute each block anew for its gradients instead of keeping its activations: less memory,
+    more time, the same numbers."""
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
 
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError(
+                f"no device is called {device!r}: take auto, cpu, cuda, cuda:0, mps or all"
+            )
+        return device
+
     @model_validator(mode="after")
     def _trainable(self) -> Self:
-        if self.precision == "nf4" and self.adapter is None:
+        if self.precision in PACKED and self.adapter is None:
             raise ValueError(
-                "model.precision: weights packed as nf4 cannot be trained themselves: add a LoRA "
-                "adapter (model.adapter), or take bfloat16"
+                f"model.precision: weights packed as {self.precision} cannot be trained "
+                "themselves: add a LoRA adapter (model.adapter), or take bfloat16"
             )
         return self
 

@@ -14,7 +14,7 @@ class StopForward(Exception):
     """Ends a forward pass at the block whose output is all that is wanted."""
 
 
-def _bare(model: nn.Module) -> PreTrainedModel:
+def bare(model: nn.Module) -> PreTrainedModel:
     """Return the model without what an adapter wraps around it."""
     return next(m for m in model.modules() if isinstance(m, PreTrainedModel))
 
@@ -25,7 +25,7 @@ def family_of(model: nn.Module) -> Family:
     Raises:
         ValueError: It is none of those known.
     """
-    return family(_bare(model).config.model_type)
+    return family(bare(model).config.model_type)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
@@ -34,8 +34,7 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     Raises:
         ValueError: Its family is not known.
     """
-    bare = _bare(model)
-    return cast("nn.ModuleList", bare.get_submodule(family_of(bare).blocks))
+    return cast("nn.ModuleList", bare(model).get_submodule(family_of(model).blocks))
 
 
 @contextmanager

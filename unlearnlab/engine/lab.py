@@ -17,12 +17,20 @@ from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
 from unlearnlab.disk import check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import (
+    best_device,
+    chosen,
+    device_name,
+    prepare,
+    refuse_model,
+    refuse_run,
+)
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.models import Target
 from unlearnlab.engine.preview import preview
 from unlearnlab.events import (
     Adjusted,
@@ -37,7 +45,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
-from unlearnlab.spec import RunSpec, adjusted
+from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -51,7 +59,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the device. Holds at most one model, and only while a job needs it."""
+    """Owner of the devices. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -62,10 +70,18 @@ class Lab:
         self._loading = ""
         self._controls = Controls()
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words, such as "cpu, 2 threads"."""
-        return device_name(self.device)
+    def device_name(self, wish: str) -> str:
+        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads"."""
+        return device_name(self._chosen(wish))
+
+    def _chosen(self, wish: str) -> torch.device:
+        return self.device if wish == "auto" else chosen(wish)
+
+    def _load(self, model: ModelSpec) -> Target:
+        device = self._chosen(model.device)
+        refuse_model(model, device)
+        prepare(device)
+        return Target.load(model, device=device)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -91,7 +107,8 @@ class Lab:
 
         yield stage("loading")
         check_keeping(spec)
-        target = Target.load(spec.model, device=self.device)
+        refuse_run(spec, self._chosen(spec.model.device))
+        target = self._load(spec.model)
         fold = data.load(spec.data)
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
@@ -138,7 +155,7 @@ class Lab:
         try:
             with _memory_advice():
                 yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = self._load(job.spec.model)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -150,7 +167,7 @@ class Lab:
         try:
             with _memory_advice():
                 yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = self._load(job.spec.model)
                 yield StageBegan(stage="answering", seconds=clock.seconds)
                 yield from preview(target, job.spec)
         finally:
@@ -165,7 +182,7 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = Target.load(job.spec.model, device=self.device)
+            target = self._load(job.spec.model)
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
@@ -189,9 +206,7 @@ class Lab:
         """Free the device's memory."""
         self._live, self._loading = None, ""
         gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:

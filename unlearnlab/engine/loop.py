@@ -10,13 +10,13 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import psutil
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from unlearnlab.engine.data import Dataset, Tokenizer, collate, encode
+from unlearnlab.engine.devices import memory_gib
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Objective
@@ -24,8 +24,6 @@ from unlearnlab.engine.schedules import Passes, Rows
 from unlearnlab.events import Event, PhaseBegan, PhaseEnded, StepLogged
 from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import Phase, RunSpec
-
-GIB = 2**30
 
 
 @dataclass(slots=True)
@@ -286,12 +284,7 @@ class _Phase:
 def _optimizer(
     trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    optimizer = torch.optim.AdamW(
-        trained,
-        lr=phase.learning_rate,
-        weight_decay=phase.weight_decay,
-        fused=device.type == "cuda",
-    )
+    optimizer = _adamw(trained, phase, device)
     schedule = get_scheduler(
         "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
         optimizer,
@@ -299,6 +292,19 @@ def _optimizer(
         num_training_steps=steps,
     )
     return optimizer, schedule
+
+
+def _adamw(
+    trained: Sequence[nn.Parameter], phase: Phase, device: torch.device
+) -> torch.optim.Optimizer:
+    rate, decay = phase.learning_rate, phase.weight_decay
+    if phase.optimizer == "adamw":
+        fused = device.type == "cuda"
+        return torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415  (loud)
+
+    chosen = {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[phase.optimizer]
+    return chosen(list(trained), lr=rate, weight_decay=decay)
 
 
 def _rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: float) -> None:
@@ -358,13 +364,6 @@ def _check_finite(values: Mapping[str, float], *, step: int) -> None:
                 f"the {name} became {value} at step {step}",
                 "lower the learning rate, take fewer epochs, or give the retain set more weight",
             )
-
-
-def memory_gib(device: torch.device) -> float:
-    """Return the peak of the device's allocator, or what the process holds on a CPU, in GiB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / GIB
-    return psutil.Process().memory_info().rss / GIB
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import math
 import os
 import warnings
 from collections.abc import Generator, Iterator
@@ -17,7 +16,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedModel,
 )
 from transformers.pytorch_utils import Conv1D
@@ -25,7 +23,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.adapters import DEFAULT, Adapter, adapters
 from unlearnlab.engine.data import Tokenizer
-from unlearnlab.engine.hooks import decoder_blocks, family_of
+from unlearnlab.engine.hooks import bare, decoder_blocks, family_of
+from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
 from unlearnlab.families import ROLES
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
@@ -39,48 +38,6 @@ DELTA = "delta.safetensors"
 ADAPTER = "adapter"
 
 
-def best_device() -> torch.device:
-    """Return the accelerator if there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
-
-
-def device_name(device: torch.device) -> str:
-    """Name a device in words, such as "cpu, 2 threads"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type != "cpu":
-        return device.type
-    threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the number format of the activations, and of all weights that are not packed."""
-    if precision == "nf4":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-
-
-def _four_bit(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Pack the linear layers of the blocks; embeddings and head stay as they are."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-    )
-
-
-def _compute_alike_when_training(model: nn.Module) -> None:
-    """Keep packed layers from rewriting their weights for a CPU's fast path at inference.
-
-    That path rounds to bfloat16 and has no gradient, and nothing undoes it before the next step.
-    """
-    from bitsandbytes.nn.modules import Linear4bit  # noqa: PLC0415  (only 4-bit runs need it)
-
-    for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
 def _without_dropout(model: nn.Module) -> None:
     """Switch off the dropout that a model brings: original and unlearned differ by weights alone.
 
@@ -92,12 +49,6 @@ def _without_dropout(model: nn.Module) -> None:
             module.p = 0.0
         elif getattr(module, "attention_dropout", 0.0):
             module.attention_dropout = 0.0
-
-
-def _count(parameter: nn.Parameter) -> int:
-    """Count the weights of a tensor, packed or not."""
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else math.prod(state.shape)
 
 
 class Target:
@@ -126,40 +77,55 @@ class Target:
 
     @classmethod
     def load(cls, spec: ModelSpec, *, device: torch.device) -> "Target":
-        """Load a model of the catalogue onto `device`.
+        """Load a model of the catalogue onto `device`, or spread it over all GPUs.
 
         Raises:
-            ValueError: It is not on this machine.
+            ValueError: It is not on this machine, or too large for its GPUs.
         """
         known = spec.known
         if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
-        return cls.open(known.folder, precision=spec.precision, device=device)
+        spread = spec.device == "all"
+        return cls.open(known.folder, precision=spec.precision, device=device, spread=spread)
 
     @classmethod
-    def open(cls, folder: Path, *, precision: Precision, device: torch.device) -> "Target":
-        """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
-        dtype = compute_dtype(precision, device)
+    def open(
+        cls, folder: Path, *, precision: Precision, device: torch.device, spread: bool = False
+    ) -> "Target":
+        """Load the model and tokenizer in `folder`: safetensors only, no remote code.
+
+        Args:
+            folder: Holds both.
+            precision: Number format of the weights.
+            device: Where texts go in and logits come out.
+            spread: Put the blocks on all GPUs instead of on `device` alone.
+
+        Raises:
+            ValueError: The model is spread, and too large for the GPUs.
+        """
+        packed = packing(precision, device)
+        # Straight onto a GPU; what is packed is packed there.
+        placed = packed is not None or device.type != "cpu"
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=dtype,
-            quantization_config=_four_bit(dtype) if precision == "nf4" else None,
-            device_map={"": device} if precision == "nf4" else None,
+            dtype=compute_dtype(precision, device),
+            quantization_config=packed,
+            device_map="auto" if spread else {"": device} if placed else None,
             use_safetensors=True,
             trust_remote_code=False,
         )
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        if precision == "nf4":
-            _compute_alike_when_training(model)
-        else:
-            nn.Module.to(model, device)
+        if spread:
+            _must_be_on_gpus(model)
+        if packed:
+            compute_alike_when_training(model, device)
         return cls(model, tokenizer, device=device)
 
     @property
     def parameters(self) -> int:
         """Count the parameters of the original model."""
         named = self.model.named_parameters()
-        return sum(_count(parameter) for name, parameter in named if "lora_" not in name)
+        return sum(count(parameter) for name, parameter in named if "lora_" not in name)
 
     @property
     def bytes_merged(self) -> int:
@@ -172,10 +138,14 @@ class Target:
         return self.model.config.max_position_embeddings
 
     def adapt(self, spec: RunSpec) -> None:
+        """Make it trainable as the spec asks: with adapters, recomputing activations."""
+        if lora := spec.model.adapter:
+            self._add_adapter(spec, lora)
+        if spec.model.gradient_checkpointing:
+            bare(self.model).gradient_checkpointing_enable({"use_reentrant": False})
+
+    def _add_adapter(self, spec: RunSpec, lora: LoRA) -> None:
         """Add the first of the low-rank adapters that the spec asks for; the others come later."""
-        lora = spec.model.adapter
-        if lora is None:
-            return
         assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
         blocks = len(decoder_blocks(self.model))
         sits = adapters(spec.phases, blocks=blocks, rank=lora.r)
@@ -327,9 +297,23 @@ class Target:
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")
         parameters = dict(self.model.named_parameters())
-        for name, trained in load_file(folder / DELTA, device=str(self.device)).items():
-            self._originals[name] = parameters[name].data
-            parameters[name].data = trained
+        for name, trained in load_file(folder / DELTA).items():
+            kept = self._originals[name] = parameters[name].data
+            parameters[name].data = trained.to(kept.device)
+
+
+def _must_be_on_gpus(model: nn.Module) -> None:
+    """Refuse a model of which a part was put on the host, where it cannot be trained.
+
+    Raises:
+        ValueError: So it was.
+    """
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    if beyond := places & {"cpu", "disk"}:
+        raise ValueError(
+            "model.device: the GPUs have no room for all of the model, a part went to "
+            f"{' and '.join(sorted(beyond))}: take int8 or nf4 (model.precision), or another model"
+        )
 
 
 def fingerprint(model: nn.Module) -> str:

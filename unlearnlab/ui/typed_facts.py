@@ -1,0 +1,160 @@
+"""Facts of one's own: kept as a dataset, taught to the embedded model, and then unlearned.
+
+Functions of plain values.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from unlearnlab.catalogue import keeping_problem
+from unlearnlab.library import EMBEDDED_NAME, dataset
+from unlearnlab.methods import NPO, Memorize
+from unlearnlab.results import judged
+from unlearnlab.runs import NotRunning
+from unlearnlab.sources.adding import Draft, SourceError, add, read_typed, remove
+from unlearnlab.sources.checks import Finding
+from unlearnlab.spec import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec, SpecError
+from unlearnlab.store import RunRow, StoreError
+from unlearnlab.ui.controls import Problem, element
+from unlearnlab.ui.form import Form, form_of
+from unlearnlab.ui.handlers import Message, trouble
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.text import escape
+
+TYPED, NAME = element("data.typed"), element("data.typed.name")
+"""Ids of the two boxes."""
+
+FACTS = "my-facts"
+"""The name of what is typed, where none is given."""
+
+PROBES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Taught:
+    """What came of a press."""
+
+    run_id: str = ""
+    form: Form | None = None
+    """The run that teaches, as a form; none if nothing was started."""
+    message: Message = field(default_factory=Message)
+
+
+def press_teach(program: Program, text: str, name: str) -> Taught:
+    """Keep what was typed as a dataset, and queue the run that teaches it."""
+    try:
+        draft = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
+    except SourceError as error:
+        return _refused(TYPED, "Facts", str(error))
+    if not draft.sound:
+        return Taught(message=Message(tuple(_problems(draft.findings))))
+    free = free_name(name)
+    try:
+        add(draft, free)
+    except SourceError as error:
+        return _refused(NAME, "Name", str(error))
+    return _queued(program, free, draft)
+
+
+def _queued(program: Program, name: str, draft: Draft) -> Taught:
+    spec = teaching(name)
+    try:
+        busy = program.worker.state().live is not None
+        run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
+    except (SpecError, StoreError, NotRunning) as error:
+        remove(name)
+        return Taught(message=trouble(error))
+    note = "Queued: it starts after what is running." if busy else ""
+    form = form_of(spec.model_dump(mode="json"))
+    return Taught("" if busy else run_id, form, Message(note=note))
+
+
+def _refused(place: str, label: str, told: str) -> Taught:
+    return Taught(message=Message((Problem(place, label, told),)))
+
+
+def _problems(findings: Sequence[Finding]) -> list[Problem]:
+    """Tell what keeps the facts from being kept: each error with the lines it is about."""
+    found: list[Problem] = []
+    for finding in findings:
+        if finding.severity == "error":
+            lines = ", ".join(str(row.line) for row in finding.rows)
+            where = f" (line {lines})" if lines else ""
+            found.append(Problem(TYPED, "Facts", f"{finding.message}{where}"))
+    return found
+
+
+def free_name(wanted: str) -> str:
+    """Return a name that neither a dataset nor a kept model has: the wanted one, or numbered."""
+    plain = re.sub("[^a-z0-9]+", "-", wanted.lower()).strip("-")[:32].strip("-") or FACTS
+    number, name = 1, plain
+    while not dataset(name).gone or keeping_problem(name):
+        number += 1
+        name = f"{plain}-{number}"
+    return name
+
+
+def teaching(name: str) -> RunSpec:
+    """Return the run that teaches a dataset to the embedded model and keeps it by this name."""
+    return RunSpec(
+        data=_data(name),
+        phases=(Phase(method=Memorize(), learning_rate=1e-3, epochs=12),),
+        evaluation=EvaluationSpec(probes=PROBES),
+        keep_as=name,
+    )
+
+
+def unlearning(taught: RunSpec) -> RunSpec:
+    """Return a run that unlearns what a run has taught, from the model that it kept.
+
+    A few facts make few steps an epoch: the epochs are many, and each forget row stands against
+    several retain rows.
+    """
+    return RunSpec(
+        model=ModelSpec(name=taught.keep_as, precision=taught.model.precision),
+        data=taught.data,
+        phases=(Phase(method=NPO(), learning_rate=1e-3, epochs=50, retain_rows=5),),
+        evaluation=EvaluationSpec(probes=PROBES),
+    )
+
+
+def _data(name: str) -> DataSpec:
+    tasks = tuple(dict.fromkeys(row.task for row in dataset(name).rows("forget", "train")))
+    return DataSpec(source=name, tasks=tasks)
+
+
+# ---- what comes next ----
+
+
+def offer_html(row: RunRow | None) -> str:
+    """Offer to unlearn what a finished run has taught; empty for any other run. HTML."""
+    if row is None or not _has_taught(row):
+        return ""
+    known = dataset(row.spec.data.source)
+    count = len(known.rows("forget", row.spec.data.fold))
+    facts = "this fact" if count == 1 else f"these {count} rows"
+    found = judged(row.spec, row.before, row.after)
+    return (
+        '<section class="card offer"><div>'
+        f"<b>The model {escape(row.spec.keep_as)} knows {facts}.</b> "
+        f"<span>{escape(found.headline if found else '')}</span></div>"
+        f'<button type="button" data-event="unlearn_next" data-run="{escape(row.run_id)}">'
+        "Now unlearn them</button></section>"
+    )
+
+
+def _has_taught(row: RunRow) -> bool:
+    finished = row.ending is not None and row.ending.kind == "finished"
+    return bool(finished and row.spec.keep_as and "forget" in row.spec.taught)
+
+
+def next_form(program: Program, run_id: Any) -> Form:
+    """Return a form that unlearns what a run has taught.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    spec = program.store.row(str(run_id)).spec
+    return form_of(unlearning(spec).model_dump(mode="json"))
