@@ -179,9 +179,9 @@ def wire_add(
     card.way.input(turned, card.way, [card.files, card.whole], **QUIET)
     _wire_columns(card)
     _wire_staleness(card, found)
-    card.check.click(
-        checked, [found.masked, *card.inputs], outputs, js=BUSY, **QUIET
-    ).then(None, js=IDLE, **QUIET)
+    card.check.click(checked, [found.masked, *card.inputs], outputs, js=BUSY, **QUIET).then(
+        None, js=IDLE, **QUIET
+    )
     found.masked.input(checked, [found.masked, *card.inputs], outputs, **QUIET)
     card.add.click(
         added,

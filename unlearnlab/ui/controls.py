@@ -91,7 +91,13 @@ _ALL = (
     *(s for group in OF_METHOD.values() for s in group),
     *EVALUATION,
 )
-PATHS: tuple[str, ...] = (*(s.path for s in _ALL), SEED.path, KEEP.path, ADAPTER, METHOD, LAYERS, ROWS)
+PATHS: tuple[str, ...] = (
+    *(s.path for s in (*_ALL, SEED, KEEP)),
+    ADAPTER,
+    METHOD,
+    LAYERS,
+    ROWS,
+)
 """Every control of the form, in the order in which handlers take and give their values."""
 
 

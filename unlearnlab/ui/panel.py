@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
@@ -16,6 +16,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
 from unlearnlab.ui.text import escape
+from unlearnlab.ui.typed_facts import offer_html
 from unlearnlab.views import Course, RunView, run_view
 
 SHOWS: dict[Show, str] = {
@@ -41,6 +42,8 @@ class Look:
     runs_text: str = ""
     drawn: str = ""
     """Which scores are on the page already."""
+    run: str = ""
+    """The run that is on the page already: for another one, its data say what is masked."""
 
     @property
     def filter(self) -> Filter:
@@ -84,10 +87,14 @@ class Panel:
     buttons: Buttons
     adjust: dict[str, Any]
     """What may be changed while the run goes on."""
+    offer: str
+    """What to do next with a model that the run has taught."""
     board: str
     strip: str
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
+    masked: bool
+    """Whether personal data are hidden."""
     answers: str
     asks: str
     runs: str
@@ -111,6 +118,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
     answers = program.answers(course)
+    look = replace(look, masked=_masked(row, look))
     return Panel(
         live={
             "run": run_id,
@@ -119,9 +127,11 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         },
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
+        offer=offer_html(row),
         board=_board(program, row, course, view),
         strip=_strip(course),
         shows=_shows(counts(answers)),
+        masked=look.masked,
         answers=_table(program, course, look, 0, ended=_ended(view)),
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
         runs=_runs(rows, state, look, 0, run_id),
@@ -134,6 +144,13 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
 def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
     mine = known_to(state, row.run_id)
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
+
+
+def _masked(row: RunRow | None, look: Look) -> bool:
+    """Leave the switch as the reader set it, unless another run comes: its data decide."""
+    if row is None or look.run == row.run_id:
+        return look.masked
+    return row.spec.data.known.personal
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:

@@ -72,7 +72,6 @@ SEEN = 5
 """Number of the components in `PickerCard.seen`."""
 
 
-
 def draw_picker(program: Program) -> PickerCard:
     """Lay it out."""
     head = gr.HTML(_head(forms.first_form()), apply_default_css=False)
@@ -165,31 +164,16 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
     """Wire it. `unlearn` is the form that the rows go to."""
     inputs = [*card.seen, *unlearn.inputs]
 
-    def taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
-        return values[:SEEN], forms.gathered(values[SEEN], values[SEEN + 1 :])
-
-    def found(*values: Any) -> list[Any]:
-        seen, form = taken(values)
-        return drawn(program, form, _first_page(seen))
-
-    def paged(*values: Any) -> list[Any]:
-        seen, form = taken(values)
-        return drawn(program, form, seen)
-
-    def ticked(*values: Any) -> list[Any]:
-        return _ticked(program, *taken(values), on=True)
-
-    def unticked(*values: Any) -> list[Any]:
-        return _ticked(program, *taken(values), on=False)
+    _wire_filters(program, inputs, card)
 
     def asked(*values: Any) -> list[Any]:
-        seen, form = taken(values)
+        seen, form = _taken(values)
         shown = seen[0].get("shown") if isinstance(seen[0], dict) else []
         answer = press_preview(program, form, shown)
         return [answer.plain, *drawn(program, form, seen)]
 
     def used(rest: str, *values: Any) -> list[Any]:
-        (held, *_), form = taken(values)
+        (held, *_), form = _taken(values)
         ids = ticked_ids(form, ticks_of(form, held))
         try:
             form = forget_all(form) if ids is None else use_rows(form, ids, rest)
@@ -198,6 +182,25 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
             return [trouble(error).plain, *skipped]
         updates = form_layout.updates(program, unlearn, form)
         return [Message().plain, gr.Tabs(selected="unlearn"), *updates]
+
+    card.ask.click(asked, inputs, [card.message, *card.outputs], **QUIET)
+    card.use.click(used, [card.rest, *inputs], [card.message, tabs, *unlearn.outputs], **QUIET)
+
+
+def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None:
+    def found(*values: Any) -> list[Any]:
+        seen, form = _taken(values)
+        return drawn(program, form, _first_page(seen))
+
+    def paged(*values: Any) -> list[Any]:
+        seen, form = _taken(values)
+        return drawn(program, form, seen)
+
+    def ticked(*values: Any) -> list[Any]:
+        return _ticked(program, *_taken(values), on=True)
+
+    def unticked(*values: Any) -> list[Any]:
+        return _ticked(program, *_taken(values), on=False)
 
     filters = [card.text.change, card.task.input, card.kind.input]
     gr.on(filters, found, inputs, card.outputs, trigger_mode="always_last", **QUIET)
@@ -210,10 +213,11 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
     )
     card.tick.click(ticked, inputs, card.outputs, **QUIET)
     card.untick.click(unticked, inputs, card.outputs, **QUIET)
-    card.ask.click(asked, inputs, [card.message, *card.outputs], **QUIET)
-    card.use.click(
-        used, [card.rest, *inputs], [card.message, tabs, *unlearn.outputs], **QUIET
-    )
+
+
+def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
+    """Part what was seen of the picker from the form."""
+    return values[:SEEN], forms.gathered(values[SEEN], values[SEEN + 1 :])
 
 
 def _ticked(program: Program, seen: tuple[Any, ...], form: Form, *, on: bool) -> list[Any]:

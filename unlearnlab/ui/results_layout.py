@@ -69,6 +69,8 @@ class Parts:
     buttons: Buttons
     live: gr.HTML
     adjust: gr.HTML
+    offer: gr.HTML
+    """What to do next with a model that a run has taught."""
     board: gr.HTML
     strip: gr.HTML
     ask: AskCard
@@ -88,10 +90,12 @@ class Parts:
         top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.adjust)
         return [
             *top,
+            self.offer,
             self.board,
             self.strip,
             a.card,
             a.show,
+            a.masked,
             a.table,
             k.card,
             k.asks,
@@ -114,10 +118,12 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
         panel.adjust,
+        panel.offer,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
         gr.update(visible=panel.scored),
         gr.skip() if same else gr.update(choices=panel.shows),
+        panel.masked,
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
         panel.asks,
@@ -147,6 +153,7 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         buttons=buttons,
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
+        offer=_html("offer", script("buttons.js")),
         board=_html("scoreboard"),
         strip=_html("strip"),
         ask=_ask(),
@@ -203,9 +210,9 @@ def _ask() -> AskCard:
                 elem_classes=["field"],
             )
             button = gr.Button("Ask", elem_id="ask", min_width=80)
-        message = message("ask-message")
+        told = message("ask-message")
         asks = _html("asks")
-    return AskCard(card, prompt, button, message, asks)
+    return AskCard(card, prompt, button, told, asks)
 
 
 def draw_runs() -> RunsCard:

@@ -217,13 +217,17 @@ def _previews(
     program: Program, asked: ModelSpec, known: KnownDataset, form: Form
 ) -> list[PreviewRow]:
     """List the previews of this model on this dataset, as both are now."""
-    about = (asked, known.name, fold_of(form))
+    about = (asked.name, asked.precision, known.name, fold_of(form))
     since = _changed(asked, known)
     return [
         row
         for row in program.store.previews()
-        if (row.spec.model, row.spec.source, row.spec.fold) == about and row.created >= since
+        if _about(row.spec) == about and row.created >= since
     ]
+
+
+def _about(spec: PreviewSpec) -> tuple[str, ...]:
+    return spec.model.name, spec.model.precision, spec.source, spec.fold
 
 
 def _changed(asked: ModelSpec, known: KnownDataset) -> float:
@@ -236,7 +240,8 @@ def _changed(asked: ModelSpec, known: KnownDataset) -> float:
 def model_of(form: Form) -> ModelSpec | None:
     """Return the form's model, untrained; none if it is not valid."""
     values = form.draft["values"]
-    plain = {"name": values["model.name"], "precision": values["model.precision"]}
+    wanted = ("name", "precision", "device")
+    plain = {name: values[f"model.{name}"] for name in wanted}
     for adapter in (None, LoRA()):  # Packed weights are not valid without one.
         try:
             return ModelSpec.model_validate(plain | {"adapter": adapter})

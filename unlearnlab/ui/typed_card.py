@@ -7,7 +7,6 @@ import gradio as gr
 
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.form_layout import QUIET, FormParts
-from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, heading, message
 from unlearnlab.ui.typed_facts import NAME, TYPED, press_teach

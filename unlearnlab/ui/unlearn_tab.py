@@ -15,12 +15,17 @@ from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.panel import Look, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+from unlearnlab.ui.typed_facts import next_form
 
 LOOKS = 8
 """Number of the components in `Parts.look`."""
 
 ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
 """Lets the live panel look for answers at once; an idle one takes its time."""
+
+
+TO_FORM = """() => document.getElementById("f-preset")?.scrollIntoView({ block: "center" })"""
+"""On a phone, the form lies above what offers to fill it."""
 
 
 def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
@@ -41,6 +46,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
     _wire_runs(program, form, parts)
+    _wire_offer(program, form, parts)
     return form, parts
 
 
@@ -59,8 +65,9 @@ def look_of(seen: tuple[Any, ...]) -> Look:
     """Take in the values of `Parts.look`."""
     show, task, kind, text, masked, waiting, runs_text, live = seen
     asked = waiting if isinstance(waiting, list) else []
-    drawn = live.get("drawn", "") if isinstance(live, dict) else ""
-    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn)
+    live = live if isinstance(live, dict) else {}
+    drawn, run = live.get("drawn", ""), live.get("run", "")
+    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn, run)
 
 
 def showing(program: Program, run_id: str, look: Look) -> list[Any]:
@@ -187,3 +194,12 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
+    def taken(event: gr.EventData) -> list[Any]:
+        with told():
+            found = next_form(program, event.run)
+        return form_layout.updates(program, form, found)
+
+    parts.offer.unlearn_next(taken, None, form.outputs, js=TO_FORM, **QUIET)
