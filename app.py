@@ -170,6 +170,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         auth = credentials(args.auth)
         port = free_port(args.host, args.port)
         store = Store(home(args.home))
+        os.environ["UNLEARNLAB_HOME"] = str(store.home)  # Datasets and models lie there too.
     except (StoreError, ValueError) as error:
         say(str(error))
         return BAD_INPUT

@@ -29,9 +29,9 @@ def _item(known: KnownDataset, *, here: bool) -> str:
     chips = "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
     lines = "".join(f"<small>{_fold(known, fold)}</small>" for fold in known.folds)
     return (
-        f'<li{mark}><div class="run-row"><b>{escape(known.title)}</b>'
+        f'<li{mark}><div class="run-row"><div><b>{escape(known.title)}</b>{chips}</div>'
         f"<span>{_use(name, here=here)}{_remove(known)}</span></div>"
-        f"{lines}<small>{_documents(known)}</small><div>{chips}</div></li>"
+        f"{lines}<small>{_documents(known)}</small></li>"
     )
 
 

@@ -204,13 +204,9 @@ def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None
 
     filters = [card.text.change, card.task.input, card.kind.input]
     gr.on(filters, found, inputs, card.outputs, trigger_mode="always_last", **QUIET)
-    gr.on(
-        [card.masked.input, card.rows.turn_page, card.watch.turned],
-        paged,
-        inputs,
-        card.outputs,
-        **QUIET,
-    )
+    card.masked.input(paged, inputs, card.outputs, **QUIET)
+    card.rows.turn_page(paged, inputs, card.outputs, **QUIET)
+    card.watch.turned(paged, inputs, card.outputs, **QUIET)
     card.tick.click(ticked, inputs, card.outputs, **QUIET)
     card.untick.click(unticked, inputs, card.outputs, **QUIET)
 
