@@ -30,6 +30,7 @@ FACTS = {
     "spec",
     "presets",
     "settings",
+    "teaching",
     "events",
     "metrics",
     "verdicts",
@@ -43,7 +44,10 @@ FOLDS = {"views", "results", "answers", "curves"}
 
 MAY_IMPORT = {
     "families": set(),
-    "catalogue": {"families"},
+    "background": set(),
+    "checkpoints": {"families"},
+    "hub": {"background", "checkpoints", "disk"},
+    "catalogue": {"checkpoints", "families", "hub"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -53,6 +57,7 @@ MAY_IMPORT = {
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
+    "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "previews": {"library", "methods", "spec"},
@@ -69,9 +74,12 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "background",
         "families",
         "catalogue",
+        "checkpoints",
         "disk",
+        "hub",
         "library",
         "methods",
         "spec",
@@ -86,7 +94,7 @@ MAY_IMPORT = {
     },
     "target": FACTS | {"engine", "target"},
     "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
@@ -100,6 +108,7 @@ ONLY_IN = {
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
+    "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

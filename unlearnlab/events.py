@@ -14,6 +14,7 @@ from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
 Stage = Literal[
+    "downloading",
     "loading",
     "scoring before",
     "training",
@@ -70,6 +71,8 @@ class Progressed(EventBase):
     kind: Literal["progressed"] = "progressed"
     done: int
     total: int
+    unit: str = ""
+    """What is counted, such as "MB"; empty where the stage says it."""
 
 
 class PhaseBegan(EventBase):

@@ -39,6 +39,10 @@ PACKED: tuple[Precision, ...] = ("int8", "nf4")
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 
 
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+"""What a kept model may be called: safe as the name of a folder anywhere."""
+
+
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
     """Put subtasks in their usual order, each once.
 
@@ -261,7 +265,7 @@ class RunSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Covers the order of rows, dropout and random directions."""
 
-    keep_as: Annotated[str, Field(pattern=r"^([a-z0-9][a-z0-9-]{0,40})?$"), Expert()] = ""
+    keep_as: Annotated[str, Expert()] = ""
     """Name under which the trained model is kept as a model of its own, to be chosen as others
     are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
 
@@ -274,7 +278,10 @@ class RunSpec(Spec):
 
     @field_validator("keep_as")
     @classmethod
-    def _not_of_the_catalogue(cls, name: str) -> str:
+    def _may_be_a_name(cls, name: str) -> str:
+        if name and not NAME.fullmatch(name):
+            allowed = "at most 41 lower-case letters, digits and hyphens, and no hyphen first"
+            raise ValueError(f"a model's name has {allowed}, not {name!r}")
         # Whether the name is taken by a kept model is no matter here: the run may have kept it.
         if name in models():
             raise ValueError(keeping_problem(name))

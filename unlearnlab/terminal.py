@@ -85,7 +85,11 @@ class Bars:
             bar.total, bar.n = self._course.total_steps or None, step.step if step else 0
             bar.set_postfix_str(_terms(self._course), refresh=False)
         elif done:
-            bar.total, bar.n = done.total, done.done
+            bar.total, bar.n, bar.unit = (
+                done.total,
+                done.done,
+                f" {done.unit}" if done.unit else "it",
+            )
         bar.refresh()
 
     def close(self) -> None:
@@ -156,6 +160,11 @@ def summary(row: RunRow, course: Course) -> str:
         out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
+    if course.kept:
+        name, size = course.kept.name, course.kept.megabytes
+        out += ["", f"Kept as the model {name}, {size:.1f} MB."]
+        if row.spec.taught:
+            out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     return "\n".join(out)

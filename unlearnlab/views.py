@@ -186,6 +186,7 @@ def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool =
 
 _DOING: Mapping[Stage | None, str] = {
     None: "Starting",
+    "downloading": "Downloading the model",
     "loading": "Loading the model and the data",
     "scoring before": "Scoring the original model",
     "training": "Training",
@@ -275,7 +276,7 @@ def _detail(course: Course, running: bool) -> str:
     """Say where the run is: the share of a scoring, else the step and the phase."""
     done = course.progressed
     if running and done and done.total and course.stage != "training":
-        return f"{done.done} of {done.total}"
+        return f"{done.done} of {done.total} {done.unit}".rstrip()
     if not course.phases:
         return ""
     taken = course.step.step if course.step else 0

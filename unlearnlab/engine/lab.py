@@ -31,6 +31,7 @@ from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.opening import opened
 from unlearnlab.engine.preview import preview
 from unlearnlab.events import (
     Adjusted,
@@ -77,11 +78,14 @@ class Lab:
     def _chosen(self, wish: str) -> torch.device:
         return self.device if wish == "auto" else chosen(wish)
 
-    def _load(self, model: ModelSpec) -> Target:
+    def _made_ready(self, model: ModelSpec) -> torch.device:
         device = self._chosen(model.device)
         refuse_model(model, device)
         prepare(device)
-        return Target.load(model, device=device)
+        return device
+
+    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
+        return opened(model, device=self._made_ready(model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -105,10 +109,9 @@ class Lab:
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
 
-        yield stage("loading")
         check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
-        target = self._load(spec.model)
+        target = yield from self._opened(spec.model, clock)
         fold = data.load(spec.data)
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
@@ -154,8 +157,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = self._load(job.spec.model)
+                target = yield from self._opened(job.spec.model, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -182,7 +184,8 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = self._load(job.spec.model)
+            model = job.spec.model
+            target = Target.load(model, device=self._made_ready(model))
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)

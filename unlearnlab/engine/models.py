@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
@@ -15,15 +15,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
 )
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.adapters import DEFAULT, Adapter, adapters
+from unlearnlab.background import Report
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import bare, decoder_blocks, family_of
+from unlearnlab.engine.loading import check_complete, check_memory, counted, explained, tokenizer_of
 from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
 from unlearnlab.families import ROLES
 from unlearnlab.methods import Combination
@@ -76,50 +77,81 @@ class Target:
         model.eval()
 
     @classmethod
-    def load(cls, spec: ModelSpec, *, device: torch.device) -> "Target":
-        """Load a model of the catalogue onto `device`, or spread it over all GPUs.
+    def load(
+        cls, spec: ModelSpec, report: Report | None = None, *, device: torch.device
+    ) -> "Target":
+        """Load a model that is on this machine onto `device`, or spread it over all GPUs.
+
+        Args:
+            spec: Names it, its precision, and whether it is spread.
+            report: Told of each tensor that is loaded; may end the loading by raising.
+            device: Where texts go in and logits come out.
 
         Raises:
-            ValueError: It is not on this machine, or too large for its GPUs.
+            RunFailed: There is too little free memory for the weights.
+            ValueError: It is not on this machine, or cannot be loaded.
         """
         known = spec.known
         if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
+        if known.fetches:
+            raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
         spread = spec.device == "all"
-        return cls.open(known.folder, precision=spec.precision, device=device, spread=spread)
+        check_memory(known, spec.precision, device, spread=spread)
+        with counted(report):
+            return cls.open(
+                known.folder,
+                precision=spec.precision,
+                device=device,
+                spread=spread,
+                tokenizer=known.tokenizer_folder,
+            )
 
     @classmethod
     def open(
-        cls, folder: Path, *, precision: Precision, device: torch.device, spread: bool = False
+        cls,
+        folder: Path,
+        *,
+        precision: Precision,
+        device: torch.device,
+        spread: bool = False,
+        tokenizer: Path | None = None,
     ) -> "Target":
-        """Load the model and tokenizer in `folder`: safetensors only, no remote code.
+        """Load the model in `folder`: safetensors only, no remote code.
 
         Args:
-            folder: Holds both.
+            folder: Holds its config and weights.
             precision: Number format of the weights.
             device: Where texts go in and logits come out.
             spread: Put the blocks on all GPUs instead of on `device` alone.
+            tokenizer: Folder of its tokenizer; none is `folder`.
 
         Raises:
-            ValueError: The model is spread, and too large for the GPUs.
+            ValueError: It cannot be loaded, lacks weights, has no fitting tokenizer, or is spread
+                and too large for the GPUs.
         """
         packed = packing(precision, device)
         # Straight onto a GPU; what is packed is packed there.
         placed = packed is not None or device.type != "cpu"
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=compute_dtype(precision, device),
-            quantization_config=packed,
-            device_map="auto" if spread else {"": device} if placed else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        with explained(folder):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=compute_dtype(precision, device),
+                quantization_config=packed,
+                device_map="auto" if spread else {"": device} if placed else None,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        model, info = loaded
+        check_complete(folder, info)
+        words = tokenizer_of(tokenizer or folder, model)
         if spread:
             _must_be_on_gpus(model)
         if packed:
             compute_alike_when_training(model, device)
-        return cls(model, tokenizer, device=device)
+        return cls(model, words, device=device)
 
     @property
     def parameters(self) -> int:

@@ -52,6 +52,8 @@ def read_files(
     columns: Mapping[str, str] | None = None,
     kind: KindWish = "guess",
     title: str = "",
+    limit: int | None = None,
+    seed: int = 0,
 ) -> Draft:
     """Read a forget set and, if there is one, a retain set of the user's own.
 
@@ -62,6 +64,8 @@ def read_files(
             name leaves that field out.
         kind: What rows are whose id does not say it; a guess goes by the answer's length.
         title: How the page calls it.
+        limit: How many source documents of each set and subtask to take; none takes all.
+        seed: Which ones.
 
     Raises:
         SourceError: A file cannot be read at all. What is wrong with its rows is in the findings.
@@ -69,7 +73,7 @@ def read_files(
     files = {"forget_train": forget} | ({"retain_train": retain} if retain else {})
     parts = [Part(split, path.name, read_table(path, split)) for split, path in files.items()]
     draft = Draft(title or "Own data", "own files", ())
-    return _draft(draft, rows_of(parts, Wish(columns or {}, kind)))
+    return _draft(draft, rows_of(parts, Wish(columns or {}, kind)), limit=limit, seed=seed)
 
 
 def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed: int = 0) -> Draft:
@@ -91,11 +95,15 @@ def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed
         for path in paths
     ]
     rows = rows_of(parts, Wish({}))
-    named = title or found.title
-    draft = Draft(named, found.source, (), found.documents, found.questions, titles=found.titles)
-    if limit is None:
-        return _draft(draft, rows)
-    draft = replace(draft, title=title or f"{named}, {limit} documents per subtask")
+    part = f", {limit} documents per subtask" if limit else ""
+    draft = Draft(
+        title or found.title + part,
+        found.source,
+        (),
+        found.documents,
+        found.questions,
+        titles=found.titles,
+    )
     return _draft(draft, rows, limit=limit, seed=seed)
 
 

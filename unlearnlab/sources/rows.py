@@ -9,7 +9,7 @@ import difflib
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -173,7 +173,7 @@ def _value(field: Field, cells: Mapping[str, Any], column: str) -> tuple[str, st
         text.encode()
     except UnicodeEncodeError:
         return "", "broken character"
-    return text, ""
+    return text if needed else text.strip(), ""
 
 
 def _text(value: Any) -> str:
@@ -184,8 +184,7 @@ def _trimmed(line: _Line) -> _Line:
     """Take white space off both ends, but of rows of the task's own, which are as they are."""
     if _TYPED_ID.fullmatch(line.id):
         return line
-    values = {name: getattr(line, name).strip() for name in ("input", "output", "id")}
-    return replace(line, **values)
+    return replace(line, input=line.input.strip(), output=line.output.strip())
 
 
 def _strange(said: str, split: str) -> bool:
@@ -193,30 +192,26 @@ def _strange(said: str, split: str) -> bool:
     return said in ("forget", "retain") and not split.startswith(said)
 
 
-def _subtasks(found: Any) -> tuple[dict[str, Task], dict[Task, str]]:
-    """Map what a file calls its subtasks to ours, and name those that have a name of their own."""
-    names = list(dict.fromkeys(found))
-    official = {name: task for name in names for task in TASKS if _as_official(name) == task}
+def _subtasks(found: Iterable[str]) -> tuple[Mapping[str, Task], Mapping[Task, str]]:
+    """Map what files call their subtasks to ours, and name those that have names of their own."""
+    names = list(dict.fromkeys(name for name in found if name))
+    official = {name: task for name in names if (task := _official(name))}
+    if not names:
+        return {"": "Task1"}, OWN_TITLES
     if len(official) == len(names):
-        return official, {}
-    others = [name for name in names if name not in official]
-    own = [name for name in others if name]
-    free = [task for task in TASKS if task not in official.values()]
-    if len(own) > len(free) or (own and official):
+        return {"": "Task1"} | official, {}
+    if official or len(names) > len(TASKS):
         raise SourceError(
             f"task: {len(names)} different subtasks: name at most {len(TASKS)}, or leave the "
             "column out"
         )
-    mapped = official | dict(zip(own, free, strict=False))
-    titles = {task: excerpt(name) for name, task in mapped.items() if name in own}
-    if "" in others:
-        mapped[""] = "Task1"
-    return mapped, titles or (dict(OWN_TITLES) if not official else {})
+    own = dict(zip(names, TASKS, strict=False))
+    return {"": "Task1"} | own, {task: excerpt(name) for name, task in own.items()}
 
 
-def _as_official(name: str) -> str:
-    digits = name.casefold().replace(" ", "").removeprefix("task")
-    return f"Task{digits}"
+def _official(name: str) -> Task | None:
+    number = name.casefold().replace(" ", "").removeprefix("task")
+    return next((task for task in TASKS if task == f"Task{number}"), None)
 
 
 class _Namer:
