@@ -28,7 +28,9 @@ async function round() {
   if (!preview || asking) return;
   asking = true;
   try {
-    if (document.visibilityState === "visible" && element.offsetParent) await ask(preview);
+    // Hidden itself while it has nothing to tell: its card says whether the tab is open.
+    const shown = document.getElementById("picker-card")?.offsetParent;
+    if (document.visibilityState === "visible" && shown) await ask(preview);
   } catch (error) {
     tell(`${error.message}. Retrying.`, true);
   } finally {

@@ -168,8 +168,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = self._load(job.spec.model)
+                target = yield from self._opened(job.spec.model, clock)
                 yield StageBegan(stage="answering", seconds=clock.seconds)
                 yield from preview(target, job.spec)
         finally:

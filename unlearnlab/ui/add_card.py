@@ -24,6 +24,13 @@ BUSY = """(...values) => {
 IDLE = """() => document.getElementById("add-card").classList.remove("busy")"""
 """Reading a large file takes seconds: the card says so meanwhile."""
 
+SHOW = """() => {
+  document.getElementById("add-card").classList.remove("busy");
+  setTimeout(() => document.getElementById("findings-card")
+    ?.scrollIntoView({ block: "nearest" }), 150);
+}"""
+"""What was found may be drawn out of sight, beside the top of a long page."""
+
 
 @dataclass(frozen=True)
 class AddCard:
@@ -180,7 +187,7 @@ def wire_add(
     _wire_columns(card)
     _wire_staleness(card, found)
     card.check.click(checked, [found.masked, *card.inputs], outputs, js=BUSY, **QUIET).then(
-        None, js=IDLE, **QUIET
+        None, js=SHOW, **QUIET
     )
     found.masked.input(checked, [found.masked, *card.inputs], outputs, **QUIET)
     card.add.click(

@@ -85,9 +85,22 @@ class Checked:
 def check(wish: Wish) -> Checked:
     """Read what the form asks for, and find what is wrong with it."""
     try:
-        return Checked(_draft(wish))
+        draft = _draft(wish)
+        return Checked(draft, Message(note=_verdict(draft)) if draft.sound else _unsound(draft))
     except Misplaced as error:
         return Checked(message=Message((error.problem,)))
+
+
+def _verdict(draft: Draft) -> str:
+    warnings = len(draft.findings)
+    told = f"{warnings} warning{'s' * (warnings > 1)}, see Findings" if warnings else "No findings"
+    return f"{told}. It can be added."
+
+
+def _unsound(draft: Draft) -> Message:
+    errors = sum(finding.severity == "error" for finding in draft.findings)
+    what = "1 error" if errors == 1 else f"{errors} errors"
+    return Message((Problem("", "", f"{what}: see Findings, mend the file and check again"),))
 
 
 def _draft(wish: Wish) -> Draft:
@@ -187,11 +200,8 @@ def press_add(wish: Wish) -> tuple[str, Message]:
         The dataset's name, empty if it was not added; and what to tell.
     """
     checked = check(wish)
-    if checked.draft is None:
+    if checked.draft is None or not checked.draft.sound:
         return "", checked.message
-    if not checked.draft.sound:
-        told = "it has errors: mend the rows named under Findings, and check again"
-        return "", Message((Problem("", "", told),))
     try:
         known = add(checked.draft)
     except SourceError as error:

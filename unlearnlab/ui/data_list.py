@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 
 from unlearnlab.library import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, datasets
+from unlearnlab.results import titles_of
 from unlearnlab.sources.adding import SourceError, remove
 from unlearnlab.store import UnknownRun
 from unlearnlab.ui.controls import Problem
-from unlearnlab.ui.form_data import number, titles_of
+from unlearnlab.ui.form_data import number
 from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape

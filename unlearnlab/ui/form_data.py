@@ -1,17 +1,16 @@
 """The form's choice of data: dataset, fold, subtasks, and the forget rows that were picked."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, get_args
 
 import gradio as gr
 
 from unlearnlab.library import TASKS as ALL
 from unlearnlab.library import Fold, KnownDataset, Row, Task, dataset, datasets
-from unlearnlab.results import TASKS
+from unlearnlab.results import titles_of
 from unlearnlab.spec import in_order
 from unlearnlab.ui.controls import PATHS, PHASE_TASKS, ROWS
 from unlearnlab.ui.form import Form
-from unlearnlab.ui.text import escape
 
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
 
@@ -37,11 +36,6 @@ def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
     """List the subtasks that the forget set of a fold has; all if it has no rows."""
     found = {row.task for row in known.rows("forget", fold)}
     return tuple(task for task in ALL if task in found) or ALL
-
-
-def titles_of(known: KnownDataset) -> Mapping[str, str]:
-    """Name the subtasks as their dataset does."""
-    return {**TASKS, **known.titles}
 
 
 def source_choices(form: Form) -> list[tuple[str, str]]:
@@ -131,7 +125,7 @@ def rows_note(form: Form) -> str:
     """Say which forget rows are unlearned, with the buttons to change that. HTML."""
     known, held = known_of(form), form.draft["values"]
     if known.gone:
-        return f'<p class="changed">{escape(known.gone)}</p>'
+        return '<p class="changed">This dataset is not here any more: choose another.</p>'
     rows = known.rows("forget", fold_of(form))
     wanted = [row for row in rows if row.task in (held[TASKS_PATH] or ())]
     ids = picked_ids(form)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
-from unlearnlab.results import matches, run_line, scoreboard, terms_strip
+from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
 from unlearnlab.store import RunRow
 from unlearnlab.ui.adjust import Adjustables, adjustables
@@ -129,10 +129,10 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         adjust=_adjust(row, course, state),
         offer=offer_html(row),
         board=_board(program, row, course, view),
-        strip=_strip(course),
+        strip=_strip(row, course),
         shows=_shows(counts(answers)),
         masked=look.masked,
-        answers=_table(program, course, look, 0, ended=_ended(view)),
+        answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
@@ -181,11 +181,11 @@ def _board(program: Program, row: RunRow | None, course: Course, view: RunView |
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(course: Course) -> str:
-    if course.before is None:
+def _strip(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    return strip_html(terms_strip(course.before.scores, after))
+    return strip_html(terms_strip(course.before.scores, after, titles_of(row.spec.data.known)))
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:
@@ -196,10 +196,16 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
-def _table(program: Program, course: Course, look: Look, page: int, *, ended: bool) -> str:
-    rows = chosen(program.answers(course), look.filter)
-    scored = course.after is not None
-    return answers_html(rows, page, masked=look.masked, scored=scored, ended=ended)
+def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
+    course = program.courses.of(row.run_id)
+    return answers_html(
+        chosen(program.answers(course), look.filter),
+        page,
+        masked=look.masked,
+        scored=course.after is not None,
+        ended=ended,
+        titles=titles_of(row.spec.data.known),
+    )
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:
@@ -212,7 +218,7 @@ def table(program: Program, run_id: str, look: Look, page: int) -> str:
         return ""
     row, course = program.store.row(run_id), program.courses.of(run_id)
     view = _view(row, course, program.worker.state())
-    return _table(program, course, look, page, ended=_ended(view))
+    return _table(program, row, look, page, ended=_ended(view))
 
 
 def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, shown: str) -> str:

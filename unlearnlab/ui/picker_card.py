@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from unlearnlab.results import KINDS
+from unlearnlab.results import KINDS, titles_of
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.form import Form
@@ -15,7 +15,6 @@ from unlearnlab.ui.form_data import (
     forget_all,
     known_of,
     tasks_in,
-    titles_of,
     use_rows,
 )
 from unlearnlab.ui.form_layout import QUIET, FormParts

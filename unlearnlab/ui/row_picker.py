@@ -15,14 +15,14 @@ from unlearnlab import catalogue
 from unlearnlab.answers import PAGE, marked, mask
 from unlearnlab.library import KnownDataset, Row
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.results import KINDS
+from unlearnlab.results import KINDS, titles_of
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import LoRA, ModelSpec, SpecError
 from unlearnlab.store import PreviewRow, RunRow, StoreError
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form
-from unlearnlab.ui.form_data import fold_of, known_of, picked_ids, titles_of
+from unlearnlab.ui.form_data import fold_of, known_of, picked_ids
 from unlearnlab.ui.handlers import Message, trouble
 from unlearnlab.ui.live import known_to
 from unlearnlab.ui.program import Program

@@ -3,21 +3,21 @@
 Functions of plain values.
 """
 
-import math
+import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
 from unlearnlab.library import EMBEDDED_NAME, dataset
-from unlearnlab.methods import NPO, Memorize
 from unlearnlab.results import judged
 from unlearnlab.runs import NotRunning
 from unlearnlab.sources.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.sources.checks import Finding
-from unlearnlab.spec import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec, SpecError
+from unlearnlab.spec import SpecError
 from unlearnlab.store import RunRow, StoreError
+from unlearnlab.teaching import teach_spec, unlearn_spec
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form, form_of
 from unlearnlab.ui.handlers import Message, trouble
@@ -30,7 +30,8 @@ TYPED, NAME = element("data.typed"), element("data.typed.name")
 FACTS = "my-facts"
 """The name of what is typed, where none is given."""
 
-PROBES = 12
+BESIDE = 60
+"""Retain rows of the embedded dataset that are taught beside the facts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Taught:
 def press_teach(program: Program, text: str, name: str) -> Taught:
     """Keep what was typed as a dataset, and queue the run that teaches it."""
     try:
-        draft = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
+        typed = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
     except SourceError as error:
         return _refused(TYPED, "Facts", str(error))
-    if not draft.sound:
-        return Taught(message=Message(tuple(_problems(draft.findings))))
+    if not typed.sound:
+        return Taught(message=Message(tuple(_problems(typed.findings))))
+    draft = sampled(typed)
     free = free_name(name)
     try:
         add(draft, free)
@@ -59,8 +61,18 @@ def press_teach(program: Program, text: str, name: str) -> Taught:
     return _queued(program, free, draft)
 
 
+def sampled(draft: Draft) -> Draft:
+    """Keep a few of the retain rows, always the same: enough to go on talking, and quick."""
+    retain = [one for one in draft.placed if one.split == "retain_train"]
+    if len(retain) <= BESIDE:
+        return draft
+    chosen = {one.row.id for one in random.Random(0).sample(retain, BESIDE)}
+    kept = (one for one in draft.placed if one.split != "retain_train" or one.row.id in chosen)
+    return replace(draft, placed=tuple(kept))
+
+
 def _queued(program: Program, name: str, draft: Draft) -> Taught:
-    spec = teaching(name)
+    spec = teach_spec(name, keep_as=name)
     try:
         busy = program.worker.state().live is not None
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
@@ -97,39 +109,6 @@ def free_name(wanted: str) -> str:
     return name
 
 
-def teaching(name: str) -> RunSpec:
-    """Return the run that teaches a dataset to the embedded model and keeps it by this name."""
-    return RunSpec(
-        data=_data(name),
-        phases=(Phase(method=Memorize(), learning_rate=1e-3, epochs=12),),
-        evaluation=EvaluationSpec(probes=PROBES),
-        keep_as=name,
-    )
-
-
-def unlearning(taught: RunSpec) -> RunSpec:
-    """Return a run that unlearns what a run has taught, from the model that it kept.
-
-    A few facts make one step an epoch: so the epochs are many, and several retain rows stand
-    beside each forget row. Chosen on three typed facts, which are gone after 50 steps on a CPU in
-    half a minute, with 98% of the retain rows still answered.
-    """
-    rows = sum(taught.data.counts()["forget"].values())
-    epochs = max(10, math.ceil(50 / math.ceil(rows / Phase().batch_size)))
-    early = Phase(method=NPO(), modules="mlp", last_layer=2, learning_rate=1e-3)
-    return RunSpec(
-        model=ModelSpec(name=taught.keep_as, precision=taught.model.precision),
-        data=taught.data,
-        phases=(early.model_copy(update={"epochs": epochs, "retain_rows": 5}),),
-        evaluation=EvaluationSpec(probes=PROBES),
-    )
-
-
-def _data(name: str) -> DataSpec:
-    tasks = tuple(dict.fromkeys(row.task for row in dataset(name).rows("forget", "train")))
-    return DataSpec(source=name, tasks=tasks)
-
-
 # ---- what comes next ----
 
 
@@ -161,5 +140,6 @@ def next_form(program: Program, run_id: Any) -> Form:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    spec = program.store.row(str(run_id)).spec
-    return form_of(unlearning(spec).model_dump(mode="json"))
+    taught = program.store.row(str(run_id)).spec
+    spec = unlearn_spec(taught.keep_as, taught.data.source)
+    return form_of(spec.model_dump(mode="json"))
