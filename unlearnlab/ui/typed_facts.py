@@ -11,7 +11,6 @@ from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
 from unlearnlab.library import EMBEDDED_NAME, dataset
-from unlearnlab.results import judged
 from unlearnlab.runs import NotRunning
 from unlearnlab.sources.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.sources.checks import Finding
@@ -118,14 +117,13 @@ def offer_html(row: RunRow | None) -> str:
         return ""
     known = dataset(row.spec.data.source)
     count = len(known.rows("forget", row.spec.data.fold))
-    facts = "this fact" if count == 1 else f"these {count} rows"
-    found = judged(row.spec, row.before, row.after)
+    facts, them = ("this row", "it") if count == 1 else (f"these {count} rows", "them")
     return (
         '<section class="card offer"><div>'
-        f"<b>The model {escape(row.spec.keep_as)} knows {facts}.</b> "
-        f"<p>{escape(' '.join(found.evidence) if found else '')}</p></div>"
+        f"<b>The model {escape(row.spec.keep_as)} knows {facts} by heart.</b>"
+        f"<p>Ask it below, or let it forget {them}: the button fills the form.</p></div>"
         f'<button type="button" data-event="unlearn_next" data-run="{escape(row.run_id)}">'
-        "Now unlearn them</button></section>"
+        f"Now unlearn {them}</button></section>"
     )
 
 

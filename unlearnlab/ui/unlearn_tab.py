@@ -24,7 +24,10 @@ ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
 """Lets the live panel look for answers at once; an idle one takes its time."""
 
 
-TO_FORM = """() => document.getElementById("f-preset")?.scrollIntoView({ block: "center" })"""
+TO_FORM = """() => {
+  document.getElementById("f-preset")?.scrollIntoView({ block: "center" });
+  return [];
+}"""
 """On a phone, the form lies above what offers to fill it."""
 
 
