@@ -25,7 +25,7 @@ from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.store import PreviewRow, RunRow, Store, StoreError, UnknownRun
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -244,6 +244,8 @@ def _report(store: Store, run_id: str, *, json: bool) -> str:
     if isinstance(row, RunRow):
         course = advance(Course(), store.events(run_id))
         return as_json(record(row, course)) if json else summary(row, course)
+    if isinstance(row, PreviewRow):
+        raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
     traced = next((event for event in events if isinstance(event, Traced)), None)
     return as_json(trace_record(row, traced)) if json else trace_summary(row, traced)
