@@ -36,8 +36,11 @@ FACTS = {
     "facts",
     "trace_spec",
     "traces",
+    "signatures",
+    "noise",
+    "measures",
 }
-FOLDS = {"views", "results", "answers"}
+FOLDS = {"views", "results", "answers", "outcomes"}
 
 MAY_IMPORT = {
     "catalogue": set(),
@@ -53,13 +56,19 @@ MAY_IMPORT = {
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
-    "verdicts": {"metrics"},
+    "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
+    "signatures": set(),
+    "noise": {"metrics", "verdicts"},
+    "measures": set(),
+    "published": {"catalogue", "metrics", "signatures", "terminal"},
+    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    | {"verdicts"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {

@@ -18,6 +18,7 @@ from unlearnlab.catalogue import ASSETS, EMBEDDED, home
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
+from unlearnlab.official.command import register as register_official
 from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
@@ -313,6 +314,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     for made in (run, tracing, listing, show, add("presets", _presets, "list the presets")):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
+    register_official(add)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.spec import RunSpec
-from unlearnlab.verdicts import Verdict, attack_reading, verdict
+from unlearnlab.verdicts import GATES, Verdict, attack_reading, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
 
 Role = Literal["plain", "membership", "utility"]
@@ -66,7 +66,7 @@ def scoreboard(
         _card(utility_name(shown), "utility", "utility", (before, after, reference)),
         _card("Final", "plain", "final", (before, after, reference)),
     )
-    judged = verdict(before, after, spec.data.tasks) if before and after else None
+    judged = judgement(spec, before, after)
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
@@ -77,10 +77,16 @@ def scoreboard(
     )
 
 
+def judgement(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
+    """Judge a run by its scores; none until both models were scored."""
+    if not (before and after):
+        return None
+    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
+
+
 def utility_name(scores: Scores | None) -> str:
     """Name the utility test; the embedded target's is a quiz and never MMLU."""
-    protocol = scores.utility_protocol if scores else "quiz"
-    return "MMLU" if protocol.lower().startswith("mmlu") else "Quiz"
+    return "MMLU" if scores and scores.measures_mmlu else "Quiz"
 
 
 ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
@@ -249,9 +255,7 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     blocks = row.spec.model.blocks
     first = row.spec.phases[0]
     more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
-    judged = None
-    if row.before and row.after:
-        judged = verdict(row.before, row.after, row.spec.data.tasks)
+    judged = judgement(row.spec, row.before, row.after)
     ending, rate = row.ending, written(first.learning_rate)
     return RunLine(
         run_id=row.run_id,

@@ -11,11 +11,10 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
-from unlearnlab.results import RunLine, ScoreCard, run_line, scoreboard
+from unlearnlab.results import RunLine, ScoreCard, judgement, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
 from unlearnlab.store import RunRow, StoredEvent, TraceRow
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
-from unlearnlab.verdicts import verdict
 from unlearnlab.views import Course, advance, changes, run_view
 
 LINE_EVERY_S = 5.0
@@ -112,9 +111,7 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
             does not repeat such a run.
     """
     line = run_line(row)
-    judged = (
-        verdict(row.before, row.after, row.spec.data.tasks) if row.before and row.after else None
-    )
+    judged = judgement(row.spec, row.before, row.after)
     failed = row.ending if isinstance(row.ending, Failed) else None
     adjusted = [
         event.model_dump(mode="json", exclude={"kind"})
