@@ -93,3 +93,34 @@ def test_a_collapsed_model_is_told_apart_however_good_its_final_score_looks():
     found = verdict(BEFORE, wreck)
     assert found.kind == "collapsed"
     assert any("MIA looks good because nothing" in line for line in found.evidence)
+
+
+def mmlu(scores: Scores, utility: float) -> Scores:
+    return scores.model_copy(update={"utility": utility, "utility_protocol": "MMLU, 5 shots"})
+
+
+@pytest.mark.parametrize(
+    ("utility", "gate", "kind"),
+    [
+        (0.372, 0.371, "forgotten"),
+        (0.370, 0.371, "below_gate"),
+        (0.376, None, "forgotten"),  # Three quarters of 0.5 is 0.375.
+        (0.374, None, "below_gate"),
+    ],
+)
+def test_a_run_below_the_tasks_gate_has_not_succeeded(utility, gate, kind):
+    found = verdict(mmlu(BEFORE, 0.5), mmlu(made(0.9, 0.95), utility), gate=gate)
+    assert found.kind == kind
+    assert any("MMLU" in line and "is below" in line for line in found.evidence) == (
+        kind == "below_gate"
+    )
+
+
+def test_the_gate_is_stated_where_something_worse_decides():
+    found = verdict(mmlu(BEFORE, 0.5), mmlu(made(0.95, 0.3), 0.3), gate=0.371)
+    assert found.kind == "over_unlearned"
+    assert "MMLU 0.300 is below 0.371, the task's gate." in found.evidence
+
+
+def test_a_quiz_has_no_gate():
+    assert verdict(BEFORE, made(0.9, 0.95, utility=0.3), gate=0.371).kind == "over_unlearned"

@@ -40,10 +40,10 @@ def _numpy() -> Any:
 
 
 def _interval(value: float, sample: Any) -> Interval:
-    """Take the percentile interval of bootstrap values."""
+    """Take the percentile interval of bootstrap values, which holds the value itself."""
     tail = (1 - LEVEL) / 2
     low, high = _numpy().quantile(sample, (tail, 1 - tail))
-    return Interval(value, float(low), float(high))
+    return Interval(value, min(value, float(low)), max(value, float(high)))
 
 
 def _means(values: Sequence[float], seed: Sequence[int]) -> Any:
