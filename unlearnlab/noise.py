@@ -51,10 +51,11 @@ def _means(values: Sequence[float], seed: Sequence[int]) -> Any:
     if not values:
         raise ValueError("a bootstrap needs at least one row")
     np = _numpy()
-    column = np.asarray(values, dtype=float)
+    count = len(values)
+    # Rows of equal score are drawn together: the same distribution, at the cost of its values.
+    scores, times = np.unique(np.asarray(values, dtype=float), return_counts=True)
     random = np.random.default_rng(list(seed))
-    drawn = random.multinomial(len(column), [1 / len(column)] * len(column), size=RESAMPLES)
-    return drawn @ column / len(column)
+    return random.multinomial(count, times / count, size=RESAMPLES) @ scores / count
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
