@@ -39,10 +39,9 @@ class LateLab:
             self._made = lab.Lab(self._store.evidence)
         return self._made
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words."""
-        return self._lab().device_name
+    def device_name(self, wish: str) -> str:
+        """Name a device in words."""
+        return self._lab().device_name(wish)
 
     @property
     def versions(self) -> dict[str, str]:

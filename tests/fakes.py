@@ -133,12 +133,13 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
 class FakeLab:
     """A lab whose runs follow a script and whose models answer in capitals and in reverse."""
 
-    device_name = "cpu, 2 threads"
-
     def __init__(self, script: Script = whole_run) -> None:
         self.script = script
         self.log: list[str] = []
         """What was asked of it, in order."""
+
+    def device_name(self, wish: str) -> str:
+        return "cpu, 2 threads"
 
     @property
     def versions(self) -> dict[str, str]:

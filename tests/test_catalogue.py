@@ -1,11 +1,14 @@
-"""What the catalogue says of a model that is not here, is here by half, or is here."""
+"""Which models can be named, and what is said of one that is not here, or is here by half."""
 
 import json
+from pathlib import Path
 
 import pytest
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 
-from unlearnlab.catalogue import models
+from unlearnlab import catalogue
+from unlearnlab.catalogue import EMBEDDED, model, models, names
+from unlearnlab.spec import ModelSpec
 
 
 @pytest.fixture
@@ -15,28 +18,43 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "olmo-1b"
 
 
-def download(folder, *, layers=16) -> None:
-    sizes = {
-        "num_hidden_layers": layers,
-        "hidden_size": 2048,
-        "intermediate_size": 8192,
-        "num_attention_heads": 16,
-        "vocab_size": 50304,
-        "max_position_embeddings": 4096,
-        "tie_word_embeddings": False,
-    }
-    (folder / "config.json").write_text(json.dumps(sizes))
+SIZES = {
+    "model_type": "olmo",
+    "num_hidden_layers": 16,
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_attention_heads": 16,
+    "vocab_size": 50304,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+}
+
+
+def download(folder, **sizes) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps(SIZES | sizes))
     save_file({}, folder / "model.safetensors")
-    (folder / "tokenizer_config.json").write_text("{}")
+    (folder / "tokenizer.json").write_text("{}")
 
 
-def test_a_model_that_is_not_here_says_what_to_run_and_where_to_put_a_copy(folder):
+def test_organisers_models_tell_how_to_get_access_and_where_a_copy_can_go(folder, hub):
     told = models()["olmo-1b"].missing
-    repository = "llmunlearningsemeval2025organization/olmo-1B-model-semeval25-unlearning"
-    assert f"hf download {repository} --local-dir {folder}" in told
-    assert "hf download allenai/OLMo-1B-0724-hf" in told
-    assert "HF_TOKEN" in told
-    assert "UNLEARNLAB_MODELS" in told
+    assert "the organisers of SemEval-2025 Task 4 give access" in told
+    assert "`hf auth login` or set HF_TOKEN" in told
+    assert f"can go to {folder}, or UNLEARNLAB_MODELS" in told
+
+
+def test_with_a_token_the_run_fetches_the_organisers_model_and_the_tokenizer(
+    folder, hub, monkeypatch
+):
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    known = models()["olmo-7b"]
+    assert known.missing == ""
+    assert known.fetches == (
+        (f"{catalogue.ORGANISERS}/olmo-finetuned-semeval25-unlearning", False),
+        ("allenai/OLMo-7B-0724-Instruct-hf", True),
+    )
+    assert hub.asked == []
 
 
 def test_models_lie_in_the_home_folder_unless_another_is_named(tmp_path, monkeypatch):
@@ -45,28 +63,92 @@ def test_models_lie_in_the_home_folder_unless_another_is_named(tmp_path, monkeyp
     assert models()["olmo-7b"].folder == tmp_path / "models" / "olmo-7b"
 
 
-def test_a_downloaded_model_is_found_without_a_restart(folder):
+def test_a_copy_is_found_without_a_restart(folder, hub):
     assert models()["olmo-1b"].missing
     download(folder)
     assert models()["olmo-1b"].missing == ""
+    assert models()["olmo-1b"].fetches == ()
+
+
+def test_a_copy_without_weights_says_so(folder):
+    download(folder)
+    (folder / "model.safetensors").unlink()
+    assert "holds no weights as model.safetensors" in models()["olmo-1b"].missing
+
+
+def test_the_tokenizer_that_a_copy_lacks_is_fetched_from_the_base_model(folder):
+    download(folder)
+    (folder / "tokenizer.json").unlink()
+    assert models()["olmo-1b"].missing == ""
+    assert models()["olmo-1b"].fetches == (("allenai/OLMo-1B-0724-hf", True),)
+
+
+def test_a_folder_with_another_model_is_told(folder):
+    download(folder, num_hidden_layers=32)
+    assert "holds another model" in models()["olmo-1b"].missing
+    (folder / "config.json").write_text("")
+    assert "is not JSON" in models()["olmo-1b"].missing
+
+
+def test_a_folder_is_a_model_and_a_kept_one_is_known_by_its_name(folder, monkeypatch):
+    kept = folder.parent / "mine"
+    download(kept, num_hidden_layers=3)
+    (kept / "unlearnlab.json").write_text('{"base": "tiny-olmo", "dataset": "my facts"}')
+    assert names()[-1] == "mine"
+    assert model("mine").architecture.blocks == 3
+    assert model("mine").made == {"base": "tiny-olmo", "dataset": "my facts"}
+    assert model(str(kept)).architecture == model("mine").architecture
+    monkeypatch.chdir(kept.parent)
+    assert model("./mine").folder == kept
+    assert ModelSpec(name=str(kept)).blocks == 3
+
+
+def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tmp_path):
+    download(tmp_path / "served", num_hidden_layers=5)
+    hub.models["ada/five"] = tmp_path / "served"
+    found = model("ada/five")
+    assert (found.gone, found.missing, found.architecture) == ("", "", None)
+    assert hub.asked == []
+    size = catalogue.hub.look_up("ada/five")
+    assert size == sum(path.stat().st_size for path in hub.models["ada/five"].iterdir())
+    assert catalogue.hub.looked_up("ada/five") == size
+    assert model("ada/five").architecture.blocks == 5
+    assert model("ada/five").fetches == (("ada/five", False),)
+    assert not any("safetensors" in asked or "tokenizer" in asked for asked in hub.asked)
+
+
+def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensors(hub, tmp_path):
+    download(tmp_path / "served")
+    hub.models["ada/old"] = tmp_path / "served"
+    catalogue.hub.look_up("ada/old")
+    (model("ada/old").folder / "pytorch_model.bin").write_bytes(b"pickle")
+    assert model("ada/old").missing == ""
+    assert model("ada/old").fetches == (("ada/old", False),)
 
 
 @pytest.mark.parametrize(
-    ("lost", "told"),
+    ("name", "told"),
     [
-        ("model.safetensors", "holds no weights as safetensors"),
-        ("tokenizer_config.json", "holds no tokenizer: `hf download allenai/OLMo-1B-0724-hf"),
+        ("", "no model is named"),
+        ("olmo1b", "unknown model 'olmo1b': did you mean olmo-1b"),
+        ("/no/such/folder", "there is no folder"),
+        ("no/such/folder", "there is no folder"),
+        (str(EMBEDDED), "holds no config.json"),
+        (str(EMBEDDED / "original" / "config.json"), "is a file: name the folder"),
+        ("https://example.org/ada/tiny", "is an address: a model on the hub is written org/name"),
     ],
 )
-def test_a_download_that_lacks_a_part_names_it(folder, lost, told):
-    download(folder)
-    (folder / lost).unlink()
-    assert told in models()["olmo-1b"].missing
+def test_a_name_that_is_no_model_says_what_it_is_instead(name, told):
+    assert told in model(str(Path(name)) if name.startswith(("/", "no")) else name).gone
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"num_hidden_layers": 2}'])
-def test_a_folder_with_another_model_is_told(folder, text):
-    download(folder, layers=32)
-    assert "holds another model" in models()["olmo-1b"].missing
-    (folder / "config.json").write_text(text)
-    assert "holds another model" in models()["olmo-1b"].missing
+def test_the_base_models_of_the_task_are_named_by_their_ids():
+    assert model("allenai/OLMo-1B-0724-hf").architecture == models()["olmo-1b"].architecture
+    assert model("allenai/OLMo-7B-0724-Instruct-hf").architecture.blocks == 32
+
+
+def test_whether_there_is_a_token_is_all_that_is_known_of_it(hub, monkeypatch):
+    assert not catalogue.hub.has_token()
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    assert catalogue.hub.has_token()
+    assert "hf_secret" not in repr([model(name) for name in names()])

@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "families",
     "catalogue",
     "library",
     "methods",
@@ -29,6 +30,7 @@ FACTS = {
     "spec",
     "presets",
     "settings",
+    "teaching",
     "events",
     "metrics",
     "verdicts",
@@ -39,20 +41,26 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "published",
 }
-FOLDS = {"views", "results", "answers", "outcomes"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves"}
 
 MAY_IMPORT = {
-    "catalogue": set(),
+    "families": set(),
+    "background": set(),
+    "checkpoints": {"families"},
+    "hub": {"background", "checkpoints", "disk"},
+    "catalogue": {"checkpoints", "families", "hub"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
-    "adapters": {"catalogue", "methods"},
+    "adapters": {"families", "methods"},
     "problems": {"methods"},
-    "spec": {"adapters", "catalogue", "library", "methods", "problems"},
+    "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "metrics", "spec"},
+    "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
     "events": {"metrics", "traces"},
@@ -60,20 +68,26 @@ MAY_IMPORT = {
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "spec", "trace_spec"},
     "database": set(),
+    "disk": set(),
     "store": {"database", "events", "metrics", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
-    "published": {"catalogue", "metrics", "signatures", "terminal"},
+    "published": {"catalogue", "metrics", "signatures"},
     "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
     | {"verdicts"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "background",
+        "families",
         "catalogue",
+        "checkpoints",
+        "disk",
+        "hub",
         "library",
         "methods",
         "spec",
@@ -86,7 +100,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "ui": FACTS | FOLDS | {"jobs", "store", "runs", "ui"},
+    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
@@ -100,6 +115,7 @@ ONLY_IN = {
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
+    "huggingface_hub": "huggingface-hub",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from unlearnlab.published import as_records, as_table, results
+from unlearnlab.published import as_records, results
 
 ROWS = results()
 
@@ -72,12 +72,6 @@ def test_a_row_that_contradicts_itself_is_found():
     assert not of("AILS-NTUA").model_copy(update={"final": 0.75}).consistent
     merged = of("ZJUKLAB: both merged by TIES", kind="paper")
     assert not merged.model_copy(update={"mia_auc": 0.6}).consistent
-
-
-def test_the_table_numbers_its_sources():
-    text = as_table(ROWS)
-    assert "AILS-NTUA" in text
-    assert "\n  1  task website" in text
 
 
 def test_records_have_numbers_and_flags():

@@ -14,17 +14,19 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab import __version__, docs
-from unlearnlab.catalogue import ASSETS, EMBEDDED, home
+from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
-from unlearnlab.official.command import register as register_official
+from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
-from unlearnlab.spec import RunSpec, SpecError, parse_spec
+from unlearnlab.sources import command
+from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
     as_json,
@@ -60,8 +62,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if args.command is _run:
-            return _run(args, list(_wishes(rest)), open_lab or _torch_lab)
+        if args.command in (_run, _teach):
+            return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
         if rest:
             parser.error(f"unknown option: {' '.join(rest)}")
         if args.command is _trace:
@@ -89,6 +91,11 @@ def _torch_lab(store: Store) -> Lab:
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
     return _carry_out(args, _asked_for(args, wishes), open_lab)
+
+
+def _teach(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
+    base = teach_spec(args.data, model=args.model)
+    return _carry_out(args, _with(base, [("keep_as", args.keep_as), *wishes]), open_lab)
 
 
 def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
@@ -156,9 +163,26 @@ def _asked_for(args: argparse.Namespace, wishes: list[tuple[str, str]]) -> RunSp
     """Make the spec of a preset or a file, and of the settings given on top."""
     if args.preset is not None:
         base = preset(args.preset).spec
+    elif args.taught is not None:
+        base = _forgetting(args.taught)
     else:
         base = RunSpec() if args.spec is None else _read_spec(args.spec)
+    return _with(base, wishes)
+
+
+def _forgetting(model: str) -> RunSpec:
+    """Make the spec that unlearns what a kept model was taught."""
+    try:
+        return unlearn_spec(model, taught_data(model))
+    except ValueError as error:
+        raise SpecError([("taught", str(error))]) from error
+
+
+def _with(base: RunSpec, wishes: list[tuple[str, str]]) -> RunSpec:
+    """Put settings on top of a spec, and make sure that it can run here."""
     spec = parse_spec(override(base.model_dump(mode="json"), wishes)) if wishes else base
+    if spec.keep_as and (taken := keeping_problem(spec.keep_as)):
+        raise SpecError([("keep_as", taken)])
     if missing := spec.model.known.missing:
         raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
     return spec
@@ -299,22 +323,39 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--spec", metavar="FILE", help="start from a JSON file: a spec, a preset or a run's record"
     )
-    run.add_argument("--name", default="", help="what to call the run in lists")
-    run.epilog = settings_help()
+    source.add_argument(
+        "--taught", metavar="MODEL", help="start from what unlearns what a kept model was taught"
+    )
+    teaching = add("teach", _teach, "teach a model rows that it can then be made to forget")
+    teaching.add_argument("--data", metavar="NAME", required=True, help="dataset to be memorised")
+    teaching.add_argument(
+        "--model",
+        metavar="NAME",
+        default=ModelSpec().name,
+        help="model to start from (default: the embedded one)",
+    )
+    teaching.add_argument(
+        "--keep-as", metavar="NAME", required=True, help="what to call the taught model"
+    )
+    for made in (run, teaching):
+        made.add_argument("--name", default="", help="what to call the run in lists")
+        made.epilog = settings_help()
     tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
     _trace_options(tracing)
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show what came of a run or a trace")
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    for made in (run, tracing, listing, show):
+    for made in (run, teaching, tracing, listing, show):
         made.add_argument(
             "--home",
             metavar="DIR",
             help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
         )
-    for made in (run, tracing, listing, show, add("presets", _presets, "list the presets")):
+    choosing = add("presets", _presets, "list the presets")
+    for made in (run, teaching, tracing, listing, show, choosing):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
-    register_official(add)
+    command.register(commands)
+    official.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

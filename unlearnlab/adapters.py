@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from unlearnlab.catalogue import PROJECTIONS, Modules
+from unlearnlab.families import ROLES, Modules, Role
 from unlearnlab.methods import MethodSpec, TiesMerge
 
 DEFAULT = "default"
@@ -86,14 +86,14 @@ class Adapter:
     """Where one adapter sits in the model."""
 
     rank: int
-    modules: frozenset[str]
-    """Linear layers, as the model names them."""
+    roles: frozenset[Role]
+    """What its matrices are for."""
     blocks: frozenset[int]
 
     def with_phase(self, phase: Adapting, blocks: int) -> "Adapter":
         """Return it, with room for what a phase trains."""
-        modules = self.modules | frozenset(PROJECTIONS[phase.modules])
-        return Adapter(self.rank, modules, self.blocks | frozenset(phase.blocks(blocks)))
+        roles = self.roles | frozenset(ROLES[phase.modules])
+        return Adapter(self.rank, roles, self.blocks | frozenset(phase.blocks(blocks)))
 
 
 def adapters(phases: Sequence[Adapting], *, blocks: int, rank: int) -> Mapping[str, Adapter]:
@@ -200,7 +200,7 @@ def _merging(phase: Adapting, before: Mapping[str, Adapter]) -> Iterator[tuple[s
             "method.kind",
             f"adapters of different rank cannot be merged ({ranks}): give their phases one rank",
         )
-    elif len({(one.modules, one.blocks) for one in before.values()}) > 1:
+    elif len({(one.roles, one.blocks) for one in before.values()}) > 1:
         yield (
             "method.kind",
             f"{names} were trained in different layers or modules: let their phases train the same",

@@ -7,77 +7,29 @@ sizes are read from each model's own `config.json`, or stated here for models th
 import difflib
 import json
 import os
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Literal
 
 import platformdirs
+
+from unlearnlab import hub
+from unlearnlab.checkpoints import (
+    CheckpointError,
+    Lacking,
+    Pickled,
+    architecture,
+    check_tokenizer,
+    tensors,
+)
+from unlearnlab.families import Architecture
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 """Files that come with the program: presets, the embedded target, style and scripts."""
 
 EMBEDDED = ASSETS / "tiny-olmo"
 """The embedded target: `original/`, `retrained/` and `data/`."""
-
-Modules = Literal["all", "mlp", "attention", "down_proj"]
-"""Which matrices of a block are trained."""
-
-PROJECTIONS: Mapping[Modules, tuple[str, ...]] = {
-    "mlp": ("gate_proj", "up_proj", "down_proj"),
-    "attention": ("q_proj", "k_proj", "v_proj", "o_proj"),
-    "down_proj": ("down_proj",),
-    "all": ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"),
-}
-"""Names of the linear layers behind each choice of modules, in the Llama family's naming."""
-
-
-@dataclass(frozen=True, slots=True)
-class Architecture:
-    """Sizes of a causal language model of the OLMo / Llama shape."""
-
-    blocks: int
-    hidden: int
-    mlp_width: int
-    heads: int
-    vocabulary: int
-    context: int
-    tied: bool
-    """Whether the head shares the embedding matrix."""
-
-    @classmethod
-    def from_config(cls, folder: Path) -> "Architecture":
-        """Read the sizes from the `config.json` in `folder`."""
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        return cls(
-            blocks=config["num_hidden_layers"],
-            hidden=config["hidden_size"],
-            mlp_width=config["intermediate_size"],
-            heads=config["num_attention_heads"],
-            vocabulary=config["vocab_size"],
-            context=config["max_position_embeddings"],
-            tied=config["tie_word_embeddings"],
-        )
-
-    def block_parameters(self, modules: Modules) -> int:
-        """Count the parameters that `modules` holds in one block."""
-        attention, mlp = self.hidden * self.hidden, self.hidden * self.mlp_width
-        sizes = {
-            name: mlp if name in PROJECTIONS["mlp"] else attention for name in PROJECTIONS["all"]
-        }
-        return sum(sizes[name] for name in PROJECTIONS[modules])
-
-    @property
-    def embedding_parameters(self) -> int:
-        """Count the parameters of embeddings and head."""
-        return self.vocabulary * self.hidden * (1 if self.tied else 2)
-
-    @property
-    def parameters(self) -> int:
-        """Count all parameters. LayerNorm has none in this family."""
-        return self.embedding_parameters + self.blocks * self.block_parameters("all")
 
 
 def home(override: str | Path | None = None) -> Path:
@@ -89,6 +41,10 @@ def home(override: str | Path | None = None) -> Path:
     if chosen:
         return Path(chosen).expanduser().absolute()
     return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+KEPT = "unlearnlab.json"
+"""Where a kept model tells what it was made of."""
 
 
 def models_folder() -> Path:
@@ -111,56 +67,109 @@ class KnownModel:
     """Repository of its tokenizer, which that of the weights does not hold."""
     place: Path | None = None
     """A folder of the user's; none for models that have their usual place."""
+    access: str = ""
+    """Who gives access to it; empty where everybody has it."""
+    made: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of a model that was taught here: its base model, the dataset, the date."""
     gone: str = ""
     """Why no such model is known; empty when it is."""
 
     @property
     def folder(self) -> Path:
-        """Where its weights and tokenizer lie on this machine, or should."""
+        """Where its weights lie on this machine, or a copy of the user's should."""
         if self.place is not None:
             return self.place
-        return models_folder() / self.name if self.repository else EMBEDDED / "original"
+        if not self.repository:
+            return EMBEDDED / "original"
+        own = models_folder() / self.name
+        cached = None if (own / "config.json").is_file() else hub.snapshot(self.repository)
+        return cached or own
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where its tokenizer lies on this machine; the folder of the weights, if nowhere."""
+        own = self.folder
+        if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
+            return own
+        return hub.tokenizer_snapshot(self.tokenizer) or own
+
+    @property
+    def fetches(self) -> tuple[tuple[str, bool], ...]:
+        """List what a run fetches first: repositories, and whether only their tokenizers."""
+        if not self.repository or self.gone:
+            return ()
+        # What other programs left in the cache may be all but the safetensors.
+        lacks_weights = not self._own and isinstance(self._weights_problem, (Lacking, Pickled))
+        tokens = self.tokenizer_folder
+        lacks_tokens = _problem(lambda: check_tokenizer(tokens)) is not None
+        weights = ((self.repository, False),) if lacks_weights else ()
+        if not lacks_tokens or (weights and not self.tokenizer):
+            return weights
+        return (*weights, (self.tokenizer or self.repository, True))
 
     @property
     def missing(self) -> str:
-        """Say why it cannot run here and what to do; empty when it can."""
-        if self.gone or not self.repository:
+        """Say why it cannot run here and what to do; empty when it can, if need be fetched."""
+        if self.gone or not (self.repository or self.place):
             return self.gone
-        if not (self.folder / "config.json").is_file():
-            return f"it is not on this machine. {self.way_to_get_it}"
-        if not any(self.folder.glob("*.safetensors")):
-            return f"{self.folder} holds no weights as safetensors. {self.way_to_get_it}"
-        if not (self.folder / "tokenizer_config.json").is_file():
-            return f"{self.folder} holds no tokenizer: `{self._tokenizer_command}`"
-        if not self._as_stated():
+        fetches = self.fetches
+        if any(not only_tokenizer for _, only_tokenizer in fetches):
+            return "" if not self.access or hub.has_token() else self.way_to_get_it
+        problem = self._weights_problem
+        if problem is None and not fetches:
+            tokens = self.tokenizer_folder
+            problem = _problem(lambda: check_tokenizer(tokens))
+        if problem is not None:
+            return str(problem)
+        if self._own and not self._as_stated:
             return f"{self.folder} holds another model: its config.json has other sizes"
         return ""
 
     @property
     def way_to_get_it(self) -> str:
-        """Say how to put it in its folder."""
+        """Say how to get access to it, and where a copy can go."""
         return (
-            f"Run `hf download {self.repository} --local-dir {self.folder}` and "
-            f"`{self._tokenizer_command}`. The organisers of SemEval-2025 Task 4 give access: log "
-            "in with `hf auth login`, or set HF_TOKEN. A copy you have can go to the same folder, "
-            f"or UNLEARNLAB_MODELS can name the folder in which {self.name} lies."
+            f"it is not on this machine, and {self.access}: ask them, then log in with "
+            "`hf auth login` or set HF_TOKEN, and the run fetches it. A copy you have can go to "
+            f"{self.folder}, or UNLEARNLAB_MODELS can name the folder in which {self.name} lies."
         )
 
     @property
-    def _tokenizer_command(self) -> str:
-        return f'hf download {self.tokenizer} --include "*token*" --local-dir {self.folder}'
+    def _own(self) -> bool:
+        """Whether it lies in a folder that is the user's to fill, not the hub's."""
+        return (models_folder() / self.name / "config.json").is_file()
 
+    @property
+    def _weights_problem(self) -> CheckpointError | None:
+        folder = self.folder
+        return _problem(lambda: architecture(folder), lambda: tensors(folder))
+
+    @property
     def _as_stated(self) -> bool:
-        try:
-            return Architecture.from_config(self.folder) == self.architecture
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return self.architecture in (None, architecture(self.folder))
+
+
+def _problem(*checks: Callable[[], object]) -> CheckpointError | None:
+    """Return the first problem that checks of a folder find."""
+    try:
+        for check in checks:
+            check()
+    except CheckpointError as error:
+        return error
+    return None
+
+
+ORGANISERS = "llmunlearningsemeval2025organization"
+
+GIVEN = "the organisers of SemEval-2025 Task 4 give access to it"
 
 
 @cache
 def models() -> Mapping[str, KnownModel]:
     """Map each model's name to what is known of it, the embedded one first."""
-    organisers = "llmunlearningsemeval2025organization"
+    olmo_1b = Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False)
+    olmo_7b = Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False)
+    base_1b, base_7b = "allenai/OLMo-1B-0724-hf", "allenai/OLMo-7B-0724-Instruct-hf"
     known = (
         KnownModel(
             "tiny-olmo", "tiny-olmo (embedded)", Architecture.from_config(EMBEDDED / "original")
@@ -168,22 +177,23 @@ def models() -> Mapping[str, KnownModel]:
         KnownModel(
             "olmo-1b",
             "OLMo 1B",
-            Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False),
-            f"{organisers}/olmo-1B-model-semeval25-unlearning",
-            "allenai/OLMo-1B-0724-hf",
+            olmo_1b,
+            f"{ORGANISERS}/olmo-1B-model-semeval25-unlearning",
+            base_1b,
+            access=GIVEN,
         ),
         KnownModel(
             "olmo-7b",
             "OLMo 7B",
-            Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False),
-            f"{organisers}/olmo-finetuned-semeval25-unlearning",
-            "allenai/OLMo-7B-0724-Instruct-hf",
+            olmo_7b,
+            f"{ORGANISERS}/olmo-finetuned-semeval25-unlearning",
+            base_7b,
+            access=GIVEN,
         ),
+        KnownModel(base_1b, "OLMo 1B, base of the above", olmo_1b, base_1b),
+        KnownModel(base_7b, "OLMo 7B Instruct, base of the above", olmo_7b, base_7b),
     )
     return {model.name: model for model in known}
-
-
-HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def model(name: str) -> KnownModel:
@@ -195,19 +205,66 @@ def model(name: str) -> KnownModel:
     """
     if name in models():
         return models()[name]
-    kept = models_folder() / name
-    for folder in (kept, Path(name).expanduser()):
-        if name and (folder / "config.json").is_file():
-            title = name if folder == kept else folder.name
-            return KnownModel(name, title, _sizes(folder), place=folder.absolute())
+    kept, folder = models_folder() / name, Path(name).expanduser()
+    if name in kept_names():
+        return KnownModel(name, name, _sizes(kept), place=kept, made=_made(kept))
+    if name and (folder / "config.json").is_file():
+        return KnownModel(name, folder.name, _sizes(folder), place=folder.absolute())
+    if hub.ID.fullmatch(name) and not folder.is_dir():
+        cached = hub.snapshot(name)
+        return KnownModel(name, name, cached and _sizes(cached), name)
+    return KnownModel(name, name, None, gone=_unknown(name, folder))
+
+
+def _unknown(name: str, folder: Path) -> str:
+    if not name.strip():
+        return "no model is named: take one of the list, or type a folder or a hub id"
+    if "://" in name:
+        return f"{name!r} is an address: a model on the hub is written org/name"
+    if folder.is_dir():
+        return f"{folder} holds no config.json: name the folder that a model was saved in"
+    if folder.is_file():
+        return f"{folder} is a file: name the folder that it lies in"
+    if len(folder.parts) > 1:
+        return f"there is no folder {folder}: check the path"
     near = ", ".join(difflib.get_close_matches(name, names(), n=3) or names())
-    return KnownModel(name, name, None, gone=f"unknown model {name!r}: did you mean {near}?")
+    return (
+        f"unknown model {name!r}: did you mean {near}? A model on the hub is written org/name, one "
+        "on this machine as its folder's path"
+    )
 
 
 def names() -> list[str]:
     """List the models that can be named: those of the catalogue, and those that were kept."""
-    kept = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
-    return list(dict.fromkeys([*models(), *kept]))
+    return list(dict.fromkeys([*models(), *kept_names()]))
+
+
+def kept_names() -> list[str]:
+    """List the models that lie in the folder of models and are none of the catalogue's."""
+    found = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
+    return [name for name in found if name not in models()]
+
+
+def _made(folder: Path) -> Mapping[str, str]:
+    """Read what was noted of a model that was taught here."""
+    try:
+        noted = json.loads((folder / NOTE).read_bytes())
+        return {str(key): str(value) for key, value in noted.items()}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+NOTE = "unlearnlab.json"
+"""In the folder of a model that was taught here: its base model, the dataset, the date."""
+
+
+def keeping_problem(name: str) -> str:
+    """Say why no model can be kept under a name, and what to do; empty when one can."""
+    if name in models():
+        return f"{name!r} is a model of the catalogue: choose another name"
+    if (models_folder() / name).exists():
+        return f"a model called {name!r} is there already: choose another name, or delete it"
+    return ""
 
 
 def _sizes(folder: Path) -> Architecture | None:
@@ -217,6 +274,6 @@ def _sizes(folder: Path) -> Architecture | None:
 @lru_cache(maxsize=64)
 def _read_sizes(folder: Path, _changed: int) -> Architecture | None:
     try:
-        return Architecture.from_config(folder)
-    except (OSError, ValueError, KeyError, TypeError):
+        return architecture(folder)
+    except CheckpointError:
         return None

@@ -13,7 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
-Stage = Literal["loading", "scoring before", "training", "scoring after", "saving", "tracing"]
+Stage = Literal[
+    "downloading",
+    "loading",
+    "scoring before",
+    "training",
+    "scoring after",
+    "saving",
+    "keeping",
+    "tracing",
+]
 """What a run or a trace is busy with."""
 
 
@@ -61,6 +70,8 @@ class Progressed(EventBase):
     kind: Literal["progressed"] = "progressed"
     done: int
     total: int
+    unit: str = ""
+    """What is counted, such as "MB"; empty where the stage says it."""
 
 
 class PhaseBegan(EventBase):
@@ -78,6 +89,18 @@ class PhaseBegan(EventBase):
     """Parameters that this phase trains."""
     effective_batch: int
     """Rows of the first set for each optimizer step."""
+
+
+class PhaseEnded(EventBase):
+    """A phase reached its goal before its last step: what it was to teach is recited."""
+
+    kind: Literal["phase_ended"] = "phase_ended"
+    phase: int
+    """0-based."""
+    steps: int
+    """Optimizer steps that it took."""
+    total_steps: int
+    """Optimizer steps in all phases, as they are now."""
 
 
 class StepLogged(EventBase):
@@ -136,6 +159,14 @@ class Saved(EventBase):
     """A file was written into the run's folder."""
 
     kind: Literal["saved"] = "saved"
+    name: str
+    megabytes: float
+
+
+class Kept(EventBase):
+    """The trained model was kept as a model of its own, which a spec can name."""
+
+    kind: Literal["kept"] = "kept"
     name: str
     megabytes: float
 
@@ -239,10 +270,12 @@ Event = Annotated[
     | StageBegan
     | Progressed
     | PhaseBegan
+    | PhaseEnded
     | StepLogged
     | Probed
     | Evaluated
     | Saved
+    | Kept
     | Traced
     | Asked
     | AskFailed

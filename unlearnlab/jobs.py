@@ -54,12 +54,29 @@ class RunFailed(Exception):
         self.advice = advice
 
 
-class Lab(Protocol):
-    """The only owner of the device. One job at a time, all on the worker's thread."""
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that a model can be put on."""
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words, such as "cpu, 2 threads"."""
+    id: str
+    """As `model.device` names it: cpu, cuda:0."""
+    name: str
+    """In words."""
+    free: int
+    """Bytes of memory that nothing holds at present."""
+    total: int
+    """Bytes of memory."""
+
+
+class Lab(Protocol):
+    """The only owner of the devices. One job at a time, all on the worker's thread."""
+
+    def device_name(self, wish: str) -> str:
+        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads".
+
+        Raises:
+            ValueError: It is not on this machine.
+        """
         ...
 
     @property

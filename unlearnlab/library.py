@@ -2,16 +2,16 @@
 
 A dataset is a folder in one layout, whatever it was added from: `forget_FOLD.jsonl` and
 `retain_FOLD.jsonl` for the folds `train` and, if there is one, `validation`, with the task's fields
-`id`, `input`, `output`, `task`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`;
-`quiz/test.jsonl` in MMLU's layout. An added one has a `manifest.json` beside them. Only the first
-two files must be there.
+`id`, `input`, `output`, `task`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`, those
+of the other fold in `mia/validation/`; `quiz/test.jsonl` in MMLU's layout. An added one has
+a `manifest.json` beside them. Only the forget set of `train` must be there.
 """
 
 import difflib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -63,6 +63,10 @@ class KnownDataset:
     """Whether its text is masked on the page until the reader asks for it."""
     gone: str = ""
     """Why it cannot be read; empty when it can."""
+    titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
+    """What its subtasks are called, where that is not what the task calls them."""
+    notes: tuple[str, ...] = ()
+    """What was found when it was added, and did not keep it from being added."""
 
     @property
     def folds(self) -> tuple[Fold, ...]:
@@ -80,9 +84,12 @@ class KnownDataset:
         """Count the rows of a fold by set and subtask."""
         return {split: Counter(row.task for row in self.rows(split, fold)) for split in SPLITS}
 
-    def documents(self, name: Literal["member", "nonmember"]) -> tuple[str, ...]:
-        """Read the documents of the membership attack; there may be none."""
-        return tuple(line["document"] for line in lines(self.folder / "mia" / f"{name}.jsonl"))
+    def documents(
+        self, name: Literal["member", "nonmember"], fold: Fold = "train"
+    ) -> tuple[str, ...]:
+        """Read the documents of a fold's membership attack; there may be none."""
+        folder = self.folder / "mia" / ("" if fold == "train" else fold)
+        return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
 
     def questions(self) -> tuple[dict[str, Any], ...]:
         """Read the questions of the utility test, in MMLU's layout; there may be none."""
@@ -115,7 +122,8 @@ def datasets() -> Mapping[str, KnownDataset]:
         EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False
     )
     found = {embedded.name: embedded}
-    for manifest in sorted(datasets_folder().glob(f"*/{MANIFEST}")):
+    # A folder that begins with a dot is being written.
+    for manifest in sorted(datasets_folder().glob(f"[!.]*/{MANIFEST}")):
         if (added := _added(manifest, manifest.stat().st_mtime_ns)) is not None:
             found[added.name] = added
     return found
@@ -127,7 +135,13 @@ def _added(manifest: Path, _changed: int) -> KnownDataset | None:
     try:
         told = json.loads(manifest.read_text(encoding="utf-8"))
         return KnownDataset(
-            manifest.parent.name, told["title"], manifest.parent, told["source"], told["personal"]
+            manifest.parent.name,
+            told["title"],
+            manifest.parent,
+            told["source"],
+            told["personal"],
+            titles=told.get("titles", {}),
+            notes=tuple(told.get("notes", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

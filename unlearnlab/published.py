@@ -16,7 +16,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from unlearnlab.catalogue import ASSETS
 from unlearnlab.metrics import mia_score
 from unlearnlab.signatures import MMLU_GATE_7B, constant_letter, looks_collapsed
-from unlearnlab.terminal import number, table
 
 PUBLISHED = ASSETS / "published.csv"
 
@@ -116,26 +115,3 @@ def results(path: Path = PUBLISHED) -> tuple[Published, ...]:
 def as_records(rows: Sequence[Published]) -> list[dict[str, Any]]:
     """Lay results out for JSON, with their flags."""
     return [{**row.model_dump(), "flags": list(row.flags)} for row in rows]
-
-
-def as_table(rows: Sequence[Published]) -> str:
-    """Lay results out for a terminal, and their sources below."""
-    sources = list(dict.fromkeys(row.source for row in rows))
-    cells = [
-        [
-            "" if row.rank is None else str(row.rank),
-            row.model,
-            row.split,
-            row.system,
-            number(row.task_aggregate),
-            number(row.mia_score),
-            number(row.mmlu),
-            number(row.final),
-            str(sources.index(row.source) + 1),
-            "; ".join((*row.flags, *filter(None, [row.note]))),
-        ]
-        for row in rows
-    ]
-    head = ["#", "model", "split", "system", "aggregate", "MIA", "MMLU", "final", "source", "note"]
-    listed = [f"  {i}  {source}" for i, source in enumerate(sources, 1)]
-    return "\n".join([table(head, cells), "", "Sources:", *listed])

@@ -5,13 +5,13 @@ it is known, the score of the retrained model, which never saw the forget set.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.spec import RunSpec
-from unlearnlab.verdicts import GATES, Verdict, attack_reading, verdict
+from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
 
 Role = Literal["plain", "membership", "utility"]
@@ -25,6 +25,9 @@ ALL_TERMS = 12
 
 KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
 """How the page names the kinds of rows."""
+
+TAUGHT = "falls as the forget rows are learnt: it counts what is forgotten"
+"""What the task aggregate says of a run that teaches."""
 
 SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
 
@@ -60,27 +63,31 @@ def scoreboard(
 ) -> Scoreboard:
     """Lay the scores before, after and of the retrained model side by side."""
     shown = after or before
+    aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
+    if "forget" in spec.taught:
+        aggregate = replace(aggregate, note=TAUGHT)
     cards = (
-        _card("Task aggregate", "plain", "task_aggregate", (before, after, reference)),
+        aggregate,
         _card("MIA score", "membership", "mia_score", (before, after, reference)),
         _card(utility_name(shown), "utility", "utility", (before, after, reference)),
         _card("Final", "plain", "final", (before, after, reference)),
     )
-    judged = judgement(spec, before, after)
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
         cards=cards,
-        verdict=judged,
+        verdict=judged(spec, before, after),
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{spec.data.fold} fold, greedy, up to {tokens} tokens",
     )
 
 
-def judgement(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
-    """Judge a run by its scores; none until both models were scored."""
-    if not (before and after):
+def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
+    """Judge a run by what it was to do, unlearn or teach; none before it was scored."""
+    if before is None or after is None:
         return None
+    if spec.taught:
+        return taught_verdict(before, after, spec.taught, spec.data.tasks)
     return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
 
 
@@ -255,7 +262,7 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     blocks = row.spec.model.blocks
     first = row.spec.phases[0]
     more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
-    judged = judgement(row.spec, row.before, row.after)
+    found = judged(row.spec, row.before, row.after)
     ending, rate = row.ending, written(first.learning_rate)
     return RunLine(
         run_id=row.run_id,
@@ -268,7 +275,7 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
             row.after.task_aggregate if row.after else None,
         ),
         final=(row.before.final if row.before else None, row.after.final if row.after else None),
-        verdict=judged.title if judged else "",
+        verdict=found.title if found else "",
         problem=ending.problem if isinstance(ending, Failed) else "",
         seconds=ending.seconds if ending else None,
     )

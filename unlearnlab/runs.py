@@ -280,7 +280,8 @@ class Worker:
         began, self._held_s = time.monotonic(), 0.0
         try:
             job = self._job(run_id)
-            started = Started(versions=self._lab.versions, device=self._lab.device_name)
+            device = self._lab.device_name(job.spec.model.device)
+            started = Started(versions=self._lab.versions, device=device)
             self._store.append(run_id, started)
             completed = self._drain(job)
         except Exception as error:  # The edge of the thread: nobody above could report it.

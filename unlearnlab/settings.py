@@ -21,6 +21,9 @@ from unlearnlab.spec import Phase, RunSpec, SpecError
 PHASE = "N"
 """Stands for the number of a phase, from 0, in the path of a setting."""
 
+EMPTY = '""'
+"""How a text without a sign is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -54,7 +57,7 @@ class Setting:
             return _as_number(text)
         if self.shape == "list":
             return [part.strip() for part in text.split(",") if part.strip()]
-        return text
+        return "" if text == EMPTY else text
 
 
 @cache
@@ -237,6 +240,8 @@ def _text(value: Any) -> str:
             return str(value).lower()
         case float():
             return f"{value:g}"
+        case "":
+            return EMPTY
         case tuple():
             return ",".join(cast("tuple[str, ...]", value))
         case _:

@@ -5,6 +5,7 @@ control in the annotation, help in the docstring, written once and read everywhe
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
@@ -12,14 +13,17 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
-from unlearnlab.catalogue import KnownModel, Modules, model
+from unlearnlab.catalogue import KnownModel, keeping_problem, model, models
+from unlearnlab.families import Modules
 from unlearnlab.library import SPLITS, Fold, KnownDataset, Task, dataset
 from unlearnlab.methods import (
     Expert,
     GradientDifference,
+    Memorize,
     Method,
     RowCounts,
     Sequential,
+    SetName,
     Slider,
     Spec,
     Steering,
@@ -27,7 +31,16 @@ from unlearnlab.methods import (
 )
 from unlearnlab.problems import SpecError, problem_of
 
-Precision = Literal["float32", "bfloat16", "nf4"]
+Precision = Literal["float32", "bfloat16", "int8", "nf4"]
+
+PACKED: tuple[Precision, ...] = ("int8", "nf4")
+"""Precisions whose matrices are packed, and cannot be trained themselves."""
+
+Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
+
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+"""What a kept model may be called: safe as the name of a folder anywhere."""
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -83,6 +96,10 @@ class Phase(Spec):
     weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001)] = 0.0
     """Decoupled weight decay of AdamW."""
 
+    optimizer: Annotated[Optimizer, Expert()] = "adamw"
+    """AdamW, or AdamW of bitsandbytes with its state in 8 bits, a quarter of the memory; paged, the
+    state moves to the host while a GPU's memory is short."""
+
     schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
     """Learning rate after the warm-up: constant, or falling to zero linearly or as a cosine."""
 
@@ -109,6 +126,9 @@ class Phase(Spec):
         return range(self.first_layer, (of - 1 if self.last_layer is None else self.last_layer) + 1)
 
 
+DEVICE = re.compile(r"auto|all|cpu|mps|cuda(:\d{1,2})?")
+
+
 class LoRA(Spec):
     """Low-rank adapter in place of full training."""
 
@@ -129,18 +149,35 @@ class ModelSpec(Spec):
     """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"
-    """Number format of weights and computation. nf4 packs the blocks' matrices into 4 bits, to be
-    trained by an adapter, and computes in bfloat16, on a CPU in float32."""
+    """Number format of weights and computation. int8 and nf4 pack the blocks' matrices into 8 and
+    4 bits, to be trained by an adapter, and compute in bfloat16, on a CPU in float32."""
+
+    device: Annotated[str, Expert()] = "auto"
+    """Where it is put: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all:
+    spread over all GPUs, for a model that is too large for one."""
+
+    gradient_checkpointing: Annotated[bool, Expert()] = False
+    """Compute each block anew for its gradients instead of keeping its activations: less memory,
+    more time, the same numbers."""
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
 
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError(
+                f"no device is called {device!r}: take auto, cpu, cuda, cuda:0, mps or all"
+            )
+        return device
+
     @model_validator(mode="after")
     def _trainable(self) -> Self:
-        if self.precision == "nf4" and self.adapter is None:
+        if self.precision in PACKED and self.adapter is None:
             raise ValueError(
-                "model.precision: weights packed as nf4 cannot be trained themselves: add a LoRA "
-                "adapter (model.adapter), or take bfloat16"
+                f"model.precision: weights packed as {self.precision} cannot be trained "
+                "themselves: add a LoRA adapter (model.adapter), or take bfloat16"
             )
         return self
 
@@ -228,12 +265,27 @@ class RunSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Covers the order of rows, dropout and random directions."""
 
+    keep_as: Annotated[str, Expert()] = ""
+    """Name under which the trained model is kept as a model of its own, to be chosen as others
+    are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
+
     @field_validator("phases")
     @classmethod
     def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
         if not phases:
             raise ValueError("a run needs at least one phase")
         return phases
+
+    @field_validator("keep_as")
+    @classmethod
+    def _may_be_a_name(cls, name: str) -> str:
+        if name and not NAME.fullmatch(name):
+            allowed = "at most 41 lower-case letters, digits and hyphens, and no hyphen first"
+            raise ValueError(f"a model's name has {allowed}, not {name!r}")
+        # Whether the name is taken by a kept model is no matter here: the run may have kept it.
+        if name in models():
+            raise ValueError(keeping_problem(name))
+        return name
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
@@ -292,6 +344,16 @@ class RunSpec(Spec):
     def rows(self, phase: Phase) -> RowCounts:
         """Count the rows that one of its phases trains on, by set and subtask."""
         return self.data.counts(phase.tasks)
+
+    @property
+    def taught(self) -> tuple[SetName, ...]:
+        """The sets that the run teaches; none if any of its phases does something else."""
+        found: set[SetName] = set()
+        for phase in self.phases:
+            if not isinstance(phase.method, Memorize):
+                return ()
+            found.update(phase.method.drawn)
+        return tuple(name for name in Memorize.sets if name in found)
 
     @property
     def title(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
-from unlearnlab.results import RunLine, ScoreCard, judgement, run_line, scoreboard
+from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
 from unlearnlab.store import RunRow, StoredEvent, TraceRow
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
@@ -85,7 +85,11 @@ class Bars:
             bar.total, bar.n = self._course.total_steps or None, step.step if step else 0
             bar.set_postfix_str(_terms(self._course), refresh=False)
         elif done:
-            bar.total, bar.n = done.total, done.done
+            bar.total, bar.n, bar.unit = (
+                done.total,
+                done.done,
+                f" {done.unit}" if done.unit else "it",
+            )
         bar.refresh()
 
     def close(self) -> None:
@@ -111,7 +115,7 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
             does not repeat such a run.
     """
     line = run_line(row)
-    judged = judgement(row.spec, row.before, row.after)
+    found = judged(row.spec, row.before, row.after)
     failed = row.ending if isinstance(row.ending, Failed) else None
     adjusted = [
         event.model_dump(mode="json", exclude={"kind"})
@@ -126,8 +130,8 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
         "seconds": line.seconds,
         "problem": failed.problem if failed else None,
         "advice": failed.advice if failed else None,
-        "verdict": {"kind": judged.kind, "title": judged.title, "evidence": list(judged.evidence)}
-        if judged
+        "verdict": {"kind": found.kind, "title": found.title, "evidence": list(found.evidence)}
+        if found
         else None,
         "before": json.loads(row.before.model_dump_json()) if row.before else None,
         "after": json.loads(row.after.model_dump_json()) if row.after else None,
@@ -156,6 +160,11 @@ def summary(row: RunRow, course: Course) -> str:
         out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
+    if course.kept:
+        name, size = course.kept.name, course.kept.megabytes
+        out += ["", f"Kept as the model {name}, {size:.1f} MB."]
+        if row.spec.taught:
+            out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     return "\n".join(out)

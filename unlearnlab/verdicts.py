@@ -6,13 +6,20 @@ A verdict speaks of these probes only: "forgotten" means suppressed under them, 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
-from unlearnlab.metrics import CHANCE, Scores, task_aggregate
+from unlearnlab.metrics import CHANCE, Kind, Scores, Split, task_aggregate
 from unlearnlab.signatures import MMLU_GATE_7B
 
 VerdictKind = Literal[
-    "no_effect", "partly_forgotten", "forgotten", "over_unlearned", "below_gate", "collapsed"
+    "no_effect",
+    "partly_forgotten",
+    "forgotten",
+    "over_unlearned",
+    "below_gate",
+    "collapsed",
+    "memorised",
+    "not_memorised",
 ]
 
 TITLES: dict[VerdictKind, str] = {
@@ -22,6 +29,8 @@ TITLES: dict[VerdictKind, str] = {
     "over_unlearned": "Over-unlearned",
     "below_gate": "Below the task's MMLU gate",
     "collapsed": "Collapsed",
+    "memorised": "Memorised",
+    "not_memorised": "Not memorised",
 }
 
 NOTHING_MOVED = 0.06
@@ -51,8 +60,18 @@ COLLAPSED_RETAIN = 0.10
 FEW_OUTPUTS = 0.10
 """Collapsed: fewer distinct outputs than this share of all outputs."""
 
+MEMORISED = 0.90
+"""Memorised: of each set that was taught at least this share of questions is answered, and at
+least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
+
 STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
+
+
+WORDS: Mapping[Kind, str] = {"qa": "questions answered", "sc": "texts recited"}
+"""What is known of rows of a kind."""
+
+SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +111,8 @@ def verdict(
             original's.
     """
     if tasks:
-        before, after = _asked_of(before, tasks), _asked_of(after, tasks)
+        # Of the others nothing was asked but that they stay.
+        before, after = (_only(scores, tasks, ["forget"]) for scores in (before, after))
     gated = _below_gate(before, after, gate)
     for kind, holds in _RULES:
         if kind == "forgotten" and gated:
@@ -102,12 +122,51 @@ def verdict(
     return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
 
 
-def _asked_of(scores: Scores, tasks: Sequence[str]) -> Scores:
-    """Leave out the forget terms of subtasks that were not to be forgotten."""
+def taught_verdict(
+    before: Scores, after: Scores, sets: Sequence[str], tasks: Sequence[str] = ()
+) -> Verdict:
+    """Judge a run that teaches: whether what it taught is answered and recited.
+
+    Args:
+        before: Of the original model.
+        after: Of the taught model.
+        sets: That were taught.
+        tasks: Subtasks that were taught; none means all. Rows of others are left out.
+    """
+    if tasks:
+        before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
+    known = {
+        (split, kind): (_known(before, split, kind), _known(after, split, kind))
+        for split in SPLITS
+        for kind in WORDS
+        if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
+    }
+    lines = [
+        f"{split.capitalize()} {WORDS[kind]} {then:.0%} → {now:.0%}"
+        f"{'' if split in sets else ', not taught'}."
+        for (split, kind), (then, now) in known.items()
+    ]
+    lines += _beside(before, after)
+    if _utility_lost(before, after):
+        lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
+    least = min((now for (split, _), (_, now) in known.items() if split in sets), default=0.0)
+    if least < MEMORISED:
+        return Verdict("not_memorised", (f"Only {least:.0%} of what was taught is known.", *lines))
+    return Verdict("memorised", ("What was taught is answered and recited.", *lines))
+
+
+def _known(scores: Scores, split: str, kind: Kind) -> float:
+    """Return how much of a set's questions is answered, or of its completions recited, 0 to 1."""
+    mean = scores.mean(split, kind)
+    return 1 - mean if split == "forget" else mean
+
+
+def _only(scores: Scores, tasks: Sequence[str], splits: Sequence[str]) -> Scores:
+    """Leave out the terms of some sets that belong to other subtasks."""
     kept = {
         name: value
         for name, value in scores.terms.items()
-        if name.startswith("retain") or name.split("/")[1] in tasks
+        if name.split("/")[0] not in splits or name.split("/")[1] in tasks
     }
     if len(kept) == len(scores.terms):
         return scores
@@ -195,7 +254,7 @@ def _shortfalls(before: Scores, after: Scores) -> list[str]:
 
 
 def _always(before: Scores, after: Scores) -> list[str]:
-    """List what every verdict states: answers before and after, utility, the attack."""
+    """List what every verdict on unlearning states: answers before and after, and the rest."""
     lines: list[str] = []
     for split, label in (("forget", "Forget"), ("retain", "Retain")):
         if any(key.startswith(split) and key.endswith("qa") for key in after.terms):
@@ -203,6 +262,12 @@ def _always(before: Scores, after: Scores) -> list[str]:
             if split == "forget":
                 now, then = 1 - now, 1 - then
             lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
+    return lines + _beside(before, after)
+
+
+def _beside(before: Scores, after: Scores) -> list[str]:
+    """List what concerns neither set: utility and the attack."""
+    lines: list[str] = []
     if before.utility is not None and after.utility is not None:
         lines.append(f"Utility {before.utility:.2f} → {after.utility:.2f}.")
     if after.mia_auc is not None:

@@ -13,7 +13,6 @@ from itertools import accumulate
 from typing import Literal, Protocol
 
 from unlearnlab.adapters import adapters
-from unlearnlab.catalogue import Architecture, Modules
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -24,8 +23,10 @@ from unlearnlab.events import (
     Event,
     Failed,
     Finished,
+    Kept,
     Paused,
     PhaseBegan,
+    PhaseEnded,
     Probed,
     Progressed,
     Resumed,
@@ -36,6 +37,8 @@ from unlearnlab.events import (
     Stopped,
     Traced,
 )
+from unlearnlab.families import Modules
+from unlearnlab.methods import Memorize
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -84,6 +87,8 @@ class Course:
     held: bool = False
     before: Evaluated | None = None
     after: Evaluated | None = None
+    kept: Kept | None = None
+    """The model that the run left, if it was to leave one."""
     traced: Traced | None = None
     """What a trace found."""
     asks: tuple[Asked | AskFailed, ...] = ()
@@ -118,16 +123,24 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return replace(course, stage=event.stage, stage_at=at, progressed=None)
         case Progressed():
             return replace(course, progressed=event)
-        case PhaseBegan():
-            return replace(course, phases=(*course.phases, event))
+        case PhaseBegan() | PhaseEnded():
+            return replace(course, phases=_phases(course.phases, event))
         case StepLogged():
             return replace(course, recent=(*course.recent[1 - RECENT :], event))
-        case Evaluated():
-            return _scored(course, event, at)
-        case Traced():
-            return replace(course, traced=event)
+        case Evaluated() | Traced() | Kept():
+            return _came_of_it(course, event, at)
         case _:
             return _heard(course, event)
+
+
+def _phases(
+    begun: tuple[PhaseBegan, ...], event: PhaseBegan | PhaseEnded
+) -> tuple[PhaseBegan, ...]:
+    """Add a phase that begins; one that ended before its last step has the steps that it took."""
+    if isinstance(event, PhaseBegan):
+        return (*begun, event)
+    cut = {"steps": event.steps, "total_steps": event.total_steps}
+    return (*begun[:-1], begun[-1].model_copy(update=cut))
 
 
 def _heard(course: Course, event: Event) -> Course:
@@ -145,7 +158,11 @@ def _heard(course: Course, event: Event) -> Course:
             return course
 
 
-def _scored(course: Course, event: Evaluated, at: float) -> Course:
+def _came_of_it(course: Course, event: Evaluated | Traced | Kept, at: float) -> Course:
+    if isinstance(event, Traced):
+        return replace(course, traced=event)
+    if isinstance(event, Kept):
+        return replace(course, kept=event)
     if event.when == "after":
         return replace(course, after=event)
     took = at - course.stage_at if course.stage == "scoring before" else 0.0
@@ -165,10 +182,12 @@ def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool =
 
 _DOING: Mapping[Stage | None, str] = {
     None: "Starting",
+    "downloading": "Downloading the model",
     "loading": "Loading the model and the data",
     "scoring before": "Scoring the original model",
     "training": "Training",
     "saving": "Saving the changed weights",
+    "keeping": "Keeping the model",
     "scoring after": "Scoring the unlearned model",
     "tracing": "Tracing",
 }
@@ -252,7 +271,7 @@ def _detail(course: Course, running: bool) -> str:
     """Say where the run is: the share of a scoring, else the step and the phase."""
     done = course.progressed
     if running and done and done.total and course.stage != "training":
-        return f"{done.done} of {done.total}"
+        return f"{done.done} of {done.total} {done.unit}".rstrip()
     if not course.phases:
         return ""
     taken = course.step.step if course.step else 0
@@ -482,6 +501,8 @@ def phase_text(phase: Phase, blocks: int | None) -> str:
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
     length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
+        length = f"at most {length}"
     where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
@@ -501,14 +522,6 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
         return 0
     if lora := spec.model.adapter:
         sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
-        return blocks * _adapter_parameters(size, phase.modules, sits[phase.adapter_name].rank)
+        return blocks * size.adapter_parameters(phase.modules, sits[phase.adapter_name].rank)
     whole = size.embedding_parameters if phase.embeddings else 0
     return whole + blocks * size.block_parameters(phase.modules)
-
-
-def _adapter_parameters(size: Architecture, modules: Modules, rank: int) -> int:
-    """Count the adapter's parameters in one block: rank times inputs and outputs of each matrix."""
-    attention, mlp = 2 * size.hidden, size.hidden + size.mlp_width
-    counts = {"all": (4, 3), "mlp": (0, 3), "attention": (4, 0), "down_proj": (0, 1)}
-    squares, wide = counts[modules]
-    return rank * (squares * attention + wide * mlp)

@@ -83,7 +83,7 @@ def measure(name: str, spec: RunSpec) -> dict[str, Any]:
         "preset": name,
         "fold": spec.data.fold,
         "seed": spec.seed,
-        "device": lab.device_name,
+        "device": lab.device_name("auto"),
         "seconds": round(time.perf_counter() - began, 1),
         "memory_gib": round(memory, 2),
         "verdict": verdict(found["before"], found["after"], spec.data.tasks).kind,

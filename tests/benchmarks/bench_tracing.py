@@ -8,8 +8,9 @@ the number of threads.
 
 import time
 
+from unlearnlab.engine.devices import best_device, device_name
 from unlearnlab.engine.investigation import investigate
-from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import located
 from unlearnlab.events import Traced
 from unlearnlab.facts import facts

@@ -9,7 +9,8 @@ from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish, tiny_model
 from unlearnlab.engine.evaluation import Probe, evaluate
 from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target, compute_dtype
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.packing import compute_dtype
 from unlearnlab.methods import GradientDifference
 from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 

@@ -196,7 +196,8 @@ def test_without_an_answer_the_models_own_is_traced(embedded):
 
 def test_blocks_that_were_left_out_are_back_whatever_happens(target):
     before = list(decoder_blocks(target.model))
-    with pytest.raises(KeyError), beginning_at(target.model, 1):
+    hidden = torch.zeros(1, 1, 16)
+    with pytest.raises(KeyError), beginning_at(target.model, 1, hidden):
         raise KeyError
     assert list(decoder_blocks(target.model)) == before
 

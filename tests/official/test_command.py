@@ -65,4 +65,5 @@ def test_published_results_are_listed(command):
     code, out, _ = command("published")
     assert code == 0
     assert "AILS-NTUA" in out
+    assert "\n  1  task website" in out
     assert len(json.loads(command("published", "--json")[1])) == 85

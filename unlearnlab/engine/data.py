@@ -8,6 +8,7 @@ import hashlib
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import torch
@@ -40,6 +41,10 @@ class Tokenizer(Protocol):
 
     def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
         """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
+        ...
+
+    def save_pretrained(self, save_directory: Path) -> object:
+        """Write its files into a folder."""
         ...
 
 
@@ -130,8 +135,8 @@ def refusal(row: Row) -> str:
 def load(spec: DataSpec) -> Dataset:
     """Read one fold of a dataset.
 
-    Members and non-members belong to the forget set of the train fold; another fold has none of
-    its own, so its members are its own completion documents.
+    A fold other than `train` that has no documents of its own for the membership attack takes its
+    completions as members, and the non-members of `train`.
 
     Raises:
         ValueError: There is no such dataset, or it has no such fold.
@@ -143,14 +148,14 @@ def load(spec: DataSpec) -> Dataset:
     if not forget:
         folds = " and ".join(known.folds)
         raise ValueError(f"data.fold: {spec.source} has no {spec.fold} fold: it has {folds}")
-    members = known.documents("member")
-    if spec.fold != "train":
+    members = known.documents("member", spec.fold)
+    if not members and spec.fold != "train":
         members = tuple(f"{row.input} {row.output}" for row in forget if row.kind == "sc")
     return Dataset(
         forget=forget,
         retain=retain,
         members=members,
-        nonmembers=known.documents("nonmember"),
+        nonmembers=known.documents("nonmember", spec.fold) or known.documents("nonmember"),
         quiz=tuple(
             QuizQuestion(q["question"], q["subject"], tuple(q["choices"]), q["answer"])
             for q in known.questions()

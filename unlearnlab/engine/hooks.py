@@ -2,29 +2,39 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from typing import Any, cast
 
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from unlearnlab.families import Family, family
 
 
 class StopForward(Exception):
     """Ends a forward pass at the block whose output is all that is wanted."""
 
 
+def bare(model: nn.Module) -> PreTrainedModel:
+    """Return the model without what an adapter wraps around it."""
+    return next(m for m in model.modules() if isinstance(m, PreTrainedModel))
+
+
+def family_of(model: nn.Module) -> Family:
+    """Return the family of a causal language model, also under an adapter.
+
+    Raises:
+        ValueError: It is none of those known.
+    """
+    return family(bare(model).config.model_type)
+
+
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
     """Return the blocks of a causal language model, also under an adapter.
 
     Raises:
-        ValueError: The model keeps its blocks in a place this program does not know.
+        ValueError: Its family is not known.
     """
-    lists = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    config = next(m for m in model.modules() if isinstance(m, PreTrainedModel)).config
-    found = [blocks for blocks in lists if len(blocks) == config.num_hidden_layers]
-    if not found:
-        raise ValueError(
-            f"{type(model).__name__}: found no list of {config.num_hidden_layers} blocks"
-        )
-    return found[0]
+    return cast("nn.ModuleList", bare(model).get_submodule(family_of(model).blocks))
 
 
 @contextmanager
@@ -69,21 +79,55 @@ def editing(module: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[No
 
 
 @contextmanager
-def beginning_at(model: nn.Module, block: int) -> Generator[None]:
+def capturing_input(module: nn.Module) -> Generator[list[Tensor]]:
+    """Collect the hidden states that a decoder block takes in."""
+    captured: list[Tensor] = []
+
+    def keep(_module: nn.Module, args: tuple[Any, ...]) -> None:
+        captured.append(args[0])
+
+    handle = module.register_forward_pre_hook(keep)
+    try:
+        yield captured
+    finally:
+        handle.remove()
+
+
+class _Given(nn.Module):
+    """Stands in for a block: puts out what it was given, whatever comes in."""
+
+    def __init__(self, hidden_BTD: Tensor) -> None:
+        super().__init__()
+        self._hidden_BTD = hidden_BTD
+
+    def forward(self, *_: object, **__: object) -> Tensor:
+        return self._hidden_BTD
+
+
+@contextmanager
+def beginning_at(model: nn.Module, block: int, hidden_BTD: Tensor) -> Generator[None]:
     """Leave the blocks below `block` out until the `with` block ends: they need no second run.
 
-    The model is then given, as `inputs_embeds`, what the block takes in. This holds for models that
-    hand their embeddings to the first block as they are, such as OLMo and Llama.
+    Args:
+        model: A causal language model.
+        block: The first that computes; past the last, none does.
+        hidden_BTD: What it takes in, [B, T, D]. What the model makes of its own input, such as
+            embeddings with positions added, is not used.
     """
     blocks = decoder_blocks(model)
-    owner, name = next(
-        (module, name)
-        for module in model.modules()
-        for name, child in module.named_children()
-        if child is blocks
-    )
-    setattr(owner, name, blocks[block:])
+    # Every block keeps its place: masks and rotations may depend on it.
+    skipped = list(blocks[:block])
+
+    def begin(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (hidden_BTD, *args[1:])
+
+    handle = None if skipped else blocks[0].register_forward_pre_hook(begin)
+    for place in range(len(skipped)):
+        blocks[place] = _Given(hidden_BTD)
     try:
         yield
     finally:
-        setattr(owner, name, blocks)
+        for place, module in enumerate(skipped):
+            blocks[place] = module
+        if handle:
+            handle.remove()

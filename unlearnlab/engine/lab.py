@@ -2,35 +2,50 @@
 
 import gc
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
 
 import torch
 
 from unlearnlab import __version__
+from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
+from unlearnlab.disk import check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import (
+    best_device,
+    chosen,
+    device_name,
+    prepare,
+    refuse_model,
+    refuse_run,
+)
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
-from unlearnlab.engine.models import Target, best_device, device_name
+from unlearnlab.engine.merged import save_merged
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.opening import opened
 from unlearnlab.events import (
     Adjusted,
     Asked,
     Evaluated,
     Event,
+    Kept,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
 from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
-from unlearnlab.metrics import Evidence, scores
-from unlearnlab.spec import RunSpec, adjusted
+from unlearnlab.metrics import Evidence, Scores, scores
+from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -44,7 +59,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the device. Holds at most one model, and only while a job needs it."""
+    """Owner of the devices. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -55,10 +70,21 @@ class Lab:
         self._loading = ""
         self._controls = Controls()
 
-    @property
-    def device_name(self) -> str:
-        """Name the device in words, such as "cpu, 2 threads"."""
-        return device_name(self.device)
+    def device_name(self, wish: str) -> str:
+        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads"."""
+        return device_name(self._chosen(wish))
+
+    def _chosen(self, wish: str) -> torch.device:
+        return self.device if wish == "auto" else chosen(wish)
+
+    def _made_ready(self, model: ModelSpec) -> torch.device:
+        device = self._chosen(model.device)
+        refuse_model(model, device)
+        prepare(device)
+        return device
+
+    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
+        return opened(model, device=self._made_ready(model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -82,9 +108,12 @@ class Lab:
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
 
-        yield stage("loading")
-        target = Target.load(spec.model, device=self.device)
+        check_keeping(spec)
+        refuse_run(spec, self._chosen(spec.model.device))
+        target = yield from self._opened(spec.model, clock)
         fold = data.load(spec.data)
+        if spec.keep_as:
+            check_room(models_folder(), target.bytes_merged)
         target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
         yield Loaded(
@@ -106,7 +135,10 @@ class Lab:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield stage("scoring after")
-        yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        found = yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        if spec.keep_as:
+            yield stage("keeping")
+            yield _keep(target, fold, job, found)
 
     def _score_before(
         self, target: Target, fold: Dataset, spec: RunSpec
@@ -124,8 +156,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                yield StageBegan(stage="loading", seconds=clock.seconds)
-                target = Target.load(job.spec.model, device=self.device)
+                target = yield from self._opened(job.spec.model, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -140,7 +171,8 @@ class Lab:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
-            target = Target.load(job.spec.model, device=self.device)
+            model = job.spec.model
+            target = Target.load(model, device=self._made_ready(model))
             target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
@@ -164,9 +196,7 @@ class Lab:
         """Free the device's memory."""
         self._live, self._loading = None, ""
         gc.collect()
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self.device)
+        torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
@@ -183,10 +213,40 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
 
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
-) -> Generator[Event | None, None, None]:
+) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
     evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
-    yield Evaluated(when=when, scores=scores(evidence), key=key, evidence=evidence)
+    found = scores(evidence)
+    yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
+    return found
+
+
+def check_keeping(spec: RunSpec) -> None:
+    """Make sure that the model can be kept as the spec says: before the work, not after it.
+
+    Raises:
+        ValueError: The name is taken.
+    """
+    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+        raise ValueError(f"keep_as: {problem}")
+
+
+def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
+    """Write the trained model into the folder of models, with a note of what it was made of."""
+    spec = job.spec
+    check_keeping(spec)  # Another program may have taken the name meanwhile.
+    note = {
+        "model": spec.model.name,
+        "weights": target.fingerprint,
+        "dataset": spec.data.source,
+        "data": fold.fingerprint,
+        "run": job.run_id,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scores": json.loads(found.model_dump_json()),
+    }
+    where = models_folder() / spec.keep_as
+    written = save_merged(target, where, texts={KEPT: json.dumps(note, indent=2)})
+    return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
 def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:

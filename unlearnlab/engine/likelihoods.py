@@ -3,6 +3,7 @@
 Shape suffixes: B sequences, T positions, N counted tokens of a batch, V vocabulary.
 """
 
+import math
 from collections.abc import Generator, Sequence
 
 import torch
@@ -14,6 +15,9 @@ from unlearnlab.engine.models import Target
 
 TOKENS_AT_ONCE = 8192
 """Padded tokens in one forward pass of `losses`."""
+
+ROWS_AT_ONCE = 16
+"""Rows in one forward pass of `recited`."""
 
 
 def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -102,6 +106,32 @@ def losses(
         found.update(zip(batch, zip(sums, counts, strict=True), strict=True))
         yield len(found)
     return [found[i] for i in range(len(examples))]
+
+
+@torch.no_grad()
+def recited(
+    target: Target, examples: Sequence[Example], *, share: float
+) -> Generator[None, None, bool]:
+    """Tell whether at least `share` of the examples would be answered to the letter, EOS included.
+
+    All tokens of an answer are predicted at once, each after the right ones: if all are right, the
+    greedy answer is. Ends as soon as too many are wrong, so that a model far from it is told soon.
+    """
+    wrong, allowed = 0, math.floor((1 - share) * len(examples) + 1e-9)
+    for first in range(0, len(examples), ROWS_AT_ONCE):
+        tokens = collate(
+            examples[first : first + ROWS_AT_ONCE],
+            pad=target.tokenizer.pad_token_id,
+            device=target.device,
+        )
+        logits_BTV = target.model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits
+        labels_BT = tokens.labels_BT[:, 1:]
+        right_BT = (logits_BTV[:, :-1].argmax(-1) == labels_BT) | (labels_BT == IGNORE)
+        wrong += int((~right_BT.all(1)).sum())
+        if wrong > allowed:
+            return False
+        yield None
+    return True
 
 
 def _bucket(order: Sequence[int], examples: Sequence[Example]) -> Sequence[int]:

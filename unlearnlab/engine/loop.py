@@ -8,24 +8,22 @@ import itertools
 import math
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-import psutil
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from unlearnlab.engine.data import Dataset, Tokenizer, collate, encode
+from unlearnlab.engine.devices import memory_gib
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Objective
 from unlearnlab.engine.schedules import Passes, Rows
-from unlearnlab.events import Event, PhaseBegan, StepLogged
+from unlearnlab.events import Event, PhaseBegan, PhaseEnded, StepLogged
 from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import Phase, RunSpec
-
-GIB = 2**30
 
 
 @dataclass(slots=True)
@@ -89,12 +87,12 @@ def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
     laid: list[Course] = []
     for number, phase in enumerate(spec.phases):
         chosen = data if phase.tasks is None else data.only(phase.tasks)
-        for name in phase.method.sets:
+        for name in phase.method.drawn:
             if not chosen.rows(name):
                 raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
         rows: Rows = {
             name: [encode(tokenizer, row, i) for i, row in enumerate(chosen.rows(name))]
-            for name in phase.method.sets
+            for name in phase.method.drawn
         }
         schedule = OBJECTIVES[phase.method.kind].schedule
         try:
@@ -134,16 +132,24 @@ def train(
     total = laid[-1].first_step + laid[-1].steps
     due = probe_steps(total, spec.evaluation.probes)
     controls = controls or Controls()
-    for course in laid:
-        phase = _Phase(target, course, spec.seed, controls, total=total, clock=clock)
+    saved = 0
+    """Steps that phases left out because they had reached their goal."""
+    for planned in laid:
+        course = replace(planned, first_step=planned.first_step - saved)
+        phase = _Phase(target, course, spec.seed, controls, total=total - saved, clock=clock)
         for event in phase.train():
             yield event
-            if isinstance(event, StepLogged) and event.step in due:
+            if isinstance(event, StepLogged) and event.step + saved in due:
                 target.model.eval()
                 yield from probe.run(target, step=event.step)
                 target.model.train()
-        if due and not course.steps:  # No step tells what it did.
-            yield from probe.run(target, step=course.first_step)
+        left_out = course.first_step + course.steps - controls.step
+        if left_out:
+            saved += left_out
+            steps = course.steps - left_out
+            yield PhaseEnded(phase=course.number, steps=steps, total_steps=total - saved)
+        if due and (left_out or not course.steps):  # No planned step tells what it did.
+            yield from probe.run(target, step=controls.step)
 
 
 def probe_steps(total: int, probes: int) -> set[int]:
@@ -172,6 +178,7 @@ class _Phase:
             course.phase.method, target.original, seed, adapter=course.phase.adapter_name
         )
         self._generator = torch.Generator().manual_seed(seed + course.number)
+        self._finished = False
 
     def train(self) -> Generator[Event | None, None, None]:
         """Take all steps, lesson after lesson, and do what the method ends with."""
@@ -186,7 +193,7 @@ class _Phase:
         for number, steps in enumerate(course.lesson_steps):
             yield from self._lesson(number, min(steps, left))
             left -= min(steps, left)
-        if not course.steps:
+        if not self._finished:
             self._finish()
         self._target.model.eval()
         self._controls.course = self._controls.phase = None
@@ -205,18 +212,17 @@ class _Phase:
     def _lesson(self, number: int, steps: int) -> Generator[Event | None, None, None]:
         course, controls = self._course, self._controls
         optimizer, schedule = _optimizer(self._trained, course.phase, steps, self._target.device)
-        passes = self._objective.schedule.passes(
-            course.phase, course.lessons[number], self._generator
-        )
+        rows = course.lessons[number]
+        passes = self._objective.schedule.passes(course.phase, rows, self._generator)
         groups = _grouped(passes, course.phase.gradient_accumulation)
-        rate = course.phase.learning_rate
+        rate, last = course.phase.learning_rate, controls.step + steps
         for group in itertools.islice(groups, steps):
             assert controls.phase is not None
             self._ctx.method, self._ctx.epoch = controls.phase.method, group.epoch
             _rescale(optimizer, schedule, controls.phase.learning_rate / rate)
             rate = controls.phase.learning_rate
             step = controls.begun = controls.step + 1
-            batches = [self._collated(rows) for rows in group.batches]
+            batches = [self._collated(of) for of in group.batches]
             sums = yield from _gradients(
                 self._target.model, batches, self._objective, self._ctx, step=step
             )
@@ -244,6 +250,8 @@ class _Phase:
                 memory_gib=memory_gib(self._target.device),
                 seconds=self._clock.seconds,
             )
+            if step < last and group.ends_pass and (yield from self._learnt(rows)):
+                return
 
     def _update(self, optimizer: torch.optim.Optimizer, *, step: int) -> float:
         """Change the weights and return the norm of the gradients, before they were limited."""
@@ -254,7 +262,17 @@ class _Phase:
         optimizer.zero_grad()
         return norm
 
+    def _learnt(self, rows: Rows) -> Generator[None, None, bool]:
+        """Ask the objective whether its goal is reached."""
+        if self._objective.done is None:
+            return False
+        self._target.model.eval()
+        reached = yield from self._objective.done(self._target, rows, self._ctx)
+        self._target.model.train()
+        return reached
+
     def _finish(self) -> None:
+        self._finished = True
         if self._objective.finish is not None:
             self._objective.finish(self._target, self._ctx)
 
@@ -266,12 +284,7 @@ class _Phase:
 def _optimizer(
     trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    optimizer = torch.optim.AdamW(
-        trained,
-        lr=phase.learning_rate,
-        weight_decay=phase.weight_decay,
-        fused=device.type == "cuda",
-    )
+    optimizer = _adamw(trained, phase, device)
     schedule = get_scheduler(
         "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
         optimizer,
@@ -279,6 +292,19 @@ def _optimizer(
         num_training_steps=steps,
     )
     return optimizer, schedule
+
+
+def _adamw(
+    trained: Sequence[nn.Parameter], phase: Phase, device: torch.device
+) -> torch.optim.Optimizer:
+    rate, decay = phase.learning_rate, phase.weight_decay
+    if phase.optimizer == "adamw":
+        fused = device.type == "cuda"
+        return torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
+    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415  (loud)
+
+    chosen = {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[phase.optimizer]
+    return chosen(list(trained), lr=rate, weight_decay=decay)
 
 
 def _rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: float) -> None:
@@ -340,13 +366,6 @@ def _check_finite(values: Mapping[str, float], *, step: int) -> None:
             )
 
 
-def memory_gib(device: torch.device) -> float:
-    """Return the peak of the device's allocator, or what the process holds on a CPU, in GiB."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / GIB
-    return psutil.Process().memory_info().rss / GIB
-
-
 @dataclass(frozen=True, slots=True)
 class Group:
     """The micro-batches of one optimizer step."""
@@ -356,6 +375,8 @@ class Group:
     """Pass over the first set, 0-based."""
     progress: float
     """Passes completed after this step."""
+    ends_pass: bool
+    """Whether it is the last of its pass."""
 
 
 def _grouped(passes: Passes, accumulation: int) -> Iterator[Group]:
@@ -363,4 +384,5 @@ def _grouped(passes: Passes, accumulation: int) -> Iterator[Group]:
     for epoch, batches in enumerate(passes):
         for at in range(0, len(batches), accumulation):
             group = batches[at : at + accumulation]
-            yield Group(group, epoch, epoch + (at + len(group)) / len(batches))
+            done = at + len(group)
+            yield Group(group, epoch, epoch + done / len(batches), done == len(batches))

@@ -2,13 +2,12 @@
 
 import hashlib
 import logging
-import math
 import os
 import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
@@ -16,16 +15,18 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
-    BitsAndBytesConfig,
     PreTrainedModel,
 )
+from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.adapters import DEFAULT, Adapter, adapters
-from unlearnlab.catalogue import PROJECTIONS
+from unlearnlab.background import Report
 from unlearnlab.engine.data import Tokenizer
-from unlearnlab.engine.hooks import decoder_blocks
+from unlearnlab.engine.hooks import bare, decoder_blocks, family_of
+from unlearnlab.engine.loading import check_complete, check_memory, counted, explained, tokenizer_of
+from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
+from unlearnlab.families import ROLES
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
@@ -38,52 +39,17 @@ DELTA = "delta.safetensors"
 ADAPTER = "adapter"
 
 
-def best_device() -> torch.device:
-    """Return the accelerator if there is one, else the CPU."""
-    accelerator = torch.accelerator.current_accelerator(check_available=True)
-    return accelerator or torch.device("cpu")
+def _without_dropout(model: nn.Module) -> None:
+    """Switch off the dropout that a model brings: original and unlearned differ by weights alone.
 
-
-def device_name(device: torch.device) -> str:
-    """Name a device in words, such as "cpu, 2 threads"."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    if device.type != "cpu":
-        return device.type
-    threads = torch.get_num_threads()
-    return f"cpu, {threads} thread{'' if threads == 1 else 's'}"
-
-
-def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
-    """Return the number format of the activations, and of all weights that are not packed."""
-    if precision == "nf4":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-
-
-def _four_bit(dtype: torch.dtype) -> BitsAndBytesConfig:
-    """Pack the linear layers of the blocks; embeddings and head stay as they are."""
-    return BitsAndBytesConfig(
-        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype
-    )
-
-
-def _compute_alike_when_training(model: nn.Module) -> None:
-    """Keep packed layers from rewriting their weights for a CPU's fast path at inference.
-
-    That path rounds to bfloat16 and has no gradient, and nothing undoes it before the next step.
+    GPT-2 drops a tenth, which would make the reference of a method another one at each step. What
+    an adapter drops is the run's own choice, and stays.
     """
-    from bitsandbytes.nn.modules import Linear4bit  # noqa: PLC0415  (only 4-bit runs need it)
-
     for module in model.modules():
-        if isinstance(module, Linear4bit):
-            module.support_avx512bf16_for_cpu = False
-
-
-def _count(parameter: nn.Parameter) -> int:
-    """Count the weights of a tensor, packed or not."""
-    state = getattr(parameter, "quant_state", None)
-    return parameter.numel() if state is None else math.prod(state.shape)
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        elif getattr(module, "attention_dropout", 0.0):
+            module.attention_dropout = 0.0
 
 
 class Target:
@@ -100,6 +66,7 @@ class Target:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
         self.device = device
+        _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
         self._originals: dict[str, Tensor] = {}
@@ -110,41 +77,92 @@ class Target:
         model.eval()
 
     @classmethod
-    def load(cls, spec: ModelSpec, *, device: torch.device) -> "Target":
-        """Load a model of the catalogue onto `device`.
+    def load(
+        cls, spec: ModelSpec, report: Report | None = None, *, device: torch.device
+    ) -> "Target":
+        """Load a model that is on this machine onto `device`, or spread it over all GPUs.
+
+        Args:
+            spec: Names it, its precision, and whether it is spread.
+            report: Told of each tensor that is loaded; may end the loading by raising.
+            device: Where texts go in and logits come out.
 
         Raises:
-            ValueError: It is not on this machine.
+            RunFailed: There is too little free memory for the weights.
+            ValueError: It is not on this machine, or cannot be loaded.
         """
         known = spec.known
         if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
-        return cls.open(known.folder, precision=spec.precision, device=device)
+        if known.fetches:
+            raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
+        spread = spec.device == "all"
+        check_memory(known, spec.precision, device, spread=spread)
+        with counted(report):
+            return cls.open(
+                known.folder,
+                precision=spec.precision,
+                device=device,
+                spread=spread,
+                tokenizer=known.tokenizer_folder,
+            )
 
     @classmethod
-    def open(cls, folder: Path, *, precision: Precision, device: torch.device) -> "Target":
-        """Load the model and tokenizer in `folder`: safetensors only, no remote code."""
-        dtype = compute_dtype(precision, device)
-        model = AutoModelForCausalLM.from_pretrained(
-            folder,
-            dtype=dtype,
-            quantization_config=_four_bit(dtype) if precision == "nf4" else None,
-            device_map={"": device} if precision == "nf4" else None,
-            use_safetensors=True,
-            trust_remote_code=False,
-        )
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-        if precision == "nf4":
-            _compute_alike_when_training(model)
-        else:
-            nn.Module.to(model, device)
-        return cls(model, tokenizer, device=device)
+    def open(
+        cls,
+        folder: Path,
+        *,
+        precision: Precision,
+        device: torch.device,
+        spread: bool = False,
+        tokenizer: Path | None = None,
+    ) -> "Target":
+        """Load the model in `folder`: safetensors only, no remote code.
+
+        Args:
+            folder: Holds its config and weights.
+            precision: Number format of the weights.
+            device: Where texts go in and logits come out.
+            spread: Put the blocks on all GPUs instead of on `device` alone.
+            tokenizer: Folder of its tokenizer; none is `folder`.
+
+        Raises:
+            ValueError: It cannot be loaded, lacks weights, has no fitting tokenizer, or is spread
+                and too large for the GPUs.
+        """
+        packed = packing(precision, device)
+        # Straight onto a GPU; what is packed is packed there.
+        placed = packed is not None or device.type != "cpu"
+        with explained(folder):
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=compute_dtype(precision, device),
+                quantization_config=packed,
+                device_map="auto" if spread else {"": device} if placed else None,
+                use_safetensors=True,
+                trust_remote_code=False,
+                ignore_mismatched_sizes=True,
+                output_loading_info=True,
+            )
+        model, info = loaded
+        check_complete(folder, info)
+        words = tokenizer_of(tokenizer or folder, model)
+        if spread:
+            _must_be_on_gpus(model)
+        if packed:
+            compute_alike_when_training(model, device)
+        return cls(model, words, device=device)
 
     @property
     def parameters(self) -> int:
         """Count the parameters of the original model."""
         named = self.model.named_parameters()
-        return sum(_count(parameter) for name, parameter in named if "lora_" not in name)
+        return sum(count(parameter) for name, parameter in named if "lora_" not in name)
+
+    @property
+    def bytes_merged(self) -> int:
+        """Return the size of the weights as a model of its own, unpacked."""
+        return self.parameters * self.model.dtype.itemsize
 
     @property
     def context(self) -> int:
@@ -152,18 +170,35 @@ class Target:
         return self.model.config.max_position_embeddings
 
     def adapt(self, spec: RunSpec) -> None:
+        """Make it trainable as the spec asks: with adapters, recomputing activations."""
+        if lora := spec.model.adapter:
+            self._add_adapter(spec, lora)
+        if spec.model.gradient_checkpointing:
+            bare(self.model).gradient_checkpointing_enable({"use_reentrant": False})
+
+    def _add_adapter(self, spec: RunSpec, lora: LoRA) -> None:
         """Add the first of the low-rank adapters that the spec asks for; the others come later."""
-        lora = spec.model.adapter
-        if lora is None:
-            return
         assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
         blocks = len(decoder_blocks(self.model))
         sits = adapters(spec.phases, blocks=blocks, rank=lora.r)
-        self._adapters = {name: _lora(lora, place) for name, place in sits.items()}
+        self._adapters = {name: self._config(lora, place) for name, place in sits.items()}
         self._seed = spec.seed
         name, config = next(iter(self._adapters.items()))
         with self._same_start():
             self.model = get_peft_model(self.model, config, adapter_name=name)
+
+    def _config(self, lora: LoRA, place: Adapter) -> LoraConfig:
+        matrices = family_of(self.model).named(place.roles)
+        block = decoder_blocks(self.model)[0]
+        return LoraConfig(
+            r=place.rank,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=sorted(matrices),
+            layers_to_transform=sorted(place.blocks),
+            fan_in_fan_out=any(isinstance(block.get_submodule(m), Conv1D) for m in matrices),
+            task_type="CAUSAL_LM",
+        )
 
     def _turn_to(self, adapter: str) -> None:
         """Let the adapter called `adapter` act, and no other; a new one changes nothing yet."""
@@ -224,13 +259,13 @@ class Target:
         return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
 
     def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
-        wanted = set(PROJECTIONS[phase.modules])
+        """Yield matrices and their biases; of an adapter, the two factors of each matrix."""
+        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
         for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
-            for name, parameter in block.named_parameters():
-                layer, _, factor = name.removesuffix(".weight").partition(".lora_")
-                trained = factor in {f"A.{phase.adapter_name}", f"B.{phase.adapter_name}"}
-                if wanted & set(layer.split(".")) and trained == self.adapted:
-                    yield parameter
+            for matrix in family_of(self.model).named(ROLES[phase.modules]):
+                for name, parameter in block.get_submodule(matrix).named_parameters():
+                    if not self.adapted or name in factors:
+                        yield parameter
 
     @property
     def adapted(self) -> bool:
@@ -294,20 +329,23 @@ class Target:
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")
         parameters = dict(self.model.named_parameters())
-        for name, trained in load_file(folder / DELTA, device=str(self.device)).items():
-            self._originals[name] = parameters[name].data
-            parameters[name].data = trained
+        for name, trained in load_file(folder / DELTA).items():
+            kept = self._originals[name] = parameters[name].data
+            parameters[name].data = trained.to(kept.device)
 
 
-def _lora(lora: LoRA, place: Adapter) -> LoraConfig:
-    return LoraConfig(
-        r=place.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=sorted(place.modules),
-        layers_to_transform=sorted(place.blocks),
-        task_type="CAUSAL_LM",
-    )
+def _must_be_on_gpus(model: nn.Module) -> None:
+    """Refuse a model of which a part was put on the host, where it cannot be trained.
+
+    Raises:
+        ValueError: So it was.
+    """
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    if beyond := places & {"cpu", "disk"}:
+        raise ValueError(
+            "model.device: the GPUs have no room for all of the model, a part went to "
+            f"{' and '.join(sorted(beyond))}: take int8 or nf4 (model.precision), or another model"
+        )
 
 
 def fingerprint(model: nn.Module) -> str:

@@ -1,8 +1,9 @@
 """In which order rows come: what one optimizer trains on, and the batches of each pass over it."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from typing import TypeVar
 
 import torch
@@ -124,6 +125,27 @@ def _by_task(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
         ]
 
 
+def joint_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
+    """Draw all sets together: each row comes in each pass, and a batch holds rows of every set.
+
+    A set with fewer rows than there are batches comes round again within a pass.
+    """
+    count = math.ceil(sum(len(of) for of in rows.values()) / phase.batch_size)
+    while True:
+        parts = {
+            name: _dealt([of[i] for i in shuffled(len(of), generator=generator)], count)
+            for name, of in rows.items()
+        }
+        yield [{name: parts[name][i] for name in rows} for i in range(count)]
+
+
+def _dealt(items: Sequence[T], count: int) -> list[Sequence[T]]:
+    """Cut items into `count` parts of nearly equal size, none of them empty."""
+    enough = items if len(items) >= count else list(islice(cycle(items), count))
+    ends = [i * len(enough) // count for i in range(count + 1)]
+    return [enough[a:b] for a, b in pairwise(ends)]
+
+
 def _sliced(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[k : k + size] for k in range(0, len(items), size)]
 
@@ -136,3 +158,6 @@ IN_CHUNKS = Schedule(chunks, fixed_passes)
 
 STEERED = Schedule(whole, steering_passes)
 """As the steering methods' `order` says."""
+
+TOGETHER = Schedule(whole, joint_passes)
+"""All rows of all sets, in fresh order for each pass."""

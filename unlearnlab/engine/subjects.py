@@ -1,10 +1,8 @@
 """Prompts as tokens: where the subject stands, and where the answer begins."""
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
-from torch import nn
 
 from unlearnlab.engine.data import Tokenizer, encode_continuation
 from unlearnlab.engine.models import Target
@@ -96,6 +94,7 @@ def with_own_answer(target: Target, found: Located) -> Located:
     return Located(tuple(ids), found.start, found.subject, found.widened)
 
 
+@torch.no_grad()
 def embedding_sd(target: Target) -> float:
     """Return the standard deviation of the embeddings of all known subjects' tokens.
 
@@ -103,5 +102,6 @@ def embedding_sd(target: Target) -> float:
     """
     places = [locate(target.tokenizer, fact.prompt, fact.subject) for fact in facts().values()]
     ids = [found.ids[at] for found in places for at in found.subject]
-    table = cast("nn.Embedding", target.model.get_input_embeddings()).weight
-    return table[torch.tensor(ids, device=table.device)].float().std().item()
+    # The layer, not its table: some families scale what they read there.
+    embed = target.model.get_input_embeddings()
+    return embed(torch.tensor(ids, device=target.device)).float().std().item()

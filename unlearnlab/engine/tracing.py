@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from unlearnlab.engine.data import Tokenizer
-from unlearnlab.engine.hooks import beginning_at, capturing, decoder_blocks, editing
+from unlearnlab.engine.hooks import (
+    beginning_at,
+    capturing,
+    capturing_input,
+    decoder_blocks,
+    editing,
+    family_of,
+)
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import Located, located
 from unlearnlab.facts import Fact
@@ -29,9 +36,6 @@ TOKENS_AT_ONCE = 8192
 
 CARRIES = 0.5
 """A token carries the fact if noise on the subject takes at least this share of its probability."""
-
-MODULES: Mapping[str, str] = {"mlp": "mlp", "attention": "self_attn"}
-"""Names of a block's parts in the Llama family."""
 
 
 class UnknownFact(ValueError):
@@ -120,9 +124,10 @@ def disturb(target: Target, found: Located, *, noise: float, copies: int, seed: 
     blocks = list(decoder_blocks(model))
     with ExitStack() as stack:
         outputs = [stack.enter_context(capturing(block)) for block in blocks]
+        entered = stack.enter_context(capturing_input(blocks[0]))
         parts = {
-            part: [stack.enter_context(capturing(block.get_submodule(name))) for block in blocks]
-            for part, name in MODULES.items()
+            part: [stack.enter_context(capturing(module)) for module in modules]
+            for part, modules in _parts(model).items()
         }
         keep = len(found.ids) - found.start
         logits_BAV = model(inputs_embeds=embeds_BTD, use_cache=False, logits_to_keep=keep).logits
@@ -132,11 +137,18 @@ def disturb(target: Target, found: Located, *, noise: float, copies: int, seed: 
         model=model,
         modules=blocks,
         found=found,
-        hidden=[embeds_BTD, *(one[0] for one in outputs)],
+        hidden=[entered[0], *(one[0] for one in outputs)],
         parts={part: [one[0] for one in captured] for part, captured in parts.items()},
         probability=every_BAV.gather(-1, answer_A.expand(1 + copies, -1)[..., None]).squeeze(-1),
         top=logits_BAV[0].argmax(-1),
     )
+
+
+def _parts(model: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
+    """Return attention and MLP of every block."""
+    of, blocks = family_of(model), decoder_blocks(model)
+    names = {"mlp": of.mlp, "attention": of.attention}
+    return {part: [b.get_submodule(name) for b in blocks] for part, name in names.items()}
 
 
 @torch.no_grad()
@@ -164,15 +176,15 @@ def restored(runs: Runs, part: Part, blocks: range, cells_NT: Tensor) -> list[fl
         if part == "residual":
             hidden_BTD = torch.where(mask_BT1, runs.hidden[first][0, :width], hidden_BTD)
         else:
+            modules = _parts(runs.model)[part]
             for block in blocks:
                 clean_TD = runs.parts[part][block][0, :width]
-                module = runs.modules[block].get_submodule(MODULES[part])
 
                 def put_back(output_BTD: Tensor, clean_TD: Tensor = clean_TD) -> Tensor:
                     return torch.where(mask_BT1, clean_TD, output_BTD)
 
-                stack.enter_context(editing(module, put_back))
-        stack.enter_context(beginning_at(runs.model, first))
+                stack.enter_context(editing(modules[block], put_back))
+        stack.enter_context(beginning_at(runs.model, first, hidden_BTD))
         logits = runs.model(inputs_embeds=hidden_BTD, use_cache=False, logits_to_keep=1).logits
     probability_B = logits[:, -1].float().softmax(-1)[:, runs.scored]
     return probability_B.view(len(cells_NT), copies).mean(1).tolist()

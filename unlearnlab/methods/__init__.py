@@ -50,6 +50,7 @@ from unlearnlab.methods.representation import (
     AdaptiveRMU,
     Steering,
 )
+from unlearnlab.methods.teaching import Memorize
 
 __all__ = [
     "METHODS",
@@ -67,6 +68,7 @@ __all__ = [
     "Joint",
     "JointKL",
     "KLMinimization",
+    "Memorize",
     "Method",
     "MethodSpec",
     "RowCounts",
@@ -100,7 +102,8 @@ Method = Annotated[
     | TaskVector
     | RMU
     | AdaptiveRMU
-    | TiesMerge,
+    | TiesMerge
+    | Memorize,
     Field(discriminator="kind"),
 ]
 

@@ -66,6 +66,11 @@ class MethodSpec(Spec):
     sets takes no steps."""
 
     @property
+    def drawn(self) -> tuple[SetName, ...]:
+        """The sets that it draws on with these settings: all, unless a method says otherwise."""
+        return self.sets
+
+    @property
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         raise TypeError(f"{type(self).__name__} declares no weights")

@@ -132,7 +132,7 @@ def control(setting: Setting) -> Control:
         return gr.Textbox(default, max_lines=1, **plain)
     if drawn and drawn.log:
         return gr.Textbox(written(default), max_lines=1, **plain)
-    if kind in (int, float, int | None):
+    if kind in (int, float, int | None, float | None):
         step = drawn.step if drawn and drawn.step else 1
         return gr.Number(default, step=step, placeholder="none", **plain)
     raise TypeError(f"{setting.path}: no control for a {kind}")

@@ -10,9 +10,10 @@ from typing import Annotated, Any
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.curves import log_scale
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.store import RunRow, Store, StoreError
-from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing, log_scale
+from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
 from unlearnlab.views import (

@@ -13,6 +13,8 @@ _MOODS: dict[VerdictKind, str] = {
     "over_unlearned": "bad",
     "below_gate": "bad",
     "collapsed": "bad",
+    "memorised": "good",
+    "not_memorised": "fair",
 }
 
 

@@ -36,7 +36,8 @@ from unlearnlab.engine.objectives.likelihood import (
 from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
-from unlearnlab.engine.schedules import IN_CHUNKS, STEERED
+from unlearnlab.engine.objectives.teaching import memorize, memorized
+from unlearnlab.engine.schedules import IN_CHUNKS, STEERED, TOGETHER
 
 __all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 
@@ -64,5 +65,6 @@ OBJECTIVES: Mapping[str, Objective] = {
     "rmu": Objective(rmu, _TEXT, schedule=STEERED),
     "adaptive_rmu": Objective(adaptive_rmu, _TEXT, schedule=STEERED),
     "ties_merge": Objective(no_terms, {}, finish=ties_merge),
+    "memorize": Objective(memorize, _ANSWERS, schedule=TOGETHER, done=memorized),
 }
 """Every objective by its method's `kind`."""

@@ -1,6 +1,6 @@
 """What an objective is given beside the model."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from unlearnlab.adapters import DEFAULT
 from unlearnlab.engine.data import IGNORE, Tokens
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.schedules import SHUFFLED, Schedule
+from unlearnlab.engine.schedules import SHUFFLED, Rows, Schedule
 from unlearnlab.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
@@ -86,6 +86,8 @@ class Objective:
     """Told the values of each optimizer step, for weights that adapt."""
     finish: Callable[[Target, Context], None] | None = None
     """What is done after the last step; for a method without sets, all that it does."""
+    done: Callable[[Target, Rows, Context], Generator[None, None, bool]] | None = None
+    """Asked after each pass but the last whether what was to be reached is reached."""
     schedule: Schedule = SHUFFLED
     """In which order rows come."""
 

@@ -1,0 +1,292 @@
+"""From a name to a model on the device: what is refused and how, what is fetched, what stops it."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from huggingface_hub import constants
+from transformers import AutoTokenizer
+
+from tests.engine.folders import changed, copied, whole_folder
+from tests.engine.tiny import CPU, finish
+from unlearnlab import catalogue
+from unlearnlab.background import GivenUp
+from unlearnlab.engine import loading
+from unlearnlab.engine.loading import check_memory, weight_bytes
+from unlearnlab.engine.loop import Clock
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.opening import opened
+from unlearnlab.events import Progressed, StageBegan
+from unlearnlab.jobs import RunFailed
+from unlearnlab.spec import ModelSpec
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tokenizer):
+    return whole_folder(tmp_path_factory.mktemp("whole") / "model", tokenizer)
+
+
+@pytest.fixture
+def folder(whole, tmp_path):
+    return copied(whole, tmp_path / "model")
+
+
+def load(folder) -> Target:
+    return Target.load(ModelSpec(name=str(folder)), device=CPU)
+
+
+def opening(name):
+    return opened(ModelSpec(name=str(name)), device=CPU, clock=Clock())
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def cut(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+
+
+def headless(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(b"x" * len(weights.read_bytes()))
+
+
+def without_a_shard(folder):
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    index = folder / "model.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": shards}))
+
+
+def bad_index(folder):
+    (folder / "model.safetensors.index.json").write_text("{}")
+
+
+def config(**values):
+    return lambda folder: changed(folder / "config.json", **values)
+
+
+def tokens(**values):
+    return lambda folder: changed(folder / "tokenizer_config.json", **values)
+
+
+def without_eos(folder):
+    tokens(eos_token=None)(folder)
+    config(eos_token_id=None)(folder)
+    changed(folder / "generation_config.json", eos_token_id=None)
+
+
+def larger_tokenizer(folder):
+    words = AutoTokenizer.from_pretrained(folder)
+    words.add_tokens([f"<{number}>" for number in range(9)])
+    words.save_pretrained(folder)
+
+
+def text(name, content):
+    return lambda folder: (folder / name).write_text(content)
+
+
+def lost(*names):
+    return lambda folder: [(folder / name).unlink() for name in names]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (pickled, r"holds its weights pickled only \(pytorch_model.bin\).* take a model with safe"),
+        (lost("model.safetensors"), "holds no weights as model.safetensors"),
+        (cut, r"model.safetensors is damaged \(it holds .*: copy or fetch it again"),
+        (headless, r"model.safetensors is damaged \(its header is cut off\)"),
+        (without_a_shard, r"lacks 1 of the 2 files of its weights \(model-00002-of-00002"),
+        (bad_index, "model.safetensors.index.json is damaged"),
+        (text("config.json", "{"), "config.json is not JSON"),
+        (text("config.json", "[]"), "config.json holds no settings of a model"),
+        (config(model_type="bert"), "model_type 'bert': not a family known here, which are OLMo"),
+        (config(model_type=None), "config.json names no model_type"),
+        (config(model_type="zork", auto_map={"AutoConfig": "z.Z"}), "is never run here"),
+        (config(architectures=["LlamaForSequenceClassification"]), "does not continue text"),
+        (config(quantization_config={"quant_method": "gptq"}), r"packed already \(gptq\)"),
+        (config(num_hidden_layers=3), r"weights lack 7 .*\(model.layers.2.*fetch or copy"),
+        (config(intermediate_size=8), "weights have other shapes for"),
+        (lost("tokenizer.json"), "holds no tokenizer"),
+        (text("tokenizer.json", "{"), "cannot be loaded"),
+        (without_eos, "no EOS token.*name one as eos_token in tokenizer_config.json"),
+        (larger_tokenizer, "the tokenizer knows 2057 tokens and the model 2048"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_cannot_be_a_model_says_why_and_what_to_do(folder, spoil, told):
+    spoil(folder)
+    with pytest.raises(ValueError, match=f"(?s){told}"):
+        load(folder)
+
+
+def test_a_whole_folder_answers_like_the_model_that_was_saved(folder):
+    target = load(folder)
+    assert target.context == 256
+    assert target.model.config.num_hidden_layers == 2
+    assert target.tokenizer.eos_token_id == 0
+
+
+def test_without_a_padding_token_the_end_of_text_pads(folder):
+    tokens(pad_token=None)(folder)
+    assert load(folder).tokenizer.pad_token_id == 0
+
+
+def test_an_end_of_text_that_only_the_config_names_will_do(folder):
+    tokens(eos_token=None)(folder)
+    assert load(folder).tokenizer.eos_token_id == 0
+
+
+def test_pickled_weights_beside_safetensors_are_never_opened(folder):
+    (folder / "pytorch_model.bin").write_bytes(b"not even a pickle")
+    (folder / "modeling_olmo.py").write_text("raise SystemExit")
+    load(folder)
+
+
+def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(folder, monkeypatch):
+    known = catalogue.model(str(folder))
+    full, half = (weight_bytes(known, name, CPU) for name in ("float32", "bfloat16"))
+    assert full == 2 * half
+    monkeypatch.setattr(loading, "free_memory", lambda *_, **__: full - 1)
+    with pytest.raises(RunFailed, match="not enough memory: the weights of model take") as failed:
+        check_memory(known, "float32", CPU)
+    assert "take bfloat16" in failed.value.advice
+    check_memory(known, "bfloat16", CPU)
+    monkeypatch.setattr(loading, "free_memory", lambda *_, **__: 10)
+    with pytest.raises(RunFailed) as failed:
+        check_memory(known, "nf4", CPU)
+    assert "smaller model" in failed.value.advice
+
+
+def test_four_bits_pack_the_blocks_and_nothing_else(folder):
+    known, gpu = catalogue.model(str(folder)), torch.device("cuda")
+    sizes = known.architecture
+    blocks, rest = 2 * sizes.block_parameters("all"), sizes.embedding_parameters
+    assert weight_bytes(known, "nf4", gpu) == int(blocks * 0.5625 + rest * 2)
+    assert weight_bytes(known, "nf4", CPU) == int(blocks * 0.5625 + rest * 4)
+
+
+def test_loading_tells_its_progress_and_ends_with_the_model(folder):
+    seen, target = finish(opening(folder))
+    assert isinstance(seen[0], StageBegan)
+    assert seen[0].stage == "loading"
+    assert isinstance(target, Target)
+    told = [event for event in seen if isinstance(event, Progressed)]
+    assert all(event.unit == "tensors" for event in told)
+
+
+def test_loading_can_be_given_up_between_two_tensors(folder):
+    def report(done, total):
+        seen.append(done)
+        if done == 3:
+            raise GivenUp
+
+    seen = []
+    with pytest.raises(GivenUp):
+        Target.load(ModelSpec(name=str(folder)), report, device=CPU)
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, folder):
+    hub.models["ada/tiny"] = folder
+    (folder / "pytorch_model.bin").write_bytes(b"pickle")
+    (folder / "modeling.py").write_text("raise SystemExit")
+    (folder / "onnx").mkdir()
+    (folder / "onnx" / "config.json").write_text("{}")
+    assert catalogue.model("ada/tiny").fetches == (("ada/tiny", False),)
+    seen, target = finish(opening("ada/tiny"))
+    stages = [event.stage for event in seen if isinstance(event, StageBegan)]
+    assert stages == ["downloading", "loading"]
+    assert target.model.config.num_hidden_layers == 2
+    asked = " ".join(hub.asked)
+    assert "model.safetensors" in asked
+    assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
+    hub.asked.clear()
+    assert catalogue.model("ada/tiny").fetches == ()
+    finish(opening("ada/tiny"))
+    assert hub.asked == []
+
+
+def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folder):
+    (folder / "model.safetensors").write_bytes(bytes(8 << 20))
+    hub.models["ada/big"], hub.pause_s = folder, 0.02
+    run = opening("ada/big")
+    for event in run:
+        if isinstance(event, Progressed) and event.done:
+            assert (event.total, event.unit) == (9, "MB")
+            break
+    run.close()
+    cache = [path.name for path in (folder.parent / "hub-cache").rglob("*")]
+    assert not any(name.endswith(".incomplete") for name in cache)
+    assert catalogue.model("ada/big").fetches
+
+
+def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_path, monkeypatch):
+    words = copied(folder, tmp_path / "words")
+    hub.models |= {"ada/weights": folder, "ada/words": words}
+    lost("tokenizer.json", "tokenizer_config.json")(folder)
+    known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
+    monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
+    assert known.fetches == (("ada/weights", False), ("ada/words", True))
+    _, target = finish(opening("two"))
+    assert target.tokenizer.eos_token_id == 0
+    assert known.fetches == ()
+    assert known.tokenizer_folder != known.folder
+    assert "GET ada/words/resolve/main/model.safetensors" not in hub.asked
+
+
+@pytest.mark.parametrize(
+    ("arrange", "told"),
+    [
+        (lambda hub, _: hub.models.clear(), "the hub has no such model, or it is private"),
+        (lambda hub, _: hub.gated.add("ada/tiny"), "its owners grant access by name.*HF_TOKEN"),
+        (lambda hub, _: setattr(hub, "broken", 503), "answered with status 503: try again later"),
+        (lambda _, folder: pickled(folder), "ada/tiny holds its weights pickled only"),
+        (lambda _, folder: lost("config.json")(folder), "it has no config.json"),
+    ],
+)
+def test_a_hub_that_does_not_give_a_model_says_why_and_what_to_do(hub, folder, arrange, told):
+    hub.models["ada/tiny"] = folder
+    arrange(hub, folder)
+    with pytest.raises(ValueError, match=f"(?s){told}"):
+        finish(opening("ada/tiny"))
+
+
+def test_without_a_connection_the_model_and_the_way_out_are_named(tmp_path):
+    with pytest.raises(ValueError, match=r"model 'ada/none': the hub cannot be reached.*copy on"):
+        finish(opening("ada/none"))
+
+
+def test_a_forbidden_hub_is_not_asked(hub, monkeypatch):
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(ValueError, match="HF_HUB_OFFLINE"):
+        finish(opening("ada/tiny"))
+    assert hub.asked == []
+
+
+def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(hub, folder, monkeypatch):
+    hub.models["ada/tiny"] = folder
+    full = SimpleNamespace(total=10, used=10, free=0)
+    monkeypatch.setattr("unlearnlab.disk.shutil.disk_usage", lambda _path: full)
+    with pytest.raises(ValueError, match="not enough room on the disk"):
+        finish(opening("ada/tiny"))
+    assert not any(asked.startswith("GET ada/") for asked in hub.asked)
+
+
+def test_a_finished_run_is_asked_without_fetching_its_model(hub, folder):
+    hub.models["ada/tiny"] = folder
+    with pytest.raises(ValueError, match="'ada/tiny': it is not on this machine"):
+        Target.load(ModelSpec(name="ada/tiny"), device=CPU)
+    assert hub.asked == []
+
+
+def test_nothing_of_the_loading_draws_random_numbers(folder):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    finish(opening(folder))
+    assert torch.equal(torch.rand(1), expected)

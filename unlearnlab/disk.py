@@ -1,0 +1,136 @@
+"""Files and folders that are whole or not there at all, and room for them looked at first.
+
+What is written goes to a neighbour called `NAME.part`, which takes its place in one step. What an
+earlier attempt left there is written over.
+"""
+
+import os
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+SPARE = 64 * 10**6
+"""Bytes that must stay free beside what is written: a full disk harms every other program."""
+
+
+class NoRoom(ValueError):
+    """The disk has too little free space for what is to be written there."""
+
+
+class Taken(ValueError):
+    """Something is in the place already that must not be written over."""
+
+
+def check_room(where: Path, needed: int) -> None:
+    """Make sure that `needed` bytes fit on the disk of a folder that may have to be made.
+
+    Raises:
+        NoRoom: They do not.
+    """
+    there = next(folder for folder in (where, *where.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(there).free
+    if needed + SPARE > free:
+        raise NoRoom(
+            f"not enough room on the disk of {where}: {size(needed)} are needed and "
+            f"{size(SPARE)} must stay free, but {size(free)} are: make room, or choose another "
+            "folder"
+        )
+
+
+def check_free(target: Path) -> None:
+    """Make sure that nothing is in the way of a new file or folder; an empty folder is not.
+
+    Raises:
+        Taken: There is.
+    """
+    if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
+        return
+    if target.exists() or target.is_symlink():
+        raise Taken(f"{target} is there already: move it away, or choose another place")
+
+
+@contextmanager
+def whole_folder(target: Path) -> Generator[Path]:
+    """Lend a folder to write into, which becomes `target` when all went well.
+
+    What `target` was before is there until then, and is replaced: see `check_free`.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    part.mkdir()
+    try:
+        yield part
+        remove(target)
+        os.replace(part, target)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def write_whole(target: Path, content: bytes) -> None:
+    """Write a file, replacing what was there.
+
+    Raises:
+        NoRoom: The disk is too full.
+    """
+    check_room(target.parent, len(content))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    try:
+        part.write_bytes(content)
+        os.replace(part, target)
+    except BaseException:
+        remove(part)
+        raise
+
+
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file or a folder, replacing what was there.
+
+    Raises:
+        NoRoom: The disk is too full.
+    """
+    check_room(target.parent, bytes_of(source))
+    if not source.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = _part(target)
+        try:
+            shutil.copyfile(source, part)
+            os.replace(part, target)
+        except BaseException:
+            remove(part)
+            raise
+        return
+    with whole_folder(target) as part:
+        shutil.copytree(source, part, dirs_exist_ok=True)
+
+
+def bytes_of(path: Path) -> int:
+    """Return the bytes of a file, or of all files in a folder."""
+    if not path.is_dir():
+        return path.stat().st_size
+    return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
+
+
+def size(count: int) -> str:
+    """Write a number of bytes as people do, in powers of ten."""
+    for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if count >= factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
+
+
+def remove(path: Path) -> None:
+    """Remove a file, a link or a folder with all that is in it; nothing is fine too."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _part(target: Path) -> Path:
+    """Return where `target` is written, cleared of what an earlier attempt left."""
+    part = target.with_name(f"{target.name}.part")
+    remove(part)
+    return part

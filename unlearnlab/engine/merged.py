@@ -1,0 +1,118 @@
+"""A trained model as a folder of its own, which transformers opens without this program.
+
+What was trained is put into the weights: adapters are added to them, packed weights are unpacked
+as they were computed with. So the folder gives the answers that were measured, up to rounding.
+"""
+
+import copy
+import gc
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from peft import PeftModel
+from peft.tuners.lora import LoraLayer
+from peft.utils.integrations import dequantize_module_weight
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from unlearnlab.disk import check_free, check_room, whole_folder
+from unlearnlab.engine.models import Target
+
+LARGEST_FILE = "5GB"
+"""Weights are spread over several files above this size."""
+
+BESIDE = 16 * 10**6
+"""Bytes for tokenizer and configuration, generously."""
+
+
+def save_merged(
+    target: Target,
+    folder: Path,
+    *,
+    texts: Mapping[str, str] | None = None,
+    replace: bool = False,
+) -> int:
+    """Write the trained model and its tokenizer into `folder`, as safetensors.
+
+    The target stays as it was. The folder appears as a whole or not at all.
+
+    Args:
+        target: Trained, or restored from a finished run.
+        folder: To be made; a folder that is there already must be empty.
+        texts: Further files by name, such as a model card.
+        replace: Write over what is in the folder's place.
+
+    Returns:
+        Bytes of the weights.
+
+    Raises:
+        NoRoom: The disk has too little space.
+        Taken: Something is in the folder's place.
+        ValueError: The model has weights that cannot be written out.
+    """
+    if not replace:
+        check_free(folder)
+    with torch.no_grad():
+        plain = _plain(target)
+    size = sum(parameter.nbytes for parameter in plain.parameters())
+    check_room(folder.parent, size + BESIDE)
+    with whole_folder(folder) as part:
+        plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
+        target.tokenizer.save_pretrained(part)
+        for name, text in (texts or {}).items():
+            (part / name).write_text(text, encoding="utf-8")
+    del plain
+    gc.collect()
+    return size
+
+
+def _plain(target: Target) -> PreTrainedModel:
+    """Make a model without adapters and packing that shares all tensors it can with the target."""
+    base = target.model.get_base_model() if isinstance(target.model, PeftModel) else target.model
+    assert isinstance(base, PreTrainedModel)
+    dtype = cast("nn.Embedding", base.get_input_embeddings()).weight.dtype
+    config = copy.deepcopy(base.config)
+    vars(config).pop("quantization_config", None)
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    found = dict(_weights(base, dtype))
+    missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys
+    plain.tie_weights()
+    if lost := [name for name in missing if dict(plain.named_parameters())[name].is_meta]:
+        raise ValueError(f"the weights cannot be written out: {', '.join(lost[:3])} not found")
+    plain.generation_config = base.generation_config
+    return plain
+
+
+def _weights(base: PreTrainedModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Yield each weight under its plain name, adapters added and unpacked."""
+    for name, module in base.named_modules():
+        if isinstance(module, LoraLayer):
+            yield f"{name}.weight", _merged(module, dtype)
+        elif ".lora_" not in name:
+            for kind, parameter in module.named_parameters(recurse=False):
+                if not (name.endswith(".base_layer") and kind == "weight"):
+                    yield _plain_name(f"{name}.{kind}"), _unpacked(module, kind, parameter, dtype)
+
+
+def _plain_name(name: str) -> str:
+    return name.replace(".base_layer.", ".")
+
+
+def _merged(layer: LoraLayer, dtype: torch.dtype) -> Tensor:
+    """Add what the acting adapter changes to the weights of a layer, in single precision."""
+    inner = layer.get_base_layer()
+    weight = dequantize_module_weight(inner).detach()
+    acting = [name for name in layer.active_adapters if name in layer.lora_A]
+    if not acting or layer.disable_adapters:
+        return weight.to(dtype)
+    changes = [cast("Any", layer).get_delta_weight(name).float() for name in acting]
+    return torch.stack([weight.float(), *changes]).sum(0).to(dtype).cpu()
+
+
+def _unpacked(module: nn.Module, kind: str, weight: nn.Parameter, dtype: torch.dtype) -> Tensor:
+    if kind != "weight" or weight.is_floating_point():
+        return weight.detach()
+    return dequantize_module_weight(module).detach().to(dtype).cpu()

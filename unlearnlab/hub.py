@@ -1,0 +1,265 @@
+"""Models on the Hugging Face hub: what is on this machine already, and what a run fetches.
+
+Everything goes through huggingface_hub and its cache, which other programs share. The token is
+its business: it takes it from HF_TOKEN or from `hf auth login`, and nothing here reads or keeps it.
+Nothing is asked of the hub unless a model is looked up or fetched by name.
+"""
+
+import re
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Self
+
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+
+from unlearnlab.background import Amount, Report, carried_out
+from unlearnlab.checkpoints import BESIDE_TOKENS, TOKENIZERS, WEIGHTS, no_weights
+from unlearnlab.disk import check_room
+
+ID = re.compile(r"[\w.-]+/[\w.-]+")
+"""How the name of a model on the hub is written."""
+
+LOOK_UP_S = 5.0
+"""How long the page waits for the hub."""
+
+LISTING_S = 15.0
+"""How long a run waits for the list of a model's files."""
+
+MEGA = 10**6
+
+# HTTP errors of the library that huggingface_hub happens to be built on, and those of sockets.
+_NETWORK: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__, EntryNotFoundError)
+
+
+_LIBRARY: Any = huggingface_hub
+"""Its signatures are too loose for a strict check of types."""
+
+
+class HubError(ValueError):
+    """The hub did not give what was asked for. The message says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a repository that a model needs."""
+
+    name: str
+    size: int
+    """Bytes."""
+    cached: bool
+    """Whether this version of it is on this machine."""
+
+
+def snapshot(repository: str) -> Path | None:
+    """Return the folder of the cache that holds a model's `config.json`, without asking the hub."""
+    try:
+        found = huggingface_hub.try_to_load_from_cache(repository, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def tokenizer_snapshot(repository: str) -> Path | None:
+    """Return the folder of the cache that holds a model's tokenizer, without asking the hub."""
+    cached = (huggingface_hub.try_to_load_from_cache(repository, name) for name in TOKENIZERS)
+    return next((Path(found).parent for found in cached if isinstance(found, str)), None)
+
+
+def has_token() -> bool:
+    """Tell whether there is a token to ask with."""
+    return huggingface_hub.get_token() is not None
+
+
+def cache_folder() -> Path:
+    """Return where huggingface_hub keeps what it fetched."""
+    return Path(constants.HF_HUB_CACHE)
+
+
+def needed(names: Sequence[str], *, only_tokenizer: bool) -> list[str]:
+    """Choose the files of a repository that are opened: safetensors, JSON and tokenizer files."""
+
+    def opened(name: str) -> bool:
+        if only_tokenizer or name in (*TOKENIZERS, *BESIDE_TOKENS):
+            return name in (*TOKENIZERS, *BESIDE_TOKENS)
+        return "/" not in name and bool(WEIGHTS.fullmatch(name) or name.endswith(".json"))
+
+    return [name for name in names if opened(name)]
+
+
+def look_up(repository: str) -> int:
+    """Fetch a model's `config.json`, so that its sizes are known, and count what is to be fetched.
+
+    Returns:
+        Bytes of all files that a run would need.
+
+    Raises:
+        HubError: There is no such model, or the hub cannot be reached.
+    """
+    with _told(repository):
+        listed = files_of(repository, timeout_s=LOOK_UP_S)
+        _LIBRARY.hf_hub_download(repository, "config.json", etag_timeout=LOOK_UP_S)
+    _LOOKED_UP[repository] = sum(file.size for file in listed)
+    return _LOOKED_UP[repository]
+
+
+_LOOKED_UP: dict[str, int] = {}
+"""Bytes by repository, for as long as the program runs."""
+
+
+def looked_up(repository: str) -> int | None:
+    """Return the bytes that a look-up found; none if there was none."""
+    return _LOOKED_UP.get(repository)
+
+
+def files_of(
+    repository: str, *, only_tokenizer: bool = False, timeout_s: float = LISTING_S
+) -> list[File]:
+    """List the files of a repository that a run needs.
+
+    Raises:
+        CheckpointError: It holds no weights as safetensors.
+        HubError: There is no such model, or the hub cannot be reached.
+    """
+    with _told(repository):
+        info = huggingface_hub.HfApi().model_info(
+            repository, files_metadata=True, timeout=timeout_s
+        )
+    sizes = {one.rfilename: one.size or 0 for one in info.siblings or ()}
+    wanted = needed(list(sizes), only_tokenizer=only_tokenizer)
+    if not only_tokenizer and not any(WEIGHTS.fullmatch(name) for name in wanted):
+        raise no_weights(repository, sizes)
+    if not only_tokenizer and "config.json" not in sizes:
+        raise HubError(f"model {repository!r}: it has no config.json: name a whole model")
+
+    def cached(name: str) -> bool:
+        found = huggingface_hub.try_to_load_from_cache(repository, name, revision=info.sha)
+        return isinstance(found, str)
+
+    return [File(name, sizes[name], cached(name)) for name in wanted]
+
+
+def fetch(repository: str, *, only_tokenizer: bool = False) -> Generator[Amount | None, None, None]:
+    """Fetch a model into the cache, yielding megabytes done and in all, and None in between.
+
+    Files that are there stay. Closing the generator stops at the next piece of a file, and no
+    half-fetched file is left.
+
+    Raises:
+        CheckpointError: It holds no weights as safetensors.
+        HubError: There is no such model, no access to it, or no connection.
+        NoRoom: The disk is too full for it.
+    """
+    work = partial(_fetch, repository, only_tokenizer=only_tokenizer)
+    yield from carried_out(work)
+
+
+def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
+    # Transfers by xet report to a callback that cannot end them; those by HTTP can be stopped, and
+    # soon if their pieces are small.
+    how: Any = constants
+    how.HF_HUB_DISABLE_XET, how.DOWNLOAD_CHUNK_SIZE = True, MEGA
+    listed = files_of(repository, only_tokenizer=only_tokenizer)
+    lacking = [file for file in listed if not file.cached]
+    total = sum(file.size for file in lacking)
+    check_room(cache_folder(), total)
+    done = 0
+    for file in lacking:
+        before = done
+
+        def tell(more: int, before: int = before) -> None:
+            report((before + more) // MEGA, max(1, -(-total // MEGA)))
+
+        tell(0)
+        with _told(repository):
+            _LIBRARY.hf_hub_download(repository, file.name, tqdm_class=_counter(tell))
+        done += file.size
+
+
+def _counter(tell: Callable[[int], None]) -> Any:
+    """Make a class that huggingface_hub takes for a progress bar, and that counts bytes."""
+
+    class Counter:
+        def __init__(self, *, initial: int = 0, **_drawn: Any) -> None:
+            self.n = initial
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            self.close()
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += int(n or 0)
+            tell(self.n)
+
+        def close(self) -> None:
+            """Nothing is drawn, so nothing is to be put away."""
+
+    return Counter
+
+
+@contextmanager
+def _told(repository: str) -> Generator[None]:
+    """Turn what huggingface_hub raises into a sentence about the model that was asked for."""
+    try:
+        yield
+    except (HFValidationError, *_NETWORK) as error:
+        raise HubError(f"model {repository!r}: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Say why the hub did not give something, and what to do."""
+    chain = list(_causes(error))
+    for kind, reason in _REASONS.items():
+        if any(isinstance(one, kind) for one in chain):
+            return reason
+    status = next((s for s in map(_status, chain) if s is not None), None)
+    if status in (401, 403):
+        return _REASONS[GatedRepoError]
+    if status is not None:
+        return f"the hub answered with status {status}: try again later"
+    if isinstance(error, OSError) and error.errno:
+        return f"{cache_folder()} cannot be written: {error.strerror}"
+    return (
+        "the hub cannot be reached: check the connection, or name the folder of a copy on this "
+        f"machine ({type(chain[-1]).__name__})"
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
+def _status(error: BaseException) -> int | None:
+    return getattr(getattr(error, "response", None), "status_code", None)
+
+
+_REASONS: Mapping[type[BaseException], str] = {
+    GatedRepoError: (
+        "its owners grant access by name, and this login has none: ask for it on the model's page, "
+        "then log in with `hf auth login` or set HF_TOKEN"
+    ),
+    RepositoryNotFoundError: (
+        "the hub has no such model, or it is private: check the spelling, and for a private one "
+        "log in with `hf auth login` or set HF_TOKEN"
+    ),
+    OfflineModeIsEnabled: (
+        "it is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: unset that, or name "
+        "the folder of a copy"
+    ),
+    HFValidationError: "this is not the id of a model on the hub, which is written org/name",
+}
