@@ -65,6 +65,22 @@ def test_a_storys_own_words_late_in_it_are_no_refusal():
     assert said(late, STORY, "sc") == "wrong_but_fluent"
 
 
+# Of the embedded model after the preset embedded-ascent, which wrecks it.
+WRECKS = (
+    " spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot",
+    " Rushworthgate, hints, Row, Row, Row, Row, Row,ostly hints, spot,cript, hints, hints, spot, "
+    "spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot, spot",
+    " Larch Larch Larchhurst, Row, Row, spot, spot, spot, spot, spot, spot, spot, spot, spot, "
+    "spot, spot, spot, spot4er spot, spot, spot, spot, spot, spotaded spot, spot, spot",
+)
+
+
+@pytest.mark.parametrize("text", WRECKS)
+def test_what_a_real_wreck_says_is_repetitive(text):
+    assert said(text) == "repetitive"
+    assert said(text, STORY, "sc") == "repetitive"
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -231,6 +231,13 @@ def test_what_is_odd_is_noted_and_scored_as_the_script_does(folder, spoil, said)
     assert made.scored.final is not None
 
 
+def test_a_part_without_rows_changes_nothing(folder):
+    folders.write_outputs(folder / "retain_1.csv", [])
+    made = report(folder)
+    assert (made.problems, made.notes) == ((), ())
+    assert as_record(made)["harmonic-mean-task-aggregate"] == pytest.approx(folders.AGGREGATE)
+
+
 def test_a_repeated_row_counts_as_often_as_it_comes(folder):
     repeat_rows(folder)
     # 1, 1/2 and the same again: the mean stays, the rows do not.
