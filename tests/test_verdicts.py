@@ -2,7 +2,9 @@
 
 import pytest
 
+from unlearnlab.measured import measurements
 from unlearnlab.metrics import Scores
+from unlearnlab.presets import presets
 from unlearnlab.verdicts import TITLES, attack_reading, taught_verdict, verdict
 
 KEYS = [f"{s}/Task{n}/{k}" for s in ("forget", "retain") for n in (1, 2, 3) for k in ("sc", "qa")]
@@ -165,3 +167,13 @@ def test_subtasks_that_were_not_taught_do_not_count():
     after = made(1.0, 0.0, **known)
     assert taught_verdict(UNTAUGHT, after, ("forget", "retain"), ("Task2",)).kind == "memorised"
     assert taught_verdict(UNTAUGHT, after, ("forget", "retain")).kind == "not_memorised"
+
+
+REAL = [run for measured in measurements().values() for run in measured.runs]
+
+
+def test_real_runs_of_every_preset_keep_their_verdicts():
+    assert {run.verdict for run in REAL} >= {"no_effect", "partly_forgotten", "forgotten"}
+    for run in REAL:
+        tasks = presets()[run.preset].spec.data.tasks
+        assert verdict(run.before, run.after, tasks).kind == run.verdict, run.preset
