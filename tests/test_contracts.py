@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "batches",
     "families",
     "catalogue",
     "library",
@@ -43,9 +44,10 @@ FACTS = {
     "measures",
     "published",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
 
 MAY_IMPORT = {
+    "batches": set(),
     "families": set(),
     "background": set(),
     "checkpoints": {"families"},
@@ -82,6 +84,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "batches",
         "background",
         "families",
         "catalogue",
@@ -96,12 +99,14 @@ MAY_IMPORT = {
         "traces",
         "events",
         "metrics",
+        "problems",
         "jobs",
         "engine",
     },
     "target": FACTS | {"engine", "target"},
+    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
