@@ -19,6 +19,7 @@ from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
+from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
@@ -378,6 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
+    official.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")
