@@ -14,15 +14,13 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from unlearnlab.batches import buckets
 from unlearnlab.library import Row, Task
 from unlearnlab.methods import SetName
 from unlearnlab.spec import DataSpec
 
 IGNORE = -100
 """Label of positions that carry no loss."""
-
-WORTH_SPLITTING = 0.8
-"""A batch is split by length if that leaves at most this share of its padded tokens."""
 
 
 class Tokenizer(Protocol):
@@ -255,21 +253,8 @@ class Tokens:
         )
 
     def buckets(self) -> list[list[int]]:
-        """Put rows of similar length together, where that saves a good part of the padding.
-
-        Questions are a fraction of a completion's length, so one batch of both is mostly padding.
-        """
-        lengths = self.lengths
-        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-        longest = lengths[order[-1]]
-
-        def padded(cut: int) -> int:
-            return cut * lengths[order[cut - 1]] + (len(order) - cut) * longest
-
-        cut = min(range(1, len(order) + 1), key=padded)
-        if padded(cut) > WORTH_SPLITTING * padded(len(order)):
-            return [order]
-        return [order[:cut], order[cut:]]
+        """Put rows of similar length together, where that saves a good part of the padding."""
+        return buckets(self.lengths)
 
 
 def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Tokens:

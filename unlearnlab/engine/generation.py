@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from unlearnlab.batches import GENERATED_AT_ONCE
 from unlearnlab.engine.models import Target
 
 COMPACT = 0.15
@@ -28,7 +29,11 @@ class Generation:
 
 
 def generate(
-    target: Target, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 128
+    target: Target,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int = GENERATED_AT_ONCE,
 ) -> Generator[int, None, list[Generation]]:
     """Continue each prompt greedily, yielding the number of finished prompts now and then.
 

@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from unlearnlab.batches import fitting
 from unlearnlab.engine.data import IGNORE, Example, Tokens, collate, on
 from unlearnlab.engine.models import Target
 
-TOKENS_AT_ONCE = 8192
-"""Padded tokens in one forward pass of `losses`."""
-
 ROWS_AT_ONCE = 16
 """Rows in one forward pass of `recited`."""
+
+
+def all_logits(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Compute the logits at every position: [B, T, V]. Keys and values are not kept beside them."""
+    return model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False).logits
 
 
 def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -27,8 +30,7 @@ def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         nll_BT: [B, T - 1] in nats, 0 where no loss counts.
         counted_BT: [B, T - 1], whether position t + 1 counts.
     """
-    output = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
-    logits_BTV = output.logits[:, :-1]
+    logits_BTV = all_logits(model, tokens)[:, :-1]
     labels_BT = tokens.labels_BT[:, 1:]
     nll_BT = F.cross_entropy(
         logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=IGNORE, reduction="none"
@@ -68,8 +70,7 @@ def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
     for rows in tokens.buckets():
         part = tokens.take(rows)
         rows_N, positions_N = part.answers
-        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT, use_cache=False)
-        logits.append(output.logits[rows_N, positions_N - 1].float())
+        logits.append(all_logits(model, part)[rows_N, positions_N - 1].float())
         ids.append(part.ids_BT[rows_N, positions_N])
     return torch.cat(logits), torch.cat(ids)
 
@@ -97,7 +98,8 @@ def losses(
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     found: dict[int, tuple[float, int]] = {}
     while len(found) < len(order):
-        batch = _bucket(order[len(found) :], examples)
+        left = order[len(found) :]
+        batch = left[: fitting(len(examples[i].ids) for i in left)]
         tokens = collate(
             [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
         )
@@ -124,7 +126,7 @@ def recited(
             pad=target.tokenizer.pad_token_id,
             device=target.device,
         )
-        logits_BTV = target.model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits
+        logits_BTV = all_logits(target.model, tokens)
         labels_BT = tokens.labels_BT[:, 1:]
         right_BT = (logits_BTV[:, :-1].argmax(-1) == labels_BT) | (labels_BT == IGNORE)
         wrong += int((~right_BT.all(1)).sum())
@@ -132,13 +134,3 @@ def recited(
             return False
         yield None
     return True
-
-
-def _bucket(order: Sequence[int], examples: Sequence[Example]) -> Sequence[int]:
-    """Take as many examples, shortest first, as fit into one forward pass."""
-    width = 0
-    for count, index in enumerate(order):
-        width = max(width, len(examples[index].ids))
-        if count and width * (count + 1) > TOKENS_AT_ONCE:
-            return order[:count]
-    return order
