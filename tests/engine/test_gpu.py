@@ -227,7 +227,9 @@ def real_rows(tokenizer, data: Dataset, count: int) -> Dataset:
 @pytest.mark.slow
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("name", SIZES)
-def test_each_system_takes_a_step_at_real_size(name, system, tokenizer, data, tmp_path, request):
+def test_each_system_takes_a_step_at_real_size(
+    name, system, tokenizer, data, tmp_path, request, capsys
+):
     """The first step warms the device up; the second is the one that is told."""
     asked = presets()[f"{name}-{system}"].spec
     one = asked.phases[0]
