@@ -16,9 +16,9 @@ from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import located
 from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace
-from unlearnlab.families import FAMILIES, Modules
+from unlearnlab.families import FAMILIES, Architecture, Modules
 from unlearnlab.methods import GradientAscent, GradientDifference
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.trace_spec import TypedPrompt
 from unlearnlab.traces import PARTS
 
@@ -198,3 +198,19 @@ def test_a_trace_begins_where_the_family_says(name, tokenizer):
     assert found.effects["residual"][-1][-1] == pytest.approx(found.total_effect, rel=1e-3)
     assert any(abs(cell) > 0 for row in found.effects["mlp"] for cell in row)
     assert any(abs(cell) > 0 for row in found.effects["attention"] for cell in row)
+
+
+@families
+@pytest.mark.parametrize("precision", PACKED)
+def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_path):
+    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    target = Target.open(tmp_path, precision=precision, device=CPU)
+    size = Architecture.from_config(tmp_path)
+    assert target.parameters == size.parameters
+    before = logits(target)
+    (step,) = run(target, few, one_step("gradient_difference"), adapter=LoRA(r=2, alpha=4))
+    assert step.grad_norm > 0
+    assert not torch.equal(logits(target), before)
+    with target.original():
+        assert torch.equal(logits(target), before)
