@@ -13,6 +13,7 @@ from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.hooks import decoder_blocks
 from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import located
 from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace
@@ -214,3 +215,20 @@ def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_pa
     assert not torch.equal(logits(target), before)
     with target.original():
         assert torch.equal(logits(target), before)
+
+
+@families
+@pytest.mark.parametrize(
+    ("precision", "adapter"),
+    [("float32", None), *((precision, LoRA(r=2)) for precision in ("float32", *PACKED))],
+)
+def test_a_trained_model_saved_as_a_folder_answers_as_before(
+    name, precision, adapter, tokenizer, few, tmp_path
+):
+    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    target = Target.open(tmp_path / "base", precision=precision, device=CPU)
+    run(target, few, one_step("gradient_difference"), adapter=adapter)
+    save_merged(target, tmp_path / "merged")
+    opened = Target.open(tmp_path / "merged", precision="float32", device=CPU)
+    assert torch.allclose(logits(opened), logits(target), atol=1e-4)
