@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "batches",
     "families",
     "catalogue",
     "library",
@@ -39,9 +40,10 @@ FACTS = {
     "trace_spec",
     "traces",
 }
-FOLDS = {"views", "results", "answers", "curves"}
+FOLDS = {"views", "results", "answers", "curves", "estimates"}
 
 MAY_IMPORT = {
+    "batches": set(),
     "families": set(),
     "background": set(),
     "checkpoints": {"families"},
@@ -72,6 +74,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "batches",
         "background",
         "families",
         "catalogue",
