@@ -19,6 +19,7 @@ from unlearnlab.ui.controls import METHOD, PATHS
 from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.size import size_note
 from unlearnlab.views import Course, present_phase, run_view
 
 IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
@@ -118,12 +119,12 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
     assert "OLMo 1B is not ready" in message.problems[0].message
 
 
-def test_a_preset_whose_model_is_not_here_says_how_to_get_it():
+def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
     form = forms.preset_form("olmo-1b-ascent")
     note = forms.preset_note(form)
     assert "OLMo 1B: it is not on this machine" in note
     assert "Changed from the preset" not in note
-    assert "parameters train" in forms.size_note(form, [])
+    assert "parameters train" in size_note(program, form)
 
 
 def test_choosing_another_model_takes_the_layers_along():
@@ -477,9 +478,9 @@ def test_the_note_tells_when_the_form_has_left_the_preset():
 
 def test_the_size_note_counts_and_remembers_the_time(program):
     form = forms.first_form()
-    assert "here before" not in forms.size_note(form, program.store.runs())
+    assert "here before" not in size_note(program, form)
     finished(program)
-    note = forms.size_note(form, program.store.runs())
+    note = size_note(program, form)
     assert "parameters train" in note
     assert "here before" in note
 

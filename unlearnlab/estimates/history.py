@@ -1,13 +1,14 @@
 """What earlier runs on this machine measured: it corrects the estimate and tells the time."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from unlearnlab.estimates.memory import Moment, moments
 from unlearnlab.estimates.rows import Draw, Lengths, draws, lengths
-from unlearnlab.events import Event, Finished, StageBegan, Started, StepLogged
+from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
 from unlearnlab.spec import Phase, RunSpec
@@ -70,19 +71,49 @@ def past_run(spec: RunSpec, events: Iterable[Event]) -> PastRun | None:
     )
 
 
-def comparable(spec: RunSpec, past: Iterable[PastRun]) -> list[PastRun]:
-    """Choose the runs that ran the same model in the same way, the first few of those given."""
+class Row(Protocol):
+    """A run as the store lists it."""
+
+    @property
+    def run_id(self) -> str:
+        """Return its id."""
+        ...
+
+    @property
+    def spec(self) -> RunSpec:
+        """Return what was asked for."""
+        ...
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return how it ended."""
+        ...
+
+
+def earlier(
+    spec: RunSpec, rows: Iterable[Row], outline: Callable[[str], Iterable[Event]]
+) -> list[PastRun]:
+    """Tell what the latest runs measured that finished with the same model in the same way.
+
+    Args:
+        spec: The run that is estimated.
+        rows: All runs, newest first.
+        outline: Reads the events of a run by its id.
+    """
 
     def way(of: RunSpec) -> object:
         model = of.model
         adapted = model.adapter is not None
         return model.name, model.precision, model.device, adapted, model.gradient_checkpointing
 
-    def readable(of: RunSpec) -> bool:
-        return of.data.fold in of.data.known.folds
-
-    same = (run for run in past if way(run.spec) == way(spec) and readable(run.spec))
-    return list(islice(same, AT_ONCE))
+    same = (
+        past_run(row.spec, outline(row.run_id))
+        for row in rows
+        if isinstance(row.ending, Finished)
+        and way(row.spec) == way(spec)
+        and row.spec.data.fold in row.spec.data.known.folds
+    )
+    return list(islice((run for run in same if run is not None), AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

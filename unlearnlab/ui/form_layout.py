@@ -11,7 +11,6 @@ from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
@@ -33,11 +32,12 @@ from unlearnlab.ui.controls import (
     element,
 )
 from unlearnlab.ui.form import Form
-from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import count, escape
+from unlearnlab.ui.size import size_note
+from unlearnlab.ui.text import count
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -107,20 +107,13 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
-        _size(program, form),
+        size_note(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
         *form.values,
     ]
-
-
-def _size(program: Program, form: Form) -> str:
-    try:
-        return forms.size_note(form, program.store.runs())
-    except StoreError as error:
-        return f"<p>{escape(str(error))}</p>"
 
 
 def draw_form() -> FormParts:
@@ -147,7 +140,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note")
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         lora, rare, more = _expert(first, drawn)
