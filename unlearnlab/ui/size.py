@@ -67,7 +67,6 @@ def _time(spec: RunSpec, found: Estimate, rows: Sequence[RunRow]) -> str:
 
 def _parts(found: Estimate) -> str:
     """Draw the parts at the peak: a bar of their shares, and a list."""
-    shown = [(part, found.peak.parts[part]) for part in PARTS if part in found.peak.parts]
     bar = "".join(
         f'<span class="{_class(part)}" style="flex-grow:{size / found.peak.total:.4f}"></span>'
         for part, size in found.parts
