@@ -3,12 +3,14 @@
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
+from unlearnlab.jobs import Device
 from unlearnlab.presets import presets
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
@@ -483,6 +485,23 @@ def test_the_size_note_counts_and_remembers_the_time(program):
     note = size_note(program, form)
     assert "parameters train" in note
     assert "here before" in note
+
+
+def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
+    here = [Device("cpu", "cpu, 2 threads", free=20 * 2**30, total=30 * 2**30)]
+    known = replace(program, devices=lambda: here)
+    small = size_note(known, forms.first_form())
+    assert "of 20\u00a0GiB free" in small
+    assert "<dt><i class=" in small
+    assert "short" not in small
+    large = size_note(known, forms.preset_form("olmo-7b-joint"))
+    assert "more than the 20\u00a0GiB free" in large
+    assert "shorten the longest answer" in large
+
+
+def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimate(program):
+    note = size_note(program, typed(forms.first_form(), model__name="no/such"))
+    assert "parameters train" not in note
 
 
 def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():

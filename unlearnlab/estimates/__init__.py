@@ -17,6 +17,12 @@ from unlearnlab.spec import RunSpec
 
 __all__ = ["Estimate", "Part", "PastRun", "bytes_text", "earlier", "estimate"]
 
+SCORING = {
+    "scoring before": "the original model is scored",
+    "scoring after": "the unlearned model is scored",
+}
+"""Moments of scoring, in words."""
+
 SHORT = "Take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)."
 SHORT_ANSWERS = "Scoring needs most: shorten the longest answer, or take fewer bits (precision)."
 
@@ -57,10 +63,10 @@ class Estimate:
     @property
     def notes(self) -> tuple[str, ...]:
         """Say which moment the peak is, and what the numbers rest on."""
-        if "evaluation" in self.peak.parts:
-            when = f"Most while {self.peak.name}, if no answer ends before it must."
+        if self.peak.name in SCORING:
+            when = f"Most while {SCORING[self.peak.name]}, if no answer ends before it must."
         else:
-            when = f"Most in {self.peak.name}."
+            when = f"Most while {self.peak.name}."
         runs = "an earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
         corrected = f"Corrected by {runs} of this model here." if self.runs else ""
         timeless = "No earlier run here to tell the time from." if self.seconds is None else ""

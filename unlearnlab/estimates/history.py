@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Protocol
 
 from unlearnlab.estimates.memory import Moment, moments
-from unlearnlab.estimates.rows import Draw, Lengths, draws, lengths
+from unlearnlab.estimates.rows import Lengths, lengths
 from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
@@ -179,15 +179,13 @@ def _same_start(one: RunSpec, other: RunSpec) -> bool:
 def work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
     """Return how much a run computes while it trains: parameters times tokens."""
     return sum(
-        steps * phase.gradient_accumulation * _of_a_batch(phase, draws(phase, of), size)
+        steps * phase.gradient_accumulation * _of_a_batch(phase, of, size)
         for phase, steps in zip(spec.phases, planned_steps(spec), strict=True)
     )
 
 
-def _of_a_batch(phase: Phase, drawn: Sequence[Draw], size: Architecture) -> float:
-    """Return the mean over batches. Backwards is once to the lowest block, once for what trains."""
-    if not drawn:
-        return 0.0
+def _of_a_batch(phase: Phase, of: Lengths, size: Architecture) -> float:
+    """Return that of a batch. Backwards is once to the lowest block, once for what trains."""
     block, head = size.block_parameters("all"), size.vocabulary * size.hidden
     last = phase.method.layer + 1 if isinstance(phase.method, Steering) else size.blocks
     forward = last * block + (0 if isinstance(phase.method, Steering) else head)
@@ -195,8 +193,8 @@ def _of_a_batch(phase: Phase, drawn: Sequence[Draw], size: Architecture) -> floa
     trained = len(phase.blocks(size.blocks)) * size.block_parameters(phase.modules)
     back = forward - first * block + trained
     total = 0.0
-    for draw in drawn:
-        for kind in phase.method.passes:
-            tokens = sum(row.whole for row in draw[kind.rows])
-            total += tokens * (forward * (2 if kind.compared else 1) + back)
-    return total / len(drawn)
+    for kind in phase.method.passes:
+        rows = phase.batch_size * (1 if kind.rows == phase.method.sets[0] else phase.retain_rows)
+        tokens = rows * of.mean(kind.rows, phase.tasks)
+        total += tokens * (forward * (2 if kind.compared else 1) + back)
+    return total

@@ -53,10 +53,10 @@ def _needs(program: Program, spec: RunSpec) -> str:
 def _room(found: Estimate, device: Device | None) -> str:
     needed = _memory(found.peak.total)
     if device is None:
-        return f"about {needed}"
+        return f"About {needed}"
     if found.peak.total > device.free:
-        return f"about {needed}, more than the {_memory(device.free)} free"
-    return f"about {needed} of {_memory(device.free)} free"
+        return f"About {needed}, more than the {_memory(device.free)} free"
+    return f"About {needed} of {_memory(device.free)} free"
 
 
 def _time(spec: RunSpec, found: Estimate, rows: Sequence[RunRow]) -> str:
