@@ -89,12 +89,14 @@ MAY_IMPORT = {
         "traces",
         "events",
         "metrics",
+        "problems",
         "jobs",
         "engine",
     },
     "target": FACTS | {"engine", "target"},
+    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -121,7 +121,7 @@ class _Batch:
         going = [i for i, row in enumerate(self.rows) if not self.done[row]]
         if len(self.rows) - len(going) < COMPACT * len(self.rows):
             return
-        keep_B: Tensor = torch.tensor(going, device=self.target.device)
+        keep_B: Tensor = torch.tensor(going)  # On the host: the cache may be on several devices.
         self.cache.batch_select_indices(keep_B)
         self.ids_BT, self.mask_BT = self.ids_BT[keep_B], self.mask_BT[keep_B]
         self.positions_BT = self.positions_BT[keep_B]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.batches import fitting
-from unlearnlab.engine.data import IGNORE, Example, Tokens, collate
+from unlearnlab.engine.data import IGNORE, Example, Tokens, collate, on
 from unlearnlab.engine.models import Target
 
 ROWS_AT_ONCE = 16
@@ -53,7 +53,7 @@ def row_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         sums.append(nll_BT.sum(1))
         counts.append(counted_BT.sum(1))
     flat = [row for rows in buckets for row in rows]
-    back_B = torch.tensor(flat, device=tokens.ids_BT.device).argsort()
+    back_B = on(tokens.ids_BT.device, sorted(range(len(flat)), key=lambda place: flat[place]))
     return torch.cat(sums)[back_B], torch.cat(counts)[back_B]
 
 
@@ -69,10 +69,9 @@ def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
     ids: list[Tensor] = []
     for rows in tokens.buckets():
         part = tokens.take(rows)
-        labels_BT = part.labels_BT[:, 1:]
-        counted_BT = labels_BT != IGNORE
-        logits.append(all_logits(model, part)[:, :-1][counted_BT].float())
-        ids.append(labels_BT[counted_BT])
+        rows_N, positions_N = part.answers
+        logits.append(all_logits(model, part)[rows_N, positions_N - 1].float())
+        ids.append(part.ids_BT[rows_N, positions_N])
     return torch.cat(logits), torch.cat(ids)
 
 
