@@ -62,7 +62,7 @@ def test_a_folder_is_traced_with_the_window_of_its_depth(page, tmp_path):
     box = page.locator("#f-trace-model-name input")
     box.fill(str(tmp_path / "deep"))
     box.press("Enter")
-    expect(page.locator(".note", has_text="4 of 12 blocks")).to_have_count(1)
+    expect(page.locator(".note", has_text="4 of 12 blocks").first).to_be_visible()
     page.locator("#trace").click()
     expect(page.locator("#trace-live .run-head")).to_be_visible()
     box.fill("/no/such/folder")
