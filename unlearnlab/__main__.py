@@ -344,6 +344,12 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show what came of a run or a trace")
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
+    for made in (run, teaching, tracing, listing, show):
+        made.add_argument(
+            "--home",
+            metavar="DIR",
+            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
+        )
     choosing = add("presets", _presets, "list the presets")
     for made in (run, teaching, tracing, listing, show, choosing):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")

@@ -193,3 +193,56 @@ def test_without_a_network_the_way_out_is_a_folder(data, monkeypatch):
     code, _, err = data("add", "--lume")
     assert code == 2
     assert "is there a network? Otherwise fetch it on another machine and give its folder" in err
+
+
+@pytest.fixture
+def hub():
+    """Serve what a hub says of a repository that one may not read: one status and code for all."""
+    says = {"status": 404, "code": ""}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(says["status"])
+            self.send_header("X-Error-Code", says["code"])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format, *args):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield says, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "told"),
+    [
+        (403, "GatedRepo", "register with the organisers for a token and set HF_TOKEN"),
+        (401, "RepoNotFound", "register with the organisers for a token and set HF_TOKEN"),
+        (404, "RepoNotFound", "not found, or not yours to read"),
+        (500, "", "the hub cannot be reached or has trouble: is there a network?"),
+    ],
+)
+def test_a_hub_that_does_not_give_the_data_says_how_to_get_them(
+    data, hub, monkeypatch, status, code, told
+):
+    says, address = hub
+    says |= {"status": status, "code": code}
+    monkeypatch.setattr(
+        command, "fetch_semeval", lambda name: fetching.fetch_semeval(name, endpoint=address)
+    )
+    ended, out, err = data("add", "--semeval")
+    assert (ended, out) == (2, "")
+    assert told in err
+    assert "no name of a repository" in data("add", "--semeval", "a b")[2]
+
+
+def test_what_was_fetched_from_the_hub_is_not_fetched_again(data, tmp_path):
+    folder = tmp_path / "home" / "downloads" / "some--data"
+    folder.mkdir(parents=True)
+    (folder / "forget_train.csv").write_text(GOOD)
+    (folder / fetching.COMPLETE).touch()
+    assert data("add", "--semeval", "some/data")[0] == 0

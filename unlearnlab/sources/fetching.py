@@ -5,12 +5,10 @@ What was fetched is kept under `downloads` in the home folder and not fetched ag
 
 import hashlib
 import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from unlearnlab.catalogue import home
 from unlearnlab.sources.files import SourceError
@@ -31,6 +29,9 @@ LUME_FILES: Mapping[str, str] = {
 
 SEMEVAL_REPOSITORY = "llmunlearningsemeval2025organization/semeval25-unlearning-dataset-public"
 """On the Hugging Face hub, with a token that the organisers give on registration."""
+
+COMPLETE = ".complete"
+"""File that says that all of a repository has come."""
 
 TIMEOUT_S = 20.0
 """How long the network may be silent."""
@@ -95,10 +96,14 @@ def _fetch(address: str, path: Path, digest: str, told: Told | None) -> None:
         partial.unlink(missing_ok=True)
 
 
-def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
+def fetch_semeval(repository: str = SEMEVAL_REPOSITORY, *, endpoint: str | None = None) -> Path:
     """Return the folder of the task's data, fetched from the hub if they are not here yet.
 
     The token is the standard one: HF_TOKEN, or that of `hf auth login`. It is not kept here.
+
+    Args:
+        repository: Of datasets.
+        endpoint: Address of the hub, where it is another.
 
     Raises:
         SourceError: The hub cannot be reached, or does not give the data.
@@ -108,14 +113,23 @@ def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
     from huggingface_hub.errors import (  # noqa: PLC0415
         GatedRepoError,
         HfHubHTTPError,
+        HFValidationError,
         LocalEntryNotFoundError,
         RepositoryNotFoundError,
     )
 
-    folder = home() / "downloads" / "semeval"
-    wanted: dict[str, Any] = {"allow_patterns": ["*.parquet", "*.jsonl", "*.json"]}
+    folder = home() / "downloads" / repository.replace("/", "--")
+    if (folder / COMPLETE).exists():
+        return folder
     try:
-        snapshot_download(repository, repo_type="dataset", local_dir=folder, **wanted)
+        snapshot_download(
+            repository,
+            repo_type="dataset",
+            local_dir=folder,
+            allow_patterns=["*.parquet", "*.jsonl", "*.json"],
+            endpoint=endpoint,
+        )
+        (folder / COMPLETE).touch()
     except (GatedRepoError, RepositoryNotFoundError) as error:
         raise SourceError(
             f"{repository}: not found, or not yours to read: register with the organisers for a "
@@ -123,16 +137,17 @@ def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
         ) from error
     except LocalEntryNotFoundError as error:
         raise SourceError(
-            f"{repository}: the hub cannot be reached: is there a network? Otherwise fetch it on "
-            "another machine and give its folder"
+            f"{repository}: the hub cannot be reached or has trouble: is there a network? "
+            "Otherwise fetch it on another machine and give its folder"
         ) from error
+    except HFValidationError as error:
+        raise SourceError(f"{repository}: no name of a repository: write owner/name") from error
     except HfHubHTTPError as error:
         raise SourceError(f"{repository}: the hub refused it: try again later") from error
     except OSError as error:
         raise SourceError(
             f"{repository}: cannot be fetched: {error.strerror or 'no network'}: give its folder"
         ) from error
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
     return folder
 
 
