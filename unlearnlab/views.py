@@ -21,6 +21,8 @@ from unlearnlab.events import (
     Ending,
     Evaluated,
     Event,
+    Exported,
+    ExportFailed,
     Failed,
     Finished,
     Kept,
@@ -38,6 +40,7 @@ from unlearnlab.events import (
     Traced,
 )
 from unlearnlab.families import Modules
+from unlearnlab.methods import Memorize
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -93,6 +96,8 @@ class Course:
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """What was changed while the run went on, or could not be."""
+    exports: tuple[Exported | ExportFailed, ...] = ()
+    """Merged models that were written, or could not be."""
     ending: Ending | None = None
 
     @property
@@ -151,6 +156,8 @@ def _heard(course: Course, event: Event) -> Course:
             return replace(course, asks=(*course.asks, event))
         case Adjusted() | AdjustFailed():
             return replace(course, changes=(*course.changes, event))
+        case Exported() | ExportFailed():
+            return replace(course, exports=(*course.exports, event))
         case Finished() | Stopped() | Failed():
             return replace(course, ending=event, held=False)
         case _:
@@ -500,6 +507,8 @@ def phase_text(phase: Phase, blocks: int | None) -> str:
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
     length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
+        length = f"at most {length}"
     where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
