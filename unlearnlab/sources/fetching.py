@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from unlearnlab import hub
 from unlearnlab.catalogue import home
 from unlearnlab.sources.files import SourceError
 
@@ -96,58 +97,23 @@ def _fetch(address: str, path: Path, digest: str, told: Told | None) -> None:
         partial.unlink(missing_ok=True)
 
 
-def fetch_semeval(repository: str = SEMEVAL_REPOSITORY, *, endpoint: str | None = None) -> Path:
+def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
     """Return the folder of the task's data, fetched from the hub if they are not here yet.
-
-    The token is the standard one: HF_TOKEN, or that of `hf auth login`. It is not kept here.
-
-    Args:
-        repository: Of datasets.
-        endpoint: Address of the hub, where it is another.
 
     Raises:
         SourceError: The hub cannot be reached, or does not give the data.
     """
-    # It takes half a second to import, and only a download needs it.
-    from huggingface_hub import snapshot_download  # noqa: PLC0415
-    from huggingface_hub.errors import (  # noqa: PLC0415
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-    )
-
     folder = home() / "downloads" / repository.replace("/", "--")
     if (folder / COMPLETE).exists():
         return folder
     try:
-        snapshot_download(
-            repository,
-            repo_type="dataset",
-            local_dir=folder,
-            allow_patterns=["*.parquet", "*.jsonl", "*.json"],
-            endpoint=endpoint,
-        )
+        hub.fetch_dataset(repository, folder, ("*.parquet", "*.jsonl"))
         (folder / COMPLETE).touch()
-    except (GatedRepoError, RepositoryNotFoundError) as error:
-        raise SourceError(
-            f"{repository}: not found, or not yours to read: register with the organisers for a "
-            "token and set HF_TOKEN to it, or run `hf auth login`"
-        ) from error
-    except LocalEntryNotFoundError as error:
-        raise SourceError(
-            f"{repository}: the hub cannot be reached or has trouble: is there a network? "
-            "Otherwise fetch it on another machine and give its folder"
-        ) from error
-    except HFValidationError as error:
-        raise SourceError(f"{repository}: no name of a repository: write owner/name") from error
-    except HfHubHTTPError as error:
-        raise SourceError(f"{repository}: the hub refused it: try again later") from error
+    except hub.HubError as error:
+        how = "; the task's organisers give a token on registration"
+        raise SourceError(f"{error}{how if repository == SEMEVAL_REPOSITORY else ''}") from error
     except OSError as error:
-        raise SourceError(
-            f"{repository}: cannot be fetched: {error.strerror or 'no network'}: give its folder"
-        ) from error
+        raise SourceError(f"{repository}: cannot be kept: {error.strerror}") from error
     return folder
 
 
