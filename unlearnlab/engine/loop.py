@@ -306,9 +306,10 @@ def _adamw(
     if phase.optimizer == "adamw":
         fused = device.type == "cuda"
         return torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
-    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415  (loud)
+    from bitsandbytes.optim import adamw  # noqa: PLC0415  (loud)
 
-    chosen = {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[phase.optimizer]
+    kinds = {"adamw_8bit": adamw.AdamW8bit, "paged_adamw_8bit": adamw.PagedAdamW8bit}
+    chosen = kinds[phase.optimizer]
     return chosen(list(trained), lr=rate, weight_decay=decay)
 
 
