@@ -5,6 +5,7 @@ import torch
 
 from unlearnlab.engine.data import (
     IGNORE,
+    Dataset,
     Example,
     Row,
     collate,
@@ -12,6 +13,7 @@ from unlearnlab.engine.data import (
     encode_document,
     endless,
     load,
+    refuse_too_long,
     shuffled,
 )
 from unlearnlab.engine.loop import courses
@@ -108,6 +110,20 @@ def test_a_fold_takes_its_own_documents_for_the_attack_if_it_has_any(tmp_path, m
     train, other = (load(DataSpec(source=name, fold=fold)) for fold in ("train", "validation"))
     assert (train.members, train.nonmembers, other.nonmembers) == (("a",), ("b",), ("c",))
     assert len(other.members) == sum(row.kind == "sc" for row in other.forget)
+
+
+def test_rows_longer_than_the_context_are_refused_with_the_longest_named(tokenizer):
+    rows = tuple(Row(f"{n}qa0", "Who? " * n, "Bo", "Task1") for n in (5, 9, 7))
+    data = Dataset(rows, (), (), (), ())
+    longest = len(tokenizer.encode(rows[1].input)) + 20
+    refuse_too_long(data, tokenizer, context=longest, answer=20)
+    with pytest.raises(
+        ValueError, match=f"tokens: 1, the longest the forget row 9qa0 .* {longest},"
+    ):
+        refuse_too_long(data, tokenizer, context=longest - 1, answer=20)
+    written = len(encode(tokenizer, rows[1]).ids)
+    with pytest.raises(ValueError, match=f"9qa0 with {written}"):
+        refuse_too_long(data, tokenizer, context=written - 1, answer=0)
 
 
 def test_training_on_one_subtask_leaves_the_others_out():
