@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.test_catalogue import download
 from unlearnlab.__main__ import main
 from unlearnlab.catalogue import EMBEDDED, KEPT
 from unlearnlab.events import Adjusted, Finished, Kept, Started
@@ -435,3 +436,29 @@ def test_what_was_never_taught_cannot_be_forgotten(run, tmp_path, monkeypatch):
     code, _, err = run("run", "--taught", "mine")
     assert code == 2
     assert "taught: no run has kept a model called 'mine'" in err
+
+
+def test_models_lists_what_can_be_named_and_how_it_stands(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    download(tmp_path / "mine", num_hidden_layers=2)
+    assert main(["models", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert (found["tiny-olmo"]["blocks"], found["tiny-olmo"]["ready"]) == (8, True)
+    assert (found["mine"]["blocks"], found["mine"]["ready"]) == (2, True)
+    assert "give access" in found["olmo-7b"]["missing"]
+    assert found["allenai/OLMo-1B-0724-hf"]["fetches"] == ["allenai/OLMo-1B-0724-hf"]
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out
+    assert "fetched by the first run" in told
+    assert "olmo-1b: it is not on this machine" in told
+
+
+def test_a_folder_can_be_traced(capsys, tmp_path, monkeypatch):
+    download(tmp_path / "small", num_hidden_layers=5)
+    home = ["--home", str(tmp_path / "home"), "--model", str(tmp_path / "small")]
+    prompt = ["--prompt", "Ada Brock lives in", "--subject", "Ada Brock"]
+    assert main(["trace", *prompt, *home, "--json"], open_lab=lambda _: FakeLab()) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["model"]["name"].endswith("small")
+    wrong = ["trace", *prompt, "--model", str(tmp_path / "gone")]
+    assert main(wrong, open_lab=lambda _: FakeLab()) == 2
+    assert "model.name" in capsys.readouterr().err

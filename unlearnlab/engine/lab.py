@@ -14,7 +14,7 @@ import torch
 
 from unlearnlab import __version__
 from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
-from unlearnlab.disk import check_room
+from unlearnlab.disk import check_free, check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.devices import (
@@ -37,15 +37,17 @@ from unlearnlab.events import (
     Asked,
     Evaluated,
     Event,
+    Exported,
     Kept,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
+from unlearnlab.trace_spec import TraceSpec
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -83,8 +85,10 @@ class Lab:
         prepare(device)
         return device
 
-    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
-        return opened(model, device=self._made_ready(model), clock=clock)
+    def _opened(
+        self, spec: RunSpec | TraceSpec, clock: Clock
+    ) -> Generator[Event | None, None, Target]:
+        return opened(spec, device=self._made_ready(spec.model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -110,7 +114,7 @@ class Lab:
 
         check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
-        target = yield from self._opened(spec.model, clock)
+        target = yield from self._opened(spec, clock)
         fold = data.load(spec.data)
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
@@ -156,7 +160,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                target = yield from self._opened(job.spec.model, clock)
+                target = yield from self._opened(job.spec, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:
@@ -178,6 +182,23 @@ class Lab:
                 return _ask_both(target, ask, step=-1)
         finally:
             self.release()
+
+    def export(self, job: Job, export: Export) -> Exported:
+        """Write the merged model of an ended run: it is restored from its folder."""
+        assert self._live is None, "another run is on the device"
+        if not export.replace:
+            check_free(export.folder)
+        try:
+            with _memory_advice():
+                model = job.spec.model
+                target = Target.load(model, device=self._made_ready(model))
+                target.restore(job.folder)
+                size = save_merged(
+                    target, export.folder, texts=export.texts, replace=export.replace
+                )
+        finally:
+            self.release()
+        return Exported(name=export.folder.name, megabytes=size / 1e6)
 
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
         """Change values of the phase that the live run trains, from its next step to its end."""

@@ -7,7 +7,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
@@ -33,11 +32,12 @@ from unlearnlab.ui.controls import (
     element,
 )
 from unlearnlab.ui.form import Form
+from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
 from unlearnlab.ui.layers import layer_range
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import count, escape
+from unlearnlab.ui.text import escape
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -46,7 +46,7 @@ QUIET: dict[str, Any] = {
 }
 """Of every listener: short requests without a stream, and not part of a public interface."""
 
-_BY_HAND = {"model.name", "data.tasks", "phase.modules", PHASE_TASKS}
+_BY_HAND = {NAME, "data.tasks", "phase.modules", PHASE_TASKS}
 
 SAVE = """(draft, ...values) => ({
   ...draft,
@@ -62,6 +62,8 @@ class FormParts:
     draft: gr.BrowserState
     preset: gr.Dropdown
     preset_note: gr.HTML
+    model_note: gr.HTML
+    """How the chosen model stands; `look_up` fires."""
     phases: gr.HTML
     idea: gr.HTML
     card: gr.Markdown
@@ -83,9 +85,10 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        fixed = (self.draft, self.preset, self.preset_note, self.phases, self.idea)
+        told = (self.preset, self.preset_note, self.model_note, self.phases, self.idea)
         return [
-            *fixed,
+            self.draft,
+            *told,
             self.card,
             self.size,
             self.lora,
@@ -104,6 +107,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         form.draft,
         gr.update(value=preset),
         forms.preset_note(form),
+        _model_note(form),
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
@@ -112,8 +116,16 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
-        *form.values,
+        *(
+            gr.update(choices=model_choices(), value=value) if path == NAME else value
+            for path, value in zip(PATHS, form.values, strict=True)
+        ),
     ]
+
+
+def _model_note(form: Form, told: str = "") -> str:
+    values = form.draft["values"]
+    return model_note(values[NAME], values["model.precision"], told)
 
 
 def _size(program: Program, form: Form) -> str:
@@ -129,7 +141,7 @@ def draw_form() -> FormParts:
     draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     drawn: dict[str, Control] = {}
     with gr.Column(elem_classes=["card"]):
-        preset, note = _what(first, drawn)
+        preset, note, model = _what(first, drawn)
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = phase_list(forms.phase_cards(first))
@@ -155,11 +167,11 @@ def draw_form() -> FormParts:
     training = [layers, matrices, rates, rare]
     kinds = [*groups, *more]
     return FormParts(
-        draft, preset, note, phases, idea, card, kinds, lora, tasks, training, size, controls
+        draft, preset, note, model, phases, idea, card, kinds, lora, tasks, training, size, controls
     )
 
 
-def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]:
+def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
     heading("What")
     titles = [(preset.title, name) for name, preset in presets().items()]
     preset = gr.Dropdown(
@@ -171,18 +183,20 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
         filterable=False,
     )
     note = gr.HTML(forms.preset_note(first), elem_classes=["note"], apply_default_css=False)
-    known = [
-        (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
-        for m in models().values()
-        if m.architecture
-    ]
-    drawn["model.name"] = gr.Dropdown(
-        known,
-        value=known[0][1],
+    drawn[NAME] = gr.Dropdown(
+        model_choices(),
+        value=first.draft["values"][NAME],
         label="Model",
-        elem_id=element("model.name"),
+        elem_id=element(NAME),
         elem_classes=["field"],
-        filterable=False,
+        allow_custom_value=True,
+    )
+    model = gr.HTML(
+        model_note(first.draft["values"][NAME]),
+        js_on_load=NOTE_JS,
+        elem_id="model-note",
+        elem_classes=["note"],
+        apply_default_css=False,
     )
     fold = next(s for s in DATA if s.name == "fold")
     drawn[fold.path] = control(fold)
@@ -192,7 +206,7 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML]
         "Forget",
         "Subtasks to unlearn; the scores always cover all of them.",
     )
-    return preset, note
+    return preset, note, model
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
@@ -204,11 +218,6 @@ def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGr
         elem_id=element(path),
         elem_classes=["field", "pills"],
     )
-
-
-def _named(title: str, blocks: int, parameters: int) -> str:
-    size = count(parameters) if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
-    return f"{title} · {blocks} blocks · {size}"
 
 
 def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
@@ -276,6 +285,13 @@ def wire(program: Program, parts: FormParts) -> None:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.choose_model(form))
 
+    def look_up(*held: Any) -> list[Any]:
+        form = forms.gathered(held[0], held[1:])
+        told = looked_up(form.draft["values"][NAME])
+        shown = updates(program, parts, form if told else forms.fitted(form))
+        shown[parts.outputs.index(parts.model_note)] = _model_note(form, told)
+        return shown
+
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.rearranged(form, event.action, event.phase))
@@ -292,6 +308,7 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
-    names = parts.controls[PATHS.index("model.name")]
+    names = parts.controls[PATHS.index(NAME)]
     names.input(model, parts.inputs, parts.outputs, **QUIET)
+    parts.model_note.look_up(look_up, parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)

@@ -15,6 +15,7 @@ from unlearnlab.ui.live import known_to, turn
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.views import Course, RunView, run_view
 
@@ -86,6 +87,8 @@ class Panel:
     """What may be changed while the run goes on."""
     board: str
     strip: str
+    takeaway: dict[str, Any]
+    """What can be taken away."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
     answers: str
@@ -121,6 +124,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         adjust=_adjust(row, course, state),
         board=_board(program, row, course, view),
         strip=_strip(course),
+        takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         answers=_table(program, course, look, 0, ended=_ended(view)),
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),

@@ -13,6 +13,7 @@ from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
 from unlearnlab.ui.panel import SHOWS, Look, Panel
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.takeaway import takeaway_card
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Parts:
     adjust: gr.HTML
     board: gr.HTML
     strip: gr.HTML
+    takeaway: gr.HTML
     ask: AskCard
     answers: AnswersCard
     runs: RunsCard
@@ -90,6 +92,7 @@ class Parts:
             *top,
             self.board,
             self.strip,
+            self.takeaway,
             a.card,
             a.show,
             a.table,
@@ -116,6 +119,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.adjust,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
+        panel.takeaway,
         gr.update(visible=panel.scored),
         gr.skip() if same else gr.update(choices=panel.shows),
         gr.skip() if same else panel.answers,
@@ -149,6 +153,7 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         adjust=adjust_card(),
         board=_html("scoreboard"),
         strip=_html("strip"),
+        takeaway=takeaway_card(program),
         ask=_ask(),
         answers=_answers(),
         runs=runs,
