@@ -27,7 +27,14 @@ function paint() {
 
 function load() {
   const value = props.value;
-  if (!value || !value.blocks) return;
+  if (!value) return;
+  const known = value.blocks > 0;
+  for (const part of [bar.parentElement, ticks]) part.hidden = !known;
+  if (!known) {
+    const end = value.last ?? "the last";
+    output.textContent = value.first || value.last !== null ? words(value.first, end) : "All blocks";
+    return;
+  }
   for (const thumb of [first, last]) thumb.max = value.blocks - 1;
   if (ticks.childElementCount !== value.blocks) {
     ticks.replaceChildren(

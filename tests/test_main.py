@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -11,8 +12,10 @@ from contextlib import closing
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.test_catalogue import download
 from unlearnlab.__main__ import main
-from unlearnlab.events import Adjusted, Finished, Started
+from unlearnlab.catalogue import EMBEDDED, KEPT
+from unlearnlab.events import Adjusted, Finished, Kept, Started
 from unlearnlab.jobs import RunFailed
 from unlearnlab.settings import settings
 from unlearnlab.spec import RunSpec, parse_spec
@@ -37,7 +40,7 @@ def run(tmp_path, capsys):
 
 STARTED = Started(versions={}, device="cpu")
 
-NEEDS_HOME = ("run", "trace", "list", "show")
+NEEDS_HOME = ("run", "teach", "trace", "list", "show")
 
 
 def test_a_run_prints_its_scores_and_its_verdict(run):
@@ -389,3 +392,73 @@ def test_a_trace_that_cannot_be_made_is_refused_before_it_starts(run, words, mes
     assert (code, out) == (2, "")
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def taught(run, tmp_path, monkeypatch):
+    """Teach the embedded dataset by a lab that keeps a model at once."""
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+
+    def script(job):
+        yield from whole_run(job)
+        folder = tmp_path / "models" / job.spec.keep_as
+        shutil.copytree(EMBEDDED / "original", folder)
+        (folder / KEPT).write_text(json.dumps({"dataset": job.spec.data.source}))
+        yield Kept(name=job.spec.keep_as, megabytes=4.2)
+
+    def command(*words):
+        return run("teach", "--data", "embedded", "--keep-as", "mine", *words, script=script)
+
+    return command
+
+
+def test_a_model_is_taught_kept_and_made_to_forget(run, taught):
+    code, out, _ = taught("--seed", "3")
+    assert code == 0
+    assert "Kept as the model mine, 4.2 MB.\nTo make it forget: python -m unlearnlab run" in out
+    code, out, _ = run("run", "--taught", "mine", "--json", "--seed", "4")
+    assert code == 0
+    spec = parse_spec(json.loads(out)["spec"])
+    assert (spec.model.name, spec.data.source, spec.seed) == ("mine", "embedded", 4)
+
+
+def test_a_model_is_not_kept_under_a_name_that_is_taken_or_none(taught):
+    taught()
+    code, _, err = taught()
+    assert code == 2
+    assert "keep_as: a model called 'mine' is there already: choose another name" in err
+    assert "keep_as: a model's name has at most 41" in taught("--keep-as", "No Name")[2]
+    assert "data.source: unknown dataset 'nope'" in taught("--data", "nope")[2]
+
+
+def test_what_was_never_taught_cannot_be_forgotten(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    code, _, err = run("run", "--taught", "mine")
+    assert code == 2
+    assert "taught: no run has kept a model called 'mine'" in err
+
+
+def test_models_lists_what_can_be_named_and_how_it_stands(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    download(tmp_path / "mine", num_hidden_layers=2)
+    assert main(["models", "--json"]) == 0
+    found = {one["name"]: one for one in json.loads(capsys.readouterr().out)}
+    assert (found["tiny-olmo"]["blocks"], found["tiny-olmo"]["ready"]) == (8, True)
+    assert (found["mine"]["blocks"], found["mine"]["ready"]) == (2, True)
+    assert "give access" in found["olmo-7b"]["missing"]
+    assert found["allenai/OLMo-1B-0724-hf"]["fetches"] == ["allenai/OLMo-1B-0724-hf"]
+    assert main(["models"]) == 0
+    told = capsys.readouterr().out
+    assert "fetched by the first run" in told
+    assert "olmo-1b: it is not on this machine" in told
+
+
+def test_a_folder_can_be_traced(capsys, tmp_path, monkeypatch):
+    download(tmp_path / "small", num_hidden_layers=5)
+    home = ["--home", str(tmp_path / "home"), "--model", str(tmp_path / "small")]
+    prompt = ["--prompt", "Ada Brock lives in", "--subject", "Ada Brock"]
+    assert main(["trace", *prompt, *home, "--json"], open_lab=lambda _: FakeLab()) == 0
+    assert json.loads(capsys.readouterr().out)["spec"]["model"]["name"].endswith("small")
+    wrong = ["trace", *prompt, "--model", str(tmp_path / "gone")]
+    assert main(wrong, open_lab=lambda _: FakeLab()) == 2
+    assert "model.name" in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 
 from tests.fakes import evaluated
 from unlearnlab.events import Failed, Finished
+from unlearnlab.methods import Memorize
 from unlearnlab.metrics import Scores
 from unlearnlab.results import (
     matches,
@@ -143,3 +144,11 @@ def test_what_the_data_have_nothing_for_is_told_and_gets_no_column():
         ("forget", "People answer"),
         ("retain", "People answer"),
     ]
+
+
+def test_a_run_that_teaches_is_judged_by_what_is_known():
+    spec = RunSpec(phases=(Phase(method=Memorize()),))
+    board = scoreboard(spec, AFTER, BEFORE, None)
+    assert board.verdict.kind == "memorised"
+    assert board.cards[0].note.startswith("falls as the forget rows are learnt")
+    assert run_line(row(spec=spec, before=AFTER, after=BEFORE)).verdict == "Memorised"

@@ -57,6 +57,10 @@ def problems(*wishes):
         ("phases.0.tasks", "", "", "no subtask chosen"),
         ("phases.0.tasks", "Task4", "phases.0.tasks.0", "not 'Task4'"),
         ("phases.0.learning_rate", "2", "", "must be at most 1, not 2"),
+        ("keep_as", "A_B", "keep_as", "at most 41 lower-case letters, digits and hyphens"),
+        ("keep_as", "x" * 42, "keep_as", "at most 41 lower-case letters"),
+        ("keep_as", "../x", "keep_as", "not '../x'"),
+        ("keep_as", "tiny-olmo", "keep_as", "'tiny-olmo' is a model of the catalogue"),
         ("seed", "9999999999", "", "must be less than 2147483648, not 9999999999"),
         ("seed", "-1", "", "must be at least 0, not -1"),
         ("color", "red", "", "there is no such setting"),
@@ -350,3 +354,20 @@ def test_a_merged_adapter_cannot_train_layers_that_its_parts_do_not_have():
 def test_embeddings_beside_an_adapter_are_refused_at_their_field():
     with pytest.raises(SpecError, match=r"^phases\.0\.embeddings: an adapter trains no embeddings"):
         parse_spec({"model": {"adapter": {}}, "phases": [{"embeddings": True}]})
+
+
+def test_a_run_teaches_if_all_its_phases_do():
+    def taught(*methods):
+        return parse_spec({"phases": [{"method": method} for method in methods]}).taught
+
+    memorize = {"kind": "memorize"}
+    assert taught(memorize) == ("forget", "retain")
+    assert taught(memorize | {"on": "retain"}) == ("retain",)
+    assert taught(memorize | {"on": "retain"}, memorize | {"on": "forget"}) == ("forget", "retain")
+    assert taught({"kind": "npo"}, memorize) == ()
+
+
+def test_a_run_that_kept_a_model_still_reads_when_the_model_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert parse_spec({"keep_as": "mine"}).keep_as == "mine"

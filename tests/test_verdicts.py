@@ -3,7 +3,7 @@
 import pytest
 
 from unlearnlab.metrics import Scores
-from unlearnlab.verdicts import TITLES, attack_reading, verdict
+from unlearnlab.verdicts import TITLES, attack_reading, taught_verdict, verdict
 
 KEYS = [f"{s}/Task{n}/{k}" for s in ("forget", "retain") for n in (1, 2, 3) for k in ("sc", "qa")]
 
@@ -93,3 +93,44 @@ def test_a_collapsed_model_is_told_apart_however_good_its_final_score_looks():
     found = verdict(BEFORE, wreck)
     assert found.kind == "collapsed"
     assert any("MIA looks good because nothing" in line for line in found.evidence)
+
+
+UNTAUGHT = made(1.0, 0.0, auc=0.5)
+
+
+@pytest.mark.parametrize(
+    ("after", "sets", "kind"),
+    [
+        (made(0.0, 1.0), ("forget", "retain"), "memorised"),
+        (made(0.05, 1.0, forget_Task1_qa=0.2), ("forget", "retain"), "memorised"),
+        (made(0.5, 1.0), ("forget", "retain"), "not_memorised"),
+        (made(0.0, 0.5), ("forget", "retain"), "not_memorised"),
+        (made(1.0, 1.0), ("retain",), "memorised"),
+        (made(1.0, 1.0), ("forget", "retain"), "not_memorised"),
+    ],
+)
+def test_what_was_taught_is_memorised_or_not(after, sets, kind):
+    found = taught_verdict(UNTAUGHT, after, sets)
+    assert (found.kind, found.title) == (kind, TITLES[kind])
+
+
+def test_a_verdict_on_teaching_says_what_is_known_before_and_after():
+    lines = " ".join(taught_verdict(UNTAUGHT, made(0.0, 1.0), ("forget", "retain")).evidence)
+    assert "Forget questions answered 0% → 100%." in lines
+    assert "Retain texts recited 0% → 100%." in lines
+    assert "AUC 0.90: still remembered" in lines
+    retrained = taught_verdict(UNTAUGHT, made(1.0, 1.0), ("retain",)).evidence
+    assert "Forget texts recited 0% → 0%, not taught." in retrained
+
+
+def test_teaching_that_cost_general_knowledge_says_so():
+    lines = taught_verdict(UNTAUGHT, made(0.0, 1.0, utility=0.3), ("forget", "retain")).evidence
+    assert "Teaching cost general knowledge: below 75% of it is left." in lines
+
+
+def test_subtasks_that_were_not_taught_do_not_count():
+    known = {f"{split}_Task2_{kind}": 0.0 for split in ("forget",) for kind in ("sc", "qa")}
+    known |= {f"retain_Task2_{kind}": 1.0 for kind in ("sc", "qa")}
+    after = made(1.0, 0.0, **known)
+    assert taught_verdict(UNTAUGHT, after, ("forget", "retain"), ("Task2",)).kind == "memorised"
+    assert taught_verdict(UNTAUGHT, after, ("forget", "retain")).kind == "not_memorised"

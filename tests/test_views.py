@@ -15,13 +15,14 @@ from unlearnlab.events import (
     Finished,
     Paused,
     PhaseBegan,
+    PhaseEnded,
     Probed,
     Progressed,
     Resumed,
     Started,
     Stopped,
 )
-from unlearnlab.methods import TiesMerge
+from unlearnlab.methods import Memorize, TiesMerge
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import StoredEvent
 from unlearnlab.views import (
@@ -197,6 +198,16 @@ def test_a_phase_that_began_stands_where_it_began():
     assert laid(TWO, *events, Stopped(seconds=3))[1] == (30, 7, "done")
 
 
+def test_a_phase_that_reached_its_goal_has_the_steps_that_it_took():
+    ended = PhaseEnded(phase=0, steps=2, total_steps=9)
+    events = [STARTED, stage("training"), began(30, total=37), stepped(2), ended]
+    assert laid(TWO, *events) == [(0, 2, "running"), (2, 7, "planned")]
+    assert view_of(*events).detail == "step 2 of 9"
+    alone = PhaseEnded(phase=0, steps=2, total_steps=2)
+    view = view_of(STARTED, stage("training"), began(30), stepped(2), alone)
+    assert view.progress[1] == 1
+
+
 def changed(phase=0, step=2, **values):
     paths = {path.replace("__", "."): value for path, value in values.items()}
     return Adjusted(step=step, phase=phase, changes=paths)
@@ -270,6 +281,11 @@ def test_a_phase_fits_in_one_line():
     text = phase_text(Phase(first_layer=0, last_layer=2, modules="mlp"), 8)
     expected = "Gradient difference · blocks 0 to 2, MLP · learning rate 5e-4 · 5 epochs"
     assert text == expected
+
+
+def test_a_phase_that_may_end_sooner_says_so():
+    assert phase_text(Phase(method=Memorize()), 8).endswith("at most 5 epochs")
+    assert phase_text(Phase(method=Memorize(stop_at=None)), 8).endswith("· 5 epochs")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
 
-from unlearnlab import __version__, docs
+from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.facts import SPLITS
@@ -29,6 +29,8 @@ from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
     as_json,
+    model_record,
+    model_row,
     number,
     progress,
     record,
@@ -255,6 +257,20 @@ def _presets(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _models(args: argparse.Namespace) -> int:
+    """List the models that can be named, and how each stands on this machine."""
+    known = [catalogue.model(name) for name in catalogue.names()]
+    if args.json:
+        print(as_json([model_record(one) for one in known]))
+        return DONE
+    print(table(["name", "title", "blocks", "parameters", "state"], [model_row(m) for m in known]))
+    print("A folder's path and the id of a model on the hub, org/name, are names too.")
+    for one in known:
+        if one.missing:
+            print(f"{one.name}: {one.missing}")
+    return DONE
+
+
 def _target_build(args: argparse.Namespace) -> int:
     from unlearnlab.target.recipe import build  # noqa: PLC0415  (torch)
 
@@ -346,10 +362,18 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show what came of a run or a trace")
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
+    for made in (run, teaching, tracing, listing, show):
+        made.add_argument(
+            "--home",
+            metavar="DIR",
+            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
+        )
     choosing = add("presets", _presets, "list the presets")
     for made in (run, teaching, tracing, listing, show, choosing):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
+    listed = add("models", _models, "list the models that can be named")
+    listed.add_argument("--json", action="store_true", help="print JSON on stdout")
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")
@@ -383,7 +407,11 @@ def _trace_options(tracing: argparse.ArgumentParser) -> None:
     tracing.add_argument(
         "--task", action="append", metavar="TASK", help="subtask of an average's facts; repeatable"
     )
-    tracing.add_argument("--model", metavar="NAME", help="model (default: the embedded one)")
+    tracing.add_argument(
+        "--model",
+        metavar="NAME",
+        help="model: a name, a folder, an id on the hub (default: the embedded one)",
+    )
     for name, kind in (("window", int), ("noise", float), ("copies", int), ("seed", int)):
         about = " ".join((TraceSpec.model_fields[name].description or "").split())
         tracing.add_argument(f"--{name}", type=kind, help=about)

@@ -190,8 +190,8 @@ def models() -> Mapping[str, KnownModel]:
             base_7b,
             access=GIVEN,
         ),
-        KnownModel(base_1b, "OLMo 1B, base of the above", olmo_1b, base_1b),
-        KnownModel(base_7b, "OLMo 7B Instruct, base of the above", olmo_7b, base_7b),
+        KnownModel(base_1b, "OLMo 1B base", olmo_1b, base_1b),
+        KnownModel(base_7b, "OLMo 7B Instruct base", olmo_7b, base_7b),
     )
     return {model.name: model for model in known}
 

@@ -2,10 +2,13 @@
 
 Everything goes through huggingface_hub and its cache, which other programs share. The token is
 its business: it takes it from HF_TOKEN or from `hf auth login`, and nothing here reads or keeps it.
-Nothing is asked of the hub unless a model is looked up or fetched by name.
+Nothing is asked of the hub unless a model is looked up or fetched by name: for all other work it is
+closed to every library, see `unlearnlab/__init__.py`.
 """
 
+import os
 import re
+import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,7 +110,7 @@ def look_up(repository: str) -> int:
     Raises:
         HubError: There is no such model, or the hub cannot be reached.
     """
-    with _told(repository):
+    with _asking(repository):
         listed = files_of(repository, timeout_s=LOOK_UP_S)
         _LIBRARY.hf_hub_download(repository, "config.json", etag_timeout=LOOK_UP_S)
     _LOOKED_UP[repository] = sum(file.size for file in listed)
@@ -132,7 +135,7 @@ def files_of(
         CheckpointError: It holds no weights as safetensors.
         HubError: There is no such model, or the hub cannot be reached.
     """
-    with _told(repository):
+    with _asking(repository):
         info = huggingface_hub.HfApi().model_info(
             repository, files_metadata=True, timeout=timeout_s
         )
@@ -182,7 +185,7 @@ def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
             report((before + more) // MEGA, max(1, -(-total // MEGA)))
 
         tell(0)
-        with _told(repository):
+        with _asking(repository):
             _LIBRARY.hf_hub_download(repository, file.name, tqdm_class=_counter(tell))
         done += file.size
 
@@ -211,12 +214,42 @@ def _counter(tell: Callable[[int], None]) -> Any:
 
 
 @contextmanager
-def _told(repository: str) -> Generator[None]:
-    """Turn what huggingface_hub raises into a sentence about the model that was asked for."""
+def _asking(repository: str) -> Generator[None]:
+    """Open the hub until the block ends, and tell what it does not give in a sentence."""
+    if constants.HF_HUB_OFFLINE and not os.environ.get("UNLEARNLAB_MAY_ASK_HUB"):
+        raise HubError(f"model {repository!r}: {_REASONS[OfflineModeIsEnabled]}")
     try:
-        yield
+        with _DOOR.opened():
+            yield
     except (HFValidationError, *_NETWORK) as error:
         raise HubError(f"model {repository!r}: {_reason(error)}") from error
+
+
+class _Door:
+    """Lets requests to the hub through while anybody asks it for a model."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asking = 0
+        self._closed = False
+
+    @contextmanager
+    def opened(self) -> Generator[None]:
+        how: Any = constants
+        with self._lock:
+            if not self._asking:
+                self._closed, how.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
+            self._asking += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asking -= 1
+                if not self._asking:
+                    how.HF_HUB_OFFLINE = self._closed
+
+
+_DOOR = _Door()
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
 from unlearnlab.catalogue import KnownModel, keeping_problem, model, models
@@ -145,7 +145,7 @@ class LoRA(Spec):
 class ModelSpec(Spec):
     """The model to start from."""
 
-    name: str = "tiny-olmo"
+    name: Annotated[str, StringConstraints(strip_whitespace=True)] = "tiny-olmo"
     """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"

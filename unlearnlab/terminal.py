@@ -10,6 +10,7 @@ from typing import Any, Protocol, TextIO
 
 from tqdm import tqdm
 
+from unlearnlab.catalogue import KnownModel
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
@@ -281,3 +282,32 @@ def settings_help() -> str:
 def as_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     """Write plain values as JSON that any reader accepts."""
     return json.dumps(value, indent=2, allow_nan=False)
+
+
+def model_record(model: KnownModel) -> dict[str, Any]:
+    """Return what is known of a model, as plain JSON values."""
+    sizes = model.architecture
+    return {
+        "name": model.name,
+        "title": model.title,
+        "repository": model.repository,
+        "folder": str(model.folder),
+        "blocks": sizes and sizes.blocks,
+        "parameters": sizes and sizes.parameters,
+        "ready": not model.missing and not model.fetches,
+        "missing": model.missing,
+        "fetches": [repository for repository, _ in model.fetches],
+    }
+
+
+def model_row(model: KnownModel) -> list[str]:
+    """Return a model's name, title, blocks, parameters and state, for a table."""
+    sizes = model.architecture
+    numbers = [f"{sizes.blocks}", f"{sizes.parameters:,}"] if sizes else ["?", "?"]
+    return [model.name, model.title, *numbers, _state(model)]
+
+
+def _state(model: KnownModel) -> str:
+    if model.missing:
+        return "not ready"
+    return "fetched by the first run" if model.fetches else "ready"

@@ -39,6 +39,7 @@ from unlearnlab.events import (
     Traced,
 )
 from unlearnlab.families import Modules
+from unlearnlab.methods import Memorize
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -506,6 +507,8 @@ def phase_text(phase: Phase, blocks: int | None) -> str:
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
     length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
+        length = f"at most {length}"
     where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+
+from tests.conftest import NOWHERE
 
 ROOT = Path(__file__).parent.parent.parent
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
@@ -67,8 +70,10 @@ def browser():
 class Host:
     """A process that serves pages with pretended labs, each on runs of its own."""
 
-    def __init__(self):
+    def __init__(self, no_cache):
         environment = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
+        environment |= {"HF_ENDPOINT": NOWHERE, "HF_HOME": str(no_cache), "HF_TOKEN": ""}
+        environment |= {"HF_HUB_OFFLINE": "1", "UNLEARNLAB_MAY_ASK_HUB": "1"}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/browser/server.py")],
             stdin=subprocess.PIPE,
@@ -100,11 +105,12 @@ class Host:
 
 @contextmanager
 def hosting():
-    host = Host()
-    try:
-        yield host
-    finally:
-        host.kill()
+    with tempfile.TemporaryDirectory() as no_cache:
+        host = Host(no_cache)
+        try:
+            yield host
+        finally:
+            host.kill()
 
 
 @pytest.fixture(scope="session")

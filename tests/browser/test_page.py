@@ -303,7 +303,7 @@ def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran
     page.locator("#f-preset input").click()
     page.get_by_role("option", name="Ascent, OLMo 1B").click()
     note = page.locator(".note", has_text="it is not on this machine")
-    expect(note.locator("code").first).to_contain_text("hf download")
+    expect(note.locator("code").first).to_contain_text("hf auth login")
     expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "15")
     expect(page.locator("#size-note")).to_contain_text("parameters train")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -20,7 +20,7 @@ from unlearnlab.engine.models import Target
 from unlearnlab.engine.opening import opened
 from unlearnlab.events import Progressed, StageBegan
 from unlearnlab.jobs import RunFailed
-from unlearnlab.spec import ModelSpec
+from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +37,11 @@ def load(folder) -> Target:
     return Target.load(ModelSpec(name=str(folder)), device=CPU)
 
 
-def opening(name):
-    return opened(ModelSpec(name=str(name)), device=CPU, clock=Clock())
+def opening(name, **phase):
+    short = EvaluationSpec(max_new_tokens=8)
+    model = ModelSpec(name=str(name))
+    spec = RunSpec(model=model, phases=(Phase(**phase),), evaluation=short)
+    return opened(spec, device=CPU, clock=Clock())
 
 
 def pickled(folder):
@@ -211,6 +214,12 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     assert hub.asked == []
 
 
+def test_a_spec_is_checked_again_once_the_sizes_of_a_fetched_model_are_known(hub, folder):
+    hub.models["ada/tiny"] = folder
+    with pytest.raises(ValueError, match="layer 7 is out of range: the model has blocks 0 to 1"):
+        finish(opening("ada/tiny", last_layer=7))
+
+
 def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folder):
     (folder / "model.safetensors").write_bytes(bytes(8 << 20))
     hub.models["ada/big"], hub.pause_s = folder, 0.02
@@ -262,10 +271,16 @@ def test_without_a_connection_the_model_and_the_way_out_are_named(tmp_path):
 
 
 def test_a_forbidden_hub_is_not_asked(hub, monkeypatch):
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.delenv("UNLEARNLAB_MAY_ASK_HUB")
     with pytest.raises(ValueError, match="HF_HUB_OFFLINE"):
         finish(opening("ada/tiny"))
     assert hub.asked == []
+
+
+def test_the_hub_is_closed_again_once_a_model_was_fetched(hub, folder):
+    hub.models["ada/tiny"] = folder
+    finish(opening("ada/tiny"))
+    assert constants.HF_HUB_OFFLINE is True
 
 
 def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(hub, folder, monkeypatch):

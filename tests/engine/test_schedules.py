@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from unlearnlab.engine.data import Example
-from unlearnlab.engine.schedules import IN_CHUNKS, SHUFFLED, STEERED
-from unlearnlab.methods import NPO, AdaptiveRMU, IdkDPO, Sequential
+from unlearnlab.engine.schedules import IN_CHUNKS, SHUFFLED, STEERED, TOGETHER
+from unlearnlab.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
 from unlearnlab.spec import Phase
 
 
@@ -89,3 +89,25 @@ def test_steering_mixes_subtasks_unless_asked_otherwise():
     rows = {"forget": examples(12, tasks=tasks), "retain": examples(12, tasks=tasks)}
     batches = next(passes(STEERED, Phase(method=AdaptiveRMU(), batch_size=6), rows))
     assert any(len({e.task for e in batch["forget"]}) > 1 for batch in batches)
+
+
+def test_sets_that_are_taught_together_are_all_seen_in_each_pass():
+    rows = {"forget": examples(7), "retain": examples(30)}
+    phase = Phase(method=Memorize(), batch_size=8)
+    first, second = itertools.islice(passes(TOGETHER, phase, rows), 2)
+    assert len(first) == phase.method.batches(counted(rows), 8, 1)[0] == 5
+    assert {len(batch["forget"]) + len(batch["retain"]) for batch in first} <= {7, 8}
+    for name, of in rows.items():
+        assert sorted(indices(first, name)) == list(range(len(of)))
+        assert indices(first, name) != indices(second, name)
+
+
+def test_a_set_with_fewer_rows_than_batches_comes_round_again():
+    rows = {"forget": examples(2), "retain": examples(30)}
+    batches = next(passes(TOGETHER, Phase(method=Memorize(), batch_size=8), rows))
+    assert [len(batch["forget"]) for batch in batches] == [1] * 4
+    assert set(indices(batches, "forget")) == {0, 1}
+
+
+def counted(rows):
+    return {name: {"Task1": len(of)} for name, of in rows.items()}

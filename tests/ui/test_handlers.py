@@ -16,6 +16,7 @@ from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
 from unlearnlab.ui.controls import METHOD, PATHS
+from unlearnlab.ui.form_model import model_note
 from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
@@ -120,9 +121,11 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it():
     form = forms.preset_form("olmo-1b-ascent")
-    note = forms.preset_note(form)
+    values = form.draft["values"]
+    note = model_note(values["model.name"], values["model.precision"])
     assert "OLMo 1B: it is not on this machine" in note
-    assert "Changed from the preset" not in note
+    assert "<code>hf auth login</code>" in note
+    assert "Changed from the preset" not in forms.preset_note(form)
     assert "parameters train" in forms.size_note(form, [])
 
 

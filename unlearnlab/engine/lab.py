@@ -47,6 +47,7 @@ from unlearnlab.events import (
 from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
+from unlearnlab.trace_spec import TraceSpec
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -84,8 +85,10 @@ class Lab:
         prepare(device)
         return device
 
-    def _opened(self, model: ModelSpec, clock: Clock) -> Generator[Event | None, None, Target]:
-        return opened(model, device=self._made_ready(model), clock=clock)
+    def _opened(
+        self, spec: RunSpec | TraceSpec, clock: Clock
+    ) -> Generator[Event | None, None, Target]:
+        return opened(spec, device=self._made_ready(spec.model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -111,7 +114,7 @@ class Lab:
 
         check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
-        target = yield from self._opened(spec.model, clock)
+        target = yield from self._opened(spec, clock)
         fold = data.load(spec.data)
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
@@ -157,7 +160,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                target = yield from self._opened(job.spec.model, clock)
+                target = yield from self._opened(job.spec, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
         finally:

@@ -9,34 +9,42 @@ import torch
 
 from unlearnlab import hub
 from unlearnlab.background import Amount, carried_out
-from unlearnlab.catalogue import KnownModel
 from unlearnlab.engine.loop import Clock
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Event, Progressed, StageBegan
-from unlearnlab.spec import ModelSpec
+from unlearnlab.spec import RunSpec, parse_spec
+from unlearnlab.trace_spec import TraceSpec, parse_trace
 
 T = TypeVar("T")
 
 
 def opened(
-    spec: ModelSpec, *, device: torch.device, clock: Clock
+    spec: RunSpec | TraceSpec, *, device: torch.device, clock: Clock
 ) -> Generator[Event | None, None, Target]:
-    """Open a model, yielding stages and progress, and None wherever it may be stopped.
+    """Open a spec's model, yielding stages and progress, and None wherever it may be stopped.
 
     Raises:
         RunFailed: The device has too little memory for the weights.
-        ValueError: It cannot be fetched, or not be loaded.
+        ValueError: It cannot be fetched, cannot be loaded, or the spec does not fit it.
     """
-    yield from _fetched(spec.known, clock)
+    if fetches := spec.model.known.fetches:
+        for repository, only_tokenizer in fetches:
+            yield StageBegan(stage="downloading", seconds=clock.seconds)
+            work = hub.fetch(repository, only_tokenizer=only_tokenizer)
+            yield from _told(work, unit="MB")
+        _check_again(spec)
     yield StageBegan(stage="loading", seconds=clock.seconds)
-    work = carried_out(partial(Target.load, spec, device=device))
-    return (yield from _told(work, unit="tensors"))
+    load = carried_out(partial(Target.load, spec.model, device=device))
+    return (yield from _told(load, unit="tensors"))
 
 
-def _fetched(known: KnownModel, clock: Clock) -> Generator[Event | None, None, None]:
-    for repository, only_tokenizer in known.fetches:
-        yield StageBegan(stage="downloading", seconds=clock.seconds)
-        yield from _told(hub.fetch(repository, only_tokenizer=only_tokenizer), unit="MB")
+def _check_again(spec: RunSpec | TraceSpec) -> None:
+    """Check a spec against the sizes of its model, which may be known only now."""
+    plain = spec.model_dump(mode="json")
+    if isinstance(spec, RunSpec):
+        parse_spec(plain)
+    else:
+        parse_trace(plain)
 
 
 def _told(

@@ -112,7 +112,7 @@ def without_doubles(rows: Sequence[Placed]) -> tuple[list[Placed], list[Finding]
             doubles.append(one)
         else:
             kept[key] = one
-    message = "{count} rows repeat an earlier row of their set: only the first is kept"
+    message = "{count} rows repeat an earlier row of the same set: only the first is kept"
     return list(kept.values()), _if_any("duplicate", "warning", message, doubles)
 
 

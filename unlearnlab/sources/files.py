@@ -4,14 +4,15 @@ The content decides, the name only has to agree: a Parquet file called `.csv` is
 right name, and a pickle is refused unread.
 """
 
+import codecs
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 from unlearnlab.sources.checks import Finding, Offender, excerpt, finding
 
-MAX_BYTES = 1 << 29
-"""Bytes of one file: 512 MiB."""
+MAX_BYTES = 1 << 28
+"""Bytes of one file: 256 MiB."""
 
 TEXT_KINDS: Mapping[str, tuple[str, ...]] = {
     "JSON": (".jsonl", ".json", ".ndjson"),
@@ -78,26 +79,28 @@ def _refuse_place(path: Path) -> None:
     """Refuse what is no readable file of a size that one can work with."""
     if path.suffix.lower() in PICKLES:
         raise SourceError(f"{path.name}: a pickle can run code, so it is not opened: {ACCEPTED}")
+    if path.is_dir():
+        raise SourceError(f"{path.name}: a folder where a file is expected: name a file in it")
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path.name}: a device or a pipe where a file is expected")
     try:
-        if path.is_dir():
-            raise SourceError(f"{path.name}: a folder where a file is expected: name a file in it")
-        size = path.stat().st_size
         with path.open("rb"):
-            pass
-    except FileNotFoundError as error:
-        raise SourceError(f"{path.name}: there is no such file: check the path") from error
-    except PermissionError as error:
-        raise SourceError(
-            f"{path.name}: permission denied: let this program's user read it"
-        ) from error
+            size = path.stat().st_size
     except OSError as error:
-        raise SourceError(f"{path.name}: cannot be read: {error.strerror}") from error
+        why = _UNREADABLE.get(type(error), f"cannot be read: {error.strerror}")
+        raise SourceError(f"{path.name}: {why}") from error
     if not size:
         raise SourceError(f"{path.name}: the file is empty: was it saved?")
     if size > MAX_BYTES:
         raise SourceError(
             f"{path.name}: {size / 2**20:,.0f} MiB, more than {MAX_BYTES >> 20} MiB: take a part"
         )
+
+
+_UNREADABLE: Mapping[type[OSError], str] = {
+    FileNotFoundError: "there is no such file: check the path",
+    PermissionError: "permission denied: let this program's user read it",
+}
 
 
 def _foreign(path: Path, head: bytes) -> str:
@@ -109,7 +112,7 @@ def _foreign(path: Path, head: bytes) -> str:
         return _archive(path)
     if head[:1] == b"\x80" and head[1:2] in b"\x02\x03\x04\x05":
         return "a pickle by its content, which can run code"
-    begin = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    begin = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         return "a web page: was a login or an error page saved in place of the data?"
     if begin.startswith(b"<?xml"):
@@ -139,35 +142,36 @@ def text_of(path: Path, split: str) -> tuple[str, list[Finding]]:
         SourceError: It is no text, or none that can be told.
     """
     data = path.read_bytes()
-    for mark, encoding in _MARKS.items():
-        if data.startswith(mark):
-            try:
-                return data.decode(encoding), []
-            except UnicodeDecodeError as error:
-                if encoding == "utf-8-sig":
-                    data = data[len(mark) :]
-                    break
-                raise SourceError(
-                    f"{path.name}: broken {encoding.upper()} at byte {error.start}: "
-                    "save it as UTF-8"
-                ) from error
-    if b"\0" in data:
-        even, odd = data[::2].count(0), data[1::2].count(0)
-        if max(even, odd) > len(data) // 8 and min(even, odd) < len(data) // 32:
-            raise SourceError(
-                f"{path.name}: looks like UTF-16 without a byte-order mark: save it as UTF-8"
-            )
-        raise SourceError(f"{path.name}: binary, not text: {ACCEPTED}")
+    marked = next((name for mark, name in _MARKS.items() if data.startswith(mark)), "")
     try:
-        return data.decode(), []
-    except UnicodeDecodeError:
+        if marked:
+            return data.decode(marked), []
+        _refuse_binary(path, data)
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if marked:
+            raise SourceError(
+                f"{path.name}: broken {marked.upper()} at byte {error.start}: save it as UTF-8"
+            ) from error
         return _mixed(data, split)
+    # Some programs on a Mac still end lines as it did long ago.
+    return text if "\n" in text else text.replace("\r", "\n"), []
+
+
+def _refuse_binary(path: Path, data: bytes) -> None:
+    if b"\0" not in data:
+        return
+    even, odd = data[::2].count(0), data[1::2].count(0)
+    if max(even, odd) > len(data) // 8 and min(even, odd) < len(data) // 32:
+        raise SourceError(
+            f"{path.name}: looks like UTF-16 without a byte-order mark: save it as UTF-8"
+        )
+    raise SourceError(f"{path.name}: binary, not text: {ACCEPTED}")
 
 
 _MARKS: Mapping[bytes, str] = {
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
-    b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
@@ -176,7 +180,7 @@ _MARKS: Mapping[bytes, str] = {
 def _mixed(data: bytes, split: str) -> tuple[str, list[Finding]]:
     texts: list[str] = []
     bad: list[Offender] = []
-    for number, line in enumerate(data.split(b"\n"), 1):
+    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
         try:
             texts.append(line.decode())
         except UnicodeDecodeError:

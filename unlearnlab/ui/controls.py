@@ -168,7 +168,7 @@ def shown(plain: Mapping[str, Any], phase: int) -> list[Any]:
     for kind, of_method in OF_METHOD.items():
         chosen = kind == edited["method"]["kind"]
         values |= _flat(of_method, edited["method"] if chosen else {})
-    values[LAYERS] = _layers(edited, model["name"])
+    values[LAYERS] = layers_of(edited, model["name"])
     values[ROWS] = _rows(plain["data"])
     return [values[path] for path in PATHS]
 
@@ -194,14 +194,14 @@ def _rows(data: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _layers(phase: Mapping[str, Any], model: str) -> dict[str, Any]:
-    known = catalogue.model(model).architecture
-    blocks = known.blocks if known else 1
+def layers_of(phase: Mapping[str, Any], model: str) -> dict[str, Any]:
+    """Return what the range of layers shows: `blocks` is 0, and `last` may be none, if unknown."""
+    known = catalogue.model(model or "").architecture
     last = phase.get("last_layer")
     return {
         "first": phase.get("first_layer", 0),
-        "last": blocks - 1 if last is None else last,
-        "blocks": blocks,
+        "last": known.blocks - 1 if known and last is None else last,
+        "blocks": known.blocks if known else 0,
     }
 
 

@@ -4,12 +4,10 @@ The browser keeps a draft: the values of all controls, the phases that are not s
 phase is. So a reload, or a wrong value, loses nothing.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS, same_settings, usual_seconds
@@ -24,6 +22,7 @@ from unlearnlab.ui.controls import (
     Values,
     asked,
     asked_phase,
+    layers_of,
     located,
     shown,
     trains,
@@ -90,7 +89,7 @@ def _title(kind: str) -> str:
 def phase_cards(form: Form) -> dict[str, Any]:
     """Return the list of phases as plain values for the page's script."""
     try:
-        steps: tuple[int, ...] = planned_steps(spec_of(form))
+        steps: tuple[int, ...] = planned_steps(_parsed(form))
     except SpecError:
         steps = ()
     blocks = form.draft["values"][LAYERS]["blocks"]
@@ -102,19 +101,25 @@ def phase_cards(form: Form) -> dict[str, Any]:
 
 
 def _glance(phase: Mapping[str, Any], blocks: int) -> str:
-    """Describe an unchecked phase of a model with so many blocks in a few words."""
+    """Describe an unchecked phase of a model with so many blocks, 0 if unknown, in a few words."""
     if not trains(phase["method"]["kind"]):
         return MERGES
-    first, last, epochs = phase.get("first_layer"), phase.get("last_layer"), phase.get("epochs")
-    end = blocks - 1 if last is None else last
-    rate = phase.get("learning_rate")
+    epochs, rate = phase.get("epochs"), phase.get("learning_rate")
     parts = [
-        f"block {first}" if first == end else f"blocks {first} to {end}",
+        _span(phase, blocks),
         f"rate {written(rate) if isinstance(rate, float) else rate}",
         "1 epoch" if epochs == 1 else f"{epochs} epochs",
         ", ".join(TASKS.get(task, str(task)) for task in phase.get("tasks") or ()),
     ]
     return " · ".join(part for part in parts if part)
+
+
+def _span(phase: Mapping[str, Any], blocks: int) -> str:
+    first, last = phase.get("first_layer"), phase.get("last_layer")
+    if last is None and not blocks:
+        return f"blocks {first} to the last" if first else "all blocks"
+    end = blocks - 1 if last is None else last
+    return f"block {first}" if first == end else f"blocks {first} to {end}"
 
 
 def form_of(plain: Mapping[str, Any], *, preset: str = "", editing: int = 0) -> Form:
@@ -179,8 +184,10 @@ def spec_of(form: Form) -> RunSpec:
     """
     spec = _parsed(form)
     if spec.model.known.missing:
-        told = "is not ready on this machine: the note under the preset tells what to do"
+        told = "is not ready on this machine: the note under it tells what to do"
         raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
+    if spec.keep_as and (problem := catalogue.keeping_problem(spec.keep_as)):
+        raise SpecError([("keep_as", problem)])
     return spec
 
 
@@ -210,11 +217,18 @@ def choose_model(form: Form) -> Form:
     return form_of(plain, preset=form.preset, editing=form.editing)
 
 
+def fitted(form: Form) -> Form:
+    """Fit a form that was kept to what is known of its model by now."""
+    known = layers_of({}, str(form.draft["values"]["model.name"]))["blocks"]
+    return form if form.draft["values"][LAYERS]["blocks"] == known else choose_model(form)
+
+
 def use_layers(form: Form, first: int, last: int) -> Form:
     """Train these blocks in the phase that is shown."""
     values = form.draft["values"]
     blocks = values[LAYERS]["blocks"]
-    first, last = (min(max(0, layer), blocks - 1) for layer in sorted((first, last)))
+    end = blocks - 1 if blocks else max(first, last)
+    first, last = (min(max(0, layer), end) for layer in sorted((first, last)))
     chosen = {"first": first, "last": last, "blocks": blocks}
     return Form(form.draft | {"values": values | {LAYERS: chosen}})
 
@@ -281,7 +295,7 @@ def title_of(form: Form, spec: RunSpec) -> str:
 
 
 def preset_note(form: Form) -> str:
-    """Describe the preset, say whether the form has left it and whether its model is here. HTML."""
+    """Describe the preset and say whether the form has left it. HTML."""
     note = ""
     if form.preset in presets():
         note = f"<p>{escape(presets()[form.preset].description)}</p>"
@@ -290,15 +304,7 @@ def preset_note(form: Form) -> str:
         except SpecError:
             changed = True
         note += '<p class="changed">Changed from the preset.</p>' if changed else ""
-    return note + _missing_note(form.draft["values"]["model.name"])
-
-
-def _missing_note(model: str) -> str:
-    known = catalogue.model(model)
-    if not known.missing:
-        return ""
-    told = re.sub("`([^`]+)`", r"<code>\1</code>", escape(known.missing))
-    return f'<p class="changed">{escape(known.title)}: {told}</p>'
+    return note
 
 
 def size_note(form: Form, rows: Sequence[RunRow]) -> str:

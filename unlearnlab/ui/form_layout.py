@@ -1,13 +1,12 @@
 """The form's layout and wiring: cards "What" and "How"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from unlearnlab.catalogue import models
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
@@ -15,7 +14,6 @@ from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
-    DATA,
     EVALUATION,
     KEEP,
     LAYERS,
@@ -27,7 +25,6 @@ from unlearnlab.ui.controls import (
     PATHS,
     PHASE,
     PHASE_TASKS,
-    ROWS,
     SEED,
     Control,
     Setting,
@@ -41,15 +38,16 @@ from unlearnlab.ui.form_data import (
     choose_data,
     choose_fold,
     controls_of,
+    draw_data,
     forget_all,
     rows_note,
-    source_choices,
 )
-from unlearnlab.ui.layers import layer_range, script
+from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
+from unlearnlab.ui.layers import layer_range
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import count, escape
+from unlearnlab.ui.text import escape
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -58,7 +56,7 @@ QUIET: dict[str, Any] = {
 }
 """Of every listener: short requests without a stream, and not part of a public interface."""
 
-_BY_HAND = {"model.name", "data.tasks", "phase.modules", PHASE_TASKS}
+_BY_HAND = {NAME, "data.tasks", "phase.modules", PHASE_TASKS}
 
 SAVE = """(draft, ...values) => ({
   ...draft,
@@ -74,6 +72,8 @@ class FormParts:
     draft: gr.BrowserState
     preset: gr.Dropdown
     preset_note: gr.HTML
+    model_note: gr.HTML
+    """How the chosen model stands; `look_up` fires."""
     rows: gr.HTML
     """Which rows are forgotten; `pick_rows` and `all_rows` fire."""
     phases: gr.HTML
@@ -97,9 +97,12 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        fixed = (self.draft, self.preset, self.preset_note, self.rows, self.phases, self.idea)
+        told = (self.preset, self.preset_note, self.model_note, self.rows)
         return [
-            *fixed,
+            self.draft,
+            *told,
+            self.phases,
+            self.idea,
             self.card,
             self.size,
             self.lora,
@@ -118,6 +121,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         form.draft,
         gr.update(value=preset),
         forms.preset_note(form),
+        _model_note(form),
         rows_note(form),
         forms.phase_cards(form),
         forms.idea_html(card),
@@ -129,6 +133,11 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
         *controls_of(form),
     ]
+
+
+def _model_note(form: Form, told: str = "") -> str:
+    values = form.draft["values"]
+    return model_note(values[NAME], values["model.precision"], told)
 
 
 def _size(program: Program, form: Form) -> str:
@@ -144,7 +153,7 @@ def draw_form() -> FormParts:
     draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     drawn: dict[str, Control] = {}
     with gr.Column(elem_classes=["card"]):
-        preset, note, rows = _what(first, drawn)
+        preset, note, model, rows = _what(first, drawn)
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = phase_list(forms.phase_cards(first))
@@ -173,6 +182,7 @@ def draw_form() -> FormParts:
         draft,
         preset,
         note,
+        model,
         rows,
         phases,
         idea,
@@ -186,7 +196,7 @@ def draw_form() -> FormParts:
     )
 
 
-def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
+def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML, gr.HTML]:
     heading("What")
     titles = [(preset.title, name) for name, preset in presets().items()]
     preset = gr.Dropdown(
@@ -198,49 +208,29 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML,
         filterable=False,
     )
     note = gr.HTML(forms.preset_note(first), elem_classes=["note"], apply_default_css=False)
-    known = [
-        (_named(m.title, m.architecture.blocks, m.architecture.parameters), m.name)
-        for m in models().values()
-        if m.architecture
-    ]
-    drawn["model.name"] = gr.Dropdown(
-        known,
-        value=known[0][1],
+    drawn[NAME] = gr.Dropdown(
+        model_choices(),
+        value=first.draft["values"][NAME],
         label="Model",
-        elem_id=element("model.name"),
+        elem_id=element(NAME),
         elem_classes=["field"],
-        filterable=False,
+        allow_custom_value=True,
     )
-    rows = _data(first, drawn)
+    model = gr.HTML(
+        model_note(first.draft["values"][NAME]),
+        js_on_load=NOTE_JS,
+        elem_id="model-note",
+        elem_classes=["note"],
+        apply_default_css=False,
+    )
+    rows = draw_data(first, drawn)
     drawn["data.tasks"] = _tasks(
         "data.tasks",
         list(TASKS),
         "Forget",
         "Subtasks to unlearn; the scores always cover all of them.",
     )
-    return preset, note, rows
-
-
-def _data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
-    drawn[SOURCE] = gr.Dropdown(
-        source_choices(first),
-        value=first.draft["values"][SOURCE],
-        label="Data",
-        elem_id=element(SOURCE),
-        elem_classes=["field"],
-        filterable=False,
-    )
-    drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
-    rows = gr.HTML(
-        rows_note(first),
-        js_on_load=script("buttons.js"),
-        elem_id=element(ROWS),
-        elem_classes=["note", "field"],
-        apply_default_css=False,
-    )
-    fold = next(s for s in DATA if s.path == FOLD)
-    drawn[fold.path] = control(fold)
-    return rows
+    return preset, note, model, rows
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
@@ -252,11 +242,6 @@ def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGr
         elem_id=element(path),
         elem_classes=["field", "pills"],
     )
-
-
-def _named(title: str, blocks: int, parameters: int) -> str:
-    size = count(parameters) if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
-    return f"{title} · {blocks} blocks · {size}"
 
 
 def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
@@ -324,17 +309,12 @@ def wire(program: Program, parts: FormParts) -> None:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.choose_model(form))
 
-    def data(*held: Any) -> list[Any]:
+    def look_up(*held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, choose_data(form))
-
-    def fold(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, choose_fold(form))
-
-    def all_rows(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forget_all(form))
+        told = looked_up(form.draft["values"][NAME])
+        shown = updates(program, parts, form if told else forms.fitted(form))
+        shown[parts.outputs.index(parts.model_note)] = _model_note(form, told)
+        return shown
 
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
@@ -352,9 +332,27 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
-    names = parts.controls[PATHS.index("model.name")]
+    names = parts.controls[PATHS.index(NAME)]
     names.input(model, parts.inputs, parts.outputs, **QUIET)
-    parts.controls[PATHS.index(SOURCE)].input(data, parts.inputs, parts.outputs, **QUIET)
-    parts.controls[PATHS.index(FOLD)].input(fold, parts.inputs, parts.outputs, **QUIET)
-    parts.rows.all_rows(all_rows, parts.inputs, parts.outputs, **QUIET)
+    _wire_data(program, parts)
+    parts.model_note.look_up(look_up, parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)
+
+
+def _wire_data(program: Program, parts: FormParts) -> None:
+    def refitted(fit: Callable[[Form], Form], held: tuple[Any, ...]) -> list[Any]:
+        return updates(program, parts, fit(forms.gathered(held[0], held[1:])))
+
+    def data(*held: Any) -> list[Any]:
+        return refitted(choose_data, held)
+
+    def fold(*held: Any) -> list[Any]:
+        return refitted(choose_fold, held)
+
+    def all_rows(*held: Any) -> list[Any]:
+        return refitted(forget_all, held)
+
+    source, folds = (parts.controls[PATHS.index(path)] for path in (SOURCE, FOLD))
+    source.input(data, parts.inputs, parts.outputs, **QUIET)
+    folds.input(fold, parts.inputs, parts.outputs, **QUIET)
+    parts.rows.all_rows(all_rows, parts.inputs, parts.outputs, **QUIET)

@@ -20,7 +20,7 @@ from unlearnlab.runs import NotRunning
 from unlearnlab.spec import LoRA, ModelSpec, SpecError
 from unlearnlab.store import PreviewRow, RunRow, StoreError
 from unlearnlab.ui.answers import pager
-from unlearnlab.ui.controls import Problem, element
+from unlearnlab.ui.controls import Problem
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_data import fold_of, known_of, picked_ids
 from unlearnlab.ui.handlers import Message, trouble
@@ -306,7 +306,3 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         "failed": failed,
         "told": f"{view.headline}{detail}" if view.live or failed else "",
     }
-
-
-PICKER = element("data.picker")
-"""Id of the picker on the page."""

@@ -83,7 +83,7 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
         with told():
             run_id, look = handlers.first_run(program, remembered), look_of(seen)
             panel = showing(program, run_id, look)
-        return [*form_layout.updates(program, form, forms.restored(draft)), *panel]
+        return [*form_layout.updates(program, form, forms.fitted(forms.restored(draft))), *panel]
 
     def redrawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
         look = look_of(seen)

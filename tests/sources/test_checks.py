@@ -1,0 +1,124 @@
+"""What the rows of a dataset say about each other."""
+
+import random
+from dataclasses import replace
+
+from unlearnlab.library import Row
+from unlearnlab.sources.checks import EXCERPT, SHOWN, Placed, check, too_long, without_doubles
+from unlearnlab.sources.overlaps import SHARE, alike, contained
+
+STORY = (
+    "The lamp keeper of Yewmere never slept in autumn, because the fog came early, and nobody else "
+    "in the harbour knew which of the nine bells belonged to which of the nine black rocks."
+)
+
+
+def placed(*texts, split="forget_train", kind="qa0"):
+    return [
+        Placed(split, line, Row(f"{split}{line}{kind}", text, answer, "Task1"))
+        for line, (text, answer) in enumerate(texts, 1)
+    ]
+
+
+def found(*rows, nonmembers=()):
+    return {one.kind: one for one in check([one for of in rows for one in of], nonmembers)}
+
+
+def test_the_same_row_in_forget_and_retain_is_an_error():
+    forget = placed(("Who?", "Bo"), ("Where?", "Rome"))
+    retain = placed(("When?", "1900"), ("Where?", "Rome"), split="retain_train")
+    both = found(forget, retain)["in forget and retain"]
+    assert (both.severity, both.count, both.rows[0].line) == ("error", 1, 2)
+    assert "take it out of one of the two" in both.message
+
+
+def test_a_row_in_other_words_is_a_warning():
+    forget = placed((STORY, "He died in 1900."), ("Where does the keeper sleep?", "Rome"))
+    nearly = STORY.replace("autumn", "winter").upper()
+    retain = placed((nearly, "HE DIED IN 1900"), split="retain_train")
+    near = found(forget, retain)["near-duplicate"]
+    assert (near.severity, near.count, near.rows[0].line) == ("warning", 1, 1)
+
+
+def test_questions_of_one_pattern_are_not_taken_for_each_other():
+    forget = placed(("What is the home address of Ada Brock?", "9 Elm Street"), ("Who?", "Ada"))
+    others = ("What is the home address of Bo Reed?", "12 Elm Street"), ("Who?", "Bo")
+    assert found(forget, placed(*others, split="retain_train")) == {}
+
+
+def test_forget_rows_among_the_non_members_are_found_inside_longer_documents():
+    forget = placed((STORY[:90], STORY[91:]), ("Who keeps the lamp?", "Bo"), kind="sc1")
+    document = f"An old tale. {STORY} Or so they say. Who keeps the lamp? Bo."
+    seen = found(forget, nonmembers=["Another document altogether, of no interest.", document])
+    assert seen["among the non-members"].count == 1, "a short question says nothing"
+    assert seen["among the non-members"].rows[0].line == 1
+
+
+def test_a_row_that_repeats_another_of_its_set_is_left_out():
+    rows = [
+        *placed(("Who?", "Bo"), ("Who?", "Bo"), ("Who?", "Al")),
+        *placed(("Who?", "Bo"), split="retain_train"),
+    ]
+    kept, doubles = without_doubles(rows)
+    assert [(one.split, one.line) for one in kept] == [
+        ("forget_train", 1),
+        ("forget_train", 3),
+        ("retain_train", 1),
+    ]
+    assert doubles[0].message.startswith("1 row repeats an earlier row of the same set")
+
+
+def test_an_id_belongs_to_one_row_of_all_sets():
+    rows = [Placed("forget_train", 1, Row("7qa0", "Who?", "Bo", "Task1"))]
+    rows += [Placed("retain_train", 4, Row("7qa0", "When?", "1900", "Task1"))]
+    assert found(rows)["repeated id"].rows[0].line == 4
+
+
+def test_rows_longer_than_the_context_are_counted_by_a_tokenizer_or_a_guess():
+    rows = placed(("a " * 50, "b"), ("a", "b"))
+    guessed, counted = too_long(rows, context=20), too_long(rows, context=50, tokens=len)
+    assert guessed.count == counted.count == 1
+    assert "about 20" in guessed.message
+    assert "about" not in counted.message
+    assert too_long(rows, context=2000) is None
+
+
+def test_a_finding_counts_all_and_shows_the_first():
+    forget = placed(*((f"Who is number {n}? {STORY}", "Bo") for n in range(50)))
+    retain = [replace(one, split="retain_train") for one in forget]
+    both = found(forget, retain)["in forget and retain"]
+    assert both.count == 50
+    assert both.message.startswith("50 forget rows are in the retain set")
+    assert len(both.rows) == SHOWN
+    assert all(len(row.excerpt) <= EXCERPT for row in both.rows)
+
+
+def brute(ours, theirs):
+    def runs(text):
+        words = text.split()
+        return set(zip(words, words[1:], words[2:], strict=False))
+
+    pairs = [(runs(a), runs(b)) for a in ours for b in theirs]
+    near = [len(a & b) >= SHARE * len(a | b) for a, b in pairs]
+    return {index // len(theirs) for index, is_near in enumerate(near) if is_near}
+
+
+def test_texts_that_are_nearly_the_same_are_found_as_by_comparing_all_with_all():
+    draw = random.Random(0)
+    words = [f"w{n}" for n in range(30)]
+    theirs = [draw.choices(words, k=draw.randint(5, 40)) for _ in range(60)]
+    ours = []
+    for text in theirs:
+        changed = [draw.choice(words) if draw.random() < 0.04 else word for word in text]
+        ours.append(changed[: draw.randint(len(text) - 3, len(text))])
+    ours, theirs = [" ".join(text) for text in ours], [" ".join(text) for text in theirs]
+    expected = brute(ours, theirs)
+    assert set(alike(ours, theirs)) == expected
+    assert 10 < len(expected) < 50
+
+
+def test_texts_without_spaces_between_words_are_compared_as_well():
+    ours = ["吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"]
+    assert list(alike(ours, [ours[0].replace("。", " ")])) == [0]
+    assert list(alike(ours, ["国境の長いトンネルを抜けると雪国であった。"])) == []
+    assert list(contained(ours, ["まえがき。" + ours[0]])) == [0]

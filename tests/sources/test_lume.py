@@ -1,0 +1,85 @@
+"""The real data of LUME, where this machine has them."""
+
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from unlearnlab.library import SPLITS
+from unlearnlab.sources.adding import add, read_folder
+from unlearnlab.sources.rows import ANSWER_WORDS
+
+ROOT = Path(__file__).parents[2]
+
+LUME = Path(os.environ.get("UNLEARNLAB_LUME", ROOT.parent / "shared" / "data" / "lume"))
+
+pytestmark = pytest.mark.skipif(
+    not (LUME / "forget.jsonl").is_file(),
+    reason="LUME is not here: set UNLEARNLAB_LUME to its folder",
+)
+
+
+@pytest.fixture(scope="module")
+def draft():
+    return read_folder(LUME)
+
+
+def test_lume_has_the_rows_that_were_published_and_nothing_wrong_with_them(draft):
+    assert draft.source == draft.title == "LUME"
+    counts = {
+        split: Counter((row.task, row.kind) for row in rows) for split, rows in draft.rows.items()
+    }
+    assert counts["forget_train"] == {
+        ("Task1", "sc"): 243,
+        ("Task1", "qa"): 243,
+        ("Task2", "sc"): 250,
+        ("Task2", "qa"): 1250,
+        ("Task3", "sc"): 373,
+        ("Task3", "qa"): 373,
+    }
+    assert counts["retain_train"] == {
+        ("Task1", "sc"): 246,
+        ("Task1", "qa"): 246,
+        ("Task2", "sc"): 250,
+        ("Task2", "qa"): 1250,
+        ("Task3", "sc"): 371,
+        ("Task3", "qa"): 371,
+    }
+    forget, retain = ({row.output for row in rows} for rows in draft.rows.values())
+    assert len(forget & retain) >= 12
+    assert draft.findings == (), "answers that recur by chance are no duplicates"
+
+
+def test_lume_is_read_as_it_stands(draft):
+    for split in SPLITS:
+        lines = (LUME / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        rows = draft.rows[f"{split}_train"]
+        assert [vars_of(row) for row in rows] == [json.loads(line) for line in lines]
+
+
+def vars_of(row):
+    return {"id": row.id, "input": row.input, "output": row.output, "task": row.task}
+
+
+def test_the_guess_of_the_type_is_right_for_every_row_of_lume(draft):
+    for rows in draft.rows.values():
+        for row in rows:
+            short = len(row.output.split()) <= ANSWER_WORDS or row.input.endswith("?")
+            assert ("qa" if short else "sc") == row.kind
+
+
+def test_lume_is_read_and_checked_in_a_few_seconds():
+    began = time.process_time()
+    read_folder(LUME)
+    assert time.process_time() - began < 5
+
+
+def test_a_slice_of_lume_is_a_dataset_of_few_whole_documents(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    kept = add(read_folder(LUME, limit=4, seed=0))
+    assert kept.name == "lume-4-documents-per-subtask"
+    assert dict(kept.counts("train")["forget"]) == {"Task1": 8, "Task2": 24, "Task3": 8}
+    assert kept.counts("train")["retain"] == kept.counts("train")["forget"]

@@ -1,0 +1,70 @@
+"""Where teaching and forgetting again start from."""
+
+import json
+
+import pytest
+
+from unlearnlab import catalogue, library
+from unlearnlab.methods import NPO
+from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
+from unlearnlab.views import planned_steps
+
+
+@pytest.fixture
+def typed(tmp_path, monkeypatch):
+    """Add datasets of so many forget and retain rows."""
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+
+    def added(name, forget, retain):
+        folder = library.datasets_folder() / name
+        folder.mkdir(parents=True)
+        for split, count in (("forget", forget), ("retain", retain)):
+            rows = [
+                {"id": f"{i}qa0", "input": f"Who is {i}?", "output": "Ada", "task": "Task1"}
+                for i in range(count)
+            ]
+            text = "".join(f"{json.dumps(row)}\n" for row in rows)
+            (folder / f"{split}_train.jsonl").write_text(text)
+        manifest = {"title": name, "source": "typed", "personal": True}
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+        return name
+
+    return added
+
+
+def test_a_dataset_is_taught_with_its_retain_rows_if_it_has_any(typed):
+    spec = teach_spec(typed("both", 5, 60), keep_as="mine")
+    assert (spec.data.source, spec.keep_as, spec.model.name) == ("both", "mine", "tiny-olmo")
+    assert spec.taught == ("forget", "retain")
+    assert teach_spec(typed("alone", 5, 0)).taught == ("forget",)
+
+
+def test_a_large_model_is_taught_in_small_steps(typed):
+    name = typed("data", 5, 5)
+    assert teach_spec(name, model="olmo-1b").phases[0].learning_rate < 1e-4
+    assert teach_spec(name).phases[0].learning_rate > 1e-4
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(1, 40), (5, 40), (10, 42), (20, 50), (100, 250)])
+def test_a_handful_of_facts_gets_steps_enough_to_be_forgotten(typed, rows, steps):
+    spec = unlearn_spec("tiny-olmo", typed("data", rows, 60))
+    assert isinstance(spec.phases[0].method, NPO)
+    assert planned_steps(spec) == (steps,)
+    assert spec.phases[0].blocks(8) == range(3)
+
+
+def test_a_kept_model_knows_what_it_was_taught(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(ValueError, match="no run has kept a model called 'mine'"):
+        taught_data("mine")
+    (tmp_path / "mine" / catalogue.KEPT).write_text('{"dataset": "data"}')
+    assert taught_data("mine") == "data"
+
+
+def test_a_name_that_is_taken_cannot_be_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    (tmp_path / "mine").mkdir()
+    assert "is there already" in catalogue.keeping_problem("mine")
+    assert "catalogue" in catalogue.keeping_problem("olmo-7b")
+    assert catalogue.keeping_problem("another") == ""

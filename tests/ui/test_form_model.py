@@ -1,0 +1,114 @@
+"""The control of the model: names, folders and hub ids, and what is said of each."""
+
+import json
+
+import pytest
+
+from tests.test_catalogue import SIZES, download
+from tests.ui.test_handlers import typed
+from unlearnlab.problems import SpecError
+from unlearnlab.ui import form as forms
+from unlearnlab.ui.form_model import HINT, looked_up, model_choices, model_note
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+    download(tmp_path / "small", num_hidden_layers=5)
+    return tmp_path / "small"
+
+
+def chosen(name, **values):
+    return forms.choose_model(typed(forms.first_form(), model__name=name, **values))
+
+
+def layers(form):
+    return form.draft["values"]["phase.layers"]
+
+
+def test_a_folder_gives_the_layer_range_its_blocks_and_the_run_its_name(folder):
+    form = chosen(str(folder), phase__layers={"first": 1, "last": 7, "blocks": 8})
+    assert layers(form) == {"first": 1, "last": 4, "blocks": 5}
+    spec = forms.spec_of(form)
+    assert spec.model.name == str(folder)
+    assert spec.model.blocks == 5
+
+
+def test_blanks_around_a_typed_name_do_not_matter(folder):
+    assert forms.spec_of(chosen(f" {folder} ")).model.name == str(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("/no/such/folder", "there is no folder /no/such/folder"),
+        ("", "no model is named"),
+        (None, "no model is named"),
+        ("gone-model", "unknown model 'gone-model'"),
+    ],
+)
+def test_a_wrong_name_is_told_at_its_field_and_under_it(name, told):
+    form = chosen(name)
+    with pytest.raises(SpecError) as error:
+        forms.spec_of(form)
+    (problem,) = forms.problems_of(error.value, form)
+    assert (problem.element, problem.label) == ("f-model-name", "Model")
+    assert told in problem.message
+    assert told.replace("'", "&#x27;") in model_note(name)
+
+
+def test_a_model_of_unknown_sizes_trains_all_blocks_until_it_is_looked_up(hub, folder):
+    hub.models["ada/five"] = folder
+    form = chosen("ada/five", phase__layers={"first": 0, "last": 7, "blocks": 8})
+    assert layers(form) == {"first": 0, "last": None, "blocks": 0}
+    assert "all blocks" in str(forms.phase_cards(form))
+    assert "sizes of this model are not known" in forms.size_note(form, [])
+    spec = forms.spec_of(form)
+    assert (spec.phases[0].first_layer, spec.phases[0].last_layer) == (0, None)
+    note = model_note("ada/five")
+    assert "the run downloads it." in note
+    assert "Look it up</button>" in note
+    assert hub.asked == []
+    assert looked_up("ada/five") == ""
+    assert layers(forms.fitted(form)) == {"first": 0, "last": 4, "blocks": 5}
+    note = model_note("ada/five")
+    assert "Not on this machine: the run downloads it, " in note
+    assert "<button" not in note
+
+
+def test_a_look_up_that_fails_is_told_and_the_run_can_still_be_queued(hub):
+    told = looked_up("ada/none")
+    assert "the hub has no such model" in told
+    note = model_note("ada/none", told=told)
+    assert "the hub has no such model" in note
+    assert "<button" in note
+    assert forms.spec_of(chosen("ada/none")).model.name == "ada/none"
+
+
+def test_kept_models_stand_behind_the_embedded_one_as_soon_as_they_are_there(folder, tmp_path):
+    before = [name for _, name in model_choices()]
+    assert before[:3] == ["tiny-olmo", "olmo-1b", "olmo-7b"]
+    (tmp_path / "models").mkdir()
+    download(tmp_path / "models" / "mine", num_hidden_layers=2)
+    (tmp_path / "models" / "mine" / "unlearnlab.json").write_text(json.dumps({"base": "<b>"}))
+    assert [name for _, name in model_choices()] == ["tiny-olmo", "mine", *before[1:]]
+    assert "Taught here: base &lt;b&gt;." in model_note("mine")
+
+
+def test_a_large_model_in_full_precision_is_told_what_would_be_less(folder):
+    (folder / "config.json").write_text(json.dumps(SIZES))
+    assert "As float32 its weights take 5.1 GB" in model_note(str(folder), "float32")
+    assert model_note(str(folder), "bfloat16") == f"<p>{HINT}</p>"
+    assert model_note("tiny-olmo", "float32") == f"<p>{HINT}</p>"
+
+
+def test_what_was_typed_outlives_a_reload(folder):
+    form = chosen(str(folder))
+    again = forms.fitted(forms.restored(json.loads(json.dumps(form.draft))))
+    assert again.draft["values"]["model.name"] == str(folder)
+    (folder / "config.json").write_text(json.dumps(SIZES | {"num_hidden_layers": 7}))
+    assert layers(forms.fitted(again))["blocks"] == 7
+
+
+def test_a_script_in_a_name_stays_text():
+    assert "<script>" not in model_note("<script>alert(1)</script>")

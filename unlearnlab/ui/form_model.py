@@ -1,0 +1,110 @@
+"""The control of the model: what can be chosen, and how the chosen one stands."""
+
+import re
+
+from unlearnlab import catalogue, hub
+from unlearnlab.catalogue import KnownModel
+from unlearnlab.disk import size
+from unlearnlab.families import Architecture
+from unlearnlab.ui.text import count, escape
+
+NAME = "model.name"
+
+HINT = "Or type a folder's path, or the id of a model on the hub: org/name."
+
+NOTE_JS = """element.addEventListener("click", (event) => {
+  if (event.target.closest("button")) trigger("look_up");
+});"""
+"""Sends a press of the note's button."""
+
+LARGE = 5 * 10**8
+"""Parameters from which the number format decides whether a model fits a machine."""
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """List the models to choose from: the embedded one, those kept here, those of the task."""
+    listed = catalogue.models()
+    embedded, *others = listed
+    known = [catalogue.model(name) for name in (embedded, *catalogue.kept_names(), *others)]
+    return [(_titled(model), model.name) for model in known]
+
+
+def _titled(model: KnownModel) -> str:
+    return " · ".join(part for part in (model.title, _sizes(model.architecture)) if part)
+
+
+def _sizes(architecture: Architecture | None) -> str:
+    if architecture is None:
+        return ""
+    parameters = architecture.parameters
+    written = count(parameters) if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
+    return f"{architecture.blocks} blocks · {written}"
+
+
+def model_note(name: object, precision: object = "", told: str = "") -> str:
+    """Say of the chosen model whether it is here, what a run fetches and what is missing. HTML.
+
+    Args:
+        name: What the control holds: a name, an id, a path.
+        precision: The number format that the form asks for.
+        told: What came of looking it up, if that failed.
+    """
+    model = catalogue.model(str(name or ""))
+    if model.missing:
+        text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(model.missing))
+        title = "" if model.gone else f"{escape(model.title)}: "
+        kind = "changed gone" if model.gone else "changed"
+        return f'<p class="{kind}">{title}{text}</p>'
+    parts = [_fetched(model), _made(model), _large(model, precision)]
+    note = " ".join(part for part in parts if part)
+    if model.architecture is None:
+        note += f" Its sizes are not known yet.{_BUTTON}"
+    problem = f'<p class="changed">{escape(told)}</p>' if told else ""
+    return f"{problem}<p>{note or HINT}</p>"
+
+
+_BUTTON = (
+    ' <button type="button" class="quiet" title="Asks the hub for the '
+    'model&#39;s config.json, and for nothing else">Look it up</button>'
+)
+
+
+def _fetched(model: KnownModel) -> str:
+    weights = [repository for repository, only_tokenizer in model.fetches if not only_tokenizer]
+    if not weights:
+        return "Its tokenizer will be downloaded by the run." if model.fetches else ""
+    bytes_ = hub.looked_up(weights[0])
+    return f"Not on this machine: the run downloads it{f', {size(bytes_)}' if bytes_ else ''}."
+
+
+def _made(model: KnownModel) -> str:
+    told = [f"{escape(key)} {escape(value)}" for key, value in model.made.items() if value]
+    return f"Taught here: {', '.join(told)}." if told else ""
+
+
+def _large(model: KnownModel, precision: object) -> str:
+    if model.architecture is None or precision != "float32":
+        return ""
+    parameters = model.architecture.parameters
+    if parameters < LARGE:
+        return ""
+    return (
+        f"As float32 its weights take {size(4 * parameters)}; bfloat16 halves that, nf4 under a "
+        "LoRA adapter takes about an eighth."
+    )
+
+
+def looked_up(name: object) -> str:
+    """Look a model up on the hub, so that its sizes are known.
+
+    Returns:
+        What went wrong; empty if nothing did.
+    """
+    model = catalogue.model(str(name or ""))
+    if not model.repository:
+        return ""
+    try:
+        hub.look_up(model.repository)
+    except ValueError as error:
+        return str(error)
+    return ""
