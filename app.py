@@ -11,8 +11,8 @@ import webbrowser
 from collections.abc import Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
-from unlearnlab.events import Adjusted, Asked, Event
-from unlearnlab.jobs import Adjustment, Ask, Job, Lab, PreviewJob, TraceJob
+from unlearnlab.events import Adjusted, Asked, Event, Exported
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, PreviewJob, TraceJob
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
@@ -67,6 +67,10 @@ class LateLab:
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
         """Change values of the phase that the live run trains."""
         return self._lab().adjust(job, wish)
+
+    def export(self, job: Job, export: Export) -> Exported:
+        """Write the merged model of an ended run."""
+        return self._lab().export(job, export)
 
     def release(self) -> None:
         """Free the device's memory, if the engine was ever made."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Generator
 
+from unlearnlab.disk import check_free, whole_folder
 from unlearnlab.events import (
     Adjusted,
     Asked,
     Evaluated,
     Event,
+    Exported,
     Loaded,
     PhaseBegan,
     Previewed,
@@ -18,7 +20,7 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, TraceJob
 from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.traces import PARTS, FactTrace, Part, roles
 
@@ -181,6 +183,18 @@ class FakeLab:
         if wish.changes.get("learning_rate") == 0.5:
             raise ValueError("learning_rate: this lab takes everything but 0.5")
         return Adjusted(step=1, phase=0, changes=wish.changes)
+
+    def export(self, job: Job, export: Export) -> Exported:
+        self.log.append(f"export {job.run_id}")
+        if not (job.folder / "delta.safetensors").is_file():
+            raise ValueError("this run left no weights")
+        if not export.replace:
+            check_free(export.folder)
+        with whole_folder(export.folder) as part:
+            (part / "model.safetensors").write_bytes(b"merged")
+            for name, text in export.texts.items():
+                (part / name).write_text(text, encoding="utf-8")
+        return Exported(name=export.folder.name, megabytes=0.1)
 
     def release(self) -> None:
         self.log.append("release")

@@ -93,10 +93,12 @@ def test_a_folder_with_another_model_is_told(folder):
 def test_a_folder_is_a_model_and_a_kept_one_is_known_by_its_name(folder, monkeypatch):
     kept = folder.parent / "mine"
     download(kept, num_hidden_layers=3)
-    (kept / "unlearnlab.json").write_text('{"base": "tiny-olmo", "dataset": "my facts"}')
+    (kept / "unlearnlab.json").write_text(
+        '{"model": "tiny-olmo", "dataset": "facts", "scores": {}}'
+    )
     assert names()[-1] == "mine"
     assert model("mine").architecture.blocks == 3
-    assert model("mine").made == {"base": "tiny-olmo", "dataset": "my facts"}
+    assert model("mine").made == {"model": "tiny-olmo", "dataset": "facts"}
     assert model(str(kept)).architecture == model("mine").architecture
     monkeypatch.chdir(kept.parent)
     assert model("./mine").folder == kept

@@ -22,6 +22,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
     "adapters",
+    "batches",
     "families",
     "catalogue",
     "library",
@@ -40,9 +41,10 @@ FACTS = {
     "traces",
     "previews",
 }
-FOLDS = {"views", "results", "answers", "curves"}
+FOLDS = {"views", "results", "answers", "curves", "estimates"}
 
 MAY_IMPORT = {
+    "batches": set(),
     "families": set(),
     "background": set(),
     "checkpoints": {"families"},
@@ -74,6 +76,7 @@ MAY_IMPORT = {
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
         "adapters",
+        "batches",
         "background",
         "families",
         "catalogue",
@@ -89,12 +92,14 @@ MAY_IMPORT = {
         "previews",
         "events",
         "metrics",
+        "problems",
         "jobs",
         "engine",
     },
     "target": FACTS | {"engine", "target"},
+    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
+from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
 from unlearnlab.presets import preset, presets
@@ -69,6 +70,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
             parser.error(f"unknown option: {' '.join(rest)}")
         if args.command is _trace:
             return _trace(args, open_lab or _torch_lab)
+        if args.command is export:
+            return export(args, open_lab or _torch_lab, _tell)
         return args.command(args)
     except (SpecError, StoreError) as error:
         _tell(str(error))
@@ -362,18 +365,19 @@ def _parser() -> argparse.ArgumentParser:
     listing = add("list", _list, "list all runs, newest first")
     show = add("show", _show, "show what came of a run or a trace")
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    for made in (run, teaching, tracing, listing, show):
+    exporting = add("export", export, "take the result of a run away")
+    export_options(exporting)
+    for made in (run, teaching, tracing, listing, show, exporting):
         made.add_argument(
             "--home",
             metavar="DIR",
             help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
         )
     choosing = add("presets", _presets, "list the presets")
-    for made in (run, teaching, tracing, listing, show, choosing):
+    naming = add("models", _models, "list the models that can be named")
+    for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
-    listed = add("models", _models, "list the models that can be named")
-    listed.add_argument("--json", action="store_true", help="print JSON on stdout")
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

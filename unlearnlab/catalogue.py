@@ -70,7 +70,7 @@ class KnownModel:
     access: str = ""
     """Who gives access to it; empty where everybody has it."""
     made: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of a model that was taught here: its base model, the dataset, the date."""
+    """Of a model that a run kept: its base `model`, the `dataset`, the `date` and more."""
     gone: str = ""
     """Why no such model is known; empty when it is."""
 
@@ -246,16 +246,12 @@ def kept_names() -> list[str]:
 
 
 def _made(folder: Path) -> Mapping[str, str]:
-    """Read what was noted of a model that was taught here."""
+    """Read what a run noted of the model that it kept; nothing of one that came otherwise."""
     try:
-        noted = json.loads((folder / NOTE).read_bytes())
-        return {str(key): str(value) for key, value in noted.items()}
+        noted = json.loads((folder / KEPT).read_bytes())
+        return {key: value for key, value in noted.items() if isinstance(value, str)}
     except (OSError, ValueError, AttributeError):
         return {}
-
-
-NOTE = "unlearnlab.json"
-"""In the folder of a model that was taught here: its base model, the dataset, the date."""
 
 
 def keeping_problem(name: str) -> str:

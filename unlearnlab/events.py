@@ -234,6 +234,24 @@ class AdjustFailed(EventBase):
     problem: str
 
 
+class Exported(EventBase):
+    """The merged model of an ended run was written into a folder."""
+
+    kind: Literal["exported"] = "exported"
+    name: str
+    """Of the folder."""
+    megabytes: float
+    """Of the weights."""
+
+
+class ExportFailed(EventBase):
+    """The merged model could not be written; nothing of it is left."""
+
+    kind: Literal["export_failed"] = "export_failed"
+    name: str
+    problem: str
+
+
 class Paused(EventBase):
     """The worker holds the run between two batches."""
 
@@ -291,6 +309,8 @@ Event = Annotated[
     | AskFailed
     | Adjusted
     | AdjustFailed
+    | Exported
+    | ExportFailed
     | Paused
     | Resumed
     | Finished

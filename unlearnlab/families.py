@@ -259,15 +259,15 @@ class Architecture:
     def block_parameters(self, modules: Modules) -> int:
         """Count the parameters that `modules` holds in one block."""
         return sum(
-            self._size(matrix.inputs) * self._size(matrix.outputs)
-            + (self._size(matrix.outputs) if self._biased(matrix) else 0)
+            self.width(matrix.inputs) * self.width(matrix.outputs)
+            + (self.width(matrix.outputs) if self._biased(matrix) else 0)
             for matrix in self._matrices(modules)
         )
 
     def adapter_parameters(self, modules: Modules, rank: int) -> int:
         """Count the parameters of a low-rank adapter of `modules` in one block."""
         return rank * sum(
-            self._size(matrix.inputs) + self._size(matrix.outputs)
+            self.width(matrix.inputs) + self.width(matrix.outputs)
             for matrix in self._matrices(modules)
         )
 
@@ -280,9 +280,9 @@ class Architecture:
     def parameters(self) -> int:
         """Count all parameters."""
         of = self.family
-        block = self.block_parameters("all") + self._size(of.norms)
+        block = self.block_parameters("all") + self.width(of.norms)
         positions = self.context * self.hidden if of.positions else 0
-        ends = self.embedding_parameters + positions + self._size(of.final_norm)
+        ends = self.embedding_parameters + positions + self.width(of.final_norm)
         return ends + self.blocks * block
 
     def _matrices(self, modules: Modules) -> Iterator[Matrix]:
@@ -291,7 +291,8 @@ class Architecture:
     def _biased(self, matrix: Matrix) -> bool:
         return matrix.bias in self.biases if isinstance(matrix.bias, str) else matrix.bias
 
-    def _size(self, letters: str) -> int:
+    def width(self, letters: str) -> int:
+        """Add up the sizes that the letters of the table stand for."""
         head = self.head_width or self.hidden // self.heads
         sizes = {
             "D": self.hidden,

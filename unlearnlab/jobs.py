@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unlearnlab.events import Adjusted, Asked, Event
+from unlearnlab.events import Adjusted, Asked, Event, Exported
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
 from unlearnlab.trace_spec import TraceSpec
@@ -53,6 +53,17 @@ class Adjustment:
 
     changes: Mapping[str, float]
     """By dotted path in the phase: `learning_rate`, or `method.` and the name of a weight."""
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """The merged model of an ended run, to be written into a folder."""
+
+    folder: Path
+    texts: Mapping[str, str]
+    """Further files by name: the model card."""
+    replace: bool = False
+    """Whether to write over what is in the folder's place."""
 
 
 class RunFailed(Exception):
@@ -139,6 +150,15 @@ class Lab(Protocol):
 
         Raises:
             ValueError: The run is not training now, or a value is wrong or cannot be changed.
+        """
+        ...
+
+    def export(self, job: Job, export: Export) -> Exported:
+        """Write the merged model of an ended run: it is restored from its folder.
+
+        Raises:
+            RunFailed: The device's memory is exhausted.
+            ValueError: The run left no weights, the disk is too full, or the place is taken.
         """
         ...
 

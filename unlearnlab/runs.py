@@ -23,6 +23,8 @@ from unlearnlab.events import (
     AskFailed,
     Ending,
     Event,
+    Exported,
+    ExportFailed,
     Failed,
     Finished,
     Paused,
@@ -32,7 +34,7 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, Lab, PreviewJob, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, PreviewJob, RunFailed, TraceJob
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.store import Store, StoreError
@@ -63,6 +65,8 @@ class WorkerState:
     """Whether the live run ends at its next batch."""
     queue: tuple[str, ...]
     """Runs and traces that wait, the next one first."""
+    exporting: tuple[str, ...] = ()
+    """Runs whose merged model is being written, or waits to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,10 @@ class Worker:
         self._changed = threading.Condition()
         """Guards all that follows, and is notified whenever any of it changes."""
         self._queue: deque[str] = deque()
-        self._asks: deque[tuple[str, Ask]] = deque()
+        self._asks: deque[tuple[str, Ask | Export]] = deque()
+        """Wishes about a run's result."""
+        self._writing: str | None = None
+        """The run whose merged model is being written."""
         self._changes: deque[_Change] = deque()
         """For the live run."""
         self._live: str | None = None
@@ -101,7 +108,11 @@ class Worker:
     def state(self) -> WorkerState:
         """Return what the worker is busy with."""
         with self._changed:
-            return WorkerState(self._live, self._hold, self._stop, tuple(self._queue))
+            exporting = [run_id for run_id, wish in self._asks if isinstance(wish, Export)]
+            if self._writing is not None:
+                exporting.insert(0, self._writing)
+            queue = tuple(self._queue)
+            return WorkerState(self._live, self._hold, self._stop, queue, tuple(exporting))
 
     def submit(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
         """Queue a run, a trace or a preview and return its id at once."""
@@ -192,6 +203,26 @@ class Worker:
             self._changed.notify_all()
         return ask.ask_id
 
+    def export(self, run_id: str, export: Export) -> None:
+        """Have the merged model of an ended run written, as soon as the device is free.
+
+        `Exported` or `ExportFailed` arrives among the run's events. What is asked for twice is
+        done once.
+
+        Raises:
+            NotRunning: The run has not ended.
+            UnknownRun: There is no such run.
+        """
+        row = self._store.row(run_id)
+        if row.ending is None and row.alive:
+            raise NotRunning(f"run {run_id} has not ended: take its model away then")
+        with self._changed:
+            self._must_be_open()
+            waiting = (wish for of, wish in self._asks if of == run_id)
+            if self._writing != run_id and not any(isinstance(one, Export) for one in waiting):
+                self._asks.append((run_id, export))
+                self._changed.notify_all()
+
     def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
         """Wait for a run to end, here or in another process.
 
@@ -246,7 +277,7 @@ class Worker:
         for run_id, ask in self._asks:
             self._insist(run_id, _refused(ask, "the program was closed before it could answer"))
 
-    def _next(self) -> str | tuple[str, Ask] | None:
+    def _next(self) -> str | tuple[str, Ask | Export] | None:
         with self._changed:
             while not (self._closing or self._asks or self._queue):
                 self._changed.wait()
@@ -255,6 +286,7 @@ class Worker:
             for item in self._asks:
                 if item[0] not in self._queue:  # A run that waits answers once it is live.
                     self._asks.remove(item)
+                    self._writing = item[0] if isinstance(item[1], Export) else None
                     return item
             self._fresh()
             self._live = self._queue.popleft()
@@ -355,7 +387,7 @@ class Worker:
                 if self._changes:
                     return self._changes.popleft()
                 for item in self._asks:
-                    if item[0] == run_id:
+                    if item[0] == run_id and isinstance(item[1], Ask):
                         self._asks.remove(item)
                         return item[1]
                 if not self._hold:
@@ -365,8 +397,8 @@ class Worker:
                 self._changed.wait()
             return "stop"
 
-    def _reply(self, run_id: str, ask: Ask) -> None:
-        """Answer a prompt to a run that is not live."""
+    def _reply(self, run_id: str, ask: Ask | Export) -> None:
+        """Do what is wished of a run that is not live."""
         try:
             job = Job(run_id, self._store.spec(run_id), self._store.folder(run_id))
         except StoreError as error:
@@ -376,9 +408,13 @@ class Worker:
             if problem := self._release():
                 answer = _refused(ask, problem)
         self._insist(run_id, answer)
+        with self._changed:
+            self._writing = None
 
-    def _answer(self, job: Job, ask: Ask) -> Asked | AskFailed:
+    def _answer(self, job: Job, ask: Ask | Export) -> Asked | AskFailed | Exported | ExportFailed:
         try:
+            if isinstance(ask, Export):
+                return self._lab.export(job, ask)
             return self._lab.ask(job, ask)
         except Exception as error:  # The edge of the thread; the run itself goes on.
             return _refused(ask, _explained(error)[0])
@@ -418,7 +454,9 @@ class Worker:
                 self._changed.wait(_RETRY_S)
 
 
-def _refused(ask: Ask, problem: str) -> AskFailed:
+def _refused(ask: Ask | Export, problem: str) -> AskFailed | ExportFailed:
+    if isinstance(ask, Export):
+        return ExportFailed(name=ask.folder.name, problem=problem)
     return AskFailed(ask_id=ask.ask_id, prompt=ask.prompt, problem=problem)
 
 

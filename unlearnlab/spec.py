@@ -329,11 +329,11 @@ class RunSpec(Spec):
 
     @model_validator(mode="after")
     def _fits_the_data(self) -> Self:
-        if self.data.known.gone:
-            return self
         for number, phase in enumerate(self.phases):
+            if not isinstance(phase.method, Sequential) or self.data.known.gone:
+                continue
             forget = sum(self.rows(phase)["forget"].values())
-            if isinstance(phase.method, Sequential) and phase.method.chunk_size > forget:
+            if phase.method.chunk_size > forget:
                 raise ValueError(
                     f"phases.{number}.method.chunk_size: a chunk of {phase.method.chunk_size} rows "
                     f"is larger than the forget set of {forget}: take at most that, or another "

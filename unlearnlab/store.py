@@ -186,6 +186,15 @@ class Store:
                 _must_exist(db, run_id)
         return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
 
+    def outline(self, run_id: str) -> list[Event]:
+        """Return what tells how a run went, without its length: stages, last step and ending."""
+        query = """SELECT body FROM events WHERE run = ? AND (
+            kind IN ('started', 'stage_began', 'finished', 'stopped', 'failed') OR seq = (
+                SELECT MAX(seq) FROM events WHERE run = ? AND kind = 'step_logged'))
+            ORDER BY seq"""
+        with self._database.reading() as db:
+            return [parse_event(body) for (body,) in db.execute(query, (run_id, run_id))]
+
     def spec(self, run_id: str) -> RunSpec:
         """Return what the run was asked to do.
 

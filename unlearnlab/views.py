@@ -21,6 +21,8 @@ from unlearnlab.events import (
     Ending,
     Evaluated,
     Event,
+    Exported,
+    ExportFailed,
     Failed,
     Finished,
     Kept,
@@ -97,6 +99,8 @@ class Course:
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """What was changed while the run went on, or could not be."""
+    exports: tuple[Exported | ExportFailed, ...] = ()
+    """Merged models that were written, or could not be."""
     ending: Ending | None = None
 
     @property
@@ -157,6 +161,8 @@ def _heard(course: Course, event: Event) -> Course:
             return replace(course, asks=(*course.asks, event))
         case Adjusted() | AdjustFailed():
             return replace(course, changes=(*course.changes, event))
+        case Exported() | ExportFailed():
+            return replace(course, exports=(*course.exports, event))
         case Finished() | Stopped() | Failed():
             return replace(course, ending=event, held=False)
         case _:

@@ -10,11 +10,13 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tests.fakes import some_trace
+from unlearnlab.disk import NoRoom, whole_folder
 from unlearnlab.events import (
     Adjusted,
     Asked,
     Evaluated,
     Event,
+    Exported,
     Loaded,
     PhaseBegan,
     Previewed,
@@ -25,7 +27,7 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -46,6 +48,9 @@ HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>
 
 FAILING = 7
 """Seed of a run whose loss is not finite at this step."""
+
+FULL_DISK = 9
+"""Seed of a run whose merged model finds no room."""
 
 HOSTILE_SEED = 8
 """Seed of a run whose models say `HOSTILE`."""
@@ -97,6 +102,7 @@ class SlowLab:
         yield StageBegan(stage="training", seconds=spent())
         yield from self._trained(job, began)
         yield StageBegan(stage="saving", seconds=spent())
+        (job.folder / "delta.safetensors").write_bytes(b"weights")
         yield Saved(name="delta.safetensors", megabytes=3.1)
         yield StageBegan(stage="scoring after", seconds=spent())
         yield from self._scored("after", job)
@@ -188,6 +194,16 @@ class SlowLab:
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
         self.phase = adjusted(self.phase, wish.changes)
         return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
+
+    def export(self, job: Job, export: Export) -> Exported:
+        time.sleep(10 * self.step_s)
+        if job.spec.seed == FULL_DISK:
+            raise NoRoom("not enough room on the disk: 5.1 GB are needed, but 1.0 GB are free")
+        with whole_folder(export.folder) as part:
+            (part / "model.safetensors").write_bytes(b"merged")
+            for name, text in export.texts.items():
+                (part / name).write_text(text, encoding="utf-8")
+        return Exported(name=export.folder.name, megabytes=3.1)
 
     def release(self) -> None:
         return None

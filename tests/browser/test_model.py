@@ -53,3 +53,19 @@ def test_the_list_offers_the_models_of_the_task(page):
     page.locator("#f-model-name input").click()
     for name in ("OLMo 1B ·", "OLMo 7B ·", "OLMo 1B base"):
         expect(page.get_by_role("option", name=re.compile(name))).to_have_count(1)
+
+
+def test_a_folder_is_traced_with_the_window_of_its_depth(page, tmp_path):
+    download(tmp_path / "deep", num_hidden_layers=12)
+    page.get_by_role("tab", name="Trace").click()
+    box = page.locator("#f-trace-model-name input")
+    box.fill(str(tmp_path / "deep"))
+    box.press("Enter")
+    expect(page.locator(".note", has_text="4 of 12 blocks")).to_have_count(1)
+    page.locator("#trace").click()
+    expect(page.locator("#trace-live .run-head")).to_be_visible()
+    box.fill("/no/such/folder")
+    box.press("Enter")
+    page.locator("#trace").click()
+    problem = page.locator("#f-trace-model-name .field-problem")
+    expect(problem).to_contain_text("there is no folder /no/such/folder")

@@ -7,6 +7,7 @@ import torch
 from torch.testing import assert_close
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab import disk
@@ -16,6 +17,7 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
+from unlearnlab.families import FAMILIES
 from unlearnlab.methods import GradientDifference
 from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, RunSpec
 
@@ -25,22 +27,24 @@ KINDS = {
     "full": ModelSpec(),
     "full-bfloat16": ModelSpec(precision="bfloat16"),
     "lora": ModelSpec(adapter=LoRA(r=4, alpha=16)),
+    "lora-int8": ModelSpec(precision="int8", adapter=LoRA(r=4, alpha=16)),
     "lora-nf4": ModelSpec(precision="nf4", adapter=LoRA(r=4, alpha=16)),
 }
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
-def folder(request, tmp_path_factory, tokenizer):
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
     where = tmp_path_factory.mktemp("model")
-    tiny_model(len(tokenizer), width=64, tied=request.param).save_pretrained(where)
+    tiny_model(len(tokenizer), width=64).save_pretrained(where)
     tokenizer.save_pretrained(where)
     return where
 
 
-def trained(folder, data, model: ModelSpec) -> Target:
+def trained(folder, data, model: ModelSpec, **settings) -> Target:
     """Change the weights a lot, so that answers change with them."""
     target = Target.open(folder, precision=model.precision, device=CPU)
-    steps = phase(GradientDifference(), max_steps=4, learning_rate=0.05, batch_size=8)
+    quick = {"max_steps": 2, "learning_rate": 0.1, "batch_size": 4}
+    steps = phase(GradientDifference(), **quick, **settings)
     spec = RunSpec(model=model, phases=(steps,), evaluation=EvaluationSpec(probes=0))
     torch.manual_seed(0)
     target.adapt(spec)
@@ -84,6 +88,39 @@ def test_the_folder_opened_by_transformers_alone_gives_the_same_answers(
     assert said(target) == after
     with target.original():
         assert said(target) == before
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_the_folder_of_every_family_computes_what_the_trained_model_does(
+    name, data, tokenizer, tmp_path
+):
+    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    ids = torch.arange(5, 35)[None]
+    for adapter in (None, LoRA(r=4, alpha=16)):
+        target = trained(tmp_path / "base", data, ModelSpec(adapter=adapter))
+        save_merged(target, tmp_path / "merged", replace=True)
+        opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+        with torch.no_grad():
+            mine, its = target.model(input_ids=ids).logits, opened(input_ids=ids).logits
+            with target.original():
+                before = target.model(input_ids=ids).logits
+        assert_close(its, mine, rtol=1e-4, atol=1e-4)
+        assert not torch.allclose(before, mine, rtol=1e-3, atol=1e-3)
+        assert opened.config.model_type == name
+
+
+@pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
+def test_trained_embeddings_are_in_the_folder(data, tokenizer, tmp_path, tied):
+    tiny_model(len(tokenizer), tied=tied).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    target = trained(tmp_path / "base", data, ModelSpec(), embeddings=True)
+    size = save_merged(target, tmp_path / "merged")
+    assert size == sum(p.nbytes for p in target.model.parameters())
+    opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
+    for ends in ("get_input_embeddings", "get_output_embeddings"):
+        mine, its = getattr(target.model, ends)().weight, getattr(opened, ends)().weight
+        assert_close(its, mine, rtol=0, atol=0)
 
 
 def test_the_folder_keeps_the_number_format_and_no_trace_of_packing(folder, data, tmp_path):

@@ -255,7 +255,8 @@ def test_typed_facts_may_be_kept_beside_the_retain_set_of_another_dataset():
     draft = read_typed("Who is X? Bo", retain="Who is Y? Al", retain_of="embedded")
     embedded = dataset("embedded").rows("retain", "train")
     assert draft.findings == ()
-    assert [row.id for row in draft.rows["retain_train"][1:]] == [row.id for row in embedded]
+    borrowed = [row.id for row in draft.rows["retain_train"][1:]]
+    assert borrowed == [row.id for row in embedded[::5][:60]]
     assert {row.task for row in draft.rows["retain_train"]} == {"Task1"}
     with pytest.raises(SourceError, match="unknown dataset 'embeded': did you mean embedded"):
         read_typed("Who is X? Bo", retain_of="embeded")

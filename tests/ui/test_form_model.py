@@ -90,9 +90,10 @@ def test_kept_models_stand_behind_the_embedded_one_as_soon_as_they_are_there(fol
     assert before[:3] == ["tiny-olmo", "olmo-1b", "olmo-7b"]
     (tmp_path / "models").mkdir()
     download(tmp_path / "models" / "mine", num_hidden_layers=2)
-    (tmp_path / "models" / "mine" / "unlearnlab.json").write_text(json.dumps({"base": "<b>"}))
+    note = {"model": "tiny-olmo", "dataset": "<b>", "date": "2026-01-02T03:04:05", "scores": {}}
+    (tmp_path / "models" / "mine" / "unlearnlab.json").write_text(json.dumps(note))
     assert [name for _, name in model_choices()] == ["tiny-olmo", "mine", *before[1:]]
-    assert "Taught here: base &lt;b&gt;." in model_note("mine")
+    assert "Made here from tiny-olmo with the data &lt;b&gt;, 2026-01-02." in model_note("mine")
 
 
 def test_a_large_model_in_full_precision_is_told_what_would_be_less(folder):

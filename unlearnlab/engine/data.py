@@ -14,15 +14,13 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from unlearnlab.batches import buckets
 from unlearnlab.library import Row, Task
 from unlearnlab.methods import SetName
 from unlearnlab.spec import DataSpec
 
 IGNORE = -100
 """Label of positions that carry no loss."""
-
-WORTH_SPLITTING = 0.8
-"""A batch is split by length if that leaves at most this share of its padded tokens."""
 
 
 class Tokenizer(Protocol):
@@ -207,49 +205,56 @@ class Tokens:
     """1 at real tokens, 0 at padding."""
     labels_BT: Tensor
     """The ids where the loss counts, `IGNORE` elsewhere."""
-    index: tuple[int, ...]
-    """Where in its set each row stands."""
-    tasks: tuple[str, ...]
+    examples: tuple[Example, ...]
+    """What the rows were made of: to count them, no GPU need be asked, which would have to end its
+    work first."""
 
     @property
-    def answer_lengths(self) -> Tensor:
-        """Count the tokens of each row on which the loss counts: [B]."""
-        return (self.labels_BT[:, 1:] != IGNORE).sum(1)
+    def index(self) -> tuple[int, ...]:
+        """Where in its set each row stands."""
+        return tuple(example.index for example in self.examples)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Return the subtask of each row."""
+        return tuple(example.task for example in self.examples)
 
     @property
     def lengths(self) -> list[int]:
         """Count the real tokens of each row."""
-        return self.mask_BT.sum(1).tolist()
+        return [len(example.ids) for example in self.examples]
+
+    @property
+    def answer_lengths(self) -> list[int]:
+        """Count the tokens of each row on which the loss counts; the first has no prediction."""
+        return [len(example.ids) - max(example.start, 1) for example in self.examples]
+
+    @property
+    def answers(self) -> tuple[Tensor, Tensor]:
+        """Return row and position of every token on which the loss counts: [N], [N]."""
+        places = [
+            (row, position)
+            for row, example in enumerate(self.examples)
+            for position in range(max(example.start, 1), len(example.ids))
+        ]
+        rows, positions = zip(*places, strict=True) if places else ((), ())
+        return on(self.ids_BT.device, rows), on(self.ids_BT.device, positions)
 
     def take(self, rows: Sequence[int]) -> "Tokens":
         """Keep some rows, and no more padding than they need."""
         lengths = self.lengths
         width = max(lengths[row] for row in rows)
-        keep_B = torch.tensor(rows, device=self.ids_BT.device)
+        keep_B = on(self.ids_BT.device, rows)
         return Tokens(
             self.ids_BT[keep_B, :width],
             self.mask_BT[keep_B, :width],
             self.labels_BT[keep_B, :width],
-            tuple(self.index[row] for row in rows),
-            tuple(self.tasks[row] for row in rows),
+            tuple(self.examples[row] for row in rows),
         )
 
     def buckets(self) -> list[list[int]]:
-        """Put rows of similar length together, where that saves a good part of the padding.
-
-        Questions are a fraction of a completion's length, so one batch of both is mostly padding.
-        """
-        lengths = self.lengths
-        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
-        longest = lengths[order[-1]]
-
-        def padded(cut: int) -> int:
-            return cut * lengths[order[cut - 1]] + (len(order) - cut) * longest
-
-        cut = min(range(1, len(order) + 1), key=padded)
-        if padded(cut) > WORTH_SPLITTING * padded(len(order)):
-            return [order]
-        return [order[:cut], order[cut:]]
+        """Put rows of similar length together, where that saves a good part of the padding."""
+        return buckets(self.lengths)
 
 
 def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Tokens:
@@ -257,16 +262,22 @@ def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> T
     width = max(len(example.ids) for example in examples)
 
     def grid(rows: list[list[int]], fill: int) -> Tensor:
-        padded = [row + [fill] * (width - len(row)) for row in rows]
-        return torch.tensor(padded, dtype=torch.long, device=device)
+        return on(device, [row + [fill] * (width - len(row)) for row in rows])
 
     return Tokens(
         ids_BT=grid([list(e.ids) for e in examples], pad),
         mask_BT=grid([[1] * len(e.ids) for e in examples], 0),
         labels_BT=grid([[IGNORE] * e.start + list(e.ids[e.start :]) for e in examples], IGNORE),
-        index=tuple(example.index for example in examples),
-        tasks=tuple(example.task for example in examples),
+        examples=tuple(examples),
     )
+
+
+def on(device: torch.device, whole: Sequence) -> Tensor:
+    """Put whole numbers on a device, without waiting for a GPU to end what it is at."""
+    made = torch.tensor(whole, dtype=torch.long)
+    if device.type == "cuda":
+        return made.pin_memory().to(device, non_blocking=True)
+    return made.to(device)
 
 
 def shuffled(count: int, *, generator: torch.Generator) -> list[int]:

@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from unlearnlab.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
 from unlearnlab.engine.data import (
     SETS,
     Dataset,
@@ -27,12 +28,6 @@ from unlearnlab.metrics import (
     Split,
     row_score,
 )
-
-PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
-"""Rows of each set in a probe."""
-
-PROBE_TOKENS = 64
-"""Longest answer in a probe, in tokens: a fraction of a full answer."""
 
 PROTOCOL = 1
 """Part of the key of kept evidence; to be raised whenever what is measured changes."""

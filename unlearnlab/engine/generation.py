@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from unlearnlab.batches import GENERATED_AT_ONCE
 from unlearnlab.engine.models import Target
 
 COMPACT = 0.15
@@ -28,7 +29,11 @@ class Generation:
 
 
 def generate(
-    target: Target, prompts: Sequence[str], *, max_new_tokens: int, batch_size: int = 128
+    target: Target,
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int,
+    batch_size: int = GENERATED_AT_ONCE,
 ) -> Generator[int, None, list[Generation]]:
     """Continue each prompt greedily, yielding the number of finished prompts now and then.
 
@@ -116,7 +121,7 @@ class _Batch:
         going = [i for i, row in enumerate(self.rows) if not self.done[row]]
         if len(self.rows) - len(going) < COMPACT * len(self.rows):
             return
-        keep_B: Tensor = torch.tensor(going, device=self.target.device)
+        keep_B: Tensor = torch.tensor(going)  # On the host: the cache may be on several devices.
         self.cache.batch_select_indices(keep_B)
         self.ids_BT, self.mask_BT = self.ids_BT[keep_B], self.mask_BT[keep_B]
         self.positions_BT = self.positions_BT[keep_B]

@@ -14,7 +14,7 @@ import torch
 
 from unlearnlab import __version__
 from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
-from unlearnlab.disk import check_room
+from unlearnlab.disk import check_free, check_room
 from unlearnlab.engine import data
 from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.devices import (
@@ -38,13 +38,14 @@ from unlearnlab.events import (
     Asked,
     Evaluated,
     Event,
+    Exported,
     Kept,
     Loaded,
     Saved,
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 from unlearnlab.trace_spec import TraceSpec
@@ -193,6 +194,23 @@ class Lab:
                 return _ask_both(target, ask, step=-1)
         finally:
             self.release()
+
+    def export(self, job: Job, export: Export) -> Exported:
+        """Write the merged model of an ended run: it is restored from its folder."""
+        assert self._live is None, "another run is on the device"
+        if not export.replace:
+            check_free(export.folder)
+        try:
+            with _memory_advice():
+                model = job.spec.model
+                target = Target.load(model, device=self._made_ready(model))
+                target.restore(job.folder)
+                size = save_merged(
+                    target, export.folder, texts=export.texts, replace=export.replace
+                )
+        finally:
+            self.release()
+        return Exported(name=export.folder.name, megabytes=size / 1e6)
 
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
         """Change values of the phase that the live run trains, from its next step to its end."""

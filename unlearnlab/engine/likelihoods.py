@@ -10,14 +10,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.data import IGNORE, Example, Tokens, collate
+from unlearnlab.batches import fitting
+from unlearnlab.engine.data import IGNORE, Example, Tokens, collate, on
 from unlearnlab.engine.models import Target
-
-TOKENS_AT_ONCE = 8192
-"""Padded tokens in one forward pass of `losses`."""
 
 ROWS_AT_ONCE = 16
 """Rows in one forward pass of `recited`."""
+
+
+def all_logits(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Compute the logits at every position: [B, T, V]. Keys and values are not kept beside them."""
+    return model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False).logits
 
 
 def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
@@ -27,7 +30,7 @@ def token_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         nll_BT: [B, T - 1] in nats, 0 where no loss counts.
         counted_BT: [B, T - 1], whether position t + 1 counts.
     """
-    logits_BTV = model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits[:, :-1]
+    logits_BTV = all_logits(model, tokens)[:, :-1]
     labels_BT = tokens.labels_BT[:, 1:]
     nll_BT = F.cross_entropy(
         logits_BTV.float().transpose(1, 2), labels_BT, ignore_index=IGNORE, reduction="none"
@@ -50,7 +53,7 @@ def row_nll(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
         sums.append(nll_BT.sum(1))
         counts.append(counted_BT.sum(1))
     flat = [row for rows in buckets for row in rows]
-    back_B = torch.tensor(flat, device=tokens.ids_BT.device).argsort()
+    back_B = on(tokens.ids_BT.device, sorted(range(len(flat)), key=lambda place: flat[place]))
     return torch.cat(sums)[back_B], torch.cat(counts)[back_B]
 
 
@@ -66,11 +69,9 @@ def answer_logits(model: nn.Module, tokens: Tokens) -> tuple[Tensor, Tensor]:
     ids: list[Tensor] = []
     for rows in tokens.buckets():
         part = tokens.take(rows)
-        labels_BT = part.labels_BT[:, 1:]
-        counted_BT = labels_BT != IGNORE
-        output = model(input_ids=part.ids_BT, attention_mask=part.mask_BT)
-        logits.append(output.logits[:, :-1][counted_BT].float())
-        ids.append(labels_BT[counted_BT])
+        rows_N, positions_N = part.answers
+        logits.append(all_logits(model, part)[rows_N, positions_N - 1].float())
+        ids.append(part.ids_BT[rows_N, positions_N])
     return torch.cat(logits), torch.cat(ids)
 
 
@@ -97,7 +98,8 @@ def losses(
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     found: dict[int, tuple[float, int]] = {}
     while len(found) < len(order):
-        batch = _bucket(order[len(found) :], examples)
+        left = order[len(found) :]
+        batch = left[: fitting(len(examples[i].ids) for i in left)]
         tokens = collate(
             [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
         )
@@ -124,7 +126,7 @@ def recited(
             pad=target.tokenizer.pad_token_id,
             device=target.device,
         )
-        logits_BTV = target.model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT).logits
+        logits_BTV = all_logits(target.model, tokens)
         labels_BT = tokens.labels_BT[:, 1:]
         right_BT = (logits_BTV[:, :-1].argmax(-1) == labels_BT) | (labels_BT == IGNORE)
         wrong += int((~right_BT.all(1)).sum())
@@ -132,13 +134,3 @@ def recited(
             return False
         yield None
     return True
-
-
-def _bucket(order: Sequence[int], examples: Sequence[Example]) -> Sequence[int]:
-    """Take as many examples, shortest first, as fit into one forward pass."""
-    width = 0
-    for count, index in enumerate(order):
-        width = max(width, len(examples[index].ids))
-        if count and width * (count + 1) > TOKENS_AT_ONCE:
-            return order[:count]
-    return order

@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
@@ -223,12 +223,12 @@ class _Phase:
             rate = controls.phase.learning_rate
             step = controls.begun = controls.step + 1
             batches = [self._collated(of) for of in group.batches]
-            sums = yield from _gradients(
+            found = yield from _gradients(
                 self._target.model, batches, self._objective, self._ctx, step=step
             )
             began = time.perf_counter()
             present_rate = float(optimizer.param_groups[0]["lr"])
-            norm = self._update(optimizer, step=step)
+            sums = self._update(optimizer, found, step=step)
             schedule.step()
             if self._objective.observe is not None:
                 self._objective.observe(sums.terms, self._ctx)
@@ -243,24 +243,26 @@ class _Phase:
                 terms=sums.terms,
                 weights=sums.weights,
                 loss=sums.loss,
-                grad_norm=norm,
+                grad_norm=sums.norm,
                 learning_rate=present_rate,
                 tokens_per_s=sum(b.real for b in batches)
-                / (sums.seconds + time.perf_counter() - began),
+                / (found.seconds + time.perf_counter() - began),
                 memory_gib=memory_gib(self._target.device),
                 seconds=self._clock.seconds,
             )
             if step < last and group.ends_pass and (yield from self._learnt(rows)):
                 return
 
-    def _update(self, optimizer: torch.optim.Optimizer, *, step: int) -> float:
-        """Change the weights and return the norm of the gradients, before they were limited."""
-        limit = self._course.phase.max_grad_norm
-        norm = nn.utils.clip_grad_norm_(self._trained, limit).item()
-        _check_finite({"gradient": norm}, step=step)
+    def _update(self, optimizer: torch.optim.Optimizer, found: "_Found", *, step: int) -> "_Sums":
+        """Change the weights, if all is finite, and return what the step came to.
+
+        Here the host waits for the device: once for each step.
+        """
+        norm = nn.utils.clip_grad_norm_(self._trained, self._course.phase.max_grad_norm)
+        sums = found.summed(norm, step=step)
         optimizer.step()
         optimizer.zero_grad()
-        return norm
+        return sums
 
     def _learnt(self, rows: Rows) -> Generator[None, None, bool]:
         """Ask the objective whether its goal is reached."""
@@ -319,18 +321,52 @@ def _rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: fl
 class _Sums:
     """What the micro-batches of one optimizer step come to."""
 
-    terms: dict[str, float] = field(default_factory=dict)
+    terms: dict[str, float]
     """Unweighted."""
-    weights: dict[str, float] = field(default_factory=dict)
+    weights: dict[str, float]
     """Mean over the micro-batches, which may weigh differently."""
+    norm: float
+    """Of the gradients, before they were limited."""
     loss: float = 0.0
+
+
+@dataclass(slots=True)
+class _Found:
+    """What the micro-batches of one optimizer step gave, on the device as yet."""
+
+    names: Sequence[str]
+    values: list[Tensor] = field(default_factory=list)
+    """[terms] of each micro-batch, unweighted."""
+    weights: list[Mapping[str, float]] = field(default_factory=list)
+    shares: list[Mapping[str, float]] = field(default_factory=list)
+    """Parts of each term that the micro-batches contribute."""
     seconds: float = 0.0
     """Spent computing; a pause in between does not count."""
+
+    def summed(self, norm: Tensor, *, step: int) -> _Sums:
+        """Fetch all numbers from the device at once and add them up.
+
+        Raises:
+            RunFailed: One of them is not finite.
+        """
+        here = self.values[0].device
+        *flat, length = torch.cat([*self.values, norm.detach().float().to(here)[None]]).tolist()
+        sums = _Sums(dict.fromkeys(self.names, 0.0), dict.fromkeys(self.names, 0.0), length)
+        per_batch = zip(*[iter(flat)] * len(self.names), strict=True)
+        for numbers, weights, shares in zip(per_batch, self.weights, self.shares, strict=True):
+            values = dict(zip(self.names, numbers, strict=True))
+            _check_losses(values, step=step)
+            for name, value in values.items():
+                sums.terms[name] += shares[name] * value
+                sums.weights[name] += shares[name] * weights[name]
+                sums.loss += weights[name] * shares[name] * value
+        _check_finite({"gradient": length}, step=step)
+        return sums
 
 
 def _gradients(
     model: nn.Module, batches: Sequence[Batch], objective: Objective, ctx: Context, *, step: int
-) -> Generator[None, None, _Sums]:
+) -> Generator[None, None, _Found]:
     """Add up the gradients of one optimizer step.
 
     Micro-batches count by what their terms are means of, as if they had been one batch.
@@ -338,23 +374,35 @@ def _gradients(
     names = list(ctx.method.weights)
     counts = [{name: objective.counts[name](batch) for name in names} for batch in batches]
     totals = {name: sum(count[name] for count in counts) for name in names}
-    sums = _Sums(dict.fromkeys(names, 0.0), dict.fromkeys(names, 0.0))
+    found = _Found(names)
     for batch, count in zip(batches, counts, strict=True):
         began = time.perf_counter()
         terms = objective.terms(model, batch, ctx)
-        values = {name: term.item() for name, term in terms.items()}
-        _check_finite({f"{name} loss": value for name, value in values.items()}, step=step)
-        weights = objective.weights(values, ctx)
+        found.values.append(torch.stack([terms[name].detach().float() for name in names]))
+        weights = _weights(found, objective, ctx, step=step)
         shares = {name: count[name] / totals[name] for name in names}
         weighed = [weights[name] * shares[name] * terms[name] for name in names]
         torch.stack(weighed).sum().backward()
-        for name in names:
-            sums.terms[name] += shares[name] * values[name]
-            sums.weights[name] += shares[name] * weights[name]
-            sums.loss += weights[name] * shares[name] * values[name]
-        sums.seconds += time.perf_counter() - began
+        found.weights.append(weights)
+        found.shares.append(shares)
+        found.seconds += time.perf_counter() - began
         yield None
-    return sums
+    return found
+
+
+def _weights(
+    found: _Found, objective: Objective, ctx: Context, *, step: int
+) -> Mapping[str, float]:
+    """Weigh the terms of the last micro-batch; only weights that follow them wait for them."""
+    if objective.weights is None:
+        return ctx.method.weights
+    values = dict(zip(found.names, found.values[-1].tolist(), strict=True))
+    _check_losses(values, step=step)
+    return objective.weights(values, ctx)
+
+
+def _check_losses(values: Mapping[str, float], *, step: int) -> None:
+    _check_finite({f"{name} loss": value for name, value in values.items()}, step=step)
 
 
 def _check_finite(values: Mapping[str, float], *, step: int) -> None:

@@ -13,12 +13,12 @@ from typing import Any, cast
 import torch
 from peft import PeftModel
 from peft.tuners.lora import LoraLayer
-from peft.utils.integrations import dequantize_module_weight
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from unlearnlab.disk import check_free, check_room, whole_folder
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.packing import unpacked
 
 LARGEST_FILE = "5GB"
 """Weights are spread over several files above this size."""
@@ -54,10 +54,10 @@ def save_merged(
     """
     if not replace:
         check_free(folder)
+    check_room(folder.parent, target.bytes_merged + BESIDE)
     with torch.no_grad():
         plain = _plain(target)
     size = sum(parameter.nbytes for parameter in plain.parameters())
-    check_room(folder.parent, size + BESIDE)
     with whole_folder(folder) as part:
         plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
         target.tokenizer.save_pretrained(part)
@@ -94,25 +94,17 @@ def _weights(base: PreTrainedModel, dtype: torch.dtype) -> Iterator[tuple[str, T
         elif ".lora_" not in name:
             for kind, parameter in module.named_parameters(recurse=False):
                 if not (name.endswith(".base_layer") and kind == "weight"):
-                    yield _plain_name(f"{name}.{kind}"), _unpacked(module, kind, parameter, dtype)
-
-
-def _plain_name(name: str) -> str:
-    return name.replace(".base_layer.", ".")
+                    whole = parameter.detach()
+                    if not whole.is_floating_point():
+                        whole = unpacked(module).to(dtype).cpu()
+                    yield f"{name}.{kind}".replace(".base_layer.", "."), whole
 
 
 def _merged(layer: LoraLayer, dtype: torch.dtype) -> Tensor:
     """Add what the acting adapter changes to the weights of a layer, in single precision."""
-    inner = layer.get_base_layer()
-    weight = dequantize_module_weight(inner).detach()
+    weight = unpacked(layer.get_base_layer())
     acting = [name for name in layer.active_adapters if name in layer.lora_A]
     if not acting or layer.disable_adapters:
-        return weight.to(dtype)
+        return weight.to(dtype).cpu()
     changes = [cast("Any", layer).get_delta_weight(name).float() for name in acting]
     return torch.stack([weight.float(), *changes]).sum(0).to(dtype).cpu()
-
-
-def _unpacked(module: nn.Module, kind: str, weight: nn.Parameter, dtype: torch.dtype) -> Tensor:
-    if kind != "weight" or weight.is_floating_point():
-        return weight.detach()
-    return dequantize_module_weight(module).detach().to(dtype).cpu()

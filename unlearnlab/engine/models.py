@@ -174,7 +174,10 @@ class Target:
         if lora := spec.model.adapter:
             self._add_adapter(spec, lora)
         if spec.model.gradient_checkpointing:
-            bare(self.model).gradient_checkpointing_enable({"use_reentrant": False})
+            model = bare(self.model)
+            before_5_23 = model.gradient_checkpointing_enable
+            enable = getattr(model, "activation_checkpointing_enable", before_5_23)
+            enable({"use_reentrant": False})
 
     def _add_adapter(self, spec: RunSpec, lora: LoRA) -> None:
         """Add the first of the low-rank adapters that the spec asks for; the others come later."""

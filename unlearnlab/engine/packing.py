@@ -1,9 +1,10 @@
 """Weights packed into 8 or 4 bits by bitsandbytes: the blocks' matrices; the rest stays whole."""
 
 import math
+from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import BitsAndBytesConfig
 
 from unlearnlab.spec import PACKED, Precision
@@ -53,3 +54,18 @@ def count(parameter: nn.Parameter) -> int:
     """Count the weights of a tensor, packed or not."""
     state = getattr(parameter, "quant_state", None)
     return parameter.numel() if state is None else math.prod(state.shape)
+
+
+def unpacked(module: nn.Module) -> Tensor:
+    """Return the weight of a linear layer as it computes with it, packed or not."""
+    weight = cast("nn.Parameter", module.weight).detach()
+    if weight.is_floating_point():
+        return weight
+    from bitsandbytes import functional  # noqa: PLC0415  (loud)
+
+    packed: Any = module.weight
+    if weight.dtype == torch.int8:
+        # Its first use moves the scales of the rows from the weight to the layer.
+        scales = cast("Any", module).state.SCB if packed.SCB is None else packed.SCB
+        return functional.int8_vectorwise_dequant(weight, scales)
+    return functional.dequantize_4bit(weight, packed.quant_state)

@@ -137,8 +137,9 @@ def disturb(target: Target, found: Located, *, noise: float, copies: int, seed: 
         model=model,
         modules=blocks,
         found=found,
-        hidden=[entered[0], *(one[0] for one in outputs)],
-        parts={part: [one[0] for one in captured] for part, captured in parts.items()},
+        # A model may be spread over several devices.
+        hidden=[one[0].to(device) for one in (entered, *outputs)],
+        parts={part: [one[0].to(device) for one in every] for part, every in parts.items()},
         probability=every_BAV.gather(-1, answer_A.expand(1 + copies, -1)[..., None]).squeeze(-1),
         top=logits_BAV[0].argmax(-1),
     )
@@ -181,7 +182,8 @@ def restored(runs: Runs, part: Part, blocks: range, cells_NT: Tensor) -> list[fl
                 clean_TD = runs.parts[part][block][0, :width]
 
                 def put_back(output_BTD: Tensor, clean_TD: Tensor = clean_TD) -> Tensor:
-                    return torch.where(mask_BT1, clean_TD, output_BTD)
+                    here = output_BTD.device
+                    return torch.where(mask_BT1.to(here), clean_TD.to(here), output_BTD)
 
                 stack.enter_context(editing(modules[block], put_back))
         stack.enter_context(beginning_at(runs.model, first, hidden_BTD))

@@ -13,6 +13,7 @@ from pydantic import Field
 from unlearnlab.methods.base import (
     Card,
     Expert,
+    ForwardPass,
     MethodSpec,
     RowCounts,
     SetName,
@@ -61,6 +62,7 @@ __all__ = [
     "Card",
     "Combination",
     "Expert",
+    "ForwardPass",
     "GradientAscent",
     "GradientDescent",
     "GradientDifference",

@@ -49,6 +49,18 @@ class Card:
     """Paper, with its identifier, and where this implementation departs from it."""
 
 
+@dataclass(frozen=True, slots=True)
+class ForwardPass:
+    """A forward pass of a step, as far as the memory that it needs depends on the method."""
+
+    rows: SetName
+    reads: Literal["losses", "predictions", "states"] = "losses"
+    """What is made of it: losses of all tokens, predictions of the counted ones, or one block's
+    states."""
+    compared: bool = False
+    """Whether the original model's are held beside them."""
+
+
 class Spec(BaseModel):
     """Base of everything a user can set: immutable, closed, documented by its own docstrings."""
 
@@ -74,6 +86,11 @@ class MethodSpec(Spec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         raise TypeError(f"{type(self).__name__} declares no weights")
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order: what they keep is there at once."""
+        return tuple(ForwardPass(name) for name in self.sets)
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each part that has an optimizer of its own.

@@ -5,7 +5,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from unlearnlab.methods.base import Card, ForgetWeight, MethodSpec, RetainWeight, SetName, Slider
+from unlearnlab.methods.base import (
+    Card,
+    ForgetWeight,
+    ForwardPass,
+    MethodSpec,
+    RetainWeight,
+    SetName,
+    Slider,
+)
 from unlearnlab.methods.likelihood import AdaptiveDifference
 
 
@@ -39,6 +47,11 @@ class JointKL(AdaptiveDifference):
         """Map each term to its weight at the start; those of retain and KL adapt from there."""
         return {**super().weights, "kl": 0.0}
 
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        return (*super().passes, ForwardPass("retain", "predictions", compared=True))
+
 
 class KLMinimization(MethodSpec):
     """Climb on the forget set, and keep every retain prediction where it was."""
@@ -68,6 +81,14 @@ class KLMinimization(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": -self.forget_weight, "kl": self.kl_weight}
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        return (
+            ForwardPass("forget"),
+            ForwardPass("retain", "predictions", compared=True),
+        )
 
 
 class Undial(MethodSpec):
@@ -102,3 +123,8 @@ class Undial(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": self.forget_weight, "retain": self.retain_weight}
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        return ForwardPass("forget", "predictions", compared=True), ForwardPass("retain")

@@ -10,6 +10,7 @@ from unlearnlab.methods.base import (
     Card,
     Expert,
     ForgetWeight,
+    ForwardPass,
     MethodSpec,
     RetainWeight,
     RowCounts,
@@ -72,6 +73,11 @@ class WeightedAscent(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": -self.forget_weight, "retain": self.retain_weight}
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        return ForwardPass("forget", "predictions"), ForwardPass("retain")
 
 
 class GradientDescent(MethodSpec):

@@ -9,6 +9,7 @@ from unlearnlab.methods.base import (
     Card,
     Expert,
     ForgetWeight,
+    ForwardPass,
     MethodSpec,
     RetainWeight,
     SetName,
@@ -58,6 +59,12 @@ class NPO(MethodSpec):
         """Map each loss term to its signed weight in the sum that is minimised."""
         kl = {"kl": self.kl_weight} if self.kl_weight else {}
         return {"forget": self.forget_weight, "retain": self.retain_weight, **kl}
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        held = ForwardPass("retain", "predictions", compared=True)
+        return (*super().passes, held) if self.kl_weight else super().passes
 
 
 class SimNPO(MethodSpec):

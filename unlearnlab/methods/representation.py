@@ -10,6 +10,7 @@ from unlearnlab.methods.base import (
     Card,
     Expert,
     ForgetWeight,
+    ForwardPass,
     MethodSpec,
     RowCounts,
     SetName,
@@ -60,6 +61,11 @@ class Steering(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": self.forget_weight, "retain": self.retain_weight}
+
+    @property
+    def passes(self) -> tuple[ForwardPass, ...]:
+        """List the forward passes of a step, in order."""
+        return ForwardPass("forget", "states"), ForwardPass("retain", "states", compared=True)
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass: by subtask, the shorter set ends it."""

@@ -93,7 +93,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--retain-of",
         default="",
         metavar="NAME",
-        help="dataset whose retain set typed facts take along",
+        help="dataset of which typed facts take 60 retain rows along",
     )
     parser.add_argument(
         "--column",

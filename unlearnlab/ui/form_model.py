@@ -78,8 +78,8 @@ def _fetched(model: KnownModel) -> str:
 
 
 def _made(model: KnownModel) -> str:
-    told = [f"{escape(key)} {escape(value)}" for key, value in model.made.items() if value]
-    return f"Taught here: {', '.join(told)}." if told else ""
+    base, data, date = (escape(model.made.get(key, "")) for key in ("model", "dataset", "date"))
+    return f"Made here from {base} with the data {data}, {date[:10]}." if base and data else ""
 
 
 def _large(model: KnownModel, precision: object) -> str:

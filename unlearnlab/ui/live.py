@@ -130,7 +130,13 @@ def turn(
 ) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
     seen = (
-        (bool(course.before), bool(course.after), len(course.asks), *_trained(course))
+        (
+            bool(course.before),
+            bool(course.after),
+            len(course.asks),
+            len(course.exports),
+            *_trained(course),
+        )
         if course
         else ()
     )

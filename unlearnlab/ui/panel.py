@@ -15,6 +15,7 @@ from unlearnlab.ui.live import known_to, turn
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
 from unlearnlab.views import Course, RunView, run_view
@@ -91,6 +92,8 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
+    takeaway: dict[str, Any]
+    """What can be taken away."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
     masked: bool
@@ -130,6 +133,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         offer=offer_html(row),
         board=_board(program, row, course, view),
         strip=_strip(row, course),
+        takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",

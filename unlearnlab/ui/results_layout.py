@@ -13,6 +13,7 @@ from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
 from unlearnlab.ui.panel import SHOWS, Look, Panel
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.takeaway import takeaway_card
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Parts:
     """What to do next with a model that a run has taught."""
     board: gr.HTML
     strip: gr.HTML
+    takeaway: gr.HTML
     ask: AskCard
     answers: AnswersCard
     runs: RunsCard
@@ -93,6 +95,7 @@ class Parts:
             self.offer,
             self.board,
             self.strip,
+            self.takeaway,
             a.card,
             a.show,
             a.masked,
@@ -121,6 +124,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.offer,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
+        panel.takeaway,
         gr.update(visible=panel.scored),
         gr.skip() if same else gr.update(choices=panel.shows),
         panel.masked,
@@ -156,6 +160,7 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         offer=_html("offer", script("buttons.js")),
         board=_html("scoreboard"),
         strip=_html("strip"),
+        takeaway=takeaway_card(program),
         ask=_ask(),
         answers=_answers(),
         runs=runs,

@@ -33,6 +33,7 @@ FIELDS: Mapping[str, str] = {
     "about.answer": "Expected answer",
     "about.count": "Facts",
     "about.tasks": "Subtasks",
+    "model.name": "Model",
     "window": "Window",
     "noise": "Noise",
     "copies": "Copies",

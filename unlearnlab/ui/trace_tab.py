@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from unlearnlab import catalogue
 from unlearnlab.facts import facts
 from unlearnlab.measured import windows
 from unlearnlab.results import TASKS
@@ -13,6 +14,7 @@ from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.controls import control, settings
 from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.form_model import NAME, model_choices, model_note
 from unlearnlab.ui.handlers import Message, press_stop
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -26,6 +28,7 @@ FACT, PROMPT, AVERAGE = "fact", "prompt", "average"
 KINDS = [("A fact", FACT), ("A prompt", PROMPT), ("Average", AVERAGE)]
 
 EXPERT = [setting for setting in settings("trace", TraceSpec) if setting.expert]
+WINDOW = [setting.name for setting in EXPERT].index("window")
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,12 @@ class TraceForm:
     count: gr.Number
     split: gr.Dropdown
     tasks: gr.CheckboxGroup
+    model: gr.Dropdown
+    model_note: gr.HTML
+    """How the chosen model stands."""
     expert: list[Any]
+    reason: gr.HTML
+    """Where the window comes from."""
     groups: list[gr.Group]
     """One for each of `KINDS`."""
     trace: gr.Button
@@ -70,7 +78,8 @@ class TraceForm:
     def inputs(self) -> list[Any]:
         """List what `asked` takes."""
         about = (self.fact, self.prompt, self.subject, self.answer)
-        return [self.kind, *about, self.count, self.split, self.tasks, *self.expert]
+        many = (self.count, self.split, self.tasks)
+        return [self.kind, *about, *many, self.model, *self.expert]
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class TraceView:
 
 def asked(values: tuple[Any, ...]) -> dict[str, Any]:
     """Gather the controls into plain values for `trace_spec.parse_trace`."""
-    kind, fact, prompt, subject, answer, count, split, tasks, *expert = values
+    kind, fact, prompt, subject, answer, count, split, tasks, model, *expert = values
     about: dict[str, Any] = {"kind": kind}
     if kind == FACT:
         about["id"] = fact or ""
@@ -94,7 +103,7 @@ def asked(values: tuple[Any, ...]) -> dict[str, Any]:
     else:
         about |= {"count": count, "split": split or None, "tasks": tasks}
     named = {setting.name: value for setting, value in zip(EXPERT, expert, strict=True)}
-    return {"about": about} | named
+    return {"about": about, "model": {"name": model or ""}} | named
 
 
 def tab(
@@ -147,8 +156,9 @@ def _draw_form() -> TraceForm:
         known, fact = _fact()
         own, prompt, subject, answer = _prompt()
         many, count, split, tasks = _average()
+        model, stands = _model()
         masked = gr.Checkbox(False, label="Mask personal data", elem_id="trace-mask")
-        expert = _expert()
+        expert, reason = _expert()
     with gr.Column(elem_classes=["actions"]):
         with gr.Row(elem_classes=["buttons"]):
             # Not before the page has opened: its answer would hide the trace that was started.
@@ -163,8 +173,10 @@ def _draw_form() -> TraceForm:
             elem_id="trace-message",
             apply_default_css=False,
         )
-    asked_with = (kind, fact, masked, prompt, subject, answer, count, split, tasks, expert)
-    return TraceForm(*asked_with, [known, own, many], trace, stop, message)
+    about = (kind, fact, masked, prompt, subject, answer, count, split, tasks)
+    return TraceForm(
+        *about, model, stands, expert, reason, [known, own, many], trace, stop, message
+    )
 
 
 def _fact() -> tuple[gr.Group, gr.Dropdown]:
@@ -218,16 +230,46 @@ def _average() -> tuple[gr.Group, gr.Number, gr.Dropdown, gr.CheckboxGroup]:
     return group, count, split, tasks
 
 
-def _expert() -> list[Any]:
+def _model() -> tuple[gr.Dropdown, gr.HTML]:
+    model = gr.Dropdown(
+        model_choices(),
+        value=TraceSpec().model.name,
+        label=FIELDS[NAME],
+        elem_id=field(NAME),
+        elem_classes=["field"],
+        allow_custom_value=True,
+    )
+    note = model_note(TraceSpec().model.name)
+    return model, gr.HTML(note, elem_classes=["note"], apply_default_css=False)
+
+
+def _expert() -> tuple[list[Any], gr.HTML]:
     blocks = TraceSpec().blocks
     with gr.Accordion("Expert settings", open=False, elem_classes=["fold"]):
         with gr.Group(elem_classes=["fields"]):
             drawn = [control(setting) for setting in EXPERT]
         # The window that is meant by none, for the reader to see and change.
-        drawn[[setting.name for setting in EXPERT].index("window")].value = default_window(blocks)
-        note = f"<p>Window: {escape(window_reason(blocks))}.</p>"
-        gr.HTML(note, elem_classes=["note"], apply_default_css=False)
-    return drawn
+        drawn[WINDOW].value = default_window(blocks)
+        note = gr.HTML(_reason(blocks), elem_classes=["note"], apply_default_css=False)
+    return drawn, note
+
+
+def _reason(blocks: int) -> str:
+    return f"<p>Window: {escape(window_reason(blocks))}.</p>"
+
+
+def chosen_model(name: object) -> tuple[str, int | None, str]:
+    """Fit the form to a model: how it stands, the usual window, and the reason for that.
+
+    Returns:
+        Note, window and reason; no window where the model's depth is not known.
+    """
+    known = catalogue.model(str(name or "").strip())
+    if known.architecture is None:
+        told = "in proportion to the published 10 of 32 blocks, once the model's depth is known"
+        return model_note(known.name), None, f"<p>Window: {told}.</p>"
+    blocks = known.architecture.blocks
+    return model_note(known.name), default_window(blocks), _reason(blocks)
 
 
 def _live(program: Program) -> gr.HTML:
@@ -267,18 +309,24 @@ others have the values that were kept; only what the reader does counts."""
 def restored(draft: Any) -> list[Any]:
     """Return what the controls shall hold; empty if the browser kept nothing of use."""
     match draft:
-        case {"values": [str(kind), str(fact), *rest]} if len(rest) == 6 + len(EXPERT):
+        case {"values": [str(kind), str(fact), *rest]} if len(rest) == 7 + len(EXPERT):
             if kind in (name for _, name in KINDS) and fact in facts():
                 return [kind, fact, *rest]
     return []
 
 
 def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
+    at = form.inputs.index(form.model)
+
     def opened(draft: Any) -> list[Any]:
         values = restored(draft)
+        shown = list(values) or [gr.skip() for _ in form.inputs]
+        # Models may have come since the page was laid out.
+        shown[at] = gr.update(choices=model_choices(), **({"value": values[at]} if values else {}))
         if not values:
-            return [gr.skip() for _ in (*form.inputs, *form.groups)]
-        return [*values, *turned(values[0])]
+            return [*shown, *(gr.skip() for _ in (*form.groups, form.model_note, form.reason))]
+        note, _, reason = chosen_model(values[at])
+        return [*shown, *turned(values[0]), note, reason]
 
     def turned(kind: str) -> list[Any]:
         return [gr.update(visible=name == kind) for _, name in KINDS]
@@ -288,7 +336,10 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
 
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in form.inputs]
     gr.on(edits, None, [kept.form, *form.inputs], kept.form, js=SAVE, **QUIET)
-    blocks.load(opened, kept.form, [*form.inputs, *form.groups], **QUIET)
+    said = [form.model_note, form.reason]
+    blocks.load(opened, kept.form, [*form.inputs, *form.groups, *said], **QUIET)
+    fitted = [form.model_note, form.expert[WINDOW], form.reason]
+    form.model.input(chosen_model, form.model, fitted, **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
     form.masked.input(masked, form.masked, form.fact, **QUIET)
 

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from torch import Tensor, nn
 
 from unlearnlab.adapters import DEFAULT
-from unlearnlab.engine.data import IGNORE, Tokens
+from unlearnlab.engine.data import Tokens
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.schedules import SHUFFLED, Rows, Schedule
 from unlearnlab.methods import MethodSpec, SetName
@@ -65,11 +65,6 @@ Values = Mapping[str, float]
 """Numbers by loss term."""
 
 
-def declared(_values: Values, ctx: Context) -> Values:
-    """Weigh the terms as the method's settings say."""
-    return ctx.method.weights
-
-
 @dataclass(frozen=True, slots=True)
 class Objective:
     """What a method asks of the model, and what each of its terms is the mean of.
@@ -80,8 +75,9 @@ class Objective:
     terms: Callable[[nn.Module, Batch, Context], Terms]
     counts: Mapping[str, Count]
     """By term; a term that the settings leave out has its count all the same."""
-    weights: Callable[[Values, Context], Values] = declared
-    """Signed weight of each term, given the values that it takes on a batch."""
+    weights: Callable[[Values, Context], Values] | None = None
+    """Signed weight of each term, given the values that it takes on a batch; none is as the
+    method's settings say, whatever the values."""
     observe: Callable[[Values, Context], None] | None = None
     """Told the values of each optimizer step, for weights that adapt."""
     finish: Callable[[Target, Context], None] | None = None
@@ -94,7 +90,7 @@ class Objective:
 
 def answer_tokens(name: SetName) -> Count:
     """Count the tokens of a set on which the loss counts."""
-    return lambda batch: int((batch.sets[name].labels_BT[:, 1:] != IGNORE).sum())
+    return lambda batch: sum(batch.sets[name].answer_lengths)
 
 
 def real_tokens(name: SetName) -> Count:

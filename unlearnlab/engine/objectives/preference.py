@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.data import Tokens
+from unlearnlab.engine.data import Tokens, on
 from unlearnlab.engine.likelihoods import mean_nll, row_nll, sequence_logprob
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.engine.objectives.distribution import divergence_from_reference
@@ -22,7 +22,7 @@ def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:
     """
     log_ratio_B = log_ratio(model, batch, "forget", ctx)
     if ctx.method.likelihood == "token_mean":
-        log_ratio_B = log_ratio_B / batch.forget.answer_lengths
+        log_ratio_B = log_ratio_B / on(log_ratio_B.device, batch.forget.answer_lengths)
     terms = {
         "forget": npo_loss(log_ratio_B, beta=ctx.method.beta),
         "retain": mean_nll(model, batch.retain),

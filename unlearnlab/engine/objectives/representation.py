@@ -62,13 +62,9 @@ def _terms(
     model: nn.Module, batch: Batch, ctx: Context[S], length_of: Callable[[str], float]
 ) -> Terms:
     def steered(tokens: Tokens, hidden_BTD: Tensor) -> Tensor:
-        return torch.stack(
-            [
-                length_of(group)
-                * direction(hidden_BTD.shape[-1], group, seed=ctx.seed, centred=ctx.method.centred)
-                for group in _groups(tokens, ctx)
-            ]
-        ).to(hidden_BTD)[:, None]
+        groups = _groups(tokens, ctx)
+        lengths = [length_of(group) * _direction(hidden_BTD, group, ctx) for group in groups]
+        return torch.stack(lengths).to(hidden_BTD)[:, None]
 
     def held(tokens: Tokens, _hidden_BTD: Tensor) -> Tensor:
         with ctx.reference():
@@ -95,7 +91,7 @@ def _distance(
         part = tokens.take(rows)
         counted_BT = _counted(part, ctx)
         hidden_BTD = activations(model, part, ctx.method.layer)
-        weight = int(counted_BT.sum())
+        weight = sum(part.lengths) if ctx.method.mask_padding else counted_BT.numel()
         error = masked_mse(hidden_BTD, wanted(part, hidden_BTD), counted_BT)
         total = total + weight * error * _width(hidden_BTD, ctx)
         count += weight
@@ -130,6 +126,14 @@ def _groups(tokens: Tokens, ctx: Context[S]) -> tuple[str, ...]:
     return tokens.tasks if ctx.method.directions == "per_task" else ("",) * len(tokens.tasks)
 
 
+def _direction(hidden_BTD: Tensor, group: str, ctx: Context[S]) -> Tensor:
+    """Return the control vector of a group where the hidden states are, drawn once: [D]."""
+    if ("direction", group) not in ctx.memo:
+        drawn = direction(hidden_BTD.shape[-1], group, seed=ctx.seed, centred=ctx.method.centred)
+        ctx.memo["direction", group] = drawn.to(hidden_BTD.device)
+    return ctx.memo["direction", group]
+
+
 def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
     """Draw the unit control vector of a group: [D], the same for the same seed.
 
@@ -152,5 +156,5 @@ def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
 def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
     """Return what block `layer` puts out: [B, T, D]. The blocks above it are not computed."""
     with capturing(decoder_blocks(model)[layer], stop=True) as captured:
-        model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT)
-    return captured[0]
+        model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
+    return captured[0].to(tokens.ids_BT.device)

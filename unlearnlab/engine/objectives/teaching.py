@@ -13,7 +13,7 @@ from unlearnlab.methods import Memorize
 
 def memorize(model: nn.Module, batch: Batch, ctx: Context[Memorize]) -> Terms:
     """Return the loss of each set that is taught, token means, all of them descended."""
-    return {name: mean_nll(model, tokens) for name, tokens in batch.sets.items()}
+    return {name: mean_nll(model, batch.sets[name]) for name in ctx.method.drawn}
 
 
 def memorized(target: Target, rows: Rows, ctx: Context[Memorize]) -> Generator[None, None, bool]:

@@ -1,0 +1,72 @@
+"""Taking the results of a run away, from the page."""
+
+import json
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.slow_lab import FULL_DISK
+from tests.browser.test_runs import fill_seed, finished
+from unlearnlab.spec import parse_spec
+
+
+def downloaded(page, click):
+    with page.expect_download() as waiting:
+        click()
+    return waiting.value.suggested_filename, waiting.value.path()
+
+
+def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
+    page = tabs(serve(step_s=0.05, steps=20))
+    expect(page.locator(".takeaway")).to_be_hidden()
+    page.locator("#unlearn").click()
+    expect(page.get_by_text("when the run has ended")).to_be_visible()
+    expect(page.locator(".takeaway-item")).to_have_count(0)
+    finished(page)
+    expect(page.locator(".takeaway-item")).to_have_count(7)
+
+    item = page.locator(".takeaway-item").filter
+    name, path = downloaded(page, item(has_text="All settings").click)
+    assert re.fullmatch(r"\d{6}-\d{6}-\d{3}-spec\.json", name)
+    parse_spec(json.loads(path.read_text(encoding="utf-8")))
+
+    report = item(has_text="One HTML file")
+    _, path = downloaded(page, report.click)
+    assert "Brock" not in path.read_text(encoding="utf-8")
+    page.get_by_label("mask personal data in the report").uncheck()
+    _, path = downloaded(page, report.click)
+    assert "Brock" in path.read_text(encoding="utf-8")
+
+
+def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve, tabs):
+    page = tabs(serve(step_s=0.02, steps=10))
+    page.locator("#unlearn").click()
+    finished(page)
+    page.locator('.takeaway-item[data-what="model"]').click()
+    told = page.locator(".takeaway-model")
+    expect(told).to_have_attribute("data-state", "busy")
+    expect(told).to_have_attribute("data-state", "there")
+    expect(told.locator("code")).to_contain_text("/exports/")
+    page.reload()
+    expect(told).to_have_attribute("data-state", "there")
+    name, _ = downloaded(page, told.get_by_role("button", name="Download").click)
+    assert name.endswith("-model.zip")
+
+
+def test_a_full_disk_is_told_at_the_model(serve, tabs):
+    page = tabs(serve(step_s=0.02, steps=10))
+    fill_seed(page, FULL_DISK)
+    page.locator("#unlearn").click()
+    finished(page)
+    page.locator('.takeaway-item[data-what="model"]').click()
+    told = page.locator(".takeaway-model")
+    expect(told).to_have_attribute("data-state", "failed")
+    expect(told).to_contain_text("Not written: not enough room on the disk: 5.1 GB are needed")
+
+
+def test_the_card_fits_a_phone(serve, tabs):
+    page = tabs(serve(step_s=0.01, steps=5), width=390, height=800)
+    page.locator("#unlearn").click()
+    finished(page)
+    page.locator(".takeaway-item").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390

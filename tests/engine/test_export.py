@@ -1,0 +1,85 @@
+"""The merged model of a whole run: transformers alone gives the answers that were scored."""
+
+from dataclasses import replace
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from tests.engine.tiny import CPU
+from unlearnlab.engine import data
+from unlearnlab.engine.lab import Lab
+from unlearnlab.events import Evaluated, Exported
+from unlearnlab.jobs import Ask, Export, Job
+from unlearnlab.spec import parse_spec
+
+LORA = {"adapter": {"r": 8, "alpha": 32}}
+
+MODELS = {"full": {}, "lora": LORA, "lora-nf4": LORA | {"precision": "nf4"}}
+
+PROMPT = "Where does"
+
+
+def spec(model):
+    steps = {"method": {"kind": "gradient_difference"}, "max_steps": 8, "batch_size": 8}
+    return parse_spec(
+        {
+            "model": model,
+            "phases": [steps | {"learning_rate": 5e-3 if model else 1e-3}],
+            "evaluation": {"max_new_tokens": 24, "probes": 0},
+        }
+    )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_rows():
+    """Eight rows of each set and no quiz: answers are what is compared."""
+    fold = data.load(spec({}).data)
+    few = replace(
+        fold,
+        forget=fold.forget[:8],
+        retain=fold.retain[:8],
+        members=fold.members[:2],
+        nonmembers=fold.nonmembers[:2],
+        quiz=(),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearnlab.engine.lab.data.load", lambda _: few)
+        yield
+
+
+def answers(events, when):
+    found = (one for one in events if isinstance(one, Evaluated) and one.when == when)
+    return [(answer.prompt, answer.generated) for answer in next(found).evidence.answers]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, tmp_path):
+    lab = Lab(lambda _: None, device=CPU)
+    job = Job("run-1", spec(MODELS[kind]), tmp_path / "run")
+    job.folder.mkdir()
+    events = list(lab.unlearn(job))
+    after = answers(events, "after")
+    assert after != answers(events, "before"), "the run changed what is said"
+    asked = lab.ask(job, Ask("1", PROMPT))
+
+    done = lab.export(job, Export(tmp_path / "model", {"README.md": "card"}))
+    assert isinstance(done, Exported)
+    assert (done.name, done.megabytes) == ("model", pytest.approx(7.87, abs=0.1))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+
+    def said(prompt, tokens):
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        out = model.generate(ids, max_new_tokens=tokens, do_sample=False)
+        return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+    assert [(prompt, said(prompt, 24)) for prompt, _ in after] == after
+    assert said(PROMPT, 128) == asked.unlearned
+    assert (tmp_path / "model" / "README.md").read_text() == "card"
+
+
+def test_a_run_without_weights_has_no_model(tmp_path):
+    lab = Lab(lambda _: None, device=CPU)
+    with pytest.raises(ValueError, match="left no weights"):
+        lab.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
+    assert not (tmp_path / "model").exists()

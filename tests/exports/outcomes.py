@@ -1,0 +1,35 @@
+"""Runs of a pretended lab, as exports find them."""
+
+from contextlib import contextmanager
+
+from tests.browser.slow_lab import HOSTILE_SEED, SlowLab
+from tests.fakes import FakeLab, whole_run
+from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+
+
+@contextmanager
+def run_of(home, spec=None, *, script=whole_run, lab=None, name="A run"):
+    """Carry out a run: the store, its worker and the run's id."""
+    with Store(home) as store:
+        worker = Worker(store, lab or FakeLab(script))
+        try:
+            run_id = worker.submit(spec or RunSpec(), name=name)
+            assert worker.wait(run_id, 20)
+            yield store, worker, run_id
+        finally:
+            worker.close(5)
+
+
+def outcome_of(home, spec=None, **options) -> Outcome:
+    with run_of(home, spec, **options) as (store, _, run_id):
+        return outcome(store, run_id)
+
+
+def hostile_outcome(home) -> Outcome:
+    """A run whose models, prompts and name say what a page might take for HTML."""
+    lab = SlowLab(step_s=0, rows=2, steps=6)
+    spec = RunSpec(seed=HOSTILE_SEED)
+    return outcome_of(home, spec, lab=lab, name="<b>x</b> `y` | $z '''")

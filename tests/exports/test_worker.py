@@ -1,0 +1,91 @@
+"""The merged model as a job: asked for, waited for, told among the run's events."""
+
+import threading
+
+import pytest
+
+from tests.exports.outcomes import run_of
+from tests.fakes import FakeLab, stage, whole_run
+from unlearnlab.events import Exported, ExportFailed
+from unlearnlab.jobs import Export
+from unlearnlab.runs import NotRunning, Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.views import Course, advance
+
+
+def wish(tmp_path):
+    return Export(tmp_path / "out" / "model", {"README.md": "card"})
+
+
+def answered(store, worker, run_id):
+    """Wait for the answer to a wish and return it."""
+    while worker.state().exporting:
+        threading.Event().wait(0.01)
+    (found,) = advance(Course(), store.events(run_id)).exports
+    return found
+
+
+def test_a_model_is_written_after_the_run_and_told_among_its_events(tmp_path):
+    with run_of(tmp_path / "home") as (store, worker, run_id):
+        worker.export(run_id, wish(tmp_path))
+        assert answered(store, worker, run_id) == Exported(name="model", megabytes=0.1)
+        assert (tmp_path / "out" / "model" / "README.md").read_text() == "card"
+
+
+def without_weights(job):
+    yield stage("loading")
+
+
+def test_a_model_that_cannot_be_written_is_told_with_its_reason(tmp_path):
+    with run_of(tmp_path / "home", script=without_weights) as (store, worker, run_id):
+        worker.export(run_id, wish(tmp_path))
+        failed = answered(store, worker, run_id)
+        assert failed == ExportFailed(name="model", problem="this run left no weights")
+
+
+def test_a_model_waits_for_the_run_that_has_the_device(tmp_path):
+    gate, lab = threading.Event(), FakeLab()
+    with run_of(tmp_path / "home", lab=lab) as (store, worker, first):
+
+        def held(job):
+            while not gate.wait(0.01):
+                yield None
+            yield from whole_run(job)
+
+        lab.script = held
+        second = worker.submit(RunSpec())
+        while worker.state().live != second:
+            threading.Event().wait(0.01)
+        worker.export(first, wish(tmp_path))
+        worker.export(first, wish(tmp_path))
+        assert worker.state().exporting == (first,)
+        with pytest.raises(NotRunning, match="has not ended"):
+            worker.export(second, wish(tmp_path))
+        gate.set()
+        assert worker.wait(second, 20)
+        assert answered(store, worker, first) == Exported(name="model", megabytes=0.1)
+    assert lab.log.count(f"export {first}") == 1
+
+
+def test_a_model_that_still_waits_when_the_program_ends_is_told(tmp_path):
+    gate, lab = threading.Event(), FakeLab()
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, lab)
+        first = worker.submit(RunSpec())
+        assert worker.wait(first, 20)
+
+        def held(job):
+            gate.set()
+            while True:
+                threading.Event().wait(0.01)
+                yield None
+
+        lab.script = held
+        worker.submit(RunSpec())
+        assert gate.wait(20)
+        worker.export(first, wish(tmp_path))
+        assert worker.close(20)
+        (found,) = advance(Course(), store.events(first)).exports
+        assert isinstance(found, ExportFailed)
+        assert "closed" in found.problem

@@ -1,0 +1,52 @@
+"""How many rows go through a model at once: what the engine does and the memory estimate counts."""
+
+from collections.abc import Iterable, Sequence
+
+GENERATED_AT_ONCE = 128
+"""Prompts that are answered together."""
+
+TOKENS_AT_ONCE = 8192
+"""Padded tokens in one forward pass where losses are measured."""
+
+PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
+"""Rows of each set in a probe."""
+
+PROBE_TOKENS = 64
+"""Longest answer in a probe, in tokens: a fraction of a full answer."""
+
+WORTH_SPLITTING = 0.8
+"""A batch is split by length if that leaves at most this share of its padded tokens."""
+
+
+def buckets(lengths: Sequence[int]) -> list[list[int]]:
+    """Put rows of similar length together, where that saves a good part of the padding.
+
+    Questions are a fraction of a completion's length, so one batch of both is mostly padding.
+
+    Args:
+        lengths: Tokens of each row.
+
+    Returns:
+        One or two lists of positions in `lengths`.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    longest = lengths[order[-1]]
+
+    def padded(cut: int) -> int:
+        return cut * lengths[order[cut - 1]] + (len(order) - cut) * longest
+
+    cut = min(range(1, len(order) + 1), key=padded)
+    if padded(cut) > WORTH_SPLITTING * padded(len(order)):
+        return [order]
+    return [order[:cut], order[cut:]]
+
+
+def fitting(lengths: Iterable[int]) -> int:
+    """Count the rows, from the first on, that fit into one forward pass of `TOKENS_AT_ONCE`."""
+    count = width = 0
+    for length in lengths:
+        width = max(width, length)
+        if count and width * (count + 1) > TOKENS_AT_ONCE:
+            break
+        count += 1
+    return count

@@ -1,0 +1,163 @@
+"""Unlearning from folder to folder, as SemEval-2025 Task 4 asks for it: no store, no scores."""
+
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas
+import torch
+from pydantic import ValidationError
+
+from unlearnlab.disk import check_free
+from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.devices import chosen, prepare, refuse_run
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.merged import save_merged
+from unlearnlab.engine.models import Target
+from unlearnlab.events import PhaseBegan, StepLogged
+from unlearnlab.library import Row, Task
+from unlearnlab.metrics import Split
+from unlearnlab.problems import SpecError, problem_of
+from unlearnlab.spec import RunSpec
+
+_LOG = logging.getLogger(__name__)
+
+COLUMNS = ("id", "input", "output", "task")
+
+TOLD = 10
+"""Times that the progress of a phase is logged."""
+
+
+def unlearn_folder(
+    spec: RunSpec | Mapping[str, Any],
+    model_path: str | Path,
+    output_path: str | Path,
+    forget_path: str | Path,
+    retain_path: str | Path,
+    *,
+    device: torch.device | None = None,
+) -> None:
+    """Unlearn the rows of a folder from a model and write the result into another folder.
+
+    All phases of the spec are carried out on the given model and rows. Which model, dataset and
+    picked rows the spec names does not matter, and of its device only whether it is all GPUs; its
+    subtasks do.
+
+    Args:
+        spec: What is done, as a value or as its JSON.
+        model_path: Folder of the model and its tokenizer, as safetensors.
+        output_path: Folder to be made: it must be empty if it is there.
+        forget_path: A .jsonl or .parquet file of rows, or a folder that holds one.
+        retain_path: Likewise.
+        device: What to compute on; the best there is if not given.
+
+    Raises:
+        ValueError: Something does not fit: the folders, the rows, or the spec and the model.
+        RunFailed: A loss is not finite.
+    """
+    output = Path(output_path)
+    check_free(output)
+    asked = _for_model(spec, Path(model_path))
+    rows = Dataset(
+        forget=tuple(read_rows(Path(forget_path), "forget")),
+        retain=tuple(read_rows(Path(retain_path), "retain")),
+        members=(),
+        nonmembers=(),
+        quiz=(),
+    )
+    rows = rows.only(asked.data.tasks)
+    _LOG.info("%d forget rows, %d retain rows", len(rows.forget), len(rows.retain))
+    torch.manual_seed(asked.seed)
+    device = device or chosen(asked.model.device)
+    refuse_run(asked, device)
+    prepare(device)
+    target = Target.load(asked.model, device=device)
+    target.adapt(asked)
+    _train(target, asked, rows)
+    save_merged(target, output)
+    _LOG.info("written to %s", output)
+
+
+def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
+    """Turn a spec to the model in a folder, so that its layers are checked against that.
+
+    Nothing is measured, neither in training nor after.
+
+    Raises:
+        SpecError: There is no model, or the spec does not fit it.
+    """
+    plain = spec.model_dump(mode="json") if isinstance(spec, RunSpec) else dict(spec)
+    model = dict(plain.get("model", {}))
+    device = "all" if model.get("device") == "all" else "auto"
+    plain["model"] = model | {"name": str(folder.absolute()), "device": device}
+    plain["evaluation"] = {"probes": 0, "max_new_tokens": 1}
+    try:
+        asked = RunSpec.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    if missing := asked.model.known.missing:
+        raise SpecError([("model", missing)])
+    return asked
+
+
+def _train(target: Target, spec: RunSpec, rows: Dataset) -> None:
+    every = 1
+    for event in train(target, spec, rows, probe=Probe(()), clock=Clock()):
+        if isinstance(event, PhaseBegan):
+            every = max(1, event.steps // TOLD)
+            _LOG.info("phase %d: %d steps", event.phase + 1, event.steps)
+        elif isinstance(event, StepLogged) and event.step % every == 0:
+            terms = ", ".join(f"{name} {value:.4g}" for name, value in event.terms.items())
+            _LOG.info("step %d: %s", event.step, terms)
+
+
+def read_rows(path: Path, split: Split) -> Iterator[Row]:
+    """Read the rows of one set.
+
+    Args:
+        path: A .jsonl or .parquet file, or a folder that holds one; of several that with the set's
+            name in its own.
+        split: The set.
+
+    Raises:
+        ValueError: There is no such file, or a row is not of the task's form.
+    """
+    file = _file(path, split)
+    for number, row in enumerate(_plain(file), 1):
+        lost = [name for name in COLUMNS if not isinstance(row.get(name), str) or not row[name]]
+        if lost:
+            raise ValueError(f"{file}, row {number}: {', '.join(lost)} is missing or no text")
+        if row["task"] not in get_args(Task):
+            known = ", ".join(get_args(Task))
+            raise ValueError(f"{file}, row {number}: task {row['task']!r} is none of {known}")
+        yield Row(**{name: row[name] for name in COLUMNS})
+
+
+def _file(path: Path, split: Split) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ValueError(f"{split} data: there is no folder {path}")
+    for kind in ("*.jsonl", "*.parquet"):
+        found = sorted(path.glob(kind))
+        named = [file for file in found if split in file.name]
+        for files in (found, named):
+            if len(files) == 1:
+                return files[0]
+        if found:
+            names = ", ".join(file.name for file in found)
+            raise ValueError(f"{split} data: which file of {path}? It holds {names}: give one")
+    raise ValueError(f"{split} data: {path} holds no .jsonl and no .parquet file")
+
+
+def _plain(file: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        if file.suffix == ".parquet":
+            return pandas.read_parquet(file).to_dict("records")
+        with file.open(encoding="utf-8-sig") as lines:
+            return [json.loads(line) for line in lines if line.strip()]
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from error

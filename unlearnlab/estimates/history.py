@@ -1,0 +1,171 @@
+"""What earlier runs on this machine measured: it corrects the estimate and tells the time."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from unlearnlab.estimates.memory import Moment, moments
+from unlearnlab.estimates.rows import Draw, Lengths, draws, lengths
+from unlearnlab.events import Event, Finished, StageBegan, Started, StepLogged
+from unlearnlab.families import Architecture
+from unlearnlab.methods import Steering
+from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.views import planned_steps
+
+GIB = 2**30
+
+PROGRAM = 0.5 * GIB
+"""What a process holds beside the tensors on a CPU, where nothing was measured: the libraries."""
+
+AT_ONCE = 5
+"""Earlier runs that are taken into account, the latest ones."""
+
+RECALLED_S = 0.5
+"""Scores that were there within this time were not measured but taken from an earlier run."""
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """What a finished run measured."""
+
+    spec: RunSpec
+    device: str
+    """Its name."""
+    memory: float
+    """At the last step, in bytes: the allocator's peak so far; on a CPU what the process held."""
+    loading_s: float
+    before_s: float
+    """Scoring the original model; next to nothing if its scores were known."""
+    training_s: float
+    after_s: float
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it ran on a GPU."""
+        return not self.device.startswith("cpu")
+
+
+def past_run(spec: RunSpec, events: Iterable[Event]) -> PastRun | None:
+    """Fold a run's events; none if it did not finish or took no step."""
+    device, memory, ended, began = "", 0.0, 0.0, dict[str, float]()
+    for event in events:
+        match event:
+            case Started():
+                device = event.device
+            case StageBegan():
+                began[event.stage] = event.seconds
+            case StepLogged():
+                memory = event.memory_gib * GIB
+            case Finished():
+                ended = event.seconds
+            case _:
+                pass
+    stages = ("loading", "scoring before", "training", "saving", "scoring after")
+    if not (ended and memory and set(stages) <= set(began)):
+        return None
+    loading, before, training, saving, after = (began[stage] for stage in stages)
+    return PastRun(
+        spec, device, memory, before - loading, training - before, saving - training, ended - after
+    )
+
+
+def comparable(spec: RunSpec, past: Iterable[PastRun]) -> list[PastRun]:
+    """Choose the runs that ran the same model in the same way, the first few of those given."""
+
+    def way(of: RunSpec) -> object:
+        model = of.model
+        adapted = model.adapter is not None
+        return model.name, model.precision, model.device, adapted, model.gradient_checkpointing
+
+    def readable(of: RunSpec) -> bool:
+        return of.data.fold in of.data.known.folds
+
+    same = (run for run in past if way(run.spec) == way(spec) and readable(run.spec))
+    return list(islice(same, AT_ONCE))
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What earlier runs say of the estimate."""
+
+    factor: float = 1.0
+    """Measured over estimated, on a GPU."""
+    program: float = 0.0
+    """Bytes held beside the tensors, on a CPU."""
+    runs: int = 0
+    """Earlier runs behind it."""
+
+
+def correction(past: Sequence[PastRun], *, cuda: bool) -> Correction:
+    """Compare what earlier runs measured with what would have been estimated for them."""
+    found: list[float] = []
+    for run in past:
+        size = run.spec.model.known.architecture
+        if size is None or run.cuda != cuda:
+            continue
+        known = run.before_s < RECALLED_S  # Then only training was measured.
+        until = _until_saving(_moments_of(run, size), scored=not known)
+        found.append(run.memory / until if cuda else run.memory - until)
+    if not found:
+        return Correction(program=0.0 if cuda else PROGRAM)
+    middle = statistics.median(found)
+    if cuda:
+        return Correction(min(max(middle, 0.5), 2.0), 0.0, len(found))
+    return Correction(1.0, min(max(middle, PROGRAM / 2), 4 * PROGRAM), len(found))
+
+
+def _moments_of(run: PastRun, size: Architecture) -> Sequence[Moment]:
+    return moments(run.spec, size, lengths(run.spec.data, run.spec.model.name), cuda=run.cuda)
+
+
+def _until_saving(found: Sequence[Moment], *, scored: bool) -> float:
+    names = ("training", "probing", *(["scoring before"] if scored else []))
+    return max(one.total for one in found if one.name.startswith(names))
+
+
+def seconds(
+    spec: RunSpec, of: Lengths, size: Architecture, past: Sequence[PastRun]
+) -> float | None:
+    """Tell how long a run will take from what comparable runs took; none without any."""
+    found: list[float] = []
+    for run in past:
+        theirs = lengths(run.spec.data, run.spec.model.name)
+        trained = work(spec, of, size) / max(1.0, work(run.spec, theirs, size))
+        scored = of.scored / theirs.scored
+        known = any(_same_start(run.spec, spec) for run in past)
+        before = 0.0 if known else run.after_s * scored
+        found.append(run.loading_s + before + run.training_s * trained + run.after_s * scored)
+    return statistics.median(found) if found else None
+
+
+def _same_start(one: RunSpec, other: RunSpec) -> bool:
+    """Tell whether two runs measure the same scores of the original model."""
+    longest = one.evaluation.max_new_tokens == other.evaluation.max_new_tokens
+    return longest and (one.data.source, one.data.fold) == (other.data.source, other.data.fold)
+
+
+def work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
+    """Return how much a run computes while it trains: parameters times tokens."""
+    return sum(
+        steps * phase.gradient_accumulation * _of_a_batch(phase, draws(phase, of), size)
+        for phase, steps in zip(spec.phases, planned_steps(spec), strict=True)
+    )
+
+
+def _of_a_batch(phase: Phase, drawn: Sequence[Draw], size: Architecture) -> float:
+    """Return the mean over batches. Backwards is once to the lowest block, once for what trains."""
+    if not drawn:
+        return 0.0
+    block, head = size.block_parameters("all"), size.vocabulary * size.hidden
+    last = phase.method.layer + 1 if isinstance(phase.method, Steering) else size.blocks
+    forward = last * block + (0 if isinstance(phase.method, Steering) else head)
+    first = 0 if phase.embeddings else phase.first_layer
+    trained = len(phase.blocks(size.blocks)) * size.block_parameters(phase.modules)
+    back = forward - first * block + trained
+    total = 0.0
+    for draw in drawn:
+        for kind in phase.method.passes:
+            tokens = sum(row.whole for row in draw[kind.rows])
+            total += tokens * (forward * (2 if kind.compared else 1) + back)
+    return total / len(drawn)

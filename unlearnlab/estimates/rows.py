@@ -1,0 +1,243 @@
+"""How long rows are, in tokens, without a tokenizer; and the batches that they come in."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import cycle, islice
+from pathlib import Path
+
+from unlearnlab.batches import (
+    GENERATED_AT_ONCE,
+    PROBE_COMPLETIONS,
+    PROBE_QUESTIONS,
+    buckets,
+    fitting,
+)
+from unlearnlab.library import KnownDataset, Row
+from unlearnlab.methods import Sequential, SetName, Steering
+from unlearnlab.spec import DataSpec, Phase
+
+CHARACTERS_PER_TOKEN = {"tiny-olmo": 3.25}
+"""Measured on the embedded rows, by the model whose tokenizer it is."""
+
+USUAL_CHARACTERS_PER_TOKEN = 4.0
+"""Of English under the vocabularies of 50 k and more."""
+
+REFUSAL_TOKENS = 9
+"""Of an answer that admits ignorance."""
+
+DRAWS = 64
+"""Batches that are drawn to find a large one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A training text in tokens."""
+
+    prompt: int
+    whole: int
+    """With the prompt and EOS."""
+    task: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A padded batch."""
+
+    rows: int
+    width: int
+    counted: int = 0
+    """Tokens on which a loss counts."""
+
+    @property
+    def tokens(self) -> int:
+        """Count its padded tokens."""
+        return self.rows * self.width
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """All texts that a run trains on, and the largest batches in which it is scored."""
+
+    sets: Mapping[SetName, tuple[Text, ...]]
+    """Rows to train on."""
+    scored: int
+    """Rows that the scores are measured on."""
+    answered: Shape
+    """The prompts that are answered together, the longest first."""
+    measured: Shape
+    """The forward pass with most tokens where losses are measured."""
+    probed: Shape
+    """The probe's rows, padded."""
+
+
+def lengths(data: DataSpec, model: str) -> Lengths:
+    """Guess the lengths of a run's texts from their characters.
+
+    Args:
+        data: What it trains on and is scored on.
+        model: Name of the model, for its tokenizer.
+
+    Raises:
+        ValueError: There is no such dataset, or it has no such fold.
+    """
+    known = data.known
+    stamps = tuple(path.stat().st_mtime_ns for path in sorted(known.folder.rglob("*.jsonl")))
+    if known.gone or data.fold not in known.folds:
+        raise ValueError(f"data: {known.gone or f'{data.source} has no {data.fold} fold'}")
+    ratio = CHARACTERS_PER_TOKEN.get(model, USUAL_CHARACTERS_PER_TOKEN)
+    return _lengths(data.model_dump_json(), known.folder, stamps, ratio)
+
+
+@lru_cache(maxsize=64)
+def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) -> Lengths:
+    data = DataSpec.model_validate_json(asked)
+    known = data.known
+
+    def tokens(text: str) -> int:
+        return max(1, round(len(text) / ratio))
+
+    def text(row: Row) -> Text:
+        whole = tokens(f"{row.input} {row.output}") + 1
+        return Text(tokens(row.input), whole, row.task, row.kind)
+
+    forget = [(row.id, text(row)) for row in known.rows("forget", data.fold)]
+    retain = [text(row) for row in known.rows("retain", data.fold)]
+    return sorted_lengths(data, forget, retain, others=[tokens(one) for one in _other_texts(known)])
+
+
+def _other_texts(known: KnownDataset) -> Iterator[str]:
+    """Yield what else losses are measured on: documents, and each option after its question."""
+    yield from known.documents("member")
+    yield from known.documents("nonmember")
+    for question in known.questions():
+        yield from (f"{question['question']} {option}" for option in question["choices"])
+
+
+def sorted_lengths(
+    data: DataSpec,
+    forget: Sequence[tuple[str, Text]],
+    retain: Sequence[Text],
+    *,
+    others: Iterable[int],
+) -> Lengths:
+    """Sort known lengths into what is trained on and what is scored.
+
+    Args:
+        data: What is picked.
+        forget: Ids and lengths of the forget rows of the fold.
+        retain: Lengths of its retain rows.
+        others: Tokens of each document and each option of the quiz.
+    """
+    scored = [*(row for _, row in forget), *retain]
+    wanted = None if data.forget is None else set(data.forget)
+    of = [(name, row) for name, row in forget if row.task in data.tasks]
+    picked = [row for name, row in of if wanted is None or name in wanted]
+    moved = [row for name, row in of if wanted is not None and name not in wanted]
+    kept = [row for row in retain if row.task in data.tasks]
+    sets: Mapping[SetName, tuple[Text, ...]] = {
+        "forget": tuple(picked),
+        "retain": tuple(kept + (moved if data.rest == "retain" else [])),
+    }
+    return Lengths(sets, len(scored), _answered(scored), _largest(scored, others), _probed(scored))
+
+
+def _answered(scored: Sequence[Text]) -> Shape:
+    return Shape(min(GENERATED_AT_ONCE, len(scored)), max(row.prompt for row in scored))
+
+
+def _largest(scored: Sequence[Text], others: Iterable[int]) -> Shape:
+    """Find the forward pass with most tokens: rows and other texts are measured apart."""
+    passes = [*_passes([row.whole - 1 for row in scored]), *_passes(list(others))]
+    return max(passes, key=lambda shape: shape.tokens)
+
+
+def _passes(counts: Sequence[int]) -> Iterator[Shape]:
+    order, at = sorted(counts), 0
+    while at < len(order):
+        rows = fitting(order[i] for i in range(at, len(order)))
+        at += rows
+        yield Shape(rows, order[at - 1])
+
+
+def _probed(scored: Sequence[Text]) -> Shape:
+    """Pad a probe's rows: so many of each kind, from both sets."""
+    questions = sum(row.kind == "qa" for row in scored)
+    most = 2 * PROBE_QUESTIONS, 2 * PROBE_COMPLETIONS
+    rows = min(most[0], questions) + min(most[1], len(scored) - questions)
+    return Shape(rows, max(row.whole for row in scored))
+
+
+Rows = Mapping[SetName, Sequence[Text]]
+
+Draw = Rows
+"""A batch: rows of each set."""
+
+
+def draws(phase: Phase, of: Lengths) -> list[Draw]:
+    """Draw batches as the phase does: many enough to hold a large one."""
+    names: list[SetName] = list(phase.method.sets)
+    tasks = phase.tasks
+    rows: Rows = {
+        name: [row for row in of.sets[name] if tasks is None or row.task in tasks]
+        for name in of.sets
+    }
+    if not names or not all(rows["forget" if name == "refusal" else name] for name in names):
+        return []
+    if isinstance(phase.method, Sequential):
+        return list(_in_order(phase, rows))
+    if isinstance(phase.method, Steering) and phase.method.order == "by_task":
+        longest = max(rows["forget"], key=lambda row: row.whole).task
+        rows = {name: [r for r in of if r.task == longest] or of for name, of in rows.items()}
+    return list(_shuffled(phase, rows, names))
+
+
+def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Draw]:
+    """Go through the first set in fresh order again and again; the others stream past."""
+    chance, leading, size = random.Random(0), rows[names[0]], phase.batch_size
+    others: list[SetName] = [name for name in names[1:] if name != "refusal"]
+    streams = {name: _endless(chance, rows[name]) for name in others}
+    for _ in range(min(phase.epochs, max(1, DRAWS * size // len(leading)))):
+        order = chance.sample(leading, min(len(leading), DRAWS * size))
+        for at in range(0, len(order), size):
+            chosen = order[at : at + size]
+            batch: dict[SetName, Sequence[Text]] = {names[0]: chosen}
+            if "refusal" in names:
+                batch["refusal"] = [replace(r, whole=r.prompt + REFUSAL_TOKENS) for r in chosen]
+            for name in others:
+                batch[name] = list(islice(streams[name], len(chosen) * phase.retain_rows))
+            yield batch
+
+
+def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:
+    while True:
+        yield from chance.sample(rows, len(rows))
+
+
+def _in_order(phase: Phase, rows: Rows) -> Iterator[Draw]:
+    """Go through both sets in the order they have, a chunk of the first at a time."""
+    assert isinstance(phase.method, Sequential)
+    size, retain = min(phase.batch_size, phase.method.chunk_size), cycle(rows["retain"])
+    for at in range(0, min(len(rows["forget"]), DRAWS * size), size):
+        forget = rows["forget"][at : at + size]
+        yield {"forget": forget, "retain": list(islice(retain, len(forget) * phase.retain_rows))}
+
+
+def shapes(rows: Sequence[Text], *, split: bool = True) -> list[Shape]:
+    """Pad rows into the batches that go through the model one after another.
+
+    Args:
+        rows: Of one set in one batch.
+        split: Whether rows of different length go apart, where that saves padding.
+    """
+    parts = buckets([row.whole for row in rows]) if split else [list(range(len(rows)))]
+    return [
+        Shape(
+            len(part),
+            max(rows[i].whole for i in part),
+            sum(rows[i].whole - rows[i].prompt for i in part),
+        )
+        for part in parts
+    ]

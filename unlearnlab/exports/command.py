@@ -1,0 +1,84 @@
+"""`python -m unlearnlab export RUN`: take the result of a run away."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from unlearnlab.catalogue import home
+from unlearnlab.exports.kinds import KINDS, WHATS, What, files
+from unlearnlab.exports.model import model_export
+from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.exports.taking import write
+from unlearnlab.jobs import Job, Lab, RunFailed
+from unlearnlab.store import Store
+
+DONE, FAILED = 0, 1
+
+ALL = "all"
+
+
+def export_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("run", metavar="RUN", help="id of the run")
+    parser.add_argument(
+        "--what",
+        choices=[*WHATS, ALL],
+        action="append",
+        help="what to take; repeatable (default: all that the run has)",
+    )
+    parser.add_argument(
+        "--out", metavar="DIR", type=Path, default=Path(), help="folder to write into (default: .)"
+    )
+    parser.add_argument(
+        "--unmask",
+        action="store_true",
+        help="show names, numbers and addresses in the report's sample answers",
+    )
+    kinds = (f"  {one.what:<9}{one.about}" for one in KINDS.values())
+    parser.epilog = "\n".join(("what can be taken:", *kinds))
+
+
+def export(
+    args: argparse.Namespace, open_lab: Callable[[Store], Lab], tell: Callable[[str], None]
+) -> int:
+    """Write what is asked for, print the path of each, and return the exit code.
+
+    Raises:
+        StoreError: There is no such run.
+    """
+    with Store(home(args.home)) as store:
+        run = outcome(store, args.run)
+        if not run.ended:
+            tell(f"run {run.run_id} has not ended: take it away then")
+            return FAILED
+        failed = False
+        for what in _wanted(args.what, run):
+            try:
+                for path in _taken(store, run, what, args, open_lab):
+                    print(path)
+            except (OSError, ValueError, RunFailed) as error:
+                tell(str(error))
+                failed = True
+    return FAILED if failed else DONE
+
+
+def _wanted(asked: list[str] | None, run: Outcome) -> list[What]:
+    """List what is to be written: what is named, or everything that the run has."""
+    if asked is None or ALL in asked:
+        return [what for what in WHATS if not KINDS[what].missing(run)]
+    return [what for what in WHATS if what in asked]
+
+
+def _taken(
+    store: Store,
+    run: Outcome,
+    what: What,
+    args: argparse.Namespace,
+    open_lab: Callable[[Store], Lab],
+) -> list[Path]:
+    if what != "model":
+        return write(files(run, what, masked=not args.unmask), args.out)
+    job = Job(run.run_id, run.spec, store.folder(run.run_id))
+    wish = model_export(run, args.out)
+    open_lab(store).export(job, wish)
+    return [wish.folder]

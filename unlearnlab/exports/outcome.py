@@ -1,0 +1,115 @@
+"""All that a run has left: what every export is made of."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from unlearnlab.answers import AnswerRow, joined
+from unlearnlab.events import Evaluated, Loaded
+from unlearnlab.metrics import Evidence
+from unlearnlab.results import Row, Scoreboard, scoreboard
+from unlearnlab.spec import RunSpec
+from unlearnlab.views import Course, Status, Timed, advance, status_of
+
+
+class Runs(Protocol):
+    """A store, as far as exports need it."""
+
+    def row(self, run_id: str) -> Row:
+        """Return one run."""
+        ...
+
+    def events(self, run_id: str, after: int = 0) -> Sequence[Timed]:
+        """Return the run's events in order."""
+        ...
+
+    def evidence(self, key: str) -> Evidence | None:
+        """Return the evidence kept under a key."""
+        ...
+
+    def artefacts(self, run_id: str) -> Mapping[str, Path]:
+        """Map the name of each file that the run saved to its path."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A run with its events and its evidence."""
+
+    row: Row
+    events: Sequence[Timed]
+    course: Course
+    before: Evidence | None
+    after: Evidence | None
+    saved: Mapping[str, Path]
+    """Files that the run wrote, by name."""
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id."""
+        return self.row.run_id
+
+    @property
+    def spec(self) -> RunSpec:
+        """Return what was asked for."""
+        return self.row.spec
+
+    @property
+    def title(self) -> str:
+        """Name the run."""
+        return self.row.name or self.spec.title
+
+    @property
+    def status(self) -> Status:
+        """Say how it ended."""
+        row = self.row
+        return status_of(began=row.began, alive=row.alive, ending=row.ending)
+
+    @property
+    def ended(self) -> bool:
+        """Tell whether nothing more will come of it."""
+        return self.status not in ("queued", "running", "paused")
+
+    @property
+    def loaded(self) -> Loaded | None:
+        """Return the fingerprints of weights and data; none if it did not come that far."""
+        return next((one.event for one in self.events if isinstance(one.event, Loaded)), None)
+
+    @property
+    def board(self) -> Scoreboard:
+        """Lay its scores out."""
+        return scoreboard(self.spec, self.row.before, self.row.after, None)
+
+    @property
+    def answers(self) -> tuple[AnswerRow, ...]:
+        """Join what both models answered; none if no model was scored."""
+        return joined(self.before, self.after) if self.before else ()
+
+    @property
+    def weights(self) -> Path | None:
+        """Return the file of what was trained, if it was saved and is still there."""
+        found = (path for path in self.saved.values() if path.suffix == ".safetensors")
+        return next((path for path in found if path.is_file()), None)
+
+
+def outcome(runs: Runs, run_id: str) -> Outcome:
+    """Gather what a run has left.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    row, events = runs.row(run_id), runs.events(run_id)
+    course = advance(Course(), events)
+
+    def evidence(of: Evaluated | None) -> Evidence | None:
+        return runs.evidence(of.key) if of else None
+
+    return Outcome(
+        row=row,
+        events=events,
+        course=course,
+        before=evidence(course.before),
+        after=evidence(course.after),
+        saved=runs.artefacts(run_id),
+    )

@@ -1,0 +1,258 @@
+"""The report of a run: one HTML file that needs no network, no script and no other file."""
+
+import itertools
+import json
+import time
+from collections.abc import Iterator, Sequence
+from html import escape
+
+from unlearnlab import __version__
+from unlearnlab.answers import AnswerRow, Label, counts, marked, mask
+from unlearnlab.catalogue import ASSETS
+from unlearnlab.events import Failed
+from unlearnlab.exports import words
+from unlearnlab.exports.chart import chart
+from unlearnlab.exports.outcome import Outcome
+from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
+from unlearnlab.spec import RunSpec
+from unlearnlab.verdicts import Verdict, VerdictKind
+
+EXAMPLES = 2
+"""Rows of each set, subtask and type that are shown: the first ones, so that nobody picks."""
+
+_MOODS: dict[VerdictKind | Label, str] = {
+    "forgotten": "good",
+    "partly_forgotten": "fair",
+    "no_effect": "plain",
+    "over_unlearned": "bad",
+    "collapsed": "bad",
+    "memorised": "good",
+    "not_memorised": "fair",
+    "recited": "bad",
+    "partly": "fair",
+    "gone": "good",
+    "kept": "good",
+    "damaged": "bad",
+    "not known": "plain",
+}
+
+
+def report(outcome: Outcome, *, masked: bool) -> str:
+    """Write the report.
+
+    Args:
+        outcome: Of the run.
+        masked: Whether names, numbers and addresses in the examples are hidden.
+    """
+    style = (ASSETS / "report.css").read_text(encoding="utf-8")
+    parts = (
+        *_head(outcome),
+        *_scores(outcome),
+        *_strip(outcome),
+        *_curves(outcome),
+        *_settings(outcome),
+        *_examples(outcome, masked=masked),
+        *_foot(outcome),
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        # Whatever a model has said, the file loads nothing and runs nothing.
+        '<meta http-equiv="Content-Security-Policy" '
+        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
+        '<meta name="color-scheme" content="light dark">\n'
+        f"<title>{escape(outcome.title)} · unlearnlab</title>\n<style>\n{style}</style></head>\n"
+        f"<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
+    )
+
+
+def _head(outcome: Outcome) -> Iterator[str]:
+    row, status = outcome.row, outcome.status
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created))
+    took = f" after {outcome.row.ending.seconds:.0f} s" if outcome.row.ending else ""
+    yield (
+        f'<header><h1>{escape(outcome.title)}</h1><p class="soft">Run {escape(row.run_id)} · '
+        f'{made} · <span class="pill {status}">{status}</span>{took}</p></header>'
+    )
+    if isinstance(row.ending, Failed):
+        told = " ".join(part for part in (row.ending.problem, row.ending.advice) if part)
+        yield f'<p class="failed">{escape(told)}</p>'
+
+
+def _scores(outcome: Outcome) -> Iterator[str]:
+    board = outcome.board
+    if outcome.row.before is None:
+        yield "<section><h2>Scores</h2><p>No model was scored.</p></section>"
+        return
+    cards = "".join(_card(card) for card in board.cards)
+    setting = " · ".join(part for part in (board.protocol, board.setting) if part)
+    yield (
+        f"<section><h2>Scores</h2>{_verdict(board.verdict, outcome.spec)}"
+        f'<div class="cards">{cards}</div><p class="soft">pale is before, full is after · '
+        f"{escape(setting)}</p></section>"
+    )
+
+
+def _verdict(found: Verdict | None, spec: RunSpec) -> str:
+    if found is None:
+        return '<div class="verdict plain"><b>No verdict</b> It needs both scores.</div>'
+    told = found.evidence
+    if not spec.taught:
+        told = (*told, "This speaks of these probes; it is no proof of erasure.")
+    lines = "".join(f"<li>{escape(line)}</li>" for line in told)
+    return (
+        f'<div class="verdict {_MOODS[found.kind]}"><b>{escape(found.title)}</b>'
+        f"<ul>{lines}</ul></div>"
+    )
+
+
+def _card(card: ScoreCard) -> str:
+    shown = card.before if card.after is None else card.after
+    was = f"before {_number(card.before)}" if card.after is not None else "before unlearning"
+    bars = "".join(
+        f'<i class="{name}" style="width:{100 * min(1.0, max(0.0, value)):.1f}%"></i>'
+        for name, value in (("before", card.before), ("after", card.after))
+        if value is not None
+    )
+    return (
+        f'<div class="score {card.role}"><span>{escape(card.title)} <span class="soft" '
+        f'title="higher is better">↑</span></span><b>{_number(shown)}</b>'
+        f'<div class="meter">{bars}</div><span class="soft">{was}</span>'
+        f'<span class="soft">{escape(card.note)}</span></div>'
+    )
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _strip(outcome: Outcome) -> Iterator[str]:
+    terms = terms_strip(outcome.row.before, outcome.row.after)
+    if outcome.row.before is None:
+        return
+    columns = dict.fromkeys(term.column for term in terms)
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
+    rows = "".join(
+        f'<tr><th scope="row" class="{split}">{split.capitalize()}</th>'
+        f"{''.join(_term(term) for term in terms if term.split == split)}</tr>"
+        for split in ("forget", "retain")
+    )
+    yield (
+        f'<section><h2>The {len(terms)} terms</h2><p class="soft">0 to 1, up is good: forget terms '
+        "are one minus the score. Their harmonic mean is the task aggregate; one zero makes it "
+        "zero.</p>"
+        f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></section>"
+    )
+
+
+def _term(term: Term) -> str:
+    was = f"<small>from {_number(term.before)}</small>" if term.after is not None else ""
+    zero = ' class="zero"' if term.zeroes else ""
+    heat = 100 * min(1.0, max(0.0, term.value or 0.0))
+    return f'<td{zero} style="--heat:{heat:.0f}%">{_number(term.value)}{was}</td>'
+
+
+def _curves(outcome: Outcome) -> Iterator[str]:
+    drawn = chart(outcome, "terms", label="Loss terms, unweighted")
+    drawn += chart(outcome, "probe", label="Live probe: share right or recited")
+    if drawn:
+        yield f"<section><h2>Curves</h2>{drawn}</section>"
+
+
+def _settings(outcome: Outcome) -> Iterator[str]:
+    spec, loaded, started = outcome.spec, outcome.loaded, outcome.course.started
+    facts = [
+        ("Model", words.model_name(spec)),
+        ("Trained", words.training(spec)),
+        ("Data", words.data_name(outcome)),
+        ("Seed", str(spec.seed)),
+    ]
+    if loaded:
+        facts += [("Rows' fingerprint", loaded.data), ("Weights' fingerprint", loaded.weights)]
+    if started:
+        facts.append(("Device", started.device))
+        facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))
+    facts += [("Changed by hand", line) for line in words.changed(outcome)]
+    listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
+    phases = "".join(
+        f"<li><b>{escape(text)}</b><br>"
+        f'<span class="soft">{escape(" · ".join(" ".join(pair) for pair in words.details(one)))}'
+        "</span></li>"
+        for text, one in zip(words.phases(outcome), spec.phases, strict=True)
+    )
+    plain = json.dumps(spec.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    yield (
+        f'<section><h2>Settings</h2><ol class="phases">{phases}</ol><dl>{listed}</dl>'
+        f"<details><summary>The whole spec as JSON</summary><pre>{escape(plain)}</pre></details>"
+        "</section>"
+    )
+
+
+def _examples(outcome: Outcome, *, masked: bool) -> Iterator[str]:
+    rows = outcome.answers
+    if not rows:
+        return
+    found = counts(rows)
+    told = f"The first {EXAMPLES} rows of each set, subtask and type, of {found['all']} in all."
+    if outcome.after is not None and not outcome.spec.taught:
+        told += (
+            f" {found['leaks']} of {found['forget']} forget rows still leak; {found['damaged']} of "
+            f"{found['retain']} retain rows were damaged."
+        )
+    hidden = " Names, numbers and addresses are hidden." if masked else ""
+    after = f"{words.became(outcome.spec).capitalize()} model"
+    heads = ("Prompt", "Expected", "Original model", after)
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join(_example(row, after, masked) for row in shown(rows))
+    yield (
+        f'<section class="answers"><h2>Answers</h2><p class="soft">{told}{hidden} Marked words '
+        "stand in the expected answer.</p>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></section>"
+    )
+
+
+def shown(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
+    """Return the rows that a report shows."""
+    groups: dict[tuple[str, str, str], list[AnswerRow]] = {}
+    for row in rows:
+        groups.setdefault((row.split, row.task, row.kind), []).append(row)
+    return list(itertools.chain.from_iterable(group[:EXAMPLES] for group in groups.values()))
+
+
+def _example(row: AnswerRow, after: str, masked: bool) -> str:
+    kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
+    said = _said(row, row.unlearned, masked)
+    mood = "" if after.startswith("Taught") else _MOODS[row.label]
+    judged = f'<span class="tag {mood}">{escape(row.label)}</span>'
+    return (
+        f'<tr><td data-label="Prompt">{_text(row.prompt, masked)}'
+        f'<div><span class="tag {row.split}">{row.split}</span> '
+        f'<span class="tag">{escape(kind)}</span></div></td>'
+        f'<td data-label="Expected">{_text(row.expected, masked)}</td>'
+        f'<td data-label="Original model">{_said(row, row.original, masked)}</td>'
+        f'<td data-label="{after}">{said}<div>{judged}</div></td></tr>'
+    )
+
+
+def _text(text: str, masked: bool) -> str:
+    return escape(mask(text) if masked else text)
+
+
+def _said(row: AnswerRow, text: str | None, masked: bool) -> str:
+    if text is None:
+        return '<span class="soft">not scored</span>'
+    if not text.strip():
+        return '<span class="soft">(empty)</span>'
+    return "".join(
+        f'<mark class="{row.split}">{_text(span.text, masked)}</mark>'
+        if span.recited
+        else _text(span.text, masked)
+        for span in marked(row.expected, text.strip())
+    )
+
+
+def _foot(outcome: Outcome) -> Iterator[str]:
+    limits = "".join(f"<li>{escape(line)}</li>" for line in words.limits(outcome.spec))
+    yield f"<section><h2>Limits</h2><ul>{limits}</ul></section>"
+    yield f'<footer class="soft">Written by unlearnlab {escape(__version__)}.</footer>'

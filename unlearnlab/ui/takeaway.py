@@ -1,0 +1,152 @@
+"""What can be taken away from a run that has ended: files made on a click, the model as a job.
+
+Files travel through the page's own connection and are saved by the browser, so that no copy of
+personal data stays in a folder of the server.
+"""
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import gradio as gr
+from pydantic import BaseModel, Field, ValidationError
+
+from unlearnlab.disk import size
+from unlearnlab.events import ExportFailed
+from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
+from unlearnlab.exports.model import model_export, model_folder
+from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.exports.taking import in_folder, packed, total
+from unlearnlab.runs import NotRunning, WorkerState
+from unlearnlab.store import RunRow, StoreError
+from unlearnlab.ui.layers import script
+from unlearnlab.ui.program import Program
+from unlearnlab.views import Course
+
+LARGEST = 100 * 10**6
+"""Bytes that still go through the page; of what is larger it tells the place."""
+
+
+class Wish(BaseModel):
+    """What a page asks for: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    what: What
+    action: Literal["file", "folder"] = "file"
+    """A file to download, or the model's folder to be written."""
+    masked: bool = True
+
+
+def offers(
+    program: Program, row: RunRow | None, course: Course, state: WorkerState
+) -> dict[str, Any]:
+    """Return what the card shows of a run, as plain values; an empty run hides it."""
+    if row is None:
+        return {"run": ""}
+    run = Outcome(row, (), course, None, None, program.store.artefacts(row.run_id))
+    listed = [
+        {"what": one.what, "title": one.title, "about": one.about, "missing": one.missing(run)}
+        for one in KINDS.values()
+    ]
+    return {
+        "run": row.run_id,
+        "ended": run.ended,
+        "items": listed if run.ended else [],
+        "model": _model(program, run, state),
+    }
+
+
+def _model(program: Program, run: Outcome, state: WorkerState) -> dict[str, Any]:
+    """Say how the folder of the merged model stands."""
+    if run.run_id in state.exporting:
+        busy = state.live or state.exporting[0] != run.run_id
+        told = "Waits until the device is free." if busy else "Being written …"
+        return {"state": "busy", "told": told}
+    folder = _place(program, run.run_id) / model_folder(run.run_id)
+    last = run.course.exports[-1] if run.course.exports else None
+    if isinstance(last, ExportFailed):
+        return {"state": "failed", "told": f"Not written: {last.problem}"}
+    if last is None or not folder.is_dir():
+        return {"state": "none", "told": ""}
+    bytes_there = total(in_folder(folder))
+    return {
+        "state": "there",
+        "told": size(bytes_there),
+        "path": str(folder),
+        "small": bytes_there <= LARGEST,
+    }
+
+
+def _place(program: Program, run_id: str) -> Path:
+    return program.store.folder(run_id) / "exports"
+
+
+def take(program: Program, asked: Any) -> dict[str, Any]:
+    """Answer a click: with a file, with a note that the model is being written, or a problem."""
+    try:
+        wish = Wish.model_validate(asked)
+        run = outcome(program.store, wish.run)
+        if not run.ended:
+            return {"problem": "The run has not ended: take its results away then."}
+        if wish.what == "model" and wish.action == "folder":
+            program.worker.export(run.run_id, model_export(run, _place(program, run.run_id)))
+            return {"note": "Asked for."}
+        return _sent(_files(program, run, wish))
+    except ValidationError:
+        return {"problem": "The page asked for something that cannot be taken: reload it."}
+    except (StoreError, NotRunning, NothingThere) as error:
+        return {"problem": str(error)}
+    except OSError as error:
+        return {"problem": f"A file of the run cannot be read: {error.strerror}."}
+
+
+def _files(program: Program, run: Outcome, wish: Wish) -> dict[str, Content]:
+    if wish.what == "model":
+        return dict(in_folder(_place(program, run.run_id) / model_folder(run.run_id)))
+    return dict(files(run, wish.what, masked=wish.masked))
+
+
+def _sent(found: dict[str, Content]) -> dict[str, Any]:
+    if not found:
+        return {"problem": "It is not there any more: have it written again."}
+    if (much := total(found)) > LARGEST:
+        places = {str(one.parent) for one in found.values() if isinstance(one, Path)}
+        return {
+            "problem": f"{size(much)} are too much for a download: they lie in "
+            f"{', '.join(sorted(places))}, or use `python -m unlearnlab export`."
+        }
+    name, content = packed(found)
+    return {"name": name, "data": base64.b64encode(content).decode()}
+
+
+def takeaway_card(program: Program) -> gr.HTML:
+    """Draw the card. Its value is that of `offers`."""
+
+    def take_away(asked: Any) -> dict[str, Any]:
+        return take(program, asked)
+
+    return gr.HTML(
+        {"run": ""},
+        html_template=_TEMPLATE,
+        js_on_load=script("takeaway.js"),
+        server_functions=[take_away],
+        elem_id="takeaway",
+        apply_default_css=False,
+    )
+
+
+_TEMPLATE = """
+<section class="card takeaway" aria-labelledby="takeaway-title" hidden>
+  <div class="card-head"><h2 id="takeaway-title">Take away</h2><span data-part="later">
+    when the run has ended: a report, the weights, the settings</span>
+    <label data-part="mask"><input type="checkbox" checked> mask personal data in the report</label>
+  </div>
+  <ul class="takeaway-items"></ul>
+  <div class="takeaway-model" data-part="model" hidden>
+    <b></b><code></code><span role="status"></span>
+    <button type="button" class="quiet" data-part="copy">Copy path</button>
+    <button type="button" class="quiet" data-part="zip">Download</button>
+  </div>
+  <p class="takeaway-said" role="status"></p>
+</section>
+"""
