@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from unlearnlab.answers import mask
 from unlearnlab.library import Row
@@ -147,7 +147,7 @@ def _read(wish: Wish, paths: Stated) -> Draft:
     first, *others = (path for path, _ in paths)
     if wish.way == "folder":
         return read_folder(first, title=wish.title.strip())
-    kinds: tuple[KindWish, ...] = get_args(KindWish)
+    kinds: tuple[KindWish, ...] = ("guess", "completion", "question")
     return read_files(
         first,
         others[0] if others else None,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from unlearnlab.library import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, datasets
+from unlearnlab.library import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, Task, datasets
 from unlearnlab.results import titles_of
 from unlearnlab.sources.adding import SourceError, remove
 from unlearnlab.store import UnknownRun
@@ -66,7 +66,7 @@ def _fold(known: KnownDataset, fold: Fold) -> str:
     return f"{named}{' · '.join(sets)}"
 
 
-def _subtasks(counts: Mapping[str, int], titles: Mapping[str, str]) -> str:
+def _subtasks(counts: Mapping[Task, int], titles: Mapping[str, str]) -> str:
     if len(counts) < 2:  # One subtask is all there is.
         return ""
     named = (f"{escape(titles.get(task, task))} {number(count)}" for task, count in counts.items())

@@ -86,7 +86,7 @@ def use_rows(form: Form, ids: Sequence[str], rest: str) -> Form:
     values, wanted = form.draft["values"], set(ids)
     rows = known_of(form).rows("forget", fold_of(form))
     picked = {row.task for row in rows if row.id in wanted}
-    before = [task for task in ALL if task in (values[TASKS_PATH] or ())]
+    before = tuple(task for task in ALL if task in (values[TASKS_PATH] or ()))
     chosen = {
         ROWS: _picked(ids, rest if rest in RESTS else "leave"),
         TASKS_PATH: list(in_order([*before, *picked])),

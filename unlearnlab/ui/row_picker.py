@@ -253,8 +253,9 @@ def model_of(form: Form) -> ModelSpec | None:
 def press_preview(program: Program, form: Form, shown: Any) -> Message:
     """Queue the question what the form's model says to the rows that are shown."""
     asked, known = model_of(form), known_of(form)
-    problem = known.gone or (asked.known.missing if asked else "this model is not valid")
-    if problem:
+    if asked is None:
+        return Message((Problem("", "", "the model of the form is not valid"),))
+    if problem := known.gone or asked.known.missing:
         return Message((Problem("", "", problem),))
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
     if not ids:
