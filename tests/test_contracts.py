@@ -40,8 +40,12 @@ FACTS = {
     "trace_spec",
     "traces",
     "previews",
+    "signatures",
+    "noise",
+    "measures",
+    "published",
 }
-FOLDS = {"views", "results", "answers", "curves", "estimates"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -64,7 +68,7 @@ MAY_IMPORT = {
     "traces": set(),
     "previews": {"library", "methods", "spec"},
     "events": {"metrics", "traces"},
-    "verdicts": {"metrics"},
+    "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
     "jobs": {"events", "previews", "spec", "trace_spec"},
     "database": set(),
@@ -72,6 +76,12 @@ MAY_IMPORT = {
     "store": {"database", "events", "metrics", "previews", "spec", "trace_spec"},
     "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
+    "signatures": set(),
+    "noise": {"metrics", "verdicts"},
+    "measures": set(),
+    "published": {"catalogue", "metrics", "signatures"},
+    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    | {"verdicts"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {

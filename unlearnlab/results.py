@@ -12,7 +12,7 @@ from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.spec import RunSpec
-from unlearnlab.verdicts import Verdict, attack_reading, taught_verdict, verdict
+from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
 
 Role = Literal["plain", "membership", "utility"]
@@ -95,13 +95,12 @@ def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdic
         return None
     if spec.taught:
         return taught_verdict(before, after, spec.taught, spec.data.tasks)
-    return verdict(before, after, spec.data.tasks)
+    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
 
 
 def utility_name(scores: Scores | None) -> str:
     """Name the utility test; the embedded target's is a quiz and never MMLU."""
-    protocol = scores.utility_protocol if scores else "quiz"
-    return "MMLU" if protocol.lower().startswith("mmlu") else "Quiz"
+    return "MMLU" if scores and scores.measures_mmlu else "Quiz"
 
 
 ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]

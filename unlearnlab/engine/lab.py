@@ -47,6 +47,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 from unlearnlab.trace_spec import TraceSpec
 
@@ -87,7 +88,7 @@ class Lab:
         return device
 
     def _opened(
-        self, spec: RunSpec | TraceSpec, clock: Clock
+        self, spec: RunSpec | TraceSpec | PreviewSpec, clock: Clock
     ) -> Generator[Event | None, None, Target]:
         return opened(spec, device=self._made_ready(spec.model), clock=clock)
 
@@ -172,7 +173,7 @@ class Lab:
         clock = Clock()
         try:
             with _memory_advice():
-                target = yield from self._opened(job.spec.model, clock)
+                target = yield from self._opened(job.spec, clock)
                 yield StageBegan(stage="answering", seconds=clock.seconds)
                 yield from preview(target, job.spec)
         finally:
@@ -322,5 +323,6 @@ def _out_of_memory(error: Exception) -> RunFailed:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFailed(
         f"the device ran out of memory: {detail}",
-        "take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)",
+        "take a smaller batch, fewer layers, activations computed anew (gradient checkpointing), "
+        "a LoRA adapter, or 4 bits under one (precision nf4)",
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from unlearnlab.answers import mask
 from unlearnlab.library import Row
@@ -147,12 +147,13 @@ def _read(wish: Wish, paths: Stated) -> Draft:
     first, *others = (path for path, _ in paths)
     if wish.way == "folder":
         return read_folder(first, title=wish.title.strip())
-    kinds: tuple[KindWish, ...] = ("guess", "completion", "question")
+    kinds: tuple[KindWish, ...] = get_args(KindWish)
+    kind = wish.kind if wish.kind in kinds else "guess"
     return read_files(
         first,
         others[0] if others else None,
         columns=dict(wish.columns) or None,
-        kind=next((kind for kind in kinds if kind == wish.kind), "guess"),
+        kind=kind,
         title=wish.title.strip(),
     )
 

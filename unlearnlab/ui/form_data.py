@@ -86,10 +86,11 @@ def use_rows(form: Form, ids: Sequence[str], rest: str) -> Form:
     values, wanted = form.draft["values"], set(ids)
     rows = known_of(form).rows("forget", fold_of(form))
     picked = {row.task for row in rows if row.id in wanted}
-    before = tuple(task for task in ALL if task in (values[TASKS_PATH] or ()))
+    held = values[TASKS_PATH] or ()
+    tasks: list[Task] = [task for task in ALL if task in held or task in picked]
     chosen = {
         ROWS: _picked(ids, rest if rest in RESTS else "leave"),
-        TASKS_PATH: list(in_order([*before, *picked])),
+        TASKS_PATH: list(in_order(tasks)),
     }
     return Form(form.draft | {"values": values | chosen})
 

@@ -10,7 +10,6 @@ from gradio.components import Component
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
@@ -43,11 +42,11 @@ from unlearnlab.ui.form_data import (
     rows_note,
 )
 from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
-from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.size import size_note
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -97,12 +96,10 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        told = (self.preset, self.preset_note, self.model_note, self.rows)
+        told = (self.preset, self.preset_note, self.model_note, self.rows, self.phases, self.idea)
         return [
             self.draft,
             *told,
-            self.phases,
-            self.idea,
             self.card,
             self.size,
             self.lora,
@@ -126,7 +123,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
-        _size(program, form),
+        size_note(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
@@ -138,13 +135,6 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
 def _model_note(form: Form, told: str = "") -> str:
     values = form.draft["values"]
     return model_note(values[NAME], values["model.precision"], told)
-
-
-def _size(program: Program, form: Form) -> str:
-    try:
-        return forms.size_note(form, program.store.runs())
-    except StoreError as error:
-        return f"<p>{escape(str(error))}</p>"
 
 
 def draw_form() -> FormParts:
@@ -171,7 +161,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note")
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         lora, rare, more = _expert(first, drawn)
@@ -305,9 +295,9 @@ def wire(program: Program, parts: FormParts) -> None:
     def preset(name: str) -> list[Any]:
         return updates(program, parts, forms.preset_form(name))
 
-    def model(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.choose_model(form))
+    def becomes(change: Callable[[Form], Form]) -> Callable[..., list[Any]]:
+        """Make a handler that shows what a change makes of the form."""
+        return lambda *held: updates(program, parts, change(forms.gathered(held[0], held[1:])))
 
     def look_up(*held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
@@ -333,26 +323,13 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
     names = parts.controls[PATHS.index(NAME)]
-    names.input(model, parts.inputs, parts.outputs, **QUIET)
-    _wire_data(program, parts)
+    names.input(becomes(forms.choose_model), parts.inputs, parts.outputs, **QUIET)
     parts.model_note.look_up(look_up, parts.inputs, parts.outputs, **QUIET)
+    parts.controls[PATHS.index(SOURCE)].input(
+        becomes(choose_data), parts.inputs, parts.outputs, **QUIET
+    )
+    parts.controls[PATHS.index(FOLD)].input(
+        becomes(choose_fold), parts.inputs, parts.outputs, **QUIET
+    )
+    parts.rows.all_rows(becomes(forget_all), parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)
-
-
-def _wire_data(program: Program, parts: FormParts) -> None:
-    def refitted(fit: Callable[[Form], Form], held: tuple[Any, ...]) -> list[Any]:
-        return updates(program, parts, fit(forms.gathered(held[0], held[1:])))
-
-    def data(*held: Any) -> list[Any]:
-        return refitted(choose_data, held)
-
-    def fold(*held: Any) -> list[Any]:
-        return refitted(choose_fold, held)
-
-    def all_rows(*held: Any) -> list[Any]:
-        return refitted(forget_all, held)
-
-    source, folds = (parts.controls[PATHS.index(path)] for path in (SOURCE, FOLD))
-    source.input(data, parts.inputs, parts.outputs, **QUIET)
-    folds.input(fold, parts.inputs, parts.outputs, **QUIET)
-    parts.rows.all_rows(all_rows, parts.inputs, parts.outputs, **QUIET)

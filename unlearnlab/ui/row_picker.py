@@ -20,7 +20,7 @@ from unlearnlab.runs import NotRunning
 from unlearnlab.spec import LoRA, ModelSpec, SpecError
 from unlearnlab.store import PreviewRow, RunRow, StoreError
 from unlearnlab.ui.answers import pager
-from unlearnlab.ui.controls import Problem
+from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_data import fold_of, known_of, picked_ids
 from unlearnlab.ui.handlers import Message, trouble
@@ -254,7 +254,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
     """Queue the question what the form's model says to the rows that are shown."""
     asked, known = model_of(form), known_of(form)
     if asked is None:
-        return Message((Problem("", "", "the model of the form is not valid"),))
+        return Message((Problem("", "", "this model is not valid"),))
     if problem := known.gone or asked.known.missing:
         return Message((Problem("", "", problem),))
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
@@ -307,3 +307,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         "failed": failed,
         "told": f"{view.headline}{detail}" if view.live or failed else "",
     }
+
+
+PICKER = element("data.picker")
+"""Id of the picker on the page."""
