@@ -82,6 +82,9 @@ MAY_IMPORT = {
     "published": {"catalogue", "metrics", "signatures"},
     "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
     | {"verdicts"},
+    "mmlu": {"metrics", "noise", "official", "signatures"},
+    "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
+    | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
@@ -102,6 +105,7 @@ MAY_IMPORT = {
         "previews",
         "events",
         "metrics",
+        "mmlu",
         "problems",
         "jobs",
         "engine",

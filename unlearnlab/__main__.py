@@ -16,6 +16,7 @@ from typing import Any, cast
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
 from unlearnlab.estimates import earlier, estimate
+from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
@@ -403,6 +404,7 @@ def _parser() -> argparse.ArgumentParser:
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
     official.register(commands)
+    evaluating.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

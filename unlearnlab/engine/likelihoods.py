@@ -103,11 +103,20 @@ def losses(
         tokens = collate(
             [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
         )
-        nll_BT, counted_BT = token_nll(target.model, tokens)
-        sums, counts = nll_BT.sum(1).tolist(), counted_BT.sum(1).tolist()
-        found.update(zip(batch, zip(sums, counts, strict=True), strict=True))
+        sums = _counted_nll(target.model, tokens).tolist()
+        found.update(zip(batch, zip(sums, tokens.answer_lengths, strict=True), strict=True))
         yield len(found)
     return [found[i] for i in range(len(examples))]
+
+
+def _counted_nll(model: nn.Module, tokens: Tokens) -> Tensor:
+    """Add up the loss of each row's counted tokens, of no others computing one: [B] in nats."""
+    rows_N, positions_N = tokens.answers
+    logits_NV = all_logits(model, tokens)[rows_N, positions_N - 1].float()
+    nll_N = F.cross_entropy(logits_NV, tokens.ids_BT[rows_N, positions_N], reduction="none")
+    nll_BT = nll_N.new_zeros(tokens.ids_BT.shape)
+    nll_BT[rows_N, positions_N] = nll_N
+    return nll_BT.sum(1)
 
 
 @torch.no_grad()

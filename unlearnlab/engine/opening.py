@@ -13,7 +13,7 @@ from unlearnlab.engine.loop import Clock
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Event, Progressed, StageBegan
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.spec import RunSpec, parse_spec
+from unlearnlab.spec import ModelSpec, RunSpec, parse_spec
 from unlearnlab.trace_spec import TraceSpec, parse_trace
 
 T = TypeVar("T")
@@ -28,14 +28,32 @@ def opened(
         RunFailed: The device has too little memory for the weights.
         ValueError: It cannot be fetched, cannot be loaded, or the spec does not fit it.
     """
-    if fetches := spec.model.known.fetches:
-        for repository, only_tokenizer in fetches:
-            yield StageBegan(stage="downloading", seconds=clock.seconds)
-            work = hub.fetch(repository, only_tokenizer=only_tokenizer)
-            yield from _told(work, unit="MB")
+    if spec.model.known.fetches:
+        yield from _fetched(spec.model, clock)
         _check_again(spec)
+    return (yield from _loaded(spec.model, device, clock))
+
+
+def opened_alone(
+    model: ModelSpec, *, device: torch.device, clock: Clock
+) -> Generator[Event | None, None, Target]:
+    """Open a model that no spec asks anything of, as `opened` does."""
+    yield from _fetched(model, clock)
+    return (yield from _loaded(model, device, clock))
+
+
+def _fetched(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
+    for repository, only_tokenizer in model.known.fetches:
+        yield StageBegan(stage="downloading", seconds=clock.seconds)
+        work = hub.fetch(repository, only_tokenizer=only_tokenizer)
+        yield from _told(work, unit="MB")
+
+
+def _loaded(
+    model: ModelSpec, device: torch.device, clock: Clock
+) -> Generator[Event | None, None, Target]:
     yield StageBegan(stage="loading", seconds=clock.seconds)
-    load = carried_out(partial(Target.load, spec.model, device=device))
+    load = carried_out(partial(Target.load, model, device=device))
     return (yield from _told(load, unit="tensors"))
 
 

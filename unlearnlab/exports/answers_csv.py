@@ -17,6 +17,9 @@ from unlearnlab.metrics import Evidence, Split
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
 """Of the script's files, in its order."""
 
+LOSS_COLUMNS = ("id", "nll")
+"""Of its files of document losses."""
+
 
 def answers_csv(outcome: Outcome) -> dict[str, bytes]:
     """Map the path of each file to its content, under `original/` and `unlearned/`."""
@@ -35,7 +38,7 @@ def _files(evidence: Evidence) -> Mapping[str, bytes]:
     if evidence.membership is not None:
         for name, losses in evidence.membership.model_dump().items():
             rows = [(f"{name}-{number}", loss) for number, loss in enumerate(losses, 1)]
-            files[f"mia_results/{name}_0.csv"] = _table(("id", "nll"), rows)
+            files[f"mia_results/{name}_0.csv"] = csv_table(LOSS_COLUMNS, rows)
     return files
 
 
@@ -45,10 +48,11 @@ def _answers(evidence: Evidence, split: Split) -> bytes:
         for one in evidence.answers
         if one.split == split
     ]
-    return _table(COLUMNS, rows)
+    return csv_table(COLUMNS, rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+def csv_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    """Write a table as the script does."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

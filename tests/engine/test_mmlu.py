@@ -1,0 +1,92 @@
+"""The shared beginning changes no answer: every question is ranked as one prompt at a time is."""
+
+import math
+
+import pytest
+
+from tests.engine.plain import mmlu_prompt, mmlu_row
+from tests.engine.tiny import finish
+from tests.real_mmlu import REAL, needs_real
+from unlearnlab import mmlu
+from unlearnlab.engine.mmlu import answer, encoded, letter_ids
+from unlearnlab.metrics import picked
+
+
+def questions(subject, count):
+    return [
+        mmlu.Question(
+            subject,
+            f"Who is number {i} of {subject}?" + " And why is that so?" * (i % 3),
+            (f"first {i}", "second", "the third one", f"last of {i} or more"),
+            i % 4,
+        )
+        for i in range(count)
+    ]
+
+
+SHOTS = {subject: tuple(questions(subject, 5)) for subject in ("art", "law_of_sea")}
+ASKED = [*questions("art", 9)[3:], *questions("law_of_sea", 8)]
+
+
+@pytest.fixture
+def roomy(target):
+    target.model.config.max_position_embeddings = 4096  # Its positions are rotary.
+    return target
+
+
+def test_answers_are_those_of_one_prompt_at_a_time(roomy):
+    found = finish(answer(roomy, ASKED, SHOTS))[1]
+    for question, choice in zip(ASKED, found, strict=True):
+        plain = mmlu_row(roomy.model, roomy.tokenizer, question, SHOTS[question.subject])
+        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
+        assert picked(choice) == plain.index(max(plain))
+        assert (choice.subject, choice.right) == (question.subject, question.answer)
+
+
+def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_ones(target):
+    found = finish(answer(target, ASKED, SHOTS))[1]
+    counts = set()
+    for question, choice in zip(ASKED, found, strict=True):
+        shots = SHOTS[question.subject]
+        one = encoded(target.tokenizer, question, shots, target.context)
+        counts.add(one.shots)
+        prompt = mmlu_prompt(target.tokenizer, question, shots, target.context)
+        assert list(one.ids) == target.tokenizer.encode(prompt)
+        plain = mmlu_row(target.model, target.tokenizer, question, shots, target.context)
+        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
+    assert len(counts) > 1
+    assert max(counts) < 5
+
+
+def test_a_question_without_room_keeps_its_end(target):
+    long = mmlu.Question("art", "why " * 400, ("a", "b", "c", "d"), 0)
+    one = encoded(target.tokenizer, long, SHOTS["art"], 64)
+    assert one.shots == 0
+    assert target.tokenizer.decode(one.ids).endswith("D. d\nAnswer:")
+
+
+def test_a_question_alone_and_one_without_shots_are_answered(roomy):
+    (alone,) = finish(answer(roomy, ASKED[:1], SHOTS))[1]
+    assert alone.logprobs == pytest.approx(
+        finish(answer(roomy, ASKED, SHOTS))[1][0].logprobs, abs=1e-4
+    )
+    (bare,) = finish(answer(roomy, ASKED[:1], {}))[1]
+    plain = mmlu_row(roomy.model, roomy.tokenizer, ASKED[0], ())
+    assert [math.exp(one) for one in bare.logprobs] == pytest.approx(plain, rel=1e-4)
+
+
+def test_the_letters_are_the_last_tokens_after_a_space(tokenizer):
+    assert [tokenizer.decode([one]).strip() for one in letter_ids(tokenizer)] == list("ABCD")
+
+
+@needs_real
+@pytest.mark.slow
+def test_500_real_questions_are_answered_as_one_at_a_time(target):
+    test = mmlu.load(REAL)
+    asked = mmlu.subset(test.questions, 500)
+    target.model.config.max_position_embeddings = 1024
+    found = finish(answer(target, asked, test.shots))[1]
+    for question, choice in zip(asked, found, strict=True):
+        shots = test.shots[question.subject]
+        plain = mmlu_row(target.model, target.tokenizer, question, shots, target.context)
+        assert picked(choice) == plain.index(max(plain))

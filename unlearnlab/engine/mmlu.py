@@ -1,0 +1,176 @@
+"""MMLU in a fraction of its tokens: what a subject's prompts share is read once.
+
+The five shots of a subject are most of each of its prompts. Their keys and values are computed
+once and lent to every question, and questions of similar length share a forward pass. Prompts are
+tokenised whole, and only tokens that are equal are shared: the model sees what it would see one
+prompt at a time. Shape suffixes: B questions, T positions, K kept positions, V vocabulary.
+"""
+
+import copy
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from unlearnlab.batches import TOKENS_AT_ONCE
+from unlearnlab.engine.data import Tokenizer, on
+from unlearnlab.engine.models import Target
+from unlearnlab.metrics import Choice
+from unlearnlab.mmlu import LETTERS, MOST_TOKENS, Question, prompt
+
+CACHED_AT_ONCE = 16384
+"""Tokens whose keys and values are held together: 2 GiB of a model of 1B in bfloat16."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as the model reads it."""
+
+    ids: tuple[int, ...]
+    shots: int
+    """How many were left after cutting."""
+
+
+def most_tokens(target: Target) -> int:
+    """Return the longest prompt: the protocol's, or the model's context if that is shorter."""
+    return min(MOST_TOKENS, target.context)
+
+
+def encoded(
+    tokenizer: Tokenizer, question: Question, shots: Sequence[Question], most: int
+) -> Asked:
+    """Tokenise a question with as many of the shots as `most` tokens hold.
+
+    One that is too long without any keeps its end, where its options are.
+    """
+    for count in range(len(shots), 0, -1):
+        ids = tokenizer.encode(prompt(question, shots[:count]))
+        if len(ids) <= most:
+            return Asked(tuple(ids), count)
+    return Asked(tuple(tokenizer.encode(prompt(question, ()))[-most:]), 0)
+
+
+def letter_ids(tokenizer: Tokenizer) -> list[int]:
+    """Return the token of each letter: the last one of a space and the letter."""
+    return [tokenizer.encode(f" {one}", add_special_tokens=False)[-1] for one in LETTERS]
+
+
+def answer(
+    target: Target, questions: Sequence[Question], shots: Mapping[str, Sequence[Question]]
+) -> Generator[list[Choice], None, list[Choice]]:
+    """Rank the four letters after each question, yielding all that are answered so far.
+
+    Args:
+        target: The model.
+        questions: To be asked.
+        shots: Solved questions by subject; none of a subject asks without.
+    """
+    most, found = most_tokens(target), dict[int, Choice]()
+    subjects: dict[str, list[int]] = {}
+    for place, question in enumerate(questions):
+        subjects.setdefault(question.subject, []).append(place)
+    for subject, places in subjects.items():
+        solved = shots.get(subject, ())
+        asked = {p: encoded(target.tokenizer, questions[p], solved, most) for p in places}
+        for some in _ranked(target, asked):
+            found.update({p: _choice(questions[p], logs) for p, logs in some.items()})
+            yield list(found.values())
+    return [found[place] for place in range(len(questions))]
+
+
+def _choice(question: Question, logprobs: Sequence[float]) -> Choice:
+    return Choice(
+        question=question.text,
+        subject=question.subject,
+        options=question.choices,
+        right=question.answer,
+        logprobs=tuple(logprobs),
+    )
+
+
+@torch.no_grad()
+def _ranked(target: Target, asked: Mapping[int, Asked]) -> Iterator[dict[int, list[float]]]:
+    """Yield the letters' log-probabilities of one subject's prompts, batch by batch, by their key.
+
+    A prompt with fewer shots begins like one with more, so one cache grows with the shots.
+    """
+    letters = on(target.device, letter_ids(target.tokenizer))
+    cache = DynamicCache(config=target.model.config)
+    for group, shared in _groups(asked):
+        order = sorted(group, key=lambda place: len(asked[place].ids))
+        _read_on(target, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
+        while order:
+            rows = order[: _fitting([len(asked[place].ids) for place in order], shared)]
+            order = order[len(rows) :]
+            logits_BV = _last_logits(target, cache, [asked[p].ids[shared:] for p in rows])
+            logs = logits_BV.float().log_softmax(-1)[:, letters].tolist()
+            yield dict(zip(rows, logs, strict=True))
+
+
+def _groups(asked: Mapping[int, Asked]) -> list[tuple[list[int], int]]:
+    """Put prompts of equally many shots together, the fewest first, with the tokens they share.
+
+    What one group shares begins what the next one shares.
+    """
+    counts = sorted({one.shots for one in asked.values()}, reverse=True)
+    groups: list[tuple[list[int], int]] = []
+    longer: list[tuple[int, ...]] = []
+    for count in counts:
+        group = [place for place, one in asked.items() if one.shots == count]
+        shared = _shared([*(asked[place].ids for place in group), *longer])
+        longer = [asked[group[0]].ids[:shared]]
+        groups.append((group, shared))
+    return groups[::-1]
+
+
+def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
+    """Count the leading tokens that all prompts share, the last of each left over to be read."""
+    # Whatever the first and the last in order share, all between them share.
+    first, last = min(prompts), max(prompts)
+    least = min(map(len, prompts)) - 1
+    return next((i for i in range(least) if first[i] != last[i]), least)
+
+
+def _fitting(lengths: Sequence[int], shared: int) -> int:
+    """Count the prompts, from the shortest on, that one forward pass takes."""
+    count = 1
+    for rows, length in enumerate(lengths, 1):
+        if rows * (length - shared) > TOKENS_AT_ONCE or rows * length > CACHED_AT_ONCE:
+            break
+        count = rows
+    return count
+
+
+def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
+    """Add the keys and values of more tokens to those of a beginning."""
+    if ids:
+        ids_BT = on(target.device, [ids])
+        target.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+
+
+def _last_logits(target: Target, cache: DynamicCache, ends: Sequence[Sequence[int]]) -> Tensor:
+    """Predict what follows each end after the cached beginning: [B, V]."""
+    begun, width = cache.get_seq_length(), max(map(len, ends))
+    ours = copy.deepcopy(cache)
+    if begun:
+        ours.batch_repeat_interleave(len(ends))
+    pad = target.tokenizer.pad_token_id
+    # Padding stands at the end, where no token before it looks.
+    ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
+    mask_BT = on(
+        target.device, [[1] * (begun + len(end)) + [0] * (width - len(end)) for end in ends]
+    )
+    lasts = [len(end) - 1 for end in ends]
+    kept_K = sorted(set(lasts))
+    logits_BKV = target.model(
+        input_ids=ids_BT,
+        attention_mask=mask_BT,
+        position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
+        past_key_values=ours,
+        use_cache=True,
+        logits_to_keep=on(target.device, kept_K),
+    ).logits
+    rows = on(target.device, list(range(len(ends))))
+    return logits_BKV[rows, on(target.device, [kept_K.index(last) for last in lasts])]

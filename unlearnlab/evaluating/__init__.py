@@ -1,0 +1,1 @@
+"""The official evaluation of any checkpoint: what is asked of it, the files it leaves, commands."""
