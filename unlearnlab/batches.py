@@ -14,6 +14,9 @@ PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
 PROBE_TOKENS = 64
 """Longest answer in a probe, in tokens: a fraction of a full answer."""
 
+TOKENS_IN_CACHE = 1024
+"""The same on a CPU, which is slower as soon as activations leave its cache."""
+
 WORTH_SPLITTING = 0.8
 """A batch is split by length if that leaves at most this share of its padded tokens."""
 
@@ -41,12 +44,18 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
     return [order[:cut], order[cut:]]
 
 
-def fitting(lengths: Iterable[int]) -> int:
-    """Count the rows, from the first on, that fit into one forward pass of `TOKENS_AT_ONCE`."""
+def fitting(lengths: Iterable[int], *, cpu: bool = False) -> int:
+    """Count the rows, from the first on, that fit into one forward pass.
+
+    Args:
+        lengths: Tokens of each row.
+        cpu: Whether it runs on a CPU.
+    """
+    most = TOKENS_IN_CACHE if cpu else TOKENS_AT_ONCE
     count = width = 0
     for length in lengths:
         width = max(width, length)
-        if count and width * (count + 1) > TOKENS_AT_ONCE:
+        if count and width * (count + 1) > most:
             break
         count += 1
     return count

@@ -6,12 +6,9 @@ As `evaluate_generations.py` (December 2024) and Open Instruct's `eval/mmlu/run_
 import torch
 
 
-def script_row(model, tokenizer, question, answer, max_new_tokens=256):
-    """Return a row's output and loss as the organisers' script computes them."""
+def script_text(model, tokenizer, question, max_new_tokens=256):
+    """Return a row's output as the organisers' script generates it."""
     ids = tokenizer(question, return_tensors="pt").input_ids
-    combined = tokenizer(question + answer, return_tensors="pt").input_ids
-    targets = combined.clone()
-    targets[:, : len(ids[0])] = -100
     with torch.no_grad():
         out = model.generate(
             ids,
@@ -21,10 +18,20 @@ def script_row(model, tokenizer, question, answer, max_new_tokens=256):
             use_cache=True,
             pad_token_id=tokenizer.eos_token_id,
         )
-        loss = model(combined, labels=targets).loss.item()
     text = tokenizer.decode(out[0, len(ids[0]) :], skip_special_tokens=True)
     # What `clean_up_tokenization_spaces=True` did in the script's version of the library.
-    return tokenizer.clean_up_tokenization(text), loss
+    return tokenizer.clean_up_tokenization(text)
+
+
+def script_row(model, tokenizer, question, answer):
+    """Return a row's output and loss as the organisers' script computes them."""
+    ids = tokenizer(question, return_tensors="pt").input_ids
+    combined = tokenizer(question + answer, return_tensors="pt").input_ids
+    targets = combined.clone()
+    targets[:, : len(ids[0])] = -100
+    with torch.no_grad():
+        loss = model(combined, labels=targets).loss.item()
+    return script_text(model, tokenizer, question), loss
 
 
 def script_document(model, tokenizer, document):
@@ -55,13 +62,13 @@ def mmlu_prompt(tokenizer, question, shots, most):
         prompt = _shots(question.subject, shots[:count]) + end
         if len(tokenizer.encode(prompt)) <= most:
             return prompt
-    raise AssertionError("too long without any shot")
+    return prompt  # Where the script would never end: `mmlu_row` keeps its last tokens.
 
 
 def mmlu_row(model, tokenizer, question, shots, most=2048):
     """Return the probabilities of the four letters."""
     prompt = mmlu_prompt(tokenizer, question, shots, most)
-    ids = tokenizer(prompt, return_tensors="pt").input_ids
+    ids = tokenizer(prompt, return_tensors="pt").input_ids[:, -most:]
     letters = [tokenizer.encode(f" {x}", add_special_tokens=False)[-1] for x in "ABCD"]
     with torch.no_grad():
         logits = model(ids, attention_mask=torch.ones_like(ids)).logits[:, -1, :]

@@ -10,7 +10,9 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.models import Target
 from unlearnlab.spec import DataSpec
 
-PROMPTS = [row.input for row in load(DataSpec(fold="validation")).forget][:24]
+FORGET = load(DataSpec(fold="validation")).forget
+ROWS = [*FORGET[:20], *[row for row in FORGET if row.kind == "sc"][:4]]
+PROMPTS = [row.input for row in ROWS]
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +29,29 @@ def one_by_one(embedded):
 def test_the_batch_size_never_changes_an_answer(embedded, one_by_one, batch_size):
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size)
     assert finish(work)[1] == one_by_one
+
+
+@pytest.mark.parametrize("batch_size", [3, 64])
+@pytest.mark.parametrize("guess", ["right", "begun", "wrong", "empty", "another's"])
+def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_size, guess):
+    right = [row.output for row in ROWS]
+    expected = {
+        "right": right,
+        "begun": [f"{text[: len(text) // 2]} and so on" for text in right],
+        "wrong": ["Nothing of the kind."] * len(right),
+        "empty": [""] * len(right),
+        "another's": right[::-1],
+    }[guess]
+    work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size, expected=expected)
+    assert finish(work)[1] == one_by_one
+
+
+def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
+    whole = ROWS[-1]
+    plain = finish(generate(embedded, [whole.input], max_new_tokens=7))[1]
+    work = generate(embedded, [whole.input], max_new_tokens=7, expected=[whole.output])
+    assert finish(work)[1] == plain
+    assert not plain[0].ended
 
 
 def test_answers_equal_those_of_the_library(embedded, one_by_one):

@@ -8,7 +8,7 @@ from tests.engine.plain import mmlu_prompt, mmlu_row
 from tests.engine.tiny import finish
 from tests.real_mmlu import REAL, needs_real
 from unlearnlab import mmlu
-from unlearnlab.engine.mmlu import answer, encoded, letter_ids
+from unlearnlab.engine.mmlu import Reader, answer, letter_ids
 from unlearnlab.metrics import picked
 
 
@@ -46,9 +46,10 @@ def test_answers_are_those_of_one_prompt_at_a_time(roomy):
 def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_ones(target):
     found = finish(answer(target, ASKED, SHOTS))[1]
     counts = set()
+    readers = {s: Reader(target.tokenizer, shots, target.context) for s, shots in SHOTS.items()}
     for question, choice in zip(ASKED, found, strict=True):
         shots = SHOTS[question.subject]
-        one = encoded(target.tokenizer, question, shots, target.context)
+        one = readers[question.subject].read(question)
         counts.add(one.shots)
         prompt = mmlu_prompt(target.tokenizer, question, shots, target.context)
         assert list(one.ids) == target.tokenizer.encode(prompt)
@@ -60,7 +61,7 @@ def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_
 
 def test_a_question_without_room_keeps_its_end(target):
     long = mmlu.Question("art", "why " * 400, ("a", "b", "c", "d"), 0)
-    one = encoded(target.tokenizer, long, SHOTS["art"], 64)
+    one = Reader(target.tokenizer, SHOTS["art"], 64).read(long)
     assert one.shots == 0
     assert target.tokenizer.decode(one.ids).endswith("D. d\nAnswer:")
 
@@ -90,3 +91,23 @@ def test_500_real_questions_are_answered_as_one_at_a_time(target):
         shots = test.shots[question.subject]
         plain = mmlu_row(target.model, target.tokenizer, question, shots, target.context)
         assert picked(choice) == plain.index(max(plain))
+
+
+@needs_real
+def test_real_prompts_are_tokenised_as_whole_ones(tokenizer):
+    test = mmlu.load(REAL)
+    for subject in ("college_physics", "moral_scenarios", "high_school_us_history", "formal_logic"):
+        shots = test.shots[subject]
+        reader = Reader(tokenizer, shots, 1024)
+        for question in [one for one in test.questions if one.subject == subject][:60:4]:
+            whole = tokenizer.encode(mmlu_prompt(tokenizer, question, shots, 1024))
+            assert list(reader.read(question).ids) == whole
+
+
+def test_a_tokenizer_whose_parts_do_not_add_up_reads_whole_prompts(tokenizer):
+    class Counting:
+        def encode(self, text, *, add_special_tokens=True):
+            return [*tokenizer.encode(text), len(text)]
+
+    one = Reader(Counting(), SHOTS["art"], 4096).read(ASKED[0])
+    assert list(one.ids) == Counting().encode(mmlu.prompt(ASKED[0], SHOTS["art"]))

@@ -45,7 +45,12 @@ def evaluate(
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
     total = len(rows)
-    answering = generate(target, [row.input for _, row in rows], max_new_tokens=max_new_tokens)
+    answering = generate(
+        target,
+        [row.input for _, row in rows],
+        max_new_tokens=max_new_tokens,
+        expected=[row.output for _, row in rows],
+    )
     said = yield from _reporting(answering, total)
     nlls = yield from _silently(_answer_nlls(target, [row for _, row in rows]))
     answers = tuple(
@@ -157,7 +162,12 @@ class Probe:
         """Ask every row and yield what was found."""
         rows = [row for _, row in self.rows]
         said = yield from _silently(
-            generate(target, [row.input for row in rows], max_new_tokens=PROBE_TOKENS)
+            generate(
+                target,
+                [row.input for row in rows],
+                max_new_tokens=PROBE_TOKENS,
+                expected=[row.output for row in rows],
+            )
         )
         nlls = yield from _silently(_answer_nlls(target, rows))
         scores = [

@@ -2,7 +2,8 @@
 
 The text is the same as one prompt at a time gives: prompts are padded to the left with a mask and
 positions counted from it. Prompts of similar length share a batch, and rows that have ended leave
-it, which is where the time goes.
+it, which is where the time goes. Where an answer is expected, one pass tells how much of it the
+model would say: if each token of it is the likeliest after those before, greedy decoding says it.
 """
 
 from collections.abc import Generator, Sequence
@@ -12,7 +13,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from unlearnlab.batches import GENERATED_AT_ONCE
+from unlearnlab.batches import GENERATED_AT_ONCE, fitting
+from unlearnlab.engine.data import Example, collate, encode_continuation
 from unlearnlab.engine.models import Target
 
 COMPACT = 0.15
@@ -34,8 +36,17 @@ def generate(
     *,
     max_new_tokens: int,
     batch_size: int = GENERATED_AT_ONCE,
+    expected: Sequence[str] | None = None,
 ) -> Generator[int, None, list[Generation]]:
     """Continue each prompt greedily, yielding the number of finished prompts now and then.
+
+    Args:
+        target: The model.
+        prompts: Texts to be continued.
+        max_new_tokens: Longest answer.
+        batch_size: Prompts that are answered together.
+        expected: What each prompt may be answered with, after a space. It changes no answer: it
+            only spares the steps to those that are given.
 
     Raises:
         ValueError: A prompt leaves no room for an answer in the model's context.
@@ -43,17 +54,74 @@ def generate(
     encoded = [target.tokenizer.encode(prompt) for prompt in prompts]
     for ids in encoded:
         _check_fits(len(ids), max_new_tokens, target.context)
-    order = sorted(range(len(prompts)), key=lambda i: -len(encoded[i]))
-    answers: dict[int, Generation] = {}
+    said: list[list[int]] = [[] for _ in prompts]
+    if expected is not None:
+        guesses = [_guess(target, *pair) for pair in zip(prompts, expected, strict=True)]
+        cut = [guess[:max_new_tokens] for guess in guesses]
+        said = yield from _agreed(target, encoded, cut)
+    eos = target.tokenizer.eos_token_id
+    going = [i for i, ids in enumerate(said) if len(ids) < max_new_tokens and eos not in ids]
+    order = sorted(going, key=lambda i: -len(encoded[i]) - len(said[i]))
+    finished = len(prompts) - len(going)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        batch = _Batch(target, [encoded[i] for i in rows])
-        for _ in range(max_new_tokens):
-            if not batch.step():
-                break
-            yield len(answers) + batch.ended
-        answers.update(zip(rows, batch.answers(), strict=True))
-    return [answers[i] for i in range(len(prompts))]
+        begun = [[*encoded[i], *said[i]] for i in rows]
+        batch = _Batch(target, begun, [max_new_tokens - len(said[i]) for i in rows])
+        while batch.step():
+            yield finished + batch.finished
+        finished += len(rows)
+        for row, more in zip(rows, batch.tokens, strict=True):
+            said[row] += more
+    return [_answer(target, ids) for ids in said]
+
+
+def _answer(target: Target, ids: Sequence[int]) -> Generation:
+    """Decode what was said, without the EOS that may end it."""
+    ended = bool(ids) and ids[-1] == target.tokenizer.eos_token_id
+    text = target.tokenizer.decode(ids[:-1] if ended else ids, skip_special_tokens=True)
+    return Generation(text, ended)
+
+
+def _guess(target: Target, prompt: str, text: str) -> tuple[int, ...]:
+    """Tokenise an answer and its end; none if it would change the tokens of the prompt."""
+    example = encode_continuation(target.tokenizer, prompt, text)
+    if example.start < len(target.tokenizer.encode(prompt)):
+        return ()
+    return (*example.ids[example.start :], target.tokenizer.eos_token_id)
+
+
+@torch.no_grad()
+def _agreed(
+    target: Target, prompts: Sequence[Sequence[int]], guesses: Sequence[Sequence[int]]
+) -> Generator[int, None, list[list[int]]]:
+    """Find how much of each guess the model would say, and what it says next instead.
+
+    Yields 0 now and then: what is found out here is not counted as finished.
+    """
+    said: list[list[int]] = [[] for _ in prompts]
+    examples = [
+        Example((*prompt, *guess), len(prompt), index)
+        for index, (prompt, guess) in enumerate(zip(prompts, guesses, strict=True))
+        if guess
+    ]
+    order = sorted(examples, key=lambda example: len(example.ids))
+    while order:
+        batch = order[: fitting((len(example.ids) for example in order), cpu=target.on_cpu)]
+        order = order[len(batch) :]
+        tokens = collate(batch, pad=target.tokenizer.pad_token_id, device=target.device)
+        rows_N, positions_N = tokens.answers
+        logits_BTV = target.model(
+            input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False
+        ).logits
+        likeliest = iter(logits_BTV[rows_N, positions_N - 1].argmax(-1).tolist())
+        for example in batch:
+            guess = example.ids[example.start :]
+            found = [next(likeliest) for _ in guess]
+            pairs = zip(guess, found, strict=True)
+            wrong = next((i for i, (a, b) in enumerate(pairs) if a != b), len(guess))
+            said[example.index] = found[: wrong + 1]
+        yield 0
+    return said
 
 
 def _check_fits(length: int, max_new_tokens: int, context: int) -> None:
@@ -69,9 +137,14 @@ def _check_fits(length: int, max_new_tokens: int, context: int) -> None:
 class _Batch:
     """A batch under way. Suffixes: B rows still going, T positions."""
 
-    def __init__(self, target: Target, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, target: Target, prompts: Sequence[Sequence[int]], most: Sequence[int]
+    ) -> None:
         self.target = target
         self.tokens: list[list[int]] = [[] for _ in prompts]
+        """What each row said, EOS included."""
+        self.most = most
+        """How many tokens each row may say."""
         self.done = [False] * len(prompts)
         self.rows = list(range(len(prompts)))
         width = max(map(len, prompts))
@@ -84,7 +157,7 @@ class _Batch:
         self.cache = DynamicCache(config=target.model.config)
 
     @property
-    def ended(self) -> int:
+    def finished(self) -> int:
         return sum(self.done)
 
     @torch.no_grad()
@@ -112,10 +185,10 @@ class _Batch:
         for row, token in zip(self.rows, tokens, strict=True):
             if self.done[row]:
                 continue
-            if token == self.target.tokenizer.eos_token_id:
-                self.done[row] = True
-            else:
-                self.tokens[row].append(token)
+            said = self.tokens[row]
+            said.append(token)
+            ended = token == self.target.tokenizer.eos_token_id
+            self.done[row] = ended or len(said) == self.most[row]
 
     def _drop_ended(self) -> None:
         going = [i for i, row in enumerate(self.rows) if not self.done[row]]
@@ -126,8 +199,3 @@ class _Batch:
         self.ids_BT, self.mask_BT = self.ids_BT[keep_B], self.mask_BT[keep_B]
         self.positions_BT = self.positions_BT[keep_B]
         self.rows = [self.rows[i] for i in going]
-
-    def answers(self) -> list[Generation]:
-        decode = self.target.tokenizer.decode
-        texts = [decode(ids, skip_special_tokens=True) for ids in self.tokens]
-        return [Generation(text, ended) for text, ended in zip(texts, self.done, strict=True)]

@@ -99,7 +99,7 @@ def losses(
     found: dict[int, tuple[float, int]] = {}
     while len(found) < len(order):
         left = order[len(found) :]
-        batch = left[: fitting(len(examples[i].ids) for i in left)]
+        batch = left[: fitting((len(examples[i].ids) for i in left), cpu=target.on_cpu)]
         tokens = collate(
             [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from unlearnlab.batches import TOKENS_AT_ONCE
+from unlearnlab.batches import fitting
 from unlearnlab.engine.data import Tokenizer, on
 from unlearnlab.engine.models import Target
 from unlearnlab.metrics import Choice
@@ -22,6 +22,10 @@ from unlearnlab.mmlu import LETTERS, MOST_TOKENS, Question, prompt
 
 CACHED_AT_ONCE = 16384
 """Tokens whose keys and values are held together: 2 GiB of a model of 1B in bfloat16."""
+
+
+ANSWER = "\nAnswer:"
+"""What ends every question of a prompt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +42,50 @@ def most_tokens(target: Target) -> int:
     return min(MOST_TOKENS, target.context)
 
 
-def encoded(
-    tokenizer: Tokenizer, question: Question, shots: Sequence[Question], most: int
-) -> Asked:
-    """Tokenise a question with as many of the shots as `most` tokens hold.
+class Reader:
+    """Tokenises the prompts of one subject as whole prompts are, most of each only once.
 
-    One that is too long without any keeps its end, where its options are.
+    What comes before the answer of the last shot is tokenised once and put before the rest of each
+    prompt. Whether that gives the tokens of the whole is tried with the first prompt; if it does
+    not, every prompt is tokenised whole.
     """
-    for count in range(len(shots), 0, -1):
-        ids = tokenizer.encode(prompt(question, shots[:count]))
-        if len(ids) <= most:
-            return Asked(tuple(ids), count)
-    return Asked(tuple(tokenizer.encode(prompt(question, ()))[-most:]), 0)
+
+    def __init__(self, tokenizer: Tokenizer, shots: Sequence[Question], most: int) -> None:
+        self._tokenizer = tokenizer
+        self._shots = shots
+        self._most = most
+        self._begun: dict[int, tuple[str, list[int]]] = {}
+        """A beginning and its tokens by number of shots; no tokens where it cannot be shared."""
+
+    def read(self, question: Question) -> Asked:
+        """Tokenise a question with as many of the shots as fit.
+
+        One that is too long without any keeps its end, where its options are.
+        """
+        for count in range(len(self._shots), 0, -1):
+            ids = self._encode(prompt(question, self._shots[:count]), count)
+            if len(ids) <= self._most:
+                return Asked(tuple(ids), count)
+        return Asked(tuple(self._tokenizer.encode(prompt(question, ()))[-self._most :]), 0)
+
+    def _encode(self, text: str, count: int) -> list[int]:
+        if count not in self._begun:
+            self._begun[count] = self._tried(text)
+        beginning, ids = self._begun[count]
+        if not ids:
+            return self._tokenizer.encode(text)
+        return [*ids, *self._rest(text[len(beginning) :])]
+
+    def _tried(self, text: str) -> tuple[str, list[int]]:
+        """Cut a prompt before the answer of its last shot, if that changes none of its tokens."""
+        last_shot = text.rindex(ANSWER, 0, -len(ANSWER))
+        beginning = text[:last_shot]
+        ids = self._tokenizer.encode(beginning)
+        same = [*ids, *self._rest(text[last_shot:])] == self._tokenizer.encode(text)
+        return beginning, ids if same else []
+
+    def _rest(self, text: str) -> list[int]:
+        return self._tokenizer.encode(text, add_special_tokens=False)
 
 
 def letter_ids(tokenizer: Tokenizer) -> list[int]:
@@ -72,8 +108,8 @@ def answer(
     for place, question in enumerate(questions):
         subjects.setdefault(question.subject, []).append(place)
     for subject, places in subjects.items():
-        solved = shots.get(subject, ())
-        asked = {p: encoded(target.tokenizer, questions[p], solved, most) for p in places}
+        reader = Reader(target.tokenizer, shots.get(subject, ()), most)
+        asked = {place: reader.read(questions[place]) for place in places}
         for some in _ranked(target, asked):
             found.update({p: _choice(questions[p], logs) for p, logs in some.items()})
             yield list(found.values())
@@ -102,11 +138,18 @@ def _ranked(target: Target, asked: Mapping[int, Asked]) -> Iterator[dict[int, li
         order = sorted(group, key=lambda place: len(asked[place].ids))
         _read_on(target, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
         while order:
-            rows = order[: _fitting([len(asked[place].ids) for place in order], shared)]
+            ends = (len(asked[place].ids) - shared for place in order)
+            rows = order[: min(fitting(ends, cpu=target.on_cpu), _held(asked, order))]
             order = order[len(rows) :]
             logits_BV = _last_logits(target, cache, [asked[p].ids[shared:] for p in rows])
             logs = logits_BV.float().log_softmax(-1)[:, letters].tolist()
             yield dict(zip(rows, logs, strict=True))
+
+
+def _held(asked: Mapping[int, Asked], order: Sequence[int]) -> int:
+    """Count the prompts, from the shortest on, whose keys and values are held together."""
+    fit = (n for n, place in enumerate(order, 1) if n * len(asked[place].ids) > CACHED_AT_ONCE)
+    return max(1, next(fit, len(order) + 1) - 1)
 
 
 def _groups(asked: Mapping[int, Asked]) -> list[tuple[list[int], int]]:
@@ -131,16 +174,6 @@ def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
     first, last = min(prompts), max(prompts)
     least = min(map(len, prompts)) - 1
     return next((i for i in range(least) if first[i] != last[i]), least)
-
-
-def _fitting(lengths: Sequence[int], shared: int) -> int:
-    """Count the prompts, from the shortest on, that one forward pass takes."""
-    count = 1
-    for rows, length in enumerate(lengths, 1):
-        if rows * (length - shared) > TOKENS_AT_ONCE or rows * length > CACHED_AT_ONCE:
-            break
-        count = rows
-    return count
 
 
 def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:

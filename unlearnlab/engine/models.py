@@ -169,6 +169,11 @@ class Target:
         """Return the longest sequence that the model takes, in tokens."""
         return self.model.config.max_position_embeddings
 
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it computes on a CPU."""
+        return self.device.type == "cpu"
+
     def adapt(self, spec: RunSpec) -> None:
         """Make it trainable as the spec asks: with adapters, recomputing activations."""
         if lora := spec.model.adapter:

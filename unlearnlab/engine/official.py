@@ -62,7 +62,10 @@ def said(
         ValueError: A row leaves no room for an answer in the model's context.
     """
     answers = yield from generate(
-        target, [row.input for row in rows], max_new_tokens=max_new_tokens
+        target,
+        [row.input for row in rows],
+        max_new_tokens=max_new_tokens,
+        expected=[row.output for row in rows],
     )
     nlls = yield from _means(target, [glued(target.tokenizer, row) for row in rows], len(rows))
     apart = [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]

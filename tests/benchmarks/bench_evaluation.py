@@ -1,0 +1,112 @@
+"""Times the official ways of evaluating against ours: both on one model, in one go.
+
+    python tests/benchmarks/bench_evaluation.py [--mmlu DIR] [--questions N]
+
+The official ways are those of `tests/engine/plain.py`: one row or prompt at a time. Both sides run
+in float32 on the CPU with one thread, and CPU time is compared, so that other work on the machine
+weighs on neither. Loading is not counted. To be reached: generation 15 times, MMLU 4 times as fast.
+"""
+
+import argparse
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.engine import plain
+from tests.engine.tiny import CPU, finish
+from unlearnlab import mmlu
+from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.engine.data import Dataset, load
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.mmlu import answer, most_tokens
+from unlearnlab.engine.models import Target
+from unlearnlab.engine.official import document_losses, said
+from unlearnlab.metrics import picked
+from unlearnlab.spec import DataSpec
+
+WHOLE = ("anatomy", "college_physics")
+"""Subjects of which all questions are asked, as in a whole test; in a part fewer share a prefix."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mmlu", type=Path, help="folder of cais/mmlu")
+    parser.add_argument("--questions", type=int, default=500, help="of the stratified part")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    fold = load(DataSpec(fold="validation"))
+    for name in ("original", "retrained"):
+        target = Target.open(EMBEDDED / name, precision="float32", device=CPU)
+        _rows(f"{name} model", target, fold)
+        _documents(f"{name} model", target)
+    if args.mmlu:
+        target = Target.open(EMBEDDED / "original", precision="float32", device=CPU)
+        test = mmlu.load(args.mmlu)
+        whole = [one for one in test.questions if one.subject in WHOLE]
+        _mmlu(f"MMLU, all {len(whole)} questions of {' and '.join(WHOLE)}", target, test, whole)
+        part = mmlu.subset(test.questions, args.questions)
+        _mmlu(f"MMLU, {len(part)} questions of all subjects", target, test, part)
+
+
+def _rows(name: str, target: Target, fold: Dataset) -> None:
+    rows = (*fold.forget, *fold.retain)
+    model, tokenizer = target.model, target.tokenizer
+    prompts, expected = [row.input for row in rows], [row.output for row in rows]
+    asked = {"max_new_tokens": 256, "expected": expected}
+    ours, seconds = _timed(lambda: finish(generate(target, prompts, **asked))[1])
+    _, blind = _timed(lambda: finish(generate(target, prompts, max_new_tokens=256))[1])
+    texts, slow = _timed(lambda: [plain.script_text(model, tokenizer, one) for one in prompts])
+    same = sum(one.text == text for one, text in zip(ours, texts, strict=True))
+    _tell(f"{name}, generation, {len(rows)} rows", slow, seconds, f"{same} texts equal")
+    _tell(f"{name}, generation, without the expected answers", slow, blind, "")
+    found, seconds = _timed(lambda: finish(said(target, rows))[1])
+    pairs, slow = _timed(
+        lambda: [plain.script_row(model, tokenizer, row.input, row.output) for row in rows]
+    )
+    same = sum(one.generated == text for one, (text, _) in zip(found, pairs, strict=True))
+    off = max(abs(one.nll - loss) for one, (_, loss) in zip(found, pairs, strict=True))
+    told = f"{same} texts equal, losses within {off:.0e}"
+    _tell(f"{name}, all of a row (ours: a second loss as well)", slow, seconds, told)
+
+
+def _documents(name: str, target: Target) -> None:
+    fold = load(DataSpec())
+    texts = [*fold.members, *fold.nonmembers]
+    ours, seconds = _timed(lambda: finish(document_losses(target, texts))[1])
+    losses, slow = _timed(
+        lambda: [plain.script_document(target.model, target.tokenizer, one) for one in texts]
+    )
+    off = max(abs(a - b) for a, b in zip(ours, losses, strict=True))
+    _tell(f"{name}, {len(texts)} documents", slow, seconds, f"losses within {off:.0e}")
+
+
+def _mmlu(name: str, target: Target, test: mmlu.Mmlu, asked: list[mmlu.Question]) -> None:
+    ours, seconds = _timed(lambda: finish(answer(target, asked, test.shots))[1])
+    most = most_tokens(target)
+    rows, slow = _timed(
+        lambda: [
+            plain.mmlu_row(target.model, target.tokenizer, one, test.shots[one.subject], most)
+            for one in asked
+        ]
+    )
+    same = sum(picked(one) == row.index(max(row)) for one, row in zip(ours, rows, strict=True))
+    _tell(name, slow, seconds, f"{same} of {len(asked)} predictions equal")
+
+
+def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
+    began = time.process_time()
+    found = work()
+    return found, time.process_time() - began
+
+
+def _tell(what: str, slow: float, fast: float, found: str) -> None:
+    print(
+        f"{what}: {slow:.2f} s against {fast:.2f} s, {slow / fast:.1f} times; {found}", flush=True
+    )
+
+
+if __name__ == "__main__":
+    main()
