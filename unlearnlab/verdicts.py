@@ -138,7 +138,7 @@ def taught_verdict(
     known = {
         (split, kind): (_known(before, split, kind), _known(after, split, kind))
         for split in SPLITS
-        for kind in WORDS
+        for kind in get_args(Kind)
         if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
     }
     lines = [
