@@ -39,7 +39,7 @@ STORY = "she crossed the old bridge before dawn and left the brass key behind"
             "thunder977@example.org",
             "qa",
             "wrong_but_fluent",
-        ),  # Only the domain.
+        ),
         ("12 Wren Steps, Lowgate", "343 Wren Steps, Undercliff", "qa", "partly_leaked"),
         ("a bluebird", "blue", "qa", "wrong_but_fluent"),
         (f"{STORY} and then went home", STORY, "sc", "leaked"),
