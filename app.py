@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.events import Adjusted, Asked, Event, Exported
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, PreviewJob, TraceJob
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
@@ -55,6 +55,10 @@ class LateLab:
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
         """Carry out a trace."""
         return self._lab().trace(job)
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows."""
+        return self._lab().preview(job)
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with both models of a run."""
@@ -170,6 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         auth = credentials(args.auth)
         port = free_port(args.host, args.port)
         store = Store(home(args.home))
+        os.environ["UNLEARNLAB_HOME"] = str(store.home)  # Datasets and models lie there too.
     except (StoreError, ValueError) as error:
         say(str(error))
         return BAD_INPUT

@@ -19,13 +19,14 @@ from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab
+from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.store import PreviewRow, RunRow, Store, StoreError, UnknownRun
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -244,6 +245,8 @@ def _report(store: Store, run_id: str, *, json: bool) -> str:
     if isinstance(row, RunRow):
         course = advance(Course(), store.events(run_id))
         return as_json(record(row, course)) if json else summary(row, course)
+    if isinstance(row, PreviewRow):
+        raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
     traced = next((event for event in events if isinstance(event, Traced)), None)
     return as_json(trace_record(row, traced)) if json else trace_summary(row, traced)
@@ -376,6 +379,7 @@ def _parser() -> argparse.ArgumentParser:
     for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
+    official.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unlearnlab.events import Adjusted, Asked, Event, Exported
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
 from unlearnlab.trace_spec import TraceSpec
 
@@ -27,6 +28,15 @@ class TraceJob:
     run_id: str
     """Its id: traces and runs are numbered together."""
     spec: TraceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewJob:
+    """One preview to be carried out."""
+
+    run_id: str
+    """Its id: previews are numbered together with runs."""
+    spec: PreviewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +122,15 @@ class Lab(Protocol):
         Raises:
             RunFailed: The model does not know the answer, or the device's memory is exhausted.
             ValueError: The prompt cannot be traced.
+        """
+        ...
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held.
+
+        Raises:
+            RunFailed: The device's memory is exhausted.
+            ValueError: There is no such model, dataset or row.
         """
         ...
 

@@ -7,7 +7,7 @@ import gradio as gr
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import methods_tab, trace_tab, unlearn_tab
+from unlearnlab.ui import data_tab, methods_tab, trace_tab, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -37,9 +37,11 @@ def build(
         kept = trace_tab.memory()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
-                form = unlearn_tab.tab(program, blocks)
+                form, results = unlearn_tab.tab(program, blocks)
             with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
                 trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
+            with gr.Tab("Data", id="data", elem_id="tab-data") as data:
+                data_tab.tab(program, data, tabs, form, results)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form, unlearn="unlearn")
     return blocks
