@@ -203,7 +203,7 @@ class Architecture:
             OSError: There is none.
             ValueError: It is not a config of a known family, or lacks a size.
         """
-        config: Any = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: object = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("config.json holds no settings of a model")
         return cls.of(cast("dict[str, Any]", config))

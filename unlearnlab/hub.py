@@ -31,7 +31,7 @@ from unlearnlab.background import Amount, Report, carried_out
 from unlearnlab.checkpoints import BESIDE_TOKENS, TOKENIZERS, WEIGHTS, no_weights
 from unlearnlab.disk import check_room
 
-ID = re.compile(r"[\w.-]+/[\w.-]+")
+ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """How the name of a model on the hub is written."""
 
 LOOK_UP_S = 5.0

@@ -1,6 +1,6 @@
 """What the worker asks of the engine, and the engine of its caller: the seam between the two."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -75,6 +75,10 @@ class RunFailed(Exception):
         self.advice = advice
 
 
+ALL = "all"
+"""Stands for all GPUs in `model.device`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device that a model can be put on."""
@@ -87,6 +91,26 @@ class Device:
     """Bytes of memory that nothing holds at present."""
     total: int
     """Bytes of memory."""
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it is a GPU, or all of them."""
+        return self.id.startswith(("cuda", ALL))
+
+
+def meant(wish: str, here: Sequence[Device]) -> Device | None:
+    """Return the device that `model.device` asks for, all GPUs taken together; none if not here.
+
+    Args:
+        wish: Such as auto, cuda:1 or all.
+        here: The devices of this machine, the accelerators first.
+    """
+    if wish == ALL:
+        gpus = [device for device in here if device.id.startswith("cuda")]
+        free, total = (sum(device.free for device in gpus), sum(device.total for device in gpus))
+        return Device(ALL, "all GPUs", free, total) if gpus else None
+    fits = (device for device in here if wish == "auto" or device.id.startswith(wish))
+    return next(fits, None)
 
 
 class Lab(Protocol):

@@ -329,5 +329,6 @@ def _out_of_memory(error: Exception) -> RunFailed:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFailed(
         f"the device ran out of memory: {detail}",
-        "take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)",
+        "take a smaller batch, fewer layers, activations computed anew (gradient checkpointing), "
+        "a LoRA adapter, or 4 bits under one (precision nf4)",
     )

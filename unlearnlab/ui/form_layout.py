@@ -10,7 +10,6 @@ from gradio.components import Component
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
@@ -49,7 +48,7 @@ from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.size import size_note
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -126,7 +125,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
-        _size(program, form),
+        size_note(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
@@ -138,13 +137,6 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
 def _model_note(form: Form, told: str = "") -> str:
     values = form.draft["values"]
     return model_note(values[NAME], values["model.precision"], told)
-
-
-def _size(program: Program, form: Form) -> str:
-    try:
-        return forms.size_note(form, program.store.runs())
-    except StoreError as error:
-        return f"<p>{escape(str(error))}</p>"
 
 
 def draw_form() -> FormParts:
@@ -171,7 +163,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note")
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         lora, rare, more = _expert(first, drawn)

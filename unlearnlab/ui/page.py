@@ -1,9 +1,10 @@
 """The page: header and tabs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import gradio as gr
 
+from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
@@ -15,7 +16,12 @@ from unlearnlab.ui.text import escape
 
 
 def build(
-    store: Store, worker: Worker, *, references: Mapping[str, Scores], device: str = ""
+    store: Store,
+    worker: Worker,
+    *,
+    references: Mapping[str, Scores],
+    device: str = "",
+    devices: Callable[[], Sequence[Device]] = tuple,
 ) -> gr.Blocks:
     """Build the page.
 
@@ -24,8 +30,9 @@ def build(
         worker: Who carries them out.
         references: Scores of the retrained model by fold; may be empty.
         device: What this machine computes on, as far as it is known.
+        devices: Lists the devices and what they have free, once the engine is there.
     """
-    program = Program(store, worker, references)
+    program = Program(store, worker, references, devices)
     gr.set_static_paths([PLOTLY_SCRIPT])
     with gr.Blocks(title="unlearnlab", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(

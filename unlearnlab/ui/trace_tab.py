@@ -267,7 +267,7 @@ def chosen_model(name: object) -> tuple[str, int | None, str]:
     known = catalogue.model(str(name or "").strip())
     if known.architecture is None:
         told = "in proportion to the published 10 of 32 blocks, once the model's depth is known"
-        return model_note(known.name), None, f"<p>Window: {told}.</p>"
+        return model_note(known.name, offers=False), None, f"<p>Window: {told}.</p>"
     blocks = known.architecture.blocks
     return model_note(known.name), default_window(blocks), _reason(blocks)
 
