@@ -135,7 +135,7 @@ def taught_verdict(
     """
     if tasks:
         before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
-    known = {
+    known: Mapping[tuple[Split, Kind], tuple[float, float]] = {
         (split, kind): (_known(before, split, kind), _known(after, split, kind))
         for split in SPLITS
         for kind in get_args(Kind)
