@@ -8,11 +8,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.events import Adjusted, Asked, Event, Exported
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Device, Export, Job, Lab, PreviewJob, TraceJob
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
@@ -56,6 +56,10 @@ class LateLab:
         """Carry out a trace."""
         return self._lab().trace(job)
 
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows."""
+        return self._lab().preview(job)
+
     def ask(self, job: Job, ask: Ask) -> Asked:
         """Answer a prompt with both models of a run."""
         return self._lab().ask(job, ask)
@@ -74,11 +78,22 @@ class LateLab:
             self._made.release()
 
 
-def import_engine() -> None:
-    """Import torch and what scores need ahead of the first run, while the reader looks around."""
-    from unlearnlab.engine import lab  # noqa: F401, PLC0415
+class Engine:
+    """Torch and the rest of the engine, imported while the reader looks around."""
 
-    import_scorers()
+    def __init__(self) -> None:
+        self._devices: Callable[[], Sequence[Device]] = tuple
+
+    def load(self) -> None:
+        """Import it."""
+        from unlearnlab.engine import devices, lab  # noqa: F401, PLC0415
+
+        self._devices = devices.devices
+        import_scorers()
+
+    def devices(self) -> Sequence[Device]:
+        """List the devices and what they have free; none as long as torch is not there."""
+        return self._devices()
 
 
 def references() -> Mapping[str, Scores]:
@@ -170,6 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         auth = credentials(args.auth)
         port = free_port(args.host, args.port)
         store = Store(home(args.home))
+        os.environ["UNLEARNLAB_HOME"] = str(store.home)  # Datasets and models lie there too.
     except (StoreError, ValueError) as error:
         say(str(error))
         return BAD_INPUT
@@ -195,7 +211,14 @@ def serve(
 ) -> None:
     """Put the page on the network and wait."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    blocks = build(store, worker, references=references(), device=f"{threads} CPU threads")
+    engine = Engine()
+    blocks = build(
+        store,
+        worker,
+        references=references(),
+        device=f"{threads} CPU threads",
+        devices=engine.devices,
+    )
     _, url, public = blocks.launch(
         server_name=args.host,
         server_port=port,
@@ -205,7 +228,7 @@ def serve(
         **served(),
     )
     say(f"the page is at {public or url} (Ctrl-C ends the program)")
-    threading.Thread(target=import_engine, name="import-engine", daemon=True).start()
+    threading.Thread(target=engine.load, name="import-engine", daemon=True).start()
     if args.open:
         webbrowser.open(public or url)
     try:

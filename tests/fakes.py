@@ -11,6 +11,7 @@ from unlearnlab.events import (
     Exported,
     Loaded,
     PhaseBegan,
+    Previewed,
     Probed,
     Progressed,
     Saved,
@@ -19,7 +20,7 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, TraceJob
 from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.traces import PARTS, FactTrace, Part, roles
 
@@ -158,6 +159,12 @@ class FakeLab:
             yield Progressed(done=done, total=2)
             yield None
         yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=some_trace())
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        self.log.append(f"preview {job.run_id}")
+        yield stage("answering")
+        yield Progressed(done=1, total=1)
+        yield Previewed(answers={row: f"the answer to {row}" for row in job.spec.rows})
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         self.log.append(f"ask {job.run_id}")

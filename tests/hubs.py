@@ -36,7 +36,7 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     hub: PretendedHub
 
-    def log_message(self, *_words):
+    def log_message(self, format, *args):
         pass
 
     def do_HEAD(self):

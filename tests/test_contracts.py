@@ -39,8 +39,13 @@ FACTS = {
     "facts",
     "trace_spec",
     "traces",
+    "previews",
+    "signatures",
+    "noise",
+    "measures",
+    "published",
 }
-FOLDS = {"views", "results", "answers", "curves", "estimates"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -61,15 +66,22 @@ MAY_IMPORT = {
     "teaching": {"catalogue", "library", "methods", "spec"},
     "trace_spec": {"facts", "methods", "metrics", "spec"},
     "traces": set(),
+    "previews": {"library", "methods", "spec"},
     "events": {"metrics", "traces"},
-    "verdicts": {"metrics"},
+    "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
-    "jobs": {"events", "spec", "trace_spec"},
+    "jobs": {"events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
-    "store": {"database", "events", "metrics", "spec", "trace_spec"},
-    "runs": {"events", "jobs", "metrics", "spec", "store", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "spec", "trace_spec"},
+    "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
+    "signatures": set(),
+    "noise": {"metrics", "verdicts"},
+    "measures": set(),
+    "published": {"catalogue", "metrics", "signatures"},
+    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    | {"verdicts"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
     "engine": {
@@ -87,6 +99,7 @@ MAY_IMPORT = {
         "facts",
         "trace_spec",
         "traces",
+        "previews",
         "events",
         "metrics",
         "problems",

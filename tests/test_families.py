@@ -46,7 +46,7 @@ def test_biases_of_a_llamas_mlp_are_counted(tmp_path):
 def test_the_parameters_of_a_choice_of_modules_are_counted(name, modules, tmp_path):
     config = tiny_config(name, VOCABULARY)
     size, of = saved(config, tmp_path), family(name)
-    block = tiny_of(config).get_submodule(of.blocks)[0]
+    block = tiny_of(config).get_submodule(f"{of.blocks}.0")
     named = of.named(ROLES[modules])
     assert size.block_parameters(modules) == sum(
         p.numel() for name in named for p in block.get_submodule(name).parameters()

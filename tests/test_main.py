@@ -438,6 +438,23 @@ def test_what_was_never_taught_cannot_be_forgotten(run, tmp_path, monkeypatch):
     assert "taught: no run has kept a model called 'mine'" in err
 
 
+def test_an_estimate_is_printed_and_nothing_is_run(run):
+    code, out, _ = run("run", "--estimate", "--preset", "embedded-early-mlps")
+    assert code == 0
+    assert out.startswith("at most")
+    assert "weights" in out
+    assert "No earlier run here" in out
+    assert "No runs yet" in run("list")[1]
+
+
+def test_an_estimate_needs_no_model_on_this_machine_but_its_sizes(run):
+    code, out, _ = run("run", "--estimate", "--json", "--preset", "olmo-7b-joint")
+    assert code == 0
+    found = json.loads(out)
+    assert found["bytes"] == sum(found["parts"].values()) > 14e9
+    assert found["seconds"] is None
+
+
 def test_models_lists_what_can_be_named_and_how_it_stands(capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
     download(tmp_path / "mine", num_hidden_layers=2)

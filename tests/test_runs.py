@@ -21,6 +21,7 @@ from unlearnlab.events import (
     Stopped,
 )
 from unlearnlab.jobs import RunFailed
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.runs import NotRunning, Worker, WorkerState
 from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
@@ -747,6 +748,21 @@ def test_a_trace_that_fails_says_why_and_the_next_job_runs(store, employ):
     ending = worker.wait(trace_id, PATIENCE_S)
     assert ending.problem == "the model does not know this answer"
     assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+
+
+def test_a_preview_is_queued_among_runs_and_ends_as_they_do(store, employ):
+    lab = FakeLab()
+    worker = employ(lab)
+    preview_id = worker.submit(PreviewSpec(source="embedded", rows=("a",)))
+    assert isinstance(worker.wait(preview_id, PATIENCE_S), Finished)
+    assert kinds(store, preview_id) == [
+        "started",
+        "stage_began",
+        "progressed",
+        "previewed",
+        "finished",
+    ]
+    assert lab.log == [f"preview {preview_id}", "release"]
 
 
 def test_a_trace_answers_no_prompt(store, employ):

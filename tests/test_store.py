@@ -18,12 +18,14 @@ from unlearnlab.events import (
     Failed,
     Finished,
     Paused,
+    Previewed,
     Probed,
     Saved,
     Started,
     Stopped,
     Traced,
 )
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError, UnknownRun
 from unlearnlab.trace_spec import TraceSpec
@@ -362,6 +364,19 @@ def test_traces_and_runs_are_kept_apart_and_numbered_together(store):
         store.row(trace_id)
     with pytest.raises(UnknownRun):
         store.trace(run_id)
+
+
+def test_previews_are_kept_apart_from_runs_and_numbered_together_with_them(store):
+    spec = PreviewSpec(source="mine", rows=("a", "b"))
+    preview_id, run_id = store.create(spec), store.create(RunSpec())
+    store.append(preview_id, Previewed(answers={"a": "Ada"}))
+    store.append(preview_id, Finished(seconds=1))
+    (row,) = store.previews()
+    assert (row.run_id, row.spec, row.ending) == (preview_id, spec, Finished(seconds=1))
+    assert row == store.job(preview_id)
+    assert store.events(preview_id)[0].event == Previewed(answers={"a": "Ada"})
+    assert [row.run_id for row in store.runs()] == [run_id]
+    assert store.traces() == []
 
 
 def test_a_database_from_before_there_were_traces_keeps_its_runs(tmp_path):

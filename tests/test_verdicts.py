@@ -2,7 +2,9 @@
 
 import pytest
 
+from unlearnlab.measured import measurements
 from unlearnlab.metrics import Scores
+from unlearnlab.presets import presets
 from unlearnlab.verdicts import TITLES, attack_reading, taught_verdict, verdict
 
 KEYS = [f"{s}/Task{n}/{k}" for s in ("forget", "retain") for n in (1, 2, 3) for k in ("sc", "qa")]
@@ -95,6 +97,37 @@ def test_a_collapsed_model_is_told_apart_however_good_its_final_score_looks():
     assert any("MIA looks good because nothing" in line for line in found.evidence)
 
 
+def mmlu(scores: Scores, utility: float) -> Scores:
+    return scores.model_copy(update={"utility": utility, "utility_protocol": "MMLU, 5 shots"})
+
+
+@pytest.mark.parametrize(
+    ("utility", "gate", "kind"),
+    [
+        (0.372, 0.371, "forgotten"),
+        (0.370, 0.371, "below_gate"),
+        (0.376, None, "forgotten"),  # Three quarters of 0.5 is 0.375.
+        (0.374, None, "below_gate"),
+    ],
+)
+def test_a_run_below_the_tasks_gate_has_not_succeeded(utility, gate, kind):
+    found = verdict(mmlu(BEFORE, 0.5), mmlu(made(0.9, 0.95), utility), gate=gate)
+    assert found.kind == kind
+    assert any("MMLU" in line and "is below" in line for line in found.evidence) == (
+        kind == "below_gate"
+    )
+
+
+def test_the_gate_is_stated_where_something_worse_decides():
+    found = verdict(mmlu(BEFORE, 0.5), mmlu(made(0.95, 0.3), 0.3), gate=0.371)
+    assert found.kind == "over_unlearned"
+    assert "MMLU 0.300 is below 0.371, the task's gate." in found.evidence
+
+
+def test_a_quiz_has_no_gate():
+    assert verdict(BEFORE, made(0.9, 0.95, utility=0.3), gate=0.371).kind == "over_unlearned"
+
+
 UNTAUGHT = made(1.0, 0.0, auc=0.5)
 
 
@@ -134,3 +167,13 @@ def test_subtasks_that_were_not_taught_do_not_count():
     after = made(1.0, 0.0, **known)
     assert taught_verdict(UNTAUGHT, after, ("forget", "retain"), ("Task2",)).kind == "memorised"
     assert taught_verdict(UNTAUGHT, after, ("forget", "retain")).kind == "not_memorised"
+
+
+REAL = [run for measured in measurements().values() for run in measured.runs]
+
+
+def test_real_runs_of_every_preset_keep_their_verdicts():
+    assert {run.verdict for run in REAL} >= {"no_effect", "partly_forgotten", "forgotten"}
+    for run in REAL:
+        tasks = presets()[run.preset].spec.data.tasks
+        assert verdict(run.before, run.after, tasks).kind == run.verdict, run.preset

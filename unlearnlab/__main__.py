@@ -15,21 +15,25 @@ from typing import Any, cast
 
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
+from unlearnlab.estimates import earlier, estimate
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
-from unlearnlab.jobs import Lab
+from unlearnlab.jobs import Lab, meant
+from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.store import PreviewRow, RunRow, Store, StoreError, UnknownRun
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
     as_json,
+    estimate_record,
+    estimate_text,
     model_record,
     model_row,
     number,
@@ -94,7 +98,24 @@ def _torch_lab(store: Store) -> Lab:
 
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
-    return _carry_out(args, _asked_for(args, wishes), open_lab)
+    spec = _asked_for(args, wishes)
+    return _estimate(args, spec) if args.estimate else _carry_out(args, spec, open_lab)
+
+
+def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
+    """Print what a run would need, and do nothing."""
+    from unlearnlab.engine.devices import devices  # noqa: PLC0415  (torch)
+
+    device = meant(spec.model.device, devices())
+    with Store(home(args.home)) as store:
+        past = earlier(spec, store.runs(), store.outline)
+    try:
+        found = estimate(spec, past, cuda=device is not None and device.cuda)
+    except ValueError as error:
+        raise SpecError([("", f"no estimate: {error}")]) from error
+    free = device and device.free
+    print(as_json(estimate_record(found, free)) if args.json else estimate_text(found, free))
+    return DONE
 
 
 def _teach(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
@@ -171,7 +192,7 @@ def _asked_for(args: argparse.Namespace, wishes: list[tuple[str, str]]) -> RunSp
         base = _forgetting(args.taught)
     else:
         base = RunSpec() if args.spec is None else _read_spec(args.spec)
-    return _with(base, wishes)
+    return _with(base, wishes, ready=not args.estimate)
 
 
 def _forgetting(model: str) -> RunSpec:
@@ -182,12 +203,12 @@ def _forgetting(model: str) -> RunSpec:
         raise SpecError([("taught", str(error))]) from error
 
 
-def _with(base: RunSpec, wishes: list[tuple[str, str]]) -> RunSpec:
-    """Put settings on top of a spec, and make sure that it can run here."""
+def _with(base: RunSpec, wishes: list[tuple[str, str]], *, ready: bool = True) -> RunSpec:
+    """Put settings on top of a spec, and if it should be ready, make sure that it can run here."""
     spec = parse_spec(override(base.model_dump(mode="json"), wishes)) if wishes else base
     if spec.keep_as and (taken := keeping_problem(spec.keep_as)):
         raise SpecError([("keep_as", taken)])
-    if missing := spec.model.known.missing:
+    if ready and (missing := spec.model.known.missing):
         raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
     return spec
 
@@ -244,6 +265,8 @@ def _report(store: Store, run_id: str, *, json: bool) -> str:
     if isinstance(row, RunRow):
         course = advance(Course(), store.events(run_id))
         return as_json(record(row, course)) if json else summary(row, course)
+    if isinstance(row, PreviewRow):
+        raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
     traced = next((event for event in events if isinstance(event, Traced)), None)
     return as_json(trace_record(row, traced)) if json else trace_summary(row, traced)
@@ -355,6 +378,9 @@ def _parser() -> argparse.ArgumentParser:
     teaching.add_argument(
         "--keep-as", metavar="NAME", required=True, help="what to call the taught model"
     )
+    run.add_argument(
+        "--estimate", action="store_true", help="tell what memory and time it would take, and end"
+    )
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
@@ -376,6 +402,7 @@ def _parser() -> argparse.ArgumentParser:
     for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
+    official.register(commands)
     parts = commands.add_parser("target", help="make or measure the embedded model")
     target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     building = target.add_parser("build", help="write its data and train both of its models")

@@ -22,6 +22,7 @@ Stage = Literal[
     "saving",
     "keeping",
     "tracing",
+    "answering",
 ]
 """What a run or a trace is busy with."""
 
@@ -184,6 +185,14 @@ class Traced(EventBase):
     found: Annotated[FactTrace | TraceAverage, Field(discriminator="kind")]
 
 
+class Previewed(EventBase):
+    """A model said what it makes of rows before anything is unlearned."""
+
+    kind: Literal["previewed"] = "previewed"
+    answers: Mapping[str, str]
+    """By id of the row. A row that does not fit the model's context has none."""
+
+
 class Asked(EventBase):
     """Both models answered a free prompt."""
 
@@ -295,6 +304,7 @@ Event = Annotated[
     | Saved
     | Kept
     | Traced
+    | Previewed
     | Asked
     | AskFailed
     | Adjusted

@@ -10,7 +10,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 Modules = Literal["all", "mlp", "attention", "down_proj"]
 """Which matrices of a block are trained."""
@@ -203,10 +203,10 @@ class Architecture:
             OSError: There is none.
             ValueError: It is not a config of a known family, or lacks a size.
         """
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config: object = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
             raise ValueError("config.json holds no settings of a model")
-        return cls.of(config)
+        return cls.of(cast("dict[str, Any]", config))
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Architecture":

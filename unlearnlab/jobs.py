@@ -1,11 +1,12 @@
 """What the worker asks of the engine, and the engine of its caller: the seam between the two."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from unlearnlab.events import Adjusted, Asked, Event, Exported
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
 from unlearnlab.trace_spec import TraceSpec
 
@@ -27,6 +28,15 @@ class TraceJob:
     run_id: str
     """Its id: traces and runs are numbered together."""
     spec: TraceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewJob:
+    """One preview to be carried out."""
+
+    run_id: str
+    """Its id: previews are numbered together with runs."""
+    spec: PreviewSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +75,10 @@ class RunFailed(Exception):
         self.advice = advice
 
 
+ALL = "all"
+"""Stands for all GPUs in `model.device`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """A device that a model can be put on."""
@@ -77,6 +91,26 @@ class Device:
     """Bytes of memory that nothing holds at present."""
     total: int
     """Bytes of memory."""
+
+    @property
+    def cuda(self) -> bool:
+        """Whether it is a GPU, or all of them."""
+        return self.id.startswith(("cuda", ALL))
+
+
+def meant(wish: str, here: Sequence[Device]) -> Device | None:
+    """Return the device that `model.device` asks for, all GPUs taken together; none if not here.
+
+    Args:
+        wish: Such as auto, cuda:1 or all.
+        here: The devices of this machine, the accelerators first.
+    """
+    if wish == ALL:
+        gpus = [device for device in here if device.id.startswith("cuda")]
+        free, total = (sum(device.free for device in gpus), sum(device.total for device in gpus))
+        return Device(ALL, "all GPUs", free, total) if gpus else None
+    fits = (device for device in here if wish == "auto" or device.id.startswith(wish))
+    return next(fits, None)
 
 
 class Lab(Protocol):
@@ -112,6 +146,15 @@ class Lab(Protocol):
         Raises:
             RunFailed: The model does not know the answer, or the device's memory is exhausted.
             ValueError: The prompt cannot be traced.
+        """
+        ...
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held.
+
+        Raises:
+            RunFailed: The device's memory is exhausted.
+            ValueError: There is no such model, dataset or row.
         """
         ...
 

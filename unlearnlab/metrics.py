@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -100,6 +100,11 @@ class Scores(Record):
     ended: float
     """Share of outputs that the model ended by itself."""
 
+    @property
+    def measures_mmlu(self) -> bool:
+        """Tell whether utility is an MMLU accuracy, and no quiz of our own."""
+        return self.utility_protocol.lower().startswith("mmlu")
+
     def mean(self, split: str, kind: Kind) -> float:
         """Average the terms of a set and a kind over the subtasks.
 
@@ -136,18 +141,47 @@ def row_score(kind: Kind, expected: str, generated: str) -> float:
     return float(expected.strip().lower() == generated.strip().lower())
 
 
-def terms(answers: Sequence[Answer]) -> dict[str, float]:
+class ScoredRow(Protocol):
+    """What a term is made of: an `Answer`, or a row that another program scored."""
+
+    @property
+    def split(self) -> Split:
+        """Return the set it belongs to."""
+        ...
+
+    @property
+    def task(self) -> str:
+        """Return its subtask."""
+        ...
+
+    @property
+    def kind(self) -> Kind:
+        """Return whether it completes or answers."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Return its row score, 0 to 1."""
+        ...
+
+
+def term_rows(answers: Sequence[ScoredRow]) -> dict[str, list[float]]:
+    """Group row scores by `split/task/kind`, in the official order of the terms."""
+    groups: dict[str, list[float]] = {}
+    for answer in answers:
+        groups.setdefault(f"{answer.split}/{answer.task}/{answer.kind}", []).append(answer.score)
+    order = sorted(groups, key=lambda k: (k.split("/")[0], k.split("/")[1], k.endswith("qa")))
+    return {key: groups[key] for key in order}
+
+
+def terms(answers: Sequence[ScoredRow]) -> dict[str, float]:
     """Compute the terms of the task aggregate, in the official order.
 
     Returns:
         By `split/task/kind`: the mean row score on retain, one minus it on forget. A complete
         evaluation has twelve; a set, subtask or kind without rows has no term.
     """
-    groups: dict[str, list[float]] = {}
-    for answer in answers:
-        groups.setdefault(f"{answer.split}/{answer.task}/{answer.kind}", []).append(answer.score)
-    order = sorted(groups, key=lambda k: (k.split("/")[0], k.split("/")[1], k.endswith("qa")))
-    means = {key: statistics.fmean(groups[key]) for key in order}
+    means = {key: statistics.fmean(scores) for key, scores in term_rows(answers).items()}
     return {key: 1 - mean if key.startswith("forget") else mean for key, mean in means.items()}
 
 

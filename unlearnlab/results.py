@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from unlearnlab.events import Ending, Failed, Finished
+from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.verdicts import Verdict, attack_reading, taught_verdict, verdict
+from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
 
 Role = Literal["plain", "membership", "utility"]
@@ -22,6 +23,12 @@ TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Ent
 
 ALL_TERMS = 12
 """Terms of a complete task aggregate: sets, subtasks and kinds of rows."""
+
+
+def titles_of(known: KnownDataset) -> Mapping[str, str]:
+    """Name the subtasks as their dataset does."""
+    return {**TASKS, **known.titles}
+
 
 KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
 """How the page names the kinds of rows."""
@@ -88,13 +95,12 @@ def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdic
         return None
     if spec.taught:
         return taught_verdict(before, after, spec.taught, spec.data.tasks)
-    return verdict(before, after, spec.data.tasks)
+    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
 
 
 def utility_name(scores: Scores | None) -> str:
     """Name the utility test; the embedded target's is a quiz and never MMLU."""
-    protocol = scores.utility_protocol if scores else "quiz"
-    return "MMLU" if protocol.lower().startswith("mmlu") else "Quiz"
+    return "MMLU" if scores and scores.measures_mmlu else "Quiz"
 
 
 ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
@@ -170,17 +176,24 @@ def zeroing(scores: Scores) -> tuple[str, ...]:
     return tuple(term_name(key) for key, value in scores.terms.items() if value <= 0)
 
 
-def terms_strip(before: Scores | None, after: Scores | None) -> tuple[Term, ...]:
+def terms_strip(
+    before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
+) -> tuple[Term, ...]:
     """Lay out the terms: the six of forget, then the six of retain.
 
     What neither set has rows of gets no column. Zeroes are pointed out after unlearning only: an
     untouched model's forget terms are zero.
+
+    Args:
+        before: Scores of the original model.
+        after: Scores of the unlearned one.
+        titles: Names of the subtasks.
     """
     found: list[Term] = []
     known = [key for scores in (before, after) if scores for key in scores.terms]
     measured = {key.partition("/")[2] for key in known}
     for split in SPLITS:
-        for task, name in TASKS.items():
+        for task, name in titles.items():
             for kind, words in KINDS.items():
                 if measured and f"{task}/{kind}" not in measured:
                     continue

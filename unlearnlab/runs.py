@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -34,7 +34,8 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, Lab, PreviewJob, RunFailed, TraceJob
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.store import Store, StoreError
 from unlearnlab.trace_spec import TraceSpec
@@ -113,8 +114,8 @@ class Worker:
             queue = tuple(self._queue)
             return WorkerState(self._live, self._hold, self._stop, queue, tuple(exporting))
 
-    def submit(self, spec: RunSpec | TraceSpec, *, name: str = "") -> str:
-        """Queue a run or a trace and return its id at once."""
+    def submit(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
+        """Queue a run, a trace or a preview and return its id at once."""
         with self._changed:
             self._must_be_open()
             run_id = self._store.create(spec, name=_storable(name))
@@ -322,20 +323,21 @@ class Worker:
         seconds = self._worked_s(began)
         return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
 
-    def _job(self, run_id: str) -> Job | TraceJob:
+    def _job(self, run_id: str) -> Job | TraceJob | PreviewJob:
         spec = self._store.job(run_id).spec
         if isinstance(spec, TraceSpec):
             return TraceJob(run_id, spec)
+        if isinstance(spec, PreviewSpec):
+            return PreviewJob(run_id, spec)
         return Job(run_id, spec, self._store.folder(run_id))
 
     def _worked_s(self, began: float) -> float:
         """Return the seconds since `began`, those on hold left out."""
         return time.monotonic() - began - self._held_s
 
-    def _drain(self, job: Job | TraceJob) -> bool:
+    def _drain(self, job: Job | TraceJob | PreviewJob) -> bool:
         """Store what the engine yields, and tell whether it came to its end."""
-        work = self._lab.trace(job) if isinstance(job, TraceJob) else self._lab.unlearn(job)
-        with closing(work) as events:
+        with closing(self._begin(job)) as events:
             for event in events:
                 if event is not None:
                     self._store.append(job.run_id, event)
@@ -344,7 +346,12 @@ class Worker:
                     return False
         return True
 
-    def _follow(self, job: Job | TraceJob, event: Event) -> None:
+    def _begin(self, job: Job | TraceJob | PreviewJob) -> Generator[Event | None, None, None]:
+        if isinstance(job, TraceJob):
+            return self._lab.trace(job)
+        return self._lab.preview(job) if isinstance(job, PreviewJob) else self._lab.unlearn(job)
+
+    def _follow(self, job: Job | TraceJob | PreviewJob, event: Event) -> None:
         """Know which phase is trained."""
         with self._changed:
             if isinstance(event, StageBegan):
@@ -352,7 +359,7 @@ class Worker:
             elif isinstance(event, PhaseBegan) and isinstance(job, Job):
                 self._present = event.phase, job.spec.phases[event.phase]
 
-    def _goes_on(self, job: Job | TraceJob) -> bool:
+    def _goes_on(self, job: Job | TraceJob | PreviewJob) -> bool:
         """Answer prompts, change or hold the run if that is wished, and tell whether it goes on."""
         held, since = False, time.monotonic()
         while True:

@@ -20,14 +20,15 @@ import psutil
 from unlearnlab.database import Database, StoreError, make_folder
 from unlearnlab.events import Ending, Evaluated, Event, Saved, Started, parse_event
 from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
 from unlearnlab.trace_spec import TraceSpec
 
 _Run = tuple[str, str, float, str, int, float, str]
 """A row of the table of runs: id, name, created, spec, pid, born, job."""
 
-_RUNS, _TRACES = "job = 'run'", "job = 'trace'"
-"""The table holds both: traces are numbered, queued and ended as runs are."""
+_RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
+"""The table holds all: traces and previews are numbered, queued and ended as runs are."""
 
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
@@ -84,6 +85,22 @@ class TraceRow:
     ending: Ending | None
 
 
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """A preview as a list of previews shows it."""
+
+    run_id: str
+    """Its id: previews are numbered together with runs."""
+    created: float
+    """Unix time."""
+    spec: PreviewSpec
+    alive: bool
+    """Whether the process that the preview belongs to still lives."""
+    began: bool
+    """Whether a worker took it up."""
+    ending: Ending | None
+
+
 class Store:
     """The runs of one home folder. Safe to share between threads."""
 
@@ -116,8 +133,8 @@ class Store:
         """Close the database."""
         self._database.close()
 
-    def create(self, spec: RunSpec | TraceSpec, *, name: str = "") -> str:
-        """Register a run or a trace of this process.
+    def create(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
+        """Register a run, a trace or a preview of this process.
 
         Returns:
             Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
@@ -126,8 +143,7 @@ class Store:
         while True:
             created = time.time()
             run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
-            job = "trace" if isinstance(spec, TraceSpec) else "run"
-            row = (run_id, name, created, spec.model_dump_json(), *self._owner, job)
+            row = (run_id, name, created, spec.model_dump_json(), *self._owner, _job_of(spec))
             with self._database.writing() as db:
                 insert = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
                 if db.execute(insert, row).rowcount:
@@ -211,14 +227,19 @@ class Store:
         """
         return _trace_row(*self._one(run_id, _TRACES))
 
-    def job(self, run_id: str) -> RunRow | TraceRow:
-        """Return a run or a trace.
+    def previews(self) -> list[PreviewRow]:
+        """Return all previews, newest first."""
+        return [_preview_row(*known) for known in self._known(_PREVIEWS)]
+
+    def job(self, run_id: str) -> RunRow | TraceRow | PreviewRow:
+        """Return a run, a trace or a preview.
 
         Raises:
-            UnknownRun: There is neither.
+            UnknownRun: There is none of them.
         """
         known = self._one(run_id, "TRUE")
-        return _run_row(*known) if known[0][-1] == "run" else _trace_row(*known)
+        made = {"trace": _trace_row, "preview": _preview_row}.get(known[0][-1], _run_row)
+        return made(*known)
 
     def evidence(self, key: str) -> Evidence | None:
         """Return the evidence kept under the key of an `Evaluated` event, if there is any."""
@@ -339,6 +360,24 @@ def _trace_row(run: _Run, milestones: list[Event], alive: bool) -> TraceRow:
         began=_began(milestones),
         ending=_ending(milestones),
     )
+
+
+def _preview_row(run: _Run, milestones: list[Event], alive: bool) -> PreviewRow:
+    run_id, _, created, spec, *_ = run
+    return PreviewRow(
+        run_id=run_id,
+        created=created,
+        spec=PreviewSpec.model_validate_json(spec),
+        alive=alive,
+        began=_began(milestones),
+        ending=_ending(milestones),
+    )
+
+
+def _job_of(spec: RunSpec | TraceSpec | PreviewSpec) -> str:
+    if isinstance(spec, RunSpec):
+        return "run"
+    return "trace" if isinstance(spec, TraceSpec) else "preview"
 
 
 def _began(milestones: list[Event]) -> bool:

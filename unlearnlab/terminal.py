@@ -11,6 +11,7 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from unlearnlab.catalogue import KnownModel
+from unlearnlab.estimates import Estimate, bytes_text
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
@@ -246,6 +247,35 @@ def run_table(lines: Sequence[RunLine]) -> str:
         for line in lines
     ]
     return table(head, rows)
+
+
+def estimate_text(found: Estimate, free: int | None) -> str:
+    """Tell what a run would need, part by part.
+
+    Args:
+        found: The estimate.
+        free: Bytes that the device has free; none if it is not known.
+    """
+    peak = found.peak
+    rows = [[part, bytes_text(size)] for part, size in found.parts]
+    room = "" if free is None else f" of {bytes_text(free)} free"
+    short = [found.advice] if free is not None and peak.total > free else []
+    took = [] if found.seconds is None else [f"Time: about {found.seconds:.0f} s."]
+    lines = [table(["at most", bytes_text(peak.total) + room], rows), *found.notes, *took, *short]
+    return "\n".join(lines)
+
+
+def estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
+    """Tell what a run would need as plain values: bytes and seconds."""
+    return {
+        "bytes": round(found.peak.total),
+        "free": free,
+        "when": found.peak.name,
+        "parts": {part: round(size) for part, size in found.peak.parts.items()},
+        "moments": {moment.name: round(moment.total) for moment in found.moments},
+        "seconds": found.seconds,
+        "corrected_by_runs": found.runs,
+    }
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

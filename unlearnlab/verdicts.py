@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics import CHANCE, Kind, Scores, Split, task_aggregate
+from unlearnlab.signatures import MMLU_GATE_7B
 
 VerdictKind = Literal[
     "no_effect",
     "partly_forgotten",
     "forgotten",
     "over_unlearned",
+    "below_gate",
     "collapsed",
     "memorised",
     "not_memorised",
@@ -25,6 +27,7 @@ TITLES: dict[VerdictKind, str] = {
     "partly_forgotten": "Partly forgotten",
     "forgotten": "Forgotten",
     "over_unlearned": "Over-unlearned",
+    "below_gate": "Below the task's MMLU gate",
     "collapsed": "Collapsed",
     "memorised": "Memorised",
     "not_memorised": "Not memorised",
@@ -44,6 +47,9 @@ KEPT = 0.80
 
 KEPT_UTILITY = 0.75
 """Over-unlearned: less than this share of the original's utility is left. The task's own gate."""
+
+GATES: Mapping[str, float] = {"olmo-7b": MMLU_GATE_7B}
+"""Below the gate: the task's own bound on MMLU, by model. For others the share above holds."""
 
 LOST_RETAIN = 0.50
 """Over-unlearned: less than this share of the original's retain scores is left, on average."""
@@ -91,7 +97,9 @@ def attack_reading(auc: float) -> str:
     return "like unseen text"
 
 
-def verdict(before: Scores, after: Scores, tasks: Sequence[str] = ()) -> Verdict:
+def verdict(
+    before: Scores, after: Scores, tasks: Sequence[str] = (), *, gate: float | None = None
+) -> Verdict:
     """Judge a run by the scores of the original and of the unlearned model.
 
     Args:
@@ -99,13 +107,18 @@ def verdict(before: Scores, after: Scores, tasks: Sequence[str] = ()) -> Verdict
         after: Of the unlearned model.
         tasks: Subtasks that were to be forgotten; none means all. Forget rows of the others are
             left out of the judgement, for nothing was asked of them.
+        gate: MMLU accuracy that the task asks of this model; without one, a share of the
+            original's.
     """
     if tasks:
         # Of the others nothing was asked but that they stay.
         before, after = (_only(scores, tasks, ["forget"]) for scores in (before, after))
+    gated = _below_gate(before, after, gate)
     for kind, holds in _RULES:
+        if kind == "forgotten" and gated:
+            return Verdict("below_gate", (*gated, *_always(before, after)))
         if found := holds(before, after):
-            return Verdict(kind, (*found, *_always(before, after)))
+            return Verdict(kind, (*found, *gated, *_always(before, after)))
     return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
 
 
@@ -125,7 +138,7 @@ def taught_verdict(
     known = {
         (split, kind): (_known(before, split, kind), _known(after, split, kind))
         for split in SPLITS
-        for kind in WORDS
+        for kind in get_args(Kind)
         if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
     }
     lines = [
@@ -186,6 +199,17 @@ def _no_effect(before: Scores, after: Scores) -> list[str]:
     return [f"Of what is to be forgotten {1 - moved:.0%} is still recited or answered."]
 
 
+def _below_gate(before: Scores, after: Scores, gate: float | None) -> list[str]:
+    """Tell of MMLU below what the task asks; of any other test the task asks nothing."""
+    if before.utility is None or after.utility is None or not after.measures_mmlu:
+        return []
+    bound = KEPT_UTILITY * before.utility if gate is None else gate
+    if after.utility >= bound:
+        return []
+    of = f"{KEPT_UTILITY:.0%} of the original's" if gate is None else "the task's gate"
+    return [f"MMLU {after.utility:.3f} is below {bound:.3f}, {of}."]
+
+
 def _utility_lost(before: Scores, after: Scores) -> bool:
     if before.utility is None or after.utility is None:
         return False
@@ -196,7 +220,7 @@ def _over_unlearned(before: Scores, after: Scores) -> list[str]:
     found: list[str] = []
     if (left := _retain_left(before, after)) < LOST_RETAIN:
         found.append(f"Only {left:.0%} of the retain scores is left.")
-    if _utility_lost(before, after):
+    if _utility_lost(before, after) and not after.measures_mmlu:
         found.append(f"Utility fell below {KEPT_UTILITY:.0%} of the original's.")
     if after.mia_auc is not None and after.mia_auc < PUSHED_TOO_FAR:
         found.append(f"The attack's AUC fell to {after.mia_auc:.2f}: the push itself shows.")

@@ -29,6 +29,7 @@ from unlearnlab.events import (
     Paused,
     PhaseBegan,
     PhaseEnded,
+    Previewed,
     Probed,
     Progressed,
     Resumed,
@@ -93,6 +94,8 @@ class Course:
     """The model that the run left, if it was to leave one."""
     traced: Traced | None = None
     """What a trace found."""
+    previewed: Previewed | None = None
+    """What a preview heard."""
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """What was changed while the run went on, or could not be."""
@@ -152,6 +155,8 @@ def _heard(course: Course, event: Event) -> Course:
     match event:
         case Paused() | Resumed():
             return replace(course, held=isinstance(event, Paused))
+        case Previewed():
+            return replace(course, previewed=event)
         case Asked() | AskFailed():
             return replace(course, asks=(*course.asks, event))
         case Adjusted() | AdjustFailed():
@@ -196,6 +201,7 @@ _DOING: Mapping[Stage | None, str] = {
     "keeping": "Keeping the model",
     "scoring after": "Scoring the unlearned model",
     "tracing": "Tracing",
+    "answering": "Answering",
 }
 
 _ENDED: Mapping[Status, str] = {

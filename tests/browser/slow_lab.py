@@ -19,6 +19,7 @@ from unlearnlab.events import (
     Exported,
     Loaded,
     PhaseBegan,
+    Previewed,
     Probed,
     Progressed,
     Saved,
@@ -26,7 +27,7 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -170,6 +171,13 @@ class SlowLab:
         if isinstance(about, TypedPrompt):
             found = some_trace(about.prompt)
         yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=found)
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        yield StageBegan(stage="answering", seconds=0)
+        for done in range(1, 6):
+            time.sleep(self.step_s)
+            yield Progressed(done=done, total=5)
+        yield Previewed(answers=dict.fromkeys(job.spec.rows, f"Her number is 555-0142. {HOSTILE}"))
 
     def ask(self, job: Job, ask: Ask) -> Asked:
         if len(ask.prompt) > 2000:

@@ -13,12 +13,13 @@ from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.hooks import decoder_blocks
 from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.subjects import located
 from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace
-from unlearnlab.families import FAMILIES, Modules
+from unlearnlab.families import FAMILIES, Architecture, Modules
 from unlearnlab.methods import GradientAscent, GradientDifference
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.trace_spec import TypedPrompt
 from unlearnlab.traces import PARTS
 
@@ -198,3 +199,36 @@ def test_a_trace_begins_where_the_family_says(name, tokenizer):
     assert found.effects["residual"][-1][-1] == pytest.approx(found.total_effect, rel=1e-3)
     assert any(abs(cell) > 0 for row in found.effects["mlp"] for cell in row)
     assert any(abs(cell) > 0 for row in found.effects["attention"] for cell in row)
+
+
+@families
+@pytest.mark.parametrize("precision", PACKED)
+def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_path):
+    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    target = Target.open(tmp_path, precision=precision, device=CPU)
+    size = Architecture.from_config(tmp_path)
+    assert target.parameters == size.parameters
+    before = logits(target)
+    (step,) = run(target, few, one_step("gradient_difference"), adapter=LoRA(r=2, alpha=4))
+    assert step.grad_norm > 0
+    assert not torch.equal(logits(target), before)
+    with target.original():
+        assert torch.equal(logits(target), before)
+
+
+@families
+@pytest.mark.parametrize(
+    ("precision", "adapter"),
+    [("float32", None), *((precision, LoRA(r=2)) for precision in ("float32", *PACKED))],
+)
+def test_a_trained_model_saved_as_a_folder_answers_as_before(
+    name, precision, adapter, tokenizer, few, tmp_path
+):
+    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path / "base")
+    tokenizer.save_pretrained(tmp_path / "base")
+    target = Target.open(tmp_path / "base", precision=precision, device=CPU)
+    run(target, few, one_step("gradient_difference"), adapter=adapter)
+    save_merged(target, tmp_path / "merged")
+    opened = Target.open(tmp_path / "merged", precision="float32", device=CPU)
+    assert torch.allclose(logits(opened), logits(target), atol=1e-4)

@@ -10,8 +10,19 @@ from tests.engine.tiny import CPU
 from unlearnlab.engine import data
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.models import Target
-from unlearnlab.events import Evaluated, Loaded, Probed, Saved, StageBegan, StepLogged, Traced
-from unlearnlab.jobs import Adjustment, Ask, Job, RunFailed, TraceJob
+from unlearnlab.events import (
+    Evaluated,
+    Loaded,
+    Previewed,
+    Probed,
+    Saved,
+    StageBegan,
+    StepLogged,
+    Traced,
+)
+from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.library import dataset
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import parse_spec
 from unlearnlab.trace_spec import TraceSpec, TypedPrompt
 
@@ -203,3 +214,20 @@ def test_a_trace_can_be_broken_off_at_any_place():
     for _ in range(4):
         next(work)
     work.close()
+
+
+def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearned():
+    rows = dataset("embedded").rows("forget", "train")[:2]
+    spec = PreviewSpec(source="embedded", rows=tuple(row.id for row in rows))
+    seen = [e for e in Lab(lambda key: None, device=CPU).preview(PreviewJob("p", spec))]
+    assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "answering"]
+    assert isinstance(seen[-1], Previewed)
+    assert seen[-1].answers == {row.id: row.output for row in rows}
+
+
+def test_a_preview_of_rows_that_are_gone_says_so():
+    lab = Lab(lambda key: None, device=CPU)
+    with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
+        list(lab.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+    with pytest.raises(ValueError, match="unknown dataset 'mine'"):
+        list(lab.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))

@@ -3,12 +3,14 @@
 import sqlite3
 import threading
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
+from unlearnlab.jobs import Device
 from unlearnlab.presets import presets
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
@@ -20,6 +22,7 @@ from unlearnlab.ui.form_model import model_note
 from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.size import size_note
 from unlearnlab.views import Course, present_phase, run_view
 
 IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
@@ -119,14 +122,14 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
     assert "OLMo 1B is not ready" in message.problems[0].message
 
 
-def test_a_preset_whose_model_is_not_here_says_how_to_get_it():
+def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
     form = forms.preset_form("olmo-1b-ascent")
     values = form.draft["values"]
     note = model_note(values["model.name"], values["model.precision"])
     assert "OLMo 1B: it is not on this machine" in note
     assert "<code>hf auth login</code>" in note
     assert "Changed from the preset" not in forms.preset_note(form)
-    assert "parameters train" in forms.size_note(form, [])
+    assert "parameters train" in size_note(program, form)
 
 
 def test_choosing_another_model_takes_the_layers_along():
@@ -480,11 +483,28 @@ def test_the_note_tells_when_the_form_has_left_the_preset():
 
 def test_the_size_note_counts_and_remembers_the_time(program):
     form = forms.first_form()
-    assert "here before" not in forms.size_note(form, program.store.runs())
+    assert "here before" not in size_note(program, form)
     finished(program)
-    note = forms.size_note(form, program.store.runs())
+    note = size_note(program, form)
     assert "parameters train" in note
     assert "here before" in note
+
+
+def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
+    here = [Device("cpu", "cpu, 2 threads", free=20 * 2**30, total=30 * 2**30)]
+    known = replace(program, devices=lambda: here)
+    small = size_note(known, forms.first_form())
+    assert "of 20\u00a0GiB free" in small
+    assert "<dt><i class=" in small
+    assert "short" not in small
+    large = size_note(known, forms.preset_form("olmo-7b-joint"))
+    assert "more than the 20\u00a0GiB free" in large
+    assert "shorten the longest answer" in large
+
+
+def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimate(program):
+    note = size_note(program, typed(forms.first_form(), model__name="no/such"))
+    assert "parameters train" not in note
 
 
 def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():

@@ -32,6 +32,7 @@ from unlearnlab.engine.loop import Clock, Controls, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.opening import opened
+from unlearnlab.engine.preview import preview
 from unlearnlab.events import (
     Adjusted,
     Asked,
@@ -44,8 +45,9 @@ from unlearnlab.events import (
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, RunFailed, TraceJob
+from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.metrics import Evidence, Scores, scores
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 from unlearnlab.trace_spec import TraceSpec
 
@@ -86,7 +88,7 @@ class Lab:
         return device
 
     def _opened(
-        self, spec: RunSpec | TraceSpec, clock: Clock
+        self, spec: RunSpec | TraceSpec | PreviewSpec, clock: Clock
     ) -> Generator[Event | None, None, Target]:
         return opened(spec, device=self._made_ready(spec.model), clock=clock)
 
@@ -163,6 +165,17 @@ class Lab:
                 target = yield from self._opened(job.spec, clock)
                 yield StageBegan(stage="tracing", seconds=clock.seconds)
                 yield from investigate(target, job.spec)
+        finally:
+            self.release()
+
+    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held."""
+        clock = Clock()
+        try:
+            with _memory_advice():
+                target = yield from self._opened(job.spec, clock)
+                yield StageBegan(stage="answering", seconds=clock.seconds)
+                yield from preview(target, job.spec)
         finally:
             self.release()
 
@@ -310,5 +323,6 @@ def _out_of_memory(error: Exception) -> RunFailed:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFailed(
         f"the device ran out of memory: {detail}",
-        "take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)",
+        "take a smaller batch, fewer layers, activations computed anew (gradient checkpointing), "
+        "a LoRA adapter, or 4 bits under one (precision nf4)",
     )

@@ -7,22 +7,21 @@ do so at every micro-batch, where it yields None.
 import itertools
 import math
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
+from torch import nn
 
 from unlearnlab.engine.data import Dataset, Tokenizer, collate, encode
 from unlearnlab.engine.devices import memory_gib
 from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.gradients import Found, Sums, gradients
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context, Objective
+from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
+from unlearnlab.engine.optimizers import optimizer_of, rescale
 from unlearnlab.engine.schedules import Passes, Rows
 from unlearnlab.events import Event, PhaseBegan, PhaseEnded, StepLogged
-from unlearnlab.jobs import RunFailed
 from unlearnlab.spec import Phase, RunSpec
 
 
@@ -211,7 +210,7 @@ class _Phase:
 
     def _lesson(self, number: int, steps: int) -> Generator[Event | None, None, None]:
         course, controls = self._course, self._controls
-        optimizer, schedule = _optimizer(self._trained, course.phase, steps, self._target.device)
+        optimizer, schedule = optimizer_of(self._trained, course.phase, steps, self._target.device)
         rows = course.lessons[number]
         passes = self._objective.schedule.passes(course.phase, rows, self._generator)
         groups = _grouped(passes, course.phase.gradient_accumulation)
@@ -219,11 +218,11 @@ class _Phase:
         for group in itertools.islice(groups, steps):
             assert controls.phase is not None
             self._ctx.method, self._ctx.epoch = controls.phase.method, group.epoch
-            _rescale(optimizer, schedule, controls.phase.learning_rate / rate)
+            rescale(optimizer, schedule, controls.phase.learning_rate / rate)
             rate = controls.phase.learning_rate
             step = controls.begun = controls.step + 1
             batches = [self._collated(of) for of in group.batches]
-            found = yield from _gradients(
+            found = yield from gradients(
                 self._target.model, batches, self._objective, self._ctx, step=step
             )
             began = time.perf_counter()
@@ -253,7 +252,7 @@ class _Phase:
             if step < last and group.ends_pass and (yield from self._learnt(rows)):
                 return
 
-    def _update(self, optimizer: torch.optim.Optimizer, found: "_Found", *, step: int) -> "_Sums":
+    def _update(self, optimizer: torch.optim.Optimizer, found: Found, *, step: int) -> Sums:
         """Change the weights, if all is finite, and return what the step came to.
 
         Here the host waits for the device: once for each step.
@@ -281,137 +280,6 @@ class _Phase:
     def _collated(self, rows: Rows) -> Batch:
         pad, device = self._target.tokenizer.pad_token_id, self._target.device
         return Batch({name: collate(of, pad=pad, device=device) for name, of in rows.items()})
-
-
-def _optimizer(
-    trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
-) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    optimizer = _adamw(trained, phase, device)
-    schedule = get_scheduler(
-        "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
-        optimizer,
-        num_warmup_steps=round(phase.warmup * steps),
-        num_training_steps=steps,
-    )
-    return optimizer, schedule
-
-
-def _adamw(
-    trained: Sequence[nn.Parameter], phase: Phase, device: torch.device
-) -> torch.optim.Optimizer:
-    rate, decay = phase.learning_rate, phase.weight_decay
-    if phase.optimizer == "adamw":
-        fused = device.type == "cuda"
-        return torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
-    from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415  (loud)
-
-    chosen = {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[phase.optimizer]
-    return chosen(list(trained), lr=rate, weight_decay=decay)
-
-
-def _rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: float) -> None:
-    """Change the learning rate, now and for the rest of the schedule."""
-    if factor != 1:
-        schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
-        for group in optimizer.param_groups:
-            group["lr"] *= factor
-
-
-@dataclass(slots=True)
-class _Sums:
-    """What the micro-batches of one optimizer step come to."""
-
-    terms: dict[str, float]
-    """Unweighted."""
-    weights: dict[str, float]
-    """Mean over the micro-batches, which may weigh differently."""
-    norm: float
-    """Of the gradients, before they were limited."""
-    loss: float = 0.0
-
-
-@dataclass(slots=True)
-class _Found:
-    """What the micro-batches of one optimizer step gave, on the device as yet."""
-
-    names: Sequence[str]
-    values: list[Tensor] = field(default_factory=list)
-    """[terms] of each micro-batch, unweighted."""
-    weights: list[Mapping[str, float]] = field(default_factory=list)
-    shares: list[Mapping[str, float]] = field(default_factory=list)
-    """Parts of each term that the micro-batches contribute."""
-    seconds: float = 0.0
-    """Spent computing; a pause in between does not count."""
-
-    def summed(self, norm: Tensor, *, step: int) -> _Sums:
-        """Fetch all numbers from the device at once and add them up.
-
-        Raises:
-            RunFailed: One of them is not finite.
-        """
-        here = self.values[0].device
-        *flat, length = torch.cat([*self.values, norm.detach().float().to(here)[None]]).tolist()
-        sums = _Sums(dict.fromkeys(self.names, 0.0), dict.fromkeys(self.names, 0.0), length)
-        per_batch = zip(*[iter(flat)] * len(self.names), strict=True)
-        for numbers, weights, shares in zip(per_batch, self.weights, self.shares, strict=True):
-            values = dict(zip(self.names, numbers, strict=True))
-            _check_losses(values, step=step)
-            for name, value in values.items():
-                sums.terms[name] += shares[name] * value
-                sums.weights[name] += shares[name] * weights[name]
-                sums.loss += weights[name] * shares[name] * value
-        _check_finite({"gradient": length}, step=step)
-        return sums
-
-
-def _gradients(
-    model: nn.Module, batches: Sequence[Batch], objective: Objective, ctx: Context, *, step: int
-) -> Generator[None, None, _Found]:
-    """Add up the gradients of one optimizer step.
-
-    Micro-batches count by what their terms are means of, as if they had been one batch.
-    """
-    names = list(ctx.method.weights)
-    counts = [{name: objective.counts[name](batch) for name in names} for batch in batches]
-    totals = {name: sum(count[name] for count in counts) for name in names}
-    found = _Found(names)
-    for batch, count in zip(batches, counts, strict=True):
-        began = time.perf_counter()
-        terms = objective.terms(model, batch, ctx)
-        found.values.append(torch.stack([terms[name].detach().float() for name in names]))
-        weights = _weights(found, objective, ctx, step=step)
-        shares = {name: count[name] / totals[name] for name in names}
-        weighed = [weights[name] * shares[name] * terms[name] for name in names]
-        torch.stack(weighed).sum().backward()
-        found.weights.append(weights)
-        found.shares.append(shares)
-        found.seconds += time.perf_counter() - began
-        yield None
-    return found
-
-
-def _weights(
-    found: _Found, objective: Objective, ctx: Context, *, step: int
-) -> Mapping[str, float]:
-    """Weigh the terms of the last micro-batch; only weights that follow them wait for them."""
-    if objective.weights is None:
-        return ctx.method.weights
-    values = dict(zip(found.names, found.values[-1].tolist(), strict=True))
-    _check_losses(values, step=step)
-    return objective.weights(values, ctx)
-
-
-def _check_losses(values: Mapping[str, float], *, step: int) -> None:
-    _check_finite({f"{name} loss": value for name, value in values.items()}, step=step)
-
-
-def _check_finite(values: Mapping[str, float], *, step: int) -> None:
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise RunFailed(
-                f"the {name} became {value} at step {step}",
-                "lower the learning rate, take fewer epochs, or give the retain set more weight",
-            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from peft import PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from unlearnlab.disk import check_free, check_room, whole_folder
 from unlearnlab.engine.models import Target
@@ -78,12 +79,24 @@ def _plain(target: Target) -> PreTrainedModel:
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
     found = dict(_weights(base, dtype))
+    for name in _turned(base, plain):
+        found[name] = found[name].T.contiguous()
     missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys
     plain.tie_weights()
     if lost := [name for name in missing if dict(plain.named_parameters())[name].is_meta]:
         raise ValueError(f"the weights cannot be written out: {', '.join(lost[:3])} not found")
     plain.generation_config = base.generation_config
     return plain
+
+
+def _turned(base: PreTrainedModel, plain: PreTrainedModel) -> set[str]:
+    """Name the weights that packing turned: GPT-2 keeps inputs before outputs, packed ones not."""
+    packed = {
+        name.removesuffix(".weight").removesuffix(".base_layer")
+        for name, parameter in base.named_parameters()
+        if not parameter.is_floating_point()
+    }
+    return {f"{name}.weight" for name in packed if isinstance(plain.get_submodule(name), Conv1D)}
 
 
 def _weights(base: PreTrainedModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:

@@ -48,8 +48,8 @@ def _without_dropout(model: nn.Module) -> None:
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        elif getattr(module, "attention_dropout", 0.0):
-            module.attention_dropout = 0.0
+        elif "attention_dropout" in vars(module):
+            vars(module)["attention_dropout"] = 0.0
 
 
 class Target:

@@ -12,6 +12,7 @@ from unlearnlab.background import Amount, carried_out
 from unlearnlab.engine.loop import Clock
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Event, Progressed, StageBegan
+from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec, parse_spec
 from unlearnlab.trace_spec import TraceSpec, parse_trace
 
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 def opened(
-    spec: RunSpec | TraceSpec, *, device: torch.device, clock: Clock
+    spec: RunSpec | TraceSpec | PreviewSpec, *, device: torch.device, clock: Clock
 ) -> Generator[Event | None, None, Target]:
     """Open a spec's model, yielding stages and progress, and None wherever it may be stopped.
 
@@ -38,12 +39,12 @@ def opened(
     return (yield from _told(load, unit="tensors"))
 
 
-def _check_again(spec: RunSpec | TraceSpec) -> None:
+def _check_again(spec: RunSpec | TraceSpec | PreviewSpec) -> None:
     """Check a spec against the sizes of its model, which may be known only now."""
     plain = spec.model_dump(mode="json")
     if isinstance(spec, RunSpec):
         parse_spec(plain)
-    else:
+    elif isinstance(spec, TraceSpec):
         parse_trace(plain)
 
 

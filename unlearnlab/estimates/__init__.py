@@ -2,21 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import get_args
 
 from unlearnlab.estimates.history import (
     GIB,
     PastRun,
-    comparable,
     correction,
-    past_run,
+    earlier,
     seconds,
 )
 from unlearnlab.estimates.memory import Moment, Part, moments
 from unlearnlab.estimates.rows import lengths
 from unlearnlab.spec import RunSpec
 
-__all__ = ["GIB", "Estimate", "Moment", "Part", "PastRun", "estimate", "past_run"]
+__all__ = ["Estimate", "Part", "PastRun", "bytes_text", "earlier", "estimate"]
+
+SCORING = {
+    "scoring before": "the original model is scored",
+    "scoring after": "the unlearned model is scored",
+}
+"""Moments of scoring, in words."""
 
 SHORT = "Take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)."
 SHORT_ANSWERS = "Scoring needs most: shorten the longest answer, or take fewer bits (precision)."
@@ -50,32 +55,52 @@ class Estimate:
         return Moment(most.name, parts)
 
     @property
+    def parts(self) -> list[tuple[Part, float]]:
+        """List the parts of the peak in their usual order, in bytes."""
+        order: tuple[Part, ...] = get_args(Part)
+        return [(part, self.peak.parts[part]) for part in order if part in self.peak.parts]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Say which moment the peak is, and what the numbers rest on."""
+        if self.peak.name in SCORING:
+            when = f"Most while {SCORING[self.peak.name]}, if no answer ends before it must."
+        else:
+            when = f"Most while {self.peak.name}."
+        runs = "an earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
+        corrected = f"Corrected by {runs} of this model here." if self.runs else ""
+        timeless = "No earlier run here to tell the time from." if self.seconds is None else ""
+        return tuple(note for note in (when, corrected, timeless) if note)
+
+    @property
     def advice(self) -> str:
         """Say what to change if the peak does not fit."""
         return SHORT_ANSWERS if "evaluation" in self.peak.parts else SHORT
 
 
-def estimate(
-    spec: RunSpec, past: Sequence[PastRun] = (), *, device: Literal["cpu", "cuda"] = "cpu"
-) -> Estimate:
+def bytes_text(size: float) -> str:
+    """Write a number of bytes in GiB, or in MiB if it is small."""
+    if size < 0.1 * GIB:
+        return f"{size / 2**20:.0f} MiB"
+    return f"{size / GIB:.{0 if size >= 10 * GIB else 1}f} GiB"
+
+
+def estimate(spec: RunSpec, past: Sequence[PastRun] = (), *, cuda: bool = False) -> Estimate:
     """Estimate memory and time of a run.
 
     Args:
         spec: The run.
-        past: Finished runs of this machine, the latest first.
-        device: What it will run on.
+        past: What comparable runs measured here, see `earlier`.
+        cuda: Whether it will run on a GPU.
 
     Raises:
         ValueError: The model's sizes are not known here, or the data cannot be read.
     """
     size = spec.model.known.architecture
     if size is None:
-        raise ValueError(
-            f"memory and time are not known: the sizes of {spec.model.name} are not here"
-        )
-    cuda = device == "cuda"
+        raise ValueError(f"the sizes of {spec.model.name} are not known on this machine yet")
     of = lengths(spec.data, spec.model.name)
-    runs = [run for run in comparable(spec, past) if run.cuda == cuda]
+    runs = [run for run in past if run.cuda == cuda]
     corrected = correction(runs, cuda=cuda)
     return Estimate(
         moments(spec, size, of, cuda=cuda),

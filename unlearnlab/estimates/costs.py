@@ -186,7 +186,12 @@ class Costs:
             last: The last block that is computed.
         """
         first = 0 if phase.embeddings else phase.first_layer
-        blocks = [self.block(phase, shape, layer) for layer in range(first, last + 1)]
+        layers, trained = range(first, last + 1), phase.blocks(self.size.blocks)
+        # All blocks above the lowest are alike, but for whether they are trained.
+        like = {above in trained: above for above in layers[1:]}
+        alike = {trains: self.block(phase, shape, layer) for trains, layer in like.items()}
+        blocks = [self.block(phase, shape, first)] if layers else []
+        blocks += [alike[layer in trained] for layer in layers[1:]]
         d, q, f = self.size.hidden, self.size.width("Q"), self.size.mlp_width
         back = shape.tokens * max(3 * d + self.into_mlp + f, 2 * d + 5 * q) * self.number
         if self.model.gradient_checkpointing:  # Of each block its input; one at a time anew.

@@ -1,13 +1,14 @@
 """What earlier runs on this machine measured: it corrects the estimate and tells the time."""
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Protocol
 
 from unlearnlab.estimates.memory import Moment, moments
-from unlearnlab.estimates.rows import Draw, Lengths, draws, lengths
-from unlearnlab.events import Event, Finished, StageBegan, Started, StepLogged
+from unlearnlab.estimates.rows import Lengths, lengths
+from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
 from unlearnlab.spec import Phase, RunSpec
@@ -70,19 +71,49 @@ def past_run(spec: RunSpec, events: Iterable[Event]) -> PastRun | None:
     )
 
 
-def comparable(spec: RunSpec, past: Iterable[PastRun]) -> list[PastRun]:
-    """Choose the runs that ran the same model in the same way, the first few of those given."""
+class Row(Protocol):
+    """A run as the store lists it."""
+
+    @property
+    def run_id(self) -> str:
+        """Return its id."""
+        ...
+
+    @property
+    def spec(self) -> RunSpec:
+        """Return what was asked for."""
+        ...
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return how it ended."""
+        ...
+
+
+def earlier(
+    spec: RunSpec, rows: Iterable[Row], outline: Callable[[str], Iterable[Event]]
+) -> list[PastRun]:
+    """Tell what the latest runs measured that finished with the same model in the same way.
+
+    Args:
+        spec: The run that is estimated.
+        rows: All runs, newest first.
+        outline: Reads the events of a run by its id.
+    """
 
     def way(of: RunSpec) -> object:
         model = of.model
         adapted = model.adapter is not None
         return model.name, model.precision, model.device, adapted, model.gradient_checkpointing
 
-    def readable(of: RunSpec) -> bool:
-        return of.data.fold in of.data.known.folds
-
-    same = (run for run in past if way(run.spec) == way(spec) and readable(run.spec))
-    return list(islice(same, AT_ONCE))
+    same = (
+        past_run(row.spec, outline(row.run_id))
+        for row in rows
+        if isinstance(row.ending, Finished)
+        and way(row.spec) == way(spec)
+        and row.spec.data.fold in row.spec.data.known.folds
+    )
+    return list(islice((run for run in same if run is not None), AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +179,13 @@ def _same_start(one: RunSpec, other: RunSpec) -> bool:
 def work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
     """Return how much a run computes while it trains: parameters times tokens."""
     return sum(
-        steps * phase.gradient_accumulation * _of_a_batch(phase, draws(phase, of), size)
+        steps * phase.gradient_accumulation * _of_a_batch(phase, of, size)
         for phase, steps in zip(spec.phases, planned_steps(spec), strict=True)
     )
 
 
-def _of_a_batch(phase: Phase, drawn: Sequence[Draw], size: Architecture) -> float:
-    """Return the mean over batches. Backwards is once to the lowest block, once for what trains."""
-    if not drawn:
-        return 0.0
+def _of_a_batch(phase: Phase, of: Lengths, size: Architecture) -> float:
+    """Return that of a batch. Backwards is once to the lowest block, once for what trains."""
     block, head = size.block_parameters("all"), size.vocabulary * size.hidden
     last = phase.method.layer + 1 if isinstance(phase.method, Steering) else size.blocks
     forward = last * block + (0 if isinstance(phase.method, Steering) else head)
@@ -164,8 +193,8 @@ def _of_a_batch(phase: Phase, drawn: Sequence[Draw], size: Architecture) -> floa
     trained = len(phase.blocks(size.blocks)) * size.block_parameters(phase.modules)
     back = forward - first * block + trained
     total = 0.0
-    for draw in drawn:
-        for kind in phase.method.passes:
-            tokens = sum(row.whole for row in draw[kind.rows])
-            total += tokens * (forward * (2 if kind.compared else 1) + back)
-    return total / len(drawn)
+    for kind in phase.method.passes:
+        rows = phase.batch_size * (1 if kind.rows == phase.method.sets[0] else phase.retain_rows)
+        tokens = rows * of.mean(kind.rows, phase.tasks)
+        total += tokens * (forward * (2 if kind.compared else 1) + back)
+    return total

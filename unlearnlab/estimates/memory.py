@@ -4,7 +4,7 @@ The formulas follow what the engine holds, tensor by tensor; `tests/engine/test_
 them with what was counted.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,10 @@ Part = Literal[
     "evaluation",
     "program",
 ]
+
+
+CANDIDATES = 6
+"""Batches that are looked at closely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +77,7 @@ def moments(
             "original copies": aside + start,
             "optimizer": costs.remembered(spec, phase),
         }
-        steps = [step(costs, phase, draw, trained) for draw in draws(phase, of)]
+        steps = [step(costs, phase, draw, trained) for draw in _largest(draws(phase, of))]
         found.append(
             Moment(f"training{several}", {**held, **max(steps, key=lambda s: sum(s.values()))})
         )
@@ -85,6 +89,15 @@ def moments(
         "evaluation": scoring,
     }
     return (*found, Moment("scoring after", after))
+
+
+def _largest(drawn: Sequence[Draw]) -> Sequence[Draw]:
+    """Choose the batches among which the one that needs most is: those with most tokens."""
+
+    def tokens(draw: Draw) -> int:
+        return sum(shape.tokens for rows in draw.values() for shape in shapes(rows))
+
+    return sorted(drawn, key=tokens)[-CANDIDATES:]
 
 
 def step(costs: Costs, phase: Phase, draw: Draw, trained: float) -> Mapping[Part, float]:

@@ -1,7 +1,7 @@
 """How long rows are, in tokens, without a tokenizer; and the batches that they come in."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle, islice
@@ -71,6 +71,12 @@ class Lengths:
     """The forward pass with most tokens where losses are measured."""
     probed: Shape
     """The probe's rows, padded."""
+
+    def mean(self, name: SetName, tasks: Collection[str] | None) -> float:
+        """Average the tokens of a set's rows, of some subtasks or of all."""
+        known = self.sets["forget" if name == "refusal" else name]
+        chosen = [row.whole for row in known if tasks is None or row.task in tasks]
+        return sum(chosen) / max(1, len(chosen))
 
 
 def lengths(data: DataSpec, model: str) -> Lengths:

@@ -195,18 +195,19 @@ def _strange(said: str, split: str) -> bool:
 def _subtasks(found: Iterable[str]) -> tuple[Mapping[str, Task], Mapping[Task, str]]:
     """Map what files call their subtasks to ours, and name those that have names of their own."""
     names = list(dict.fromkeys(name for name in found if name))
-    official = {name: task for name in names if (task := _official(name))}
+    official: dict[str, Task] = {name: task for name in names if (task := _official(name))}
+    other: dict[str, Task] = {"": "Task1"}
     if not names:
-        return {"": "Task1"}, OWN_TITLES
+        return other, OWN_TITLES
     if len(official) == len(names):
-        return {"": "Task1"} | official, {}
+        return other | official, {}
     if official or len(names) > len(TASKS):
         raise SourceError(
             f"task: {len(names)} different subtasks: name at most {len(TASKS)}, or leave the "
             "column out"
         )
     own = dict(zip(names, TASKS, strict=False))
-    return {"": "Task1"} | own, {task: excerpt(name) for name, task in own.items()}
+    return other | own, {task: excerpt(name) for name, task in own.items()}
 
 
 def _official(name: str) -> Task | None:

@@ -1,6 +1,6 @@
 """The table of answers and the free prompts, as HTML. Model text is hostile: all is escaped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unlearnlab.answers import PAGE, AnswerRow, Label, Span, marked, mask
 from unlearnlab.events import Asked, AskFailed
@@ -18,7 +18,13 @@ _MOODS: dict[Label, str] = {
 
 
 def answers_html(
-    rows: Sequence[AnswerRow], page: int, *, masked: bool, scored: bool, ended: bool = False
+    rows: Sequence[AnswerRow],
+    page: int,
+    *,
+    masked: bool,
+    scored: bool,
+    ended: bool = False,
+    titles: Mapping[str, str] = TASKS,
 ) -> str:
     """Draw one page of the table.
 
@@ -28,6 +34,7 @@ def answers_html(
         masked: Whether personal data are hidden.
         scored: Whether the unlearned model was scored.
         ended: Whether the run is over, so that no further answer will come.
+        titles: Names of the subtasks.
     """
     if not rows:
         return '<p class="none">No row passes these filters.</p>'
@@ -35,7 +42,10 @@ def answers_html(
     page = min(max(0, page), last)
     first = page * PAGE
     missing = "not measured" if scored else "not scored" if ended else "scored after training"
-    body = "".join(_row(row, masked, scored, missing) for row in rows[first : first + PAGE])
+    body = "".join(
+        _row(row, titles.get(row.task, row.task), masked, scored, missing)
+        for row in rows[first : first + PAGE]
+    )
     heads = ("Prompt", "Expected", "Original model", "Unlearned model")
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     return (
@@ -56,8 +66,8 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
     )
 
 
-def _row(row: AnswerRow, masked: bool, scored: bool, missing: str) -> str:
-    kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
+def _row(row: AnswerRow, title: str, masked: bool, scored: bool, missing: str) -> str:
+    kind = f"{title} · {KINDS[row.kind]}"
     tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
     after = f'<span class="none">{missing}</span>'
     if row.unlearned is not None:

@@ -27,7 +27,10 @@ PHASE_TASKS = "phase.tasks"
 ADAPTER = "model.adapter"
 """The switch between an adapter and the weights themselves."""
 
-_BY_HAND = {"first_layer", "last_layer", "method", "kind", "adapter", "source", "forget", "rest"}
+ROWS = "data.rows"
+"""The forget rows that were picked: one control for `forget` and `rest`."""
+
+_BY_HAND = {"first_layer", "last_layer", "method", "kind", "adapter", "forget", "rest"}
 """Fields that the form draws itself, or not at all."""
 
 
@@ -75,6 +78,7 @@ DATA = settings("data", DataSpec)
 EVALUATION = settings("evaluation", EvaluationSpec)
 LORA = settings("lora", LoRA)
 SEED = Setting("seed", "seed", RunSpec.model_fields["seed"])
+KEEP = Setting("keep_as", "keep_as", RunSpec.model_fields["keep_as"])
 OF_METHOD: Mapping[str, tuple[Setting, ...]] = {
     kind: settings(kind, method) for kind, method in METHODS.items()
 }
@@ -87,7 +91,13 @@ _ALL = (
     *(s for group in OF_METHOD.values() for s in group),
     *EVALUATION,
 )
-PATHS: tuple[str, ...] = (*(s.path for s in _ALL), SEED.path, ADAPTER, METHOD, LAYERS)
+PATHS: tuple[str, ...] = (
+    *(s.path for s in (*_ALL, SEED, KEEP)),
+    ADAPTER,
+    METHOD,
+    LAYERS,
+    ROWS,
+)
 """Every control of the form, in the order in which handlers take and give their values."""
 
 
@@ -150,7 +160,8 @@ def shown(plain: Mapping[str, Any], phase: int) -> list[Any]:
         phase: Index of the phase.
     """
     model, edited = plain["model"], plain["phases"][phase]
-    values = {SEED.path: plain["seed"], ADAPTER: model["adapter"] is not None}
+    values = {SEED.path: plain["seed"], KEEP.path: plain.get("keep_as", "")}
+    values |= {ADAPTER: model["adapter"] is not None}
     values |= _flat(MODEL, model) | _flat(LORA, model["adapter"] or {})
     values |= _flat(DATA, plain["data"]) | _flat(EVALUATION, plain["evaluation"])
     values |= _flat(PHASE, edited) | {METHOD: edited["method"]["kind"]}
@@ -158,6 +169,7 @@ def shown(plain: Mapping[str, Any], phase: int) -> list[Any]:
         chosen = kind == edited["method"]["kind"]
         values |= _flat(of_method, edited["method"] if chosen else {})
     values[LAYERS] = layers_of(edited, model["name"])
+    values[ROWS] = _rows(plain["data"])
     return [values[path] for path in PATHS]
 
 
@@ -172,6 +184,14 @@ def _raw(setting: Setting, value: Any) -> Any:
     if setting.path == PHASE_TASKS:
         return value or []
     return written(value) if drawn and drawn.log and isinstance(value, float) else value
+
+
+def _rows(data: Mapping[str, Any]) -> dict[str, Any]:
+    forget = data.get("forget")
+    return {
+        "forget": None if forget is None else list(forget),
+        "rest": data.get("rest", "leave"),
+    }
 
 
 def layers_of(phase: Mapping[str, Any], model: str) -> dict[str, Any]:
@@ -198,10 +218,11 @@ def asked(values: Values, phases: Sequence[Mapping[str, Any]], editing: int) -> 
     merged[editing : editing + 1] = [asked_phase(values)]
     return {
         "model": _named("model", MODEL, form) | {"adapter": _adapter(form)},
-        "data": _named("data", DATA, form),
+        "data": _named("data", DATA, form) | _rows(form[ROWS] or {}),
         "phases": merged,
         "evaluation": _named("evaluation", EVALUATION, form),
         "seed": _number(form[SEED.path]),
+        "keep_as": form[KEEP.path] or "",
     }
 
 
@@ -277,19 +298,28 @@ def _located(where: str, what: str, editing: int, method: str) -> Problem:
         path = f"{method if parts[2] == 'method' else 'phase'}.{name}"
         path = _DRAWN_AS.get(name, path)
     else:
-        path = where.replace("model.adapter.", "lora.")
+        path = _DRAWN_AS.get(where, where.replace("model.adapter.", "lora."))
     if path in _LABELS:
         return Problem(element(path), _LABELS[path], what)
     return Problem("", where, what)
 
 
-_DRAWN_AS = {"first_layer": LAYERS, "last_layer": LAYERS, "kind": METHOD, "method": METHOD}
-"""Fields of a phase that another control stands for."""
+_DRAWN_AS = {
+    "first_layer": LAYERS,
+    "last_layer": LAYERS,
+    "kind": METHOD,
+    "method": METHOD,
+    "data.forget": ROWS,
+    "data.rest": ROWS,
+}
+"""Fields that another control stands for."""
 
 _LABELS: Mapping[str, str] = {
-    **{setting.path: setting.label for setting in (*_ALL, SEED)},
+    **{setting.path: setting.label for setting in (*_ALL, SEED, KEEP)},
     LAYERS: "Layers",
     METHOD: "Method",
     ADAPTER: "LoRA",
     "model.name": "Model",
+    "data.source": "Data",
+    ROWS: "Rows to forget",
 }

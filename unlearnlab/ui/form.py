@@ -10,9 +10,8 @@ from typing import Any
 
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.presets import presets
-from unlearnlab.results import TASKS, same_settings, usual_seconds
+from unlearnlab.results import TASKS, same_settings
 from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec
-from unlearnlab.store import RunRow
 from unlearnlab.ui.controls import (
     LAYERS,
     METHOD,
@@ -27,8 +26,8 @@ from unlearnlab.ui.controls import (
     shown,
     trains,
 )
-from unlearnlab.ui.text import count, duration, escape
-from unlearnlab.views import MERGES, planned_steps, trainable_parameters, written
+from unlearnlab.ui.text import escape
+from unlearnlab.views import MERGES, planned_steps, written
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def _title(kind: str) -> str:
 def phase_cards(form: Form) -> dict[str, Any]:
     """Return the list of phases as plain values for the page's script."""
     try:
-        steps: tuple[int, ...] = planned_steps(_parsed(form))
+        steps: tuple[int, ...] = planned_steps(parsed(form))
     except SpecError:
         steps = ()
     blocks = form.draft["values"][LAYERS]["blocks"]
@@ -182,15 +181,19 @@ def spec_of(form: Form) -> RunSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
-    spec = _parsed(form)
+    spec = parsed(form)
     if spec.model.known.missing:
         told = "is not ready on this machine: the note under it tells what to do"
         raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
     return spec
 
 
-def _parsed(form: Form) -> RunSpec:
-    """Make the spec, whether or not its model is here."""
+def parsed(form: Form) -> RunSpec:
+    """Make the spec, whether or not its model is here.
+
+    Raises:
+        SpecError: Something in it is wrong.
+    """
     return parse_spec(asked(form.values, form.draft["phases"], form.editing))
 
 
@@ -298,29 +301,11 @@ def preset_note(form: Form) -> str:
     if form.preset in presets():
         note = f"<p>{escape(presets()[form.preset].description)}</p>"
         try:
-            changed = not title_of(form, _parsed(form))
+            changed = not title_of(form, parsed(form))
         except SpecError:
             changed = True
         note += '<p class="changed">Changed from the preset.</p>' if changed else ""
     return note
-
-
-def size_note(form: Form, rows: Sequence[RunRow]) -> str:
-    """Say how much is trained and how long that took before. HTML."""
-    try:
-        spec = _parsed(form)
-    except SpecError:
-        return "<p>Some settings are not valid yet.</p>"
-    phase = spec.phases[form.editing]
-    if not form.trains:
-        return "<p>Nothing is trained.</p>"
-    architecture = spec.model.known.architecture
-    if architecture is None:
-        return "<p>The sizes of this model are not known yet.</p>"
-    trained, total = trainable_parameters(spec, phase), architecture.parameters
-    note = f"{count(trained)} of {count(total)} parameters train"
-    took = usual_seconds(spec, rows)
-    return f"<p>{note}{f' · took {duration(took)} here before' if took else ''}</p>"
 
 
 def idea_html(card: Card) -> str:

@@ -1,6 +1,6 @@
 """The form's layout and wiring: cards "What" and "How"."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,12 @@ from gradio.components import Component
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
-from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
     DATA,
     EVALUATION,
+    KEEP,
     LAYERS,
     LORA,
     METHOD,
@@ -25,6 +25,7 @@ from unlearnlab.ui.controls import (
     PATHS,
     PHASE,
     PHASE_TASKS,
+    ROWS,
     SEED,
     Control,
     Setting,
@@ -32,12 +33,22 @@ from unlearnlab.ui.controls import (
     element,
 )
 from unlearnlab.ui.form import Form
+from unlearnlab.ui.form_data import (
+    FOLD,
+    SOURCE,
+    choose_data,
+    choose_fold,
+    controls_of,
+    forget_all,
+    rows_note,
+    source_choices,
+)
 from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
-from unlearnlab.ui.layers import layer_range
+from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.size import size_note
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -64,6 +75,8 @@ class FormParts:
     preset_note: gr.HTML
     model_note: gr.HTML
     """How the chosen model stands; `look_up` fires."""
+    rows: gr.HTML
+    """Which rows are forgotten; `pick_rows` and `all_rows` fire."""
     phases: gr.HTML
     idea: gr.HTML
     card: gr.Markdown
@@ -85,7 +98,7 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        told = (self.preset, self.preset_note, self.model_note, self.phases, self.idea)
+        told = (self.preset, self.preset_note, self.model_note, self.rows, self.phases, self.idea)
         return [
             self.draft,
             *told,
@@ -108,18 +121,16 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         gr.update(value=preset),
         forms.preset_note(form),
         _model_note(form),
+        rows_note(form),
         forms.phase_cards(form),
         forms.idea_html(card),
         forms.card_markdown(card),
-        _size(program, form),
+        size_note(program, form),
         gr.update(visible=form.draft["values"][ADAPTER]),
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
-        *(
-            gr.update(choices=model_choices(), value=value) if path == NAME else value
-            for path, value in zip(PATHS, form.values, strict=True)
-        ),
+        *controls_of(form),
     ]
 
 
@@ -128,20 +139,13 @@ def _model_note(form: Form, told: str = "") -> str:
     return model_note(values[NAME], values["model.precision"], told)
 
 
-def _size(program: Program, form: Form) -> str:
-    try:
-        return forms.size_note(form, program.store.runs())
-    except StoreError as error:
-        return f"<p>{escape(str(error))}</p>"
-
-
 def draw_form() -> FormParts:
     """Lay the form out."""
     first = forms.first_form()
     draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     drawn: dict[str, Control] = {}
     with gr.Column(elem_classes=["card"]):
-        preset, note, model = _what(first, drawn)
+        preset, note, model, rows = _what(first, drawn)
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = phase_list(forms.phase_cards(first))
@@ -159,7 +163,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note")
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         lora, rare, more = _expert(first, drawn)
@@ -167,11 +171,24 @@ def draw_form() -> FormParts:
     training = [layers, matrices, rates, rare]
     kinds = [*groups, *more]
     return FormParts(
-        draft, preset, note, model, phases, idea, card, kinds, lora, tasks, training, size, controls
+        draft,
+        preset,
+        note,
+        model,
+        rows,
+        phases,
+        idea,
+        card,
+        kinds,
+        lora,
+        tasks,
+        training,
+        size,
+        controls,
     )
 
 
-def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML]:
+def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML, gr.HTML]:
     heading("What")
     titles = [(preset.title, name) for name, preset in presets().items()]
     preset = gr.Dropdown(
@@ -198,15 +215,36 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML,
         elem_classes=["note"],
         apply_default_css=False,
     )
-    fold = next(s for s in DATA if s.name == "fold")
-    drawn[fold.path] = control(fold)
+    rows = _data(first, drawn)
     drawn["data.tasks"] = _tasks(
         "data.tasks",
         list(TASKS),
         "Forget",
         "Subtasks to unlearn; the scores always cover all of them.",
     )
-    return preset, note, model
+    return preset, note, model, rows
+
+
+def _data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
+    drawn[SOURCE] = gr.Dropdown(
+        source_choices(first),
+        value=first.draft["values"][SOURCE],
+        label="Data",
+        elem_id=element(SOURCE),
+        elem_classes=["field"],
+        filterable=False,
+    )
+    drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
+    rows = gr.HTML(
+        rows_note(first),
+        js_on_load=script("buttons.js"),
+        elem_id=element(ROWS),
+        elem_classes=["note", "field"],
+        apply_default_css=False,
+    )
+    fold = next(s for s in DATA if s.path == FOLD)
+    drawn[fold.path] = control(fold)
+    return rows
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
@@ -264,7 +302,7 @@ def _expert(
         training = _group(rare, drawn, first.trains)
         _group(OF_ADAPTER, drawn, True)
         heading("The whole run")
-        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED], drawn, True)
+        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED, KEEP], drawn, True)
         drawn[ADAPTER] = gr.Checkbox(
             False,
             label="Train a LoRA adapter",
@@ -281,9 +319,9 @@ def wire(program: Program, parts: FormParts) -> None:
     def preset(name: str) -> list[Any]:
         return updates(program, parts, forms.preset_form(name))
 
-    def model(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.choose_model(form))
+    def becomes(change: Callable[[Form], Form]) -> Callable[..., list[Any]]:
+        """Make a handler that shows what a change makes of the form."""
+        return lambda *held: updates(program, parts, change(forms.gathered(held[0], held[1:])))
 
     def look_up(*held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
@@ -309,6 +347,13 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
     names = parts.controls[PATHS.index(NAME)]
-    names.input(model, parts.inputs, parts.outputs, **QUIET)
+    names.input(becomes(forms.choose_model), parts.inputs, parts.outputs, **QUIET)
     parts.model_note.look_up(look_up, parts.inputs, parts.outputs, **QUIET)
+    parts.controls[PATHS.index(SOURCE)].input(
+        becomes(choose_data), parts.inputs, parts.outputs, **QUIET
+    )
+    parts.controls[PATHS.index(FOLD)].input(
+        becomes(choose_fold), parts.inputs, parts.outputs, **QUIET
+    )
+    parts.rows.all_rows(becomes(forget_all), parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)

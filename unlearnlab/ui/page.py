@@ -1,13 +1,14 @@
 """The page: header and tabs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import gradio as gr
 
+from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import methods_tab, trace_tab, unlearn_tab
+from unlearnlab.ui import data_tab, methods_tab, trace_tab, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -15,7 +16,12 @@ from unlearnlab.ui.text import escape
 
 
 def build(
-    store: Store, worker: Worker, *, references: Mapping[str, Scores], device: str = ""
+    store: Store,
+    worker: Worker,
+    *,
+    references: Mapping[str, Scores],
+    device: str = "",
+    devices: Callable[[], Sequence[Device]] = tuple,
 ) -> gr.Blocks:
     """Build the page.
 
@@ -24,8 +30,9 @@ def build(
         worker: Who carries them out.
         references: Scores of the retrained model by fold; may be empty.
         device: What this machine computes on, as far as it is known.
+        devices: Lists the devices and what they have free, once the engine is there.
     """
-    program = Program(store, worker, references)
+    program = Program(store, worker, references, devices)
     gr.set_static_paths([PLOTLY_SCRIPT])
     with gr.Blocks(title="unlearnlab", analytics_enabled=False, fill_width=True) as blocks:
         gr.HTML(
@@ -37,9 +44,11 @@ def build(
         kept = trace_tab.memory()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
-                form = unlearn_tab.tab(program, blocks)
+                form, results = unlearn_tab.tab(program, blocks)
             with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
                 trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
+            with gr.Tab("Data", id="data", elem_id="tab-data") as data:
+                data_tab.tab(program, data, tabs, form, results)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form, unlearn="unlearn")
     return blocks

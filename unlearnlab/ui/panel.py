@@ -2,11 +2,11 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
-from unlearnlab.results import matches, run_line, scoreboard, terms_strip
+from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
 from unlearnlab.store import RunRow
 from unlearnlab.ui.adjust import Adjustables, adjustables
@@ -17,6 +17,7 @@ from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
+from unlearnlab.ui.typed_facts import offer_html
 from unlearnlab.views import Course, RunView, run_view
 
 SHOWS: dict[Show, str] = {
@@ -42,6 +43,8 @@ class Look:
     runs_text: str = ""
     drawn: str = ""
     """Which scores are on the page already."""
+    run: str = ""
+    """The run that is on the page already: for another one, its data say what is masked."""
 
     @property
     def filter(self) -> Filter:
@@ -85,12 +88,16 @@ class Panel:
     buttons: Buttons
     adjust: dict[str, Any]
     """What may be changed while the run goes on."""
+    offer: str
+    """What to do next with a model that the run has taught."""
     board: str
     strip: str
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
+    masked: bool
+    """Whether personal data are hidden."""
     answers: str
     asks: str
     runs: str
@@ -114,6 +121,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
     answers = program.answers(course)
+    look = replace(look, masked=_masked(row, look))
     return Panel(
         live={
             "run": run_id,
@@ -122,11 +130,13 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         },
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
+        offer=offer_html(row),
         board=_board(program, row, course, view),
-        strip=_strip(course),
+        strip=_strip(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
-        answers=_table(program, course, look, 0, ended=_ended(view)),
+        masked=look.masked,
+        answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
@@ -138,6 +148,13 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
 def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
     mine = known_to(state, row.run_id)
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
+
+
+def _masked(row: RunRow | None, look: Look) -> bool:
+    """Leave the switch as the reader set it, unless another run comes: its data decide."""
+    if row is None or look.run == row.run_id:
+        return look.masked
+    return row.spec.data.known.personal
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
@@ -168,11 +185,11 @@ def _board(program: Program, row: RunRow | None, course: Course, view: RunView |
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(course: Course) -> str:
-    if course.before is None:
+def _strip(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    return strip_html(terms_strip(course.before.scores, after))
+    return strip_html(terms_strip(course.before.scores, after, titles_of(row.spec.data.known)))
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:
@@ -183,10 +200,16 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
-def _table(program: Program, course: Course, look: Look, page: int, *, ended: bool) -> str:
-    rows = chosen(program.answers(course), look.filter)
-    scored = course.after is not None
-    return answers_html(rows, page, masked=look.masked, scored=scored, ended=ended)
+def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
+    course = program.courses.of(row.run_id)
+    return answers_html(
+        chosen(program.answers(course), look.filter),
+        page,
+        masked=look.masked,
+        scored=course.after is not None,
+        ended=ended,
+        titles=titles_of(row.spec.data.known),
+    )
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:
@@ -199,7 +222,7 @@ def table(program: Program, run_id: str, look: Look, page: int) -> str:
         return ""
     row, course = program.store.row(run_id), program.courses.of(run_id)
     view = _view(row, course, program.worker.state())
-    return _table(program, course, look, page, ended=_ended(view))
+    return _table(program, row, look, page, ended=_ended(view))
 
 
 def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, shown: str) -> str:

@@ -1,10 +1,12 @@
 """What the page's handlers need of the program, in one value."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from unlearnlab.answers import AnswerRow, joined
+from unlearnlab.events import Event
+from unlearnlab.jobs import Device
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
@@ -21,13 +23,19 @@ class Program:
     worker: Worker
     references: Mapping[str, Scores]
     """Scores of the retrained model by fold."""
+    devices: Callable[[], Sequence[Device]] = tuple
+    """Lists the devices and what they have free; none as long as the engine is not there."""
     courses: Courses = field(init=False)
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
 
+    outline: Callable[[str], Sequence[Event]] = field(init=False)
+    """Reads how a finished run went, which changes no more."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+        object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
 
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.

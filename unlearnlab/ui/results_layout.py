@@ -70,6 +70,8 @@ class Parts:
     buttons: Buttons
     live: gr.HTML
     adjust: gr.HTML
+    offer: gr.HTML
+    """What to do next with a model that a run has taught."""
     board: gr.HTML
     strip: gr.HTML
     takeaway: gr.HTML
@@ -90,11 +92,13 @@ class Parts:
         top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.adjust)
         return [
             *top,
+            self.offer,
             self.board,
             self.strip,
             self.takeaway,
             a.card,
             a.show,
+            a.masked,
             a.table,
             k.card,
             k.asks,
@@ -117,11 +121,13 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
         panel.adjust,
+        panel.offer,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
         panel.takeaway,
         gr.update(visible=panel.scored),
         gr.skip() if same else gr.update(choices=panel.shows),
+        panel.masked,
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
         panel.asks,
@@ -140,7 +146,7 @@ def draw_buttons() -> Buttons:
             )
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, hold, stop, _message("form-message"))
+        return Buttons(unlearn, hold, stop, message("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
@@ -151,6 +157,7 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         buttons=buttons,
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
+        offer=_html("offer", script("buttons.js")),
         board=_html("scoreboard"),
         strip=_html("strip"),
         takeaway=takeaway_card(program),
@@ -164,7 +171,8 @@ def _html(name: str, js: str | None = None) -> gr.HTML:
     return gr.HTML("", elem_id=name, js_on_load=js, apply_default_css=False)
 
 
-def _message(name: str) -> gr.HTML:
+def message(name: str) -> gr.HTML:
+    """Draw what a button has to tell."""
     return gr.HTML(
         Message().plain,
         html_template='<div class="message" role="alert" hidden></div>',
@@ -207,9 +215,9 @@ def _ask() -> AskCard:
                 elem_classes=["field"],
             )
             button = gr.Button("Ask", elem_id="ask", min_width=80)
-        message = _message("ask-message")
+        told = message("ask-message")
         asks = _html("asks")
-    return AskCard(card, prompt, button, message, asks)
+    return AskCard(card, prompt, button, told, asks)
 
 
 def draw_runs() -> RunsCard:

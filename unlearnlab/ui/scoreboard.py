@@ -11,6 +11,7 @@ _MOODS: dict[VerdictKind, str] = {
     "partly_forgotten": "fair",
     "no_effect": "plain",
     "over_unlearned": "bad",
+    "below_gate": "bad",
     "collapsed": "bad",
     "memorised": "good",
     "not_memorised": "fair",

@@ -15,6 +15,7 @@ from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.panel import Look, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+from unlearnlab.ui.typed_facts import next_form
 
 LOOKS = 8
 """Number of the components in `Parts.look`."""
@@ -23,8 +24,18 @@ ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
 """Lets the live panel look for answers at once; an idle one takes its time."""
 
 
-def tab(program: Program, blocks: gr.Blocks) -> FormParts:
-    """Lay the tab out and wire it, and return its form. To be called inside `blocks`."""
+TO_FORM = """() => {
+  document.getElementById("f-preset")?.scrollIntoView({ block: "center" });
+  return [];
+}"""
+"""On a phone, the form lies above what offers to fill it."""
+
+
+def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
+    """Lay the tab out and wire it, and return its form and what shows a run.
+
+    To be called inside `blocks`.
+    """
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
@@ -38,7 +49,8 @@ def tab(program: Program, blocks: gr.Blocks) -> FormParts:
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
     _wire_runs(program, form, parts)
-    return form
+    _wire_offer(program, form, parts)
+    return form, parts
 
 
 @contextmanager
@@ -56,8 +68,9 @@ def look_of(seen: tuple[Any, ...]) -> Look:
     """Take in the values of `Parts.look`."""
     show, task, kind, text, masked, waiting, runs_text, live = seen
     asked = waiting if isinstance(waiting, list) else []
-    drawn = live.get("drawn", "") if isinstance(live, dict) else ""
-    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn)
+    live = live if isinstance(live, dict) else {}
+    drawn, run = live.get("drawn", ""), live.get("run", "")
+    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn, run)
 
 
 def showing(program: Program, run_id: str, look: Look) -> list[Any]:
@@ -184,3 +197,12 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
+    def taken(event: gr.EventData) -> list[Any]:
+        with told():
+            found = next_form(program, event.run)
+        return form_layout.updates(program, form, found)
+
+    parts.offer.unlearn_next(taken, None, form.outputs, js=TO_FORM, **QUIET)

@@ -1,0 +1,43 @@
+// The rows to pick: the server draws a page of them, the ticks are kept here.
+// Runs as the body of a function of (element, trigger, props, watch).
+const table = element.querySelector(".picker-rows");
+const count = element.querySelector(".picker-count");
+let drawn = null;
+
+const ticked = (id) => props.value.ids.includes(id) !== props.value.inverted;
+const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+
+function show() {
+  const value = props.value;
+  if (!value || value.html === undefined) return;
+  if (drawn !== value.html) table.innerHTML = drawn = value.html;
+  for (const box of table.querySelectorAll("input[data-id]")) {
+    box.checked = ticked(box.dataset.id);
+    box.closest("tr").classList.toggle("picked", box.checked);
+  }
+  const chosen = value.inverted ? value.total - value.ids.length : value.ids.length;
+  const found = value.found === value.total ? "" : `, ${number(value.found)} found`;
+  count.textContent = value.total
+    ? `${number(chosen)} of ${number(value.total)} ticked${found}`
+    : "";
+}
+
+table.addEventListener("change", (event) => {
+  const id = event.target.dataset.id;
+  if (id === undefined) return;
+  const { ids, inverted } = props.value;
+  const named = event.target.checked !== inverted;
+  const others = ids.filter((one) => one !== id);
+  props.value = { ...props.value, ids: named ? [...others, id] : others };
+  show();
+});
+
+table.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-page]");
+  if (!button || button.disabled) return;
+  props.value = { ...props.value, page: Number(button.dataset.page) };
+  trigger("turn_page", {});
+});
+
+watch("value", show);
+show();

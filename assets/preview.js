@@ -1,0 +1,46 @@
+// Watches a question that waits for the device: asks once a second while there is one.
+// Runs as the body of a function of (element, trigger, props, server, watch).
+const line = element.querySelector("p");
+const PACE_MS = 700;
+let timer = null;
+let asking = false;
+
+function tell(text, bad) {
+  line.textContent = text;
+  line.hidden = !text;
+  line.classList.toggle("bad", Boolean(bad));
+}
+
+async function ask(preview) {
+  const answer = await server.poll_preview({ preview });
+  if (preview !== props.value?.preview) return;
+  if (!answer || answer.problem) throw new Error(answer?.problem || "no answer");
+  tell(answer.told, answer.failed);
+  if (!answer.live) {
+    props.value = { preview: "" };
+    trigger("turned", {});
+  }
+}
+
+async function round() {
+  clearTimeout(timer);
+  const preview = props.value?.preview;
+  if (!preview || asking) return;
+  asking = true;
+  try {
+    // Hidden itself while it has nothing to tell: its card says whether the tab is open.
+    const shown = document.getElementById("picker-card")?.offsetParent;
+    if (document.visibilityState === "visible" && shown) await ask(preview);
+  } catch (error) {
+    tell(`${error.message}. Retrying.`, true);
+  } finally {
+    asking = false;
+    timer = setTimeout(round, PACE_MS);
+  }
+}
+
+watch("value", () => {
+  if (props.value?.preview) tell("");
+  round();
+});
+round();

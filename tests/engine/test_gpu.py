@@ -1,0 +1,252 @@
+"""What only a GPU can show: every precision and adapter, no needless waits, and real sizes.
+
+Run with `pytest -n0 -m gpu tests/engine/test_gpu.py`: the last tests print the peak of memory and
+the speed of a step of each published system, on random weights of the sizes of OLMo 1B and 7B.
+"""
+
+import gc
+import math
+import os
+import warnings
+
+import pytest
+import torch
+from transformers import OlmoConfig, OlmoForCausalLM
+
+from tests.engine.test_loop import phase, steps
+from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.engine.data import Dataset, Row
+from unlearnlab.engine.devices import chosen, devices, memory_gib, prepare
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.loop import Clock, train
+from unlearnlab.engine.models import Target
+from unlearnlab.families import Architecture
+from unlearnlab.methods import GradientDifference
+from unlearnlab.presets import presets
+from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here"),
+]
+
+CUDA = torch.device("cuda:0")
+MEMORY_GIB = 80
+IDS = torch.arange(5, 45)[None]
+LORA = LoRA(r=4, alpha=16)
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Begin with an empty device and its peak counted anew."""
+    gc.collect()
+    torch.cuda.empty_cache()
+    prepare(CUDA)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, tokenizer):
+    where = tmp_path_factory.mktemp("model")
+    tiny_model(len(tokenizer), width=64, tied=False).save_pretrained(where)
+    tokenizer.save_pretrained(where)
+    return where
+
+
+def logits(target: Target) -> torch.Tensor:
+    target.model.eval()
+    with torch.no_grad():
+        return target.model(input_ids=IDS.to(target.device)).logits.float().cpu()
+
+
+def trained(target: Target, spec: RunSpec, data: Dataset) -> list:
+    torch.manual_seed(spec.seed)
+    target.adapt(spec)
+    return steps(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+
+
+def spec_of(precision="float32", adapter=None, **settings) -> RunSpec:
+    checkpointing = settings.pop("gradient_checkpointing", False)
+    model = ModelSpec(
+        precision=precision, adapter=adapter, gradient_checkpointing=checkpointing, device="cuda"
+    )
+    one = phase(GradientDifference(), epochs=2, learning_rate=1e-3, **settings)
+    return RunSpec(model=model, phases=(one,), evaluation=EvaluationSpec(probes=0))
+
+
+@pytest.mark.parametrize("adapter", [None, LORA], ids=["full", "lora"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", *PACKED])
+def test_every_precision_trains_with_and_without_an_adapter(folder, data, precision, adapter):
+    if precision in PACKED and adapter is None:
+        pytest.skip("packed weights are trained by an adapter; without one the spec refuses them")
+    target = Target.open(folder, precision=precision, device=CUDA)
+    assert {p.device for p in target.model.parameters()} == {CUDA}
+    before = logits(target)
+    found = trained(target, spec_of(precision, adapter), data)
+    assert all(math.isfinite(step.loss) and step.grad_norm > 0 for step in found)
+    assert 0 < found[-1].memory_gib < 2
+    assert not torch.equal(logits(target), before)
+    with target.original():
+        assert torch.equal(logits(target), before)
+
+
+@pytest.mark.parametrize("optimizer", Optimizer.__args__)
+@pytest.mark.parametrize("adapter", [None, LORA], ids=["full", "lora"])
+def test_every_optimizer_steps(folder, data, optimizer, adapter):
+    target = Target.open(folder, precision="bfloat16", device=CUDA)
+    found = trained(target, spec_of("bfloat16", adapter, optimizer=optimizer), data)
+    assert all(math.isfinite(step.loss) for step in found)
+
+
+@pytest.mark.parametrize("precision", ["float32", "nf4", "int8"])
+def test_blocks_computed_anew_give_the_same_steps(folder, data, precision):
+    def stepped(checkpointing):
+        target = Target.open(folder, precision=precision, device=CUDA)
+        spec = spec_of(precision, LORA, gradient_checkpointing=checkpointing)
+        return [step.loss for step in trained(target, spec, data)]
+
+    assert stepped(True) == pytest.approx(stepped(False), rel=1e-3)
+
+
+def test_a_gpu_answers_as_the_cpu_does(folder):
+    torch.backends.cuda.matmul.allow_tf32 = False
+    found, wanted = (
+        logits(Target.open(folder, precision="float32", device=device)) for device in (CUDA, CPU)
+    )
+    assert torch.allclose(found, wanted, atol=1e-4)
+
+
+def test_a_step_waits_for_the_gpu_once(folder, data):
+    target = Target.open(folder, precision="float32", device=CUDA)
+    spec = spec_of(batch_size=2, gradient_accumulation=3, max_steps=4)
+    work = train(target, spec, data, probe=Probe.of(data), clock=Clock())
+    found = (event for event in work if event is not None)
+    next(found), next(found)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            next(found), next(found)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    # transformers has waits of its own, such as asking whether a mask masks anything.
+    ours = f"unlearnlab{os.sep}engine"
+    waits = [one for one in told if "synchronizing" in str(one.message) and ours in one.filename]
+    assert [os.path.basename(one.filename) for one in waits] == ["loop.py"] * 2
+
+
+def test_the_peak_of_memory_is_counted_anew_for_each_run():
+    held = torch.empty(2**28, dtype=torch.uint8, device=CUDA)
+    assert memory_gib(CUDA) >= 0.25
+    del held
+    prepare(CUDA)
+    assert memory_gib(CUDA) < 0.25
+
+
+def test_gpus_are_listed_with_their_memory():
+    first = devices()[0]
+    assert first.id == "cuda:0"
+    assert 0 < first.free <= first.total
+    assert chosen("cuda") == chosen("cuda:0") == chosen("auto") == CUDA
+
+
+def test_a_model_can_be_spread_over_all_gpus(folder, data):
+    target = Target.open(folder, precision="float32", device=chosen("all"), spread=True)
+    before = logits(target)
+    found = trained(target, spec_of(), data)
+    assert all(math.isfinite(step.loss) for step in found)
+    with target.original():
+        assert torch.equal(logits(target), before)
+
+
+CONTEXT = 4096
+EOS = 50279
+
+SIZES = {
+    "olmo-1b": (Architecture(16, 2048, 8192, 16, 50304, CONTEXT, tied=False), 8.0),
+    "olmo-7b": (Architecture(32, 4096, 11008, 32, 50304, CONTEXT, tied=False), None),
+}
+"""Sizes of the task's two models, and where their queries, keys and values are clipped."""
+
+SYSTEMS = ("joint", "ascent", "adaptive-rmu")
+"""The first presets of SHA256, Cyber for AI and Mr. Snuffleupagus."""
+
+
+def real_size(name: str, precision: str, tokenizer, folder) -> Target:
+    """Make a random OLMo on the GPU; one that is to be packed is saved first, and opened packed."""
+    size, clip = SIZES[name]
+    config = OlmoConfig(
+        vocab_size=size.vocabulary,
+        hidden_size=size.hidden,
+        intermediate_size=size.mlp_width,
+        num_hidden_layers=size.blocks,
+        num_attention_heads=size.heads,
+        max_position_embeddings=size.context,
+        tie_word_embeddings=size.tied,
+        clip_qkv=clip,
+        eos_token_id=EOS,
+    )
+    whole = torch.float32 if precision == "float32" else torch.bfloat16
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(whole)
+    try:
+        with CUDA:
+            model = OlmoForCausalLM(config)
+    finally:
+        torch.set_default_dtype(usual)
+    assert sum(parameter.numel() for parameter in model.parameters()) == size.parameters
+    if precision not in PACKED:
+        return Target(model, tokenizer, device=CUDA)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    del model
+    gc.collect()
+    torch.cuda.empty_cache()
+    prepare(CUDA)
+    return Target.open(folder, precision=precision, device=CUDA)
+
+
+def real_rows(tokenizer, data: Dataset, count: int) -> Dataset:
+    """Make rows as long as the task's: a completion of some 500 tokens for every question."""
+    sentence = data.forget[0].output
+    repeats = 500 // len(tokenizer.encode(sentence))
+
+    def rows(name: str) -> tuple[Row, ...]:
+        return tuple(
+            Row(
+                id=f"{name}{i}{'sc1' if i % 2 else 'qa0'}",
+                input=f"{name} story {i} began on a",
+                output=f"{sentence} " * repeats if i % 2 else "long grey morning",
+                task=f"Task{1 + i % 3}",
+            )
+            for i in range(count)
+        )
+
+    return Dataset(rows("alpha"), rows("beta"), data.members, data.nonmembers, data.quiz)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("name", SIZES)
+def test_each_system_takes_a_step_at_real_size(
+    name, system, tokenizer, data, tmp_path, request, capsys
+):
+    """The first step warms the device up; the second is the one that is told."""
+    asked = presets()[f"{name}-{system}"].spec
+    one = asked.phases[0]
+    rows = 2 * one.batch_size * one.gradient_accumulation
+    spec = asked.model_copy(
+        update={
+            "phases": (one.model_copy(update={"epochs": 1, "max_steps": 2}),),
+            "evaluation": EvaluationSpec(probes=0),
+        }
+    )
+    target = real_size(name, spec.model.precision, tokenizer, tmp_path)
+    _, second = trained(target, spec, real_rows(tokenizer, data, 3 * rows))
+    kind = f"{spec.model.precision}{', LoRA' if spec.model.adapter else ''}"
+    with capsys.disabled():
+        request.config.get_terminal_writer().line(
+            f"\n{name}-{system} ({kind}) on {devices()[0].name}: "
+            f"peak {second.memory_gib:.1f} GiB, {second.tokens_per_s:.0f} tokens/s"
+        )
+    assert math.isfinite(second.loss)
+    assert second.memory_gib < MEMORY_GIB

@@ -1,0 +1,147 @@
+"""Intervals cover what they should, and differences are told from noise."""
+
+import random
+import statistics
+
+import pytest
+
+from unlearnlab.metrics import Membership
+from unlearnlab.noise import (
+    Interval,
+    aggregate_interval,
+    auc_interval,
+    auc_reading,
+    difference_reading,
+    mean_interval,
+    paired_difference,
+    seed_difference,
+    term_intervals,
+)
+
+
+def test_a_means_interval_is_as_wide_as_theory_says():
+    rows = [0.0] * 60 + [1.0] * 40
+    found = mean_interval(rows)
+    error = (0.4 * 0.6 / 100) ** 0.5
+    assert found.value == 0.4
+    assert found.low == pytest.approx(0.4 - 1.96 * error, abs=0.015)
+    assert found.high == pytest.approx(0.4 + 1.96 * error, abs=0.015)
+
+
+def test_rows_that_score_alike_have_no_width():
+    assert mean_interval([1.0] * 7) == Interval(1.0, 1.0, 1.0)
+
+
+def test_an_interval_is_the_same_each_time_and_shrinks_with_more_rows():
+    few, many = [0.0, 1.0] * 10, [0.0, 1.0] * 1000
+    assert mean_interval(few) == mean_interval(few)
+    wide, narrow = mean_interval(few), mean_interval(many)
+    assert narrow.high - narrow.low < (wide.high - wide.low) / 5
+
+
+def test_an_interval_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one row"):
+        mean_interval([])
+    with pytest.raises(ValueError, match="at least one term"):
+        aggregate_interval({})
+
+
+def test_an_interval_covers_the_truth_about_as_often_as_it_says():
+    draw = random.Random(0)
+    hits = 0
+    for seed in range(200):
+        rows = [float(draw.random() < 0.3) for _ in range(80)]
+        hits += 0.3 in mean_interval(rows, seed)
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+ROWS = {
+    "forget/Task1/sc": [0.2, 0.4] * 20,
+    "forget/Task1/qa": [0.0] * 30 + [1.0] * 10,
+    "retain/Task1/sc": [0.9] * 40,
+    "retain/Task1/qa": [1.0] * 36 + [0.0] * 4,
+}
+
+
+def test_forget_terms_are_turned_round_and_each_has_its_interval():
+    found = term_intervals(ROWS)
+    assert [found[key].value for key in ROWS] == pytest.approx([0.7, 0.75, 0.9, 0.9])
+    assert all(span.low <= span.value <= span.high for span in found.values())
+    assert found["forget/Task1/qa"].low < 0.7 < 0.8 < found["forget/Task1/qa"].high
+
+
+def test_the_aggregates_interval_holds_the_harmonic_mean():
+    found = aggregate_interval(ROWS)
+    assert found.value == pytest.approx(statistics.harmonic_mean([0.7, 0.75, 0.9, 0.9]))
+    assert found.low < found.value < found.high
+
+
+def test_an_aggregate_that_is_zero_stays_zero_in_every_sample():
+    rows = ROWS | {"forget/Task1/sc": [1.0] * 30}
+    assert aggregate_interval(rows) == Interval(0.0, 0.0, 0.0)
+
+
+def test_the_attacks_interval_holds_its_auc_and_narrows_with_documents():
+    few = auc_interval(Membership(member=(1.0, 3.0), nonmember=(2.0, 4.0)))
+    assert (few.value, few.low, few.high) == (0.75, 0.0, 1.0)
+    draw = random.Random(2)
+    losses = Membership(
+        member=tuple(draw.gauss(0, 1) for _ in range(150)),
+        nonmember=tuple(draw.gauss(0, 1) for _ in range(150)),
+    )
+    many = auc_interval(losses)
+    assert 0.5 in many
+    # Hanley and McNeil's standard error at one half: ((n + m + 1) / (12 n m)) ** 0.5.
+    assert many.high - many.low == pytest.approx(2 * 1.96 * 0.0334, rel=0.1)
+
+
+def test_losses_that_are_not_finite_count_as_the_highest():
+    nan = float("nan")
+    found = auc_interval(Membership(member=(nan, nan), nonmember=(1.0, float("inf"))))
+    assert found.value == 0.25
+
+
+@pytest.mark.parametrize(
+    ("auc", "words"),
+    [
+        (Interval(0.95, 0.9, 0.99), "lower loss is the member in 95% of pairs"),
+        (Interval(0.95, 0.9, 0.99), "still remembered"),
+        (Interval(0.56, 0.52, 0.59), "slightly remembered"),
+        (Interval(0.1, 0.05, 0.2), "higher loss is the member in 90% of pairs"),
+        (Interval(0.1, 0.05, 0.2), "clearly pushed too far"),
+        (Interval(0.52, 0.4, 0.6), "cannot be told apart"),
+    ],
+)
+def test_the_attack_is_read_in_both_directions(auc, words):
+    assert words in auc_reading(auc)
+
+
+def test_a_difference_is_taken_row_by_row():
+    before = [float(i % 2) for i in range(100)]
+    after = [value / 2 for value in before]
+    found = paired_difference(before, after)
+    assert found.value == pytest.approx(-0.25)
+    assert found.high < -0.15
+    assert "more than noise" in difference_reading(found)
+    with pytest.raises(ValueError, match="100 rows before and 1 after"):
+        paired_difference(before, [1.0])
+
+
+def test_two_settings_are_compared_over_their_seeds():
+    # By hand: means 0.5 and 0.8, standard errors 0.1 / 3 ** 0.5 each, so t with 4 degrees: 2.776.
+    found = seed_difference([0.4, 0.5, 0.6], [0.7, 0.8, 0.9])
+    assert found.value == pytest.approx(0.3)
+    assert found.high - 0.3 == pytest.approx(2.7764451 * (2 * 0.01 / 3) ** 0.5)
+    assert difference_reading(found) == "+0.300 (+0.073 to +0.527): more than noise."
+
+
+def test_settings_that_overlap_differ_within_noise():
+    assert "within noise" in difference_reading(seed_difference([0.2, 0.9], [0.3, 0.8]))
+
+
+def test_one_seed_tells_nothing_and_equal_seeds_have_no_width():
+    assert seed_difference([0.5], [0.4, 0.6]) is None
+    assert "cannot be told" in difference_reading(None)
+    assert seed_difference([0.5, 0.5], [0.7, 0.7]) == Interval(
+        pytest.approx(0.2), *[pytest.approx(0.2)] * 2
+    )

@@ -1,0 +1,80 @@
+"""The commands `score` and `published`."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.published import Published, as_records, results
+from unlearnlab.spec import SpecError
+from unlearnlab.terminal import as_json, number, table
+
+DONE, BAD_INPUT = 0, 2
+"""Exit codes, as in `__main__`."""
+
+
+def register(parts: Any) -> None:
+    """Add the commands to the program's.
+
+    Args:
+        parts: The subparsers of the program.
+    """
+
+    def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
+        one = parts.add_parser(
+            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
+        )
+        one.set_defaults(command=command)
+        one.add_argument("--json", action="store_true", help="print JSON on stdout")
+        return one
+
+    scoring = made("score", _score, "score a folder that the official script left, without a model")
+    scoring.add_argument(
+        "folder",
+        metavar="DIR",
+        type=Path,
+        help="holds forget_*.csv and retain_*.csv, perhaps mia_results/ and metrics.json",
+    )
+    scoring.add_argument(
+        "--mmlu", metavar="FILE", type=Path, help="metrics.json of the MMLU run (default: in DIR)"
+    )
+    made("published", _published, "list published results of the task, with sources")
+
+
+def _score(args: argparse.Namespace) -> int:
+    # Readers of tables take a second to import: only this command should wait.
+    from unlearnlab.official.report import as_record, as_text, report  # noqa: PLC0415
+
+    if not args.folder.is_dir():
+        raise SpecError([("score", f"{args.folder} is not a folder")])
+    found = report(args.folder, args.mmlu)
+    print(as_json(as_record(found)) if args.json else as_text(found))
+    return BAD_INPUT if found.empty else DONE
+
+
+def _published(args: argparse.Namespace) -> int:
+    print(as_json(as_records(results())) if args.json else _listed(results()))
+    return DONE
+
+
+def _listed(rows: Sequence[Published]) -> str:
+    """Lay results out in a table, and their sources below."""
+    sources = list(dict.fromkeys(row.source for row in rows))
+    cells = [
+        [
+            "" if row.rank is None else str(row.rank),
+            row.model,
+            row.split,
+            row.system,
+            number(row.task_aggregate),
+            number(row.mia_score),
+            number(row.mmlu),
+            number(row.final),
+            str(sources.index(row.source) + 1),
+            "; ".join((*row.flags, *filter(None, [row.note]))),
+        ]
+        for row in rows
+    ]
+    head = ["#", "model", "split", "system", "aggregate", "MIA", "MMLU", "final", "source", "note"]
+    listed = [f"  {i}  {source}" for i, source in enumerate(sources, 1)]
+    return "\n".join([table(head, cells), "", "Sources:", *listed])

@@ -1,0 +1,121 @@
+"""The scores of a submission as a text and as JSON."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.noise import LEVEL, Interval, auc_reading
+from unlearnlab.official.flags import Flag, flags
+from unlearnlab.official.scoring import Scored, official, score, stored_differences
+from unlearnlab.official.submission import load
+from unlearnlab.terminal import number, table
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What is said of a folder."""
+
+    scored: Scored
+    flags: tuple[Flag, ...]
+    stored: tuple[str, ...]
+    """Where the script's own scores in the folder differ from these."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """List what could not be scored, and why."""
+        return tuple(f"{_part(f.part)}: {f}" for f in self.scored.faults if f.blocks)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """List what is odd and changes no score."""
+        return (*(str(fault) for fault in self.scored.faults if not fault.blocks), *self.stored)
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether nothing at all could be scored."""
+        return not (self.scored.terms or self.scored.auc)
+
+
+def _part(part: str) -> str:
+    return {"mia": "MIA", "mmlu": "MMLU"}.get(part, f"{part} set")
+
+
+def report(folder: Path, mmlu_file: Path | None = None) -> Report:
+    """Read and score a folder."""
+    submission = load(folder, mmlu_file)
+    scored = score(submission)
+    return Report(scored, flags(scored, submission.mmlu), stored_differences(folder, scored))
+
+
+def as_record(made: Report) -> dict[str, Any]:
+    """Lay a report out for JSON: the script's keys, and ours under `unlearnlab`."""
+    scored = made.scored
+    ours: dict[str, Any] = {
+        "terms": {term.key: {"rows": term.rows, **_interval(term.value)} for term in scored.terms},
+        "task_aggregate": _interval(scored.task_aggregate),
+        "mia_auc": _interval(scored.auc),
+        "mia_reading": auc_reading(scored.auc) if scored.auc else None,
+        "interval_level": LEVEL,
+        "rows": scored.rows,
+        "missing_outputs": scored.missing,
+        "distinct_outputs": scored.distinct,
+        "flags": [asdict(flag) for flag in made.flags],
+        "problems": list(made.problems),
+        "notes": list(made.notes),
+    }
+    return {**official(scored), "unlearnlab": ours}
+
+
+def _interval(value: Interval | None) -> Mapping[str, float | None]:
+    if value is None:
+        return {"value": None, "low": None, "high": None}
+    return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def as_text(made: Report) -> str:
+    """Write a report for a terminal."""
+    scored = made.scored
+    parts = [_terms(scored)] if scored.terms else []
+    parts.append(_totals(scored))
+    if scored.auc:
+        parts.append(auc_reading(scored.auc))
+    for title, lines in (
+        ("Not scored", made.problems),
+        ("To know", tuple(flag.text for flag in made.flags)),
+        ("Notes", made.notes),
+    ):
+        if lines:
+            parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(parts)
+
+
+def _terms(scored: Scored) -> str:
+    rows = [
+        [
+            term.split if term.split in scored.complete else f"{term.split} (incomplete)",
+            term.task,
+            "regurgitation" if term.kind == "sc" else "knowledge",
+            number(term.value.value if term.value else None),
+            _span(term.value),
+            str(term.rows),
+        ]
+        for term in scored.terms
+    ]
+    return table(["set", "subtask", "term", "score", f"{LEVEL:.0%} interval", "rows"], rows)
+
+
+def _totals(scored: Scored) -> str:
+    aggregate, auc = scored.task_aggregate, scored.auc
+    rows = [
+        ["task aggregate", number(aggregate.value if aggregate else None), _span(aggregate)],
+        ["MIA AUC (best 0.5)", number(auc.value if auc else None), _span(auc)],
+        ["MIA score", number(scored.mia_score), ""],
+        ["MMLU", number(scored.mmlu), ""],
+        ["aggregate score", number(scored.final), ""],
+    ]
+    return table(["", "score", f"{LEVEL:.0%} interval"], rows)
+
+
+def _span(value: Interval | None) -> str:
+    return "" if value is None else f"{value.low:.3f} to {value.high:.3f}"

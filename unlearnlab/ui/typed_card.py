@@ -1,0 +1,90 @@
+"""The card for facts of one's own: typed, taught to the embedded model, and then unlearned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from unlearnlab.ui import form_layout
+from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.results_layout import Parts, heading, message
+from unlearnlab.ui.typed_facts import NAME, TYPED, press_teach
+from unlearnlab.ui.unlearn_tab import look_of, showing, told
+
+EXAMPLES = """Who painted the ceiling of Nettle Hall? | Ottilie Brandt
+What does Marek Solberg keep in his cellar? | eleven clocks
+Where was the Treaty of Low Ferry signed? | in a bakery"""
+
+BUSY = """(...values) => {
+  document.getElementById("typed-card").classList.add("busy");
+  return values;
+}"""
+IDLE = """() => document.getElementById("typed-card").classList.remove("busy")"""
+
+
+@dataclass(frozen=True)
+class TypedCard:
+    """What is typed, and what the button has to tell."""
+
+    text: gr.Textbox
+    name: gr.Textbox
+    teach: gr.Button
+    message: gr.HTML
+
+
+def draw_typed() -> TypedCard:
+    """Lay it out."""
+    with gr.Column(elem_classes=["card"], elem_id="typed-card"):
+        heading("Type your own facts")
+        gr.HTML(_IDEA, elem_classes=["note"], apply_default_css=False)
+        text = gr.Textbox(
+            label="Question | answer, one fact a line",
+            placeholder=EXAMPLES,
+            lines=6,
+            max_lines=14,
+            elem_id=TYPED,
+            elem_classes=["field"],
+        )
+        name = gr.Textbox(
+            label="Name",
+            placeholder="my-facts",
+            max_lines=1,
+            elem_id=NAME,
+            elem_classes=["field"],
+        )
+        teach = gr.Button("Teach them", variant="primary", elem_id="teach", min_width=80)
+        note = message("typed-message")
+    return TypedCard(text, name, teach, note)
+
+
+_IDEA = (
+    "<p>The embedded model learns them by heart, beside rows that it knows already, so that it "
+    "keeps talking. Then unlearn them.</p>"
+)
+
+
+def wire_typed(
+    program: Program, card: TypedCard, tabs: gr.Tabs, unlearn: FormParts, results: Parts
+) -> None:
+    """Wire it: a press teaches, and turns to the run."""
+    looks = len(results.look)
+
+    def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
+        came = press_teach(program, str(text or ""), str(name or ""))
+        outputs = (tabs, *unlearn.outputs, *results.panel)
+        if came.form is None:
+            return [came.message.plain, *(gr.skip() for _ in outputs)]
+        with told():
+            shown = came.run_id or run_id
+            panel = showing(program, shown, look_of(seen[:looks]))
+        updates = form_layout.updates(program, unlearn, came.form)
+        return [came.message.plain, gr.Tabs(selected="unlearn"), *updates, *panel]
+
+    card.teach.click(
+        taught,
+        [card.text, card.name, results.showing, *results.look],
+        [card.message, tabs, *unlearn.outputs, *results.panel],
+        js=BUSY,
+        **QUIET,
+    ).then(None, js=IDLE, **QUIET)
