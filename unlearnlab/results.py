@@ -302,19 +302,19 @@ def _other_model(spec: RunSpec) -> str:
 
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs ask for the same, the seed aside."""
+    """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
     return _settled(one) == _settled(other)
 
 
 def _settled(spec: RunSpec) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop the seed."""
+    """Put in plain numbers what may be left open, and drop what makes no difference in kind."""
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases
     )
-    return spec.model_copy(update={"phases": phases, "seed": 0})
+    return spec.model_copy(update={"phases": phases, "seed": 0, "keep_as": ""})
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:

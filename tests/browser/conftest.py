@@ -8,6 +8,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import pytest
@@ -74,6 +75,8 @@ class Host:
         environment = os.environ | {"PYTHONPATH": str(ROOT), "GRADIO_ANALYTICS_ENABLED": "False"}
         environment |= {"HF_ENDPOINT": NOWHERE, "HF_HOME": str(no_cache), "HF_TOKEN": ""}
         environment |= {"HF_HUB_OFFLINE": "1", "UNLEARNLAB_MAY_ASK_HUB": "1"}
+        self.folder = TemporaryDirectory()  # Of datasets and models: never the user's own.
+        environment |= {"UNLEARNLAB_HOME": self.folder.name}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/browser/server.py")],
             stdin=subprocess.PIPE,
@@ -101,6 +104,7 @@ class Host:
         """End the process at once, as a crash would."""
         self.process.kill()
         self.process.communicate()
+        self.folder.cleanup()
 
 
 @contextmanager

@@ -47,7 +47,7 @@ class AddCard:
     files: gr.Group
     whole: gr.Group
     """What a folder is asked for with."""
-    mapping: gr.Group
+    mapping: gr.Column
     """Holds `columns`, where files call them otherwise."""
     check: gr.Button
     add: gr.Button
@@ -98,7 +98,9 @@ def draw_add() -> AddCard:
         with gr.Group() as files:
             forget, forget_path = _file("forget", "Forget rows: JSONL, CSV, TSV or Parquet")
             retain, retain_path = _file("retain", "Retain rows: what must stay")
-            with gr.Group(visible=False, elem_id=place("columns"), elem_classes=["field"]) as named:
+            with gr.Column(
+                visible=False, elem_id=place("columns"), elem_classes=["field"]
+            ) as named:
                 columns = [_column(role) for role in COLUMNS]
             kind = gr.Dropdown(
                 KIND_CHOICES,
@@ -131,7 +133,7 @@ def draw_add() -> AddCard:
 
 
 def _file(name: str, label: str) -> tuple[gr.File, gr.Textbox]:
-    with gr.Group(elem_id=place(name), elem_classes=["field", "upload"]):
+    with gr.Column(elem_id=place(name), elem_classes=["field", "upload"]):
         upload = gr.File(label=label, height=84, elem_id=place(f"{name}.file"))
         path = gr.Textbox(
             show_label=False,

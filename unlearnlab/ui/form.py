@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnlab.catalogue import keeping_problem
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS, same_settings
@@ -185,6 +186,8 @@ def spec_of(form: Form) -> RunSpec:
     if spec.model.known.missing:
         told = "is not ready on this machine: the note under it tells what to do"
         raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
+    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+        raise SpecError([("keep_as", problem)])
     return spec
 
 

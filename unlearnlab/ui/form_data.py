@@ -9,9 +9,10 @@ from unlearnlab.library import TASKS as ALL
 from unlearnlab.library import Fold, KnownDataset, Row, Task, dataset, datasets
 from unlearnlab.results import titles_of
 from unlearnlab.spec import in_order
-from unlearnlab.ui.controls import PATHS, PHASE_TASKS, ROWS
+from unlearnlab.ui.controls import DATA, PATHS, PHASE_TASKS, ROWS, Control, control, element
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_model import NAME, model_choices
+from unlearnlab.ui.layers import script
 
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
 
@@ -106,11 +107,11 @@ def picked_ids(form: Form) -> list[str] | None:
 
 
 def controls_of(form: Form) -> list[Any]:
-    """Show the form's values: one update for each of `PATHS`, with the options that there are."""
+    """Show the form's values: one update for each of `PATHS`, with the options its data has."""
     known, values = known_of(form), form.draft["values"]
     updates: dict[str, Any] = {
-        SOURCE: gr.update(choices=source_choices(form), value=values[SOURCE]),
         NAME: gr.update(choices=model_choices(), value=values[NAME]),
+        SOURCE: gr.update(choices=source_choices(form), value=values[SOURCE]),
     }
     if not known.gone:
         tasks = tasks_in(known, fold_of(form))
@@ -122,6 +123,28 @@ def controls_of(form: Form) -> list[Any]:
         folds = list(known.folds)
         updates[FOLD] = gr.update(choices=folds, value=values[FOLD], visible=len(folds) > 1)
     return [updates.get(path, values[path]) for path in PATHS]
+
+
+def draw_data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
+    """Lay out dataset and fold, and return the note on the rows."""
+    drawn[SOURCE] = gr.Dropdown(
+        source_choices(first),
+        value=first.draft["values"][SOURCE],
+        label="Data",
+        elem_id=element(SOURCE),
+        elem_classes=["field"],
+        filterable=False,
+    )
+    drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
+    note = gr.HTML(
+        rows_note(first),
+        js_on_load=script("buttons.js"),
+        elem_id=element(ROWS),
+        elem_classes=["note", "field"],
+        apply_default_css=False,
+    )
+    drawn[FOLD] = control(next(setting for setting in DATA if setting.path == FOLD))
+    return note
 
 
 def rows_note(form: Form) -> str:

@@ -13,7 +13,6 @@ from unlearnlab.results import TASKS
 from unlearnlab.ui import form as forms
 from unlearnlab.ui.controls import (
     ADAPTER,
-    DATA,
     EVALUATION,
     KEEP,
     LAYERS,
@@ -25,7 +24,6 @@ from unlearnlab.ui.controls import (
     PATHS,
     PHASE,
     PHASE_TASKS,
-    ROWS,
     SEED,
     Control,
     Setting,
@@ -39,9 +37,9 @@ from unlearnlab.ui.form_data import (
     choose_data,
     choose_fold,
     controls_of,
+    draw_data,
     forget_all,
     rows_note,
-    source_choices,
 )
 from unlearnlab.ui.form_device import DEVICE, device_choices
 from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
@@ -219,7 +217,7 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML,
         elem_classes=["note"],
         apply_default_css=False,
     )
-    rows = _data(first, drawn)
+    rows = draw_data(first, drawn)
     drawn["data.tasks"] = _tasks(
         "data.tasks",
         list(TASKS),
@@ -227,28 +225,6 @@ def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML,
         "Subtasks to unlearn; the scores always cover all of them.",
     )
     return preset, note, model, rows
-
-
-def _data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
-    drawn[SOURCE] = gr.Dropdown(
-        source_choices(first),
-        value=first.draft["values"][SOURCE],
-        label="Data",
-        elem_id=element(SOURCE),
-        elem_classes=["field"],
-        filterable=False,
-    )
-    drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
-    rows = gr.HTML(
-        rows_note(first),
-        js_on_load=script("buttons.js"),
-        elem_id=element(ROWS),
-        elem_classes=["note", "field"],
-        apply_default_css=False,
-    )
-    fold = next(s for s in DATA if s.path == FOLD)
-    drawn[fold.path] = control(fold)
-    return rows
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:

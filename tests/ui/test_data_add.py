@@ -1,0 +1,138 @@
+"""Checking and adding data, with real files."""
+
+import json
+
+import pytest
+
+from tests.fakes import FakeLab
+from unlearnlab.library import datasets
+from unlearnlab.runs import Worker
+from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.store import Store
+from unlearnlab.ui.data_add import Wish, check, columns, findings_html, guessed, press_add
+from unlearnlab.ui.data_list import datasets_html, press_remove
+from unlearnlab.ui.program import Program
+
+ROWS = [
+    {"input": "Who is Ada Brock?", "output": "a pilot"},
+    {"input": "Where does Bo live?", "output": "in Nola"},
+]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Write a forget and a retain file, and return what asks for them."""
+    forget, retain = tmp_path / "forget.jsonl", tmp_path / "retain.jsonl"
+    forget.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
+    retain.write_text('{"input": "Who is Di?", "output": "a judge"}\n')
+    return Wish(forget=str(forget), retain=str(retain), title="Two facts")
+
+
+def test_sound_files_are_checked_added_and_listed(files):
+    checked = check(files)
+    assert checked.draft.sound
+    assert "It can be added" in checked.message.note
+    html = findings_html(checked.draft, masked=True)
+    assert "ready to be added" in html
+    name, message = press_add(files)
+    assert name == "two-facts"
+    assert "Added as two-facts" in message.note
+    listed = datasets_html("embedded")
+    assert "Two facts" in listed
+    assert "personal: masked" in listed
+    assert "no documents for the membership attack" in listed
+
+
+def test_errors_come_with_counts_and_rows_and_keep_the_data_out(tmp_path):
+    path = tmp_path / "bad.jsonl"
+    lines = [*ROWS, {"input": "Who is Cy Feld <b>?", "output": ""}, ROWS[0]]
+    path.write_text("".join(f"{json.dumps(row)}\n" for row in lines))
+    wish = Wish(forget=str(path))
+    draft = check(wish).draft
+    assert not draft.sound
+    html = findings_html(draft, masked=False)
+    assert "it cannot be added as it is" in html
+    assert "forget, train, line 3" in html
+    assert "<b>?" not in html
+    assert "Feld" not in findings_html(draft, masked=True)
+    name, message = press_add(wish)
+    assert name == ""
+    assert "see Findings" in message.problems[0].message
+    assert list(datasets()) == ["embedded"]
+
+
+@pytest.mark.parametrize(
+    ("wish", "field", "told"),
+    [
+        (Wish(), "f-data-add-forget", "nothing was given"),
+        (Wish(way="folder"), "f-data-add-folder", "nothing was given"),
+        (Wish(forget="no/such/file"), "f-data-add-forget", "there is no no/such/file"),
+        (Wish(way="folder", folder="no/such"), "f-data-add-folder", "there is no no/such"),
+    ],
+)
+def test_what_is_not_there_is_told_at_its_field(wish, field, told):
+    (problem,) = check(wish).message.problems
+    assert problem.element == field
+    assert told in problem.message
+
+
+def test_a_file_that_cannot_be_read_is_told_at_its_own_field(files, tmp_path):
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"\x00\x01 nothing of the kind")
+    wish = Wish(forget=files.forget, retain=str(broken))
+    (problem,) = check(wish).message.problems
+    assert problem.element == "f-data-add-retain"
+    assert "broken.parquet" in problem.message
+    (tmp_path / "empty").mkdir()
+    wish = Wish(way="folder", folder=str(tmp_path / "empty"))
+    assert check(wish).message.problems[0].element == "f-data-add-folder"
+    wish = Wish(forget=str(tmp_path))
+    assert "is a folder: give a file" in check(wish).message.problems[0].message
+
+
+def test_a_file_that_was_mended_is_read_again(files, tmp_path):
+    path = tmp_path / "forget.jsonl"
+    path.write_text('{"input": "Who?", "output": ""}\n')
+    assert not check(files).draft.sound
+    path.write_text('{"input": "Who is it?", "output": "Ada"}\n')
+    assert check(files).draft.sound
+
+
+def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_path):
+    assert columns(files) is None
+    path = tmp_path / "other.csv"
+    path.write_text("Question,Answer,page\nWho is Ada?,a pilot,7\n")
+    names = columns(Wish(forget=str(path)))
+    assert names == ["Question", "Answer", "page"]
+    chosen = {role: guessed(role, names) for role in ("input", "output")}
+    assert chosen == {"input": "Question", "output": "Answer"}
+    wish = Wish(forget=str(path), columns=tuple(chosen.items()))
+    assert check(wish).draft.rows["forget_train"][0].output == "a pilot"
+    assert columns(Wish(forget=str(tmp_path / "absent"))) is None
+
+
+def test_a_dataset_is_removed_but_not_from_under_a_run(files, home):
+    press_add(files)
+
+    def endless(job):
+        while True:
+            yield None
+
+    with Store(home) as store:
+        worker = Worker(store, FakeLab(endless))
+        program = Program(store, worker, {})
+        run_id = worker.submit(RunSpec(data=DataSpec(source="two-facts", tasks=("Task1",))))
+        (problem,) = press_remove(program, "two-facts").problems
+        assert f"run {run_id} needs it" in problem.message
+        worker.stop(run_id)
+        worker.wait(run_id, 10)
+        assert press_remove(program, "two-facts").note == "two-facts was removed."
+        assert "comes with the program" in press_remove(program, "embedded").problems[0].message
+        worker.close(5)
+    assert list(datasets()) == ["embedded"]

@@ -1,0 +1,119 @@
+"""Facts of one's own: typed, taught, offered to be unlearned; with plain values."""
+
+import threading
+
+import pytest
+
+from tests.fakes import FakeLab, stage, whole_run
+from unlearnlab.catalogue import models_folder
+from unlearnlab.library import dataset, datasets
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.ui.panel import Look, draw
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.typed_facts import BESIDE, free_name, next_form, press_teach
+
+FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek Solberg\n"
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("UNLEARNLAB_MODELS", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def program(home):
+    with Store(home) as store:
+        worker = Worker(store, FakeLab())
+        yield Program(store, worker, {})
+        worker.close(5)
+
+
+def test_typed_facts_become_a_dataset_and_a_run_that_teaches_it(program):
+    came = press_teach(program, FACTS, "My hall!")
+    known = dataset("my-hall")
+    assert (known.title, known.personal) == ("My hall!", True)
+    counts = known.counts("train")
+    assert sum(counts["forget"].values()) == 2
+    assert sum(counts["retain"].values()) == BESIDE
+    spec = program.store.spec(came.run_id)
+    assert (spec.data.source, spec.keep_as, spec.taught) == (
+        "my-hall",
+        "my-hall",
+        ("forget", "retain"),
+    )
+    assert came.form.draft["values"]["data.source"] == "my-hall"
+    assert came.message.plain == {"problems": [], "note": ""}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [("", "nothing was typed"), (" \n", "nothing was typed"), ("No answer here", "(line 1)")],
+)
+def test_what_cannot_be_taught_is_told_at_the_box_and_nothing_is_kept(program, text, told):
+    came = press_teach(program, text, "")
+    assert came.form is None
+    assert came.message.problems[0].element == "f-data-typed"
+    assert told in came.message.problems[0].message
+    assert list(datasets()) == ["embedded"]
+    assert program.store.runs() == []
+
+
+def test_a_name_that_a_dataset_or_a_model_has_gets_a_number(program):
+    assert press_teach(program, FACTS, "").form is not None
+    assert free_name("") == "my-facts-2"
+    (models_folder() / "hall").mkdir(parents=True)
+    assert free_name("Hall") == "hall-2"
+    assert free_name("embedded") == "embedded-2"
+    assert free_name("tiny-olmo") == "tiny-olmo-2"
+
+
+def test_behind_another_run_the_teaching_waits_and_the_page_stays(home):
+    gate = threading.Event()
+
+    def script(job):
+        yield stage("loading")
+        while not gate.wait(0.01):
+            yield None
+        yield from whole_run(job)
+
+    with Store(home) as store:
+        worker = Worker(store, FakeLab(script))
+        first = worker.submit(RunSpec())
+        while worker.state().live != first:
+            gate.wait(0.01)
+        came = press_teach(Program(store, worker, {}), FACTS, "")
+        assert came.run_id == ""
+        assert "Queued" in came.message.note
+        gate.set()
+        worker.close(5)
+
+
+def test_a_finished_teaching_offers_to_unlearn_and_fills_the_form(program):
+    run_id = press_teach(program, FACTS, "hall").run_id
+    program.worker.wait(run_id, 10)
+    panel = draw(program, run_id, Look())
+    assert "Now unlearn them" in panel.offer
+    (models_folder() / "hall").mkdir(parents=True)
+    (models_folder() / "hall" / "config.json").write_text("{}")
+    values = next_form(program, run_id).draft["values"]
+    assert values["model.name"] == values["data.source"] == "hall"
+    assert values["phase.method"] == "npo"
+    assert values["keep_as"] == ""
+    other = program.worker.submit(RunSpec())
+    program.worker.wait(other, 10)
+    assert draw(program, other, Look()).offer == ""
+
+
+def test_answers_are_masked_from_the_start_if_the_data_are_personal(program):
+    run_id = press_teach(program, FACTS, "hall").run_id
+    program.worker.wait(run_id, 10)
+    assert draw(program, run_id, Look(masked=False)).masked
+    assert not draw(program, run_id, Look(masked=False, run=run_id)).masked
+    other = program.worker.submit(RunSpec())
+    program.worker.wait(other, 10)
+    assert not draw(program, other, Look(masked=True, run=run_id)).masked
+    assert draw(program, other, Look(masked=True, run=other)).masked
