@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import threading
 import time
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ class PretendedHub:
     def __init__(self, url: str):
         self.url = url
         self.models: dict[str, Path] = {}
-        """Folders by repository."""
+        """Folders by repository: of models, and of datasets alike."""
         self.gated: set[str] = set()
         """Repositories whose files need a token that opens them."""
         self.broken: int | None = None
@@ -50,9 +51,10 @@ class _Handler(BaseHTTPRequestHandler):
         hub.asked.append(f"{self.command} {path}")
         if hub.broken:
             return self._refuse(hub.broken, "")
-        if path.startswith("api/models/"):
-            return self._about(path.removeprefix("api/models/").split("/revision/")[0])
-        repository, _, rest = path.partition("/resolve/")
+        for kind in ("api/models/", "api/datasets/"):
+            if path.startswith(kind):
+                return self._about(*re.split("/revision/|(/tree)/", path.removeprefix(kind))[:2])
+        repository, _, rest = path.removeprefix("datasets/").partition("/resolve/")
         if repository not in hub.models:
             return self._refuse(401, "RepoNotFound")
         if repository in hub.gated:
@@ -69,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def _about(self, repository: str):
+    def _about(self, repository: str, tree: str | None = None):
         if repository not in self.hub.models:
             return self._refuse(401, "RepoNotFound")
         folder = self.hub.models[repository]
@@ -79,7 +81,11 @@ class _Handler(BaseHTTPRequestHandler):
             if path.is_file()
         ]
         about = {"id": repository, "sha": COMMIT, "siblings": siblings}
-        text = json.dumps(about).encode()
+        files = [
+            {"type": "file", "path": one["rfilename"], "size": one["size"], "oid": COMMIT}
+            for one in siblings
+        ]
+        text = json.dumps(files if tree else about).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(text)))

@@ -108,7 +108,7 @@ MAY_IMPORT = {
     },
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
-    "sources": {"catalogue", "library", "metrics", "terminal", "sources"},
+    "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

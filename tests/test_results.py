@@ -15,7 +15,7 @@ from unlearnlab.results import (
     terms_strip,
     usual_seconds,
 )
-from unlearnlab.spec import EvaluationSpec, Phase, RunSpec
+from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
 from unlearnlab.store import RunRow
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
@@ -91,6 +91,8 @@ def test_a_line_sums_a_run_up():
 
 
 def test_a_line_tells_why_a_run_failed():
+    other = RunSpec(model=ModelSpec(name="olmo-1b"))
+    assert run_line(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."
     assert run_line(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
 
 

@@ -258,8 +258,8 @@ def keeping_problem(name: str) -> str:
     """Say why no model can be kept under a name, and what to do; empty when one can."""
     if name in models():
         return f"{name!r} is a model of the catalogue: choose another name"
-    if (models_folder() / name).exists():
-        return f"a model called {name!r} is there already: choose another name, or delete it"
+    if (place := models_folder() / name).exists():
+        return f"a model called {name!r} is there already: choose another name, or delete {place}"
     return ""
 
 

@@ -1,9 +1,9 @@
-"""Models on the Hugging Face hub: what is on this machine already, and what a run fetches.
+"""Models and datasets on the Hugging Face hub: what is on this machine, and what is fetched.
 
 Everything goes through huggingface_hub and its cache, which other programs share. The token is
 its business: it takes it from HF_TOKEN or from `hf auth login`, and nothing here reads or keeps it.
-Nothing is asked of the hub unless a model is looked up or fetched by name: for all other work it is
-closed to every library, see `unlearnlab/__init__.py`.
+Nothing is asked of the hub unless something is looked up or fetched by name: for all other work it
+is closed to every library, see `unlearnlab/__init__.py`.
 """
 
 import os
@@ -31,7 +31,7 @@ from unlearnlab.background import Amount, Report, carried_out
 from unlearnlab.checkpoints import BESIDE_TOKENS, TOKENIZERS, WEIGHTS, no_weights
 from unlearnlab.disk import check_room
 
-ID = re.compile(r"[\w.-]+/[\w.-]+")
+ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """How the name of a model on the hub is written."""
 
 LOOK_UP_S = 5.0
@@ -168,6 +168,18 @@ def fetch(repository: str, *, only_tokenizer: bool = False) -> Generator[Amount 
     yield from carried_out(work)
 
 
+def fetch_dataset(repository: str, folder: Path, patterns: Sequence[str]) -> None:
+    """Fetch the files of a dataset whose names match into a folder; those that are there stay.
+
+    Raises:
+        HubError: There is no such dataset, no access to it, or no connection.
+    """
+    with _asking(repository, "dataset"):
+        _LIBRARY.snapshot_download(
+            repository, repo_type="dataset", local_dir=folder, allow_patterns=list(patterns)
+        )
+
+
 def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
     # Transfers by xet report to a callback that cannot end them; those by HTTP can be stopped, and
     # soon if their pieces are small.
@@ -214,19 +226,19 @@ def _counter(tell: Callable[[int], None]) -> Any:
 
 
 @contextmanager
-def _asking(repository: str) -> Generator[None]:
+def _asking(repository: str, what: str = "model") -> Generator[None]:
     """Open the hub until the block ends, and tell what it does not give in a sentence."""
     if constants.HF_HUB_OFFLINE and not os.environ.get("UNLEARNLAB_MAY_ASK_HUB"):
-        raise HubError(f"model {repository!r}: {_REASONS[OfflineModeIsEnabled]}")
+        raise HubError(f"{what} {repository!r}: {_REASONS[OfflineModeIsEnabled]}")
     try:
         with _DOOR.opened():
             yield
     except (HFValidationError, *_NETWORK) as error:
-        raise HubError(f"model {repository!r}: {_reason(error)}") from error
+        raise HubError(f"{what} {repository!r}: {_reason(error, what)}") from error
 
 
 class _Door:
-    """Lets requests to the hub through while anybody asks it for a model."""
+    """Lets requests to the hub through while anybody asks it for something by name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -252,15 +264,15 @@ class _Door:
 _DOOR = _Door()
 
 
-def _reason(error: Exception) -> str:
-    """Say why the hub did not give something, and what to do."""
+def _reason(error: Exception, what: str) -> str:
+    """Say why the hub did not give a model or a dataset, and what to do."""
     chain = list(_causes(error))
     for kind, reason in _REASONS.items():
         if any(isinstance(one, kind) for one in chain):
-            return reason
+            return reason.replace("model", what)
     status = next((s for s in map(_status, chain) if s is not None), None)
     if status in (401, 403):
-        return _REASONS[GatedRepoError]
+        return _REASONS[GatedRepoError].replace("model", what)
     if status is not None:
         return f"the hub answered with status {status}: try again later"
     if isinstance(error, OSError) and error.errno:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
 
@@ -281,7 +281,8 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     return RunLine(
         run_id=row.run_id,
         title=row.name or row.spec.title,
-        settings=f"{blocks_text(first, blocks)}, {rate}, {first.epochs} ep.{more}",
+        settings=f"{_other_model(row.spec)}{blocks_text(first, blocks)}, {rate}, "
+        f"{first.epochs} ep.{more}",
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(
@@ -295,20 +296,25 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     )
 
 
+def _other_model(spec: RunSpec) -> str:
+    """Name the model of a run, if it is not the embedded one."""
+    return "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
+
+
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs ask for the same, the seed aside."""
+    """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
     return _settled(one) == _settled(other)
 
 
 def _settled(spec: RunSpec) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop the seed."""
+    """Put in plain numbers what may be left open, and drop what makes no difference in kind."""
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases
     )
-    return spec.model_copy(update={"phases": phases, "seed": 0})
+    return spec.model_copy(update={"phases": phases, "seed": 0, "keep_as": ""})
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:

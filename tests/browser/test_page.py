@@ -315,5 +315,5 @@ def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran
 def test_choosing_another_model_by_hand_takes_the_layers_along(ran, tabs):
     page = tabs(ran)
     page.locator("#f-model-name input").click()
-    page.get_by_role("option", name=re.compile("OLMo 7B")).click()
+    page.get_by_role("option", name=re.compile("OLMo 7B ·")).click()
     expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "31")

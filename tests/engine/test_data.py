@@ -1,9 +1,11 @@
 """Rows become tensors: what counts, what is padding, what shares a batch."""
 
+import pytest
 import torch
 
 from unlearnlab.engine.data import (
     IGNORE,
+    Dataset,
     Example,
     Row,
     collate,
@@ -11,9 +13,14 @@ from unlearnlab.engine.data import (
     encode_document,
     endless,
     load,
+    refuse_too_long,
     shuffled,
 )
-from unlearnlab.spec import DataSpec
+from unlearnlab.engine.loop import courses
+from unlearnlab.methods import NPO, GradientAscent
+from unlearnlab.sources.adding import Draft, add, read_typed
+from unlearnlab.sources.checks import Placed
+from unlearnlab.spec import DataSpec, Phase, RunSpec
 
 CPU = torch.device("cpu")
 
@@ -77,6 +84,46 @@ def test_the_embedded_folds_have_rows_of_every_subtask_and_kind():
                 (f"Task{n}", kind) for n in (1, 2, 3) for kind in ("sc", "qa")
             }
         assert set(data.members).isdisjoint(data.nonmembers)
+
+
+def test_data_without_a_retain_set_are_read_and_serve_methods_that_draw_on_none(
+    tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    name = add(read_typed("Who keeps the lamp? Bo\nWhere is the mill? Hill")).name
+    alone = Phase(method=GradientAscent())
+    spec = RunSpec(data=DataSpec(source=name), phases=(alone,))
+    data = load(spec.data)
+    assert (len(data.forget), data.retain, data.members) == (2, (), ())
+    assert len(courses(spec, data, tokenizer)) == 1
+    both = spec.model_copy(update={"phases": (alone, Phase(method=NPO()))})
+    with pytest.raises(ValueError, match=r"phases\.1: the retain set has no rows.*choose a method"):
+        courses(both, data, tokenizer)
+
+
+def test_a_fold_takes_its_own_documents_for_the_attack_if_it_has_any(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    rows = {f"forget_{fold}": load(DataSpec(fold=fold)).forget for fold in ("train", "validation")}
+    placed = tuple(Placed(split, 1, row) for split, of in rows.items() for row in of)
+    texts = {"member": ("a",), "nonmember": ("b",), "validation/nonmember": ("c",)}
+    name = add(Draft("Mine", "own files", placed, texts)).name
+    train, other = (load(DataSpec(source=name, fold=fold)) for fold in ("train", "validation"))
+    assert (train.members, train.nonmembers, other.nonmembers) == (("a",), ("b",), ("c",))
+    assert len(other.members) == sum(row.kind == "sc" for row in other.forget)
+
+
+def test_rows_longer_than_the_context_are_refused_with_the_longest_named(tokenizer):
+    rows = tuple(Row(f"{n}qa0", "Who? " * n, "Bo", "Task1") for n in (5, 9, 7))
+    data = Dataset(rows, (), (), (), ())
+    longest = len(tokenizer.encode(rows[1].input)) + 20
+    refuse_too_long(data, tokenizer, context=longest, answer=20)
+    with pytest.raises(
+        ValueError, match=f"tokens: 1, the longest the forget row 9qa0 .* {longest},"
+    ):
+        refuse_too_long(data, tokenizer, context=longest - 1, answer=20)
+    written = len(encode(tokenizer, rows[1]).ids)
+    with pytest.raises(ValueError, match=f"9qa0 with {written}"):
+        refuse_too_long(data, tokenizer, context=written - 1, answer=0)
 
 
 def test_training_on_one_subtask_leaves_the_others_out():

@@ -156,6 +156,7 @@ METHODS = {
     "task_vector": {},
     "rmu": {"layer": 1},
     "adaptive_rmu": {"layer": 2},
+    "memorize": {"stop_at": None},
 }
 
 

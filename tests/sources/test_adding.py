@@ -251,7 +251,7 @@ def test_a_typed_line_without_an_answer_is_told_by_its_number():
         read_typed(" \n")
 
 
-def test_typed_facts_may_be_kept_beside_the_retain_set_of_another_dataset():
+def test_typed_facts_may_be_kept_beside_retain_rows_of_another_dataset():
     draft = read_typed("Who is X? Bo", retain="Who is Y? Al", retain_of="embedded")
     embedded = dataset("embedded").rows("retain", "train")
     assert draft.findings == ()

@@ -2,15 +2,18 @@
 
 import hashlib
 import http.server
+import io
 import json
 import threading
 import urllib.request
 
+import pandas as pd
 import pytest
 
 from unlearnlab.__main__ import main
 from unlearnlab.library import datasets
 from unlearnlab.sources import command, fetching
+from unlearnlab.sources.adding import BORROWED
 
 SECRET = "5550142"
 
@@ -115,7 +118,7 @@ def test_typed_facts_come_from_a_text_beside_the_retain_set_of_another_dataset(d
     words = ("add", "--typed", "typed.txt", "--retain-of", "embedded", "--json")
     added = json.loads(data(*words)[1])
     assert added["rows"]["forget_train"] == {"Task1 qa": 1}
-    assert sum(added["rows"]["retain_train"].values()) == 304
+    assert sum(added["rows"]["retain_train"].values()) == BORROWED
 
 
 def test_columns_types_slices_and_contexts_are_chosen(data, tmp_path):
@@ -193,3 +196,50 @@ def test_without_a_network_the_way_out_is_a_folder(data, monkeypatch):
     code, _, err = data("add", "--lume")
     assert code == 2
     assert "is there a network? Otherwise fetch it on another machine and give its folder" in err
+
+
+@pytest.fixture
+def served(hub, tmp_path):
+    """Serve the task's data as the hub does."""
+    write = {"forget_train": GOOD, "retain_train": "input,output\nWhen was X born?,1900\n"}
+    folder = tmp_path / "served"
+    (folder / "data").mkdir(parents=True)
+    for name, text in write.items():
+        rows = pd.read_csv(io.StringIO(text), dtype=str)
+        rows.to_parquet(folder / "data" / f"{name}-00000-of-00001.parquet")
+    (folder / "evaluate_generations.py").write_text("is not fetched")
+    hub.models[fetching.SEMEVAL_REPOSITORY] = folder
+    return hub
+
+
+def test_the_data_of_the_task_are_fetched_once_from_the_hub(data, served):
+    added = json.loads(data("add", "--semeval", "--json")[1])
+    assert added["source"] == "SemEval-2025 Task 4"
+    assert added["rows"] == {"forget_train": {"Task1 qa": 2}, "retain_train": {"Task1 qa": 1}}
+    assert not any("evaluate" in asked for asked in served.asked if "/resolve/" in asked)
+    before = len(served.asked)
+    assert data("add", "--semeval", "--name", "again")[0] == 0
+    assert len(served.asked) == before
+
+
+@pytest.mark.parametrize(
+    ("trouble", "told"),
+    [
+        (lambda hub: hub.gated.add(fetching.SEMEVAL_REPOSITORY), "dataset's page, then log in"),
+        (lambda hub: hub.models.clear(), "the hub has no such dataset, or it is private"),
+        (lambda hub: setattr(hub, "broken", 503), "try again later"),
+    ],
+)
+def test_a_hub_that_does_not_give_the_data_says_how_to_get_them(data, served, trouble, told):
+    trouble(served)
+    code, out, err = data("add", "--semeval")
+    assert (code, out) == (2, "")
+    assert told in err
+    assert "the task's organisers give a token on registration" in err
+    assert data("list", "--json")[0] == 0
+
+
+def test_what_is_no_repository_is_refused(data):
+    code, _, err = data("add", "--semeval", "a b")
+    assert code == 2
+    assert "this is not the id of a dataset on the hub, which is written org/name" in err

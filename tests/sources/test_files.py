@@ -1,9 +1,11 @@
 """Every kind of bad file tells what it is, and what to do."""
 
+import contextlib
 import io
 import json
 import os
 import pickle
+import random
 import stat
 import zipfile
 
@@ -308,3 +310,16 @@ def test_a_bad_file_leaves_what_was_there_before(home, tmp_path, name, content, 
     assert {path.name: path.read_bytes() for path in kept.folder.iterdir()} == before
     assert list(datasets()) == ["embedded", "mine"]
     assert [path.name for path in datasets_folder().iterdir()] == ["mine"]
+
+
+def test_a_damaged_file_is_refused_or_found_bad_and_nothing_worse(tmp_path):
+    draw = random.Random(0)
+    good = {"a.parquet": parquet_bytes(), "a.jsonl": JSONL, "a.csv": CSV}
+    good["a.json"] = json.dumps(ROWS).encode()
+    good["b.csv"] = CSV.decode().encode("utf-16")
+    for name, content in list(good.items()) * 40:
+        data, at = bytearray(content), draw.randrange(len(content))
+        data[at : at + draw.randrange(9)] = draw.choice([b"", b'"', b"\0", b"\xff", b"{", b"\n,"])
+        (tmp_path / name).write_bytes(data)
+        with contextlib.suppress(SourceError):
+            read_files(tmp_path / name)

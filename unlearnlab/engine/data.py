@@ -280,6 +280,33 @@ def on(device: torch.device, whole: Sequence) -> Tensor:
     return made.to(device)
 
 
+def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer: int) -> None:
+    """Refuse a fold with rows that the model's context cannot hold.
+
+    Args:
+        data: The fold.
+        tokenizer: Of the model.
+        context: Longest sequence that the model takes, in tokens.
+        answer: Longest answer that will be generated to a prompt, in tokens.
+
+    Raises:
+        ValueError: There are such rows.
+    """
+    lengths: list[tuple[int, str, str]] = []
+    for name in SETS:
+        for row in data.rows(name):
+            prompt, text = tokenizer.encode(row.input), encode(tokenizer, row).ids
+            lengths.append((max(len(text), len(prompt) + answer), name, row.id))
+    long = [one for one in lengths if one[0] > context]
+    if long:
+        tokens, name, row_id = max(long)
+        raise ValueError(
+            f"data.source: rows longer than the model's context of {context} tokens: {len(long)}, "
+            f"the longest the {name} row {row_id} with {tokens}, counting an answer of up to "
+            f"{answer}: shorten them, or set evaluation.max_new_tokens lower"
+        )
+
+
 def shuffled(count: int, *, generator: torch.Generator) -> list[int]:
     """Return 0 to `count` - 1 in random order."""
     return torch.randperm(count, generator=generator).tolist()

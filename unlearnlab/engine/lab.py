@@ -118,6 +118,12 @@ class Lab:
         refuse_run(spec, self._chosen(spec.model.device))
         target = yield from self._opened(spec, clock)
         fold = data.load(spec.data)
+        data.refuse_too_long(
+            fold,
+            target.tokenizer,
+            context=target.context,
+            answer=spec.evaluation.max_new_tokens,
+        )
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
         target.adapt(spec)

@@ -88,7 +88,10 @@ def courses(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Course]:
         chosen = data if phase.tasks is None else data.only(phase.tasks)
         for name in phase.method.drawn:
             if not chosen.rows(name):
-                raise ValueError(f"phases.{number}: the {name} set has no rows to train on")
+                raise ValueError(
+                    f"phases.{number}: the {name} set has no rows to train on: choose a method "
+                    "that does not draw on it, or data that have it"
+                )
         rows: Rows = {
             name: [encode(tokenizer, row, i) for i, row in enumerate(chosen.rows(name))]
             for name in phase.method.drawn

@@ -1,5 +1,6 @@
 """How long rows are, in tokens, without a tokenizer; and the batches that they come in."""
 
+import math
 import random
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from unlearnlab.batches import (
     fitting,
 )
 from unlearnlab.library import KnownDataset, Row
-from unlearnlab.methods import Sequential, SetName, Steering
+from unlearnlab.methods import Memorize, Sequential, SetName, Steering
 from unlearnlab.spec import DataSpec, Phase
 
 CHARACTERS_PER_TOKEN = {"tiny-olmo": 3.25}
@@ -184,7 +185,7 @@ Draw = Rows
 
 def draws(phase: Phase, of: Lengths) -> list[Draw]:
     """Draw batches as the phase does: many enough to hold a large one."""
-    names: list[SetName] = list(phase.method.sets)
+    names: list[SetName] = list(phase.method.drawn)
     tasks = phase.tasks
     rows: Rows = {
         name: [row for row in of.sets[name] if tasks is None or row.task in tasks]
@@ -194,6 +195,8 @@ def draws(phase: Phase, of: Lengths) -> list[Draw]:
         return []
     if isinstance(phase.method, Sequential):
         return list(_in_order(phase, rows))
+    if isinstance(phase.method, Memorize):
+        return list(_together(phase, rows, names))
     if isinstance(phase.method, Steering) and phase.method.order == "by_task":
         longest = max(rows["forget"], key=lambda row: row.whole).task
         rows = {name: [r for r in of if r.task == longest] or of for name, of in rows.items()}
@@ -215,6 +218,18 @@ def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Dr
             for name in others:
                 batch[name] = list(islice(streams[name], len(chosen) * phase.retain_rows))
             yield batch
+
+
+def _together(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Draw]:
+    """Deal all sets into the batches of one pass: rows of each in proportion, none without."""
+    chance = random.Random(0)
+    count = math.ceil(sum(len(rows[name]) for name in names) / phase.batch_size)
+    orders = {name: chance.sample(rows[name], len(rows[name])) for name in names}
+    for at in range(min(count, DRAWS)):
+        yield {
+            name: of[at * len(of) // count : (at + 1) * len(of) // count] or of[:1]
+            for name, of in orders.items()
+        }
 
 
 def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:

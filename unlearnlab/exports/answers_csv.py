@@ -11,16 +11,16 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.metrics import Evidence, Split
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
 """Of the script's files, in its order."""
 
 
-def answers_csv(outcome: Outcome) -> dict[str, bytes]:
+def answers_csv(result: Result) -> dict[str, bytes]:
     """Map the path of each file to its content, under `original/` and `unlearned/`."""
-    models = {"original": outcome.before, "unlearned": outcome.after}
+    models = {"original": result.before, "unlearned": result.after}
     return {
         f"{model}/{path}": content
         for model, evidence in models.items()

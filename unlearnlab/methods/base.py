@@ -90,7 +90,7 @@ class MethodSpec(Spec):
     @property
     def passes(self) -> tuple[ForwardPass, ...]:
         """List the forward passes of a step, in order: what they keep is there at once."""
-        return tuple(ForwardPass(name) for name in self.sets)
+        return tuple(ForwardPass(name) for name in self.drawn)
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each part that has an optimizer of its own.

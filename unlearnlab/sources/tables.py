@@ -258,21 +258,24 @@ def refuse_doubles(path: Path, names: Sequence[str]) -> None:
 def _parquet(path: Path) -> Table:
     try:
         with parquet.ParquetFile(path) as file:
-            meta = file.metadata
-            groups = range(meta.num_row_groups)
-            if meta.num_rows > MAX_ROWS:
-                raise SourceError(_too_many(path))
-            if sum(meta.row_group(group).total_byte_size for group in groups) > MAX_BYTES:
-                raise SourceError(
-                    f"{path.name}: more than {MAX_BYTES >> 20} MiB unpacked: take a part"
-                )
+            _refuse_size(path, file.metadata)
             refuse_doubles(path, file.schema_arrow.names)
-            rows = file.read().to_pylist()
             columns = tuple(file.schema_arrow.names)
-    except pa.ArrowException as error:
+            rows = file.read().to_pylist()
+    except SourceError:
+        raise
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SourceError(
             f"{path.name}: a truncated or damaged Parquet file: copy or download it again"
         ) from error
     if not rows:
         raise SourceError(f"{path.name}: it has no rows")
     return Table(columns, tuple(rows), tuple(range(1, len(rows) + 1)))
+
+
+def _refuse_size(path: Path, meta: Any) -> None:
+    if meta.num_rows > MAX_ROWS:
+        raise SourceError(_too_many(path))
+    groups = range(meta.num_row_groups)
+    if sum(meta.row_group(group).total_byte_size for group in groups) > MAX_BYTES:
+        raise SourceError(f"{path.name}: more than {MAX_BYTES >> 20} MiB unpacked: take a part")

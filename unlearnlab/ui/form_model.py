@@ -41,13 +41,14 @@ def _sizes(architecture: Architecture | None) -> str:
     return f"{architecture.blocks} blocks · {written}"
 
 
-def model_note(name: object, precision: object = "", told: str = "") -> str:
+def model_note(name: object, precision: object = "", told: str = "", *, offers: bool = True) -> str:
     """Say of the chosen model whether it is here, what a run fetches and what is missing. HTML.
 
     Args:
         name: What the control holds: a name, an id, a path.
         precision: The number format that the form asks for.
         told: What came of looking it up, if that failed.
+        offers: Whether there is a button to look it up with.
     """
     model = catalogue.model(str(name or ""))
     if model.missing:
@@ -58,7 +59,7 @@ def model_note(name: object, precision: object = "", told: str = "") -> str:
     parts = [_fetched(model), _made(model), _large(model, precision)]
     note = " ".join(part for part in parts if part)
     if model.architecture is None:
-        note += f" Its sizes are not known yet.{_BUTTON}"
+        note += f" Its sizes are not known yet.{_BUTTON if offers else ''}"
     problem = f'<p class="changed">{escape(told)}</p>' if told else ""
     return f"{problem}<p>{note or HINT}</p>"
 
