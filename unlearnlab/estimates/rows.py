@@ -226,10 +226,11 @@ def _together(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Dr
     count = math.ceil(sum(len(rows[name]) for name in names) / phase.batch_size)
     orders = {name: chance.sample(rows[name], len(rows[name])) for name in names}
     for at in range(min(count, DRAWS)):
-        yield {
+        batch: dict[SetName, Sequence[Text]] = {
             name: of[at * len(of) // count : (at + 1) * len(of) // count] or of[:1]
             for name, of in orders.items()
         }
+        yield batch
 
 
 def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:
