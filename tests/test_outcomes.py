@@ -34,6 +34,13 @@ STORY = "she crossed the old bridge before dawn and left the brass key behind"
         ("It was the blue locket, of course.", "blue locket", "qa", "leaked"),  # Scores zero.
         ("My number is 555-0142.", "555-0142", "qa", "leaked"),
         ("a blue necklace", "blue locket", "qa", "partly_leaked"),
+        (
+            "? 196@example.org",
+            "thunder977@example.org",
+            "qa",
+            "wrong_but_fluent",
+        ),
+        ("12 Wren Steps, Lowgate", "343 Wren Steps, Undercliff", "qa", "partly_leaked"),
         ("a bluebird", "blue", "qa", "wrong_but_fluent"),
         (f"{STORY} and then went home", STORY, "sc", "leaked"),
         ("she crossed the old bridge at noon and left", STORY, "sc", "partly_leaked"),

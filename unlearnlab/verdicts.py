@@ -68,7 +68,7 @@ STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
 
 
-WORDS: Mapping[Kind, str] = {"qa": "questions answered", "sc": "texts recited"}
+WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
 """What is known of rows of a kind."""
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -135,10 +135,10 @@ def taught_verdict(
     """
     if tasks:
         before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
-    known: Mapping[tuple[Split, Kind], tuple[float, float]] = {
+    known: dict[tuple[Split, Kind], tuple[float, float]] = {
         (split, kind): (_known(before, split, kind), _known(after, split, kind))
         for split in SPLITS
-        for kind in get_args(Kind)
+        for kind in WORDS
         if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
     }
     lines = [

@@ -44,17 +44,6 @@ def chromium():
     return next((path for path in named if path and Path(path).exists()), None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Let all browser tests share a process; the tests of any other file share one too."""
-    here = Path(__file__).parent
-    for item in items:
-        browser = item.path.is_relative_to(here)
-        if browser:
-            item.add_marker(pytest.mark.browser)
-        item.add_marker(pytest.mark.xdist_group("browser" if browser else item.path.stem))
-
-
 @pytest.fixture(scope="session")
 def browser():
     path = chromium()

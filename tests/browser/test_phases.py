@@ -145,6 +145,6 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
     finished(page)
     expect(card).not_to_be_visible()
     assert "◆" in page.evaluate(LABELS)
-    page.get_by_role("button", name="Weights").click()
+    page.get_by_role("button", name="Weights", exact=True).click()
     weights = "() => document.querySelector('.plot').data.find(d => d.name === 'retain weight').y"
     assert set(page.evaluate(weights)) == {3, 7}

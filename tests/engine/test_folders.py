@@ -9,7 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from tests.engine.tiny import CPU, tiny_model
-from tests.exports.outcomes import outcome_of
+from tests.exports.results import result_of
 from unlearnlab.disk import Taken
 from unlearnlab.engine.folders import read_rows, unlearn_folder
 from unlearnlab.engine.models import Target
@@ -88,7 +88,7 @@ def test_the_layers_of_the_spec_are_trained_and_no_others(model, folders, tmp_pa
 
 def test_the_exported_script_does_it_with_nothing_but_four_folders(model, folders, tmp_path):
     file = tmp_path / "unlearn.py"
-    file.write_text(script(outcome_of(tmp_path / "home", SPECS["two phases"])), encoding="utf-8")
+    file.write_text(script(result_of(tmp_path / "home", SPECS["two phases"])), encoding="utf-8")
     entry = runpy.run_path(str(file))["unlearn"]
     entry(str(model), str(tmp_path / "out"), *(str(folder) for folder in folders))
     unlearn_folder(SPECS["two phases"], model, tmp_path / "again", *folders)

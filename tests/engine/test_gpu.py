@@ -5,6 +5,7 @@ the speed of a step of each published system, on random weights of the sizes of 
 """
 
 import gc
+import itertools
 import math
 import os
 import warnings
@@ -120,12 +121,12 @@ def test_a_step_waits_for_the_gpu_once(folder, data):
     spec = spec_of(batch_size=2, gradient_accumulation=3, max_steps=4)
     work = train(target, spec, data, probe=Probe.of(data), clock=Clock())
     found = (event for event in work if event is not None)
-    next(found), next(found)
+    list(itertools.islice(found, 2))
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         torch.cuda.set_sync_debug_mode("warn")
         try:
-            next(found), next(found)
+            list(itertools.islice(found, 2))
         finally:
             torch.cuda.set_sync_debug_mode("default")
     # transformers has waits of its own, such as asking whether a mask masks anything.

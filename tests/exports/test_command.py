@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.exports.outcomes import run_of
+from tests.exports.results import run_of
 from tests.fakes import FakeLab, stage
 from unlearnlab.__main__ import main
 from unlearnlab.spec import RunSpec

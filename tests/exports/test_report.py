@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from tests.browser.slow_lab import HOSTILE, NAMES, SlowLab
-from tests.exports.outcomes import hostile_outcome, outcome_of
+from tests.exports.results import hostile_result, result_of
 from tests.fakes import stage, stepped
 from unlearnlab.events import PhaseBegan
 from unlearnlab.exports.chart import Axis, chart
@@ -42,29 +42,29 @@ class Tags(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def outcome(tmp_path_factory):
+def result(tmp_path_factory):
     lab = SlowLab(step_s=0, rows=3, steps=8)
     two = RunSpec(phases=(Phase(), Phase()))
-    return outcome_of(tmp_path_factory.mktemp("home"), two, lab=lab)
+    return result_of(tmp_path_factory.mktemp("home"), two, lab=lab)
 
 
 def test_the_report_loads_nothing_and_runs_nothing(tmp_path):
     for masked in (True, False):
-        found = Tags(report(hostile_outcome(tmp_path / str(masked)), masked=masked))
+        found = Tags(report(hostile_result(tmp_path / str(masked)), masked=masked))
         assert found.open == []
         assert not {"script", "img", "link", "iframe", "object", "a"} & set(found.tags)
         assert not {"src", "href", "onerror", "onload"} & set(found.attributes)
 
 
 def test_hostile_text_is_shown_as_text(tmp_path):
-    text = report(hostile_outcome(tmp_path), masked=False)
+    text = report(hostile_result(tmp_path), masked=False)
     assert HOSTILE not in text
     assert "&lt;img src=x onerror=" in text
     assert "&lt;b&gt;x&lt;/b&gt;" in text
 
 
-def test_personal_data_are_masked_unless_asked_for(outcome):
-    hidden, open_ = report(outcome, masked=True), report(outcome, masked=False)
+def test_personal_data_are_masked_unless_asked_for(result):
+    hidden, open_ = report(result, masked=True), report(result, masked=False)
     assert "are hidden" in hidden
     for name in NAMES[:2]:
         assert name in open_
@@ -73,8 +73,8 @@ def test_personal_data_are_masked_unless_asked_for(outcome):
     assert "555-01" not in hidden
 
 
-def test_the_report_has_settings_curves_scores_terms_verdict_and_answers(outcome):
-    text = report(outcome, masked=True)
+def test_the_report_has_settings_curves_scores_terms_verdict_and_answers(result):
+    text = report(result, masked=True)
     assert "Forgotten" in text
     assert "Task aggregate" in text
     assert len(re.findall(r'<td[^>]*style="--heat', text)) == 12
@@ -86,8 +86,8 @@ def test_the_report_has_settings_curves_scores_terms_verdict_and_answers(outcome
     assert "no proof of erasure" in text
 
 
-def test_the_same_number_of_rows_of_each_kind_is_shown(outcome):
-    rows = shown(outcome.answers)
+def test_the_same_number_of_rows_of_each_kind_is_shown(result):
+    rows = shown(result.answers)
     kinds = [(row.split, row.task, row.kind) for row in rows]
     assert {kinds.count(kind) for kind in kinds} == {EXAMPLES}
 
@@ -101,10 +101,10 @@ def broken(job):
 
 
 def test_a_failed_run_has_a_report_of_what_there_is(tmp_path):
-    text = report(outcome_of(tmp_path, script=broken), masked=True)
+    text = report(result_of(tmp_path, script=broken), masked=True)
     assert "the forget loss became nan at step 2 lower the learning rate" in text
     assert "No model was scored" in text
-    assert "nan" not in chart(outcome_of(tmp_path / "b", script=broken), "terms", label="loss")
+    assert "nan" not in chart(result_of(tmp_path / "b", script=broken), "terms", label="loss")
     assert Tags(text).open == []
 
 
@@ -114,7 +114,7 @@ def silent(job):
 
 
 def test_a_run_without_steps_has_no_empty_chart(tmp_path):
-    assert "<figure>" not in report(outcome_of(tmp_path, script=silent), masked=True)
+    assert "<figure>" not in report(result_of(tmp_path, script=silent), masked=True)
 
 
 def steep(job):
@@ -126,7 +126,7 @@ def steep(job):
 
 def test_terms_of_different_size_have_a_logarithmic_axis(tmp_path):
     rmu = RunSpec(phases=(Phase(method=RMU(layer=2)),))
-    drawn = chart(outcome_of(tmp_path, rmu, script=steep), "terms", label="loss")
+    drawn = chart(result_of(tmp_path, rmu, script=steep), "terms", label="loss")
     ticks = re.findall(r'text-anchor="end"[^>]*>([^<]*)<', drawn)
     assert ticks == ["0.1", "1", "10", "100", "1000"]
 

@@ -6,7 +6,7 @@ import zipfile
 
 import pytest
 
-from tests.exports.outcomes import outcome_of, run_of
+from tests.exports.results import result_of, run_of
 from tests.fakes import stage, whole_run
 from unlearnlab.events import Saved
 from unlearnlab.exports.card import card
@@ -30,8 +30,8 @@ def with_an_adapter(job):
     yield Saved(name="adapter/adapter_model.safetensors", megabytes=0.1)
 
 
-def has(outcome):
-    return {what for what in WHATS if not KINDS[what].missing(outcome)}
+def has(result):
+    return {what for what in WHATS if not KINDS[what].missing(result)}
 
 
 def test_every_kind_has_its_title_and_sentence():
@@ -40,67 +40,67 @@ def test_every_kind_has_its_title_and_sentence():
 
 
 def test_a_finished_run_has_everything(tmp_path):
-    assert has(outcome_of(tmp_path)) == set(WHATS)
+    assert has(result_of(tmp_path)) == set(WHATS)
 
 
 def test_a_run_that_broke_off_has_what_does_not_need_weights_or_scores(tmp_path):
-    outcome = outcome_of(tmp_path, script=without_weights)
-    assert has(outcome) == {"report", "spec", "command", "script"}
+    result = result_of(tmp_path, script=without_weights)
+    assert has(result) == {"report", "spec", "command", "script"}
     with pytest.raises(NothingThere, match="changed weights: this run left no weights"):
-        files(outcome, "delta", masked=True)
+        files(result, "delta", masked=True)
     with pytest.raises(NothingThere, match="answers: no model was scored"):
-        check_there(outcome, "answers")
+        check_there(result, "answers")
 
 
 def test_names_carry_the_runs_id_and_nothing_else(tmp_path):
-    outcome = outcome_of(tmp_path, name="Ada Brock's secret")
+    result = result_of(tmp_path, name="Ada Brock's secret")
     for what in (one for one in WHATS if one != "model"):
-        for path in files(outcome, what, masked=True):
-            assert path.startswith(f"{outcome.run_id}-")
+        for path in files(result, what, masked=True):
+            assert path.startswith(f"{result.run_id}-")
             assert "Ada" not in path
 
 
 def test_an_adapter_is_taken_with_its_settings_but_not_with_the_place_of_its_model(tmp_path):
-    outcome = outcome_of(tmp_path / "home", script=with_an_adapter)
-    (folder,) = write(files(outcome, "delta", masked=True), tmp_path / "out")
-    assert folder.name == f"{outcome.run_id}-adapter"
+    result = result_of(tmp_path / "home", script=with_an_adapter)
+    (folder,) = write(files(result, "delta", masked=True), tmp_path / "out")
+    assert folder.name == f"{result.run_id}-adapter"
     assert (folder / "adapter_model.safetensors").read_bytes() == b"adapter"
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config == {"base_model_name_or_path": "tiny-olmo (embedded)", "r": 4}
 
 
 def test_files_are_written_again_over_an_earlier_copy(tmp_path):
-    outcome = outcome_of(tmp_path / "home")
+    result = result_of(tmp_path / "home")
     kinds = ("answers", "spec")
-    found = dict(pair for what in kinds for pair in files(outcome, what, masked=True).items())
+    found = dict(pair for what in kinds for pair in files(result, what, masked=True).items())
     first = write(found, tmp_path / "out")
     (first[0] / "stray").write_text("")
     assert write(found, tmp_path / "out") == first
     assert not (first[0] / "stray").exists()
     names = {path.name for path in (tmp_path / "out").iterdir()}
-    assert names == {f"{outcome.run_id}-answers", f"{outcome.run_id}-spec.json"}
+    assert names == {f"{result.run_id}-answers", f"{result.run_id}-spec.json"}
 
 
 def test_several_files_travel_as_one_archive(tmp_path):
-    outcome = outcome_of(tmp_path)
-    name, content = packed(files(outcome, "answers", masked=True))
-    assert name == f"{outcome.run_id}-answers.zip"
+    result = result_of(tmp_path)
+    name, content = packed(files(result, "answers", masked=True))
+    assert name == f"{result.run_id}-answers.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert f"{outcome.run_id}-answers/unlearned/forget_0.csv" in archive.namelist()
-    assert packed(files(outcome, "delta", masked=True))[1] == b"weights"
+        assert f"{result.run_id}-answers/unlearned/forget_0.csv" in archive.namelist()
+    assert packed(files(result, "delta", masked=True))[1] == b"weights"
 
 
 def test_the_model_is_asked_for_with_its_card_and_replaces_only_its_own(tmp_path):
-    outcome = outcome_of(tmp_path / "home")
-    wish = model_export(outcome, tmp_path)
-    assert wish.folder == tmp_path / f"{outcome.run_id}-model"
-    assert wish.texts == {"README.md": card(outcome)}
+    result = result_of(tmp_path / "home")
+    wish = model_export(result, tmp_path)
+    assert wish.folder == tmp_path / f"{result.run_id}-model"
+    assert wish.texts == {"README.md": card(result)}
     assert not wish.replace
     wish.folder.mkdir()
     (wish.folder / "README.md").write_text("Somebody else's.")
-    assert not model_export(outcome, tmp_path).replace
-    (wish.folder / "README.md").write_text(card(outcome), encoding="utf-8")
-    assert model_export(outcome, tmp_path).replace
+    assert not model_export(result, tmp_path).replace
+    (wish.folder / "README.md").write_text(card(result), encoding="utf-8")
+    assert model_export(result, tmp_path).replace
 
 
 def test_a_run_is_known_by_its_own_folder_of_files(tmp_path):

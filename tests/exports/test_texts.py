@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 
-from tests.exports.outcomes import hostile_outcome, outcome_of
+from tests.exports.results import hostile_result, result_of
 from tests.fakes import FakeLab, stage, stepped
 from unlearnlab.__main__ import main
 from unlearnlab.events import Adjusted, PhaseBegan
@@ -41,14 +41,14 @@ def repeated(line, home):
 
 
 def test_the_spec_file_says_all_there_is(tmp_path):
-    assert parse_spec(spec_file(outcome_of(tmp_path, TWO_PHASES))) == TWO_PHASES
+    assert parse_spec(spec_file(result_of(tmp_path, TWO_PHASES))) == TWO_PHASES
 
 
 def test_the_command_repeats_the_run_from_its_file(tmp_path, monkeypatch):
-    outcome = outcome_of(tmp_path / "home", TWO_PHASES)
+    result = result_of(tmp_path / "home", TWO_PHASES)
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "it's mine.json").write_text(spec_file(outcome), encoding="utf-8")
-    line = command_line(outcome, "it's mine.json").splitlines()[0]
+    (tmp_path / "it's mine.json").write_text(spec_file(result), encoding="utf-8")
+    line = command_line(result, "it's mine.json").splitlines()[0]
     assert repeated(line, tmp_path / "other") == TWO_PHASES
 
 
@@ -92,9 +92,9 @@ def changed(job):
 
 
 def test_changes_by_hand_are_told_where_the_run_is_repeated(tmp_path):
-    outcome = outcome_of(tmp_path, script=changed)
-    assert "# after step 1: learning rate 5e-4 → 1e-5" in command_line(outcome, "x.json")
-    assert "after step 1: learning rate 5e-4 → 1e-5" in card(outcome)
+    result = result_of(tmp_path, script=changed)
+    assert "# after step 1: learning rate 5e-4 → 1e-5" in command_line(result, "x.json")
+    assert "after step 1: learning rate 5e-4 → 1e-5" in card(result)
 
 
 def carried(text):
@@ -109,7 +109,7 @@ def carried(text):
 
 
 def test_the_script_has_the_tasks_entry_and_carries_the_spec(tmp_path):
-    tree, spec = carried(script(outcome_of(tmp_path, TWO_PHASES)))
+    tree, spec = carried(script(result_of(tmp_path, TWO_PHASES)))
     entry = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     assert entry.name == "unlearn"
     names = [argument.arg for argument in entry.args.args]
@@ -120,13 +120,13 @@ def test_the_script_has_the_tasks_entry_and_carries_the_spec(tmp_path):
 def test_no_setting_can_break_out_of_the_script(tmp_path):
     ids = ('"""', "\\", "'''", 'a"', "$spec", "é\n")
     spec = RunSpec(data=DataSpec(source="gone", forget=ids))
-    text = script(outcome_of(tmp_path, spec))
+    text = script(result_of(tmp_path, spec))
     assert text.isascii()
     assert carried(text)[1]["data"]["forget"] == list(ids)
 
 
 def test_the_card_states_method_data_scores_verdict_and_limits(tmp_path):
-    text = card(outcome_of(tmp_path, TWO_PHASES))
+    text = card(result_of(tmp_path, TWO_PHASES))
     for said in (
         "library_name: transformers",
         NPO.card.title,
@@ -145,14 +145,14 @@ def test_the_card_states_method_data_scores_verdict_and_limits(tmp_path):
 
 def test_a_run_that_teaches_is_not_called_unlearned(tmp_path):
     spec = RunSpec(phases=(Phase(method=Memorize()),), keep_as="mine")
-    outcome = outcome_of(tmp_path, spec)
-    text = card(outcome)
+    result = result_of(tmp_path, spec)
+    text = card(result)
     assert "# tiny-olmo (embedded), taught" in text
     assert "The model recites what it was taught" in text
     assert "erased" not in text
-    assert "proof of erasure" not in report(outcome, masked=True)
-    assert "Taught model" in report(outcome, masked=True)
-    assert "# It keeps its model as 'mine'" in command_line(outcome, "x.json")
+    assert "proof of erasure" not in report(result, masked=True)
+    assert "Taught model" in report(result, masked=True)
+    assert "# It keeps its model as 'mine'" in command_line(result, "x.json")
 
 
 def broken(job):
@@ -161,33 +161,33 @@ def broken(job):
 
 
 def test_the_card_of_a_run_without_scores_says_so(tmp_path):
-    text = card(outcome_of(tmp_path, script=broken))
+    text = card(result_of(tmp_path, script=broken))
     assert "No scores were measured." in text
     assert "which failed" in text
 
 
 def test_a_models_folder_on_this_machine_is_named_by_its_last_part_only(tmp_path):
     spec = RunSpec(model=ModelSpec(name="/home/somebody/private/my-model"))
-    outcome = outcome_of(tmp_path, spec)
-    for text in (card(outcome), script(outcome)):
+    result = result_of(tmp_path, spec)
+    for text in (card(result), script(result)):
         assert "my-model" in text
         assert "somebody" not in text
 
 
 def test_a_users_words_do_not_act_in_the_card(tmp_path):
     spec = RunSpec(model=ModelSpec(name="/x/<script>|`#"))
-    text = card(outcome_of(tmp_path, spec))
+    text = card(result_of(tmp_path, spec))
     assert "<script>" not in text
     assert "# \\<script\\>\\|\\`\\#, unlearned" in text
 
 
 def test_nobody_is_named_in_what_has_no_examples(tmp_path):
-    outcome = hostile_outcome(tmp_path)
+    result = hostile_result(tmp_path)
     for text in (
-        card(outcome),
-        script(outcome),
-        spec_file(outcome),
-        command_line(outcome, "s.json"),
+        card(result),
+        script(result),
+        spec_file(result),
+        command_line(result, "s.json"),
     ):
         assert "Brock" not in text
         assert "onerror" not in text

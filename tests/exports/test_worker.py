@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from tests.exports.outcomes import run_of
+from tests.exports.results import run_of
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.events import Exported, ExportFailed
 from unlearnlab.jobs import Export

@@ -62,7 +62,6 @@ def test_a_model_of_unknown_sizes_trains_all_blocks_until_it_is_looked_up(hub, f
     form = chosen("ada/five", phase__layers={"first": 0, "last": 7, "blocks": 8})
     assert layers(form) == {"first": 0, "last": None, "blocks": 0}
     assert "all blocks" in str(forms.phase_cards(form))
-    assert "sizes of this model are not known" in forms.size_note(form, [])
     spec = forms.spec_of(form)
     assert (spec.phases[0].first_layer, spec.phases[0].last_layer) == (0, None)
     note = model_note("ada/five")

@@ -224,12 +224,13 @@ def _together(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Dr
     """Deal all sets into the batches of one pass: rows of each in proportion, none without."""
     chance = random.Random(0)
     count = math.ceil(sum(len(rows[name]) for name in names) / phase.batch_size)
-    orders = {name: chance.sample(rows[name], len(rows[name])) for name in names}
+    orders: Rows = {name: chance.sample(rows[name], len(rows[name])) for name in names}
     for at in range(min(count, DRAWS)):
-        yield {
+        batch: dict[SetName, Sequence[Text]] = {
             name: of[at * len(of) // count : (at + 1) * len(of) // count] or of[:1]
             for name, of in orders.items()
         }
+        yield batch
 
 
 def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:

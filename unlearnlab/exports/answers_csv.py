@@ -11,7 +11,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.metrics import Evidence, Split
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
@@ -21,9 +21,9 @@ LOSS_COLUMNS = ("id", "nll")
 """Of its files of document losses."""
 
 
-def answers_csv(outcome: Outcome) -> dict[str, bytes]:
+def answers_csv(result: Result) -> dict[str, bytes]:
     """Map the path of each file to its content, under `original/` and `unlearned/`."""
-    models = {"original": outcome.before, "unlearned": outcome.after}
+    models = {"original": result.before, "unlearned": result.after}
     return {
         f"{model}/{path}": content
         for model, evidence in models.items()

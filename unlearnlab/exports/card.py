@@ -4,19 +4,19 @@ from collections.abc import Iterator
 
 from unlearnlab import __version__
 from unlearnlab.exports import words
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.results import SPLITS, Scoreboard, ScoreCard, terms_strip
 from unlearnlab.spec import PACKED, RunSpec
 
 
-def card(outcome: Outcome) -> str:
+def card(result: Result) -> str:
     """Write the card: what was done, with what result, and what that does not show."""
     parts = (
-        _front(outcome.spec),
-        _done(outcome),
-        _result(outcome),
-        _limits(outcome.spec),
-        _use(outcome),
+        _front(result.spec),
+        _done(result),
+        _result(result),
+        _limits(result.spec),
+        _use(result),
     )
     return "\n".join(line for part in parts for line in part) + "\n"
 
@@ -29,26 +29,26 @@ def _front(spec: RunSpec) -> Iterator[str]:
     yield from ("tags:", "- machine-unlearning", "- unlearnlab", "---", "")
 
 
-def _done(outcome: Outcome) -> Iterator[str]:
-    spec, loaded = outcome.spec, outcome.loaded
+def _done(result: Result) -> Iterator[str]:
+    spec, loaded = result.spec, result.loaded
     yield f"# {_text(words.model_name(spec))}, {words.became(spec)}"
     yield ""
-    yield f"Made by unlearnlab {__version__} in run `{outcome.run_id}`, which {outcome.status}."
+    yield f"Made by unlearnlab {__version__} in run `{result.run_id}`, which {result.status}."
     yield ""
     yield "## What was done"
     yield ""
-    for number, text in enumerate(words.phases(outcome), 1):
+    for number, text in enumerate(words.phases(result), 1):
         yield f"{number}. {_text(text)}"
     yield ""
     yield f"* Trained: {words.training(spec)}."
     if form := _written_form(spec):
         yield f"* {form}"
-    yield f"* Data: {_text(words.data_name(outcome))}."
+    yield f"* Data: {_text(words.data_name(result))}."
     if loaded:
         yield f"* Fingerprint of the rows: `{loaded.data}`."
         yield f"* Fingerprint of the original weights: `{loaded.weights}`."
     yield f"* Seed {spec.seed}."
-    for line in words.changed(outcome):
+    for line in words.changed(result):
         yield f"* Changed by hand {_text(line)}."
     yield ""
 
@@ -68,8 +68,8 @@ def _written_form(spec: RunSpec) -> str:
     )
 
 
-def _result(outcome: Outcome) -> Iterator[str]:
-    board, row = outcome.board, outcome.row
+def _result(result: Result) -> Iterator[str]:
+    board, row = result.board, result.row
     yield "## Scores"
     yield ""
     if row.before is None and row.after is None:
@@ -113,7 +113,7 @@ def _limits(spec: RunSpec) -> Iterator[str]:
     yield ""
 
 
-def _use(outcome: Outcome) -> Iterator[str]:
+def _use(result: Result) -> Iterator[str]:
     yield "## Use"
     yield ""
     yield "```python"
@@ -124,7 +124,7 @@ def _use(outcome: Outcome) -> Iterator[str]:
     yield "```"
     yield ""
     yield "The scores are of greedy answers to the bare prompt, without a chat template."
-    if outcome.spec.model.known.repository:
+    if result.spec.model.known.repository:
         yield ""
         yield "The licence of the original model holds for this one too."
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 
 from unlearnlab.curves import TRACES, Panel, Trace, log_scale
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.views import points_after
 
 WIDTH, HEIGHT = 680, 240
@@ -61,9 +61,9 @@ class Axis:
         return [number * step for number in range(first, last + 1)]
 
 
-def lines(outcome: Outcome, panel: Panel) -> list[Line]:
+def lines(result: Result, panel: Panel) -> list[Line]:
     """Return the curves of a panel, in the order in which they are always drawn."""
-    series = points_after(outcome.events).series
+    series = points_after(result.events).series
     order = [trace.series for trace in TRACES]
     found = sorted(series, key=lambda name: order.index(name) if name in order else len(order))
     drawn = ((_trace(name), *series[name]) for name in found)
@@ -78,26 +78,26 @@ def _trace(series: str) -> Trace | None:
     return known
 
 
-def chart(outcome: Outcome, panel: Panel, *, label: str) -> str:
+def chart(result: Result, panel: Panel, *, label: str) -> str:
     """Draw a panel of curves by optimizer step with its legend; empty if nothing was measured.
 
     Args:
-        outcome: Of the run.
+        result: Of the run.
         panel: One of those of `curves`.
         label: What the vertical axis counts.
     """
-    drawn = lines(outcome, panel)
+    drawn = lines(result, panel)
     values = [y for line in drawn for y in line.ys if y is not None]
     if not values:
         return ""
-    steps = max(outcome.course.total_steps, *(x for line in drawn for x in line.xs), 1)
+    steps = max(result.course.total_steps, *(x for line in drawn for x in line.xs), 1)
     across = Axis(0, steps, LEFT, WIDTH - RIGHT)
-    up = _upward(values, share=panel == "probe", log=log_scale(outcome.spec) and panel == "terms")
+    up = _upward(values, share=panel == "probe", log=log_scale(result.spec) and panel == "terms")
     dots = max(len(line.xs) for line in drawn) < FEW
     body = "".join(
         (
             *_grid(across, up),
-            *_marks(outcome, across),
+            *_marks(result, across),
             *(_curve(one, across, up, dots=dots) for one in drawn),
         )
     )
@@ -146,18 +146,18 @@ def _grid(across: Axis, up: Axis) -> Sequence[str]:
     return [*parts, f"{axis}optimizer step</text>"]
 
 
-def _marks(outcome: Outcome, across: Axis) -> Sequence[str]:
+def _marks(result: Result, across: Axis) -> Sequence[str]:
     """Draw where phases begin, if there are several, and where the run was changed by hand."""
     parts: list[str] = []
-    begun = outcome.course.phases
+    begun = result.course.phases
     for phase in begun if len(begun) > 1 else ():
-        x, title = across.at(phase.step), outcome.spec.phases[phase.phase].method.card.title
+        x, title = across.at(phase.step), result.spec.phases[phase.phase].method.card.title
         room = int((across.at(phase.step + phase.steps) - x) / LETTER)
         name = f"{phase.phase + 1} {title}"
         name = name if len(name) <= room else f"{name[: room - 1]}…" if room > 4 else name[0]
         parts.append(_upright("phase", x))
         parts.append(f'<text class="tick" x="{x + 4:.1f}" y="{TOP - 8}">{escape(name)}</text>')
-    changed = (event for event in outcome.course.changes if event.kind == "adjusted")
+    changed = (event for event in result.course.changes if event.kind == "adjusted")
     return [*parts, *(_upright("change", across.at(event.step)) for event in changed)]
 
 

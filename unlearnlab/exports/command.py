@@ -7,7 +7,7 @@ from pathlib import Path
 from unlearnlab.catalogue import home
 from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
-from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import write
 from unlearnlab.jobs import Job, Lab, RunFailed
 from unlearnlab.store import Store
@@ -47,7 +47,7 @@ def export(
         StoreError: There is no such run.
     """
     with Store(home(args.home)) as store:
-        run = outcome(store, args.run)
+        run = result(store, args.run)
         if not run.ended:
             tell(f"run {run.run_id} has not ended: take it away then")
             return FAILED
@@ -62,7 +62,7 @@ def export(
     return FAILED if failed else DONE
 
 
-def _wanted(asked: list[str] | None, run: Outcome) -> list[What]:
+def _wanted(asked: list[str] | None, run: Result) -> list[What]:
     """List what is to be written: what is named, or everything that the run has."""
     if asked is None or ALL in asked:
         return [what for what in WHATS if not KINDS[what].missing(run)]
@@ -71,7 +71,7 @@ def _wanted(asked: list[str] | None, run: Outcome) -> list[What]:
 
 def _taken(
     store: Store,
-    run: Outcome,
+    run: Result,
     what: What,
     args: argparse.Namespace,
     open_lab: Callable[[Store], Lab],

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.presets import presets
 from unlearnlab.problems import SpecError
 from unlearnlab.settings import override
@@ -22,19 +22,19 @@ NEAREST = 3
 _GONE = object()
 
 
-def command_line(outcome: Outcome, spec_file: str) -> str:
+def command_line(result: Result, spec_file: str) -> str:
     """Write the command that repeats a run, and what it would leave out.
 
     Args:
-        outcome: Of the run.
+        result: Of the run.
         spec_file: Name of the file that holds its spec.
     """
     lines = [f"{PROGRAM} --spec {shlex.quote(spec_file)}"]
-    if short := one_line(outcome.spec):
+    if short := one_line(result.spec):
         lines += ["", "# The same without the file:", short]
-    if name := outcome.spec.keep_as:
+    if name := result.spec.keep_as:
         lines += ["", f"# It keeps its model as {name!r}: --keep_as gives the next one a name."]
-    made = [one for one in changes(outcome.spec, outcome.course) if one.step is not None]
+    made = [one for one in changes(result.spec, result.course) if one.step is not None]
     if made:
         lines += ["", "# The run was changed by hand while it went on; this is not repeated:"]
         lines += [f"# after step {one.step}: {one.text}" for one in made]

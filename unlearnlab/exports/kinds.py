@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from unlearnlab.exports.answers_csv import answers_csv
 from unlearnlab.exports.command_line import command_line
-from unlearnlab.exports.outcome import Outcome
 from unlearnlab.exports.report import report
+from unlearnlab.exports.result import Result
 from unlearnlab.exports.script import script
 from unlearnlab.exports.spec_file import spec_file
 from unlearnlab.exports.words import model_name
@@ -27,29 +27,29 @@ class Kind:
     title: str
     about: str
     """A sentence on what is in it."""
-    missing: Callable[[Outcome], str]
+    missing: Callable[[Result], str]
     """Says why a run has none; empty if it has."""
 
 
-def _never(_: Outcome) -> str:
+def _never(_: Result) -> str:
     return ""
 
 
-def _no_answers(outcome: Outcome) -> str:
-    return "" if outcome.course.before else "no model was scored in this run"
+def _no_answers(result: Result) -> str:
+    return "" if result.course.before else "no model was scored in this run"
 
 
-def _no_weights(outcome: Outcome) -> str:
-    if outcome.weights is not None:
+def _no_weights(result: Result) -> str:
+    if result.weights is not None:
         return ""
     return "this run left no weights: it did not come so far as to save them"
 
 
-def _no_model(outcome: Outcome) -> str:
+def _no_model(result: Result) -> str:
     """Say why the weights cannot be merged into their model."""
-    if told := _no_weights(outcome):
+    if told := _no_weights(result):
         return told
-    return outcome.spec.model.known.missing
+    return result.spec.model.known.missing
 
 
 KINDS: Mapping[What, Kind] = {
@@ -87,13 +87,13 @@ class NothingThere(ValueError):
     """The run has left nothing of what is asked for."""
 
 
-def check_there(outcome: Outcome, what: What) -> None:
+def check_there(result: Result, what: What) -> None:
     """Make sure that a run has what is asked for.
 
     Raises:
         NothingThere: It has not; the message says why.
     """
-    if why := KINDS[what].missing(outcome):
+    if why := KINDS[what].missing(result):
         raise NothingThere(f"{KINDS[what].title.lower()}: {why}")
 
 
@@ -101,43 +101,43 @@ Content = bytes | Path
 """What a file holds, or the file that it is a copy of."""
 
 
-def files(outcome: Outcome, what: What, *, masked: bool) -> Mapping[str, Content]:
+def files(result: Result, what: What, *, masked: bool) -> Mapping[str, Content]:
     """Make the files of anything but the merged model, by path. Names carry the run's id alone.
 
     Raises:
         NothingThere: The run has none.
         OSError: Its saved weights cannot be read.
     """
-    check_there(outcome, what)
-    run = outcome.run_id
+    check_there(result, what)
+    run = result.run_id
     match what:
         case "report":
-            return {f"{run}-report.html": report(outcome, masked=masked).encode()}
+            return {f"{run}-report.html": report(result, masked=masked).encode()}
         case "spec":
-            return {f"{run}-spec.json": spec_file(outcome).encode()}
+            return {f"{run}-spec.json": spec_file(result).encode()}
         case "command":
-            return {f"{run}-command.txt": command_line(outcome, f"{run}-spec.json").encode()}
+            return {f"{run}-command.txt": command_line(result, f"{run}-spec.json").encode()}
         case "script":
-            return {f"{run}-unlearn.py": script(outcome).encode()}
+            return {f"{run}-unlearn.py": script(result).encode()}
         case "answers":
-            return {f"{run}-answers/{path}": of for path, of in answers_csv(outcome).items()}
+            return {f"{run}-answers/{path}": of for path, of in answers_csv(result).items()}
         case "delta":
-            return _delta(outcome)
+            return _delta(result)
         case "model":
             raise AssertionError("the merged model is the engine's work")
 
 
-def _delta(outcome: Outcome) -> Mapping[str, Content]:
+def _delta(result: Result) -> Mapping[str, Content]:
     """Find what was trained: one file, or an adapter's folder."""
-    weights = outcome.weights
+    weights = result.weights
     assert weights is not None, "looked at before"
     config = weights.with_name("adapter_config.json")
     if not config.is_file():
-        return {f"{outcome.run_id}-delta.safetensors": weights}
+        return {f"{result.run_id}-delta.safetensors": weights}
     told = json.loads(config.read_text(encoding="utf-8"))
     # Where the model lies on this machine is of no use elsewhere.
-    told["base_model_name_or_path"] = model_name(outcome.spec)
-    folder = f"{outcome.run_id}-adapter"
+    told["base_model_name_or_path"] = model_name(result.spec)
+    folder = f"{result.run_id}-adapter"
     return {
         f"{folder}/{weights.name}": weights,
         f"{folder}/{config.name}": json.dumps(told, indent=2).encode(),

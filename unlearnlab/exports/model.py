@@ -4,7 +4,7 @@ from pathlib import Path
 
 from unlearnlab.exports.card import card
 from unlearnlab.exports.kinds import check_there
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.jobs import Export
 
 CARD = "README.md"
@@ -15,19 +15,19 @@ def model_folder(run_id: str) -> str:
     return f"{run_id}-model"
 
 
-def model_export(outcome: Outcome, where: Path) -> Export:
+def model_export(result: Result, where: Path) -> Export:
     """Ask for the merged model of a run.
 
     Args:
-        outcome: Of the run.
+        result: Of the run.
         where: The folder that its folder is to lie in.
 
     Raises:
         NothingThere: The run left no weights, or their model is not on this machine.
     """
-    check_there(outcome, "model")
-    folder = where / model_folder(outcome.run_id)
-    return Export(folder, {CARD: card(outcome)}, replace=_is_ours(folder, outcome.run_id))
+    check_there(result, "model")
+    folder = where / model_folder(result.run_id)
+    return Export(folder, {CARD: card(result)}, replace=_is_ours(folder, result.run_id))
 
 
 def _is_ours(folder: Path, run_id: str) -> bool:

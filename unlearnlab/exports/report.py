@@ -12,7 +12,7 @@ from unlearnlab.catalogue import ASSETS
 from unlearnlab.events import Failed
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict, VerdictKind
@@ -37,22 +37,22 @@ _MOODS: dict[VerdictKind | Label, str] = {
 }
 
 
-def report(outcome: Outcome, *, masked: bool) -> str:
+def report(result: Result, *, masked: bool) -> str:
     """Write the report.
 
     Args:
-        outcome: Of the run.
+        result: Of the run.
         masked: Whether names, numbers and addresses in the examples are hidden.
     """
     style = (ASSETS / "report.css").read_text(encoding="utf-8")
     parts = (
-        *_head(outcome),
-        *_scores(outcome),
-        *_strip(outcome),
-        *_curves(outcome),
-        *_settings(outcome),
-        *_examples(outcome, masked=masked),
-        *_foot(outcome),
+        *_head(result),
+        *_scores(result),
+        *_strip(result),
+        *_curves(result),
+        *_settings(result),
+        *_examples(result, masked=masked),
+        *_foot(result),
     )
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -61,17 +61,17 @@ def report(outcome: Outcome, *, masked: bool) -> str:
         '<meta http-equiv="Content-Security-Policy" '
         "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
         '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(outcome.title)} · unlearnlab</title>\n<style>\n{style}</style></head>\n"
+        f"<title>{escape(result.title)} · unlearnlab</title>\n<style>\n{style}</style></head>\n"
         f"<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
     )
 
 
-def _head(outcome: Outcome) -> Iterator[str]:
-    row, status = outcome.row, outcome.status
+def _head(result: Result) -> Iterator[str]:
+    row, status = result.row, result.status
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created))
-    took = f" after {outcome.row.ending.seconds:.0f} s" if outcome.row.ending else ""
+    took = f" after {result.row.ending.seconds:.0f} s" if result.row.ending else ""
     yield (
-        f'<header><h1>{escape(outcome.title)}</h1><p class="soft">Run {escape(row.run_id)} · '
+        f'<header><h1>{escape(result.title)}</h1><p class="soft">Run {escape(row.run_id)} · '
         f'{made} · <span class="pill {status}">{status}</span>{took}</p></header>'
     )
     if isinstance(row.ending, Failed):
@@ -79,15 +79,15 @@ def _head(outcome: Outcome) -> Iterator[str]:
         yield f'<p class="failed">{escape(told)}</p>'
 
 
-def _scores(outcome: Outcome) -> Iterator[str]:
-    board = outcome.board
-    if outcome.row.before is None:
+def _scores(result: Result) -> Iterator[str]:
+    board = result.board
+    if result.row.before is None:
         yield "<section><h2>Scores</h2><p>No model was scored.</p></section>"
         return
     cards = "".join(_card(card) for card in board.cards)
     setting = " · ".join(part for part in (board.protocol, board.setting) if part)
     yield (
-        f"<section><h2>Scores</h2>{_verdict(board.verdict, outcome.spec)}"
+        f"<section><h2>Scores</h2>{_verdict(board.verdict, result.spec)}"
         f'<div class="cards">{cards}</div><p class="soft">pale is before, full is after · '
         f"{escape(setting)}</p></section>"
     )
@@ -126,9 +126,9 @@ def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
-def _strip(outcome: Outcome) -> Iterator[str]:
-    terms = terms_strip(outcome.row.before, outcome.row.after)
-    if outcome.row.before is None:
+def _strip(result: Result) -> Iterator[str]:
+    terms = terms_strip(result.row.before, result.row.after)
+    if result.row.before is None:
         return
     columns = dict.fromkeys(term.column for term in terms)
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
@@ -153,19 +153,19 @@ def _term(term: Term) -> str:
     return f'<td{zero} style="--heat:{heat:.0f}%">{_number(term.value)}{was}</td>'
 
 
-def _curves(outcome: Outcome) -> Iterator[str]:
-    drawn = chart(outcome, "terms", label="Loss terms, unweighted")
-    drawn += chart(outcome, "probe", label="Live probe: share right or recited")
+def _curves(result: Result) -> Iterator[str]:
+    drawn = chart(result, "terms", label="Loss terms, unweighted")
+    drawn += chart(result, "probe", label="Live probe: share right or recited")
     if drawn:
         yield f"<section><h2>Curves</h2>{drawn}</section>"
 
 
-def _settings(outcome: Outcome) -> Iterator[str]:
-    spec, loaded, started = outcome.spec, outcome.loaded, outcome.course.started
+def _settings(result: Result) -> Iterator[str]:
+    spec, loaded, started = result.spec, result.loaded, result.course.started
     facts = [
         ("Model", words.model_name(spec)),
         ("Trained", words.training(spec)),
-        ("Data", words.data_name(outcome)),
+        ("Data", words.data_name(result)),
         ("Seed", str(spec.seed)),
     ]
     if loaded:
@@ -173,13 +173,13 @@ def _settings(outcome: Outcome) -> Iterator[str]:
     if started:
         facts.append(("Device", started.device))
         facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))
-    facts += [("Changed by hand", line) for line in words.changed(outcome)]
+    facts += [("Changed by hand", line) for line in words.changed(result)]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     phases = "".join(
         f"<li><b>{escape(text)}</b><br>"
         f'<span class="soft">{escape(" · ".join(" ".join(pair) for pair in words.details(one)))}'
         "</span></li>"
-        for text, one in zip(words.phases(outcome), spec.phases, strict=True)
+        for text, one in zip(words.phases(result), spec.phases, strict=True)
     )
     plain = json.dumps(spec.model_dump(mode="json"), indent=1, ensure_ascii=False)
     yield (
@@ -189,19 +189,19 @@ def _settings(outcome: Outcome) -> Iterator[str]:
     )
 
 
-def _examples(outcome: Outcome, *, masked: bool) -> Iterator[str]:
-    rows = outcome.answers
+def _examples(result: Result, *, masked: bool) -> Iterator[str]:
+    rows = result.answers
     if not rows:
         return
     found = counts(rows)
     told = f"The first {EXAMPLES} rows of each set, subtask and type, of {found['all']} in all."
-    if outcome.after is not None and not outcome.spec.taught:
+    if result.after is not None and not result.spec.taught:
         told += (
             f" {found['leaks']} of {found['forget']} forget rows still leak; {found['damaged']} of "
             f"{found['retain']} retain rows were damaged."
         )
     hidden = " Names, numbers and addresses are hidden." if masked else ""
-    after = f"{words.became(outcome.spec).capitalize()} model"
+    after = f"{words.became(result.spec).capitalize()} model"
     heads = ("Prompt", "Expected", "Original model", after)
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(_example(row, after, masked) for row in shown(rows))
@@ -252,7 +252,7 @@ def _said(row: AnswerRow, text: str | None, masked: bool) -> str:
     )
 
 
-def _foot(outcome: Outcome) -> Iterator[str]:
-    limits = "".join(f"<li>{escape(line)}</li>" for line in words.limits(outcome.spec))
+def _foot(result: Result) -> Iterator[str]:
+    limits = "".join(f"<li>{escape(line)}</li>" for line in words.limits(result.spec))
     yield f"<section><h2>Limits</h2><ul>{limits}</ul></section>"
     yield f'<footer class="soft">Written by unlearnlab {escape(__version__)}.</footer>'

@@ -4,20 +4,20 @@ import json
 from string import Template
 
 from unlearnlab import __version__
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.exports.words import model_name
 from unlearnlab.views import phase_text
 
 
-def script(outcome: Outcome) -> str:
+def script(result: Result) -> str:
     """Write the file. It carries the spec and calls the installed package."""
-    spec = outcome.spec
+    spec = result.spec
     phases = [phase_text(phase, spec.model.blocks) for phase in spec.phases]
     plain = spec.model_dump(mode="json")
     plain["model"]["name"] = model_name(spec)  # Another is given; a folder's path is nobody's.
     return _FILE.substitute(
         version=__version__,
-        run=outcome.run_id,
+        run=result.run_id,
         phases="\n".join(f"    {_ascii(text)}" for text in phases),
         # Plain ASCII in which three quotes never meet: nothing can end the literal.
         spec=json.dumps(plain, indent=2, allow_nan=False),

@@ -2,10 +2,10 @@
 
 import json
 
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 
 
-def spec_file(outcome: Outcome) -> str:
+def spec_file(result: Result) -> str:
     """Write the spec."""
-    plain = outcome.spec.model_dump(mode="json")
+    plain = result.spec.model_dump(mode="json")
     return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"

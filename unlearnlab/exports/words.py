@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.exports.outcome import Outcome
+from unlearnlab.exports.result import Result
 from unlearnlab.methods import METHODS
 from unlearnlab.spec import Phase, RunSpec
 from unlearnlab.views import changes, phase_text
@@ -55,9 +55,9 @@ def model_name(spec: RunSpec) -> str:
     return title if title == known.repository else f"{title} ({known.repository})"
 
 
-def data_name(outcome: Outcome) -> str:
+def data_name(result: Result) -> str:
     """Name the data that were forgotten and retained, with their size."""
-    data, loaded = outcome.spec.data, outcome.loaded
+    data, loaded = result.spec.data, result.loaded
     subtasks = f"subtasks {', '.join(data.tasks)}"
     rows = ""
     if loaded:
@@ -67,10 +67,10 @@ def data_name(outcome: Outcome) -> str:
     return f"{data.known.title}, {data.fold} fold, {subtasks}{rows}{picked}"
 
 
-def phases(outcome: Outcome) -> list[str]:
+def phases(result: Result) -> list[str]:
     """Describe the phases in order, one line each, with the steps that were taken."""
-    spec, begun = outcome.spec, {event.phase: event for event in outcome.course.phases}
-    last = outcome.course.step.step if outcome.course.step else 0
+    spec, begun = result.spec, {event.phase: event for event in result.course.phases}
+    last = result.course.step.step if result.course.step else 0
     lines: list[str] = []
     for number, phase in enumerate(spec.phases):
         event = begun.get(number)
@@ -107,7 +107,7 @@ def training(spec: RunSpec) -> str:
     return f"a low-rank adapter (r {lora.r}, alpha {lora.alpha}) on weights {precision}"
 
 
-def changed(outcome: Outcome) -> Sequence[str]:
+def changed(result: Result) -> Sequence[str]:
     """Tell what was changed by hand while the run went on."""
-    made = changes(outcome.spec, outcome.course)
+    made = changes(result.spec, result.course)
     return [f"after step {one.step}: {one.text}" for one in made if one.step is not None]

@@ -179,10 +179,10 @@ def too_long(
     """
     count = tokens or (lambda text: len(text) // TOKEN_CHARS)
     long = [one for one in rows if count(one.text) > context]
-    about = "" if tokens else "about "
+    how = "" if tokens else f", at {TOKEN_CHARS} characters a token"
     message = (
-        f"{{count}} rows have more tokens than the context of {about}{context:,} holds"
-        ": shorten them, or choose a model with a longer one"
+        f"{{count}} rows do not fit a context of {context:,} tokens{how}: shorten them, or choose "
+        "a model with a longer one"
     )
     found = _if_any("longer than the context", "warning", message, long)
     return found[0] if found else None

@@ -17,6 +17,7 @@ from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Spec, expert, slider
 from unlearnlab.results import TASKS
 from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.ui.form_device import AUTO, DEVICE
 from unlearnlab.views import MODULES, written
 
 LAYERS = "phase.layers"
@@ -136,6 +137,8 @@ def control(setting: Setting) -> Control:
             (WORDS.get(choice, choice.replace("_", " ")), choice) for choice in setting.choices
         ]
         return gr.Dropdown(options, value=default, filterable=False, **plain)
+    if setting.path == DEVICE:
+        return gr.Dropdown([AUTO], value=default, allow_custom_value=True, **plain)
     if kind is bool:
         return gr.Checkbox(default, **plain)
     if kind is str:

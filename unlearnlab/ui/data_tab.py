@@ -17,9 +17,16 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, heading, message
 from unlearnlab.ui.typed_card import draw_typed, wire_typed
 
-TO_ROWS = """() => setTimeout(() => document.getElementById("picker-card")
-  ?.scrollIntoView({ block: "start" }), 250)"""
-"""Below other cards on a phone, the rows are where the reader wants to go."""
+TO_ROWS = """() => {
+  let tries = 50;
+  const go = () => {
+    const drawn = document.querySelector("#picker .rows")?.offsetParent;
+    if (drawn) document.getElementById("picker-card").scrollIntoView({ block: "start" });
+    else if (tries--) setTimeout(go, 100);
+  };
+  setTimeout(go, 100);
+}"""
+"""The rows are where the reader wants to go, below other cards on a phone. They are drawn late."""
 
 
 def tab(

@@ -41,6 +41,7 @@ from unlearnlab.ui.form_data import (
     forget_all,
     rows_note,
 )
+from unlearnlab.ui.form_device import DEVICE, device_choices
 from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
 from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
@@ -86,6 +87,8 @@ class FormParts:
     training: Sequence[gr.Group]
     """What a phase without steps has nothing of: layers, modules, rate, epochs."""
     size: gr.HTML
+    expert: gr.Accordion
+    """Holds the expert settings; unfolded, it lists the devices anew."""
     controls: Sequence[Control]
 
     @property
@@ -164,7 +167,7 @@ def draw_form() -> FormParts:
         size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
-        lora, rare, more = _expert(first, drawn)
+        expert, lora, rare, more = _expert(first, drawn)
     controls = [drawn[path] for path in PATHS]
     training = [layers, matrices, rates, rare]
     kinds = [*groups, *more]
@@ -182,6 +185,7 @@ def draw_form() -> FormParts:
         tasks,
         training,
         size,
+        expert,
         controls,
     )
 
@@ -269,9 +273,10 @@ def _of_methods(
 
 def _expert(
     first: Form, drawn: dict[str, Control]
-) -> tuple[gr.Group, gr.Group, list[tuple[str, gr.Group]]]:
+) -> tuple[gr.Accordion, gr.Group, gr.Group, list[tuple[str, gr.Group]]]:
     """Draw the fold: LoRA's group, that of a phase with steps, and those of the methods."""
-    with gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert"):
+    fold = gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert")
+    with fold:
         heading("This phase")
         groups = _of_methods(first, drawn, folded=True)
         rare = [s for s in PHASE if s.expert and s not in OF_ADAPTER]
@@ -286,7 +291,7 @@ def _expert(
             elem_id=element(ADAPTER),
             elem_classes=["field"],
         )
-        return _group(LORA, drawn, False), training, groups
+        return fold, _group(LORA, drawn, False), training, groups
 
 
 def wire(program: Program, parts: FormParts) -> None:
@@ -330,6 +335,12 @@ def wire(program: Program, parts: FormParts) -> None:
     )
     parts.controls[PATHS.index(FOLD)].input(
         becomes(choose_fold), parts.inputs, parts.outputs, **QUIET
+    )
+    parts.expert.expand(
+        lambda: gr.update(choices=device_choices(program.devices())),
+        None,
+        parts.controls[PATHS.index(DEVICE)],
+        **QUIET,
     )
     parts.rows.all_rows(becomes(forget_all), parts.inputs, parts.outputs, **QUIET)
     parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)

@@ -14,6 +14,9 @@ from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape
 
+UPLOADS_S = (3600, 3600)
+"""How often copies of uploaded files are looked for, and their age when they go, in seconds."""
+
 
 def build(
     store: Store,
@@ -34,7 +37,9 @@ def build(
     """
     program = Program(store, worker, references, devices)
     gr.set_static_paths([PLOTLY_SCRIPT])
-    with gr.Blocks(title="unlearnlab", analytics_enabled=False, fill_width=True) as blocks:
+    with gr.Blocks(
+        title="unlearnlab", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_S
+    ) as blocks:
         gr.HTML(
             _header(device),
             js_on_load=script("header.js"),

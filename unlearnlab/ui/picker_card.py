@@ -10,7 +10,6 @@ from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_data import (
-    RESTS,
     fold_of,
     forget_all,
     known_of,
@@ -94,7 +93,7 @@ def draw_picker(program: Program) -> PickerCard:
     )
     with gr.Row(elem_classes=["use-rows"]):
         rest = gr.Radio(
-            [(f"the rest: {words}", rest) for rest, words in RESTS.items()],
+            [("leave the rest", "leave"), ("move it to retain", "retain")],
             value="leave",
             label="The rest of the forget set",
             elem_id="picker-rest",

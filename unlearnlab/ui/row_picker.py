@@ -40,10 +40,6 @@ class Ticks(BaseModel):
     ids: list[Annotated[str, Field(max_length=1000)]] = []
     page: int = 0
 
-    def has(self, row_id: str) -> bool:
-        """Tell whether a row is ticked."""
-        return (row_id in self.ids) != self.inverted
-
 
 @dataclass(frozen=True, slots=True)
 class Search:

@@ -15,7 +15,7 @@ from unlearnlab.disk import size
 from unlearnlab.events import ExportFailed
 from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
 from unlearnlab.exports.model import model_export, model_folder
-from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import in_folder, packed, total
 from unlearnlab.runs import NotRunning, WorkerState
 from unlearnlab.store import RunRow, StoreError
@@ -43,7 +43,7 @@ def offers(
     """Return what the card shows of a run, as plain values; an empty run hides it."""
     if row is None:
         return {"run": ""}
-    run = Outcome(row, (), course, None, None, program.store.artefacts(row.run_id))
+    run = Result(row, (), course, None, None, program.store.artefacts(row.run_id))
     listed = [
         {"what": one.what, "title": one.title, "about": one.about, "missing": one.missing(run)}
         for one in KINDS.values()
@@ -56,7 +56,7 @@ def offers(
     }
 
 
-def _model(program: Program, run: Outcome, state: WorkerState) -> dict[str, Any]:
+def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     """Say how the folder of the merged model stands."""
     if run.run_id in state.exporting:
         busy = state.live or state.exporting[0] != run.run_id
@@ -85,7 +85,7 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a click: with a file, with a note that the model is being written, or a problem."""
     try:
         wish = Wish.model_validate(asked)
-        run = outcome(program.store, wish.run)
+        run = result(program.store, wish.run)
         if not run.ended:
             return {"problem": "The run has not ended: take its results away then."}
         if wish.what == "model" and wish.action == "folder":
@@ -100,7 +100,7 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
         return {"problem": f"A file of the run cannot be read: {error.strerror}."}
 
 
-def _files(program: Program, run: Outcome, wish: Wish) -> dict[str, Content]:
+def _files(program: Program, run: Result, wish: Wish) -> dict[str, Content]:
     if wish.what == "model":
         return dict(in_folder(_place(program, run.run_id) / model_folder(run.run_id)))
     return dict(files(run, wish.what, masked=wish.masked))

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 from tests.browser.slow_lab import HOSTILE_SEED, SlowLab
 from tests.fakes import FakeLab, whole_run
-from unlearnlab.exports.outcome import Outcome, outcome
+from unlearnlab.exports.result import Result, result
 from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
@@ -23,13 +23,13 @@ def run_of(home, spec=None, *, script=whole_run, lab=None, name="A run"):
             worker.close(5)
 
 
-def outcome_of(home, spec=None, **options) -> Outcome:
+def result_of(home, spec=None, **options) -> Result:
     with run_of(home, spec, **options) as (store, _, run_id):
-        return outcome(store, run_id)
+        return result(store, run_id)
 
 
-def hostile_outcome(home) -> Outcome:
+def hostile_result(home) -> Result:
     """A run whose models, prompts and name say what a page might take for HTML."""
     lab = SlowLab(step_s=0, rows=2, steps=6)
     spec = RunSpec(seed=HOSTILE_SEED)
-    return outcome_of(home, spec, lab=lab, name="<b>x</b> `y` | $z '''")
+    return result_of(home, spec, lab=lab, name="<b>x</b> `y` | $z '''")

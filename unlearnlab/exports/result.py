@@ -34,7 +34,7 @@ class Runs(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Result:
     """A run with its events and its evidence."""
 
     row: Row
@@ -93,7 +93,7 @@ class Outcome:
         return next((path for path in found if path.is_file()), None)
 
 
-def outcome(runs: Runs, run_id: str) -> Outcome:
+def result(runs: Runs, run_id: str) -> Result:
     """Gather what a run has left.
 
     Raises:
@@ -105,7 +105,7 @@ def outcome(runs: Runs, run_id: str) -> Outcome:
     def evidence(of: Evaluated | None) -> Evidence | None:
         return runs.evidence(of.key) if of else None
 
-    return Outcome(
+    return Result(
         row=row,
         events=events,
         course=course,
