@@ -183,12 +183,21 @@ def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
         target.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
 
 
+def _lent(cache: DynamicCache, rows: int) -> DynamicCache:
+    """Lend a beginning to so many rows without copying it: what a row adds makes new tensors."""
+    ours = copy.copy(cache)
+    ours.layers = [copy.copy(layer) for layer in cache.layers]
+    for layer in ours.layers:
+        if layer.keys is not None and layer.values is not None:
+            layer.keys = layer.keys.expand(rows, -1, -1, -1)
+            layer.values = layer.values.expand(rows, -1, -1, -1)
+    return ours
+
+
 def _last_logits(target: Target, cache: DynamicCache, ends: Sequence[Sequence[int]]) -> Tensor:
     """Predict what follows each end after the cached beginning: [B, V]."""
     begun, width = cache.get_seq_length(), max(map(len, ends))
-    ours = copy.deepcopy(cache)
-    if begun:
-        ours.batch_repeat_interleave(len(ends))
+    ours = _lent(cache, len(ends))
     pad = target.tokenizer.pad_token_id
     # Padding stands at the end, where no token before it looks.
     ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
