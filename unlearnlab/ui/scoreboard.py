@@ -64,7 +64,9 @@ def _card(card: ScoreCard) -> str:
 
 def _before(card: ScoreCard) -> str:
     if card.after is None:
-        return "original model" if card.before is not None else "not measured yet"
+        if card.before is not None:
+            return "original model"
+        return "" if card.note else "not measured yet"  # The note then says why it is not.
     return f"before {score(card.before)}"
 
 
@@ -103,6 +105,7 @@ def _legend(board: Scoreboard) -> str:
 def strip_html(terms: Sequence[Term]) -> str:
     """Draw the terms of the task aggregate as a heat strip."""
     columns = dict.fromkeys(term.column for term in terms)
+    known = sum(term.value is not None for term in terms) or len(terms)
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in columns)
     rows = "".join(
         f'<tr><th scope="row"><i class="spot {split}"></i>{split.capitalize()}</th>'
@@ -112,7 +115,7 @@ def strip_html(terms: Sequence[Term]) -> str:
     )
     return (
         '<section class="card" aria-label="The terms">'
-        f'<div class="card-head"><h2>The {len(terms)} terms <span class="up">↑</span></h2>'
+        f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
         "<span>their harmonic mean is the task aggregate: one zero makes it zero</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
