@@ -9,6 +9,7 @@ prompt at a time. Shape suffixes: B questions, T positions, K kept positions, V 
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -187,8 +188,8 @@ def _lent(cache: DynamicCache, rows: int) -> DynamicCache:
     """Lend a beginning to so many rows without copying it: what a row adds makes new tensors."""
     ours = copy.copy(cache)
     ours.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in ours.layers:
-        if layer.keys is not None and layer.values is not None:
+    for layer in cast("list[Any]", ours.layers):
+        if layer.keys is not None:  # None before anything was read.
             layer.keys = layer.keys.expand(rows, -1, -1, -1)
             layer.values = layer.values.expand(rows, -1, -1, -1)
     return ours
