@@ -32,6 +32,8 @@ from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
 disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+# It warns of texts beyond the context, which are cut or refused here.
+logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
 # peft 0.21 reads an attribute that transformers 5.23 renamed.
 warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
