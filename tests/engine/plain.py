@@ -57,12 +57,12 @@ def _shots(subject, shots):
 
 def mmlu_prompt(tokenizer, question, shots, most):
     """Return the prompt, shots dropped until it has at most `most` tokens."""
-    end = _example(question, answered=False)
-    for count in range(len(shots), -1, -1):
+    end, count = _example(question, answered=False), len(shots)
+    prompt = _shots(question.subject, shots) + end
+    while count and len(tokenizer.encode(prompt)) > most:
+        count -= 1
         prompt = _shots(question.subject, shots[:count]) + end
-        if len(tokenizer.encode(prompt)) <= most:
-            return prompt
-    return prompt  # Where the script would never end: `mmlu_row` keeps its last tokens.
+    return prompt  # Too long without any, the script would never end: `mmlu_row` keeps the last.
 
 
 def mmlu_row(model, tokenizer, question, shots, most=2048):
