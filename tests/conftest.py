@@ -12,19 +12,26 @@ NOWHERE = "http://127.0.0.1:9"
 BROWSER = Path(__file__).parent / "browser"
 
 
-class BrowserApart(LoadScopeScheduling):
-    """Sends all browser tests to one process, file by file the others to whichever is free.
+class BrowserFirst(LoadScopeScheduling):
+    """Sends whole files to processes: the first takes those of the browser, the others the rest.
 
-    pytest-xdist 3.8 would do so by groups, but cannot write them down with pytest 9.2.
+    So a browser shares the machine with one other test at a time, until the rest is done and all
+    help with the browser. Groups of pytest-xdist 3.8 would not work with pytest 9.2.
     """
 
     def _split_scope(self, nodeid):
-        file = nodeid.split("::")[0]
-        return "browser" if "/browser/" in file else file
+        return nodeid.split("::")[0]
+
+    def _assign_work_unit(self, node):
+        mine = node is next(iter(self.assigned_work))
+        wanted = [file for file in self.workqueue if ("/browser/" in file) == mine]
+        if wanted:
+            self.workqueue.move_to_end(wanted[0], last=False)
+        super()._assign_work_unit(node)
 
 
 def pytest_xdist_make_scheduler(config, log):
-    return BrowserApart(config, log)
+    return BrowserFirst(config, log)
 
 
 def pytest_collection_modifyitems(items):
