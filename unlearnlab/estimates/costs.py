@@ -120,8 +120,15 @@ class Costs:
         return logits * self.size.vocabulary
 
     def measuring(self, shape: Shape) -> float:
-        """Return what a forward pass for losses needs, without gradients."""
-        return max(self.passing(shape), self.predicting(shape))
+        """Return what a forward pass for losses needs, without gradients.
+
+        Logits with a copy of those where a loss counts; and once the others have gone, the copy in
+        float32 and its log-softmax.
+        """
+        taken = (shape.tokens + shape.counted) * self.number
+        copies = (self.number != FLOAT32) + 1 + self.cuda
+        scored = shape.counted * (self.number + copies * FLOAT32)
+        return max(self.passing(shape), max(taken, scored) * self.size.vocabulary)
 
     def answering(self, shape: Shape, new: int) -> float:
         """Return what answering prompts together needs if none ends before `new` tokens."""

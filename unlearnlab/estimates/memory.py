@@ -61,7 +61,7 @@ def moments(
     costs = Costs(spec.model, size, cuda)
     weights = costs.weights(spec)
     longest = spec.evaluation.max_new_tokens
-    scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured))
+    scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured[not cuda]))
     probing = max(costs.answering(of.probed, PROBE_TOKENS), costs.measuring(of.probed))
     found = [Moment("scoring before", {"weights": weights, "evaluation": scoring})]
     aside = 0.0

@@ -68,8 +68,8 @@ class Lengths:
     """Rows that the scores are measured on."""
     answered: Shape
     """The prompts that are answered together, the longest first."""
-    measured: Shape
-    """The forward pass with most tokens where losses are measured."""
+    measured: Mapping[bool, Shape]
+    """The forward pass with most tokens where losses are measured: off a CPU, and on one."""
     probed: Shape
     """The probe's rows, padded."""
 
@@ -148,25 +148,31 @@ def sorted_lengths(
         "forget": tuple(picked),
         "retain": tuple(kept + (moved if data.rest == "retain" else [])),
     }
-    return Lengths(sets, len(scored), _answered(scored), _largest(scored, others), _probed(scored))
+    others = tuple(others)
+    measured = {cpu: _largest(scored, others, cpu=cpu) for cpu in (False, True)}
+    return Lengths(sets, len(scored), _answered(scored), measured, _probed(scored))
 
 
 def _answered(scored: Sequence[Text]) -> Shape:
     return Shape(min(GENERATED_AT_ONCE, len(scored)), max(row.prompt for row in scored))
 
 
-def _largest(scored: Sequence[Text], others: Iterable[int]) -> Shape:
+def _largest(scored: Sequence[Text], others: Sequence[int], *, cpu: bool) -> Shape:
     """Find the forward pass with most tokens: rows and other texts are measured apart."""
-    passes = [*_passes([row.whole - 1 for row in scored]), *_passes(list(others))]
-    return max(passes, key=lambda shape: shape.tokens)
+    rows = [(row.whole - 1, row.whole - 1 - row.prompt) for row in scored]
+    texts = [(count, count - 1) for count in others]
+    passes = [*_passes(rows, cpu=cpu), *_passes(texts, cpu=cpu)]
+    return max(passes, key=lambda shape: shape.tokens + 2 * shape.counted)
 
 
-def _passes(counts: Sequence[int]) -> Iterator[Shape]:
+def _passes(counts: Sequence[tuple[int, int]], *, cpu: bool) -> Iterator[Shape]:
+    """Put texts, given as their tokens and those that count, into passes."""
     order, at = sorted(counts), 0
     while at < len(order):
-        rows = fitting(order[i] for i in range(at, len(order)))
+        rows = fitting((order[i][0] for i in range(at, len(order))), cpu=cpu)
+        counted = sum(order[i][1] for i in range(at, at + rows))
         at += rows
-        yield Shape(rows, order[at - 1])
+        yield Shape(rows, order[at - 1][0], counted)
 
 
 def _probed(scored: Sequence[Text]) -> Shape:
