@@ -13,7 +13,7 @@ LABELS = "() => document.querySelector('.plot').layout.annotations.map(a => a.te
 @pytest.fixture(scope="module")
 def url(host, tmp_path_factory):
     """A server whose runs take a few seconds."""
-    address = host.open(tmp_path_factory.mktemp("home"), step_s=0.06, steps=60)
+    address = host.open(tmp_path_factory.mktemp("home"), step_s=0.06, steps=30)
     yield address
     host.close(address)
 
@@ -104,7 +104,7 @@ def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     expect(page.locator(".run-settings li")).to_have_count(2)
     page.wait_for_function(f"({BANDS})().length === 2")
     finished(page)
-    assert page.evaluate(f"({BANDS})().map(s => [s.x0, s.x1])") == [[0, 60], [60, 120]]
+    assert page.evaluate(f"({BANDS})().map(s => [s.x0, s.x1])") == [[0, 30], [30, 60]]
     assert "1 · Gradient ascent" in page.evaluate(LABELS)
     page.locator(".phase-card").first.click()
     expect(page.locator("#phase-card-0.here")).to_be_visible()

@@ -217,6 +217,7 @@ def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_pa
         assert torch.equal(logits(target), before)
 
 
+@pytest.mark.slow  # test_merged.py: each family plain and adapted, one of them packed.
 @families
 @pytest.mark.parametrize(
     ("precision", "adapter"),
