@@ -131,6 +131,7 @@ def test_a_second_browser_notices_a_run_it_did_not_start(serve, tabs):
     expect(pill(other)).to_have_text("running")
 
 
+@pytest.mark.slow
 def test_six_tabs_of_one_browser_all_follow(serve, tabs):
     url = serve(step_s=0.2, steps=300)
     first = tabs(url)
@@ -161,6 +162,7 @@ def test_a_failed_run_stays_red_and_gives_advice(serve, tabs):
     expect(page.locator(".runs .pill")).to_have_text("failed")
 
 
+@pytest.mark.slow
 def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tmp_path, tabs):
     with hosting() as mortal:
         url = mortal.open(tmp_path, step_s=0.05, steps=600)
@@ -191,6 +193,7 @@ def test_polls_are_answered_quickly_while_a_run_trains(serve, tabs):
     assert spans[int(0.95 * (len(spans) - 1))] < 500
 
 
+@pytest.mark.slow
 def test_answers_that_overtake_each_other_leave_no_mixture(serve, tabs):
     """A redrawing of one run that comes late, after another run was opened."""
     url = serve(step_s=0.01)
