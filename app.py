@@ -190,7 +190,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(str(error))
         return BAD_INPUT
     if (args.share or open_to_others(args.host)) and auth is None:
-        say("others can reach this page without a password, and see its runs: consider --auth")
+        say(
+            "others can reach this page without a password: they see its runs, and can add data "
+            "files of this machine by their path: consider --auth"
+        )
     with store:
         worker = Worker(store, LateLab(store))
         try:

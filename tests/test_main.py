@@ -127,10 +127,12 @@ def test_a_failed_run_exits_with_one_and_tells_why(run):
 def test_interrupting_a_run_stops_it_in_good_order(run):
     def script(job):
         yield stage("training")
-        os.kill(os.getpid(), signal.SIGINT)
         while True:
-            time.sleep(0.005)
-            yield None
+            # Again after a while: what Python raises inside a callback gets lost.
+            os.kill(os.getpid(), signal.SIGINT)
+            for _ in range(1000):
+                time.sleep(0.005)
+                yield None
 
     code, out, err = run("run", "--json", script=script)
     assert code == 130
@@ -361,10 +363,11 @@ def test_interrupting_a_trace_stops_it_in_good_order(tmp_path, capsys):
     class Interrupted(FakeLab):
         def trace(self, job):
             yield stage("tracing")
-            os.kill(os.getpid(), signal.SIGINT)
             while True:
-                time.sleep(0.005)
-                yield None
+                os.kill(os.getpid(), signal.SIGINT)  # Again after a while, as above.
+                for _ in range(1000):
+                    time.sleep(0.005)
+                    yield None
 
     words = ["trace", "--average", "4", "--json", "--home", str(tmp_path)]
     assert main(words, open_lab=lambda store: Interrupted()) == 130
