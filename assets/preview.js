@@ -16,10 +16,8 @@ async function ask(preview) {
   if (preview !== props.value?.preview) return;
   if (!answer || answer.problem) throw new Error(answer?.problem || "no answer");
   tell(answer.told, answer.failed);
-  if (!answer.live) {
-    props.value = { preview: "" };
-    trigger("turned", {});
-  }
+  // Until the redraw comes, which empties the value: one that got lost is asked for again.
+  if (!answer.live) trigger("turned", {});
 }
 
 async function round() {
