@@ -188,6 +188,34 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
     expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 6")
 
 
+def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
+    page = tabs(ran)
+    page.get_by_role("button", name="Expert settings").click()
+    page.wait_for_load_state("networkidle")
+    asked, late = [], []
+
+    def delay(route):
+        asked.append(route.request.post_data_json["fn_index"])
+        # The note under the form is asked for first, the whole form after it.
+        late.append(route) if asked[-1] != asked[0] else route.continue_()
+
+    page.route("**/gradio_api/run/**", delay)
+    choose(page, "f-data-fold", "validation")
+    for _ in range(50):
+        if not late:
+            page.wait_for_timeout(100)
+    page.locator("#f-phase-max_steps input").fill("6")
+    expect(page.locator("#phases")).to_contain_text(re.compile(r"(?<!\d)6 steps"))
+    with page.expect_response(lambda answer: answer.request == late[0].request):
+        late[0].continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
+    page.unroute("**/gradio_api/run/**")
+    page.reload()
+    page.get_by_role("button", name="Expert settings").click()
+    expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
+
+
 def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     page = tabs(ran)
     page.locator("#f-phase-learning_rate input").fill("7e-5")

@@ -106,12 +106,30 @@ def picked_ids(form: Form) -> list[str] | None:
     return ids if isinstance(ids, list) else None
 
 
-def controls_of(form: Form) -> list[Any]:
-    """Show the form's values: one update for each of `PATHS`, with the options its data has."""
+def controls_of(form: Form, since: Form | None = None) -> list[Any]:
+    """Show the form's values: one update for each of `PATHS`, with the options its data has.
+
+    Args:
+        form: What to show.
+        since: What the controls hold already; a value that is the same is not sent again.
+    """
+    held = since.draft["values"] if since else {}
+    options = _options(form)
+    updates: list[Any] = []
+    for path in PATHS:
+        wanted = {"value": form.draft["values"][path]} | options.get(path, {})
+        if path in held and held[path] == wanted["value"]:
+            del wanted["value"]
+        updates.append(gr.update(**wanted))
+    return updates
+
+
+def _options(form: Form) -> dict[str, dict[str, Any]]:
+    """Return what a control offers, and what it holds of that, where this hangs on the data."""
     known, values = known_of(form), form.draft["values"]
-    updates: dict[str, Any] = {
-        NAME: gr.update(choices=model_choices(), value=values[NAME]),
-        SOURCE: gr.update(choices=source_choices(form), value=values[SOURCE]),
+    options: dict[str, dict[str, Any]] = {
+        NAME: {"choices": model_choices()},
+        SOURCE: {"choices": source_choices(form)},
     }
     if not known.gone:
         tasks = tasks_in(known, fold_of(form))
@@ -119,10 +137,10 @@ def controls_of(form: Form) -> list[Any]:
         named = [(titles.get(task, task), task) for task in tasks]
         for path in (TASKS_PATH, PHASE_TASKS):
             chosen = [task for task in values[path] or () if task in tasks]
-            updates[path] = gr.update(choices=named, value=chosen)
+            options[path] = {"choices": named, "value": chosen}
         folds = list(known.folds)
-        updates[FOLD] = gr.update(choices=folds, value=values[FOLD], visible=len(folds) > 1)
-    return [updates.get(path, values[path]) for path in PATHS]
+        options[FOLD] = {"choices": folds, "visible": len(folds) > 1}
+    return options
 
 
 def draw_data(first: Form, drawn: dict[str, Control]) -> gr.HTML:

@@ -113,8 +113,16 @@ class FormParts:
         ]
 
 
-def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
-    """Show a form: one update for each of `parts.outputs`."""
+def updates(program: Program, parts: FormParts, form: Form, since: Form | None = None) -> list[Any]:
+    """Show a form: one update for each of `parts.outputs`.
+
+    Args:
+        program: The program.
+        parts: The components.
+        form: What to show.
+        since: The form that the browser sent. What holds the same value is left alone: the reader
+            may be typing in it by the time that the answer arrives.
+    """
     card = METHODS[form.method].card
     preset = form.preset if form.preset in presets() else None
     return [
@@ -131,7 +139,7 @@ def updates(program: Program, parts: FormParts, form: Form) -> list[Any]:
         gr.update(visible=form.tells_tasks),
         *(gr.update(visible=form.trains) for _ in parts.training),
         *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
-        *controls_of(form),
+        *controls_of(form, since),
     ]
 
 
@@ -302,18 +310,23 @@ def wire(program: Program, parts: FormParts) -> None:
 
     def becomes(change: Callable[[Form], Form]) -> Callable[..., list[Any]]:
         """Make a handler that shows what a change makes of the form."""
-        return lambda *held: updates(program, parts, change(forms.gathered(held[0], held[1:])))
+
+        def changed(*held: Any) -> list[Any]:
+            form = forms.gathered(held[0], held[1:])
+            return updates(program, parts, change(form), since=form)
+
+        return changed
 
     def look_up(*held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
         told = looked_up(form.draft["values"][NAME])
-        shown = updates(program, parts, form if told else forms.fitted(form))
+        shown = updates(program, parts, form if told else forms.fitted(form), since=form)
         shown[parts.outputs.index(parts.model_note)] = _model_note(form, told)
         return shown
 
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.rearranged(form, event.action, event.phase))
+        return updates(program, parts, forms.rearranged(form, event.action, event.phase), form)
 
     def noted(*held: Any) -> list[Any]:
         """Follow a change with all but the controls, which the reader may be typing in."""
@@ -327,20 +340,19 @@ def wire(program: Program, parts: FormParts) -> None:
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
-    names = parts.controls[PATHS.index(NAME)]
-    names.input(becomes(forms.choose_model), parts.inputs, parts.outputs, **QUIET)
-    parts.model_note.look_up(look_up, parts.inputs, parts.outputs, **QUIET)
-    parts.controls[PATHS.index(SOURCE)].input(
-        becomes(choose_data), parts.inputs, parts.outputs, **QUIET
+    of = dict(zip(PATHS, parts.controls, strict=True))
+    by_hand = (
+        (of[NAME].input, becomes(forms.choose_model)),
+        (of[SOURCE].input, becomes(choose_data)),
+        (of[FOLD].input, becomes(choose_fold)),
+        (parts.rows.all_rows, becomes(forget_all)),
+        (parts.model_note.look_up, look_up),
+        (parts.phases.rearrange, rearranged),
     )
-    parts.controls[PATHS.index(FOLD)].input(
-        becomes(choose_fold), parts.inputs, parts.outputs, **QUIET
-    )
+    for fired, handler in by_hand:
+        answered = fired(handler, parts.inputs, parts.outputs, **QUIET)
+        # What was typed since is in the controls, and in no answer.
+        answered.then(None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     parts.expert.expand(
-        lambda: gr.update(choices=device_choices(program.devices())),
-        None,
-        parts.controls[PATHS.index(DEVICE)],
-        **QUIET,
+        lambda: gr.update(choices=device_choices(program.devices())), None, of[DEVICE], **QUIET
     )
-    parts.rows.all_rows(becomes(forget_all), parts.inputs, parts.outputs, **QUIET)
-    parts.phases.rearrange(rearranged, parts.inputs, parts.outputs, **QUIET)
