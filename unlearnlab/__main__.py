@@ -111,7 +111,8 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     with Store(home(args.home)) as store:
         past = earlier(spec, store.runs(), store.outline)
     try:
-        found = estimate(spec, past, cuda=device is not None and device.cuda)
+        cuda, memory = (device.cuda, device.total) if device else (False, None)
+        found = estimate(spec, past, cuda=cuda, memory=memory)
     except ValueError as error:
         raise SpecError([("", f"no estimate: {error}")]) from error
     free = device and device.free
