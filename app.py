@@ -16,6 +16,7 @@ from unlearnlab.jobs import Adjustment, Ask, Device, Export, Job, Lab, PreviewJo
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
+from unlearnlab.terminal import home_option
 from unlearnlab.ui.page import build
 from unlearnlab.ui.theme import served
 
@@ -114,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
-    options.add_argument("--home", help="folder of the runs, instead of the user's data folder")
+    home_option(options)
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,

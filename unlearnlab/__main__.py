@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab import __version__, catalogue, docs
-from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
+from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
@@ -36,6 +36,7 @@ from unlearnlab.terminal import (
     as_json,
     estimate_record,
     estimate_text,
+    home_option,
     model_record,
     model_row,
     number,
@@ -70,21 +71,26 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if args.command in (_run, _teach):
-            return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
-        if rest:
+        if rest and args.command not in (_run, _teach):
             parser.error(f"unknown option: {' '.join(rest)}")
-        if args.command is _trace:
-            return _trace(args, open_lab or _torch_lab)
-        if args.command is export:
-            return export(args, open_lab or _torch_lab, _tell)
-        return args.command(args)
+        with at_home(getattr(args, "home", None)):
+            return _carried_out(args, rest, open_lab or _torch_lab)
     except (SpecError, StoreError) as error:
         _tell(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
         _tell("stopped")
         return STOPPED
+
+
+def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
+    if args.command in (_run, _teach):
+        return args.command(args, list(_wishes(rest)), open_lab)
+    if args.command is _trace:
+        return _trace(args, open_lab)
+    if args.command is export:
+        return export(args, open_lab, _tell)
+    return args.command(args)
 
 
 def _tell(text: str) -> None:
@@ -109,7 +115,7 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     from unlearnlab.engine.devices import devices  # noqa: PLC0415  (torch)
 
     device = meant(spec.model.device, devices())
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         past = earlier(spec, store.runs(), store.outline)
     try:
         cuda, memory = (device.cuda, device.total) if device else (False, None)
@@ -132,7 +138,7 @@ def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
 
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
         try:
             run_id = worker.submit(spec, name=args.name)
@@ -245,7 +251,7 @@ def _wishes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         rows = store.runs()
     if args.json:
         print(as_json([record(row) for row in rows]))
@@ -257,7 +263,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         print(_report(store, args.run, json=args.json))
     return DONE
 
@@ -394,14 +400,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     exporting = add("export", export, "take the result of a run away")
     export_options(exporting)
-    for made in (run, teaching, tracing, listing, show, exporting):
-        made.add_argument(
-            "--home",
-            metavar="DIR",
-            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
-        )
     choosing = add("presets", _presets, "list the presets")
     naming = add("models", _models, "list the models that can be named")
+    for made in (run, teaching, tracing, listing, show, exporting, naming):
+        home_option(made)
     for made in (run, teaching, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)

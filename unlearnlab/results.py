@@ -232,7 +232,8 @@ def others_of(
     known = first or last
     if known is None or not known.others:
         return None
-    then, now = (picked.kept if picked else {} for picked in (first, last))
+    then: Mapping[str, float] = first.kept if first else {}
+    now: Mapping[str, float] = last.kept if last else {}
     columns = tuple(
         (f"{name} {words}", then.get(key), now.get(key))
         for task, name in titles.items()

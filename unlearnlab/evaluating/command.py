@@ -19,7 +19,7 @@ from unlearnlab.official.report import Report, as_record, as_text, report
 from unlearnlab.signatures import LETTER_SHARES
 from unlearnlab.sources.files import SourceError
 from unlearnlab.spec import ModelSpec, SpecError
-from unlearnlab.terminal import as_json, number, table
+from unlearnlab.terminal import as_json, home_option, number, table
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 """Exit codes, as in `__main__`."""
@@ -52,6 +52,7 @@ def register(parts: Any) -> None:
             help="default: bfloat16 as the script on an accelerator, float32 on a CPU",
         )
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
+        home_option(one)
         return one
 
     evaluating = made("evaluate", _evaluate, "score a checkpoint as the organisers' script does")

@@ -23,7 +23,7 @@ from unlearnlab.sources.adding import (
 from unlearnlab.sources.checks import Finding, excerpt
 from unlearnlab.sources.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
 from unlearnlab.sources.files import text_of
-from unlearnlab.terminal import as_json, table
+from unlearnlab.terminal import as_json, home_option, table
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
 
@@ -45,6 +45,7 @@ def register(parts: Any) -> None:
         )
         one.set_defaults(command=lambda args: _guarded(command, args))
         one.add_argument("--json", action="store_true", help="print JSON on stdout")
+        home_option(one)
         return one
 
     made("list", _list, "list all datasets")
