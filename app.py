@@ -11,12 +11,12 @@ import webbrowser
 from collections.abc import Callable, Generator, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
+from unlearnlab.commands import HOME
 from unlearnlab.events import Adjusted, Asked, Event, Exported
 from unlearnlab.jobs import Adjustment, Ask, Device, Export, Job, Lab, PreviewJob, TraceJob
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
-from unlearnlab.terminal import home_option
 from unlearnlab.ui.page import build
 from unlearnlab.ui.theme import served
 
@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
-    home_option(options)
+    options.add_argument("--home", metavar="DIR", help=HOME)
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,

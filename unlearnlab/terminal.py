@@ -1,6 +1,5 @@
 """What the command line shows: progress while a run goes on, tables of what came of it."""
 
-import argparse
 import json
 import math
 import textwrap
@@ -23,16 +22,6 @@ from unlearnlab.views import Course, advance, changes, run_view
 
 LINE_EVERY_S = 5.0
 """Seconds between lines of progress where there is no terminal."""
-
-
-def home_option(parser: argparse.ArgumentParser) -> None:
-    """Let a command be told where all is that is kept."""
-    parser.add_argument(
-        "--home",
-        metavar="DIR",
-        help="folder of runs, datasets and kept models (default: UNLEARNLAB_HOME, else the user's "
-        "data folder)",
-    )
 
 
 class Progress(Protocol):
