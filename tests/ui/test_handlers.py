@@ -500,7 +500,7 @@ def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
     assert "short" not in small
     large = size_note(known, forms.preset_form("olmo-7b-joint"))
     assert "more than the 20\u00a0GiB free" in large
-    assert "shorten the longest answer" in large
+    assert "Take a smaller batch" in large
 
 
 def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimate(program):

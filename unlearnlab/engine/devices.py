@@ -1,5 +1,7 @@
 """The devices of this machine: how they are called, what they have free, and what they can do."""
 
+from collections.abc import Iterable
+
 import psutil
 import torch
 
@@ -73,6 +75,15 @@ def prepare(device: torch.device) -> None:
         torch.backends.cudnn.allow_tf32 = True
         for number in range(torch.cuda.device_count()):
             torch.cuda.reset_peak_memory_stats(number)
+
+
+def total_memory(places: Iterable[torch.device]) -> int:
+    """Return the bytes that some devices have in all; what is no GPU of CUDA shares the host's."""
+    found = set(places)
+    gpus = [place for place in found if place.type == "cuda"]
+    if gpus:
+        return sum(torch.cuda.mem_get_info(gpu)[1] for gpu in gpus)
+    return psutil.virtual_memory().total
 
 
 def memory_gib(device: torch.device) -> float:

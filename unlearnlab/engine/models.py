@@ -26,7 +26,7 @@ from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import bare, decoder_blocks, family_of
 from unlearnlab.engine.loading import check_complete, check_memory, counted, explained, tokenizer_of
 from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
-from unlearnlab.families import ROLES
+from unlearnlab.families import ROLES, Architecture
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
@@ -170,6 +170,17 @@ class Target:
     def context(self) -> int:
         """Return the longest sequence that the model takes, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def places(self) -> set[torch.device]:
+        """Return the devices that its weights are on."""
+        return {parameter.device for parameter in self.model.parameters()}
+
+    @property
+    def cached_bytes(self) -> int:
+        """Return the bytes of a token's keys and values."""
+        sizes = Architecture.of(bare(self.model).config.to_dict())
+        return sizes.cached_units * self.model.dtype.itemsize
 
     @property
     def on_cpu(self) -> bool:
