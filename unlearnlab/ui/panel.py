@@ -7,14 +7,14 @@ from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
 from unlearnlab.records import RunRow
-from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
+from unlearnlab.results import matches, others_of, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import holding, known_to, stopping, turn
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
-from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
@@ -188,7 +188,9 @@ def _strip(row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    return strip_html(terms_strip(course.before.scores, after, titles_of(row.spec.data.known)))
+    before, titles = course.before.scores, titles_of(row.spec.data.known)
+    others = others_html(others_of(before, after, titles))
+    return strip_html(terms_strip(before, after, titles)) + others
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:
