@@ -13,6 +13,7 @@ from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import holding, known_to, stopping, turn
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.queue_list import queue_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
@@ -99,6 +100,8 @@ class Panel:
     """Whether personal data are hidden."""
     answers: str
     asks: str
+    queue: str
+    """What goes on and what waits; empty while nothing waits."""
     runs: str
     scored: bool
     """Whether there are answers to show."""
@@ -137,6 +140,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        queue=queue_html(program, state, rows),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
         run=row is not None,

@@ -9,12 +9,19 @@ import gradio as gr
 
 from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
-from unlearnlab.ui import form_layout, handlers
+from unlearnlab.ui import form_layout, handlers, queue_list
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.panel import Look, draw, past_runs, table
 from unlearnlab.ui.program import Program
-from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+from unlearnlab.ui.results_layout import (
+    Parts,
+    draw_buttons,
+    draw_queue,
+    draw_results,
+    draw_runs,
+    shown,
+)
 from unlearnlab.ui.typed_facts import next_form
 
 LOOKS = 8
@@ -41,13 +48,15 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
             form = form_layout.draw_form()
             buttons = draw_buttons()
         with gr.Column(elem_classes=["past"]):
+            queue = draw_queue()
             runs = draw_runs()
         with gr.Column(elem_classes=["right"]):
-            parts = draw_results(program, buttons, runs)
+            parts = draw_results(program, buttons, queue, runs)
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
+    _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
     return form, parts
@@ -170,6 +179,36 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     gr.on(filters, filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
     card.masked.input(turned, inputs, [card.table, parts.ask.asks], **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
+
+
+def _wire_queue(program: Program, parts: Parts) -> None:
+    def drawn(message: Message, run_id: str, seen: tuple[Any, ...]) -> list[Any]:
+        with told():
+            return [message.plain, *showing(program, run_id, look_of(seen))]
+
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    def moved(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        asked = {"run": event.run, "to": event.to}
+        return drawn(queue_list.press_move(program, asked), run_id, seen)
+
+    def cancelled(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        return drawn(queue_list.press_cancel(program, {"run": event.run}), run_id, seen)
+
+    def taken_up(run_id: str, *seen: Any) -> list[Any]:
+        return drawn(queue_list.press_take_up(program), run_id, seen)
+
+    def dismissed(run_id: str, *seen: Any) -> list[Any]:
+        return drawn(queue_list.press_dismiss(program), run_id, seen)
+
+    inputs, outputs = [parts.showing, *parts.look], [parts.buttons.message, *parts.panel]
+    parts.queue.open(opened, parts.look, parts.panel, **QUIET)
+    parts.queue.move(moved, inputs, outputs, **QUIET)
+    parts.queue.cancel(cancelled, inputs, outputs, **QUIET)
+    parts.queue.take_up(taken_up, inputs, outputs, **QUIET)
+    parts.queue.dismiss(dismissed, inputs, outputs, **QUIET)
 
 
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
