@@ -119,11 +119,19 @@ class Worker:
                 kept=tuple(sorted(kept)),
             )
 
-    def submit(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
-        """Queue a run, a trace or a preview and return its id at once."""
+    def submit(
+        self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "", sweep: str = ""
+    ) -> str:
+        """Queue a run, a trace or a preview and return its id at once.
+
+        Args:
+            spec: What is asked for.
+            name: How a list calls it; may be empty.
+            sweep: Id of the sweep that it is part of; empty if of none.
+        """
         with self._agenda.changed:
             self._must_be_open()
-            run_id = self._store.create(spec, name=storable(name))
+            run_id = self._store.create(spec, name=storable(name), sweep=sweep)
             self._agenda.queue.append(Task(run_id, spec.model.device))
             self._agenda.changed.notify_all()
         return run_id

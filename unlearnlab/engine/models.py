@@ -75,8 +75,6 @@ class Target:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
         self.device = device
-        self.devices = frozenset(parameter.device for parameter in model.parameters())
-        """Those that its weights are on."""
         _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
