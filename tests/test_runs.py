@@ -593,15 +593,55 @@ def test_two_workers_share_a_store_and_keep_to_their_own_runs(store, employ):
     assert isinstance(other.wait(run_id, PATIENCE_S), Stopped)
 
 
-def test_closing_stops_what_runs_and_what_waits(store, employ):
+def test_closing_stops_what_runs_and_leaves_what_waits_without_an_ending(store, employ):
     worker = employ(FakeLab(endless))
     live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
     until(lambda: worker.state().live == live)
     assert worker.close(PATIENCE_S)
     assert isinstance(store.row(live).ending, Stopped)
-    assert store.row(queued).ending == Stopped(seconds=0)
-    with pytest.raises(NotRunning, match="the worker is closed"):
-        worker.submit(RunSpec())
+    assert store.row(queued).ending is None
+    assert worker.wait(queued) is None, "it will not end here, so nobody waits"
+    for wish in (lambda: worker.submit(RunSpec()), lambda: worker.adopt([queued])):
+        with pytest.raises(NotRunning, match="the worker is closed"):
+            wish()
+
+
+def test_what_waited_when_the_worker_closed_is_taken_over_by_the_next_one(store, employ):
+    first = employ(FakeLab(endless))
+    live, *waiting = (first.submit(RunSpec(seed=n)) for n in range(4))
+    until(lambda: first.state().live == live)
+    first.stop(waiting[0])
+    assert first.close(PATIENCE_S)
+    gate = Gate()
+    second = employ(FakeLab(gated(gate)))
+    busy = second.submit(RunSpec())
+    gate.reached()
+    assert second.adopt([live, waiting[2], *waiting]) == [waiting[2], waiting[1]]
+    assert second.adopt([busy, *waiting]) == []
+    assert second.state().queue == (waiting[2], waiting[1])
+    gate.open()
+    assert isinstance(second.wait(waiting[1], PATIENCE_S), Finished)
+    assert isinstance(second.wait(waiting[2], PATIENCE_S), Finished)
+    with pytest.raises(UnknownRun):
+        second.adopt(["x"])
+
+
+def test_waiting_runs_change_places(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    live, a, b, c = (worker.submit(RunSpec(seed=n)) for n in range(4))
+    gate.reached()
+    for run_id, to, queue in [(c, 0, (c, a, b)), (c, 1, (a, c, b)), (a, 9, (c, b, a))]:
+        worker.move(run_id, to)
+        assert worker.state().queue == queue
+    with pytest.raises(NotRunning, match=f"run {live} does not wait here"):
+        worker.move(live, 0)
+    gate.open()
+    assert isinstance(worker.wait(a, PATIENCE_S), Finished)
+    assert [line for line in lab.log if line.startswith("unlearn")] == [
+        f"unlearn {run_id}" for run_id in (live, c, b, a)
+    ]
 
 
 def test_closing_refuses_prompts_that_were_not_answered(store, employ):
@@ -691,6 +731,9 @@ time.sleep(60)
     assert [event.step for event in steps] == list(range(1, len(steps) + 1))
     worker = employ(FakeLab())
     assert worker.wait(live) is None, "it will never end, so nobody waits"
+    assert worker.adopt([live, queued]) == [queued], "what never began can begin here"
+    assert isinstance(worker.wait(queued, PATIENCE_S), Finished)
+    assert store.row(queued).alive
     assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
     assert worker.ask(live, "hello")
     until(lambda: answers(store, live))

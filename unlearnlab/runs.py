@@ -11,7 +11,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -123,6 +123,41 @@ class Worker:
             self._changed.notify_all()
         return run_id
 
+    def move(self, run_id: str, to: int) -> None:
+        """Give a waiting run another place in the queue, 0-based; one past the end is the last.
+
+        Raises:
+            NotRunning: It does not wait here.
+        """
+        with self._changed:
+            if run_id not in self._queue:
+                raise NotRunning(f"run {run_id} does not wait here: only waiting runs can be moved")
+            self._queue.remove(run_id)
+            self._queue.insert(max(0, to), run_id)
+            self._changed.notify_all()
+
+    def adopt(self, run_ids: Sequence[str]) -> list[str]:
+        """Queue runs that waited when the program they were queued in ended, in the order given.
+
+        Those that began, that ended, or whose program lives are left as they are: what began and
+        was interrupted is carried out again by submitting its spec anew.
+
+        Returns:
+            Those that were taken over, under the ids that they have.
+
+        Raises:
+            UnknownRun: There is no such run. The ones before it have been taken over.
+        """
+        taken: list[str] = []
+        with self._changed:
+            self._must_be_open()
+            for run_id in run_ids:
+                if run_id not in (self._live, *self._queue) and self._store.adopt(run_id):
+                    self._queue.append(run_id)
+                    taken.append(run_id)
+            self._changed.notify_all()
+        return taken
+
     def stop(self, run_id: str) -> None:
         """End a run at its next batch, or take it from the queue. One that has ended stays so.
 
@@ -227,7 +262,8 @@ class Worker:
         """Wait for a run to end, here or in another process.
 
         Returns:
-            Its ending; none if the time is up, or if its process died and it will never end.
+            Its ending; none if the time is up, or if it will not end: its process died, or this
+            worker was closed before it began.
 
         Raises:
             UnknownRun: There is no such run.
@@ -239,10 +275,12 @@ class Worker:
             if row.ending is not None or late or not row.alive:
                 return row.ending
             with self._changed:
+                if self._closing and run_id in self._queue:
+                    return None
                 self._changed.wait(_GLANCE_S)
 
     def close(self, timeout_s: float) -> bool:
-        """Stop the live run and all that wait, and end the thread.
+        """Stop the live run and end the thread. What waits has no ending: see `adopt`.
 
         Returns:
             Whether it ended in time. If not, its runs will count as interrupted once the program
@@ -272,8 +310,6 @@ class Worker:
                 self._run(task)
             else:
                 self._reply(*task)
-        for run_id in self._queue:
-            self._insist(run_id, Stopped(seconds=0))
         for run_id, ask in self._asks:
             self._insist(run_id, _refused(ask, "the program was closed before it could answer"))
 

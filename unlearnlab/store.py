@@ -119,6 +119,26 @@ class Store:
                     return run_id
             time.sleep(0.001)  # This millisecond has its run.
 
+    def adopt(self, run_id: str) -> bool:
+        """Make a run, a trace or a preview that nobody began one of this process.
+
+        Returns:
+            Whether it is. Not if it began, if it has ended, or if another process that lives has
+            it.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.writing() as db:
+            _must_exist(db, run_id)
+            query = "SELECT pid, born FROM runs WHERE id = ?"
+            owner = _Owner(*db.execute(query, (run_id,)).fetchone())
+            touched = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchone()
+            if touched or (owner != self._owner and owner.lives(self._owner)):
+                return False
+            db.execute("UPDATE runs SET pid = ?, born = ? WHERE id = ?", (*self._owner, run_id))
+        return True
+
     def append(self, run_id: str, event: Event) -> int:
         """Add an event to a run. The evidence of `Evaluated` is kept apart, once for each key.
 
