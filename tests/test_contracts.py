@@ -45,6 +45,7 @@ FACTS = {
     "noise",
     "measures",
     "published",
+    "sweeps",
 }
 FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
 
@@ -75,7 +76,11 @@ MAY_IMPORT = {
     "database": set(),
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS | FOLDS | {"jobs", "runs", "store", "sweeping", "terminal"},
     "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
@@ -115,7 +120,9 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -114,11 +114,19 @@ class Worker:
             queue = tuple(self._queue)
             return WorkerState(self._live, self._hold, self._stop, queue, tuple(exporting))
 
-    def submit(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
-        """Queue a run, a trace or a preview and return its id at once."""
+    def submit(
+        self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "", sweep: str = ""
+    ) -> str:
+        """Queue a run, a trace or a preview and return its id at once.
+
+        Args:
+            spec: What is asked for.
+            name: How a list calls it; may be empty.
+            sweep: Id of the sweep that it is part of; empty if of none.
+        """
         with self._changed:
             self._must_be_open()
-            run_id = self._store.create(spec, name=_storable(name))
+            run_id = self._store.create(spec, name=_storable(name), sweep=sweep)
             self._queue.append(run_id)
             self._changed.notify_all()
         return run_id
