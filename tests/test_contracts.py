@@ -80,7 +80,7 @@ MAY_IMPORT = {
     | {"trace_spec"},
     "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
     | {"results", "settings", "spec", "sweeps", "views"},
-    "sweeping": FACTS | FOLDS | {"jobs", "runs", "store", "sweeping", "terminal"},
+    "sweeping": FACTS | FOLDS | {"engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),

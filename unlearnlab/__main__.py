@@ -30,6 +30,7 @@ from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.sweeping.command import sweep, sweep_options
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -72,6 +73,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     try:
         if args.command in (_run, _teach):
             return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
+        if args.command is sweep:
+            return sweep(args, list(_wishes(rest)), open_lab or _torch_lab, _tell)
         if rest:
             parser.error(f"unknown option: {' '.join(rest)}")
         if args.command is _trace:
@@ -386,6 +389,8 @@ def _parser() -> argparse.ArgumentParser:
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
+    sweeping = add("sweep", sweep, "carry out a sweep, or go on with one")
+    sweep_options(sweeping)
     tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
     _trace_options(tracing)
     listing = add("list", _list, "list all runs, newest first")
@@ -393,7 +398,7 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     exporting = add("export", export, "take the result of a run away")
     export_options(exporting)
-    for made in (run, teaching, tracing, listing, show, exporting):
+    for made in (run, teaching, sweeping, tracing, listing, show, exporting):
         made.add_argument(
             "--home",
             metavar="DIR",
@@ -401,7 +406,7 @@ def _parser() -> argparse.ArgumentParser:
         )
     choosing = add("presets", _presets, "list the presets")
     naming = add("models", _models, "list the models that can be named")
-    for made in (run, teaching, tracing, listing, show, choosing, naming):
+    for made in (run, teaching, sweeping, tracing, listing, show, choosing, naming):
         made.add_argument("--json", action="store_true", help="print JSON on stdout")
     command.register(commands)
     official.register(commands)

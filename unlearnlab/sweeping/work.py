@@ -7,14 +7,15 @@ with the sweep's id; what is left to do is what no run of the store fills.
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
-from unlearnlab.estimates import earlier, estimate
+from unlearnlab.estimates import PastRun, earlier, estimate
 from unlearnlab.events import Event
 from unlearnlab.problems import SpecError
 from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker
+from unlearnlab.spec import ModelSpec
 from unlearnlab.store import Store
 from unlearnlab.sweeps.spec import SweepSpec, laid_out
-from unlearnlab.sweeps.standing import Stand, stand
+from unlearnlab.sweeps.standing import Filled, Stand, stand
 from unlearnlab.sweeps.table import SweepRow
 from unlearnlab.sweeps.typed import with_more, with_more_runs
 
@@ -60,13 +61,16 @@ class Sweeping:
         with self._lock:
             row = self._store.sweeps.row(sweep_id)
             found = self._stand(row)
-            left = {one.point.place: one for one in (*found.open, *(found.of("failed") * failed))}
-            grid = laid_out(row.spec)
-            for point in grid.points:
-                if point.place in left and not self._adopted(left[point.place].row, sweep_id):
-                    name = f"{row.name}: {grid.label(row.spec, point)}"
-                    self._worker.submit(point.spec, name=name, sweep=sweep_id)
-        return len(left)
+            again = {one.point.place for one in (*found.open, *(found.of("failed") * failed))}
+            grid, queued = laid_out(row.spec), 0
+            for one in found.points:
+                if self._adopted(one, sweep_id):
+                    queued += 1
+                elif one.point.place in again:
+                    name = f"{row.name}: {grid.label(row.spec, one.point)}"
+                    self._worker.submit(one.point.spec, name=name, sweep=sweep_id)
+                    queued += 1
+        return queued
 
     def cancel(self, sweep_id: str) -> int:
         """Take the waiting runs of a sweep from the queue, and return how many they were.
@@ -114,11 +118,11 @@ class Sweeping:
     def _stand(self, row: SweepRow) -> Stand:
         return stand(row.spec, row.sweep_id, self._store.runs())
 
-    def _adopted(self, row: RunRow | None, sweep_id: str) -> bool:
-        """Take over a run that a closed program left waiting; false if there is none."""
-        if row is None or row.ending is not None or row.sweep != sweep_id:
-            return False
-        return bool(self._worker.adopt([row.run_id]))
+    def _adopted(self, one: Filled, sweep_id: str) -> bool:
+        """Take over a run that waits in no queue any more: its program, or its worker, closed."""
+        row = one.row
+        waits = row is not None and row.ending is None and not row.began and row.sweep == sweep_id
+        return bool(row and waits and self._worker.adopt([row.run_id]))
 
 
 def check(spec: SweepSpec) -> None:
@@ -135,27 +139,21 @@ def check(spec: SweepSpec) -> None:
 
 
 def sweep_seconds(
-    spec: SweepSpec,
+    found: Stand,
     rows: Sequence[RunRow],
     outline: Callable[[str], Iterable[Event]],
     *,
     cuda: bool,
-    found: Stand | None = None,
 ) -> float | None:
-    """Estimate how long the runs of a sweep take one after the other; none where nothing tells.
+    """Estimate how long what is left of a sweep takes, run after run; none where nothing tells.
 
     Args:
-        spec: The sweep.
+        found: How the sweep stands.
         rows: All runs, newest first.
         outline: Reads the events of a run by its id.
         cuda: Whether they will run on a GPU.
-        found: How it stands; what is finished takes no time.
-
-    Raises:
-        SpecError: The sweep cannot be laid out.
     """
-    found = found or stand(spec, "", rows)
-    total, past = 0.0, {}
+    total, past = 0.0, dict[ModelSpec, list[PastRun]]()
     for one in found.points:
         if one.status == "finished":
             continue

@@ -248,11 +248,11 @@ class ShareAxis(Spec):
 
     def _drawn(self, base: RunSpec, percent: float) -> Iterator[str]:
         """Yield the ids of the rows that are drawn, in the order of the data."""
-        data = base.data
+        data, picked = base.data, base.data.forget and set(base.data.forget)
         rows = [
             row
             for row in data.known.rows("forget", data.fold)
-            if row.task in data.tasks and (data.forget is None or row.id in data.forget)
+            if row.task in data.tasks and (picked is None or row.id in picked)
         ]
         documents: dict[str, dict[str, None]] = defaultdict(dict)
         for row in rows:

@@ -1,9 +1,7 @@
 """Reads the values of an axis as somebody types them.
 
-0.1, 0.5, 1            values, one by one
-1e-6 to 1e-4 in 5      so many at even distances
-1e-6 to 1e-4 in 5 log  so many at even ratios
-x 0.1, 0.5, 2          multiples of the value that the form has
+`0.1, 0.5, 1` are values, one by one; `1e-6 to 1e-4 in 5` so many at even distances, with `log`
+behind it at even ratios; `x 0.1, 0.5, 2` are multiples of the value that the form has.
 """
 
 import re
