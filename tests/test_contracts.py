@@ -53,6 +53,7 @@ MAY_IMPORT = {
     "batches": set(),
     "families": set(),
     "background": set(),
+    "commands": set(),
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
@@ -80,17 +81,37 @@ MAY_IMPORT = {
     | {"trace_spec"},
     "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
     | {"results", "settings", "spec", "sweeps", "views"},
-    "sweeping": FACTS | FOLDS | {"engine", "jobs", "runs", "store", "sweeping", "terminal"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
     "published": {"catalogue", "metrics", "signatures"},
-    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    "official": {
+        "commands",
+        "metrics",
+        "noise",
+        "official",
+        "published",
+        "signatures",
+        "spec",
+        "terminal",
+    }
     | {"verdicts"},
     "mmlu": {"metrics", "noise", "official", "signatures"},
-    "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
+    "evaluating": {
+        "commands",
+        "disk",
+        "engine",
+        "evaluating",
+        "events",
+        "exports",
+        "jobs",
+        "library",
+    }
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
@@ -118,11 +139,12 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
-    "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
+    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
+    "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "sweeping", "ui"},
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

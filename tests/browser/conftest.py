@@ -138,8 +138,7 @@ def serve(host, tmp_path):
 @pytest.fixture(scope="session")
 def profile(browser):
     """A browser profile for one test after another: what they keep in it is cleared in between."""
-    with browser.new_context() as context:
-        context.set_default_timeout(PATIENCE_MS)
+    with _fresh(browser) as context:
         yield context
 
 
@@ -155,15 +154,11 @@ def tabs(browser, profile):
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda sent: _foreign(sent.url) and outside.append(sent.url))
 
-    def fresh():
-        if not pages:
-            return profile
-        contexts.append(browser.new_context())
-        contexts[-1].set_default_timeout(PATIENCE_MS)
-        return contexts[-1]
-
     def opened(address, *, context=None, ready=True, width=1440, height=1000, scheme="light"):
-        page = (context or fresh()).new_page()
+        if context is None:
+            context = profile if not pages else _fresh(browser)
+            contexts.append(context)
+        page = context.new_page()
         page.set_viewport_size({"width": width, "height": height})
         page.emulate_media(color_scheme=scheme)
         pages.append(page)
@@ -175,21 +170,25 @@ def tabs(browser, profile):
         return page
 
     yield opened
-    for page in pages:
-        if page.context is profile:
-            _forget(page)
-            page.close()
     for context in contexts:
-        context.close()
+        _cleared(context) if context is profile else context.close()
     assert outside == []
     assert [error for error in errors if "ResizeObserver" not in error] == []
 
 
-def _forget(page):
-    profile = page.context
-    origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
-    wanted = {"origin": origin, "storageTypes": "local_storage,cookies"}
-    profile.new_cdp_session(page).send("Storage.clearDataForOrigin", wanted)
+def _fresh(browser):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
+def _cleared(profile):
+    """Close its pages and forget all but the scripts they loaded."""
+    for page in profile.pages:
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
+        wanted = {"origin": origin, "storageTypes": "local_storage,cookies"}
+        profile.new_cdp_session(page).send("Storage.clearDataForOrigin", wanted)
+        page.close()
     profile.clear_cookies()
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab.catalogue import home
+from unlearnlab.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.events import Ending, Failed
 from unlearnlab.jobs import Lab, meant
 from unlearnlab.problems import SpecError
@@ -22,8 +23,6 @@ from unlearnlab.sweeps.ready import ready_sweep, ready_sweeps
 from unlearnlab.sweeps.spec import SweepSpec, laid_out, parse_sweep
 from unlearnlab.sweeps.standing import GOING, Filled, Stand, problem_of_run, stand
 from unlearnlab.terminal import as_json, number, progress, settings_help, table
-
-DONE, FAILED, STOPPED = 0, 1, 130
 
 CLOSING_S = 30.0
 """How long the run that goes on may take to put its weights back."""
@@ -54,7 +53,6 @@ def sweep(
     args: argparse.Namespace,
     wishes: Sequence[tuple[str, str]],
     open_lab: Callable[[Store], Lab],
-    tell: Callable[[str], None],
 ) -> int:
     """Carry out a sweep, print what came of its runs, and return the exit code.
 
@@ -72,7 +70,7 @@ def sweep(
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), open_lab(store), tell)
+        return _carry_out(args, store, (name, spec), open_lab(store))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -133,7 +131,6 @@ def _carry_out(
     store: Store,
     asked: tuple[str, SweepSpec],
     lab: Lab,
-    tell: Callable[[str], None],
 ) -> int:
     worker = Worker(store, lab)
     sweeping, (name, spec) = Sweeping(store, worker), asked
@@ -143,7 +140,7 @@ def _carry_out(
         if args.failed:
             sweeping.go_on(sweep_id, failed=True)
         try:
-            _follow(store, sweeping, sweep_id, tell)
+            _follow(store, sweeping, sweep_id)
         except KeyboardInterrupt:
             stopped = True
             tell("stopping; the same command goes on later; Ctrl-C again leaves at once")
@@ -159,7 +156,7 @@ def _carry_out(
     return DONE if len(found.of("finished")) == len(found.points) else FAILED
 
 
-def _follow(store: Store, sweeping: Sweeping, sweep_id: str, tell: Callable[[str], None]) -> None:
+def _follow(store: Store, sweeping: Sweeping, sweep_id: str) -> None:
     """Show one run after the other until none is left."""
     spec = store.sweeps.row(sweep_id).spec
     grid = laid_out(spec)
