@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -47,7 +48,7 @@ FACTS = {
     "published",
     "sweeps",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates", "comparing"}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -57,6 +58,7 @@ MAY_IMPORT = {
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
