@@ -86,7 +86,9 @@ MAY_IMPORT = {
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
-    "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
+    "agenda": {"jobs", "spec"},
+    "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},

@@ -125,18 +125,19 @@ class Store:
         """Make a run, a trace or a preview that nobody began one of this process.
 
         Returns:
-            Whether it is. Not if it began, if it has ended, or if another process that lives has
-            it.
+            Whether it is. Not if it began, has ended or was deleted, or if another process that
+            lives has it.
 
         Raises:
             UnknownRun: There is no such run.
         """
         with self._database.writing() as db:
             _must_exist(db, run_id)
-            query = "SELECT pid, born FROM runs WHERE id = ?"
-            owner = _Owner(*db.execute(query, (run_id,)).fetchone())
+            query = "SELECT pid, born, deleted FROM runs WHERE id = ?"
+            *process, deleted = db.execute(query, (run_id,)).fetchone()
+            owner = _Owner(*process)
             touched = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchone()
-            if touched or (owner != self._owner and owner.lives(self._owner)):
+            if touched or deleted or (owner != self._owner and owner.lives(self._owner)):
                 return False
             db.execute("UPDATE runs SET pid = ?, born = ? WHERE id = ?", (*self._owner, run_id))
         return True
