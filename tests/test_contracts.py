@@ -46,7 +46,7 @@ FACTS = {
     "measures",
     "published",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates", "comparing"}
 
 MAY_IMPORT = {
     "batches": set(),
