@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from typing import Any, cast
 from zlib import crc32
 
@@ -83,7 +83,6 @@ def _in_order(paths: Mapping[str, None]) -> list[str]:
     return sorted(paths, key=place)
 
 
-@lru_cache(maxsize=4096)
 def leaves(spec: RunSpec) -> Mapping[str, Leaf]:
     """Flatten a spec: value by dotted path."""
     found: dict[str, Leaf] = {}
@@ -108,7 +107,12 @@ def _flatten(path: str, value: Any, found: dict[str, Leaf]) -> None:
 
 def _no_group(path: str, value: Leaf) -> bool:
     """Tell whether a group of settings is set to none: then its settings are absent."""
-    return value is None and path in {one.path for one in settings() if one.shape == "group"}
+    return value is None and path in _groups()
+
+
+@cache
+def _groups() -> frozenset[str]:
+    return frozenset(one.path for one in settings() if one.shape == "group")
 
 
 def leaves_text(flat: Mapping[str, Leaf], path: str) -> str:
