@@ -4,18 +4,30 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 from unlearnlab.comparing.entries import Entry, entry
+from unlearnlab.comparing.overlays import Track, track
 from unlearnlab.comparing.rankings import Setting, setting
 from unlearnlab.comparing.scoreboards import Margins, margins
 from unlearnlab.methods import METHODS
+from unlearnlab.metrics import Evidence
 from unlearnlab.records import RunRow
 from unlearnlab.results import run_line
 from unlearnlab.store import Store
 
 FRESH_S = 0.5
-"""How long a list of all runs is good: pages ask for it and for parts of it at once."""
+"""How old the list of all runs may be that a page shows: several may ask at once."""
+
+KEPT_S = 5.0
+"""How old it may be where some of its runs are asked for: the page has just seen it."""
+
+TRACKS = 256
+"""Runs whose curves are kept in memory."""
+
+EVIDENCE = 32
+"""Models whose answers are kept in memory."""
 
 Facet = Literal["model", "method", "data", "outcome", "tag"]
 
@@ -55,15 +67,20 @@ class Compared:
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
         self._margins: dict[str, Margins] = {}
+        self._tracks: dict[str, Track] = {}
+        self._evidence = lru_cache(maxsize=EVIDENCE)(store.evidence)
 
-    def all(self) -> tuple[Listed, ...]:
+    def all(self, oldest_s: float = FRESH_S) -> tuple[Listed, ...]:
         """Return all runs, newest first: the same value as long as nothing has changed.
+
+        Args:
+            oldest_s: How old what was read before may be.
 
         Raises:
             StoreError: The store cannot be read.
         """
         with self._lock:
-            if time.monotonic() - self._read_at > FRESH_S:
+            if time.monotonic() - self._read_at > oldest_s:
                 self._read()
             return self._all
 
@@ -73,7 +90,7 @@ class Compared:
         Raises:
             StoreError: The store cannot be read.
         """
-        known = {listed.run.run_id: listed for listed in self.all()}
+        known = {listed.run.run_id: listed for listed in self.all(KEPT_S)}
         ids = list(dict.fromkeys(run_ids))
         return [known[i] for i in ids if i in known], [i for i in ids if i not in known]
 
@@ -103,6 +120,31 @@ class Compared:
             evidence = self._store.evidence(key)
             self._margins[key] = margins(evidence) if evidence else {}
         return {run_id: self._margins[key] for run_id, key in keys.items()}
+
+    def evidence(self, key: str) -> Evidence | None:
+        """Return evidence by its key, if there is any.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        return self._evidence(key)
+
+    def tracks(self, runs: Sequence[Listed]) -> dict[str, Track]:
+        """Return the curves of runs by id. Those of a run that has ended are worked out once.
+
+        Raises:
+            StoreError: The store cannot be read.
+        """
+        found: dict[str, Track] = {}
+        for of in runs:
+            run_id, going = of.run.run_id, of.run.status in ("queued", "running", "paused")
+            known = None if going else self._tracks.get(run_id)
+            found[run_id] = known or track(self._store.events(run_id))
+            if not going:
+                self._tracks[run_id] = found[run_id]
+                while len(self._tracks) > TRACKS:
+                    self._tracks.pop(next(iter(self._tracks)), None)
+        return found
 
     def _read(self) -> None:
         """Take in the store's list. What has not changed is not worked out again."""

@@ -146,7 +146,7 @@ def served() -> dict[str, Any]:
     """
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / "style.css"],
+        "css_paths": [ASSETS / "style.css", ASSETS / "compare.css"],
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,
