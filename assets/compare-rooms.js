@@ -75,7 +75,7 @@ function place(box, html) {
 function paint(box) {
   for (const dot of box.querySelectorAll(".dot[data-of]")) {
     const run = runs.find((one) => one.run === dot.dataset.of);
-    if (run) dot.style.setProperty("--run", `var(--run-${run.colour})`);
+    if (run) dot.style.setProperty("--run", `var(${run.colour})`);
   }
 }
 
@@ -118,6 +118,7 @@ function visit() {
     series: value("series").value,
     by: value("by").value || "step",
     smooth: value("smooth").checked,
+    log: value("log").checked,
     across: value("across").value,
     example: {
       split: value("split").value,
@@ -186,7 +187,7 @@ function choices() {
         disabled: full && !chosen.has(run),
       });
       const dot = Object.assign(document.createElement("i"), { className: "dot run" });
-      dot.style.setProperty("--run", `var(--run-${colour})`);
+      dot.style.setProperty("--run", `var(${colour})`);
       const line = document.createElement("label");
       line.append(box, dot, label);
       return line;

@@ -12,6 +12,7 @@ from unlearnlab.comparing.rankings import Place, Ranking, Weights, rankings
 from unlearnlab.comparing.scoreboards import COLUMNS, Cell, Column, Line, column, scoreboard
 from unlearnlab.metrics import Scores
 from unlearnlab.store import StoreError
+from unlearnlab.ui.charts import run_colour
 from unlearnlab.ui.compare_listing import MOST
 from unlearnlab.ui.compare_marks import RunId
 from unlearnlab.ui.compare_runs import Compared, Listed
@@ -20,9 +21,6 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import duration, escape, score
 
 Weight = Annotated[float, Field(ge=0, le=10)]
-
-COLOURS = 6
-"""Colours that tell runs apart, `--run-1` and on; then they begin anew."""
 
 
 class Selection(BaseModel):
@@ -64,8 +62,8 @@ def board(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
     answer = {
         "html": f"{_unknown(unknown)}{drawn.html()}",
         "runs": [
-            {"run": line.run.run_id, "label": line.label, "colour": number % COLOURS + 1}
-            for number, line in enumerate(lines)
+            {"run": line.run.run_id, "label": line.label, "colour": run_colour(place)}
+            for place, line in enumerate(lines)
         ],
         "utility": drawn.utility,
         "pending": margins is None,
@@ -85,6 +83,11 @@ def _unknown(ids: Sequence[str]) -> str:
     )
 
 
+def run_dot(place: int) -> str:
+    """Draw the colour of a run by its place among those selected."""
+    return f'<i class="dot run" style="--run: var({run_colour(place)})"></i>'
+
+
 class Board:
     """What is drawn of one selection."""
 
@@ -98,7 +101,7 @@ class Board:
         self._program = program
         self._listed = listed
         self._lines = {line.run.run_id: line for line in lines}
-        self._colours = {line.run.run_id: n % COLOURS + 1 for n, line in enumerate(lines)}
+        self._places = {line.run.run_id: place for place, line in enumerate(lines)}
         self._weights = weights
         self._rankings = rankings([line.run for line in lines], weights)
 
@@ -160,8 +163,7 @@ class Board:
 
     def _name(self, run: Entry) -> str:
         return (
-            f'<i class="dot run" style="--run: var(--run-{self._colours[run.run_id]})"></i>'
-            f"{escape(self._lines[run.run_id].label)}"
+            f"{run_dot(self._places[run.run_id])}{escape(self._lines[run.run_id].label)}"
         )
 
     def _drop(self, run: Entry) -> str:

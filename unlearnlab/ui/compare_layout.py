@@ -83,7 +83,7 @@ ROOMS = f"""
   <div class="rooms-head"><div class="segments" role="tablist" aria-label="What to compare">
     {"".join(_room(name, title) for name, title in NAMES.items())}</div>
     <div class="room-controls" data-for="charts" hidden>
-      {_option("series", "Curve")}{_option("by", "over")}{_switch("smooth", "smoothed")}
+      {_option("series", "Curve")}{_option("by", "over")}{_switch("smooth", "smoothed")}{_switch("log", "log scale")}
       {_option("across", "Forgetting as", ("forgotten", "mean of the forget terms"),
                ("task_aggregate", "task aggregate"))}</div>
     <div class="room-controls" data-for="answers" hidden>

@@ -12,7 +12,9 @@ from unlearnlab.comparing.differences import differences
 from unlearnlab.comparing.entries import labels
 from unlearnlab.comparing.overlays import BY, By, offered
 from unlearnlab.comparing.points import Across
+from unlearnlab.published import results
 from unlearnlab.store import StoreError
+from unlearnlab.ui.charts import figure_html
 from unlearnlab.ui.compare_answers import (
     ASKED,
     ExampleWish,
@@ -21,7 +23,8 @@ from unlearnlab.ui.compare_answers import (
     masks,
     speakers,
 )
-from unlearnlab.ui.compare_board import COLOURS
+from unlearnlab.ui.compare_board import run_dot
+from unlearnlab.ui.compare_charts import heat_map, overlay, parallel, plane
 from unlearnlab.ui.compare_listing import MOST
 from unlearnlab.ui.compare_marks import RunId
 from unlearnlab.ui.compare_runs import Compared, Listed
@@ -62,6 +65,7 @@ class RoomWish(BaseModel):
     series: Text = ""
     by: By = "step"
     smooth: bool = False
+    log: bool = False
     across: Across = "forgotten"
     example: ExampleWish = ExampleWish()
     asked: Annotated[list[RunId], Field(max_length=ASKED)] = []
@@ -101,13 +105,37 @@ def room(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
 
 
 def _charts(visit: Visit) -> dict[str, Any]:
+    """Draw curves and trade-off beside each other, and the terms below them."""
+    wish, runs = visit.wish, [of.run for of in visit.runs]
     tracks = visit.compared.tracks(visit.runs)
     series = offered(list(tracks.values()))
-    return {"html": "", "series": list(series.items()), "by": list(BY.items())}
+    chosen = wish.series if wish.series in series else next(iter(series), "")
+    smoothing = SMOOTHING if wish.smooth else 0.0
+    curves = overlay(runs, tracks, series=chosen, by=wish.by, smoothing=smoothing, log=wish.log)
+    reference = visit.program.reference(runs[0].spec) if runs else None
+    figures = [("", curves if series else None)]
+    if any(of.setting for of in visit.runs):
+        figures.append(("", plane(runs, by=wish.across, reference=reference, published=results())))
+        figures.append(("wide", heat_map(runs)))
+    drawn = "".join(
+        f'<div class="{kind}"><h3>{escape(figure.title)}</h3>{figure_html(figure)}</div>'
+        for kind, figure in figures
+        if figure is not None
+    )
+    none = '<p class="none">These runs have no curves and no scores yet.</p>'
+    return {
+        "html": f'<div class="charts-grid">{drawn}</div>' if drawn else none,
+        "series": list(series.items()),
+        "by": list(BY.items()),
+    }
 
 
 def _settings(visit: Visit) -> dict[str, Any]:
-    return {"html": ""}
+    """Draw each run as a line through the settings that differ and its scores."""
+    if len(visit.runs) < 2:
+        told = "Select a second run to see which settings go with which scores."
+        return {"html": f'<p class="none">{told}</p>'}
+    return {"html": figure_html(parallel([of.run for of in visit.runs]))}
 
 
 def _differences(visit: Visit) -> dict[str, Any]:
@@ -119,8 +147,7 @@ def _differences(visit: Visit) -> dict[str, Any]:
     if not found:
         return {"html": '<p class="none">These runs have the same settings, seed and all.</p>'}
     heads = "".join(
-        f'<th scope="col"><i class="dot run" style="--run: var(--run-{at % COLOURS + 1})"></i>'
-        f"{escape(label)}</th>"
+        f'<th scope="col">{run_dot(at)}{escape(label)}</th>'
         for at, label in enumerate(labels(runs))
     )
     rows = "".join(
