@@ -1,20 +1,20 @@
 """A store full of generated runs, written at once: what lists and comparisons are tried on."""
 
-import itertools
 import math
 import os
 import random
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 
 from tests.browser.slow_lab import made_evidence
 from unlearnlab.events import Evaluated, Finished, Loaded, PhaseBegan, Started, StepLogged
-from unlearnlab.metrics import Evidence, Scores, scores
+from unlearnlab.metrics import Evidence, Membership, Scores, scores
 from unlearnlab.presets import presets
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.store import Store
 
 DAY_S = 86400.0
@@ -22,16 +22,19 @@ FIRST = 1_760_000_000.0
 """When the oldest run was made, in Unix seconds."""
 
 TAGS = ("[]", "[]", '["baseline"]', '["layer sweep"]', '["layer sweep", "paper"]')
-EVIDENCES = 8
+EVIDENCES = 60
 """Different ones: making and packing them takes longest."""
 
 
 def fill(home: Path, runs: int, events: int = 300) -> list[str]:
     """Write finished runs into the store of a folder and return their ids, oldest first."""
     draw = random.Random(0)
-    specs = [spec for preset in presets().values() if (spec := preset.spec).model.name == "tiny-olmo"]
-    kept = [made_evidence(k / (EVIDENCES - 1), 12) for k in range(EVIDENCES)]
-    before = scores(kept[-1])
+    every = (preset.spec for preset in presets().values())
+    specs = [spec for spec in every if spec.model.name == ModelSpec().name]
+    known, gone = made_evidence(1.0, 12), made_evidence(0.0, 12)
+    kept = [_between(known, gone, draw) for _ in range(EVIDENCES)]
+    kept.append(known)
+    before = scores(known)
     with Store(home):
         pass
     db = sqlite3.connect(home / "unlearnlab.sqlite3")
@@ -63,21 +66,22 @@ def _insert(
         row,
     )
     which = draw.randrange(len(kept) - 1)
-    after = scores(kept[which]).model_copy(update=_luck(draw))
+    after = scores(kept[which])
     steps = max(1, events - 6)
     told = (
         Started(versions={"torch": "0"}, device="cpu, 2 threads"),
         Loaded(weights="w", data="d", parameters=7, rows={"forget": 72, "retain": 72}),
         Evaluated(when="before", scores=before, key=f"made-{len(kept) - 1}"),
         PhaseBegan(phase=0, step=0, steps=steps, total_steps=steps, trainable=7, effective_batch=2),
-        *(_step(step, steps, spec, draw) for step in range(1, steps + 1)),
+        *_steps(steps, spec, draw),
         Evaluated(when="after", scores=after, key=f"made-{which}"),
         Finished(seconds=40 + 20 * draw.random()),
     )
-    db.executemany(
-        "INSERT INTO events VALUES (?, ?, ?, ?, ?)",
-        [(run_id, seq, FIRST, e.kind, e.model_dump_json()) for seq, e in zip(itertools.count(1), told)],
-    )
+    rows = [
+        (run_id, seq, FIRST + seq, event.kind, event.model_dump_json())
+        for seq, event in enumerate(told, start=1)
+    ]
+    db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", rows)
     return run_id
 
 
@@ -88,25 +92,49 @@ def _varied(spec: RunSpec, number: int, draw: random.Random) -> RunSpec:
     return spec.model_copy(update={"phases": (varied, *spec.phases[1:]), "seed": number % 5})
 
 
-def _luck(draw: random.Random) -> dict[str, float]:
-    aggregate, attack, quiz = draw.random(), draw.random(), 0.5 + draw.random() / 2
-    final = (aggregate + attack + quiz) / 3
-    return {"task_aggregate": aggregate, "mia_score": attack, "utility": quiz, "final": final}
+def _between(known: Evidence, gone: Evidence, draw: random.Random) -> Evidence:
+    """Mix what two models said: how far it forgot, and what it lost, is up to luck."""
+    forgot, lost, seen = draw.random(), draw.random() ** 3, draw.random()
 
+    def luck(share: float) -> Evidence:
+        return gone if draw.random() < share else known
 
-def _step(step: int, steps: int, spec: RunSpec, draw: random.Random) -> StepLogged:
-    done = step / steps
-    forget = 0.05 + 2.6 / (1 + math.exp(-9 * (done - 0.45))) + 0.1 * draw.random()
-    return StepLogged(
-        step=step,
-        phase=0,
-        epoch=step / 10,
-        terms={"forget": forget, "retain": 0.3 * math.exp(-done)},
-        weights={"forget": -1.0, "retain": 1.0},
-        loss=-forget,
-        grad_norm=1 + done,
-        learning_rate=spec.phases[0].learning_rate,
-        tokens_per_s=4000.0,
-        memory_gib=0.4,
-        seconds=40 * done,
+    of, other = known.membership, gone.membership
+    assert of is not None
+    assert other is not None
+    member = tuple(
+        (b if draw.random() < seen else a) for a, b in zip(of.member, other.member, strict=True)
     )
+    return known.model_copy(
+        update={
+            "answers": tuple(
+                luck(forgot if answer.split == "forget" else lost).answers[at]
+                for at, answer in enumerate(known.answers)
+            ),
+            "membership": Membership(member=member, nonmember=of.nonmember),
+            "choices": tuple(
+                choice.model_copy(update={"right": 0 if draw.random() < 1 - lost / 2 else 1})
+                for choice in known.choices
+            ),
+        }
+    )
+
+
+def _steps(steps: int, spec: RunSpec, draw: random.Random) -> Iterator[StepLogged]:
+    top, middle = draw.uniform(0.5, 4), draw.uniform(0.2, 0.7)
+    for step in range(1, steps + 1):
+        done = step / steps
+        forget = 0.05 + top / (1 + math.exp(-9 * (done - middle))) + 0.1 * draw.random()
+        yield StepLogged(
+            step=step,
+            phase=0,
+            epoch=step / 10,
+            terms={"forget": forget, "retain": 0.3 * math.exp(-done)},
+            weights={"forget": -1.0, "retain": 1.0},
+            loss=-forget,
+            grad_norm=1 + done,
+            learning_rate=spec.phases[0].learning_rate,
+            tokens_per_s=4000.0,
+            memory_gib=0.4,
+            seconds=40 * done,
+        )

@@ -1,7 +1,7 @@
 """What the models of the selected runs say: to one example of the data, and to a free prompt."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
@@ -173,8 +173,8 @@ def _asked(prompt: str, heard: Sequence[Heard], masked: bool) -> str:
     original = _text(first.original, masked) if first else "…"
     names = labels([of.run for of, _ in heard])
     rows = "".join(
-        f'<tr><th scope="row">{_dot(of.run.run_id)}{escape(name)}</th><td>{_reply(ask, masked)}</td>'
-        "</tr>"
+        f'<tr><th scope="row">{_dot(of.run.run_id)}{escape(name)}</th>'
+        f"<td>{_reply(ask, masked)}</td></tr>"
         for (of, ask), name in zip(last, names, strict=True)
     )
     return (

@@ -162,9 +162,7 @@ class Board:
         )
 
     def _name(self, run: Entry) -> str:
-        return (
-            f"{run_dot(self._places[run.run_id])}{escape(self._lines[run.run_id].label)}"
-        )
+        return f"{run_dot(self._places[run.run_id])}{escape(self._lines[run.run_id].label)}"
 
     def _drop(self, run: Entry) -> str:
         return (
@@ -182,7 +180,8 @@ class Board:
 
     def _reference(self, name: str, scores: Scores) -> str:
         cells = "".join(
-            f'<td class="number" data-label="{HEADS[of]}">{score(column(scores, of))}</td>'
+            f'<td class="number" data-label="{HEADS[of]}">{score(column(scores, of))}'
+            "<small></small></td>"
             for of in COLUMNS
         )
         weighted = "<td></td>" if self._weighted else ""

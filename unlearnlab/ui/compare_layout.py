@@ -57,6 +57,20 @@ def _switch(name: str, label: str) -> str:
     return f'<label class="switch"><input type="checkbox" data-option="{name}"> {label}</label>'
 
 
+_CURVES = (
+    _option("series", "Curve")
+    + _option("by", "over")
+    + _switch("smooth", "smoothed")
+    + _switch("log", "log scale")
+)
+
+_PLANE = _option(
+    "across",
+    "Forgetting as",
+    ("forgotten", "mean of the forget terms"),
+    ("task_aggregate", "task aggregate"),
+)
+
 ROOMS = f"""
 <section class="card empty" data-part="empty" hidden>
   <h2>Select runs to compare them</h2>
@@ -83,9 +97,7 @@ ROOMS = f"""
   <div class="rooms-head"><div class="segments" role="tablist" aria-label="What to compare">
     {"".join(_room(name, title) for name, title in NAMES.items())}</div>
     <div class="room-controls" data-for="charts" hidden>
-      {_option("series", "Curve")}{_option("by", "over")}{_switch("smooth", "smoothed")}{_switch("log", "log scale")}
-      {_option("across", "Forgetting as", ("forgotten", "mean of the forget terms"),
-               ("task_aggregate", "task aggregate"))}</div>
+      {_CURVES}{_PLANE}</div>
     <div class="room-controls" data-for="answers" hidden>
       {_option("split", "Set", ("forget", "forget"), ("retain", "retain"), ("", "both"))}
       {_option("task", "Subtask", ("", "all"), *TASKS.items())}

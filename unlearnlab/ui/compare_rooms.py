@@ -142,7 +142,9 @@ def _differences(visit: Visit) -> dict[str, Any]:
     """Draw a table of the settings that differ: one row for each, one column for each run."""
     runs = [of.run for of in visit.runs]
     if len(runs) < 2:
-        return {"html": '<p class="none">Select a second run to see in which settings they differ.</p>'}
+        return {
+            "html": '<p class="none">Select a second run to see in which settings they differ.</p>'
+        }
     found = differences([run.spec for run in runs])
     if not found:
         return {"html": '<p class="none">These runs have the same settings, seed and all.</p>'}

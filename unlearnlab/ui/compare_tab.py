@@ -1,4 +1,4 @@
-"""The tab Compare: all runs, a selection of them, and rooms that set the selected beside each other."""
+"""The tab Compare: all runs, a selection of them, and rooms that set those side by side."""
 
 from typing import Any
 

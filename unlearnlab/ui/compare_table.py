@@ -11,7 +11,17 @@ from pydantic import ValidationError
 from unlearnlab.comparing.scoreboards import Column, column
 from unlearnlab.store import StoreError
 from unlearnlab.ui.answers import pager
-from unlearnlab.ui.compare_listing import MOST, SINCE, SIZE, Found, Query, Sort, choices, found, suggestions
+from unlearnlab.ui.compare_listing import (
+    MOST,
+    SINCE,
+    SIZE,
+    Found,
+    Query,
+    Sort,
+    choices,
+    found,
+    suggestions,
+)
 from unlearnlab.ui.compare_runs import Compared, Listed
 from unlearnlab.ui.scoreboard import MOODS
 from unlearnlab.ui.text import clock, duration, escape, score
@@ -182,7 +192,6 @@ def _acts(of: Listed) -> str:
         f'<button type="button" class="icon" data-pin="{run_id}" data-key="pin-{run_id}" '
         f'aria-label="{pin} {title}" title="{pin}">{star}</button>'
         f'<button type="button" class="icon" data-edit="{run_id}" data-key="edit-{run_id}" '
-        f'aria-label="Edit name, tags and notes of {title}" title="Edit name, tags, notes">✎</button>'
+        f'aria-label="Edit name, tags and notes of {title}" title="Edit name, tags, notes">'
+        "✎</button>"
     )
-
-
