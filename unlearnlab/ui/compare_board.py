@@ -136,7 +136,7 @@ class Board:
         heads = "".join(f'<th scope="col" class="number">{title} ↑</th>' for title in titles)
         if self._weighted:
             heads += '<th scope="col" class="number">Weighted ↑</th>'
-        tops = {of: _top(ranking, of) for of in COLUMNS}
+        tops: dict[Column, float | None] = {of: _top(ranking, of) for of in COLUMNS}
         rows = "".join(self._row(place, tops) for place in ranking.places)
         return (
             f'<p class="setting">{escape(ranking.setting.text)}</p><div class="scroll">'

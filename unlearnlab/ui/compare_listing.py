@@ -79,7 +79,15 @@ class Found:
 
     runs: Sequence[Listed]
     settings: Mapping[Setting | None, int]
-    """How many runs each setting has, in the order of their groups; empty for one group of all."""
+    """How many runs each setting has, in the order of their groups; none for runs without the
+    score that sorts. Empty where no score sorts."""
+    sorting: Column | None = None
+    """The score that sorts."""
+
+    def group(self, of: Listed) -> Setting | None:
+        """Return the setting under which a run stands; none if it lacks the score that sorts."""
+        scored = self.sorting is not None and column(of.run.after, self.sorting) is not None
+        return of.setting if scored else None
 
 
 def found(runs: Iterable[Listed], query: Query, *, now: float) -> Found:
@@ -90,13 +98,17 @@ def found(runs: Iterable[Listed], query: Query, *, now: float) -> Found:
     rest = [run for run in passing if key(run) is None]
     known.sort(key=lambda run: key(run) or 0, reverse=not query.up)
     known = sorted(known, key=lambda run: not run.run.pinned)
-    if query.sort not in COLUMNS:
+    if (sorting := _score(query.sort)) is None:
         return Found([*known, *sorted(rest, key=lambda run: not run.run.pinned)], {})
     groups = Counter(run.setting for run in known)
     order = {setting: place for place, (setting, _) in enumerate(groups.most_common())}
     known.sort(key=lambda run: order[run.setting])
     settings = {setting: groups[setting] for setting in order}
-    return Found([*known, *rest], settings | ({None: len(rest)} if rest else {}))
+    return Found([*known, *rest], settings | ({None: len(rest)} if rest else {}), sorting)
+
+
+def _score(sort: Sort) -> Column | None:
+    return next((name for name in COLUMNS if name == sort), None)
 
 
 def _key(sort: Sort) -> Callable[[Listed], float | str | None]:

@@ -8,6 +8,7 @@ from zlib import crc32
 
 from pydantic import ValidationError
 
+from unlearnlab.comparing.rankings import Setting
 from unlearnlab.comparing.scoreboards import Column, column
 from unlearnlab.store import StoreError
 from unlearnlab.ui.answers import pager
@@ -75,7 +76,7 @@ def _table(passing: Found, query: Query, page: int, last: int) -> str:
     if not passing.runs:
         return '<p class="none">No run passes these filters.</p>'
     shown = passing.runs[page * SIZE : (page + 1) * SIZE]
-    rows = "".join(_rows(shown, passing, query))
+    rows = "".join(_rows(shown, passing))
     pages = pager(page, last, page * SIZE, len(passing.runs), SIZE) if last else ""
     return (
         f'<table class="all-runs"><thead><tr>{_head(query)}</tr></thead>'
@@ -105,24 +106,25 @@ def _sorter(query: Query, name: Sort, title: str) -> str:
     )
 
 
-def _rows(shown: Sequence[Listed], passing: Found, query: Query) -> list[str]:
+def _rows(shown: Sequence[Listed], passing: Found) -> list[str]:
     """Draw rows, each setting under a heading of its own if there are several."""
     drawn: list[str] = []
-    last: Any = ""
+    last: Setting | str | None = ""
     for of in shown:
-        if len(passing.settings) > 1:
-            scored = query.sort in HEADS and column(of.run.after, query.sort) is not None
-            setting = of.setting if scored else None
-            if setting != last:
-                title = setting.text if setting else UNSCORED
-                drawn.append(
-                    f'<tr class="group"><th colspan="{WIDTH}" scope="colgroup">{escape(title)} '
-                    f"<small>{passing.settings[setting]} runs, not to be compared with other "
-                    "groups</small></th></tr>"
-                )
-            last = setting
+        setting = passing.group(of)
+        if len(passing.settings) > 1 and setting != last:
+            drawn.append(_heading(setting, passing.settings[setting]))
+        last = setting
         drawn.append(_row(of))
     return drawn
+
+
+def _heading(setting: Setting | None, count: int) -> str:
+    title = setting.text if setting else UNSCORED
+    return (
+        f'<tr class="group"><th colspan="{WIDTH}" scope="colgroup">{escape(title)} '
+        f"<small>{count} runs, sorted by themselves</small></th></tr>"
+    )
 
 
 def _row(of: Listed) -> str:
