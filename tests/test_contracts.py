@@ -104,6 +104,7 @@ MAY_IMPORT = {
         "traces",
         "previews",
         "events",
+        "measures",
         "metrics",
         "mmlu",
         "problems",
