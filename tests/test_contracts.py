@@ -43,9 +43,11 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "measuring",
+    "spreads",
     "published",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "results", "seeds", "answers", "outcomes", "curves", "estimates"}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -79,6 +81,8 @@ MAY_IMPORT = {
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
+    "spreads": {"metrics", "noise"},
+    "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
     "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
     | {"verdicts"},

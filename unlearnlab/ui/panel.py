@@ -8,6 +8,8 @@ from typing import Any
 from unlearnlab.answers import Filter, Show, chosen, counts
 from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
+from unlearnlab.seeds import seed_group, seeds_text
+from unlearnlab.spreads import Spreads
 from unlearnlab.store import RunRow
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
@@ -131,8 +133,8 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
         offer=offer_html(row),
-        board=_board(program, row, course, view),
-        strip=_strip(row, course),
+        board=_board(program, row, course, view, rows),
+        strip=_strip(program, row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         masked=look.masked,
@@ -175,21 +177,41 @@ def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
+def _board(
+    program: Program,
+    row: RunRow | None,
+    course: Course,
+    view: RunView | None,
+    rows: Sequence[RunRow],
+) -> str:
     if row is None or view is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     reference = program.reference(row.spec)
-    board = scoreboard(row.spec, course.before.scores, after, reference)
+    board = scoreboard(
+        row.spec,
+        course.before.scores,
+        after,
+        reference,
+        spreads=_spreads(program, course),
+        seeds=seeds_text(seed_group(row.spec, rows)),
+    )
     drawn = escape(_drawn(row.run_id, course, view))
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(row: RunRow | None, course: Course) -> str:
+def _spreads(program: Program, course: Course) -> Spreads | None:
+    if course.before is None:
+        return None
+    return program.spreads(course.before.key, course.after.key if course.after else "")
+
+
+def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    return strip_html(terms_strip(course.before.scores, after, titles_of(row.spec.data.known)))
+    titles, found = titles_of(row.spec.data.known), _spreads(program, course)
+    return strip_html(terms_strip(course.before.scores, after, titles, spreads=found))
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:

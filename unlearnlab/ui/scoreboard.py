@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from unlearnlab.noise import Interval
 from unlearnlab.results import Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
 from unlearnlab.verdicts import Verdict, VerdictKind
@@ -57,7 +58,7 @@ def _card(card: ScoreCard) -> str:
     return (
         f'<div class="score{stale}"><div class="t">{escape(card.title)} '
         f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
-        f'<div class="n">{score(shown)}</div>{_meter(card)}'
+        f'<div class="n">{score(shown)}</div>{_meter(card)}{_range(card.interval)}'
         f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div></div>'
     )
 
@@ -67,7 +68,14 @@ def _before(card: ScoreCard) -> str:
         if card.before is not None:
             return "original model"
         return "" if card.note else "not measured yet"  # The note then says why it is not.
-    return f"before {score(card.before)}"
+    steady = ", within noise" if card.steady else ""
+    return f"before {score(card.before)}{steady}"
+
+
+def _range(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f'<div class="b range">{score(interval.low)} to {score(interval.high)}</div>'
 
 
 def _meter(card: ScoreCard) -> str:
@@ -77,12 +85,16 @@ def _meter(card: ScoreCard) -> str:
     if card.reference is not None:
         label = f"retrained model: {score(card.reference)}"
         tick = f'<em style="left:{_percent(card.reference)}%" title="{label}"></em>'
+    span = ""
+    if card.interval is not None:
+        low, high = _percent(card.interval.low), _percent(card.interval.high)
+        span = f'<u style="left:{low}%;right:calc(100% - {high}%)"></u>'
     words = f"before {score(card.before)}, after {score(card.after)}"
     if card.reference is not None:
         words += f", retrained model {score(card.reference)}"
     return (
         f'<div class="meter {role}" role="img" aria-label="{words}">'
-        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{tick}</div>'
+        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{span}{tick}</div>'
     )
 
 
@@ -97,8 +109,12 @@ def _legend(board: Scoreboard) -> str:
         parts.append(
             '<span><i class="tick"></i>retrained model, which never saw the forget set</span>'
         )
+    if any(card.interval for card in board.cards):
+        parts.append('<span><i class="span"></i>95% interval over rows, of this one model</span>')
     protocol = f"{escape(board.protocol)} · " if board.protocol else ""
     parts.append(f"<span>{protocol}{escape(board.setting)}</span>")
+    if board.seeds:
+        parts.append(f'<span class="seeds">{escape(board.seeds)}</span>')
     return "".join(parts)
 
 
@@ -116,10 +132,19 @@ def strip_html(terms: Sequence[Term]) -> str:
     return (
         '<section class="card" aria-label="The terms">'
         f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
-        "<span>their harmonic mean is the task aggregate: one zero makes it zero</span></div>"
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero"
+        f"{_noise(terms)}</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
     )
+
+
+def _noise(terms: Sequence[Term]) -> str:
+    parts = (
+        ("; ranges: 95% intervals over rows", any(term.interval for term in terms)),
+        ("; ≈ moved within noise", any(term.steady for term in terms)),
+    )
+    return "".join(words for words, told in parts if told)
 
 
 def _term(term: Term) -> str:
@@ -136,7 +161,11 @@ def _term(term: Term) -> str:
     )
     was = ""
     if term.after is not None and term.before is not None:
-        was = f"<small>from {score(term.before)}</small>"
+        steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
+        was = f"<small>{steady}from {score(term.before)}</small>"
+    if term.interval is not None:
+        span = f"{score(term.interval.low)} to {score(term.interval.high)}"
+        was += f'<small class="range">{span}</small>'
     return f'<td class="{classes}" style="--heat:{heat}">{score(value)}{was}</td>'
 
 
