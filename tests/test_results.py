@@ -6,6 +6,7 @@ from tests.fakes import evaluated
 from unlearnlab.events import Failed, Finished
 from unlearnlab.methods import Memorize
 from unlearnlab.metrics import Scores
+from unlearnlab.records import RunRow
 from unlearnlab.results import (
     matches,
     run_line,
@@ -16,7 +17,6 @@ from unlearnlab.results import (
     usual_seconds,
 )
 from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
-from unlearnlab.store import RunRow
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 

@@ -23,12 +23,13 @@ from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, meant
 from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
+from unlearnlab.records import PreviewRow, RunRow
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.store import PreviewRow, RunRow, Store, StoreError, UnknownRun
+from unlearnlab.store import Store, StoreError, UnknownRun
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,

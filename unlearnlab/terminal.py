@@ -13,9 +13,10 @@ from tqdm import tqdm
 from unlearnlab.catalogue import KnownModel
 from unlearnlab.estimates import Estimate, bytes_text
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
+from unlearnlab.records import RunRow, TraceRow
 from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
-from unlearnlab.store import RunRow, StoredEvent, TraceRow
+from unlearnlab.store import StoredEvent
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
 from unlearnlab.views import Course, advance, changes, run_view
 

@@ -11,8 +11,9 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.curves import log_scale
+from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.store import RunRow, Store, StoreError
+from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
+from unlearnlab.records import RunRow
 from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
 from unlearnlab.seeds import seed_group, seeds_text
 from unlearnlab.spreads import Spreads
-from unlearnlab.store import RunRow
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import known_to, turn

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from unlearnlab.estimates import Estimate, Part, bytes_text, earlier, estimate
 from unlearnlab.jobs import Device, meant
 from unlearnlab.problems import SpecError
+from unlearnlab.records import RunRow
 from unlearnlab.results import usual_seconds
 from unlearnlab.spec import RunSpec
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.ui.form import Form, parsed
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import NO_BREAK, count, duration, escape

@@ -17,8 +17,9 @@ from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
 from unlearnlab.exports.model import model_export, model_folder
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import in_folder, packed, total
+from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning, WorkerState
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.views import Course

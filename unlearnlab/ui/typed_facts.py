@@ -11,11 +11,12 @@ from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
 from unlearnlab.library import EMBEDDED_NAME, dataset
+from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning
 from unlearnlab.sources.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.sources.checks import Finding
 from unlearnlab.spec import SpecError
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.teaching import teach_spec, unlearn_spec
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form, form_of
