@@ -14,7 +14,9 @@ from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import known_to, turn
+from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
@@ -94,6 +96,9 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+    published: str
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
@@ -135,6 +140,8 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         offer=offer_html(row),
         board=_board(program, row, course, view, rows),
         strip=_strip(program, row, course),
+        membership=membership_of(program, row, course, masked=look.masked),
+        published=_published(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         masked=look.masked,
@@ -203,7 +210,7 @@ def _board(
 def _spreads(program: Program, course: Course) -> Spreads | None:
     if course.before is None:
         return None
-    return program.spreads(course.before.key, course.after.key if course.after else "")
+    return program.derived.spreads(course.before.key, course.after.key if course.after else "")
 
 
 def _strip(program: Program, row: RunRow | None, course: Course) -> str:
@@ -212,6 +219,12 @@ def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     after = course.after.scores if course.after else None
     titles, found = titles_of(row.spec.data.known), _spreads(program, course)
     return strip_html(terms_strip(course.before.scores, after, titles, spreads=found))
+
+
+def _published(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    return published_html(row.spec, course.after.scores if course.after else None)
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from unlearnlab.noise import Interval
 from unlearnlab.results import Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
-from unlearnlab.verdicts import Verdict, VerdictKind
+from unlearnlab.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 
 _MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
@@ -30,8 +30,25 @@ def scoreboard_html(board: Scoreboard, *, ended: bool) -> str:
     return (
         f'<section class="card scores" aria-label="Scores">'
         f'<div class="score-grid">{_verdict(board.verdict, ended)}{cards}</div>'
-        f'<p class="setting">{_legend(board)}</p></section>'
+        f'<p class="setting">{_legend(board)}</p>{_thresholds(board)}</section>'
     )
+
+
+def _thresholds(board: Scoreboard) -> str:
+    if board.verdict is None or board.verdict.kind not in THRESHOLDS:
+        return ""
+    lines = "".join(
+        f"<li{_here(kind, board.verdict)}><b>{escape(TITLES[kind])}</b> {escape(words)}</li>"
+        for kind, words in THRESHOLDS.items()
+    )
+    return (
+        '<details class="thresholds"><summary>How verdicts are reached</summary>'
+        f"<p>Asked in this order; the first that holds decides.</p><ol>{lines}</ol></details>"
+    )
+
+
+def _here(kind: VerdictKind, found: Verdict) -> str:
+    return ' aria-current="true"' if kind == found.kind else ""
 
 
 def _verdict(found: Verdict | None, ended: bool) -> str:
@@ -73,7 +90,7 @@ def _before(card: ScoreCard) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    if interval is None:
+    if interval is None or not interval.wide:
         return ""
     return f'<div class="b range">{score(interval.low)} to {score(interval.high)}</div>'
 
@@ -86,7 +103,7 @@ def _meter(card: ScoreCard) -> str:
         label = f"retrained model: {score(card.reference)}"
         tick = f'<em style="left:{_percent(card.reference)}%" title="{label}"></em>'
     span = ""
-    if card.interval is not None:
+    if card.interval is not None and card.interval.wide:
         low, high = _percent(card.interval.low), _percent(card.interval.high)
         span = f'<u style="left:{low}%;right:calc(100% - {high}%)"></u>'
     words = f"before {score(card.before)}, after {score(card.after)}"
@@ -163,7 +180,7 @@ def _term(term: Term) -> str:
     if term.after is not None and term.before is not None:
         steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
         was = f"<small>{steady}from {score(term.before)}</small>"
-    if term.interval is not None:
+    if term.interval is not None and term.interval.wide:
         span = f"{score(term.interval.low)} to {score(term.interval.high)}"
         was += f'<small class="range">{span}</small>'
     return f'<td class="{classes}" style="--heat:{heat}">{score(value)}{was}</td>'
