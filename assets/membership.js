@@ -243,7 +243,7 @@ function fill() {
     const line = document.createElement("tr");
     const head = cell("th", model.title);
     head.scope = "row";
-    const auc = cell("td", `${model.auc} `);
+    const auc = cell("td", model.auc);
     auc.append(cell("small", model.span));
     const gain = tpr - fpr;
     const signed = `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(2)}`;

@@ -45,6 +45,7 @@ FACTS = {
     "noise",
     "measures",
     "measuring",
+    "membership",
     "spreads",
     "published",
 }
@@ -84,6 +85,7 @@ MAY_IMPORT = {
     "noise": {"metrics", "verdicts"},
     "measures": set(),
     "spreads": {"metrics", "noise"},
+    "membership": {"metrics", "noise"},
     "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
     "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}

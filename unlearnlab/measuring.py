@@ -133,7 +133,7 @@ def taken(
     """Lay out all measures of a run, those that could not be taken with the reason."""
     then = measured(before, retrained)
     now = measured(after, retrained) if after else {}
-    gold = retrained.measures if retrained else {}
+    gold: Mapping[str, float] = retrained.measures if retrained else {}
     there = _there(before, retrained)
     return tuple(
         Taken(

@@ -6,7 +6,7 @@ from unlearnlab.measuring import Taken
 from unlearnlab.noise import Interval
 from unlearnlab.ui.text import escape, score
 
-_HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best", "Source")
+_HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")
 
 
 def measures_html(taken: Sequence[Taken]) -> str:
@@ -26,23 +26,23 @@ def measures_html(taken: Sequence[Taken]) -> str:
 
 def _row(one: Taken) -> str:
     measure = one.measure
-    name = f'<th scope="row">{escape(measure.title)}</th>'
-    source = f'<td class="source">{escape(measure.source)}</td>'
+    name = f'<th scope="row">{escape(measure.title)}<small>{escape(measure.source)}</small></th>'
     if one.missing:
-        reason = escape(one.missing)
-        return f'<tr class="missing">{name}<td colspan="4">not taken: {reason}</td>{source}</tr>'
+        return (
+            f'<tr class="missing">{name}<td colspan="4">not taken: {escape(one.missing)}</td></tr>'
+        )
     write = _percent if measure.name == "privleak" else score
-    retrained = write(one.retrained) if one.retrained is not None else "–"
     cells = "".join(f"<td>{_value(value, write)}</td>" for value in (one.before, one.after))
-    return f"<tr>{name}{cells}<td>{retrained}</td><td>{escape(measure.ideal)}</td>{source}</tr>"
+    retrained = "–" if one.retrained is None else write(one.retrained)
+    return f"<tr>{name}{cells}<td>{retrained}</td><td>{escape(measure.ideal)}</td></tr>"
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.0f}%"
+    return "–" if value is None else f"{value:+.0f}%".replace("-", "−")
 
 
 def _value(of: Interval | None, write: Callable[[float | None], str]) -> str:
     if of is None:
         return "–"
-    span = f" <small>{write(of.low)} to {write(of.high)}</small>" if of.wide else ""
+    span = f"<small>{write(of.low)} to {write(of.high)}</small>" if of.wide else ""
     return f"<b>{write(of.value)}</b>{span}"

@@ -30,8 +30,8 @@ SHOWN = 240
 NO_DOCUMENTS = "Not measured: the data have no documents for the attack."
 
 _HEADS: dict[Side, tuple[str, str]] = {
-    "member": ("Members that it misses", "loss at or above the threshold"),
-    "nonmember": ("Unseen that it takes for members", "loss below the threshold"),
+    "member": ("Members missed", "loss at or above the threshold"),
+    "nonmember": ("Unseen taken for members", "loss below the threshold"),
 }
 
 
@@ -173,21 +173,22 @@ _TEMPLATE = """
   <div data-part="attack">
     <p class="reading" role="status"></p>
     <div class="legend"><span><i class="members"></i>members: the forget documents</span>
-      <span><i class="unseen"></i>unseen documents</span>
+      <span><i class="others"></i>unseen documents</span>
       <span><i class="pale"></i>ROC before</span><span><i class="members"></i>after</span>
-      <span data-part="gold"><i class="dash unseen"></i>retrained model</span></div>
+      <span data-part="gold"><i class="dash others"></i>retrained model</span></div>
     <div class="attack-plots"><div class="plot" data-part="losses"></div>
       <div class="plot" data-part="roc"></div></div>
     <label class="threshold"><span>Threshold</span>
       <input type="range" min="0" max="1000" step="1"><output></output></label>
     <div class="scroll"><table class="rates"><thead><tr><td></td>
-      <th scope="col">AUC</th><th scope="col">members found (TPR)</th>
-      <th scope="col">unseen taken for members (FPR)</th><th scope="col">TPR − FPR</th>
+      <th scope="col">AUC</th><th scope="col">TPR<small>members found</small></th>
+      <th scope="col">FPR<small>unseen taken for members</small></th>
+      <th scope="col">TPR − FPR</th>
       </tr></thead><tbody></tbody></table></div>
-    <p class="remark">The attack takes a document for a member where its loss is below the threshold.
-      Best is an AUC of 0.5: nothing to gain either way. Near 1 the forget documents are still
-      remembered; near 0 they were pushed so far that the push gives them away: turn the attack
-      round, and what it misses are the members.</p>
+    <p class="remark">The attack takes a document for a member where its loss is below the
+      threshold. Best is an AUC of 0.5: nothing to gain either way. Near 1 the forget documents are
+      still remembered; near 0 they were pushed so far that the push gives them away: turn the
+      attack round, and what it misses are the members.</p>
     <div class="wrong" data-part="wrong" aria-live="polite"></div>
   </div>
   <div data-part="measures" hidden></div>

@@ -68,11 +68,12 @@ def _row(row: Published, differs: str) -> str:
     flags = "".join(f'<span class="tag">{escape(flag)}</span>' for flag in row.flags)
     numbers = (row.task_aggregate, row.mia_score, row.mmlu, row.final)
     mark = f' class="other" title="{escape(differs)}"' if differs else ""
-    apart = "<small>not comparable</small>" if differs else ""
+    apart = " · not comparable" if differs else ""
     note = f"<small>{escape(row.note)}</small>" if row.note else ""
     return (
         f'<tr{mark}><th scope="row">{escape(row.system)}{kind}{flags}</th>'
-        f"<td>OLMo {row.model}, {escape(SPLITS[row.split])}{apart}</td>{_numbers(numbers)}"
+        f"<td>OLMo {row.model}<small>{escape(SPLITS[row.split])}{apart}</small></td>"
+        f"{_numbers(numbers)}"
         f'<td class="source">{_sources(row)}{note}</td></tr>'
     )
 

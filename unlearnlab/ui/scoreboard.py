@@ -38,7 +38,7 @@ def _thresholds(board: Scoreboard) -> str:
     if board.verdict is None or board.verdict.kind not in THRESHOLDS:
         return ""
     lines = "".join(
-        f"<li{_here(kind, board.verdict)}><b>{escape(TITLES[kind])}</b> {escape(words)}</li>"
+        f"<li{_here(kind, board.verdict)}><b>{escape(TITLES[kind])}:</b> {escape(words)}</li>"
         for kind, words in THRESHOLDS.items()
     )
     return (
