@@ -49,12 +49,14 @@ FACTS = {
     "spreads",
     "published",
 }
-FOLDS = {"views", "results", "seeds", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "phase_views", "results", "seeds", "answers", "outcomes", "curves"}
+FOLDS |= {"estimates"}
 
 MAY_IMPORT = {
     "batches": set(),
     "families": set(),
     "background": set(),
+    "commands": set(),
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
@@ -79,7 +81,9 @@ MAY_IMPORT = {
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
     "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
-    "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
+    "agenda": {"jobs", "spec"},
+    "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
@@ -88,10 +92,28 @@ MAY_IMPORT = {
     "membership": {"metrics", "noise"},
     "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
-    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    "official": {
+        "commands",
+        "metrics",
+        "noise",
+        "official",
+        "published",
+        "signatures",
+        "spec",
+        "terminal",
+    }
     | {"verdicts"},
     "mmlu": {"metrics", "noise", "official", "signatures"},
-    "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
+    "evaluating": {
+        "commands",
+        "disk",
+        "engine",
+        "evaluating",
+        "events",
+        "exports",
+        "jobs",
+        "library",
+    }
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
@@ -120,8 +142,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
-    "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
+    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
+    "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

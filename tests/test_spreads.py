@@ -4,7 +4,7 @@ import pytest
 
 from tests.browser.slow_lab import made_evidence
 from tests.fakes import some_evidence
-from unlearnlab.metrics import scores, term_rows
+from unlearnlab.metrics import judged, scores, term_rows
 from unlearnlab.noise import aggregate_interval, auc_interval, mean_interval
 from unlearnlab.spreads import spreads
 
@@ -67,3 +67,10 @@ def test_until_the_unlearned_model_was_scored_the_originals_intervals_are_shown(
     found = spreads(BEFORE)
     assert found.shown == found.before
     assert found.after == found.change == {}
+
+
+def test_with_picked_rows_the_intervals_are_those_of_the_terms_they_make():
+    picked = [answer.row for answer in AFTER.answers if answer.split == "forget"][::3]
+    found = spreads(judged(AFTER, picked)).before
+    assert found["forget/Task1/sc"].value == scores(AFTER, picked).terms["forget/Task1/sc"]
+    assert found["task_aggregate"].value == scores(AFTER, picked).task_aggregate

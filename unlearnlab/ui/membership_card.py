@@ -61,7 +61,7 @@ def membership_of(
         if key and (found := program.derived.attack(key))
     ]
     gold = [[one.fpr, one.tpr] for one in roc(retrained.membership)] if retrained else []
-    fold = row.spec.data.fold if retrained else ""
+    fold, picked = row.spec.data.fold if retrained else "", row.spec.data.forget
     return {
         "run": row.run_id,
         "drawn": f"{row.run_id} {after}",
@@ -69,7 +69,7 @@ def membership_of(
         "models": models,
         "retrained": gold if models else [],
         "absent": "" if models else NO_DOCUMENTS,
-        "measures": measures_html(program.derived.taken(course.before.key, after, fold)),
+        "measures": measures_html(program.derived.taken(course.before.key, after, picked, fold)),
     }
 
 
