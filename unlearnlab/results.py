@@ -51,6 +51,8 @@ class ScoreCard:
     """The retrained model's."""
     note: str
     """What else there is to know: the attack's AUC, the level of chance."""
+    opens: str = ""
+    """What rows lie behind it: a term, or "all"; empty if none can be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ def scoreboard(
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
         aggregate = replace(aggregate, note=TAUGHT)
+    if shown:
+        aggregate = replace(aggregate, opens=_opened(after))
     cards = (
         aggregate,
         _card("MIA score", "membership", "mia_score", (before, after, reference)),
@@ -87,6 +91,12 @@ def scoreboard(
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{spec.data.fold} fold, greedy, up to {tokens} tokens",
     )
+
+
+def _opened(after: Scores | None) -> str:
+    """Choose the rows behind the task aggregate: those of the term that zeroes it, or all."""
+    zero = [key for key, value in after.terms.items() if value <= 0] if after else []
+    return zero[0] if zero else "all"
 
 
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
@@ -150,13 +160,19 @@ def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
 class Term:
     """One of the twelve terms of the task aggregate, 0 to 1, up is good."""
 
-    split: str
+    key: str
+    """As the scores have it: `split/task/kind`."""
     column: str
     """Subtask and kind in words, such as "People answer"."""
     before: float | None
     after: float | None
     zeroes: bool
     """Whether it makes the aggregate zero."""
+
+    @property
+    def split(self) -> str:
+        """Return the set it belongs to."""
+        return self.key.partition("/")[0]
 
     @property
     def value(self) -> float | None:
@@ -201,7 +217,7 @@ def terms_strip(
                 then = before.terms.get(key) if before else None
                 now = after.terms.get(key) if after else None
                 zero = now is not None and now <= 0
-                found.append(Term(split, f"{name} {words}", then, now, zero))
+                found.append(Term(key, f"{name} {words}", then, now, zero))
     return tuple(found)
 
 
