@@ -46,12 +46,14 @@ FACTS = {
     "measures",
     "published",
 }
-FOLDS = {"views", "results", "answers", "arranging", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "phase_views", "results", "answers", "arranging", "outcomes"}
+FOLDS |= {"curves", "estimates"}
 
 MAY_IMPORT = {
     "batches": set(),
     "families": set(),
     "background": set(),
+    "commands": set(),
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
@@ -82,10 +84,28 @@ MAY_IMPORT = {
     "noise": {"metrics", "verdicts"},
     "measures": set(),
     "published": {"catalogue", "metrics", "signatures"},
-    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    "official": {
+        "commands",
+        "metrics",
+        "noise",
+        "official",
+        "published",
+        "signatures",
+        "spec",
+        "terminal",
+    }
     | {"verdicts"},
     "mmlu": {"metrics", "noise", "official", "signatures"},
-    "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
+    "evaluating": {
+        "commands",
+        "disk",
+        "engine",
+        "evaluating",
+        "events",
+        "exports",
+        "jobs",
+        "library",
+    }
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
@@ -113,8 +133,8 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
-    "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
+    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
+    "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
@@ -51,9 +52,6 @@ from unlearnlab.terminal import (
 from unlearnlab.trace_spec import TraceSpec, parse_trace
 from unlearnlab.views import Course, advance
 
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-"""What the program's exit code says."""
-
 CLOSING_S = 30.0
 """How long a run that was stopped may take to put its weights back."""
 
@@ -77,19 +75,14 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
         if args.command is _trace:
             return _trace(args, open_lab or _torch_lab)
         if args.command is export:
-            return export(args, open_lab or _torch_lab, _tell)
+            return export(args, open_lab or _torch_lab, tell)
         return args.command(args)
     except (SpecError, StoreError) as error:
-        _tell(str(error))
+        tell(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        _tell("stopped")
+        tell("stopped")
         return STOPPED
-
-
-def _tell(text: str) -> None:
-    for line in text.splitlines():
-        print(f"unlearnlab: {line}", file=sys.stderr)
 
 
 def _torch_lab(store: Store) -> Lab:
@@ -144,7 +137,7 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: La
             worker.close(patience_s)
         print(_report(store, run_id, json=args.json))
     if isinstance(ending, Failed):
-        _tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
+        tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
     return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
 
 
@@ -182,7 +175,7 @@ def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Endin
             if stopping:
                 raise
             stopping = True
-            _tell("stopping; Ctrl-C again leaves at once")
+            tell("stopping; Ctrl-C again leaves at once")
             worker.stop(run_id)
 
 
@@ -301,14 +294,14 @@ def _target_build(args: argparse.Namespace) -> int:
     from unlearnlab.target.recipe import build  # noqa: PLC0415  (torch)
 
     for epoch in build(args.out):
-        _tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
+        tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
     return DONE
 
 
 def _target_check(args: argparse.Namespace) -> int:
     from unlearnlab.target.check import check  # noqa: PLC0415  (torch)
 
-    report = check(_tell)
+    report = check(tell)
     if args.write:
         report.write(ASSETS)
     if args.json:
@@ -332,7 +325,7 @@ def _docs(args: argparse.Namespace) -> int:
         docs.write(args.readme)
         print(f"Written: {', '.join(stale) or 'nothing, all was current'}.")
     elif stale:
-        _tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
+        tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
         return FAILED
     return DONE
 
@@ -345,20 +338,19 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = Commands(parser)
+    _running(commands)
+    _looking(commands)
+    command.register(commands)
+    official.register(commands)
+    evaluating.register(commands)
+    _making(commands)
+    return parser
 
-    def add(name: str, command: Callable[..., int], about: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        made.set_defaults(command=command)
-        return made
 
-    run = add("run", _run, "carry out a run and print its scores")
+def _running(commands: Commands) -> None:
+    """Declare what needs the engine and ends in the store."""
+    run = commands.add("run", _run, "carry out a run and print its scores", json=True, home=True)
     source = run.add_mutually_exclusive_group()
     source.add_argument(
         "--preset", metavar="NAME", help="start from a preset; `presets` lists them"
@@ -369,7 +361,11 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--taught", metavar="MODEL", help="start from what unlearns what a kept model was taught"
     )
-    teaching = add("teach", _teach, "teach a model rows that it can then be made to forget")
+    run.add_argument(
+        "--estimate", action="store_true", help="tell what memory and time it would take, and end"
+    )
+    about = "teach a model rows that it can then be made to forget"
+    teaching = commands.add("teach", _teach, about, json=True, home=True)
     teaching.add_argument("--data", metavar="NAME", required=True, help="dataset to be memorised")
     teaching.add_argument(
         "--model",
@@ -380,49 +376,40 @@ def _parser() -> argparse.ArgumentParser:
     teaching.add_argument(
         "--keep-as", metavar="NAME", required=True, help="what to call the taught model"
     )
-    run.add_argument(
-        "--estimate", action="store_true", help="tell what memory and time it would take, and end"
-    )
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
-    tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
-    _trace_options(tracing)
-    listing = add("list", _list, "list all runs, newest first")
-    show = add("show", _show, "show what came of a run or a trace")
+    about = "find the states that carry a fact, by causal tracing"
+    _trace_options(commands.add("trace", _trace, about, json=True, home=True))
+
+
+def _looking(commands: Commands) -> None:
+    """Declare what shows or takes away what is there."""
+    commands.add("list", _list, "list all runs, newest first", json=True, home=True)
+    about = "show what came of a run or a trace"
+    show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    exporting = add("export", export, "take the result of a run away")
-    export_options(exporting)
-    for made in (run, teaching, tracing, listing, show, exporting):
-        made.add_argument(
-            "--home",
-            metavar="DIR",
-            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
-        )
-    choosing = add("presets", _presets, "list the presets")
-    naming = add("models", _models, "list the models that can be named")
-    for made in (run, teaching, tracing, listing, show, choosing, naming):
-        made.add_argument("--json", action="store_true", help="print JSON on stdout")
-    command.register(commands)
-    official.register(commands)
-    evaluating.register(commands)
-    parts = commands.add_parser("target", help="make or measure the embedded model")
-    target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    building = target.add_parser("build", help="write its data and train both of its models")
-    building.set_defaults(command=_target_build)
+    export_options(commands.add("export", export, "take the result of a run away", home=True))
+    commands.add("presets", _presets, "list the presets", json=True)
+    commands.add("models", _models, "list the models that can be named", json=True)
+
+
+def _making(commands: Commands) -> None:
+    """Declare what makes parts of the program itself."""
+    target = commands.group("target", "make or measure the embedded model")
+    about = "write its data and train both of its models"
+    building = target.add("build", _target_build, about)
     building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
-    checking = target.add_parser("check", help="measure both models against what they should be")
-    checking.set_defaults(command=_target_check)
-    checking.add_argument("--json", action="store_true", help="print JSON on stdout")
+    about = "measure both models against what they should be"
+    checking = target.add("check", _target_check, about, json=True)
     checking.add_argument(
         "--write", action="store_true", help="keep the numbers for the README and the page"
     )
-    tables = add("docs", _docs, "write the generated tables of the README")
+    tables = commands.add("docs", _docs, "write the generated tables of the README")
     tables.add_argument(
         "readme", nargs="?", type=Path, default=docs.README, help="the file (default: README.md)"
     )
     tables.add_argument("--check", action="store_true", help="only tell whether they are current")
-    return parser
 
 
 def _trace_options(tracing: argparse.ArgumentParser) -> None:
