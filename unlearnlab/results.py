@@ -13,7 +13,14 @@ from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.phase_views import blocks_text, written
 from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
+from unlearnlab.verdicts import (
+    GATES,
+    Verdict,
+    attack_reading,
+    over_picked,
+    taught_verdict,
+    verdict,
+)
 from unlearnlab.views import Status, status_of
 
 Role = Literal["plain", "membership", "utility"]
@@ -84,13 +91,14 @@ def scoreboard(
         _card(utility_name(shown), "utility", "utility", (before, after, reference)),
         _card("Final", "plain", "final", (before, after, reference)),
     )
+    judges = f"forget terms over {over_picked(shown.picked)}, " if shown and shown.picked else ""
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
         cards=cards,
         verdict=judged(spec, before, after),
         protocol=shown.utility_protocol if shown else "",
-        setting=f"{rows}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+        setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
     )
 
 
@@ -220,6 +228,36 @@ def terms_strip(
                 zero = now is not None and now <= 0
                 found.append(Term(key, f"{name} {words}", then, now, zero))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The forget rows that were not picked, and how they fare."""
+
+    count: int
+    moved: bool
+    """Whether they were moved to the retain set, and should have stayed."""
+    columns: tuple[tuple[str, float | None, float | None], ...]
+    """Subtask and kind in words, and the mean row scores before and after: up is still known."""
+
+
+def others_of(
+    before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
+) -> Others | None:
+    """Tell how the forget rows fare that were not picked; none if all were."""
+    first, last = (scores.picked if scores else None for scores in (before, after))
+    known = first or last
+    if known is None or not known.others:
+        return None
+    then: Mapping[str, float] = first.kept if first else {}
+    now: Mapping[str, float] = last.kept if last else {}
+    columns = tuple(
+        (f"{name} {words}", then.get(key), now.get(key))
+        for task, name in titles.items()
+        for kind, words in KINDS.items()
+        if (key := f"{task}/{kind}") in known.kept
+    )
+    return Others(known.others, known.rest == "retain", columns)
 
 
 class Row(Protocol):

@@ -44,10 +44,15 @@ class Program:
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.
 
-        It never saw the whole forget set of the embedded data.
+        It never saw the whole forget set of the embedded data: with rows that were picked nothing
+        of it compares.
         """
         data = spec.data
-        same = spec.model.name == ModelSpec().name and data.source == DataSpec().source
+        same = (
+            spec.model.name == ModelSpec().name
+            and data.source == DataSpec().source
+            and data.forget is None
+        )
         return self.references.get(data.fold) if same else None
 
     def answers(self, course: Course) -> tuple[AnswerRow, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.results import Role, Scoreboard, ScoreCard, Term
+from unlearnlab.results import Others, Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
 from unlearnlab.verdicts import Verdict, VerdictKind
 
@@ -168,3 +168,28 @@ def _zeroing(terms: Sequence[Term]) -> str:
         return f'<p class="zeroing">{len(zero)} terms are zero, and so is the aggregate.</p>'
     verb = "is" if len(zero) == 1 else "are"
     return f'<p class="zeroing">{escape(", ".join(zero))} {verb} zero, and so is the aggregate.</p>'
+
+
+def others_html(others: Others | None) -> str:
+    """Draw how the forget rows fare that were not picked; empty if all were."""
+    if others is None:
+        return ""
+    rows = "forget row that was" if others.count == 1 else "forget rows that were"
+    fate = "Moved to the retain set: should have stayed" if others.moved else "Left alone"
+    spot = '<i class="spot retain"></i>' if others.moved else ""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name, _, _ in others.columns)
+    cells = "".join(_other(before, after) for _, before, after in others.columns)
+    return (
+        '<section class="card" aria-label="Rows that were not picked">'
+        f'<div class="card-head"><h2>The {others.count} {rows} not picked '
+        f'<span class="up">↑</span></h2><span>{fate}. Not among the terms</span></div>'
+        f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
+        f'<tbody><tr><th scope="row">{spot}Known</th>{cells}</tr></tbody></table></div></section>'
+    )
+
+
+def _other(before: float | None, after: float | None) -> str:
+    value = before if after is None else after
+    was = f"<small>from {score(before)}</small>" if after is not None else ""
+    stale = ' class="stale"' if after is None else ""
+    return f'<td{stale} style="--heat:{100 * (value or 0.0):.0f}%">{score(value)}{was}</td>'

@@ -41,7 +41,8 @@ def _needs(program: Program, spec: RunSpec) -> str:
     rows = program.store.runs()
     device = meant(spec.model.device, program.devices())
     cuda = device is not None and device.cuda
-    found = estimate(spec, earlier(spec, rows, program.outline), cuda=cuda)
+    memory = device.total if device else None
+    found = estimate(spec, earlier(spec, rows, program.outline), cuda=cuda, memory=memory)
     short = device is not None and found.peak.total > device.free
     summary = " · ".join(part for part in (_room(found, device), _time(spec, found, rows)) if part)
     advice = f'<p class="short">{escape(found.advice)}</p>' if short else ""
