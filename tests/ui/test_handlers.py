@@ -23,7 +23,8 @@ from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.controls import METHOD, PATHS
 from unlearnlab.ui.form_model import model_note
 from unlearnlab.ui.live import poll
-from unlearnlab.ui.panel import Look, buttons, draw, labels, past_runs, table
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import buttons, draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
 from unlearnlab.views import Course, run_view

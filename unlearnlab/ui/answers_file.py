@@ -6,7 +6,8 @@ from typing import Any
 from unlearnlab.arranging import Filter, chosen, in_order
 from unlearnlab.exports.rows_csv import rows_csv
 from unlearnlab.results import titles_of
-from unlearnlab.ui.panel import Look, hides
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import hides
 from unlearnlab.ui.program import Program
 
 

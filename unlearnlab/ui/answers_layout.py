@@ -9,7 +9,8 @@ from unlearnlab.arranging import SortKey
 from unlearnlab.outcomes import TITLES
 from unlearnlab.results import KINDS, TASKS
 from unlearnlab.ui.layers import script
-from unlearnlab.ui.panel import SHOWS, task_choices
+from unlearnlab.ui.look import SHOWS
+from unlearnlab.ui.panel import task_choices
 
 SORTS: list[tuple[str, SortKey]] = [
     ("in data order", "data"),

@@ -11,7 +11,8 @@ from unlearnlab.ui.answers_layout import AnswersCard, draw_answers, heading
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
-from unlearnlab.ui.panel import Look, Panel
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import Panel
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.takeaway import takeaway_card
 

@@ -14,7 +14,8 @@ from unlearnlab.ui import form_layout, handlers
 from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message
-from unlearnlab.ui.panel import Look, draw, labels, past_runs, table
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
 from unlearnlab.ui.typed_facts import next_form
