@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -45,9 +46,19 @@ FACTS = {
     "noise",
     "measures",
     "published",
+    "sweeps",
 }
-FOLDS = {"views", "phase_views", "results", "answers", "arranging", "outcomes"}
-FOLDS |= {"curves", "estimates"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "results",
+    "answers",
+    "arranging",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -57,6 +68,7 @@ MAY_IMPORT = {
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -77,7 +89,13 @@ MAY_IMPORT = {
     "database": set(),
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
@@ -137,7 +155,10 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 
