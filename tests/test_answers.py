@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from unlearnlab.answers import joined, likelihood, marked, mask, title
+from unlearnlab.answers import joined, likelihood, marked, mask
 from unlearnlab.metrics import Answer, Evidence
+from unlearnlab.outcomes import title
 
 
 def answer(score, *, split="forget", row="r", generated="said", kind="qa", **other):

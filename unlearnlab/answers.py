@@ -5,34 +5,15 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from unlearnlab.metrics import Answer, Evidence, Kind, Split
-from unlearnlab.outcomes import TITLES, Outcome, outcome
+from unlearnlab.outcomes import Mood, Outcome, mood, outcome
 
 PAGE = 20
 """Rows on one page of the table."""
 
 DAMAGE = 0.1
 """A retain row is damaged when it lost more than this."""
-
-Mood = Literal["good", "fair", "bad", "plain"]
-"""How a label is to be read: what was wished, in part, not, or neither."""
-
-_FORGET_MOODS: dict[Outcome, Mood] = {
-    "leaked": "bad",
-    "partly_leaked": "fair",
-    "refused": "good",
-    "empty": "plain",
-    "repetitive": "plain",
-    "wrong_but_fluent": "good",
-}
-"""On the forget set. What is empty or turns in circles is gone too, yet speaks of a wreck."""
-
-_RETAIN_MOODS: dict[Outcome, Mood] = {"leaked": "good", "partly_leaked": "fair"}
-
-_KNOWN: dict[Outcome, str] = {"leaked": "Known", "partly_leaked": "Partly known"}
-"""What a label is called on the retain set, where leaking is what is wished."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +60,7 @@ class AnswerRow:
     @property
     def mood(self) -> Mood:
         """Say how the label is to be read."""
-        if self.split == "forget":
-            return _FORGET_MOODS[self.outcome]
-        return _RETAIN_MOODS.get(self.outcome, "bad" if self.damaged else "plain")
-
-
-def title(label: Outcome, split: Split) -> str:
-    """Name a label as it reads on a set."""
-    return TITLES[label] if split == "forget" else _KNOWN.get(label, TITLES[label])
+        return mood(self.outcome, self.split, damaged=self.damaged)
 
 
 def likelihood(answer: Answer) -> float | None:

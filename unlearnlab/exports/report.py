@@ -7,13 +7,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from unlearnlab import __version__
-from unlearnlab.answers import AnswerRow, marked, mask, title
+from unlearnlab.answers import AnswerRow, marked, mask
 from unlearnlab.arranging import counts
 from unlearnlab.events import Failed
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
 from unlearnlab.exports.page import page
 from unlearnlab.exports.result import Result
+from unlearnlab.outcomes import title
 from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict, VerdictKind

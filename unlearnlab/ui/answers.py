@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-from unlearnlab.answers import PAGE, AnswerRow, Span, marked, mask, title
+from unlearnlab.answers import PAGE, AnswerRow, Span, marked, mask
 from unlearnlab.arranging import Order, SortKey
 from unlearnlab.events import Asked, AskFailed
 from unlearnlab.metrics import Kind
+from unlearnlab.outcomes import title
 from unlearnlab.results import KINDS, TASKS
 from unlearnlab.ui.text import NO_BREAK, escape, probability, score
 

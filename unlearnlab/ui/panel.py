@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearnlab.answers import AnswerRow, title
+from unlearnlab.answers import AnswerRow
 from unlearnlab.arranging import chosen, counts, in_order, label_counts
-from unlearnlab.outcomes import OUTCOMES, Outcome
+from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
 from unlearnlab.results import (
     TASKS,
