@@ -11,8 +11,8 @@ from typing import Final
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
+from unlearnlab.phase_views import trainable_parameters
 from unlearnlab.spec import PACKED, ModelSpec, Optimizer, Phase, Precision, RunSpec
-from unlearnlab.views import trainable_parameters
 
 FLOAT32: Final = 4
 
