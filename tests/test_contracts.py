@@ -46,7 +46,7 @@ FACTS = {
     "measures",
     "published",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {"views", "phase_views", "results", "answers", "outcomes", "curves", "estimates"}
 
 MAY_IMPORT = {
     "batches": set(),

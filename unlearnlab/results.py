@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
+from unlearnlab.phase_views import blocks_text, written
 from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.verdicts import (
     GATES,
@@ -20,7 +21,7 @@ from unlearnlab.verdicts import (
     taught_verdict,
     verdict,
 )
-from unlearnlab.views import Status, blocks_text, status_of, written
+from unlearnlab.views import Status, status_of
 
 Role = Literal["plain", "membership", "utility"]
 """What a colour stands for."""

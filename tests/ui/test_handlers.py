@@ -11,6 +11,7 @@ from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
 from unlearnlab.jobs import Device
+from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
@@ -23,7 +24,7 @@ from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
-from unlearnlab.views import Course, present_phase, run_view
+from unlearnlab.views import Course, run_view
 
 IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
 

@@ -12,8 +12,8 @@ from unlearnlab.batches import answered_at_once
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
+from unlearnlab.phase_views import trainable_parameters
 from unlearnlab.spec import PACKED, ModelSpec, Optimizer, Phase, Precision, RunSpec
-from unlearnlab.views import trainable_parameters
 
 FLOAT32: Final = 4
 

@@ -11,8 +11,8 @@ from unlearnlab.estimates.rows import Lengths, lengths
 from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
+from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import Phase, RunSpec
-from unlearnlab.views import planned_steps
 
 GIB = 2**30
 
