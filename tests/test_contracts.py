@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -46,7 +47,16 @@ FACTS = {
     "measures",
     "published",
 }
-FOLDS = {"views", "phase_views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "results",
+    "answers",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -56,6 +66,7 @@ MAY_IMPORT = {
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -77,7 +88,9 @@ MAY_IMPORT = {
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
     "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
-    "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
+    "agenda": {"jobs", "spec"},
+    "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},

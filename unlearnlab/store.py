@@ -119,6 +119,27 @@ class Store:
                     return run_id
             time.sleep(0.001)  # This millisecond has its run.
 
+    def adopt(self, run_id: str) -> bool:
+        """Make a run, a trace or a preview that nobody began one of this process.
+
+        Returns:
+            Whether it is. Not if it began, has ended or was deleted, or if another process that
+            lives has it.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.writing() as db:
+            _must_exist(db, run_id)
+            query = "SELECT pid, born, deleted FROM runs WHERE id = ?"
+            *process, deleted = db.execute(query, (run_id,)).fetchone()
+            owner = _Owner(*process)
+            touched = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchone()
+            if touched or deleted or (owner != self._owner and owner.lives(self._owner)):
+                return False
+            db.execute("UPDATE runs SET pid = ?, born = ? WHERE id = ?", (*self._owner, run_id))
+        return True
+
     def append(self, run_id: str, event: Event) -> int:
         """Add an event to a run. The evidence of `Evaluated` is kept apart, once for each key.
 

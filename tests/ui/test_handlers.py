@@ -13,7 +13,7 @@ from unlearnlab.events import PhaseBegan
 from unlearnlab.jobs import Device
 from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
-from unlearnlab.runs import Worker, WorkerState
+from unlearnlab.runs import Running, Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
@@ -26,7 +26,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
 from unlearnlab.views import Course, run_view
 
-IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
+IDLE = WorkerState()
 
 
 @pytest.fixture
@@ -155,9 +155,9 @@ def test_pause_and_resume_alternate(held):
     while program.worker.state().live is None:
         pass
     handlers.press_hold(program, run_id)
-    assert program.worker.state().paused
+    assert program.worker.state().running[0].paused
     handlers.press_hold(program, run_id)
-    assert not program.worker.state().paused
+    assert not program.worker.state().running[0].paused
     gate.set()
     assert program.worker.wait(run_id, 10).kind == "finished"
 
@@ -311,18 +311,18 @@ def test_a_page_beyond_the_last_is_the_last(program):
 
 @pytest.mark.parametrize(
     ("state", "label"),
-    [(IDLE, "Unlearn"), (WorkerState("other", False, False, ()), "Queue")],
+    [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
 )
 def test_unlearn_becomes_queue_while_something_runs(state, label):
     assert buttons(None, state, "").unlearn == label
 
 
 def test_buttons_are_a_function_of_the_runs_state():
-    running = WorkerState("r", False, False, ())
+    running = WorkerState((Running("r"),))
     view = run_view(Course(stage="training"), alive=True, mine=True, now=0)
-    assert buttons(view, WorkerState(None, False, False, ("r",)), "r").stop == "Remove"
-    assert buttons(view, WorkerState("r", True, False, ()), "r").pause == "Resume"
-    stopping = buttons(view, WorkerState("r", False, True, ()), "r")
+    assert buttons(view, WorkerState(queue=("r",)), "r").stop == "Remove"
+    assert buttons(view, WorkerState((Running("r", paused=True),)), "r").pause == "Resume"
+    stopping = buttons(view, WorkerState((Running("r", stopping=True),)), "r")
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
     assert buttons(None, running, "").can_stop is False
 

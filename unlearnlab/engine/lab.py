@@ -1,4 +1,8 @@
-"""The engine as the worker sees it: one run from its first fact to its last, and free prompts."""
+"""The engine as the worker sees it: one run from its first fact to its last, and free prompts.
+
+Labs of several devices work side by side in one process, each on a thread of its own. What torch
+and transformers keep for the whole process, they must leave alone or share: see `loading.ALONE`.
+"""
 
 import gc
 import hashlib
@@ -22,9 +26,11 @@ from unlearnlab.engine.devices import (
     best_device,
     chosen,
     device_name,
+    devices,
     prepare,
     refuse_model,
     refuse_run,
+    seed,
 )
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.generation import generate
@@ -46,7 +52,17 @@ from unlearnlab.events import (
     Stage,
     StageBegan,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.jobs import (
+    ALL,
+    Adjustment,
+    Ask,
+    Export,
+    Job,
+    Labs,
+    PreviewJob,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
@@ -64,7 +80,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the devices. Holds at most one model, and only while a job needs it."""
+    """Owner of a device. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -85,7 +101,7 @@ class Lab:
     def _made_ready(self, model: ModelSpec) -> torch.device:
         device = self._chosen(model.device)
         refuse_model(model, device)
-        prepare(device)
+        prepare(device, spread=model.device == ALL)
         return device
 
     def _opened(
@@ -110,7 +126,8 @@ class Lab:
     def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         spec, clock = job.spec, Clock()
         self._loading = job.run_id
-        torch.manual_seed(spec.seed)
+        wish = spec.model.device
+        seed(self._chosen(wish), spec.seed, spread=wish == ALL)
 
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
@@ -239,6 +256,18 @@ class Lab:
         self._live, self._loading = None, ""
         gc.collect()
         torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
+
+
+def labs(recall: Callable[[str], Evidence | None]) -> Labs:
+    """Return a lab for each device of this machine.
+
+    Args:
+        recall: Returns the evidence that is kept under a key, if there is any.
+    """
+    return Labs(
+        devices=lambda: [device.id for device in devices()],
+        of=lambda device: Lab(recall, device=torch.device(device) if device else None),
+    )
 
 
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:

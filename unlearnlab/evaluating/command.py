@@ -12,7 +12,7 @@ from typing import Any
 from unlearnlab import mmlu
 from unlearnlab.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.events import Event, Progressed, StageBegan
-from unlearnlab.jobs import RunFailed
+from unlearnlab.jobs import ALL, RunFailed
 from unlearnlab.metrics import Choice, Split
 from unlearnlab.noise import LEVEL
 from unlearnlab.official.findings import Finding
@@ -181,7 +181,7 @@ def _opened(args: argparse.Namespace) -> Any:
     precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
     model = ModelSpec(name=args.model, precision=precision, device=args.device)
     refuse_model(model, device)
-    prepare(device)
+    prepare(device, spread=args.device == ALL)
     return shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
 
 

@@ -11,7 +11,7 @@ from unlearnlab.results import matches, others_of, run_line, scoreboard, terms_s
 from unlearnlab.runs import WorkerState
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
-from unlearnlab.ui.live import known_to, turn
+from unlearnlab.ui.live import holding, known_to, stopping, turn
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
@@ -67,15 +67,14 @@ class Buttons:
 
 def buttons(view: RunView | None, state: WorkerState, run_id: str) -> Buttons:
     """Derive the buttons from the state of the run that is shown and of the worker."""
-    stopping = state.stopping and state.live == run_id
-    holding = state.paused and state.live == run_id
+    ending = stopping(state, run_id)
     queued = view is not None and view.status == "queued"
     return Buttons(
-        unlearn="Queue" if state.live or state.queue else "Unlearn",
-        pause="Resume" if holding else "Pause",
-        can_pause=bool(view and (view.can_pause or view.can_resume) and not stopping),
-        stop="Stopping…" if stopping else "Remove" if queued else "Stop",
-        can_stop=bool(view and view.can_stop and not stopping),
+        unlearn="Queue" if state.waits() else "Unlearn",
+        pause="Resume" if holding(state, run_id) else "Pause",
+        can_pause=bool(view and (view.can_pause or view.can_resume) and not ending),
+        stop="Stopping…" if ending else "Remove" if queued else "Stop",
+        can_stop=bool(view and view.can_stop and not ending),
     )
 
 
@@ -158,7 +157,7 @@ def _masked(row: RunRow | None, look: Look) -> bool:
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
-    if row is None or row.run_id != state.live:
+    if row is None or state.job(row.run_id) is None:
         return Adjustables().plain()
     return adjustables(row.run_id, row.spec, course).plain()
 
@@ -232,7 +231,7 @@ def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, sho
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
     lines = [
-        run_line(row, paused=state.paused and row.run_id == state.live)
+        run_line(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
     return runs_html(lines, page, len(found), shown=shown, now=time.time())

@@ -263,7 +263,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return trouble(error)
-    ahead = state.live is not None
+    ahead = state.waits(asked.device)
     return Message(note="Queued: the model is asked after what is running." if ahead else "")
 
 

@@ -79,7 +79,7 @@ def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Messag
         return "", Message(tuple(problems))
     except (StoreError, NotRunning) as error:
         return "", trouble(error)
-    ahead = len(state.queue) + (state.live is not None)
+    ahead = state.waits(spec.model.device)
     return run_id, Message(note="Queued behind what is running." if ahead else "")
 
 

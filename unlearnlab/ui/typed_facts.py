@@ -74,7 +74,7 @@ def sampled(draft: Draft) -> Draft:
 def _queued(program: Program, name: str, draft: Draft) -> Taught:
     spec = teach_spec(name, keep_as=name)
     try:
-        busy = program.worker.state().live is not None
+        busy = program.worker.state().waits(spec.model.device)
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)
