@@ -6,9 +6,9 @@ let focused = null;
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-event]");
   if (!button || button.disabled) return;
-  const { event: name, to, ...carried } = button.dataset;
+  const { event: name, run = "", to = 0 } = button.dataset;
   focused = wanted(button);
-  trigger(name, to === undefined ? carried : { ...carried, to: Number(to) });
+  trigger(name, { run, to: Number(to) });
 });
 
 // What tells a button from all others: its run, and its place among the run's buttons.

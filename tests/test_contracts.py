@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -44,9 +45,24 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "measuring",
+    "membership",
+    "spreads",
     "published",
+    "sweeps",
 }
-FOLDS = {"views", "phase_views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "seeds",
+    "results",
+    "answers",
+    "arranging",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -56,6 +72,7 @@ MAY_IMPORT = {
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -64,26 +81,44 @@ MAY_IMPORT = {
     "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
-    "facts": {"catalogue", "metrics", "spec"},
+    "facts": {"catalogue", "library", "metrics", "spec"},
     "teaching": {"catalogue", "library", "methods", "spec"},
-    "trace_spec": {"facts", "methods", "metrics", "spec"},
+    "trace_spec": {"facts", "library", "methods", "metrics", "spec"},
     "traces": set(),
     "previews": {"library", "methods", "spec"},
     "events": {"metrics", "traces"},
     "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
-    "jobs": {"events", "previews", "spec", "trace_spec"},
+    "jobs": {"background", "events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "agenda": {"jobs", "spec"},
-    "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "benches": {
+        "agenda",
+        "background",
+        "events",
+        "jobs",
+        "previews",
+        "spec",
+        "store",
+        "trace_spec",
+    },
     "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
+    "spreads": {"metrics", "noise"},
+    "membership": {"metrics", "noise"},
+    "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
     "official": {
         "commands",
@@ -127,6 +162,7 @@ MAY_IMPORT = {
         "traces",
         "previews",
         "events",
+        "measures",
         "metrics",
         "mmlu",
         "problems",
@@ -136,7 +172,10 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

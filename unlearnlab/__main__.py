@@ -22,6 +22,7 @@ from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, meant
+from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.records import PreviewRow, RunRow
@@ -31,6 +32,7 @@ from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.sweeping.command import sweep, sweep_options
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -49,7 +51,7 @@ from unlearnlab.terminal import (
     trace_record,
     trace_summary,
 )
-from unlearnlab.trace_spec import TraceSpec, parse_trace
+from unlearnlab.trace_spec import TraceSpec, about_fact, parse_trace
 from unlearnlab.views import Course, advance
 
 CLOSING_S = 30.0
@@ -68,7 +70,7 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if rest and args.command not in (_run, _teach):
+        if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
         with at_home(getattr(args, "home", None)):
             return _carried_out(args, rest, open_lab or _torch_lab)
@@ -81,7 +83,7 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
 
 
 def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
-    if args.command in (_run, _teach):
+    if args.command in (_run, _teach, sweep):
         return args.command(args, list(_wishes(rest)), open_lab)
     if args.command is _trace:
         return _trace(args, open_lab)
@@ -150,7 +152,7 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: La
 def _trace_asked_for(args: argparse.Namespace) -> TraceSpec:
     """Make the spec of the options of `trace`."""
     if args.id is not None:
-        about: dict[str, Any] = {"kind": "fact", "id": args.id}
+        about = about_fact(args.data, args.id)
     elif args.prompt is not None:
         if args.subject is None:
             raise SpecError([("subject", "is missing: name what the prompt is about")])
@@ -385,6 +387,8 @@ def _running(commands: Commands) -> None:
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
+    about = "carry out a sweep, or go on with one"
+    sweep_options(commands.add("sweep", sweep, about, json=True, home=True))
     about = "find the states that carry a fact, by causal tracing"
     _trace_options(commands.add("trace", _trace, about, json=True, home=True))
 
@@ -425,6 +429,9 @@ def _trace_options(tracing: argparse.ArgumentParser) -> None:
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
     what.add_argument(
         "--average", metavar="N", type=int, help="an average over N facts of the data"
+    )
+    tracing.add_argument(
+        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset of that fact (default: ours)"
     )
     tracing.add_argument("--subject", help="what the prompt is about, as it writes it")
     tracing.add_argument("--answer", help="what the model should say (default: what it says)")

@@ -1,18 +1,33 @@
 """Everything right of the form that the server draws: one function from a run to its panel."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearnlab.answers import Filter, Show, chosen, counts
+from unlearnlab.answers import AnswerRow
+from unlearnlab.arranging import chosen, counts, in_order, label_counts
+from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
-from unlearnlab.results import matches, others_of, run_line, scoreboard, terms_strip, titles_of
+from unlearnlab.results import (
+    TASKS,
+    matches,
+    others_of,
+    run_line,
+    scoreboard,
+    terms_strip,
+    titles_of,
+)
 from unlearnlab.runs import WorkerState
+from unlearnlab.seeds import seed_group, seeds_text
+from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import holding, known_to, stopping, turn
+from unlearnlab.ui.look import SHOWS, Look
+from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.queue_list import queue_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
@@ -20,39 +35,6 @@ from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
 from unlearnlab.views import Course, RunView, run_view
-
-SHOWS: dict[Show, str] = {
-    "forget": "Forget",
-    "retain": "Retain",
-    "leaks": "Still leaks",
-    "damaged": "Collateral damage",
-    "all": "All",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the reader chose to see, as the page's controls hold it: unchecked."""
-
-    show: str = "forget"
-    task: str = ""
-    kind: str = ""
-    text: str = ""
-    masked: bool = False
-    waiting: Sequence[Sequence[str]] = ()
-    """Id and text of prompts that this browser asked."""
-    runs_text: str = ""
-    drawn: str = ""
-    """Which scores are on the page already."""
-    run: str = ""
-    """The run that is on the page already: for another one, its data say what is masked."""
-
-    @property
-    def filter(self) -> Filter:
-        """Return the filter of the answers."""
-        known: dict[str, Show] = {show: show for show in SHOWS}
-        show = known.get(self.show, "forget")
-        return Filter(show, self.task or "", self.kind or "", self.text or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +74,17 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+    published: str
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
+    tasks: list[tuple[str, str]]
+    """Subtasks to choose from, as the run's data call them."""
+    labels: list[tuple[str, str]]
+    """Labels of the rows that are shown, with their counts."""
     masked: bool
     """Whether personal data are hidden."""
     answers: str
@@ -123,7 +112,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
     answers = program.answers(course)
-    look = replace(look, masked=_masked(row, look))
+    look = replace(look, masked=hides(row, look))
     return Panel(
         live={
             "run": run_id,
@@ -133,10 +122,14 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
         offer=offer_html(row),
-        board=_board(program, row, course, view),
-        strip=_strip(row, course),
+        board=_board(program, row, course, view, rows),
+        strip=_strip(program, row, course),
+        membership=membership_of(program, row, course, masked=look.masked),
+        published=_published(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
+        tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
+        labels=_labels(answers, look),
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
@@ -153,8 +146,11 @@ def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
 
 
-def _masked(row: RunRow | None, look: Look) -> bool:
-    """Leave the switch as the reader set it, unless another run comes: its data decide."""
+def hides(row: RunRow | None, look: Look) -> bool:
+    """Tell whether a run's personal data are hidden.
+
+    The switch stays as the reader set it, unless another run comes: its data decide.
+    """
     if row is None or look.run == row.run_id:
         return look.masked
     return row.spec.data.known.personal
@@ -178,27 +174,72 @@ def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
+def _board(
+    program: Program,
+    row: RunRow | None,
+    course: Course,
+    view: RunView | None,
+    rows: Sequence[RunRow],
+) -> str:
     if row is None or view is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     reference = program.reference(row.spec)
-    board = scoreboard(row.spec, course.before.scores, after, reference)
+    board = scoreboard(
+        row.spec,
+        course.before.scores,
+        after,
+        reference,
+        spreads=_spreads(program, row, course),
+        seeds=seeds_text(seed_group(row.spec, rows)),
+    )
     drawn = escape(_drawn(row.run_id, course, view))
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(row: RunRow | None, course: Course) -> str:
+def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
+    if course.before is None:
+        return None
+    after = course.after.key if course.after else ""
+    return program.derived.spreads(course.before.key, after, row.spec.data.forget)
+
+
+def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     before, titles = course.before.scores, titles_of(row.spec.data.known)
     others = others_html(others_of(before, after, titles))
-    return strip_html(terms_strip(before, after, titles)) + others
+    found = _spreads(program, row, course)
+    return strip_html(terms_strip(before, after, titles, spreads=found)) + others
+
+
+def _published(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    return published_html(row.spec, course.after.scores if course.after else None)
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:
     return [(f"{label} {found[show]}", show) for show, label in SHOWS.items()]
+
+
+def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """List the subtasks to choose from."""
+    return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
+
+
+def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
+    found = label_counts(rows, look.filter)
+    return [(f"{_label_name(label, look)} {found[label]}", label) for label in OUTCOMES]
+
+
+def _label_name(label: Outcome, look: Look) -> str:
+    """Name a label as it reads on the rows that are shown."""
+    forget, retain = title(label, "forget"), title(label, "retain")
+    if look.filter.show == "all" and forget != retain:
+        return f"{forget} or {retain.lower()}"
+    return retain if look.filter.show in ("retain", "damaged") else forget
 
 
 def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
@@ -208,13 +249,23 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
 def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
     course = program.courses.of(row.run_id)
     return answers_html(
-        chosen(program.answers(course), look.filter),
+        in_order(chosen(program.answers(course), look.filter), look.order),
         page,
         masked=look.masked,
         scored=course.after is not None,
         ended=ended,
         titles=titles_of(row.spec.data.known),
+        order=look.order,
     )
+
+
+def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
+    """Count the labels of the answers that pass the other filters.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    return _labels(program.answers(program.courses.of(run_id)) if run_id else (), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:

@@ -1,6 +1,6 @@
 """The queue: what goes on, what waits, in which order, and what an earlier program left waiting."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
@@ -51,7 +51,7 @@ def press_cancel(program: Program, asked: Any) -> Message:
     return Message()
 
 
-def press_take_up(program: Program) -> Message:
+def press_take_up(program: Program, _asked: Any = None) -> Message:
     """Queue the runs that an earlier program left waiting, in the order they came."""
     try:
         program.worker.adopt([row.run_id for row in left_waiting(program.store.runs())])
@@ -60,7 +60,7 @@ def press_take_up(program: Program) -> Message:
     return Message()
 
 
-def press_dismiss(program: Program) -> Message:
+def press_dismiss(program: Program, _asked: Any = None) -> Message:
     """Let the runs that an earlier program left waiting be: they count as stopped."""
     try:
         for row in left_waiting(program.store.runs()):
@@ -68,6 +68,15 @@ def press_dismiss(program: Program) -> Message:
     except (StoreError, NotRunning) as error:
         return trouble(error)
     return Message()
+
+
+PRESSES: Mapping[str, Callable[[Program, Any], Message]] = {
+    "move": press_move,
+    "cancel": press_cancel,
+    "take_up": press_take_up,
+    "dismiss": press_dismiss,
+}
+"""What each event of the list's buttons does."""
 
 
 def left_waiting(rows: Sequence[RunRow]) -> list[RunRow]:
