@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -48,9 +49,19 @@ FACTS = {
     "membership",
     "spreads",
     "published",
+    "sweeps",
 }
-FOLDS = {"views", "phase_views", "results", "seeds", "answers", "outcomes", "curves"}
-FOLDS |= {"estimates"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "seeds",
+    "results",
+    "answers",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -60,6 +71,7 @@ MAY_IMPORT = {
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -80,7 +92,13 @@ MAY_IMPORT = {
     "database": set(),
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
@@ -144,7 +162,10 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

@@ -9,6 +9,7 @@ a `manifest.json` beside them. Only the forget set of `train` must be there.
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Row:
     def kind(self) -> Kind:
         """Completion or question: the id without its last character says it."""
         return "sc" if self.id[:-1].endswith("sc") else "qa"
+
+    @property
+    def document(self) -> str:
+        """What the rows about one text share: the id without kind and number."""
+        return re.sub(r"(sc|qa)\d*$", "", self.id)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ between seeds, far more than rows explain. Rows of one document are resampled as
 which makes intervals somewhat too narrow.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -191,6 +192,18 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     if len(before) != len(after):
         raise ValueError(f"{len(before)} rows before and {len(after)} after: pair them by row")
     return mean_interval([b - a for a, b in zip(before, after, strict=True)], seed)
+
+
+def independent_difference(one: Interval, other: Interval) -> Interval:
+    """Compare two values whose errors have nothing to do with each other: `other` minus `one`.
+
+    Margins are added as squares. For two models on the same rows this is on the careful side: the
+    rows that are hard for one are hard for the other as well.
+    """
+    value = other.value - one.value
+    down = math.hypot(other.value - other.low, one.high - one.value)
+    up = math.hypot(other.high - other.value, one.value - one.low)
+    return Interval(value, value - down, value + up)
 
 
 def seed_difference(one: Sequence[float], other: Sequence[float]) -> Interval | None:

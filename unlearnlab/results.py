@@ -381,18 +381,24 @@ def _other_model(spec: RunSpec) -> str:
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
     """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
-    return _settled(one) == _settled(other)
+    return settled(one, seed=0) == settled(other, seed=0)
 
 
-def _settled(spec: RunSpec) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop what makes no difference in kind."""
+def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
+    """Put in plain numbers what may be left open, and drop a name to keep the result under.
+
+    Args:
+        spec: The run.
+        seed: What to put in place of its seed; none leaves it.
+    """
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases
     )
-    return spec.model_copy(update={"phases": phases, "seed": 0, "keep_as": ""})
+    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
+    return spec.model_copy(update=changes)
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:

@@ -15,7 +15,7 @@ from unlearnlab.phase_views import changes, phase_text, timeline
 from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.store import Store, StoreError
-from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing
+from unlearnlab.ui.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
 from unlearnlab.views import Course, RunView, advance, points_after, run_view
@@ -219,7 +219,7 @@ def live_panel(store: Store, worker: Worker, courses: Courses) -> gr.HTML:
     )
 
 
-_TEMPLATE = """
+_TEMPLATE = f"""
 <section class="card empty" data-part="empty" hidden>
   <h2>Nothing has run here yet</h2>
   <p>Choose a preset on the left and press <b>Unlearn</b>. In about a minute you will have watched a
@@ -240,10 +240,10 @@ _TEMPLATE = """
   <p class="advice" data-part="advice" hidden></p>
 </section>
 <p class="lost" data-part="lost" role="alert" hidden></p>
-<section class="card chart" data-part="chart" aria-label="Curves by optimizer step" hidden>
+<section class="card chart figure" data-part="chart" aria-label="Curves by optimizer step" hidden>
   <div class="chart-head"><div class="segments" role="group" aria-label="Upper curves"></div>
     <button type="button" class="toggle" data-part="log" aria-pressed="false">log scale</button>
-    <span class="chart-hint">drag to zoom, double-click to reset</span></div>
+    <span class="chart-hint">drag to zoom, double-click to reset</span>{TAKE}</div>
   <div class="legend" data-part="legend"></div>
   <div class="plot"></div>
 </section>

@@ -7,7 +7,7 @@ from unlearnlab.results import Others, Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
 from unlearnlab.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 
-_MOODS: dict[VerdictKind, str] = {
+MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
     "partly_forgotten": "fair",
     "no_effect": "plain",
@@ -64,7 +64,7 @@ def _verdict(found: Verdict | None, ended: bool) -> str:
     more = "".join(f"<li>{escape(line)}</li>" for line in rest)
     caution = "<li>Suppressed under these probes; not proof of erasure.</li>"
     return (
-        f'<div class="verdict {_MOODS[found.kind]}"><b>{escape(found.title)}</b>'
+        f'<div class="verdict {MOODS[found.kind]}"><b>{escape(found.title)}</b>'
         f"<p>{escape(first)}</p><ul>{more}{caution if found.kind == 'forgotten' else ''}</ul></div>"
     )
 
