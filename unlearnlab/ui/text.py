@@ -1,9 +1,12 @@
 """Numbers and moments in words, and the one way text gets into HTML."""
 
 import time
+from collections.abc import Callable
 from html import escape
 
-__all__ = ["ago", "clock", "count", "duration", "escape", "score"]
+from unlearnlab.noise import Interval
+
+__all__ = ["ago", "clock", "count", "duration", "escape", "score", "span"]
 
 
 NO_BREAK = "\u00a0"
@@ -12,6 +15,16 @@ NO_BREAK = "\u00a0"
 def score(value: float | None) -> str:
     """Write a score of 0 to 1; a dash where nothing was measured."""
     return "–" if value is None else f"{value:.2f}"
+
+
+def span(interval: Interval | None, write: Callable[[float | None], str] = score) -> str:
+    """Write the ends of an interval; empty where there is none, or its ends are written alike.
+
+    Rows that all score alike give an interval without width, which would promise too much.
+    """
+    if interval is None or write(interval.low) == write(interval.high):
+        return ""
+    return f"{write(interval.low)} to {write(interval.high)}"
 
 
 def duration(seconds: float) -> str:
