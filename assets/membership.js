@@ -166,7 +166,7 @@ function curves() {
     y: points.map((point) => point[1]),
     name,
     mode: "lines",
-    line: { color: colouring, width: 2, dash, shape: "hv" },
+    line: { color: colouring, width: 2, dash },
     hovertemplate: `${name}: FPR %{x:.2f}, TPR %{y:.2f}<extra></extra>`,
   });
   const found = models().map((model) => {

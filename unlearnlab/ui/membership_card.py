@@ -18,7 +18,7 @@ from unlearnlab.store import StoreError
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.measures_table import measures_html
 from unlearnlab.ui.program import Program
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.text import escape, span
 from unlearnlab.views import Course
 
 LISTED = 40
@@ -74,15 +74,14 @@ def membership_of(
 
 
 def _model(name: str, title: str, found: Attack) -> dict[str, Any]:
-    span = found.auc
     return {
         "name": name,
         "title": title,
         "member": _plain(found.losses.member),
         "nonmember": _plain(found.losses.nonmember),
         "roc": [[one.fpr, one.tpr] for one in roc(found.losses)],
-        "auc": f"{span.value:.2f}",
-        "span": f"{span.low:.2f} to {span.high:.2f}" if span.wide else "",
+        "auc": f"{found.auc.value:.2f}",
+        "span": span(found.auc),
         "reading": found.reading + _undrawn(found),
         "threshold": telling(found.losses),
     }
