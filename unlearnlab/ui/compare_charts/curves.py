@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from unlearnlab.comparing.entries import Entry, labels
 from unlearnlab.comparing.overlays import BY, By, Track, curve, offered
 from unlearnlab.ui.charts import (
+    MOST_NAMED,
     Figure,
     Trace,
-    legend,
-    legend_height,
     plain,
     run_colour,
     run_dash,
@@ -58,17 +57,16 @@ def overlay(
         data.append(_curve(at, name, found.xs, found.ys))
         known = [value for value in found.ys if value is not None]
         latest.append(f"{name} ends at {known[-1]:.3g}" if known else f"{name} has no value")
-    room = legend_height(len(latest))
     return Figure(
         name="compare-curves",
         title=f"{title[:1].upper()}{title[1:]} by {BY[by]}",
         summary=f"{title} of {len(latest)} runs. {'; '.join(latest)}." if latest else "No curves.",
         data=data,
         layout={
-            "height": 350 + room,
-            "margin": {"l": 58, "r": 12, "t": 12, "b": 44 + room},
+            "height": 350,
+            "margin": {"l": 58, "r": 12, "t": 12, "b": 44},
             "hovermode": "x unified" if len(latest) <= TOLD_TOGETHER else "closest",
-            **legend(len(latest)),
+            "showlegend": 0 < len(latest) <= MOST_NAMED,
             "xaxis": {"title": BY[by], "showgrid": False, "rangemode": "tozero"},
             "yaxis": {
                 "title": plain(title),
@@ -79,8 +77,8 @@ def overlay(
         },
         narrow={
             "dragmode": False,
-            "height": 300 + legend_height(len(latest), 1),
-            "margin": {"l": 50, "r": 8, "t": 12, "b": 44 + legend_height(len(latest), 1)},
+            "height": 300,
+            "margin": {"l": 50, "r": 8, "t": 12, "b": 44},
         },
     )
 
