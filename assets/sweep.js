@@ -105,7 +105,7 @@ function take(answer) {
   part("card").hidden = answer.sweeps.length === 0;
   if (!answer.sweeps.length) return;
   chosen = answer.sweep;
-  write(part("title"), answer.title);
+  write(part("title"), `Sweep: ${answer.title}`);
   options(
     part("choose"),
     answer.sweeps.map((one) => [one.id, one.title]),
@@ -149,7 +149,9 @@ function keepFocus(change) {
 function follow(run) {
   if (!run || run === followed) return;
   followed = run;
-  if (part("follow").checked) trigger("open", { run });
+  if (!part("follow").checked) return;
+  document.body.dataset.following = run; // The live panel comes without being scrolled to.
+  trigger("open", { run });
 }
 
 // ---- asking ----------------------------------------------------------------------------------
@@ -247,5 +249,6 @@ watch("value", () => {
   followed = "";
   part("follow").checked = Boolean(following);
   choose(sweep);
+  element.scrollIntoView({ behavior: "smooth", block: "start" });
 });
 soon();

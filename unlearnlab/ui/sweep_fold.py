@@ -104,7 +104,7 @@ def draw_fold() -> SweepFold:
 
 
 def _row(number: int) -> tuple[gr.Dropdown, gr.Textbox]:
-    with gr.Row(elem_classes=["sweep-row"], visible=True):
+    with gr.Group(elem_classes=["fields"]):
         what = gr.Dropdown(
             [],
             value=None,
@@ -163,7 +163,7 @@ class _Wires:
 
     def started(self, *values: Any) -> list[Any]:
         """Start what was typed."""
-        return _turned(press_sweep(self.program, self.board.sweeping, *self.gathered(values)))
+        return _turned(press_sweep(self.board.sweeping, *self.gathered(values)))
 
     def readied(self, event: gr.EventData, draft: Any, *held: Any) -> list[Any]:
         """Start a sweep that comes with the program."""

@@ -165,9 +165,7 @@ def _count(found: Stand) -> str:
     return f"{runs}, {done} of them there already" if done else runs
 
 
-def press_sweep(
-    program: Program, sweeping: Sweeping, form: Form, typed: Typed
-) -> tuple[str, Message]:
+def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
     """Start what form and fold ask for.
 
     Returns:
@@ -175,9 +173,8 @@ def press_sweep(
     """
     try:
         spec = typed_sweep(form, typed)
-        names = ", ".join(axis.name for axis in spec.axes if not isinstance(axis, SeedAxis))
         title = forms.title_of(form, spec.base) or spec.base.title
-        return sweeping.start(spec, name=f"{title}: {names or 'seeds'}"), Message()
+        return sweeping.start(spec, name=title), Message()
     except SpecError as error:
         return "", Message(forms.problems_of(error, form))
     except (StoreError, NotRunning) as error:
