@@ -118,7 +118,6 @@ function take(answer) {
     turn = answer.turn;
     return;
   }
-  part("card").dataset.status = answer.pill;
   write(part("pill"), answer.pill);
   part("pill").dataset.status = answer.pill;
   write(part("status"), answer.status);
@@ -195,6 +194,7 @@ function choose(sweep) {
   localStorage.setItem(KEY, sweep);
   turn = "";
   unfolded = true;
+  write(part("said"), "");
   soon();
 }
 

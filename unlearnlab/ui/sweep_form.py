@@ -9,7 +9,7 @@ from unlearnlab.methods import slider
 from unlearnlab.problems import SpecError
 from unlearnlab.runs import NotRunning
 from unlearnlab.store import StoreError
-from unlearnlab.sweeping.work import Sweeping, check, sweep_seconds
+from unlearnlab.sweeping.work import Sweeping, sweep_seconds
 from unlearnlab.sweeps.axes import Axis, SeedAxis
 from unlearnlab.sweeps.ready import ReadySweep, ready_sweep, ready_sweeps
 from unlearnlab.sweeps.spec import Grid, SweepSpec, laid_out
@@ -212,18 +212,23 @@ def ready_html(program: Program, form: Form) -> str:
     return f'<ul class="ready-sweeps">{items}</ul>'
 
 
+_NOT_HERE = (
+    "Needs {}, which is not on this machine: choose it as the model, and the note under it tells "
+    "how to get it."
+)
+
+
 def _item(program: Program, form: Form, one: ReadySweep) -> str:
+    model = one.sweep.base.model
+    off = bool(model.known.missing)
     try:
-        spec = fitted(one, form)
-        check(spec)
-        told, missing = size(program, spec), ""
+        told = _NOT_HERE.format(model.name) if off else size(program, fitted(one, form))
     except (SpecError, StoreError) as error:
-        told, missing = "", str(error)
-    off = " disabled" if missing else ""
-    said = f"<small>{escape(told or missing)}</small>"
+        told, off = str(error), True
+    said = f"<small>{escape(told)}</small>"
     return (
         f'<li><div class="run-row"><b>{escape(one.title)}</b>'
         f'<button type="button" class="quiet" data-event="ready" data-name="{escape(one.name)}"'
-        f"{off}>Start</button></div>"
+        f"{' disabled' if off else ''}>Start</button></div>"
         f"<small>{escape(one.description)}</small>{said}</li>"
     )
