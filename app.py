@@ -11,6 +11,7 @@ import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
+from unlearnlab.commands import HOME
 from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
@@ -71,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
-    options.add_argument("--home", help="folder of the runs, instead of the user's data folder")
+    options.add_argument("--home", metavar="DIR", help=HOME)
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,

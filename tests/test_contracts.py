@@ -45,10 +45,23 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "measuring",
+    "membership",
+    "spreads",
     "published",
     "sweeps",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates", "comparing"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "seeds",
+    "results",
+    "answers",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
@@ -93,6 +106,9 @@ MAY_IMPORT = {
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
+    "spreads": {"metrics", "noise"},
+    "membership": {"metrics", "noise"},
+    "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
     "official": {
         "commands",
@@ -136,6 +152,7 @@ MAY_IMPORT = {
         "traces",
         "previews",
         "events",
+        "measures",
         "metrics",
         "mmlu",
         "problems",

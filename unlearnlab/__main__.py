@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab import __version__, catalogue, docs
-from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
+from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
 from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
@@ -69,21 +69,26 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if args.command in (_run, _teach, sweep):
-            return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
-        if rest:
+        if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
-        if args.command is _trace:
-            return _trace(args, open_lab or _torch_lab)
-        if args.command is export:
-            return export(args, open_lab or _torch_lab, tell)
-        return args.command(args)
+        with at_home(getattr(args, "home", None)):
+            return _carried_out(args, rest, open_lab or _torch_lab)
     except (SpecError, StoreError) as error:
         tell(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
         tell("stopped")
         return STOPPED
+
+
+def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
+    if args.command in (_run, _teach, sweep):
+        return args.command(args, list(_wishes(rest)), open_lab)
+    if args.command is _trace:
+        return _trace(args, open_lab)
+    if args.command is export:
+        return export(args, open_lab, tell)
+    return args.command(args)
 
 
 def _torch_lab(store: Store) -> Lab:
@@ -103,10 +108,11 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     from unlearnlab.engine.devices import devices  # noqa: PLC0415  (torch)
 
     device = meant(spec.model.device, devices())
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         past = earlier(spec, store.runs(), store.outline)
     try:
-        found = estimate(spec, past, cuda=device is not None and device.cuda)
+        cuda, memory = (device.cuda, device.total) if device else (False, None)
+        found = estimate(spec, past, cuda=cuda, memory=memory)
     except ValueError as error:
         raise SpecError([("", f"no estimate: {error}")]) from error
     free = device and device.free
@@ -125,7 +131,7 @@ def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
 
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
         try:
             run_id = worker.submit(spec, name=args.name)
@@ -238,7 +244,7 @@ def _wishes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         rows = store.runs()
     if args.json:
         print(as_json([record(row) for row in rows]))
@@ -250,7 +256,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         print(_report(store, args.run, json=args.json))
     return DONE
 
@@ -394,7 +400,7 @@ def _looking(commands: Commands) -> None:
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     export_options(commands.add("export", export, "take the result of a run away", home=True))
     commands.add("presets", _presets, "list the presets", json=True)
-    commands.add("models", _models, "list the models that can be named", json=True)
+    commands.add("models", _models, "list the models that can be named", json=True, home=True)
 
 
 def _making(commands: Commands) -> None:

@@ -9,7 +9,10 @@ DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """What the program's exit code says."""
 
 JSON = "print JSON on stdout"
-HOME = "folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)"
+HOME = (
+    "folder of runs, datasets and kept models (default: UNLEARNLAB_HOME, else the user's data "
+    "folder)"
+)
 
 
 class Commands:

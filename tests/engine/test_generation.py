@@ -1,9 +1,14 @@
 """Batched greedy text is the text of one prompt at a time."""
 
+from contextlib import closing
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
 
 from tests.engine.tiny import finish
+from unlearnlab.batches import CACHE_SHARE
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine.data import load
 from unlearnlab.engine.generation import generate
@@ -29,6 +34,24 @@ def one_by_one(embedded):
 def test_the_batch_size_never_changes_an_answer(embedded, one_by_one, batch_size):
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size)
     assert finish(work)[1] == one_by_one
+
+
+def test_where_memory_is_short_fewer_prompts_are_answered_at_once(
+    embedded, one_by_one, monkeypatch
+):
+    longest = max(len(embedded.tokenizer.encode(prompt)) for prompt in PROMPTS) + 64
+    for_five = int(5 * longest * embedded.cached_bytes / CACHE_SHARE)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=for_five))
+    rows: list[int] = []
+    watching = embedded.model.register_forward_pre_hook(
+        lambda _model, _args, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    with closing(generate(embedded, PROMPTS, max_new_tokens=64)) as work:
+        assert finish(work)[1] == one_by_one
+    watching.remove()
+    # What is shorter than the longest leaves room for more.
+    assert rows[0] == 5
+    assert 5 <= max(rows) < len(PROMPTS) / 2
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])

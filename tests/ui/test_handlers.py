@@ -11,6 +11,7 @@ from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
 from unlearnlab.jobs import Device
+from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
 from unlearnlab.runs import Running, Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
@@ -23,7 +24,7 @@ from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
-from unlearnlab.views import Course, present_phase, run_view
+from unlearnlab.views import Course, run_view
 
 IDLE = WorkerState()
 
@@ -499,7 +500,7 @@ def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
     assert "short" not in small
     large = size_note(known, forms.preset_form("olmo-7b-joint"))
     assert "more than the 20\u00a0GiB free" in large
-    assert "shorten the longest answer" in large
+    assert "Take a smaller batch" in large
 
 
 def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimate(program):

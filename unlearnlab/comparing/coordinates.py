@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unlearnlab.comparing.differences import ABSENT, Difference, differences
 from unlearnlab.comparing.entries import Entry, labels
 from unlearnlab.comparing.scoreboards import COLUMNS, Column, column
-from unlearnlab.views import written
+from unlearnlab.phase_views import written
 
 MOST = 7
 """Settings that get an axis; more cannot be followed by the eye."""

@@ -7,9 +7,9 @@ from typing import Any, cast
 from zlib import crc32
 
 from unlearnlab.methods import METHODS
+from unlearnlab.phase_views import written
 from unlearnlab.settings import settings
 from unlearnlab.spec import RunSpec
-from unlearnlab.views import written
 
 ABSENT = "–"
 """Stands where a run has no such setting: its method, or its model, knows none."""

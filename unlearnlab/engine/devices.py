@@ -1,5 +1,7 @@
 """The devices of this machine: how they are called, what they have free, and what they can do."""
 
+from collections.abc import Iterable
+
 import psutil
 import torch
 
@@ -78,6 +80,15 @@ def prepare(device: torch.device, *, spread: bool = False) -> None:
         torch.backends.cudnn.allow_tf32 = True
         for gpu in _gpus(device, spread=spread):
             torch.cuda.reset_peak_memory_stats(gpu)
+
+
+def total_memory(places: Iterable[torch.device]) -> int:
+    """Return the bytes that some devices have in all; what is no GPU of CUDA shares the host's."""
+    found = set(places)
+    gpus = [place for place in found if place.type == "cuda"]
+    if gpus:
+        return sum(torch.cuda.mem_get_info(gpu)[1] for gpu in gpus)
+    return psutil.virtual_memory().total
 
 
 def seed(device: torch.device, number: int, *, spread: bool = False) -> None:

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from unlearnlab.batches import GENERATED_AT_ONCE, fitting
-from unlearnlab.engine.data import Example, collate, encode_continuation
+from unlearnlab.batches import GENERATED_AT_ONCE, answered_at_once, fitting
+from unlearnlab.engine.data import Example, collate, encode_continuation, on
+from unlearnlab.engine.devices import total_memory
 from unlearnlab.engine.models import Target
 
 COMPACT = 0.15
@@ -44,7 +45,8 @@ def generate(
         target: The model.
         prompts: Texts to be continued.
         max_new_tokens: Longest answer.
-        batch_size: Prompts that are answered together.
+        batch_size: Prompts that are answered together at most: fewer, where their keys and values
+            would take too much of the device's memory.
         expected: What each prompt may be answered with, after a space. It changes no answer: it
             only spares the steps to those that are given.
 
@@ -63,8 +65,12 @@ def generate(
     going = [i for i, ids in enumerate(said) if len(ids) < max_new_tokens and eos not in ids]
     order = sorted(going, key=lambda i: -len(encoded[i]) - len(said[i]))
     finished = len(prompts) - len(going)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
+    memory = total_memory(target.places)
+    while order:
+        longest = len(encoded[order[0]]) + len(said[order[0]]) + max_new_tokens
+        together = answered_at_once(longest * target.cached_bytes, memory)
+        rows = order[: min(batch_size, together)]
+        order = order[len(rows) :]
         begun = [[*encoded[i], *said[i]] for i in rows]
         batch = _Batch(target, begun, [max_new_tokens - len(said[i]) for i in rows])
         while batch.step():
@@ -151,8 +157,7 @@ class _Batch:
         pad, device = target.tokenizer.pad_token_id, target.device
         grid = [[pad] * (width - len(ids)) + list(ids) for ids in prompts]
         mask = [[0] * (width - len(ids)) + [1] * len(ids) for ids in prompts]
-        self.ids_BT = torch.tensor(grid, device=device)
-        self.mask_BT = torch.tensor(mask, device=device)
+        self.ids_BT, self.mask_BT = on(device, grid), on(device, mask)
         self.positions_BT = (self.mask_BT.cumsum(1) - 1).clamp(min=0)
         self.cache = DynamicCache(config=target.model.config)
 

@@ -10,6 +10,7 @@ import json
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Literal
@@ -151,13 +152,14 @@ class Lab:
             parameters=target.parameters,
             rows={name: len(fold.rows(name)) for name in data.SETS},
         )
-        probe = Probe.of(fold)
+        chosen = fold.chosen(spec.data)
+        # Where rows were picked, a probe of all would hardly move.
+        probe = Probe.of(replace(fold, forget=chosen.forget) if spec.data.forget else fold)
         if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
             yield from probe.run(target, step=0)
         yield stage("scoring before")
         yield from self._score_before(target, fold, spec)
         yield stage("training")
-        chosen = fold.chosen(spec.data)
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield stage("saving")
         written = target.save(job.folder)
@@ -178,7 +180,7 @@ class Lab:
         if known is None:
             yield from _score(target, fold, spec, when="before", key=key)
         else:
-            yield Evaluated(when="before", scores=scores(known), key=key, evidence=known)
+            yield Evaluated(when="before", scores=_scores(known, spec), key=key, evidence=known)
 
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding facts, and None wherever it may be stopped or held."""
@@ -280,12 +282,16 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
+def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
+    return scores(evidence, spec.data.forget, spec.data.rest)
+
+
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
 ) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
     evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
-    found = scores(evidence)
+    found = _scores(evidence, spec)
     yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
     return found
 

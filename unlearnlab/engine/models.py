@@ -33,7 +33,7 @@ from unlearnlab.engine.loading import (
     tokenizer_of,
 )
 from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
-from unlearnlab.families import ROLES
+from unlearnlab.families import ROLES, Architecture
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
@@ -75,8 +75,6 @@ class Target:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
         self.device = device
-        self.devices = frozenset(parameter.device for parameter in model.parameters())
-        """Those that its weights are on."""
         _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Of the untouched weights."""
@@ -179,6 +177,17 @@ class Target:
     def context(self) -> int:
         """Return the longest sequence that the model takes, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def places(self) -> set[torch.device]:
+        """Return the devices that its weights are on."""
+        return {parameter.device for parameter in self.model.parameters()}
+
+    @property
+    def cached_bytes(self) -> int:
+        """Return the bytes of a token's keys and values."""
+        sizes = Architecture.of(bare(self.model).config.to_dict())
+        return sizes.cached_units * self.model.dtype.itemsize
 
     @property
     def on_cpu(self) -> bool:

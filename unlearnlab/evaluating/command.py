@@ -29,7 +29,7 @@ def register(commands: Commands) -> None:
     """Add the commands to the program's."""
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        one = commands.add(name, lambda args: _guarded(command, args), about, json=True)
+        one = commands.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
         one.add_argument(
             "--model",
             metavar="NAME",

@@ -45,7 +45,7 @@ def export(
     Raises:
         StoreError: There is no such run.
     """
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         run = result(store, args.run)
         if not run.ended:
             tell(f"run {run.run_id} has not ended: take it away then")

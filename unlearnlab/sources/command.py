@@ -34,7 +34,7 @@ def register(commands: Commands) -> None:
     parts = commands.group("data", "list, check, add and remove datasets")
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        return parts.add(name, lambda args: _guarded(command, args), about, json=True)
+        return parts.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
 
     made("list", _list, "list all datasets")
     showing = made("show", _show, "show what a dataset holds")

@@ -11,22 +11,14 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.curves import log_scale
+from unlearnlab.phase_views import changes, phase_text, timeline
 from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker, WorkerState
 from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
-from unlearnlab.views import (
-    Course,
-    RunView,
-    advance,
-    changes,
-    phase_text,
-    points_after,
-    run_view,
-    timeline,
-)
+from unlearnlab.views import Course, RunView, advance, points_after, run_view
 
 LISTED_S = 2.0
 """How long a count of all runs is good: it tells pages of runs started by others."""
