@@ -95,7 +95,7 @@ MAY_IMPORT = {
     "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
     | {"trace_spec"},
     "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
-    | {"results", "settings", "spec", "sweeps", "views"},
+    | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, field_validator
 
 from unlearnlab.methods import Spec, Steering
+from unlearnlab.phase_views import written
 from unlearnlab.problems import SpecError
 from unlearnlab.settings import Setting, general_path, settings
 from unlearnlab.spec import RunSpec
-from unlearnlab.views import written
 
 MOST = 100
 """Values that an axis may have."""
