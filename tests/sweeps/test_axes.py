@@ -42,7 +42,7 @@ def test_values_are_read_as_they_are_typed(typed, wanted):
     [
         (RATE, " ", "say which values"),
         (RATE, "1 to 2 in 1", "at least 2"),
-        (RATE, "x fast", "'fast' is not a number"),
+        (RATE, "x 2, fast", "'fast' is not a number"),
         (RATE, "-1 to 1 in 3 log", "above 0, not -1"),
         (LAYERS, "three", "whole number, not 'three'"),
         (LAYERS, "9", "wider than the model's 8 blocks"),
