@@ -12,7 +12,7 @@ let score = "task_aggregate";
 let turn = "";
 let figure = null;
 let last = null;
-let unfolded = null; // As the reader left it; until then it is open while the sweep goes.
+let unfolded = null; // As the reader left it.
 let followed = "";
 let failures = 0;
 let timer = null;
@@ -124,7 +124,9 @@ function take(answer) {
   const bars = element.querySelector(".bars");
   bars.querySelector("u").style.width = `${100 * answer.share}%`;
   bars.setAttribute("aria-valuenow", String(Math.round(100 * answer.share)));
-  fold(unfolded ?? (answer.going || answer.open > 0));
+  // What opened by itself stays open when the sweep ends: somebody watches.
+  if (unfolded === null && (answer.going || answer.open > 0)) unfolded = true;
+  fold(Boolean(unfolded));
   steer(answer);
   if (answer.figure) {
     figure = answer.figure;

@@ -94,7 +94,17 @@ MAY_IMPORT = {
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
     "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
     | {"trace_spec"},
-    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    "sweeps": {
+        "catalogue",
+        "database",
+        "events",
+        "methods",
+        "metrics",
+        "verdicts",
+        "presets",
+        "problems",
+        "records",
+    }
     | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
