@@ -23,7 +23,7 @@ def sweep(home, tmp_path, capsys):
     """Carry out the command and return exit code, stdout and stderr."""
     file = tmp_path / "epochs.json"
     axes = [{"kind": "list", "path": "phases.0.epochs", "texts": [1, 2]}]
-    file.write_text(json.dumps({"base": {}, "axes": axes}), encoding="utf-8")
+    file.write_text(json.dumps({"title": "Epochs", "base": {}, "axes": axes}), encoding="utf-8")
 
     def command(*words, script=whole_run, named=file):
         words = ["sweep", str(named), *words, "--home", str(home)]
