@@ -95,8 +95,18 @@ MAY_IMPORT = {
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
     "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
     | {"trace_spec"},
-    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
-    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeps": {
+        "catalogue",
+        "database",
+        "events",
+        "methods",
+        "metrics",
+        "verdicts",
+        "presets",
+        "problems",
+        "records",
+    }
+    | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
