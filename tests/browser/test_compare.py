@@ -52,8 +52,9 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     page.locator('[data-weight="mia"]').fill("4")
     expect(page.locator(".ranking thead").first).to_contain_text("Weighted")
 
-    other = tabs(f"{page.url}-gone", ready=False)
-    expect(ranked(other)).to_have_count(2)
+    link = f"{page.url.split('?')[0]}?tab=compare&room=answers&compare={','.join(chosen)},gone"
+    other = tabs(link, ready=False)
+    expect(ranked(other)).to_have_count(3)
     expect(other.get_by_text("1 run of this link is not in this store")).to_be_visible()
     other.get_by_role("button", name="Leave out").click()
     expect(other.get_by_text("1 run of this link")).to_have_count(0)
@@ -65,7 +66,8 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
 def test_runs_are_found_renamed_tagged_pinned_deleted_and_brought_back(serve, tabs, ids):
     page = compared(tabs(serve()))
     total = page.locator('#compare-list [data-part="total"]')
-    page.get_by_label("Search runs").fill(ids[7])
+    search = page.get_by_label("Search all runs")
+    search.fill(ids[7])
     expect(total).to_have_text(f"1 of {RUNS} runs")
     rows(page).get_by_role("button", name="Edit name").click()
     form = page.locator(".edit-form")
@@ -79,7 +81,7 @@ def test_runs_are_found_renamed_tagged_pinned_deleted_and_brought_back(serve, ta
     rows(page).get_by_role("button", name="Pin").click()
     expect(rows(page).locator(".pinned")).to_be_visible()
 
-    page.get_by_label("Search runs").fill("")
+    search.fill("")
     expect(rows(page).first).to_contain_text("Best of all")
     page.get_by_label("Tag", exact=True).select_option("stage")
     expect(total).to_have_text(f"1 of {RUNS} runs")
@@ -92,6 +94,12 @@ def test_runs_are_found_renamed_tagged_pinned_deleted_and_brought_back(serve, ta
     page.get_by_role("button", name="Clear").click()
     tick(page, 0)
     tick(page, 1)
+    page.get_by_role("button", name="Report").click()
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="Download as one HTML file").click()
+    report = waiting.value.path().read_text(encoding="utf-8")
+    assert "2 runs compared" in report
+    assert "&lt;b&gt;Best of all" in report
     page.get_by_role("group", name="Selection").get_by_role("button", name="Delete").click()
     expect(total).to_have_text(f"{RUNS - 2} runs")
     page.reload()
@@ -107,7 +115,7 @@ def test_up_to_four_models_answer_a_free_prompt(serve, tabs, ids):
     expect(boxes.locator("input:checked")).to_have_count(4)
     expect(boxes.locator("input:disabled")).to_have_count(1)
     boxes.locator("input").first.uncheck()
-    page.get_by_label("Prompt", exact=True).fill("Who is Yara Brock?")
+    page.get_by_label("Prompt to several runs").fill("Who is Yara Brock?")
     page.keyboard.press("Enter")
     expect(page.locator(".said").get_by_text("I do not know of her.")).to_have_count(3)
 
