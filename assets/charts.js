@@ -172,7 +172,7 @@ window.Charts ??= (() => {
       return trace.z.flatMap((row, at) =>
         row.map((value, of) => [trace.y[at], trace.x[of], value]),
       );
-    return (trace.x ?? []).map((x, at) => [trace.name ?? "", x, trace.y[at]]);
+    return (trace.x ?? []).map((x, at) => [trace.meta ?? trace.name ?? "", x, trace.y[at]]);
   }
 
   function rows(plot) {

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 from unlearnlab.comparing.entries import Entry, MarkedRow, entry, labels
@@ -27,10 +26,6 @@ class MarkedRuns(Protocol):
 
     def evidence(self, key: str) -> Evidence | None:
         """Return the evidence kept under a key."""
-        ...
-
-    def artefacts(self, run_id: str) -> Mapping[str, Path]:
-        """Map the name of each file that the run saved to its path."""
         ...
 
 

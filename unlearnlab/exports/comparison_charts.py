@@ -1,10 +1,11 @@
 """Charts of several runs as SVG. Runs are told by number as well as by colour and dash."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 
 from unlearnlab.colours import RUNS
-from unlearnlab.comparing.overlays import curve, offered
+from unlearnlab.comparing.overlays import Curve, curve, offered
 from unlearnlab.comparing.points import Point, front, gate, originals, point, points
 from unlearnlab.exports.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, grid, upward
 from unlearnlab.exports.compared import Compared
@@ -15,6 +16,9 @@ DASHES = ("none", "6 4", "1.5 4", "8 3 1.5 3")
 ROOM = 18
 """For the numbers at the ends of curves."""
 
+
+LINE = 11
+"""Height of a number."""
 
 ACROSS = Axis(0, 1, LEFT, WIDTH - RIGHT - ROOM)
 UP = Axis(0, 1, HEIGHT - BOTTOM, TOP)
@@ -37,6 +41,7 @@ def curves(of: Compared, series: str) -> str:
         (at, line)
         for at, run in enumerate(of.entries)
         if (line := curve(of.tracks[run.run_id], series)) is not None
+        and any(y is not None for y in line.ys)
     ]
     values = [y for _, line in found for y in line.ys if y is not None]
     if not values:
@@ -45,21 +50,40 @@ def curves(of: Compared, series: str) -> str:
     steps = max(1.0, *(x for _, line in found for x in line.xs))
     across = Axis(0, steps, LEFT, WIDTH - RIGHT - ROOM)
     up = upward(values, share=series.startswith(("knowledge", "regurgitation")), log=False)
-    body = "".join((*grid(across, up), *(_curve(at, o.xs, o.ys, across, up) for at, o in found)))
+    placed = [(at, _places(line, across, up)) for at, line in found]
+    heights = _apart([places[-1][1] for _, places in placed])
+    drawn = (
+        _curve(at, places, height) for (at, places), height in zip(placed, heights, strict=True)
+    )
+    body = "".join((*grid(across, up), *drawn))
     return _figure(title.capitalize(), f"{title} by optimizer step of {len(found)} runs", body)
 
 
-def _curve(at: int, xs: Sequence[float], ys: Sequence[float | None], across: Axis, up: Axis) -> str:
-    path, pen, last = "", "M", (0.0, 0.0)
-    for x, y in zip(xs, ys, strict=True):
-        if y is None:
-            pen = "M"
-            continue
-        last = across.at(x), up.at(y)
-        path += f"{pen}{last[0]:.1f} {last[1]:.1f}"
-        pen = "L"
-    number = f'<text class="number" x="{last[0] + 5:.1f}" y="{last[1] + 4:.1f}">{at + 1}</text>'
-    return f'<g class="curve run" style="{look(at)}"><path d="{path}"/>{number}</g>'
+Place = tuple[float, float]
+"""Across and down, in the picture's units."""
+
+
+def _places(line: Curve, across: Axis, up: Axis) -> list[Place]:
+    """Return where the points of a curve lie; a gap is drawn over."""
+    return [
+        (across.at(x), up.at(y)) for x, y in zip(line.xs, line.ys, strict=True) if y is not None
+    ]
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Move the numbers at the ends of curves so far down that none covers another."""
+    found = list(heights)
+    lowest = -math.inf
+    for at in sorted(range(len(heights)), key=lambda at: heights[at]):
+        found[at] = lowest = max(heights[at], lowest + LINE)
+    return found
+
+
+def _curve(at: int, places: Sequence[Place], height: float) -> str:
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+    x = places[-1][0] + 5
+    number = f'<text class="number" x="{x:.1f}" y="{height + 4:.1f}">{at + 1}</text>'
+    return f'<g class="curve run" style="{look(at)}"><path d="M{path}"/>{number}</g>'
 
 
 def plane(of: Compared, reference: Scores | None = None) -> str:

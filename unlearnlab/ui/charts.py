@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import plotly
 
@@ -66,12 +66,26 @@ def figure_html(figure: Figure) -> str:
     """Return a figure as HTML, which draws itself wherever it stands on the page."""
     height = figure.layout.get("height", 360)
     size = f"min-height:{height}px;min-width:{figure.least_width}px"
-    drawn = escape(json.dumps(asdict(figure), separators=(",", ":"), allow_nan=False))
+    drawn = json.dumps(_short(asdict(figure)), separators=(",", ":"), allow_nan=False)
+    drawn = escape(drawn, quote=False).replace("'", "&#x27;")  # Full of quotes: they stay short.
     return (
         f'<figure class="figure"><figcaption><b>{escape(figure.title)}</b>{TAKE}</figcaption>'
-        f'<div class="sideways"><div class="plot" style="{size}" data-figure="{drawn}"></div></div>'
-        "</figure>"
+        f'<div class="sideways"><div class="plot" style="{size}" '
+        f"data-figure='{drawn}'></div></div></figure>"
     )
+
+
+def _short(value: Any) -> Any:
+    """Write numbers with six digits, which no screen can tell from all of them."""
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: _short(one) for key, one in cast("dict[str, Any]", value).items()}
+        case list() | tuple():
+            return [_short(one) for one in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def plain(text: str) -> str:

@@ -29,7 +29,7 @@ def windows_figure(found: Windows) -> Figure:
     across = {"range": [-0.6, last], "dtick": 1}
     return Figure(
         name="windows",
-        title="Indirect effect and task aggregate, by block",
+        title="Traced and trained: the embedded model",
         summary=found.summary,
         data=[
             *_effects(found),
