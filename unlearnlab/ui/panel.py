@@ -28,6 +28,7 @@ from unlearnlab.ui.look import SHOWS, Look
 from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
+from unlearnlab.ui.queue_list import queue_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
@@ -88,6 +89,8 @@ class Panel:
     """Whether personal data are hidden."""
     answers: str
     asks: str
+    queue: str
+    """What goes on and what waits; empty while nothing waits."""
     runs: str
     scored: bool
     """Whether there are answers to show."""
@@ -130,6 +133,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        queue=queue_html(program, state, rows),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
         run=row is not None,
