@@ -4,7 +4,8 @@
 // `--forget/0.2` and looked up in the style sheet when they are drawn, so that they follow the theme.
 window.Charts ??= (() => {
   const SMALL = 12.5;
-  const SAVED = { width: 1100, font: 16, scale: 2, above: 52, below: 44 };
+  const NARROW = 560;
+  const SAVED = { width: 900, scale: 2.4, above: 46, below: 36 };
   const shown = new WeakMap(); // What was drawn into a plot.
   let queued = false;
 
@@ -25,10 +26,12 @@ window.Charts ??= (() => {
   function coloured(element, value) {
     if (typeof value === "string")
       return /^--[a-z][\w-]*(\/[\d.]+)?$/.test(value) ? painted(element, value) : value;
-    if (Array.isArray(value))
-      return typeof (value[0] ?? 0) === "number"
+    if (Array.isArray(value)) {
+      const numbers = typeof (value[0] ?? value.at(-1) ?? 0) === "number";
+      return numbers && typeof value.at(-1) !== "string"
         ? value
         : value.map((one) => coloured(element, one));
+    }
     if (!value || typeof value !== "object") return value;
     return Object.fromEntries(
       Object.entries(value).map(([key, one]) => [key, coloured(element, one)]),
@@ -56,6 +59,8 @@ window.Charts ??= (() => {
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(plot).fontFamily, size: 13, color: "--mute" },
       showlegend: false,
+      // Given outright: left to itself, a plot keeps the width it was first drawn with.
+      width: plot.clientWidth,
       hoverlabel: {
         bgcolor: "--card",
         bordercolor: "--edge",
@@ -74,7 +79,6 @@ window.Charts ??= (() => {
     const options = {
       displaylogo: false,
       displayModeBar: false,
-      responsive: true,
       doubleClick: "reset",
     };
     window.Plotly.react(
@@ -91,11 +95,21 @@ window.Charts ??= (() => {
 
   const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => drawn(target)));
 
-  // On a narrow card a figure takes what its narrow layout says instead.
+  // On a narrow card a figure takes what its narrow layout says, and its marks lose their names.
   function drawn(plot) {
     plot.figure ??= JSON.parse(plot.dataset.figure);
-    const narrow = plot.clientWidth < 560 ? plot.figure.narrow : {};
-    draw(plot, { ...plot.figure, layout: { ...plot.figure.layout, ...narrow } });
+    draw(plot, plot.clientWidth < NARROW ? narrowed(plot.figure) : plot.figure);
+  }
+
+  function narrowed(figure) {
+    const layout = { ...figure.layout };
+    for (const [key, given] of Object.entries(figure.narrow))
+      layout[key] = given?.constructor === Object ? { ...layout[key], ...given } : given;
+    const data = figure.data.map((trace) => ({
+      ...trace,
+      mode: trace.mode === "markers+text" ? "markers" : trace.mode,
+    }));
+    return { ...figure, data, layout };
   }
 
   function search() {
@@ -137,14 +151,13 @@ window.Charts ??= (() => {
       height,
       paper_bgcolor: colour(plot, "card"),
       title: { text: title, x: 0.02, y: 1 - 22 / height, font: { color: colour(plot, "ink") } },
-      font: { ...layout.font, size: SAVED.font },
       margin: {
         ...layout.margin,
         t: (layout.margin?.t ?? 20) + SAVED.above,
         b: (layout.margin?.b ?? 40) + SAVED.below,
       },
-      showlegend: named(data).length > 1,
-      legend: { orientation: "h", x: 0, yref: "container", y: 0.01, yanchor: "bottom" },
+      showlegend: layout.showlegend || named(data).length > 1,
+      legend: { ...layout.legend, orientation: "h", x: 0 },
     };
     const options = { format, filename: name, width: SAVED.width, height, scale: SAVED.scale };
     return window.Plotly.downloadImage({ data, layout: picture }, options);

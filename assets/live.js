@@ -597,12 +597,8 @@ repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] })
 repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 document.addEventListener("visibilitychange", soon);
 document.addEventListener("asked", soon);
-// Plotly follows the window alone: not while another tab is open, and not a card that grows.
-new ResizeObserver(() => {
-  draw();
-  const plot = element.querySelector(".plot");
-  if (plot.offsetParent !== null && plot.layout) window.Plotly.Plots.resize(plot);
-}).observe(element);
+// Also when its tab opens, or its card grows.
+new ResizeObserver(draw).observe(element);
 watch("value", () => {
   adopt();
   soon();

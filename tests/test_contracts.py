@@ -45,11 +45,16 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "measuring",
+    "membership",
+    "spreads",
     "published",
+    "sweeps",
 }
 FOLDS = {
     "views",
     "phase_views",
+    "seeds",
     "results",
     "answers",
     "outcomes",
@@ -87,7 +92,13 @@ MAY_IMPORT = {
     "database": set(),
     "disk": set(),
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {
         "agenda",
@@ -104,6 +115,9 @@ MAY_IMPORT = {
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
+    "spreads": {"metrics", "noise"},
+    "membership": {"metrics", "noise"},
+    "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
     "official": {
         "commands",
@@ -147,6 +161,7 @@ MAY_IMPORT = {
         "traces",
         "previews",
         "events",
+        "measures",
         "metrics",
         "mmlu",
         "problems",
@@ -156,7 +171,10 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

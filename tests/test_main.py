@@ -124,14 +124,6 @@ def test_a_failed_run_exits_with_one_and_tells_why(run):
     assert "lower the learning rate" in run("show", found["run"])[1]
 
 
-@pytest.fixture
-def interruptible():
-    """Take interrupts, which a process that was started in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_interrupting_a_run_stops_it_in_good_order(run, interruptible):
     def script(job):
         yield stage("training")

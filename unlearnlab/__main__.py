@@ -32,6 +32,7 @@ from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.sweeping.command import sweep, sweep_options
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -69,7 +70,7 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if rest and args.command not in (_run, _teach):
+        if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
         with at_home(getattr(args, "home", None)):
             return _carried_out(args, rest, open_lab or _torch_lab)
@@ -82,7 +83,7 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
 
 
 def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
-    if args.command in (_run, _teach):
+    if args.command in (_run, _teach, sweep):
         return args.command(args, list(_wishes(rest)), open_lab)
     if args.command is _trace:
         return _trace(args, open_lab)
@@ -386,6 +387,8 @@ def _running(commands: Commands) -> None:
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
+    about = "carry out a sweep, or go on with one"
+    sweep_options(commands.add("sweep", sweep, about, json=True, home=True))
     about = "find the states that carry a fact, by causal tracing"
     _trace_options(commands.add("trace", _trace, about, json=True, home=True))
 

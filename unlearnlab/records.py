@@ -60,6 +60,8 @@ class RunRow:
     pinned: bool = False
     sweep: str = ""
     """Id of the sweep that the run is part of; empty if of none."""
+    keys: tuple[str, str] = ("", "")
+    """Of the evidence behind the scores before and after; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,8 @@ class PreviewRow:
 def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
     """Make the row of a run from the bodies of its events that tell how far it came."""
     reached = [_event(body) for body in milestones]
-    scores = {event.when: event.scores for event in reached if isinstance(event, Evaluated)}
+    scored = {event.when: event for event in reached if isinstance(event, Evaluated)}
+    before, after = scored.get("before"), scored.get("after")
     return RunRow(
         run_id=run.run_id,
         name=run.name,
@@ -106,12 +109,13 @@ def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
         alive=alive,
         began=_began(reached),
         ending=_ending(reached),
-        before=scores.get("before"),
-        after=scores.get("after"),
+        before=before.scores if before else None,
+        after=after.scores if after else None,
         tags=_TAGS.validate_json(run.tags),
         notes=run.notes,
         pinned=bool(run.pinned),
         sweep=run.sweep,
+        keys=(before.key if before else "", after.key if after else ""),
     )
 
 

@@ -34,6 +34,7 @@ from unlearnlab.records import (
     trace_row,
 )
 from unlearnlab.spec import RunSpec
+from unlearnlab.sweeps.table import SweepTable
 from unlearnlab.trace_spec import TraceSpec
 
 _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
@@ -76,6 +77,7 @@ class Store:
         self.home = home
         self._owner = _Owner(os.getpid(), psutil.Process().create_time())
         self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
+        self.sweeps = SweepTable(self._database)
 
     def __enter__(self) -> Self:
         return self

@@ -41,12 +41,18 @@ def named(figure, name):
 
 def test_the_plane_has_the_runs_their_front_and_the_gate():
     figure = plane(RUNS, reference=scores(1.0, utility=0.9))
-    assert named(figure, "runs")["x"] == pytest.approx([0.9, 0.5, 1 / 3])
+    assert named(figure, "NPO")["x"] == pytest.approx([0.9])
+    assert named(figure, "NPO")["marker"]["color"] == "--membership/0.824"
     assert named(figure, "Pareto front")["x"] == pytest.approx([0.5, 0.9])
-    assert named(figure, "runs")["marker"]["color"] == [pytest.approx(0.8)] * 3
     assert figure.layout["shapes"][0]["y0"] == pytest.approx(0.675)
     assert "2 below the gate" in figure.summary
     assert [row[0] for row in figure.table] == ["what", "run", "run", "run", "model", "model"]
+
+
+def test_labels_that_would_cover_others_are_left_to_the_legend():
+    crowd = [run(str(at), title=f"A run of some length, {at}") for at in range(9)]
+    modes = [trace["mode"] for trace in plane(crowd).data if trace["name"].startswith("A run")]
+    assert 0 < modes.count("markers+text") < len(modes)
 
 
 def test_published_results_are_hollow_and_stand_against_the_aggregate_alone():

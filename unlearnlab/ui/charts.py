@@ -34,6 +34,9 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentago
 
 Cell = str | float | None
 
+MOST_NAMED = 24
+"""Runs that a legend names."""
+
 Trace = dict[str, Any]
 
 SHORT = 30
@@ -53,6 +56,8 @@ class Figure:
     layout: Mapping[str, Any]
     narrow: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """What of the layout is otherwise on a phone."""
+    least_width: int = 0
+    """In pixels; on a narrower screen the chart scrolls sideways."""
     table: Sequence[Sequence[Cell]] | None = None
     """Rows of the CSV, heads first; none if the traces say it."""
 
@@ -60,10 +65,12 @@ class Figure:
 def figure_html(figure: Figure) -> str:
     """Return a figure as HTML, which draws itself wherever it stands on the page."""
     height = figure.layout.get("height", 360)
+    size = f"min-height:{height}px;min-width:{figure.least_width}px"
     drawn = escape(json.dumps(asdict(figure), separators=(",", ":"), allow_nan=False))
     return (
-        f'<figure class="figure" aria-label="{escape(figure.title)}">{TAKE}'
-        f'<div class="plot" style="min-height:{height}px" data-figure="{drawn}"></div></figure>'
+        f'<figure class="figure"><figcaption><b>{escape(figure.title)}</b>{TAKE}</figcaption>'
+        f'<div class="sideways"><div class="plot" style="{size}" data-figure="{drawn}"></div></div>'
+        "</figure>"
     )
 
 
@@ -76,6 +83,18 @@ def short(text: str) -> str:
     """Cut a label to what a chart has room for."""
     text = plain(text)
     return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def legend(of: int) -> dict[str, Any]:
+    """Return the layout's part for a legend of runs below a chart; none if it would be a book."""
+    font = {"color": "--ink", "size": 12.5}
+    place = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    return {"showlegend": 0 < of <= MOST_NAMED, "legend": {**place, "font": font}}
+
+
+def legend_height(of: int, in_a_row: int = 4) -> int:
+    """Return the room that such a legend takes, in pixels."""
+    return 10 + 20 * -(-of // in_a_row) if of <= MOST_NAMED else 0
 
 
 def run_colour(at: int) -> str:

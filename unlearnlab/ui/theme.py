@@ -148,7 +148,7 @@ def served() -> dict[str, Any]:
     """
     return {
         "theme": theme(),
-        "css_paths": [TOKENS, ASSETS / "style.css"],
+        "css_paths": [TOKENS, ASSETS / "style.css", ASSETS / "compare.css"],
         "head": f"<script>{script('charts.js')}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,

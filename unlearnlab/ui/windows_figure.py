@@ -19,7 +19,7 @@ LOOKS = (("--retain", -0.15), ("--utility", 0.15))
 
 HEADS = (
     "Tracing: indirect effect at the last token",
-    "Training: task aggregate of each window (dots: seeds)",
+    "Training: task aggregate by window (dots: seeds)",
 )
 
 
@@ -29,7 +29,7 @@ def windows_figure(found: Windows) -> Figure:
     across = {"range": [-0.6, last], "dtick": 1}
     return Figure(
         name="windows",
-        title="Traced and trained, by block",
+        title="Indirect effect and task aggregate, by block",
         summary=found.summary,
         data=[
             *_effects(found),

@@ -4,7 +4,18 @@ from collections.abc import Mapping, Sequence
 
 from unlearnlab.comparing.entries import Entry, labels
 from unlearnlab.comparing.overlays import BY, By, Track, curve, offered
-from unlearnlab.ui.charts import Figure, Trace, plain, run_colour, run_dash, run_mark, short
+from unlearnlab.ui.charts import (
+    Cell,
+    Figure,
+    Trace,
+    legend,
+    legend_height,
+    plain,
+    run_colour,
+    run_dash,
+    run_mark,
+    short,
+)
 
 
 def overlay(
@@ -29,6 +40,7 @@ def overlay(
     title = offered(list(tracks.values())).get(series, series)
     data: list[Trace] = []
     latest: list[str] = []
+    table: list[list[Cell]] = [["run", "name", BY[by], series]]
     for at, (run, name) in enumerate(zip(of, labels(of), strict=True)):
         found = curve(tracks[run.run_id], series, by, smoothing) if run.run_id in tracks else None
         if found is None:
@@ -38,18 +50,19 @@ def overlay(
             data.append(_pale(at, raw.xs, raw.ys) if raw else {})
         data.append(_curve(at, name, found.xs, found.ys))
         known = [value for value in found.ys if value is not None]
+        table += [[run.run_id, name, x, y] for x, y in zip(found.xs, found.ys, strict=True)]
         latest.append(f"{name} ends at {known[-1]:.3g}" if known else f"{name} has no value")
+    room = legend_height(len(latest))
     return Figure(
         name="compare-curves",
         title=f"{title[:1].upper()}{title[1:]} by {BY[by]}",
         summary=f"{title} of {len(latest)} runs. {'; '.join(latest)}." if latest else "No curves.",
         data=data,
         layout={
-            "height": 400,
-            "margin": {"l": 58, "r": 12, "t": 12, "b": 92},
+            "height": 350 + room,
+            "margin": {"l": 58, "r": 12, "t": 12, "b": 44 + room},
             "hovermode": "x unified",
-            "showlegend": True,
-            "legend": {"orientation": "h", "y": -0.2, "font": {"color": "--ink"}},
+            **legend(len(latest)),
             "xaxis": {"title": BY[by], "showgrid": False, "rangemode": "tozero"},
             "yaxis": {
                 "title": plain(title),
@@ -58,7 +71,12 @@ def overlay(
                 "nticks": 6,
             },
         },
-        narrow={"dragmode": False},
+        table=table,
+        narrow={
+            "dragmode": False,
+            "height": 300 + legend_height(len(latest), 1),
+            "margin": {"l": 50, "r": 8, "t": 12, "b": 44 + legend_height(len(latest), 1)},
+        },
     )
 
 

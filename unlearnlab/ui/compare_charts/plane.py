@@ -16,17 +16,23 @@ from unlearnlab.comparing.points import (
 )
 from unlearnlab.metrics import Scores
 from unlearnlab.published import Published
-from unlearnlab.ui.charts import Cell, Figure, Trace, plain, run_mark, short
+from unlearnlab.ui.charts import Cell, Figure, Trace, legend, legend_height, plain, run_mark, short
 
 ACROSS: Mapping[Across, str] = {
     "forgotten": "forgetting: mean of the forget terms →",
     "task_aggregate": "task aggregate →",
 }
 
-MIA_SCALE = [[0.0, "--membership/0.12"], [1.0, "--membership"]]
+PALEST = 0.12
+"""Share of the colour of membership that a MIA score of 0 has."""
 
-NAMED = 12
-"""Runs up to this number are named in the plane; more would cover one another."""
+MIA_SCALE = [[0.0, f"--membership/{PALEST}"], [1.0, "--membership"]]
+
+LETTER, LINE = 0.0105, 0.06
+"""Width of a letter and height of a line of labels, in the plane's units on a usual screen."""
+
+MARK = 0.02
+"""Half the width of a mark."""
 
 
 def plane(
@@ -56,74 +62,134 @@ def plane(
         *_front_line(best),
         _hollow(hollow, "published", "circle-open"),
         _hollow(models, "original and retrained", "x-thin-open"),
-        _runs(found, named=len(found) <= NAMED),
+        *_runs(found, _sides([*found, *models])),
     ]
+    room = legend_height(len(found) + 3)
     return Figure(
         name="compare-forgetting-utility",
         title=f"Forgetting against {utility}",
         summary=_plane_summary(found, best, bound, utility),
-        data=[trace for trace in data if trace["x"]],
+        data=[*(trace for trace in data if trace["x"]), _SCALE],
         layout={
-            "height": 420,
-            "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
+            "height": 400 + room,
+            "margin": {"l": 52, "r": 12, "t": 12, "b": 44 + room},
             "hovermode": "closest",
             "xaxis": {"title": ACROSS[by], "range": [-0.04, 1.06], "dtick": 0.25},
             "yaxis": {"title": f"{utility} →", "range": [-0.04, 1.06], "dtick": 0.25},
             "shapes": _gate_line(bound),
             "annotations": _gate_words(bound, utility),
+            "coloraxis": {
+                "colorscale": MIA_SCALE,
+                "cmin": 0,
+                "cmax": 1,
+                "showscale": any(one.mia_score is not None for one in found),
+                "colorbar": _COLOURBAR,
+            },
+            **legend(len(found) + 3),
         },
-        narrow={"height": 360},
+        narrow={
+            "height": 330 + legend_height(len(found) + 3, 1),
+            "margin": {"l": 46, "r": 6, "t": 50, "b": 44 + legend_height(len(found) + 3, 1)},
+            "coloraxis": {"colorbar": {**_COLOURBAR, **_LYING}},
+        },
         table=_plane_table(by, utility, found, models, hollow, best),
     )
 
 
-def _runs(found: Sequence[Point], *, named: bool) -> Trace:
-    known = [one.mia_score is not None for one in found]
-    return {
-        "x": [one.x for one in found],
-        "y": [one.y for one in found],
-        "text": [short(one.label) for one in found],
-        "customdata": [[plain(one.label), one.note, _written(one.mia_score)] for one in found],
-        "mode": "markers+text" if named else "markers",
-        "textposition": _positions(found),
-        "textfont": {"color": "--ink", "size": 12.5},
-        "cliponaxis": False,
-        "name": "runs",
-        "marker": {
-            "size": 15,
-            "symbol": [run_mark(at) for at in range(len(found))],
-            "color": [one.mia_score for one in found],
-            "colorscale": MIA_SCALE,
-            "cmin": 0,
-            "cmax": 1,
-            "line": {"color": "--ink", "width": 1.4},
-            "showscale": any(known),
-            "colorbar": {
-                "title": {"text": "MIA score ↑", "side": "right"},
-                "thickness": 10,
-                "outlinewidth": 0,
-                "tickvals": [0, 0.5, 1],
+_COLOURBAR: Mapping[str, Any] = {
+    "title": {"text": "MIA score →", "side": "right", "font": {"size": 12.5}},
+    "tickfont": {"size": 12.5},
+    "thickness": 10,
+    "outlinewidth": 0,
+    "tickvals": [0, 0.5, 1],
+}
+
+_LYING: Mapping[str, Any] = {
+    "orientation": "h",
+    "y": 1,
+    "yanchor": "bottom",
+    "title": {"text": "MIA score →", "side": "top", "font": {"size": 12.5}},
+}
+"""The scale of colours on a phone: above the plane, not beside it."""
+
+
+def _runs(found: Sequence[Point], sides: Sequence[str]) -> list[Trace]:
+    return [
+        {
+            "x": [one.x],
+            "y": [one.y],
+            "text": [short(one.label)],
+            "customdata": [[plain(one.label), plain(one.note), _written(one.mia_score)]],
+            "mode": "markers+text" if side else "markers",
+            "textposition": side or "top center",
+            "textfont": {"color": "--ink", "size": 12.5},
+            "cliponaxis": False,
+            "name": short(one.label),
+            "marker": {
+                "size": 15,
+                "symbol": run_mark(at),
+                "color": _mia_colour(one.mia_score),
+                "line": {"color": "--ink", "width": 1.4},
             },
-        },
-        "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>forgetting %{x:.2f}, "
-        "utility %{y:.2f}, MIA score %{customdata[2]}<extra></extra>",
-    }
+            "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}<br>forgetting %{x:.2f}, "
+            "utility %{y:.2f}, MIA score %{customdata[2]}<extra></extra>",
+        }
+        for at, (one, side) in enumerate(zip(found, sides, strict=False))
+    ]
 
 
-def _positions(found: Sequence[Point]) -> list[str]:
-    """Write labels towards the middle, and those of neighbours on different sides."""
+def _mia_colour(score: float | None) -> str:
+    return "--card" if score is None else f"--membership/{PALEST + (1 - PALEST) * score:.3f}"
+
+
+_SCALE: Mapping[str, Any] = {
+    "x": [None],
+    "y": [None],
+    "marker": {"color": [0], "coloraxis": "coloraxis"},
+    "mode": "markers",
+    "name": "MIA score",
+    "showlegend": False,
+    "hoverinfo": "skip",
+}
+"""Nothing but the reason for a scale of colours to be drawn."""
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right, top."""
+
+
+def _sides(of: Sequence[Point]) -> list[str]:
+    """Choose a side for each label where it covers no mark and no other label, if there is one."""
+    taken = [_box(one.x, one.y, MARK, 1.5 * MARK) for one in of]
     sides: list[str] = []
-    for at, one in enumerate(found):
-        near = [
-            sides[i]
-            for i, other in enumerate(found[:at])
-            if abs(other.y - one.y) < 0.06 and abs(other.x - one.x) < 0.45
-        ]
-        wanted = ["middle left", "top left", "bottom left"]
-        if one.x < 0.5:
-            wanted = ["middle right", "top right", "bottom right"]
-        sides.append(next((side for side in wanted if side not in near), wanted[0]))
+    for one in of:
+        half = LETTER * len(short(one.label)) / 2
+        found = ""
+        for side, across, up in _PLACES:
+            x = one.x + across * (half + 1.6 * MARK)
+            box = _box(x, one.y + up * LINE, half, LINE / 2.4)
+            if box[0] > -0.03 and box[2] < 1.05 and not any(_meet(box, other) for other in taken):
+                found = side
+                taken.append(box)
+                break
+        sides.append(found)
     return sides
+
+
+_PLACES = (
+    ("middle right", 1, 0),
+    ("middle left", -1, 0),
+    ("top center", 0, 1),
+    ("bottom center", 0, -1),
+)
+
+
+def _box(x: float, y: float, across: float, up: float) -> Box:
+    return x - across, y - up, x + across, y + up
+
+
+def _meet(one: Box, other: Box) -> bool:
+    apart = one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
+    return not apart
 
 
 def _front_line(best: Sequence[Point]) -> list[Trace]:

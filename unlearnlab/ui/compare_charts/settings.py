@@ -5,7 +5,17 @@ from typing import Any
 
 from unlearnlab.comparing.coordinates import Axis, coordinates
 from unlearnlab.comparing.entries import Entry
-from unlearnlab.ui.charts import Figure, Trace, plain, run_colour, run_dash, run_mark, short
+from unlearnlab.ui.charts import (
+    Figure,
+    Trace,
+    legend,
+    legend_height,
+    plain,
+    run_colour,
+    run_dash,
+    run_mark,
+    short,
+)
 
 
 def parallel(of: Sequence[Entry]) -> Figure:
@@ -17,6 +27,7 @@ def parallel(of: Sequence[Entry]) -> Figure:
         for at, name in enumerate(found.labels)
         if any(axis.places[at] is not None for axis in found.axes)
     ]
+    room = legend_height(len(lines))
     left = f" Left out for room: {', '.join(found.left_out)}." if found.left_out else ""
     names = ", ".join(axis.name for axis in found.axes)
     return Figure(
@@ -25,13 +36,17 @@ def parallel(of: Sequence[Entry]) -> Figure:
         summary=f"{len(lines)} runs over {names}.{left}",
         data=[] if not count else [*lines],
         layout={
-            "height": 400,
-            "margin": {"l": 60, "r": 40, "t": 46, "b": 70},
+            "height": 370 + room,
+            "margin": {
+                "l": _left(found.axes),
+                "r": 40,
+                "t": 46,
+                "b": 8 + legend_height(len(lines)),
+            },
             "hovermode": "closest",
-            "showlegend": True,
-            "legend": {"orientation": "h", "y": -0.08, "font": {"color": "--ink"}},
+            **legend(len(lines)),
             "xaxis": {
-                "range": [-0.3, count - 0.55],
+                "range": [-0.05, count - 0.95],
                 "side": "top",
                 "tickvals": list(range(count)),
                 "ticktext": [_axis_name(axis) for axis in found.axes],
@@ -47,7 +62,7 @@ def parallel(of: Sequence[Entry]) -> Figure:
                 mark for at, axis in enumerate(found.axes) for mark in _ticks(at, axis)
             ],
         },
-        narrow={"xaxis": {"range": [-0.3, 3.4], "side": "top"}, "dragmode": "pan"},
+        least_width=90 * count,
         table=[
             ["run", "name", *(axis.name for axis in found.axes)],
             *(
@@ -56,6 +71,12 @@ def parallel(of: Sequence[Entry]) -> Figure:
             ),
         ],
     )
+
+
+def _left(axes: Sequence[Axis]) -> int:
+    """Return the room for the words on the first axis, in pixels."""
+    letters = max((len(short(text)) for _, text in axes[0].ticks), default=0) if axes else 0
+    return 18 + 7 * letters
 
 
 def _axis_name(axis: Axis) -> str:
@@ -94,4 +115,5 @@ def _ticks(at: int, axis: Axis) -> Iterator[dict[str, Any]]:
             "xshift": -8,
             "showarrow": False,
             "font": {"size": 12},
+            "bgcolor": "--card/0.8",
         }

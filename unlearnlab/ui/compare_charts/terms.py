@@ -5,7 +5,9 @@ from typing import Any
 
 from unlearnlab.comparing.entries import Entry
 from unlearnlab.comparing.terms import Matrix, matrix
+from unlearnlab.metrics import Split
 from unlearnlab.ui.charts import Figure, Trace, plain, short
+from unlearnlab.verdicts import SPLITS
 
 
 def heat_map(of: Sequence[Entry]) -> Figure:
@@ -18,7 +20,7 @@ def heat_map(of: Sequence[Entry]) -> Figure:
         name="compare-terms",
         title="Terms of the task aggregate by run",
         summary=_heat_summary(found),
-        data=[_heat(found)] if rows else [],
+        data=[_heat(found, split) for split in SPLITS] if rows else [],
         layout={
             "height": heights,
             "margin": {"l": 10, "r": 6, "t": 64, "b": 12},
@@ -42,7 +44,7 @@ def heat_map(of: Sequence[Entry]) -> Figure:
             "shapes": [*_sets_apart(found), *_zeroes(found)],
             "annotations": _set_heads(found),
         },
-        narrow={"height": heights + 20, "dragmode": "pan"},
+        least_width=760,
         table=[
             ["run", "name", *(column.key for column in found.columns)],
             *(
@@ -53,23 +55,26 @@ def heat_map(of: Sequence[Entry]) -> Figure:
     )
 
 
-def _heat(found: Matrix) -> Trace:
+def _heat(found: Matrix, split: Split) -> Trace:
+    """Draw the terms of a set in its colour."""
+    places = [at for at, column in enumerate(found.columns) if column.split == split]
     return {
         "type": "heatmap",
-        "z": [list(row) for row in found.values],
-        "x": list(range(len(found.columns))),
+        "name": split,
+        "z": [[row[at] for at in places] for row in found.values],
+        "x": places,
         "y": list(range(len(found.labels))),
         "customdata": [
-            [[plain(name), plain(column.text)] for column in found.columns] for name in found.labels
+            [[plain(name), plain(found.columns[at].text)] for at in places] for name in found.labels
         ],
         "zmin": 0,
         "zmax": 1,
         "xgap": 3,
         "ygap": 3,
-        "colorscale": [[0, "--soft"], [1, "--retain"]],
+        "colorscale": [[0, "--soft"], [1, f"--{split}/0.6"]],
         "showscale": False,
         "texttemplate": "%{z:.2f}",
-        "textfont": {"size": 12.5},
+        "textfont": {"size": 12.5, "color": "--ink"},
         "hoverongaps": False,
         "hovertemplate": "<b>%{customdata[0]}</b><br>%{customdata[1]}: %{z:.3f}<extra></extra>",
     }
