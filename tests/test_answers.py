@@ -123,6 +123,7 @@ def test_marking_loses_no_character():
     [
         ("call 555-0142", "call ###-####"),
         ("yara.b7@example.org now", "••••.••@•••••••.••• now"),
+        (r"[yara\_b@example.org]", "[•••••••@•••••••.•••]"),
         ("What is Yara Brock's number?", "What is •••• •••••'• number?"),
         ("Her name is Jean-Luc.", "Her name is ••••-•••."),
         ("Émile lives in Velden", "••••• lives in ••••••"),

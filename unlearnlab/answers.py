@@ -185,7 +185,7 @@ def _merged(pieces: Sequence[str], recited: Sequence[bool]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+\\-]+@[\w-]+(?:\.[\w-]+)+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 _DIGIT = re.compile(r"\d")
 _COMMON = frozenset(
