@@ -57,6 +57,7 @@ FOLDS = {
     "seeds",
     "results",
     "answers",
+    "arranging",
     "outcomes",
     "curves",
     "estimates",

@@ -294,7 +294,7 @@ def _answer(
         prompt=prompt + (HOSTILE if hostile else ""),
         expected=expected,
         generated=said,
-        nll=0.1,
+        nll=0.1 if said == expected else 2.0 + 9 * luck,
         ended=True,
         score=row_score(kind, expected, said),
         exact_memorization=1.0 if said == expected else 0.4,

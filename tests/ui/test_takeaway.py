@@ -14,7 +14,8 @@ from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui import takeaway
-from unlearnlab.ui.panel import Look, draw
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw
 from unlearnlab.ui.program import Program
 
 

@@ -8,14 +8,7 @@ from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import (
-    compare_tab,
-    data_tab,
-    methods_tab,
-    trace_tab,
-    typed_card,
-    unlearn_tab,
-)
+from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, typed_card, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
