@@ -111,7 +111,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     row = program.store.row(run_id) if run_id else None
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
-    answers = program.answers(course)
+    answers = program.answers(course, row.spec.data.forget) if row else ()
     look = replace(look, masked=hides(row, look))
     return Panel(
         live={
@@ -249,7 +249,7 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
 def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
     course = program.courses.of(row.run_id)
     return answers_html(
-        in_order(chosen(program.answers(course), look.filter), look.order),
+        in_order(chosen(program.answers(course, row.spec.data.forget), look.filter), look.order),
         page,
         masked=look.masked,
         scored=course.after is not None,
@@ -265,7 +265,10 @@ def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
     Raises:
         StoreError: The store cannot be read.
     """
-    return _labels(program.answers(program.courses.of(run_id)) if run_id else (), look)
+    if not run_id:
+        return _labels((), look)
+    picked = program.store.row(run_id).spec.data.forget
+    return _labels(program.answers(program.courses.of(run_id), picked), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:
