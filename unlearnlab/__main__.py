@@ -22,7 +22,7 @@ from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
-from unlearnlab.jobs import Lab, meant
+from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
         if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
         with at_home(getattr(args, "home", None)):
-            return _carried_out(args, rest, open_lab or _torch_lab)
+            return _carried_out(args, rest, open_lab)
     except (SpecError, StoreError) as error:
         tell(str(error))
         return BAD_INPUT
@@ -83,13 +83,15 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
         return STOPPED
 
 
-def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
-    if args.command in (_run, _teach, sweep):
-        return args.command(args, list(_wishes(rest)), open_lab)
+def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker | None) -> int:
+    if args.command is sweep:
+        return sweep(args, list(_wishes(rest)), open_lab or _torch_labs)
+    if args.command in (_run, _teach):
+        return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
     if args.command is _trace:
-        return _trace(args, open_lab)
+        return _trace(args, open_lab or _torch_lab)
     if args.command is export:
-        return export(args, open_lab, tell)
+        return export(args, open_lab or _torch_lab, tell)
     return args.command(args)
 
 
@@ -98,6 +100,13 @@ def _torch_lab(store: Store) -> Lab:
     from unlearnlab.engine import lab  # noqa: PLC0415
 
     return lab.Lab(store.evidence)
+
+
+def _torch_labs(store: Store) -> Labs:
+    """Make the labs of all devices: the runs of a sweep need not wait for one another."""
+    from unlearnlab.engine import lab  # noqa: PLC0415  (torch)
+
+    return lab.labs(store.evidence)
 
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:

@@ -12,7 +12,7 @@ from typing import Any, cast
 from unlearnlab.catalogue import home
 from unlearnlab.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.events import Ending, Failed
-from unlearnlab.jobs import Lab, meant
+from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.problems import SpecError
 from unlearnlab.results import judged
 from unlearnlab.runs import Worker
@@ -52,7 +52,7 @@ def sweep_options(parser: argparse.ArgumentParser) -> None:
 def sweep(
     args: argparse.Namespace,
     wishes: Sequence[tuple[str, str]],
-    open_lab: Callable[[Store], Lab],
+    open_labs: Callable[[Store], Lab | Labs],
 ) -> int:
     """Carry out a sweep, print what came of its runs, and return the exit code.
 
@@ -70,7 +70,7 @@ def sweep(
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), open_lab(store))
+        return _carry_out(args, store, (name, spec), open_labs(store))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -130,9 +130,9 @@ def _carry_out(
     args: argparse.Namespace,
     store: Store,
     asked: tuple[str, SweepSpec],
-    lab: Lab,
+    labs: Lab | Labs,
 ) -> int:
-    worker = Worker(store, lab)
+    worker = Worker(store, labs)
     sweeping, (name, spec) = Sweeping(store, worker), asked
     stopped = False
     try:
