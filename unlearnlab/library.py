@@ -97,6 +97,18 @@ class KnownDataset:
         folder = self.folder / "mia" / ("" if fold == "train" else fold)
         return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
 
+    def attacked(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read members and non-members of a fold's membership attack.
+
+        A fold other than `train` that has no documents of its own takes its completions as members,
+        and the non-members of `train`.
+        """
+        members = self.documents("member", fold)
+        if not members and fold != "train":
+            rows = self.rows("forget", fold)
+            members = tuple(f"{row.input} {row.output}" for row in rows if row.kind == "sc")
+        return members, self.documents("nonmember", fold) or self.documents("nonmember")
+
     def questions(self) -> tuple[dict[str, Any], ...]:
         """Read the questions of the utility test, in MMLU's layout; there may be none."""
         return tuple(lines(self.folder / "quiz" / "test.jsonl"))

@@ -50,6 +50,10 @@ class Answer(Record):
     """Whether the model ended its answer by itself."""
     score: float
     """ROUGE-L recall of a completion, exact match of a question; 0 to 1."""
+    exact_memorization: float | None = None
+    """Of `expected`, as `measures` defines it; none in evidence of before it was measured."""
+    extraction_strength: float | None = None
+    """The same."""
 
 
 class Membership(Record):
@@ -78,6 +82,8 @@ class Evidence(Record):
 
     answers: tuple[Answer, ...]
     membership: Membership | None = None
+    attacks: Mapping[str, Membership] = {}
+    """What further attacks make of the same documents, by measure; they stand in for losses."""
     choices: tuple[Choice, ...] = ()
     utility_protocol: str = ""
 
@@ -284,6 +290,18 @@ def scores(
         distinct=len(set(outputs)) / len(outputs),
         ended=statistics.fmean(answer.ended for answer in evidence.answers),
     )
+
+
+def judged(evidence: Evidence, picked: Collection[str] | None) -> Evidence:
+    """Leave out the answers to forget rows that are part of no term.
+
+    Args:
+        evidence: What was measured, on all rows.
+        picked: Ids of the forget rows to be judged; none judges all.
+    """
+    if picked is None:
+        return evidence
+    return evidence.model_copy(update={"answers": tuple(_split(evidence.answers, picked)[0])})
 
 
 def _split(

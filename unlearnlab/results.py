@@ -11,8 +11,10 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
+from unlearnlab.noise import Interval
 from unlearnlab.phase_views import blocks_text, written
 from unlearnlab.spec import ModelSpec, RunSpec
+from unlearnlab.spreads import Spreads
 from unlearnlab.verdicts import (
     GATES,
     Verdict,
@@ -25,6 +27,8 @@ from unlearnlab.views import Status, status_of
 
 Role = Literal["plain", "membership", "utility"]
 """What a colour stands for."""
+
+ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """How the page names the subtasks."""
@@ -51,6 +55,7 @@ SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
 class ScoreCard:
     """One score, before and after, all on a scale of 0 to 1 where up is good."""
 
+    name: ScoreName
     title: str
     role: Role
     before: float | None
@@ -61,6 +66,10 @@ class ScoreCard:
     """What else there is to know: the attack's AUC, the level of chance."""
     opens: str = ""
     """What rows lie behind it: a term, or "all"; empty if none can be shown."""
+    interval: Interval | None = None
+    """How far the shown value could be off."""
+    steady: bool = False
+    """Whether it moved by no more than noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +82,29 @@ class Scoreboard:
     """How utility was measured."""
     setting: str
     """What the numbers were measured on."""
+    seeds: str = ""
+    """How far runs that differ in the seed spread; empty for one seed."""
 
 
 def scoreboard(
-    spec: RunSpec, before: Scores | None, after: Scores | None, reference: Scores | None
+    spec: RunSpec,
+    before: Scores | None,
+    after: Scores | None,
+    reference: Scores | None,
+    *,
+    spreads: Spreads | None = None,
+    seeds: str = "",
 ) -> Scoreboard:
-    """Lay the scores before, after and of the retrained model side by side."""
+    """Lay the scores before, after and of the retrained model side by side.
+
+    Args:
+        spec: What was asked for.
+        before: Of the original model.
+        after: Of the unlearned model.
+        reference: Of the retrained model.
+        spreads: How far the scores could be off, where their evidence is at hand.
+        seeds: What other seeds of the spec came to.
+    """
     shown = after or before
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
@@ -95,10 +121,11 @@ def scoreboard(
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
-        cards=cards,
+        cards=tuple(_spread(card, spreads) for card in cards) if spreads else cards,
         verdict=judged(spec, before, after),
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+        seeds=seeds,
     )
 
 
@@ -106,6 +133,10 @@ def _opened(after: Scores | None) -> str:
     """Choose the rows behind the task aggregate: those of the term that zeroes it, or all."""
     zero = [key for key, value in after.terms.items() if value <= 0] if after else []
     return zero[0] if zero else "all"
+
+
+def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
+    return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
 
 
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
@@ -122,16 +153,13 @@ def utility_name(scores: Scores | None) -> str:
     return "MMLU" if scores and scores.measures_mmlu else "Quiz"
 
 
-ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
-
-
 def _card(
     title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
 ) -> ScoreCard:
     before, after, reference = (_score(scores, name) for scores in of)
     shown = of[1] or of[0]
     note = _note(name, shown, after=of[1] is not None) if shown else ""
-    return ScoreCard(title, role, before, after, reference, note)
+    return ScoreCard(name, title, role, before, after, reference, note)
 
 
 def _score(scores: Scores | None, name: ScoreName) -> float | None:
@@ -177,6 +205,10 @@ class Term:
     after: float | None
     zeroes: bool
     """Whether it makes the aggregate zero."""
+    interval: Interval | None = None
+    """How far the shown value could be off."""
+    steady: bool = False
+    """Whether it moved by no more than noise."""
 
     @property
     def split(self) -> str:
@@ -202,7 +234,11 @@ def zeroing(scores: Scores) -> tuple[str, ...]:
 
 
 def terms_strip(
-    before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
+    before: Scores | None,
+    after: Scores | None,
+    titles: Mapping[str, str] = TASKS,
+    *,
+    spreads: Spreads | None = None,
 ) -> tuple[Term, ...]:
     """Lay out the terms: the six of forget, then the six of retain.
 
@@ -213,6 +249,7 @@ def terms_strip(
         before: Scores of the original model.
         after: Scores of the unlearned one.
         titles: Names of the subtasks.
+        spreads: How far the terms could be off, where their evidence is at hand.
     """
     found: list[Term] = []
     known = [key for scores in (before, after) if scores for key in scores.terms]
@@ -226,7 +263,9 @@ def terms_strip(
                 then = before.terms.get(key) if before else None
                 now = after.terms.get(key) if after else None
                 zero = now is not None and now <= 0
-                found.append(Term(key, f"{name} {words}", then, now, zero))
+                interval = spreads.shown.get(key) if spreads else None
+                steady = spreads is not None and spreads.within_noise(key)
+                found.append(Term(key, f"{name} {words}", then, now, zero, interval, steady))
     return tuple(found)
 
 

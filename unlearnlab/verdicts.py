@@ -68,6 +68,23 @@ STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
 
 
+THRESHOLDS: Mapping[VerdictKind, str] = {
+    "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
+    f"fewer than {FEW_OUTPUTS:.0%} of the outputs differ from one another",
+    "no_effect": f"the forget terms are below {NOTHING_MOVED} on average, and at least "
+    f"{KEPT_UTILITY:.0%} of the original's utility is left",
+    "over_unlearned": f"less than {LOST_RETAIN:.0%} of the original's retain scores is left, the "
+    f"quiz fell below {KEPT_UTILITY:.0%} of the original's, or the attack's AUC is below "
+    f"{PUSHED_TOO_FAR:.2f}",
+    "below_gate": f"MMLU is below {MMLU_GATE_7B} for OLMo 7B, as the task asks, and below "
+    f"{KEPT_UTILITY:.0%} of the original's for other models; a quiz has no gate",
+    "forgotten": f"at least {FORGOTTEN_KNOWLEDGE:.0%} of the forget questions of each subtask are "
+    f"no longer answered, the task aggregate is at least {FORGOTTEN_AGGREGATE:.2f}, and at least "
+    f"{KEPT:.0%} of the original's retain scores is left",
+    "partly_forgotten": "none of these",
+}
+"""What each verdict on unlearning asks for, in words; in this order, and the first decides."""
+
 WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
 """What is known of rows of a kind."""
 

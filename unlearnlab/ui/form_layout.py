@@ -180,7 +180,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("folds.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         expert, lora, rare, more = _expert(first, drawn)

@@ -19,11 +19,15 @@ from unlearnlab.results import (
     titles_of,
 )
 from unlearnlab.runs import WorkerState
+from unlearnlab.seeds import seed_group, seeds_text
+from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import holding, known_to, stopping, turn
 from unlearnlab.ui.look import SHOWS, Look
+from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
@@ -69,6 +73,9 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+    published: str
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
@@ -112,8 +119,10 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
         offer=offer_html(row),
-        board=_board(program, row, course, view),
-        strip=_strip(row, course),
+        board=_board(program, row, course, view, rows),
+        strip=_strip(program, row, course),
+        membership=membership_of(program, row, course, masked=look.masked),
+        published=_published(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
@@ -161,23 +170,50 @@ def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
+def _board(
+    program: Program,
+    row: RunRow | None,
+    course: Course,
+    view: RunView | None,
+    rows: Sequence[RunRow],
+) -> str:
     if row is None or view is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     reference = program.reference(row.spec)
-    board = scoreboard(row.spec, course.before.scores, after, reference)
+    board = scoreboard(
+        row.spec,
+        course.before.scores,
+        after,
+        reference,
+        spreads=_spreads(program, row, course),
+        seeds=seeds_text(seed_group(row.spec, rows)),
+    )
     drawn = escape(_drawn(row.run_id, course, view))
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(row: RunRow | None, course: Course) -> str:
+def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
+    if course.before is None:
+        return None
+    after = course.after.key if course.after else ""
+    return program.derived.spreads(course.before.key, after, row.spec.data.forget)
+
+
+def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     before, titles = course.before.scores, titles_of(row.spec.data.known)
     others = others_html(others_of(before, after, titles))
-    return strip_html(terms_strip(before, after, titles)) + others
+    found = _spreads(program, row, course)
+    return strip_html(terms_strip(before, after, titles, spreads=found)) + others
+
+
+def _published(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    return published_html(row.spec, course.after.scores if course.after else None)
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:

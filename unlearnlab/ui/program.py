@@ -7,10 +7,12 @@ from functools import lru_cache
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.events import Event
 from unlearnlab.jobs import Device
+from unlearnlab.measuring import Retrained, retrained_models
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
+from unlearnlab.ui.derived import Derived
 from unlearnlab.ui.live import Courses
 from unlearnlab.views import Course
 
@@ -28,6 +30,8 @@ class Program:
     courses: Courses = field(init=False)
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
+    derived: Derived = field(init=False)
+    """What evidence amounts to beyond the scores."""
 
     rows: Callable[[str, str], tuple[AnswerRow, ...]] = field(init=False)
     """Joins the answers of two keys, the second of which may be empty; the last few stay too."""
@@ -39,6 +43,7 @@ class Program:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
         object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
+        object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
 
     def reference(self, spec: RunSpec) -> Scores | None:
@@ -54,6 +59,10 @@ class Program:
             and data.forget is None
         )
         return self.references.get(data.fold) if same else None
+
+    def retrained(self, spec: RunSpec) -> Retrained | None:
+        """Return what measures compare with, where `reference` has a model."""
+        return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
 
     def answers(self, course: Course) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""

@@ -194,7 +194,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     def masked(run_id: str, *seen: Any) -> list[Any]:
         with told():
             panel = draw(program, run_id, look_of(seen))
-        return [panel.answers, panel.asks]
+        return [panel.answers, panel.asks, panel.membership]
 
     def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
         return drawn(run_id, look_of(seen), int(event.page))
@@ -211,7 +211,8 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     gr.on(filters, filtered, inputs, [card.labels, card.table], trigger_mode="always_last", **QUIET)
     orders = [card.labels.input, card.sort.input, card.descending.input]
     gr.on(orders, arranged, inputs, card.table, trigger_mode="always_last", **QUIET)
-    card.masked.input(masked, inputs, [card.table, parts.ask.asks], **QUIET)
+    texts = [card.table, parts.ask.asks, parts.membership]
+    card.masked.input(masked, inputs, texts, **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.sort(sorted_by, inputs, [card.sort, card.descending, card.table], **QUIET)
     card.export.click(exported, inputs, card.download, **QUIET)
