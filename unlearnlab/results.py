@@ -129,14 +129,14 @@ def scoreboard(
     )
 
 
+def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
+    return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
+
+
 def _opened(after: Scores | None) -> str:
     """Choose the rows behind the task aggregate: those of the term that zeroes it, or all."""
     zero = [key for key, value in after.terms.items() if value <= 0] if after else []
     return zero[0] if zero else "all"
-
-
-def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
-    return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
 
 
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:

@@ -156,7 +156,7 @@ def test_a_model_that_could_not_be_written_says_why_until_it_is(program, lab, mo
     run_id = finished(program)
     with monkeypatch.context() as patch:
 
-        def full(job, export):
+        def full(job, export, report):
             raise ValueError("not enough room on the disk")
 
         patch.setattr(lab, "export", full)

@@ -43,8 +43,8 @@ class Program:
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
-        object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "derived", Derived(self.evidence))
+        object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
 
     def reference(self, spec: RunSpec) -> Scores | None:

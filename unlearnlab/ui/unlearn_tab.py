@@ -211,8 +211,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     gr.on(filters, filtered, inputs, [card.labels, card.table], trigger_mode="always_last", **QUIET)
     orders = [card.labels.input, card.sort.input, card.descending.input]
     gr.on(orders, arranged, inputs, card.table, trigger_mode="always_last", **QUIET)
-    texts = [card.table, parts.ask.asks, parts.membership]
-    card.masked.input(masked, inputs, texts, **QUIET)
+    card.masked.input(masked, inputs, [card.table, parts.ask.asks, parts.membership], **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.sort(sorted_by, inputs, [card.sort, card.descending, card.table], **QUIET)
     card.export.click(exported, inputs, card.download, **QUIET)
