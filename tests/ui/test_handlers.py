@@ -15,7 +15,7 @@ from unlearnlab.jobs import Device
 from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
 from unlearnlab.runs import Running, Worker, WorkerState
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
@@ -331,6 +331,18 @@ def test_labels_are_counted_among_the_rows_that_are_shown(program):
     assert labels(program, run_id, look)[0] == ("Leaked or known 2", "leaked")
     assert table(program, run_id, look, 0).count("<tr>") == 1 + 2
     assert labels(program, "", Look())[0] == ("Leaked 0", "leaked")
+
+
+def test_rows_that_were_not_picked_are_shown_apart(program):
+    spec = RunSpec(data=DataSpec(forget=("forget-Task2-qa",)))
+    run_id = program.worker.submit(spec)
+    program.worker.wait(run_id, 10)
+    panel = draw(program, run_id, Look())
+    assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
+    text = table(program, run_id, Look(show="others"), 0)
+    assert text.count("not picked<") == 5
+    whole = [show for _, show in draw(program, finished(program), Look()).shows]
+    assert "others" not in whole
 
 
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
