@@ -14,6 +14,8 @@ let moved = "";
 let threshold = 0;
 let asked = 0;
 let timer = null;
+let near = false; // Whether the card is on the screen: above it, nothing waits for its drawings.
+let due = false; // Whether its documents are still to be asked for.
 
 function colour(name) {
   return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
@@ -219,7 +221,8 @@ function rocLayout() {
 const OPTIONS = { displaylogo: false, responsive: true, displayModeBar: false };
 
 function draw() {
-  if (!window.Plotly || !models().length || part("losses").offsetParent === null) return;
+  const hidden = !near || part("losses").offsetParent === null;
+  if (!window.Plotly || !models().length || hidden) return;
   window.Plotly.react(part("losses"), histograms(), lossLayout(), OPTIONS);
   window.Plotly.react(part("roc"), curves(), rocLayout(), OPTIONS);
   describe();
@@ -326,15 +329,30 @@ function load() {
     element.querySelector(".reading").textContent = judged().reading;
     place();
     fill();
-    ask();
+    due = true;
   }
   arrange();
+  reveal();
+}
+
+function reveal() {
   draw();
+  if (near && due) {
+    due = false;
+    ask();
+  }
 }
 
 const repaint = new MutationObserver(draw);
 repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
 repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 new ResizeObserver(draw).observe(element);
+new IntersectionObserver(
+  (seen) => {
+    near = seen[seen.length - 1].isIntersecting;
+    reveal();
+  },
+  { rootMargin: "400px" },
+).observe(element);
 watch("value", () => setTimeout(load, 0));
 load();
