@@ -6,7 +6,7 @@ from html import escape
 
 from unlearnlab.noise import Interval
 
-__all__ = ["ago", "clock", "count", "duration", "escape", "score", "span"]
+__all__ = ["ago", "clock", "count", "duration", "escape", "probability", "score", "span"]
 
 
 NO_BREAK = "\u00a0"
@@ -25,6 +25,13 @@ def span(interval: Interval | None, write: Callable[[float | None], str] = score
     if interval is None or write(interval.low) == write(interval.high):
         return ""
     return f"{write(interval.low)} to {write(interval.high)}"
+
+
+def probability(value: float | None) -> str:
+    """Write a probability of 0 to 1: tiny ones by their power of ten, none as a dash."""
+    if value is None or value >= 0.005 or value == 0:
+        return score(value)
+    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def duration(seconds: float) -> str:
