@@ -23,6 +23,8 @@ class Buttons:
     """The buttons under the form, and what they have to tell."""
 
     unlearn: gr.Button
+    sweep: gr.Button
+    """Opens the fold that makes a sweep of the form."""
     hold: gr.Button
     stop: gr.Button
     message: gr.HTML
@@ -145,9 +147,10 @@ def draw_buttons() -> Buttons:
             unlearn = gr.Button(
                 "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
             )
+            sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, hold, stop, message("form-message"))
+        return Buttons(unlearn, sweep, hold, stop, message("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:

@@ -17,6 +17,13 @@ def score(value: float | None) -> str:
     return "–" if value is None else f"{value:.2f}"
 
 
+def probability(value: float | None) -> str:
+    """Write a probability of 0 to 1: tiny ones by their power of ten, none as a dash."""
+    if value is None or value >= 0.005 or value == 0:
+        return score(value)
+    return f"{value:.0e}".replace("e-0", "e-")
+
+
 def span(interval: Interval | None, write: Callable[[float | None], str] = score) -> str:
     """Write the ends of an interval; empty where there is none, or its ends are written alike.
 
@@ -25,13 +32,6 @@ def span(interval: Interval | None, write: Callable[[float | None], str] = score
     if interval is None or write(interval.low) == write(interval.high):
         return ""
     return f"{write(interval.low)} to {write(interval.high)}"
-
-
-def probability(value: float | None) -> str:
-    """Write a probability of 0 to 1: tiny ones by their power of ten, none as a dash."""
-    if value is None or value >= 0.005 or value == 0:
-        return score(value)
-    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def duration(seconds: float) -> str:

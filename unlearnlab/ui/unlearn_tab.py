@@ -18,6 +18,9 @@ from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+from unlearnlab.ui.sweep_card import sweep_card
+from unlearnlab.ui.sweep_fold import draw_fold, wire_fold
+from unlearnlab.ui.sweep_panel import Board
 from unlearnlab.ui.typed_facts import next_form
 
 LOOKS = 11
@@ -54,10 +57,13 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
+            fold = draw_fold()
             buttons = draw_buttons()
         with gr.Column(elem_classes=["past"]):
             runs = draw_runs()
         with gr.Column(elem_classes=["right"]):
+            board = Board(program)
+            sweep = sweep_card(board)
             parts = draw_results(program, buttons, runs)
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
@@ -65,6 +71,8 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     _wire_answers(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
+    wire_fold(program, board, form, fold, buttons, sweep)
+    _wire_sweep(program, sweep, parts)
     return form, parts
 
 
@@ -263,6 +271,14 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_sweep(program: Program, sweep: gr.HTML, parts: Parts) -> None:
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    sweep.open(opened, parts.look, parts.panel, **QUIET)
 
 
 def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
