@@ -162,7 +162,7 @@ function rocLayout() {
   const range = [-0.03, 1.03];
   return {
     height: 330,
-    margin: { l: 44, r: 8, t: 22, b: 38 },
+    margin: { l: 62, r: 8, t: 22, b: 38 },
     dragmode: false,
     xaxis: { fixedrange: true, range, dtick: 0.25, title: "unseen taken for members (FPR)" },
     yaxis: { fixedrange: true, range, dtick: 0.25, title: "members found (TPR)" },
