@@ -3,6 +3,7 @@
 import base64
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -414,9 +415,15 @@ def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
     assert "reload" in answer["problem"]
 
 
-def test_a_poll_for_an_unknown_run_says_so(program):
-    answer = poll(program.store, program.worker, program.courses, {"run": "nope"})
-    assert "unknown run" in answer["problem"]
+def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
+    gone, kept = finished(program), finished(program)
+    program.store.delete([gone])
+    program.store.erase(deleted_before=time.time() + 1)
+    answer = poll(program.store, program.worker, program.courses, {"run": gone})
+    assert answer["run"] == ""
+    assert answer["turn"]
+    assert handlers.still_there(program, gone) == kept
+    assert handlers.still_there(program, kept) == kept
 
 
 def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):
