@@ -59,6 +59,7 @@ class Parts:
     waiting: gr.BrowserState
     """Prompts that this browser asked: run, id and text of each."""
     buttons: Buttons
+    queue: gr.HTML
     live: gr.HTML
     adjust: gr.HTML
     offer: gr.HTML
@@ -98,6 +99,7 @@ class Parts:
             a.table,
             k.card,
             k.asks,
+            self.queue,
             r.card,
             r.table,
         ]
@@ -129,6 +131,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
         panel.asks,
+        panel.queue,
         gr.update(visible=panel.any_runs),
         panel.runs,
     ]
@@ -153,12 +156,13 @@ def draw_buttons() -> Buttons:
         return Buttons(unlearn, sweep, hold, stop, message("form-message"))
 
 
-def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
+def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:
     """Lay everything right of the form out."""
     return Parts(
         showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
+        queue=queue,
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
@@ -203,6 +207,11 @@ def _ask() -> AskCard:
         told = message("ask-message")
         asks = _html("asks")
     return AskCard(card, prompt, button, told, asks)
+
+
+def draw_queue() -> gr.HTML:
+    """Lay the queue out."""
+    return _html("queue", script("queue.js"))
 
 
 def draw_runs() -> RunsCard:
