@@ -5,9 +5,11 @@ import torch
 
 from tests.engine.tiny import finish
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import load
-from unlearnlab.engine.generation import generate
+from unlearnlab.engine.data import encode_continuation, load
+from unlearnlab.engine.generation import expected_losses, generate
+from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
+from unlearnlab.library import Row
 from unlearnlab.spec import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget
@@ -43,15 +45,25 @@ def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_si
         "another's": right[::-1],
     }[guess]
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size, expected=expected)
-    assert finish(work)[1] == one_by_one
+    said = finish(work)[1]
+    assert [(one.text, one.ended) for one in said] == [(one.text, one.ended) for one in one_by_one]
+    rows = [
+        Row(row.id, row.input, text, row.task) for row, text in zip(ROWS, expected, strict=True)
+    ]
+    examples = [encode_continuation(embedded.tokenizer, row.input, row.output) for row in rows]
+    apart = finish(losses(embedded, examples))[1]
+    for (total, count), one in zip(
+        apart, finish(expected_losses(embedded, rows, said))[1], strict=True
+    ):
+        assert one == (pytest.approx(total, rel=1e-4, abs=1e-4), count)
 
 
 def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
     whole = ROWS[-1]
     plain = finish(generate(embedded, [whole.input], max_new_tokens=7))[1]
     work = generate(embedded, [whole.input], max_new_tokens=7, expected=[whole.output])
-    assert finish(work)[1] == plain
-    assert not plain[0].ended
+    (said,) = finish(work)[1]
+    assert (said.text, said.ended) == (plain[0].text, False)
 
 
 def test_answers_equal_those_of_the_library(embedded, one_by_one):

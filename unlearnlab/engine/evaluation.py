@@ -14,7 +14,7 @@ from unlearnlab.engine.data import (
     encode_continuation,
     encode_document,
 )
-from unlearnlab.engine.generation import generate
+from unlearnlab.engine.generation import expected_losses, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
 from unlearnlab.events import Event, Probed, Progressed
@@ -52,7 +52,8 @@ def evaluate(
         expected=[row.output for _, row in rows],
     )
     said = yield from _reporting(answering, total)
-    nlls = yield from _silently(_answer_nlls(target, [row for _, row in rows]))
+    found = yield from _silently(expected_losses(target, [row for _, row in rows], said))
+    nlls = _means(found)
     answers = tuple(
         Answer(
             row=row.id,
@@ -100,11 +101,9 @@ def _silently(work: Generator[object, None, T]) -> Generator[None, None, T]:
         yield None
 
 
-def _answer_nlls(target: Target, rows: Sequence[Row]) -> Generator[int, None, list[float]]:
-    """Compute each expected answer's mean loss, in nats per token."""
-    examples = [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
-    found = yield from losses(target, examples)
-    return [total / max(count, 1) for total, count in found]
+def _means(losses: Sequence[tuple[float, int]]) -> list[float]:
+    """Average losses over tokens: nats per token."""
+    return [total / max(count, 1) for total, count in losses]
 
 
 def _membership(target: Target, data: Dataset) -> Generator[int, None, Membership | None]:
@@ -169,7 +168,7 @@ class Probe:
                 expected=[row.output for row in rows],
             )
         )
-        nlls = yield from _silently(_answer_nlls(target, rows))
+        nlls = _means((yield from _silently(expected_losses(target, rows, said))))
         scores = [
             row_score(row.kind, row.output, answer.text)
             for row, answer in zip(rows, said, strict=True)
