@@ -5,6 +5,12 @@ from collections.abc import Iterable, Sequence
 GENERATED_AT_ONCE = 128
 """Prompts that are answered together."""
 
+ROOM = 16
+"""Tokens for which the cache of keys and values makes room in advance."""
+
+WASTE = 0.25
+"""The cache is made anew once this share of it is of no use: doing so copies the rest."""
+
 TOKENS_AT_ONCE = 8192
 """Padded tokens in one forward pass where losses are measured."""
 

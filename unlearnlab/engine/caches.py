@@ -11,8 +11,7 @@ from typing import Any, cast
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-ROOM = 32
-"""Slots that are made in advance."""
+from unlearnlab.batches import ROOM
 
 
 class RoomyLayer(DynamicLayer):
@@ -36,6 +35,11 @@ class RoomyLayer(DynamicLayer):
         self.keys = self._keys[:, :, : used + new]
         self.values = self._values[:, :, : used + new]
         return self.keys, self.values
+
+    def reset(self) -> None:
+        """Give up all it holds."""
+        super().reset()
+        del self._keys, self._values
 
     @classmethod
     def holding(cls, keys: Tensor, values: Tensor) -> "RoomyLayer":

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from unlearnlab.batches import WASTE
 from unlearnlab.engine.caches import empty, joined
 from unlearnlab.engine.data import on
 from unlearnlab.engine.drafts import LONGEST, Draft
 from unlearnlab.engine.models import Target
-
-WASTE = 0.4
-"""The cache is made anew once this share of it is of no use: doing so copies the rest."""
 
 
 @dataclass(slots=True)
@@ -138,10 +136,20 @@ class Batch:
         """Read the prompts with all that is expected after them, and begin every row."""
         ahead = [row.expected for row in self.rows]
         logits_BKV = self._logits(ahead)
-        self._hear(ahead, logits_BKV)
-        counted = [row.counted for row in self.rows]
-        for row, nll in zip(self.rows, _losses(logits_BKV, ahead, counted), strict=True):
-            row.loss = nll
+        self._hear(ahead, logits_BKV.argmax(-1).tolist())
+        places = [
+            (row, logits_BKV.shape[1] - 1 - len(one.expected) + place, one.expected[place])
+            for row, one in enumerate(self.rows)
+            for place in range(one.counted)
+        ]
+        if not places:
+            return
+        rows_N, places_N, ids_N = on(self._target.device, places).T
+        logits_NV = logits_BKV[rows_N, places_N]
+        del logits_BKV  # Larger than all that is to come.
+        nll_N = F.cross_entropy(logits_NV.float(), ids_N, reduction="none").tolist()
+        for (row, *_), nll in zip(places, nll_N, strict=True):
+            self.rows[row].loss += nll
 
     def step(self) -> None:
         """Let every row say at least one token more."""
@@ -149,7 +157,7 @@ class Batch:
         crowded = self._crowded
         ahead = [none if row.done or crowded else row.ahead() for row in self.rows]
         ahead = _worthwhile(ahead)
-        self._hear(ahead, self._logits(ahead))
+        self._hear(ahead, self._logits(ahead).argmax(-1).tolist())
 
     @torch.no_grad()
     def _logits(self, ahead: Sequence[Sequence[int]]) -> Tensor:
@@ -177,35 +185,17 @@ class Batch:
             logits_to_keep=max(map(len, ahead)) + 1,
         ).logits
 
-    def _hear(self, ahead: Sequence[Sequence[int]], logits_BKV: Tensor) -> None:
+    def _hear(self, ahead: Sequence[Sequence[int]], likeliest: Sequence[Sequence[int]]) -> None:
         """Let each row say what is likeliest, and forget what was wrong in its draft."""
         eos = self._target.tokenizer.eos_token_id
-        kept = logits_BKV.shape[1]
         wrong: list[int] = []
-        for row, draft, found in zip(self.rows, ahead, logits_BKV.argmax(-1).tolist(), strict=True):
-            heard = 0 if row.done else row.hear(draft, found[kept - 1 - len(draft) :], eos)
+        for row, draft, found in zip(self.rows, ahead, likeliest, strict=True):
+            heard = 0 if row.done else row.hear(draft, found[-1 - len(draft) :], eos)
             wrong.append(len(draft) - heard)
         if longest := max(wrong):
             right = [[1] * (longest - count) + [0] * count for count in wrong]
             self._gaps = True
             self._mask_BS[:, -longest:] *= on(self._target.device, right)
-
-
-def _losses(
-    logits_BKV: Tensor, ahead: Sequence[Sequence[int]], counted: Sequence[int]
-) -> list[float]:
-    """Add up the losses of the first `counted` tokens of each draft, in nats."""
-    kept, device = logits_BKV.shape[1], logits_BKV.device
-    places = [
-        (row, kept - 1 - len(draft) + place, draft[place])
-        for row, (draft, count) in enumerate(zip(ahead, counted, strict=True))
-        for place in range(count)
-    ]
-    if not places:
-        return [0.0] * len(ahead)
-    rows_N, places_N, ids_N = on(device, places).T
-    nll_N = F.cross_entropy(logits_BKV[rows_N, places_N].float(), ids_N, reduction="none")
-    return nll_N.new_zeros(len(ahead)).index_add(0, rows_N, nll_N).tolist()
 
 
 def _worthwhile(ahead: Sequence[list[int]]) -> list[list[int]]:

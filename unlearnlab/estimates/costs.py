@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from unlearnlab.batches import ROOM, WASTE
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
@@ -125,7 +126,7 @@ class Costs:
         Logits with a copy of those where a loss counts; and once the others have gone, the copy in
         float32 and its log-softmax.
         """
-        taken = (shape.tokens + shape.counted) * self.number
+        taken = (shape.predicted + shape.counted) * self.number
         copies = (self.number != FLOAT32) + 1 + self.cuda
         scored = shape.counted * (self.number + copies * FLOAT32)
         return max(self.passing(shape), max(taken, scored) * self.size.vocabulary)
@@ -135,8 +136,9 @@ class Costs:
         cache = 2 * self.size.blocks * self.size.width("K") * self.number
         start = shape.tokens * cache + self.passing(shape)
         logits = shape.rows * self.size.vocabulary * self.number
-        # Each block's keys are copied to make room for the next token's.
-        end = shape.rows * (shape.width + new) * (cache + self.size.width("K") * self.number)
+        # Each block's keys are copied to make room for more tokens; some places are of no use.
+        slots = (shape.width + new + ROOM) / (1 - WASTE)
+        end = shape.rows * slots * (cache + self.size.width("K") * self.number)
         return max(start, end + logits)
 
     def block(self, phase: Phase, shape: Shape, layer: int) -> float:
