@@ -76,6 +76,17 @@ def test_answers_equal_those_of_the_library(embedded, one_by_one):
         assert answer.text == text
 
 
+def test_a_model_that_turns_in_a_circle_takes_several_tokens_at_a_time(target):
+    passes = []
+    target.model.register_forward_hook(lambda *_: passes.append(1))
+    (said,) = finish(generate(target, ["A story"], max_new_tokens=100))[1]
+    plain = target.model.generate(
+        torch.tensor([target.tokenizer.encode("A story")]), max_new_tokens=100, do_sample=False
+    )
+    assert target.tokenizer.decode(plain[0], skip_special_tokens=True) == f"A story{said.text}"
+    assert len(passes) - 100 < 60, "the library took the other hundred"
+
+
 def test_an_answer_that_never_ends_is_cut_and_says_so(target):
     generation = finish(generate(target, ["A story"], max_new_tokens=5))[1][0]
     assert not generation.ended
