@@ -43,6 +43,7 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "mmlu",
     "published",
 }
 FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
@@ -82,7 +83,7 @@ MAY_IMPORT = {
     "published": {"catalogue", "metrics", "signatures"},
     "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
     | {"verdicts"},
-    "mmlu": {"metrics", "noise", "official", "signatures"},
+    "mmlu": {"catalogue", "hub", "metrics", "noise", "official", "signatures"},
     "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,

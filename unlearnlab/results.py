@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
+from unlearnlab.noise import share_interval
 from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
 from unlearnlab.views import Status, blocks_text, status_of, written
@@ -109,10 +110,16 @@ ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
 def _card(
     title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
 ) -> ScoreCard:
-    before, after, reference = (_score(scores, name) for scores in of)
     shown = of[1] or of[0]
+    before, after, reference = (_score(scores, name) for scores in of)
+    if name in ("utility", "final") and not _same_test(shown, of[2]):
+        reference = None
     note = _note(name, shown, after=of[1] is not None) if shown else ""
     return ScoreCard(title, role, before, after, reference, note)
+
+
+def _same_test(one: Scores | None, other: Scores | None) -> bool:
+    return not one or not other or one.utility_protocol == other.utility_protocol
 
 
 def _score(scores: Scores | None, name: ScoreName) -> float | None:
@@ -139,11 +146,22 @@ def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
         case "mia_score":
             return "not measured: the data have no documents for the attack"
         case "utility" if scores.utility is not None:
-            return f"{scores.utility_questions} questions, chance {CHANCE}"
+            return _utility_note(scores, scores.utility)
         case "utility":
             return "not measured: the data have no questions for it"
         case _:
             return "mean of the three" if scores.final is not None else "needs all three"
+
+
+def _utility_note(scores: Scores, utility: float) -> str:
+    """Tell of how many questions an accuracy is, and of MMLU how far it could be off."""
+    asked = scores.utility_questions
+    if scores.constant_letter:
+        return f"{asked} questions, all answered {scores.constant_letter}: no knowledge shows"
+    if not scores.measures_mmlu:
+        return f"{asked} questions, chance {CHANCE}"
+    found = share_interval(round(utility * asked), asked)
+    return f"{found.low:.3f} to {found.high:.3f} by {asked} questions, chance {CHANCE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,10 +14,11 @@ from unlearnlab.engine.data import (
     encode_continuation,
     encode_document,
 )
+from unlearnlab.engine.exam import Exam, examined
 from unlearnlab.engine.generation import expected_losses, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
-from unlearnlab.events import Event, Probed, Progressed
+from unlearnlab.events import Event, Probed, Progressed, When
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -36,15 +37,27 @@ T = TypeVar("T")
 
 
 def evaluate(
-    target: Target, data: Dataset, *, max_new_tokens: int
+    target: Target,
+    data: Dataset,
+    *,
+    max_new_tokens: int,
+    exam: Exam | None = None,
+    when: When = "before",
 ) -> Generator[Event | None, None, Evidence]:
     """Measure all that the scores are computed from, yielding progress.
 
     What the data have no rows for is not measured: the attack without members or non-members, the
     utility test without questions.
+
+    Args:
+        target: The model.
+        data: What it is asked.
+        max_new_tokens: Longest answer.
+        exam: MMLU questions to be asked in place of the data's own.
+        when: Before or after unlearning.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
-    total = len(rows)
+    total = len(rows) + (len(exam.test.questions) if exam else 0)
     answering = generate(
         target,
         [row.input for _, row in rows],
@@ -70,12 +83,14 @@ def evaluate(
         for (name, row), one, nll in zip(rows, said, nlls, strict=True)
     )
     membership = yield from _silently(_membership(target, data))
-    choices = yield from _silently(quiz(target, data.quiz))
+    if exam:
+        choices = yield from examined(target, exam, when, after=len(rows))
+        protocol = exam.protocol(target)
+    else:
+        choices = yield from _silently(quiz(target, data.quiz))
+        protocol = QUIZ_PROTOCOL if choices else ""
     return Evidence(
-        answers=answers,
-        membership=membership,
-        choices=choices,
-        utility_protocol=QUIZ_PROTOCOL if choices else "",
+        answers=answers, membership=membership, choices=choices, utility_protocol=protocol
     )
 
 
