@@ -92,7 +92,7 @@ def prompt(question: Question, shots: Sequence[Question]) -> str:
 def folder() -> Path:
     """Return where the test lies, or would: what UNLEARNLAB_MMLU names, else in the home folder."""
     named = os.environ.get(NAMED)
-    return Path(named) if named else home() / "mmlu"
+    return Path(named).expanduser().absolute() if named else home() / "mmlu"
 
 
 def must_be_fetched() -> bool:
