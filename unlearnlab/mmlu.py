@@ -18,7 +18,7 @@ from typing import Any
 from unlearnlab import hub
 from unlearnlab.catalogue import home
 from unlearnlab.metrics import Choice, accuracy, always_picked, picked
-from unlearnlab.noise import Interval, mean_interval
+from unlearnlab.noise import Interval, mean_interval, share_interval
 from unlearnlab.official.mmlu import SUBJECTS
 from unlearnlab.signatures import constant_letter
 
@@ -279,6 +279,49 @@ def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
 def _subject(name: str, right: Sequence[float]) -> SubjectResult:
     value = sum(right) / len(right)
     return SubjectResult(name, len(right), value, standard_error(value, len(right)))
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectChange:
+    """One subject before and after unlearning."""
+
+    subject: str
+    questions: int
+    before: float | None
+    after: float | None
+    interval: Interval
+    """Of the last of the two."""
+
+
+def subject_changes(before: Sequence[Choice], after: Sequence[Choice]) -> tuple[SubjectChange, ...]:
+    """Compare answers subject by subject, by name.
+
+    Args:
+        before: Of the original model; may be empty.
+        after: Of the unlearned one, to the same questions; empty while it is not asked.
+    """
+    then, now = _right(before), _right(after)
+    found: list[SubjectChange] = []
+    for subject in sorted(now or then):
+        last = (now or then)[subject]
+        found.append(
+            SubjectChange(
+                subject.replace("_", " "),
+                len(last),
+                sum(then[subject]) / len(then[subject]) if subject in then else None,
+                sum(last) / len(last) if now else None,
+                share_interval(sum(last), len(last)),
+            )
+        )
+    return tuple(found)
+
+
+def _right(choices: Sequence[Choice]) -> dict[str, list[bool]]:
+    """Say of each answer, by subject, whether it is right."""
+    found: dict[str, list[bool]] = {}
+    for one in choices:
+        found.setdefault(one.subject, []).append(picked(one) == one.right)
+    return found
 
 
 def standard_error(accuracy: float, questions: int) -> float:
