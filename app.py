@@ -8,11 +8,11 @@ import socket
 import sys
 import threading
 import webbrowser
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from unlearnlab.catalogue import EMBEDDED, home
-from unlearnlab.events import Adjusted, Asked, Event, Exported
-from unlearnlab.jobs import Adjustment, Ask, Device, Export, Job, Lab, PreviewJob, TraceJob
+from unlearnlab.commands import HOME
+from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
@@ -22,60 +22,18 @@ from unlearnlab.ui.theme import served
 FIRST_PORT, LAST_PORT = 7860, 7959
 BAD_INPUT = 2
 CLOSING_S = 15.0
-"""How long a live run may take to put its weights back when the program ends."""
+"""How long live runs may take to put their weights back when the program ends."""
 
 
-class LateLab:
-    """The engine, made by the worker when it first needs it: torch takes seconds to import."""
+def late_labs(store: Store) -> Labs:
+    """Make the engine when the worker first needs it: torch takes seconds to import."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._made: Lab | None = None
+    def made() -> Labs:
+        from unlearnlab.engine import lab  # noqa: PLC0415
 
-    def _lab(self) -> Lab:
-        if self._made is None:
-            from unlearnlab.engine import lab  # noqa: PLC0415
+        return lab.labs(store.evidence)
 
-            self._made = lab.Lab(self._store.evidence)
-        return self._made
-
-    def device_name(self, wish: str) -> str:
-        """Name a device in words."""
-        return self._lab().device_name(wish)
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Map each library that numbers depend on to its version."""
-        return self._lab().versions
-
-    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
-        """Carry out a run."""
-        return self._lab().unlearn(job)
-
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
-        """Carry out a trace."""
-        return self._lab().trace(job)
-
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
-        """Let a model answer rows."""
-        return self._lab().preview(job)
-
-    def ask(self, job: Job, ask: Ask) -> Asked:
-        """Answer a prompt with both models of a run."""
-        return self._lab().ask(job, ask)
-
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
-        """Change values of the phase that the live run trains."""
-        return self._lab().adjust(job, wish)
-
-    def export(self, job: Job, export: Export) -> Exported:
-        """Write the merged model of an ended run."""
-        return self._lab().export(job, export)
-
-    def release(self) -> None:
-        """Free the device's memory, if the engine was ever made."""
-        if self._made is not None:
-            self._made.release()
+    return Labs(lambda: made().devices(), lambda device: made().of(device))
 
 
 class Engine:
@@ -114,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
-    options.add_argument("--home", help="folder of the runs, instead of the user's data folder")
+    options.add_argument("--home", metavar="DIR", help=HOME)
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
@@ -195,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             "files of this machine by their path: consider --auth"
         )
     with store:
-        worker = Worker(store, LateLab(store))
+        worker = Worker(store, late_labs(store))
         try:
             serve(store, worker, args, port, auth)
         except KeyboardInterrupt:

@@ -32,7 +32,7 @@ let whole = 1; // Steps that the axis was drawn for: its range, unless the reade
 // ---- what is drawn ---------------------------------------------------------------------------
 
 function colour(name) {
-  return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
+  return window.Charts.colour(element, name);
 }
 
 function plain(text) {
@@ -110,64 +110,43 @@ function plotted(trace) {
   };
 }
 
-function axis(more) {
-  return {
-    gridcolor: colour("line"),
-    linecolor: colour("line"),
-    zeroline: false,
-    tickfont: { size: 11 },
-    automargin: false,
-    ...more,
-  };
-}
-
 function layout(steps, waiting) {
   const narrow = element.clientWidth < 560;
   const upper = props.drawing.panels.find((one) => one.name === panel);
   const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
-  const title = (text) => ({ text, font: { size: 11, color: colour("mute") }, standoff: 6 });
   return {
     uirevision: `${run} ${panel} ${log}`,
     height: plotHeight(),
     margin: { l: 50, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(element).fontFamily, size: 12, color: colour("mute") },
-    showlegend: false,
     hovermode: "x unified",
-    hoverlabel: {
-      bgcolor: colour("card"),
-      bordercolor: colour("line"),
-      font: { color: colour("ink"), size: 12 },
-    },
     dragmode: narrow ? false : "zoom",
-    xaxis: axis({
+    xaxis: {
       anchor: "y2",
       showgrid: false,
       range: [0, Math.max(steps, 1)],
-      title: title("optimizer step"),
+      title: "optimizer step",
       hoverformat: "d",
       unifiedhovertitle: { text: "step %{x}" },
       showticklabels: steps > 0,
-    }),
-    yaxis: axis({
+    },
+    yaxis: {
       domain: [0.4, 1],
       type: logged ? "log" : "linear",
-      title: title(upper.axis),
+      title: upper.axis,
       rangemode: logged ? "normal" : "tozero",
       tickformat: "~g",
       dtick: logged ? 1 : undefined,
       nticks: 6,
       showticklabels: !waiting,
       range: waiting ? [0, 1] : undefined,
-    }),
-    yaxis2: axis({
+    },
+    yaxis2: {
       domain: [0, 0.3],
       range: [-0.04, 1.06],
       tickvals: [0, 0.5, 1],
-      title: title("probe, share"),
-    }),
-    yaxis3: axis({
+      title: "probe, share",
+    },
+    yaxis3: {
       overlaying: "y",
       anchor: "x",
       side: "right",
@@ -178,8 +157,8 @@ function layout(steps, waiting) {
       tickformat: "~g",
       nticks: 5,
       visible: panel === "steps",
-      title: title("learning rate"),
-    }),
+      title: "learning rate",
+    },
     shapes: [...bands(), ...boundaries(), ...changes.filter(made).map(changeLine)],
     annotations: [
       ...(waiting ? [hint()] : []),
@@ -315,39 +294,37 @@ function hint() {
 
 function draw() {
   const plot = element.querySelector(".plot");
-  if (!window.Plotly || plot.offsetParent === null) return;
+  if (!window.Plotly || !window.Charts || plot.offsetParent === null) return;
   const drawn = traces();
   const waiting = drawn.length === 0;
   // An axis without a trace is not drawn: this one keeps the probe's in its place from the start.
   const empty = { x: [0], y: [null], yaxis: "y2", hoverinfo: "skip", showlegend: false };
-  const options = {
-    displaylogo: false,
-    responsive: true,
-    displayModeBar: false,
-    doubleClick: "reset",
-  };
-  window.Plotly.react(
-    plot,
-    [...drawn.map(plotted), empty],
-    layout(last ? last.steps : 0, waiting),
-    options,
-  );
+  window.Charts.draw(plot, {
+    data: [...drawn.map(plotted), empty],
+    layout: layout(last ? last.steps : 0, waiting),
+    name: `${run}-curves`,
+    title: `Curves of run ${run}`,
+    summary: summary(drawn),
+    table: () => table(drawn),
+  });
   whole = Math.max(last ? last.steps : 0, 1);
   if (!listening) plot.on("plotly_relayout", () => several() && draw());
   listening = true;
   legend(drawn);
-  describe(plot, drawn);
 }
 
-function describe(plot, drawn) {
+function summary(drawn) {
   const latest = drawn
     .filter((trace) => trace.points.y.length)
     .map((trace) => `${trace.label} ${Number(trace.points.y.at(-1)).toPrecision(3)}`);
-  plot.setAttribute("role", "img");
-  plot.setAttribute(
-    "aria-label",
-    latest.length ? `Latest: ${latest.join(", ")}` : "No points yet",
+  return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
+}
+
+function table(drawn) {
+  const lines = drawn.flatMap(({ series, points }) =>
+    points.x.map((x, at) => [series, x, points.y[at]]),
   );
+  return [["series", "step", "value"], ...lines];
 }
 
 function legend(drawn) {
@@ -620,12 +597,8 @@ repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] })
 repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 document.addEventListener("visibilitychange", soon);
 document.addEventListener("asked", soon);
-// Plotly follows the window alone: not while another tab is open, and not a card that grows.
-new ResizeObserver(() => {
-  draw();
-  const plot = element.querySelector(".plot");
-  if (plot.offsetParent !== null && plot.layout) window.Plotly.Plots.resize(plot);
-}).observe(element);
+// Also when its tab opens, or its card grows.
+new ResizeObserver(draw).observe(element);
 watch("value", () => {
   adopt();
   soon();

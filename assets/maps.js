@@ -66,15 +66,6 @@ element.addEventListener("click", (event) => {
 
 // ---- curves ----------------------------------------------------------------------------------
 
-function colour(name) {
-  return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
-}
-
-function faint(hex) {
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  return `rgba(${r},${g},${b},0.16)`;
-}
-
 function lines(curves, names, axis) {
   return Object.entries(curves).flatMap(([role, { mean, sd }]) => {
     const look = LOOKS[role];
@@ -86,7 +77,7 @@ function lines(curves, names, axis) {
     const shaded = ["last subject", "last"].includes(role) && sd.some((one) => one > 0);
     const band = [
       { ...none, y: edge(-1) },
-      { ...none, y: edge(1), fill: "tonexty", fillcolor: faint(colour(look.colour)) },
+      { ...none, y: edge(1), fill: "tonexty", fillcolor: `--${look.colour}/0.16` },
     ];
     const line = {
       ...base,
@@ -94,7 +85,7 @@ function lines(curves, names, axis) {
       customdata: sd,
       name: names[role],
       line: {
-        color: colour(look.colour),
+        color: `--${look.colour}`,
         dash: look.dash,
         width: role.startsWith("last") ? 2.5 : 1.6,
       },
@@ -120,20 +111,7 @@ function layout(parts, titles, narrow) {
   const found = {
     height: narrow ? 640 : 300,
     margin: { l: 44, r: 8, t: 26, b: 36 },
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: {
-      family: getComputedStyle(element).fontFamily,
-      size: 12,
-      color: colour("mute"),
-    },
-    showlegend: false,
     hovermode: "x unified",
-    hoverlabel: {
-      bgcolor: colour("card"),
-      bordercolor: colour("line"),
-      font: { color: colour("ink"), size: 12 },
-    },
     dragmode: false,
     grid: narrow
       ? { rows: 3, columns: 1, pattern: "independent", ygap: 0.3 }
@@ -147,27 +125,23 @@ function layout(parts, titles, narrow) {
       xanchor: "left",
       yanchor: "bottom",
       showarrow: false,
-      font: { size: 12.5, color: colour("ink") },
+      font: { size: 13, color: "--ink" },
     })),
   };
-  const line = { gridcolor: colour("line"), linecolor: colour("line"), zeroline: false };
   Object.keys(parts).forEach((_, at) => {
     const last = at === 2 || !narrow;
-    const ticks = { tickfont: { size: 11 }, fixedrange: true };
     found[`xaxis${at + 1}`] = {
-      ...line,
-      ...ticks,
+      fixedrange: true,
       showgrid: false,
       tickformat: "d",
-      title: last ? { text: "block", font: { size: 11 }, standoff: 4 } : undefined,
+      title: last ? "block" : undefined,
     };
     found[`yaxis${at + 1}`] = {
-      ...line,
-      ...ticks,
+      fixedrange: true,
       range,
       dtick: 0.25,
       zeroline: true,
-      zerolinecolor: colour("edge"),
+      zerolinecolor: "--edge",
       showticklabels: at === 0 || narrow,
     };
   });
@@ -176,17 +150,34 @@ function layout(parts, titles, narrow) {
 
 function draw() {
   const plot = element.querySelector(".plot[data-curves]");
-  if (!plot || !window.Plotly || plot.offsetParent === null) return;
+  if (!plot || !window.Charts || plot.offsetParent === null) return;
   const { curves, names, titles } = JSON.parse(plot.dataset.curves);
   const drawn = Object.values(curves).flatMap((one, at) => lines(one, names, at + 1));
   const narrow = element.clientWidth < 620;
-  window.Plotly.react(plot, drawn, layout(curves, titles, narrow), {
-    displaylogo: false,
-    responsive: true,
-    displayModeBar: false,
+  const series = Object.entries(curves).flatMap(([part, roles]) =>
+    Object.entries(roles).flatMap(([role, { mean, sd }]) =>
+      mean.map((value, block) => [titles[part], names[role], block, value, sd[block]]),
+    ),
+  );
+  window.Charts.draw(plot, {
+    data: drawn,
+    layout: layout(curves, titles, narrow),
+    name: "trace-by-block",
+    title: "Indirect effect by block",
+    summary: summary(curves, names, titles),
+    table: [["part", "token", "block", "indirect effect", "sd"], ...series],
   });
-  plot.setAttribute("role", "img");
-  plot.setAttribute("aria-label", "Indirect effect by block and role of token");
+}
+
+function summary(curves, names, titles) {
+  const peaks = Object.entries(curves).map(([part, roles]) => {
+    const [role, { mean }] = Object.entries(roles).reduce((one, other) =>
+      Math.max(...other[1].mean) > Math.max(...one[1].mean) ? other : one,
+    );
+    const top = Math.max(...mean);
+    return `${titles[part]} highest at block ${mean.indexOf(top)}, ${names[role]}: ${top.toFixed(2)}`;
+  });
+  return `Indirect effect by block and role of token. ${peaks.join("; ")}`;
 }
 
 function refresh() {

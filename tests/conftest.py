@@ -1,5 +1,6 @@
 """No test asks a hub of the world; one that needs a hub gets its own. Who shares a process."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,14 @@ def no_hub(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         ask_here(patch, NOWHERE, tmp_path_factory.mktemp("hub-cache"))
         yield
+
+
+@pytest.fixture
+def interruptible():
+    """Take interrupts, which a process that was started in the background ignores."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

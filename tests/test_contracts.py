@@ -21,6 +21,7 @@ PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
 
 FACTS = {
+    "colours",
     "adapters",
     "batches",
     "families",
@@ -40,21 +41,38 @@ FACTS = {
     "trace_spec",
     "traces",
     "previews",
+    "records",
     "signatures",
     "noise",
     "measures",
     "mmlu",
+    "measuring",
+    "membership",
+    "spreads",
     "published",
+    "sweeps",
 }
-FOLDS = {"views", "results", "answers", "outcomes", "curves", "estimates"}
+FOLDS = {
+    "views",
+    "phase_views",
+    "seeds",
+    "results",
+    "answers",
+    "outcomes",
+    "curves",
+    "estimates",
+    "comparing",
+}
 
 MAY_IMPORT = {
     "batches": set(),
     "families": set(),
     "background": set(),
+    "commands": set(),
     "checkpoints": {"families"},
     "hub": {"background", "checkpoints", "disk"},
     "catalogue": {"checkpoints", "families", "hub"},
+    "colours": {"catalogue"},
     "library": {"catalogue", "metrics"},
     "methods": {"methods"},
     "metrics": set(),
@@ -74,17 +92,47 @@ MAY_IMPORT = {
     "jobs": {"events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
-    "store": {"database", "events", "metrics", "previews", "spec", "trace_spec"},
-    "runs": {"events", "jobs", "metrics", "previews", "spec", "store", "trace_spec"},
+    "records": {"events", "metrics", "previews", "spec", "trace_spec"},
+    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
+    | {"trace_spec"},
+    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
+    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeping": FACTS
+    | FOLDS
+    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
+    "agenda": {"jobs", "spec"},
+    "benches": {"agenda", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},
     "measures": set(),
+    "spreads": {"metrics", "noise"},
+    "membership": {"metrics", "noise"},
+    "measuring": {"catalogue", "measures", "metrics", "noise"},
     "published": {"catalogue", "metrics", "signatures"},
-    "official": {"metrics", "noise", "official", "published", "signatures", "spec", "terminal"}
+    "official": {
+        "commands",
+        "metrics",
+        "noise",
+        "official",
+        "published",
+        "signatures",
+        "spec",
+        "terminal",
+    }
     | {"verdicts"},
     "mmlu": {"catalogue", "hub", "metrics", "noise", "official", "signatures"},
-    "evaluating": {"disk", "engine", "evaluating", "events", "exports", "jobs", "library"}
+    "evaluating": {
+        "commands",
+        "disk",
+        "engine",
+        "evaluating",
+        "events",
+        "exports",
+        "jobs",
+        "library",
+    }
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
@@ -105,6 +153,7 @@ MAY_IMPORT = {
         "traces",
         "previews",
         "events",
+        "measures",
         "metrics",
         "mmlu",
         "problems",
@@ -112,9 +161,12 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"disk", "exports", "jobs", "store"},
-    "sources": {"catalogue", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS | FOLDS | {"disk", "exports", "hub", "jobs", "store", "runs", "sources", "ui"},
+    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
+    "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
+    "ui": FACTS
+    | FOLDS
+    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
 

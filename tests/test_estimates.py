@@ -5,6 +5,7 @@ import time
 import pytest
 
 from tests.fakes import stage, stepped
+from unlearnlab.batches import answered_at_once
 from unlearnlab.catalogue import models
 from unlearnlab.estimates import PastRun, bytes_text, earlier, estimate
 from unlearnlab.estimates.history import GIB, PROGRAM, past_run
@@ -38,6 +39,21 @@ def test_what_is_trained_has_an_original_and_two_moments_and_the_rest_only_weigh
     trained = 3 * 3 * 2048 * 8192 * 4
     assert some["original copies"] == trained
     assert some["optimizer"] == 2 * trained
+
+
+def test_the_answers_of_a_large_model_take_a_share_of_the_device_and_no_more():
+    """A 7B keeps half a megabyte of each token: 128 answers would take 20 GiB."""
+    large = spec_of(model={"name": "olmo-7b", "precision": "bfloat16"})
+
+    def scoring(memory):
+        found = estimate(large, cuda=True, memory=memory)
+        return found.moments[0].parts["evaluation"]
+
+    assert scoring(None) > 20 * GIB
+    assert scoring(80 * GIB) == pytest.approx(80 / 8 * GIB, rel=0.1)
+    assert scoring(24 * GIB) == scoring(16 * GIB) < 5 * GIB  # A forward pass for losses takes most.
+    row = 512 * 2**10 * (64 + 256)
+    assert [answered_at_once(row, memory * GIB) for memory in (1, 24, 1000)] == [1, 19, 128]
 
 
 def test_an_adapter_needs_no_original_copies():

@@ -124,14 +124,6 @@ def test_a_failed_run_exits_with_one_and_tells_why(run):
     assert "lower the learning rate" in run("show", found["run"])[1]
 
 
-@pytest.fixture
-def interruptible():
-    """Take interrupts, which a process that was started in the background ignores."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def test_interrupting_a_run_stops_it_in_good_order(run, interruptible):
     def script(job):
         yield stage("training")
@@ -203,6 +195,30 @@ def test_a_folder_is_no_spec(run, tmp_path):
     code, _, err = run("run", "--spec", str(tmp_path))
     assert code == 2
     assert "cannot be read: Is a directory" in err
+
+
+def test_datasets_and_kept_models_follow_the_home_as_runs_do(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "usual"))
+    monkeypatch.delenv("UNLEARNLAB_MODELS", raising=False)
+    there = ["--home", str(tmp_path / "there")]
+    (tmp_path / "facts.txt").write_text("Who keeps the mill? | Ada Brock\n")
+    typed = ["data", "add", "--typed", str(tmp_path / "facts.txt"), "--retain-of", "embedded"]
+    assert main([*typed, "--name", "mine", *there]) == 0
+    (tmp_path / "there" / "models").mkdir()
+    download(tmp_path / "there" / "models" / "kept")
+    assert main(["list", *there]) == 0
+    assert {path.name for path in tmp_path.glob("*")} == {"facts.txt", "there"}
+
+    def listed(*words):
+        capsys.readouterr()
+        assert main([*words, "--json"]) == 0
+        return {one["name"] for one in json.loads(capsys.readouterr().out)}
+
+    assert "mine" in listed("data", "list", *there)
+    assert "kept" in listed("models", *there)
+    assert "mine" not in listed("data", "list")
+    assert "kept" not in listed("models")
+    assert os.environ["UNLEARNLAB_HOME"] == str(tmp_path / "usual")
 
 
 def test_a_home_that_cannot_be_used_exits_with_two(capsys, tmp_path):

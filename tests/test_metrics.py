@@ -7,6 +7,7 @@ from unlearnlab.metrics import (
     Choice,
     Evidence,
     Membership,
+    Picked,
     accuracy,
     mia_auc,
     mia_score,
@@ -182,6 +183,27 @@ def test_there_is_no_final_score_without_all_three_parts():
 def test_scores_of_nothing_are_refused():
     with pytest.raises(ValueError, match="at least one term"):
         scores(Evidence(answers=()))
+
+
+def picking():
+    """Two of four forget rows were picked, and a retain row is called as another one."""
+    rows = (("a", "forget", 0.0), ("b", "forget", 0.4), ("c", "forget", 1.0), ("d", "forget", 0.8))
+    return Evidence(
+        answers=tuple(
+            answer(split, "Task1", "sc", score).model_copy(update={"row": name})
+            for name, split, score in (*rows, ("c", "retain", 0.5))
+        )
+    )
+
+
+def test_where_rows_were_picked_the_forget_terms_are_over_them_and_the_others_told_apart():
+    found = scores(picking(), ("a", "b"), "retain")
+    assert found.terms == pytest.approx({"forget/Task1/sc": 0.8, "retain/Task1/sc": 0.5})
+    assert found.picked == Picked(rows=2, others=2, rest="retain", kept={"Task1/sc": 0.9})
+    assert found.rows == 5
+    everything = scores(picking())
+    assert everything.terms["forget/Task1/sc"] == pytest.approx(1 - 2.2 / 4)
+    assert everything.picked is None
 
 
 def test_terms_are_averaged_by_set_and_kind():

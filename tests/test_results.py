@@ -5,9 +5,11 @@ import pytest
 from tests.fakes import evaluated
 from unlearnlab.events import Failed, Finished
 from unlearnlab.methods import Memorize
-from unlearnlab.metrics import Scores
+from unlearnlab.metrics import Picked, Scores
+from unlearnlab.records import RunRow
 from unlearnlab.results import (
     matches,
+    others_of,
     run_line,
     same_settings,
     scoreboard,
@@ -16,7 +18,7 @@ from unlearnlab.results import (
     usual_seconds,
 )
 from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
-from unlearnlab.store import RunRow
+from unlearnlab.ui.scoreboard import others_html
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 
@@ -52,6 +54,24 @@ def test_every_number_carries_its_setting():
     board = scoreboard(RunSpec(evaluation=EvaluationSpec(max_new_tokens=64)), BEFORE, AFTER, None)
     assert board.setting == "12 rows of Embedded, train fold, greedy, up to 64 tokens"
     assert board.protocol == "quiz"
+
+
+def test_rows_that_were_not_picked_have_a_card_of_their_own():
+    assert others_html(others_of(BEFORE, AFTER)) == ""
+    split = Picked(rows=1, others=2, rest="retain", kept={"Task2/qa": 1.0, "Task2/sc": 0.9})
+    before = BEFORE.model_copy(update={"picked": split})
+    after = before.model_copy(
+        update={"picked": split.model_copy(update={"kept": {"Task2/qa": 0.5, "Task2/sc": 0.9}})}
+    )
+    assert "forget terms over the picked row, train" in (
+        scoreboard(RunSpec(), before, after, None).setting
+    )
+    found = others_of(before, after)
+    assert found.columns == (("People recite", 0.9, 0.9), ("People answer", 1.0, 0.5))
+    drawn = others_html(found)
+    assert "The 2 forget rows that were not picked" in drawn
+    assert "should have stayed" in drawn
+    assert "0.50<small>from 1.00</small>" in drawn
 
 
 def test_the_strip_has_twelve_terms_in_two_rows():

@@ -20,9 +20,9 @@ from unlearnlab.events import (
     PhaseBegan,
     Stopped,
 )
-from unlearnlab.jobs import RunFailed
+from unlearnlab.jobs import Export, Labs, RunFailed
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.runs import NotRunning, Worker, WorkerState
+from unlearnlab.runs import NotRunning, Running, Worker, WorkerState
 from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.trace_spec import TraceSpec
@@ -127,11 +127,12 @@ def test_runs_are_carried_out_one_at_a_time_in_the_order_they_came(store, employ
     worker = employ(lab)
     first, second, third = (worker.submit(RunSpec(seed=n)) for n in range(3))
     gate.reached()
-    assert worker.state() == WorkerState(first, False, False, (second, third))
+    assert worker.state().running == (Running(first),)
+    assert worker.state().queue == (second, third)
     gate.open()
     for run_id in (third, second, first):
         assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
-    until(lambda: worker.state() == WorkerState(None, False, False, ()))
+    until(lambda: worker.state() == WorkerState(devices=("",)))
     runs = [f"unlearn {run_id}" for run_id in (first, second, third)]
     assert lab.log == [line for run in runs for line in (run, "release")]
 
@@ -142,7 +143,7 @@ def test_stop_ends_a_run_in_whatever_stage_it_is(store, employ, items):
         for number, event in enumerate(whole_run(job)):
             if number == items:
                 worker.stop(job.run_id)
-                assert worker.state().stopping
+                assert worker.state().running == (Running(job.run_id, stopping=True),)
             yield event
 
     worker = employ(FakeLab(script))
@@ -198,7 +199,7 @@ def test_a_run_is_held_answers_meanwhile_and_goes_on(store, employ):
     run_id = worker.submit(RunSpec())
     gate.reached()
     worker.pause(run_id)
-    assert worker.state().paused
+    assert worker.state().running == (Running(run_id, paused=True),)
     gate.open()
     until(lambda: "paused" in kinds(store, run_id))
     ask_id = worker.ask(run_id, "Who is Ada?")
@@ -398,7 +399,7 @@ def test_only_the_live_run_can_be_changed_and_only_while_it_trains(store, employ
     worker = employ(FakeLab(gated(gate)))
     live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
     gate.reached()
-    with pytest.raises(NotRunning, match="only the running one"):
+    with pytest.raises(NotRunning, match="only a running one"):
         worker.adjust(queued, {"learning_rate": 1e-4})
     with pytest.raises(NotRunning, match="is not training now"):
         worker.adjust(live, {"learning_rate": 1e-4})
@@ -593,15 +594,55 @@ def test_two_workers_share_a_store_and_keep_to_their_own_runs(store, employ):
     assert isinstance(other.wait(run_id, PATIENCE_S), Stopped)
 
 
-def test_closing_stops_what_runs_and_what_waits(store, employ):
+def test_closing_stops_what_runs_and_leaves_what_waits_without_an_ending(store, employ):
     worker = employ(FakeLab(endless))
     live, queued = worker.submit(RunSpec()), worker.submit(RunSpec())
     until(lambda: worker.state().live == live)
     assert worker.close(PATIENCE_S)
     assert isinstance(store.row(live).ending, Stopped)
-    assert store.row(queued).ending == Stopped(seconds=0)
-    with pytest.raises(NotRunning, match="the worker is closed"):
-        worker.submit(RunSpec())
+    assert store.row(queued).ending is None
+    assert worker.wait(queued) is None, "it will not end here, so nobody waits"
+    for wish in (lambda: worker.submit(RunSpec()), lambda: worker.adopt([queued])):
+        with pytest.raises(NotRunning, match="the worker is closed"):
+            wish()
+
+
+def test_what_waited_when_the_worker_closed_is_taken_over_by_the_next_one(store, employ):
+    first = employ(FakeLab(endless))
+    live, *waiting = (first.submit(RunSpec(seed=n)) for n in range(4))
+    until(lambda: first.state().live == live)
+    first.stop(waiting[0])
+    assert first.close(PATIENCE_S)
+    gate = Gate()
+    second = employ(FakeLab(gated(gate)))
+    busy = second.submit(RunSpec())
+    gate.reached()
+    assert second.adopt([live, waiting[2], *waiting]) == [waiting[2], waiting[1]]
+    assert second.adopt([busy, *waiting]) == []
+    assert second.state().queue == (waiting[2], waiting[1])
+    gate.open()
+    assert isinstance(second.wait(waiting[1], PATIENCE_S), Finished)
+    assert isinstance(second.wait(waiting[2], PATIENCE_S), Finished)
+    with pytest.raises(UnknownRun):
+        second.adopt(["x"])
+
+
+def test_waiting_runs_change_places(store, employ):
+    gate = Gate()
+    lab = FakeLab(gated(gate))
+    worker = employ(lab)
+    live, a, b, c = (worker.submit(RunSpec(seed=n)) for n in range(4))
+    gate.reached()
+    for run_id, to, queue in [(c, 0, (c, a, b)), (c, 1, (a, c, b)), (a, 9, (c, b, a))]:
+        worker.move(run_id, to)
+        assert worker.state().queue == queue
+    with pytest.raises(NotRunning, match=f"run {live} does not wait here"):
+        worker.move(live, 0)
+    gate.open()
+    assert isinstance(worker.wait(a, PATIENCE_S), Finished)
+    assert [line for line in lab.log if line.startswith("unlearn")] == [
+        f"unlearn {run_id}" for run_id in (live, c, b, a)
+    ]
 
 
 def test_closing_refuses_prompts_that_were_not_answered(store, employ):
@@ -691,6 +732,12 @@ time.sleep(60)
     assert [event.step for event in steps] == list(range(1, len(steps) + 1))
     worker = employ(FakeLab())
     assert worker.wait(live) is None, "it will never end, so nobody waits"
+    store.delete([queued])
+    assert worker.adopt([queued]) == [], "what was deleted stays away"
+    store.restore([queued])
+    assert worker.adopt([live, queued]) == [queued], "what never began can begin here"
+    assert isinstance(worker.wait(queued, PATIENCE_S), Finished)
+    assert store.row(queued).alive
     assert isinstance(worker.wait(worker.submit(RunSpec()), PATIENCE_S), Finished)
     assert worker.ask(live, "hello")
     until(lambda: answers(store, live))
@@ -770,3 +817,118 @@ def test_a_trace_answers_no_prompt(store, employ):
     trace_id = worker.submit(TraceSpec())
     with pytest.raises(UnknownRun):
         worker.ask(trace_id, "Who?")
+
+
+@pytest.fixture
+def gpus(employ):
+    """Make a worker of two GPUs and a CPU whose labs follow one script: it and its labs."""
+
+    def make(script, devices=("cuda:0", "cuda:1", "cpu")):
+        labs = {device: FakeLab(script) for device in devices}
+        return employ(Labs(lambda: tuple(devices), labs.__getitem__)), labs
+
+    return make
+
+
+def on(device, **settings):
+    return RunSpec(model={"device": device}, **settings)
+
+
+def running(worker):
+    return [job.run_id for job in worker.state().running]
+
+
+def test_two_devices_carry_out_two_runs_at_once_and_a_third_waits(store, gpus):
+    worker, labs = gpus(endless)
+    first, second, third = (worker.submit(RunSpec(seed=n)) for n in range(3))
+    until(lambda: running(worker) == [first, second])
+    assert worker.state().queue == (third,)
+    assert worker.state().live == first
+    worker.pause(second)
+    until(lambda: "paused" in kinds(store, second))
+    assert worker.state().running == (Running(first), Running(second, paused=True))
+    worker.stop(first)
+    assert isinstance(worker.wait(first, PATIENCE_S), Stopped)
+    until(lambda: running(worker) == [second, third])
+    assert "resumed" not in kinds(store, second), "stopping one leaves the other"
+    assert store.row(second).ending is None
+    until(lambda: labs["cuda:0"].log == [f"unlearn {first}", "release", f"unlearn {third}"])
+    assert labs["cuda:1"].log == [f"unlearn {second}"]
+    assert labs["cpu"].log == []
+
+
+def test_a_run_for_all_gpus_has_them_alone(store, gpus):
+    worker, labs = gpus(endless)
+    one, every, later, beside = (worker.submit(on(d)) for d in ("cuda:1", "all", "auto", "cpu"))
+    until(lambda: running(worker) == [one, beside])
+    assert worker.state().queue == (every, later)
+    worker.stop(one)
+    until(lambda: running(worker) == [every, beside])
+    until(lambda: labs["cuda:0"].log == [f"unlearn {every}"])
+    assert worker.state().queue == (later,)
+    worker.stop(every)
+    until(lambda: running(worker) == [later, beside])
+
+
+def test_it_is_known_whether_a_further_run_would_wait(store, gpus):
+    worker, _ = gpus(endless)
+    assert not worker.state().waits(), "nothing goes on"
+    worker.submit(on("cuda:0"))
+    until(lambda: worker.state().running)
+    state = worker.state()
+    assert [state.waits(d) for d in ("auto", "cuda:0", "all", "cpu")] == [False, True, True, False]
+    assert WorkerState(queue=("r",)).waits(), "devices are not known before the first job"
+
+
+def test_a_prompt_and_an_export_take_the_device_of_their_run(store, gpus, tmp_path):
+    worker, labs = gpus(whole_run)
+    done = worker.submit(on("cuda:1"))
+    worker.wait(done, PATIENCE_S)
+    for lab in labs.values():
+        lab.script = endless
+    busy = worker.submit(on("cuda:0"))
+    worker.ask(done, "hello")
+    until(lambda: answers(store, done))
+    worker.export(done, Export(tmp_path / "merged", {}))
+    until(lambda: "exported" in kinds(store, done))
+    assert labs["cuda:1"].log[2:] == [f"ask {done}", "release", f"export {done}", "release"]
+    assert running(worker) == [busy]
+
+
+def test_each_live_run_answers_and_is_changed_for_itself(store, gpus):
+    gates = {0: Gate(), 1: Gate()}
+
+    def script(job):
+        yield from training(gates[job.spec.seed])(job)
+
+    worker, _ = gpus(script)
+    first, second = (worker.submit(RunSpec(seed=n)) for n in range(2))
+    for gate in gates.values():
+        gate.reached()
+    worker.adjust(second, {"learning_rate": 1e-4})
+    worker.ask(first, "hello")
+    for gate in gates.values():
+        gate.open()
+    for run_id in (first, second):
+        assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    assert (len(answers(store, first)), changes(store, first)) == (1, [])
+    assert (answers(store, second), len(changes(store, second))) == ([], 1)
+
+
+def test_closing_stops_the_runs_of_all_devices(store, gpus):
+    worker, _ = gpus(endless)
+    runs = [worker.submit(RunSpec(seed=n)) for n in range(3)]
+    until(lambda: running(worker) == runs[:2])
+    assert worker.close(PATIENCE_S)
+    assert [type(store.row(run_id).ending) for run_id in runs] == [Stopped, Stopped, type(None)]
+
+
+def test_devices_that_cannot_be_listed_fail_the_run_with_the_reason(store, employ):
+    def broken(*_):
+        raise ImportError("torch is not installed")
+
+    worker = employ(Labs(broken, broken))
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert ending.problem.startswith("ImportError: torch is not installed")
+    ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
+    assert isinstance(ending, Failed), "the worker goes on"

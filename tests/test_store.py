@@ -162,7 +162,10 @@ def test_a_list_of_two_thousand_runs_is_quick(store):
     with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
         for number in range(2000):
             run_id, seed = f"run-{number:05}", RunSpec(seed=number).model_dump_json()
-            db.execute("INSERT INTO runs VALUES (?, '', ?, ?, 1, 0, 'run')", (run_id, number, seed))
+            query = (
+                "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, '', ?, ?, 1, 0)"
+            )
+            db.execute(query, (run_id, number, seed))
             body = after.model_copy(update={"key": run_id}).model_dump_json()
             events = [(run_id, 1, 0, "evaluated", body)]
             events += [(run_id, n, 0, "paused", '{"kind":"paused"}') for n in range(2, 22)]
@@ -398,3 +401,58 @@ def test_a_database_from_before_there_were_traces_keeps_its_runs(tmp_path):
         assert store.traces() == []
         store.create(TraceSpec())
         assert len(store.traces()) == 1
+
+
+def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):
+    run = store.create(RunSpec(), name="first")
+    store.amend(run, tags=("talk", "rmu", "talk"), notes="shown in Vienna", pinned=True)
+    store.amend(run, name="second")
+    row = store.row(run)
+    assert (row.name, row.tags, row.notes, row.pinned) == (
+        "second",
+        ("talk", "rmu"),
+        "shown in Vienna",
+        True,
+    )
+    with pytest.raises(UnknownRun):
+        store.amend("no-such-run", name="x")
+
+
+def test_a_deleted_run_comes_back_until_it_is_erased(store):
+    run, other = store.create(RunSpec()), store.create(RunSpec(seed=1))
+    for each in (run, other):
+        store.append(each, evaluated("before"))
+        store.append(each, Finished(seconds=1.0))
+    (store.folder(run) / "delta.safetensors").write_bytes(b"x")
+    store.delete([run])
+    assert [row.run_id for row in store.runs()] == [other]
+    store.restore([run])
+    assert [row.run_id for row in store.runs()] == [other, run]
+    store.delete([run])
+    assert store.erase(deleted_before=0.0) == ()
+    assert store.erase(deleted_before=time.time() + 1) == (run,)
+    assert not (store.home / "runs" / run).exists()
+    with pytest.raises(UnknownRun):
+        store.row(run)
+
+
+def test_evidence_goes_with_the_last_run_that_used_it(store):
+    run, other = store.create(RunSpec()), store.create(RunSpec(seed=1))
+    shared = evaluated("before")
+    for each in (run, other):
+        store.append(each, shared)
+        store.append(each, Finished(seconds=1.0))
+    store.delete([run])
+    store.erase(deleted_before=time.time() + 1)
+    assert store.evidence(shared.key) is not None
+    store.delete([other])
+    store.erase(deleted_before=time.time() + 1)
+    assert store.evidence(shared.key) is None
+
+
+def test_a_run_that_goes_on_is_not_deleted(store):
+    run, done = store.create(RunSpec()), store.create(RunSpec(seed=1))
+    store.append(done, Finished(seconds=1.0))
+    with pytest.raises(StoreError, match="has not ended: stop it first"):
+        store.delete([done, run])
+    assert len(store.runs()) == 2

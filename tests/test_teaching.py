@@ -6,8 +6,8 @@ import pytest
 
 from unlearnlab import catalogue, library
 from unlearnlab.methods import NPO
+from unlearnlab.phase_views import planned_steps
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
-from unlearnlab.views import planned_steps
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from unlearnlab.measured import measurements
-from unlearnlab.metrics import Scores
+from unlearnlab.metrics import Picked, Scores
 from unlearnlab.presets import presets
 from unlearnlab.verdicts import TITLES, attack_reading, taught_verdict, verdict
 
@@ -53,6 +53,27 @@ def test_each_outcome_has_its_verdict(after, kind):
     found = verdict(BEFORE, after)
     assert found.kind == kind
     assert found.title == TITLES[kind]
+
+
+def picked(scores: Scores, kept: float, rest: str = "leave") -> Scores:
+    split = Picked(rows=3, others=97, rest=rest, kept={"Task1/qa": kept, "Task2/sc": kept})
+    return scores.model_copy(update={"picked": split})
+
+
+@pytest.mark.parametrize(
+    ("rest", "kept", "kind", "told"),
+    [
+        ("leave", 0.4, "forgotten", "Of the 97 other forget rows, left alone, 40% of the scores"),
+        ("retain", 0.9, "forgotten", "97 other forget rows, moved to the retain set, 90% of"),
+        ("retain", 0.4, "partly_forgotten", "Of the forget rows that were to stay 40%"),
+    ],
+)
+def test_rows_that_were_not_picked_are_judged_only_if_they_were_to_stay(rest, kept, kind, told):
+    found = verdict(picked(BEFORE, 1.0, rest), picked(made(0.9, 0.95), kept, rest))
+    assert found.kind == kind
+    lines = " ".join(found.evidence)
+    assert "Judged over the 3 picked rows." in lines
+    assert told in lines
 
 
 def test_a_single_term_that_moved_is_not_an_effect():

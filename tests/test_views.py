@@ -24,23 +24,19 @@ from unlearnlab.events import (
     Stopped,
 )
 from unlearnlab.methods import Memorize, TiesMerge
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.store import StoredEvent
-from unlearnlab.views import (
-    MANY_STEPS,
-    Course,
-    advance,
+from unlearnlab.phase_views import (
     blocks_text,
     changes,
     phase_text,
     planned_steps,
-    points_after,
     present_phase,
-    run_view,
     timeline,
     trainable_parameters,
     written,
 )
+from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.store import StoredEvent
+from unlearnlab.views import MANY_STEPS, Course, advance, points_after, run_view
 
 STARTED = Started(versions={}, device="cpu, 2 threads")
 

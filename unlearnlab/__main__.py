@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab import __version__, catalogue, docs
-from unlearnlab.catalogue import ASSETS, EMBEDDED, home, keeping_problem
+from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
@@ -23,12 +24,14 @@ from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, meant
 from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
+from unlearnlab.records import PreviewRow, RunRow
 from unlearnlab.results import run_line
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.store import PreviewRow, RunRow, Store, StoreError, UnknownRun
+from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.sweeping.command import sweep, sweep_options
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
     Progress,
@@ -50,9 +53,6 @@ from unlearnlab.terminal import (
 from unlearnlab.trace_spec import TraceSpec, parse_trace
 from unlearnlab.views import Course, advance
 
-DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-"""What the program's exit code says."""
-
 CLOSING_S = 30.0
 """How long a run that was stopped may take to put its weights back."""
 
@@ -69,26 +69,26 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
-        if args.command in (_run, _teach):
-            return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
-        if rest:
+        if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
-        if args.command is _trace:
-            return _trace(args, open_lab or _torch_lab)
-        if args.command is export:
-            return export(args, open_lab or _torch_lab, _tell)
-        return args.command(args)
+        with at_home(getattr(args, "home", None)):
+            return _carried_out(args, rest, open_lab or _torch_lab)
     except (SpecError, StoreError) as error:
-        _tell(str(error))
+        tell(str(error))
         return BAD_INPUT
     except KeyboardInterrupt:
-        _tell("stopped")
+        tell("stopped")
         return STOPPED
 
 
-def _tell(text: str) -> None:
-    for line in text.splitlines():
-        print(f"unlearnlab: {line}", file=sys.stderr)
+def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMaker) -> int:
+    if args.command in (_run, _teach, sweep):
+        return args.command(args, list(_wishes(rest)), open_lab)
+    if args.command is _trace:
+        return _trace(args, open_lab)
+    if args.command is export:
+        return export(args, open_lab, tell)
+    return args.command(args)
 
 
 def _torch_lab(store: Store) -> Lab:
@@ -108,10 +108,11 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     from unlearnlab.engine.devices import devices  # noqa: PLC0415  (torch)
 
     device = meant(spec.model.device, devices())
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         past = earlier(spec, store.runs(), store.outline)
     try:
-        found = estimate(spec, past, cuda=device is not None and device.cuda)
+        cuda, memory = (device.cuda, device.total) if device else (False, None)
+        found = estimate(spec, past, cuda=cuda, memory=memory)
     except ValueError as error:
         raise SpecError([("", f"no estimate: {error}")]) from error
     free = device and device.free
@@ -130,7 +131,7 @@ def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
 
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
         try:
             run_id = worker.submit(spec, name=args.name)
@@ -143,7 +144,7 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: La
             worker.close(patience_s)
         print(_report(store, run_id, json=args.json))
     if isinstance(ending, Failed):
-        _tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
+        tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
     return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
 
 
@@ -181,7 +182,7 @@ def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Endin
             if stopping:
                 raise
             stopping = True
-            _tell("stopping; Ctrl-C again leaves at once")
+            tell("stopping; Ctrl-C again leaves at once")
             worker.stop(run_id)
 
 
@@ -243,7 +244,7 @@ def _wishes(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def _list(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         rows = store.runs()
     if args.json:
         print(as_json([record(row) for row in rows]))
@@ -255,7 +256,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _show(args: argparse.Namespace) -> int:
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         print(_report(store, args.run, json=args.json))
     return DONE
 
@@ -300,14 +301,14 @@ def _target_build(args: argparse.Namespace) -> int:
     from unlearnlab.target.recipe import build  # noqa: PLC0415  (torch)
 
     for epoch in build(args.out):
-        _tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
+        tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
     return DONE
 
 
 def _target_check(args: argparse.Namespace) -> int:
     from unlearnlab.target.check import check  # noqa: PLC0415  (torch)
 
-    report = check(_tell)
+    report = check(tell)
     if args.write:
         report.write(ASSETS)
     if args.json:
@@ -331,7 +332,7 @@ def _docs(args: argparse.Namespace) -> int:
         docs.write(args.readme)
         print(f"Written: {', '.join(stale) or 'nothing, all was current'}.")
     elif stale:
-        _tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
+        tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
         return FAILED
     return DONE
 
@@ -344,20 +345,19 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    commands = Commands(parser)
+    _running(commands)
+    _looking(commands)
+    command.register(commands)
+    official.register(commands)
+    evaluating.register(commands)
+    _making(commands)
+    return parser
 
-    def add(name: str, command: Callable[..., int], about: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(
-            name,
-            help=about,
-            description=f"{about[0].upper()}{about[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-            allow_abbrev=False,
-        )
-        made.set_defaults(command=command)
-        return made
 
-    run = add("run", _run, "carry out a run and print its scores")
+def _running(commands: Commands) -> None:
+    """Declare what needs the engine and ends in the store."""
+    run = commands.add("run", _run, "carry out a run and print its scores", json=True, home=True)
     source = run.add_mutually_exclusive_group()
     source.add_argument(
         "--preset", metavar="NAME", help="start from a preset; `presets` lists them"
@@ -368,7 +368,11 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--taught", metavar="MODEL", help="start from what unlearns what a kept model was taught"
     )
-    teaching = add("teach", _teach, "teach a model rows that it can then be made to forget")
+    run.add_argument(
+        "--estimate", action="store_true", help="tell what memory and time it would take, and end"
+    )
+    about = "teach a model rows that it can then be made to forget"
+    teaching = commands.add("teach", _teach, about, json=True, home=True)
     teaching.add_argument("--data", metavar="NAME", required=True, help="dataset to be memorised")
     teaching.add_argument(
         "--model",
@@ -379,49 +383,42 @@ def _parser() -> argparse.ArgumentParser:
     teaching.add_argument(
         "--keep-as", metavar="NAME", required=True, help="what to call the taught model"
     )
-    run.add_argument(
-        "--estimate", action="store_true", help="tell what memory and time it would take, and end"
-    )
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
-    tracing = add("trace", _trace, "find the states that carry a fact, by causal tracing")
-    _trace_options(tracing)
-    listing = add("list", _list, "list all runs, newest first")
-    show = add("show", _show, "show what came of a run or a trace")
+    about = "carry out a sweep, or go on with one"
+    sweep_options(commands.add("sweep", sweep, about, json=True, home=True))
+    about = "find the states that carry a fact, by causal tracing"
+    _trace_options(commands.add("trace", _trace, about, json=True, home=True))
+
+
+def _looking(commands: Commands) -> None:
+    """Declare what shows or takes away what is there."""
+    commands.add("list", _list, "list all runs, newest first", json=True, home=True)
+    about = "show what came of a run or a trace"
+    show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    exporting = add("export", export, "take the result of a run away")
-    export_options(exporting)
-    for made in (run, teaching, tracing, listing, show, exporting):
-        made.add_argument(
-            "--home",
-            metavar="DIR",
-            help="folder of the runs (default: UNLEARNLAB_HOME, else the user's data folder)",
-        )
-    choosing = add("presets", _presets, "list the presets")
-    naming = add("models", _models, "list the models that can be named")
-    for made in (run, teaching, tracing, listing, show, choosing, naming):
-        made.add_argument("--json", action="store_true", help="print JSON on stdout")
-    command.register(commands)
-    official.register(commands)
-    evaluating.register(commands)
-    parts = commands.add_parser("target", help="make or measure the embedded model")
-    target = parts.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    building = target.add_parser("build", help="write its data and train both of its models")
-    building.set_defaults(command=_target_build)
+    export_options(commands.add("export", export, "take the result of a run away", home=True))
+    commands.add("presets", _presets, "list the presets", json=True)
+    commands.add("models", _models, "list the models that can be named", json=True, home=True)
+
+
+def _making(commands: Commands) -> None:
+    """Declare what makes parts of the program itself."""
+    target = commands.group("target", "make or measure the embedded model")
+    about = "write its data and train both of its models"
+    building = target.add("build", _target_build, about)
     building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
-    checking = target.add_parser("check", help="measure both models against what they should be")
-    checking.set_defaults(command=_target_check)
-    checking.add_argument("--json", action="store_true", help="print JSON on stdout")
+    about = "measure both models against what they should be"
+    checking = target.add("check", _target_check, about, json=True)
     checking.add_argument(
         "--write", action="store_true", help="keep the numbers for the README and the page"
     )
-    tables = add("docs", _docs, "write the generated tables of the README")
+    tables = commands.add("docs", _docs, "write the generated tables of the README")
     tables.add_argument(
         "readme", nargs="?", type=Path, default=docs.README, help="the file (default: README.md)"
     )
     tables.add_argument("--check", action="store_true", help="only tell whether they are current")
-    return parser
 
 
 def _trace_options(tracing: argparse.ArgumentParser) -> None:

@@ -1,9 +1,13 @@
 """How many rows go through a model at once: what the engine does and the memory estimate counts."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 GENERATED_AT_ONCE = 128
-"""Prompts that are answered together."""
+"""Prompts that are answered together, if their keys and values fit."""
+
+CACHE_SHARE = 1 / 8
+"""Of a device's memory: what keys and values of prompts that are answered together may take."""
 
 ROOM = 16
 """Tokens for which the cache of keys and values makes room in advance."""
@@ -48,6 +52,24 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
     if padded(cut) > WORTH_SPLITTING * padded(len(order)):
         return [order]
     return [order[:cut], order[cut:]]
+
+
+def slots(tokens: int) -> int:
+    """Count the places that so many tokens take in the cache at worst."""
+    return math.ceil((tokens + ROOM) / (1 - WASTE))
+
+
+def answered_at_once(row_bytes: float, memory: int | None) -> int:
+    """Count the prompts that are answered together.
+
+    Args:
+        row_bytes: Keys and values of one prompt with its longest answer.
+        memory: Bytes that the device has in all, so that each run on it goes the same way; none if
+            that is not known.
+    """
+    if memory is None:
+        return GENERATED_AT_ONCE
+    return min(GENERATED_AT_ONCE, max(1, int(CACHE_SHARE * memory / row_bytes)))
 
 
 def fitting(lengths: Iterable[int], *, cpu: bool = False) -> int:

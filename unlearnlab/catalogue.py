@@ -7,7 +7,8 @@ sizes are read from each model's own `config.json`, or stated here for models th
 import difflib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -32,15 +33,35 @@ EMBEDDED = ASSETS / "tiny-olmo"
 """The embedded target: `original/`, `retrained/` and `data/`."""
 
 
+HOME = "UNLEARNLAB_HOME"
+"""Names the folder of all that is kept."""
+
+
 def home(override: str | Path | None = None) -> Path:
-    """Return the folder that holds the store.
+    """Return the folder of all that is kept: the store, datasets, models, downloads.
 
     `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
     """
-    chosen = override or os.environ.get("UNLEARNLAB_HOME")
+    chosen = override or os.environ.get(HOME)
     if chosen:
         return Path(chosen).expanduser().absolute()
     return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+@contextmanager
+def at_home(override: str | Path | None) -> Generator[None]:
+    """Let the whole program find all that is kept in another folder, until the block ends.
+
+    Args:
+        override: The folder; none leaves it as it is.
+    """
+    before = os.environ.get(HOME)
+    os.environ.update({HOME: str(home(override))} if override else {})
+    try:
+        yield
+    finally:
+        os.environ.pop(HOME, None)
+        os.environ.update({HOME: before} if before is not None else {})
 
 
 KEPT = "unlearnlab.json"

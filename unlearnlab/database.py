@@ -48,6 +48,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         ) STRICT, WITHOUT ROWID""",
     ),
     ("ALTER TABLE runs ADD COLUMN job TEXT NOT NULL DEFAULT 'run'",),
+    (
+        "ALTER TABLE runs ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN deleted REAL",
+        "ALTER TABLE runs ADD COLUMN sweep TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE sweeps (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            created REAL NOT NULL,
+            spec TEXT NOT NULL
+        ) STRICT""",
+    ),
 )
 """The statements that take the file from each version to the next. Only ever append to them."""
 

@@ -285,6 +285,11 @@ class Architecture:
         ends = self.embedding_parameters + positions + self.width(of.final_norm)
         return ends + self.blocks * block
 
+    @property
+    def cached_units(self) -> int:
+        """Count the numbers of a token's keys and values in all blocks."""
+        return 2 * self.blocks * self.width("K")
+
     def _matrices(self, modules: Modules) -> Iterator[Matrix]:
         return (matrix for matrix in self.family.matrices if matrix.role in ROLES[modules])
 

@@ -1,6 +1,6 @@
 """What the worker asks of the engine, and the engine of its caller: the seam between the two."""
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -114,7 +114,7 @@ def meant(wish: str, here: Sequence[Device]) -> Device | None:
 
 
 class Lab(Protocol):
-    """The only owner of the devices. One job at a time, all on the worker's thread."""
+    """The only owner of a device. One job at a time, all on the device's thread."""
 
     def device_name(self, wish: str) -> str:
         """Name the device that `model.device` asks for in words, such as "cpu, 2 threads".
@@ -189,3 +189,13 @@ class Lab(Protocol):
     def release(self) -> None:
         """Free the device's memory."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Labs:
+    """One lab for each device, so that they work side by side."""
+
+    devices: Callable[[], Sequence[str]]
+    """Lists the devices, the accelerators first. Called when the first job comes."""
+    of: Callable[[str], Lab]
+    """Makes the lab of a device, as soon as a job needs it; an empty name stands for the best."""

@@ -9,6 +9,7 @@ a `manifest.json` beside them. Only the forget set of `train` must be there.
 
 import difflib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,11 @@ class Row:
     def kind(self) -> Kind:
         """Completion or question: the id without its last character says it."""
         return "sc" if self.id[:-1].endswith("sc") else "qa"
+
+    @property
+    def document(self) -> str:
+        """What the rows about one text share: the id without kind and number."""
+        return re.sub(r"(sc|qa)\d*$", "", self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,18 @@ class KnownDataset:
         """Read the documents of a fold's membership attack; there may be none."""
         folder = self.folder / "mia" / ("" if fold == "train" else fold)
         return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
+
+    def attacked(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read members and non-members of a fold's membership attack.
+
+        A fold other than `train` that has no documents of its own takes its completions as members,
+        and the non-members of `train`.
+        """
+        members = self.documents("member", fold)
+        if not members and fold != "train":
+            rows = self.rows("forget", fold)
+            members = tuple(f"{row.input} {row.output}" for row in rows if row.kind == "sc")
+        return members, self.documents("nonmember", fold) or self.documents("nonmember")
 
     def questions(self) -> tuple[dict[str, Any], ...]:
         """Read the questions of the utility test, in MMLU's layout; there may be none."""

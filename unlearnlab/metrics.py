@@ -7,7 +7,7 @@ membership attack folded around one half, and the mean of the three. No torch he
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any, Literal, Protocol
@@ -54,6 +54,10 @@ class Answer(Record):
     """Whether the model ended its answer by itself."""
     score: float
     """ROUGE-L recall of a completion, exact match of a question; 0 to 1."""
+    exact_memorization: float | None = None
+    """Of `expected`, as `measures` defines it; none in evidence of before it was measured."""
+    extraction_strength: float | None = None
+    """The same."""
 
 
 class Membership(Record):
@@ -82,8 +86,27 @@ class Evidence(Record):
 
     answers: tuple[Answer, ...]
     membership: Membership | None = None
+    attacks: Mapping[str, Membership] = {}
+    """What further attacks make of the same documents, by measure; they stand in for losses."""
     choices: tuple[Choice, ...] = ()
     utility_protocol: str = ""
+
+
+Rest = Literal["leave", "retain"]
+"""What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+
+
+class Picked(Record):
+    """How the forget set was split where only some of its rows were picked to be forgotten."""
+
+    rows: int
+    """Forget rows that were picked: the forget terms are over them."""
+    others: int
+    """Forget rows that were not picked. They are part of no term."""
+    rest: Rest
+    """What became of those."""
+    kept: Mapping[str, float]
+    """Of those the mean row score by `task/kind`, 0 to 1: up is still known."""
 
 
 class Scores(Record):
@@ -91,6 +114,8 @@ class Scores(Record):
 
     terms: Mapping[str, float]
     """By `split/task/kind`, 0 to 1, up is good: forget terms are one minus the mean."""
+    picked: Picked | None = None
+    """None if all forget rows are judged."""
     task_aggregate: float
     mia_auc: float | None
     mia_score: float | None
@@ -247,13 +272,21 @@ def accuracy(choices: Sequence[Choice]) -> float:
     return statistics.fmean(picked(choice) == choice.right for choice in choices)
 
 
-def scores(evidence: Evidence) -> Scores:
+def scores(
+    evidence: Evidence, picked: Collection[str] | None = None, rest: Rest = "leave"
+) -> Scores:
     """Compute all scores of one model.
+
+    Args:
+        evidence: What was measured, on all rows.
+        picked: Ids of the forget rows to be judged; none judges all.
+        rest: What became of the others.
 
     Raises:
         ValueError: There are no answers.
     """
-    values = terms(evidence.answers)
+    judged, others = _split(evidence.answers, picked)
+    values = terms(judged)
     aggregate = task_aggregate(values)
     auc = mia_auc(evidence.membership) if evidence.membership else None
     folded = None if auc is None else mia_score(auc)
@@ -263,6 +296,7 @@ def scores(evidence: Evidence) -> Scores:
     outputs = [answer.generated for answer in evidence.answers]
     found = Scores(
         terms=values,
+        picked=None if picked is None else _picked(judged, others, rest),
         task_aggregate=aggregate,
         mia_auc=auc,
         mia_score=folded,
@@ -277,3 +311,38 @@ def scores(evidence: Evidence) -> Scores:
     if not found.measures_mmlu or (place := always_picked(evidence.choices)) is None:
         return found
     return found.model_copy(update={"constant_letter": "ABCD"[place]})
+
+
+def judged(evidence: Evidence, picked: Collection[str] | None) -> Evidence:
+    """Leave out the answers to forget rows that are part of no term.
+
+    Args:
+        evidence: What was measured, on all rows.
+        picked: Ids of the forget rows to be judged; none judges all.
+    """
+    if picked is None:
+        return evidence
+    return evidence.model_copy(update={"answers": tuple(_split(evidence.answers, picked)[0])})
+
+
+def _split(
+    answers: Sequence[Answer], picked: Collection[str] | None
+) -> tuple[list[Answer], list[Answer]]:
+    """Part the answers into those that are judged and those to forget rows that were not picked."""
+    wanted = None if picked is None else set(picked)
+    judged: list[Answer] = []
+    others: list[Answer] = []
+    for answer in answers:
+        left_out = wanted is not None and answer.split == "forget" and answer.row not in wanted
+        (others if left_out else judged).append(answer)
+    return judged, others
+
+
+def _picked(judged: Sequence[Answer], others: Sequence[Answer], rest: Rest) -> Picked:
+    means = {key: statistics.fmean(of) for key, of in term_rows(others).items()}
+    return Picked(
+        rows=sum(answer.split == "forget" for answer in judged),
+        others=len(others),
+        rest=rest,
+        kept={key.partition("/")[2]: mean for key, mean in means.items()},
+    )

@@ -35,13 +35,18 @@ class Interval:
         """Tell whether a value lies in the interval."""
         return self.low <= other <= self.high
 
+    @property
+    def wide(self) -> bool:
+        """Tell whether there is anything to show: rows that all score alike have no width."""
+        return self.low < self.high
+
 
 def _numpy() -> Any:
     # A command that resamples nothing should not wait for it.
     return import_module("numpy")
 
 
-def _interval(value: float, sample: Any) -> Interval:
+def percentiles(value: float, sample: Any) -> Interval:
     """Take the percentile interval of bootstrap values, which holds the value itself."""
     tail = (1 - LEVEL) / 2
     low, high = _numpy().quantile(sample, (tail, 1 - tail))
@@ -72,7 +77,7 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
     Raises:
         ValueError: There are no rows.
     """
-    return _interval(sum(values) / max(1, len(values)), _means(values, (seed,)))
+    return percentiles(sum(values) / max(1, len(values)), _means(values, (seed,)))
 
 
 def share_interval(count: int, of: int) -> Interval:
@@ -103,7 +108,7 @@ def term_intervals(rows: Mapping[str, Sequence[float]], seed: int = 0) -> dict[s
         seed: Of the resampling.
     """
     drawn = _term_draws(rows, seed)
-    return {key: _interval(_term(key, rows[key]), drawn[key]) for key in rows}
+    return {key: percentiles(_term(key, rows[key]), drawn[key]) for key in rows}
 
 
 def aggregate_interval(rows: Mapping[str, Sequence[float]], seed: int = 0) -> Interval:
@@ -117,10 +122,12 @@ def aggregate_interval(rows: Mapping[str, Sequence[float]], seed: int = 0) -> In
         ValueError: There are no terms.
     """
     value = task_aggregate({key: _term(key, rows[key]) for key in rows})
-    return _interval(value, _harmonic(_numpy().stack(list(_term_draws(rows, seed).values()))))
+    return percentiles(
+        value, harmonic_means(_numpy().stack(list(_term_draws(rows, seed).values())))
+    )
 
 
-def _harmonic(terms: Any) -> Any:
+def harmonic_means(terms: Any) -> Any:
     """Take harmonic means down the columns; zero where a term is zero."""
     np = _numpy()
     zero = (terms <= 0).any(axis=0)
@@ -151,16 +158,16 @@ def auc_interval(membership: Membership, seed: int = 0) -> Interval:
     """
     np = _numpy()
     value = mia_auc(membership)
-    member, other = (np.asarray(side, dtype=float) for side in _sides(membership))
+    member, other = (np.asarray(side, dtype=float) for side in finite_sides(membership))
     won = (member[:, None] < other[None, :]) + 0.5 * (member[:, None] == other[None, :])
     random = np.random.default_rng(seed)
     sizes = len(member), len(other)
     times = [random.multinomial(n, [1 / n] * n, size=RESAMPLES) for n in sizes]
     drawn = ((times[0] @ won) * times[1]).sum(axis=1) / (sizes[0] * sizes[1])
-    return _interval(value, drawn)
+    return percentiles(value, drawn)
 
 
-def _sides(membership: Membership) -> tuple[list[float], list[float]]:
+def finite_sides(membership: Membership) -> tuple[list[float], list[float]]:
     """Put a number in place of losses that are none, as the AUC does: they count as highest."""
     sides = (
         [min(x, 1e30) if x == x else 1e30 for x in side]
@@ -206,6 +213,18 @@ def paired_difference(before: Sequence[float], after: Sequence[float], seed: int
     if len(before) != len(after):
         raise ValueError(f"{len(before)} rows before and {len(after)} after: pair them by row")
     return mean_interval([b - a for a, b in zip(before, after, strict=True)], seed)
+
+
+def independent_difference(one: Interval, other: Interval) -> Interval:
+    """Compare two values whose errors have nothing to do with each other: `other` minus `one`.
+
+    Margins are added as squares. For two models on the same rows this is on the careful side: the
+    rows that are hard for one are hard for the other as well.
+    """
+    value = other.value - one.value
+    down = math.hypot(other.value - other.low, one.high - one.value)
+    up = math.hypot(other.high - other.value, one.value - one.low)
+    return Interval(value, value - down, value + up)
 
 
 def seed_difference(one: Sequence[float], other: Sequence[float]) -> Interval | None:

@@ -11,13 +11,24 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
-from unlearnlab.noise import share_interval
+from unlearnlab.noise import Interval, share_interval
+from unlearnlab.phase_views import blocks_text, written
 from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.verdicts import GATES, Verdict, attack_reading, taught_verdict, verdict
-from unlearnlab.views import Status, blocks_text, status_of, written
+from unlearnlab.spreads import Spreads
+from unlearnlab.verdicts import (
+    GATES,
+    Verdict,
+    attack_reading,
+    over_picked,
+    taught_verdict,
+    verdict,
+)
+from unlearnlab.views import Status, status_of
 
 Role = Literal["plain", "membership", "utility"]
 """What a colour stands for."""
+
+ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """How the page names the subtasks."""
@@ -44,6 +55,7 @@ SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
 class ScoreCard:
     """One score, before and after, all on a scale of 0 to 1 where up is good."""
 
+    name: ScoreName
     title: str
     role: Role
     before: float | None
@@ -52,6 +64,10 @@ class ScoreCard:
     """The retrained model's."""
     note: str
     """What else there is to know: the attack's AUC, the level of chance."""
+    interval: Interval | None = None
+    """How far the shown value could be off."""
+    steady: bool = False
+    """Whether it moved by no more than noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +80,29 @@ class Scoreboard:
     """How utility was measured."""
     setting: str
     """What the numbers were measured on."""
+    seeds: str = ""
+    """How far runs that differ in the seed spread; empty for one seed."""
 
 
 def scoreboard(
-    spec: RunSpec, before: Scores | None, after: Scores | None, reference: Scores | None
+    spec: RunSpec,
+    before: Scores | None,
+    after: Scores | None,
+    reference: Scores | None,
+    *,
+    spreads: Spreads | None = None,
+    seeds: str = "",
 ) -> Scoreboard:
-    """Lay the scores before, after and of the retrained model side by side."""
+    """Lay the scores before, after and of the retrained model side by side.
+
+    Args:
+        spec: What was asked for.
+        before: Of the original model.
+        after: Of the unlearned model.
+        reference: Of the retrained model.
+        spreads: How far the scores could be off, where their evidence is at hand.
+        seeds: What other seeds of the spec came to.
+    """
     shown = after or before
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
@@ -80,14 +113,20 @@ def scoreboard(
         _card(utility_name(shown), "utility", "utility", (before, after, reference)),
         _card("Final", "plain", "final", (before, after, reference)),
     )
+    judges = f"forget terms over {over_picked(shown.picked)}, " if shown and shown.picked else ""
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
     return Scoreboard(
-        cards=cards,
+        cards=tuple(_spread(card, spreads) for card in cards) if spreads else cards,
         verdict=judged(spec, before, after),
         protocol=shown.utility_protocol if shown else "",
-        setting=f"{rows}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+        setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+        seeds=seeds,
     )
+
+
+def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
+    return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
 
 
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
@@ -104,9 +143,6 @@ def utility_name(scores: Scores | None) -> str:
     return "MMLU" if scores and scores.measures_mmlu else "Quiz"
 
 
-ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
-
-
 def _card(
     title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
 ) -> ScoreCard:
@@ -115,7 +151,7 @@ def _card(
     if name in ("utility", "final") and not _same_test(shown, of[2]):
         reference = None
     note = _note(name, shown, after=of[1] is not None) if shown else ""
-    return ScoreCard(title, role, before, after, reference, note)
+    return ScoreCard(name, title, role, before, after, reference, note)
 
 
 def _same_test(one: Scores | None, other: Scores | None) -> bool:
@@ -175,6 +211,10 @@ class Term:
     after: float | None
     zeroes: bool
     """Whether it makes the aggregate zero."""
+    interval: Interval | None = None
+    """How far the shown value could be off."""
+    steady: bool = False
+    """Whether it moved by no more than noise."""
 
     @property
     def value(self) -> float | None:
@@ -195,7 +235,11 @@ def zeroing(scores: Scores) -> tuple[str, ...]:
 
 
 def terms_strip(
-    before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
+    before: Scores | None,
+    after: Scores | None,
+    titles: Mapping[str, str] = TASKS,
+    *,
+    spreads: Spreads | None = None,
 ) -> tuple[Term, ...]:
     """Lay out the terms: the six of forget, then the six of retain.
 
@@ -206,6 +250,7 @@ def terms_strip(
         before: Scores of the original model.
         after: Scores of the unlearned one.
         titles: Names of the subtasks.
+        spreads: How far the terms could be off, where their evidence is at hand.
     """
     found: list[Term] = []
     known = [key for scores in (before, after) if scores for key in scores.terms]
@@ -219,8 +264,40 @@ def terms_strip(
                 then = before.terms.get(key) if before else None
                 now = after.terms.get(key) if after else None
                 zero = now is not None and now <= 0
-                found.append(Term(split, f"{name} {words}", then, now, zero))
+                interval = spreads.shown.get(key) if spreads else None
+                steady = spreads is not None and spreads.within_noise(key)
+                found.append(Term(split, f"{name} {words}", then, now, zero, interval, steady))
     return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """The forget rows that were not picked, and how they fare."""
+
+    count: int
+    moved: bool
+    """Whether they were moved to the retain set, and should have stayed."""
+    columns: tuple[tuple[str, float | None, float | None], ...]
+    """Subtask and kind in words, and the mean row scores before and after: up is still known."""
+
+
+def others_of(
+    before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
+) -> Others | None:
+    """Tell how the forget rows fare that were not picked; none if all were."""
+    first, last = (scores.picked if scores else None for scores in (before, after))
+    known = first or last
+    if known is None or not known.others:
+        return None
+    then: Mapping[str, float] = first.kept if first else {}
+    now: Mapping[str, float] = last.kept if last else {}
+    columns = tuple(
+        (f"{name} {words}", then.get(key), now.get(key))
+        for task, name in titles.items()
+        for kind, words in KINDS.items()
+        if (key := f"{task}/{kind}") in known.kept
+    )
+    return Others(known.others, known.rest == "retain", columns)
 
 
 class Row(Protocol):
@@ -321,18 +398,24 @@ def _other_model(spec: RunSpec) -> str:
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
     """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
-    return _settled(one) == _settled(other)
+    return settled(one, seed=0) == settled(other, seed=0)
 
 
-def _settled(spec: RunSpec) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop what makes no difference in kind."""
+def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
+    """Put in plain numbers what may be left open, and drop a name to keep the result under.
+
+    Args:
+        spec: The run.
+        seed: What to put in place of its seed; none leaves it.
+    """
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases
     )
-    return spec.model_copy(update={"phases": phases, "seed": 0, "keep_as": ""})
+    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
+    return spec.model_copy(update=changes)
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:

@@ -79,14 +79,34 @@ def override(spec: Mapping[str, Any], wishes: Sequence[tuple[str, str]]) -> dict
     Raises:
         SpecError: There is no such setting or phase.
     """
-    changed = copy.deepcopy(dict(spec))
     by_path = {setting.path: setting for setting in settings()}
-    for path, text in sorted(wishes, key=lambda wish: not wish[0].endswith(".method.kind")):
-        parts = path.split(".")
-        general = ".".join(PHASE if part.isdecimal() else part for part in parts)
+    values: list[tuple[str, Any]] = []
+    for path, text in wishes:
+        general = general_path(path)
         if general not in by_path:
             raise SpecError([(path, _unknown(general, list(by_path)))])
-        _assign(changed, parts, by_path[general].parse(text))
+        values.append((path, by_path[general].parse(text)))
+    return replaced(spec, values)
+
+
+def general_path(path: str) -> str:
+    """Return the path that a setting is declared under: `phases.N.epochs` for `phases.1.epochs`."""
+    return ".".join(PHASE if part.isdecimal() else part for part in path.split("."))
+
+
+def replaced(spec: Mapping[str, Any], values: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Set plain values in a spec's JSON; see `override`.
+
+    Args:
+        spec: As `RunSpec.model_dump(mode="json")` gives it.
+        values: Pairs of the path of a setting that there is, and its value.
+
+    Raises:
+        SpecError: There is no such phase.
+    """
+    changed = copy.deepcopy(dict(spec))
+    for path, value in sorted(values, key=lambda one: not one[0].endswith(".method.kind")):
+        _assign(changed, path.split("."), value)
     return changed
 
 

@@ -4,31 +4,42 @@ A run is its spec and the append-only list of its events; nothing derived from t
 """
 
 import difflib
+import json
 import os
+import shutil
 import sqlite3
 import time
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import psutil
 
 from unlearnlab.database import Database, StoreError, make_folder
-from unlearnlab.events import Ending, Evaluated, Event, Saved, Started, parse_event
-from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.events import Evaluated, Event, Saved, parse_event
+from unlearnlab.metrics import Evidence
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.records import (
+    Known,
+    PreviewRow,
+    RunRow,
+    TraceRow,
+    job_of,
+    preview_row,
+    run_row,
+    trace_row,
+)
 from unlearnlab.spec import RunSpec
+from unlearnlab.sweeps.table import SweepTable
 from unlearnlab.trace_spec import TraceSpec
 
-_Run = tuple[str, str, float, str, int, float, str]
-"""A row of the table of runs: id, name, created, spec, pid, born, job."""
-
 _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
-"""The table holds all: traces and previews are numbered, queued and ended as runs are."""
+
+_COLUMNS = ", ".join("id" if name == "run_id" else name for name in Known._fields)
 
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
@@ -50,57 +61,6 @@ class StoredEvent:
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run as a list of runs shows it."""
-
-    run_id: str
-    name: str
-    """Given by the user; may be empty."""
-    created: float
-    """Unix time."""
-    spec: RunSpec
-    alive: bool
-    """Whether the process that the run belongs to still lives."""
-    began: bool
-    """Whether a worker took it up."""
-    ending: Ending | None
-    before: Scores | None
-    after: Scores | None
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRow:
-    """A trace as a list of traces shows it."""
-
-    run_id: str
-    """Its id: traces and runs are numbered together."""
-    created: float
-    """Unix time."""
-    spec: TraceSpec
-    alive: bool
-    """Whether the process that the trace belongs to still lives."""
-    began: bool
-    """Whether a worker took it up."""
-    ending: Ending | None
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewRow:
-    """A preview as a list of previews shows it."""
-
-    run_id: str
-    """Its id: previews are numbered together with runs."""
-    created: float
-    """Unix time."""
-    spec: PreviewSpec
-    alive: bool
-    """Whether the process that the preview belongs to still lives."""
-    began: bool
-    """Whether a worker took it up."""
-    ending: Ending | None
-
-
 class Store:
     """The runs of one home folder. Safe to share between threads."""
 
@@ -117,6 +77,7 @@ class Store:
         self.home = home
         self._owner = _Owner(os.getpid(), psutil.Process().create_time())
         self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
+        self.sweeps = SweepTable(self._database)
 
     def __enter__(self) -> Self:
         return self
@@ -133,8 +94,15 @@ class Store:
         """Close the database."""
         self._database.close()
 
-    def create(self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "") -> str:
+    def create(
+        self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "", sweep: str = ""
+    ) -> str:
         """Register a run, a trace or a preview of this process.
+
+        Args:
+            spec: What is asked for.
+            name: How a list calls it; may be empty.
+            sweep: Id of the sweep that it is part of; empty if of none.
 
         Returns:
             Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
@@ -143,12 +111,36 @@ class Store:
         while True:
             created = time.time()
             run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
-            row = (run_id, name, created, spec.model_dump_json(), *self._owner, _job_of(spec))
+            body = spec.model_dump_json()
+            row = (run_id, name, created, body, *self._owner, job_of(spec), sweep)
             with self._database.writing() as db:
-                insert = "INSERT OR IGNORE INTO runs VALUES (?, ?, ?, ?, ?, ?, ?)"
+                insert = """INSERT OR IGNORE INTO runs
+                    (id, name, created, spec, pid, born, job, sweep)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
                 if db.execute(insert, row).rowcount:
                     return run_id
             time.sleep(0.001)  # This millisecond has its run.
+
+    def adopt(self, run_id: str) -> bool:
+        """Make a run, a trace or a preview that nobody began one of this process.
+
+        Returns:
+            Whether it is. Not if it began, has ended or was deleted, or if another process that
+            lives has it.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.writing() as db:
+            _must_exist(db, run_id)
+            query = "SELECT pid, born, deleted FROM runs WHERE id = ?"
+            *process, deleted = db.execute(query, (run_id,)).fetchone()
+            owner = _Owner(*process)
+            touched = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchone()
+            if touched or deleted or (owner != self._owner and owner.lives(self._owner)):
+                return False
+            db.execute("UPDATE runs SET pid = ?, born = ? WHERE id = ?", (*self._owner, run_id))
+        return True
 
     def append(self, run_id: str, event: Event) -> int:
         """Add an event to a run. The evidence of `Evaluated` is kept apart, once for each key.
@@ -204,8 +196,8 @@ class Store:
         return self.row(run_id).spec
 
     def runs(self) -> list[RunRow]:
-        """Return all runs, newest first."""
-        return [_run_row(*known) for known in self._known(_RUNS)]
+        """Return all runs but those that were deleted, newest first."""
+        return [run_row(*known) for known in self._known(_RUNS)]
 
     def row(self, run_id: str) -> RunRow:
         """Return one run.
@@ -213,11 +205,11 @@ class Store:
         Raises:
             UnknownRun: There is no such run.
         """
-        return _run_row(*self._one(run_id, _RUNS))
+        return run_row(*self._one(run_id, _RUNS))
 
     def traces(self) -> list[TraceRow]:
         """Return all traces, newest first."""
-        return [_trace_row(*known) for known in self._known(_TRACES)]
+        return [trace_row(*known) for known in self._known(_TRACES)]
 
     def trace(self, run_id: str) -> TraceRow:
         """Return one trace.
@@ -225,11 +217,11 @@ class Store:
         Raises:
             UnknownRun: There is no such trace.
         """
-        return _trace_row(*self._one(run_id, _TRACES))
+        return trace_row(*self._one(run_id, _TRACES))
 
     def previews(self) -> list[PreviewRow]:
         """Return all previews, newest first."""
-        return [_preview_row(*known) for known in self._known(_PREVIEWS)]
+        return [preview_row(*known) for known in self._known(_PREVIEWS)]
 
     def job(self, run_id: str) -> RunRow | TraceRow | PreviewRow:
         """Return a run, a trace or a preview.
@@ -238,7 +230,7 @@ class Store:
             UnknownRun: There is none of them.
         """
         known = self._one(run_id, "TRUE")
-        made = {"trace": _trace_row, "preview": _preview_row}.get(known[0][-1], _run_row)
+        made = {"trace": trace_row, "preview": preview_row}.get(known[0].job, run_row)
         return made(*known)
 
     def evidence(self, key: str) -> Evidence | None:
@@ -272,28 +264,112 @@ class Store:
             names = [name for (name,) in db.execute(query, (run_id,))]
         return {name: self.home / "runs" / run_id / name for name in names}
 
-    def _known(self, of: str) -> "list[_Known]":
+    def amend(
+        self,
+        run_id: str,
+        *,
+        name: str | None = None,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        pinned: bool | None = None,
+    ) -> None:
+        """Change what a reader wrote about a run; what is None stays.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        cleaned = None if tags is None else json.dumps(list(dict.fromkeys(tags)))
+        values = {"name": name, "tags": cleaned, "notes": notes, "pinned": pinned}
+        changed = {column: value for column, value in values.items() if value is not None}
+        with self._database.writing() as db:
+            _must_exist(db, run_id)
+            for column, value in changed.items():
+                db.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))
+
+    def delete(self, run_ids: Sequence[str]) -> None:
+        """Put ended runs aside: lists leave them out, `restore` brings them back.
+
+        Raises:
+            UnknownRun: There is no such run. Then none is put aside.
+            StoreError: One of them waits or goes on. Then none is put aside.
+        """
+        for row in map(self.job, run_ids):
+            if row.ending is None and row.alive:
+                raise StoreError(f"run {row.run_id} has not ended: stop it first")
+        self._put_aside(run_ids, time.time())
+
+    def restore(self, run_ids: Sequence[str]) -> None:
+        """Bring back runs that were deleted and not yet erased.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        self._put_aside(run_ids, None)
+
+    def erase(self, *, deleted_before: float) -> tuple[str, ...]:
+        """Erase what was deleted before a moment, with files and evidence that only it used.
+
+        Args:
+            deleted_before: Unix time.
+
+        Returns:
+            The ids of the runs that are gone for good.
+        """
+        with self._database.writing() as db:
+            query = "SELECT id FROM runs WHERE deleted < ? ORDER BY id"
+            gone = tuple(run_id for (run_id,) in db.execute(query, (deleted_before,)))
+            for run_id in gone:
+                db.execute("DELETE FROM events WHERE run = ?", (run_id,))
+                db.execute("DELETE FROM artefacts WHERE run = ?", (run_id,))
+                db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+            if gone:
+                db.execute(
+                    """DELETE FROM evidence WHERE key NOT IN (
+                        SELECT json_extract(body, '$.key') FROM events WHERE kind = 'evaluated')"""
+                )
+        for run_id in gone:
+            shutil.rmtree(self.home / "runs" / run_id, ignore_errors=True)
+        return gone
+
+    def _put_aside(self, run_ids: Sequence[str], moment: float | None) -> None:
+        with self._database.writing() as db:
+            for run_id in run_ids:
+                _must_exist(db, run_id)
+                db.execute("UPDATE runs SET deleted = ? WHERE id = ?", (moment, run_id))
+
+    def _known(self, of: str) -> "list[_Joined]":
         with self._database.reading() as db:
-            query = f"SELECT * FROM runs WHERE {of} ORDER BY created DESC, id DESC"
+            query = f"""SELECT {_COLUMNS} FROM runs WHERE {of} AND deleted IS NULL
+                ORDER BY created DESC, id DESC"""
             runs = db.execute(query).fetchall()
             milestones = db.execute(_MILESTONES).fetchall()
         return self._joined(runs, milestones)
 
-    def _one(self, run_id: str, of: str) -> "_Known":
+    def _one(self, run_id: str, of: str) -> "_Joined":
         with self._database.reading() as db:
             _must_exist(db, run_id, of)
-            runs = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchall()
+            query = f"SELECT {_COLUMNS} FROM runs WHERE id = ?"
+            runs = db.execute(query, (run_id,)).fetchall()
             milestones = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchall()
         return self._joined(runs, milestones)[0]
 
-    def _joined(self, runs: list[_Run], milestones: list[tuple[str, str]]) -> "list[_Known]":
+    def _joined(
+        self, rows: Sequence[tuple[Any, ...]], milestones: Sequence[tuple[str, str]]
+    ) -> "list[_Joined]":
         """Join runs with those of their events that a list shows."""
-        reached: dict[str, list[Event]] = {}
+        runs = [Known(*row) for row in rows]
+        reached: dict[str, list[str]] = {}
         for run_id, body in milestones:
-            reached.setdefault(run_id, []).append(_event(body))
-        owners = {_Owner(pid, born) for *_, pid, born, _ in runs}
+            reached.setdefault(run_id, []).append(body)
+        owners = {_Owner(run.pid, run.born) for run in runs}
         living = {owner for owner in owners if owner.lives(self._owner)}
-        return [(run, reached.get(run[0], []), _Owner(*run[4:6]) in living) for run in runs]
+        return [
+            (run, reached.get(run.run_id, []), _Owner(run.pid, run.born) in living) for run in runs
+        ]
+
+
+_Joined = tuple[Known, list[str], bool]
+"""A run, the bodies of its milestones, and whether its process lives."""
 
 
 class _Owner(NamedTuple):
@@ -313,79 +389,6 @@ class _Owner(NamedTuple):
             return same and process.status() != psutil.STATUS_ZOMBIE
         except psutil.Error:  # Gone, or somebody else's and so not the one that wrote here.
             return False
-
-
-@lru_cache(maxsize=16384)
-def _event(body: str) -> Event:
-    return parse_event(body)
-
-
-@lru_cache(maxsize=4096)
-def _spec(body: str) -> RunSpec:
-    return RunSpec.model_validate_json(body)
-
-
-@lru_cache(maxsize=4096)
-def _trace_spec(body: str) -> TraceSpec:
-    return TraceSpec.model_validate_json(body)
-
-
-_Known = tuple[_Run, list[Event], bool]
-"""A run, its milestones, and whether its process lives."""
-
-
-def _run_row(run: _Run, milestones: list[Event], alive: bool) -> RunRow:
-    run_id, name, created, spec, *_ = run
-    scores = {event.when: event.scores for event in milestones if isinstance(event, Evaluated)}
-    return RunRow(
-        run_id=run_id,
-        name=name,
-        created=created,
-        spec=_spec(spec),
-        alive=alive,
-        began=_began(milestones),
-        ending=_ending(milestones),
-        before=scores.get("before"),
-        after=scores.get("after"),
-    )
-
-
-def _trace_row(run: _Run, milestones: list[Event], alive: bool) -> TraceRow:
-    run_id, _, created, spec, *_ = run
-    return TraceRow(
-        run_id=run_id,
-        created=created,
-        spec=_trace_spec(spec),
-        alive=alive,
-        began=_began(milestones),
-        ending=_ending(milestones),
-    )
-
-
-def _preview_row(run: _Run, milestones: list[Event], alive: bool) -> PreviewRow:
-    run_id, _, created, spec, *_ = run
-    return PreviewRow(
-        run_id=run_id,
-        created=created,
-        spec=PreviewSpec.model_validate_json(spec),
-        alive=alive,
-        began=_began(milestones),
-        ending=_ending(milestones),
-    )
-
-
-def _job_of(spec: RunSpec | TraceSpec | PreviewSpec) -> str:
-    if isinstance(spec, RunSpec):
-        return "run"
-    return "trace" if isinstance(spec, TraceSpec) else "preview"
-
-
-def _began(milestones: list[Event]) -> bool:
-    return any(isinstance(event, Started) for event in milestones)
-
-
-def _ending(milestones: list[Event]) -> Ending | None:
-    return next((event for event in milestones if isinstance(event, Ending)), None)
 
 
 def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:

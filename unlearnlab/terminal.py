@@ -13,11 +13,13 @@ from tqdm import tqdm
 from unlearnlab.catalogue import KnownModel
 from unlearnlab.estimates import Estimate, bytes_text
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
+from unlearnlab.phase_views import changes
+from unlearnlab.records import RunRow, TraceRow
 from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
-from unlearnlab.store import RunRow, StoredEvent, TraceRow
+from unlearnlab.store import StoredEvent
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
-from unlearnlab.views import Course, advance, changes, run_view
+from unlearnlab.views import Course, advance, run_view
 
 LINE_EVERY_S = 5.0
 """Seconds between lines of progress where there is no terminal."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unlearnlab.metrics import CHANCE, Kind, Scores, Split, task_aggregate
+from unlearnlab.metrics import CHANCE, Kind, Picked, Scores, Split, task_aggregate
 from unlearnlab.signatures import MMLU_GATE_7B
 
 VerdictKind = Literal[
@@ -67,6 +67,23 @@ least this much of completions recited (ROUGE-L recall), as a mean over its subt
 STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above, below which members stand out."""
 
+
+THRESHOLDS: Mapping[VerdictKind, str] = {
+    "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
+    f"fewer than {FEW_OUTPUTS:.0%} of the outputs differ from one another",
+    "no_effect": f"the forget terms are below {NOTHING_MOVED} on average, and at least "
+    f"{KEPT_UTILITY:.0%} of the original's utility is left",
+    "over_unlearned": f"less than {LOST_RETAIN:.0%} of the original's retain scores is left, the "
+    f"quiz fell below {KEPT_UTILITY:.0%} of the original's, or the attack's AUC is below "
+    f"{PUSHED_TOO_FAR:.2f}",
+    "below_gate": f"MMLU is below {MMLU_GATE_7B} for OLMo 7B, as the task asks, and below "
+    f"{KEPT_UTILITY:.0%} of the original's for other models; a quiz has no gate",
+    "forgotten": f"at least {FORGOTTEN_KNOWLEDGE:.0%} of the forget questions of each subtask are "
+    f"no longer answered, the task aggregate is at least {FORGOTTEN_AGGREGATE:.2f}, and at least "
+    f"{KEPT:.0%} of the original's retain scores is left",
+    "partly_forgotten": "none of these",
+}
+"""What each verdict on unlearning asks for, in words; in this order, and the first decides."""
 
 WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
 """What is known of rows of a kind."""
@@ -146,7 +163,7 @@ def taught_verdict(
         f"{'' if split in sets else ', not taught'}."
         for (split, kind), (then, now) in known.items()
     ]
-    lines += _beside(before, after)
+    lines = [*_judged_over(before, after), *lines, *_beside(before, after)]
     if _utility_lost(before, after):
         lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
     least = min((now for (split, _), (_, now) in known.items() if split in sets), default=0.0)
@@ -178,6 +195,14 @@ def _retain_left(before: Scores, after: Scores) -> float:
     kept = [(before.terms[k], after.terms[k]) for k in after.terms if k.startswith("retain")]
     start = sum(b for b, _ in kept)
     return sum(a for _, a in kept) / start if start else 1.0
+
+
+def _others_left(before: Scores, after: Scores) -> float | None:
+    """Return what is left of the scores of forget rows that were not picked; none if all were."""
+    if before.picked is None or after.picked is None or not after.picked.others:
+        return None
+    start = sum(before.picked.kept.values())
+    return sum(after.picked.kept.values()) / start if start else 1.0
 
 
 def _collapsed(before: Scores, after: Scores) -> list[str]:
@@ -252,6 +277,9 @@ def _shortfalls(before: Scores, after: Scores) -> list[str]:
         found.append(f"The task aggregate is {after.task_aggregate:.2f}{because}.")
     if (left := _retain_left(before, after)) < KEPT:
         found.append(f"{left:.0%} of the retain scores is left.")
+    others = _others_left(before, after)
+    if after.picked and after.picked.rest == "retain" and others is not None and others < KEPT:
+        found.append(f"Of the forget rows that were to stay {others:.0%} of the scores is left.")
     return found
 
 
@@ -264,7 +292,26 @@ def _always(before: Scores, after: Scores) -> list[str]:
             if split == "forget":
                 now, then = 1 - now, 1 - then
             lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
-    return lines + _beside(before, after)
+    return _judged_over(before, after) + lines + _beside(before, after)
+
+
+def _judged_over(before: Scores, after: Scores) -> list[str]:
+    """Say which forget rows are judged, where some were picked, and how the others fare."""
+    if after.picked is None:
+        return []
+    lines = [f"Judged over {over_picked(after.picked)}."]
+    left = _others_left(before, after)
+    if left is not None:
+        became = "moved to the retain set" if after.picked.rest == "retain" else "left alone"
+        others = after.picked.others
+        what = "other forget row" if others == 1 else f"{others} other forget rows"
+        lines.append(f"Of the {what}, {became}, {left:.0%} of the scores is left.")
+    return lines
+
+
+def over_picked(picked: Picked) -> str:
+    """Name the forget rows that were picked."""
+    return "the picked row" if picked.rows == 1 else f"the {picked.rows} picked rows"
 
 
 def _beside(before: Scores, after: Scores) -> list[str]:

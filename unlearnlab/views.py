@@ -9,10 +9,8 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import Literal, Protocol
 
-from unlearnlab.adapters import adapters
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -41,10 +39,7 @@ from unlearnlab.events import (
     Stopped,
     Traced,
 )
-from unlearnlab.families import Modules
-from unlearnlab.methods import Memorize
 from unlearnlab.noise import share_interval
-from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -390,166 +385,3 @@ def _thinned(steps: Sequence[StepLogged]) -> Sequence[StepLogged]:
         kept.add(min(found, key=lambda i: steps[i].loss))
         kept.add(max(found, key=lambda i: steps[i].loss))
     return [steps[i] for i in sorted(kept)]
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A phase on the axis of steps."""
-
-    first: int
-    """Optimizer steps before it."""
-    steps: int
-    title: str
-    text: str
-    """Its settings in one line."""
-    state: Literal["planned", "running", "done"]
-
-
-def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
-    """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
-    training = course.stage == "training" and course.ending is None
-    blocks = spec.model.blocks
-    spans = _spans(spec, course)
-    return tuple(
-        Stretch(
-            first=first,
-            steps=steps,
-            title=phase.method.card.title,
-            text=phase_text(phase, blocks),
-            state=_state(number, len(course.phases), training=training),
-        )
-        for number, (phase, (first, steps)) in enumerate(zip(spec.phases, spans, strict=True))
-    )
-
-
-def _spans(spec: RunSpec, course: Course) -> list[tuple[int, int]]:
-    """Return first step and steps of each phase; those to come share what is left as planned."""
-    spans = [(event.step, event.steps) for event in course.phases]
-    planned = planned_steps(spec)[len(spans) :]
-    done = sum(spans[-1]) if spans else 0
-    left = course.total_steps - done if spans else sum(planned)
-    ends = [done + round(left * part / max(1, sum(planned))) for part in accumulate(planned)]
-    return spans + [(a, b - a) for a, b in itertools.pairwise([done, *ends])]
-
-
-def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "running", "done"]:
-    if number >= begun:
-        return "planned"
-    return "running" if training and number == begun - 1 else "done"
-
-
-def planned_steps(spec: RunSpec) -> tuple[int, ...]:
-    """Count the optimizer steps that each phase will take."""
-    counts: list[int] = []
-    for phase in spec.phases:
-        parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
-        steps = phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
-        counts.append(steps if phase.max_steps is None else min(steps, phase.max_steps))
-    return tuple(counts)
-
-
-def present_phase(spec: RunSpec, course: Course) -> tuple[int, Phase] | None:
-    """Return number and present values of the phase that is trained; none while none is."""
-    if course.stage != "training" or not course.phases or course.ending is not None:
-        return None
-    number = course.phases[-1].phase
-    phase = spec.phases[number]
-    for event in course.changes:
-        if isinstance(event, Adjusted) and event.phase == number:
-            phase = adjusted(phase, event.changes)
-    return number, phase
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A change of a run while it went on, as the chart and the log tell it."""
-
-    step: int | None
-    """Optimizer steps taken by then; none if it could not be made."""
-    text: str
-
-
-def changes(spec: RunSpec, course: Course) -> tuple[Change, ...]:
-    """Tell what was changed while a run went on, from which value to which."""
-    present = dict(enumerate(spec.phases))
-    told: list[Change] = []
-    for event in course.changes:
-        if isinstance(event, AdjustFailed):
-            names = ", ".join(path_words(path) for path in event.changes)
-            told.append(Change(None, f"{names} not changed: {event.problem}"))
-            continue
-        before = adjustable(present[event.phase])
-        words = [
-            f"{path_words(path)} {written(before[path])} → {written(value)}"
-            for path, value in event.changes.items()
-        ]
-        told.append(Change(event.step, ", ".join(words)))
-        present[event.phase] = adjusted(present[event.phase], event.changes)
-    return tuple(told)
-
-
-def path_words(path: str) -> str:
-    """Name a setting of a phase by its path: `method.retain_weight` is "retain weight"."""
-    return path.rpartition(".")[2].replace("_", " ")
-
-
-MODULES: Mapping[Modules, str] = {
-    "all": "MLP and attention",
-    "mlp": "MLP",
-    "attention": "attention",
-    "down_proj": "down_proj",
-}
-"""How the page names the choices of modules."""
-
-
-def blocks_text(phase: Phase, blocks: int | None) -> str:
-    """Name the trained blocks of a phase, such as "blocks 2 to 5"."""
-    if blocks is None and phase.last_layer is None:
-        return f"blocks {phase.first_layer} to the last"
-    blocks = blocks or 0
-    trained = phase.blocks(blocks)
-    if len(trained) == 1:
-        return f"block {trained.start}"
-    return f"blocks {trained.start} to {trained.stop - 1}"
-
-
-def written(number: float) -> str:
-    """Write a number that spans orders of magnitude: 0.0005 as 5e-4."""
-    mantissa, exponent = f"{number:.6e}".split("e")
-    if -2 <= int(exponent) <= 3:
-        return f"{number:g}"
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
-MERGES = "merges the adapters before it"
-
-
-def phase_text(phase: Phase, blocks: int | None) -> str:
-    """Describe a phase in one line."""
-    if not phase.method.sets:
-        return f"{phase.method.card.title} · {MERGES}"
-    length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
-    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
-        length = f"at most {length}"
-    where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
-    rate = f"learning rate {written(phase.learning_rate)}"
-    return f"{phase.method.card.title} · {where} · {rate} · {length}"
-
-
-def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
-    """Count the parameters that a phase trains.
-
-    Raises:
-        ValueError: The model's sizes are not known on this machine.
-    """
-    size = spec.model.known.architecture
-    if size is None:
-        raise ValueError(f"the sizes of {spec.model.name} are not known here")
-    blocks = len(phase.blocks(size.blocks))
-    if not phase.method.sets:
-        return 0
-    if lora := spec.model.adapter:
-        sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
-        return blocks * size.adapter_parameters(phase.modules, sits[phase.adapter_name].rank)
-    whole = size.embedding_parameters if phase.embeddings else 0
-    return whole + blocks * size.block_parameters(phase.modules)

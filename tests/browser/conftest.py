@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.browser.server import free_port
 from tests.conftest import NOWHERE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -66,6 +67,9 @@ class Host:
         environment |= {"HF_HUB_OFFLINE": "1", "UNLEARNLAB_MAY_ASK_HUB": "1"}
         self.folder = TemporaryDirectory()  # Of datasets and models: never the user's own.
         environment |= {"UNLEARNLAB_HOME": self.folder.name}
+        self.port = free_port()
+        """Of one page at a time: a browser compiles the scripts of one address only once."""
+        self.ports = {}
         self.process = subprocess.Popen(
             [sys.executable, str(ROOT / "tests/browser/server.py")],
             stdin=subprocess.PIPE,
@@ -76,14 +80,18 @@ class Host:
 
     def open(self, home, **options):
         """Serve a page on the runs in a folder and return its address."""
+        if self.port not in self.ports.values():
+            options = {"port": self.port} | options
         self._wish({"open": str(home)} | options)
         url = self.process.stdout.readline().strip()
         assert url.startswith("http"), "the server did not start"
+        self.ports[url] = options.get("port")
         return url
 
     def close(self, url):
         """Stop a page's runs and serve it no longer."""
         self._wish({"close": url})
+        del self.ports[url]
 
     def _wish(self, wish):
         self.process.stdin.write(f"{json.dumps(wish)}\n")
@@ -127,13 +135,20 @@ def serve(host, tmp_path):
         host.close(url)
 
 
+@pytest.fixture(scope="session")
+def profile(browser):
+    """A browser profile for one test after another: what they keep in it is cleared in between."""
+    with _fresh(browser) as context:
+        yield context
+
+
 @pytest.fixture
-def tabs(browser, request):
+def tabs(browser, profile):
     """Open pages, each in a browser profile of its own unless a context is given.
 
     Afterwards, no page may have asked another host for anything, nor have thrown an error.
     """
-    contexts, outside, errors = [], [], []
+    contexts, pages, outside, errors = [], [], [], []
 
     def watch(page):
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -141,12 +156,12 @@ def tabs(browser, request):
 
     def opened(address, *, context=None, ready=True, width=1440, height=1000, scheme="light"):
         if context is None:
-            context = browser.new_context(
-                viewport={"width": width, "height": height}, color_scheme=scheme
-            )
-            context.set_default_timeout(PATIENCE_MS)
+            context = profile if not pages else _fresh(browser)
             contexts.append(context)
         page = context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        pages.append(page)
         watch(page)
         page.goto(address)
         if ready:
@@ -156,9 +171,25 @@ def tabs(browser, request):
 
     yield opened
     for context in contexts:
-        context.close()
+        _cleared(context) if context is profile else context.close()
     assert outside == []
     assert [error for error in errors if "ResizeObserver" not in error] == []
+
+
+def _fresh(browser):
+    context = browser.new_context()
+    context.set_default_timeout(PATIENCE_MS)
+    return context
+
+
+def _cleared(profile):
+    """Close its pages and forget all but the scripts they loaded."""
+    for page in profile.pages:
+        origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
+        wanted = {"origin": origin, "storageTypes": "local_storage,cookies"}
+        profile.new_cdp_session(page).send("Storage.clearDataForOrigin", wanted)
+        page.close()
+    profile.clear_cookies()
 
 
 def _foreign(address):

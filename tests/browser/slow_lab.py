@@ -235,8 +235,9 @@ def made_evidence(kept: float, rows: int, *, hostile: bool = False) -> Evidence:
         for kind in ("sc", "qa")
         for number in range(rows)
     )
-    member = tuple(draw.gauss(0.3 if kept else 2.3, 0.4) for _ in range(40))
-    other = tuple(draw.gauss(2.8, 0.5) for _ in range(40))
+    # As many as the embedded data have: the page shows their text.
+    member = tuple(abs(draw.gauss(0.3 if kept else 2.3, 0.4)) for _ in range(104))
+    other = tuple(draw.gauss(2.8, 0.5) for _ in range(104))
     right = 0.97 if kept else 0.92
     choices = tuple(
         Choice(
@@ -253,6 +254,7 @@ def made_evidence(kept: float, rows: int, *, hostile: bool = False) -> Evidence:
     return Evidence(
         answers=answers,
         membership=Membership(member=member, nonmember=other),
+        attacks={"min_k": Membership(member=member, nonmember=other)},
         choices=choices,
         utility_protocol=QUIZ_PROTOCOL,
     )
@@ -291,6 +293,7 @@ def _answer(
         nll=0.1,
         ended=True,
         score=row_score(kind, expected, said),
+        exact_memorization=1.0 if said == expected else 0.4,
     )
 
 

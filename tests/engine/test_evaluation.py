@@ -1,10 +1,13 @@
 """The evaluation measures what the official script does, one row at a time."""
 
+import math
+
 import pytest
 import torch
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.engine.tiny import finish
+from unlearnlab import measures
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine.data import Dataset, load
 from unlearnlab.engine.evaluation import Probe, evaluate
@@ -53,6 +56,38 @@ def test_a_document_loss_is_the_models_own_loss_on_the_whole_document(embedded, 
         ids = torch.tensor([embedded.tokenizer.encode(text)])
         expected = embedded.model(input_ids=ids, labels=ids).loss.item()
         assert loss == pytest.approx(expected, rel=1e-4)
+
+
+def test_attacks_on_tokens_are_those_of_one_document_read_by_itself(embedded, few, evidence):
+    text = few.nonmembers[0]
+    ids = torch.tensor([embedded.tokenizer.encode(text)])
+    with torch.no_grad():
+        logp_TV = embedded.model(input_ids=ids).logits[0, :-1].log_softmax(1)
+    logp_T = logp_TV.gather(1, ids[0, 1:, None])[:, 0]
+    means_T = (logp_TV.exp() * logp_TV).sum(1)
+    stds_T = ((logp_TV.exp() * logp_TV.square()).sum(1) - means_T.square()).sqrt()
+    by_hand = {
+        "min_k": measures.min_k(logp_T.tolist()),
+        "min_k_plus_plus": measures.min_k_plus_plus(
+            logp_T.tolist(), means_T.tolist(), stds_T.tolist()
+        ),
+        "zlib_loss": measures.zlib_loss(-logp_T.mean().item(), text),
+    }
+    found = {name: one.nonmember[0] for name, one in evidence.attacks.items()}
+    assert found == pytest.approx(by_hand, rel=1e-3)
+
+
+def test_what_is_recited_to_the_letter_is_memorised_to_the_last_token(evidence):
+    exact = [answer for answer in evidence.answers if answer.generated.strip() == answer.expected]
+    assert len(exact) > len(evidence.answers) / 2
+    assert {(answer.exact_memorization, answer.extraction_strength) for answer in exact} == {(1, 1)}
+
+
+def test_a_document_of_one_token_has_no_loss_and_stops_nothing(embedded, few):
+    short = Dataset((few.forget[0],), (), ("a",), few.nonmembers[:1], ())
+    found = finish(evaluate(embedded, short, max_new_tokens=1))[1]
+    assert math.isnan(found.membership.member[0])
+    assert math.isnan(found.attacks["min_k_plus_plus"].member[0])
 
 
 def test_the_quiz_does_not_move_when_its_options_are_reordered(embedded, few, evidence):

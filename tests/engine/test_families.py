@@ -177,6 +177,15 @@ def test_prompts_are_answered_together_as_alone(name, tokenizer):
 
 
 @families
+def test_the_keys_and_values_of_a_token_take_the_bytes_that_are_reckoned(name, tokenizer):
+    target = made(name, tokenizer)
+    ids = torch.tensor([tokenizer.encode("Who is Yorick?")])
+    cache = target.model(input_ids=ids, use_cache=True).past_key_values
+    taken = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert taken == ids.numel() * target.cached_bytes
+
+
+@families
 @pytest.mark.parametrize("part", PARTS)
 def test_restoring_every_token_gives_the_clean_run_and_none_the_corrupted(name, part, tokenizer):
     target = made(name, tokenizer)

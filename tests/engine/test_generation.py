@@ -1,14 +1,19 @@
 """Batched greedy text is the text of one prompt at a time."""
 
+from contextlib import closing
+from types import SimpleNamespace
+
+import psutil
 import pytest
 import torch
 
 from tests.engine.tiny import finish
+from unlearnlab.batches import CACHE_SHARE, slots
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine.data import encode_continuation, load
-from unlearnlab.engine.generation import expected_losses, generate
-from unlearnlab.engine.likelihoods import losses
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.readings import readings
 from unlearnlab.library import Row
 from unlearnlab.spec import DataSpec
 
@@ -33,6 +38,22 @@ def test_the_batch_size_never_changes_an_answer(embedded, one_by_one, batch_size
     assert finish(work)[1] == one_by_one
 
 
+def test_where_memory_is_short_fewer_prompts_are_answered_at_once(
+    embedded, one_by_one, monkeypatch
+):
+    longest = max(len(embedded.tokenizer.encode(prompt)) for prompt in PROMPTS) + 64
+    for_five = int(5 * slots(longest) * embedded.cached_bytes / CACHE_SHARE) + 1
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=for_five))
+    rows: list[int] = []
+    watching = embedded.model.register_forward_pre_hook(
+        lambda _model, _args, given: rows.append(len(given["input_ids"])), with_kwargs=True
+    )
+    with closing(generate(embedded, PROMPTS, max_new_tokens=64)) as work:
+        assert finish(work)[1] == one_by_one
+    watching.remove()
+    assert max(rows) == 5
+
+
 @pytest.mark.parametrize("batch_size", [3, 64])
 @pytest.mark.parametrize("guess", ["right", "begun", "wrong", "empty", "another's"])
 def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_size, guess):
@@ -50,12 +71,16 @@ def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_si
     rows = [
         Row(row.id, row.input, text, row.task) for row, text in zip(ROWS, expected, strict=True)
     ]
-    examples = [encode_continuation(embedded.tokenizer, row.input, row.output) for row in rows]
-    apart = finish(losses(embedded, examples))[1]
-    for (total, count), one in zip(
-        apart, finish(expected_losses(embedded, rows, said))[1], strict=True
-    ):
-        assert one == (pytest.approx(total, rel=1e-4, abs=1e-4), count)
+    apart = finish(readings(embedded, encoded(embedded, rows)))[1]
+    read = finish(expected_readings(embedded, rows, said))[1]
+    assert [one.tokens for one in read] == [one.tokens for one in apart]
+    assert [one.likeliest for one in read] == [one.likeliest for one in apart]
+    for one, of in zip(read, apart, strict=True):
+        assert one.logprobs == pytest.approx(of.logprobs, rel=1e-3, abs=1e-4)
+
+
+def encoded(target, rows):
+    return [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
 
 
 def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):

@@ -86,6 +86,26 @@ def test_a_run_tells_its_stages_in_order_and_scores_before_and_after(facts):
     assert any(isinstance(event, Saved) for event in facts)
 
 
+def test_where_rows_were_picked_scores_and_probe_are_over_them(facts, kept, job):
+    first = next(event for event in facts if isinstance(event, Evaluated))
+    picked = [answer for answer in first.evidence.answers if answer.split == "forget"][:3]
+    data = SPEC.data.model_copy(update={"forget": tuple(answer.row for answer in picked)})
+    spec = SPEC.model_copy(update={"data": data})
+    again = Lab(kept.get, device=CPU).unlearn(replace(job, spec=spec))
+    probed, event = (
+        next(event for event in again if isinstance(event, kind)) for kind in (Probed, Evaluated)
+    )
+    again.close()
+    assert event.scores.picked.rows == 3
+    assert event.scores.picked.others == 12 - 3
+    assert event.scores.rows == first.scores.rows
+    assert {key for key in event.scores.terms if key.startswith("forget")} == {
+        f"forget/{answer.task}/{answer.kind}" for answer in picked
+    }
+    losses = [answer.nll for answer in picked]
+    assert probed.nll["forget"] == pytest.approx(sum(losses) / 3, rel=1e-3)
+
+
 def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept, job):
     asked: list[str] = []
 

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from tests.engine.tiny import CPU, finish
 from unlearnlab.engine.data import Example, collate, encode
 from unlearnlab.engine.likelihoods import losses, mean_nll, row_nll, sequence_logprob
+from unlearnlab.engine.readings import readings
 
 ROWS = [Example((5, 6, 7, 8), 2), Example((9, 10, 11), 1), Example(tuple(range(20, 60)), 30)]
 
@@ -47,3 +48,16 @@ def test_losses_of_many_examples_equal_each_alone_and_keep_their_order(target, d
         [by_hand(target.model, example) for example in examples], rel=1e-4
     )
     assert [count for _, count in found] == [len(e.ids) - e.start for e in examples]
+
+
+def test_readings_hold_the_same_losses_token_by_token_and_the_likeliest_tokens(target, data):
+    examples = [encode(target.tokenizer, row) for row in data.forget]
+    _, found = finish(readings(target, examples, moments=True))
+    for example, reading in zip(examples, found, strict=True):
+        assert -sum(reading.logprobs) == pytest.approx(by_hand(target.model, example), rel=1e-4)
+        assert reading.tokens == example.ids[max(example.start, 1) :]
+        logits = target.model(input_ids=torch.tensor([example.ids])).logits[0].argmax(1).tolist()
+        assert list(reading.likeliest) == logits[max(example.start, 1) - 1 : -1]
+        # A random model is nearly uniform: the mean log-prob lies just below that of chance.
+        assert reading.means == pytest.approx(reading.means[:1] * len(reading.means), rel=0.05)
+        assert all(std > 0 for std in reading.stds)

@@ -27,8 +27,8 @@ from unlearnlab.methods import (
     Sequential,
     TaskVector,
 )
+from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.views import planned_steps
 
 
 def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter=None):

@@ -6,9 +6,13 @@ import pytest
 
 from tests.test_catalogue import SIZES, download
 from tests.ui.test_handlers import typed
+from unlearnlab.jobs import Device
 from unlearnlab.problems import SpecError
 from unlearnlab.ui import form as forms
-from unlearnlab.ui.form_model import HINT, looked_up, model_choices, model_note
+from unlearnlab.ui.form_model import HINT, looked_up, model_choices, model_note, take_model
+
+CPU = (Device("cpu", "cpu, 8 threads", free=20 * 2**30, total=32 * 2**30),)
+GPU = (Device("cuda:0", "Big GPU", free=79 * 2**30, total=80 * 2**30), *CPU)
 
 
 @pytest.fixture
@@ -98,7 +102,8 @@ def test_kept_models_stand_behind_the_embedded_one_as_soon_as_they_are_there(fol
 def test_a_large_model_in_full_precision_is_told_what_would_be_less(folder):
     (folder / "config.json").write_text(json.dumps(SIZES))
     assert "As float32 its weights take 5.1 GB" in model_note(str(folder), "float32")
-    assert model_note(str(folder), "bfloat16") == f"<p>{HINT}</p>"
+    assert "As bfloat16 its weights take 2.6 GB" in model_note(str(folder), "bfloat16")
+    assert model_note(str(folder), "nf4") == f"<p>{HINT}</p>"
     assert model_note("tiny-olmo", "float32") == f"<p>{HINT}</p>"
 
 
@@ -112,3 +117,27 @@ def test_what_was_typed_outlives_a_reload(folder):
 
 def test_a_script_in_a_name_stays_text():
     assert "<script>" not in model_note("<script>alert(1)</script>")
+
+
+@pytest.mark.parametrize(
+    ("name", "held", "here", "taken"),
+    [
+        ("allenai/OLMo-1B-0724-hf", "float32", GPU, "bfloat16"),
+        ("ada/five", "float32", GPU, "bfloat16"),
+        ("tiny-olmo", "bfloat16", GPU, "float32"),
+        ("ada/five", "nf4", GPU, "nf4"),
+        ("ada/five", "float32", CPU, "float32"),
+        ("tiny-olmo", "bfloat16", CPU, "bfloat16"),
+        ("ada/five", "float32", (), "float32"),
+    ],
+)
+def test_a_model_of_the_hub_is_taken_in_bfloat16_on_a_gpu_and_nothing_changes_elsewhere(
+    name, held, here, taken
+):
+    form = typed(forms.first_form(), model__name=name, model__precision=held)
+    assert take_model(form, here).draft["values"]["model.precision"] == taken
+
+
+def test_on_the_cpu_of_a_machine_with_a_gpu_the_format_is_left_as_it_is():
+    form = typed(forms.first_form(), model__name="ada/five", model__device="cpu")
+    assert take_model(form, GPU).draft["values"]["model.precision"] == "float32"

@@ -11,8 +11,9 @@ from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.answers import PAGE
 from unlearnlab.events import PhaseBegan
 from unlearnlab.jobs import Device
+from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
-from unlearnlab.runs import Worker, WorkerState
+from unlearnlab.runs import Running, Worker, WorkerState
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
@@ -23,9 +24,9 @@ from unlearnlab.ui.live import poll
 from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
-from unlearnlab.views import Course, present_phase, run_view
+from unlearnlab.views import Course, run_view
 
-IDLE = WorkerState(live=None, paused=False, stopping=False, queue=())
+IDLE = WorkerState()
 
 
 @pytest.fixture
@@ -154,9 +155,9 @@ def test_pause_and_resume_alternate(held):
     while program.worker.state().live is None:
         pass
     handlers.press_hold(program, run_id)
-    assert program.worker.state().paused
+    assert program.worker.state().running[0].paused
     handlers.press_hold(program, run_id)
-    assert not program.worker.state().paused
+    assert not program.worker.state().running[0].paused
     gate.set()
     assert program.worker.wait(run_id, 10).kind == "finished"
 
@@ -310,18 +311,18 @@ def test_a_page_beyond_the_last_is_the_last(program):
 
 @pytest.mark.parametrize(
     ("state", "label"),
-    [(IDLE, "Unlearn"), (WorkerState("other", False, False, ()), "Queue")],
+    [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
 )
 def test_unlearn_becomes_queue_while_something_runs(state, label):
     assert buttons(None, state, "").unlearn == label
 
 
 def test_buttons_are_a_function_of_the_runs_state():
-    running = WorkerState("r", False, False, ())
+    running = WorkerState((Running("r"),))
     view = run_view(Course(stage="training"), alive=True, mine=True, now=0)
-    assert buttons(view, WorkerState(None, False, False, ("r",)), "r").stop == "Remove"
-    assert buttons(view, WorkerState("r", True, False, ()), "r").pause == "Resume"
-    stopping = buttons(view, WorkerState("r", False, True, ()), "r")
+    assert buttons(view, WorkerState(queue=("r",)), "r").stop == "Remove"
+    assert buttons(view, WorkerState((Running("r", paused=True),)), "r").pause == "Resume"
+    stopping = buttons(view, WorkerState((Running("r", stopping=True),)), "r")
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
     assert buttons(None, running, "").can_stop is False
 
@@ -499,7 +500,7 @@ def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
     assert "short" not in small
     large = size_note(known, forms.preset_form("olmo-7b-joint"))
     assert "more than the 20\u00a0GiB free" in large
-    assert "shorten the longest answer" in large
+    assert "Take a smaller batch" in large
 
 
 def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimate(program):

@@ -133,9 +133,6 @@ def refusal(row: Row) -> str:
 def load(spec: DataSpec) -> Dataset:
     """Read one fold of a dataset.
 
-    A fold other than `train` that has no documents of its own for the membership attack takes its
-    completions as members, and the non-members of `train`.
-
     Raises:
         ValueError: There is no such dataset, or it has no such fold.
     """
@@ -146,14 +143,12 @@ def load(spec: DataSpec) -> Dataset:
     if not forget:
         folds = " and ".join(known.folds)
         raise ValueError(f"data.fold: {spec.source} has no {spec.fold} fold: it has {folds}")
-    members = known.documents("member", spec.fold)
-    if not members and spec.fold != "train":
-        members = tuple(f"{row.input} {row.output}" for row in forget if row.kind == "sc")
+    members, nonmembers = known.attacked(spec.fold)
     return Dataset(
         forget=forget,
         retain=retain,
         members=members,
-        nonmembers=known.documents("nonmember", spec.fold) or known.documents("nonmember"),
+        nonmembers=nonmembers,
         quiz=tuple(
             QuizQuestion(q["question"], q["subject"], tuple(q["choices"]), q["answer"])
             for q in known.questions()

@@ -18,6 +18,7 @@ from unlearnlab.engine.caches import empty, joined
 from unlearnlab.engine.data import on
 from unlearnlab.engine.drafts import LONGEST, Draft
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.readings import Reading
 
 
 @dataclass(slots=True)
@@ -32,8 +33,8 @@ class Row:
     """What it may say. It is read with the prompt."""
     counted: int = 0
     """Tokens of the expected ones whose loss is wanted."""
-    loss: float = 0.0
-    """Of those, added up, in nats; known once the row was read."""
+    reading: Reading | None = None
+    """What the model makes of those, once they were read."""
     said: list[int] = field(default_factory=list[int])
     """EOS included."""
     read: int = 0
@@ -136,7 +137,8 @@ class Batch:
         """Read the prompts with all that is expected after them, and begin every row."""
         ahead = [row.expected for row in self.rows]
         logits_BKV = self._logits(ahead)
-        self._hear(ahead, logits_BKV.argmax(-1).tolist())
+        likeliest = logits_BKV.argmax(-1).tolist()
+        self._hear(ahead, likeliest)
         places = [
             (row, logits_BKV.shape[1] - 1 - len(one.expected) + place, one.expected[place])
             for row, one in enumerate(self.rows)
@@ -147,9 +149,14 @@ class Batch:
         rows_N, places_N, ids_N = on(self._target.device, places).T
         logits_NV = logits_BKV[rows_N, places_N]
         del logits_BKV  # Larger than all that is to come.
-        nll_N = F.cross_entropy(logits_NV.float(), ids_N, reduction="none").tolist()
-        for (row, *_), nll in zip(places, nll_N, strict=True):
-            self.rows[row].loss += nll
+        left = iter(F.cross_entropy(logits_NV.float(), ids_N, reduction="none").tolist())
+        for row, found in zip(self.rows, likeliest, strict=True):
+            begun = len(found) - 1 - len(row.expected)
+            if row.expected:
+                ids = tuple(row.expected[: row.counted])
+                logprobs = tuple(-next(left) for _ in ids)
+                likeliest_then = tuple(found[begun : begun + len(ids)])
+                row.reading = Reading(ids, likeliest_then, logprobs, (), ())
 
     def step(self) -> None:
         """Let every row say at least one token more."""

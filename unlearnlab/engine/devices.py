@@ -1,5 +1,7 @@
 """The devices of this machine: how they are called, what they have free, and what they can do."""
 
+from collections.abc import Iterable
+
 import psutil
 import torch
 
@@ -66,20 +68,57 @@ def chosen(wish: str) -> torch.device:
     raise ValueError(f"model.device: {what} not on this machine, which has {listed}")
 
 
-def prepare(device: torch.device) -> None:
-    """Let a GPU multiply float32 matrices in TF32, and count its peak of memory anew."""
+def prepare(device: torch.device, *, spread: bool = False) -> None:
+    """Let a GPU multiply float32 matrices in TF32, and count its peak of memory anew.
+
+    Args:
+        device: The GPU; on other devices nothing is done.
+        spread: Whether it stands for all GPUs. Else the others are left alone: they may be at work.
+    """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-        for number in range(torch.cuda.device_count()):
-            torch.cuda.reset_peak_memory_stats(number)
+        for gpu in _gpus(device, spread=spread):
+            torch.cuda.reset_peak_memory_stats(gpu)
 
 
-def memory_gib(device: torch.device) -> float:
-    """Return the peak of the allocator on all GPUs, or what the process holds on a CPU, in GiB."""
+def total_memory(places: Iterable[torch.device]) -> int:
+    """Return the bytes that some devices have in all; what is no GPU of CUDA shares the host's."""
+    found = set(places)
+    gpus = [place for place in found if place.type == "cuda"]
+    if gpus:
+        return sum(torch.cuda.mem_get_info(gpu)[1] for gpu in gpus)
+    return psutil.virtual_memory().total
+
+
+def seed(device: torch.device, number: int, *, spread: bool = False) -> None:
+    """Seed what is drawn at random on a device, and nothing that runs on others draw from.
+
+    Args:
+        device: Where a run computes.
+        number: The seed.
+        spread: Whether the device stands for all GPUs.
+    """
     if device.type == "cuda":
-        numbers = range(torch.cuda.device_count())
-        return sum(torch.cuda.max_memory_allocated(number) for number in numbers) / GIB
+        for gpu in _gpus(device, spread=spread):
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(number)
+    elif device.type == "cpu":
+        torch.default_generator.manual_seed(number)
+    else:
+        torch.manual_seed(number)
+
+
+def _gpus(device: torch.device, *, spread: bool) -> list[torch.device]:
+    """List all GPUs, or the one alone."""
+    count = torch.cuda.device_count() if spread else 0
+    return [torch.device("cuda", number) for number in range(count)] or [device]
+
+
+def memory_gib(*devices: torch.device) -> float:
+    """Return the peak of the allocator on GPUs, or what the process holds elsewhere, in GiB."""
+    if all(device.type == "cuda" for device in devices):
+        return sum(torch.cuda.max_memory_allocated(device) for device in devices) / GIB
     return psutil.Process().memory_info().rss / GIB
 
 

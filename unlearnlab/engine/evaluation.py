@@ -1,7 +1,7 @@
 """Asking a model everything the scores need, and the small probe that runs while it trains."""
 
 import statistics
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -15,10 +15,18 @@ from unlearnlab.engine.data import (
     encode_document,
 )
 from unlearnlab.engine.exam import Exam, examined
-from unlearnlab.engine.generation import expected_losses, generate
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.readings import Reading, readings
 from unlearnlab.events import Event, Probed, Progressed, When
+from unlearnlab.measures import (
+    exact_memorization,
+    extraction_strength,
+    min_k,
+    min_k_plus_plus,
+    zlib_loss,
+)
 from unlearnlab.metrics import (
     QUIZ_PROTOCOL,
     Answer,
@@ -30,7 +38,7 @@ from unlearnlab.metrics import (
     row_score,
 )
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Part of the key of kept evidence; to be raised whenever what is measured changes."""
 
 T = TypeVar("T")
@@ -65,8 +73,7 @@ def evaluate(
         expected=[row.output for _, row in rows],
     )
     said = yield from _reporting(answering, total)
-    found = yield from _silently(expected_losses(target, [row for _, row in rows], said))
-    nlls = _means(found)
+    read = yield from _silently(expected_readings(target, [row for _, row in rows], said))
     answers = tuple(
         Answer(
             row=row.id,
@@ -76,13 +83,14 @@ def evaluate(
             prompt=row.input,
             expected=row.output,
             generated=one.text,
-            nll=nll,
+            nll=_loss(of),
             ended=one.ended,
             score=row_score(row.kind, row.output, one.text),
+            **_memorised(of),
         )
-        for (name, row), one, nll in zip(rows, said, nlls, strict=True)
+        for (name, row), one, of in zip(rows, said, read, strict=True)
     )
-    membership = yield from _silently(_membership(target, data))
+    membership, attacks = yield from _silently(_membership(target, data))
     if exam:
         choices = yield from examined(target, exam, when, after=len(rows))
         protocol = exam.protocol(target)
@@ -90,7 +98,11 @@ def evaluate(
         choices = yield from _silently(quiz(target, data.quiz))
         protocol = QUIZ_PROTOCOL if choices else ""
     return Evidence(
-        answers=answers, membership=membership, choices=choices, utility_protocol=protocol
+        answers=answers,
+        membership=membership,
+        attacks=attacks,
+        choices=choices,
+        utility_protocol=protocol,
     )
 
 
@@ -116,20 +128,46 @@ def _silently(work: Generator[object, None, T]) -> Generator[None, None, T]:
         yield None
 
 
-def _means(losses: Sequence[tuple[float, int]]) -> list[float]:
-    """Average losses over tokens: nats per token."""
-    return [total / max(count, 1) for total, count in losses]
+def _loss(of: Reading) -> float:
+    """Return a mean loss in nats per token; 0 where nothing was expected."""
+    return of.loss if of.tokens else 0.0
 
 
-def _membership(target: Target, data: Dataset) -> Generator[int, None, Membership | None]:
+def _memorised(of: Reading) -> dict[str, float]:
+    if not of.tokens:
+        return {}
+    return {
+        "exact_memorization": exact_memorization(of.likeliest, of.tokens),
+        "extraction_strength": extraction_strength(of.likeliest, of.tokens),
+    }
+
+
+def _membership(
+    target: Target, data: Dataset
+) -> Generator[int, None, tuple[Membership | None, dict[str, Membership]]]:
+    """Measure what the attacks go by: the losses of documents, and what stands in for them."""
     if not data.members or not data.nonmembers:
-        return None
+        return None, {}
     documents = [*data.members, *data.nonmembers]
     examples = [encode_document(target.tokenizer, text) for text in documents]
-    found = yield from losses(target, examples)
-    means = [total / count for total, count in found]
+    read = yield from readings(target, examples, moments=True)
+
     members = len(data.members)
-    return Membership(member=tuple(means[:members]), nonmember=tuple(means[members:]))
+
+    def sides(attack: Callable[[Reading, str], float]) -> Membership:
+        # A text of one token has nothing to be predicted, and no loss.
+        of = [
+            attack(one, text) if one.tokens else float("nan")
+            for one, text in zip(read, documents, strict=True)
+        ]
+        return Membership(member=tuple(of[:members]), nonmember=tuple(of[members:]))
+
+    attacks = {
+        "min_k": sides(lambda of, _: min_k(of.logprobs)),
+        "min_k_plus_plus": sides(lambda of, _: min_k_plus_plus(of.logprobs, of.means, of.stds)),
+        "zlib_loss": sides(lambda of, text: zlib_loss(of.loss, text)),
+    }
+    return sides(lambda of, _: of.loss), attacks
 
 
 def quiz(
@@ -183,7 +221,8 @@ class Probe:
                 expected=[row.output for row in rows],
             )
         )
-        nlls = _means((yield from _silently(expected_losses(target, rows, said))))
+        read = yield from _silently(expected_readings(target, rows, said))
+        nlls = [_loss(one) for one in read]
         scores = [
             row_score(row.kind, row.output, answer.text)
             for row, answer in zip(rows, said, strict=True)

@@ -18,6 +18,7 @@ from unlearnlab.engine.loop import Clock, train
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
 from unlearnlab.events import PhaseBegan, StepLogged
+from unlearnlab.jobs import ALL
 from unlearnlab.library import Row, Task
 from unlearnlab.metrics import Split
 from unlearnlab.problems import SpecError, problem_of
@@ -73,7 +74,7 @@ def unlearn_folder(
     torch.manual_seed(asked.seed)
     device = device or chosen(asked.model.device)
     refuse_run(asked, device)
-    prepare(device)
+    prepare(device, spread=asked.model.device == ALL)
     target = Target.load(asked.model, device=device)
     target.adapt(asked)
     _train(target, asked, rows)

@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 
-from unlearnlab.batches import GENERATED_AT_ONCE, fitting
+from unlearnlab.batches import GENERATED_AT_ONCE, answered_at_once, fitting, slots
 from unlearnlab.engine.data import encode_continuation
 from unlearnlab.engine.decoding import Batch, Row
-from unlearnlab.engine.likelihoods import losses
+from unlearnlab.engine.devices import total_memory
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.readings import Reading, readings
 from unlearnlab.library import Row as DataRow
 
 FREE = 0.25
@@ -27,9 +28,9 @@ class Generation:
     text: str
     ended: bool
     """Whether it ended by itself, with EOS."""
-    expected: tuple[float, int] | None = None
-    """Summed loss of the expected answer, in nats, and its tokens. None where none was given, or
-    where it changes the tokens of the prompt: such a one is not read here."""
+    expected: Reading | None = None
+    """What the model makes of the expected answer. None where none was given, or where it changes
+    the tokens of the prompt: such a one is not read here."""
 
 
 def generate(
@@ -46,7 +47,8 @@ def generate(
         target: The model.
         prompts: Texts to be continued.
         max_new_tokens: Longest answer.
-        batch_size: Prompts that are answered together.
+        batch_size: Prompts that are answered together at most: fewer, where their keys and values
+            would take too much of the device's memory.
         expected: What each prompt may be answered with, after a space. It changes no answer: it
             only spares the steps to those that are given.
 
@@ -63,6 +65,8 @@ def generate(
     ]
     waiting = deque(sorted(rows, key=_width))
     going = Batch(target, ())
+    longest = slots(max(map(len, encoded), default=0) + max_new_tokens) * target.cached_bytes
+    batch_size = min(batch_size, answered_at_once(longest, total_memory(target.places)))
     while waiting or going.going:
         free = batch_size - len(going.going)
         if waiting and (free >= FREE * batch_size or free == batch_size):
@@ -93,10 +97,10 @@ def _read(target: Target, waiting: deque[Row], free: int) -> Iterator[Batch]:
         yield Batch.of(target, [batch])  # What ended is given up before more is read.
 
 
-def expected_losses(
+def expected_readings(
     target: Target, rows: Sequence[DataRow], said: Sequence[Generation]
-) -> Generator[int, None, list[tuple[float, int]]]:
-    """Return the summed loss of each expected answer after one space, in nats, and its tokens.
+) -> Generator[int, None, list[Reading]]:
+    """Return what the model makes of each expected answer after one space.
 
     What was read with the prompt is known; the rest is read here. Yields how many of those are.
 
@@ -107,8 +111,8 @@ def expected_losses(
     """
     missing = [row for row, one in zip(rows, said, strict=True) if one.expected is None]
     examples = [encode_continuation(target.tokenizer, row.input, row.output) for row in missing]
-    found = iter((yield from losses(target, examples)))
-    return [next(found) if one.expected is None else one.expected for one in said]
+    found = iter((yield from readings(target, examples)))
+    return [one.expected or next(found) for one in said]
 
 
 def _row(target: Target, ids: list[int], prompt: str, expected: str | None, most: int) -> Row:
@@ -127,7 +131,7 @@ def _generation(target: Target, row: Row) -> Generation:
     ended = row.said[-1] == target.tokenizer.eos_token_id
     ids = row.said[:-1] if ended else row.said
     text = target.tokenizer.decode(ids, skip_special_tokens=True)
-    return Generation(text, ended, (row.loss, row.counted) if row.expected else None)
+    return Generation(text, ended, row.reading)
 
 
 def _check_fits(length: int, max_new_tokens: int, context: int) -> None:

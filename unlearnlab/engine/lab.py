@@ -1,4 +1,8 @@
-"""The engine as the worker sees it: one run from its first fact to its last, and free prompts."""
+"""The engine as the worker sees it: one run from its first fact to its last, and free prompts.
+
+Labs of several devices work side by side in one process, each on a thread of its own. What torch
+and transformers keep for the whole process, they must leave alone or share: see `loading.ALONE`.
+"""
 
 import gc
 import hashlib
@@ -6,6 +10,7 @@ import json
 import platform
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 
@@ -20,9 +25,11 @@ from unlearnlab.engine.devices import (
     best_device,
     chosen,
     device_name,
+    devices,
     prepare,
     refuse_model,
     refuse_run,
+    seed,
 )
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
 from unlearnlab.engine.exam import Exam, prepared
@@ -46,7 +53,17 @@ from unlearnlab.events import (
     StageBegan,
     When,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.jobs import (
+    ALL,
+    Adjustment,
+    Ask,
+    Export,
+    Job,
+    Labs,
+    PreviewJob,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
@@ -62,7 +79,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
 
 
 class Lab:
-    """Owner of the devices. Holds at most one model, and only while a job needs it."""
+    """Owner of a device. Holds at most one model, and only while a job needs it."""
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
@@ -83,7 +100,7 @@ class Lab:
     def _made_ready(self, model: ModelSpec) -> torch.device:
         device = self._chosen(model.device)
         refuse_model(model, device)
-        prepare(device)
+        prepare(device, spread=model.device == ALL)
         return device
 
     def _opened(
@@ -108,7 +125,8 @@ class Lab:
     def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         spec, clock = job.spec, Clock()
         self._loading = job.run_id
-        torch.manual_seed(spec.seed)
+        wish = spec.model.device
+        seed(self._chosen(wish), spec.seed, spread=wish == ALL)
 
         def stage(name: Stage) -> StageBegan:
             return StageBegan(stage=name, seconds=clock.seconds)
@@ -134,13 +152,14 @@ class Lab:
             parameters=target.parameters,
             rows={name: len(fold.rows(name)) for name in data.SETS},
         )
-        probe = Probe.of(fold)
+        chosen = fold.chosen(spec.data)
+        # Where rows were picked, a probe of all would hardly move.
+        probe = Probe.of(replace(fold, forget=chosen.forget) if spec.data.forget else fold)
         if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
             yield from probe.run(target, step=0)
         yield stage("scoring before")
         yield from self._score_before(target, fold, spec, exam)
         yield stage("training")
-        chosen = fold.chosen(spec.data)
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield stage("saving")
         written = target.save(job.folder)
@@ -162,7 +181,7 @@ class Lab:
         if known is None:
             yield from _score(target, fold, spec, exam, when="before", key=key)
         else:
-            yield Evaluated(when="before", scores=scores(known), key=key, evidence=known)
+            yield Evaluated(when="before", scores=_scores(known, spec), key=key, evidence=known)
 
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding facts, and None wherever it may be stopped or held."""
@@ -240,6 +259,18 @@ class Lab:
         torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
+def labs(recall: Callable[[str], Evidence | None]) -> Labs:
+    """Return a lab for each device of this machine.
+
+    Args:
+        recall: Returns the evidence that is kept under a key, if there is any.
+    """
+    return Labs(
+        devices=lambda: [device.id for device in devices()],
+        of=lambda device: Lab(recall, device=torch.device(device) if device else None),
+    )
+
+
 def evidence_key(target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None = None) -> str:
     """Name the untouched model's evidence: equal keys, equal scores."""
     parts = (
@@ -253,12 +284,16 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
+def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
+    return scores(evidence, spec.data.forget, spec.data.rest)
+
+
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When, key: str
 ) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
     evidence = yield from evaluate(target, fold, max_new_tokens=tokens, exam=exam, when=when)
-    found = scores(evidence)
+    found = _scores(evidence, spec)
     yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
     return found
 

@@ -87,6 +87,24 @@ def sequence_logprob(model: nn.Module, tokens: Tokens) -> Tensor:
     return -nll_B
 
 
+def batched(
+    target: Target, examples: Sequence[Example]
+) -> Generator[tuple[list[int], Tokens], None, None]:
+    """Put examples of similar length into batches, the shortest first: their numbers, and they."""
+    order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
+    while order:
+        fit = fitting((len(examples[i].ids) for i in order), cpu=target.on_cpu)
+        batch, order = order[:fit], order[fit:]
+        yield (
+            batch,
+            collate(
+                [examples[i] for i in batch],
+                pad=target.tokenizer.pad_token_id,
+                device=target.device,
+            ),
+        )
+
+
 @torch.no_grad()
 def losses(
     target: Target, examples: Sequence[Example]
@@ -95,14 +113,8 @@ def losses(
 
     Examples of similar length share a forward pass. Yields how many are done.
     """
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     found: dict[int, tuple[float, int]] = {}
-    while len(found) < len(order):
-        left = order[len(found) :]
-        batch = left[: fitting((len(examples[i].ids) for i in left), cpu=target.on_cpu)]
-        tokens = collate(
-            [examples[i] for i in batch], pad=target.tokenizer.pad_token_id, device=target.device
-        )
+    for batch, tokens in batched(target, examples):
         sums = _counted_nll(target.model, tokens).tolist()
         found.update(zip(batch, zip(sums, tokens.answer_lengths, strict=True), strict=True))
         yield len(found)

@@ -4,6 +4,7 @@ What transformers would pass over in silence, it must not: weights that are miss
 drawn at random; a tokenizer of another model; a model without an end of text.
 """
 
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,11 @@ from unlearnlab.spec import Precision
 
 PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
 """For one weight of a block's matrices; nf4 scales each 64 of them by a number of its own."""
+
+ALONE = threading.RLock()
+"""Held while a model or an adapter is made. Meanwhile transformers changes torch's default dtype,
+its functions that initialize weights and its own progress bars for all threads of the process: two
+at once would draw wrong weights, or leave the changes behind."""
 
 BAR = "Loading weights"
 """How transformers names its progress bar over the tensors of a model."""

@@ -249,7 +249,7 @@ class _Phase:
                 learning_rate=present_rate,
                 tokens_per_s=sum(b.real for b in batches)
                 / (found.seconds + time.perf_counter() - began),
-                memory_gib=memory_gib(self._target.device),
+                memory_gib=memory_gib(*self._target.places),
                 seconds=self._clock.seconds,
             )
             if step < last and group.ends_pass and (yield from self._learnt(rows)):

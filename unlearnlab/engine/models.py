@@ -24,9 +24,16 @@ from unlearnlab.adapters import DEFAULT, Adapter, adapters
 from unlearnlab.background import Report
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.hooks import bare, decoder_blocks, family_of
-from unlearnlab.engine.loading import check_complete, check_memory, counted, explained, tokenizer_of
+from unlearnlab.engine.loading import (
+    ALONE,
+    check_complete,
+    check_memory,
+    counted,
+    explained,
+    tokenizer_of,
+)
 from unlearnlab.engine.packing import compute_alike_when_training, compute_dtype, count, packing
-from unlearnlab.families import ROLES
+from unlearnlab.families import ROLES, Architecture
 from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
@@ -100,7 +107,7 @@ class Target:
             raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
         spread = spec.device == "all"
         check_memory(known, spec.precision, device, spread=spread)
-        with counted(report):
+        with ALONE, counted(report):
             return cls.open(
                 known.folder,
                 precision=spec.precision,
@@ -135,7 +142,7 @@ class Target:
         packed = packing(precision, device)
         # Straight onto a GPU; what is packed is packed there.
         placed = packed is not None or device.type != "cpu"
-        with explained(folder):
+        with ALONE, explained(folder):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=compute_dtype(precision, device),
@@ -170,6 +177,17 @@ class Target:
     def context(self) -> int:
         """Return the longest sequence that the model takes, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def places(self) -> set[torch.device]:
+        """Return the devices that its weights are on."""
+        return {parameter.device for parameter in self.model.parameters()}
+
+    @property
+    def cached_bytes(self) -> int:
+        """Return the bytes of a token's keys and values."""
+        sizes = Architecture.of(bare(self.model).config.to_dict())
+        return sizes.cached_units * self.model.dtype.itemsize
 
     @property
     def on_cpu(self) -> bool:
@@ -221,8 +239,8 @@ class Target:
     @contextmanager
     def _same_start(self) -> Generator[None]:
         """Draw the same random matrices for each adapter: merging needs a common start."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+        with ALONE, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed)  # The GPUs' may serve other runs.
             yield
 
     def merge(self, into: str, *, combination: Combination, density: float) -> None:
@@ -334,7 +352,8 @@ class Target:
         """
         if found := next((folder / ADAPTER).rglob("adapter_config.json"), None):
             assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
-            self.model = PeftModel.from_pretrained(self.model, found.parent).eval()
+            with ALONE:
+                self.model = PeftModel.from_pretrained(self.model, found.parent).eval()
             return
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from unlearnlab.engine.data import Example, Tokenizer, encode_document
-from unlearnlab.engine.generation import expected_losses, generate
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
 from unlearnlab.library import Row
@@ -68,7 +68,7 @@ def said(
         expected=[row.output for row in rows],
     )
     nlls = yield from _means(target, [glued(target.tokenizer, row) for row in rows], len(rows))
-    spaced = _averages((yield from expected_losses(target, rows, answers)))
+    spaced = [one.loss for one in (yield from expected_readings(target, rows, answers))]
     return [
         Said(cleaned(one.text), one.ended, nll, spaced_nll)
         for one, nll, spaced_nll in zip(answers, nlls, spaced, strict=True)

@@ -119,7 +119,7 @@ def disturb(target: Target, found: Located, *, noise: float, copies: int, seed: 
     embeds_BTD = model.get_input_embeddings()(ids_T).repeat(1 + copies, 1, 1)
     generator = torch.Generator().manual_seed(seed)
     shape = (copies, len(found.subject), embeds_BTD.shape[-1])
-    drawn = noise * torch.randn(shape, generator=generator)
+    drawn = noise * torch.randn(shape, generator=generator, dtype=torch.float32)
     embeds_BTD[1:, found.subject.start : found.subject.stop] += drawn.to(embeds_BTD)
     blocks = list(decoder_blocks(model))
     with ExitStack() as stack:

@@ -85,13 +85,20 @@ def bytes_text(size: float) -> str:
     return f"{size / GIB:.{0 if size >= 10 * GIB else 1}f} GiB"
 
 
-def estimate(spec: RunSpec, past: Sequence[PastRun] = (), *, cuda: bool = False) -> Estimate:
+def estimate(
+    spec: RunSpec,
+    past: Sequence[PastRun] = (),
+    *,
+    cuda: bool = False,
+    memory: int | None = None,
+) -> Estimate:
     """Estimate memory and time of a run.
 
     Args:
         spec: The run.
         past: What comparable runs measured here, see `earlier`.
         cuda: Whether it will run on a GPU.
+        memory: Bytes that the device has in all; none if that is not known.
 
     Raises:
         ValueError: The model's sizes are not known here, or the data cannot be read.
@@ -101,9 +108,9 @@ def estimate(spec: RunSpec, past: Sequence[PastRun] = (), *, cuda: bool = False)
         raise ValueError(f"the sizes of {spec.model.name} are not known on this machine yet")
     of = lengths(spec.data, spec.model.name)
     runs = [run for run in past if run.cuda == cuda]
-    corrected = correction(runs, cuda=cuda)
+    corrected = correction(runs, cuda=cuda, memory=memory)
     return Estimate(
-        moments(spec, size, of, cuda=cuda),
+        moments(spec, size, of, cuda=cuda, memory=memory),
         corrected.factor,
         corrected.program,
         corrected.runs,

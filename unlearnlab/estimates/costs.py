@@ -5,15 +5,15 @@ of the MLP, V vocabulary. Everything is in bytes.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from unlearnlab.batches import ROOM, WASTE
+from unlearnlab.batches import answered_at_once, slots
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
+from unlearnlab.phase_views import trainable_parameters
 from unlearnlab.spec import PACKED, ModelSpec, Optimizer, Phase, Precision, RunSpec
-from unlearnlab.views import trainable_parameters
 
 FLOAT32: Final = 4
 
@@ -64,6 +64,8 @@ class Costs:
     size: Architecture
     cuda: bool
     """On CUDA some kernels copy what they are given, and the optimizer needs no room of its own."""
+    memory: int | None = None
+    """Bytes that the device has in all; none if that is not known."""
 
     @property
     def number(self) -> int:
@@ -132,13 +134,15 @@ class Costs:
         return max(self.passing(shape), max(taken, scored) * self.size.vocabulary)
 
     def answering(self, shape: Shape, new: int) -> float:
-        """Return what answering prompts together needs if none ends before `new` tokens."""
-        cache = 2 * self.size.blocks * self.size.width("K") * self.number
+        """Return what answering prompts needs if none ends before `new` tokens."""
+        cache = self.size.cached_units * self.number
+        places = slots(shape.width + new)
+        together = answered_at_once(places * cache, self.memory)
+        shape = replace(shape, rows=min(shape.rows, together))
         start = shape.tokens * cache + self.passing(shape)
         logits = shape.rows * self.size.vocabulary * self.number
         # Each block's keys are copied to make room for more tokens; some places are of no use.
-        slots = (shape.width + new + ROOM) / (1 - WASTE)
-        end = shape.rows * slots * (cache + self.size.width("K") * self.number)
+        end = shape.rows * places * (cache + self.size.width("K") * self.number)
         return max(start, end + logits)
 
     def block(self, phase: Phase, shape: Shape, layer: int) -> float:

@@ -11,8 +11,8 @@ from unlearnlab.estimates.rows import Lengths, lengths
 from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
+from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import Phase, RunSpec
-from unlearnlab.views import planned_steps
 
 GIB = 2**30
 
@@ -128,15 +128,21 @@ class Correction:
     """Earlier runs behind it."""
 
 
-def correction(past: Sequence[PastRun], *, cuda: bool) -> Correction:
-    """Compare what earlier runs measured with what would have been estimated for them."""
+def correction(past: Sequence[PastRun], *, cuda: bool, memory: int | None = None) -> Correction:
+    """Compare what earlier runs measured with what would have been estimated for them.
+
+    Args:
+        past: The earlier runs.
+        cuda: Whether it will run on a GPU: only such runs, or only others, are compared.
+        memory: Bytes that the device has in all; none if that is not known.
+    """
     found: list[float] = []
     for run in past:
         size = run.spec.model.known.architecture
         if size is None or run.cuda != cuda:
             continue
         known = run.before_s < RECALLED_S  # Then only training was measured.
-        until = _until_saving(_moments_of(run, size), scored=not known)
+        until = _until_saving(_moments_of(run, size, memory), scored=not known)
         found.append(run.memory / until if cuda else run.memory - until)
     if not found:
         return Correction(program=0.0 if cuda else PROGRAM)
@@ -146,8 +152,9 @@ def correction(past: Sequence[PastRun], *, cuda: bool) -> Correction:
     return Correction(1.0, min(max(middle, PROGRAM / 2), 4 * PROGRAM), len(found))
 
 
-def _moments_of(run: PastRun, size: Architecture) -> Sequence[Moment]:
-    return moments(run.spec, size, lengths(run.spec.data, run.spec.model.name), cuda=run.cuda)
+def _moments_of(run: PastRun, size: Architecture, memory: int | None) -> Sequence[Moment]:
+    of = lengths(run.spec.data, run.spec.model.name)
+    return moments(run.spec, size, of, cuda=run.cuda, memory=memory)
 
 
 def _until_saving(found: Sequence[Moment], *, scored: bool) -> float:

@@ -46,7 +46,12 @@ class Moment:
 
 
 def moments(
-    spec: RunSpec, size: Architecture, of: Lengths, *, cuda: bool = False
+    spec: RunSpec,
+    size: Architecture,
+    of: Lengths,
+    *,
+    cuda: bool = False,
+    memory: int | None = None,
 ) -> tuple[Moment, ...]:
     """Return the moments of a run at which most memory is needed, in their order.
 
@@ -57,8 +62,9 @@ def moments(
         size: Of its model.
         of: Lengths of its texts.
         cuda: Whether it computes on CUDA.
+        memory: Bytes that the device has in all; none if that is not known.
     """
-    costs = Costs(spec.model, size, cuda)
+    costs = Costs(spec.model, size, cuda, memory)
     weights = costs.weights(spec)
     longest = spec.evaluation.max_new_tokens
     scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured[not cuda]))

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab import mmlu
+from unlearnlab.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.events import Event, Progressed, StageBegan
-from unlearnlab.jobs import RunFailed
+from unlearnlab.jobs import ALL, RunFailed
 from unlearnlab.metrics import Choice, Split
 from unlearnlab.noise import LEVEL
 from unlearnlab.official.findings import Finding
@@ -21,25 +22,14 @@ from unlearnlab.sources.files import SourceError
 from unlearnlab.spec import ModelSpec, SpecError
 from unlearnlab.terminal import as_json, number, table
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
-"""Exit codes, as in `__main__`."""
-
 PRECISIONS = ("float32", "bfloat16", "int8", "nf4")
 
 
-def register(parts: Any) -> None:
-    """Add the commands to the program's.
-
-    Args:
-        parts: The subparsers of the program.
-    """
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        one = parts.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
-        )
-        one.set_defaults(command=lambda args: _guarded(command, args))
-        one.add_argument("--json", action="store_true", help="print JSON on stdout")
+        one = commands.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
         one.add_argument(
             "--model",
             metavar="NAME",
@@ -191,7 +181,7 @@ def _opened(args: argparse.Namespace) -> Any:
     precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
     model = ModelSpec(name=args.model, precision=precision, device=args.device)
     refuse_model(model, device)
-    prepare(device)
+    prepare(device, spread=args.device == ALL)
     return shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
 
 

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from unlearnlab.catalogue import home
+from unlearnlab.commands import DONE, FAILED
 from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import write
 from unlearnlab.jobs import Job, Lab, RunFailed
 from unlearnlab.store import Store
-
-DONE, FAILED = 0, 1
 
 ALL = "all"
 
@@ -46,7 +45,7 @@ def export(
     Raises:
         StoreError: There is no such run.
     """
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         run = result(store, args.run)
         if not run.ended:
             tell(f"run {run.run_id} has not ended: take it away then")

@@ -8,10 +8,10 @@ from html import escape
 
 from unlearnlab import __version__
 from unlearnlab.answers import AnswerRow, Label, counts, marked, mask
-from unlearnlab.catalogue import ASSETS
 from unlearnlab.events import Failed
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
+from unlearnlab.exports.page import page
 from unlearnlab.exports.result import Result
 from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
 from unlearnlab.spec import RunSpec
@@ -44,7 +44,6 @@ def report(result: Result, *, masked: bool) -> str:
         result: Of the run.
         masked: Whether names, numbers and addresses in the examples are hidden.
     """
-    style = (ASSETS / "report.css").read_text(encoding="utf-8")
     parts = (
         *_head(result),
         *_scores(result),
@@ -54,16 +53,7 @@ def report(result: Result, *, masked: bool) -> str:
         *_examples(result, masked=masked),
         *_foot(result),
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        # Whatever a model has said, the file loads nothing and runs nothing.
-        '<meta http-equiv="Content-Security-Policy" '
-        "content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        '<meta name="color-scheme" content="light dark">\n'
-        f"<title>{escape(result.title)} · unlearnlab</title>\n<style>\n{style}</style></head>\n"
-        f"<body><main>\n{chr(10).join(parts)}\n</main></body></html>\n"
-    )
+    return page(result.title, parts)
 
 
 def _head(result: Result) -> Iterator[str]:

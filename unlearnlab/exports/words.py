@@ -6,8 +6,8 @@ from typing import Any
 
 from unlearnlab.exports.result import Result
 from unlearnlab.methods import METHODS
+from unlearnlab.phase_views import changes, phase_text
 from unlearnlab.spec import Phase, RunSpec
-from unlearnlab.views import changes, phase_text
 
 UNLEARNED = (
     "A verdict speaks of the probes that were made. What is called forgotten is suppressed under "

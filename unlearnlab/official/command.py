@@ -3,32 +3,17 @@
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from unlearnlab.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.published import Published, as_records, results
 from unlearnlab.spec import SpecError
 from unlearnlab.terminal import as_json, number, table
 
-DONE, BAD_INPUT = 0, 2
-"""Exit codes, as in `__main__`."""
 
-
-def register(parts: Any) -> None:
-    """Add the commands to the program's.
-
-    Args:
-        parts: The subparsers of the program.
-    """
-
-    def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        one = parts.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
-        )
-        one.set_defaults(command=command)
-        one.add_argument("--json", action="store_true", help="print JSON on stdout")
-        return one
-
-    scoring = made("score", _score, "score a folder that the official script left, without a model")
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+    about = "score a folder that the official script left, without a model"
+    scoring = commands.add("score", _score, about, json=True)
     scoring.add_argument(
         "folder",
         metavar="DIR",
@@ -38,7 +23,8 @@ def register(parts: Any) -> None:
     scoring.add_argument(
         "--mmlu", metavar="FILE", type=Path, help="metrics.json of the MMLU run (default: in DIR)"
     )
-    made("published", _published, "list published results of the task, with sources")
+    about = "list published results of the task, with sources"
+    commands.add("published", _published, about, json=True)
 
 
 def _score(args: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, Commands, tell
 from unlearnlab.library import EMBEDDED_NAME, FOLDS, SPLITS, KnownDataset, Row, dataset, datasets
 from unlearnlab.sources.adding import (
     Draft,
@@ -25,27 +26,15 @@ from unlearnlab.sources.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_se
 from unlearnlab.sources.files import text_of
 from unlearnlab.terminal import as_json, table
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
-
 FIELDS = ("input", "output", "id", "task")
 
 
-def register(parts: Any) -> None:
-    """Add the command and its own commands to a parser.
-
-    Args:
-        parts: The subparsers of the program.
-    """
-    parser = parts.add_parser("data", help="list, check, add and remove datasets")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+def register(commands: Commands) -> None:
+    """Add the group of commands to the program's."""
+    parts = commands.group("data", "list, check, add and remove datasets")
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        one = commands.add_parser(
-            name, help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False
-        )
-        one.set_defaults(command=lambda args: _guarded(command, args))
-        one.add_argument("--json", action="store_true", help="print JSON on stdout")
-        return one
+        return parts.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
 
     made("list", _list, "list all datasets")
     showing = made("show", _show, "show what a dataset holds")
@@ -132,12 +121,8 @@ def _guarded(command: Any, args: argparse.Namespace) -> int:
     try:
         return command(args)
     except SourceError as error:
-        _tell(str(error))
+        tell(str(error))
         return BAD_INPUT
-
-
-def _tell(text: str) -> None:
-    print(f"unlearnlab: {text}", file=sys.stderr)
 
 
 def _read(args: argparse.Namespace) -> Draft:
@@ -275,7 +260,7 @@ def _add(args: argparse.Namespace) -> int:
     draft = _read(args)
     if not draft.sound:
         _report(draft, args)
-        _tell("nothing was added: mend what is an error above")
+        tell("nothing was added: mend what is an error above")
         return BAD_INPUT
     kept = add(draft, args.name, replace=args.replace)
     _report(draft, args, kept)

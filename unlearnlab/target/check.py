@@ -16,7 +16,8 @@ from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine import data
 from unlearnlab.engine.evaluation import evaluate, quiz
 from unlearnlab.engine.models import Target
-from unlearnlab.metrics import QUIZ_PROTOCOL, Kind, Scores, accuracy, scores
+from unlearnlab.measuring import RETRAINED, Retrained, as_retrained
+from unlearnlab.metrics import QUIZ_PROTOCOL, Evidence, Kind, Scores, accuracy, scores
 from unlearnlab.spec import DataSpec, Task
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ class Report:
     lines: tuple[Line, ...]
     retrained: Mapping[str, Scores]
     """By fold."""
+    measures: Mapping[str, Retrained]
+    """The same, of the further measures."""
 
     @property
     def met(self) -> bool:
@@ -57,7 +60,7 @@ class Report:
         return all(line.met for line in self.lines)
 
     def write(self, assets: Path) -> None:
-        """Keep the table for the README, and the retrained model's scores for the page."""
+        """Keep the table for the README, and of the retrained model what the page compares with."""
         rows = [
             {
                 "name": line.name,
@@ -71,6 +74,8 @@ class Report:
         _write(assets / "target.json", table)
         kept = {fold: found.model_dump(mode="json") for fold, found in self.retrained.items()}
         _write(assets / "tiny-olmo" / "retrained_scores.json", kept)
+        kept = {fold: found.model_dump(mode="json") for fold, found in self.measures.items()}
+        _write(assets / "tiny-olmo" / RETRAINED.name, kept)
 
 
 def _write(path: Path, content: object) -> None:
@@ -86,16 +91,18 @@ def check(tell: Callable[[str], None]) -> Report:
     }
     lines: list[Line] = []
     gold: dict[str, Scores] = {}
+    further: dict[str, Retrained] = {}
     for fold in FOLDS:
-        found: dict[str, Scores] = {}
+        found: dict[str, Evidence] = {}
         for name, target in models.items():
             tell(f"{name} model, {fold} fold")
-            evidence = evaluate(target, data.load(DataSpec(fold=fold)), max_new_tokens=256)
-            found[name] = scores(_finish(evidence))
-        lines += _fold_lines(found["original"], found["retrained"], fold)
-        gold[fold] = found["retrained"]
+            asking = evaluate(target, data.load(DataSpec(fold=fold)), max_new_tokens=256)
+            found[name] = _finish(asking)
+        gold[fold] = scores(found["retrained"])
+        further[fold] = as_retrained(found["retrained"])
+        lines += _fold_lines(scores(found["original"]), gold[fold], fold)
     tell("quiz")
-    return Report((*lines, *_quiz_lines(models)), gold)
+    return Report((*lines, *_quiz_lines(models)), gold, further)
 
 
 def _finish(work: Generator[object, None, T]) -> T:

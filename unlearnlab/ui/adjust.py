@@ -6,10 +6,11 @@ from typing import Any
 
 import gradio as gr
 
+from unlearnlab.phase_views import path_words, present_phase, written
 from unlearnlab.spec import RunSpec, adjustable
 from unlearnlab.ui.controls import OF_METHOD, PHASE
 from unlearnlab.ui.layers import script
-from unlearnlab.views import Course, path_words, present_phase, written
+from unlearnlab.views import Course
 
 
 @dataclass(frozen=True, slots=True)

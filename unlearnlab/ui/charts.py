@@ -1,21 +1,119 @@
-"""What the live chart's script needs to know of its curves, and where plotly's script lies.
+"""Charts: what every figure is, how it gets on the page, and what the live chart's curves are.
 
-The script turns roles into the theme's colours, so that a chart follows light and dark.
+`assets/charts.js` draws all of them in one look. Colours are named here and looked up there, so
+that a chart follows light and dark.
 """
 
-from dataclasses import asdict
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import plotly
 
+from unlearnlab.colours import RUNS
 from unlearnlab.curves import PANELS, TRACES
+from unlearnlab.ui.text import escape
 
 PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 """Plotly's own script, as installed: the page asks no other host for it."""
 
+TAKE = (
+    '<div class="take" role="group" aria-label="Save this chart">'
+    '<span aria-hidden="true">save</span>'
+    '<button type="button" data-take="png" title="Save as a picture">PNG</button>'
+    '<button type="button" data-take="svg" title="Save as a drawing for print">SVG</button>'
+    '<button type="button" data-take="csv" title="Save the data">CSV</button></div>'
+)
+"""The buttons that save a chart: anywhere in its `.figure`."""
+
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentagon")
+
+Cell = str | float | None
+
+MOST_NAMED = 24
+"""Runs that a legend names."""
+
+Trace = dict[str, Any]
+
+SHORT = 30
+"""Letters of a label that a chart shows; the whole stands in its tooltip and its data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A chart of plotly as plain values."""
+
+    name: str
+    """Of the files it is saved to, without ending: nothing of a reader or of data."""
+    title: str
+    summary: str
+    """What it shows, for who cannot see it."""
+    data: Sequence[Mapping[str, Any]]
+    layout: Mapping[str, Any]
+    narrow: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """What of the layout is otherwise on a phone."""
+    least_width: int = 0
+    """In pixels; on a narrower screen the chart scrolls sideways."""
+    table: Sequence[Sequence[Cell]] | None = None
+    """Rows of the CSV, heads first; none if the traces say it."""
+
+
+def figure_html(figure: Figure) -> str:
+    """Return a figure as HTML, which draws itself wherever it stands on the page."""
+    height = figure.layout.get("height", 360)
+    size = f"min-height:{height}px;min-width:{figure.least_width}px"
+    drawn = escape(json.dumps(asdict(figure), separators=(",", ":"), allow_nan=False))
+    return (
+        f'<figure class="figure"><figcaption><b>{escape(figure.title)}</b>{TAKE}</figcaption>'
+        f'<div class="sideways"><div class="plot" style="{size}" data-figure="{drawn}"></div></div>'
+        "</figure>"
+    )
+
+
+def plain(text: str) -> str:
+    """Make a text safe for plotly, which takes some of HTML for markup."""
+    return text.replace("<", "‹").replace(">", "›").replace("&", "＆")
+
+
+def short(text: str) -> str:
+    """Cut a label to what a chart has room for."""
+    text = plain(text)
+    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
+
+
+def legend(of: int) -> dict[str, Any]:
+    """Return the layout's part for a legend of runs below a chart; none if it would be a book."""
+    font = {"color": "--ink", "size": 12.5}
+    place = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+    return {"showlegend": 0 < of <= MOST_NAMED, "legend": {**place, "font": font}}
+
+
+def legend_height(of: int, in_a_row: int = 4) -> int:
+    """Return the room that such a legend takes, in pixels."""
+    return 10 + 20 * -(-of // in_a_row) if of <= MOST_NAMED else 0
+
+
+def run_colour(at: int) -> str:
+    """Return the colour of one of several runs, by its place among them."""
+    return f"--run-{at % RUNS + 1}"
+
+
+def run_dash(at: int) -> str:
+    """Return the dash of one of several runs: another one each time that colours begin anew."""
+    return DASHES[at // RUNS % len(DASHES)]
+
+
+def run_mark(at: int) -> str:
+    """Return the shape of one of several runs, so that colour alone tells nothing."""
+    return MARKS[at % len(MARKS)]
+
 
 def drawing() -> dict[str, object]:
-    """Return how each series is drawn, as plain values."""
+    """Return how each series of a run is drawn, as plain values."""
     return {
         "traces": [asdict(trace) for trace in TRACES],
         "panels": [{"name": n, "label": label, "axis": axis} for n, label, axis in PANELS],

@@ -15,10 +15,10 @@ from pydantic.fields import FieldInfo
 
 from unlearnlab import catalogue
 from unlearnlab.methods import METHODS, Spec, expert, slider
+from unlearnlab.phase_views import MODULES, written
 from unlearnlab.results import TASKS
 from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form_device import AUTO, DEVICE
-from unlearnlab.views import MODULES, written
 
 LAYERS = "phase.layers"
 """The range of blocks: one control for `first_layer` and `last_layer`."""

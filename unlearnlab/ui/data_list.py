@@ -85,8 +85,8 @@ def _documents(known: KnownDataset) -> str:
 def press_remove(program: Program, name: str) -> Message:
     """Remove a dataset, unless a run that waits or goes on needs it."""
     state = program.worker.state()
-    for run_id in (state.live, *state.queue):
-        if run_id and _needs(program, run_id, name):
+    for run_id in state.mine:
+        if _needs(program, run_id, name):
             told = f"run {run_id} needs it: wait until it has ended, or stop it"
             return Message((Problem("", name, told),))
     try:

@@ -10,6 +10,7 @@ from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
 from unlearnlab.methods import METHODS, Card
+from unlearnlab.phase_views import MERGES, planned_steps, written
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS, same_settings
 from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec
@@ -28,7 +29,6 @@ from unlearnlab.ui.controls import (
     trains,
 )
 from unlearnlab.ui.text import escape
-from unlearnlab.views import MERGES, planned_steps, written
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,15 @@ from unlearnlab.ui.form_data import (
     rows_note,
 )
 from unlearnlab.ui.form_device import DEVICE, device_choices
-from unlearnlab.ui.form_model import NAME, NOTE_JS, looked_up, model_choices, model_note
+from unlearnlab.ui.form_model import (
+    NAME,
+    NOTE_JS,
+    PRECISION,
+    looked_up,
+    model_choices,
+    model_note,
+    take_model,
+)
 from unlearnlab.ui.layers import layer_range, script
 from unlearnlab.ui.phases import phase_list
 from unlearnlab.ui.program import Program
@@ -145,7 +153,7 @@ def updates(program: Program, parts: FormParts, form: Form, since: Form | None =
 
 def _model_note(form: Form, told: str = "") -> str:
     values = form.draft["values"]
-    return model_note(values[NAME], values["model.precision"], told)
+    return model_note(values[NAME], values[PRECISION], told)
 
 
 def draw_form() -> FormParts:
@@ -172,7 +180,7 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("size.js"))
+        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("folds.js"))
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         expert, lora, rare, more = _expert(first, drawn)
@@ -342,7 +350,7 @@ def wire(program: Program, parts: FormParts) -> None:
     parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
     of = dict(zip(PATHS, parts.controls, strict=True))
     by_hand = (
-        (of[NAME].input, becomes(forms.choose_model)),
+        (of[NAME].input, becomes(lambda form: take_model(form, program.devices()))),
         (of[SOURCE].input, becomes(choose_data)),
         (of[FOLD].input, becomes(choose_fold)),
         (parts.rows.all_rows, becomes(forget_all)),

@@ -15,6 +15,7 @@ from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
 from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
+from unlearnlab.ui.live import after, holding
 from unlearnlab.ui.program import Program
 
 LONGEST_PROMPT = 8000
@@ -57,19 +58,20 @@ def first_run(program: Program, remembered: str) -> str:
 
 
 def live_run(program: Program) -> str:
-    """Return the run that is going on; empty if there is none, or a trace goes on."""
-    live = program.worker.state().live
-    try:
-        return program.store.row(live).run_id if live else ""
-    except UnknownRun:
-        return ""
+    """Return the run that is going on, of several the first; empty if only traces go on."""
+    for job in program.worker.state().running:
+        try:
+            return program.store.row(job.run_id).run_id
+        except UnknownRun:
+            continue
+    return ""
 
 
 def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
     """Queue what the form asks for.
 
     Returns:
-        The run to show, and what to tell. While another run goes on the page stays with it.
+        The run to show, and what to tell. While it waits for another the page stays with that.
     """
     try:
         spec = spec_of(form)
@@ -79,20 +81,16 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
         return showing, Message(problems_of(error, form))
     except (StoreError, NotRunning) as error:
         return showing, trouble(error)
-    ahead = len(state.queue) + (state.live is not None)
-    if not ahead:
+    if not state.waits(spec.model.device):
         return run_id, Message()
-    before = "the running one" if ahead == 1 else f"{ahead} others"
-    return live_run(program) or showing or run_id, Message(
-        note=f"Queued: it starts after {before}."
-    )
+    return live_run(program) or showing or run_id, Message(note=after(state))
 
 
 def press_hold(program: Program, run_id: str) -> Message:
     """Hold the run, or let it go on if it is held."""
     state = program.worker.state()
     try:
-        if state.paused and state.live == run_id:
+        if holding(state, run_id):
             program.worker.resume(run_id)
         else:
             program.worker.pause(run_id)

@@ -11,21 +11,14 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.curves import log_scale
+from unlearnlab.phase_views import changes, phase_text, timeline
+from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.store import RunRow, Store, StoreError
-from unlearnlab.ui.charts import PLOTLY_SCRIPT, drawing
+from unlearnlab.store import Store, StoreError
+from unlearnlab.ui.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
-from unlearnlab.views import (
-    Course,
-    RunView,
-    advance,
-    changes,
-    phase_text,
-    points_after,
-    run_view,
-    timeline,
-)
+from unlearnlab.views import Course, RunView, advance, points_after, run_view
 
 LISTED_S = 2.0
 """How long a count of all runs is good: it tells pages of runs started by others."""
@@ -113,7 +106,7 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
         "changes": [asdict(change) for change in changes(row.spec, course)],
         "log": log_scale(row.spec),
         "live": view.live,
-        "status": status(row, view, stopping=state.stopping and state.live == row.run_id),
+        "status": status(row, view, stopping=stopping(state, row.run_id)),
         "turn": turn(view, course, state, courses.listed()),
         "queue": queue(state),
         "device": view.device,
@@ -122,7 +115,19 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
 
 def known_to(state: WorkerState, run_id: str) -> bool:
     """Tell whether this program's worker has the run, and so can hold or stop it."""
-    return run_id == state.live or run_id in state.queue
+    return run_id in state.mine
+
+
+def stopping(state: WorkerState, run_id: str) -> bool:
+    """Tell whether the run goes on here and ends at its next batch."""
+    job = state.job(run_id)
+    return job is not None and job.stopping
+
+
+def holding(state: WorkerState, run_id: str) -> bool:
+    """Tell whether the run goes on here and is on hold, or will be at its next batch."""
+    job = state.job(run_id)
+    return job is not None and job.paused
 
 
 def turn(
@@ -150,11 +155,22 @@ def _trained(course: Course) -> tuple[bool, int, int]:
 
 def queue(state: WorkerState) -> str:
     """Say what the worker is busy with."""
-    if not state.live and not state.queue:
+    if not state.mine:
         return "idle"
-    running = "1 paused" if state.paused else "1 running"
-    waiting = f" · {len(state.queue)} queued" if state.queue else ""
-    return f"{running if state.live else '0 running'}{waiting}"
+    paused, waiting = sum(job.paused for job in state.running), len(state.queue)
+    running = len(state.running) - paused
+    counts = ((running, "running"), (paused, "paused"), (waiting, "queued"))
+    told = [f"{number} {word}" for number, word in counts if number]
+    return " · ".join(told if state.running else ["0 running", *told])
+
+
+def after(state: WorkerState) -> str:
+    """Say when a further run begins that has to wait."""
+    if len(state.running) > 1:
+        before = f", after {len(state.queue)} others" if state.queue else ""
+        return f"Queued: it starts when its device is free{before}."
+    ahead = len(state.mine)
+    return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
 
 def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
@@ -203,7 +219,7 @@ def live_panel(store: Store, worker: Worker, courses: Courses) -> gr.HTML:
     )
 
 
-_TEMPLATE = """
+_TEMPLATE = f"""
 <section class="card empty" data-part="empty" hidden>
   <h2>Nothing has run here yet</h2>
   <p>Choose a preset on the left and press <b>Unlearn</b>. In about a minute you will have watched a
@@ -224,10 +240,10 @@ _TEMPLATE = """
   <p class="advice" data-part="advice" hidden></p>
 </section>
 <p class="lost" data-part="lost" role="alert" hidden></p>
-<section class="card chart" data-part="chart" aria-label="Curves by optimizer step" hidden>
+<section class="card chart figure" data-part="chart" aria-label="Curves by optimizer step" hidden>
   <div class="chart-head"><div class="segments" role="group" aria-label="Upper curves"></div>
     <button type="button" class="toggle" data-part="log" aria-pressed="false">log scale</button>
-    <span class="chart-hint">drag to zoom, double-click to reset</span></div>
+    <span class="chart-hint">drag to zoom, double-click to reset</span>{TAKE}</div>
   <div class="legend" data-part="legend"></div>
   <div class="plot"></div>
 </section>

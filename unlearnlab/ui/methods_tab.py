@@ -8,6 +8,7 @@ import gradio as gr
 
 from unlearnlab.measured import FIGURES, Figure, Measurement, measurements
 from unlearnlab.methods import METHODS, MethodSpec
+from unlearnlab.phase_views import written
 from unlearnlab.presets import Preset, presets
 from unlearnlab.spec import ModelSpec
 from unlearnlab.ui import form as forms
@@ -17,7 +18,6 @@ from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape, score
-from unlearnlab.views import written
 
 FITS = 33
 """Signs of a formula in one line of a card."""

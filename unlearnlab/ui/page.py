@@ -8,7 +8,7 @@ from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import data_tab, methods_tab, trace_tab, unlearn_tab
+from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -50,6 +50,8 @@ def build(
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
                 form, results = unlearn_tab.tab(program, blocks)
+            with gr.Tab("Compare", id="compare", elem_id="tab-compare"):
+                compare_tab.tab(program, blocks, tabs, results)
             with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
                 trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
             with gr.Tab("Data", id="data", elem_id="tab-data") as data:

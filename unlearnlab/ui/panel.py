@@ -6,15 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import Filter, Show, chosen, counts
-from unlearnlab.results import matches, run_line, scoreboard, terms_strip, titles_of
+from unlearnlab.records import RunRow
+from unlearnlab.results import matches, others_of, run_line, scoreboard, terms_strip, titles_of
 from unlearnlab.runs import WorkerState
-from unlearnlab.store import RunRow
+from unlearnlab.seeds import seed_group, seeds_text
+from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
-from unlearnlab.ui.live import known_to, turn
+from unlearnlab.ui.live import holding, known_to, stopping, turn
+from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
-from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
 from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
@@ -67,15 +71,14 @@ class Buttons:
 
 def buttons(view: RunView | None, state: WorkerState, run_id: str) -> Buttons:
     """Derive the buttons from the state of the run that is shown and of the worker."""
-    stopping = state.stopping and state.live == run_id
-    holding = state.paused and state.live == run_id
+    ending = stopping(state, run_id)
     queued = view is not None and view.status == "queued"
     return Buttons(
-        unlearn="Queue" if state.live or state.queue else "Unlearn",
-        pause="Resume" if holding else "Pause",
-        can_pause=bool(view and (view.can_pause or view.can_resume) and not stopping),
-        stop="Stopping…" if stopping else "Remove" if queued else "Stop",
-        can_stop=bool(view and view.can_stop and not stopping),
+        unlearn="Queue" if state.waits() else "Unlearn",
+        pause="Resume" if holding(state, run_id) else "Pause",
+        can_pause=bool(view and (view.can_pause or view.can_resume) and not ending),
+        stop="Stopping…" if ending else "Remove" if queued else "Stop",
+        can_stop=bool(view and view.can_stop and not ending),
     )
 
 
@@ -92,6 +95,9 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+    published: str
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
@@ -131,8 +137,10 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         buttons=buttons(view, state, run_id),
         adjust=_adjust(row, course, state),
         offer=offer_html(row),
-        board=_board(program, row, course, view),
-        strip=_strip(row, course),
+        board=_board(program, row, course, view, rows),
+        strip=_strip(program, row, course),
+        membership=membership_of(program, row, course, masked=look.masked),
+        published=_published(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
         masked=look.masked,
@@ -158,7 +166,7 @@ def _masked(row: RunRow | None, look: Look) -> bool:
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
-    if row is None or row.run_id != state.live:
+    if row is None or state.job(row.run_id) is None:
         return Adjustables().plain()
     return adjustables(row.run_id, row.spec, course).plain()
 
@@ -175,21 +183,50 @@ def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _board(program: Program, row: RunRow | None, course: Course, view: RunView | None) -> str:
+def _board(
+    program: Program,
+    row: RunRow | None,
+    course: Course,
+    view: RunView | None,
+    rows: Sequence[RunRow],
+) -> str:
     if row is None or view is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
     reference = program.reference(row.spec)
-    board = scoreboard(row.spec, course.before.scores, after, reference)
+    board = scoreboard(
+        row.spec,
+        course.before.scores,
+        after,
+        reference,
+        spreads=_spreads(program, row, course),
+        seeds=seeds_text(seed_group(row.spec, rows)),
+    )
     drawn = escape(_drawn(row.run_id, course, view))
     return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
 
 
-def _strip(row: RunRow | None, course: Course) -> str:
+def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
+    if course.before is None:
+        return None
+    after = course.after.key if course.after else ""
+    return program.derived.spreads(course.before.key, after, row.spec.data.forget)
+
+
+def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
     after = course.after.scores if course.after else None
-    return strip_html(terms_strip(course.before.scores, after, titles_of(row.spec.data.known)))
+    before, titles = course.before.scores, titles_of(row.spec.data.known)
+    others = others_html(others_of(before, after, titles))
+    found = _spreads(program, row, course)
+    return strip_html(terms_strip(before, after, titles, spreads=found)) + others
+
+
+def _published(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    return published_html(row.spec, course.after.scores if course.after else None)
 
 
 def _shows(found: Any) -> list[tuple[str, str]]:
@@ -230,7 +267,7 @@ def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, sho
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
     lines = [
-        run_line(row, paused=state.paused and row.run_id == state.live)
+        run_line(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
     return runs_html(lines, page, len(found), shown=shown, now=time.time())

@@ -7,10 +7,12 @@ from functools import lru_cache
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.events import Event
 from unlearnlab.jobs import Device
+from unlearnlab.measuring import Retrained, retrained_models
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
+from unlearnlab.ui.derived import Derived
 from unlearnlab.ui.live import Courses
 from unlearnlab.views import Course
 
@@ -28,6 +30,8 @@ class Program:
     courses: Courses = field(init=False)
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
+    derived: Derived = field(init=False)
+    """What evidence amounts to beyond the scores."""
 
     outline: Callable[[str], Sequence[Event]] = field(init=False)
     """Reads how a finished run went, which changes no more."""
@@ -35,16 +39,26 @@ class Program:
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+        object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
 
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.
 
-        It never saw the whole forget set of the embedded data.
+        It never saw the whole forget set of the embedded data: with rows that were picked nothing
+        of it compares.
         """
         data = spec.data
-        same = spec.model.name == ModelSpec().name and data.source == DataSpec().source
+        same = (
+            spec.model.name == ModelSpec().name
+            and data.source == DataSpec().source
+            and data.forget is None
+        )
         return self.references.get(data.fold) if same else None
+
+    def retrained(self, spec: RunSpec) -> Retrained | None:
+        """Return what measures compare with, where `reference` has a model."""
+        return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
 
     def answers(self, course: Course) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""

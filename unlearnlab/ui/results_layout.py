@@ -11,6 +11,7 @@ from unlearnlab.ui.adjust import adjust_card
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
+from unlearnlab.ui.membership_card import membership_card
 from unlearnlab.ui.panel import SHOWS, Look, Panel
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.takeaway import takeaway_card
@@ -74,6 +75,8 @@ class Parts:
     """What to do next with a model that a run has taught."""
     board: gr.HTML
     strip: gr.HTML
+    membership: gr.HTML
+    published: gr.HTML
     takeaway: gr.HTML
     ask: AskCard
     answers: AnswersCard
@@ -95,6 +98,8 @@ class Parts:
             self.offer,
             self.board,
             self.strip,
+            self.membership,
+            self.published,
             self.takeaway,
             a.card,
             a.show,
@@ -124,6 +129,8 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.offer,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
+        panel.membership,
+        gr.skip() if same else panel.published,
         panel.takeaway,
         gr.update(visible=panel.scored),
         gr.skip() if same else gr.update(choices=panel.shows),
@@ -158,8 +165,10 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
-        board=_html("scoreboard"),
+        board=_html("scoreboard", script("folds.js")),
         strip=_html("strip"),
+        membership=membership_card(program),
+        published=_html("published", script("folds.js")),
         takeaway=takeaway_card(program),
         ask=_ask(),
         answers=_answers(),

@@ -15,10 +15,11 @@ from unlearnlab import catalogue
 from unlearnlab.answers import PAGE, marked, mask
 from unlearnlab.library import KnownDataset, Row
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.records import PreviewRow, RunRow
 from unlearnlab.results import KINDS, titles_of
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import LoRA, ModelSpec, SpecError
-from unlearnlab.store import PreviewRow, RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form
@@ -262,7 +263,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return trouble(error)
-    ahead = state.live is not None
+    ahead = state.waits(asked.device)
     return Message(note="Queued: the model is asked after what is running." if ahead else "")
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.results import Role, Scoreboard, ScoreCard, Term
+from unlearnlab.noise import Interval
+from unlearnlab.results import Others, Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score
-from unlearnlab.verdicts import Verdict, VerdictKind
+from unlearnlab.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 
-_MOODS: dict[VerdictKind, str] = {
+MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
     "partly_forgotten": "fair",
     "no_effect": "plain",
@@ -29,8 +30,25 @@ def scoreboard_html(board: Scoreboard, *, ended: bool) -> str:
     return (
         f'<section class="card scores" aria-label="Scores">'
         f'<div class="score-grid">{_verdict(board.verdict, ended)}{cards}</div>'
-        f'<p class="setting">{_legend(board)}</p></section>'
+        f'<p class="setting">{_legend(board)}</p>{_thresholds(board)}</section>'
     )
+
+
+def _thresholds(board: Scoreboard) -> str:
+    if board.verdict is None or board.verdict.kind not in THRESHOLDS:
+        return ""
+    lines = "".join(
+        f"<li{_here(kind, board.verdict)}><b>{escape(TITLES[kind])}:</b> {escape(words)}</li>"
+        for kind, words in THRESHOLDS.items()
+    )
+    return (
+        '<details class="thresholds"><summary>How verdicts are reached</summary>'
+        f"<p>Asked in this order; the first that holds decides.</p><ol>{lines}</ol></details>"
+    )
+
+
+def _here(kind: VerdictKind, found: Verdict) -> str:
+    return ' aria-current="true"' if kind == found.kind else ""
 
 
 def _verdict(found: Verdict | None, ended: bool) -> str:
@@ -46,7 +64,7 @@ def _verdict(found: Verdict | None, ended: bool) -> str:
     more = "".join(f"<li>{escape(line)}</li>" for line in rest)
     caution = "<li>Suppressed under these probes; not proof of erasure.</li>"
     return (
-        f'<div class="verdict {_MOODS[found.kind]}"><b>{escape(found.title)}</b>'
+        f'<div class="verdict {MOODS[found.kind]}"><b>{escape(found.title)}</b>'
         f"<p>{escape(first)}</p><ul>{more}{caution if found.kind == 'forgotten' else ''}</ul></div>"
     )
 
@@ -57,7 +75,7 @@ def _card(card: ScoreCard) -> str:
     return (
         f'<div class="score{stale}"><div class="t">{escape(card.title)} '
         f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
-        f'<div class="n">{score(shown)}</div>{_meter(card)}'
+        f'<div class="n">{score(shown)}</div>{_meter(card)}{_range(card.interval)}'
         f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div></div>'
     )
 
@@ -67,7 +85,14 @@ def _before(card: ScoreCard) -> str:
         if card.before is not None:
             return "original model"
         return "" if card.note else "not measured yet"  # The note then says why it is not.
-    return f"before {score(card.before)}"
+    steady = ", within noise" if card.steady else ""
+    return f"before {score(card.before)}{steady}"
+
+
+def _range(interval: Interval | None) -> str:
+    if interval is None or not interval.wide:
+        return ""
+    return f'<div class="b range">{score(interval.low)} to {score(interval.high)}</div>'
 
 
 def _meter(card: ScoreCard) -> str:
@@ -77,12 +102,16 @@ def _meter(card: ScoreCard) -> str:
     if card.reference is not None:
         label = f"retrained model: {score(card.reference)}"
         tick = f'<em style="left:{_percent(card.reference)}%" title="{label}"></em>'
+    span = ""
+    if card.interval is not None and card.interval.wide:
+        low, high = _percent(card.interval.low), _percent(card.interval.high)
+        span = f'<u style="left:{low}%;right:calc(100% - {high}%)"></u>'
     words = f"before {score(card.before)}, after {score(card.after)}"
     if card.reference is not None:
         words += f", retrained model {score(card.reference)}"
     return (
         f'<div class="meter {role}" role="img" aria-label="{words}">'
-        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{tick}</div>'
+        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{span}{tick}</div>'
     )
 
 
@@ -97,8 +126,12 @@ def _legend(board: Scoreboard) -> str:
         parts.append(
             '<span><i class="tick"></i>retrained model, which never saw the forget set</span>'
         )
+    if any(card.interval for card in board.cards):
+        parts.append('<span><i class="span"></i>95% interval over rows, of this one model</span>')
     protocol = f"{escape(board.protocol)} · " if board.protocol else ""
     parts.append(f"<span>{protocol}{escape(board.setting)}</span>")
+    if board.seeds:
+        parts.append(f'<span class="seeds">{escape(board.seeds)}</span>')
     return "".join(parts)
 
 
@@ -116,10 +149,19 @@ def strip_html(terms: Sequence[Term]) -> str:
     return (
         '<section class="card" aria-label="The terms">'
         f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
-        "<span>their harmonic mean is the task aggregate: one zero makes it zero</span></div>"
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero"
+        f"{_noise(terms)}</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
     )
+
+
+def _noise(terms: Sequence[Term]) -> str:
+    parts = (
+        ("; ranges: 95% intervals over rows", any(term.interval for term in terms)),
+        ("; ≈ moved within noise", any(term.steady for term in terms)),
+    )
+    return "".join(words for words, told in parts if told)
 
 
 def _term(term: Term) -> str:
@@ -136,7 +178,11 @@ def _term(term: Term) -> str:
     )
     was = ""
     if term.after is not None and term.before is not None:
-        was = f"<small>from {score(term.before)}</small>"
+        steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
+        was = f"<small>{steady}from {score(term.before)}</small>"
+    if term.interval is not None and term.interval.wide:
+        span = f"{score(term.interval.low)} to {score(term.interval.high)}"
+        was += f'<small class="range">{span}</small>'
     return f'<td class="{classes}" style="--heat:{heat}">{score(value)}{was}</td>'
 
 
@@ -148,3 +194,28 @@ def _zeroing(terms: Sequence[Term]) -> str:
         return f'<p class="zeroing">{len(zero)} terms are zero, and so is the aggregate.</p>'
     verb = "is" if len(zero) == 1 else "are"
     return f'<p class="zeroing">{escape(", ".join(zero))} {verb} zero, and so is the aggregate.</p>'
+
+
+def others_html(others: Others | None) -> str:
+    """Draw how the forget rows fare that were not picked; empty if all were."""
+    if others is None:
+        return ""
+    rows = "forget row that was" if others.count == 1 else "forget rows that were"
+    fate = "Moved to the retain set: should have stayed" if others.moved else "Left alone"
+    spot = '<i class="spot retain"></i>' if others.moved else ""
+    heads = "".join(f'<th scope="col">{escape(name)}</th>' for name, _, _ in others.columns)
+    cells = "".join(_other(before, after) for _, before, after in others.columns)
+    return (
+        '<section class="card" aria-label="Rows that were not picked">'
+        f'<div class="card-head"><h2>The {others.count} {rows} not picked '
+        f'<span class="up">↑</span></h2><span>{fate}. Not among the terms</span></div>'
+        f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
+        f'<tbody><tr><th scope="row">{spot}Known</th>{cells}</tr></tbody></table></div></section>'
+    )
+
+
+def _other(before: float | None, after: float | None) -> str:
+    value = before if after is None else after
+    was = f"<small>from {score(before)}</small>" if after is not None else ""
+    stale = ' class="stale"' if after is None else ""
+    return f'<td{stale} style="--heat:{100 * (value or 0.0):.0f}%">{score(value)}{was}</td>'

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 from unlearnlab.estimates import Estimate, Part, bytes_text, earlier, estimate
 from unlearnlab.jobs import Device, meant
+from unlearnlab.phase_views import trainable_parameters
 from unlearnlab.problems import SpecError
+from unlearnlab.records import RunRow
 from unlearnlab.results import usual_seconds
 from unlearnlab.spec import RunSpec
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.ui.form import Form, parsed
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import NO_BREAK, count, duration, escape
-from unlearnlab.views import trainable_parameters
 
 
 def size_note(program: Program, form: Form) -> str:
@@ -40,7 +41,8 @@ def _needs(program: Program, spec: RunSpec) -> str:
     rows = program.store.runs()
     device = meant(spec.model.device, program.devices())
     cuda = device is not None and device.cuda
-    found = estimate(spec, earlier(spec, rows, program.outline), cuda=cuda)
+    memory = device.total if device else None
+    found = estimate(spec, earlier(spec, rows, program.outline), cuda=cuda, memory=memory)
     short = device is not None and found.peak.total > device.free
     summary = " · ".join(part for part in (_room(found, device), _time(spec, found, rows)) if part)
     advice = f'<p class="short">{escape(found.advice)}</p>' if short else ""

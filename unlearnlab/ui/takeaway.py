@@ -17,8 +17,9 @@ from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
 from unlearnlab.exports.model import model_export, model_folder
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import in_folder, packed, total
+from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning, WorkerState
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.views import Course
@@ -59,8 +60,8 @@ def offers(
 def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     """Say how the folder of the merged model stands."""
     if run.run_id in state.exporting:
-        busy = state.live or state.exporting[0] != run.run_id
-        told = "Waits until the device is free." if busy else "Being written …"
+        begun = run.run_id in state.writing
+        told = "Being written …" if begun else "Waits until the device is free."
         return {"state": "busy", "told": told}
     folder = _place(program, run.run_id) / model_folder(run.run_id)
     last = run.course.exports[-1] if run.course.exports else None

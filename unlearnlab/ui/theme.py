@@ -5,6 +5,8 @@ from typing import Any
 from gradio import Theme, themes
 
 from unlearnlab.catalogue import ASSETS
+from unlearnlab.colours import TOKENS
+from unlearnlab.ui.layers import script
 
 SANS = [
     "system-ui",
@@ -20,7 +22,7 @@ MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono
 
 
 def theme() -> Theme:
-    """Return Gradio's base theme, quietened. Colours are the variables of `assets/style.css`."""
+    """Return Gradio's base theme, quietened. Colours are the variables of `assets/tokens.css`."""
     quiet = themes.Base(
         font=SANS,
         font_mono=MONO,
@@ -146,7 +148,8 @@ def served() -> dict[str, Any]:
     """
     return {
         "theme": theme(),
-        "css_paths": [ASSETS / "style.css"],
+        "css_paths": [TOKENS, ASSETS / "style.css", ASSETS / "compare.css"],
+        "head": f"<script>{script('charts.js')}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,

@@ -21,6 +21,7 @@ from unlearnlab.traces import (
     role_effects,
     telling_blocks,
 )
+from unlearnlab.ui.charts import TAKE
 from unlearnlab.ui.text import escape, score
 
 TITLES: Mapping[Part, str] = {"residual": "Residual stream", "mlp": "MLP", "attention": "Attention"}
@@ -56,14 +57,15 @@ def trace_html(spec: TraceSpec, traced: Traced, *, masked: bool) -> str:
     drawn = escape(json.dumps({"curves": curves, "names": NAMES, "titles": TITLES}))
     return (
         f"{_numbers(found, masked)}"
-        '<section class="card maps" aria-label="Indirect effect by token and block">'
+        '<section class="card maps figure" aria-label="Indirect effect by token and block" '
+        'data-name="trace-maps" data-title="Indirect effect by token and block">'
         '<div class="card-head"><h2>Indirect effect</h2>'
-        f"<span>{_explained(spec, traced)}</span></div>"
+        f"<span>{_explained(spec, traced)}</span>{TAKE}</div>"
         f'<div class="map-scale"><span>0</span><i></i><span>{score(top)}</span>'
         "<span>probability that comes back when the clean state is put back</span></div>"
         f'<div class="map-row">{maps}</div>{_use(chosen, len(values["mlp"][0]))}</section>'
-        '<section class="card" aria-label="Average by block">'
-        f'<div class="card-head"><h2>By block</h2><span>{_averaged(found)}</span></div>'
+        '<section class="card figure" aria-label="Average by block">'
+        f'<div class="card-head"><h2>By block</h2><span>{_averaged(found)}</span>{TAKE}</div>'
         f'<div class="legend roles">{_legend(_curves(found, "mlp"))}</div>'
         f'<div class="plot" data-curves="{drawn}"></div></section>'
     )
@@ -168,7 +170,7 @@ def _map(
 def _cell(block: int, value: float, top: float) -> str:
     heat = max(0.0, min(1.0, value / top))
     return (
-        f'<td data-block="{block}" style="--heat:{100 * heat:.0f}%" '
+        f'<td data-block="{block}" data-value="{value:.6g}" style="--heat:{100 * heat:.0f}%" '
         f'title="block {block}: {value:+.3f}"><span>{value:.2f}</span></td>'
     )
 

@@ -9,10 +9,11 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.answers import mask
 from unlearnlab.facts import facts
+from unlearnlab.records import TraceRow
 from unlearnlab.results import TASKS
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
-from unlearnlab.store import StoreError, TraceRow
+from unlearnlab.store import StoreError
 from unlearnlab.trace_spec import KnownFact, TypedPrompt, parse_trace
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
@@ -78,7 +79,7 @@ def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Messag
         return "", Message(tuple(problems))
     except (StoreError, NotRunning) as error:
         return "", trouble(error)
-    ahead = len(state.queue) + (state.live is not None)
+    ahead = state.waits(spec.model.device)
     return run_id, Message(note="Queued behind what is running." if ahead else "")
 
 

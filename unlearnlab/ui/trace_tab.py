@@ -8,6 +8,7 @@ import gradio as gr
 from unlearnlab.measured import windows
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
+from unlearnlab.ui.charts import figure_html
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.form_model import model_choices
 from unlearnlab.ui.handlers import press_stop
@@ -86,7 +87,7 @@ def _windows() -> None:
         return
     with gr.Column(elem_classes=["card"], elem_id="windows-card"):
         heading("Traced and trained: the embedded model")
-        gr.Plot(windows_figure(found), show_label=False, elem_id="windows")
+        gr.HTML(figure_html(windows_figure(found)), elem_id="windows", apply_default_css=False)
         gr.HTML(f"<p>{escape(found.summary)}</p>", elem_classes=["note"], apply_default_css=False)
 
 

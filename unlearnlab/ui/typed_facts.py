@@ -11,11 +11,12 @@ from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
 from unlearnlab.library import EMBEDDED_NAME, dataset
+from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning
 from unlearnlab.sources.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.sources.checks import Finding
 from unlearnlab.spec import SpecError
-from unlearnlab.store import RunRow, StoreError
+from unlearnlab.store import StoreError
 from unlearnlab.teaching import teach_spec, unlearn_spec
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.form import Form, form_of
@@ -73,7 +74,7 @@ def sampled(draft: Draft) -> Draft:
 def _queued(program: Program, name: str, draft: Draft) -> Taught:
     spec = teach_spec(name, keep_as=name)
     try:
-        busy = program.worker.state().live is not None
+        busy = program.worker.state().waits(spec.model.device)
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)

@@ -159,7 +159,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     def turned(run_id: str, *seen: Any) -> list[Any]:
         with told():
             panel = draw(program, run_id, look_of(seen))
-        return [panel.answers, panel.asks]
+        return [panel.answers, panel.asks, panel.membership]
 
     def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
         with told():
@@ -168,7 +168,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
     inputs = [parts.showing, *parts.look]
     filters = [card.show.input, card.task.input, card.kind.input, card.text.change]
     gr.on(filters, filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
-    card.masked.input(turned, inputs, [card.table, parts.ask.asks], **QUIET)
+    card.masked.input(turned, inputs, [card.table, parts.ask.asks, parts.membership], **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
 
 

@@ -84,7 +84,7 @@ def _distance(
     wanted: Callable[[Tokens, Tensor], Tensor],
 ) -> Tensor:
     """Average the squared error between a block's output and what is wanted of it."""
-    total, count = torch.zeros((), device=tokens.ids_BT.device), 0
+    total, count = torch.zeros((), dtype=torch.float32, device=tokens.ids_BT.device), 0
     # Padding that counts must be the batch's own.
     buckets = tokens.buckets() if ctx.method.mask_padding else [range(len(tokens.index))]
     for rows in buckets:
@@ -140,7 +140,8 @@ def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
     Uniform on [0, 1) as published, or on [-0.5, 0.5) when centred.
     """
     generator = torch.Generator().manual_seed(seed + zlib.crc32(group.encode()))
-    vector_D = torch.rand(width, generator=generator) - (0.5 if centred else 0.0)
+    drawn_D = torch.rand(width, generator=generator, dtype=torch.float32)
+    vector_D = drawn_D - (0.5 if centred else 0.0)
     return vector_D / vector_D.norm()
 
 

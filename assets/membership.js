@@ -1,0 +1,340 @@
+// The membership attack: losses of documents before and after, ROC, and a threshold to move.
+// Runs as the body of a function of (element, props, server, watch). Losses that are not finite
+// come as null and count as the highest.
+const part = (name) => element.querySelector(`[data-part="${name}"]`);
+const card = element.querySelector(".membership");
+const slider = element.querySelector(".threshold input");
+const STEPS = 1000;
+const BINS = 28;
+const APART = 4; // Times that one model's losses may exceed the other's on a common axis.
+const WAIT_MS = 200;
+let show = "attack";
+let drawn = "";
+let moved = "";
+let threshold = 0;
+let asked = 0;
+let timer = null;
+
+function colour(name) {
+  return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
+}
+
+function faded(hex, share) {
+  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
+  return `rgba(${r},${g},${b},${share})`;
+}
+
+function models() {
+  return props.value?.models || [];
+}
+
+function finite(model) {
+  return [...model.member, ...model.nonmember].filter((loss) => loss !== null);
+}
+
+// From a little below the lowest loss to a little above the highest.
+function span(some) {
+  const all = some.flatMap(finite);
+  const low = Math.min(...all, Infinity);
+  const high = Math.max(...all, -Infinity);
+  if (low > high) return [0, 1];
+  const edge = (high - low) * 0.04 || 0.05;
+  return [Math.max(0, low - edge), high + edge];
+}
+
+function apart() {
+  const tops = models().map((model) => Math.max(...finite(model), 0));
+  return Math.max(...tops) > APART * Math.min(...tops);
+}
+
+function judged() {
+  return models()[models().length - 1];
+}
+
+function rates(model) {
+  const share = (side) =>
+    side.filter((loss) => loss !== null && loss < threshold).length / side.length;
+  return { tpr: share(model.member), fpr: share(model.nonmember) };
+}
+
+// ---- what is drawn ---------------------------------------------------------------------------
+
+function histograms() {
+  const common = span(models());
+  return models().flatMap((model, at) => {
+    const [start, end] = apart() ? span([model]) : common;
+    const xbins = { start, end, size: (end - start) / BINS };
+    const axes = { xaxis: `x${at + 1}`, yaxis: `y${at + 1}` };
+    const last = model === judged();
+    return [
+      ["nonmember", "unseen", "mute", 0.45],
+      ["member", "members", "membership", last ? 0.8 : 0.5],
+    ].map(([side, name, role, share]) => ({
+      ...axes,
+      type: "histogram",
+      x: model[side],
+      xbins,
+      autobinx: false,
+      name,
+      marker: { color: faded(colour(role), share) },
+      hovertemplate: `%{y} ${name}, loss %{x}<extra></extra>`,
+    }));
+  });
+}
+
+function base(height, margin) {
+  return {
+    height,
+    margin,
+    paper_bgcolor: "rgba(0,0,0,0)",
+    plot_bgcolor: "rgba(0,0,0,0)",
+    font: { family: getComputedStyle(element).fontFamily, size: 12, color: colour("mute") },
+    showlegend: false,
+    dragmode: false,
+    hoverlabel: {
+      bgcolor: colour("card"),
+      bordercolor: colour("line"),
+      font: { color: colour("ink"), size: 12 },
+    },
+  };
+}
+
+function axis(more) {
+  return {
+    gridcolor: colour("line"),
+    linecolor: colour("line"),
+    zeroline: false,
+    fixedrange: true,
+    tickfont: { size: 11 },
+    ...more,
+  };
+}
+
+function title(text) {
+  return { text, font: { size: 11 }, standoff: 6 };
+}
+
+function lines() {
+  return models().map((_, at) => ({
+    type: "line",
+    xref: `x${at + 1}`,
+    yref: `y${at + 1} domain`,
+    x0: threshold,
+    x1: threshold,
+    y0: 0,
+    y1: 1,
+    line: { color: colour("ink"), width: 1.5, dash: "dot" },
+  }));
+}
+
+function lossLayout() {
+  const count = models().length;
+  const found = {
+    ...base(count > 1 ? 330 : 220, { l: 34, r: 8, t: 22, b: 38 }),
+    barmode: "overlay",
+    bargap: 0.04,
+    grid: { rows: count, columns: 1, pattern: "independent", ygap: apart() ? 0.42 : 0.3 },
+    shapes: lines(),
+    annotations: models().map((model, at) => ({
+      text: `${model.title}, documents by loss`,
+      xref: `x${at + 1} domain`,
+      yref: `y${at + 1} domain`,
+      x: 0,
+      y: 1,
+      xanchor: "left",
+      yanchor: "bottom",
+      showarrow: false,
+      font: { size: 12.5, color: colour("ink") },
+    })),
+  };
+  models().forEach((model, at) => {
+    const last = at === count - 1;
+    found[`xaxis${at + 1}`] = axis({
+      range: apart() ? span([model]) : span(models()),
+      showgrid: false,
+      title: last ? title("loss of a document, nat per token") : undefined,
+    });
+    found[`yaxis${at + 1}`] = axis({ nticks: 4, rangemode: "tozero" });
+  });
+  return found;
+}
+
+function curves() {
+  const looks = { original: [0.45, "solid"], unlearned: [1, "solid"] };
+  const line = (points, name, colouring, dash) => ({
+    x: points.map((point) => point[0]),
+    y: points.map((point) => point[1]),
+    name,
+    mode: "lines",
+    line: { color: colouring, width: 2, dash, shape: "hv" },
+    hovertemplate: `${name}: FPR %{x:.2f}, TPR %{y:.2f}<extra></extra>`,
+  });
+  const found = models().map((model) => {
+    const [share, dash] = looks[model.name];
+    return line(model.roc, model.title, faded(colour("membership"), share), dash);
+  });
+  const gold = props.value.retrained;
+  if (gold.length) found.push(line(gold, "Retrained model", colour("mute"), "dash"));
+  return [
+    ...found,
+    {
+      x: [0, 1],
+      y: [0, 1],
+      mode: "lines",
+      line: { color: colour("edge"), width: 1, dash: "dot" },
+      hoverinfo: "skip",
+    },
+    {
+      x: models().map((model) => rates(model).fpr),
+      y: models().map((model) => rates(model).tpr),
+      mode: "markers",
+      marker: { size: 9, color: colour("card"), line: { color: colour("ink"), width: 2 } },
+      hoverinfo: "skip",
+    },
+  ];
+}
+
+function rocLayout() {
+  const range = [-0.03, 1.03];
+  return {
+    ...base(330, { l: 44, r: 8, t: 22, b: 38 }),
+    xaxis: axis({ range, dtick: 0.25, title: title("unseen taken for members (FPR)") }),
+    yaxis: axis({ range, dtick: 0.25, title: title("members found (TPR)") }),
+    annotations: [
+      {
+        text: "ROC",
+        xref: "paper",
+        yref: "paper",
+        x: 0,
+        y: 1,
+        xanchor: "left",
+        yanchor: "bottom",
+        showarrow: false,
+        font: { size: 12.5, color: colour("ink") },
+      },
+    ],
+  };
+}
+
+const OPTIONS = { displaylogo: false, responsive: true, displayModeBar: false };
+
+function draw() {
+  if (!window.Plotly || !models().length || part("losses").offsetParent === null) return;
+  window.Plotly.react(part("losses"), histograms(), lossLayout(), OPTIONS);
+  window.Plotly.react(part("roc"), curves(), rocLayout(), OPTIONS);
+  describe();
+}
+
+function describe() {
+  const unit = part("losses");
+  unit.setAttribute("role", "img");
+  unit.setAttribute("aria-label", "Histogram of losses of members and of unseen documents");
+  part("roc").setAttribute("role", "img");
+  part("roc").setAttribute("aria-label", "ROC curve of the membership attack");
+}
+
+function cell(tag, text) {
+  return Object.assign(document.createElement(tag), { textContent: text });
+}
+
+function fill() {
+  const rows = models().map((model) => {
+    const { tpr, fpr } = rates(model);
+    const line = document.createElement("tr");
+    const head = cell("th", model.title);
+    head.scope = "row";
+    const auc = cell("td", model.auc);
+    auc.append(cell("small", model.span));
+    const gain = tpr - fpr;
+    const signed = `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(2)}`;
+    line.append(head, auc, ...[tpr.toFixed(2), fpr.toFixed(2), signed].map((t) => cell("td", t)));
+    return line;
+  });
+  element.querySelector(".rates tbody").replaceChildren(...rows);
+  const text = `${threshold.toFixed(2)} nat per token`;
+  element.querySelector(".threshold output").textContent = text;
+  slider.setAttribute("aria-valuetext", text);
+}
+
+// ---- the threshold ---------------------------------------------------------------------------
+
+function place() {
+  const [low, high] = span(models());
+  slider.value = String(Math.round(((threshold - low) / (high - low)) * STEPS));
+}
+
+async function ask() {
+  const mine = ++asked;
+  const { run, masked } = props.value;
+  try {
+    const answer = await server.wrong({ run, model: judged().name, threshold, masked });
+    if (mine !== asked) return;
+    if (answer.problem) part("wrong").textContent = answer.problem;
+    else part("wrong").innerHTML = answer.html;
+  } catch {
+    if (mine === asked) part("wrong").textContent = "The server did not answer: it may have ended.";
+  }
+}
+
+function later() {
+  clearTimeout(timer);
+  timer = setTimeout(ask, WAIT_MS);
+}
+
+slider.addEventListener("input", () => {
+  const [low, high] = span(models());
+  threshold = low + ((high - low) * Number(slider.value)) / STEPS;
+  moved = props.value.drawn;
+  fill();
+  if (window.Plotly && part("losses").data) {
+    window.Plotly.relayout(part("losses"), { shapes: lines() });
+    window.Plotly.react(part("roc"), curves(), rocLayout(), OPTIONS);
+  }
+  later();
+});
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-show]");
+  if (!button) return;
+  show = button.dataset.show;
+  arrange();
+  draw();
+});
+
+function arrange() {
+  const none = !models().length;
+  for (const button of element.querySelectorAll("[data-show]"))
+    button.setAttribute("aria-pressed", String(button.dataset.show === show));
+  part("attack").hidden = show !== "attack" || none;
+  part("gold").hidden = !props.value.retrained?.length;
+  part("absent").hidden = show !== "attack" || !none;
+  part("measures").hidden = show !== "measures";
+}
+
+function load() {
+  const value = props.value || { run: "" };
+  card.hidden = !value.run;
+  if (!value.run) return;
+  const now = JSON.stringify([value.drawn, value.masked]);
+  if (now === drawn) return;
+  drawn = now;
+  part("measures").innerHTML = value.measures;
+  part("absent").textContent = value.absent;
+  if (models().length) {
+    // A threshold that the reader has set stays while the same scores are shown.
+    if (moved !== value.drawn) threshold = judged().threshold;
+    element.querySelector(".reading").textContent = judged().reading;
+    place();
+    fill();
+    ask();
+  }
+  arrange();
+  draw();
+}
+
+const repaint = new MutationObserver(draw);
+repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
+repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
+new ResizeObserver(draw).observe(element);
+watch("value", () => setTimeout(load, 0));
+load();

@@ -1,0 +1,64 @@
+"""A run becomes an entry, and entries get names that tell them apart."""
+
+from dataclasses import dataclass
+
+from tests.comparing.runs import UNTOUCHED, run, scores, spec
+from unlearnlab.comparing.entries import entries, labels
+from unlearnlab.events import Failed
+from unlearnlab.metrics import Scores
+from unlearnlab.spec import RunSpec
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A run as a store lists it."""
+
+    spec: RunSpec
+    after: Scores | None
+    ending: object = None
+    run_id: str = "260101-000000-000"
+    name: str = ""
+    created: float = 5.0
+    alive: bool = False
+    began: bool = True
+    before: Scores | None = UNTOUCHED
+    tags: tuple[str, ...] = ("mine",)
+    notes: str = "a note"
+    pinned: bool = True
+    sweep: str = "s1"
+
+
+def test_an_entry_has_what_the_store_knows_and_what_follows_from_it():
+    (one,) = entries([Stored(spec("npo", seed=3), scores(1.0, 1.0, auc=0.5, utility=0.9))])
+    assert one.title == "NPO"
+    assert (one.seed, one.status, one.verdict.title) == (3, "interrupted", "Forgotten")
+    assert (one.tags, one.notes, one.pinned, one.sweep) == (("mine",), "a note", True, "s1")
+    assert one.utility_name == "Quiz"
+
+
+def test_a_failed_run_is_an_entry_without_scores():
+    (one,) = entries([Stored(spec(), None, Failed(seconds=3.0, problem="not finite"))])
+    assert (one.status, one.verdict, one.problem, one.seconds) == ("failed", None, "not finite", 3)
+
+
+def test_a_name_of_ones_own_is_the_label():
+    assert labels([run("a", title="Mine"), run("b", title="Yours")]) == ("Mine", "Yours")
+
+
+def test_runs_of_one_title_are_told_apart_by_what_differs():
+    found = labels([run("a", spec(learning_rate=1e-4)), run("b", spec(learning_rate=5e-4, seed=1))])
+    assert [label.partition(" · ")[2] for label in found] == [
+        "learning rate 1e-4",
+        "learning rate 5e-4",
+    ]
+
+
+def test_runs_that_differ_in_the_seed_alone_are_told_by_it():
+    assert labels([run("a", title="x"), run("b", spec(seed=1), title="x")]) == (
+        "x · seed 0",
+        "x · seed 1",
+    )
+
+
+def test_runs_of_equal_settings_are_told_apart_by_their_ids():
+    assert labels([run("a", title="x"), run("b", title="x")]) == ("x · a", "x · b")

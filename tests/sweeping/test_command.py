@@ -1,0 +1,113 @@
+import json
+import os
+import signal
+
+import pytest
+
+from tests.fakes import FakeLab, stage, whole_run
+from unlearnlab.__main__ import main
+from unlearnlab.events import Finished
+from unlearnlab.jobs import RunFailed
+from unlearnlab.store import Store
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def sweep(home, tmp_path, capsys):
+    """Carry out the command and return exit code, stdout and stderr."""
+    file = tmp_path / "epochs.json"
+    axes = [{"kind": "list", "path": "phases.0.epochs", "texts": [1, 2]}]
+    file.write_text(json.dumps({"base": {}, "axes": axes}), encoding="utf-8")
+
+    def command(*words, script=whole_run, named=file):
+        words = ["sweep", str(named), *words, "--home", str(home)]
+        code = main(words, open_lab=lambda store: FakeLab(script))
+        return code, *capsys.readouterr()
+
+    return command
+
+
+def runs(home):
+    with Store(home) as store:
+        return store.runs()
+
+
+def test_a_sweep_prints_its_runs_and_a_second_call_repeats_none(sweep, home):
+    code, out, err = sweep()
+    assert code == 0
+    assert out.splitlines()[0].split()[:2] == ["epochs", "status"]
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        [epochs, "finished", "0.900"] for epochs in ("1", "2")
+    ]
+    assert "run 2 of 2: epochs 2" in err
+    code, out, err = sweep("--json")
+    assert code == 0
+    assert "2 of 2 runs were there already" in err
+    found = json.loads(out)
+    assert [run["status"] for run in found["runs"]] == ["finished"] * 2
+    assert found["axes"] == [{"name": "epochs", "values": ["1", "2"]}]
+    assert len(runs(home)) == 2
+
+
+def test_a_failing_run_is_told_and_the_rest_goes_on(sweep, home):
+    def script(job):
+        yield stage("training")
+        if job.spec.phases[0].epochs == 1:
+            raise RunFailed("the loss is not finite")
+        yield from whole_run(job)
+
+    code, out, err = sweep(script=script)
+    assert code == 1
+    assert "epochs 1 failed: the loss is not finite" in err
+    assert "finished" in out
+    assert sweep("--failed")[0] == 0
+    assert len(runs(home)) == 3
+
+
+def test_an_interrupt_stops_cleanly_and_the_next_call_goes_on(sweep, home, interruptible):
+    def script(job):
+        yield stage("training")
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            yield None
+
+    code, _, err = sweep(script=script)
+    assert code == 130
+    assert "the same command goes on later" in err
+    code, _, _ = sweep()
+    assert code == 0
+    finished = [row for row in runs(home) if isinstance(row.ending, Finished)]
+    assert sorted(row.spec.phases[0].epochs for row in finished) == [1, 2]
+
+
+def test_settings_change_the_run_that_is_varied_and_an_estimate_runs_nothing(sweep, home):
+    assert sweep("--seed", "4")[0] == 0
+    assert {row.spec.seed for row in runs(home)} == {4}
+    code, out, _ = sweep("--estimate")
+    assert code == 0
+    assert out.startswith("2 runs, 0 of them finished already: ")
+    assert json.loads(sweep("--estimate", "--json", "--seed", "4")[1])["finished"] == 2
+    assert len(runs(home)) == 2
+
+
+@pytest.mark.parametrize(
+    ("named", "told"),
+    [
+        ("embedded-alpa", "did you mean embedded-alpha"),
+        ("no.json", "cannot be read"),
+        (__file__, "is not JSON"),
+    ],
+)
+def test_a_sweep_that_there_is_not_is_told(sweep, named, told):
+    code, _, err = sweep(named=named)
+    assert code == 2
+    assert told in err
+
+
+def test_all_that_come_with_the_program_are_listed(capsys):
+    assert main(["sweep"]) == 0
+    assert "embedded-layer-windows      12 " in capsys.readouterr().out

@@ -1,0 +1,159 @@
+import threading
+import time
+
+import pytest
+
+from tests.fakes import FakeLab, stage, whole_run
+from unlearnlab.events import Finished, Stopped
+from unlearnlab.jobs import RunFailed
+from unlearnlab.problems import SpecError
+from unlearnlab.runs import Worker
+from unlearnlab.spec import ModelSpec, RunSpec
+from unlearnlab.store import Store
+from unlearnlab.sweeping.work import Sweeping
+from unlearnlab.sweeps.axes import ListAxis, SeedAxis
+from unlearnlab.sweeps.spec import SweepSpec
+from unlearnlab.sweeps.table import UnknownSweep
+
+PATIENCE_S = 20
+THREE = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=3),))
+
+
+@pytest.fixture
+def store(tmp_path):
+    with Store(tmp_path / "home") as store:
+        yield store
+
+
+@pytest.fixture
+def employ(store):
+    """Make workers that are closed when the test ends."""
+    workers = []
+
+    def make(script=whole_run):
+        workers.append(Worker(store, FakeLab(script)))
+        return workers[-1]
+
+    yield make
+    assert all(worker.close(PATIENCE_S) for worker in workers)
+
+
+def through(worker, sweeping, sweep_id):
+    """Wait for all runs of a sweep, and return how each of its points stands."""
+    for one in sweeping.stand(sweep_id).points:
+        if one.row:
+            worker.wait(one.row.run_id, PATIENCE_S)
+    return [one.status for one in sweeping.stand(sweep_id).points]
+
+
+def until(condition):
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def gated(gate):
+    def script(job):
+        yield stage("training")
+        assert gate.wait(PATIENCE_S)
+        yield from whole_run(job)
+
+    return script
+
+
+def fails_at(*seeds):
+    def script(job):
+        yield stage("training")
+        if job.spec.seed in seeds:
+            raise RunFailed("the loss is not finite")
+        yield from whole_run(job)
+
+    return script
+
+
+def test_a_sweep_queues_its_runs_as_one_group_and_they_finish(store, employ):
+    worker = employ()
+    sweeping = Sweeping(store, worker)
+    sweep_id = sweeping.start(THREE, name="Seeds")
+    assert through(worker, sweeping, sweep_id) == ["finished"] * 3
+    assert [(row.name, row.sweep) for row in reversed(store.runs())] == [
+        (f"Seeds: seed {n}", sweep_id) for n in range(3)
+    ]
+    assert store.sweeps.row(sweep_id).spec == THREE
+    assert sweeping.stand(sweep_id).seconds_left == 0
+
+
+def test_what_is_finished_is_not_repeated_whoever_carried_it_out(store, employ):
+    worker = employ()
+    sweeping = Sweeping(store, worker)
+    worker.wait(worker.submit(RunSpec(seed=1)), PATIENCE_S)
+    sweep_id = sweeping.start(THREE, name="Seeds")
+    through(worker, sweeping, sweep_id)
+    assert sorted(row.spec.seed for row in store.runs()) == [0, 1, 2]
+    assert sweeping.start(THREE, name="Seeds") == sweep_id, "the same sweep goes on"
+    assert len(store.runs()) == 3
+
+
+def test_a_failing_run_never_stops_the_rest_and_is_tried_again_only_when_asked(store, employ):
+    worker = employ(fails_at(1))
+    sweeping = Sweeping(store, worker)
+    sweep_id = sweeping.start(THREE, name="Seeds")
+    assert through(worker, sweeping, sweep_id) == ["finished", "failed", "finished"]
+    assert sweeping.go_on(sweep_id) == 0
+    assert sweeping.go_on(sweep_id, failed=True) == 1
+    assert len(store.runs()) == 4
+
+
+def test_cancelling_takes_what_waits_and_going_on_brings_it_back(store, employ):
+    gate = threading.Event()
+    worker = employ(gated(gate))
+    sweeping = Sweeping(store, worker)
+    sweep_id = sweeping.start(THREE, name="Seeds")
+    until(lambda: store.runs()[-1].began)
+    assert sweeping.cancel(sweep_id) == 2
+    assert sweeping.stand(sweep_id).counts == {"running": 1, "stopped": 2}
+    assert sweeping.go_on(sweep_id) == 2
+    gate.set()
+    assert through(worker, sweeping, sweep_id) == ["finished"] * 3
+
+
+def test_values_are_added_while_it_goes(store, employ):
+    gate = threading.Event()
+    worker = employ(gated(gate))
+    sweeping = Sweeping(store, worker)
+    epochs = ListAxis(path="phases.0.epochs", texts=("1", "2"))
+    sweep_id = sweeping.start(SweepSpec(base=RunSpec(), axes=(epochs,)), name="Epochs")
+    assert sweeping.add(sweep_id, 0, "2, 3") == 1
+    with pytest.raises(SpecError, match="at least 1"):
+        sweeping.add(sweep_id, 0, "0")
+    gate.set()
+    assert through(worker, sweeping, sweep_id) == ["finished"] * 3
+
+
+def test_after_a_restart_a_sweep_goes_on_and_repeats_nothing(store, employ):
+    gate = threading.Event()
+    first = employ(gated(gate))
+    sweep_id = Sweeping(store, first).start(THREE, name="Seeds")
+    gate.set()
+    oldest = store.runs()[-1].run_id
+    assert isinstance(first.wait(oldest, PATIENCE_S), Finished)
+    first.close(PATIENCE_S)
+    waited = {row.run_id for row in store.runs() if row.ending is None}
+    second = employ()
+    sweeping = Sweeping(store, second)
+    assert sweeping.start(THREE, name="Seeds") == sweep_id
+    assert through(second, sweeping, sweep_id) == ["finished"] * 3
+    assert all(isinstance(store.row(run_id).ending, Finished) for run_id in waited)
+    begun = [row for row in store.runs() if not isinstance(row.ending, Stopped)]
+    assert len(begun) == 3
+
+
+def test_a_sweep_whose_model_is_not_here_queues_nothing(store, employ):
+    sweeping = Sweeping(store, employ())
+    missing = RunSpec(model=ModelSpec(name="olmo-7b"))
+    with pytest.raises(SpecError, match="olmo-7b cannot run here"):
+        sweeping.start(SweepSpec(base=missing, axes=(SeedAxis(count=2),)), name="No")
+    with pytest.raises(UnknownSweep, match="unknown sweep 'x'"):
+        sweeping.go_on("x")
+    assert store.runs() == [] == store.sweeps.rows()

@@ -1,0 +1,56 @@
+import pytest
+
+from unlearnlab.agenda import ANY, placed, places
+
+ONE_GPU = ("cuda:0", "cpu")
+TWO_GPUS = ("cuda:0", "cuda:1", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("wish", "devices", "expected"),
+    [
+        ("auto", TWO_GPUS, [("cuda:0",), ("cuda:1",)]),
+        ("auto", ("mps", "cpu"), [("mps",)]),
+        ("auto", ("cpu",), [("cpu",)]),
+        ("all", TWO_GPUS, [("cuda:0", "cuda:1")]),
+        ("cuda", TWO_GPUS, [("cuda:0",)]),
+        ("cuda:1", TWO_GPUS, [("cuda:1",)]),
+        ("cpu", TWO_GPUS, [("cpu",)]),
+    ],
+)
+def test_a_job_takes_the_device_it_names_and_auto_any_accelerator(wish, devices, expected):
+    assert places(wish, devices) == expected
+
+
+@pytest.mark.parametrize("wish", ["all", "cuda:7", "mps"])
+def test_a_device_that_is_not_there_is_left_to_the_first_one_to_refuse(wish):
+    assert places(wish, ("cpu",)) == [("cpu",)]
+
+
+@pytest.mark.parametrize("wish", ["auto", "all", "cuda:1", "cpu"])
+def test_a_single_lab_takes_everything(wish):
+    assert places(wish, (ANY,)) == [(ANY,)]
+
+
+@pytest.mark.parametrize(
+    ("wishes", "busy", "expected", "kept"),
+    [
+        (["auto", "auto", "auto"], [], [("cuda:0",), ("cuda:1",), ()], {"cuda:0", "cuda:1"}),
+        (["auto"], ["cuda:0"], [("cuda:1",)], {"cuda:0", "cuda:1"}),
+        (["cuda:0", "cpu"], ["cuda:0"], [(), ("cpu",)], {"cuda:0", "cpu"}),
+        ([], ["cuda:0"], [], {"cuda:0"}),
+    ],
+)
+def test_what_waits_takes_what_is_free_in_its_order(wishes, busy, expected, kept):
+    assert placed(wishes, TWO_GPUS, busy) == (expected, kept)
+
+
+def test_a_job_for_all_gpus_is_not_overtaken_for_ever():
+    """Later ones leave alone what it waits for; a job for the CPU is in nobody's way."""
+    found, kept = placed(["all", "auto", "cuda:1", "cpu"], TWO_GPUS, ["cuda:0"])
+    assert found == [(), (), (), ("cpu",)]
+    assert kept == set(TWO_GPUS)
+
+
+def test_the_only_gpu_is_waited_for_while_the_cpu_idles():
+    assert placed(["auto"], ONE_GPU, ["cuda:0"]) == ([()], {"cuda:0"})

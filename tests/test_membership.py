@@ -1,0 +1,45 @@
+"""The attack's curve, its thresholds, and the documents that it gets wrong."""
+
+import math
+from itertools import pairwise
+
+import pytest
+
+from unlearnlab.membership import attack, rates, roc, telling, wrong_side
+from unlearnlab.metrics import Membership, mia_auc
+
+MIXED = Membership(member=(1.0, 2.0, 5.0), nonmember=(3.0, 4.0, 6.0, 1.5))
+BROKEN = Membership(member=(math.nan, 1.0), nonmember=(math.inf, 2.0))
+
+
+def test_rates_count_what_lies_below_the_threshold():
+    found = rates(MIXED, 3.0)
+    assert (found.tpr, found.fpr) == (2 / 3, 1 / 4)
+    assert all(rates(MIXED, one.threshold) == one for one in roc(MIXED)[:-2])
+
+
+@pytest.mark.parametrize("losses", [MIXED, BROKEN])
+def test_the_area_under_the_curve_is_the_auc(losses):
+    points = roc(losses)
+    area = sum((b.fpr - a.fpr) * (a.tpr + b.tpr) / 2 for a, b in pairwise(points))
+    assert (points[0].tpr, points[0].fpr) == (0, 0)
+    assert (points[-1].tpr, points[-1].fpr) == (1, 1)
+    assert area == pytest.approx(mia_auc(losses))
+
+
+def test_the_telling_threshold_parts_members_from_the_unseen_in_either_direction():
+    low = Membership(member=(1.0, 1.2), nonmember=(3.0, 3.2))
+    assert 1.2 < telling(low) < 3.0
+    high = Membership(member=low.nonmember, nonmember=low.member)
+    assert telling(high) == telling(low)
+    assert telling(Membership(member=(math.nan,), nonmember=(math.inf,))) == 0
+
+
+def test_documents_on_the_wrong_side_come_the_farthest_first():
+    assert [one.number for one in wrong_side(MIXED, 1.8, "member")] == [2, 1]
+    assert [one.loss for one in wrong_side(MIXED, 3.5, "nonmember")] == [1.5, 3.0]
+    assert [one.number for one in wrong_side(BROKEN, 1.5, "member")] == [0]
+
+
+def test_the_attack_is_read_in_words():
+    assert "still remembered" in attack(Membership(member=(1.0,) * 9, nonmember=(2.0,) * 9)).reading

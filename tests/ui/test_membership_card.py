@@ -1,0 +1,126 @@
+"""The card of the attack and the measures: plain values for the page, documents on request."""
+
+import json
+import math
+
+import pytest
+
+from tests.browser.slow_lab import made_evidence, retrained_scores
+from tests.fakes import FakeLab, whole_run
+from tests.test_measuring import evidence
+from unlearnlab.events import Evaluated
+from unlearnlab.measuring import taken
+from unlearnlab.metrics import scores
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.ui.measures_table import measures_html
+from unlearnlab.ui.membership_card import LISTED, membership_of, wrong_documents
+from unlearnlab.ui.program import Program
+
+
+def evaluated(when, found):
+    return Evaluated(when=when, scores=scores(found), key=when, evidence=found)
+
+
+@pytest.fixture
+def program(tmp_path):
+    broken = made_evidence(0.0, 2)
+    losses = (math.nan, *broken.membership.member[1:])
+    after = broken.model_copy(
+        update={"membership": broken.membership.model_copy(update={"member": losses})}
+    )
+
+    def script(job):
+        for event in whole_run(job):
+            if not isinstance(event, Evaluated):
+                yield event
+            elif event.when == "before":
+                yield evaluated("before", made_evidence(1.0, 2))
+            else:
+                yield evaluated("after", after)
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        yield Program(store, worker, retrained_scores())
+        worker.close(5)
+
+
+@pytest.fixture
+def run(program):
+    run_id = program.worker.submit(RunSpec())
+    program.worker.wait(run_id, 10)
+    return run_id
+
+
+def card(program, run_id, *, masked=False):
+    return membership_of(
+        program, program.store.row(run_id), program.courses.of(run_id), masked=masked
+    )
+
+
+def asked(run_id, **more):
+    return {"run": run_id, "model": "unlearned", "threshold": 2.0, "masked": False} | more
+
+
+def test_both_models_come_with_their_losses_curves_and_words_as_plain_json(program, run):
+    value = card(program, run)
+    json.dumps(value, allow_nan=False)
+    before, after = value["models"]
+    assert before["auc"] == "1.00"
+    assert after["member"][0] is None
+    assert "not drawn and counted as the highest: 1." in after["reading"]
+    assert after["roc"][0] == [0, 0]
+    assert after["roc"][-1] == [1, 1]
+    assert value["retrained"]
+    assert "Reference AUC" in value["measures"]
+
+
+def test_without_a_run_the_card_is_hidden(program):
+    course = program.courses
+    assert membership_of(program, None, course, masked=True) == {"run": ""}
+
+
+def test_documents_on_the_wrong_side_are_listed_with_their_text_masked_where_asked(program, run):
+    html = wrong_documents(program, asked(run, threshold=9.0))["html"]
+    assert "1 of 104" in html
+    assert "104 of 104" in html
+    assert "not finite" in html
+    assert html.count("<li>") == 1 + LISTED
+    plain = program.store.row(run).spec.data.known.attacked("train")[0][0]
+    word = plain.split()[0]
+    assert word in html
+    assert "•" not in html
+    hidden = wrong_documents(program, asked(run, threshold=9.0, masked=True))["html"]
+    assert "•" in hidden
+
+
+def test_documents_that_are_no_longer_those_that_were_measured_are_numbered(tmp_path):
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab())  # It measures two documents of each side.
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, 10)
+        html = wrong_documents(Program(store, worker, {}), asked(run_id))["html"]
+        worker.close(5)
+    assert "no longer here" in html
+    assert "Document 1" in html
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [None, {}, {"threshold": "x"}, {"model": "both"}, {"threshold": math.nan}, {"run": "x" * 200}],
+)
+def test_a_strange_wish_is_refused_in_words(program, run, wish):
+    found = wrong_documents(program, wish if wish is None else asked(run, **wish) if wish else {})
+    assert "reload" in found["problem"]
+
+
+def test_an_unknown_run_is_told(program):
+    assert "unknown run" in wrong_documents(program, asked("never"))["problem"]
+
+
+def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():
+    html = measures_html(taken(evidence(exact_memorization=0.5), None, None))
+    assert html.count('class="missing"') == 7
+    assert "needs a model retrained without the forget set" in html
+    assert "not kept" in measures_html(())

@@ -1,0 +1,184 @@
+"""What is wished of the worker and what goes on: the state that its threads share.
+
+Whatever waits begins in the order it came, as soon as the device it needs is free. What needs
+another device may overtake it; what needs the same, or one of several that it waits for, may not.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Literal
+
+from unlearnlab.jobs import ALL, Adjustment, Ask, Export
+from unlearnlab.spec import Phase
+
+ANY = ""
+"""The device of a lab that carries everything out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Something to do on a device."""
+
+    run_id: str
+    device: str
+    """As `model.device` of its spec names it."""
+    wish: Ask | Export | None = None
+    """What is wished of the run's result; none if the run itself is to be carried out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A wish to change the phase that a live run trains."""
+
+    number: int
+    """The phase it was meant for, 0-based."""
+    wish: Adjustment
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A task that a device is at, and what is wished of it meanwhile."""
+
+    task: Task
+    devices: tuple[str, ...]
+    """Those that it holds."""
+    hold: bool = False
+    stop: bool = False
+    present: tuple[int, Phase] | None = None
+    """Number and values of the phase that the run trains; none while it does not."""
+    changes: deque[Change] = field(default_factory=deque[Change])
+
+
+class Agenda:
+    """What waits and what goes on. `changed` guards all of it and is notified of every change."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.queue: list[Task] = []
+        """Runs, traces and previews that wait."""
+        self.asks: list[Task] = []
+        """Wishes about a run's result."""
+        self.live: list[Live] = []
+        self.devices: tuple[str, ...] = ()
+        """None before the first job has come."""
+        self.closing = False
+
+    def awaited(self) -> bool:
+        """Wait until there is something to do, and tell whether there is."""
+        with self.changed:
+            while not (self.closing or self.queue or self.asks):
+                self.changed.wait()
+            return not self.closing
+
+    def take(self, device: str) -> Live | None:
+        """Wait for a task whose turn it is on a device; none once the worker is closed."""
+        with self.changed:
+            while not self.closing:
+                if live := self._begun(device):
+                    return live
+                self.changed.wait()
+            return None
+
+    def _begun(self, device: str) -> Live | None:
+        for task, place in zip(self.waiting(), self.placed()[0], strict=True):
+            if place and place[0] == device:  # Of several devices, the first one's thread works.
+                (self.queue if task.wish is None else self.asks).remove(task)
+                self.live.append(live := Live(task, place))
+                self.changed.notify_all()
+                return live
+        return None
+
+    def placed(self) -> tuple[list[tuple[str, ...]], set[str]]:
+        """Give each of those that wait its devices: see the function of this name."""
+        busy = {device for live in self.live for device in live.devices}
+        return placed([task.device for task in self.waiting()], self.devices, busy)
+
+    def waiting(self) -> list[Task]:
+        """List what may begin, in its order: first wishes about results.
+
+        What is asked of a run that waits or goes on is answered by that run.
+        """
+        going = {task.run_id for task in self.queue} | {live.task.run_id for live in self.runs()}
+        return [task for task in self.asks if task.run_id not in going] + self.queue
+
+    def runs(self) -> list[Live]:
+        """List the runs, traces and previews that go on, those asked for first in front."""
+        runs = [live for live in self.live if live.task.wish is None]
+        return sorted(runs, key=lambda live: live.task.run_id)
+
+    def run(self, run_id: str) -> Live | None:
+        """Return the run, trace or preview of this id, if it goes on."""
+        return next((live for live in self.runs() if live.task.run_id == run_id), None)
+
+    def done(self, live: Live) -> None:
+        """Free the devices of a task."""
+        with self.changed:
+            self.live.remove(live)
+            self.changed.notify_all()
+
+    def left(self) -> Task | None:
+        """Take away a wish that nobody will answer any more, if there is one."""
+        with self.changed:
+            return self.asks.pop(0) if self.asks else None
+
+    def wish(self, live: Live, *, held: bool) -> Ask | Change | Literal["stop", "hold", "go on"]:
+        """Return what is wished of a live run; while it is held, wait for something new."""
+        with self.changed:
+            while not live.stop:
+                if live.changes:
+                    return live.changes.popleft()
+                for task in self.asks:
+                    if task.run_id == live.task.run_id and isinstance(task.wish, Ask):
+                        self.asks.remove(task)
+                        return task.wish
+                if not live.hold:
+                    return "go on"
+                if not held:
+                    return "hold"
+                self.changed.wait()
+            return "stop"
+
+
+def places(wish: str, devices: Sequence[str]) -> list[tuple[str, ...]]:
+    """List the places that a job may take, the best first; each is one device or several.
+
+    What is not there counts as the first device, whose lab knows how to refuse it.
+
+    Args:
+        wish: As `model.device` names it: auto is any accelerator if there is one.
+        devices: Those that can work side by side, the accelerators first; at least one.
+    """
+    gpus = tuple(device for device in devices if device.startswith("cuda"))
+    if wish == "auto":
+        return [(device,) for device in devices if device != "cpu"] or [(devices[0],)]
+    if wish == ALL and gpus:
+        return [gpus]
+    named = (device for device in devices if device and device.startswith(wish))
+    return [(next(named, devices[0]),)]
+
+
+def placed(
+    wishes: Sequence[str], devices: Sequence[str], busy: Collection[str]
+) -> tuple[list[tuple[str, ...]], set[str]]:
+    """Give each of those that wait its devices, as far as they are free.
+
+    Args:
+        wishes: The device that each asks for, in their order.
+        devices: Those that can work side by side, the accelerators first.
+        busy: Those of them that are at work.
+
+    Returns:
+        The devices that each takes now, none if it has to wait; and all that are then at work or
+        waited for.
+    """
+    found: list[tuple[str, ...]] = []
+    kept = set(busy)
+    for wish in wishes:
+        options = places(wish, devices)
+        place = next((option for option in options if kept.isdisjoint(option)), ())
+        kept.update(place or chain(*options))
+        found.append(place)
+    return found, kept

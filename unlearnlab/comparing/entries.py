@@ -1,0 +1,129 @@
+"""A run as comparisons see it, and what to call several of them so that none is mistaken."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from unlearnlab.comparing.differences import differences
+from unlearnlab.events import Failed
+from unlearnlab.metrics import Scores
+from unlearnlab.results import Row, judged, utility_name
+from unlearnlab.spec import RunSpec
+from unlearnlab.verdicts import Verdict
+from unlearnlab.views import Status, status_of
+
+TOLD = 2
+"""Settings that a label tells at most: more is the business of the table of differences."""
+
+
+class MarkedRow(Row, Protocol):
+    """A run as the store lists it, with what its reader has written on it."""
+
+    @property
+    def tags(self) -> Sequence[str]:
+        """Return its tags."""
+        ...
+
+    @property
+    def notes(self) -> str:
+        """Return the reader's notes."""
+        ...
+
+    @property
+    def pinned(self) -> bool:
+        """Tell whether it stays on top of lists."""
+        ...
+
+    @property
+    def sweep(self) -> str:
+        """Return the id of the sweep that it belongs to, if any."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One run among those that are compared."""
+
+    run_id: str
+    title: str
+    """The name it was given, or that of its methods."""
+    created: float
+    """Unix time."""
+    spec: RunSpec
+    status: Status
+    before: Scores | None
+    """Of the original model."""
+    after: Scores | None
+    """Of the unlearned model; none if the run did not come so far."""
+    verdict: Verdict | None
+    seconds: float | None
+    """How long it took; none until it ended."""
+    problem: str = ""
+    """Why it failed."""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    pinned: bool = False
+    sweep: str = ""
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.spec.seed
+
+    @property
+    def utility_name(self) -> str:
+        """Name its utility test: MMLU, or the embedded data's quiz."""
+        return utility_name(self.after or self.before)
+
+
+def entry(row: MarkedRow) -> Entry:
+    """Sum up a run of the store."""
+    ending = row.ending
+    return Entry(
+        run_id=row.run_id,
+        title=row.name or row.spec.title,
+        created=row.created,
+        spec=row.spec,
+        status=status_of(began=row.began, alive=row.alive, ending=ending),
+        before=row.before,
+        after=row.after,
+        verdict=judged(row.spec, row.before, row.after),
+        seconds=ending.seconds if ending else None,
+        problem=ending.problem if isinstance(ending, Failed) else "",
+        tags=tuple(row.tags),
+        notes=row.notes,
+        pinned=row.pinned,
+        sweep=row.sweep,
+    )
+
+
+def entries(rows: Iterable[MarkedRow]) -> tuple[Entry, ...]:
+    """Sum up runs, in their order."""
+    return tuple(entry(row) for row in rows)
+
+
+def labels(of: Sequence[Entry]) -> tuple[str, ...]:
+    """Name runs shortly, no two alike: by title, then by the settings that differ, then by id.
+
+    Returns:
+        One label for each run, in their order.
+    """
+    found = [run.title for run in of]
+    for title, times in Counter(found).items():
+        if times > 1:
+            places = [at for at, run in enumerate(of) if run.title == title]
+            for at, told in zip(places, _told([of[at] for at in places]), strict=True):
+                found[at] = f"{title} · {told}" if told else title
+    twice = {label for label, times in Counter(found).items() if times > 1}
+    return tuple(
+        f"{label} · {run.run_id}" if label in twice else label
+        for label, run in zip(found, of, strict=True)
+    )
+
+
+def _told(of: Sequence[Entry]) -> list[str]:
+    """Tell of each run the first settings in which these runs differ, the seed last of all."""
+    found = differences([run.spec for run in of])
+    shown = ([one for one in found if one.path != "seed"] or found)[:TOLD]
+    return [", ".join(f"{one.name} {one.values[at]}" for one in shown) for at in range(len(of))]

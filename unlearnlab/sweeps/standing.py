@@ -1,0 +1,120 @@
+"""How a sweep stands: which run fills each of its points, and the scores it has by now.
+
+A fold of the store's rows. A point is filled by a run of the sweep, or by any other run that
+finished with the same settings: what is known is not computed again.
+"""
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearnlab.events import Ending, Failed, Finished
+from unlearnlab.records import RunRow
+from unlearnlab.results import settled
+from unlearnlab.spec import RunSpec
+from unlearnlab.sweeps.spec import Point, SweepSpec, laid_out
+from unlearnlab.views import Status, status_of
+
+Standing = Status | Literal["to do"]
+"""As of a run; "to do" is what no run was made for yet."""
+
+GOING: tuple[Standing, ...] = ("queued", "running", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A point of a sweep, and the run that fills it."""
+
+    point: Point
+    row: RunRow | None
+    status: Standing
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return how its run ended."""
+        return self.row.ending if self.row else None
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """How a whole sweep stands."""
+
+    points: tuple[Filled, ...]
+
+    def of(self, *statuses: Standing) -> tuple[Filled, ...]:
+        """Return the points that stand so."""
+        return tuple(one for one in self.points if one.status in statuses)
+
+    @property
+    def counts(self) -> Mapping[Standing, int]:
+        """Count the points by how they stand."""
+        return Counter(one.status for one in self.points)
+
+    @property
+    def going(self) -> bool:
+        """Whether runs of it wait or go on."""
+        return bool(self.of(*GOING))
+
+    @property
+    def open(self) -> tuple[Filled, ...]:
+        """Return what would be carried out if the sweep went on: neither done, failed nor going."""
+        return self.of("to do", "stopped", "interrupted")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Tell how long the waiting and running ones will take by what the others took."""
+        took = [one.ending.seconds for one in self.points if isinstance(one.ending, Finished)]
+        return statistics.median(took) * len(self.of(*GOING)) if took else None
+
+
+def stand(spec: SweepSpec, sweep: str, rows: Iterable[RunRow]) -> Stand:
+    """Fill the points of a sweep with runs.
+
+    Args:
+        spec: The sweep.
+        sweep: Its id.
+        rows: All runs.
+
+    Raises:
+        SpecError: The sweep cannot be laid out any more: its dataset or model is gone.
+    """
+    grid = laid_out(spec)
+    wanted = {settled(point.spec) for point in grid.points}
+    by_spec: dict[RunSpec, list[RunRow]] = defaultdict(list)
+    for row in rows:
+        if row.sweep == sweep or isinstance(row.ending, Finished):
+            key = settled(row.spec)
+            if key in wanted:
+                by_spec[key].append(row)
+    return Stand(tuple(_filled(point, by_spec[settled(point.spec)]) for point in grid.points))
+
+
+_RANK: Mapping[Standing, int] = {
+    "finished": 0,
+    "running": 1,
+    "paused": 1,
+    "queued": 2,
+    "failed": 3,
+    "stopped": 4,
+    "interrupted": 4,
+}
+"""Which of several runs fills a point."""
+
+
+def _filled(point: Point, rows: Sequence[RunRow]) -> Filled:
+    if not rows:
+        return Filled(point, None, "to do")
+    found = [(_status(row), row) for row in rows]
+    status, row = min(found, key=lambda one: (_RANK[one[0]], -one[1].created))
+    return Filled(point, row, status)
+
+
+def _status(row: RunRow) -> Status:
+    return status_of(began=row.began, alive=row.alive, ending=row.ending)
+
+
+def problem_of_run(one: Filled) -> str:
+    """Say why a run failed; empty if it did not."""
+    return one.ending.problem if isinstance(one.ending, Failed) else ""

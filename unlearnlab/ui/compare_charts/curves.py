@@ -1,0 +1,104 @@
+"""One series of several runs over one another."""
+
+from collections.abc import Mapping, Sequence
+
+from unlearnlab.comparing.entries import Entry, labels
+from unlearnlab.comparing.overlays import BY, By, Track, curve, offered
+from unlearnlab.ui.charts import (
+    Cell,
+    Figure,
+    Trace,
+    legend,
+    legend_height,
+    plain,
+    run_colour,
+    run_dash,
+    run_mark,
+    short,
+)
+
+
+def overlay(
+    of: Sequence[Entry],
+    tracks: Mapping[str, Track],
+    *,
+    series: str,
+    by: By = "step",
+    smoothing: float = 0.0,
+    log: bool = False,
+) -> Figure:
+    """Draw one series of all runs over one another; smoothed ones over their pale points.
+
+    Args:
+        of: The runs.
+        tracks: Their curves by id, for as many as there are.
+        series: As `overlays.offered` lists them.
+        by: What the horizontal axis counts.
+        smoothing: Weight of what came before, from 0 to below 1.
+        log: Whether the upright axis is logarithmic.
+    """
+    title = offered(list(tracks.values())).get(series, series)
+    data: list[Trace] = []
+    latest: list[str] = []
+    table: list[list[Cell]] = [["run", "name", BY[by], series]]
+    for at, (run, name) in enumerate(zip(of, labels(of), strict=True)):
+        found = curve(tracks[run.run_id], series, by, smoothing) if run.run_id in tracks else None
+        if found is None:
+            continue
+        if smoothing:
+            raw = curve(tracks[run.run_id], series, by)
+            data.append(_pale(at, raw.xs, raw.ys) if raw else {})
+        data.append(_curve(at, name, found.xs, found.ys))
+        known = [value for value in found.ys if value is not None]
+        table += [[run.run_id, name, x, y] for x, y in zip(found.xs, found.ys, strict=True)]
+        latest.append(f"{name} ends at {known[-1]:.3g}" if known else f"{name} has no value")
+    room = legend_height(len(latest))
+    return Figure(
+        name="compare-curves",
+        title=f"{title[:1].upper()}{title[1:]} by {BY[by]}",
+        summary=f"{title} of {len(latest)} runs. {'; '.join(latest)}." if latest else "No curves.",
+        data=data,
+        layout={
+            "height": 350 + room,
+            "margin": {"l": 58, "r": 12, "t": 12, "b": 44 + room},
+            "hovermode": "x unified",
+            **legend(len(latest)),
+            "xaxis": {"title": BY[by], "showgrid": False, "rangemode": "tozero"},
+            "yaxis": {
+                "title": plain(title),
+                "type": "log" if log else "linear",
+                "tickformat": "~g",
+                "nticks": 6,
+            },
+        },
+        table=table,
+        narrow={
+            "dragmode": False,
+            "height": 300 + legend_height(len(latest), 1),
+            "margin": {"l": 50, "r": 8, "t": 12, "b": 44 + legend_height(len(latest), 1)},
+        },
+    )
+
+
+def _curve(at: int, name: str, xs: Sequence[float], ys: Sequence[float | None]) -> Trace:
+    return {
+        "x": list(xs),
+        "y": list(ys),
+        "mode": "lines+markers" if len(xs) < 40 else "lines",
+        "name": short(name),
+        "line": {"color": run_colour(at), "dash": run_dash(at), "width": 2.4},
+        "marker": {"symbol": run_mark(at), "size": 7},
+        "connectgaps": False,
+        "hovertemplate": "%{y:.4~g}",
+    }
+
+
+def _pale(at: int, xs: Sequence[float], ys: Sequence[float | None]) -> Trace:
+    return {
+        "x": list(xs),
+        "y": list(ys),
+        "mode": "lines",
+        "line": {"color": f"{run_colour(at)}/0.25", "width": 1},
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }

@@ -1,0 +1,49 @@
+"""What evidence amounts to beyond the scores, worked out once: bootstraps take a moment."""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from unlearnlab.measuring import Retrained, Taken, retrained_models, taken
+from unlearnlab.membership import Attack, attack
+from unlearnlab.metrics import Evidence, judged
+from unlearnlab.spreads import Spreads, spreads
+
+KEPT = 64
+"""Pairs of models whose intervals stay in memory."""
+
+Picked = tuple[str, ...] | None
+"""Ids of the forget rows that a run is judged by; none for all."""
+
+
+class Derived:
+    """Intervals, attacks and measures by the keys of evidence, which never changes."""
+
+    def __init__(self, evidence: Callable[[str], Evidence | None]) -> None:
+        self._evidence = evidence
+        self.spreads = lru_cache(KEPT)(self._spreads)
+        self.attack = lru_cache(KEPT)(self._attack)
+        self.taken = lru_cache(KEPT)(self._taken)
+
+    def _pair(
+        self, before: str, after: str, picked: Picked
+    ) -> tuple[Evidence, Evidence | None] | None:
+        then, now = self._evidence(before), self._evidence(after) if after else None
+        if then is None or (after and now is None):
+            return None
+        return judged(then, picked), judged(now, picked) if now else None
+
+    def _spreads(self, before: str, after: str, picked: Picked) -> Spreads | None:
+        """Bootstrap the scores of a run; none if their evidence is not kept."""
+        pair = self._pair(before, after, picked)
+        return spreads(*pair) if pair else None
+
+    def _attack(self, key: str) -> Attack | None:
+        """Measure the membership attack on a model; none without documents."""
+        found = self._evidence(key)
+        return attack(found.membership) if found and found.membership else None
+
+    def _taken(self, before: str, after: str, picked: Picked, fold: str) -> Sequence[Taken]:
+        """Take all measures; `fold` names the retrained model, empty for none."""
+        pair = self._pair(before, after, picked)
+        retrained: Retrained | None = retrained_models().get(fold) if fold else None
+        return taken(*pair, retrained) if pair else ()

@@ -1,0 +1,48 @@
+"""The table of further measures: those that were taken, and why others were not."""
+
+from collections.abc import Callable, Sequence
+
+from unlearnlab.measuring import Taken
+from unlearnlab.noise import Interval
+from unlearnlab.ui.text import escape, score
+
+_HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")
+
+
+def measures_html(taken: Sequence[Taken]) -> str:
+    """Draw the measures of a run; those that could not be taken are greyed out."""
+    if not taken:
+        return '<p class="absent">The evidence of this run is not kept.</p>'
+    head = "".join(f'<th scope="col">{name}</th>' for name in _HEADS)
+    body = "".join(_row(one) for one in taken)
+    return (
+        f'<div class="scroll"><table class="measures"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div>"
+        '<p class="remark">On the forget rows, and attacks on the documents of the membership '
+        "attack; ranges are 95% bootstrap intervals. PrivLeak below 0: still remembered, above 0: "
+        "pushed too far. What looks gone under these measures need not be.</p>"
+    )
+
+
+def _row(one: Taken) -> str:
+    measure = one.measure
+    name = f'<th scope="row">{escape(measure.title)}<small>{escape(measure.source)}</small></th>'
+    if one.missing:
+        return (
+            f'<tr class="missing">{name}<td colspan="4">not taken: {escape(one.missing)}</td></tr>'
+        )
+    write = _percent if measure.name == "privleak" else score
+    cells = "".join(f"<td>{_value(value, write)}</td>" for value in (one.before, one.after))
+    retrained = "–" if one.retrained is None else write(one.retrained)
+    return f"<tr>{name}{cells}<td>{retrained}</td><td>{escape(measure.ideal)}</td></tr>"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.0f}%".replace("-", "−")
+
+
+def _value(of: Interval | None, write: Callable[[float | None], str]) -> str:
+    if of is None:
+        return "–"
+    span = f"<small>{write(of.low)} to {write(of.high)}</small>" if of.wide else ""
+    return f"<b>{write(of.value)}</b>{span}"
