@@ -161,7 +161,7 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store"},
+    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "official", "store"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
