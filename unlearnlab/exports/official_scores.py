@@ -17,6 +17,10 @@ from unlearnlab.official.report import Report, as_record
 from unlearnlab.official.scoring import score
 from unlearnlab.official.submission import Output, Submission
 
+UNASKED = Finding("mmlu", "not asked in this run: set a number of MMLU questions")
+
+UNREAD = Finding("mia", "not measured: the data have no documents for the attack")
+
 
 def official_scores(result: Result) -> dict[str, bytes]:
     """Map the name of a file for each model that was scored to its content."""
@@ -30,9 +34,11 @@ def official_scores(result: Result) -> dict[str, bytes]:
 
 def _record(result: Result, evidence: Evidence) -> dict[str, object]:
     ours = our_scores(evidence)
-    mmlu = Mmlu(average=ours.utility if ours.measures_mmlu else None, faults=_unasked(evidence))
+    mmlu = Mmlu(average=ours.utility if ours.measures_mmlu else None)
     outputs = tuple(_output(one) for one in evidence.answers)
-    scored = score(Submission(Path(), outputs, evidence.membership, mmlu, _unread(evidence)))
+    faults = () if ours.measures_mmlu else (UNASKED,)
+    faults += () if evidence.membership else (UNREAD,)
+    scored = score(Submission(Path(), outputs, evidence.membership, mmlu, faults))
     found = as_record(Report(scored, flags(scored, mmlu), ()))
     found["unlearnlab"] |= {
         "model": result.spec.model.known.title,
@@ -46,15 +52,3 @@ def _record(result: Result, evidence: Evidence) -> dict[str, object]:
 
 def _output(one: Answer) -> Output:
     return Output(one.row, one.split, one.task, one.kind, one.expected, one.generated, False)
-
-
-def _unasked(evidence: Evidence) -> tuple[Finding, ...]:
-    if our_scores(evidence).measures_mmlu:
-        return ()
-    return (Finding("mmlu", "not asked in this run: set a number of MMLU questions"),)
-
-
-def _unread(evidence: Evidence) -> tuple[Finding, ...]:
-    if evidence.membership is not None:
-        return ()
-    return (Finding("mia", "not measured: the data have no documents for the attack"),)
