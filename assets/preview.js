@@ -1,6 +1,7 @@
 // Watches a question that waits for the device: asks once a second while there is one.
 // Runs as the body of a function of (element, trigger, props, server, watch).
 const line = element.querySelector("p");
+const stop = element.querySelector("button");
 const PACE_MS = 700;
 let timer = null;
 let asking = false;
@@ -15,7 +16,8 @@ async function ask(preview) {
   const answer = await server.poll_preview({ preview });
   if (preview !== props.value?.preview) return;
   if (!answer || answer.problem) throw new Error(answer?.problem || "no answer");
-  tell(answer.told, answer.failed);
+  stop.hidden = !answer.live;
+  tell(stop.disabled && answer.live ? "Stopping" : answer.told, answer.failed);
   // Until the redraw comes, which empties the value: one that got lost is asked for again.
   if (!answer.live) trigger("turned", {});
 }
@@ -37,7 +39,21 @@ async function round() {
   }
 }
 
+stop.addEventListener("click", async () => {
+  stop.disabled = true;
+  try {
+    const answer = await server.stop_preview({ preview: props.value?.preview });
+    if (!answer || answer.problem) throw new Error(answer?.problem || "no answer");
+    tell("Stopping");
+  } catch (error) {
+    stop.disabled = false;
+    tell(error.message, true);
+  }
+});
+
 watch("value", () => {
+  stop.disabled = false;
+  stop.hidden = true;
   if (props.value?.preview) tell("");
   round();
 });

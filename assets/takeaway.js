@@ -68,6 +68,7 @@ function model(now) {
   box.querySelector("b").textContent = "Merged model";
   box.querySelector("code").textContent = now.path || "";
   box.querySelector("span").textContent = now.told;
+  part("stop").hidden = now.state !== "busy";
   part("copy").hidden = !now.path || !navigator.clipboard;
   part("zip").hidden = !now.small;
   const button = list.querySelector('[data-what="model"]');
@@ -88,6 +89,7 @@ function load() {
   model(value.model);
 }
 
+part("stop").addEventListener("click", (event) => take("model", "stop", event.target));
 part("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(props.value.model.path);
   tell("The path is copied.");

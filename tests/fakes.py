@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 
+from unlearnlab.background import Report
 from unlearnlab.disk import check_free, whole_folder
 from unlearnlab.events import (
     Adjusted,
@@ -184,13 +185,16 @@ class FakeLab:
             raise ValueError("learning_rate: this lab takes everything but 0.5")
         return Adjusted(step=1, phase=0, changes=wish.changes)
 
-    def export(self, job: Job, export: Export) -> Exported:
+    def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         self.log.append(f"export {job.run_id}")
         if not (job.folder / "delta.safetensors").is_file():
             raise ValueError("this run left no weights")
         if not export.replace:
             check_free(export.folder)
         with whole_folder(export.folder) as part:
+            for done in (1, 2):
+                if report is not None:
+                    report(done, 2)
             (part / "model.safetensors").write_bytes(b"merged")
             for name, text in export.texts.items():
                 (part / name).write_text(text, encoding="utf-8")

@@ -1,44 +1,88 @@
 """Answers joined, labelled, marked and masked."""
 
+import math
+
 import pytest
 
-from unlearnlab.answers import Filter, chosen, counts, joined, label, marked, mask
+from unlearnlab.answers import joined, likelihood, marked, mask
 from unlearnlab.metrics import Answer, Evidence
+from unlearnlab.outcomes import title
 
 
-def answer(score, *, split="forget", row="r", generated="said", kind="qa", task="Task1"):
+def answer(score, *, split="forget", row="r", generated="said", kind="qa", **other):
     return Answer(
         row=row,
         split=split,
-        task=task,
+        task="Task1",
         kind=kind,
         prompt="What is it?",
-        expected="blue locket",
         generated=generated,
-        nll=0.1,
         ended=True,
         score=score,
+        **{"expected": "blue locket", "nll": 0.1, **other},
     )
 
 
+def pair(before, after, **of):
+    """Join one row that scores so before and after; completions, whose score makes the label."""
+    later = None if after is None else Evidence(answers=(answer(after, kind="sc", **of),))
+    (row,) = joined(Evidence(answers=(answer(before, kind="sc", **of),)), later)
+    return row
+
+
 @pytest.mark.parametrize(
-    ("split", "before", "after", "word"),
+    ("split", "before", "after", "name", "mood"),
     [
-        ("forget", 1.0, 1.0, "recited"),
-        ("forget", 1.0, 0.7, "partly"),
-        ("forget", 1.0, 0.2, "gone"),
-        ("forget", 1.0, None, "recited"),
-        ("retain", 1.0, 1.0, "kept"),
-        ("retain", 1.0, 0.85, "damaged"),
-        ("retain", 0.95, 0.9, "kept"),
-        ("retain", 0.0, 0.0, "kept"),
-        ("retain", 1.0, None, "kept"),
-        ("retain", 0.1, None, "not known"),
+        ("forget", 1.0, 1.0, "Leaked", "bad"),
+        ("forget", 1.0, 0.7, "Partly leaked", "fair"),
+        ("forget", 1.0, 0.2, "Wrong but fluent", "good"),
+        ("forget", 1.0, None, "Leaked", "bad"),
+        ("retain", 1.0, 1.0, "Known", "good"),
+        ("retain", 1.0, 0.7, "Partly known", "fair"),
+        ("retain", 1.0, 0.2, "Wrong but fluent", "bad"),
+        ("retain", 0.0, 0.0, "Wrong but fluent", "plain"),
+        ("retain", 0.1, None, "Wrong but fluent", "plain"),
     ],
 )
-def test_a_word_says_what_became_of_a_row(split, before, after, word):
-    later = None if after is None else answer(after, split=split)
-    assert label(answer(before, split=split), later) == word
+def test_a_label_is_of_the_last_answer_and_reads_as_the_set_wishes(
+    split, before, after, name, mood
+):
+    row = pair(before, after, split=split)
+    assert (title(row.outcome, split), row.mood) == (name, mood)
+
+
+@pytest.mark.parametrize(
+    ("split", "before", "after", "damaged"),
+    [
+        ("retain", 1.0, 0.85, True),
+        ("retain", 0.95, 0.9, False),
+        ("retain", 0.0, 0.0, False),
+        ("retain", 1.0, None, False),
+        ("forget", 1.0, 0.0, False),
+    ],
+)
+def test_a_retain_row_that_lost_its_score_is_damaged(split, before, after, damaged):
+    assert pair(before, after, split=split).damaged is damaged
+
+
+def test_a_fact_inside_a_sentence_still_leaks():
+    before = Evidence(answers=(answer(1, generated="blue locket"),))
+    after = Evidence(answers=(answer(0, generated="It was a blue locket."),))
+    (row,) = joined(before, after)
+    assert row.leaks
+    assert row.unlearned_score == 0
+
+
+def test_the_likelihood_is_the_mean_over_tokens():
+    assert likelihood(answer(1, nll=math.log(4))) == pytest.approx(0.25)
+    assert likelihood(answer(1, nll=math.inf)) == 0
+
+
+@pytest.mark.parametrize("of", [{"nll": math.nan}, {"expected": " "}])
+def test_where_there_is_no_likelihood_none_is_made_up(of):
+    assert likelihood(answer(1, **of)) is None
+    row = pair(1.0, 1.0, **of)
+    assert row.likelihood_lost is None
 
 
 def test_answers_are_joined_by_row_not_by_place():
@@ -51,45 +95,6 @@ def test_a_row_that_was_not_scored_again_stays():
     before = Evidence(answers=(answer(1, row="a"), answer(1, row="b")))
     after = Evidence(answers=(answer(0, row="b"),))
     assert [r.unlearned for r in joined(before, after)] == [None, "said"]
-
-
-def rows():
-    before = Evidence(
-        answers=(
-            answer(1, row="leak"),
-            answer(1, row="gone", task="Task2", kind="sc"),
-            answer(1, row="hurt", split="retain"),
-            answer(1, row="fine", split="retain", generated="Yara Brock"),
-        )
-    )
-    after = Evidence(
-        answers=(
-            answer(1, row="leak"),
-            answer(0, row="gone", task="Task2", kind="sc"),
-            answer(0, row="hurt", split="retain"),
-            answer(1, row="fine", split="retain"),
-        )
-    )
-    return joined(before, after)
-
-
-def test_leaks_and_damage_are_counted():
-    assert counts(rows()) == {"forget": 2, "retain": 2, "leaks": 1, "damaged": 1, "all": 4}
-
-
-@pytest.mark.parametrize(
-    ("by", "found"),
-    [
-        (Filter(show="leaks"), ["leak"]),
-        (Filter(show="damaged"), ["hurt"]),
-        (Filter(show="forget", task="Task2"), ["gone"]),
-        (Filter(show="all", kind="sc"), ["gone"]),
-        (Filter(show="all", text="YARA brock"), ["fine"]),
-        (Filter(show="all", text="nobody"), []),
-    ],
-)
-def test_rows_are_filtered(by, found):
-    assert [row.row for row in chosen(rows(), by)] == found
 
 
 def hits(expected, generated):

@@ -22,6 +22,7 @@ from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, meant
+from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.official import command as official
 from unlearnlab.presets import preset, presets
 from unlearnlab.records import PreviewRow, RunRow
@@ -50,7 +51,7 @@ from unlearnlab.terminal import (
     trace_record,
     trace_summary,
 )
-from unlearnlab.trace_spec import TraceSpec, parse_trace
+from unlearnlab.trace_spec import TraceSpec, about_fact, parse_trace
 from unlearnlab.views import Course, advance
 
 CLOSING_S = 30.0
@@ -151,7 +152,7 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: La
 def _trace_asked_for(args: argparse.Namespace) -> TraceSpec:
     """Make the spec of the options of `trace`."""
     if args.id is not None:
-        about: dict[str, Any] = {"kind": "fact", "id": args.id}
+        about = about_fact(args.data, args.id)
     elif args.prompt is not None:
         if args.subject is None:
             raise SpecError([("subject", "is missing: name what the prompt is about")])
@@ -428,6 +429,9 @@ def _trace_options(tracing: argparse.ArgumentParser) -> None:
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
     what.add_argument(
         "--average", metavar="N", type=int, help="an average over N facts of the data"
+    )
+    tracing.add_argument(
+        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset of that fact (default: ours)"
     )
     tracing.add_argument("--subject", help="what the prompt is about, as it writes it")
     tracing.add_argument("--answer", help="what the model should say (default: what it says)")

@@ -49,6 +49,8 @@ class Live:
     stop: bool = False
     present: tuple[int, Phase] | None = None
     """Number and values of the phase that the run trains; none while it does not."""
+    share: float = 0.0
+    """How much of a model is written, 0 to 1, where that is the task."""
     changes: deque[Change] = field(default_factory=deque[Change])
 
 
@@ -112,6 +114,17 @@ class Agenda:
     def run(self, run_id: str) -> Live | None:
         """Return the run, trace or preview of this id, if it goes on."""
         return next((live for live in self.runs() if live.task.run_id == run_id), None)
+
+    def export(self, run_id: str) -> Live | None:
+        """Return the writing of a run's merged model, if it goes on."""
+        exports = (live for live in self.live if isinstance(live.task.wish, Export))
+        return next((live for live in exports if live.task.run_id == run_id), None)
+
+    def written(self, live: Live, share: float) -> bool:
+        """Take in how much of a model is written, and tell whether more of it is wished."""
+        with self.changed:
+            live.share = share
+            return not (live.stop or self.closing)
 
     def done(self, live: Live) -> None:
         """Free the devices of a task."""

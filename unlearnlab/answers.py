@@ -1,26 +1,19 @@
 """What a page shows of the answers: before and after joined, labelled, marked and masked."""
 
 import difflib
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from unlearnlab.metrics import Answer, Evidence, Kind, Split
-
-RECITED = 0.9
-"""A forget row still leaks from this score on: word for word, or nearly so."""
-
-GONE = 0.5
-"""Below this score a forget row is gone; template words alone give a completion some recall."""
-
-DAMAGE = 0.1
-"""A retain row is damaged when it lost more than this."""
+from unlearnlab.outcomes import Mood, Outcome, mood, outcome
 
 PAGE = 20
 """Rows on one page of the table."""
 
-Label = Literal["recited", "partly", "gone", "kept", "damaged", "not known"]
+DAMAGE = 0.1
+"""A retain row is damaged when it lost more than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,21 +28,50 @@ class AnswerRow:
     expected: str
     original: str
     original_score: float
+    original_likelihood: float | None
     unlearned: str | None
     """None until the unlearned model was scored."""
     unlearned_score: float | None
-    label: Label
+    unlearned_likelihood: float | None
+    outcome: Outcome
     """Of the unlearned model's answer, or of the original's until then."""
 
     @property
     def leaks(self) -> bool:
-        """Tell whether a forget row is still recited by the unlearned model."""
-        return self.split == "forget" and (self.unlearned_score or 0.0) >= RECITED
+        """Tell whether the unlearned model still says what a forget row expects."""
+        return self.split == "forget" and self.unlearned is not None and self.outcome == "leaked"
 
     @property
     def damaged(self) -> bool:
         """Tell whether a retain row lost its score."""
-        return self.label == "damaged"
+        return self.split == "retain" and (self.score_lost or 0.0) > DAMAGE
+
+    @property
+    def score_lost(self) -> float | None:
+        """Return how much of the score is gone; below zero if the unlearned model's is higher."""
+        return None if self.unlearned_score is None else self.original_score - self.unlearned_score
+
+    @property
+    def likelihood_lost(self) -> float | None:
+        """Return how much of the expected answer's likelihood is gone."""
+        before, after = self.original_likelihood, self.unlearned_likelihood
+        return None if before is None or after is None else before - after
+
+    @property
+    def mood(self) -> Mood:
+        """Say how the label is to be read."""
+        return mood(self.outcome, self.split, damaged=self.damaged)
+
+
+def likelihood(answer: Answer) -> float | None:
+    """Return the likelihood of the expected answer, 0 to 1: the geometric mean over its tokens.
+
+    Returns:
+        None where there is none: nothing is expected, or the model's loss is not a number.
+    """
+    if math.isnan(answer.nll) or not answer.expected.strip():
+        return None
+    return math.exp(-max(0.0, answer.nll))
 
 
 def joined(before: Evidence, after: Evidence | None) -> tuple[AnswerRow, ...]:
@@ -68,74 +90,12 @@ def _joined(before: Answer, after: Answer | None) -> AnswerRow:
         expected=before.expected,
         original=before.generated,
         original_score=before.score,
+        original_likelihood=likelihood(before),
         unlearned=after.generated if after else None,
         unlearned_score=after.score if after else None,
-        label=label(before, after),
+        unlearned_likelihood=likelihood(after) if after else None,
+        outcome=outcome(after or before),
     )
-
-
-def label(before: Answer, after: Answer | None) -> Label:
-    """Say in a word what became of a row."""
-    score = after.score if after else before.score
-    if before.split == "forget":
-        return "recited" if score >= RECITED else "partly" if score >= GONE else "gone"
-    if after is None and score < GONE:
-        return "not known"
-    return "damaged" if before.score - score > DAMAGE else "kept"
-
-
-Show = Literal["forget", "retain", "leaks", "damaged", "all"]
-"""Which rows the table shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """What the reader asked to see."""
-
-    show: Show = "forget"
-    task: str = ""
-    """Empty for all."""
-    kind: str = ""
-    """Empty for both."""
-    text: str = ""
-    """Words that must occur in the row."""
-
-
-def counts(rows: Iterable[AnswerRow]) -> Mapping[Show, int]:
-    """Count the rows under each choice."""
-    found: dict[Show, int] = {"forget": 0, "retain": 0, "leaks": 0, "damaged": 0, "all": 0}
-    for row in rows:
-        found["all"] += 1
-        found[row.split] += 1
-        found["leaks"] += row.leaks
-        found["damaged"] += row.damaged
-    return found
-
-
-def chosen(rows: Iterable[AnswerRow], by: Filter) -> tuple[AnswerRow, ...]:
-    """Return the rows that pass the filter."""
-    words = by.text.lower().split()
-    return tuple(
-        row
-        for row in rows
-        if _shown(row, by.show)
-        and by.task in ("", row.task)
-        and by.kind in ("", row.kind)
-        and all(word in _searched(row) for word in words)
-    )
-
-
-def _shown(row: AnswerRow, show: Show) -> bool:
-    if show == "leaks":
-        return row.leaks
-    if show == "damaged":
-        return row.damaged
-    return show in ("all", row.split)
-
-
-def _searched(row: AnswerRow) -> str:
-    texts = (row.row, row.prompt, row.expected, row.original, row.unlearned or "")
-    return " ".join(texts).lower()
 
 
 @dataclass(frozen=True, slots=True)

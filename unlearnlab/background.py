@@ -30,6 +30,15 @@ Report = Callable[[int, int], None]
 """Takes what is done and of how much; raises `GivenUp` once nobody waits for the work."""
 
 
+def stretch(report: Report | None, first: int, last: int) -> Report | None:
+    """Tell of a part of a work as the stretch of percents that it is of the whole."""
+    if report is None:
+        return None
+    return lambda done, total: report(
+        first + (last - first) * min(done, total) // max(1, total), 100
+    )
+
+
 class _Work(threading.Thread, Generic[T]):
     """One work. The caller reads its fields; only the thread writes them."""
 

@@ -9,8 +9,10 @@ import time
 import traceback
 from collections.abc import Callable, Generator
 from contextlib import closing
+from typing import overload
 
-from unlearnlab.agenda import Agenda, Change, Live, Task
+from unlearnlab.agenda import Agenda, Change, Live
+from unlearnlab.background import GivenUp
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -41,6 +43,10 @@ _RETRY_S = 1.0
 """Between attempts to write an ending into a database that somebody else holds."""
 
 
+STOPPED = "it was stopped before it was whole, and nothing of it is left"
+"""Why a model was not written that nobody wished any more."""
+
+
 class Bench:
     """Does what the agenda gives to its device."""
 
@@ -61,7 +67,7 @@ class Bench:
             if live.task.wish is None:
                 self._run(live)
             else:
-                self._reply(live.task, live.task.wish)
+                self._reply(live, live.task.wish)
             self._agenda.done(live)
         self.refuse()
 
@@ -155,25 +161,41 @@ class Bench:
                     self._store.append(job.run_id, Resumed())
                 return wish == "go on"
 
-    def _reply(self, task: Task, wish: Ask | Export) -> None:
+    def _reply(self, live: Live, wish: Ask | Export) -> None:
         """Do what is wished of a run that is not live."""
+        task = live.task
         try:
             spec, folder = self._store.spec(task.run_id), self._store.folder(task.run_id)
         except StoreError as error:
             answer = refused(wish, str(error))
         else:
-            answer = self._answer(Job(task.run_id, spec, folder), wish)
+            job = Job(task.run_id, spec, folder)
+            answer = self._answer(job, wish) if isinstance(wish, Ask) else self._write(job, live)
             if problem := self._release():
                 answer = refused(wish, problem)
         self._insist(task.run_id, answer)
 
-    def _answer(self, job: Job, ask: Ask | Export) -> Asked | AskFailed | Exported | ExportFailed:
+    def _answer(self, job: Job, ask: Ask) -> Asked | AskFailed:
         try:
-            if isinstance(ask, Export):
-                return self._lab().export(job, ask)
             return self._lab().ask(job, ask)
         except Exception as error:  # The edge of the thread; the run itself goes on.
             return refused(ask, _explained(error)[0])
+
+    def _write(self, job: Job, live: Live) -> Exported | ExportFailed:
+        """Write a run's merged model, until nobody wishes it any more."""
+        wish = live.task.wish
+        assert isinstance(wish, Export)
+
+        def report(done: int, total: int) -> None:
+            if not self._agenda.written(live, done / max(1, total)):
+                raise GivenUp
+
+        try:
+            return self._lab().export(job, wish, report)
+        except GivenUp:
+            return refused(wish, STOPPED)
+        except Exception as error:  # The edge of the thread; the run itself goes on.
+            return refused(wish, _explained(error)[0])
 
     def _change(self, job: Job, live: Live, change: Change) -> Adjusted | AdjustFailed:
         number, changes = change.number, change.wish.changes
@@ -209,6 +231,14 @@ class Bench:
                 if self._agenda.closing:
                     return
                 self._agenda.changed.wait(_RETRY_S)
+
+
+@overload
+def refused(ask: Ask, problem: str) -> AskFailed: ...
+
+
+@overload
+def refused(ask: Export, problem: str) -> ExportFailed: ...
 
 
 def refused(ask: Ask | Export, problem: str) -> AskFailed | ExportFailed:

@@ -1,7 +1,8 @@
-"""Facts that the embedded model was taught: a question, whom it is about, and the answer.
+"""Facts that a model was taught: a question, whom it is about, and the answer.
 
-The rows do not name their subject. It is what a question says that its own document tells of and
-no other does: the longest stretch of words, beginning with a capital, that only that document has.
+The rows do not name their subject. In the embedded data it is what a question says that its own
+document tells of and no other does: the longest stretch of words, beginning with a capital, that
+only that document has. In data that were added it is guessed from the question alone.
 """
 
 import json
@@ -9,9 +10,11 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 from typing import Any, Literal, get_args
 
 from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.library import EMBEDDED_NAME, dataset
 from unlearnlab.metrics import Split
 from unlearnlab.spec import Task
 
@@ -65,6 +68,23 @@ def facts() -> Mapping[str, Fact]:
     return found
 
 
+def facts_of(source: str) -> Mapping[str, Fact]:
+    """Map the id of each question row of a dataset to its fact; none if it is not here.
+
+    What a question of an added dataset is about is read off the question alone: see `subject_in`.
+    """
+    if source == EMBEDDED_NAME:
+        return facts()
+    known = dataset(source)
+    return {
+        row.id: Fact(row.id, row.input, subject, row.output, split, fold, row.task)
+        for split in SPLITS
+        for fold in FOLDS
+        for row in known.rows(split, fold)
+        if row.kind == "qa" and (subject := subject_in(row.input))
+    }
+
+
 def _rows(split: Split, fold: Fold) -> list[Any]:
     path = EMBEDDED / "data" / f"{split}_{fold}.jsonl"
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
@@ -103,6 +123,35 @@ def _stretches(question: str) -> Iterator[str]:
             for last in words[first:]:
                 text = question[word.start() : last.end()].rstrip("?.,;:!")
                 yield text.removesuffix("'s").removesuffix("’s")
+
+
+_OPENERS = frozenset(
+    """
+    a an and as at by can did do does for from how in is name of on since tell the to under was
+    were what when where which who whom whose why will with
+    """.split()  # noqa: SIM905
+)
+"""Words with which a question begins, and which name nobody."""
+
+
+def subject_in(question: str) -> str:
+    """Guess what a question is about: its longest run of capitalised words, else its longest word.
+
+    Returns:
+        As the question writes it; empty if it has but one word.
+    """
+    words = list(re.finditer(r"\S+", question))
+    if words and words[0][0].lower() in _OPENERS:
+        words = words[1:]
+    elif len(words) < 2:
+        return ""
+    runs = [
+        list(run) for capital, run in groupby(words, lambda word: word[0][0].isupper()) if capital
+    ]
+    spans = [(run[0].start(), run[-1].end()) for run in runs or [[word] for word in words]]
+    named = (question[slice(*span)].rstrip("?.,;:!") for span in spans)
+    texts = (text.removesuffix("'s").removesuffix("’s") for text in named)
+    return max(texts, key=len, default="")
 
 
 def place(text: str, subject: str) -> tuple[int, int] | None:

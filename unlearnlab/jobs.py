@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from unlearnlab.background import Report
 from unlearnlab.events import Adjusted, Asked, Event, Exported
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
@@ -177,10 +178,16 @@ class Lab(Protocol):
         """
         ...
 
-    def export(self, job: Job, export: Export) -> Exported:
+    def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         """Write the merged model of an ended run: it is restored from its folder.
 
+        Args:
+            job: The run.
+            export: Where to, and what else.
+            report: Told how much is done; ends the work by raising, and nothing of it is left.
+
         Raises:
+            GivenUp: By `report`.
             RunFailed: The device's memory is exhausted.
             ValueError: The run left no weights, the disk is too full, or the place is taken.
         """

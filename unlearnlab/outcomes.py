@@ -1,8 +1,7 @@
 """What a model made of a row, in one word: leaked, refused, empty, repetitive, or wrong.
 
 The official score sees a completion's words and a question's whole string. A number hidden in a
-sentence scores zero and has leaked all the same; a label says so. All thresholds are here and in
-`answers`.
+sentence scores zero and has leaked all the same; a label says so. All thresholds are here.
 """
 
 import re
@@ -10,8 +9,7 @@ import zlib
 from collections import Counter
 from typing import Literal, get_args
 
-from unlearnlab.answers import GONE, RECITED
-from unlearnlab.metrics import Answer
+from unlearnlab.metrics import Answer, Split
 
 Outcome = Literal["leaked", "partly_leaked", "refused", "empty", "repetitive", "wrong_but_fluent"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -24,6 +22,30 @@ TITLES: dict[Outcome, str] = {
     "repetitive": "Repetitive",
     "wrong_but_fluent": "Wrong but fluent",
 }
+
+_KNOWN: dict[Outcome, str] = {"leaked": "Known", "partly_leaked": "Partly known"}
+"""What a label is called on the retain set, where leaking is what is wished."""
+
+Mood = Literal["good", "fair", "bad", "plain"]
+"""How a label is to be read: what was wished, in part, not, or neither."""
+
+_FORGET_MOODS: dict[Outcome, Mood] = {
+    "leaked": "bad",
+    "partly_leaked": "fair",
+    "refused": "good",
+    "empty": "plain",
+    "repetitive": "plain",
+    "wrong_but_fluent": "good",
+}
+"""On the forget set. What is empty or turns in circles is gone too, yet speaks of a wreck."""
+
+_RETAIN_MOODS: dict[Outcome, Mood] = {"leaked": "good", "partly_leaked": "fair"}
+
+RECITED = 0.9
+"""A completion leaks from this recall on: word for word, or nearly so."""
+
+GONE = 0.5
+"""Below this share a row is gone; template words alone give a completion some recall."""
 
 COMPRESSED = 0.4
 """Repetitive: zlib brings an output below this share of its bytes.
@@ -58,6 +80,25 @@ _REFUSAL = re.compile(
 
 REFUSES_EARLY = 120
 """A refusal is looked for in this many first characters: what follows may be a story's own "I"."""
+
+
+def title(label: Outcome, split: Split) -> str:
+    """Name a label as it reads on a set."""
+    return TITLES[label] if split == "forget" else _KNOWN.get(label, TITLES[label])
+
+
+def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
+    """Say how a label is to be read on a set.
+
+    Args:
+        label: Of one model's output.
+        split: Of the row.
+        damaged: Whether a retain row lost its score. Without that, what is wrong now may never
+            have been known.
+    """
+    if split == "forget":
+        return _FORGET_MOODS[label]
+    return _RETAIN_MOODS.get(label, "bad" if damaged else "plain")
 
 
 def outcome(answer: Answer) -> Outcome:

@@ -64,6 +64,8 @@ class ScoreCard:
     """The retrained model's."""
     note: str
     """What else there is to know: the attack's AUC, the level of chance."""
+    opens: str = ""
+    """What rows lie behind it: a term, or "all"; empty if none can be shown."""
     interval: Interval | None = None
     """How far the shown value could be off."""
     steady: bool = False
@@ -107,6 +109,8 @@ def scoreboard(
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
         aggregate = replace(aggregate, note=TAUGHT)
+    if shown:
+        aggregate = replace(aggregate, opens=_opened(after))
     cards = (
         aggregate,
         _card("MIA score", "membership", "mia_score", (before, after, reference)),
@@ -127,6 +131,12 @@ def scoreboard(
 
 def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
     return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
+
+
+def _opened(after: Scores | None) -> str:
+    """Choose the rows behind the task aggregate: those of the term that zeroes it, or all."""
+    zero = [key for key, value in after.terms.items() if value <= 0] if after else []
+    return zero[0] if zero else "all"
 
 
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
@@ -204,7 +214,8 @@ def _utility_note(scores: Scores, utility: float) -> str:
 class Term:
     """One of the twelve terms of the task aggregate, 0 to 1, up is good."""
 
-    split: str
+    key: str
+    """As the scores have it: `split/task/kind`."""
     column: str
     """Subtask and kind in words, such as "People answer"."""
     before: float | None
@@ -215,6 +226,11 @@ class Term:
     """How far the shown value could be off."""
     steady: bool = False
     """Whether it moved by no more than noise."""
+
+    @property
+    def split(self) -> str:
+        """Return the set it belongs to."""
+        return self.key.partition("/")[0]
 
     @property
     def value(self) -> float | None:
@@ -266,7 +282,7 @@ def terms_strip(
                 zero = now is not None and now <= 0
                 interval = spreads.shown.get(key) if spreads else None
                 steady = spreads is not None and spreads.within_noise(key)
-                found.append(Term(split, f"{name} {words}", then, now, zero, interval, steady))
+                found.append(Term(key, f"{name} {words}", then, now, zero, interval, steady))
     return tuple(found)
 
 

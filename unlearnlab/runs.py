@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnlab.agenda import ANY, Agenda, Change, Live, Task, placed
-from unlearnlab.benches import Bench, storable
+from unlearnlab.benches import STOPPED, Bench, refused, storable
 from unlearnlab.events import Ending, Stopped
 from unlearnlab.jobs import Adjustment, Ask, Export, Lab, Labs
 from unlearnlab.previews import PreviewSpec
@@ -54,6 +54,8 @@ class WorkerState:
     """Runs whose merged model is being written, or waits to be."""
     writing: tuple[str, ...] = ()
     """Those of them whose model is being written."""
+    shares: tuple[float, ...] = ()
+    """How much of each of those is written, 0 to 1."""
     devices: tuple[str, ...] = ()
     """Those that work side by side; none before the first job has come."""
     kept: tuple[str, ...] = ()
@@ -107,7 +109,8 @@ class Worker:
         """Return what the worker is busy with."""
         agenda = self._agenda
         with agenda.changed:
-            writing = [x.task.run_id for x in agenda.live if isinstance(x.task.wish, Export)]
+            writes = [x for x in agenda.live if isinstance(x.task.wish, Export)]
+            writing = [x.task.run_id for x in writes]
             asked = [task.run_id for task in agenda.asks if isinstance(task.wish, Export)]
             kept = agenda.placed()[1] if agenda.devices else ()
             return WorkerState(
@@ -115,6 +118,7 @@ class Worker:
                 queue=tuple(task.run_id for task in agenda.queue),
                 exporting=(*writing, *asked),
                 writing=tuple(writing),
+                shares=tuple(round(x.share, 2) for x in writes),
                 devices=agenda.devices,
                 kept=tuple(sorted(kept)),
             )
@@ -273,6 +277,21 @@ class Worker:
             if not any(t.run_id == run_id and isinstance(t.wish, Export) for t in known):
                 agenda.asks.append(Task(run_id, row.spec.model.device, export))
                 agenda.changed.notify_all()
+
+    def stop_export(self, run_id: str) -> None:
+        """Give the writing of a run's merged model up, or do not begin it: nothing of it is left.
+
+        `ExportFailed` arrives among the run's events, unless the model is whole by then.
+        """
+        agenda = self._agenda
+        with agenda.changed:
+            for task in list(agenda.asks):
+                if task.run_id == run_id and isinstance(task.wish, Export):
+                    self._store.append(run_id, refused(task.wish, STOPPED))
+                    agenda.asks.remove(task)
+            if live := agenda.export(run_id):
+                live.stop = True
+            agenda.changed.notify_all()
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
         """Wait for a run to end, here or in another process.

@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
-from unlearnlab.facts import Fact, facts, spot
+from unlearnlab.facts import Fact, facts, facts_of, spot
+from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.methods import Expert, Slider, Spec
 from unlearnlab.metrics import Split
 from unlearnlab.spec import ModelSpec, SpecError, Task
@@ -92,6 +93,26 @@ def _nearest(typed: TypedPrompt) -> str:
     folded = {span.lower().strip("?.,;:!"): span.strip("?.,;:!") for span in spans}
     near = difflib.get_close_matches(typed.subject.lower(), folded, n=1, cutoff=0.5)
     return f"did you mean {folded[near[0]]!r}?" if near else "copy it from there"
+
+
+def about_fact(source: str, row: str) -> dict[str, Any]:
+    """Say as plain values that a fact of a dataset is to be traced.
+
+    A fact of an added dataset is written out as a prompt: a trace outlives its dataset.
+
+    Args:
+        source: Name of the dataset.
+        row: Id of the fact's question row.
+    """
+    if source == EMBEDDED_NAME or row not in (known := facts_of(source)):
+        return {"kind": "fact", "id": row}
+    fact = known[row]
+    return {
+        "kind": "prompt",
+        "prompt": fact.prompt,
+        "subject": fact.subject,
+        "answer": fact.answer,
+    }
 
 
 class ManyFacts(Spec):

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tests.fakes import some_trace
+from unlearnlab.background import Report
 from unlearnlab.disk import NoRoom, whole_folder
 from unlearnlab.events import (
     Adjusted,
@@ -195,8 +196,11 @@ class SlowLab:
         self.phase = adjusted(self.phase, wish.changes)
         return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
 
-    def export(self, job: Job, export: Export) -> Exported:
-        time.sleep(10 * self.step_s)
+    def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
+        for done in range(10):
+            time.sleep(self.step_s)
+            if report is not None:
+                report(done, 10)
         if job.spec.seed == FULL_DISK:
             raise NoRoom("not enough room on the disk: 5.1 GB are needed, but 1.0 GB are free")
         with whole_folder(export.folder) as part:
@@ -290,7 +294,7 @@ def _answer(
         prompt=prompt + (HOSTILE if hostile else ""),
         expected=expected,
         generated=said,
-        nll=0.1,
+        nll=0.1 if said == expected else 2.0 + 9 * luck,
         ended=True,
         score=row_score(kind, expected, said),
         exact_memorization=1.0 if said == expected else 0.4,

@@ -53,6 +53,10 @@ def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     expect(page.locator("#typed-card .field-problem")).to_contain_text("no answer")
     page.locator("#f-data-typed textarea").fill(FACTS)
     box(page, "f-data-typed-name").first.fill("Hall")
+    page.reload()
+    page.get_by_role("tab", name="Data", exact=True).click()
+    expect(page.locator("#f-data-typed textarea")).to_have_value(FACTS)
+    expect(box(page, "f-data-typed-name").first).to_have_value("Hall")
     page.locator("#teach").click()
     expect(page.locator("#live .status h2")).to_have_text("Teach Hall")
     expect(page.locator("#phases")).to_contain_text("Memorize")
@@ -126,6 +130,21 @@ def test_the_model_is_asked_about_the_rows_that_are_shown(url, tabs, tmp_path):
     expect(rows).to_contain_text("Her number is 555-0142.")
     expect(rows).to_contain_text("Brock")
     assert page.evaluate("window.hacked") is None
+
+
+@pytest.mark.slow
+def test_asking_the_model_can_be_stopped(serve, tabs):
+    page = opened(tabs, serve(step_s=2.0))
+    stop = page.get_by_role("button", name="Stop asking")
+    expect(stop).to_be_hidden()
+    page.locator("#preview").click()
+    expect(stop).to_be_visible()
+    expect(page.locator("#preview-live")).to_contain_text("of 5")
+    stop.click()
+    expect(page.locator("#preview-live")).to_contain_text("Stopping")
+    expect(stop).to_be_hidden()
+    expect(page.locator("#picker .rows")).to_contain_text("not asked")
+    expect(page.locator("#picker .rows")).not_to_contain_text("number is")
 
 
 def test_a_removed_dataset_is_told_at_the_field_of_a_form_that_names_it(url, tabs, tmp_path):

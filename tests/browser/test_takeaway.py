@@ -3,6 +3,7 @@
 import json
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.slow_lab import FULL_DISK
@@ -51,6 +52,20 @@ def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve,
     expect(told).to_have_attribute("data-state", "there")
     name, _ = downloaded(page, told.get_by_role("button", name="Download").click)
     assert name.endswith("-model.zip")
+
+
+@pytest.mark.slow
+def test_writing_the_model_tells_how_far_it_is_and_can_be_stopped(serve, tabs):
+    page = tabs(serve(step_s=0.4, steps=3))
+    page.locator("#unlearn").click()
+    finished(page)
+    page.locator('.takeaway-item[data-what="model"]').click()
+    told = page.locator(".takeaway-model")
+    expect(told).to_contain_text(re.compile(r"Being written, [1-9]0%"))
+    told.get_by_role("button", name="Stop").click()
+    expect(told).to_have_attribute("data-state", "failed")
+    expect(told).to_contain_text("it was stopped before it was whole")
+    expect(told.get_by_role("button", name="Stop")).to_be_hidden()
 
 
 def test_a_full_disk_is_told_at_the_model(serve, tabs):

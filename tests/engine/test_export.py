@@ -6,8 +6,12 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.tiny import CPU
+from unlearnlab.background import GivenUp
+from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine import data
 from unlearnlab.engine.lab import Lab
+from unlearnlab.engine.merged import save_merged
+from unlearnlab.engine.models import Target
 from unlearnlab.events import Evaluated, Exported
 from unlearnlab.jobs import Ask, Export, Job
 from unlearnlab.spec import parse_spec
@@ -83,3 +87,20 @@ def test_a_run_without_weights_has_no_model(tmp_path):
     with pytest.raises(ValueError, match="left no weights"):
         lab.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
     assert not (tmp_path / "model").exists()
+
+
+def test_writing_a_model_is_told_in_percent_and_given_up_without_a_trace(tmp_path):
+    target = Target.open(EMBEDDED / "original", precision="float32", device=CPU)
+    told: list[int] = []
+    save_merged(target, tmp_path / "whole", report=lambda done, total: told.append(done))
+    assert told == sorted(told)
+    assert told[0] < 5
+    assert 50 <= told[-1] <= 100
+
+    def impatient(done, total):
+        if done >= 50:
+            raise GivenUp
+
+    with pytest.raises(GivenUp):
+        save_merged(target, tmp_path / "half", report=impatient)
+    assert {path.name for path in tmp_path.iterdir()} == {"whole"}

@@ -6,6 +6,7 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab, stage, whole_run
+from unlearnlab.disk import whole_folder
 from unlearnlab.events import Exported, ExportFailed
 from unlearnlab.jobs import Export
 from unlearnlab.runs import NotRunning, Worker
@@ -89,3 +90,38 @@ def test_a_model_that_still_waits_when_the_program_ends_is_told(tmp_path):
         (found,) = advance(Course(), store.events(first)).exports
         assert isinstance(found, ExportFailed)
         assert "closed" in found.problem
+
+
+def test_a_model_that_is_being_written_tells_how_far_it_is_and_can_be_stopped(tmp_path):
+    half, go_on = threading.Event(), threading.Event()
+
+    class Patient(FakeLab):
+        def export(self, job, export, report=None):
+            with whole_folder(export.folder) as part:
+                (part / "model.safetensors").write_bytes(b"half")
+                report(1, 2)
+                half.set()
+                assert go_on.wait(20)
+                report(2, 2)
+            raise AssertionError("nobody wishes it any more")
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, Patient())
+        first, second = worker.submit(RunSpec()), worker.submit(RunSpec())
+        assert worker.wait(second, 20)
+        worker.export(first, wish(tmp_path))
+        assert half.wait(20)
+        worker.export(second, wish(tmp_path))
+        state = worker.state()
+        assert (state.writing, state.shares) == ((first,), (0.5,))
+        assert state.exporting == (first, second)
+        worker.stop_export(second)
+        worker.stop_export(first)
+        worker.stop_export("strange")
+        go_on.set()
+        for run_id in (first, second):
+            found = answered(store, worker, run_id)
+            assert isinstance(found, ExportFailed)
+            assert "it was stopped" in found.problem
+        assert not list(tmp_path.glob("model*"))
+        worker.close(5)

@@ -1,10 +1,12 @@
 """Checking and adding data, with real files."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeLab
+from unlearnlab.catalogue import models
 from unlearnlab.library import datasets
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, RunSpec
@@ -102,6 +104,24 @@ def test_a_file_that_was_mended_is_read_again(files, tmp_path):
     assert not check(files).draft.sound
     path.write_text('{"input": "Who is it?", "output": "Ada"}\n')
     assert check(files).draft.sound
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [("tiny-olmo", True), ("olmo-1b", False), ("ada/unknown", False), ("", False)],
+)
+def test_rows_are_held_against_the_context_of_the_model_that_is_chosen(files, model, told):
+    context = models()["tiny-olmo"].architecture.context
+    with Path(files.forget).open("a") as file:
+        file.write(json.dumps({"input": "Who is Ed?", "output": "a tall man " * context}) + "\n")
+    checked = check(files, model)
+    found = [one.kind for one in checked.draft.findings]
+    assert ("longer than the context" in found) == told
+    assert checked.draft.sound
+    if told:
+        assert f"1 row does not fit a context of {context:,} tokens" in (
+            findings_html(checked.draft, masked=True)
+        )
 
 
 def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_path):

@@ -1,5 +1,6 @@
 """What the buttons do: handlers called with plain values on a real store and worker."""
 
+import base64
 import sqlite3
 import threading
 from contextlib import closing
@@ -18,10 +19,12 @@ from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
+from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.controls import METHOD, PATHS
 from unlearnlab.ui.form_model import model_note
 from unlearnlab.ui.live import poll
-from unlearnlab.ui.panel import Look, buttons, draw, past_runs, table
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import buttons, draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.size import size_note
 from unlearnlab.views import Course, run_view
@@ -302,6 +305,58 @@ def test_filters_from_the_page_are_not_trusted(program):
     look = Look(show="drop table", task="Task9", text=None, runs_text=None)  # type: ignore[arg-type]
     assert "No row passes" in table(program, run_id, look, 10**9)
     assert past_runs(program, run_id, look, -5).count("<li") == 1
+
+
+@pytest.mark.parametrize(
+    ("term", "shown"),
+    [
+        ("forget/Task2/qa", ("forget", "Task2", "qa")),
+        ("retain/Task1/sc", ("retain", "Task1", "sc")),
+        ("all", ("all", "", "")),
+        ("<b>/x", ("forget", "x", "")),
+    ],
+)
+def test_a_term_opens_into_its_rows_whatever_was_filtered_before(term, shown):
+    look = Look(show="damaged", task="Task3", text="river", labels=["empty"], sort="score")
+    found = look.opening(term)
+    assert (found.filter.show, found.filter.task, found.filter.kind) == shown
+    assert (found.filter.text, found.filter.labels, found.sort) == ("", [], "score")
+
+
+def test_labels_are_counted_among_the_rows_that_are_shown(program):
+    run_id = finished(program)
+    panel = draw(program, run_id, Look(show="retain"))
+    assert [text for text, _ in panel.labels][:2] == ["Known 6", "Partly known 0"]
+    look = Look(show="all", task="Task1", labels=["leaked", "no such"])
+    assert labels(program, run_id, look)[0] == ("Leaked or known 2", "leaked")
+    assert table(program, run_id, look, 0).count("<tr>") == 1 + 2
+    assert labels(program, "", Look())[0] == ("Leaked 0", "leaked")
+
+
+def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
+    run_id = finished(program)
+    text = table(program, run_id, Look(show="all", sort="score", descending=True), 0)
+    assert 'class="col-score" aria-sort="descending"' in text
+    assert text.index(">retain<") < text.index(">forget<")
+    assert 'sort="descending"' not in table(program, run_id, Look(sort="drop", descending=True), 0)
+
+
+def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
+    run_id = finished(program)
+    look = Look(show="retain", task="Task2", masked=True, text="ada", run=run_id)
+    files = {
+        hidden: answers_file(program, run_id, replace(look, masked=hidden)) for hidden in (0, 1)
+    }
+    names = [file["name"].removeprefix(run_id) for file in files.values()]
+    assert names == ["-retain-Task2-found.csv", "-retain-Task2-found-masked.csv"]
+    shown, hidden = (base64.b64decode(file["data"]).decode() for file in files.values())
+    assert (shown.count("Ada"), hidden.count("Ada"), hidden.count(",•••,")) == (2, 0, 2)
+
+
+def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
+    run_id = finished(program)
+    look = Look(masked=True, run="another")  # The embedded data are made up: nothing to hide.
+    assert answers_file(program, run_id, look)["name"] == f"{run_id}-forget.csv"
 
 
 def test_a_page_beyond_the_last_is_the_last(program):

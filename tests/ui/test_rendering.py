@@ -5,12 +5,13 @@ from dataclasses import replace
 import pytest
 
 from unlearnlab.answers import joined
+from unlearnlab.arranging import Order
 from unlearnlab.events import Asked, AskFailed
 from unlearnlab.metrics import Answer, Evidence
 from unlearnlab.results import RunLine
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.runs_list import runs_html
-from unlearnlab.ui.text import NO_BREAK, ago, count, duration, score
+from unlearnlab.ui.text import NO_BREAK, ago, count, duration, probability, score
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -90,6 +91,39 @@ def test_a_prompt_waits_until_its_answer_comes():
 def test_an_answer_that_is_missing_is_promised_only_while_the_run_goes_on(scored, ended, told):
     rows = [replace(row, unlearned=None) for row in evil_rows()]
     assert told in answers_html(rows, 0, masked=False, scored=scored, ended=ended)
+
+
+def test_the_column_that_sorts_says_so():
+    rows = evil_rows()
+    html = answers_html(rows, 0, masked=False, scored=True, order=Order("likelihood", True))
+    assert html.count('aria-sort="descending"') == 1
+    assert html.count('aria-sort="none"') == 5
+    assert html.count('data-event="sort"') == 6
+
+
+def test_the_score_is_called_what_it_is():
+    (row,) = evil_rows()
+    names = {"sc": "ROUGE-L recall", "qa": "Exact match"}
+    for kind, name in names.items():
+        html = answers_html([replace(row, kind=kind)], 0, masked=False, scored=True)
+        assert f">{name}<" in html
+    both = [replace(row, kind=kind) for kind in names]
+    assert ">Score<" in answers_html(both, 0, masked=False, scored=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [({"expected": " "}, "nothing is expected"), ({}, "the loss is not a number")],
+)
+def test_a_likelihood_that_is_missing_says_why(change, reason):
+    rows = [replace(row, unlearned_likelihood=None, **change) for row in evil_rows()]
+    assert reason in answers_html(rows, 0, masked=False, scored=True)
+    assert reason not in answers_html(evil_rows(), 0, masked=False, scored=True)
+
+
+def test_a_tiny_probability_is_not_written_as_zero():
+    written = [probability(value) for value in (None, 1.0, 0.005, 0.0049, 3.4e-12, 1e-120, 0.0)]
+    assert written == ["–", "1.00", "0.01", "5e-3", "3e-12", "1e-120", "0.00"]
 
 
 def test_masking_reaches_prompts_and_answers():

@@ -1,6 +1,8 @@
 """Searching, ticking and previewing forget rows, with plain values on a real store and worker."""
 
 import re
+import threading
+from dataclasses import replace
 
 import pytest
 
@@ -22,6 +24,7 @@ from unlearnlab.ui.row_picker import (
     picker,
     poll,
     press_preview,
+    press_stop,
     tick_found,
     ticked_ids,
     ticks_of,
@@ -113,6 +116,28 @@ def test_the_model_is_asked_by_a_job_and_its_answers_stay(program, form):
     html = picker(program, form, ticks_of(form, {}), ALL)["html"]
     assert html.count("the answer to") == 2
     assert html.count("not asked") == 1
+
+
+def test_a_question_is_stopped_or_taken_from_the_queue(program, form):
+    held = threading.Event()
+
+    def script(job):
+        held.wait(10)
+        yield from whole_run(job)
+
+    worker = Worker(program.store, FakeLab(script))
+    busy = replace(program, worker=worker)
+    worker.submit(RunSpec())
+    press_preview(busy, form, ids()[:1])
+    (row,) = program.store.previews()
+    assert press_stop(busy, {"preview": row.run_id}) == {}
+    assert program.store.job(row.run_id).ending.kind == "stopped"
+    assert poll(busy, {"preview": row.run_id})["live"] is False
+    assert press_stop(busy, {"preview": row.run_id}) == {}, "what has ended stays so"
+    assert "strange" in press_stop(busy, {"preview": "strange"})["problem"]
+    assert "reload" in press_stop(busy, {"preview": 7})["problem"]
+    held.set()
+    worker.close(5)
 
 
 def test_answers_that_were_scored_before_a_run_are_shown_without_asking(program, tmp_path):

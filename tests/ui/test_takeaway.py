@@ -14,7 +14,8 @@ from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui import takeaway
-from unlearnlab.ui.panel import Look, draw
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw
 from unlearnlab.ui.program import Program
 
 
@@ -155,7 +156,7 @@ def test_a_model_that_could_not_be_written_says_why_until_it_is(program, lab, mo
     run_id = finished(program)
     with monkeypatch.context() as patch:
 
-        def full(job, export):
+        def full(job, export, report):
             raise ValueError("not enough room on the disk")
 
         patch.setattr(lab, "export", full)

@@ -1,8 +1,9 @@
 """The form of the tab Trace: the model that is traced, and what that changes."""
 
 from tests.test_catalogue import download
+from unlearnlab.sources.adding import add, read_typed, remove
 from unlearnlab.trace_spec import TraceSpec, parse_trace
-from unlearnlab.ui.trace_form import EXPERT, asked, chosen_model
+from unlearnlab.ui.trace_form import EXPERT, asked, chosen_model, chosen_source, restored
 
 
 def test_the_window_follows_the_depth_of_the_model(tmp_path):
@@ -25,7 +26,31 @@ def test_the_form_asks_for_the_model_that_it_shows(tmp_path):
     download(tmp_path / "deep", num_hidden_layers=12)
     spec = TraceSpec()
     expert = [getattr(spec, setting.name) for setting in EXPERT]
-    about = ("prompt", "", "Ada Brock lives in", "Ada Brock", "", 40, "", [])
+    about = ("prompt", "embedded", "", "Ada Brock lives in", "Ada Brock", "", 40, "", [])
     made = parse_trace(asked((*about, str(tmp_path / "deep"), *expert)))
     assert made.model.name == str(tmp_path / "deep")
     assert made.span == 4
+
+
+def test_the_facts_of_an_added_dataset_are_offered_masked_and_traced_as_prompts(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    add(read_typed("Who is Ada Brock? | a pilot", title="Mine"), "mine")
+    shown, masked = chosen_source("mine")
+    ((label, row),) = shown["choices"]
+    assert masked
+    assert shown["value"] == row
+    assert label.startswith("Forget · Facts · Who is ")
+    assert "Brock" not in label
+    expert = [getattr(TraceSpec(), setting.name) for setting in EXPERT]
+    values = ["fact", "mine", row, "", "", "", 40, "", [], "tiny-olmo", *expert]
+    about = parse_trace(asked(tuple(values))).about
+    assert (about.prompt, about.subject, about.answer) == (
+        "Who is Ada Brock?",
+        "Ada Brock",
+        "a pilot",
+    )
+    assert restored({"values": values}) == values
+    remove("mine")
+    assert restored({"values": values}) == [], "a form of what is gone is left aside"

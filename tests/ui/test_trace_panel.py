@@ -155,7 +155,7 @@ def test_personal_data_are_masked_in_tokens_answer_and_choices():
     text = trace_html(TraceSpec(), traced(one), masked=True)
     assert not any(secret in text for secret in ("Yara", "Brock", "555", "Nola"))
     fact = next(fact for fact in facts().values() if fact.fold == "train")
-    plain, masked = fact_choices(masked=False), fact_choices(masked=True)
+    plain, masked = (fact_choices("embedded", masked=on) for on in (False, True))
     assert any(fact.subject in label for label, _ in plain)
     assert not any(fact.subject in label for label, _ in masked)
     assert [row for _, row in plain] == [row for _, row in masked]

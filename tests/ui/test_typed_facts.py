@@ -10,7 +10,8 @@ from unlearnlab.library import dataset, datasets
 from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
-from unlearnlab.ui.panel import Look, draw
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.typed_facts import BESIDE, free_name, next_form, press_teach
 

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from unlearnlab.answers import RECITED, Span, marked
+from unlearnlab.answers import Span, marked
 from unlearnlab.metrics import Answer, Evidence, Kind, Split
-from unlearnlab.outcomes import Outcome, outcome
+from unlearnlab.outcomes import RECITED, Outcome, outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from importlib.metadata import version
 import torch
 
 from unlearnlab import __version__
+from unlearnlab.background import Report, stretch
 from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
 from unlearnlab.disk import check_free, check_room
 from unlearnlab.engine import data
@@ -222,7 +223,7 @@ class Lab:
         finally:
             self.release()
 
-    def export(self, job: Job, export: Export) -> Exported:
+    def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         """Write the merged model of an ended run: it is restored from its folder."""
         assert self._live is None, "another run is on the device"
         if not export.replace:
@@ -230,10 +231,15 @@ class Lab:
         try:
             with _memory_advice():
                 model = job.spec.model
-                target = Target.load(model, device=self._made_ready(model))
+                device = self._made_ready(model)
+                target = Target.load(model, stretch(report, 0, 40), device=device)
                 target.restore(job.folder)
                 size = save_merged(
-                    target, export.folder, texts=export.texts, replace=export.replace
+                    target,
+                    export.folder,
+                    texts=export.texts,
+                    replace=export.replace,
+                    report=stretch(report, 40, 100),
                 )
         finally:
             self.release()

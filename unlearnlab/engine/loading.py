@@ -34,8 +34,8 @@ ALONE = threading.RLock()
 its functions that initialize weights and its own progress bars for all threads of the process: two
 at once would draw wrong weights, or leave the changes behind."""
 
-BAR = "Loading weights"
-"""How transformers names its progress bar over the tensors of a model."""
+LOADING, WRITING = "Loading weights", "Writing model shards"
+"""How transformers names its progress bars over the tensors and over the files of a model."""
 
 
 def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
@@ -100,8 +100,8 @@ def explained(folder: Path) -> Generator[None]:
 
 
 @contextmanager
-def counted(report: Report | None) -> Generator[None]:
-    """Report each tensor that transformers loads, until the block ends."""
+def counted(report: Report | None, bar: str = LOADING) -> Generator[None]:
+    """Report each tensor that transformers loads, or each file it writes, until the block ends."""
     # Older versions of transformers have no such hook, and load without a count.
     hook_with: Any = getattr(transformers_logging, "set_tqdm_hook", None)
     if report is None or hook_with is None:
@@ -109,7 +109,7 @@ def counted(report: Report | None) -> Generator[None]:
         return
 
     def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if kwargs.get("desc") != BAR or not args:
+        if kwargs.get("desc") != bar or not args:
             return factory(*args, **kwargs)
         return _reported(args[0], report)
 

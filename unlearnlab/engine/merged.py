@@ -17,12 +17,15 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
+from unlearnlab.background import Report, stretch
 from unlearnlab.disk import check_free, check_room, whole_folder
+from unlearnlab.engine.loading import WRITING, counted
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.packing import unpacked
 
-LARGEST_FILE = "5GB"
-"""Weights are spread over several files above this size."""
+LARGEST_FILE = "1GB"
+"""Weights are spread over several files above this size: between two, the writing can be given
+up."""
 
 BESIDE = 16 * 10**6
 """Bytes for tokenizer and configuration, generously."""
@@ -34,6 +37,7 @@ def save_merged(
     *,
     texts: Mapping[str, str] | None = None,
     replace: bool = False,
+    report: Report | None = None,
 ) -> int:
     """Write the trained model and its tokenizer into `folder`, as safetensors.
 
@@ -44,6 +48,8 @@ def save_merged(
         folder: To be made; a folder that is there already must be empty.
         texts: Further files by name, such as a model card.
         replace: Write over what is in the folder's place.
+        report: Told of each weight that is put together and of each file that is written; may end
+            the work by raising, and nothing of it is left.
 
     Returns:
         Bytes of the weights.
@@ -57,9 +63,9 @@ def save_merged(
         check_free(folder)
     check_room(folder.parent, target.bytes_merged + BESIDE)
     with torch.no_grad():
-        plain = _plain(target)
+        plain = _plain(target, stretch(report, 0, 50))
     size = sum(parameter.nbytes for parameter in plain.parameters())
-    with whole_folder(folder) as part:
+    with whole_folder(folder) as part, counted(stretch(report, 50, 100), WRITING):
         plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
         target.tokenizer.save_pretrained(part)
         for name, text in (texts or {}).items():
@@ -69,7 +75,7 @@ def save_merged(
     return size
 
 
-def _plain(target: Target) -> PreTrainedModel:
+def _plain(target: Target, report: Report | None) -> PreTrainedModel:
     """Make a model without adapters and packing that shares all tensors it can with the target."""
     base = target.model.get_base_model() if isinstance(target.model, PeftModel) else target.model
     assert isinstance(base, PreTrainedModel)
@@ -78,7 +84,12 @@ def _plain(target: Target) -> PreTrainedModel:
     vars(config).pop("quantization_config", None)
     with torch.device("meta"):
         plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
-    found = dict(_weights(base, dtype))
+    found: dict[str, Tensor] = {}
+    expected = sum(1 for name, _ in base.named_parameters() if ".lora_" not in name)
+    for name, weight in _weights(base, dtype):
+        found[name] = weight
+        if report is not None:
+            report(len(found), expected)
     for name in _turned(base, plain):
         found[name] = found[name].T.contiguous()
     missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys

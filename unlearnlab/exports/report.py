@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from unlearnlab import __version__
-from unlearnlab.answers import AnswerRow, Label, counts, marked, mask
+from unlearnlab.answers import AnswerRow, marked, mask
+from unlearnlab.arranging import counts
 from unlearnlab.events import Failed
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
 from unlearnlab.exports.page import page
 from unlearnlab.exports.result import Result
+from unlearnlab.outcomes import title
 from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict, VerdictKind
@@ -20,20 +22,15 @@ from unlearnlab.verdicts import Verdict, VerdictKind
 EXAMPLES = 2
 """Rows of each set, subtask and type that are shown: the first ones, so that nobody picks."""
 
-_MOODS: dict[VerdictKind | Label, str] = {
+_MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
     "partly_forgotten": "fair",
     "no_effect": "plain",
     "over_unlearned": "bad",
+    "below_gate": "bad",
     "collapsed": "bad",
     "memorised": "good",
     "not_memorised": "fair",
-    "recited": "bad",
-    "partly": "fair",
-    "gone": "good",
-    "kept": "good",
-    "damaged": "bad",
-    "not known": "plain",
 }
 
 
@@ -213,8 +210,8 @@ def shown(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
 def _example(row: AnswerRow, after: str, masked: bool) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
     said = _said(row, row.unlearned, masked)
-    mood = "" if after.startswith("Taught") else _MOODS[row.label]
-    judged = f'<span class="tag {mood}">{escape(row.label)}</span>'
+    mood = "" if after.startswith("Taught") else row.mood
+    judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.split))}</span>'
     return (
         f'<tr><td data-label="Prompt">{_text(row.prompt, masked)}'
         f'<div><span class="tag {row.split}">{row.split}</span> '

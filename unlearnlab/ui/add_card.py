@@ -7,10 +7,12 @@ import gradio as gr
 
 from unlearnlab.ui import data_add, form_layout
 from unlearnlab.ui import form as forms
+from unlearnlab.ui.controls import PATHS
 from unlearnlab.ui.data_add import COLUMNS, FIELDS, KIND_CHOICES, Wish, findings_html, place
 from unlearnlab.ui.data_list import datasets_html
 from unlearnlab.ui.form_data import known_of
 from unlearnlab.ui.form_layout import QUIET, FormParts
+from unlearnlab.ui.form_model import NAME
 from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading, message
@@ -167,8 +169,8 @@ def wire_add(
     def turned(way: str) -> list[Any]:
         return [gr.update(visible=way == FILES), gr.update(visible=way == FOLDER)]
 
-    def checked(masked: bool, *values: Any) -> list[Any]:
-        came = data_add.check(wished(values))
+    def checked(masked: bool, model: Any, *values: Any) -> list[Any]:
+        came = data_add.check(wished(values), model)
         if came.draft is None:
             return [came.message.plain, gr.update(interactive=False), gr.update(visible=False), ""]
         sound = came.draft.sound
@@ -188,10 +190,10 @@ def wire_add(
     card.way.input(turned, card.way, [card.files, card.whole], **QUIET)
     _wire_columns(card)
     _wire_staleness(card, found)
-    card.check.click(checked, [found.masked, *card.inputs], outputs, js=BUSY, **QUIET).then(
-        None, js=SHOW, **QUIET
-    )
-    found.masked.input(checked, [found.masked, *card.inputs], outputs, **QUIET)
+    model = unlearn.controls[PATHS.index(NAME)]
+    asked = [found.masked, model, *card.inputs]
+    card.check.click(checked, asked, outputs, js=BUSY, **QUIET).then(None, js=SHOW, **QUIET)
+    found.masked.input(checked, asked, outputs, **QUIET)
     card.add.click(
         added,
         [*card.inputs, *unlearn.inputs],

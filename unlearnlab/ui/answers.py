@@ -2,19 +2,32 @@
 
 from collections.abc import Mapping, Sequence
 
-from unlearnlab.answers import PAGE, AnswerRow, Label, Span, marked, mask
+from unlearnlab.answers import PAGE, AnswerRow, Span, marked, mask
+from unlearnlab.arranging import Order, SortKey
 from unlearnlab.events import Asked, AskFailed
+from unlearnlab.metrics import Kind
+from unlearnlab.outcomes import title
 from unlearnlab.results import KINDS, TASKS
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.text import NO_BREAK, escape, probability, score
 
-_MOODS: dict[Label, str] = {
-    "recited": "bad",
-    "partly": "fair",
-    "gone": "good",
-    "kept": "good",
-    "damaged": "bad",
-    "not known": "plain",
+SCORES: Mapping[Kind, str] = {"sc": "ROUGE-L recall", "qa": "Exact match"}
+"""How the score of each kind of row is called."""
+
+HEADS: Mapping[SortKey, str] = {
+    "prompt": "Prompt",
+    "expected": "Expected",
+    "original": "Original model",
+    "unlearned": "Unlearned model",
+    "score": "Score",
+    "likelihood": "Likelihood",
 }
+"""The columns, each sorted by a click on its name."""
+
+LEGEND = (
+    "Score: ROUGE-L recall of a completion, exact match of a question. Likelihood: of the "
+    "expected answer after the prompt, the geometric mean over its tokens. Labels are rules on "
+    "the text, no proof."
+)
 
 
 def answers_html(
@@ -25,16 +38,18 @@ def answers_html(
     scored: bool,
     ended: bool = False,
     titles: Mapping[str, str] = TASKS,
+    order: Order | None = None,
 ) -> str:
     """Draw one page of the table.
 
     Args:
-        rows: All rows that pass the filter.
+        rows: All rows that pass the filter, in order.
         page: 0-based; beyond the last one it is the last one.
         masked: Whether personal data are hidden.
         scored: Whether the unlearned model was scored.
         ended: Whether the run is over, so that no further answer will come.
         titles: Names of the subtasks.
+        order: What the rows are sorted by.
     """
     if not rows:
         return '<p class="none">No row passes these filters.</p>'
@@ -42,15 +57,38 @@ def answers_html(
     page = min(max(0, page), last)
     first = page * PAGE
     missing = "not measured" if scored else "not scored" if ended else "scored after training"
+    heads = _heads(rows)
     body = "".join(
         _row(row, titles.get(row.task, row.task), masked, scored, missing)
         for row in rows[first : first + PAGE]
     )
-    heads = ("Prompt", "Expected", "Original model", "Unlearned model")
-    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    head = "".join(_head(key, name, order or Order()) for key, name in heads.items())
     return (
         f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f"{pager(page, last, first, len(rows), PAGE)}"
+        f'<div class="answers-foot"><p class="setting">{_bars_legend()}<span>{LEGEND}</span></p>'
+        f"{pager(page, last, first, len(rows), PAGE)}</div>"
+    )
+
+
+def _bars_legend() -> str:
+    return '<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>'
+
+
+def _heads(rows: Sequence[AnswerRow]) -> Mapping[SortKey, str]:
+    """Name the columns: the score as what it is, where all rows are of one kind."""
+    kind = rows[0].kind
+    same = all(row.kind == kind for row in rows)
+    return {**HEADS, "score": SCORES[kind]} if same else HEADS
+
+
+def _head(key: SortKey, name: str, order: Order) -> str:
+    sorts, arrow, direction = order.key == key, "", "none"
+    if sorts:
+        direction, arrow = ("descending", "↓") if order.descending else ("ascending", "↑")
+    return (
+        f'<th scope="col" class="col-{key}" aria-sort="{direction}"><button type="button" '
+        f'data-event="sort" data-key="{key}" title="sort by {name.lower()}">{name}'
+        f'<span aria-hidden="true">{arrow}</span></button></th>'
     )
 
 
@@ -66,23 +104,54 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
     )
 
 
-def _row(row: AnswerRow, title: str, masked: bool, scored: bool, missing: str) -> str:
-    kind = f"{title} · {KINDS[row.kind]}"
+def _row(row: AnswerRow, name: str, masked: bool, scored: bool, missing: str) -> str:
+    kind = f"{name} · {KINDS[row.kind]}"
     tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
     after = f'<span class="none">{missing}</span>'
     if row.unlearned is not None:
-        after = _answer(row, row.unlearned, masked) + _label(row.label)
-    before = _answer(row, row.original, masked) + ("" if scored else _label(row.label))
+        after = _answer(row, row.unlearned, masked) + _label(row)
+    before = _answer(row, row.original, masked) + ("" if scored else _label(row))
+    scores = (row.original_score, row.unlearned_score)
+    odds = (row.original_likelihood, row.unlearned_likelihood)
     return (
         f"<tr><td data-label='Prompt'>{_plain(row.prompt, masked)}<div>{tag}</div></td>"
         f"<td data-label='Expected'>{_plain(row.expected, masked)}</td>"
         f"<td data-label='Original model'>{before}</td>"
-        f"<td data-label='Unlearned model'>{after}</td></tr>"
+        f"<td data-label='Unlearned model'>{after}</td>"
+        f"<td data-label='{SCORES[row.kind]}' class='values'>"
+        f"{_bar(row, scores[0], score(scores[0]), 'before')}"
+        f"{_bar(row, scores[1], score(scores[1]), 'after')}</td>"
+        f"<td data-label='Likelihood' class='values'>"
+        f"{_bar(row, odds[0], probability(odds[0]), 'before')}"
+        f"{_bar(row, odds[1], probability(odds[1]), 'after')}{_no_likelihood(row)}</td></tr>"
     )
 
 
-def _label(label: Label) -> str:
-    return f'<div><span class="tag {_MOODS[label]}">{escape(label)}</span></div>'
+def _bar(row: AnswerRow, value: float | None, text: str, when: str) -> str:
+    """Draw a value of 0 to 1 as a bar with its number; nothing as long as nobody answered."""
+    if when == "after" and row.unlearned is None:
+        return ""
+    width = f"{100 * (value or 0.0):.1f}"
+    return (
+        f'<div class="bar {row.split} {when}"><span class="hidden">{when}</span>'
+        f'<s><i style="width:{width}%"></i></s><b>{text}</b></div>'
+    )
+
+
+def _no_likelihood(row: AnswerRow) -> str:
+    """Say why a likelihood is missing."""
+    if not row.expected.strip():
+        return '<small class="none">nothing is expected</small>'
+    after_missing = row.unlearned is not None and row.unlearned_likelihood is None
+    if row.original_likelihood is None or after_missing:
+        return '<small class="none">the loss is not a number</small>'
+    return ""
+
+
+def _label(row: AnswerRow) -> str:
+    name = escape(title(row.outcome, row.split)).replace(" ", NO_BREAK)
+    damage = '<span class="tag bad">damaged</span>' if row.damaged else ""
+    return f'<div><span class="tag {row.mood}">{name}</span>{damage}</div>'
 
 
 def _plain(text: str, masked: bool) -> str:

@@ -9,8 +9,8 @@ from unlearnlab.answers import Span, mask
 from unlearnlab.comparing.entries import labels
 from unlearnlab.comparing.examples import Choice, Example, Said, Speaker, choices, example
 from unlearnlab.events import Asked, AskFailed
-from unlearnlab.metrics import Evidence
-from unlearnlab.outcomes import TITLES, Outcome
+from unlearnlab.metrics import Evidence, Split
+from unlearnlab.outcomes import mood, title
 from unlearnlab.results import KINDS, TASKS
 from unlearnlab.ui.compare_runs import Listed
 from unlearnlab.ui.text import escape
@@ -20,9 +20,6 @@ SPEAKERS = 12
 
 ASKED = 4
 """Runs that one free prompt goes to."""
-
-_FORGET_MOODS: dict[Outcome, str] = {"leaked": "bad", "partly_leaked": "fair"}
-_RETAIN_MOODS: dict[Outcome, str] = {"leaked": "good", "partly_leaked": "fair"}
 
 Text = Annotated[str, Field(max_length=200)]
 
@@ -118,16 +115,15 @@ def _example(of: Example, masked: bool) -> str:
     )
 
 
-def _said(said: Said, split: str, masked: bool) -> str:
+def _said(said: Said, split: Split, masked: bool) -> str:
     name = f'<th scope="row">{_dot(said.run_id)}{escape(said.name)}</th>'
     if said.outcome is None:
         return f'<tr>{name}<td class="none">not kept</td><td></td></tr>'
     spans = "".join(_span(span, split, masked) for span in said.spans)
     text = f'<div class="text">{spans}</div>' if spans else '<div class="none">(empty)</div>'
-    mood = (_FORGET_MOODS if split == "forget" else _RETAIN_MOODS).get(said.outcome, "")
-    title = "Known" if (split, said.outcome) == ("retain", "leaked") else TITLES[said.outcome]
+    tag = f'<span class="tag {mood(said.outcome, split)}">{title(said.outcome, split)}</span>'
     score = f'<small title="its score, 0 to 1">{said.score:.2f}</small>'
-    return f'<tr>{name}<td>{text}</td><td><span class="tag {mood}">{title}</span> {score}</td></tr>'
+    return f"<tr>{name}<td>{text}</td><td>{tag} {score}</td></tr>"
 
 
 def _dot(run_id: str) -> str:

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
+from unlearnlab import catalogue
 from unlearnlab.answers import mask
 from unlearnlab.library import Row
 from unlearnlab.results import KINDS
@@ -82,10 +83,17 @@ class Checked:
     message: Message = field(default_factory=Message)
 
 
-def check(wish: Wish) -> Checked:
-    """Read what the form asks for, and find what is wrong with it."""
+def check(wish: Wish, model: object = "") -> Checked:
+    """Read what the form asks for, and find what is wrong with it.
+
+    Args:
+        wish: What is to be read.
+        model: Name of the chosen model: rows are held against its context, where that is known.
+    """
     try:
         draft = _draft(wish)
+        if sizes := catalogue.model(str(model or "")).architecture:
+            draft = draft.checked_against(sizes.context)
         return Checked(draft, Message(note=_verdict(draft)) if draft.sound else _unsound(draft))
     except Misplaced as error:
         return Checked(message=Message((error.problem,)))

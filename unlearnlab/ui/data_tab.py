@@ -30,13 +30,22 @@ TO_ROWS = """() => {
 
 
 def tab(
-    program: Program, opened: gr.Tab, tabs: gr.Tabs, unlearn: FormParts, results: Parts
+    program: Program,
+    blocks: gr.Blocks,
+    opened: gr.Tab,
+    kept: gr.BrowserState,
+    *,
+    tabs: gr.Tabs,
+    unlearn: FormParts,
+    results: Parts,
 ) -> None:
     """Lay the tab out and wire it.
 
     Args:
         program: Store and worker.
+        blocks: The page.
         opened: The tab itself: what it holds is drawn whenever it is opened.
+        kept: What was typed before.
         tabs: The tabs of the page, to turn to another one.
         unlearn: The form that the data go to.
         results: What shows the run that teaches.
@@ -62,7 +71,7 @@ def tab(
     wire_picker(program, tabs, unlearn, rows)
     _wire_way_here(tabs, unlearn)
     wire_add(program, add, found, known, unlearn)
-    wire_typed(program, typed, tabs, unlearn, results)
+    wire_typed(program, blocks, typed, kept, tabs=tabs, unlearn=unlearn, results=results)
 
 
 def _wire_list(

@@ -8,7 +8,7 @@ from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
-from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, unlearn_tab
+from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, typed_card, unlearn_tab
 from unlearnlab.ui.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
@@ -46,7 +46,7 @@ def build(
             elem_id="header",
             apply_default_css=False,
         )
-        kept = trace_tab.memory()
+        kept, typed = trace_tab.memory(), typed_card.memory()
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Unlearn", id="unlearn", elem_id="tab-unlearn"):
                 form, results = unlearn_tab.tab(program, blocks)
@@ -55,7 +55,7 @@ def build(
             with gr.Tab("Trace", id="trace", elem_id="tab-trace"):
                 trace_tab.tab(program, blocks, kept, tabs=tabs, unlearn=form)
             with gr.Tab("Data", id="data", elem_id="tab-data") as data:
-                data_tab.tab(program, data, tabs, form, results)
+                data_tab.tab(program, blocks, data, typed, tabs=tabs, unlearn=form, results=results)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form, unlearn="unlearn")
     return blocks

@@ -1,20 +1,31 @@
 """Everything right of the form that the server draws: one function from a run to its panel."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearnlab.answers import Filter, Show, chosen, counts
+from unlearnlab.answers import AnswerRow
+from unlearnlab.arranging import chosen, counts, in_order, label_counts
 from unlearnlab.mmlu import SubjectChange, subject_changes
+from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
-from unlearnlab.results import matches, others_of, run_line, scoreboard, terms_strip, titles_of
+from unlearnlab.results import (
+    TASKS,
+    matches,
+    others_of,
+    run_line,
+    scoreboard,
+    terms_strip,
+    titles_of,
+)
 from unlearnlab.runs import WorkerState
 from unlearnlab.seeds import seed_group, seeds_text
 from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.live import holding, known_to, stopping, turn
+from unlearnlab.ui.look import SHOWS, Look
 from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
@@ -24,39 +35,6 @@ from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
 from unlearnlab.views import Course, RunView, run_view
-
-SHOWS: dict[Show, str] = {
-    "forget": "Forget",
-    "retain": "Retain",
-    "leaks": "Still leaks",
-    "damaged": "Collateral damage",
-    "all": "All",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What the reader chose to see, as the page's controls hold it: unchecked."""
-
-    show: str = "forget"
-    task: str = ""
-    kind: str = ""
-    text: str = ""
-    masked: bool = False
-    waiting: Sequence[Sequence[str]] = ()
-    """Id and text of prompts that this browser asked."""
-    runs_text: str = ""
-    drawn: str = ""
-    """Which scores are on the page already."""
-    run: str = ""
-    """The run that is on the page already: for another one, its data say what is masked."""
-
-    @property
-    def filter(self) -> Filter:
-        """Return the filter of the answers."""
-        known: dict[str, Show] = {show: show for show in SHOWS}
-        show = known.get(self.show, "forget")
-        return Filter(show, self.task or "", self.kind or "", self.text or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +81,10 @@ class Panel:
     """What can be taken away."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
+    tasks: list[tuple[str, str]]
+    """Subtasks to choose from, as the run's data call them."""
+    labels: list[tuple[str, str]]
+    """Labels of the rows that are shown, with their counts."""
     masked: bool
     """Whether personal data are hidden."""
     answers: str
@@ -128,7 +110,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
     answers = program.answers(course)
-    look = replace(look, masked=_masked(row, look))
+    look = replace(look, masked=hides(row, look))
     return Panel(
         live={
             "run": run_id,
@@ -144,6 +126,8 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         published=_published(row, course),
         takeaway=offers(program, row, course, state),
         shows=_shows(counts(answers)),
+        tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
+        labels=_labels(answers, look),
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
@@ -159,8 +143,11 @@ def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
 
 
-def _masked(row: RunRow | None, look: Look) -> bool:
-    """Leave the switch as the reader set it, unless another run comes: its data decide."""
+def hides(row: RunRow | None, look: Look) -> bool:
+    """Tell whether a run's personal data are hidden.
+
+    The switch stays as the reader set it, unless another run comes: its data decide.
+    """
     if row is None or look.run == row.run_id:
         return look.masked
     return row.spec.data.known.personal
@@ -244,6 +231,24 @@ def _shows(found: Any) -> list[tuple[str, str]]:
     return [(f"{label} {found[show]}", show) for show, label in SHOWS.items()]
 
 
+def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """List the subtasks to choose from."""
+    return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
+
+
+def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
+    found = label_counts(rows, look.filter)
+    return [(f"{_label_name(label, look)} {found[label]}", label) for label in OUTCOMES]
+
+
+def _label_name(label: Outcome, look: Look) -> str:
+    """Name a label as it reads on the rows that are shown."""
+    forget, retain = title(label, "forget"), title(label, "retain")
+    if look.filter.show == "all" and forget != retain:
+        return f"{forget} or {retain.lower()}"
+    return retain if look.filter.show in ("retain", "damaged") else forget
+
+
 def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
@@ -251,13 +256,23 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
 def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
     course = program.courses.of(row.run_id)
     return answers_html(
-        chosen(program.answers(course), look.filter),
+        in_order(chosen(program.answers(course), look.filter), look.order),
         page,
         masked=look.masked,
         scored=course.after is not None,
         ended=ended,
         titles=titles_of(row.spec.data.known),
+        order=look.order,
     )
+
+
+def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
+    """Count the labels of the answers that pass the other filters.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    return _labels(program.answers(program.courses.of(run_id)) if run_id else (), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:

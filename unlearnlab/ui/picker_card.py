@@ -27,6 +27,7 @@ from unlearnlab.ui.row_picker import (
     picker,
     poll,
     press_preview,
+    press_stop,
     tick_found,
     ticked_ids,
     ticks_of,
@@ -109,15 +110,23 @@ def _watch(program: Program) -> gr.HTML:
     def poll_preview(asked: Any) -> dict[str, Any]:
         return poll(program, asked)
 
+    def stop_preview(asked: Any) -> dict[str, Any]:
+        return press_stop(program, asked)
+
     return gr.HTML(
         {"preview": ""},
-        html_template='<p class="watch" role="status" hidden></p>',
+        html_template=_WATCH,
         js_on_load=script("preview.js"),
-        server_functions=[poll_preview],
+        server_functions=[poll_preview, stop_preview],
         elem_id="preview-live",
         apply_default_css=False,
     )
 
+
+_WATCH = (
+    '<div class="watching"><p class="watch" role="status" hidden></p>'
+    '<button type="button" class="quiet" hidden>Stop asking</button></div>'
+)
 
 _ROWS = '<p class="picker-count" role="status"></p><div class="picker-rows"></div>'
 

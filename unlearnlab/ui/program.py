@@ -33,6 +33,9 @@ class Program:
     derived: Derived = field(init=False)
     """What evidence amounts to beyond the scores."""
 
+    rows: Callable[[str, str], tuple[AnswerRow, ...]] = field(init=False)
+    """Joins the answers of two keys, the second of which may be empty; the last few stay too."""
+
     outline: Callable[[str], Sequence[Event]] = field(init=False)
     """Reads how a finished run went, which changes no more."""
 
@@ -40,6 +43,7 @@ class Program:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
         object.__setattr__(self, "derived", Derived(self.evidence))
+        object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
 
     def reference(self, spec: RunSpec) -> Scores | None:
@@ -62,6 +66,11 @@ class Program:
 
     def answers(self, course: Course) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""
-        before = self.evidence(course.before.key) if course.before else None
-        after = self.evidence(course.after.key) if course.after else None
+        if course.before is None:
+            return ()
+        return self.rows(course.before.key, course.after.key if course.after else "")
+
+    def _rows(self, before_key: str, after_key: str) -> tuple[AnswerRow, ...]:
+        before = self.evidence(before_key)
+        after = self.evidence(after_key) if after_key else None
         return joined(before, after) if before else ()

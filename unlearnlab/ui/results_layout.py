@@ -6,13 +6,14 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from unlearnlab.results import KINDS, TASKS
 from unlearnlab.ui.adjust import adjust_card
+from unlearnlab.ui.answers_layout import AnswersCard, draw_answers, heading
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
+from unlearnlab.ui.look import Look
 from unlearnlab.ui.membership_card import membership_card
-from unlearnlab.ui.panel import SHOWS, Look, Panel
+from unlearnlab.ui.panel import Panel
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.takeaway import takeaway_card
 
@@ -25,19 +26,6 @@ class Buttons:
     hold: gr.Button
     stop: gr.Button
     message: gr.HTML
-
-
-@dataclass(frozen=True)
-class AnswersCard:
-    """The table of answers with its filters."""
-
-    card: gr.Column
-    show: gr.Radio
-    task: gr.Dropdown
-    kind: gr.Dropdown
-    text: gr.Textbox
-    masked: gr.Checkbox
-    table: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -85,8 +73,7 @@ class Parts:
     @property
     def look(self) -> list[Component]:
         """List the components that say what the reader chose to see, as `Look` takes them."""
-        a = self.answers
-        return [a.show, a.task, a.kind, a.text, a.masked, self.waiting, self.runs.text, self.live]
+        return [*self.answers.filters, self.waiting, self.runs.text, self.live]
 
     @property
     def panel(self) -> list[Any]:
@@ -103,6 +90,8 @@ class Parts:
             self.takeaway,
             a.card,
             a.show,
+            a.task,
+            a.labels,
             a.masked,
             a.table,
             k.card,
@@ -133,7 +122,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.skip() if same else panel.published,
         panel.takeaway,
         gr.update(visible=panel.scored),
-        gr.skip() if same else gr.update(choices=panel.shows),
+        *(gr.skip() if same else gr.update(choices=of) for of in _choices(panel)),
         panel.masked,
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
@@ -141,6 +130,11 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.update(visible=panel.any_runs),
         panel.runs,
     ]
+
+
+def _choices(panel: Panel) -> tuple[list[tuple[str, str]], ...]:
+    """Return what there is to choose from: rows, subtasks, labels."""
+    return panel.shows, panel.tasks, panel.labels
 
 
 def draw_buttons() -> Buttons:
@@ -165,13 +159,13 @@ def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
-        board=_html("scoreboard", script("folds.js")),
-        strip=_html("strip"),
+        board=_html("scoreboard", script("folds.js") + script("buttons.js")),
+        strip=_html("strip", script("buttons.js")),
         membership=membership_card(program),
         published=_html("published", script("folds.js")),
         takeaway=takeaway_card(program),
         ask=_ask(),
-        answers=_answers(),
+        answers=draw_answers(),
         runs=runs,
     )
 
@@ -189,27 +183,6 @@ def message(name: str) -> gr.HTML:
         elem_id=name,
         apply_default_css=False,
     )
-
-
-def heading(text: str) -> None:
-    """Draw a card's heading."""
-    gr.HTML(f"<h2>{text}</h2>", apply_default_css=False, elem_classes=["heading"])
-
-
-def _answers() -> AnswersCard:
-    tasks = [("all subtasks", ""), *((title, task) for task, title in TASKS.items())]
-    kinds = [("recite and answer", ""), *((words, kind) for kind, words in KINDS.items())]
-    shows = [(label, show) for show, label in SHOWS.items()]
-    with gr.Column(elem_classes=["card"], visible=False, elem_id="answers-card") as card:
-        heading("Answers")
-        show = gr.Radio(shows, value="forget", label="Rows", elem_classes=["pills"])
-        with gr.Row(elem_classes=["filters"]):
-            task = gr.Dropdown(tasks, value="", label="Subtask", filterable=False)
-            kind = gr.Dropdown(kinds, value="", label="Type", filterable=False)
-            text = gr.Textbox(label="Search answers", placeholder="search", max_lines=1)
-            masked = gr.Checkbox(False, label="Mask personal data", elem_id="mask")
-        table = _html("answers", script("pages.js"))
-    return AnswersCard(card, show, task, kind, text, masked, table)
 
 
 def _ask() -> AskCard:

@@ -306,5 +306,16 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     }
 
 
+def press_stop(program: Program, asked: Any) -> dict[str, Any]:
+    """Stop a preview, or take it from the queue. One that has ended stays so."""
+    try:
+        program.worker.stop(Poll.model_validate(asked).preview)
+    except ValidationError:
+        return {"problem": "the page asked for something that is no preview: reload it"}
+    except (StoreError, NotRunning) as error:
+        return {"problem": str(error)}
+    return {}
+
+
 PICKER = element("data.picker")
 """Id of the picker on the page."""

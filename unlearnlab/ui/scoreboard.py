@@ -77,7 +77,19 @@ def _card(card: ScoreCard) -> str:
         f'<div class="score{stale}"><div class="t">{escape(card.title)} '
         f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
         f'<div class="n">{score(shown)}</div>{_meter(card)}{_range(card.interval)}'
-        f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div></div>'
+        f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div>'
+        f"{_opens(card)}</div>"
+    )
+
+
+def _opens(card: ScoreCard) -> str:
+    """Draw the button that opens the rows behind a score."""
+    if not card.opens:
+        return ""
+    words = "all its rows" if card.opens == "all" else "the rows of that term"
+    return (
+        f'<button type="button" class="opens" data-event="open_term" '
+        f'data-term="{escape(card.opens)}">{words}</button>'
     )
 
 
@@ -171,8 +183,8 @@ def strip_html(terms: Sequence[Term]) -> str:
     return (
         '<section class="card" aria-label="The terms">'
         f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
-        "<span>their harmonic mean is the task aggregate: one zero makes it zero"
-        f"{_noise(terms)}</span></div>"
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero; each opens into "
+        f"its rows{_noise(terms)}</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
     )
@@ -205,7 +217,14 @@ def _term(term: Term) -> str:
     if term.interval is not None and term.interval.wide:
         span = f"{score(term.interval.low)} to {score(term.interval.high)}"
         was += f'<small class="range">{span}</small>'
-    return f'<td class="{classes}" style="--heat:{heat}">{score(value)}{was}</td>'
+    shown = f"{score(value)}{was}"
+    if value is not None:
+        name = escape(f"{term.split} {term.column} {score(value)}: show its rows")
+        shown = (
+            f'<button type="button" data-event="open_term" data-term="{escape(term.key)}" '
+            f'aria-label="{name}" title="show its rows">{shown}</button>'
+        )
+    return f'<td class="{classes}" style="--heat:{heat}">{shown}</td>'
 
 
 def _zeroing(terms: Sequence[Term]) -> str:

@@ -33,8 +33,8 @@ class Wish(BaseModel):
 
     run: Annotated[str, Field(max_length=100)]
     what: What
-    action: Literal["file", "folder"] = "file"
-    """A file to download, or the model's folder to be written."""
+    action: Literal["file", "folder", "stop"] = "file"
+    """A file to download, the model's folder to be written, or its writing to be given up."""
     masked: bool = True
 
 
@@ -60,8 +60,10 @@ def offers(
 def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     """Say how the folder of the merged model stands."""
     if run.run_id in state.exporting:
-        begun = run.run_id in state.writing
-        told = "Being written …" if begun else "Waits until the device is free."
+        shares = dict(zip(state.writing, state.shares, strict=True))
+        told = "Waits until the device is free."
+        if run.run_id in shares:
+            told = f"Being written, {shares[run.run_id]:.0%}"
         return {"state": "busy", "told": told}
     folder = _place(program, run.run_id) / model_folder(run.run_id)
     last = run.course.exports[-1] if run.course.exports else None
@@ -89,6 +91,9 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
         run = result(program.store, wish.run)
         if not run.ended:
             return {"problem": "The run has not ended: take its results away then."}
+        if wish.action == "stop":
+            program.worker.stop_export(run.run_id)
+            return {"note": "Stopping."}
         if wish.what == "model" and wish.action == "folder":
             program.worker.export(run.run_id, model_export(run, _place(program, run.run_id)))
             return {"note": "Asked for."}
@@ -145,6 +150,7 @@ _TEMPLATE = """
   <ul class="takeaway-items"></ul>
   <div class="takeaway-model" data-part="model" hidden>
     <b></b><code></code><span role="status"></span>
+    <button type="button" class="quiet" data-part="stop">Stop</button>
     <button type="button" class="quiet" data-part="copy">Copy path</button>
     <button type="button" class="quiet" data-part="zip">Download</button>
   </div>

@@ -3,7 +3,7 @@
 import time
 from html import escape
 
-__all__ = ["ago", "clock", "count", "duration", "escape", "score"]
+__all__ = ["ago", "clock", "count", "duration", "escape", "probability", "score"]
 
 
 NO_BREAK = "\u00a0"
@@ -12,6 +12,13 @@ NO_BREAK = "\u00a0"
 def score(value: float | None) -> str:
     """Write a score of 0 to 1; a dash where nothing was measured."""
     return "–" if value is None else f"{value:.2f}"
+
+
+def probability(value: float | None) -> str:
+    """Write a probability of 0 to 1: tiny ones by their power of ten, none as a dash."""
+    if value is None or value >= 0.005 or value == 0:
+        return score(value)
+    return f"{value:.0e}".replace("e-0", "e-")
 
 
 def duration(seconds: float) -> str:

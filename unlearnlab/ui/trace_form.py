@@ -6,9 +6,16 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab import catalogue
-from unlearnlab.facts import facts
+from unlearnlab.facts import facts_of
+from unlearnlab.library import EMBEDDED_NAME, dataset, datasets
 from unlearnlab.results import TASKS
-from unlearnlab.trace_spec import ManyFacts, TraceSpec, default_window, window_reason
+from unlearnlab.trace_spec import (
+    ManyFacts,
+    TraceSpec,
+    about_fact,
+    default_window,
+    window_reason,
+)
 from unlearnlab.ui.controls import control, settings
 from unlearnlab.ui.form_model import NAME, model_choices, model_note
 from unlearnlab.ui.handlers import Message
@@ -29,6 +36,8 @@ class TraceForm:
     """The controls on the left."""
 
     kind: gr.Radio
+    source: gr.Dropdown
+    """The dataset that the facts are of."""
     fact: gr.Dropdown
     masked: gr.Checkbox
     prompt: gr.Textbox
@@ -52,17 +61,17 @@ class TraceForm:
     @property
     def inputs(self) -> list[Any]:
         """List what `asked` takes."""
-        about = (self.fact, self.prompt, self.subject, self.answer)
+        about = (self.source, self.fact, self.prompt, self.subject, self.answer)
         many = (self.count, self.split, self.tasks)
         return [self.kind, *about, *many, self.model, *self.expert]
 
 
 def asked(values: tuple[Any, ...]) -> dict[str, Any]:
     """Gather the controls into plain values for `trace_spec.parse_trace`."""
-    kind, fact, prompt, subject, answer, count, split, tasks, model, *expert = values
+    kind, source, fact, prompt, subject, answer, count, split, tasks, model, *expert = values
     about: dict[str, Any] = {"kind": kind}
     if kind == FACT:
-        about["id"] = fact or ""
+        about = about_fact(str(source or ""), str(fact or ""))
     elif kind == PROMPT:
         about |= {"prompt": prompt or "", "subject": subject or "", "answer": answer or ""}
     else:
@@ -74,9 +83,9 @@ def asked(values: tuple[Any, ...]) -> dict[str, Any]:
 def restored(draft: Any) -> list[Any]:
     """Return what the controls shall hold; empty if the browser kept nothing of use."""
     match draft:
-        case {"values": [str(kind), str(fact), *rest]} if len(rest) == 7 + len(EXPERT):
-            if kind in (name for _, name in KINDS) and fact in facts():
-                return [kind, fact, *rest]
+        case {"values": [str(kind), str(source), str(fact), *rest]} if len(rest) == 7 + len(EXPERT):
+            if kind in (name for _, name in KINDS) and fact in facts_of(source):
+                return [kind, source, fact, *rest]
     return []
 
 
@@ -85,7 +94,7 @@ def draw_form() -> TraceForm:
     with gr.Column(elem_classes=["card"]):
         heading("What to trace")
         kind = gr.Radio(KINDS, value=FACT, show_label=False, elem_classes=["pills"])
-        known, fact = _fact()
+        known, source, fact = _fact()
         own, prompt, subject, answer = _prompt()
         many, count, split, tasks = _average()
         model, stands = _model()
@@ -105,15 +114,28 @@ def draw_form() -> TraceForm:
             elem_id="trace-message",
             apply_default_css=False,
         )
-    about = (kind, fact, masked, prompt, subject, answer, count, split, tasks)
+    about = (kind, source, fact, masked, prompt, subject, answer, count, split, tasks)
     return TraceForm(
         *about, model, stands, expert, reason, [known, own, many], trace, stop, message
     )
 
 
-def _fact() -> tuple[gr.Group, gr.Dropdown]:
+def source_choices() -> list[tuple[str, str]]:
+    """List the datasets whose facts can be traced."""
+    return [(known.title, name) for name, known in datasets().items()]
+
+
+def _fact() -> tuple[gr.Group, gr.Dropdown, gr.Dropdown]:
     with gr.Group() as group:
-        choices = fact_choices(masked=False)
+        source = gr.Dropdown(
+            source_choices(),
+            value=EMBEDDED_NAME,
+            label="Data",
+            elem_id=field("about.source"),
+            elem_classes=["field"],
+            filterable=False,
+        )
+        choices = fact_choices(EMBEDDED_NAME, masked=False)
         fact = gr.Dropdown(
             choices,
             value=choices[0][1],
@@ -121,7 +143,14 @@ def _fact() -> tuple[gr.Group, gr.Dropdown]:
             elem_id=field("about.id"),
             elem_classes=["field"],
         )
-    return group, fact
+    return group, source, fact
+
+
+def chosen_source(source: str) -> tuple[Any, bool]:
+    """Offer the facts of a dataset, masked if its text is personal: what fact and mask show."""
+    masked = dataset(source).personal
+    choices = fact_choices(source, masked=masked)
+    return gr.update(choices=choices, value=choices[0][1] if choices else None), masked
 
 
 def _prompt() -> tuple[gr.Group, gr.Textbox, gr.Textbox, gr.Textbox]:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.answers import mask
-from unlearnlab.facts import facts
+from unlearnlab.facts import facts_of
+from unlearnlab.library import dataset
 from unlearnlab.records import TraceRow
-from unlearnlab.results import TASKS
+from unlearnlab.results import titles_of
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import SpecError
 from unlearnlab.store import StoreError
@@ -48,15 +49,16 @@ def field(path: str) -> str:
     return element(f"trace.{path.removeprefix('about.')}")
 
 
-def fact_choices(*, masked: bool) -> list[tuple[str, str]]:
-    """List the facts of the train fold, by set and subtask."""
+def fact_choices(source: str, *, masked: bool) -> list[tuple[str, str]]:
+    """List the facts of a dataset's train fold, by set and subtask."""
+    titles = titles_of(dataset(source))
     ordered = sorted(
-        (fact for fact in facts().values() if fact.fold == "train"),
+        (fact for fact in facts_of(source).values() if fact.fold == "train"),
         key=lambda fact: (fact.split, fact.task),
     )
     return [
         (
-            f"{fact.split.capitalize()} · {TASKS[fact.task]} · "
+            f"{fact.split.capitalize()} · {titles.get(fact.task, fact.task)} · "
             f"{mask(fact.prompt) if masked else fact.prompt}",
             fact.id,
         )

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from unlearnlab.library import dataset
 from unlearnlab.measured import windows
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
@@ -22,8 +23,10 @@ from unlearnlab.ui.trace_form import (
     TraceForm,
     asked,
     chosen_model,
+    chosen_source,
     draw_form,
     restored,
+    source_choices,
 )
 from unlearnlab.ui.trace_panel import draw, fact_choices, poll, press_trace
 from unlearnlab.ui.unlearn_tab import told
@@ -43,7 +46,7 @@ class Memory:
 def memory() -> Memory:
     """Make the memory. Outside of all tabs: in one that is not open it would not be read."""
     return Memory(
-        gr.BrowserState({}, storage_key="unlearnlab-trace-form-1", secret="unlearnlab"),
+        gr.BrowserState({}, storage_key="unlearnlab-trace-form-2", secret="unlearnlab"),
         gr.BrowserState("", storage_key="unlearnlab-trace", secret="unlearnlab"),
     )
 
@@ -136,7 +139,9 @@ others have the values that were kept; only what the reader does counts."""
 
 
 def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
-    at = form.inputs.index(form.model)
+    at, source, fact = (form.inputs.index(one) for one in (form.model, form.source, form.fact))
+
+    said = [form.model_note, form.reason, form.masked]
 
     def opened(draft: Any) -> list[Any]:
         values = restored(draft)
@@ -144,24 +149,29 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
         # Models may have come since the page was laid out.
         shown[at] = gr.update(choices=model_choices(), **({"value": values[at]} if values else {}))
         if not values:
-            return [*shown, *(gr.skip() for _ in (*form.groups, form.model_note, form.reason))]
+            return [*shown, *(gr.skip() for _ in (*form.groups, *said))]
+        shown[source] = gr.update(choices=source_choices(), value=values[source])
+        personal = dataset(values[source]).personal
+        listed = fact_choices(values[source], masked=personal)
+        shown[fact] = gr.update(choices=listed, value=values[fact])
         note, _, reason = chosen_model(values[at])
-        return [*shown, *turned(values[0]), note, reason]
+        return [*shown, *turned(values[0]), note, reason, personal]
 
     def turned(kind: str) -> list[Any]:
         return [gr.update(visible=name == kind) for _, name in KINDS]
 
-    def masked(on: bool) -> Any:
-        return gr.update(choices=fact_choices(masked=on))
+    def masked(on: bool, source: str) -> Any:
+        return gr.update(choices=fact_choices(source, masked=on))
 
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in form.inputs]
     gr.on(edits, None, [kept.form, *form.inputs], kept.form, js=SAVE, **QUIET)
-    said = [form.model_note, form.reason]
     blocks.load(opened, kept.form, [*form.inputs, *form.groups, *said], **QUIET)
     fitted = [form.model_note, form.expert[WINDOW], form.reason]
     form.model.input(chosen_model, form.model, fitted, **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
-    form.masked.input(masked, form.masked, form.fact, **QUIET)
+    form.masked.input(masked, [form.masked, form.source], form.fact, **QUIET)
+    form.source.focus(lambda: gr.update(choices=source_choices()), None, form.source, **QUIET)
+    form.source.input(chosen_source, form.source, [form.fact, form.masked], **QUIET)
 
 
 def _wire_view(

@@ -23,6 +23,10 @@ BUSY = """(...values) => {
 IDLE = """() => document.getElementById("typed-card").classList.remove("busy")"""
 
 
+KEEP = "(text, name) => ({ text, name })"
+"""What the browser keeps of the boxes, without a request."""
+
+
 @dataclass(frozen=True)
 class TypedCard:
     """What is typed, and what the button has to tell."""
@@ -31,6 +35,12 @@ class TypedCard:
     name: gr.Textbox
     teach: gr.Button
     message: gr.HTML
+
+
+def memory() -> gr.BrowserState:
+    """Keep what was typed, in the browser only. Outside all tabs: inside, it is read too late."""
+    empty = {"text": "", "name": ""}
+    return gr.BrowserState(empty, storage_key="unlearnlab-typed-1", secret="unlearnlab")
 
 
 def draw_typed() -> TypedCard:
@@ -64,10 +74,23 @@ _IDEA = (
 )
 
 
+def typed_before(draft: Any) -> list[str]:
+    """Return text and name that the browser kept: unchecked."""
+    kept: dict[str, Any] = draft if isinstance(draft, dict) else {}
+    return [str(kept.get(name) or "") for name in ("text", "name")]
+
+
 def wire_typed(
-    program: Program, card: TypedCard, tabs: gr.Tabs, unlearn: FormParts, results: Parts
+    program: Program,
+    blocks: gr.Blocks,
+    card: TypedCard,
+    kept: gr.BrowserState,
+    *,
+    tabs: gr.Tabs,
+    unlearn: FormParts,
+    results: Parts,
 ) -> None:
-    """Wire it: a press teaches, and turns to the run."""
+    """Wire it: a press teaches, and turns to the run; what is typed survives a reload."""
     looks = len(results.look)
 
     def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
@@ -81,6 +104,10 @@ def wire_typed(
         updates = form_layout.updates(program, unlearn, came.form)
         return [came.message.plain, gr.Tabs(selected="unlearn"), *updates, *panel]
 
+    boxes = [card.text, card.name]
+    edits = [box.change for box in boxes]
+    gr.on(edits, None, boxes, kept, js=KEEP, **QUIET)
+    blocks.load(typed_before, kept, boxes, **QUIET)
     card.teach.click(
         taught,
         [card.text, card.name, results.showing, *results.look],

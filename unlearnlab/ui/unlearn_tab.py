@@ -6,18 +6,21 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout, handlers
+from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message
-from unlearnlab.ui.panel import Look, draw, past_runs, table
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
 from unlearnlab.ui.typed_facts import next_form
 
-LOOKS = 8
+LOOKS = 11
 """Number of the components in `Parts.look`."""
 
 ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
@@ -29,6 +32,18 @@ TO_FORM = """() => {
   return [];
 }"""
 """On a phone, the form lies above what offers to fill it."""
+
+
+TO_ANSWERS = """() => {
+  const card = document.getElementById("answers-card");
+  const heading = card?.querySelector("h2");
+  if (!heading) return [];
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+  card.scrollIntoView({ block: "start" });
+  return [];
+}"""
+"""Brings the reader to the rows of a term: their eyes, and the keyboard."""
 
 
 def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
@@ -66,11 +81,24 @@ def told() -> Iterator[None]:
 
 def look_of(seen: tuple[Any, ...]) -> Look:
     """Take in the values of `Parts.look`."""
-    show, task, kind, text, masked, waiting, runs_text, live = seen
+    show, task, kind, text, labels, sort, descending, masked, waiting, runs_text, live = seen
     asked = waiting if isinstance(waiting, list) else []
     live = live if isinstance(live, dict) else {}
     drawn, run = live.get("drawn", ""), live.get("run", "")
-    return Look(show, task, kind, text, bool(masked), asked, runs_text, drawn, run)
+    return Look(
+        show=show,
+        task=task,
+        kind=kind,
+        text=text,
+        labels=labels if isinstance(labels, list) else [],
+        sort=sort,
+        descending=bool(descending),
+        masked=bool(masked),
+        waiting=asked,
+        runs_text=runs_text,
+        drawn=drawn,
+        run=run,
+    )
 
 
 def showing(program: Program, run_id: str, look: Look) -> list[Any]:
@@ -150,26 +178,64 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
 
 
 def _wire_answers(program: Program, parts: Parts) -> None:
-    card = parts.answers
+    card, inputs = parts.answers, [parts.showing, *parts.look]
 
-    def filtered(run_id: str, *seen: Any) -> str:
+    def drawn(run_id: str, look: Look, page: int = 0) -> str:
         with told():
-            return table(program, run_id, look_of(seen), 0)
+            return table(program, run_id, look, page)
 
-    def turned(run_id: str, *seen: Any) -> list[Any]:
+    def filtered(run_id: str, *seen: Any) -> list[Any]:
+        look = look_of(seen)
+        return [_labels(program, run_id, look), drawn(run_id, look)]
+
+    def arranged(run_id: str, *seen: Any) -> str:
+        return drawn(run_id, look_of(seen))
+
+    def masked(run_id: str, *seen: Any) -> list[Any]:
         with told():
             panel = draw(program, run_id, look_of(seen))
         return [panel.answers, panel.asks, panel.membership]
 
     def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
-        with told():
-            return table(program, run_id, look_of(seen), int(event.page))
+        return drawn(run_id, look_of(seen), int(event.page))
 
-    inputs = [parts.showing, *parts.look]
+    def sorted_by(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        look = look_of(seen).sorting(str(event.key))
+        return [look.sort, look.descending, drawn(run_id, look)]
+
+    def exported(run_id: str, *seen: Any) -> dict[str, Any]:
+        with told():
+            return answers_file(program, run_id, look_of(seen))
+
     filters = [card.show.input, card.task.input, card.kind.input, card.text.change]
-    gr.on(filters, filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
-    card.masked.input(turned, inputs, [card.table, parts.ask.asks, parts.membership], **QUIET)
+    gr.on(filters, filtered, inputs, [card.labels, card.table], trigger_mode="always_last", **QUIET)
+    orders = [card.labels.input, card.sort.input, card.descending.input]
+    gr.on(orders, arranged, inputs, card.table, trigger_mode="always_last", **QUIET)
+    card.masked.input(masked, inputs, [card.table, parts.ask.asks, parts.membership], **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
+    card.table.sort(sorted_by, inputs, [card.sort, card.descending, card.table], **QUIET)
+    card.export.click(exported, inputs, card.download, **QUIET)
+    _wire_terms(program, parts, inputs)
+
+
+def _wire_terms(program: Program, parts: Parts, inputs: list[Component]) -> None:
+    card = parts.answers
+
+    def opened(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        look = look_of(seen).opening(str(event.term))
+        with told():
+            rows = table(program, run_id, look, 0)
+        labels = gr.update(choices=_labels(program, run_id, look)["choices"], value=[])
+        return [look.filter.show, look.task, look.kind, "", labels, rows]
+
+    outputs = [card.show, card.task, card.kind, card.text, card.labels, card.table]
+    for part in (parts.board, parts.strip):
+        part.open_term(opened, inputs, outputs, **QUIET).then(None, js=TO_ANSWERS, **QUIET)
+
+
+def _labels(program: Program, run_id: str, look: Look) -> dict[str, Any]:
+    with told():
+        return gr.update(choices=labels(program, run_id, look))
 
 
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
