@@ -6,6 +6,7 @@ Shape suffixes: B rows, H heads, S slots (places in the cache), D width of a hea
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from torch import Tensor
@@ -21,7 +22,7 @@ class RoomyLayer(DynamicLayer):
         self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
     ) -> tuple[Tensor, Tensor]:
         """Write the keys and values of new slots, and return those of all."""
-        if not self.is_initialized:
+        if self.keys is None or self.values is None:
             self.lazy_initialization(key_states, value_states)
             self._keys, self._values = key_states, value_states
             self.keys, self.values = key_states, value_states
@@ -58,8 +59,17 @@ def _roomier(states_BHSD: Tensor, new: int) -> Tensor:
     return made
 
 
-Part = tuple[Cache, Tensor, Tensor]
-"""A cache, which of its rows are kept ([B, 1]), and which of their slots ([B, S])."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What is kept of a cache."""
+
+    cache: Cache
+    rows_B1: Tensor
+    """Which of its rows."""
+    slots_BS: Tensor
+    """Which of their slots."""
+    mask_BS: Tensor
+    """1 where such a slot is of use."""
 
 
 def empty() -> Cache:
@@ -69,11 +79,11 @@ def empty() -> Cache:
 
 def joined(parts: Sequence[Part]) -> Cache:
     """Put rows of several caches into one, as many slots of each. The old ones are given up."""
-    layers: list[RoomyLayer] = []
-    for old in zip(*(cache.layers for cache, _, _ in parts), strict=True):
-        held = [(one, rows, slots) for one, (_, rows, slots) in zip(old, parts, strict=True)]
-        keys = _taken([(cast("Tensor", one.keys), *kept) for one, *kept in held])
-        values = _taken([(cast("Tensor", one.values), *kept) for one, *kept in held])
+    layers: list[Any] = []
+    for old in zip(*(part.cache.layers for part in parts), strict=True):
+        held = [(one, part.rows_B1, part.slots_BS) for one, part in zip(old, parts, strict=True)]
+        keys = _taken([(cast("Tensor", one.keys), rows, slots) for one, rows, slots in held])
+        values = _taken([(cast("Tensor", one.values), rows, slots) for one, rows, slots in held])
         for one in old:
             one.reset()
         layers.append(RoomyLayer.holding(keys, values))

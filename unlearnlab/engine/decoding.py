@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from unlearnlab.batches import WASTE
-from unlearnlab.engine.caches import empty, joined
+from unlearnlab.engine.caches import Part, empty, joined
 from unlearnlab.engine.data import on
 from unlearnlab.engine.drafts import LONGEST, Draft
 from unlearnlab.engine.models import Target
@@ -61,15 +61,19 @@ class Row:
             How many tokens of the draft were right.
         """
         self.read += len(self.unread)
-        for right, token in enumerate(likeliest):
-            self.said.append(token)
-            self._draft.heard(token)
-            self.done = token == eos or len(self.said) == self.most
-            if self.done or ahead[right : right + 1] != [token]:
-                break
-        self.unread = [token]
+        right = 0
+        while self._hears(likeliest[right], eos) and ahead[right : right + 1] == [self.said[-1]]:
+            right += 1
+        self.unread = [self.said[-1]]
         self.read += right
         return right
+
+    def _hears(self, token: int, eos: int) -> bool:
+        """Say a token. Returns whether it goes on after it."""
+        self.said.append(token)
+        self._draft.heard(token)
+        self.done = token == eos or len(self.said) == self.most
+        return not self.done
 
 
 class Batch:
@@ -92,14 +96,12 @@ class Batch:
         if batches:
             width = max(row.read for row in made.rows)
             kept = [batch._kept(width) for batch in batches]
-            made._cache = joined(
-                [(b._cache, *of) for b, (*of, _) in zip(batches, kept, strict=True)]
-            )
-            made._mask_BS = torch.cat([mask_BS for *_, mask_BS in kept])
+            made._cache = joined(kept)
+            made._mask_BS = torch.cat([part.mask_BS for part in kept])
         return made
 
-    def _kept(self, width: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Find the rows that go on, the last `width` slots in use of each, and their mask."""
+    def _kept(self, width: int) -> Part:
+        """Find the rows that go on, and the last `width` slots in use of each."""
         places = [place for place, row in enumerate(self.rows) if not row.done]
         rows_B1 = on(self._target.device, places)[:, None]
         mask_BS = self._mask_BS[rows_B1[:, 0]]
@@ -107,8 +109,7 @@ class Batch:
         slots_BS = mask_BS.argsort(dim=1, stable=True)[:, -width:]
         mask_BS = mask_BS.gather(1, slots_BS)
         short = (width - slots_BS.shape[1], 0)
-        pad = torch.nn.functional.pad
-        return rows_B1, pad(slots_BS, short), pad(mask_BS, short)
+        return Part(self._cache, rows_B1, F.pad(slots_BS, short), F.pad(mask_BS, short))
 
     @property
     def going(self) -> list[Row]:

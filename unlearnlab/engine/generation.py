@@ -60,8 +60,8 @@ def generate(
         _check_fits(len(ids), max_new_tokens, target.context)
     answers = expected or [None] * len(prompts)
     rows = [
-        _row(target, ids, *pair, max_new_tokens)
-        for ids, *pair in zip(encoded, prompts, answers, strict=True)
+        _row(target, ids, prompt, answer, max_new_tokens)
+        for ids, prompt, answer in zip(encoded, prompts, answers, strict=True)
     ]
     waiting = deque(sorted(rows, key=_width))
     going = Batch(target, ())
