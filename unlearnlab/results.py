@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
-from unlearnlab.noise import Interval, share_interval
+from unlearnlab.noise import Interval
 from unlearnlab.phase_views import blocks_text, written
 from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.spreads import Spreads
@@ -192,22 +192,19 @@ def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
         case "mia_score":
             return "not measured: the data have no documents for the attack"
         case "utility" if scores.utility is not None:
-            return _utility_note(scores, scores.utility)
+            return _utility_note(scores)
         case "utility":
             return "not measured: the data have no questions for it"
         case _:
             return "mean of the three" if scores.final is not None else "needs all three"
 
 
-def _utility_note(scores: Scores, utility: float) -> str:
-    """Tell of how many questions an accuracy is, and of MMLU how far it could be off."""
+def _utility_note(scores: Scores) -> str:
+    """Tell of how many questions an accuracy is, and of answers that show no knowledge."""
     asked = scores.utility_questions
     if scores.constant_letter:
         return f"{asked} questions, all answered {scores.constant_letter}: no knowledge shows"
-    if not scores.measures_mmlu:
-        return f"{asked} questions, chance {CHANCE}"
-    found = share_interval(round(utility * asked), asked)
-    return f"{found.low:.3f} to {found.high:.3f} by {asked} questions, chance {CHANCE}"
+    return f"{asked} questions, chance {CHANCE}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -160,7 +160,7 @@ def subjects_html(changes: Sequence[SubjectChange]) -> str:
     )
     heads = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("Subject", "Questions", "Before ↑", "After ↑", "95% interval of the last")
+        for name in ("Subject", "Questions", "Before ↑", "After ↑", "95% interval")
     )
     return (
         f'<details class="card subjects"><summary>MMLU by subject · {len(changes)} subjects'
