@@ -5,7 +5,8 @@
 window.Charts ??= (() => {
   const SMALL = 12.5;
   const NARROW = 560;
-  const SAVED = { width: 900, scale: 2.4, above: 46, below: 36 };
+  const SAVED = { width: 900, scale: 2.4, above: 46 };
+  const NAMES = { letter: 7, mark: 54, line: 20, edge: 12 }; // Of a legend, in pixels.
   const shown = new WeakMap(); // What was drawn into a plot.
   let queued = false;
 
@@ -71,11 +72,35 @@ window.Charts ??= (() => {
     });
   }
 
+  // Unless a chart has a place for them, the names of its lines stand below it, in as many rows as
+  // they need in its width.
+  function withNames(layout, data, width) {
+    const names = named(data).map((trace) => trace.name.length);
+    const column = NAMES.mark + NAMES.letter * Math.max(...names, 1);
+    const rows = Math.ceil(names.length / Math.max(1, Math.floor((width - 60) / column)));
+    const room = NAMES.edge + NAMES.line * rows;
+    return {
+      ...layout,
+      height: layout.height + room,
+      margin: { ...layout.margin, b: (layout.margin?.b ?? 40) + room },
+      legend: {
+        orientation: "h",
+        x: 0,
+        yref: "container",
+        y: 0,
+        yanchor: "bottom",
+        font: { color: "--ink", size: SMALL },
+      },
+    };
+  }
+
   // `figure` has data, layout, name (of files), title, summary (for who cannot see it), and table
   // (rows of the CSV or what makes them, where the traces do not say it).
   function draw(plot, figure) {
     if (!window.Plotly || plot.offsetParent === null) return;
     shown.set(plot, figure);
+    const { data, layout } = figure;
+    const own = !layout.showlegend || layout.legend;
     const options = {
       displaylogo: false,
       displayModeBar: false,
@@ -83,8 +108,8 @@ window.Charts ??= (() => {
     };
     window.Plotly.react(
       plot,
-      coloured(plot, figure.data),
-      themed(plot, figure.layout),
+      coloured(plot, data),
+      themed(plot, own ? layout : withNames(layout, data, plot.clientWidth)),
       options,
     );
     plot.setAttribute("role", "img");
@@ -142,22 +167,22 @@ window.Charts ??= (() => {
   // An image stands alone: on its own ground, with a title and the names of its lines, and in
   // letters that can be read from the back row.
   function image(plot, format) {
-    const { name, title } = shown.get(plot);
+    const { name, title, layout: asked } = shown.get(plot);
     const { layout, data } = plot;
-    const height = plot.clientHeight + SAVED.above + SAVED.below;
+    const plain = { ...layout, height: asked.height, margin: asked.margin };
+    const several = asked.showlegend || named(data).length > 1;
+    const { margin, ...rest } = several && !asked.legend
+      ? coloured(plot, withNames(plain, data, SAVED.width))
+      : plain;
+    const height = rest.height + SAVED.above;
     const picture = {
-      ...layout,
+      ...rest,
       width: SAVED.width,
       height,
+      margin: { ...margin, t: (margin?.t ?? 20) + SAVED.above },
       paper_bgcolor: colour(plot, "card"),
       title: { text: title, x: 0.02, y: 1 - 22 / height, font: { color: colour(plot, "ink") } },
-      margin: {
-        ...layout.margin,
-        t: (layout.margin?.t ?? 20) + SAVED.above,
-        b: (layout.margin?.b ?? 40) + SAVED.below,
-      },
-      showlegend: layout.showlegend || named(data).length > 1,
-      legend: { ...layout.legend, orientation: "h", x: 0 },
+      showlegend: several,
     };
     const options = { format, filename: name, width: SAVED.width, height, scale: SAVED.scale };
     return window.Plotly.downloadImage({ data, layout: picture }, options);
@@ -172,7 +197,7 @@ window.Charts ??= (() => {
       return trace.z.flatMap((row, at) =>
         row.map((value, of) => [trace.y[at], trace.x[of], value]),
       );
-    return (trace.x ?? []).map((x, at) => [trace.name ?? "", x, trace.y[at]]);
+    return (trace.x ?? []).map((x, at) => [trace.meta ?? trace.name ?? "", x, trace.y[at]]);
   }
 
   function rows(plot) {

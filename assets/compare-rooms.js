@@ -253,7 +253,13 @@ function redraw() {
   const none = selected.length === 0;
   part("empty").hidden = !none;
   part("board").hidden = part("rooms").hidden = none;
-  if (none) return;
+  if (none) {
+    part("scores").replaceChildren();
+    part("room").replaceChildren();
+    words = { board: "", room: "" };
+    runs = [];
+    return;
+  }
   board();
   visit();
 }

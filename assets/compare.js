@@ -60,6 +60,7 @@ function mark() {
   const none = selected.length === 0;
   part("count").textContent = none ? "none selected" : `${selected.length} selected`;
   for (const one of element.querySelectorAll("[data-needs]")) one.hidden = none;
+  if (none) for (const form of element.querySelectorAll("form.tagging")) form.hidden = true;
   const more = known.ids.some((id) => !ticked.has(id)) && known.found > boxes().length;
   part("every").hidden = !more;
   part("every").textContent = `Select all ${known.found} found`;
@@ -279,15 +280,19 @@ part("text").addEventListener("input", () => {
 });
 for (const one of selects) one.addEventListener("change", () => look({ page: 0 }));
 
-part("bar").addEventListener("click", async (event) => {
+function unfold(name) {
+  for (const form of element.querySelectorAll("form.tagging"))
+    form.hidden = form.dataset.part !== name || !form.hidden;
+  if (!part(name).hidden) part(name).querySelector("input").focus();
+}
+
+part("bar").addEventListener("click", (event) => {
   const name = event.target.closest("button")?.dataset.act;
   if (name === "clear") select([]);
   if (name === "every") select([...selected, ...known.ids]);
   if (name === "delete") remove(selected);
-  if (name === "tag") {
-    part("tagging").hidden = !part("tagging").hidden;
-    part("tagging").querySelector("input").focus();
-  }
+  if (name === "tag") unfold("tagging");
+  if (name === "report") unfold("reporting");
   if (name === "link") copy(location.href);
 });
 
@@ -300,6 +305,31 @@ part("tagging").addEventListener("submit", async (event) => {
   input.value = "";
   part("tagging").hidden = true;
 });
+
+part("reporting").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const masked = part("reporting").querySelector("input").checked;
+  const sliders = [...document.querySelectorAll("#compare-rooms [data-weight]")];
+  const weights = Object.fromEntries(sliders.map((one) => [one.dataset.weight, Number(one.value)]));
+  tell("The report is being written …");
+  try {
+    const answer = await server.report_runs({ runs: selected, masked, ...weights });
+    if (!answer?.data) throw new Error(answer?.problem || "The server did not answer.");
+    save(answer.name, answer.data);
+    tell("The report is downloaded. It needs no network and shows what this page shows.");
+    part("reporting").hidden = true;
+  } catch (error) {
+    tell(error.message, true);
+  }
+});
+
+function save(name, data) {
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const link = Object.assign(document.createElement("a"), { download: name });
+  link.href = URL.createObjectURL(new Blob([bytes], { type: "text/html" }));
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+}
 
 // Browsers lend the clipboard to pages of this machine and to encrypted ones alone.
 async function copy(link) {

@@ -1,11 +1,11 @@
-// What the reader has folded open stays open when the server draws it anew: each fold by its class.
+// What the reader has folded open stays open when the server draws it anew: each by its first class.
 // Runs as the body of a function of (element, watch).
 const open = new Map();
 
 element.addEventListener(
   "toggle",
   (event) => {
-    if (event.target.matches("details")) open.set(event.target.className, event.target.open);
+    if (event.target.matches("details")) open.set(event.target.classList[0], event.target.open);
   },
   true,
 );
@@ -13,7 +13,7 @@ element.addEventListener(
 watch("value", () =>
   setTimeout(() => {
     for (const fold of element.querySelectorAll("details")) {
-      fold.open = open.get(fold.className) ?? false;
+      fold.open = open.get(fold.classList[0]) ?? false;
     }
   }, 0),
 );

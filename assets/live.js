@@ -429,7 +429,7 @@ function forget() {
 
 function adopt() {
   const wanted = (props.value && props.value.run) || "";
-  const chosen = opened && wanted !== run;
+  const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
   opened = Boolean(props.value && props.value.turn);
   if (wanted === run) return;
   run = wanted;

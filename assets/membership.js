@@ -15,15 +15,6 @@ let threshold = 0;
 let asked = 0;
 let timer = null;
 
-function colour(name) {
-  return getComputedStyle(element).getPropertyValue(`--${name}`).trim();
-}
-
-function faded(hex, share) {
-  const [r, g, b] = [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
-  return `rgba(${r},${g},${b},${share})`;
-}
-
 function models() {
   return props.value?.models || [];
 }
@@ -76,45 +67,13 @@ function histograms() {
       xbins,
       autobinx: false,
       name,
-      marker: { color: faded(colour(role), share) },
+      marker: { color: `--${role}/${share}` },
       hovertemplate: `%{y} ${name}, loss %{x}<extra></extra>`,
     }));
   });
 }
 
-function base(height, margin) {
-  return {
-    height,
-    margin,
-    paper_bgcolor: "rgba(0,0,0,0)",
-    plot_bgcolor: "rgba(0,0,0,0)",
-    font: { family: getComputedStyle(element).fontFamily, size: 12, color: colour("mute") },
-    showlegend: false,
-    dragmode: false,
-    hoverlabel: {
-      bgcolor: colour("card"),
-      bordercolor: colour("line"),
-      font: { color: colour("ink"), size: 12 },
-    },
-  };
-}
-
-function axis(more) {
-  return {
-    gridcolor: colour("line"),
-    linecolor: colour("line"),
-    zeroline: false,
-    fixedrange: true,
-    tickfont: { size: 11 },
-    ...more,
-  };
-}
-
-function title(text) {
-  return { text, font: { size: 11 }, standoff: 6 };
-}
-
-function lines() {
+function lines(ink = "--ink") {
   return models().map((_, at) => ({
     type: "line",
     xref: `x${at + 1}`,
@@ -123,14 +82,16 @@ function lines() {
     x1: threshold,
     y0: 0,
     y1: 1,
-    line: { color: colour("ink"), width: 1.5, dash: "dot" },
+    line: { color: ink, width: 1.5, dash: "dot" },
   }));
 }
 
 function lossLayout() {
   const count = models().length;
   const found = {
-    ...base(count > 1 ? 330 : 220, { l: 34, r: 8, t: 22, b: 38 }),
+    height: count > 1 ? 330 : 220,
+    margin: { l: 34, r: 8, t: 22, b: 38 },
+    dragmode: false,
     barmode: "overlay",
     bargap: 0.04,
     grid: { rows: count, columns: 1, pattern: "independent", ygap: apart() ? 0.42 : 0.3 },
@@ -144,17 +105,18 @@ function lossLayout() {
       xanchor: "left",
       yanchor: "bottom",
       showarrow: false,
-      font: { size: 12.5, color: colour("ink") },
+      font: { size: 13, color: "--ink" },
     })),
   };
   models().forEach((model, at) => {
     const last = at === count - 1;
-    found[`xaxis${at + 1}`] = axis({
+    found[`xaxis${at + 1}`] = {
+      fixedrange: true,
       range: apart() ? span([model]) : span(models()),
       showgrid: false,
-      title: last ? title("loss of a document, nat per token") : undefined,
-    });
-    found[`yaxis${at + 1}`] = axis({ nticks: 4, rangemode: "tozero" });
+      title: last ? "loss of a document, nat per token" : undefined,
+    };
+    found[`yaxis${at + 1}`] = { fixedrange: true, nticks: 4, rangemode: "tozero" };
   });
   return found;
 }
@@ -166,29 +128,29 @@ function curves() {
     y: points.map((point) => point[1]),
     name,
     mode: "lines",
-    line: { color: colouring, width: 2, dash, shape: "hv" },
+    line: { color: colouring, width: 2, dash },
     hovertemplate: `${name}: FPR %{x:.2f}, TPR %{y:.2f}<extra></extra>`,
   });
   const found = models().map((model) => {
     const [share, dash] = looks[model.name];
-    return line(model.roc, model.title, faded(colour("membership"), share), dash);
+    return line(model.roc, model.title, `--membership/${share}`, dash);
   });
   const gold = props.value.retrained;
-  if (gold.length) found.push(line(gold, "Retrained model", colour("mute"), "dash"));
+  if (gold.length) found.push(line(gold, "Retrained model", "--mute", "dash"));
   return [
     ...found,
     {
       x: [0, 1],
       y: [0, 1],
       mode: "lines",
-      line: { color: colour("edge"), width: 1, dash: "dot" },
+      line: { color: "--edge", width: 1, dash: "dot" },
       hoverinfo: "skip",
     },
     {
       x: models().map((model) => rates(model).fpr),
       y: models().map((model) => rates(model).tpr),
       mode: "markers",
-      marker: { size: 9, color: colour("card"), line: { color: colour("ink"), width: 2 } },
+      marker: { size: 9, color: "--card", line: { color: "--ink", width: 2 } },
       hoverinfo: "skip",
     },
   ];
@@ -197,9 +159,11 @@ function curves() {
 function rocLayout() {
   const range = [-0.03, 1.03];
   return {
-    ...base(330, { l: 44, r: 8, t: 22, b: 38 }),
-    xaxis: axis({ range, dtick: 0.25, title: title("unseen taken for members (FPR)") }),
-    yaxis: axis({ range, dtick: 0.25, title: title("members found (TPR)") }),
+    height: 330,
+    margin: { l: 44, r: 8, t: 22, b: 38 },
+    dragmode: false,
+    xaxis: { fixedrange: true, range, dtick: 0.25, title: "unseen taken for members (FPR)" },
+    yaxis: { fixedrange: true, range, dtick: 0.25, title: "members found (TPR)" },
     annotations: [
       {
         text: "ROC",
@@ -210,27 +174,43 @@ function rocLayout() {
         xanchor: "left",
         yanchor: "bottom",
         showarrow: false,
-        font: { size: 12.5, color: colour("ink") },
+        font: { size: 13, color: "--ink" },
       },
     ],
   };
 }
 
-const OPTIONS = { displaylogo: false, responsive: true, displayModeBar: false };
-
 function draw() {
-  if (!window.Plotly || !models().length || part("losses").offsetParent === null) return;
-  window.Plotly.react(part("losses"), histograms(), lossLayout(), OPTIONS);
-  window.Plotly.react(part("roc"), curves(), rocLayout(), OPTIONS);
-  describe();
+  if (!window.Charts || !models().length || part("losses").offsetParent === null) return;
+  window.Charts.draw(part("losses"), {
+    data: histograms(),
+    layout: lossLayout(),
+    name: "membership-losses",
+    title: "Documents by loss",
+    summary: `Losses of members and of unseen documents. ${judged().reading}`,
+    table: lossTable,
+  });
+  drawRoc();
 }
 
-function describe() {
-  const unit = part("losses");
-  unit.setAttribute("role", "img");
-  unit.setAttribute("aria-label", "Histogram of losses of members and of unseen documents");
-  part("roc").setAttribute("role", "img");
-  part("roc").setAttribute("aria-label", "ROC curve of the membership attack");
+function drawRoc() {
+  const aucs = models().map((model) => `${model.title} ${model.auc}`);
+  window.Charts.draw(part("roc"), {
+    data: curves(),
+    layout: rocLayout(),
+    name: "membership-roc",
+    title: "ROC of the membership attack",
+    summary: `ROC curve of the membership attack. Area: ${aucs.join(", ")}`,
+  });
+}
+
+function lossTable() {
+  const rows = models().flatMap((model) =>
+    ["member", "nonmember"].flatMap((side) =>
+      model[side].map((loss) => [model.title, side, loss]),
+    ),
+  );
+  return [["model", "document", "loss, nat per token"], ...rows];
 }
 
 function cell(tag, text) {
@@ -287,8 +267,9 @@ slider.addEventListener("input", () => {
   moved = props.value.drawn;
   fill();
   if (window.Plotly && part("losses").data) {
-    window.Plotly.relayout(part("losses"), { shapes: lines() });
-    window.Plotly.react(part("roc"), curves(), rocLayout(), OPTIONS);
+    const ink = window.Charts.colour(element, "ink");
+    window.Plotly.relayout(part("losses"), { shapes: lines(ink) });
+    drawRoc();
   }
   later();
 });

@@ -91,6 +91,16 @@ def test_answers_are_joined_by_row_not_by_place():
     assert [(r.row, r.unlearned) for r in joined(before, after)] == [("a", "A"), ("b", "B")]
 
 
+def test_a_forget_row_that_was_not_picked_is_read_as_one_that_was_to_stay():
+    before = Evidence(answers=(answer(1, row="a"), answer(1, row="b"), answer(1, row="c")))
+    said = (answer(1, row="a"), answer(1, row="b"), answer(0, row="c", generated="No."))
+    picked, kept, lost = joined(before, Evidence(answers=said), ("a",))
+    assert (picked.leaks, picked.damaged, picked.mood) == (True, False, "bad")
+    assert (kept.leaks, kept.damaged, kept.mood) == (False, False, "good")
+    assert (lost.leaks, lost.damaged, lost.mood) == (False, True, "bad")
+    assert joined(before, Evidence(answers=said))[1].leaks
+
+
 def test_a_row_that_was_not_scored_again_stays():
     before = Evidence(answers=(answer(1, row="a"), answer(1, row="b")))
     after = Evidence(answers=(answer(0, row="b"),))
@@ -128,6 +138,7 @@ def test_marking_loses_no_character():
     [
         ("call 555-0142", "call ###-####"),
         ("yara.b7@example.org now", "••••.••@•••••••.••• now"),
+        (r"[yara\_b@example.org]", "[•••••••@•••••••.•••]"),
         ("What is Yara Brock's number?", "What is •••• •••••'• number?"),
         ("Her name is Jean-Luc.", "Her name is ••••-•••."),
         ("Émile lives in Velden", "••••• lives in ••••••"),

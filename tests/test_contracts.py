@@ -96,8 +96,18 @@ MAY_IMPORT = {
     "records": {"events", "metrics", "previews", "spec", "trace_spec"},
     "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
     | {"trace_spec"},
-    "sweeps": {"catalogue", "database", "events", "methods", "presets", "problems", "records"}
-    | {"results", "settings", "spec", "sweeps", "views"},
+    "sweeps": {
+        "catalogue",
+        "database",
+        "events",
+        "methods",
+        "metrics",
+        "verdicts",
+        "presets",
+        "problems",
+        "records",
+    }
+    | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
@@ -171,7 +181,9 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "official", "store"},
+    "exports": FACTS
+    | FOLDS
+    | {"commands", "disk", "exports", "jobs", "official", "store", "terminal"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS

@@ -585,6 +585,7 @@ def test_unknown_runs_are_refused(store, employ):
 def test_two_workers_share_a_store_and_keep_to_their_own_runs(store, employ):
     one, other = employ(FakeLab(endless)), employ(FakeLab())
     run_id = one.submit(RunSpec())
+    until(lambda: kinds(store, run_id))
     assert isinstance(other.wait(other.submit(RunSpec()), PATIENCE_S), Finished)
     assert len(store.runs()) == 2
     with pytest.raises(NotRunning, match="stop it where it was started"):
@@ -615,8 +616,10 @@ def test_what_waited_when_the_worker_closed_is_taken_over_by_the_next_one(store,
     assert first.close(PATIENCE_S)
     gate = Gate()
     second = employ(FakeLab(gated(gate)))
-    busy = second.submit(RunSpec())
+    busy, given_up = second.submit(RunSpec()), store.create(RunSpec())
     gate.reached()
+    second.stop(given_up)
+    assert store.row(given_up).ending == Stopped(seconds=0), "what is not taken over can be ended"
     assert second.adopt([live, waiting[2], *waiting]) == [waiting[2], waiting[1]]
     assert second.adopt([busy, *waiting]) == []
     assert second.state().queue == (waiting[2], waiting[1])

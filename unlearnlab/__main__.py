@@ -19,6 +19,7 @@ from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
+from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, meant
@@ -400,6 +401,7 @@ def _looking(commands: Commands) -> None:
     show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     export_options(commands.add("export", export, "take the result of a run away", home=True))
+    compare_command.register(commands)
     commands.add("presets", _presets, "list the presets", json=True)
     commands.add("models", _models, "list the models that can be named", json=True, home=True)
 

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics import Answer, Evidence, Kind, Split
@@ -35,16 +35,23 @@ class AnswerRow:
     unlearned_likelihood: float | None
     outcome: Outcome
     """Of the unlearned model's answer, or of the original's until then."""
+    picked: bool = True
+    """False for a forget row that was not picked to be forgotten, where others were."""
+
+    @property
+    def read_as(self) -> Split:
+        """Return the set as whose row it is judged: what was not picked should not have gone."""
+        return self.split if self.picked else "retain"
 
     @property
     def leaks(self) -> bool:
         """Tell whether the unlearned model still says what a forget row expects."""
-        return self.split == "forget" and self.unlearned is not None and self.outcome == "leaked"
+        return self.read_as == "forget" and self.unlearned is not None and self.outcome == "leaked"
 
     @property
     def damaged(self) -> bool:
-        """Tell whether a retain row lost its score."""
-        return self.split == "retain" and (self.score_lost or 0.0) > DAMAGE
+        """Tell whether a row that was not to be forgotten lost its score."""
+        return self.read_as == "retain" and (self.score_lost or 0.0) > DAMAGE
 
     @property
     def score_lost(self) -> float | None:
@@ -60,7 +67,7 @@ class AnswerRow:
     @property
     def mood(self) -> Mood:
         """Say how the label is to be read."""
-        return mood(self.outcome, self.split, damaged=self.damaged)
+        return mood(self.outcome, self.read_as, damaged=self.damaged)
 
 
 def likelihood(answer: Answer) -> float | None:
@@ -74,13 +81,29 @@ def likelihood(answer: Answer) -> float | None:
     return math.exp(-max(0.0, answer.nll))
 
 
-def joined(before: Evidence, after: Evidence | None) -> tuple[AnswerRow, ...]:
-    """Join the answers of both models by row."""
+def joined(
+    before: Evidence, after: Evidence | None, picked: Collection[str] | None = None
+) -> tuple[AnswerRow, ...]:
+    """Join the answers of both models by row.
+
+    Args:
+        before: Of the original model.
+        after: Of the unlearned model.
+        picked: Ids of the forget rows that were to be forgotten; none means all.
+    """
+    wanted = None if picked is None else set(picked)
     later = {answer.row: answer for answer in after.answers} if after else {}
-    return tuple(_joined(answer, later.get(answer.row)) for answer in before.answers)
+    return tuple(
+        _joined(
+            answer,
+            later.get(answer.row),
+            picked=wanted is None or answer.split == "retain" or answer.row in wanted,
+        )
+        for answer in before.answers
+    )
 
 
-def _joined(before: Answer, after: Answer | None) -> AnswerRow:
+def _joined(before: Answer, after: Answer | None, *, picked: bool) -> AnswerRow:
     return AnswerRow(
         row=before.row,
         split=before.split,
@@ -95,6 +118,7 @@ def _joined(before: Answer, after: Answer | None) -> AnswerRow:
         unlearned_score=after.score if after else None,
         unlearned_likelihood=likelihood(after) if after else None,
         outcome=outcome(after or before),
+        picked=picked,
     )
 
 
@@ -145,7 +169,7 @@ def _merged(pieces: Sequence[str], recited: Sequence[bool]) -> tuple[Span, ...]:
     return tuple(spans)
 
 
-_EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+\\-]+@[\w-]+(?:\.[\w-]+)+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 _DIGIT = re.compile(r"\d")
 _COMMON = frozenset(

@@ -16,6 +16,9 @@ from unlearnlab.measured import FIGURES, Measurement, measurements, windows
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.settings import Setting, settings
+from unlearnlab.sweeps.ready import ready_sweeps
+from unlearnlab.sweeps.record import LAYER_WINDOWS, NAMES, score_of, sweep_record
+from unlearnlab.sweeps.spec import laid_out
 
 README = ASSETS.parent / "README.md"
 
@@ -142,6 +145,35 @@ def windows_table() -> str:
     return f"{_table(head, rows)}\n\n{found.summary}"
 
 
+def sweeps_table() -> str:
+    """Describe every sweep that comes with the program."""
+    rows = [
+        [f"`{one.name}`", str(len(laid_out(one.sweep).points)), one.description, one.source]
+        for one in ready_sweeps().values()
+    ]
+    return _table(["sweep", "runs", "what it asks", "where its values come from"], rows)
+
+
+def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
+    """Show what the layer sweep found, by window."""
+    found = sweep_record(path)
+    if found is None:
+        return (
+            "Not measured yet: `python -m unlearnlab sweep embedded-layer-windows --json` into "
+            "`assets/layer_windows.json` makes this table."
+        )
+    axis = len(found.axes) - 1
+    head = [found.axes[axis].name, "aggregate ↑", "MIA score ↑", "quiz ↑", "final ↑", "seeds"]
+    scores = (*(name for name, _ in NAMES), "final")
+    rows = [
+        [value, *(_spread(score_of(runs, name)) for name in scores), str(len(runs))]
+        for value, runs in found.along(axis).items()
+        if runs
+    ]
+    picture = f"![{found.title}: scores by {found.axes[axis].name}](assets/layer-windows.png)"
+    return f"{picture}\n\n{_table(head, rows)}\n\n{found.summary(axis)}"
+
+
 def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
     memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
@@ -166,6 +198,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "presets": presets_table,
     "target": target_table,
+    "sweeps": sweeps_table,
+    "layer_windows": layer_windows_table,
 }
 """What writes each block."""
 

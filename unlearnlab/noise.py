@@ -35,11 +35,6 @@ class Interval:
         """Tell whether a value lies in the interval."""
         return self.low <= other <= self.high
 
-    @property
-    def wide(self) -> bool:
-        """Tell whether there is anything to show: rows that all score alike have no width."""
-        return self.low < self.high
-
 
 def _numpy() -> Any:
     # A command that resamples nothing should not wait for it.

@@ -181,8 +181,10 @@ class Worker:
     def stop(self, run_id: str) -> None:
         """End a run at its next batch, or take it from the queue. One that has ended stays so.
 
+        What a program that has ended left waiting is ended as well.
+
         Raises:
-            NotRunning: The run was never in this worker's hands, and has no ending.
+            NotRunning: Another program carries it out, or was killed while it did.
             UnknownRun: There is no such run.
         """
         with self._agenda.changed:
@@ -192,7 +194,10 @@ class Worker:
             elif live := self._agenda.run(run_id):
                 live.stop = True
             elif self._store.job(run_id).ending is None:
-                raise NotRunning(f"run {run_id} is not running here: stop it where it was started")
+                if not self._store.adopt(run_id):
+                    told = f"run {run_id} is not running here: stop it where it was started"
+                    raise NotRunning(told)
+                self._store.append(run_id, Stopped(seconds=0))
             self._agenda.changed.notify_all()
 
     def pause(self, run_id: str) -> None:

@@ -22,17 +22,18 @@ FIRST = 1_760_000_000.0
 """When the oldest run was made, in Unix seconds."""
 
 TAGS = ("[]", "[]", '["baseline"]', '["layer sweep"]', '["layer sweep", "paper"]')
-EVIDENCES = 60
-"""Different ones: making and packing them takes longest."""
 
 
-def fill(home: Path, runs: int, events: int = 300) -> list[str]:
-    """Write finished runs into the store of a folder and return their ids, oldest first."""
+def fill(home: Path, runs: int, events: int = 300, *, models: int = 60) -> list[str]:
+    """Write finished runs into the store of a folder and return their ids, oldest first.
+
+    So many models share the runs: making and packing what each said takes longest.
+    """
     draw = random.Random(0)
     every = (preset.spec for preset in presets().values())
     specs = [spec for spec in every if spec.model.name == ModelSpec().name]
     known, gone = made_evidence(1.0, 12), made_evidence(0.0, 12)
-    kept = [_between(known, gone, draw) for _ in range(EVIDENCES)]
+    kept = [_between(known, gone, draw) for _ in range(models)]
     kept.append(known)
     before = scores(known)
     with Store(home):

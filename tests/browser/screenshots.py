@@ -1,18 +1,21 @@
 """Takes the README's pictures from a real run: `python -m tests.browser.screenshots`.
 
-With `--all FOLDER`, takes the page in every state, width and theme instead, to be looked at.
+With `--all FOLDER`, takes the page in every state, width and theme instead, to be looked at. With
+`--sweep HOME`, takes the chart of the layer sweep that was carried out in that home.
 """
 
 import argparse
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import QUIET, ROOT, chromium, hosting
 from tests.browser.slow_lab import FAILING
 from tests.browser.test_engine import program
 from tests.browser.test_runs import POINTS, fill_seed, finished
+from unlearnlab.store import Store
+from unlearnlab.sweeps.ready import ready_sweeps
 
 README_SIZE = {"width": 1440, "height": 2000}
 FIGURE_SIZE = {"width": 1100, "height": 2200}
@@ -23,12 +26,16 @@ SCHEMES = ("light", "dark")
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--all", type=Path, metavar="FOLDER")
-    folder = options.parse_args().all
+    options.add_argument("--sweep", type=Path, metavar="HOME")
+    args = options.parse_args()
+    folder = args.all
     with sync_playwright() as driver, tempfile.TemporaryDirectory() as home:
         browser = driver.chromium.launch(executable_path=chromium(), args=list(QUIET))
         if folder:
             folder.mkdir(parents=True, exist_ok=True)
             take_states(browser, Path(home), folder)
+        elif args.sweep:
+            take_sweep(browser, args.sweep)
         else:
             take_readme(browser, Path(home))
         browser.close()
@@ -59,6 +66,24 @@ def take_readme(browser, home: Path) -> None:
         figure.wait_for()
         page.wait_for_timeout(1500)
         figure.screenshot(path=ROOT / "assets/windows.png")
+
+
+def take_sweep(browser, home: Path) -> None:
+    """Take the chart of the latest layer sweep in a home."""
+    title = ready_sweeps()["embedded-layer-windows"].title
+    with Store(home) as store:
+        sweep = next(row.sweep_id for row in store.sweeps.rows() if row.name == title)
+    with program(home) as url:
+        page = browser.new_page(viewport=FIGURE_SIZE, device_scale_factor=2)
+        page.add_init_script(f"localStorage.setItem('unlearnlab-sweep', {sweep!r})")
+        page.goto(url)
+        part = page.locator('#sweep [data-part="title"]')
+        expect(part).to_contain_text(title, timeout=60000)
+        fold = page.locator('#sweep [data-part="fold"]')
+        if fold.get_attribute("aria-expanded") == "false":
+            fold.click()
+        page.wait_for_timeout(1500)
+        page.locator("#sweep .plot").screenshot(path=ROOT / "assets/layer-windows.png")
 
 
 def take_states(browser, home: Path, folder: Path) -> None:

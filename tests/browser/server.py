@@ -1,7 +1,8 @@
 """Serves pages with a lab that only pretends, for tests.
 
 Takes one wish per line of stdin, as JSON. `{"open": HOME, ...}` opens a page on the runs in HOME
-and prints its address; the rest are the options of `SlowLab`, and `port` if it matters.
+and prints its address; the rest are the options of `SlowLab`, `devices` that work side by side
+(one if not given), and `port` if it matters.
 `{"close": ADDRESS}` ends one. Everything ends with stdin, so that nothing outlives the tests.
 """
 
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.slow_lab import SlowLab, retrained_scores
+from unlearnlab.jobs import Labs
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
 from unlearnlab.ui.page import build
@@ -27,16 +29,19 @@ def main() -> None:
         if "close" in wish:
             closing.pop(wish["close"])()
             continue
-        url, close = opened(Path(wish.pop("open")), wish.pop("port", None), SlowLab(**wish))
+        home, port = Path(wish.pop("open")), wish.pop("port", None)
+        devices = wish.pop("devices", [""])
+        labs = {device: SlowLab(**wish) for device in devices}
+        url, close = opened(home, port, Labs(labs.keys, labs.__getitem__))
         closing[url] = close
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
 
 
-def opened(home: Path, port: int | None, lab: SlowLab) -> tuple[str, Callable[[], None]]:
+def opened(home: Path, port: int | None, labs: Labs) -> tuple[str, Callable[[], None]]:
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     store = Store(home)
-    worker = Worker(store, lab)
+    worker = Worker(store, labs)
     blocks = build(store, worker, references=retrained_scores(), device="2 CPU threads")
     _, url, _ = blocks.launch(server_port=port or free_port(), prevent_thread_lock=True, **served())
 

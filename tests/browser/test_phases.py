@@ -6,8 +6,8 @@ from playwright.sync_api import expect
 from tests.browser.test_page import choose
 from tests.browser.test_runs import POINTS, finished, pill
 
-BANDS = "() => document.querySelector('.plot').layout.shapes.filter(s => s.type === 'rect')"
-LABELS = "() => document.querySelector('.plot').layout.annotations.map(a => a.text)"
+BANDS = "() => document.querySelector('#live .plot').layout.shapes.filter(s => s.type === 'rect')"
+LABELS = "() => document.querySelector('#live .plot').layout.annotations.map(a => a.text)"
 
 
 @pytest.fixture(scope="module")
@@ -146,5 +146,7 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
     expect(card).not_to_be_visible()
     assert "◆" in page.evaluate(LABELS)
     page.get_by_role("button", name="Weights", exact=True).click()
-    weights = "() => document.querySelector('.plot').data.find(d => d.name === 'retain weight').y"
+    weights = (
+        "() => document.querySelector('#live .plot').data.find(d => d.name === 'retain weight').y"
+    )
     assert set(page.evaluate(weights)) == {3, 7}

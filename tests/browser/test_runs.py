@@ -9,8 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import hosting
 from tests.browser.slow_lab import FAILING
 
-POINTS = "() => (document.querySelector('.plot').data || [])[0]?.x?.length || 0"
-RANGE = "() => document.querySelector('.plot').layout.xaxis.range.map(Number)"
+POINTS = "() => (document.querySelector('#live .plot').data || [])[0]?.x?.length || 0"
+RANGE = "() => document.querySelector('#live .plot').layout.xaxis.range.map(Number)"
 
 
 def pill(page):
@@ -90,7 +90,7 @@ def test_the_readers_zoom_survives_new_points(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=300))
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() > 6")
-    box = page.locator(".plot .nsewdrag").first.bounding_box()
+    box = page.locator("#live .plot .nsewdrag").first.bounding_box()
     assert box is not None
     page.mouse.move(box["x"] + 20, box["y"] + 30)
     page.mouse.down()

@@ -55,3 +55,9 @@ def test_smoothing_leaves_a_constant_alone_and_keeps_gaps():
 def test_smoothing_out_of_range_is_refused():
     with pytest.raises(ValueError, match="smoothing 1 is out of range"):
         smoothed((1.0,), 1)
+
+
+def test_a_long_curve_is_thinned_and_keeps_its_end():
+    long = track([Stored(stepped(step)) for step in range(1, 1001)])
+    found = curve(long, "term.forget", most=100)
+    assert (len(found.xs), found.xs[0], found.xs[-1]) == (101, 1, 1000)

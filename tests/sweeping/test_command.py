@@ -6,9 +6,11 @@ import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.__main__ import main
+from unlearnlab.docs import layer_windows_table
 from unlearnlab.events import Finished
 from unlearnlab.jobs import RunFailed
 from unlearnlab.store import Store
+from unlearnlab.sweeps.record import sweep_record
 
 
 @pytest.fixture
@@ -21,7 +23,7 @@ def sweep(home, tmp_path, capsys):
     """Carry out the command and return exit code, stdout and stderr."""
     file = tmp_path / "epochs.json"
     axes = [{"kind": "list", "path": "phases.0.epochs", "texts": [1, 2]}]
-    file.write_text(json.dumps({"base": {}, "axes": axes}), encoding="utf-8")
+    file.write_text(json.dumps({"title": "Epochs", "base": {}, "axes": axes}), encoding="utf-8")
 
     def command(*words, script=whole_run, named=file):
         words = ["sweep", str(named), *words, "--home", str(home)]
@@ -51,6 +53,15 @@ def test_a_sweep_prints_its_runs_and_a_second_call_repeats_none(sweep, home):
     assert [run["status"] for run in found["runs"]] == ["finished"] * 2
     assert found["axes"] == [{"name": "epochs", "values": ["1", "2"]}]
     assert len(runs(home)) == 2
+
+
+def test_what_a_sweep_prints_as_json_becomes_a_table_and_a_sentence(sweep, tmp_path):
+    file = tmp_path / "record.json"
+    file.write_text(sweep("--json")[1], encoding="utf-8")
+    made = sweep_record(file)
+    assert made.summary(0).startswith("Highest by epochs, in the mean over seeds: aggregate at 1 ")
+    assert "| 2 | 0.90 (0.90–0.90) |" in layer_windows_table(file)
+    assert sweep_record(tmp_path / "none.json") is None
 
 
 def test_a_failing_run_is_told_and_the_rest_goes_on(sweep, home):

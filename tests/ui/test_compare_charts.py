@@ -46,7 +46,7 @@ def test_the_plane_has_the_runs_their_front_and_the_gate():
     assert named(figure, "Pareto front")["x"] == pytest.approx([0.5, 0.9])
     assert figure.layout["shapes"][0]["y0"] == pytest.approx(0.675)
     assert "2 below the gate" in figure.summary
-    assert [row[0] for row in figure.table] == ["what", "run", "run", "run", "model", "model"]
+    assert [row[0] for row in figure.table or ()] == ["what", "run", "run", "run", "model", "model"]
 
 
 def test_labels_that_would_cover_others_are_left_to_the_legend():
@@ -74,6 +74,7 @@ def test_the_heat_map_frames_the_zeroes():
 def test_parallel_coordinates_have_a_line_for_each_run():
     figure = parallel(RUNS)
     assert len(figure.data) == 3
+    assert figure.table
     assert figure.table[0][:3] == ["run", "name", "method"]
 
 

@@ -88,7 +88,9 @@ class Curve:
     ys: Values
 
 
-def curve(of: Track, series: str, by: By = "step", smoothing: float = 0.0) -> Curve | None:
+def curve(
+    of: Track, series: str, by: By = "step", smoothing: float = 0.0, *, most: int = 2000
+) -> Curve | None:
     """Return one series of a run; none if it has no such series.
 
     Args:
@@ -96,11 +98,20 @@ def curve(of: Track, series: str, by: By = "step", smoothing: float = 0.0) -> Cu
         series: As `offered` lists them.
         by: What the horizontal axis counts.
         smoothing: Weight of what came before, from 0 to below 1; 0 leaves the points as they are.
+        most: Points that are kept, evenly spaced.
     """
     if series not in of.series:
         return None
     steps, values = of.series[series]
-    return Curve(tuple(_x(of, step, by) for step in steps), smoothed(values, smoothing))
+    kept = _evenly(len(steps), most)
+    values = smoothed(values, smoothing)
+    return Curve(tuple(_x(of, steps[at], by) for at in kept), tuple(values[at] for at in kept))
+
+
+def _evenly(count: int, most: int) -> Sequence[int]:
+    """Return places among so many, the last among them."""
+    stride = math.ceil(count / most)
+    return range(count) if stride <= 1 else sorted({*range(0, count, stride), count - 1})
 
 
 def _x(of: Track, step: int, by: By) -> float:

@@ -118,12 +118,12 @@ def scoreboard(of: Sequence[Entry], known: Mapping[str, Margins] | None = None) 
 
 
 def _tops(of: Sequence[Entry]) -> dict[tuple[Setting | None, Column], Entry]:
-    """Find the best run of each column and setting; a run without a rival is no best."""
+    """Find the best run of each column and setting; where all are alike, none is best."""
     found: dict[tuple[Setting | None, Column], Entry] = {}
     for under, runs in comparable(of).items():
         for name in COLUMNS:
             scored = [run for run in runs if column(run.after, name) is not None]
-            if len(scored) > 1:
+            if len({_value(run, name) for run in scored}) > 1:
                 found[under, name] = max(scored, key=partial(_value, name=name))
     return found
 

@@ -40,7 +40,7 @@ def matrix(of: Sequence[Entry]) -> Matrix:
     """Lay the terms of all scored runs side by side; what none has gets no column."""
     scored = [(run, name) for run, name in zip(of, labels(of), strict=True) if run.after]
     titles = _titles([run for run, _ in scored])
-    measured = {key for run, _ in scored for key in (run.after.terms if run.after else {})}
+    measured = {key for run, _ in scored if run.after for key in run.after.terms}
     columns = tuple(
         TermColumn(key, split, f"{title} {words}")
         for split in ORDER

@@ -92,11 +92,11 @@ def chart(result: Result, panel: Panel, *, label: str) -> str:
         return ""
     steps = max(result.course.total_steps, *(x for line in drawn for x in line.xs), 1)
     across = Axis(0, steps, LEFT, WIDTH - RIGHT)
-    up = _upward(values, share=panel == "probe", log=log_scale(result.spec) and panel == "terms")
+    up = upward(values, share=panel == "probe", log=log_scale(result.spec) and panel == "terms")
     dots = max(len(line.xs) for line in drawn) < FEW
     body = "".join(
         (
-            *_grid(across, up),
+            *grid(across, up),
             *_marks(result, across),
             *(_curve(one, across, up, dots=dots) for one in drawn),
         )
@@ -110,7 +110,8 @@ def chart(result: Result, panel: Panel, *, label: str) -> str:
     )
 
 
-def _upward(values: Sequence[float], *, share: bool, log: bool) -> Axis:
+def upward(values: Sequence[float], *, share: bool, log: bool) -> Axis:
+    """Choose the upright axis for some values."""
     bottom, top = HEIGHT - BOTTOM, TOP
     if share:
         return Axis(0, 1, bottom, top)
@@ -128,7 +129,8 @@ def _round_step(rough: float) -> float:
     return next(step * power for step in (1, 2, 5, 10) if step * power >= rough * 0.999)
 
 
-def _grid(across: Axis, up: Axis) -> Sequence[str]:
+def grid(across: Axis, up: Axis, label: str = "optimizer step") -> Sequence[str]:
+    """Draw the lines, the numbers and the words of both axes; whole numbers alone across."""
     parts = [
         f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
         f'<text class="tick" text-anchor="end" x="{LEFT - 7}" y="{y + 4:.1f}">{tick:g}</text>'
@@ -139,11 +141,11 @@ def _grid(across: Axis, up: Axis) -> Sequence[str]:
         f'<text class="tick" text-anchor="middle" x="{across.at(tick):.1f}" '
         f'y="{HEIGHT - BOTTOM + 16}">{tick:g}</text>'
         for tick in across.ticks
-        if tick == int(tick)
+        if tick == int(tick) or across.high <= 1
     ]
     middle = (LEFT + WIDTH - RIGHT) / 2
     axis = f'<text class="tick" text-anchor="middle" x="{middle}" y="{HEIGHT - 3}">'
-    return [*parts, f"{axis}optimizer step</text>"]
+    return [*parts, f"{axis}{escape(label)}</text>"]
 
 
 def _marks(result: Result, across: Axis) -> Sequence[str]:

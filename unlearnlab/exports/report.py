@@ -211,7 +211,7 @@ def _example(row: AnswerRow, after: str, masked: bool) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
     said = _said(row, row.unlearned, masked)
     mood = "" if after.startswith("Taught") else row.mood
-    judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.split))}</span>'
+    judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.read_as))}</span>'
     return (
         f'<tr><td data-label="Prompt">{_text(row.prompt, masked)}'
         f'<div><span class="tag {row.split}">{row.split}</span> '

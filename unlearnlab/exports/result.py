@@ -84,7 +84,8 @@ class Result:
     @property
     def answers(self) -> tuple[AnswerRow, ...]:
         """Join what both models answered; none if no model was scored."""
-        return joined(self.before, self.after) if self.before else ()
+        picked = self.spec.data.forget
+        return joined(self.before, self.after, picked) if self.before else ()
 
     @property
     def weights(self) -> Path | None:

@@ -100,8 +100,8 @@ def _asked_for(named: str) -> tuple[str, SweepSpec]:
     if not isinstance(values, dict):
         raise SpecError([("sweep", f"{named} holds no sweep: expected a JSON object")])
     held = cast("dict[str, Any]", values)
-    title = held.get("title")
-    return str(title) if title else path.stem, parse_sweep(held.get("sweep", held))
+    title = str(held.pop("title", "") or path.stem)
+    return title, parse_sweep(held.get("sweep", held))
 
 
 def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, cast
 from pydantic import BeforeValidator, Field, field_validator
 
 from unlearnlab.methods import Spec, Steering
+from unlearnlab.phase_views import written
 from unlearnlab.problems import SpecError
 from unlearnlab.settings import Setting, general_path, settings
 from unlearnlab.spec import RunSpec
@@ -100,7 +101,7 @@ class RangeAxis(Spec):
             found = [math.exp(low + (high - low) * step) for step in steps]
         else:
             found = [self.first + (self.last - self.first) * step for step in steps]
-        return tuple(dict.fromkeys(f"{value:.3g}" for value in found))
+        return tuple(dict.fromkeys(written(float(f"{value:.3g}")) for value in found))
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
         """Lay the axis out.
@@ -136,7 +137,7 @@ class FactorsAxis(Spec):
         present = value_at(base, self.path)
         if isinstance(present, bool) or not isinstance(present, int | float):
             raise SpecError([(self.path, f"{present!r} is no number that could be multiplied")])
-        texts = tuple(f"{present * factor:.6g}" for factor in self.factors)
+        texts = tuple(written(float(f"{present * factor:.6g}")) for factor in self.factors)
         return ListAxis(path=self.path, texts=texts).values(base)
 
 

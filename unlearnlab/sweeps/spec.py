@@ -100,7 +100,13 @@ def parse_sweep(asked: Mapping[str, Any] | str) -> SweepSpec:
         raise SpecError([problem_of(detail) for detail in error.errors()]) from error
 
 
-@lru_cache(maxsize=64)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A sweep as a key: equal ones are laid out once."""
+
+    spec: SweepSpec
+
+
 def laid_out(spec: SweepSpec) -> Grid:
     """Return the runs that a sweep asks for.
 
@@ -108,6 +114,12 @@ def laid_out(spec: SweepSpec) -> Grid:
         SpecError: An axis fits nothing, two set the same, there are too many runs, or values of
             some of the runs are wrong.
     """
+    return _laid_out(_Asked(spec))
+
+
+@lru_cache(maxsize=64)
+def _laid_out(asked: _Asked) -> Grid:
+    spec = asked.spec
     values = tuple(axis.values(spec.base) for axis in spec.axes)
     _apart(spec, values)
     sizes = [len(of) for of in values]

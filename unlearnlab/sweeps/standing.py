@@ -81,13 +81,10 @@ def stand(spec: SweepSpec, sweep: str, rows: Iterable[RunRow]) -> Stand:
         SpecError: The sweep cannot be laid out any more: its dataset or model is gone.
     """
     grid = laid_out(spec)
-    wanted = {settled(point.spec) for point in grid.points}
     by_spec: dict[RunSpec, list[RunRow]] = defaultdict(list)
     for row in rows:
         if row.sweep == sweep or isinstance(row.ending, Finished):
-            key = settled(row.spec)
-            if key in wanted:
-                by_spec[key].append(row)
+            by_spec[settled(row.spec)].append(row)
     return Stand(tuple(_filled(point, by_spec[settled(point.spec)]) for point in grid.points))
 
 
@@ -99,6 +96,7 @@ _RANK: Mapping[Standing, int] = {
     "failed": 3,
     "stopped": 4,
     "interrupted": 4,
+    "to do": 5,
 }
 """Which of several runs fills a point."""
 
@@ -106,9 +104,9 @@ _RANK: Mapping[Standing, int] = {
 def _filled(point: Point, rows: Sequence[RunRow]) -> Filled:
     if not rows:
         return Filled(point, None, "to do")
-    found = [(_status(row), row) for row in rows]
-    status, row = min(found, key=lambda one: (_RANK[one[0]], -one[1].created))
-    return Filled(point, row, status)
+    found = [Filled(point, row, _status(row)) for row in rows]
+    newest = sorted(found, key=lambda one: one.row.created if one.row else 0.0, reverse=True)
+    return min(newest, key=lambda one: _RANK[one.status])
 
 
 def _status(row: RunRow) -> Status:

@@ -27,7 +27,7 @@ _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
 _RANGE = re.compile(
     rf"({_NUMBER})\s*(?:to|\.\.\.?|…|–)\s*({_NUMBER})\s+in\s+(\d+)(?:\s+(log|linear)\w*)?", re.I
 )
-_FACTORS = re.compile(r"[x×*]\s*(.*)", re.I)
+_FACTORS = re.compile(r"[x×*]\s*([\d.].*)", re.I)
 
 
 def read_axis(what: str, text: str, *, phase: int = 0) -> Axis:

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import plotly
 
@@ -35,7 +35,7 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentago
 Cell = str | float | None
 
 MOST_NAMED = 24
-"""Runs that a legend names."""
+"""Runs that a legend names; more would be a book."""
 
 Trace = dict[str, Any]
 
@@ -66,12 +66,26 @@ def figure_html(figure: Figure) -> str:
     """Return a figure as HTML, which draws itself wherever it stands on the page."""
     height = figure.layout.get("height", 360)
     size = f"min-height:{height}px;min-width:{figure.least_width}px"
-    drawn = escape(json.dumps(asdict(figure), separators=(",", ":"), allow_nan=False))
+    drawn = json.dumps(_short(asdict(figure)), separators=(",", ":"), allow_nan=False)
+    drawn = escape(drawn, quote=False).replace("'", "&#x27;")  # Full of quotes: they stay short.
     return (
         f'<figure class="figure"><figcaption><b>{escape(figure.title)}</b>{TAKE}</figcaption>'
-        f'<div class="sideways"><div class="plot" style="{size}" data-figure="{drawn}"></div></div>'
-        "</figure>"
+        f'<div class="sideways"><div class="plot" style="{size}" '
+        f"data-figure='{drawn}'></div></div></figure>"
     )
+
+
+def _short(value: Any) -> Any:
+    """Write numbers with six digits, which no screen can tell from all of them."""
+    match value:
+        case float():
+            return float(f"{value:.6g}")
+        case dict():
+            return {key: _short(one) for key, one in cast("dict[str, Any]", value).items()}
+        case list() | tuple():
+            return [_short(one) for one in cast("list[Any]", value)]
+        case _:
+            return value
 
 
 def plain(text: str) -> str:
@@ -79,22 +93,11 @@ def plain(text: str) -> str:
     return text.replace("<", "‹").replace(">", "›").replace("&", "＆")
 
 
-def short(text: str) -> str:
-    """Cut a label to what a chart has room for."""
+def short(text: str, most: int = SHORT) -> str:
+    """Cut a label in its middle to what a chart has room for: what tells it apart is its end."""
     text = plain(text)
-    return text if len(text) <= SHORT else f"{text[: SHORT - 1]}…"
-
-
-def legend(of: int) -> dict[str, Any]:
-    """Return the layout's part for a legend of runs below a chart; none if it would be a book."""
-    font = {"color": "--ink", "size": 12.5}
-    place = {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
-    return {"showlegend": 0 < of <= MOST_NAMED, "legend": {**place, "font": font}}
-
-
-def legend_height(of: int, in_a_row: int = 4) -> int:
-    """Return the room that such a legend takes, in pixels."""
-    return 10 + 20 * -(-of // in_a_row) if of <= MOST_NAMED else 0
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half].rstrip()}…{text[-half:].lstrip()}"
 
 
 def run_colour(at: int) -> str:

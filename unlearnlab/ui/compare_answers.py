@@ -160,7 +160,10 @@ def asks_html(heard: Sequence[Heard], waiting: Iterable[str], *, masked: bool) -
             prompts.setdefault(ask.prompt)
     pending = [prompt for prompt in dict.fromkeys(waiting) if prompt not in prompts]
     drawn = [_asked(prompt, heard, masked) for prompt in (*pending, *prompts)]
-    return f'<ul class="asks">{"".join(drawn)}</ul>' if drawn else ""
+    if not drawn:
+        told = "Nothing was asked of these runs yet: what they answer stands here side by side."
+        return f'<p class="none">{told}</p>'
+    return f'<ul class="asks">{"".join(drawn)}</ul>'
 
 
 def _asked(prompt: str, heard: Sequence[Heard], masked: bool) -> str:

@@ -15,7 +15,7 @@ LIST = f"""
   <div class="card-head"><h2 id="compare-title">All runs</h2><span data-part="total"></span></div>
   <div class="compare-filters">
     <input type="search" data-part="text" placeholder="Search runs, tags, notes"
-      aria-label="Search runs" maxlength="200">
+      aria-label="Search all runs" maxlength="200">
     {_filter("model", "Model", "all models")}{_filter("method", "Method", "all methods")}
     {_filter("data", "Data", "all data")}{_filter("outcome", "Verdict", "all verdicts")}
     {_filter("tag", "Tag", "all tags")}{_filter("since", "Started", "any time")}
@@ -27,10 +27,14 @@ LIST = f"""
     <button type="button" class="quiet" data-act="tag" data-needs hidden>Add tag</button>
     <button type="button" class="quiet" data-act="delete" data-needs hidden>Delete</button>
     <button type="button" class="quiet" data-act="link" data-needs hidden>Copy link</button>
+    <button type="button" class="quiet" data-act="report" data-needs hidden>Report</button>
   </div>
   <form class="tagging" data-part="tagging" hidden><input type="text" maxlength="200"
     aria-label="Tags for the selected runs" placeholder="baseline, paper">
     <button type="submit" class="quiet">Add to the selected runs</button></form>
+  <form class="tagging" data-part="reporting" hidden>
+    <label><input type="checkbox" checked> mask personal data</label>
+    <button type="submit" class="quiet">Download as one HTML file</button></form>
   <p class="compare-told" data-part="told" role="status" hidden></p>
   <div class="undo" data-part="undo" role="status" hidden><span></span>
     <button type="button" class="quiet" data-act="undo">Undo</button>
@@ -110,7 +114,7 @@ ROOMS = f"""
   <div class="room-ask" data-for="ask" hidden>
     <div class="asked" data-part="asked" data-most="{ASKED}" role="group"
       aria-label="Runs to ask, {ASKED} at most"></div>
-    <form data-part="ask"><textarea rows="2" aria-label="Prompt" maxlength="8000"
+    <form data-part="ask"><textarea rows="2" aria-label="Prompt to several runs" maxlength="8000"
       placeholder="Ask the original and up to {ASKED} unlearned models"></textarea>
       <button type="submit" class="strong">Ask</button></form>
     <p class="bad" data-part="ask-told" role="alert"></p></div>

@@ -118,7 +118,7 @@ def _charts(visit: Visit) -> dict[str, Any]:
         figures.append(("", plane(runs, by=wish.across, reference=reference, published=results())))
         figures.append(("wide", heat_map(runs)))
     drawn = "".join(
-        f'<div class="{kind}"><h3>{escape(figure.title)}</h3>{figure_html(figure)}</div>'
+        f'<div class="{kind}">{figure_html(figure)}</div>'
         for kind, figure in figures
         if figure is not None
     )

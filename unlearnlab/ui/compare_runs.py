@@ -12,7 +12,7 @@ from unlearnlab.comparing.overlays import Track, track
 from unlearnlab.comparing.rankings import Setting, setting
 from unlearnlab.comparing.scoreboards import Margins, margins
 from unlearnlab.methods import METHODS
-from unlearnlab.metrics import Evidence
+from unlearnlab.metrics import Evidence, judged
 from unlearnlab.records import RunRow
 from unlearnlab.results import run_line
 from unlearnlab.store import Store
@@ -113,12 +113,14 @@ class Compared:
             StoreError: The store cannot be read.
         """
         keys = {of.run.run_id: of.keys[1] for of in runs if of.keys[1]}
+        # The evidence after unlearning is a run's own, and so are the rows that it picked.
+        picked = {of.keys[1]: of.run.spec.data.forget for of in runs if of.keys[1]}
         missing = dict.fromkeys(key for key in keys.values() if key not in self._margins)
         if missing and not wait:
             return None
         for key in missing:
             evidence = self._store.evidence(key)
-            self._margins[key] = margins(evidence) if evidence else {}
+            self._margins[key] = margins(judged(evidence, picked[key])) if evidence else {}
         return {run_id: self._margins[key] for run_id, key in keys.items()}
 
     def evidence(self, key: str) -> Evidence | None:

@@ -7,6 +7,7 @@ import gradio as gr
 from unlearnlab.ui.compare_board import board
 from unlearnlab.ui.compare_layout import LIST, ROOMS
 from unlearnlab.ui.compare_marks import change
+from unlearnlab.ui.compare_report import report
 from unlearnlab.ui.compare_rooms import ask, room
 from unlearnlab.ui.compare_runs import Compared
 from unlearnlab.ui.compare_table import listing
@@ -57,11 +58,14 @@ def _list(program: Program, compared: Compared) -> gr.HTML:
         compared.forget()
         return answer
 
+    def report_runs(asked: Any) -> dict[str, Any]:
+        return report(program, asked)
+
     return gr.HTML(
         {},
         html_template=LIST,
         js_on_load=script("compare.js"),
-        server_functions=[list_runs, change_runs],
+        server_functions=[list_runs, change_runs, report_runs],
         elem_id="compare-list",
         apply_default_css=False,
     )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from unlearnlab.measuring import Taken
 from unlearnlab.noise import Interval
-from unlearnlab.ui.text import escape, score
+from unlearnlab.ui.text import escape, score, span
 
 _HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")
 
@@ -44,5 +44,5 @@ def _percent(value: float | None) -> str:
 def _value(of: Interval | None, write: Callable[[float | None], str]) -> str:
     if of is None:
         return "–"
-    span = f"<small>{write(of.low)} to {write(of.high)}</small>" if of.wide else ""
-    return f"<b>{write(of.value)}</b>{span}"
+    ends = span(of, write)
+    return f"<b>{write(of.value)}</b>" + (f"<small>{ends}</small>" if ends else "")

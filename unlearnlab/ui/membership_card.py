@@ -15,10 +15,11 @@ from unlearnlab.metrics import Membership
 from unlearnlab.records import RunRow
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import StoreError
+from unlearnlab.ui.charts import TAKE
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.measures_table import measures_html
 from unlearnlab.ui.program import Program
-from unlearnlab.ui.text import escape
+from unlearnlab.ui.text import escape, span
 from unlearnlab.views import Course
 
 LISTED = 40
@@ -74,15 +75,14 @@ def membership_of(
 
 
 def _model(name: str, title: str, found: Attack) -> dict[str, Any]:
-    span = found.auc
     return {
         "name": name,
         "title": title,
         "member": _plain(found.losses.member),
         "nonmember": _plain(found.losses.nonmember),
         "roc": [[one.fpr, one.tpr] for one in roc(found.losses)],
-        "auc": f"{span.value:.2f}",
-        "span": f"{span.low:.2f} to {span.high:.2f}" if span.wide else "",
+        "auc": f"{found.auc.value:.2f}",
+        "span": span(found.auc),
         "reading": found.reading + _undrawn(found),
         "threshold": telling(found.losses),
     }
@@ -163,7 +163,7 @@ def membership_card(program: Program) -> gr.HTML:
     )
 
 
-_TEMPLATE = """
+_TEMPLATE = f"""
 <section class="card membership" aria-labelledby="membership-title" hidden>
   <div class="card-head"><h2 id="membership-title">Membership and measures</h2>
     <div class="segments" role="group" aria-label="What is shown">
@@ -176,8 +176,9 @@ _TEMPLATE = """
       <span><i class="others"></i>unseen documents</span>
       <span><i class="pale"></i>ROC before</span><span><i class="members"></i>after</span>
       <span data-part="gold"><i class="dash others"></i>retrained model</span></div>
-    <div class="attack-plots"><div class="plot" data-part="losses"></div>
-      <div class="plot" data-part="roc"></div></div>
+    <div class="attack-plots">
+      <figure class="figure"><div class="plot" data-part="losses"></div>{TAKE}</figure>
+      <figure class="figure"><div class="plot" data-part="roc"></div>{TAKE}</figure></div>
     <label class="threshold"><span>Threshold</span>
       <input type="range" min="0" max="1000" step="1"><output></output></label>
     <div class="scroll"><table class="rates"><thead><tr><td></td>

@@ -29,6 +29,7 @@ from unlearnlab.ui.look import SHOWS, Look
 from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
+from unlearnlab.ui.queue_list import queue_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
 from unlearnlab.ui.takeaway import offers
@@ -89,6 +90,8 @@ class Panel:
     """Whether personal data are hidden."""
     answers: str
     asks: str
+    queue: str
+    """What goes on and what waits; empty while nothing waits."""
     runs: str
     scored: bool
     """Whether there are answers to show."""
@@ -109,7 +112,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     row = program.store.row(run_id) if run_id else None
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
-    answers = program.answers(course)
+    answers = program.answers(course, row.spec.data.forget) if row else ()
     look = replace(look, masked=hides(row, look))
     return Panel(
         live={
@@ -131,6 +134,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
         asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        queue=queue_html(program, state, rows),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
         run=row is not None,
@@ -256,7 +260,7 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
 def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
     course = program.courses.of(row.run_id)
     return answers_html(
-        in_order(chosen(program.answers(course), look.filter), look.order),
+        in_order(chosen(program.answers(course, row.spec.data.forget), look.filter), look.order),
         page,
         masked=look.masked,
         scored=course.after is not None,
@@ -272,7 +276,10 @@ def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
     Raises:
         StoreError: The store cannot be read.
     """
-    return _labels(program.answers(program.courses.of(run_id)) if run_id else (), look)
+    if not run_id:
+        return _labels((), look)
+    picked = program.store.row(run_id).spec.data.forget
+    return _labels(program.answers(program.courses.of(run_id), picked), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:

@@ -33,7 +33,7 @@ class Program:
     derived: Derived = field(init=False)
     """What evidence amounts to beyond the scores."""
 
-    rows: Callable[[str, str], tuple[AnswerRow, ...]] = field(init=False)
+    rows: Callable[[str, str, tuple[str, ...] | None], tuple[AnswerRow, ...]] = field(init=False)
     """Joins the answers of two keys, the second of which may be empty; the last few stay too."""
 
     outline: Callable[[str], Sequence[Event]] = field(init=False)
@@ -64,13 +64,22 @@ class Program:
         """Return what measures compare with, where `reference` has a model."""
         return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
 
-    def answers(self, course: Course) -> tuple[AnswerRow, ...]:
-        """Join both models' answers of a run; none before the first scoring."""
+    def answers(
+        self, course: Course, picked: tuple[str, ...] | None = None
+    ) -> tuple[AnswerRow, ...]:
+        """Join both models' answers of a run; none before the first scoring.
+
+        Args:
+            course: Of the run.
+            picked: Ids of the forget rows that it was to forget; none means all.
+        """
         if course.before is None:
             return ()
-        return self.rows(course.before.key, course.after.key if course.after else "")
+        return self.rows(course.before.key, course.after.key if course.after else "", picked)
 
-    def _rows(self, before_key: str, after_key: str) -> tuple[AnswerRow, ...]:
+    def _rows(
+        self, before_key: str, after_key: str, picked: tuple[str, ...] | None
+    ) -> tuple[AnswerRow, ...]:
         before = self.evidence(before_key)
         after = self.evidence(after_key) if after_key else None
-        return joined(before, after) if before else ()
+        return joined(before, after, picked) if before else ()

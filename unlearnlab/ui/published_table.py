@@ -102,5 +102,5 @@ def _linked(text: str) -> str:
 def _link(where: str, words: str) -> str:
     return (
         f'<a href="https://{escape(where)}" target="_blank" rel="noopener noreferrer">'
-        f"{escape(words)}</a>"
+        f"{escape(words).replace('/', '/<wbr>')}</a>"
     )

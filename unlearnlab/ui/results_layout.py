@@ -23,6 +23,8 @@ class Buttons:
     """The buttons under the form, and what they have to tell."""
 
     unlearn: gr.Button
+    sweep: gr.Button
+    """Opens the fold that makes a sweep of the form."""
     hold: gr.Button
     stop: gr.Button
     message: gr.HTML
@@ -57,6 +59,7 @@ class Parts:
     waiting: gr.BrowserState
     """Prompts that this browser asked: run, id and text of each."""
     buttons: Buttons
+    queue: gr.HTML
     live: gr.HTML
     adjust: gr.HTML
     offer: gr.HTML
@@ -96,6 +99,7 @@ class Parts:
             a.table,
             k.card,
             k.asks,
+            self.queue,
             r.card,
             r.table,
         ]
@@ -127,6 +131,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
         panel.asks,
+        panel.queue,
         gr.update(visible=panel.any_runs),
         panel.runs,
     ]
@@ -145,17 +150,19 @@ def draw_buttons() -> Buttons:
             unlearn = gr.Button(
                 "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
             )
+            sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, hold, stop, message("form-message"))
+        return Buttons(unlearn, sweep, hold, stop, message("form-message"))
 
 
-def draw_results(program: Program, buttons: Buttons, runs: RunsCard) -> Parts:
+def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:
     """Lay everything right of the form out."""
     return Parts(
         showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
+        queue=queue,
         live=live_panel(program.store, program.worker, program.courses),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
@@ -200,6 +207,11 @@ def _ask() -> AskCard:
         told = message("ask-message")
         asks = _html("asks")
     return AskCard(card, prompt, button, told, asks)
+
+
+def draw_queue() -> gr.HTML:
+    """Lay the queue out."""
+    return _html("queue", script("queue.js"))
 
 
 def draw_runs() -> RunsCard:

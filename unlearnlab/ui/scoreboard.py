@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from unlearnlab.mmlu import SubjectChange
 from unlearnlab.noise import Interval
 from unlearnlab.results import Others, Role, Scoreboard, ScoreCard, Term
-from unlearnlab.ui.text import escape, score
+from unlearnlab.ui.text import escape, score, span
 from unlearnlab.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 
 MOODS: dict[VerdictKind, str] = {
@@ -103,9 +103,8 @@ def _before(card: ScoreCard) -> str:
 
 
 def _range(interval: Interval | None) -> str:
-    if interval is None or not interval.wide:
-        return ""
-    return f'<div class="b range">{score(interval.low)} to {score(interval.high)}</div>'
+    ends = span(interval)
+    return f'<div class="b range">{ends}</div>' if ends else ""
 
 
 def _meter(card: ScoreCard) -> str:
@@ -115,16 +114,16 @@ def _meter(card: ScoreCard) -> str:
     if card.reference is not None:
         label = f"retrained model: {score(card.reference)}"
         tick = f'<em style="left:{_percent(card.reference)}%" title="{label}"></em>'
-    span = ""
-    if card.interval is not None and card.interval.wide:
+    whisker = ""
+    if card.interval is not None and span(card.interval):
         low, high = _percent(card.interval.low), _percent(card.interval.high)
-        span = f'<u style="left:{low}%;right:calc(100% - {high}%)"></u>'
+        whisker = f'<u style="left:{low}%;right:calc(100% - {high}%)"></u>'
     words = f"before {score(card.before)}, after {score(card.after)}"
     if card.reference is not None:
         words += f", retrained model {score(card.reference)}"
     return (
         f'<div class="meter {role}" role="img" aria-label="{words}">'
-        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{span}{tick}</div>'
+        f'<s style="width:{before}%"></s><i style="width:{after}%"></i>{whisker}{tick}</div>'
     )
 
 
@@ -214,9 +213,8 @@ def _term(term: Term) -> str:
     if term.after is not None and term.before is not None:
         steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
         was = f"<small>{steady}from {score(term.before)}</small>"
-    if term.interval is not None and term.interval.wide:
-        span = f"{score(term.interval.low)} to {score(term.interval.high)}"
-        was += f'<small class="range">{span}</small>'
+    if ends := span(term.interval):
+        was += f'<small class="range">{ends}</small>'
     shown = f"{score(value)}{was}"
     if value is not None:
         name = escape(f"{term.split} {term.column} {score(value)}: show its rows")

@@ -52,9 +52,14 @@ def along_several(
     Returns:
         Traces, layout, and the layout on a phone, where the maps stand below each other.
     """
-    *others, down, across = shown_axes(spec)
+    # The longest axis has most room across, the next one down.
+    *others, down, across = sorted(shown_axes(spec), key=lambda n: len(laid_out(spec).values[n]))
+    others.sort()
     plan = _Plan(spec, others, down, across)
-    found = grouped(spec, stand, name)
+    order = [shown_axes(spec).index(axis) for axis in (*others, down, across)]
+    found = {
+        tuple(place[at] for at in order): of for place, of in grouped(spec, stand, name).items()
+    }
     traces = [
         _map(plan, found, place, number, LOOKS[name].role)
         for number, place in enumerate(plan.places)

@@ -1,9 +1,12 @@
 """Numbers and moments in words, and the one way text gets into HTML."""
 
 import time
+from collections.abc import Callable
 from html import escape
 
-__all__ = ["ago", "clock", "count", "duration", "escape", "probability", "score"]
+from unlearnlab.noise import Interval
+
+__all__ = ["ago", "clock", "count", "duration", "escape", "probability", "score", "span"]
 
 
 NO_BREAK = "\u00a0"
@@ -19,6 +22,16 @@ def probability(value: float | None) -> str:
     if value is None or value >= 0.005 or value == 0:
         return score(value)
     return f"{value:.0e}".replace("e-0", "e-")
+
+
+def span(interval: Interval | None, write: Callable[[float | None], str] = score) -> str:
+    """Write the ends of an interval; empty where there is none, or its ends are written alike.
+
+    Rows that all score alike give an interval without width, which would promise too much.
+    """
+    if interval is None or write(interval.low) == write(interval.high):
+        return ""
+    return f"{write(interval.low)} to {write(interval.high)}"
 
 
 def duration(seconds: float) -> str:

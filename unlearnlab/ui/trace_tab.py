@@ -89,7 +89,6 @@ def _windows() -> None:
     if found is None:
         return
     with gr.Column(elem_classes=["card"], elem_id="windows-card"):
-        heading("Traced and trained: the embedded model")
         gr.HTML(figure_html(windows_figure(found)), elem_id="windows", apply_default_css=False)
         gr.HTML(f"<p>{escape(found.summary)}</p>", elem_classes=["note"], apply_default_css=False)
 

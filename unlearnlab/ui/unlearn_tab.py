@@ -1,6 +1,6 @@
 """The tab Unlearn, put together: which click calls which handler, and what it draws."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,7 +17,18 @@ from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
-from unlearnlab.ui.results_layout import Parts, draw_buttons, draw_results, draw_runs, shown
+from unlearnlab.ui.queue_list import PRESSES
+from unlearnlab.ui.results_layout import (
+    Parts,
+    draw_buttons,
+    draw_queue,
+    draw_results,
+    draw_runs,
+    shown,
+)
+from unlearnlab.ui.sweep_card import sweep_card
+from unlearnlab.ui.sweep_fold import draw_fold, wire_fold
+from unlearnlab.ui.sweep_panel import Board
 from unlearnlab.ui.typed_facts import next_form
 
 LOOKS = 11
@@ -54,17 +65,24 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
+            fold = draw_fold()
             buttons = draw_buttons()
         with gr.Column(elem_classes=["past"]):
+            queue = draw_queue()
             runs = draw_runs()
         with gr.Column(elem_classes=["right"]):
-            parts = draw_results(program, buttons, runs)
+            board = Board(program)
+            sweep = sweep_card(board)
+            parts = draw_results(program, buttons, queue, runs)
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
     _wire_buttons(program, form, parts)
     _wire_answers(program, parts)
+    _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
+    wire_fold(program, board, form, fold, buttons, sweep)
+    _wire_sweep(program, sweep, parts)
     return form, parts
 
 
@@ -238,6 +256,25 @@ def _labels(program: Program, run_id: str, look: Look) -> dict[str, Any]:
         return gr.update(choices=labels(program, run_id, look))
 
 
+def _wire_queue(program: Program, parts: Parts) -> None:
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    def pressed(press: Callable[[Program, Any], Message]) -> Callable[..., list[Any]]:
+        def drawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+            message = press(program, {"run": event.run, "to": event.to})
+            with told():
+                return [message.plain, *showing(program, run_id, look_of(seen))]
+
+        return drawn
+
+    inputs, outputs = [parts.showing, *parts.look], [parts.buttons.message, *parts.panel]
+    parts.queue.open(opened, parts.look, parts.panel, **QUIET)
+    for event, press in PRESSES.items():
+        getattr(parts.queue, event)(pressed(press), inputs, outputs, **QUIET)
+
+
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card = parts.runs
 
@@ -263,6 +300,14 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_sweep(program: Program, sweep: gr.HTML, parts: Parts) -> None:
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    sweep.open(opened, parts.look, parts.panel, **QUIET)
 
 
 def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:

@@ -29,7 +29,7 @@ def windows_figure(found: Windows) -> Figure:
     across = {"range": [-0.6, last], "dtick": 1}
     return Figure(
         name="windows",
-        title="Indirect effect and task aggregate, by block",
+        title="Traced and trained: the embedded model",
         summary=found.summary,
         data=[
             *_effects(found),
@@ -40,10 +40,9 @@ def windows_figure(found: Windows) -> Figure:
             ),
         ],
         layout={
-            "height": 520,
-            "margin": {"l": 48, "r": 16, "t": 30, "b": 76},
+            "height": 490,
+            "margin": {"l": 48, "r": 16, "t": 30, "b": 44},
             "showlegend": True,
-            "legend": {"orientation": "h", "y": -0.13, "font": {"color": "--ink"}},
             "xaxis": {**across, "anchor": "y", "showticklabels": False},
             "xaxis2": {**across, "anchor": "y2", "title": "block", "matches": "x"},
             "yaxis": {"domain": [0.57, 1], "rangemode": "tozero"},

@@ -5,17 +5,22 @@ from collections.abc import Mapping, Sequence
 from unlearnlab.comparing.entries import Entry, labels
 from unlearnlab.comparing.overlays import BY, By, Track, curve, offered
 from unlearnlab.ui.charts import (
-    Cell,
+    MOST_NAMED,
     Figure,
     Trace,
-    legend,
-    legend_height,
     plain,
     run_colour,
     run_dash,
     run_mark,
     short,
 )
+
+POINTS, FEWEST = 12000, 100
+"""Points of all curves together, and of one however many there are."""
+
+
+TOLD_TOGETHER = 12
+"""Runs whose values one tooltip tells; of more it tells the nearest."""
 
 
 def overlay(
@@ -38,31 +43,30 @@ def overlay(
         log: Whether the upright axis is logarithmic.
     """
     title = offered(list(tracks.values())).get(series, series)
+    most = max(FEWEST, POINTS // max(1, len(of)))
     data: list[Trace] = []
     latest: list[str] = []
-    table: list[list[Cell]] = [["run", "name", BY[by], series]]
     for at, (run, name) in enumerate(zip(of, labels(of), strict=True)):
-        found = curve(tracks[run.run_id], series, by, smoothing) if run.run_id in tracks else None
-        if found is None:
+        mine = tracks.get(run.run_id)
+        found = curve(mine, series, by, smoothing, most=most) if mine else None
+        if mine is None or found is None:
             continue
-        if smoothing:
-            raw = curve(tracks[run.run_id], series, by)
-            data.append(_pale(at, raw.xs, raw.ys) if raw else {})
+        raw = curve(mine, series, by, most=most) if smoothing else None
+        if raw is not None:
+            data.append(_pale(at, raw.xs, raw.ys))
         data.append(_curve(at, name, found.xs, found.ys))
         known = [value for value in found.ys if value is not None]
-        table += [[run.run_id, name, x, y] for x, y in zip(found.xs, found.ys, strict=True)]
         latest.append(f"{name} ends at {known[-1]:.3g}" if known else f"{name} has no value")
-    room = legend_height(len(latest))
     return Figure(
         name="compare-curves",
         title=f"{title[:1].upper()}{title[1:]} by {BY[by]}",
         summary=f"{title} of {len(latest)} runs. {'; '.join(latest)}." if latest else "No curves.",
         data=data,
         layout={
-            "height": 350 + room,
-            "margin": {"l": 58, "r": 12, "t": 12, "b": 44 + room},
-            "hovermode": "x unified",
-            **legend(len(latest)),
+            "height": 350,
+            "margin": {"l": 58, "r": 12, "t": 12, "b": 44},
+            "hovermode": "x unified" if len(latest) <= TOLD_TOGETHER else "closest",
+            "showlegend": 0 < len(latest) <= MOST_NAMED,
             "xaxis": {"title": BY[by], "showgrid": False, "rangemode": "tozero"},
             "yaxis": {
                 "title": plain(title),
@@ -71,11 +75,10 @@ def overlay(
                 "nticks": 6,
             },
         },
-        table=table,
         narrow={
             "dragmode": False,
-            "height": 300 + legend_height(len(latest), 1),
-            "margin": {"l": 50, "r": 8, "t": 12, "b": 44 + legend_height(len(latest), 1)},
+            "height": 300,
+            "margin": {"l": 50, "r": 8, "t": 12, "b": 44},
         },
     )
 
@@ -86,10 +89,11 @@ def _curve(at: int, name: str, xs: Sequence[float], ys: Sequence[float | None]) 
         "y": list(ys),
         "mode": "lines+markers" if len(xs) < 40 else "lines",
         "name": short(name),
+        "meta": plain(name),
         "line": {"color": run_colour(at), "dash": run_dash(at), "width": 2.4},
         "marker": {"symbol": run_mark(at), "size": 7},
         "connectgaps": False,
-        "hovertemplate": "%{y:.4~g}",
+        "hovertemplate": f"%{{y:.4~g}}<extra>{short(name)}</extra>",
     }
 
 

@@ -16,7 +16,7 @@ from unlearnlab.comparing.points import (
 )
 from unlearnlab.metrics import Scores
 from unlearnlab.published import Published
-from unlearnlab.ui.charts import Cell, Figure, Trace, legend, legend_height, plain, run_mark, short
+from unlearnlab.ui.charts import MOST_NAMED, Cell, Figure, Trace, plain, run_mark, short
 
 ACROSS: Mapping[Across, str] = {
     "forgotten": "forgetting: mean of the forget terms →",
@@ -64,15 +64,14 @@ def plane(
         _hollow(models, "original and retrained", "x-thin-open"),
         *_runs(found, _sides([*found, *models])),
     ]
-    room = legend_height(len(found) + 3)
     return Figure(
         name="compare-forgetting-utility",
         title=f"Forgetting against {utility}",
         summary=_plane_summary(found, best, bound, utility),
         data=[*(trace for trace in data if trace["x"]), _SCALE],
         layout={
-            "height": 400 + room,
-            "margin": {"l": 52, "r": 12, "t": 12, "b": 44 + room},
+            "height": 400,
+            "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
             "hovermode": "closest",
             "xaxis": {"title": ACROSS[by], "range": [-0.04, 1.06], "dtick": 0.25},
             "yaxis": {"title": f"{utility} →", "range": [-0.04, 1.06], "dtick": 0.25},
@@ -85,11 +84,11 @@ def plane(
                 "showscale": any(one.mia_score is not None for one in found),
                 "colorbar": _COLOURBAR,
             },
-            **legend(len(found) + 3),
+            "showlegend": 0 < len(found) <= MOST_NAMED,
         },
         narrow={
-            "height": 330 + legend_height(len(found) + 3, 1),
-            "margin": {"l": 46, "r": 6, "t": 50, "b": 44 + legend_height(len(found) + 3, 1)},
+            "height": 330,
+            "margin": {"l": 46, "r": 6, "t": 50, "b": 44},
             "coloraxis": {"colorbar": {**_COLOURBAR, **_LYING}},
         },
         table=_plane_table(by, utility, found, models, hollow, best),

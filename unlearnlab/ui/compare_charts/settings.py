@@ -1,21 +1,25 @@
 """Parallel coordinates: settings that differ, and what came of them."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unlearnlab.comparing.coordinates import Axis, coordinates
 from unlearnlab.comparing.entries import Entry
 from unlearnlab.ui.charts import (
+    MOST_NAMED,
+    SHORT,
     Figure,
     Trace,
-    legend,
-    legend_height,
     plain,
     run_colour,
     run_dash,
     run_mark,
     short,
 )
+
+WORD = 16
+"""Letters of a choice between two axes."""
 
 
 def parallel(of: Sequence[Entry]) -> Figure:
@@ -27,7 +31,6 @@ def parallel(of: Sequence[Entry]) -> Figure:
         for at, name in enumerate(found.labels)
         if any(axis.places[at] is not None for axis in found.axes)
     ]
-    room = legend_height(len(lines))
     left = f" Left out for room: {', '.join(found.left_out)}." if found.left_out else ""
     names = ", ".join(axis.name for axis in found.axes)
     return Figure(
@@ -36,15 +39,15 @@ def parallel(of: Sequence[Entry]) -> Figure:
         summary=f"{len(lines)} runs over {names}.{left}",
         data=[] if not count else [*lines],
         layout={
-            "height": 370 + room,
+            "height": 380,
             "margin": {
                 "l": _left(found.axes),
                 "r": 40,
-                "t": 46,
-                "b": 8 + legend_height(len(lines)),
+                "t": 62,
+                "b": 8,
             },
             "hovermode": "closest",
-            **legend(len(lines)),
+            "showlegend": 0 < len(lines) <= MOST_NAMED,
             "xaxis": {
                 "range": [-0.05, count - 0.95],
                 "side": "top",
@@ -81,7 +84,7 @@ def _left(axes: Sequence[Axis]) -> int:
 
 def _axis_name(axis: Axis) -> str:
     words = plain(axis.name)
-    return f"{words} ↑" if axis.score else words.replace(" ", "<br>", 1)
+    return f"{words} ↑" if axis.score else "<br>".join(textwrap.wrap(words, 12))
 
 
 def _line(at: int, name: str, axes: Sequence[Axis]) -> Trace:
@@ -110,7 +113,7 @@ def _ticks(at: int, axis: Axis) -> Iterator[dict[str, Any]]:
         yield {
             "x": at,
             "y": place,
-            "text": short(text),
+            "text": short(text, SHORT if at == 0 else WORD),
             "xanchor": "right",
             "xshift": -8,
             "showarrow": False,

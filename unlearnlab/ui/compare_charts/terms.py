@@ -31,6 +31,7 @@ def heat_map(of: Sequence[Entry]) -> Figure:
                 "ticktext": [name.replace(" ", "<br>", 1) for name in map(plain, names)],
                 "showgrid": False,
                 "ticks": "",
+                "tickangle": 0,
             },
             "yaxis": {
                 "autorange": "reversed",

@@ -1,0 +1,157 @@
+"""The queue on the page: what is drawn of it, and what its buttons do."""
+
+import threading
+
+import pytest
+
+from tests.fakes import FakeLab, stage
+from unlearnlab.events import Started
+from unlearnlab.jobs import Labs
+from unlearnlab.previews import PreviewSpec
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.ui.form import form_of
+from unlearnlab.ui.handlers import Message, press_unlearn
+from unlearnlab.ui.live import queue
+from unlearnlab.ui.panel import Look, draw
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.queue_list import (
+    LISTED,
+    press_cancel,
+    press_dismiss,
+    press_move,
+    press_take_up,
+    queue_html,
+)
+
+
+@pytest.fixture
+def open_program(tmp_path):
+    """Open programs whose runs go on until the test ends, with a lab for each device."""
+    ended = threading.Event()
+    opened = []
+
+    def script(job):
+        yield stage("loading")
+        while not ended.wait(0.01):
+            yield None
+
+    def make(*devices):
+        store = Store(tmp_path / "home")
+        worker = Worker(store, Labs(lambda: devices or ("",), lambda _: FakeLab(script)))
+        opened.append((store, worker))
+        return Program(store, worker, {})
+
+    yield make
+    ended.set()
+    for store, worker in opened:
+        assert worker.close(20)
+        store.close()
+
+
+def live(program, count):
+    """Wait until so many runs go on."""
+    while len(program.worker.state().running) < count:
+        threading.Event().wait(0.005)
+
+
+def drawn(program):
+    return queue_html(program, program.worker.state(), program.store.runs())
+
+
+def test_the_queue_is_drawn_only_while_something_waits(open_program):
+    program = open_program()
+    assert drawn(program) == ""
+    program.worker.submit(RunSpec(), name="first")
+    live(program, 1)
+    assert drawn(program) == ""
+    program.worker.submit(RunSpec(model={"device": "cpu"}), name="<b>second")
+    program.worker.submit(TraceSpec())
+    program.worker.submit(PreviewSpec(source="embedded", rows=("a", "b")))
+    html = drawn(program)
+    assert html.count("<li>") == 4
+    assert "&lt;b&gt;second" in html
+    assert "<b>second" not in html
+    assert '<span class="tag">cpu</span>' in html
+    assert "A trace" in html
+    assert "Answers to 2 rows" in html
+    assert html.index("first") < html.index("second") < html.index("A trace")
+    assert html.count(" disabled") == 2, "the first cannot go up, the last not down"
+    assert draw(program, "", Look()).queue == html
+
+
+def test_a_long_queue_is_drawn_up_to_a_length_and_the_rest_counted(open_program):
+    program = open_program()
+    for _ in range(LISTED + 4):
+        program.worker.submit(RunSpec())
+    live(program, 1)
+    assert "and 3 more behind them" in drawn(program)
+
+
+def test_waiting_runs_are_moved_and_cancelled_and_a_late_click_is_told(open_program):
+    program = open_program()
+    first, a, b = (program.worker.submit(RunSpec(seed=n)) for n in range(3))
+    live(program, 1)
+    assert press_move(program, {"run": b, "to": 0}) == Message()
+    assert program.worker.state().queue == (b, a)
+    assert press_cancel(program, {"run": b}) == Message()
+    assert program.worker.state().queue == (a,)
+    assert "has begun" in press_move(program, {"run": first, "to": 0}).note
+    assert "has begun" in press_cancel(program, {"run": first}).note
+    assert not program.worker.state().running[0].stopping
+    for wrong in (None, {}, {"run": "x" * 200}, {"run": a, "to": "up"}):
+        assert "reload" in press_move(program, wrong).note
+    assert "unknown run" in str(press_cancel(program, {"run": "x"}).problems)
+
+
+def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(open_program):
+    program = open_program("cuda:0", "cpu")
+    gpu = program.worker.submit(RunSpec(), name="on the GPU")
+    live(program, 1)
+    assert draw(program, gpu, Look()).buttons.unlearn == "Queue"
+    cpu = program.worker.submit(RunSpec(model={"device": "cpu"}), name="on the CPU")
+    live(program, 2)
+    state = program.worker.state()
+    assert queue(state) == "2 running"
+    program.worker.pause(cpu)
+    assert queue(program.worker.state()) == "1 running · 1 paused"
+    html = drawn(program)
+    assert (f'data-run="{gpu}"' in html, f'data-run="{cpu}"' in html) == (True, True)
+    for run_id, pause in ((gpu, "Pause"), (cpu, "Resume")):
+        assert draw(program, run_id, Look()).buttons.pause == pause
+    _, message = press_unlearn(program, gpu, form_of(RunSpec().model_dump(mode="json")))
+    assert message.note == "Queued: it starts when its device is free."
+
+
+@pytest.fixture
+def orphans(tmp_path, monkeypatch):
+    """Runs of a program that ended: one that began, and two that waited."""
+    with Store(tmp_path / "home") as store:
+        owner = store._owner
+        monkeypatch.setattr(store, "_owner", owner._replace(born=owner.born - 1000))
+        runs = [store.create(RunSpec(seed=n), name=f"run {n}") for n in range(3)]
+        store.append(runs[0], Started(versions={}, device="cpu"))
+    return runs
+
+
+def test_what_a_closed_program_left_waiting_is_offered_and_queued_again(orphans, open_program):
+    program = open_program()
+    assert "2 runs were still waiting" in drawn(program)
+    assert press_take_up(program) == Message()
+    live(program, 1)
+    state = program.worker.state()
+    assert state.mine == tuple(orphans[1:])
+    assert "still waiting" not in drawn(program)
+
+
+def test_what_a_closed_program_left_waiting_can_be_dismissed(orphans, open_program):
+    program = open_program()
+    assert press_dismiss(program) == Message()
+    assert drawn(program) == ""
+    assert [row.ending and row.ending.kind for row in program.store.runs()] == [
+        "stopped",
+        "stopped",
+        None,
+    ]

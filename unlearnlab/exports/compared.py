@@ -1,0 +1,84 @@
+"""All that a comparison is made of: several runs with their curves and their evidence."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from unlearnlab.comparing.entries import Entry, MarkedRow, entry, labels
+from unlearnlab.comparing.examples import Speaker
+from unlearnlab.comparing.overlays import Track, track
+from unlearnlab.comparing.scoreboards import Margins, margins
+from unlearnlab.events import Evaluated
+from unlearnlab.metrics import Evidence
+from unlearnlab.views import Timed
+
+
+class MarkedRuns(Protocol):
+    """A store, as far as comparisons need it."""
+
+    def row(self, run_id: str) -> MarkedRow:
+        """Return one run."""
+        ...
+
+    def events(self, run_id: str, after: int = 0) -> Sequence[Timed]:
+        """Return the run's events in order."""
+        ...
+
+    def evidence(self, key: str) -> Evidence | None:
+        """Return the evidence kept under a key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Several runs, in the order they were named."""
+
+    entries: tuple[Entry, ...]
+    tracks: Mapping[str, Track]
+    """Curves by id of the run."""
+    evidence: Mapping[str, Evidence]
+    """What the unlearned models said, by id of the run; as far as it is kept."""
+    original: Evidence | None
+    """What the original model said; none if the runs did not start from the same one."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Name the runs so that none is mistaken for another."""
+        return labels(self.entries)
+
+    @property
+    def margins(self) -> Mapping[str, Margins]:
+        """Return how far each run's scores could be off."""
+        return {run: margins(evidence) for run, evidence in self.evidence.items()}
+
+    @property
+    def speakers(self) -> tuple[Speaker, ...]:
+        """List the models whose answers are set beside each other, the original first."""
+        first = [Speaker("Original model", self.original)] if self.original else []
+        named = zip(self.entries, self.labels, strict=True)
+        runs = (Speaker(label, self.evidence.get(run.run_id), run.run_id) for run, label in named)
+        return (*first, *runs)
+
+
+def compared(runs: MarkedRuns, run_ids: Sequence[str]) -> Compared:
+    """Gather runs from a store, each once.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    ids = tuple(dict.fromkeys(run_ids))
+    events = {run: runs.events(run) for run in ids}
+    scored = {run: _evaluated(stored) for run, stored in events.items()}
+    before = {one.key for each in scored.values() for one in each if one.when == "before"}
+    after = {run: one.key for run, each in scored.items() for one in each if one.when == "after"}
+    evidence = {run: runs.evidence(key) for run, key in after.items()}
+    return Compared(
+        entries=tuple(entry(runs.row(run)) for run in ids),
+        tracks={run: track(stored) for run, stored in events.items()},
+        evidence={run: one for run, one in evidence.items() if one is not None},
+        original=runs.evidence(before.pop()) if len(before) == 1 else None,
+    )
+
+
+def _evaluated(stored: Sequence[Timed]) -> list[Evaluated]:
+    return [item.event for item in stored if isinstance(item.event, Evaluated)]
