@@ -7,6 +7,7 @@ from typing import Any
 
 from unlearnlab.answers import AnswerRow
 from unlearnlab.arranging import Show, chosen, counts, in_order, label_counts
+from unlearnlab.mmlu import SubjectChange, subject_changes
 from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
 from unlearnlab.results import (
@@ -30,7 +31,7 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.queue_list import queue_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
-from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html
+from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
 from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
@@ -194,7 +195,17 @@ def _board(
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
-    return f'<div data-drawn="{drawn}">{scoreboard_html(board, ended=_ended(view))}</div>'
+    html = scoreboard_html(board, ended=_ended(view)) + subjects_html(_subjects(program, course))
+    return f'<div data-drawn="{drawn}">{html}</div>'
+
+
+def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
+    """Compare MMLU by subject, if it is what was asked."""
+    if course.before is None or not course.before.scores.measures_mmlu:
+        return ()
+    found = [program.evidence(one.key) for one in (course.before, course.after) if one]
+    asked = [evidence.choices if evidence else () for evidence in found]
+    return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
 
 
 def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
