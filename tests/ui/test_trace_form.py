@@ -1,6 +1,7 @@
 """The form of the tab Trace: the model that is traced, and what that changes."""
 
 from tests.test_catalogue import download
+from unlearnlab.facts import facts
 from unlearnlab.sources.adding import add, read_typed, remove
 from unlearnlab.trace_spec import TraceSpec, parse_trace
 from unlearnlab.ui.trace_form import EXPERT, asked, chosen_model, chosen_source, restored
@@ -52,5 +53,7 @@ def test_the_facts_of_an_added_dataset_are_offered_masked_and_traced_as_prompts(
         "a pilot",
     )
     assert restored({"values": values}) == values
+    early = [*values[:2], next(iter(facts())), *values[3:]]
+    assert restored({"values": early}) == values, "kept before its own fact was shown"
     remove("mine")
     assert restored({"values": values}) == [], "a form of what is gone is left aside"

@@ -6,7 +6,6 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab import catalogue
-from unlearnlab.facts import facts_of
 from unlearnlab.library import EMBEDDED_NAME, dataset, datasets
 from unlearnlab.results import TASKS
 from unlearnlab.trace_spec import (
@@ -81,11 +80,15 @@ def asked(values: tuple[Any, ...]) -> dict[str, Any]:
 
 
 def restored(draft: Any) -> list[Any]:
-    """Return what the controls shall hold; empty if the browser kept nothing of use."""
+    """Return what the controls shall hold; empty if the browser kept nothing of use.
+
+    A draft may name a dataset with another one's fact, kept before the first of its own was shown.
+    """
     match draft:
         case {"values": [str(kind), str(source), str(fact), *rest]} if len(rest) == 7 + len(EXPERT):
-            if kind in (name for _, name in KINDS) and fact in facts_of(source):
-                return [kind, source, fact, *rest]
+            known = [row for _, row in fact_choices(source, masked=False)]
+            if known and kind in (name for _, name in KINDS):
+                return [kind, source, fact if fact in known else known[0], *rest]
     return []
 
 
