@@ -1,11 +1,12 @@
-// The queue: its buttons say what they do as data. The server draws the list anew after each click,
-// so the focus is put back on the same button of the same run.
+// The queue: its buttons say what they do as data. When the list is drawn anew, the page keeps its
+// elements and fills them with other runs: so the focus follows the run that it was on.
 // Runs as the body of a function of (element, trigger, watch).
+const EVENTS = ["open", "move", "cancel", "take_up", "dismiss"];
 let focused = null;
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-event]");
-  if (!button || button.disabled) return;
+  if (!button || button.disabled || !EVENTS.includes(button.dataset.event)) return;
   const { event: name, run = "", to = 0 } = button.dataset;
   focused = wanted(button);
   trigger(name, { run, to: Number(to) });
@@ -26,7 +27,8 @@ element.addEventListener("focusout", (event) => {
 
 watch("value", () =>
   requestAnimationFrame(() => {
-    if (!focused || document.activeElement !== document.body) return;
+    const there = document.activeElement;
+    if (!focused || (there !== document.body && !element.contains(there))) return;
     const buttons = [...element.querySelectorAll("button[data-event]")];
     const same = buttons.find((button) => wanted(button) === focused);
     // At the end of the list the button has nothing more to do: its neighbour takes over.
