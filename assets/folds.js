@@ -1,18 +1,19 @@
-// What the reader has folded open stays open when the server draws it anew.
+// What the reader has folded open stays open when the server draws it anew: each by its first class.
 // Runs as the body of a function of (element, watch).
-let open = false;
+const open = new Map();
 
 element.addEventListener(
   "toggle",
   (event) => {
-    if (event.target.matches("details")) open = event.target.open;
+    if (event.target.matches("details")) open.set(event.target.classList[0], event.target.open);
   },
   true,
 );
 
 watch("value", () =>
   setTimeout(() => {
-    const fold = element.querySelector("details");
-    if (fold) fold.open = open;
+    for (const fold of element.querySelectorAll("details")) {
+      fold.open = open.get(fold.classList[0]) ?? false;
+    }
   }, 0),
 );

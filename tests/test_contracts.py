@@ -45,6 +45,7 @@ FACTS = {
     "signatures",
     "noise",
     "measures",
+    "mmlu",
     "measuring",
     "membership",
     "spreads",
@@ -141,7 +142,7 @@ MAY_IMPORT = {
         "terminal",
     }
     | {"verdicts"},
-    "mmlu": {"metrics", "noise", "official", "signatures"},
+    "mmlu": {"catalogue", "hub", "metrics", "noise", "official", "signatures"},
     "evaluating": {
         "commands",
         "disk",
@@ -180,7 +181,9 @@ MAY_IMPORT = {
         "engine",
     },
     "target": FACTS | {"engine", "target"},
-    "exports": FACTS | FOLDS | {"commands", "disk", "exports", "jobs", "store", "terminal"},
+    "exports": FACTS
+    | FOLDS
+    | {"commands", "disk", "exports", "jobs", "official", "store", "terminal"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS

@@ -19,7 +19,7 @@ from unlearnlab.metrics import Evidence, Membership
 
 def test_every_event_has_its_own_kind_and_is_read_back_by_it():
     kinds = [event.model_fields["kind"].default for event in EVENTS]
-    assert len(set(kinds)) == len(EVENTS) == 24
+    assert len(set(kinds)) == len(EVENTS) == 25
     assert parse_event('{"kind": "paused"}') == Paused()
 
 

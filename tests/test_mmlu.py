@@ -137,3 +137,15 @@ def test_a_model_that_always_says_a_scores_its_share_of_the_whole_test():
     assert round(found.accuracy.value, 4) == 0.2295
     assert found.constant == "A"
     assert found.letters["A"] == 1
+
+
+def test_subjects_are_compared_before_and_after():
+    before = [choice(0), choice(0), choice(1, subject="world_religions")]
+    after = [choice(0), choice(1), choice(1, subject="world_religions")]
+    anatomy, religions = mmlu.subject_changes(before, after)
+    assert (anatomy.subject, anatomy.questions) == ("anatomy", 2)
+    assert (anatomy.before, anatomy.after) == (1.0, 0.5)
+    assert 0.5 in anatomy.interval
+    assert (religions.subject, religions.after) == ("world religions", 0.0)
+    assert mmlu.subject_changes(before, ())[0].after is None
+    assert mmlu.subject_changes((), ()) == ()

@@ -15,6 +15,7 @@ from unlearnlab.noise import (
     mean_interval,
     paired_difference,
     seed_difference,
+    share_interval,
     term_intervals,
 )
 
@@ -145,3 +146,13 @@ def test_one_seed_tells_nothing_and_equal_seeds_have_no_width():
     assert seed_difference([0.5, 0.5], [0.7, 0.7]) == Interval(
         pytest.approx(0.2), *[pytest.approx(0.2)] * 2
     )
+
+
+def test_a_share_has_wilsons_interval():
+    # By hand, z = 1.96: (3 + 1.9207) / 13.8415 and 1.96 / 13.8415 * sqrt(2.1 + 0.9604).
+    found = share_interval(3, 10)
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.10779, 0.60322), abs=1e-4)
+    assert share_interval(0, 5).high > 0.4
+    assert share_interval(300, 1000).high - share_interval(300, 1000).low < 0.06
+    with pytest.raises(ValueError, match="at least one question"):
+        share_interval(0, 0)

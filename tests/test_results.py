@@ -174,3 +174,24 @@ def test_a_run_that_teaches_is_judged_by_what_is_known():
     assert board.verdict.kind == "memorised"
     assert board.cards[0].note.startswith("falls as the forget rows are learnt")
     assert run_line(row(spec=spec, before=AFTER, after=BEFORE)).verdict == "Memorised"
+
+
+MMLU = {"utility_protocol": "MMLU: 5 shots, the likeliest letter", "utility_questions": 400}
+
+
+def test_mmlu_has_no_reference_of_another_test():
+    before = BEFORE.model_copy(update={**MMLU, "utility": 0.5})
+    after = AFTER.model_copy(update={**MMLU, "utility": 0.3})
+    board = scoreboard(RunSpec(), before, after, AFTER)
+    card = board.cards[2]
+    assert (card.title, card.note) == ("MMLU", "400 questions, chance 0.25")
+    assert (card.reference, board.cards[3].reference) == (None, None)
+    assert board.cards[0].reference is not None
+    assert board.verdict is not None
+    assert any("MMLU 0.300 is below 0.375" in line for line in board.verdict.evidence)
+
+
+def test_one_letter_for_all_questions_is_pointed_out():
+    after = AFTER.model_copy(update={**MMLU, "utility": 0.23, "constant_letter": "A"})
+    card = scoreboard(RunSpec(), BEFORE, after, None).cards[2]
+    assert card.note == "400 questions, all answered A: no knowledge shows"

@@ -198,3 +198,12 @@ def test_real_runs_of_every_preset_keep_their_verdicts():
     for run in REAL:
         tasks = presets()[run.preset].spec.data.tasks
         assert verdict(run.before, run.after, tasks).kind == run.verdict, run.preset
+
+
+def test_mmlu_answered_with_one_letter_is_a_collapse_unless_it_was_so_before():
+    constant = made(0.9, 0.9, utility=0.23).model_copy(update={"constant_letter": "A"})
+    found = verdict(BEFORE, constant)
+    assert found.kind == "collapsed"
+    assert "Every MMLU question is answered A." in found.evidence
+    always = BEFORE.model_copy(update={"constant_letter": "A"})
+    assert verdict(always, constant.model_copy(update={"utility": 1.0})).kind != "collapsed"

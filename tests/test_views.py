@@ -11,6 +11,7 @@ from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
     Asked,
+    Examined,
     Failed,
     Finished,
     Paused,
@@ -319,3 +320,15 @@ def test_a_phase_may_choose_the_rank_that_it_trains_and_a_merge_trains_nothing()
     spec = RunSpec(model=ModelSpec(adapter=LoRA(r=4)), phases=phases)
     counts = [trainable_parameters(spec, phase) for phase in spec.phases]
     assert counts == [8 * (size.hidden + size.mlp_width)] * 2 + [0]
+
+
+def test_mmlu_is_told_with_an_interval_while_its_questions_are_answered():
+    def told(asked: int, right: int) -> str:
+        exam = Examined(when="before", asked=asked, of=400, right=right)
+        done = Progressed(done=608 + asked, total=1008)
+        return view_of(STARTED, stage("scoring before"), exam, done).detail
+
+    assert told(40, 16) == ("648 of 1008 · MMLU 0.400, 0.263 to 0.554, after 40 of 400 questions")
+    assert "0.353 to 0.449" in told(400, 160)
+    later = view_of(STARTED, stage("scoring before"), stage("training"))
+    assert "MMLU" not in later.detail

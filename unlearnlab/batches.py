@@ -1,5 +1,6 @@
 """How many rows go through a model at once: what the engine does and the memory estimate counts."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 GENERATED_AT_ONCE = 128
@@ -8,8 +9,17 @@ GENERATED_AT_ONCE = 128
 CACHE_SHARE = 1 / 8
 """Of a device's memory: what keys and values of prompts that are answered together may take."""
 
+ROOM = 16
+"""Tokens for which the cache of keys and values makes room in advance."""
+
+WASTE = 0.25
+"""The cache is made anew once this share of it is of no use: doing so copies the rest."""
+
 TOKENS_AT_ONCE = 8192
 """Padded tokens in one forward pass where losses are measured."""
+
+POSITIONS_AT_ONCE = 256
+"""Positions whose whole distribution is held beside the logits: 0.1 GB at 100 k words."""
 
 PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
 """Rows of each set in a probe."""
@@ -45,6 +55,11 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
     if padded(cut) > WORTH_SPLITTING * padded(len(order)):
         return [order]
     return [order[:cut], order[cut:]]
+
+
+def slots(tokens: int) -> int:
+    """Count the places that so many tokens take in the cache at worst."""
+    return math.ceil((tokens + ROOM) / (1 - WASTE))
 
 
 def answered_at_once(row_bytes: float, memory: int | None) -> int:

@@ -26,6 +26,9 @@ Stage = Literal[
 ]
 """What a run or a trace is busy with."""
 
+When = Literal["before", "after"]
+"""Which model is measured: the original, or the one that was trained."""
+
 
 class EventBase(BaseModel):
     """Base of all events."""
@@ -143,11 +146,21 @@ class Probed(EventBase):
     """By set: mean loss of the expected answers, in nats per token."""
 
 
+class Examined(EventBase):
+    """So many MMLU questions are answered, subject by subject."""
+
+    kind: Literal["examined"] = "examined"
+    when: When
+    asked: int
+    of: int
+    right: int
+
+
 class Evaluated(EventBase):
     """All scores were measured."""
 
     kind: Literal["evaluated"] = "evaluated"
-    when: Literal["before", "after"]
+    when: When
     scores: Scores
     key: str
     """Names the evidence: equal keys mean the same weights, data and measurement."""
@@ -300,6 +313,7 @@ Event = Annotated[
     | PhaseEnded
     | StepLogged
     | Probed
+    | Examined
     | Evaluated
     | Saved
     | Kept

@@ -6,6 +6,7 @@ membership attack folded around one half, and the mean of the three. No torch he
 """
 
 import statistics
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -18,6 +19,9 @@ Kind = Literal["sc", "qa"]
 
 QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
 """How the embedded target's utility is measured. Not MMLU, and not comparable with it."""
+
+ALWAYS = 0.98
+"""An option picked for this share of the questions is picked always."""
 
 CHANCE = 0.25
 """Utility of a guesser: both the quiz and MMLU have four options."""
@@ -118,6 +122,8 @@ class Scores(Record):
     utility: float | None
     utility_protocol: str
     utility_questions: int
+    constant_letter: str = ""
+    """The letter that MMLU's questions are all answered with; empty for any other test."""
     final: float | None
     rows: int
     distinct: float
@@ -243,6 +249,18 @@ def picked(choice: Choice) -> int:
     return max(range(len(choice.options)), key=lambda i: (choice.logprobs[i], -i))
 
 
+def always_picked(choices: Sequence[Choice]) -> int | None:
+    """Return the place of the option that is picked whatever the question; none if there is none.
+
+    Raises:
+        ValueError: There are no questions.
+    """
+    if not choices:
+        raise ValueError("a habit needs at least one question")
+    place, times = Counter(map(picked, choices)).most_common(1)[0]
+    return place if times >= ALWAYS * len(choices) else None
+
+
 def accuracy(choices: Sequence[Choice]) -> float:
     """Return the share of questions whose right option is the likeliest.
 
@@ -276,7 +294,7 @@ def scores(
     parts = (aggregate, folded, utility)
     measured = [part for part in parts if part is not None]
     outputs = [answer.generated for answer in evidence.answers]
-    return Scores(
+    found = Scores(
         terms=values,
         picked=None if picked is None else _picked(judged, others, rest),
         task_aggregate=aggregate,
@@ -290,6 +308,9 @@ def scores(
         distinct=len(set(outputs)) / len(outputs),
         ended=statistics.fmean(answer.ended for answer in evidence.answers),
     )
+    if not found.measures_mmlu or (place := always_picked(evidence.choices)) is None:
+        return found
+    return found.model_copy(update={"constant_letter": "ABCD"[place]})
 
 
 def judged(evidence: Evidence, picked: Collection[str] | None) -> Evidence:

@@ -6,6 +6,7 @@ of the four letters as the next token, and all questions pooled into one accurac
 """
 
 import math
+import os
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,8 +15,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.metrics import Choice, accuracy, picked
-from unlearnlab.noise import Interval, mean_interval
+from unlearnlab import hub
+from unlearnlab.catalogue import home
+from unlearnlab.metrics import Choice, accuracy, always_picked, picked
+from unlearnlab.noise import Interval, mean_interval, share_interval
 from unlearnlab.official.mmlu import SUBJECTS
 from unlearnlab.signatures import constant_letter
 
@@ -27,11 +30,16 @@ SHOTS = 5
 MOST_TOKENS = 2048
 """Longest prompt."""
 
+REPOSITORY = "cais/mmlu"
+"""Of the test on the hub."""
+
+NAMED = "UNLEARNLAB_MMLU"
+"""Environment variable with the test's folder."""
+
+SPLITS = ("dev", "test")
+
 COLUMNS = ("question", "subject", "choices", "answer")
 """Of the files, as `cais/mmlu` names them."""
-
-ALWAYS = 0.98
-"""A letter chosen for this share of the questions is chosen always."""
 
 MANY = 5000
 """Questions from which on an accuracy tells a letter's share from chance: fewer vary too much."""
@@ -79,6 +87,33 @@ def prompt(question: Question, shots: Sequence[Question]) -> str:
     subject = "".join(f" {word}" for word in question.subject.split("_"))
     header = f"The following are multiple choice questions (with answers) about {subject}.\n\n"
     return "".join([header, *(shot.solved() for shot in shots), question.asked()])
+
+
+def folder() -> Path:
+    """Return where the test lies, or would: what UNLEARNLAB_MMLU names, else in the home folder."""
+    named = os.environ.get(NAMED)
+    return Path(named).expanduser().absolute() if named else home() / "mmlu"
+
+
+def must_be_fetched() -> bool:
+    """Tell whether the test has to be fetched: a folder that was named is taken as it is."""
+    return NAMED not in os.environ and not all(_files(folder(), split) for split in SPLITS)
+
+
+def fetch() -> None:
+    """Fetch the test from the hub.
+
+    Raises:
+        MmluError: The hub cannot be reached, or the files cannot be kept.
+    """
+    try:
+        hub.fetch_dataset(REPOSITORY, folder(), [f"all/{split}-*.parquet" for split in SPLITS])
+    except hub.HubError as error:
+        raise MmluError(
+            f"{error}; or name a folder that holds {REPOSITORY} with {NAMED}"
+        ) from error
+    except OSError as error:
+        raise MmluError(f"{REPOSITORY}: cannot be kept: {error.strerror}") from error
 
 
 def load(folder: Path) -> Mmlu:
@@ -169,12 +204,20 @@ def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Qu
     return tuple(questions[place] for place in sorted(drawn))
 
 
-def protocol(shots: int, most_tokens: int = MOST_TOKENS) -> str:
-    """Name how it was measured. Only what begins with MMLU is the task's, and comparable."""
+def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: int = 0) -> str:
+    """Name how it was measured. Only what begins with MMLU is the task's, and comparable.
+
+    Args:
+        shots: Solved questions before each.
+        most_tokens: Longest prompt.
+        asked: Questions that were asked, where they are a part of the test.
+        of: Questions of the test.
+    """
     cut = f", prompts of at most {most_tokens} tokens" if most_tokens != MOST_TOKENS else ""
+    part = f", {asked} of {of} questions" if asked < of else ""
     if shots == SHOTS:
-        return f"MMLU: {SHOTS} shots, the likeliest letter{cut}"
-    return f"variant of MMLU with {shots} shots, the likeliest letter{cut}"
+        return f"MMLU: {SHOTS} shots, the likeliest letter{cut}{part}"
+    return f"variant of MMLU with {shots} shots, the likeliest letter{cut}{part}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +261,7 @@ def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
     value = accuracy(choices)
     chosen = Counter(LETTERS[picked(one)] for one in choices)
     letters = {letter: chosen[letter] / len(choices) for letter in LETTERS}
-    always = next((letter for letter, share in letters.items() if share >= ALWAYS), "")
+    always = "" if (place := always_picked(choices)) is None else LETTERS[place]
     groups: dict[str, list[float]] = {}
     for one, point in zip(choices, right, strict=True):
         groups.setdefault(one.subject, []).append(point)
@@ -236,6 +279,49 @@ def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
 def _subject(name: str, right: Sequence[float]) -> SubjectResult:
     value = sum(right) / len(right)
     return SubjectResult(name, len(right), value, standard_error(value, len(right)))
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectChange:
+    """One subject before and after unlearning."""
+
+    subject: str
+    questions: int
+    before: float | None
+    after: float | None
+    interval: Interval
+    """Of the last of the two."""
+
+
+def subject_changes(before: Sequence[Choice], after: Sequence[Choice]) -> tuple[SubjectChange, ...]:
+    """Compare answers subject by subject, by name.
+
+    Args:
+        before: Of the original model; may be empty.
+        after: Of the unlearned one, to the same questions; empty while it is not asked.
+    """
+    then, now = _right(before), _right(after)
+    found: list[SubjectChange] = []
+    for subject in sorted(now or then):
+        last = (now or then)[subject]
+        found.append(
+            SubjectChange(
+                subject.replace("_", " "),
+                len(last),
+                sum(then[subject]) / len(then[subject]) if subject in then else None,
+                sum(last) / len(last) if now else None,
+                share_interval(sum(last), len(last)),
+            )
+        )
+    return tuple(found)
+
+
+def _right(choices: Sequence[Choice]) -> dict[str, list[bool]]:
+    """Say of each answer, by subject, whether it is right."""
+    found: dict[str, list[bool]] = {}
+    for one in choices:
+        found.setdefault(one.subject, []).append(picked(one) == one.right)
+    return found
 
 
 def standard_error(accuracy: float, questions: int) -> float:

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from statistics import NormalDist
 from typing import Any
 
 from unlearnlab.metrics import Membership, mia_auc, mia_score, task_aggregate
@@ -72,6 +73,26 @@ def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
         ValueError: There are no rows.
     """
     return percentiles(sum(values) / max(1, len(values)), _means(values, (seed,)))
+
+
+def share_interval(count: int, of: int) -> Interval:
+    """Bound a share, such as an accuracy, by Wilson's interval: it has a width even at 0 and 1.
+
+    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
+
+    Args:
+        count: How many were right.
+        of: How many were asked.
+
+    Raises:
+        ValueError: None were.
+    """
+    if of < 1:
+        raise ValueError("an interval needs at least one question")
+    z, share = NormalDist().inv_cdf((1 + LEVEL) / 2), count / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
+    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def term_intervals(rows: Mapping[str, Sequence[float]], seed: int = 0) -> dict[str, Interval]:

@@ -156,10 +156,16 @@ def utility_name(scores: Scores | None) -> str:
 def _card(
     title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
 ) -> ScoreCard:
-    before, after, reference = (_score(scores, name) for scores in of)
     shown = of[1] or of[0]
+    before, after, reference = (_score(scores, name) for scores in of)
+    if name in ("utility", "final") and not _same_test(shown, of[2]):
+        reference = None
     note = _note(name, shown, after=of[1] is not None) if shown else ""
     return ScoreCard(name, title, role, before, after, reference, note)
+
+
+def _same_test(one: Scores | None, other: Scores | None) -> bool:
+    return not one or not other or one.utility_protocol == other.utility_protocol
 
 
 def _score(scores: Scores | None, name: ScoreName) -> float | None:
@@ -186,11 +192,19 @@ def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
         case "mia_score":
             return "not measured: the data have no documents for the attack"
         case "utility" if scores.utility is not None:
-            return f"{scores.utility_questions} questions, chance {CHANCE}"
+            return _utility_note(scores)
         case "utility":
             return "not measured: the data have no questions for it"
         case _:
             return "mean of the three" if scores.final is not None else "needs all three"
+
+
+def _utility_note(scores: Scores) -> str:
+    """Tell of how many questions an accuracy is, and of answers that show no knowledge."""
+    asked = scores.utility_questions
+    if scores.constant_letter:
+        return f"{asked} questions, all answered {scores.constant_letter}: no knowledge shows"
+    return f"{asked} questions, chance {CHANCE}"
 
 
 @dataclass(frozen=True, slots=True)

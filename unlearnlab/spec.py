@@ -254,6 +254,13 @@ class EvaluationSpec(Spec):
     probes: Annotated[int, Field(ge=0, le=200), Slider(0, 40, 1), Expert()] = 12
     """Times the small live probe runs during training, evenly spaced."""
 
+    mmlu_questions: Annotated[
+        int, Field(ge=0, le=14042), Slider(0, 1000, 50, unit="questions"), Expert()
+    ] = 0
+    """MMLU questions asked before and after, in place of the dataset's own utility test: drawn
+    from every subject in proportion, always the same. The test is read from the folder that
+    UNLEARNLAB_MMLU names, or fetched from the hub once. 0 asks none."""
+
 
 class RunSpec(Spec):
     """One run: the model, the data, the phases in order, the measurements and the seed."""

@@ -211,6 +211,8 @@ def _collapsed(before: Scores, after: Scores) -> list[str]:
         found.append(f"Of the retain scores {left:.0%} is left.")
     if after.distinct < min(FEW_OUTPUTS, before.distinct):
         found.append(f"Only {after.distinct:.0%} of the outputs differ from one another.")
+    if after.constant_letter and not before.constant_letter:
+        found.append(f"Every MMLU question is answered {after.constant_letter}.")
     if found and after.task_aggregate == 0 and (after.mia_score or 0) > CHANCE:
         found.append("The aggregate is zero; MIA looks good because nothing at all is remembered.")
     return found

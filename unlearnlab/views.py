@@ -19,6 +19,7 @@ from unlearnlab.events import (
     Ending,
     Evaluated,
     Event,
+    Examined,
     Exported,
     ExportFailed,
     Failed,
@@ -38,6 +39,7 @@ from unlearnlab.events import (
     Stopped,
     Traced,
 )
+from unlearnlab.noise import share_interval
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -77,6 +79,8 @@ class Course:
     stage: Stage | None = None
     stage_at: float = 0.0
     progressed: Progressed | None = None
+    examined: Examined | None = None
+    """How the MMLU questions of the present stage are answered so far."""
     phases: tuple[PhaseBegan, ...] = ()
     recent: tuple[StepLogged, ...] = ()
     """The last `RECENT` steps."""
@@ -122,7 +126,9 @@ def _taken(course: Course, event: Event, at: float) -> Course:
         case Started():
             return replace(course, started=event)
         case StageBegan():
-            return replace(course, stage=event.stage, stage_at=at, progressed=None)
+            return replace(course, stage=event.stage, stage_at=at, progressed=None, examined=None)
+        case Examined():
+            return replace(course, examined=event)
         case Progressed():
             return replace(course, progressed=event)
         case PhaseBegan() | PhaseEnded():
@@ -278,12 +284,22 @@ def _detail(course: Course, running: bool) -> str:
     """Say where the run is: the share of a scoring, else the step and the phase."""
     done = course.progressed
     if running and done and done.total and course.stage != "training":
-        return f"{done.done} of {done.total} {done.unit}".rstrip()
+        so_far = f" · {exam_text(course.examined)}" if course.examined else ""
+        return f"{done.done} of {done.total} {done.unit}".rstrip() + so_far
     if not course.phases:
         return ""
     taken = course.step.step if course.step else 0
     phases = f" · phase {course.phases[-1].phase + 1}" if len(course.phases) > 1 else ""
     return f"step {taken} of {course.total_steps}{phases}"
+
+
+def exam_text(examined: Examined) -> str:
+    """Tell of MMLU questions answered so far, with an interval that narrows."""
+    found = share_interval(examined.right, examined.asked)
+    return (
+        f"MMLU {found.value:.3f}, {found.low:.3f} to {found.high:.3f}, after {examined.asked} of "
+        f"{examined.of} questions"
+    )
 
 
 def _share(course: Course) -> float:

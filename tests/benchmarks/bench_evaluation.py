@@ -24,8 +24,8 @@ from unlearnlab.engine.data import Dataset, load
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.mmlu import answer, most_tokens
 from unlearnlab.engine.models import Target
-from unlearnlab.engine.official import document_losses, said
-from unlearnlab.metrics import picked
+from unlearnlab.engine.official import cleaned, document_losses, said
+from unlearnlab.metrics import picked, row_score
 from unlearnlab.spec import DataSpec
 
 WHOLE = ("anatomy", "college_physics")
@@ -37,21 +37,47 @@ def main() -> None:
     parser.add_argument("--mmlu", type=Path, help="folder of cais/mmlu")
     parser.add_argument("--questions", type=int, default=500, help="of the stratified part")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=("rows", "mmlu"), help="a part of it")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     print(f"{args.threads} thread{'s' if args.threads > 1 else ''}, float32")
-    fold = load(DataSpec(fold="validation"))
-    for name in ("original", "retrained"):
-        target = Target.open(EMBEDDED / name, precision="float32", device=CPU)
-        _rows(f"{name} model", target, fold)
-        _documents(f"{name} model", target)
-    if args.mmlu:
+    if args.only != "mmlu":
+        _answering()
+    if args.mmlu and args.only != "rows":
         target = Target.open(EMBEDDED / "original", precision="float32", device=CPU)
         test = mmlu.load(args.mmlu)
         whole = [one for one in test.questions if one.subject in WHOLE]
         _mmlu(f"MMLU, all {len(whole)} questions of {' and '.join(WHOLE)}", target, test, whole)
         part = mmlu.subset(test.questions, args.questions)
         _mmlu(f"MMLU, {len(part)} questions of all subjects", target, test, part)
+
+
+def _answering() -> None:
+    fold = load(DataSpec(fold="validation"))
+    for name in ("original", "retrained"):
+        target = Target.open(EMBEDDED / name, precision="float32", device=CPU)
+        _rows(f"{name} model", target, fold)
+        _documents(f"{name} model", target)
+    target = Target.open(EMBEDDED / "original", precision="bfloat16", device=CPU)
+    _half("original model, bfloat16", target, fold)
+
+
+def _half(name: str, target: Target, fold: Dataset) -> None:
+    """Count the texts that rounding changes: sums in another order round otherwise in 16 bits."""
+    rows = (*fold.forget, *fold.retain)
+    prompts, expected = [row.input for row in rows], [row.output for row in rows]
+    asked = {"max_new_tokens": 256, "expected": expected}
+    ours, fast = _timed(lambda: finish(generate(target, prompts, **asked))[1])
+    texts, slow = _timed(
+        lambda: [plain.script_text(target.model, target.tokenizer, one) for one in prompts]
+    )
+    other = [cleaned(a.text) != b for a, b in zip(ours, texts, strict=True)]
+    scored = [
+        row_score(row.kind, row.output, a.text) != row_score(row.kind, row.output, b)
+        for row, a, b in zip(rows, ours, texts, strict=True)
+    ]
+    share = f"{sum(other)} of {len(rows)} texts differ ({sum(other) / len(rows):.1%})"
+    _tell(f"{name}, generation", slow, fast, f"{share}, {sum(scored)} scores of rows")
 
 
 def _rows(name: str, target: Target, fold: Dataset) -> None:

@@ -171,6 +171,9 @@ def test_prompts_are_answered_together_as_alone(name, tokenizer):
     _, together = finish(generate(target, prompts, max_new_tokens=12))
     alone = [finish(generate(target, [one], max_new_tokens=12))[1][0] for one in prompts]
     assert together == alone
+    begun = [f"{one.text[:9].strip()} and more" for one in alone]
+    _, drafted = finish(generate(target, prompts, max_new_tokens=12, expected=begun))
+    assert [one.text for one in drafted] == [one.text for one in alone]
 
 
 @families

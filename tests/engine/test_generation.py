@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from tests.engine.tiny import finish
-from unlearnlab.batches import CACHE_SHARE
+from unlearnlab.batches import CACHE_SHARE, slots
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import load
-from unlearnlab.engine.generation import generate
+from unlearnlab.engine.data import encode_continuation, load
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.models import Target
+from unlearnlab.engine.readings import readings
+from unlearnlab.library import Row
 from unlearnlab.spec import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget
@@ -40,7 +42,7 @@ def test_where_memory_is_short_fewer_prompts_are_answered_at_once(
     embedded, one_by_one, monkeypatch
 ):
     longest = max(len(embedded.tokenizer.encode(prompt)) for prompt in PROMPTS) + 64
-    for_five = int(5 * longest * embedded.cached_bytes / CACHE_SHARE)
+    for_five = int(5 * slots(longest) * embedded.cached_bytes / CACHE_SHARE) + 1
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=for_five))
     rows: list[int] = []
     watching = embedded.model.register_forward_pre_hook(
@@ -49,9 +51,7 @@ def test_where_memory_is_short_fewer_prompts_are_answered_at_once(
     with closing(generate(embedded, PROMPTS, max_new_tokens=64)) as work:
         assert finish(work)[1] == one_by_one
     watching.remove()
-    # What is shorter than the longest leaves room for more.
-    assert rows[0] == 5
-    assert 5 <= max(rows) < len(PROMPTS) / 2
+    assert max(rows) == 5
 
 
 @pytest.mark.parametrize("batch_size", [3, 64])
@@ -66,15 +66,29 @@ def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_si
         "another's": right[::-1],
     }[guess]
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size, expected=expected)
-    assert finish(work)[1] == one_by_one
+    said = finish(work)[1]
+    assert [(one.text, one.ended) for one in said] == [(one.text, one.ended) for one in one_by_one]
+    rows = [
+        Row(row.id, row.input, text, row.task) for row, text in zip(ROWS, expected, strict=True)
+    ]
+    apart = finish(readings(embedded, encoded(embedded, rows)))[1]
+    read = finish(expected_readings(embedded, rows, said))[1]
+    assert [one.tokens for one in read] == [one.tokens for one in apart]
+    assert [one.likeliest for one in read] == [one.likeliest for one in apart]
+    for one, of in zip(read, apart, strict=True):
+        assert one.logprobs == pytest.approx(of.logprobs, rel=1e-3, abs=1e-4)
+
+
+def encoded(target, rows):
+    return [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
 
 
 def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
     whole = ROWS[-1]
     plain = finish(generate(embedded, [whole.input], max_new_tokens=7))[1]
     work = generate(embedded, [whole.input], max_new_tokens=7, expected=[whole.output])
-    assert finish(work)[1] == plain
-    assert not plain[0].ended
+    (said,) = finish(work)[1]
+    assert (said.text, said.ended) == (plain[0].text, False)
 
 
 def test_answers_equal_those_of_the_library(embedded, one_by_one):
@@ -85,6 +99,17 @@ def test_answers_equal_those_of_the_library(embedded, one_by_one):
         )
         text = embedded.tokenizer.decode(output[0, ids.shape[1] :], skip_special_tokens=True)
         assert answer.text == text
+
+
+def test_a_model_that_turns_in_a_circle_takes_several_tokens_at_a_time(target):
+    passes = []
+    target.model.register_forward_hook(lambda *_: passes.append(1))
+    (said,) = finish(generate(target, ["A story"], max_new_tokens=100))[1]
+    plain = target.model.generate(
+        torch.tensor([target.tokenizer.encode("A story")]), max_new_tokens=100, do_sample=False
+    )
+    assert target.tokenizer.decode(plain[0], skip_special_tokens=True) == f"A story{said.text}"
+    assert len(passes) - 100 < 60, "the library took the other hundred"
 
 
 def test_an_answer_that_never_ends_is_cut_and_says_so(target):

@@ -13,6 +13,7 @@ from unlearnlab.exports.card import card
 from unlearnlab.exports.kinds import KINDS, WHATS, NothingThere, check_there, files
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.taking import packed, write
+from unlearnlab.metrics import row_score, scores
 
 
 def without_weights(job):
@@ -67,6 +68,27 @@ def test_an_adapter_is_taken_with_its_settings_but_not_with_the_place_of_its_mod
     assert (folder / "adapter_model.safetensors").read_bytes() == b"adapter"
     config = json.loads((folder / "adapter_config.json").read_text())
     assert config == {"base_model_name_or_path": "tiny-olmo (embedded)", "r": 4}
+
+
+def test_scores_have_the_official_scripts_keys_and_the_runs_own_values(tmp_path):
+    result = result_of(tmp_path)
+    found = files(result, "scores", masked=True)
+    assert list(found) == [
+        f"{result.run_id}-scores/{name}.json" for name in ("original", "unlearned")
+    ]
+    unlearned = json.loads(found[f"{result.run_id}-scores/unlearned.json"])
+    rows = [  # The fake's scores are not those of its texts.
+        one.model_copy(update={"score": row_score(one.kind, one.expected, one.generated)})
+        for one in result.after.answers
+    ]
+    after = scores(result.after.model_copy(update={"answers": tuple(rows)}))
+    assert unlearned["harmonic-mean-task-aggregate"] == pytest.approx(after.task_aggregate)
+    assert unlearned["aggregated-terms"] == pytest.approx(list(after.terms.values()))
+    assert unlearned["mia_loss_acc"] == pytest.approx(after.mia_auc)
+    assert unlearned["mia_final_score"] == pytest.approx(after.mia_score)
+    assert "mmlu_average" not in unlearned, "the quiz is none"
+    assert unlearned["aggregate-score"] == -1.0, "as the script, without MMLU"
+    assert "not asked in this run" in unlearned["unlearnlab"]["problems"][-1]
 
 
 def test_files_are_written_again_over_an_earlier_copy(tmp_path):

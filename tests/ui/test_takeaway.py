@@ -89,7 +89,7 @@ def test_what_a_run_has_not_got_says_why(program, lab):
     lab.script = without_weights
     run_id = finished(program)
     missing = {item["what"]: item["missing"] for item in shown(program, run_id)["items"]}
-    assert {what for what in missing if missing[what]} == {"model", "delta", "answers"}
+    assert {what for what in missing if missing[what]} == {"model", "delta", "answers", "scores"}
     assert "left no weights" in taken(program, run_id, "delta")["problem"]
     assert "left no weights" in taken(program, run_id, "model", action="folder")["problem"]
 

@@ -9,17 +9,17 @@ from unlearnlab.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
 from unlearnlab.engine.data import (
     SETS,
     Dataset,
-    Example,
     QuizQuestion,
     Row,
     encode_continuation,
     encode_document,
 )
-from unlearnlab.engine.generation import generate
+from unlearnlab.engine.exam import Exam, examined
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.readings import Reading, readings
-from unlearnlab.events import Event, Probed, Progressed
+from unlearnlab.events import Event, Probed, Progressed, When
 from unlearnlab.measures import (
     exact_memorization,
     extraction_strength,
@@ -45,15 +45,27 @@ T = TypeVar("T")
 
 
 def evaluate(
-    target: Target, data: Dataset, *, max_new_tokens: int
+    target: Target,
+    data: Dataset,
+    *,
+    max_new_tokens: int,
+    exam: Exam | None = None,
+    when: When = "before",
 ) -> Generator[Event | None, None, Evidence]:
     """Measure all that the scores are computed from, yielding progress.
 
     What the data have no rows for is not measured: the attack without members or non-members, the
     utility test without questions.
+
+    Args:
+        target: The model.
+        data: What it is asked.
+        max_new_tokens: Longest answer.
+        exam: MMLU questions to be asked in place of the data's own.
+        when: Before or after unlearning.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
-    total = len(rows)
+    total = len(rows) + (len(exam.test.questions) if exam else 0)
     answering = generate(
         target,
         [row.input for _, row in rows],
@@ -61,7 +73,7 @@ def evaluate(
         expected=[row.output for _, row in rows],
     )
     said = yield from _reporting(answering, total)
-    read = yield from _silently(readings(target, _encoded(target, [row for _, row in rows])))
+    read = yield from _silently(expected_readings(target, [row for _, row in rows], said))
     answers = tuple(
         Answer(
             row=row.id,
@@ -71,7 +83,7 @@ def evaluate(
             prompt=row.input,
             expected=row.output,
             generated=one.text,
-            nll=of.loss if of.tokens else 0.0,
+            nll=_loss(of),
             ended=one.ended,
             score=row_score(row.kind, row.output, one.text),
             **_memorised(of),
@@ -79,13 +91,18 @@ def evaluate(
         for (name, row), one, of in zip(rows, said, read, strict=True)
     )
     membership, attacks = yield from _silently(_membership(target, data))
-    choices = yield from _silently(quiz(target, data.quiz))
+    if exam:
+        choices = yield from examined(target, exam, when, after=len(rows))
+        protocol = exam.protocol(target)
+    else:
+        choices = yield from _silently(quiz(target, data.quiz))
+        protocol = QUIZ_PROTOCOL if choices else ""
     return Evidence(
         answers=answers,
         membership=membership,
         attacks=attacks,
         choices=choices,
-        utility_protocol=QUIZ_PROTOCOL if choices else "",
+        utility_protocol=protocol,
     )
 
 
@@ -111,8 +128,9 @@ def _silently(work: Generator[object, None, T]) -> Generator[None, None, T]:
         yield None
 
 
-def _encoded(target: Target, rows: Sequence[Row]) -> list[Example]:
-    return [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
+def _loss(of: Reading) -> float:
+    """Return a mean loss in nats per token; 0 where nothing was expected."""
+    return of.loss if of.tokens else 0.0
 
 
 def _memorised(of: Reading) -> dict[str, float]:
@@ -122,12 +140,6 @@ def _memorised(of: Reading) -> dict[str, float]:
         "exact_memorization": exact_memorization(of.likeliest, of.tokens),
         "extraction_strength": extraction_strength(of.likeliest, of.tokens),
     }
-
-
-def _answer_nlls(target: Target, rows: Sequence[Row]) -> Generator[int, None, list[float]]:
-    """Compute each expected answer's mean loss, in nats per token."""
-    found = yield from losses(target, _encoded(target, rows))
-    return [total / max(count, 1) for total, count in found]
 
 
 def _membership(
@@ -209,7 +221,8 @@ class Probe:
                 expected=[row.output for row in rows],
             )
         )
-        nlls = yield from _silently(_answer_nlls(target, rows))
+        read = yield from _silently(expected_readings(target, rows, said))
+        nlls = [_loss(one) for one in read]
         scores = [
             row_score(row.kind, row.output, answer.text)
             for row, answer in zip(rows, said, strict=True)

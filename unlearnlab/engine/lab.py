@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Literal
 
 import torch
 
@@ -34,6 +33,7 @@ from unlearnlab.engine.devices import (
     seed,
 )
 from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate
+from unlearnlab.engine.exam import Exam, prepared
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.investigation import investigate
 from unlearnlab.engine.loop import Clock, Controls, train
@@ -52,6 +52,7 @@ from unlearnlab.events import (
     Saved,
     Stage,
     StageBegan,
+    When,
 )
 from unlearnlab.jobs import (
     ALL,
@@ -71,8 +72,6 @@ from unlearnlab.trace_spec import TraceSpec
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
-
-When = Literal["before", "after"]
 
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """What torch says on Windows, Linux and other devices when memory is not there."""
@@ -135,6 +134,7 @@ class Lab:
 
         check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
+        exam = yield from prepared(spec.evaluation, stage("downloading"))
         target = yield from self._opened(spec, clock)
         fold = data.load(spec.data)
         data.refuse_too_long(
@@ -159,7 +159,7 @@ class Lab:
         if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
             yield from probe.run(target, step=0)
         yield stage("scoring before")
-        yield from self._score_before(target, fold, spec)
+        yield from self._score_before(target, fold, spec, exam)
         yield stage("training")
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield stage("saving")
@@ -167,19 +167,20 @@ class Lab:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield stage("scoring after")
-        found = yield from _score(target, fold, spec, when="after", key=f"{job.run_id}/after")
+        key = f"{job.run_id}/after"
+        found = yield from _score(target, fold, spec, exam, when="after", key=key)
         if spec.keep_as:
             yield stage("keeping")
             yield _keep(target, fold, job, found)
 
     def _score_before(
-        self, target: Target, fold: Dataset, spec: RunSpec
+        self, target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None
     ) -> Generator[Event | None, None, None]:
         """Score the untouched model, or take its scores from an earlier run that did."""
-        key = evidence_key(target, fold, spec)
+        key = evidence_key(target, fold, spec, exam)
         known = self._recall(key)
         if known is None:
-            yield from _score(target, fold, spec, when="before", key=key)
+            yield from _score(target, fold, spec, exam, when="before", key=key)
         else:
             yield Evaluated(when="before", scores=_scores(known, spec), key=key, evidence=known)
 
@@ -276,7 +277,7 @@ def labs(recall: Callable[[str], Evidence | None]) -> Labs:
     )
 
 
-def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
+def evidence_key(target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None = None) -> str:
     """Name the untouched model's evidence: equal keys, equal scores."""
     parts = (
         target.fingerprint,
@@ -284,6 +285,7 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec) -> str:
         spec.model.precision,
         spec.evaluation.max_new_tokens,
         PROTOCOL,
+        *((exam.fingerprint,) if exam else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
@@ -293,10 +295,10 @@ def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
 
 
 def _score(
-    target: Target, fold: Dataset, spec: RunSpec, *, when: When, key: str
+    target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When, key: str
 ) -> Generator[Event | None, None, Scores]:
     tokens = spec.evaluation.max_new_tokens
-    evidence = yield from evaluate(target, fold, max_new_tokens=tokens)
+    evidence = yield from evaluate(target, fold, max_new_tokens=tokens, exam=exam, when=when)
     found = _scores(evidence, spec)
     yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
     return found

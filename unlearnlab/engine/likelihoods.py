@@ -124,7 +124,14 @@ def losses(
 def _counted_nll(model: nn.Module, tokens: Tokens) -> Tensor:
     """Add up the loss of each row's counted tokens, of no others computing one: [B] in nats."""
     rows_N, positions_N = tokens.answers
-    logits_NV = all_logits(model, tokens)[rows_N, positions_N - 1].float()
+    first = min(max(example.start, 1) for example in tokens.examples) - 1
+    logits_BTV = model(
+        input_ids=tokens.ids_BT,
+        attention_mask=tokens.mask_BT,
+        use_cache=False,
+        logits_to_keep=tokens.ids_BT.shape[1] - first,
+    ).logits
+    logits_NV = logits_BTV[rows_N, positions_N - 1 - first].float()
     nll_N = F.cross_entropy(logits_NV, tokens.ids_BT[rows_N, positions_N], reduction="none")
     nll_BT = nll_N.new_zeros(tokens.ids_BT.shape)
     nll_BT[rows_N, positions_N] = nll_N

@@ -200,16 +200,12 @@ def _last_logits(target: Target, cache: DynamicCache, ends: Sequence[Sequence[in
     begun, width = cache.get_seq_length(), max(map(len, ends))
     ours = _lent(cache, len(ends))
     pad = target.tokenizer.pad_token_id
-    # Padding stands at the end, where no token before it looks.
+    # Padding stands at the end, where no token before it looks: it needs no mask of its own.
     ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
-    mask_BT = on(
-        target.device, [[1] * (begun + len(end)) + [0] * (width - len(end)) for end in ends]
-    )
     lasts = [len(end) - 1 for end in ends]
     kept_K = sorted(set(lasts))
     logits_BKV = target.model(
         input_ids=ids_BT,
-        attention_mask=mask_BT,
         position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
         past_key_values=ours,
         use_cache=True,

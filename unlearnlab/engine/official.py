@@ -8,8 +8,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unlearnlab.engine.data import Example, Tokenizer, encode_continuation, encode_document
-from unlearnlab.engine.generation import generate
+from unlearnlab.engine.data import Example, Tokenizer, encode_document
+from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.likelihoods import losses
 from unlearnlab.engine.models import Target
 from unlearnlab.library import Row
@@ -68,8 +68,7 @@ def said(
         expected=[row.output for row in rows],
     )
     nlls = yield from _means(target, [glued(target.tokenizer, row) for row in rows], len(rows))
-    apart = [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
-    spaced = yield from _means(target, apart, len(rows))
+    spaced = [one.loss for one in (yield from expected_readings(target, rows, answers))]
     return [
         Said(cleaned(one.text), one.ended, nll, spaced_nll)
         for one, nll, spaced_nll in zip(answers, nlls, spaced, strict=True)
@@ -108,5 +107,9 @@ def _means(
         try:
             done = next(work)
         except StopIteration as end:
-            return [total / count if count else float("nan") for total, count in end.value]
+            return _averages(end.value)
         yield done if shown is None else shown
+
+
+def _averages(losses: Sequence[tuple[float, int]]) -> list[float]:
+    return [total / count if count else float("nan") for total, count in losses]

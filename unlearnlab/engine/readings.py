@@ -9,12 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from unlearnlab.batches import POSITIONS_AT_ONCE
 from unlearnlab.engine.data import Example
 from unlearnlab.engine.likelihoods import all_logits, batched
 from unlearnlab.engine.models import Target
-
-POSITIONS_AT_ONCE = 256
-"""Positions whose whole distribution is held beside the logits: 0.1 GB at 100 k words."""
 
 
 @dataclass(frozen=True, slots=True)

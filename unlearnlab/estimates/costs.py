@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from unlearnlab.batches import answered_at_once
+from unlearnlab.batches import POSITIONS_AT_ONCE, answered_at_once, slots
 from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
@@ -125,23 +125,26 @@ class Costs:
     def measuring(self, shape: Shape) -> float:
         """Return what a forward pass for losses needs, without gradients.
 
-        Logits with a copy of those where a loss counts; and once the others have gone, the copy in
-        float32 and its log-softmax.
+        Logits with a copy of those where a loss counts; once the others have gone, the copy in
+        float32 and its log-softmax; and three of that size for some positions at a time, whose
+        whole distribution is looked at.
         """
-        taken = (shape.tokens + shape.counted) * self.number
+        taken = (shape.predicted + shape.counted) * self.number
         copies = (self.number != FLOAT32) + 1 + self.cuda
         scored = shape.counted * (self.number + copies * FLOAT32)
-        return max(self.passing(shape), max(taken, scored) * self.size.vocabulary)
+        spread = (shape.counted + 3 * min(shape.counted, POSITIONS_AT_ONCE)) * FLOAT32
+        return max(self.passing(shape), max(taken, scored, spread) * self.size.vocabulary)
 
     def answering(self, shape: Shape, new: int) -> float:
         """Return what answering prompts needs if none ends before `new` tokens."""
         cache = self.size.cached_units * self.number
-        together = answered_at_once((shape.width + new) * cache, self.memory)
+        places = slots(shape.width + new)
+        together = answered_at_once(places * cache, self.memory)
         shape = replace(shape, rows=min(shape.rows, together))
         start = shape.tokens * cache + self.passing(shape)
         logits = shape.rows * self.size.vocabulary * self.number
-        # Each block's keys are copied to make room for the next token's.
-        end = shape.rows * (shape.width + new) * (cache + self.size.width("K") * self.number)
+        # Each block's keys are copied to make room for more tokens; some places are of no use.
+        end = shape.rows * places * (cache + self.size.width("K") * self.number)
         return max(start, end + logits)
 
     def block(self, phase: Phase, shape: Shape, layer: int) -> float:

@@ -179,8 +179,12 @@ def seconds(
 
 def _same_start(one: RunSpec, other: RunSpec) -> bool:
     """Tell whether two runs measure the same scores of the original model."""
-    longest = one.evaluation.max_new_tokens == other.evaluation.max_new_tokens
-    return longest and (one.data.source, one.data.fold) == (other.data.source, other.data.fold)
+    same = _measured(one) == _measured(other)
+    return same and (one.data.source, one.data.fold) == (other.data.source, other.data.fold)
+
+
+def _measured(spec: RunSpec) -> tuple[int, int]:
+    return spec.evaluation.max_new_tokens, spec.evaluation.mmlu_questions
 
 
 def work(spec: RunSpec, of: Lengths, size: Architecture) -> float:

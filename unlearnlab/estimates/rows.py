@@ -51,6 +51,8 @@ class Shape:
     width: int
     counted: int = 0
     """Tokens on which a loss counts."""
+    predicted: int = 0
+    """Positions whose logits are computed to measure them, padding included."""
 
     @property
     def tokens(self) -> int:
@@ -159,20 +161,21 @@ def _answered(scored: Sequence[Text]) -> Shape:
 
 def _largest(scored: Sequence[Text], others: Sequence[int], *, cpu: bool) -> Shape:
     """Find the forward pass with most tokens: rows and other texts are measured apart."""
-    rows = [(row.whole - 1, row.whole - 1 - row.prompt) for row in scored]
-    texts = [(count, count - 1) for count in others]
+    rows = [(row.whole, row.whole - row.prompt) for row in scored]
+    texts = [(count, count) for count in others]
     passes = [*_passes(rows, cpu=cpu), *_passes(texts, cpu=cpu)]
-    return max(passes, key=lambda shape: shape.tokens + 2 * shape.counted)
+    return max(passes, key=lambda shape: shape.predicted + 2 * shape.counted)
 
 
 def _passes(counts: Sequence[tuple[int, int]], *, cpu: bool) -> Iterator[Shape]:
-    """Put texts, given as their tokens and those that count, into passes."""
+    """Put texts, given as their tokens and those that are predicted, into passes."""
     order, at = sorted(counts), 0
     while at < len(order):
         rows = fitting((order[i][0] for i in range(at, len(order))), cpu=cpu)
-        counted = sum(order[i][1] for i in range(at, at + rows))
+        predicted = [order[i][1] for i in range(at, at + rows)]
         at += rows
-        yield Shape(rows, order[at - 1][0], counted)
+        # Of each text, the token after its last one is predicted as well, and does not count.
+        yield Shape(rows, order[at - 1][0], sum(predicted) - rows, rows * max(predicted))
 
 
 def _probed(scored: Sequence[Text]) -> Shape:
@@ -180,7 +183,8 @@ def _probed(scored: Sequence[Text]) -> Shape:
     questions = sum(row.kind == "qa" for row in scored)
     most = 2 * PROBE_QUESTIONS, 2 * PROBE_COMPLETIONS
     rows = min(most[0], questions) + min(most[1], len(scored) - questions)
-    return Shape(rows, max(row.whole for row in scored))
+    longest = max(row.whole - row.prompt for row in scored)
+    return Shape(rows, max(row.whole for row in scored), predicted=rows * longest)
 
 
 Rows = Mapping[SetName, Sequence[Text]]

@@ -8,13 +8,14 @@ from typing import Literal, get_args
 
 from unlearnlab.exports.answers_csv import answers_csv
 from unlearnlab.exports.command_line import command_line
+from unlearnlab.exports.official_scores import official_scores
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
 from unlearnlab.exports.script import script
 from unlearnlab.exports.spec_file import spec_file
 from unlearnlab.exports.words import model_name
 
-What = Literal["report", "model", "delta", "spec", "command", "script", "answers"]
+What = Literal["report", "model", "delta", "spec", "command", "script", "answers", "scores"]
 
 WHATS: Sequence[What] = get_args(What)
 
@@ -79,8 +80,21 @@ KINDS: Mapping[What, Kind] = {
             "Every row as CSV, in the official script's columns, not masked.",
             _no_answers,
         ),
+        Kind(
+            "scores",
+            "Scores",
+            "Both models' scores as JSON, under the official script's keys.",
+            _no_answers,
+        ),
     )
 }
+
+
+FOLDERS: Mapping[What, Callable[[Result], Mapping[str, bytes]]] = {
+    "answers": answers_csv,
+    "scores": official_scores,
+}
+"""What makes the files of those that are folders."""
 
 
 class NothingThere(ValueError):
@@ -119,8 +133,8 @@ def files(result: Result, what: What, *, masked: bool) -> Mapping[str, Content]:
             return {f"{run}-command.txt": command_line(result, f"{run}-spec.json").encode()}
         case "script":
             return {f"{run}-unlearn.py": script(result).encode()}
-        case "answers":
-            return {f"{run}-answers/{path}": of for path, of in answers_csv(result).items()}
+        case "answers" | "scores":
+            return {f"{run}-{what}/{path}": of for path, of in FOLDERS[what](result).items()}
         case "delta":
             return _delta(result)
         case "model":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from unlearnlab.mmlu import SubjectChange
 from unlearnlab.noise import Interval
 from unlearnlab.results import Others, Role, Scoreboard, ScoreCard, Term
 from unlearnlab.ui.text import escape, score, span
@@ -144,6 +145,27 @@ def _legend(board: Scoreboard) -> str:
     if board.seeds:
         parts.append(f'<span class="seeds">{escape(board.seeds)}</span>')
     return "".join(parts)
+
+
+def subjects_html(changes: Sequence[SubjectChange]) -> str:
+    """Draw MMLU by subject, folded away; empty without it."""
+    if not changes:
+        return ""
+    rows = "".join(
+        f'<tr><th scope="row">{escape(one.subject)}</th><td>{one.questions}</td>'
+        f"<td>{score(one.before)}</td><td>{score(one.after)}</td>"
+        f"<td>{score(one.interval.low)} to {score(one.interval.high)}</td></tr>"
+        for one in changes
+    )
+    heads = "".join(
+        f'<th scope="col">{name}</th>'
+        for name in ("Subject", "Questions", "Before ↑", "After ↑", "95% interval")
+    )
+    return (
+        f'<details class="card subjects"><summary>MMLU by subject · {len(changes)} subjects'
+        f'</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div></details>"
+    )
 
 
 def strip_html(terms: Sequence[Term]) -> str:
