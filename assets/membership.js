@@ -14,6 +14,8 @@ let moved = "";
 let threshold = 0;
 let asked = 0;
 let timer = null;
+let near = false; // Whether the card is on the screen: above it, nothing waits for its drawings.
+let due = false; // Whether its documents are still to be asked for.
 
 function models() {
   return props.value?.models || [];
@@ -160,7 +162,7 @@ function rocLayout() {
   const range = [-0.03, 1.03];
   return {
     height: 330,
-    margin: { l: 44, r: 8, t: 22, b: 38 },
+    margin: { l: 62, r: 8, t: 22, b: 38 },
     dragmode: false,
     xaxis: { fixedrange: true, range, dtick: 0.25, title: "unseen taken for members (FPR)" },
     yaxis: { fixedrange: true, range, dtick: 0.25, title: "members found (TPR)" },
@@ -181,7 +183,8 @@ function rocLayout() {
 }
 
 function draw() {
-  if (!window.Charts || !models().length || part("losses").offsetParent === null) return;
+  const hidden = !near || part("losses").offsetParent === null;
+  if (!window.Charts || !models().length || hidden) return;
   window.Charts.draw(part("losses"), {
     data: histograms(),
     layout: lossLayout(),
@@ -307,15 +310,30 @@ function load() {
     element.querySelector(".reading").textContent = judged().reading;
     place();
     fill();
-    ask();
+    due = true;
   }
   arrange();
+  reveal();
+}
+
+function reveal() {
   draw();
+  if (near && due) {
+    due = false;
+    ask();
+  }
 }
 
 const repaint = new MutationObserver(draw);
 repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
 repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
 new ResizeObserver(draw).observe(element);
+new IntersectionObserver(
+  (seen) => {
+    near = seen[seen.length - 1].isIntersecting;
+    reveal();
+  },
+  { rootMargin: "400px" },
+).observe(element);
 watch("value", () => setTimeout(load, 0));
 load();

@@ -55,7 +55,18 @@ def ids(rows):
 
 
 def test_leaks_and_damage_are_counted():
-    assert counts(ROWS) == {"forget": 2, "retain": 3, "leaks": 1, "damaged": 1, "all": 5}
+    found = {show: count for show, count in counts(ROWS).items() if count}
+    assert found == {"forget": 2, "retain": 3, "leaks": 1, "damaged": 1, "all": 5}
+
+
+def test_a_forget_row_that_was_not_picked_is_in_no_term_and_is_to_stay():
+    rows = joined(BEFORE, AFTER, picked=["gone"])
+    assert (counts(rows)["forget"], counts(rows)["others"], counts(rows)["leaks"]) == (1, 1, 0)
+    assert ids(chosen(rows, Filter(show="forget"))) == ["gone"]
+    (other,) = chosen(rows, Filter(show="others"))
+    assert (other.row, other.split, other.mood, other.damaged) == ("leak", "forget", "good", False)
+    washed = joined(BEFORE, AFTER, picked=["leak"])
+    assert ids(chosen(washed, Filter(show="damaged"))) == ["gone", "hurt"]
 
 
 @pytest.mark.parametrize(

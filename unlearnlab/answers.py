@@ -35,23 +35,23 @@ class AnswerRow:
     unlearned_likelihood: float | None
     outcome: Outcome
     """Of the unlearned model's answer, or of the original's until then."""
-    picked: bool = True
-    """False for a forget row that was not picked to be forgotten, where others were."""
+    judged: bool = True
+    """Whether a term counts it: a forget row that was not picked is part of none."""
 
     @property
-    def read_as(self) -> Split:
-        """Return the set as whose row it is judged: what was not picked should not have gone."""
-        return self.split if self.picked else "retain"
+    def wished(self) -> Split:
+        """Say what was wished: a forget row that was not picked is to stay, like the retain set."""
+        return self.split if self.judged else "retain"
 
     @property
     def leaks(self) -> bool:
-        """Tell whether the unlearned model still says what a forget row expects."""
-        return self.read_as == "forget" and self.unlearned is not None and self.outcome == "leaked"
+        """Tell whether the unlearned model still says what it was to forget."""
+        return self.wished == "forget" and self.unlearned is not None and self.outcome == "leaked"
 
     @property
     def damaged(self) -> bool:
-        """Tell whether a row that was not to be forgotten lost its score."""
-        return self.read_as == "retain" and (self.score_lost or 0.0) > DAMAGE
+        """Tell whether a row that was to stay lost its score."""
+        return self.wished == "retain" and (self.score_lost or 0.0) > DAMAGE
 
     @property
     def score_lost(self) -> float | None:
@@ -67,7 +67,7 @@ class AnswerRow:
     @property
     def mood(self) -> Mood:
         """Say how the label is to be read."""
-        return mood(self.outcome, self.read_as, damaged=self.damaged)
+        return mood(self.outcome, self.wished, damaged=self.damaged)
 
 
 def likelihood(answer: Answer) -> float | None:
@@ -88,22 +88,22 @@ def joined(
 
     Args:
         before: Of the original model.
-        after: Of the unlearned model.
-        picked: Ids of the forget rows that were to be forgotten; none means all.
+        after: Of the unlearned one, if it was scored.
+        picked: Ids of the forget rows that are judged; none judges all.
     """
-    wanted = None if picked is None else set(picked)
     later = {answer.row: answer for answer in after.answers} if after else {}
+    wanted = None if picked is None else set(picked)
     return tuple(
         _joined(
             answer,
             later.get(answer.row),
-            picked=wanted is None or answer.split == "retain" or answer.row in wanted,
+            judged=wanted is None or answer.split == "retain" or answer.row in wanted,
         )
         for answer in before.answers
     )
 
 
-def _joined(before: Answer, after: Answer | None, *, picked: bool) -> AnswerRow:
+def _joined(before: Answer, after: Answer | None, *, judged: bool) -> AnswerRow:
     return AnswerRow(
         row=before.row,
         split=before.split,
@@ -118,7 +118,7 @@ def _joined(before: Answer, after: Answer | None, *, picked: bool) -> AnswerRow:
         unlearned_score=after.score if after else None,
         unlearned_likelihood=likelihood(after) if after else None,
         outcome=outcome(after or before),
-        picked=picked,
+        judged=judged,
     )
 
 

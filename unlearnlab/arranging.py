@@ -7,8 +7,8 @@ from typing import Any, Literal, get_args
 from unlearnlab.answers import AnswerRow
 from unlearnlab.outcomes import OUTCOMES, Outcome
 
-Show = Literal["forget", "retain", "leaks", "damaged", "all"]
-"""Which rows the table shows."""
+Show = Literal["forget", "others", "retain", "leaks", "damaged", "all"]
+"""Which rows the table shows; "others" are forget rows that were not picked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ class Filter:
 
 def counts(rows: Iterable[AnswerRow]) -> Mapping[Show, int]:
     """Count the rows under each choice."""
-    found: dict[Show, int] = {"forget": 0, "retain": 0, "leaks": 0, "damaged": 0, "all": 0}
+    found: dict[Show, int] = dict.fromkeys(get_args(Show), 0)
     for row in rows:
         found["all"] += 1
-        found[row.split] += 1
+        found[row.split if row.judged else "others"] += 1
         found["leaks"] += row.leaks
         found["damaged"] += row.damaged
     return found
@@ -64,7 +64,7 @@ def _shown(row: AnswerRow, show: Show) -> bool:
         return row.leaks
     if show == "damaged":
         return row.damaged
-    return show in ("all", row.split)
+    return show in ("all", row.split if row.judged else "others")
 
 
 def _says(row: AnswerRow, words: Sequence[str]) -> bool:

@@ -252,7 +252,7 @@ def test_what_a_model_says_is_never_run(serve, tabs):
 def test_the_chart_follows_the_theme(ran, tabs):
     page = tabs(ran, scheme="dark")
     finished(page)
-    colour = "() => document.querySelector('#live .plot').data[0].line.color"
+    colour = "() => document.querySelector('#live .plot').data?.[0].line.color"
     page.wait_for_function(f"({colour})() === '#ff8a3d'")
     page.get_by_role("button", name="Switch between light and dark").click()
     page.wait_for_function(f"({colour})() === '#d55e00'")

@@ -3,6 +3,7 @@
 import base64
 import sqlite3
 import threading
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -15,7 +16,7 @@ from unlearnlab.jobs import Device
 from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
 from unlearnlab.runs import Running, Worker, WorkerState
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import handlers
@@ -333,6 +334,18 @@ def test_labels_are_counted_among_the_rows_that_are_shown(program):
     assert labels(program, "", Look())[0] == ("Leaked 0", "leaked")
 
 
+def test_rows_that_were_not_picked_are_shown_apart(program):
+    spec = RunSpec(data=DataSpec(forget=("forget-Task2-qa",)))
+    run_id = program.worker.submit(spec)
+    program.worker.wait(run_id, 10)
+    panel = draw(program, run_id, Look())
+    assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
+    text = table(program, run_id, Look(show="others"), 0)
+    assert text.count("not picked<") == 5
+    whole = [show for _, show in draw(program, finished(program), Look()).shows]
+    assert "others" not in whole
+
+
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
     run_id = finished(program)
     text = table(program, run_id, Look(show="all", sort="score", descending=True), 0)
@@ -402,9 +415,15 @@ def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
     assert "reload" in answer["problem"]
 
 
-def test_a_poll_for_an_unknown_run_says_so(program):
-    answer = poll(program.store, program.worker, program.courses, {"run": "nope"})
-    assert "unknown run" in answer["problem"]
+def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
+    gone, kept = finished(program), finished(program)
+    program.store.delete([gone])
+    program.store.erase(deleted_before=time.time() + 1)
+    answer = poll(program.store, program.worker, program.courses, {"run": gone})
+    assert answer["run"] == ""
+    assert answer["turn"]
+    assert handlers.still_there(program, gone) == kept
+    assert handlers.still_there(program, kept) == kept
 
 
 def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):

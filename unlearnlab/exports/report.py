@@ -183,9 +183,10 @@ def _examples(result: Result, *, masked: bool) -> Iterator[str]:
     found = counts(rows)
     told = f"The first {EXAMPLES} rows of each set, subtask and type, of {found['all']} in all."
     if result.after is not None and not result.spec.taught:
+        stays = "retain rows and forget rows not picked" if found["others"] else "retain rows"
         told += (
             f" {found['leaks']} of {found['forget']} forget rows still leak; {found['damaged']} of "
-            f"{found['retain']} retain rows were damaged."
+            f"{found['retain'] + found['others']} {stays} were damaged."
         )
     hidden = " Names, numbers and addresses are hidden." if masked else ""
     after = f"{words.became(result.spec).capitalize()} model"
@@ -210,12 +211,13 @@ def shown(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
 def _example(row: AnswerRow, after: str, masked: bool) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
     said = _said(row, row.unlearned, masked)
+    other = "" if row.judged else ' <span class="tag">not picked</span>'
     mood = "" if after.startswith("Taught") else row.mood
-    judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.read_as))}</span>'
+    judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.wished))}</span>'
     return (
         f'<tr><td data-label="Prompt">{_text(row.prompt, masked)}'
         f'<div><span class="tag {row.split}">{row.split}</span> '
-        f'<span class="tag">{escape(kind)}</span></div></td>'
+        f'<span class="tag">{escape(kind)}</span>{other}</div></td>'
         f'<td data-label="Expected">{_text(row.expected, masked)}</td>'
         f'<td data-label="Original model">{_said(row, row.original, masked)}</td>'
         f'<td data-label="{after}">{said}<div>{judged}</div></td></tr>'

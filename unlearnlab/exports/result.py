@@ -84,8 +84,7 @@ class Result:
     @property
     def answers(self) -> tuple[AnswerRow, ...]:
         """Join what both models answered; none if no model was scored."""
-        picked = self.spec.data.forget
-        return joined(self.before, self.after, picked) if self.before else ()
+        return joined(self.before, self.after, self.spec.data.forget) if self.before else ()
 
     @property
     def weights(self) -> Path | None:

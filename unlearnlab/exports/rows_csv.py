@@ -16,6 +16,7 @@ COLUMNS = (
     "original",
     "unlearned",
     "label",
+    "judged",
     "score_before",
     "score_after",
     "likelihood_before",
@@ -50,6 +51,7 @@ def rows_csv(
                 KINDS[row.kind],
                 *(text(said) for said in (row.prompt, row.expected, row.original, row.unlearned)),
                 row.outcome,
+                row.judged,
                 *map(_number, (row.original_score, row.unlearned_score)),
                 *map(_number, (row.original_likelihood, row.unlearned_likelihood)),
             )

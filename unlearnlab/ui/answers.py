@@ -107,7 +107,7 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
 def _row(row: AnswerRow, name: str, masked: bool, scored: bool, missing: str) -> str:
     kind = f"{name} · {KINDS[row.kind]}"
     tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
-    tag += "" if row.picked else '<span class="tag">not picked</span>'
+    tag += "" if row.judged else '<span class="tag">not picked</span>'
     after = f'<span class="none">{missing}</span>'
     if row.unlearned is not None:
         after = _answer(row, row.unlearned, masked) + _label(row)
@@ -150,7 +150,7 @@ def _no_likelihood(row: AnswerRow) -> str:
 
 
 def _label(row: AnswerRow) -> str:
-    name = escape(title(row.outcome, row.read_as)).replace(" ", NO_BREAK)
+    name = escape(title(row.outcome, row.wished)).replace(" ", NO_BREAK)
     damage = '<span class="tag bad">damaged</span>' if row.damaged else ""
     return f'<div><span class="tag {row.mood}">{name}</span>{damage}</div>'
 

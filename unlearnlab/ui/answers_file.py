@@ -22,7 +22,7 @@ def answers_file(program: Program, run_id: str, look: Look) -> dict[str, Any]:
     """
     row = program.store.row(run_id)
     masked = hides(row, look)
-    rows = chosen(program.answers(program.courses.of(run_id), row.spec.data.forget), look.filter)
+    rows = chosen(program.answers(row.spec, program.courses.of(run_id)), look.filter)
     content = rows_csv(in_order(rows, look.order), titles_of(row.spec.data.known), masked=masked)
     return {
         "name": f"{run_id}-{_what(look.filter)}{'-masked' if masked else ''}.csv",

@@ -57,6 +57,18 @@ def first_run(program: Program, remembered: str) -> str:
     return known[0] if known else ""
 
 
+def still_there(program: Program, run_id: str) -> str:
+    """Return a run's id; if there is no such run, because it was deleted, that to open with.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    try:
+        return program.store.row(run_id).run_id
+    except UnknownRun:
+        return first_run(program, "")
+
+
 def live_run(program: Program) -> str:
     """Return the run that is going on, of several the first; empty if only traces go on."""
     for job in program.worker.state().running:

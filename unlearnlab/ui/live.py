@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from unlearnlab.curves import log_scale
 from unlearnlab.phase_views import changes, phase_text, timeline
 from unlearnlab.records import RunRow
 from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.store import Store, StoreError
+from unlearnlab.store import Store, StoreError, UnknownRun
 from unlearnlab.ui.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.text import count, duration
@@ -77,14 +78,18 @@ class Poll(BaseModel):
 
 
 def poll(store: Store, worker: Worker, courses: Courses, asked: Any) -> dict[str, Any]:
-    """Answer a page with the run's status and the points it does not have yet."""
+    """Answer a page with the run's status and the points it does not have yet.
+
+    A run that was deleted for good is answered as none: the page then turns to another.
+    """
     try:
         request = Poll.model_validate(asked)
         state = worker.state()
-        if not request.run:
-            word = turn(None, None, state, courses.listed())
-            return {"run": "", "cursor": 0, "turn": word, "queue": queue(state)}
-        return _followed(store, courses, request, state)
+        if request.run:
+            with suppress(UnknownRun):
+                return _followed(store, courses, request, state)
+        word = turn(None, None, state, courses.listed())
+        return {"run": "", "cursor": 0, "turn": word, "queue": queue(state)}
     except ValidationError:
         return {"problem": "the page asked for something that is no run: reload it"}
     except StoreError as error:

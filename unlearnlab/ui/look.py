@@ -8,6 +8,7 @@ from unlearnlab.outcomes import OUTCOMES, Outcome
 
 SHOWS: dict[Show, str] = {
     "forget": "Forget",
+    "others": "Not picked",
     "retain": "Retain",
     "leaks": "Still leaks",
     "damaged": "Collateral damage",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from unlearnlab.answers import AnswerRow
-from unlearnlab.arranging import chosen, counts, in_order, label_counts
+from unlearnlab.arranging import Show, chosen, counts, in_order, label_counts
 from unlearnlab.mmlu import SubjectChange, subject_changes
 from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
@@ -112,7 +112,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     row = program.store.row(run_id) if run_id else None
     course = program.courses.of(run_id) if run_id else Course()
     view = _view(row, course, state) if row else None
-    answers = program.answers(course, row.spec.data.forget) if row else ()
+    answers = program.answers(row.spec, course) if row else ()
     look = replace(look, masked=hides(row, look))
     return Panel(
         live={
@@ -128,7 +128,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         membership=membership_of(program, row, course, masked=look.masked),
         published=_published(row, course),
         takeaway=offers(program, row, course, state),
-        shows=_shows(counts(answers)),
+        shows=_shows(counts(answers), look),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
         labels=_labels(answers, look),
         masked=look.masked,
@@ -231,8 +231,13 @@ def _published(row: RunRow | None, course: Course) -> str:
     return published_html(row.spec, course.after.scores if course.after else None)
 
 
-def _shows(found: Any) -> list[tuple[str, str]]:
-    return [(f"{label} {found[show]}", show) for show, label in SHOWS.items()]
+def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:
+    """Name what can be shown; without rows that were not picked, nothing is said of them."""
+    return [
+        (f"{label} {found[show]}", show)
+        for show, label in SHOWS.items()
+        if show != "others" or found[show] or look.filter.show == show
+    ]
 
 
 def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -250,7 +255,7 @@ def _label_name(label: Outcome, look: Look) -> str:
     forget, retain = title(label, "forget"), title(label, "retain")
     if look.filter.show == "all" and forget != retain:
         return f"{forget} or {retain.lower()}"
-    return retain if look.filter.show in ("retain", "damaged") else forget
+    return forget if look.filter.show in ("forget", "leaks") else retain
 
 
 def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
@@ -260,7 +265,7 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
 def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
     course = program.courses.of(row.run_id)
     return answers_html(
-        in_order(chosen(program.answers(course, row.spec.data.forget), look.filter), look.order),
+        in_order(chosen(program.answers(row.spec, course), look.filter), look.order),
         page,
         masked=look.masked,
         scored=course.after is not None,
@@ -274,12 +279,12 @@ def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
     """Count the labels of the answers that pass the other filters.
 
     Raises:
-        StoreError: The store cannot be read.
+        StoreError: There is no such run, or the store cannot be read.
     """
     if not run_id:
         return _labels((), look)
-    picked = program.store.row(run_id).spec.data.forget
-    return _labels(program.answers(program.courses.of(run_id), picked), look)
+    spec, course = program.store.row(run_id).spec, program.courses.of(run_id)
+    return _labels(program.answers(spec, course), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:

@@ -34,7 +34,8 @@ class Program:
     """What evidence amounts to beyond the scores."""
 
     rows: Callable[[str, str, tuple[str, ...] | None], tuple[AnswerRow, ...]] = field(init=False)
-    """Joins the answers of two keys, the second of which may be empty; the last few stay too."""
+    """Joins the answers of two keys, the second of which may be empty, and marks the rows that were
+    picked; the last few stay too."""
 
     outline: Callable[[str], Sequence[Event]] = field(init=False)
     """Reads how a finished run went, which changes no more."""
@@ -64,18 +65,12 @@ class Program:
         """Return what measures compare with, where `reference` has a model."""
         return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
 
-    def answers(
-        self, course: Course, picked: tuple[str, ...] | None = None
-    ) -> tuple[AnswerRow, ...]:
-        """Join both models' answers of a run; none before the first scoring.
-
-        Args:
-            course: Of the run.
-            picked: Ids of the forget rows that it was to forget; none means all.
-        """
+    def answers(self, spec: RunSpec, course: Course) -> tuple[AnswerRow, ...]:
+        """Join both models' answers of a run; none before the first scoring."""
         if course.before is None:
             return ()
-        return self.rows(course.before.key, course.after.key if course.after else "", picked)
+        after = course.after.key if course.after else ""
+        return self.rows(course.before.key, after, spec.data.forget)
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

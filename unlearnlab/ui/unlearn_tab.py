@@ -134,7 +134,7 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
     def redrawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
         look = look_of(seen)
         with told():
-            chosen = run_id or handlers.first_run(program, "")
+            chosen = handlers.still_there(program, run_id)
             return showing(program, chosen, replace(look, drawn="") if event.whole else look)
 
     blocks.load(

@@ -88,7 +88,7 @@ def plane(
         },
         narrow={
             "height": 330,
-            "margin": {"l": 46, "r": 6, "t": 50, "b": 44},
+            "margin": {"l": 46, "r": 6, "t": 8, "b": 44},
             "coloraxis": {"colorbar": {**_COLOURBAR, **_LYING}},
         },
         table=_plane_table(by, utility, found, models, hollow, best),
