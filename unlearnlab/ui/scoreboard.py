@@ -151,6 +151,7 @@ def subjects_html(changes: Sequence[SubjectChange]) -> str:
     """Draw MMLU by subject, folded away; empty without it."""
     if not changes:
         return ""
+    subjects = f"{len(changes)} subject{'s' if len(changes) > 1 else ''}"
     rows = "".join(
         f'<tr><th scope="row">{escape(one.subject)}</th><td>{one.questions}</td>'
         f"<td>{score(one.before)}</td><td>{score(one.after)}</td>"
@@ -162,7 +163,7 @@ def subjects_html(changes: Sequence[SubjectChange]) -> str:
         for name in ("Subject", "Questions", "Before ↑", "After ↑", "95% interval")
     )
     return (
-        f'<details class="card subjects"><summary>MMLU by subject · {len(changes)} subjects'
+        f'<details class="card subjects"><summary>MMLU by subject · {subjects}'
         f'</summary><div class="scroll"><table><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div></details>"
     )
