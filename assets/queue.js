@@ -1,11 +1,12 @@
 // The queue: its buttons say what they do as data. The server draws the list anew after each click,
 // so the focus is put back on the same button of the same run.
 // Runs as the body of a function of (element, trigger, watch).
+const EVENTS = ["open", "move", "cancel", "take_up", "dismiss"];
 let focused = null;
 
 element.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-event]");
-  if (!button || button.disabled) return;
+  if (!button || button.disabled || !EVENTS.includes(button.dataset.event)) return;
   const { event: name, run = "", to = 0 } = button.dataset;
   focused = wanted(button);
   trigger(name, { run, to: Number(to) });
