@@ -1,5 +1,5 @@
 // What the reader has folded open stays open when the server draws it anew: each by its first class.
-// Runs as the body of a function of (element, watch).
+// Runs as the body of a function of (element).
 const open = new Map();
 
 element.addEventListener(
@@ -10,10 +10,8 @@ element.addEventListener(
   true,
 );
 
-watch("value", () =>
-  setTimeout(() => {
-    for (const fold of element.querySelectorAll("details")) {
-      fold.open = open.get(fold.classList[0]) ?? false;
-    }
-  }, 0),
-);
+new MutationObserver(() => {
+  for (const fold of element.querySelectorAll("details")) {
+    fold.open = open.get(fold.classList[0]) ?? fold.open;
+  }
+}).observe(element, { childList: true, subtree: true });

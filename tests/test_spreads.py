@@ -14,7 +14,7 @@ RUN = spreads(BEFORE, AFTER)
 
 def test_every_score_lies_in_its_interval():
     found = scores(AFTER)
-    known = found.terms | {
+    known = dict(found.terms) | {
         "task_aggregate": found.task_aggregate,
         "mia_score": found.mia_score,
         "utility": found.utility,

@@ -3,6 +3,7 @@
 import csv
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 
@@ -19,6 +20,7 @@ def read(content):
     return list(csv.reader(content.decode("utf-8-sig").splitlines()))
 
 
+@pytest.mark.slow
 def test_the_charts_of_a_run_and_of_a_trace_are_saved(serve, tabs, tmp_path):
     page = tabs(serve(step_s=0))
     page.locator("#unlearn").click()

@@ -8,6 +8,7 @@ from playwright.sync_api import expect
 from tests.browser.test_runs import fill_seed, finished
 
 
+@pytest.mark.slow
 def test_scores_tell_their_noise_and_the_attack_is_taken_apart(serve, tabs):
     page = tabs(serve(step_s=0.01, steps=8))
     page.locator("#unlearn").click()

@@ -261,6 +261,7 @@ def test_the_chart_follows_the_theme(ran, tabs):
     page.wait_for_function(f"({colour})() === '#d55e00'")
 
 
+@pytest.mark.slow
 def test_nothing_moves_while_the_page_polls(serve, tabs):
     page = tabs(serve(step_s=0.1))
     page.locator("#unlearn").click()
@@ -284,6 +285,7 @@ def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
     assert page.evaluate("() => document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_a_past_run_that_is_shown_survives_a_reload(ran, tabs):
     page = tabs(ran)
     page.locator("#f-phase-learning_rate input").fill("6e-5")

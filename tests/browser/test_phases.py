@@ -114,6 +114,7 @@ def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     expect(titles(page)).to_have_text(["Gradient ascent", "Gradient difference"])
 
 
+@pytest.mark.slow
 def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
     # Long enough to be held in time on a busy machine.
     page = tabs(serve(step_s=0.12, steps=100))

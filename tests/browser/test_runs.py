@@ -72,13 +72,14 @@ def test_buttons_follow_the_state_of_the_run(serve, tabs):
     expect(page.locator("#answers tbody")).to_contain_text("not scored")
 
 
+@pytest.mark.slow
 def test_a_queued_run_can_be_removed(serve, tabs):
     page = tabs(serve(step_s=0.2, steps=300))
     page.locator("#unlearn").click()
     expect(pill(page)).to_have_text("running")
     page.locator("#unlearn").click()
-    expect(page.locator(".runs .pill").first).to_have_text("queued")
-    page.locator(".runs .open").first.click()
+    expect(page.locator("#runs .pill").first).to_have_text("queued")
+    page.locator("#runs .open").first.click()
     expect(pill(page)).to_have_text("queued")
     expect(page.locator("#stop")).to_have_text("Remove")
     page.locator("#stop").click()
@@ -122,12 +123,13 @@ def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs)
     assert steps[0] == steps[1]
 
 
+@pytest.mark.slow
 def test_a_second_browser_notices_a_run_it_did_not_start(serve, tabs):
     url = serve(step_s=0.05, steps=600)
     page, other = tabs(url), tabs(url)
     page.locator("#unlearn").click()
     expect(other.locator("#unlearn")).to_have_text("Queue")
-    expect(other.locator(".runs .pill")).to_have_text("running")
+    expect(other.locator("#runs .pill")).to_have_text("running")
     expect(pill(other)).to_have_text("running")
 
 
@@ -159,7 +161,7 @@ def test_a_failed_run_stays_red_and_gives_advice(serve, tabs):
     expect(page.locator("#unlearn")).to_have_text("Unlearn")
     page.reload()
     expect(pill(page)).to_have_text("failed")
-    expect(page.locator(".runs .pill")).to_have_text("failed")
+    expect(page.locator("#runs .pill")).to_have_text("failed")
 
 
 @pytest.mark.slow
@@ -200,9 +202,9 @@ def test_answers_that_overtake_each_other_leave_no_mixture(serve, tabs):
     page, other = tabs(url), tabs(url)
     for count in (1, 2):
         page.locator("#unlearn").click()
-        expect(page.locator(".runs .pill")).to_have_text(["finished"] * count)
+        expect(page.locator("#runs .pill")).to_have_text(["finished"] * count)
         expect(page.locator("#scoreboard .verdict")).to_be_visible()
-    newer, older = (page.locator(".runs .open").nth(n).get_attribute("data-open") for n in (0, 1))
+    newer, older = (page.locator("#runs .open").nth(n).get_attribute("data-open") for n in (0, 1))
     drawn = page.locator("#scoreboard [data-drawn]")
     expect(drawn).to_have_attribute("data-drawn", re.compile(newer))
     late = []

@@ -23,6 +23,7 @@ def vary(page, row, label, values):
     page.locator(f"#sweep-values-{row}").get_by_role("textbox").fill(values)
 
 
+@pytest.mark.slow
 def test_a_sweep_is_made_of_the_form_watched_added_to_and_cancelled(serve, tabs):
     url = serve(step_s=0.05, steps=120, rows=2)
     page = tabs(url)

@@ -24,7 +24,7 @@ def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
     expect(page.get_by_text("when the run has ended")).to_be_visible()
     expect(page.locator(".takeaway-item")).to_have_count(0)
     finished(page)
-    expect(page.locator(".takeaway-item")).to_have_count(7)
+    expect(page.locator(".takeaway-item")).to_have_count(8)
 
     item = page.locator(".takeaway-item").filter
     name, path = downloaded(page, item(has_text="All settings").click)
@@ -39,6 +39,7 @@ def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
     assert "Brock" in path.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve, tabs):
     page = tabs(serve(step_s=0.02, steps=10))
     page.locator("#unlearn").click()

@@ -43,6 +43,7 @@ ALL = (
     "command.txt",
     "unlearn.py",
     "answers",
+    "scores",
 )
 
 

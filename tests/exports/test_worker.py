@@ -97,6 +97,7 @@ def test_a_model_that_is_being_written_tells_how_far_it_is_and_can_be_stopped(tm
 
     class Patient(FakeLab):
         def export(self, job, export, report=None):
+            assert report is not None
             with whole_folder(export.folder) as part:
                 (part / "model.safetensors").write_bytes(b"half")
                 report(1, 2)

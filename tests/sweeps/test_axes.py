@@ -75,6 +75,8 @@ def test_shares_of_the_forget_set_hold_whole_documents_and_each_other():
     rows = {row.id: row for row in base.data.known.rows("forget", "train")}
     quarter, half, whole = (spec.data.forget for spec in specs(axis, base=base))
     assert whole is None
+    assert quarter is not None
+    assert half is not None
     assert set(quarter) < set(half)
     documents = {rows[id].document for id in half}
     assert {i for i, row in rows.items() if row.document in documents} == set(half)

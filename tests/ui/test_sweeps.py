@@ -105,6 +105,7 @@ def test_a_chart_keeps_its_axes_while_it_fills_in_and_tells_in_words_what_it_sho
     assert nothing.summary == "Windows: 0 of 12 runs finished."
     assert some.summary.startswith("Windows: 6 of 12 runs finished. Highest final 0.")
     assert some.summary.endswith("at blocks trained 0–2.")
+    assert some.table is not None
     assert some.table[0] == [
         "seed",
         "blocks trained",
