@@ -57,7 +57,7 @@ def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve,
 
 @pytest.mark.slow
 def test_writing_the_model_tells_how_far_it_is_and_can_be_stopped(serve, tabs):
-    page = tabs(serve(step_s=0.4, steps=3))
+    page = tabs(serve(step_s=0.9, steps=3))
     page.locator("#unlearn").click()
     finished(page)
     page.locator('.takeaway-item[data-what="model"]').click()
