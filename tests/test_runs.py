@@ -895,7 +895,7 @@ def test_a_prompt_and_an_export_take_the_device_of_their_run(store, gpus, tmp_pa
     worker.export(done, Export(tmp_path / "merged", {}))
     until(lambda: "exported" in kinds(store, done))
     assert labs["cuda:1"].log[2:] == [f"ask {done}", "release", f"export {done}", "release"]
-    assert running(worker) == [busy]
+    until(lambda: running(worker) == [busy])
 
 
 def test_each_live_run_answers_and_is_changed_for_itself(store, gpus):

@@ -32,6 +32,7 @@ def ranked(page):
     return page.locator(".ranking [data-drop]")
 
 
+@pytest.mark.slow
 def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, ids):
     page = compared(tabs(serve()))
     expect(page.get_by_text("Select runs to compare them")).to_be_visible()

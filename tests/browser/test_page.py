@@ -110,6 +110,7 @@ BAD_VALUES = (
 """Fields, what is typed into them, and a part of what the page then tells."""
 
 
+@pytest.mark.slow
 def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs):
     page = tabs(ran)
     choose(page, "f-phase-method", "Gradient difference")

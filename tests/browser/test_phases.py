@@ -95,6 +95,7 @@ def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     assert told.bounding_box()["y"] < page.locator("#f-evaluation-probes").bounding_box()["y"]
 
 
+@pytest.mark.slow
 def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     page = tabs(url)
     choose(page, "f-phase-method", "Gradient ascent")

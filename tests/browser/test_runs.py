@@ -104,6 +104,7 @@ def test_the_readers_zoom_survives_new_points(serve, tabs):
     assert page.evaluate(RANGE) == pytest.approx(zoomed)
 
 
+@pytest.mark.slow
 def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs):
     url = serve(step_s=0.05, steps=300)
     page = tabs(url)
