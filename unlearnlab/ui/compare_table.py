@@ -58,7 +58,7 @@ def listing(compared: Compared, asked: Any) -> dict[str, Any]:
     last = max(0, (len(passing.runs) - 1) // SIZE)
     page = min(query.page, last)
     answer = {
-        "html": _table(passing, query, page, last),
+        "html": _table(passing, query, page, last) if runs else _NOTHING,
         "page": page,
         "found": len(passing.runs),
         "total": len(runs),
@@ -70,6 +70,9 @@ def listing(compared: Compared, asked: Any) -> dict[str, Any]:
     }
     word = f"{crc32(json.dumps(answer).encode()):08x}"
     return {"same": True} if word == query.word else {**answer, "word": word}
+
+
+_NOTHING = '<p class="none">No runs yet. Start one on the tab Unlearn.</p>'
 
 
 def _table(passing: Found, query: Query, page: int, last: int) -> str:
