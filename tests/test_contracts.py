@@ -56,6 +56,7 @@ FACTS = {
 FOLDS = {
     "views",
     "phase_views",
+    "provenance",
     "seeds",
     "results",
     "answers",
@@ -92,6 +93,7 @@ MAY_IMPORT = {
     "events": {"metrics", "traces"},
     "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
+    "revision": {"events"},
     "jobs": {"background", "events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
@@ -124,6 +126,7 @@ MAY_IMPORT = {
         "events",
         "jobs",
         "previews",
+        "revision",
         "spec",
         "store",
         "trace_spec",

@@ -76,7 +76,8 @@ ANSWER_TOKENS = 128
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """What torch says on Windows, Linux and other devices when memory is not there."""
 
-LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "gradio")
+"""Those whose versions a run notes: what it computes with, and the page that it was asked from."""
 
 
 class Lab:
