@@ -115,10 +115,15 @@ MAY_IMPORT = {
     | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
-    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
+    | {"commands", "engine", "following", "jobs", "runs", "store", "sweeping", "terminal"},
     "packs": FACTS
     | FOLDS
     | {"checkpoints", "commands", "database", "disk", "packs", "recorded", "store", "terminal"},
+    "following": {"commands", "events", "jobs", "runs", "spec", "store", "terminal"}
+    | {"trace_spec"},
+    "reproducing": FACTS
+    | FOLDS
+    | {"commands", "following", "jobs", "recorded", "reproducing", "store", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {
         "agenda",
@@ -197,7 +202,7 @@ MAY_IMPORT = {
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"disk", "exports", "hub", "jobs", "packs", "reproducing", "store", "runs", "sources"}
     | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

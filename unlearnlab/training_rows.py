@@ -4,9 +4,10 @@ import hashlib
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final
 
-from unlearnlab.library import Row, Task
+from unlearnlab.library import Fold, Row, Task
 from unlearnlab.methods import SetName
 from unlearnlab.spec import DataSpec
 
@@ -65,6 +66,22 @@ class Dataset:
     def fingerprint(self) -> str:
         """Name the content: equal fingerprints mean equal rows in equal order."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
+
+
+def fingerprint(spec: DataSpec) -> str:
+    """Name the content of the fold that a spec names, as `Dataset.fingerprint` does.
+
+    Raises:
+        ValueError: There is no such dataset, or it has no such fold.
+    """
+    files = sorted(spec.known.folder.rglob("*.jsonl"))
+    changed = tuple((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in files)
+    return _fingerprint(spec.source, spec.fold, changed)
+
+
+@lru_cache(maxsize=32)
+def _fingerprint(source: str, fold: Fold, _changed: tuple[tuple[str, int, int], ...]) -> str:
+    return load(DataSpec(source=source, fold=fold)).fingerprint
 
 
 SETS: Final = ("forget", "retain")
