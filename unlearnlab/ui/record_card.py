@@ -88,7 +88,7 @@ def _numbers(of: Sequence[Number]) -> str:
 
 
 def _exact(value: float | None) -> str:
-    return "–" if value is None else f"{value:.6g}"
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _differences(of: Reproduction) -> str:
