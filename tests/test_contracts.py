@@ -156,6 +156,7 @@ MAY_IMPORT = {
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
+    "replays": {"events", "metrics", "records", "views"},
     "engine": {
         "adapters",
         "batches",
@@ -187,7 +188,7 @@ MAY_IMPORT = {
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"disk", "exports", "hub", "jobs", "replays", "store", "runs", "sources"}
     | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
