@@ -14,6 +14,7 @@ from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.commands import HOME
 from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
+from unlearnlab.replays import ReplayError, Replays, recording
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.page import build
@@ -73,6 +74,16 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
     options.add_argument("--home", metavar="DIR", help=HOME)
+    options.add_argument(
+        "--replay",
+        metavar="RUN",
+        help="show a recorded run as if it were live, without a GPU: its id, or a FILE.zip",
+    )
+    pace = options.add_mutually_exclusive_group()
+    pace.add_argument("--speed", metavar="N", help="of the replay: N times the recorded speed")
+    pace.add_argument(
+        "--in", metavar="SECONDS", dest="seconds", help="how long the replay is to last"
+    )
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
@@ -153,9 +164,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             "files of this machine by their path: consider --auth"
         )
     with store:
+        try:
+            replays = replayed(store, args.replay, args.speed, args.seconds)
+        except (StoreError, ReplayError) as error:
+            say(str(error))
+            return BAD_INPUT
         worker = Worker(store, late_labs(store))
         try:
-            serve(store, worker, args, port, auth)
+            serve(store, worker, replays, args, port, auth)
         except KeyboardInterrupt:
             say("ending")
         finally:
@@ -163,9 +179,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
+    """Prepare the replay that was asked for, which begins when a page first looks at it.
+
+    Raises:
+        ReplayError: The run cannot be replayed, or not so fast.
+        StoreError: There is no such run.
+    """
+    if run is None:
+        if speed is not None or seconds is not None:
+            raise ReplayError("--speed and --in belong to a replay: name its run with --replay")
+        return Replays()
+    found = recording(store.row(run), store.events(run))
+    replays = Replays()
+    replays.start(found, found.pace(speed, seconds), when_seen=True)
+    return replays
+
+
 def serve(
     store: Store,
     worker: Worker,
+    replays: Replays,
     args: argparse.Namespace,
     port: int,
     auth: tuple[str, str] | None,
@@ -179,6 +213,7 @@ def serve(
         references=references(),
         device=f"{threads} CPU threads",
         devices=engine.devices,
+        replays=replays,
     )
     _, url, public = blocks.launch(
         server_name=args.host,
@@ -189,7 +224,8 @@ def serve(
         **served(),
     )
     say(f"the page is at {public or url} (Ctrl-C ends the program)")
-    threading.Thread(target=engine.load, name="import-engine", daemon=True).start()
+    if not replays.going():  # A replay needs none, and the machine is there to show it.
+        threading.Thread(target=engine.load, name="import-engine", daemon=True).start()
     if args.open:
         webbrowser.open(public or url)
     try:

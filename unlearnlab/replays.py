@@ -120,13 +120,15 @@ class Recording:
         """Return when the run ended, in Unix seconds."""
         return self.events[len(self.times) - 1].at
 
-    def pace(self, speed: str, seconds: str) -> float:
+    def pace(self, speed: str | None = None, seconds: str | None = None) -> float:
         """Return the speed that was asked for, as typed: itself, or by how long a replay lasts.
 
         Raises:
             ReplayError: It is none, or out of bounds.
         """
-        return max(self.length_s, BEAT_S) / seconds_of(seconds) if seconds else speed_of(speed)
+        if seconds is None:
+            return speed_of(speed) if speed is not None else 1.0
+        return max(self.length_s, BEAT_S) / seconds_of(seconds)
 
     def come(self, position: float) -> int:
         """Count the events that have come at a position."""

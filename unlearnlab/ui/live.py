@@ -69,6 +69,11 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
     }
 
 
+def known_to(state: WorkerState, run_id: str) -> bool:
+    """Tell whether this program's worker has the run, and so can hold or stop it."""
+    return run_id in state.mine
+
+
 def stopping(state: WorkerState, run_id: str) -> bool:
     """Tell whether the run goes on here and ends at its next batch."""
     job = state.job(run_id)

@@ -26,9 +26,9 @@ class Wish(BaseModel):
 
     run: Annotated[str, Field(max_length=100)]
     action: Literal["start", "hold", "resume", "pace", "end"]
-    speed: Annotated[str, Field(max_length=20)] = ""
-    """A multiple of the recorded time, as typed."""
-    seconds: Annotated[str, Field(max_length=20)] = ""
+    speed: Annotated[str, Field(max_length=20)] | None = None
+    """A multiple of the recorded time, as typed; the recorded time itself if nothing is said."""
+    seconds: Annotated[str, Field(max_length=20)] | None = None
     """How long the replay is to last, in place of a speed."""
 
 
@@ -86,8 +86,7 @@ def speed_text(replay: Replay) -> str:
 def _pace(replay: Replay) -> str:
     """Name the choice that the speed came from; empty if from none."""
     for kind, value, title in _CHOICES:
-        paces = (value, "") if kind == "speed" else ("", value)
-        if replay.clock.speed == replay.recording.pace(*paces):
+        if replay.clock.speed == replay.recording.pace(**{kind: value}):
             return title
     return ""
 
