@@ -9,12 +9,17 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.commands import HOME
 from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
-from unlearnlab.replays import ReplayError, Replays, recording
+from unlearnlab.packs.adding import isolated
+from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.reading import read_pack
+from unlearnlab.replays import Recording, ReplayError, Replays, recording
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.page import build
@@ -166,7 +171,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with store:
         try:
             replays = replayed(store, args.replay, args.speed, args.seconds)
-        except (StoreError, ReplayError) as error:
+        except (PackError, ReplayError, StoreError) as error:
             say(str(error))
             return BAD_INPUT
         worker = Worker(store, late_labs(store))
@@ -183,6 +188,7 @@ def replayed(store: Store, run: str | None, speed: str | None, seconds: str | No
     """Prepare the replay that was asked for, which begins when a page first looks at it.
 
     Raises:
+        PackError: The file is no pack of runs.
         ReplayError: The run cannot be replayed, or not so fast.
         StoreError: There is no such run.
     """
@@ -190,10 +196,34 @@ def replayed(store: Store, run: str | None, speed: str | None, seconds: str | No
         if speed is not None or seconds is not None:
             raise ReplayError("--speed and --in belong to a replay: name its run with --replay")
         return Replays()
-    found = recording(store.row(run), store.events(run))
-    replays = Replays()
+    path = Path(run)
+    guests = packed(store, path) if path.suffix == ".zip" or path.is_file() else []
+    found = guests[0] if guests else recording(store.row(run), store.events(run))
+    replays = Replays(guests)
     replays.start(found, found.pace(speed, seconds), when_seen=True)
     return replays
+
+
+def packed(store: Store, path: Path) -> list[Recording]:
+    """Read the runs of a pack without taking them in; those without a step are left out.
+
+    Raises:
+        PackError: It is no pack of runs.
+        ReplayError: None of its runs can be replayed.
+        StoreError: The store cannot be read.
+    """
+    found: list[Recording] = []
+    refused: list[ReplayError] = []
+    for run in read_pack(path):
+        guest = isolated(run, store.evidence)
+        row = replace(guest.row, origin=f"from {path.name}")
+        try:
+            found.append(recording(row, guest.events, guest.evidence))
+        except ReplayError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
 
 
 def serve(

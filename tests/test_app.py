@@ -85,11 +85,14 @@ def run(tmp_path):
         (("--speed", "4"), "name its run with --replay"),
         (("--replay", "nope"), "unknown run 'nope'"),
         (("--replay", "EMPTY"), "it ended before its first step"),
+        (("--replay", "nowhere.zip"), "nowhere.zip cannot be read as a pack"),
+        (("--replay", "TEXT"), "no zip"),
     ],
 )
 def test_a_replay_that_makes_no_sense_is_bad_input(tmp_path, capsys, run, given, told):
     with Store(tmp_path) as store:
-        words = {"RUN": run, "EMPTY": store.runs()[1].run_id}
+        words = {"RUN": run, "EMPTY": store.runs()[1].run_id, "TEXT": tmp_path / "notes.txt"}
+    words["TEXT"].write_text("These are my notes, which tell nothing of a run.")
     options = [f"{words.get(word, word)}" for word in given]
     assert app.main([*options, "--home", str(tmp_path), "--no-open"]) == app.BAD_INPUT
     assert told in capsys.readouterr().err

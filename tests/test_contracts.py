@@ -93,9 +93,10 @@ MAY_IMPORT = {
     "jobs": {"background", "events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
-    "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
-    | {"trace_spec"},
+    "records": {"events", "library", "metrics", "previews", "spec", "trace_spec"},
+    "recorded": {"events", "metrics", "records", "spec"},
+    "store": {"database", "disk", "events", "metrics", "previews", "recorded", "records"}
+    | {"spec", "sweeps", "trace_spec"},
     "sweeps": {
         "catalogue",
         "database",
@@ -111,6 +112,9 @@ MAY_IMPORT = {
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
+    "packs": FACTS
+    | FOLDS
+    | {"checkpoints", "commands", "database", "disk", "packs", "recorded", "store", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {
         "agenda",

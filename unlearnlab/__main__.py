@@ -25,6 +25,7 @@ from unlearnlab.facts import SPLITS
 from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.official import command as official
+from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets
 from unlearnlab.records import PreviewRow, RunRow
 from unlearnlab.results import run_line
@@ -410,6 +411,7 @@ def _looking(commands: Commands) -> None:
     show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     export_options(commands.add("export", export, "take the result of a run away", home=True))
+    packs.register(commands)
     compare_command.register(commands)
     commands.add("presets", _presets, "list the presets", json=True)
     commands.add("models", _models, "list the models that can be named", json=True, home=True)

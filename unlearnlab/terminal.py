@@ -130,6 +130,8 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
         "run": row.run_id,
         "name": row.name,
         "created": moment(row.created),
+        "origin": row.origin,
+        "repeats": row.repeats,
         "status": line.status,
         "seconds": line.seconds,
         "problem": failed.problem if failed else None,
@@ -241,7 +243,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
         [
             line.run_id,
             line.status,
-            line.title,
+            line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
             line.verdict,

@@ -26,6 +26,8 @@ class Stored:
     notes: str = "a note"
     pinned: bool = True
     sweep: str = "s1"
+    origin: str = ""
+    repeats: str = ""
 
 
 def test_an_entry_has_what_the_store_knows_and_what_follows_from_it():

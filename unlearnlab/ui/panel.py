@@ -157,7 +157,7 @@ def hides(row: RunRow | None, look: Look) -> bool:
     """
     if row is None or look.run == row.run_id:
         return look.masked
-    return row.spec.data.known.personal
+    return row.personal
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:

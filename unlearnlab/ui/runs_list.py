@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 
 from unlearnlab.results import RunLine
 from unlearnlab.ui.answers import pager
-from unlearnlab.ui.text import ago, duration, escape, score
+from unlearnlab.ui.text import ago, duration, escape, origin_tag, score
 
 SIZE = 10
 """Runs on one page of the list."""
@@ -46,7 +46,7 @@ def _line(line: RunLine, shown: str, replayed: bool, now: float) -> str:
     here = ' class="here" aria-current="true"' if line.run_id == shown else ""
     return (
         f'<li{here}><div class="run-row"><button type="button" class="open" data-open="{run}">'
-        f"{escape(line.title)}</button>{pill}</div>"
+        f"{escape(line.title)}</button>{origin_tag(line.origin)}{pill}</div>"
         f'<div class="run-row"><small>{escape(line.settings)}</small></div>'
         f'<div class="run-row"><small>{_outcome(line)} {_times(line, now)}</small>'
         f'<span class="run-tools">{tools}<button type="button" class="quiet" data-load="{run}" '
