@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,9 @@ from unlearnlab.ui.theme import served
 
 FIRST_PORT, LAST_PORT = 7860, 7959
 BAD_INPUT = 2
+GLANCE_S = 1.0
+"""How often it is looked whether a replay still goes on."""
+
 CLOSING_S = 15.0
 """How long live runs may take to put their weights back when the program ends."""
 
@@ -185,7 +189,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
-    """Prepare the replay that was asked for, which begins when a page first looks at it.
+    """Prepare the replay that was asked for, which begins when a page first shows it.
 
     Raises:
         PackError: The file is no pack of runs.
@@ -226,6 +230,13 @@ def packed(store: Store, path: Path) -> list[Recording]:
     return found
 
 
+def loading(engine: Engine, replays: Replays) -> None:
+    """Load the engine once no replay goes on: none needs it, and it would take their time."""
+    while replays.going():
+        time.sleep(GLANCE_S)
+    engine.load()
+
+
 def serve(
     store: Store,
     worker: Worker,
@@ -254,8 +265,9 @@ def serve(
         **served(),
     )
     say(f"the page is at {public or url} (Ctrl-C ends the program)")
-    if not replays.going():  # A replay needs none, and the machine is there to show it.
-        threading.Thread(target=engine.load, name="import-engine", daemon=True).start()
+    threading.Thread(
+        target=loading, args=(engine, replays), name="import-engine", daemon=True
+    ).start()
     if args.open:
         webbrowser.open(public or url)
     try:

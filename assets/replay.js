@@ -4,6 +4,7 @@ const bar = part("replay");
 function fillReplay(replay) {
   const going = replay.take > 0;
   show("badge", going);
+  write(part("badge"), replay.held ? "Replay paused" : "Replay");
   bar.hidden = !replay.offered;
   bar.classList.toggle("going", going);
   write(part("replay-said"), going ? replay.said : "this run as it went");

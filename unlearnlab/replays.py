@@ -254,7 +254,7 @@ class _Going:
     count: int = 0
     course: Course = field(default_factory=Course)
 
-    def seen(self, now: float) -> Replay | None:
+    def replay(self, now: float) -> Replay | None:
         """Take in the events that have come; none when all have."""
         position = self.clock.at(now)
         if position >= self.recording.length_s:
@@ -293,7 +293,7 @@ class Replays:
         Args:
             recording: The run.
             speed: A multiple of the recorded time.
-            when_seen: Whether to begin only when a page first looks at it.
+            when_seen: Whether to begin only when a page first shows it.
         """
         with self._lock:
             since = None if when_seen else self._clock()
@@ -303,18 +303,22 @@ class Replays:
             while len(self._going) > AT_ONCE:
                 self._going.pop(next(iter(self._going)))
 
-    def of(self, run_id: str) -> Replay | None:
-        """Return what the replay of a run has come to; none if there is none, or none any more."""
+    def seen(self, run_id: str) -> None:
+        """Begin a replay that waits to be seen: a page shows it."""
         with self._lock:
             if going := self._going.get(run_id):
                 going.clock = going.clock.begun(self._clock())
-            return self._seen(run_id)
+
+    def of(self, run_id: str) -> Replay | None:
+        """Return what the replay of a run has come to; none if there is none, or none any more."""
+        with self._lock:
+            return self._now(run_id)
 
     def going(self) -> tuple[Replay, ...]:
         """Return all replays that go on, those begun first in front."""
         with self._lock:
-            seen = [self._seen(run_id) for run_id in tuple(self._going)]
-        return tuple(replay for replay in seen if replay)
+            found = [self._now(run_id) for run_id in tuple(self._going)]
+        return tuple(replay for replay in found if replay)
 
     def change(self, run_id: str, *, speed: float | None = None, held: bool | None = None) -> None:
         """Change a replay's speed, hold it or let it go on; one that is over stays so."""
@@ -327,9 +331,9 @@ class Replays:
         with self._lock:
             self._going.pop(run_id, None)
 
-    def _seen(self, run_id: str) -> Replay | None:
+    def _now(self, run_id: str) -> Replay | None:
         going = self._going.get(run_id)
-        replay = going.seen(self._clock()) if going else None
+        replay = going.replay(self._clock()) if going else None
         if going and replay is None:
             del self._going[run_id]
         return replay

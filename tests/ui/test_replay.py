@@ -119,7 +119,7 @@ def test_a_replay_stores_nothing_and_asks_nothing_of_the_engine(lab, program, ha
 def test_the_buttons_of_a_live_run_work_on_a_replay(program, hand, run):
     pressed(program, run, "start", speed="1")
     buttons = draw(program, run, Look()).buttons
-    assert (buttons.pause, buttons.stop, buttons.can_stop) == ("Pause", "To the end", True)
+    assert (buttons.pause, buttons.stop, buttons.can_stop) == ("Pause", "Skip", True)
     handlers.press_hold(program, run)
     assert bar(program, run)["held"] is True
     assert draw(program, run, Look()).buttons.pause == "Resume"

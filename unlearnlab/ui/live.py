@@ -36,6 +36,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     try:
         request = Poll.model_validate(asked)
         state = program.worker.state()
+        program.replays.seen(request.run)
         if request.run:
             with suppress(UnknownRun):
                 return _followed(program, request, state)
@@ -135,7 +136,7 @@ def status(scene: Scene, view: RunView, *, stopping: bool) -> dict[str, Any]:
 
 
 def _facts(scene: Scene, view: RunView) -> list[str]:
-    facts = [f"replay at {speed_text(scene.replay)}"] if scene.replay else []
+    facts = [speed_text(scene.replay)] if scene.replay else []
     if view.eta_s is not None:
         facts.append(f"{duration(view.eta_s)} left")
     if view.seconds is not None:

@@ -57,7 +57,7 @@ def buttons(scene: Scene | None, state: WorkerState) -> Buttons:
         return Buttons(unlearn, "Pause", False, "Stop", False)
     if scene.replay:
         held = scene.replay.clock.held
-        return Buttons(unlearn, "Resume" if held else "Pause", True, "To the end", True)
+        return Buttons(unlearn, "Resume" if held else "Pause", True, "Skip", True)
     view, run_id = scene.view(state), scene.row.run_id
     ending, queued = stopping(state, run_id), view.status == "queued"
     return Buttons(

@@ -79,8 +79,9 @@ def replay_of(scene: Scene) -> dict[str, Any]:
 
 
 def speed_text(replay: Replay) -> str:
-    """Write the speed of a replay."""
-    return f"{replay.clock.speed:.3g}×"
+    """Write how a replay goes."""
+    state = "replay paused" if replay.clock.held else "replay"
+    return f"{state} at {replay.clock.speed:.3g}×"
 
 
 def _pace(replay: Replay) -> str:
@@ -94,7 +95,7 @@ def _pace(replay: Replay) -> str:
 def _said(replay: Replay) -> str:
     began, ended = replay.recording.began, replay.recording.ended
     come = f"{duration(replay.moment - began)} of {duration(ended - began)}"
-    return f"{come}, recorded {clock(began)} · {speed_text(replay)}"
+    return f"{come}, recorded {clock(began)}"
 
 
 def _choice(kind: str, value: str, title: str) -> str:
