@@ -49,8 +49,8 @@ def _line(line: RunLine, shown: str, replayed: bool, now: float) -> str:
         f"{escape(line.title)}</button>{origin_tag(line.origin)}{pill}</div>"
         f'<div class="run-row"><small>{escape(line.settings)}</small></div>'
         f'<div class="run-row"><small>{_outcome(line)} {_times(line, now)}</small>'
-        f'<span class="run-tools">{tools}<button type="button" class="quiet" data-load="{run}" '
-        'title="Fill the form with the settings of this run">load settings</button></span>'
+        f'<span class="run-tools"><button type="button" class="quiet" data-load="{run}" '
+        f'title="Fill the form with the settings of this run">load settings</button>{tools}</span>'
         "</div></li>"
     )
 
