@@ -15,7 +15,7 @@ from unlearnlab.store import Store
 BEGAN = 1_760_000_000.0
 RUN = "251009-085320-000"
 STEPS = 40
-STEP_S, ELSE_S = 1.0, 0.5
+STEP_S, ELSE_S = 1.0, 0.25
 """How long a step took, and anything else."""
 
 
