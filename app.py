@@ -20,7 +20,8 @@ from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.packs.adding import isolated
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import read_pack
-from unlearnlab.replays import Recording, ReplayError, Replays, recording
+from unlearnlab.recordings import Recording, ReplayError, recording
+from unlearnlab.replays import Replays
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.page import build

@@ -18,19 +18,17 @@ from unlearnlab.events import (
     Started,
 )
 from unlearnlab.metrics import scores
-from unlearnlab.records import RunRow
-from unlearnlab.replays import (
-    AT_ONCE,
+from unlearnlab.recordings import (
     BEAT_S,
     SILENCE_S,
-    Clock,
     ReplayError,
-    Replays,
     played,
     recording,
     seconds_of,
     speed_of,
 )
+from unlearnlab.records import RunRow
+from unlearnlab.replays import AT_ONCE, Clock, Replays
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import StoredEvent
 from unlearnlab.views import Course, advance, run_view

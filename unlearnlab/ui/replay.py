@@ -4,7 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.replays import Replay, ReplayError
+from unlearnlab.recordings import ReplayError
+from unlearnlab.replays import Replay
 from unlearnlab.store import StoreError
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.shown import Scene

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics import Evidence
+from unlearnlab.recordings import Recording, recording
 from unlearnlab.records import RunRow
-from unlearnlab.replays import Recording, Replay, Replays, recording
+from unlearnlab.replays import Replay, Replays
 from unlearnlab.runs import WorkerState
 from unlearnlab.store import Store
 from unlearnlab.views import Course, RunView, Timed, advance, run_view
