@@ -397,6 +397,7 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
     blocks = row.spec.model.blocks
     first = row.spec.phases[0]
+    again = f", repeats {row.repeats}" if row.repeats else ""
     more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
     found = judged(row.spec, row.before, row.after)
     ending, rate = row.ending, written(first.learning_rate)
@@ -404,7 +405,7 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
         run_id=row.run_id,
         title=row.name or row.spec.title,
         settings=f"{_other_model(row.spec)}{blocks_text(first, blocks)}, {rate}, "
-        f"{first.epochs} ep.{more}",
+        f"{first.epochs} ep.{more}{again}",
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(

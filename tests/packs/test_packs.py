@@ -144,8 +144,7 @@ def test_the_same_measurement_keeps_its_key(tmp_path, pack, there):
 def test_answers_from_elsewhere_are_masked_unless_the_data_come_with_the_program(
     tmp_path, pack, there, source, personal
 ):
-    with run_of(tmp_path / "here", RunSpec(data=DataSpec(source=source))) as (store, _, run_id):
-        write_pack([packable(store, run_id)], pack)
+    run_id = pack_of(tmp_path / "here", pack, spec=RunSpec(data=DataSpec(source=source)))
     add_pack(there, pack)
     assert there.row(run_id).personal is personal
 

@@ -4,12 +4,13 @@ import json
 import zipfile
 
 from tests.exports.results import run_of
+from tests.fakes import whole_run
 from unlearnlab.packs.writing import packable, write_pack
 
 
-def pack_of(home, out, script=None, **options):
+def pack_of(home, out, script=whole_run, *, spec=None, **options):
     """Carry out a run and pack it: its id."""
-    with run_of(home, **({"script": script} if script else {})) as (store, _, run_id):
+    with run_of(home, spec, script=script) as (store, _, run_id):
         write_pack([packable(store, run_id, **options)], out)
     return run_id
 

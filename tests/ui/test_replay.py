@@ -201,7 +201,7 @@ def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, han
         assert store.runs() == []
         assert len(poll(stage, {"run": run})["points"]["series"]) > 0
         _, message = handlers.press_ask(stage, run, "Who?")
-        assert "its model is not here" in message.problems[0].message
+        assert "it was opened from a file" in message.problems[0].message
         assert handlers.settings_of(stage, run) == handlers.settings_of(program, run)
         assert handlers.still_there(stage, run) == run
         asked = {"run": run, "model": "original", "threshold": 1.0}

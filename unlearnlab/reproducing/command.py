@@ -31,9 +31,13 @@ def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab]) -> int
         StoreError: There is no such run.
     """
     with Store(home()) as store:
+
+        def course_of(run_id: str) -> Course:
+            return advance(Course(), store.events(run_id))
+
         first = store.row(args.run)
-        course = advance(Course(), store.events(first.run_id))
-        found = outlook(first, course, weights=weights_here(store, first))
+        weights = weights_here(first, store.runs(), course_of)
+        found = outlook(first, course_of(first.run_id), weights=weights)
         for told in (*found.problems, *found.warnings):
             tell(told)
         if found.problems:

@@ -1,10 +1,11 @@
-"""Gathers from a store what a comparison of two runs needs."""
+"""What a comparison of two runs needs, taken from what is kept of them."""
+
+from collections.abc import Callable, Sequence
 
 from unlearnlab.events import StepLogged
 from unlearnlab.recorded import Recorded
 from unlearnlab.records import RunRow
 from unlearnlab.reproducing.agreement import Side
-from unlearnlab.store import Store
 from unlearnlab.views import Course, advance
 
 
@@ -21,18 +22,21 @@ def side(run: Recorded) -> Side:
     )
 
 
-def weights_here(store: Store, run: RunRow) -> str:
+def weights_here(run: RunRow, rows: Sequence[RunRow], course_of: Callable[[str], Course]) -> str:
     """Return the fingerprint of a run's model when another run here last loaded it.
 
-    Empty if none did.
+    Args:
+        run: The run.
+        rows: All runs, newest first.
+        course_of: Returns what is known of a run's events.
 
-    Raises:
-        StoreError: The store cannot be read.
+    Returns:
+        Empty if no other run loaded it.
     """
-    for row in store.runs():
-        known = (row.spec.model.name, row.spec.model.precision)
-        alike = known == (run.spec.model.name, run.spec.model.precision)
+    mine = run.spec.model
+    for row in rows:
+        alike = (row.spec.model.name, row.spec.model.precision) == (mine.name, mine.precision)
         if alike and row.run_id != run.run_id and row.ending and not row.origin:
-            loaded = advance(Course(), store.events(row.run_id)).loaded
+            loaded = course_of(row.run_id).loaded
             return loaded.weights if loaded else ""
     return ""

@@ -5,12 +5,16 @@ Nothing here waits for a job. Buttons and panel follow from the store afterwards
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.layout import PackError
+from unlearnlab.reproducing.outlook import outlook, repeated
 from unlearnlab.runs import NotRunning
-from unlearnlab.spec import SpecError
+from unlearnlab.spec import RunSpec, SpecError
 from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
@@ -89,15 +93,56 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     """
     try:
         spec = spec_of(form)
-        state = program.worker.state()
-        run_id = program.worker.submit(spec, name=title_of(form, spec))
+        return _queued(program, showing, spec, name=title_of(form, spec))
     except SpecError as error:
         return showing, Message(problems_of(error, form))
     except (StoreError, NotRunning) as error:
         return showing, trouble(error)
+
+
+def _queued(
+    program: Program, showing: str, spec: RunSpec, *, name: str, repeats: str = ""
+) -> tuple[str, Message]:
+    """Queue a run, and say which run to show and what to tell."""
+    state = program.worker.state()
+    run_id = program.worker.submit(spec, name=name, repeats=repeats)
     if not state.waits(spec.model.device):
         return run_id, Message()
     return live_run(program) or showing or run_id, Message(note=after(state))
+
+
+def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Message]:
+    """Queue a finished run once more.
+
+    Returns:
+        The run to show, and what to tell.
+    """
+    try:
+        row = program.store.row(run_id)
+        if problems := outlook(row, program.courses.of(run_id)).problems:
+            return showing, Message(tuple(Problem("", "", told) for told in problems))
+        spec = repeated(row.spec)
+        return _queued(program, showing, spec, name=row.name, repeats=row.run_id)
+    except (StoreError, NotRunning) as error:
+        return showing, trouble(error)
+
+
+def press_unpack(program: Program, path: str) -> tuple[str, Message]:
+    """Take in the runs of a file that a browser has sent, and remove it.
+
+    Returns:
+        A run that came in and may be shown, empty if none did; and what to tell.
+    """
+    try:
+        found = add_pack(program.store, Path(path))
+    except (PackError, StoreError) as error:
+        return "", trouble(error)
+    finally:
+        Path(path).unlink(missing_ok=True)
+    refused = tuple(Problem("", "", one.told) for one in found if one.outcome == "refused")
+    told = [f"{one.told}: {one.outcome}" for one in found if one.outcome != "refused"]
+    run_id = next((one.run_id for one in found if one.outcome != "refused"), "")
+    return run_id, Message(refused, "; ".join(told))
 
 
 def press_hold(program: Program, run_id: str) -> Message:
@@ -153,7 +198,10 @@ def mute(program: Program, run_id: str) -> str:
     if program.replays.of(run_id):
         return "a recording cannot answer: this is a replay. Ask when it has come to its end."
     if program.shown.guest(run_id):
-        return "a recording cannot answer: its model is not here. Add the file to your runs first."
+        return (
+            "a recording cannot answer: it was opened from a file. Take that in with `unpack`, and "
+            "start without --replay."
+        )
     return ""
 
 

@@ -30,6 +30,7 @@ from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.queue_list import queue_html
+from unlearnlab.ui.record_card import record_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
 from unlearnlab.ui.shown import Scene
@@ -85,6 +86,8 @@ class Panel:
     membership: dict[str, Any]
     """The attack on both models, and further measures."""
     published: str
+    record: str
+    """What the run computed on and with, and how it fares when repeated."""
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
@@ -135,6 +138,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         strip=_strip(program, row, course),
         membership=membership_of(program, row, course, masked=look.masked),
         published=_published(row, course),
+        record=record_html(program, mine, course, rows),
         takeaway=offers(program, mine, course, state),
         shows=_shows(counts(answers), look),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),

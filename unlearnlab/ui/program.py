@@ -10,6 +10,8 @@ from unlearnlab.jobs import Device
 from unlearnlab.measuring import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.replays import Replays
+from unlearnlab.reproducing.agreement import Reproduction, reproduction
+from unlearnlab.reproducing.sides import side
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
@@ -45,6 +47,9 @@ class Program:
     outline: Callable[[str], Sequence[Event]] = field(init=False)
     """Reads how a finished run went, which changes no more."""
 
+    reproduced: Callable[[str, str], Reproduction] = field(init=False)
+    """Compares an ended run, the second, with the one that it repeats."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
@@ -52,6 +57,7 @@ class Program:
         object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
+        object.__setattr__(self, "reproduced", lru_cache(maxsize=16)(self._reproduced))
 
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.
@@ -82,6 +88,9 @@ class Program:
             return ()
         after = course.after.key if course.after else ""
         return self.rows(course.before.key, after, spec.data.forget)
+
+    def _reproduced(self, first: str, again: str) -> Reproduction:
+        return reproduction(*(side(self.store.recorded(run)) for run in (first, again)))
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

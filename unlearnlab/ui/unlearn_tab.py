@@ -46,6 +46,13 @@ TO_FORM = """() => {
 """On a phone, the form lies above what offers to fill it."""
 
 
+TO_LIVE = """(...values) => {
+  document.getElementById("live")?.scrollIntoView({ block: "start" });
+  return values;
+}"""
+"""Brings the reader to the run that is shown now."""
+
+
 TO_ANSWERS = """() => {
   const card = document.getElementById("answers-card");
   const heading = card?.querySelector("h2");
@@ -82,6 +89,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
+    _wire_record(program, parts)
     wire_fold(program, board, form, fold, buttons, sweep)
     _wire_sweep(program, sweep, parts)
     return form, parts
@@ -312,6 +320,28 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     outputs = [parts.buttons.message, *parts.panel]
     card.table.replay(replayed, inputs, outputs, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_record(program: Program, parts: Parts) -> None:
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    def repeated(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        run, message = handlers.press_reproduce(program, run_id, str(event.run))
+        with told():
+            return [message.plain, *showing(program, run, look_of(seen))]
+
+    def unpacked(path: str, run_id: str, *seen: Any) -> list[Any]:
+        run, message = handlers.press_unpack(program, path)
+        with told():
+            return [None, message.plain, *showing(program, run or run_id, look_of(seen))]
+
+    inputs, pack = [parts.showing, *parts.look], parts.runs.pack
+    outputs = [parts.buttons.message, *parts.panel]
+    parts.record.open(opened, parts.look, parts.panel, js=TO_LIVE, **QUIET)
+    parts.record.reproduce(repeated, inputs, outputs, js=TO_LIVE, **QUIET)
+    pack.upload(unpacked, [pack, *inputs], [pack, parts.runs.message, *parts.panel], **QUIET)
 
 
 def _wire_sweep(program: Program, sweep: gr.HTML, parts: Parts) -> None:
