@@ -170,6 +170,8 @@ MAY_IMPORT = {
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
+    "recordings": {"events", "metrics", "records", "views"},
+    "replays": {"recordings", "records", "views"},
     "engine": {
         "adapters",
         "batches",
@@ -202,7 +204,8 @@ MAY_IMPORT = {
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "packs", "reproducing", "store", "runs", "sources"}
+    | {"disk", "exports", "hub", "jobs", "packs", "recordings", "replays", "reproducing"}
+    | {"runs", "sources", "store"}
     | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

@@ -42,20 +42,22 @@ class Message:
         return {"problems": [asdict(p) for p in self.problems], "note": self.note}
 
 
-def trouble(error: Exception) -> Message:
+def trouble(error: Exception | str) -> Message:
     """Tell of an error that lies with no field."""
     return Message(problems=(Problem("", "", str(error)),))
 
 
 def first_run(program: Program, remembered: str) -> str:
-    """Choose the run to open with: the live one, else the browser's last, else the newest.
+    """Choose the run to open with: live, else replayed, else the browser's last, else the newest.
 
     Raises:
         StoreError: The store cannot be read.
     """
     if live := live_run(program):
         return live
-    known = [row.run_id for row in program.store.runs()]
+    if going := program.replays.going():
+        return going[-1].run_id
+    known = [row.run_id for row in program.shown.rows()]
     if remembered in known:
         return remembered
     return known[0] if known else ""
@@ -68,7 +70,7 @@ def still_there(program: Program, run_id: str) -> str:
         StoreError: The store cannot be read.
     """
     try:
-        return program.store.row(run_id).run_id
+        return program.shown.of(run_id).row.run_id
     except UnknownRun:
         return first_run(program, "")
 
@@ -145,6 +147,9 @@ def press_unpack(program: Program, path: str) -> tuple[str, Message]:
 
 def press_hold(program: Program, run_id: str) -> Message:
     """Hold the run, or let it go on if it is held."""
+    if replay := program.replays.of(run_id):
+        program.replays.change(run_id, held=not replay.clock.held)
+        return Message()
     state = program.worker.state()
     try:
         if holding(state, run_id):
@@ -157,7 +162,10 @@ def press_hold(program: Program, run_id: str) -> Message:
 
 
 def press_stop(program: Program, run_id: str) -> Message:
-    """Stop the run, or take it from the queue."""
+    """Stop the run, or take it from the queue; a replay goes to its end."""
+    if program.replays.of(run_id):
+        program.replays.end(run_id)
+        return Message()
     try:
         program.worker.stop(run_id)
     except (StoreError, NotRunning) as error:
@@ -174,6 +182,8 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
     if len(prompt) > LONGEST_PROMPT:
         told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
         return "", Message((Problem(PROMPT, "Prompt", told),))
+    if told := mute(program, run_id):
+        return "", Message((Problem(PROMPT, "Prompt", told),))
     try:
         return program.worker.ask(run_id, prompt), Message()
     except StoreError as error:
@@ -181,6 +191,18 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
     except ValueError as error:
         told = str(error).removeprefix("prompt: ")
         return "", Message((Problem(PROMPT, "Prompt", told),))
+
+
+def mute(program: Program, run_id: str) -> str:
+    """Say why a run answers no prompts, if it is only a recording; empty if it answers."""
+    if program.replays.of(run_id):
+        return "a recording cannot answer: this is a replay. Ask when it has come to its end."
+    if program.shown.guest(run_id):
+        return (
+            "a recording cannot answer: it was opened from a file. Take that in with `unpack`, and "
+            "start without --replay."
+        )
+    return ""
 
 
 class Wish(BaseModel):
@@ -227,4 +249,4 @@ def settings_of(program: Program, run_id: str) -> Form:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    return form_of(program.store.spec(run_id).model_dump(mode="json"))
+    return form_of(program.shown.of(run_id).row.spec.model_dump(mode="json"))

@@ -9,13 +9,14 @@ from unlearnlab.events import Event
 from unlearnlab.jobs import Device
 from unlearnlab.measuring import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.replays import Replays
 from unlearnlab.reproducing.agreement import Reproduction, reproduction
 from unlearnlab.reproducing.sides import side
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui.derived import Derived
-from unlearnlab.ui.live import Courses
+from unlearnlab.ui.shown import Courses, Shown
 from unlearnlab.views import Course
 
 
@@ -29,7 +30,11 @@ class Program:
     """Scores of the retrained model by fold."""
     devices: Callable[[], Sequence[Device]] = tuple
     """Lists the devices and what they have free; none as long as the engine is not there."""
+    replays: Replays = field(default_factory=Replays)
+    """Recorded runs that are shown as if live."""
     courses: Courses = field(init=False)
+    shown: Shown = field(init=False)
+    """Reads runs as the tab Unlearn shows them."""
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
     derived: Derived = field(init=False)
@@ -47,7 +52,8 @@ class Program:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
-        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+        object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
+        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.shown.evidence))
         object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))

@@ -169,7 +169,7 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
         queue=queue,
-        live=live_panel(program.store, program.worker, program.courses),
+        live=live_panel(program),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
         board=_html("scoreboard", script("folds.js") + script("buttons.js")),

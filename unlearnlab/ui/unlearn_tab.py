@@ -13,11 +13,12 @@ from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout, handlers
 from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.form_layout import QUIET, FormParts
-from unlearnlab.ui.handlers import Message
+from unlearnlab.ui.handlers import Message, trouble
 from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.queue_list import PRESSES
+from unlearnlab.ui.replay import MINUTE_S, press_replay
 from unlearnlab.ui.results_layout import (
     Parts,
     draw_buttons,
@@ -300,6 +301,13 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
         with told():
             return showing(program, str(event.run), look_of(seen))
 
+    def replayed(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        asked = {"run": event.run, "action": "start", "seconds": MINUTE_S}
+        problem = press_replay(program, asked)
+        run, message = (run_id, trouble(problem)) if problem else (str(event.run), Message())
+        with told():
+            return [message.plain, *showing(program, run, look_of(seen))]
+
     def loaded(event: gr.EventData) -> list[Any]:
         with told():
             found = handlers.settings_of(program, str(event.run))
@@ -309,6 +317,8 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.text.change(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
+    outputs = [parts.buttons.message, *parts.panel]
+    card.table.replay(replayed, inputs, outputs, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
 
 
