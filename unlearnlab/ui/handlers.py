@@ -3,18 +3,18 @@
 Nothing here waits for a job. Buttons and panel follow from the store afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs import NotRunning
-from unlearnlab.spec import SpecError
+from unlearnlab.spec import RunSpec, SpecError
 from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
-from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
+from unlearnlab.ui.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.live import after, holding
 from unlearnlab.ui.program import Program
 
@@ -85,8 +85,19 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     Returns:
         The run to show, and what to tell. While it waits for another the page stays with that.
     """
+    return _queued(program, showing, form, spec_of)
+
+
+def press_score(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+    """Queue a run that only scores the form's model. Returns the same as `press_unlearn`."""
+    return _queued(program, showing, form, scoring_of)
+
+
+def _queued(
+    program: Program, showing: str, form: Form, asked: Callable[[Form], RunSpec]
+) -> tuple[str, Message]:
     try:
-        spec = spec_of(form)
+        spec = asked(form)
         state = program.worker.state()
         run_id = program.worker.submit(spec, name=title_of(form, spec))
     except SpecError as error:

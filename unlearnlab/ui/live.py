@@ -106,7 +106,7 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
         "run": row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
         "points": asdict(points_after(new)),
-        "steps": course.total_steps or phases[-1].first + phases[-1].steps,
+        "steps": course.total_steps or sum(phase.steps for phase in phases),
         "phases": [asdict(phase) for phase in phases],
         "changes": [asdict(change) for change in changes(row.spec, course)],
         "log": log_scale(row.spec),
