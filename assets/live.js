@@ -428,6 +428,11 @@ function forget() {
 }
 
 function adopt() {
+  // Asked for before the reader opened another run, answered after: what is shown stays.
+  if (run && props.value?.redrawn && props.value.redrawn !== run) {
+    trigger("turned", { whole: true, run });
+    return;
+  }
   const wanted = (props.value && props.value.run) || "";
   const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
   opened = Boolean(props.value && props.value.turn);
@@ -479,7 +484,7 @@ function turned(word, whole) {
   const now = Date.now();
   if (turnAsked.word === word && now - turnAsked.at < 5000) return;
   turnAsked = { word, at: now };
-  trigger("turned", { whole });
+  trigger("turned", { whole, run });
 }
 
 function tooMany() {

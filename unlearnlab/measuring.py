@@ -24,6 +24,7 @@ from unlearnlab.metrics import Answer, Evidence, Membership, Record, mia_auc
 from unlearnlab.noise import Interval, auc_interval, mean_interval
 
 RETRAINED = EMBEDDED / "retrained_measures.json"
+RETRAINED_ANSWERS = EMBEDDED / "retrained_answers.json"
 
 BEFORE_THEM = "the evidence of this run was kept before it was measured: run it again"
 """Why a measure is missing for which data and model would have done."""
@@ -44,6 +45,15 @@ def retrained_models(path: Path = RETRAINED) -> Mapping[str, Retrained]:
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     return {fold: Retrained.model_validate(one) for fold, one in found.items()}
+
+
+@cache
+def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
+    """Read what the embedded retrained model said by fold; nothing if it is not there."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Evidence.model_validate(one) for fold, one in found.items()}
 
 
 def as_retrained(evidence: Evidence) -> Retrained:

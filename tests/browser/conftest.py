@@ -183,12 +183,19 @@ def _fresh(browser):
 
 
 def _cleared(profile):
-    """Close its pages and forget all but the scripts they loaded."""
+    """Close its pages and forget all but the scripts they loaded.
+
+    In this order: a page that is still open would write into what was cleared.
+    """
+    origins = {"{0.scheme}://{0.netloc}".format(urlsplit(page.url)) for page in profile.pages}
     for page in profile.pages:
-        origin = "{0.scheme}://{0.netloc}".format(urlsplit(page.url))
-        wanted = {"origin": origin, "storageTypes": "local_storage,cookies"}
-        profile.new_cdp_session(page).send("Storage.clearDataForOrigin", wanted)
         page.close()
+    blank = profile.new_page()
+    session = profile.new_cdp_session(blank)
+    for origin in origins:
+        wanted = {"origin": origin, "storageTypes": "local_storage,cookies"}
+        session.send("Storage.clearDataForOrigin", wanted)
+    blank.close()
     profile.clear_cookies()
 
 

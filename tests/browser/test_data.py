@@ -92,6 +92,7 @@ def test_a_bad_file_is_told_with_its_rows_and_costs_neither_form_nor_datasets(ur
     expect(told).to_contain_text("there is no no/such/file.jsonl")
 
 
+@pytest.mark.slow
 def test_rows_are_picked_searched_and_used_and_all_are_forgotten_again(url, tabs):
     page = tabs(url)
     page.get_by_role("button", name="pick rows").click()
@@ -117,6 +118,7 @@ def test_rows_are_picked_searched_and_used_and_all_are_forgotten_again(url, tabs
     expect(note).to_contain_text("all 304 forget rows")
 
 
+@pytest.mark.slow
 def test_the_model_is_asked_about_the_rows_that_are_shown(url, tabs, tmp_path):
     page = opened(tabs, url)
     added(page, tmp_path, "Asked ones")
@@ -147,6 +149,7 @@ def test_asking_the_model_can_be_stopped(serve, tabs):
     expect(page.locator("#picker .rows")).not_to_contain_text("number is")
 
 
+@pytest.mark.slow
 def test_a_removed_dataset_is_told_at_the_field_of_a_form_that_names_it(url, tabs, tmp_path):
     page = opened(tabs, url)
     added(page, tmp_path, "Short lived")
@@ -163,6 +166,7 @@ def test_a_removed_dataset_is_told_at_the_field_of_a_form_that_names_it(url, tab
     expect(page.locator("#f-data-source input")).to_have_value(re.compile("short-lived"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1024, "light")])
 def test_no_width_makes_the_tab_scroll_sideways(url, tabs, width, scheme):
     page = opened(tabs, url, width=width, height=844, scheme=scheme)

@@ -1,5 +1,6 @@
 """The tab Methods in a real browser."""
 
+import pytest
 from playwright.sync_api import expect
 
 from unlearnlab.methods import METHODS
@@ -24,6 +25,7 @@ def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(ser
     expect(page.locator(".method:visible")).to_have_count(len(METHODS))
 
 
+@pytest.mark.slow
 def test_the_preset_of_a_card_fills_the_form_by_keyboard(serve, tabs):
     page = tabs(serve())
     page.get_by_role("tab", name="Methods").click()

@@ -41,6 +41,7 @@ def test_a_typed_path_that_is_none_is_told_at_its_field(page):
     expect(page.locator("#f-model-name input")).to_have_value("/no/such/folder")
 
 
+@pytest.mark.slow
 def test_a_hub_model_is_looked_up_on_a_button_alone(page):
     type_model(page, "ada/tiny")
     expect(page.locator("#f-phase-layers .rail")).to_be_hidden()
@@ -50,12 +51,14 @@ def test_a_hub_model_is_looked_up_on_a_button_alone(page):
     expect(page.locator("#f-model-name input")).to_have_value("ada/tiny")
 
 
+@pytest.mark.slow
 def test_the_list_offers_the_models_of_the_task(page):
     page.locator("#f-model-name input").click()
     for name in ("OLMo 1B ·", "OLMo 7B ·", "OLMo 1B base"):
         expect(page.get_by_role("option", name=re.compile(name))).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_folder_is_traced_with_the_window_of_its_depth(page, tmp_path):
     download(tmp_path / "deep", num_hidden_layers=12)
     page.get_by_role("tab", name="Trace").click()

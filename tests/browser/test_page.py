@@ -27,16 +27,12 @@ def test_a_finished_run_is_rebuilt_from_the_store(ran, tabs):
     finished(page)
     assert page.evaluate(POINTS) == 40
     expect(page.locator("#scoreboard")).to_contain_text("Task aggregate")
+    expect(page.locator("#scoreboard")).to_contain_text("Quiz")
+    assert "MMLU" not in page.locator("body").inner_text()
     expect(page.locator("#scoreboard .verdict")).to_contain_text("Forgotten")
     expect(page.locator("#scoreboard .meter em")).to_have_count(4)
     expect(page.locator("#strip td[style]")).to_have_count(12)
     expect(page.locator("#answers tbody tr")).to_have_count(20)
-
-
-def test_the_embedded_utility_is_called_quiz(ran, tabs):
-    page = tabs(ran)
-    expect(page.locator("#scoreboard")).to_contain_text("Quiz")
-    assert "MMLU" not in page.locator("body").inner_text()
 
 
 def test_answers_are_filtered_searched_and_paged(ran, tabs):
@@ -89,6 +85,7 @@ def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs):
         expect(box).to_have_value(prompt)
 
 
+@pytest.mark.slow
 def test_a_prompt_the_model_cannot_take_is_told_in_the_list(ran, tabs):
     page = tabs(ran)
     page.locator("#ask-prompt textarea").fill("x" * 3000)
@@ -140,6 +137,7 @@ def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
     expect(page.locator("#f-seed .field-problem")).to_contain_text("-4")
 
 
+@pytest.mark.slow
 def test_a_steered_layer_below_the_trained_blocks_is_told_at_its_field(ran, tabs):
     page = tabs(ran)
     choose(page, "f-phase-method", "RMU")
@@ -189,6 +187,7 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
     expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 6")
 
 
+@pytest.mark.slow
 def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
     page = tabs(ran)
     page.get_by_role("button", name="Expert settings").click()
@@ -231,6 +230,33 @@ def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("7e-5")
 
 
+@pytest.mark.slow
+def test_a_late_drawing_leaves_the_run_that_was_opened_since(ran, tabs):
+    page = tabs(ran)
+    page.locator("#f-phase-learning_rate input").fill("4e-5")
+    page.locator("#unlearn").click()
+    expect(page.locator(".run-settings")).to_contain_text("4e-5")
+    late = []
+
+    def delay(route):
+        event = route.request.post_data_json.get("event_data") or {}
+        late.append(route) if "whole" in event and not late else route.continue_()
+
+    page.route("**/gradio_api/run/**", delay)
+    finished(page)
+    for _ in range(50):
+        if not late:
+            page.wait_for_timeout(100)
+    page.locator(".runs .open").last.click()
+    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
+    with page.expect_response(lambda answer: answer.request == late[0].request):
+        late[0].continue_()
+    page.wait_for_timeout(1500)
+    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
+    page.reload()
+    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
+
+
 def test_what_a_model_says_is_never_run(serve, tabs):
     page = tabs(serve(step_s=0.01))
     fill_seed(page, HOSTILE_SEED)
@@ -250,6 +276,7 @@ def test_what_a_model_says_is_never_run(serve, tabs):
     expect(page.locator("#answers")).to_contain_text("${7*7}")
 
 
+@pytest.mark.slow
 def test_the_chart_follows_the_theme(ran, tabs):
     page = tabs(ran, scheme="dark")
     finished(page)
@@ -278,7 +305,9 @@ def test_nothing_moves_while_the_page_polls(serve, tabs):
     assert page.evaluate("() => window.moved") < 0.01, page.evaluate("() => window.what")
 
 
-@pytest.mark.parametrize("width", [1440, 1024, 390])
+@pytest.mark.parametrize(
+    "width", [*(pytest.param(wide, marks=pytest.mark.slow) for wide in (1440, 1024)), 390]
+)
 def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
     page = tabs(ran, width=width)
     finished(page)
@@ -300,6 +329,7 @@ def test_a_past_run_that_is_shown_survives_a_reload(ran, tabs):
     expect(page.locator(".run-settings")).not_to_contain_text("6e-5")
 
 
+@pytest.mark.slow
 def test_a_run_is_started_and_opened_by_keyboard_alone(ran, tabs):
     page = tabs(ran)
     page.locator("#f-phase-learning_rate input").fill("9e-5")
@@ -329,6 +359,7 @@ def test_every_control_has_a_name_for_screen_readers(ran, tabs):
     assert nameless == []
 
 
+@pytest.mark.slow
 def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran, tabs):
     page = tabs(ran, width=390, height=900)
     page.locator("#f-preset input").click()
@@ -343,6 +374,7 @@ def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran
     expect(page.get_by_role("option")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_choosing_another_model_by_hand_takes_the_layers_along(ran, tabs):
     page = tabs(ran)
     page.locator("#f-model-name input").click()

@@ -68,6 +68,7 @@ def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("fast")
 
 
+@pytest.mark.slow
 def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
     page = tabs(url)
     choose(page, "f-preset", "Two adapters merged by TIES")
@@ -81,6 +82,7 @@ def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("2e-3")
 
 
+@pytest.mark.slow
 def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     page = tabs(url)
     choose(page, "f-preset", "LoRA on 4 bits")

@@ -87,6 +87,7 @@ def test_a_queued_run_can_be_removed(serve, tabs):
     expect(page.locator("#chip-queue")).to_have_text("1 running")
 
 
+@pytest.mark.slow
 def test_the_readers_zoom_survives_new_points(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=300))
     page.locator("#unlearn").click()

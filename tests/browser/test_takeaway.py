@@ -70,6 +70,7 @@ def test_writing_the_model_tells_how_far_it_is_and_can_be_stopped(serve, tabs):
     expect(told.get_by_role("button", name="Stop")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_at_the_model(serve, tabs):
     page = tabs(serve(step_s=0.02, steps=10))
     fill_seed(page, FULL_DISK)

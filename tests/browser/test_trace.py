@@ -41,6 +41,7 @@ def test_a_fact_is_traced_and_the_map_stays_after_a_reload(url, tabs):
     expect(page.locator("#trace-found .heat")).to_have_count(3)
 
 
+@pytest.mark.slow
 def test_layers_dragged_over_in_a_map_are_taken_to_the_form(url, tabs):
     page = opened(tabs, url)
     traced(page)
@@ -57,6 +58,7 @@ def test_layers_dragged_over_in_a_map_are_taken_to_the_form(url, tabs):
     expect(page.get_by_role("tab", name="Unlearn")).to_have_attribute("aria-selected", "true")
 
 
+@pytest.mark.slow
 def test_a_subject_that_is_not_in_the_prompt_is_told_at_its_field(url, tabs):
     page = opened(tabs, url)
     page.get_by_text("A prompt", exact=True).click()
@@ -74,6 +76,7 @@ def test_a_subject_that_is_not_in_the_prompt_is_told_at_its_field(url, tabs):
     expect(page.get_by_label("Subject", exact=True)).to_have_value("<b>Brock</b>")
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_outlives_two_reloads(url, tabs):
     page = opened(tabs, url)
     page.get_by_text("A prompt", exact=True).click()
@@ -88,6 +91,7 @@ def test_what_was_asked_for_outlives_two_reloads(url, tabs):
     expect(page.get_by_label("Subject", exact=True)).to_have_value("Ada")
 
 
+@pytest.mark.slow
 def test_personal_data_are_masked_on_wish(url, tabs):
     page = opened(tabs, url)
     traced(page)

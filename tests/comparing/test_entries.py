@@ -45,6 +45,14 @@ def test_a_name_of_ones_own_is_the_label():
     assert labels([run("a", title="Mine"), run("b", title="Yours")]) == ("Mine", "Yours")
 
 
+def test_what_all_titles_begin_with_is_left_out_of_the_labels():
+    titles = ("Windows: seed 0, blocks 0–2", "Windows: seed 0, blocks 1–3")
+    runs = [run(str(at), title=title) for at, title in enumerate(titles)]
+    assert labels(runs) == ("blocks 0–2", "blocks 1–3")
+    assert labels(runs[:1]) == titles[:1]
+    assert labels([*runs, run("c", title="Windows of another house")])[:2] == titles
+
+
 def test_runs_of_one_title_are_told_apart_by_what_differs():
     found = labels([run("a", spec(learning_rate=1e-4)), run("b", spec(learning_rate=5e-4, seed=1))])
     assert [label.partition(" · ")[2] for label in found] == [

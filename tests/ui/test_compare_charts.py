@@ -50,7 +50,7 @@ def test_the_plane_has_the_runs_their_front_and_the_gate():
 
 
 def test_labels_that_would_cover_others_are_left_to_the_legend():
-    crowd = [run(str(at), title=f"A run of some length, {at}") for at in range(9)]
+    crowd = [run(str(at), title=f"A run of some length {at}") for at in range(9)]
     modes = [trace["mode"] for trace in plane(crowd).data if trace["name"].startswith("A run")]
     assert 0 < modes.count("markers+text") < len(modes)
 

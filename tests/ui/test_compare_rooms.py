@@ -8,6 +8,8 @@ from tests.browser.many_runs import fill
 from tests.browser.slow_lab import retrained_scores
 from tests.fakes import FakeLab, evaluated
 from unlearnlab.events import Finished
+from unlearnlab.measuring import retrained_answers
+from unlearnlab.metrics import Evidence
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, RunSpec
 from unlearnlab.store import Store
@@ -160,6 +162,20 @@ def test_an_example_is_answered_by_the_original_and_every_run(drawn):
     assert "Original model" in answer["html"]
     assert '<mark class="forget">' in answer["html"]
     assert not answer["masked"]
+
+
+def test_the_retrained_model_answers_too_where_it_was_asked_the_same_rows(program, compared):
+    gold = retrained_answers()["train"].answers[:3]
+    knew = Evidence(answers=tuple(one.model_copy(update={"generated": "x"}) for one in gold))
+    run = program.store.create(RunSpec())
+    before = evaluated("before").model_copy(update={"key": "embedded", "evidence": knew})
+    for event in (before, evaluated("after"), Finished(seconds=1)):
+        program.store.append(run, event)
+    wish = {"room": "answers", "runs": [run], "example": {"text": gold[0].prompt[:60]}}
+    html = room(program, compared, wish)["html"]
+    assert "example 1 of 1" in html
+    rows = re.findall(r'<th scope="row">(.*?)</th>', html, re.DOTALL)
+    assert ["Original model" in rows[0], "Retrained model" in rows[1]] == [True, True]
 
 
 def test_examples_are_turned_and_filtered(drawn):

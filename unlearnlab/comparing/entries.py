@@ -1,8 +1,10 @@
 """A run as comparisons see it, and what to call several of them so that none is mistaken."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Protocol
 
 from unlearnlab.comparing.differences import differences
@@ -15,6 +17,9 @@ from unlearnlab.views import Status, status_of
 
 TOLD = 2
 """Settings that a label tells at most: more is the business of the table of differences."""
+
+SEPARATOR = re.compile(r"[:,] ")
+"""Where a title may be cut: as sweeps join the parts of theirs."""
 
 
 class MarkedRow(Row, Protocol):
@@ -107,13 +112,16 @@ def entries(rows: Iterable[MarkedRow]) -> tuple[Entry, ...]:
 def labels(of: Sequence[Entry]) -> tuple[str, ...]:
     """Name runs shortly, no two alike: by title, then by the settings that differ, then by id.
 
+    What the titles of a sweep all begin with tells nothing apart and is left out.
+
     Returns:
         One label for each run, in their order.
     """
-    found = [run.title for run in of]
-    for title, times in Counter(found).items():
+    titles = _without_shared_start([run.title for run in of])
+    found = list(titles)
+    for title, times in Counter(titles).items():
         if times > 1:
-            places = [at for at, run in enumerate(of) if run.title == title]
+            places = [at for at, one in enumerate(titles) if one == title]
             for at, told in zip(places, _told([of[at] for at in places]), strict=True):
                 found[at] = f"{title} · {told}" if told else title
     twice = {label for label, times in Counter(found).items() if times > 1}
@@ -121,6 +129,16 @@ def labels(of: Sequence[Entry]) -> tuple[str, ...]:
         f"{label} · {run.run_id}" if label in twice else label
         for label, run in zip(found, of, strict=True)
     )
+
+
+def _without_shared_start(titles: Sequence[str]) -> list[str]:
+    if len(set(titles)) < 2:
+        return list(titles)
+    parts = [SEPARATOR.split(title) for title in titles]
+    most = min(map(len, parts)) - 1
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False)))
+    drop = min(shared, most)
+    return [SEPARATOR.split(title, drop)[-1] if drop else title for title in titles]
 
 
 def _told(of: Sequence[Entry]) -> list[str]:

@@ -16,7 +16,7 @@ from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine import data
 from unlearnlab.engine.evaluation import evaluate, quiz
 from unlearnlab.engine.models import Target
-from unlearnlab.measuring import RETRAINED, Retrained, as_retrained
+from unlearnlab.measuring import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
 from unlearnlab.metrics import QUIZ_PROTOCOL, Evidence, Kind, Scores, accuracy, scores
 from unlearnlab.spec import DataSpec, Task
 
@@ -53,6 +53,8 @@ class Report:
     """By fold."""
     measures: Mapping[str, Retrained]
     """The same, of the further measures."""
+    said: Mapping[str, Evidence]
+    """What it said."""
 
     @property
     def met(self) -> bool:
@@ -76,6 +78,8 @@ class Report:
         _write(assets / "tiny-olmo" / "retrained_scores.json", kept)
         kept = {fold: found.model_dump(mode="json") for fold, found in self.measures.items()}
         _write(assets / "tiny-olmo" / RETRAINED.name, kept)
+        kept = {fold: found.model_dump(mode="json") for fold, found in self.said.items()}
+        _write(assets / "tiny-olmo" / RETRAINED_ANSWERS.name, kept)
 
 
 def _write(path: Path, content: object) -> None:
@@ -92,6 +96,7 @@ def check(tell: Callable[[str], None]) -> Report:
     lines: list[Line] = []
     gold: dict[str, Scores] = {}
     further: dict[str, Retrained] = {}
+    said: dict[str, Evidence] = {}
     for fold in FOLDS:
         found: dict[str, Evidence] = {}
         for name, target in models.items():
@@ -100,9 +105,10 @@ def check(tell: Callable[[str], None]) -> Report:
             found[name] = _finish(asking)
         gold[fold] = scores(found["retrained"])
         further[fold] = as_retrained(found["retrained"])
+        said[fold] = Evidence(answers=found["retrained"].answers)
         lines += _fold_lines(scores(found["original"]), gold[fold], fold)
     tell("quiz")
-    return Report((*lines, *_quiz_lines(models)), gold, further)
+    return Report((*lines, *_quiz_lines(models)), gold, further, said)
 
 
 def _finish(work: Generator[object, None, T]) -> T:

@@ -37,8 +37,12 @@ class ExampleWish(BaseModel):
     """Whether personal data are hidden; the data say it if None."""
 
 
-def speakers(runs: Sequence[Listed], evidence: Callable[[str], Evidence | None]) -> list[Speaker]:
-    """Return who can be heard: the original models, each once, then the runs."""
+def speakers(
+    runs: Sequence[Listed],
+    evidence: Callable[[str], Evidence | None],
+    retrained: Evidence | None = None,
+) -> list[Speaker]:
+    """Return who can be heard: the original models, each once, the retrained one, the runs."""
     heard = runs[:SPEAKERS]
     names = labels([of.run for of in heard])
     originals: dict[str, str] = {}
@@ -46,16 +50,25 @@ def speakers(runs: Sequence[Listed], evidence: Callable[[str], Evidence | None])
         if of.keys[0]:
             originals.setdefault(of.keys[0], of.run.spec.model.known.title)
     several = len(originals) > 1
+    said = [evidence(key) for key in originals]
+    gold = _on_rows_of(said, retrained) if retrained else None
     return [
         *(
-            Speaker(f"Original model{f', {title}' if several else ''}", evidence(key))
-            for key, title in originals.items()
+            Speaker(f"Original model{f', {title}' if several else ''}", one)
+            for one, title in zip(said, originals.values(), strict=True)
         ),
+        *([Speaker("Retrained model", gold)] if gold and gold.answers else []),
         *(
             Speaker(name, evidence(of.keys[1]) if of.keys[1] else None, of.run.run_id)
             for of, name in zip(heard, names, strict=True)
         ),
     ]
+
+
+def _on_rows_of(others: Iterable[Evidence | None], retrained: Evidence) -> Evidence:
+    """Leave of what the retrained model said that to rows which other models answered."""
+    rows = {answer.row for one in others if one for answer in one.answers}
+    return Evidence(answers=tuple(one for one in retrained.answers if one.row in rows))
 
 
 def masks(runs: Sequence[Listed], wish: bool | None) -> bool:

@@ -167,7 +167,8 @@ def _differences(visit: Visit) -> dict[str, Any]:
 def _answers(visit: Visit) -> dict[str, Any]:
     wish = visit.wish.example
     masked = masks(visit.runs, wish.masked)
-    heard = speakers(visit.runs, visit.compared.evidence)
+    retrained = visit.program.retrained_answers([of.run.spec for of in visit.runs])
+    heard = speakers(visit.runs, visit.compared.evidence, retrained)
     html = example_html(heard, wish, masked=masked, of=len(visit.runs))
     return {"html": html, "masked": masked}
 

@@ -7,7 +7,7 @@ from functools import lru_cache
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.events import Event
 from unlearnlab.jobs import Device
-from unlearnlab.measuring import Retrained, retrained_models
+from unlearnlab.measuring import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
@@ -64,6 +64,11 @@ class Program:
     def retrained(self, spec: RunSpec) -> Retrained | None:
         """Return what measures compare with, where `reference` has a model."""
         return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
+
+    def retrained_answers(self, specs: Sequence[RunSpec]) -> Evidence | None:
+        """Return what the retrained model said, where `reference` has the same for all of them."""
+        folds = {spec.data.fold if self.reference(spec) else None for spec in specs}
+        return retrained_answers().get(str(folds.pop())) if len(folds) == 1 else None
 
     def answers(self, spec: RunSpec, course: Course) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""

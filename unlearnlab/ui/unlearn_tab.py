@@ -136,11 +136,13 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
             panel = showing(program, run_id, look)
         return [*form_layout.updates(program, form, forms.fitted(forms.restored(draft))), *panel]
 
-    def redrawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
-        look = look_of(seen)
+    def redrawn(event: gr.EventData, *seen: Any) -> list[Any]:
+        run_id, look = str(event.run), look_of(seen)
+        if event.whole:
+            look = replace(look, drawn="")
         with told():
-            chosen = handlers.still_there(program, run_id)
-            return showing(program, chosen, replace(look, drawn="") if event.whole else look)
+            panel = draw(program, handlers.still_there(program, run_id), look)
+        return shown(replace(panel, live=panel.live | {"redrawn": run_id}), look)
 
     blocks.load(
         opened,
@@ -148,7 +150,7 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
         [*form.outputs, *parts.panel],
         **QUIET,
     )
-    parts.live.turned(redrawn, [parts.showing, *parts.look], parts.panel, **QUIET)
+    parts.live.turned(redrawn, parts.look, parts.panel, **QUIET)
 
 
 def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:

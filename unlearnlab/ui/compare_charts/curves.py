@@ -64,7 +64,7 @@ def overlay(
         data=data,
         layout={
             "height": 350,
-            "margin": {"l": 58, "r": 12, "t": 12, "b": 44},
+            "margin": {"l": 72, "r": 12, "t": 12, "b": 50},
             "hovermode": "x unified" if len(latest) <= TOLD_TOGETHER else "closest",
             "showlegend": 0 < len(latest) <= MOST_NAMED,
             "xaxis": {"title": BY[by], "showgrid": False, "rangemode": "tozero"},
@@ -78,7 +78,7 @@ def overlay(
         narrow={
             "dragmode": False,
             "height": 300,
-            "margin": {"l": 50, "r": 8, "t": 12, "b": 44},
+            "margin": {"l": 66, "r": 8, "t": 12, "b": 50},
         },
     )
 

@@ -71,7 +71,7 @@ def plane(
         data=[*(trace for trace in data if trace["x"]), _SCALE],
         layout={
             "height": 400,
-            "margin": {"l": 52, "r": 12, "t": 12, "b": 44},
+            "margin": {"l": 60, "r": 12, "t": 12, "b": 50},
             "hovermode": "closest",
             "xaxis": {"title": ACROSS[by], "range": [-0.04, 1.06], "dtick": 0.25},
             "yaxis": {"title": f"{utility} →", "range": [-0.04, 1.06], "dtick": 0.25},
@@ -88,7 +88,7 @@ def plane(
         },
         narrow={
             "height": 330,
-            "margin": {"l": 46, "r": 6, "t": 8, "b": 44},
+            "margin": {"l": 56, "r": 6, "t": 8, "b": 50},
             "coloraxis": {"colorbar": {**_COLOURBAR, **_LYING}},
         },
         table=_plane_table(by, utility, found, models, hollow, best),
