@@ -232,3 +232,12 @@ def test_the_device_that_is_meant_is_found():
 def test_bytes_are_written_as_people_say_them():
     texts = [bytes_text(size) for size in (3 * 2**20, 0.5 * GIB, 12.34 * GIB)]
     assert texts == ["3 MiB", "0.5 GiB", "12 GiB"]
+
+
+def test_a_run_that_only_scores_needs_nothing_for_training_and_less_time():
+    whole = estimate(tiny(), [past(tiny())])
+    alone = estimate(tiny().scoring, [past(tiny())])
+    assert [moment.name for moment in alone.moments] == ["scoring"]
+    assert alone.seconds is not None
+    assert whole.seconds is not None
+    assert alone.seconds < whole.seconds

@@ -341,6 +341,7 @@ class Folder:
     """Stands for a job whose run is only looked at."""
 
     run_id = "run"
+    spec = RunSpec()
 
     @property
     def folder(self):
@@ -516,3 +517,14 @@ def test_a_folder_can_be_traced(capsys, tmp_path, monkeypatch):
     wrong = ["trace", *prompt, "--model", str(tmp_path / "gone")]
     assert main(wrong, open_lab=lambda _: FakeLab()) == 2
     assert "model.name" in capsys.readouterr().err
+
+
+def test_a_run_that_only_scores_prints_one_column(run):
+    code, out, err = run("run", "--score-only", "--name", "mine")
+    assert code == 0
+    assert "Scoring the model" in err
+    heads = next(line for line in out.splitlines() if "score" in line)
+    assert "before" not in heads
+    code, out, _ = run("run", "--score-only", "--json")
+    found = json.loads(out)
+    assert (found["after"], found["verdict"], found["spec"]["phases"]) == (None, None, [])

@@ -18,7 +18,7 @@ from unlearnlab.results import (
     usual_seconds,
 )
 from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
-from unlearnlab.ui.scoreboard import others_html
+from unlearnlab.ui.scoreboard import others_html, scoreboard_html
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 
@@ -195,3 +195,16 @@ def test_one_letter_for_all_questions_is_pointed_out():
     after = AFTER.model_copy(update={**MMLU, "utility": 0.23, "constant_letter": "A"})
     card = scoreboard(RunSpec(), BEFORE, after, None).cards[2]
     assert card.note == "400 questions, all answered A: no knowledge shows"
+
+
+def test_a_run_that_only_scores_has_one_column_and_no_verdict():
+    spec = RunSpec().scoring
+    board = scoreboard(spec, BEFORE, None, None)
+    assert board.alone
+    assert board.verdict is None
+    assert [(one.before, one.after) for one in board.cards[:1]] == [(None, BEFORE.task_aggregate)]
+    line = run_line(row(spec=spec, ending=Finished(seconds=3), before=BEFORE))
+    assert line.settings == "Embedded, train fold"
+    drawn = scoreboard_html(board, ended=True)
+    assert "Scores only" in drawn
+    assert "before" not in drawn.replace("before –, after", "")

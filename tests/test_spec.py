@@ -148,7 +148,7 @@ def test_several_bad_values_are_all_told():
     [
         ("{", "this is not JSON"),
         ("[]", "must be a group of settings"),
-        ('{"phases": []}', "phases: a run needs at least one phase"),
+        ('{"phases": [], "keep_as": "mine"}', "keep_as: a run that only scores makes no model"),
         ('{"phases": [{"method": {"beta": 1}}]}', "phases.0.method.kind: is missing"),
         ('{"colour": 1}', "colour: there is no such setting"),
         ('{"seed": 1e999}', "seed: must be a finite number"),
@@ -371,3 +371,10 @@ def test_a_run_that_kept_a_model_still_reads_when_the_model_is_there(tmp_path, m
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
     (tmp_path / "mine").mkdir()
     assert parse_spec({"keep_as": "mine"}).keep_as == "mine"
+
+
+def test_a_run_without_phases_only_scores_its_model():
+    spec = parse_spec({"phases": []})
+    assert spec.only_scores
+    assert spec.title == "Scores of tiny-olmo (embedded)"
+    assert RunSpec(keep_as="mine").scoring == spec

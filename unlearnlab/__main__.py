@@ -106,6 +106,7 @@ def _torch_labs(store: Store) -> Labs:
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
     spec = _asked_for(args, wishes)
+    spec = spec.scoring if args.score_only else spec
     return _estimate(args, spec) if args.estimate else _carry_out(args, spec, open_lab)
 
 
@@ -345,6 +346,9 @@ def _running(commands: Commands) -> None:
     )
     source.add_argument(
         "--taught", metavar="MODEL", help="start from what unlearns what a kept model was taught"
+    )
+    run.add_argument(
+        "--score-only", action="store_true", help="train nothing: score the model as it is"
     )
     run.add_argument(
         "--estimate", action="store_true", help="tell what memory and time it would take, and end"

@@ -16,6 +16,7 @@ from unlearnlab.traces import FactTrace, TraceAverage
 Stage = Literal[
     "downloading",
     "loading",
+    "scoring",
     "scoring before",
     "training",
     "scoring after",

@@ -6,7 +6,7 @@ it is known, the score of the retrained model, which never saw the forget set.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
 
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
@@ -84,6 +84,23 @@ class Scoreboard:
     """What the numbers were measured on."""
     seeds: str = ""
     """How far runs that differ in the seed spread; empty for one seed."""
+    alone: bool = False
+    """Whether there is but one model, scored as it is."""
+
+
+T = TypeVar("T")
+
+
+def at_ends(spec: RunSpec, before: T, after: T, none: T) -> tuple[T, T]:
+    """Return what a run began and ended with: one that only scores ends with what it scored.
+
+    Args:
+        spec: The run.
+        before: Of the original model.
+        after: Of the unlearned one.
+        none: What stands for neither.
+    """
+    return (none, before) if spec.only_scores else (before, after)
 
 
 def scoreboard(
@@ -105,6 +122,7 @@ def scoreboard(
         spreads: How far the scores could be off, where their evidence is at hand.
         seeds: What other seeds of the spec came to.
     """
+    before, after = at_ends(spec, before, after, None)
     shown = after or before
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
@@ -126,6 +144,7 @@ def scoreboard(
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
         seeds=seeds,
+        alone=spec.only_scores,
     )
 
 
@@ -395,17 +414,12 @@ class RunLine:
 
 def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
-    blocks = row.spec.model.blocks
-    first = row.spec.phases[0]
+    found, ending = judged(row.spec, row.before, row.after), row.ending
     again = f", repeats {row.repeats}" if row.repeats else ""
-    more = f", then {len(row.spec.phases) - 1} more" if len(row.spec.phases) > 1 else ""
-    found = judged(row.spec, row.before, row.after)
-    ending, rate = row.ending, written(first.learning_rate)
     return RunLine(
         run_id=row.run_id,
         title=row.name or row.spec.title,
-        settings=f"{_other_model(row.spec)}{blocks_text(first, blocks)}, {rate}, "
-        f"{first.epochs} ep.{more}{again}",
+        settings=f"{_in_short(row.spec)}{again}",
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(
@@ -419,6 +433,17 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
         origin=row.origin,
         repeats=row.repeats,
     )
+
+
+def _in_short(spec: RunSpec) -> str:
+    """Tell a run's settings in a few words: of its phases, the first one's."""
+    if spec.only_scores:
+        return f"{spec.data.known.title}, {spec.data.fold} fold"
+    first, *others = spec.phases
+    more = f", then {len(others)} more" if others else ""
+    where = blocks_text(first, spec.model.blocks)
+    rate = written(first.learning_rate)
+    return f"{_other_model(spec)}{where}, {rate}, {first.epochs} ep.{more}"
 
 
 def _other_model(spec: RunSpec) -> str:

@@ -268,6 +268,7 @@ class RunSpec(Spec):
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec()
     phases: tuple[Phase, ...] = (Phase(),)
+    """What is done, in order; with none, the model is scored as it is."""
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Covers the order of rows, dropout and random directions."""
@@ -275,13 +276,6 @@ class RunSpec(Spec):
     keep_as: Annotated[str, Expert()] = ""
     """Name under which the trained model is kept as a model of its own, to be chosen as others
     are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
-
-    @field_validator("phases")
-    @classmethod
-    def _at_least_one(cls, phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-        if not phases:
-            raise ValueError("a run needs at least one phase")
-        return phases
 
     @field_validator("keep_as")
     @classmethod
@@ -293,6 +287,12 @@ class RunSpec(Spec):
         if name in models():
             raise ValueError(keeping_problem(name))
         return name
+
+    @model_validator(mode="after")
+    def _makes_what_it_keeps(self) -> Self:
+        if self.keep_as and self.only_scores:
+            raise ValueError("keep_as: a run that only scores makes no model: leave it empty")
+        return self
 
     @model_validator(mode="after")
     def _fits_the_model(self) -> Self:
@@ -353,6 +353,16 @@ class RunSpec(Spec):
         return self.data.counts(phase.tasks)
 
     @property
+    def only_scores(self) -> bool:
+        """Tell whether it trains nothing: its model is scored as it is."""
+        return not self.phases
+
+    @property
+    def scoring(self) -> "RunSpec":
+        """Return the run that only scores what this one starts from."""
+        return self.model_copy(update={"phases": (), "keep_as": ""})
+
+    @property
     def taught(self) -> tuple[SetName, ...]:
         """The sets that the run teaches; none if any of its phases does something else."""
         found: set[SetName] = set()
@@ -364,7 +374,9 @@ class RunSpec(Spec):
 
     @property
     def title(self) -> str:
-        """Name the run by its methods, in order."""
+        """Name the run by its methods, in order; one that only scores, by its model."""
+        if self.only_scores:
+            return f"Scores of {self.model.known.title}"
         return " → ".join(phase.method.card.title for phase in self.phases)
 
 

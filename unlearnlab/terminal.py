@@ -17,7 +17,7 @@ from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.phase_views import changes
 from unlearnlab.provenance import facts, noted
 from unlearnlab.records import RunRow, TraceRow
-from unlearnlab.results import RunLine, ScoreCard, judged, run_line, scoreboard
+from unlearnlab.results import RunLine, Scoreboard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
 from unlearnlab.store import StoredEvent
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage
@@ -168,8 +168,8 @@ def summary(row: RunRow, course: Course) -> str:
         if change.step is not None
     ]
     if row.before:
-        cells = [_score_cells(card) for card in board.cards]
-        out += ["", table(["", "before", "after", ""], cells), "", f"Measured on: {board.setting}"]
+        found = _scores_table(board)
+        out += ["", found, "", f"Measured on: {board.setting}"]
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
     if course.kept:
@@ -184,8 +184,16 @@ def summary(row: RunRow, course: Course) -> str:
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 
-def _score_cells(card: ScoreCard) -> list[str]:
-    return [f"{card.title} ↑", number(card.before), number(card.after), card.note]
+def _scores_table(board: Scoreboard) -> str:
+    """Lay the scores out: before and after, or those of the only model."""
+    columns = {"after": [number(card.after) for card in board.cards]}
+    if board.alone:
+        columns = {"score": columns["after"]}
+    else:
+        columns = {"before": [number(card.before) for card in board.cards]} | columns
+    names, notes = [f"{one.title} ↑" for one in board.cards], [one.note for one in board.cards]
+    rows = zip(names, *columns.values(), notes, strict=True)
+    return table(["", *columns, ""], [list(row) for row in rows])
 
 
 def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:

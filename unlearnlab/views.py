@@ -47,6 +47,9 @@ Status = Literal["queued", "running", "paused", "finished", "stopped", "failed",
 RECENT = 20
 """Steps over which the pace is taken: the median of their gaps, so that a pause does not count."""
 
+SURE = 0.1
+"""Share of a scoring that must be done before it tells how long the rest will take."""
+
 MANY_STEPS = 2000
 """Above this many steps in a run, its curves are thinned."""
 
@@ -205,6 +208,7 @@ _DOING: Mapping[Stage | None, str] = {
     None: "Starting",
     "downloading": "Downloading the model",
     "loading": "Loading the model and the data",
+    "scoring": "Scoring the model",
     "scoring before": "Scoring the original model",
     "training": "Training",
     "saving": "Saving the changed weights",
@@ -319,7 +323,8 @@ def _share(course: Course) -> float:
 def _progress(course: Course, status: Status) -> tuple[float, float, float]:
     if status == "finished":
         return 1.0, 1.0, 1.0
-    scored = 1.0 if course.before else _share(course) * (course.stage == "scoring before")
+    scoring = course.stage in ("scoring", "scoring before")
+    scored = 1.0 if course.before else _share(course) * scoring
     total = course.total_steps
     trained = course.step.step / total if course.step and total else 0.0
     again = 1.0 if course.after else _share(course) * (course.stage == "scoring after")
@@ -335,9 +340,11 @@ def _eta(course: Course, now: float) -> float | None:
         return (course.total_steps - course.step.step) * pace + course.scoring_s
     if course.stage in ("saving", "scoring after"):
         share, spent = _share(course), now - course.stage_at
-        if course.stage == "scoring after" and share > 0.1:
+        if course.stage == "scoring after" and share > SURE:
             return spent * (1 - share) / share
         return max(0.0, course.scoring_s - spent) or None
+    if course.stage == "scoring" and (share := _share(course)) > SURE:
+        return (now - course.stage_at) * (1 - share) / share
     return None
 
 

@@ -72,3 +72,8 @@ def test_runs_that_differ_in_the_seed_alone_are_told_by_it():
 
 def test_runs_of_equal_settings_are_told_apart_by_their_ids():
     assert labels([run("a", title="x"), run("b", title="x")]) == ("x · a", "x · b")
+
+
+def test_a_run_that_only_scores_ends_with_what_it_scored():
+    (one,) = entries([Stored(spec().scoring, None)])
+    assert (one.before, one.after, one.verdict) == (None, UNTOUCHED, None)

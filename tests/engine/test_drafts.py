@@ -1,6 +1,6 @@
 """A draft follows what is expected, and after it what a row repeats."""
 
-from unlearnlab.engine.drafts import LONGEST, Draft
+from unlearnlab.engine.drafts import LONGEST, Draft, usual
 
 TEXT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 0]
 
@@ -40,3 +40,12 @@ def test_it_follows_a_circle_round_and_round():
     draft = told(Draft(), *[7, 8] * 8)
     assert draft.ahead(5) == [7, 8, 7, 8, 7]
     assert told(Draft(), *[4] * 12).ahead(99) == [4] * LONGEST
+
+
+def test_where_nothing_is_met_again_it_goes_on_as_other_answers_do():
+    known = usual([[1, 2, 3, 4], [9, 1, 2, 3], [1, 2, 8]])
+    assert known == {(1, 2): 3, (2, 3): 4, (9, 1): 2}
+    draft = told(Draft([50, 51], known), 9, 1)
+    assert draft.ahead(99) == [2, 3]
+    assert told(draft, 2, 3).ahead(99) == [4]
+    assert told(Draft(TEXT, {(99, 98): 7}), 99, 98).ahead(99) == [7]

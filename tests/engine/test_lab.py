@@ -251,3 +251,15 @@ def test_a_preview_of_rows_that_are_gone_says_so():
         list(lab.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
         list(lab.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+
+
+def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
+    job = Job("run-9", SPEC.scoring, tmp_path)
+    found = [event for event in Lab(lambda _: None, device=CPU).unlearn(job) if event is not None]
+    stages = [event.stage for event in found if isinstance(event, StageBegan)]
+    assert stages == ["loading", "scoring"]
+    (scored,) = (event for event in found if isinstance(event, Evaluated))
+    assert scored.scores == next(e for e in facts if isinstance(e, Evaluated)).scores
+    assert not list(tmp_path.iterdir())
+    answer = Lab(kept.get, device=CPU).ask(job, Ask(ask_id="a", prompt="Who?"))
+    assert answer.original == answer.unlearned

@@ -10,10 +10,13 @@ from tests.exports.results import result_of, run_of
 from tests.fakes import DELTA, stage, whole_run
 from unlearnlab.events import Saved
 from unlearnlab.exports.card import card
+from unlearnlab.exports.compared import compared
 from unlearnlab.exports.kinds import KINDS, WHATS, NothingThere, check_there, files
 from unlearnlab.exports.model import model_export
+from unlearnlab.exports.result import result
 from unlearnlab.exports.taking import packed, write
 from unlearnlab.metrics import row_score, scores
+from unlearnlab.spec import RunSpec
 
 
 def without_weights(job):
@@ -128,3 +131,16 @@ def test_the_model_is_asked_for_with_its_card_and_replaces_only_its_own(tmp_path
 def test_a_run_is_known_by_its_own_folder_of_files(tmp_path):
     with run_of(tmp_path) as (store, _, run_id):
         assert set(store.artefacts(run_id)) == {"delta.safetensors"}
+
+
+def test_a_run_that_only_scored_has_its_scores_and_nothing_that_was_trained(tmp_path):
+    with run_of(tmp_path, RunSpec().scoring) as (store, _, run_id):
+        run, beside = result(store, run_id), compared(store, [run_id])
+    missing = {what for what, kind in KINDS.items() if kind.missing(run)}
+    assert missing == {"model", "delta", "script"}
+    assert "only scored" in KINDS["script"].missing(run)
+    page = files(run, "report", masked=False)[f"{run.run_id}-report.html"].decode()
+    assert "No verdict" not in page
+    assert "before" not in page.partition("<h2>Settings")[0].partition("</style>")[2]
+    assert beside.original is None
+    assert beside.evidence[run_id] == run.before

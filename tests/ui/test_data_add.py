@@ -156,3 +156,26 @@ def test_a_dataset_is_removed_but_not_from_under_a_run(files, home):
         assert "comes with the program" in press_remove(program, "embedded").problems[0].message
         worker.close(5)
     assert list(datasets()) == ["embedded"]
+
+
+def test_a_part_of_a_folder_is_taken_as_on_the_command_line(tmp_path):
+    for name, count in (("forget", 6), ("retain", 6)):
+        rows = [
+            {"id": f"d{n}_qa_0", "input": f"Who is {name} {n}?", "output": "x", "task": "Task1"}
+            for n in range(count)
+        ]
+        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        (tmp_path / f"{name}_train.jsonl").write_text(lines)
+
+    def taken(**part):
+        draft = check(Wish(way="folder", folder=str(tmp_path), **part)).draft
+        return [row.id for row in draft.rows["forget_train"]]
+
+    assert len(taken()) == 6
+    assert len(taken(limit="2")) == 2
+    assert taken(limit="3", seed="1") == taken(limit=" 3 ", seed="1")
+    assert len({tuple(taken(limit="2", seed=str(seed))) for seed in range(5)}) > 1
+    for part, field in (({"limit": "0"}, "limit"), ({"limit": "2", "seed": "-1"}, "seed")):
+        (problem,) = check(Wish(way="folder", folder=str(tmp_path), **part)).message.problems
+        assert problem.element == f"f-data-add-{field}"
+        assert "is no whole number" in problem.message

@@ -74,6 +74,29 @@ def test_unlearn_queues_a_run_and_shows_it(program):
     assert program.worker.wait(run_id, 10).kind == "finished"
 
 
+def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back(program):
+    form = typed(forms.first_form(), phase__epochs=0, evaluation__max_new_tokens=64)
+    run_id, message = handlers.press_score(program, "", form)
+    assert message.plain == {"problems": [], "note": ""}
+    assert program.worker.wait(run_id, 10).kind == "finished"
+    panel = draw(program, run_id, Look())
+    assert "Scores only" in panel.board
+    assert "Unlearned model" not in panel.answers
+    assert panel.strip.count("<td class") == 12
+    again = forms.spec_of(handlers.settings_of(program, run_id))
+    assert again.evaluation.max_new_tokens == 64
+    assert len(again.phases) == 1
+    answer = poll(program, {"run": run_id})
+    assert (answer["steps"], answer["phases"]) == (0, [])
+
+
+def test_a_model_that_is_not_here_is_not_scored_either(program):
+    form = typed(forms.first_form(), model__name="olmo-1b")
+    shown, message = handlers.press_score(program, "before", form)
+    assert shown == "before"
+    assert [p.element for p in message.problems] == ["f-model-name"]
+
+
 def test_a_run_of_an_unchanged_preset_carries_its_title(program):
     form = forms.first_form()
     handlers.press_unlearn(program, "", form)

@@ -10,7 +10,7 @@ from typing import Protocol
 from unlearnlab.comparing.differences import differences
 from unlearnlab.events import Failed
 from unlearnlab.metrics import Scores
-from unlearnlab.results import Row, judged, utility_name
+from unlearnlab.results import Row, at_ends, judged, utility_name
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict
 from unlearnlab.views import Status, status_of
@@ -58,9 +58,9 @@ class Entry:
     spec: RunSpec
     status: Status
     before: Scores | None
-    """Of the original model."""
+    """Of the original model; none of a run that only scores."""
     after: Scores | None
-    """Of the unlearned model; none if the run did not come so far."""
+    """Of the unlearned model, or the only one; none if the run did not come so far."""
     verdict: Verdict | None
     seconds: float | None
     """How long it took; none until it ended."""
@@ -87,14 +87,15 @@ class Entry:
 def entry(row: MarkedRow) -> Entry:
     """Sum up a run of the store."""
     ending = row.ending
+    before, after = at_ends(row.spec, row.before, row.after, None)
     return Entry(
         run_id=row.run_id,
         title=row.name or row.spec.title,
         created=row.created,
         spec=row.spec,
         status=status_of(began=row.began, alive=row.alive, ending=ending),
-        before=row.before,
-        after=row.after,
+        before=before,
+        after=after,
         verdict=judged(row.spec, row.before, row.after),
         seconds=ending.seconds if ending else None,
         problem=ending.problem if isinstance(ending, Failed) else "",

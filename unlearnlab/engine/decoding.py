@@ -17,6 +17,7 @@ from unlearnlab.batches import WASTE
 from unlearnlab.engine.caches import Part, empty, joined
 from unlearnlab.engine.data import on
 from unlearnlab.engine.drafts import LONGEST, Draft
+from unlearnlab.engine.masks import seen
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.readings import Reading
 
@@ -40,14 +41,12 @@ class Row:
     read: int = 0
     """Tokens of it that the cache holds."""
     done: bool = False
-    _draft: Draft = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._draft = Draft(self.expected)
+    draft: Draft = field(default_factory=Draft)
+    """Guesses what it says next."""
 
     def ahead(self) -> list[int]:
         """Propose what it says next; one token more comes out of every pass."""
-        return self._draft.ahead(self.most - len(self.said) - 1)
+        return self.draft.ahead(self.most - len(self.said) - 1)
 
     def hear(self, ahead: Sequence[int], likeliest: Sequence[int], eos: int) -> int:
         """Let it say what the model finds likeliest, up to where the draft was wrong.
@@ -71,7 +70,7 @@ class Row:
     def _hears(self, token: int, eos: int) -> bool:
         """Say a token. Returns whether it goes on after it."""
         self.said.append(token)
-        self._draft.heard(token)
+        self.draft.heard(token)
         self.done = token == eos or len(self.said) == self.most
         return not self.done
 
@@ -186,7 +185,7 @@ class Batch:
         self._mask_BS = torch.cat([self._mask_BS, on(device, real)], dim=1)
         return self._target.model(
             input_ids=on(device, ids),
-            attention_mask=self._mask_BS,
+            attention_mask=seen(self._target, self._mask_BS, width),
             position_ids=on(device, [[*none, *of] for none, of in zip(lack, begun, strict=True)]),
             past_key_values=self._cache,
             use_cache=True,

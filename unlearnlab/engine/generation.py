@@ -13,6 +13,7 @@ from unlearnlab.batches import GENERATED_AT_ONCE, answered_at_once, fitting, slo
 from unlearnlab.engine.data import encode_continuation
 from unlearnlab.engine.decoding import Batch, Row
 from unlearnlab.engine.devices import total_memory
+from unlearnlab.engine.drafts import Draft, usual
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.readings import Reading, readings
 from unlearnlab.library import Row as DataRow
@@ -63,6 +64,9 @@ def generate(
         _row(target, ids, prompt, answer, max_new_tokens)
         for ids, prompt, answer in zip(encoded, prompts, answers, strict=True)
     ]
+    phrases = usual(row.expected for row in rows)
+    for row in rows:
+        row.draft = Draft(row.expected, phrases)
     waiting = deque(sorted(rows, key=_width))
     going = Batch(target, ())
     longest = slots(max(map(len, encoded), default=0) + max_new_tokens) * target.cached_bytes

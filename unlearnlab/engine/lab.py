@@ -49,8 +49,6 @@ from unlearnlab.events import (
     Kept,
     Loaded,
     Saved,
-    Stage,
-    StageBegan,
     When,
 )
 from unlearnlab.jobs import (
@@ -130,12 +128,9 @@ class Lab:
         wish = spec.model.device
         seed(self._chosen(wish), spec.seed, spread=wish == ALL)
 
-        def stage(name: Stage) -> StageBegan:
-            return StageBegan(stage=name, seconds=clock.seconds)
-
         check_keeping(spec)
         refuse_run(spec, self._chosen(spec.model.device))
-        exam = yield from prepared(spec.evaluation, stage("downloading"))
+        exam = yield from prepared(spec.evaluation, clock.stage("downloading"))
         target = yield from self._opened(spec, clock)
         fold = training_rows.load(spec.data)
         refuse_too_long(
@@ -146,7 +141,8 @@ class Lab:
         )
         if spec.keep_as:
             check_room(models_folder(), target.bytes_merged)
-        target.adapt(spec)
+        if not spec.only_scores:
+            target.adapt(spec)
         self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
         yield Loaded(
             weights=target.fingerprint,
@@ -154,24 +150,35 @@ class Lab:
             parameters=target.parameters,
             rows={name: len(fold.rows(name)) for name in training_rows.SETS},
         )
+        if spec.only_scores:
+            yield clock.stage("scoring")
+            yield from self._score_before(target, fold, spec, exam)
+        else:
+            yield from self._train(job, target, fold, exam, clock)
+
+    def _train(
+        self, job: Job, target: Target, fold: Dataset, exam: Exam | None, clock: Clock
+    ) -> Generator[Event | None, None, None]:
+        """Carry out the phases, with scores before and after."""
+        spec = job.spec
         chosen = fold.chosen(spec.data)
         # Where rows were picked, a probe of all would hardly move.
         probe = Probe.of(replace(fold, forget=chosen.forget) if spec.data.forget else fold)
         if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
             yield from probe.run(target, step=0)
-        yield stage("scoring before")
+        yield clock.stage("scoring before")
         yield from self._score_before(target, fold, spec, exam)
-        yield stage("training")
+        yield clock.stage("training")
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
-        yield stage("saving")
+        yield clock.stage("saving")
         written = target.save(job.folder)
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
-        yield stage("scoring after")
+        yield clock.stage("scoring after")
         key = f"{job.run_id}/after"
         found = yield from _score(target, fold, spec, exam, when="after", key=key)
         if spec.keep_as:
-            yield stage("keeping")
+            yield clock.stage("keeping")
             yield _keep(target, fold, job, found)
 
     def _score_before(
@@ -191,7 +198,7 @@ class Lab:
         try:
             with _memory_advice():
                 target = yield from self._opened(job.spec, clock)
-                yield StageBegan(stage="tracing", seconds=clock.seconds)
+                yield clock.stage("tracing")
                 yield from investigate(target, job.spec)
         finally:
             self.release()
@@ -202,7 +209,7 @@ class Lab:
         try:
             with _memory_advice():
                 target = yield from self._opened(job.spec, clock)
-                yield StageBegan(stage="answering", seconds=clock.seconds)
+                yield clock.stage("answering")
                 yield from preview(target, job.spec)
         finally:
             self.release()
@@ -218,7 +225,8 @@ class Lab:
         try:
             model = job.spec.model
             target = Target.load(model, device=self._made_ready(model))
-            target.restore(job.folder)
+            if not job.spec.only_scores:
+                target.restore(job.folder)
             with _memory_advice():
                 return _ask_both(target, ask, step=-1)
         finally:

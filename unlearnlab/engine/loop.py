@@ -21,7 +21,7 @@ from unlearnlab.engine.models import Target
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.engine.optimizers import optimizer_of, rescale
 from unlearnlab.engine.schedules import Passes, Rows
-from unlearnlab.events import Event, PhaseBegan, PhaseEnded, StepLogged
+from unlearnlab.events import Event, PhaseBegan, PhaseEnded, Stage, StageBegan, StepLogged
 from unlearnlab.spec import Phase, RunSpec
 from unlearnlab.training_rows import Dataset
 
@@ -36,6 +36,10 @@ class Clock:
     def seconds(self) -> float:
         """Return the seconds so far."""
         return time.perf_counter() - self.began
+
+    def stage(self, name: Stage) -> StageBegan:
+        """Tell that a stage begins now."""
+        return StageBegan(stage=name, seconds=self.seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from transformers import DynamicCache
 
 from unlearnlab.batches import fitting
 from unlearnlab.engine.data import Tokenizer, on
+from unlearnlab.engine.masks import seen
 from unlearnlab.engine.models import Target
 from unlearnlab.metrics import Choice
 from unlearnlab.mmlu import LETTERS, MOST_TOKENS, Question, prompt
@@ -200,12 +201,13 @@ def _last_logits(target: Target, cache: DynamicCache, ends: Sequence[Sequence[in
     begun, width = cache.get_seq_length(), max(map(len, ends))
     ours = _lent(cache, len(ends))
     pad = target.tokenizer.pad_token_id
-    # Padding stands at the end, where no token before it looks: it needs no mask of its own.
+    # Padding stands at the end, where no token before it looks: one mask does for all rows.
     ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
     lasts = [len(end) - 1 for end in ends]
     kept_K = sorted(set(lasts))
     logits_BKV = target.model(
         input_ids=ids_BT,
+        attention_mask=seen(target, on(target.device, [[1] * (begun + width)]), width),
         position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
         past_key_values=ours,
         use_cache=True,

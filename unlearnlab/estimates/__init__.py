@@ -18,6 +18,7 @@ from unlearnlab.spec import RunSpec
 __all__ = ["Estimate", "Part", "PastRun", "bytes_text", "earlier", "estimate"]
 
 SCORING = {
+    "scoring": "the model is scored",
     "scoring before": "the original model is scored",
     "scoring after": "the unlearned model is scored",
 }

@@ -179,7 +179,8 @@ def seconds(
         scored = of.scored / theirs.scored
         known = any(_same_start(run.spec, spec) for run in past)
         before = 0.0 if known else run.after_s * scored
-        found.append(run.loading_s + before + run.training_s * trained + run.after_s * scored)
+        after = 0.0 if spec.only_scores else run.after_s * scored
+        found.append(run.loading_s + before + run.training_s * trained + after)
     return statistics.median(found) if found else None
 
 

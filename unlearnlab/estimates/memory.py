@@ -69,7 +69,10 @@ def moments(
     longest = spec.evaluation.max_new_tokens
     scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured[not cuda]))
     probing = max(costs.answering(of.probed, PROBE_TOKENS), costs.measuring(of.probed))
-    found = [Moment("scoring before", {"weights": weights, "evaluation": scoring})]
+    scored: Mapping[Part, float] = {"weights": weights, "evaluation": scoring}
+    if spec.only_scores:
+        return (Moment("scoring", scored),)
+    found = [Moment("scoring before", scored)]
     aside = 0.0
     for number, phase in enumerate(spec.phases):
         if not phase.method.sets:

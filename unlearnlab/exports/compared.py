@@ -10,6 +10,7 @@ from unlearnlab.comparing.overlays import Track, track
 from unlearnlab.comparing.scoreboards import Margins, margins
 from unlearnlab.events import Evaluated
 from unlearnlab.metrics import Evidence
+from unlearnlab.results import at_ends
 from unlearnlab.views import Timed
 
 
@@ -68,17 +69,20 @@ def compared(runs: MarkedRuns, run_ids: Sequence[str]) -> Compared:
     """
     ids = tuple(dict.fromkeys(run_ids))
     events = {run: runs.events(run) for run in ids}
-    scored = {run: _evaluated(stored) for run, stored in events.items()}
-    before = {one.key for each in scored.values() for one in each if one.when == "before"}
-    after = {run: one.key for run, each in scored.items() for one in each if one.when == "after"}
-    evidence = {run: runs.evidence(key) for run, key in after.items()}
+    rows = {run: runs.row(run) for run in ids}
+    keys = {run: at_ends(rows[run].spec, *_keys(stored), "") for run, stored in events.items()}
+    before = {original for original, _ in keys.values() if original}
+    evidence = {run: runs.evidence(key) for run, (_, key) in keys.items() if key}
     return Compared(
-        entries=tuple(entry(runs.row(run)) for run in ids),
+        entries=tuple(map(entry, rows.values())),
         tracks={run: track(stored) for run, stored in events.items()},
         evidence={run: one for run, one in evidence.items() if one is not None},
         original=runs.evidence(before.pop()) if len(before) == 1 else None,
     )
 
 
-def _evaluated(stored: Sequence[Timed]) -> list[Evaluated]:
-    return [item.event for item in stored if isinstance(item.event, Evaluated)]
+def _keys(stored: Sequence[Timed]) -> tuple[str, str]:
+    """Return the keys of the evidence before and after; empty where there is none."""
+    scored = [item.event for item in stored if isinstance(item.event, Evaluated)]
+    found = {one.when: one.key for one in scored}
+    return found.get("before", ""), found.get("after", "")

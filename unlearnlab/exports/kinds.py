@@ -40,9 +40,18 @@ def _no_answers(result: Result) -> str:
     return "" if result.course.before else "no model was scored in this run"
 
 
+NOTHING_TRAINED = "this run only scored: nothing was trained"
+
+
+def _nothing_trained(result: Result) -> str:
+    return NOTHING_TRAINED if result.spec.only_scores else ""
+
+
 def _no_weights(result: Result) -> str:
     if result.weights is not None:
         return ""
+    if result.spec.only_scores:
+        return NOTHING_TRAINED
     return "this run left no weights: it did not come so far as to save them"
 
 
@@ -73,7 +82,12 @@ KINDS: Mapping[What, Kind] = {
         ),
         Kind("spec", "Spec", "All settings as JSON.", _never),
         Kind("command", "Command", "The command line that repeats the run.", _never),
-        Kind("script", "unlearn.py", "The task's entry, unlearn(), with these settings.", _never),
+        Kind(
+            "script",
+            "unlearn.py",
+            "The task's entry, unlearn(), with these settings.",
+            _nothing_trained,
+        ),
         Kind(
             "answers",
             "Answers",

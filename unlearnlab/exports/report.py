@@ -69,6 +69,7 @@ def _head(result: Result) -> Iterator[str]:
 
 def _scores(result: Result) -> Iterator[str]:
     board = result.board
+    pale = "" if board.alone else "pale is before, full is after · "
     if result.row.before is None:
         yield "<section><h2>Scores</h2><p>No model was scored.</p></section>"
         return
@@ -76,12 +77,14 @@ def _scores(result: Result) -> Iterator[str]:
     setting = " · ".join(part for part in (board.protocol, board.setting) if part)
     yield (
         f"<section><h2>Scores</h2>{_verdict(board.verdict, result.spec)}"
-        f'<div class="cards">{cards}</div><p class="soft">pale is before, full is after · '
+        f'<div class="cards">{cards}</div><p class="soft">{pale}'
         f"{escape(setting)}</p></section>"
     )
 
 
 def _verdict(found: Verdict | None, spec: RunSpec) -> str:
+    if spec.only_scores:
+        return ""
     if found is None:
         return '<div class="verdict plain"><b>No verdict</b> It needs both scores.</div>'
     told = found.evidence
@@ -96,7 +99,8 @@ def _verdict(found: Verdict | None, spec: RunSpec) -> str:
 
 def _card(card: ScoreCard) -> str:
     shown = card.before if card.after is None else card.after
-    was = f"before {_number(card.before)}" if card.after is not None else "before unlearning"
+    was = "before unlearning" if card.after is None else f"before {_number(card.before)}"
+    was = was if card.before is not None else ""
     bars = "".join(
         f'<i class="{name}" style="width:{100 * min(1.0, max(0.0, value)):.1f}%"></i>'
         for name, value in (("before", card.before), ("after", card.after))
@@ -185,8 +189,9 @@ def _examples(result: Result, *, masked: bool) -> Iterator[str]:
             f"{found['retain'] + found['others']} {stays} were damaged."
         )
     hidden = " Names, numbers and addresses are hidden." if masked else ""
-    after = f"{words.became(result.spec).capitalize()} model"
-    heads = ("Prompt", "Expected", "Original model", after)
+    # Of a run that only scores, there is but one model.
+    after = "" if result.spec.only_scores else f"{words.became(result.spec).capitalize()} model"
+    heads = ("Prompt", "Expected", *(("Original model", after) if after else ("Model",)))
     head = "".join(f'<th scope="col">{name}</th>' for name in heads)
     body = "".join(_example(row, after, masked) for row in shown(rows))
     yield (
@@ -206,7 +211,6 @@ def shown(rows: Sequence[AnswerRow]) -> list[AnswerRow]:
 
 def _example(row: AnswerRow, after: str, masked: bool) -> str:
     kind = f"{TASKS.get(row.task, row.task)} · {KINDS[row.kind]}"
-    said = _said(row, row.unlearned, masked)
     other = "" if row.judged else ' <span class="tag">not picked</span>'
     mood = "" if after.startswith("Taught") else row.mood
     judged = f'<span class="tag {mood}">{escape(title(row.outcome, row.wished))}</span>'
@@ -215,8 +219,18 @@ def _example(row: AnswerRow, after: str, masked: bool) -> str:
         f'<div><span class="tag {row.split}">{row.split}</span> '
         f'<span class="tag">{escape(kind)}</span>{other}</div></td>'
         f'<td data-label="Expected">{_text(row.expected, masked)}</td>'
-        f'<td data-label="Original model">{_said(row, row.original, masked)}</td>'
-        f'<td data-label="{after}">{said}<div>{judged}</div></td></tr>'
+        f"{_models(row, after, masked, f'<div>{judged}</div>')}</tr>"
+    )
+
+
+def _models(row: AnswerRow, after: str, masked: bool, judged: str) -> str:
+    """Draw what the models said, the judgement of the last with it."""
+    first = _said(row, row.original, masked)
+    if not after:
+        return f'<td data-label="Model">{first}{judged}</td>'
+    last = _said(row, row.unlearned, masked)
+    return (
+        f'<td data-label="Original model">{first}</td><td data-label="{after}">{last}{judged}</td>'
     )
 
 

@@ -26,6 +26,11 @@ TAUGHT = (
 )
 """What must be said of a model that was taught rows to be forgotten later."""
 
+SCORED = (
+    "Scores speak of the rows and the settings that they were measured with, and of no others.",
+)
+"""What must be said of a model that was only scored."""
+
 PRECISIONS = {
     "float32": "float32",
     "bfloat16": "bfloat16",
@@ -36,6 +41,8 @@ PRECISIONS = {
 
 def limits(spec: RunSpec) -> Sequence[str]:
     """Say what the scores do not show."""
+    if spec.only_scores:
+        return SCORED
     return TAUGHT if spec.taught else UNLEARNED
 
 
@@ -101,6 +108,8 @@ def _written(value: Any) -> str:
 
 def training(spec: RunSpec) -> str:
     """Say what was trained: the weights, or an adapter on them."""
+    if spec.only_scores:
+        return "nothing"
     lora, precision = spec.model.adapter, PRECISIONS.get(spec.model.precision, spec.model.precision)
     if lora is None:
         return f"the weights themselves, {precision}"

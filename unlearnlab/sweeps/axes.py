@@ -301,6 +301,8 @@ def known_setting(path: str, base: RunSpec) -> Setting:
 
 def _phase_of(base: RunSpec, path: str) -> Any:
     number = int(path.split(".")[1])
+    if base.only_scores:
+        raise SpecError([(path, "the run that is varied only scores: it has no phases")])
     if number >= len(base.phases):
         raise SpecError([(path, f"there is no phase {number}: the last is {len(base.phases) - 1}")])
     return base.phases[number]

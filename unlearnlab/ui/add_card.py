@@ -13,7 +13,6 @@ from unlearnlab.ui.data_list import datasets_html
 from unlearnlab.ui.form_data import known_of
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.form_model import NAME
-from unlearnlab.ui.handlers import Message
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading, message
 
@@ -34,6 +33,13 @@ SHOW = """() => {
 """What was found may be drawn out of sight, beside the top of a long page."""
 
 
+STALE = """() => [
+  { problems: [], note: "" },
+  { __type__: "update", interactive: false },
+  { __type__: "update", visible: false },
+]"""
+
+
 @dataclass(frozen=True)
 class AddCard:
     """What is to be added."""
@@ -44,6 +50,8 @@ class AddCard:
     retain: gr.File
     retain_path: gr.Textbox
     folder: gr.Textbox
+    limit: gr.Textbox
+    seed: gr.Textbox
     kind: gr.Dropdown
     title: gr.Textbox
     files: gr.Group
@@ -60,7 +68,8 @@ class AddCard:
     def inputs(self) -> list[Any]:
         """List what `wished` takes."""
         files = (self.forget, self.forget_path, self.retain, self.retain_path)
-        return [self.way, *files, self.folder, self.kind, self.title, *self.columns]
+        part = (self.folder, self.limit, self.seed)
+        return [self.way, *files, *part, self.kind, self.title, *self.columns]
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,16 @@ class FindingsCard:
 
 def wished(values: tuple[Any, ...]) -> Wish:
     """Take in the values of `AddCard.inputs`."""
-    way, forget, forget_path, retain, retain_path, folder, kind, title, *columns = values
+    way, forget, forget_path, retain, retain_path, *texts = values
+    folder, limit, seed, kind, title, *columns = texts
     named = zip(COLUMNS, columns, strict=True)
     return Wish(
         way=str(way),
         forget=str(forget or forget_path or ""),
         retain=str(retain or retain_path or ""),
         folder=str(folder or ""),
+        limit=str(limit or ""),
+        seed=str(seed or ""),
         columns=tuple((role, str(name)) for role, name in named if name),
         kind=str(kind),
         title=str(title or ""),
@@ -119,6 +131,9 @@ def draw_add() -> AddCard:
                 elem_id=place("folder"),
                 elem_classes=["field"],
             )
+            with gr.Row():
+                limit = _part("limit", "all", "A smaller part, of whole documents.")
+                seed = _part("seed", "0", "Which of them are taken.")
         title = gr.Textbox(
             label=FIELDS["title"],
             placeholder="How the page calls it",
@@ -130,8 +145,8 @@ def draw_add() -> AddCard:
             check = gr.Button("Check", elem_id="check-data", min_width=80)
             add = gr.Button("Add", interactive=False, elem_id="add-data", min_width=80)
         note = message("add-message")
-    texts = (way, forget, forget_path, retain, retain_path, folder, kind, title)
-    return AddCard(*texts, files, whole, named, check, add, note, columns)
+    asked = (way, forget, forget_path, retain, retain_path, folder, limit, seed, kind, title)
+    return AddCard(*asked, files, whole, named, check, add, note, columns)
 
 
 def _file(name: str, label: str) -> tuple[gr.File, gr.Textbox]:
@@ -145,6 +160,18 @@ def _file(name: str, label: str) -> tuple[gr.File, gr.Textbox]:
             elem_id=place(f"{name}.path"),
         )
     return upload, path
+
+
+def _part(name: str, usual: str, info: str) -> gr.Textbox:
+    return gr.Textbox(
+        label=FIELDS[name],
+        placeholder=usual,
+        info=info,
+        max_lines=1,
+        min_width=120,
+        elem_id=place(name),
+        elem_classes=["field"],
+    )
 
 
 def _column(role: str) -> gr.Dropdown:
@@ -220,11 +247,10 @@ def _wire_columns(card: AddCard) -> None:
 
 
 def _wire_staleness(card: AddCard, found: FindingsCard) -> None:
-    """What was found holds for what was asked: a change must be checked again."""
+    """What was found holds for what was asked: a change must be checked again.
 
-    def stale() -> list[Any]:
-        return [Message().plain, gr.update(interactive=False), gr.update(visible=False)]
-
+    The page does it by itself: an answer of the server might come after that to the next check.
+    """
     edits = [c.input if isinstance(c, gr.Radio | gr.Dropdown) else c.change for c in card.inputs]
     outputs = [card.message, card.add, found.card]
-    gr.on(edits, stale, None, outputs, trigger_mode="always_last", **QUIET)
+    gr.on(edits, None, None, outputs, js=STALE, **QUIET)

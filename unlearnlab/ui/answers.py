@@ -23,6 +23,9 @@ HEADS: Mapping[SortKey, str] = {
 }
 """The columns, each sorted by a click on its name."""
 
+MODEL = "Model"
+"""The column of what the only model says."""
+
 LEGEND = (
     "Score: ROUGE-L recall of a completion, exact match of a question. Likelihood: of the "
     "expected answer after the prompt, the geometric mean over its tokens. Labels are rules on "
@@ -37,6 +40,7 @@ def answers_html(
     masked: bool,
     scored: bool,
     ended: bool = False,
+    alone: bool = False,
     titles: Mapping[str, str] = TASKS,
     order: Order | None = None,
 ) -> str:
@@ -48,6 +52,7 @@ def answers_html(
         masked: Whether personal data are hidden.
         scored: Whether the unlearned model was scored.
         ended: Whether the run is over, so that no further answer will come.
+        alone: Whether there is but one model, and no column for another.
         titles: Names of the subtasks.
         order: What the rows are sorted by.
     """
@@ -57,15 +62,17 @@ def answers_html(
     page = min(max(0, page), last)
     first = page * PAGE
     missing = "not measured" if scored else "not scored" if ended else "scored after training"
-    heads = _heads(rows)
+    missing = None if alone else missing
+    heads = _heads(rows, alone=alone)
     body = "".join(
         _row(row, titles.get(row.task, row.task), masked, scored, missing)
         for row in rows[first : first + PAGE]
     )
     head = "".join(_head(key, name, order or Order()) for key, name in heads.items())
+    legend = "" if alone else _bars_legend()
     return (
         f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f'<div class="answers-foot"><p class="setting">{_bars_legend()}<span>{LEGEND}</span></p>'
+        f'<div class="answers-foot"><p class="setting">{legend}<span>{LEGEND}</span></p>'
         f"{pager(page, last, first, len(rows), PAGE)}</div>"
     )
 
@@ -74,11 +81,17 @@ def _bars_legend() -> str:
     return '<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>'
 
 
-def _heads(rows: Sequence[AnswerRow]) -> Mapping[SortKey, str]:
+def _heads(rows: Sequence[AnswerRow], *, alone: bool) -> Mapping[SortKey, str]:
     """Name the columns: the score as what it is, where all rows are of one kind."""
     kind = rows[0].kind
     same = all(row.kind == kind for row in rows)
-    return {**HEADS, "score": SCORES[kind]} if same else HEADS
+    heads = dict(HEADS)
+    if same:
+        heads["score"] = SCORES[kind]
+    if alone:
+        heads["original"] = MODEL
+        del heads["unlearned"]
+    return heads
 
 
 def _head(key: SortKey, name: str, order: Order) -> str:
@@ -104,21 +117,22 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
     )
 
 
-def _row(row: AnswerRow, name: str, masked: bool, scored: bool, missing: str) -> str:
+def _row(row: AnswerRow, name: str, masked: bool, scored: bool, missing: str | None) -> str:
+    """Draw a row; where `missing` is none, there is no column for an unlearned model."""
     kind = f"{name} · {KINDS[row.kind]}"
     tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
     tag += "" if row.judged else '<span class="tag">not picked</span>'
     after = f'<span class="none">{missing}</span>'
     if row.unlearned is not None:
         after = _answer(row, row.unlearned, masked) + _label(row)
+    other = "" if missing is None else f"<td data-label='Unlearned model'>{after}</td>"
     before = _answer(row, row.original, masked) + ("" if scored else _label(row))
     scores = (row.original_score, row.unlearned_score)
     odds = (row.original_likelihood, row.unlearned_likelihood)
     return (
         f"<tr><td data-label='Prompt'>{_plain(row.prompt, masked)}<div>{tag}</div></td>"
         f"<td data-label='Expected'>{_plain(row.expected, masked)}</td>"
-        f"<td data-label='Original model'>{before}</td>"
-        f"<td data-label='Unlearned model'>{after}</td>"
+        f"<td data-label='{MODEL if missing is None else HEADS['original']}'>{before}</td>{other}"
         f"<td data-label='{SCORES[row.kind]}' class='values'>"
         f"{_bar(row, scores[0], score(scores[0]), 'before')}"
         f"{_bar(row, scores[1], score(scores[1]), 'after')}</td>"

@@ -14,7 +14,7 @@ from unlearnlab.comparing.scoreboards import Margins, margins
 from unlearnlab.methods import METHODS
 from unlearnlab.metrics import Evidence, judged
 from unlearnlab.records import RunRow
-from unlearnlab.results import run_line
+from unlearnlab.results import at_ends, run_line
 from unlearnlab.store import Store
 
 FRESH_S = 0.5
@@ -68,7 +68,7 @@ class Compared:
         self._known: dict[str, tuple[RunRow, Listed]] = {}
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
-        self._margins: dict[str, Margins] = {}
+        self._margins: dict[tuple[str, tuple[str, ...] | None], Margins] = {}
         self._tracks: dict[str, Track] = {}
         self._evidence = lru_cache(maxsize=EVIDENCE)(store.evidence)
 
@@ -114,15 +114,14 @@ class Compared:
         Raises:
             StoreError: The store cannot be read.
         """
-        keys = {of.run.run_id: of.keys[1] for of in runs if of.keys[1]}
-        # The evidence after unlearning is a run's own, and so are the rows that it picked.
-        picked = {of.keys[1]: of.run.spec.data.forget for of in runs if of.keys[1]}
+        # Runs that only score may share evidence, and differ in the rows that they picked.
+        keys = {of.run.run_id: (of.keys[1], of.run.spec.data.forget) for of in runs if of.keys[1]}
         missing = dict.fromkeys(key for key in keys.values() if key not in self._margins)
         if missing and not wait:
             return None
         for key in missing:
-            evidence = self._store.evidence(key)
-            self._margins[key] = margins(judged(evidence, picked[key])) if evidence else {}
+            evidence = self._store.evidence(key[0])
+            self._margins[key] = margins(judged(evidence, key[1])) if evidence else {}
         return {run_id: self._margins[key] for run_id, key in keys.items()}
 
     def evidence(self, key: str) -> Evidence | None:
@@ -169,13 +168,14 @@ def _listed(row: RunRow) -> Listed:
     titles = (title for values in facets.values() for title in values.values())
     words = (run.title, line.settings, run.status, run.run_id, run.notes, run.origin, *titles)
     said = " ".join(words).lower()
-    return Listed(run, line.settings, said, setting(run), facets, row.personal, row.keys)
+    keys = at_ends(row.spec, *row.keys, "")
+    return Listed(run, line.settings, said, setting(run), facets, row.personal, keys)
 
 
 def _facets(run: Entry) -> Mapping[Facet, Mapping[str, str]]:
     model, data = run.spec.model.known, run.spec.data.known
     kinds = dict.fromkeys(phase.method.kind for phase in run.spec.phases)
-    verdict = run.verdict.title if run.verdict else "not scored"
+    verdict = run.verdict.title if run.verdict else "scored" if run.after else "not scored"
     outcome = verdict if run.status == "finished" else run.status
     return {
         "model": {run.spec.model.name: model.title},

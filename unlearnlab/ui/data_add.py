@@ -37,6 +37,8 @@ FIELDS: Mapping[str, str] = {
     "forget": "Forget rows",
     "retain": "Retain rows",
     "folder": "Folder",
+    "limit": "Documents of each subtask",
+    "seed": "Seed of the draw",
     "columns": "Columns",
     "title": "Title",
 }
@@ -61,6 +63,10 @@ class Wish:
     forget: str = ""
     retain: str = ""
     folder: str = ""
+    limit: str = ""
+    """Source documents of each set and subtask of the folder that are taken; empty takes all."""
+    seed: str = ""
+    """Which ones."""
     columns: tuple[tuple[str, str], ...] = ()
     """The file's names of `COLUMNS`, where they are others."""
     kind: str = "guess"
@@ -154,7 +160,9 @@ def _read(wish: Wish, paths: Stated) -> Draft:
     """Read once for the check, the mask and the adding."""
     first, *others = (path for path, _ in paths)
     if wish.way == "folder":
-        return read_folder(first, title=wish.title.strip())
+        limit = _whole("limit", wish.limit, least=1)
+        seed = _whole("seed", wish.seed, least=0) or 0
+        return read_folder(first, title=wish.title.strip(), limit=limit, seed=seed)
     kinds: tuple[KindWish, ...] = get_args(KindWish)
     kind = wish.kind if wish.kind in kinds else "guess"
     return read_files(
@@ -164,6 +172,14 @@ def _read(wish: Wish, paths: Stated) -> Draft:
         kind=kind,
         title=wish.title.strip(),
     )
+
+
+def _whole(name: str, text: str, *, least: int) -> int | None:
+    """Read a number of the form; none where nothing was typed."""
+    text = text.strip()
+    if text and not (text.isdecimal() and int(text) >= least):
+        raise Misplaced(name, f"{text!r} is no whole number from {least} on")
+    return int(text) if text else None
 
 
 def _blamed(wish: Wish, paths: Sequence[Path]) -> str:

@@ -123,9 +123,9 @@ def _span(phase: Mapping[str, Any], blocks: int) -> str:
 
 
 def form_of(plain: Mapping[str, Any], *, preset: str = "", editing: int = 0) -> Form:
-    """Show a spec, given as plain values."""
-    values = dict(zip(PATHS, shown(plain, editing), strict=True))
-    phases = list(plain["phases"])
+    """Show a spec, given as plain values. One without phases leaves the form a first one."""
+    phases = list(plain["phases"]) or [Phase().model_dump(mode="json")]
+    values = dict(zip(PATHS, shown({**plain, "phases": phases}, editing), strict=True))
     return Form({"values": values, "phases": phases, "editing": editing, "preset": preset})
 
 
@@ -182,13 +182,31 @@ def spec_of(form: Form) -> RunSpec:
     Raises:
         SpecError: Something in it is wrong.
     """
-    spec = parsed(form)
-    if spec.model.known.missing:
-        told = "is not ready on this machine: the note under it tells what to do"
-        raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
+    spec = _ready(parsed(form))
     if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
         raise SpecError([("keep_as", problem)])
     return spec
+
+
+def _ready(spec: RunSpec) -> RunSpec:
+    """Make sure that a spec's model is here.
+
+    Raises:
+        SpecError: It is not.
+    """
+    if spec.model.known.missing:
+        told = "is not ready on this machine: the note under it tells what to do"
+        raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
+    return spec
+
+
+def scoring_of(form: Form) -> RunSpec:
+    """Make the run that only scores the form's model on its data; what it trains is left aside.
+
+    Raises:
+        SpecError: Something else in it is wrong.
+    """
+    return _ready(parse_spec(form.plain | {"phases": [], "keep_as": ""}))
 
 
 def parsed(form: Form) -> RunSpec:

@@ -3,7 +3,7 @@
 Nothing here waits for a job. Buttons and panel follow from the store afterwards.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ from unlearnlab.spec import RunSpec, SpecError
 from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.controls import Problem
-from unlearnlab.ui.form import Form, form_of, problems_of, spec_of, title_of
+from unlearnlab.ui.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.live import after, holding
 from unlearnlab.ui.program import Program
 
@@ -91,8 +91,19 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     Returns:
         The run to show, and what to tell. While it waits for another the page stays with that.
     """
+    return _formed(program, showing, form, spec_of)
+
+
+def press_score(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+    """Queue a run that only scores the form's model. Returns the same as `press_unlearn`."""
+    return _formed(program, showing, form, scoring_of)
+
+
+def _formed(
+    program: Program, showing: str, form: Form, asked: Callable[[Form], RunSpec]
+) -> tuple[str, Message]:
     try:
-        spec = spec_of(form)
+        spec = asked(form)
         return _queued(program, showing, spec, name=title_of(form, spec))
     except SpecError as error:
         return showing, Message(problems_of(error, form))

@@ -12,6 +12,7 @@ from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
 from unlearnlab.results import (
     TASKS,
+    at_ends,
     matches,
     others_of,
     run_line,
@@ -225,8 +226,9 @@ def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
 def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     if row is None or course.before is None:
         return ""
-    after = course.after.scores if course.after else None
-    before, titles = course.before.scores, titles_of(row.spec.data.known)
+    last = course.after.scores if course.after else None
+    before, after = at_ends(row.spec, course.before.scores, last, None)
+    titles = titles_of(row.spec.data.known)
     others = others_html(others_of(before, after, titles))
     found = _spreads(program, row, course)
     return strip_html(terms_strip(before, after, titles, spreads=found)) + others
@@ -277,6 +279,7 @@ def _table(program: Program, scene: Scene, look: Look, page: int, *, ended: bool
         masked=look.masked,
         scored=course.after is not None,
         ended=ended,
+        alone=row.spec.only_scores,
         titles=titles_of(row.spec.data.known),
         order=look.order,
     )

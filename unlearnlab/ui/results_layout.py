@@ -23,6 +23,8 @@ class Buttons:
     """The buttons under the form, and what they have to tell."""
 
     unlearn: gr.Button
+    score: gr.Button
+    """Scores the form's model and trains nothing."""
     sweep: gr.Button
     """Opens the fold that makes a sweep of the form."""
     hold: gr.Button
@@ -86,7 +88,7 @@ class Parts:
     def panel(self) -> list[Any]:
         """List what `shown` writes."""
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
-        top = (self.showing, self.live, b.unlearn, b.hold, b.stop, self.adjust)
+        top = (self.showing, self.live, b.unlearn, b.score, b.hold, b.stop, self.adjust)
         return [
             *top,
             self.offer,
@@ -121,6 +123,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.live["run"],
         panel.live,
         gr.update(value=buttons.unlearn, interactive=True),
+        gr.update(interactive=True),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
         panel.adjust,
@@ -156,10 +159,11 @@ def draw_buttons() -> Buttons:
             unlearn = gr.Button(
                 "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
             )
+            score = gr.Button("Score only", interactive=False, elem_id="score-only", min_width=60)
             sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, sweep, hold, stop, message("form-message"))
+        return Buttons(unlearn, score, sweep, hold, stop, message("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:

@@ -30,7 +30,7 @@ def scoreboard_html(board: Scoreboard, *, ended: bool) -> str:
     cards = "".join(_card(card) for card in board.cards)
     return (
         f'<section class="card scores" aria-label="Scores">'
-        f'<div class="score-grid">{_verdict(board.verdict, ended)}{cards}</div>'
+        f'<div class="score-grid">{_verdict(board, ended)}{cards}</div>'
         f'<p class="setting">{_legend(board)}</p>{_thresholds(board)}</section>'
     )
 
@@ -52,7 +52,13 @@ def _here(kind: VerdictKind, found: Verdict) -> str:
     return ' aria-current="true"' if kind == found.kind else ""
 
 
-def _verdict(found: Verdict | None, ended: bool) -> str:
+def _verdict(board: Scoreboard, ended: bool) -> str:
+    found = board.verdict
+    if board.alone:
+        return (
+            '<div class="verdict plain"><b>Scores only</b><p>Nothing was trained: this is the '
+            "model as it is.</p></div>"
+        )
     if found is None:
         title = "No verdict" if ended else "Verdict to come"
         why = (
@@ -98,6 +104,8 @@ def _before(card: ScoreCard) -> str:
         if card.before is not None:
             return "original model"
         return "" if card.note else "not measured yet"  # The note then says why it is not.
+    if card.before is None:
+        return ""
     steady = ", within noise" if card.steady else ""
     return f"before {score(card.before)}{steady}"
 
@@ -133,7 +141,8 @@ def _percent(value: float | None) -> str:
 
 def _legend(board: Scoreboard) -> str:
     reference = next((c.reference for c in board.cards if c.reference is not None), None)
-    parts = ['<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>']
+    both = '<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>'
+    parts = [] if board.alone else [both]
     if reference is not None:
         parts.append(
             '<span><i class="tick"></i>retrained model, which never saw the forget set</span>'

@@ -12,6 +12,7 @@ from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout, handlers
 from unlearnlab.ui.answers_file import answers_file
+from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message, trouble
 from unlearnlab.ui.look import Look
@@ -31,6 +32,9 @@ from unlearnlab.ui.sweep_card import sweep_card
 from unlearnlab.ui.sweep_fold import draw_fold, wire_fold
 from unlearnlab.ui.sweep_panel import Board
 from unlearnlab.ui.typed_facts import next_form
+
+Press = Callable[[Program, str, Form], tuple[str, Message]]
+"""What queues the form: it takes the run that is shown, and returns that to show."""
 
 LOOKS = 11
 """Number of the components in `Parts.look`."""
@@ -85,6 +89,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
     _wire_buttons(program, form, parts)
+    _wire_wishes(program, parts)
     _wire_answers(program, parts)
     _wire_queue(program, parts)
     _wire_runs(program, form, parts)
@@ -158,24 +163,39 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
 
 
 def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
-    buttons, ask = parts.buttons, parts.ask
+    buttons = parts.buttons
     outputs = [buttons.message, *parts.panel]
 
     def after(run_id: str, message: Message, seen: tuple[Any, ...]) -> list[Any]:
         with told():
             return [message.plain, *showing(program, run_id, look_of(seen))]
 
-    def unlearn(run_id: str, *values: Any) -> list[Any]:
-        seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
-        form = forms.gathered(draft, held)
-        shown_run, message = handlers.press_unlearn(program, run_id, form)
-        return after(shown_run, message, seen)
+    def queues(press: Press) -> Callable[..., list[Any]]:
+        def pressed(run_id: str, *values: Any) -> list[Any]:
+            seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
+            form = forms.gathered(draft, held)
+            shown_run, message = press(program, run_id, form)
+            return after(shown_run, message, seen)
+
+        return pressed
 
     def hold(run_id: str, *seen: Any) -> list[Any]:
         return after(run_id, handlers.press_hold(program, run_id), seen)
 
     def stop(run_id: str, *seen: Any) -> list[Any]:
         return after(run_id, handlers.press_stop(program, run_id), seen)
+
+    inputs = [parts.showing, *parts.look]
+    presses = ((buttons.unlearn, handlers.press_unlearn), (buttons.score, handlers.press_score))
+    for button, press in presses:
+        button.click(queues(press), [*inputs, *form.inputs], outputs, **QUIET)
+    buttons.hold.click(hold, inputs, outputs, **QUIET)
+    buttons.stop.click(stop, inputs, outputs, **QUIET)
+
+
+def _wire_wishes(program: Program, parts: Parts) -> None:
+    """Wire what is asked of a run while it goes on, or later."""
+    ask, inputs = parts.ask, [parts.showing, *parts.look]
 
     def asked(prompt: str, run_id: str, *seen: Any) -> list[Any]:
         look = look_of(seen)
@@ -192,11 +212,7 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
         with told():
             return handlers.press_adjust(program, asked)
 
-    inputs = [parts.showing, *parts.look]
     parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
-    buttons.unlearn.click(unlearn, [*inputs, *form.inputs], outputs, **QUIET)
-    buttons.hold.click(hold, inputs, outputs, **QUIET)
-    buttons.stop.click(stop, inputs, outputs, **QUIET)
     gr.on(
         [ask.button.click, ask.prompt.submit],
         asked,
