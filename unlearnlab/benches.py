@@ -32,11 +32,10 @@ from unlearnlab.events import (
     Stopped,
 )
 from unlearnlab.jobs import Ask, Export, Job, Lab, PreviewJob, RunFailed, TraceJob
-from unlearnlab.previews import PreviewSpec
+from unlearnlab.records import PreviewRow, TraceRow
 from unlearnlab.revision import revision
 from unlearnlab.spec import adjusted
 from unlearnlab.store import Store, StoreError
-from unlearnlab.trace_spec import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -107,12 +106,12 @@ class Bench:
         return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
 
     def _job(self, run_id: str) -> Job | TraceJob | PreviewJob:
-        spec = self._store.job(run_id).spec
-        if isinstance(spec, TraceSpec):
-            return TraceJob(run_id, spec)
-        if isinstance(spec, PreviewSpec):
-            return PreviewJob(run_id, spec)
-        return Job(run_id, spec, self._store.folder(run_id))
+        row = self._store.job(run_id)
+        if isinstance(row, TraceRow):
+            return TraceJob(run_id, row.spec)
+        if isinstance(row, PreviewRow):
+            return PreviewJob(run_id, row.spec)
+        return Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
 
     def _worked_s(self, began: float) -> float:
         """Return the seconds since `began`, those on hold left out."""

@@ -20,6 +20,8 @@ class Job:
     spec: RunSpec
     folder: Path
     """Where its files go: the delta of the weights."""
+    anew: bool = False
+    """Whether the original model is scored also where an earlier run's scores of it are known."""
 
 
 @dataclass(frozen=True, slots=True)

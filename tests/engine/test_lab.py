@@ -263,3 +263,13 @@ def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
     assert not list(tmp_path.iterdir())
     answer = Lab(kept.get, device=CPU).ask(job, Ask(ask_id="a", prompt="Who?"))
     assert answer.original == answer.unlearned
+
+
+def test_a_repetition_scores_the_original_anew_and_leaves_what_was_known(kept, facts, tmp_path):
+    job = Job("run-9", SPEC.scoring, tmp_path, anew=True)
+    first = next(event for event in facts if isinstance(event, Evaluated))
+    other = first.evidence.model_copy(update={"choices": ()})
+    for known, key in ((first.evidence, first.key), (other, "run-9/before")):
+        work = Lab({first.key: known}.get, device=CPU).unlearn(job)
+        (scored,) = (event for event in work if isinstance(event, Evaluated))
+        assert (scored.key, scored.evidence) == (key, first.evidence)

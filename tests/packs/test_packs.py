@@ -272,3 +272,9 @@ def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(tmp_path
     assert not stand(sweep, "s", rows).of("finished")
     assert labels(entries(rows)) == ("A run (from demo.zip)",)
     assert "taken in from demo.zip" in report(result(there, run_id), masked=True)
+
+
+def test_a_run_that_only_scored_is_packed_as_any_other(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack, spec=RunSpec().scoring)
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert there.row(run_id).after is None

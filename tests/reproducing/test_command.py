@@ -68,6 +68,14 @@ def test_a_run_is_repeated_as_a_run_that_names_the_first(reproduce, first, tmp_p
     assert "All 32 numbers are equal" in out
 
 
+def test_a_scoring_alone_is_repeated_too(reproduce, tmp_path):
+    with run_of(tmp_path, RunSpec().scoring, script=true_run) as (_, _, run_id):
+        pass
+    code, out, _ = reproduce(run_id)
+    assert code == 0
+    assert "All 16 numbers are equal." in out
+
+
 def test_numbers_that_do_not_agree_are_exit_code_one(reproduce, first):
     code, out, _ = reproduce(first, script=worse_run)
     assert code == 1

@@ -152,7 +152,7 @@ class Lab:
         )
         if spec.only_scores:
             yield clock.stage("scoring")
-            yield from self._score_before(target, fold, spec, exam)
+            yield from self._score_before(job, target, fold, exam)
         else:
             yield from self._train(job, target, fold, exam, clock)
 
@@ -167,7 +167,7 @@ class Lab:
         if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
             yield from probe.run(target, step=0)
         yield clock.stage("scoring before")
-        yield from self._score_before(target, fold, spec, exam)
+        yield from self._score_before(job, target, fold, exam)
         yield clock.stage("training")
         yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
         yield clock.stage("saving")
@@ -182,15 +182,17 @@ class Lab:
             yield _keep(target, fold, job, found)
 
     def _score_before(
-        self, target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None
+        self, job: Job, target: Target, fold: Dataset, exam: Exam | None
     ) -> Generator[Event | None, None, None]:
         """Score the untouched model, or take its scores from an earlier run that did."""
+        spec = job.spec
         key = evidence_key(target, fold, spec, exam)
-        known = self._recall(key)
-        if known is None:
-            yield from _score(target, fold, spec, exam, when="before", key=key)
-        else:
-            yield Evaluated(when="before", scores=_scores(known, spec), key=key, evidence=known)
+        known = found = self._recall(key)
+        if found is None or job.anew:
+            found = yield from _measured(target, fold, spec, exam, when="before")
+        if known not in (None, found):  # What was kept under the key stays what it was.
+            key = f"{job.run_id}/before"
+        yield Evaluated(when="before", scores=_scores(found, spec), key=key, evidence=found)
 
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding facts, and None wherever it may be stopped or held."""
@@ -303,11 +305,17 @@ def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
     return scores(evidence, spec.data.forget, spec.data.rest)
 
 
+def _measured(
+    target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When
+) -> Generator[Event | None, None, Evidence]:
+    tokens = spec.evaluation.max_new_tokens
+    return (yield from evaluate(target, fold, max_new_tokens=tokens, exam=exam, when=when))
+
+
 def _score(
     target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When, key: str
 ) -> Generator[Event | None, None, Scores]:
-    tokens = spec.evaluation.max_new_tokens
-    evidence = yield from evaluate(target, fold, max_new_tokens=tokens, exam=exam, when=when)
+    evidence = yield from _measured(target, fold, spec, exam, when=when)
     found = _scores(evidence, spec)
     yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
     return found
