@@ -401,6 +401,7 @@ class RunLine:
 def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
     found, ending = judged(row.spec, row.before, row.after), row.ending
+    before, after = at_ends(row.spec, row.before, row.after, None)
     return RunLine(
         run_id=row.run_id,
         title=row.name or row.spec.title,
@@ -408,10 +409,10 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(
-            row.before.task_aggregate if row.before else None,
-            row.after.task_aggregate if row.after else None,
+            before.task_aggregate if before else None,
+            after.task_aggregate if after else None,
         ),
-        final=(row.before.final if row.before else None, row.after.final if row.after else None),
+        final=(before.final if before else None, after.final if after else None),
         verdict=found.title if found else "",
         problem=ending.problem if isinstance(ending, Failed) else "",
         seconds=ending.seconds if ending else None,

@@ -134,7 +134,12 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         labels=_labels(answers, look),
         masked=look.masked,
         answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
-        asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        asks=asks_html(
+            course.asks,
+            _waiting(look, run_id),
+            masked=look.masked,
+            alone=row is not None and row.spec.only_scores,
+        ),
         queue=queue_html(program, state, rows),
         runs=_runs(rows, state, look, 0, run_id),
         scored=bool(answers),
