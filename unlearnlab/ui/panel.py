@@ -201,8 +201,12 @@ def _board(
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
-    html = scoreboard_html(board, ended=_ended(view)) + subjects_html(_subjects(program, course))
+    html = scoreboard_html(board, ended=_ended(view)) + _by_subject(program, row, course)
     return f'<div data-drawn="{drawn}">{html}</div>'
+
+
+def _by_subject(program: Program, row: RunRow, course: Course) -> str:
+    return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
 
 
 def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
