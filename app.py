@@ -7,13 +7,21 @@ import os
 import socket
 import sys
 import threading
+import time
 import webbrowser
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from unlearnlab.catalogue import EMBEDDED, home
 from unlearnlab.commands import HOME
 from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
+from unlearnlab.packs.adding import isolated
+from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.reading import read_pack
+from unlearnlab.recordings import Recording, ReplayError, recording
+from unlearnlab.replays import Replays
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store, StoreError
 from unlearnlab.ui.page import build
@@ -21,6 +29,9 @@ from unlearnlab.ui.theme import served
 
 FIRST_PORT, LAST_PORT = 7860, 7959
 BAD_INPUT = 2
+GLANCE_S = 1.0
+"""How often it is looked whether a replay still goes on."""
+
 CLOSING_S = 15.0
 """How long live runs may take to put their weights back when the program ends."""
 
@@ -73,6 +84,16 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
     options.add_argument("--home", metavar="DIR", help=HOME)
+    options.add_argument(
+        "--replay",
+        metavar="RUN",
+        help="show a recorded run as if it were live, without a GPU: its id, or a FILE.zip",
+    )
+    pace = options.add_mutually_exclusive_group()
+    pace.add_argument("--speed", metavar="N", help="of the replay: N times the recorded speed")
+    pace.add_argument(
+        "--in", metavar="SECONDS", dest="seconds", help="how long the replay is to last"
+    )
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
@@ -153,9 +174,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             "files of this machine by their path: consider --auth"
         )
     with store:
+        try:
+            replays = replayed(store, args.replay, args.speed, args.seconds)
+        except (PackError, ReplayError, StoreError) as error:
+            say(str(error))
+            return BAD_INPUT
         worker = Worker(store, late_labs(store))
         try:
-            serve(store, worker, args, port, auth)
+            serve(store, worker, replays, args, port, auth)
         except KeyboardInterrupt:
             say("ending")
         finally:
@@ -163,9 +189,59 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
+    """Prepare the replay that was asked for, which begins when a page first shows it.
+
+    Raises:
+        PackError: The file is no pack of runs.
+        ReplayError: The run cannot be replayed, or not so fast.
+        StoreError: There is no such run.
+    """
+    if run is None:
+        if speed is not None or seconds is not None:
+            raise ReplayError("--speed and --in belong to a replay: name its run with --replay")
+        return Replays()
+    path = Path(run)
+    guests = packed(store, path) if path.suffix == ".zip" or path.is_file() else []
+    found = guests[0] if guests else recording(store.row(run), store.events(run))
+    replays = Replays(guests)
+    replays.start(found, found.pace(speed, seconds), when_seen=True)
+    return replays
+
+
+def packed(store: Store, path: Path) -> list[Recording]:
+    """Read the runs of a pack without taking them in; those without a step are left out.
+
+    Raises:
+        PackError: It is no pack of runs.
+        ReplayError: None of its runs can be replayed.
+        StoreError: The store cannot be read.
+    """
+    found: list[Recording] = []
+    refused: list[ReplayError] = []
+    for run in read_pack(path):
+        guest = isolated(run, store.evidence)
+        row = replace(guest.row, origin=f"from {path.name}")
+        try:
+            found.append(recording(row, guest.events, guest.evidence))
+        except ReplayError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def loading(engine: Engine, replays: Replays) -> None:
+    """Load the engine once no replay goes on: none needs it, and it would take their time."""
+    while replays.going():
+        time.sleep(GLANCE_S)
+    engine.load()
+
+
 def serve(
     store: Store,
     worker: Worker,
+    replays: Replays,
     args: argparse.Namespace,
     port: int,
     auth: tuple[str, str] | None,
@@ -179,6 +255,7 @@ def serve(
         references=references(),
         device=f"{threads} CPU threads",
         devices=engine.devices,
+        replays=replays,
     )
     _, url, public = blocks.launch(
         server_name=args.host,
@@ -189,7 +266,9 @@ def serve(
         **served(),
     )
     say(f"the page is at {public or url} (Ctrl-C ends the program)")
-    threading.Thread(target=engine.load, name="import-engine", daemon=True).start()
+    threading.Thread(
+        target=loading, args=(engine, replays), name="import-engine", daemon=True
+    ).start()
     if args.open:
         webbrowser.open(public or url)
     try:

@@ -12,6 +12,7 @@ const MANY_POINTS = 6000;
 const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 
 let run = null;
+let shownTake = null; // Of the replay that the points at hand are of; 0 for the run itself.
 let cursor = 0;
 let turnAsked = { word: "", at: 0 };
 let opened = false;
@@ -440,6 +441,7 @@ function adopt() {
   opened = Boolean(props.value && props.value.turn);
   if (wanted === run) return;
   run = wanted;
+  shownTake = null;
   log = null;
   forget();
   show("empty", run === "");
@@ -466,6 +468,7 @@ function take(answer) {
     phases = answer.phases;
     changes = answer.changes;
     fill(answer.status);
+    fillReplay(answer.replay);
     show("status", true);
     show("chart", answer.live || series.size > 0);
     if (log === null) setLog(answer.log);
@@ -510,6 +513,12 @@ async function ask() {
   if (!answer || (answer.problem === undefined && answer.turn === undefined))
     throw new Error("no answer");
   if (answer.problem) throw new Error(answer.problem, { cause: "store" });
+  const another = shownTake !== null && answer.run && answer.replay.take !== shownTake;
+  shownTake = answer.run ? answer.replay.take : null;
+  if (another) {
+    forget();
+    return ask();
+  }
   const fresh =
     from === 0 ||
     Object.keys(answer.points?.series || {}).length > 0 ||
@@ -547,13 +556,19 @@ async function round() {
   } finally {
     asking = false;
   }
-  const pace = awaited() ? FIRST_MS : !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
+  const quick = awaited() || replayed();
+  const pace = quick ? FIRST_MS : !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
   timer = setTimeout(round, failures ? Math.min(PATIENCE_MS, pace * 2 ** failures) : pace);
 }
 
 // Whether a prompt waits for its answers.
 function awaited() {
   return document.querySelector("#asks .pending") !== null;
+}
+
+// Whether recorded events come in, perhaps many times as fast as they happened.
+function replayed() {
+  return last?.replay?.take > 0 && !last.replay.held;
 }
 
 function soon() {
@@ -570,19 +585,19 @@ function setLog(on) {
 
 function offerWeights() {
   const vary = weightsVary();
-  element.querySelector('.segments [data-panel="weights"]').hidden = !vary;
+  element.querySelector('.chart-head .segments [data-panel="weights"]').hidden = !vary;
   if (!vary && panel === "weights") choosePanel("terms");
 }
 
 function choosePanel(name) {
   panel = name;
-  for (const button of element.querySelectorAll(".segments button")) {
+  for (const button of element.querySelectorAll(".chart-head .segments button")) {
     button.setAttribute("aria-pressed", String(button.dataset.panel === name));
   }
   draw();
 }
 
-element.querySelector(".segments").replaceChildren(
+element.querySelector(".chart-head .segments").replaceChildren(
   ...props.drawing.panels.map((one) => {
     const button = Object.assign(document.createElement("button"), {
       type: "button",

@@ -30,6 +30,7 @@ FACTS = {
     "methods",
     "problems",
     "spec",
+    "training_rows",
     "presets",
     "settings",
     "teaching",
@@ -55,6 +56,7 @@ FACTS = {
 FOLDS = {
     "views",
     "phase_views",
+    "provenance",
     "seeds",
     "results",
     "answers",
@@ -80,6 +82,7 @@ MAY_IMPORT = {
     "adapters": {"families", "methods"},
     "problems": {"methods"},
     "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
+    "training_rows": {"library", "methods", "spec"},
     "presets": {"catalogue", "methods", "problems", "spec"},
     "settings": {"methods", "spec"},
     "facts": {"catalogue", "library", "metrics", "spec"},
@@ -90,12 +93,14 @@ MAY_IMPORT = {
     "events": {"metrics", "traces"},
     "verdicts": {"metrics", "signatures"},
     "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
+    "revision": {"events"},
     "jobs": {"background", "events", "previews", "spec", "trace_spec"},
     "database": set(),
     "disk": set(),
-    "records": {"events", "metrics", "previews", "spec", "trace_spec"},
-    "store": {"database", "events", "metrics", "previews", "records", "spec", "sweeps"}
-    | {"trace_spec"},
+    "records": {"events", "library", "metrics", "previews", "spec", "trace_spec"},
+    "recorded": {"events", "metrics", "records", "spec"},
+    "store": {"database", "disk", "events", "metrics", "previews", "recorded", "records"}
+    | {"spec", "sweeps", "trace_spec"},
     "sweeps": {
         "catalogue",
         "database",
@@ -110,7 +115,15 @@ MAY_IMPORT = {
     | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
-    | {"commands", "engine", "jobs", "runs", "store", "sweeping", "terminal"},
+    | {"commands", "engine", "following", "jobs", "runs", "store", "sweeping", "terminal"},
+    "packs": FACTS
+    | FOLDS
+    | {"checkpoints", "commands", "database", "disk", "packs", "recorded", "store", "terminal"},
+    "following": {"commands", "events", "jobs", "runs", "spec", "store", "terminal"}
+    | {"trace_spec"},
+    "reproducing": FACTS
+    | FOLDS
+    | {"commands", "following", "jobs", "recorded", "reproducing", "store", "terminal"},
     "agenda": {"jobs", "spec"},
     "benches": {
         "agenda",
@@ -118,6 +131,7 @@ MAY_IMPORT = {
         "events",
         "jobs",
         "previews",
+        "revision",
         "spec",
         "store",
         "trace_spec",
@@ -156,6 +170,8 @@ MAY_IMPORT = {
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
     "terminal": FACTS | FOLDS | {"store"},
+    "recordings": {"events", "metrics", "records", "views"},
+    "replays": {"recordings", "records", "views"},
     "engine": {
         "adapters",
         "batches",
@@ -178,6 +194,7 @@ MAY_IMPORT = {
         "mmlu",
         "problems",
         "jobs",
+        "training_rows",
         "engine",
     },
     "target": FACTS | {"engine", "target"},
@@ -187,7 +204,8 @@ MAY_IMPORT = {
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "store", "runs", "sources"}
+    | {"disk", "exports", "hub", "jobs", "packs", "recordings", "replays", "reproducing"}
+    | {"runs", "sources", "store"}
     | {"sweeping", "ui"},
 }
 """What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""

@@ -238,4 +238,6 @@ def test_a_run_that_only_scores_needs_nothing_for_training_and_less_time():
     whole = estimate(tiny(), [past(tiny())])
     alone = estimate(tiny().scoring, [past(tiny())])
     assert [moment.name for moment in alone.moments] == ["scoring"]
+    assert alone.seconds is not None
+    assert whole.seconds is not None
     assert alone.seconds < whole.seconds

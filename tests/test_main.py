@@ -89,8 +89,9 @@ def test_runs_are_listed_newest_first_and_shown(run):
     second = json.loads(run("run", "--json", "--name", "second")[1])
     _, out, _ = run("list")
     assert out.index("second") < out.index("first")
-    assert json.loads(run("list", "--json")[1]) == [second, first]
     assert json.loads(run("show", first["run"], "--json")[1]) == first
+    assert first.pop("record")["device"] == second.pop("record")["device"]
+    assert json.loads(run("list", "--json")[1]) == [second, first]
     code, out, _ = run("show", first["run"])
     assert code == 0
     assert "first" in out
@@ -105,7 +106,19 @@ def test_a_run_that_was_changed_while_it_ran_says_so(run):
 
     found = json.loads(run("run", "--json", script=script)[1])
     assert found["adjusted"] == [{"step": 1, "phase": 0, "changes": {"learning_rate": 1e-5}}]
-    assert "changed at step 1: learning rate 5e-4 → 1e-5" in run("show", found["run"])[1]
+    shown = run("show", found["run"])[1]
+    assert "changed at step 1: learning rate 5e-4 → 1e-5" in shown
+
+
+def test_a_run_shows_its_record(run):
+    _, out, _ = run("run", "--seed", "4", "--json")
+    record = json.loads(out)["record"]
+    assert record["effective_batch"] == [2]
+    assert record["versions"] == {"torch": "0"}
+    assert (record["device"], record["weights"], record["data"]) == ("cpu, 2 threads", "w", "d")
+    shown = run("show", json.loads(out)["run"])[1]
+    assert "Effective batch: 2 rows for each optimizer step" in shown
+    assert "Code: " in shown
 
 
 def test_a_failed_run_exits_with_one_and_tells_why(run):
@@ -328,6 +341,7 @@ class Folder:
     """Stands for a job whose run is only looked at."""
 
     run_id = "run"
+    spec = RunSpec()
 
     @property
     def folder(self):

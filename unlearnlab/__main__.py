@@ -6,9 +6,7 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -18,17 +16,19 @@ from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_proble
 from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
-from unlearnlab.events import Ending, Failed, Finished, Stopped, Traced
+from unlearnlab.events import Failed, Traced
 from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
 from unlearnlab.facts import SPLITS
+from unlearnlab.following import EXITS, carried_out
 from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.official import command as official
+from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets
 from unlearnlab.records import PreviewRow, RunRow
+from unlearnlab.reproducing.command import reproduce, reproduce_options
 from unlearnlab.results import run_line
-from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec
@@ -36,14 +36,12 @@ from unlearnlab.store import Store, StoreError, UnknownRun
 from unlearnlab.sweeping.command import sweep, sweep_options
 from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.terminal import (
-    Progress,
     as_json,
     estimate_record,
     estimate_text,
     model_record,
     model_row,
     number,
-    progress,
     record,
     run_table,
     settings_help,
@@ -54,9 +52,6 @@ from unlearnlab.terminal import (
 )
 from unlearnlab.trace_spec import TraceSpec, about_fact, parse_trace
 from unlearnlab.views import Course, advance
-
-CLOSING_S = 30.0
-"""How long a run that was stopped may take to put its weights back."""
 
 LabMaker = Callable[[Store], Lab]
 
@@ -88,8 +83,8 @@ def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMak
         return sweep(args, list(_wishes(rest)), open_lab or _torch_labs)
     if args.command in (_run, _teach):
         return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
-    if args.command is _trace:
-        return _trace(args, open_lab or _torch_lab)
+    if args.command in (_trace, reproduce):
+        return args.command(args, open_lab or _torch_lab)
     if args.command is export:
         return export(args, open_lab or _torch_lab, tell)
     return args.command(args)
@@ -144,20 +139,11 @@ def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
     with Store(home()) as store:
-        worker, patience_s = Worker(store, open_lab(store)), CLOSING_S
-        try:
-            run_id = worker.submit(spec, name=args.name)
-            with closing(progress(sys.stderr)) as shown:
-                ending = _follow(store, worker, run_id, shown)
-        except KeyboardInterrupt:
-            patience_s = 0
-            raise
-        finally:
-            worker.close(patience_s)
+        run_id, ending = carried_out(store, open_lab(store), spec, name=args.name)
         print(_report(store, run_id, json=args.json))
     if isinstance(ending, Failed):
         tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
-    return {Finished: DONE, Stopped: STOPPED, Failed: FAILED}[type(ending)]
+    return EXITS[type(ending)]
 
 
 def _trace_asked_for(args: argparse.Namespace) -> TraceSpec:
@@ -177,25 +163,6 @@ def _trace_asked_for(args: argparse.Namespace) -> TraceSpec:
     given = {name: value for name, value in chosen.items() if value is not None}
     model = {"name": args.model} if args.model else {}
     return parse_trace({"about": about, "model": model} | given)
-
-
-def _follow(store: Store, worker: Worker, run_id: str, shown: Progress) -> Ending:
-    """Show a run's events until it ends. The first Ctrl-C stops it, the second leaves at once."""
-    seen, stopping = 0, False
-    while True:
-        try:
-            for stored in store.events(run_id, after=seen):
-                seen = stored.seq
-                shown.take(stored)
-                if isinstance(stored.event, Ending):
-                    return stored.event
-            time.sleep(0.1)
-        except KeyboardInterrupt:
-            if stopping:
-                raise
-            stopping = True
-            tell("stopping; Ctrl-C again leaves at once")
-            worker.stop(run_id)
 
 
 def _asked_for(args: argparse.Namespace, wishes: list[tuple[str, str]]) -> RunSpec:
@@ -401,6 +368,8 @@ def _running(commands: Commands) -> None:
     for made in (run, teaching):
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
+    about = "carry a finished run out again, and tell which numbers agree"
+    reproduce_options(commands.add("reproduce", reproduce, about, json=True, home=True))
     about = "carry out a sweep, or go on with one"
     sweep_options(commands.add("sweep", sweep, about, json=True, home=True))
     about = "find the states that carry a fact, by causal tracing"
@@ -414,6 +383,7 @@ def _looking(commands: Commands) -> None:
     show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
     export_options(commands.add("export", export, "take the result of a run away", home=True))
+    packs.register(commands)
     compare_command.register(commands)
     commands.add("presets", _presets, "list the presets", json=True)
     commands.add("models", _models, "list the models that can be named", json=True, home=True)

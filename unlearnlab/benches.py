@@ -33,6 +33,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Ask, Export, Job, Lab, PreviewJob, RunFailed, TraceJob
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.revision import revision
 from unlearnlab.spec import adjusted
 from unlearnlab.store import Store, StoreError
 from unlearnlab.trace_spec import TraceSpec
@@ -96,7 +97,8 @@ class Bench:
         try:
             job, lab = self._job(live.task.run_id), self._lab()
             device = lab.device_name(job.spec.model.device)
-            self._store.append(job.run_id, Started(versions=lab.versions, device=device))
+            started = Started(versions=lab.versions, device=device, code=revision())
+            self._store.append(job.run_id, started)
             completed = self._drain(job, live)
         except Exception as error:  # The edge of the thread: nobody above could report it.
             problem, advice = _explained(error)

@@ -42,6 +42,13 @@ BYTES: Mapping[str, float] = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, 
 """Of one number in each of the format's types."""
 
 
+_NO_HEADER = (
+    *(OSError, ValueError, RecursionError),
+    *(LookupError, TypeError, AttributeError, ArithmeticError),
+)
+"""What reading something else as a header of safetensors raises."""
+
+
 class CheckpointError(ValueError):
     """A folder cannot be opened as a model. The message names the file and the way out."""
 
@@ -173,6 +180,15 @@ def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
     }
 
 
+def check_weights(path: Path) -> None:
+    """Make sure that a file is one of safetensors, by its header.
+
+    Raises:
+        CheckpointError: It is not, or is damaged.
+    """
+    _header(path, *_stamp(path))
+
+
 def _stamp(path: Path) -> tuple[int, int]:
     found = path.stat()
     return found.st_mtime_ns, found.st_size
@@ -187,7 +203,7 @@ def _header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, flo
             if not 0 < length <= min(size - 8, LONGEST_HEADER):
                 raise ValueError("its header is cut off")
             found = dict(_sizes(json.loads(file.read(length)), size - 8 - length))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _NO_HEADER as error:
         raise CheckpointError(f"{path} is damaged ({error}): copy or fetch it again") from error
     return found
 

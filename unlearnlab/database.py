@@ -61,6 +61,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             spec TEXT NOT NULL
         ) STRICT""",
     ),
+    (
+        "ALTER TABLE runs ADD COLUMN repeats TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """The statements that take the file from each version to the next. Only ever append to them."""
 

@@ -68,6 +68,19 @@ def whole_folder(target: Path) -> Generator[Path]:
         raise
 
 
+@contextmanager
+def whole_file(target: Path) -> Generator[Path]:
+    """Lend the path of a file to write, which becomes `target` when all went well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = _part(target)
+    try:
+        yield part
+        os.replace(part, target)
+    except BaseException:
+        remove(part)
+        raise
+
+
 def write_whole(target: Path, content: bytes) -> None:
     """Write a file, replacing what was there.
 
@@ -75,14 +88,8 @@ def write_whole(target: Path, content: bytes) -> None:
         NoRoom: The disk is too full.
     """
     check_room(target.parent, len(content))
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = _part(target)
-    try:
+    with whole_file(target) as part:
         part.write_bytes(content)
-        os.replace(part, target)
-    except BaseException:
-        remove(part)
-        raise
 
 
 def copy_whole(source: Path, target: Path) -> None:
@@ -93,14 +100,8 @@ def copy_whole(source: Path, target: Path) -> None:
     """
     check_room(target.parent, bytes_of(source))
     if not source.is_dir():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = _part(target)
-        try:
+        with whole_file(target) as part:
             shutil.copyfile(source, part)
-            os.replace(part, target)
-        except BaseException:
-            remove(part)
-            raise
         return
     with whole_folder(target) as part:
         shutil.copytree(source, part, dirs_exist_ok=True)

@@ -37,6 +37,17 @@ class EventBase(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
 
+class Revision(BaseModel):
+    """A state of this program's code."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    commit: str
+    """Of git."""
+    dirty: bool
+    """Whether files differed from it."""
+
+
 class Started(EventBase):
     """The worker took the run up."""
 
@@ -45,6 +56,8 @@ class Started(EventBase):
     """Version of each library that numbers depend on."""
     device: str
     """Such as "cpu, 2 threads"."""
+    code: Revision | None = None
+    """None where the program was in no repository, and in runs of before it was noted."""
 
 
 class Loaded(EventBase):

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 from pydantic import TypeAdapter
 
 from unlearnlab.events import Ending, Evaluated, Event, Started, parse_event
+from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.metrics import Scores
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RunSpec
@@ -36,6 +37,8 @@ class Known(NamedTuple):
     deleted: float | None
     """When the run was put aside. Unix time."""
     sweep: str
+    repeats: str
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,34 @@ class RunRow:
     pinned: bool = False
     sweep: str = ""
     """Id of the sweep that the run is part of; empty if of none."""
+    repeats: str = ""
+    """Id of the run whose record it repeats; empty if of none."""
+    origin: str = ""
+    """Where it was taken in from, in words; empty if it was carried out here."""
     keys: tuple[str, str] = ("", "")
     """Of the evidence behind the scores before and after; empty where there are none."""
+
+    @property
+    def personal(self) -> bool:
+        """Whether its text is masked until the reader asks for it.
+
+        Of a run from elsewhere the name of the dataset says little: what is called as one of
+        ours may hold anything, unless it comes with the program.
+        """
+        return self.spec.data.known.personal or bool(
+            self.origin and self.spec.data.source != EMBEDDED_NAME
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a run."""
+
+    seq: int
+    """1-based, without gaps."""
+    at: float
+    """Unix time."""
+    event: Event
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +144,8 @@ def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
         notes=run.notes,
         pinned=bool(run.pinned),
         sweep=run.sweep,
+        repeats=run.repeats,
+        origin=run.origin,
         keys=(before.key if before else "", after.key if after else ""),
     )
 

@@ -382,6 +382,16 @@ class Row(Protocol):
         """Return the unlearned model's scores."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """Return where it was taken in from, in words; empty if it was carried out here."""
+        ...
+
+    @property
+    def repeats(self) -> str:
+        """Return the id of the run whose record it repeats, if any."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class RunLine:
@@ -398,16 +408,21 @@ class RunLine:
     verdict: str
     problem: str
     seconds: float | None
+    origin: str = ""
+    """Where it was taken in from; empty if it was carried out here."""
+    repeats: str = ""
+    """Id of the run whose record it repeats, if any."""
 
 
 def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
     found, ending = judged(row.spec, row.before, row.after), row.ending
     before, after = at_ends(row.spec, row.before, row.after, None)
+    again = f", repeats {row.repeats}" if row.repeats else ""
     return RunLine(
         run_id=row.run_id,
         title=row.name or row.spec.title,
-        settings=_in_short(row.spec),
+        settings=f"{_in_short(row.spec)}{again}",
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(
@@ -418,6 +433,8 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
         verdict=found.title if found else "",
         problem=ending.problem if isinstance(ending, Failed) else "",
         seconds=ending.seconds if ending else None,
+        origin=row.origin,
+        repeats=row.repeats,
     )
 
 
@@ -473,5 +490,6 @@ def matches(row: Row, text: str) -> bool:
     if not words:
         return True
     line = run_line(row)
-    said = f"{line.title} {line.settings} {line.status} {line.verdict} {line.run_id}".lower()
+    told = (line.title, line.settings, line.status, line.verdict, line.run_id, line.origin)
+    said = " ".join(told).lower()
     return all(word in said for word in words)

@@ -124,7 +124,12 @@ class Worker:
             )
 
     def submit(
-        self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "", sweep: str = ""
+        self,
+        spec: RunSpec | TraceSpec | PreviewSpec,
+        *,
+        name: str = "",
+        sweep: str = "",
+        repeats: str = "",
     ) -> str:
         """Queue a run, a trace or a preview and return its id at once.
 
@@ -132,10 +137,12 @@ class Worker:
             spec: What is asked for.
             name: How a list calls it; may be empty.
             sweep: Id of the sweep that it is part of; empty if of none.
+            repeats: Id of the run whose record it repeats; empty if of none.
         """
         with self._agenda.changed:
             self._must_be_open()
-            run_id = self._store.create(spec, name=storable(name), sweep=sweep)
+            called = storable(name)
+            run_id = self._store.create(spec, name=called, sweep=sweep, repeats=repeats)
             self._agenda.queue.append(Task(run_id, spec.model.device))
             self._agenda.changed.notify_all()
         return run_id

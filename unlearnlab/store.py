@@ -9,9 +9,7 @@ import os
 import shutil
 import sqlite3
 import time
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -20,13 +18,16 @@ from typing import Any, NamedTuple, Self
 import psutil
 
 from unlearnlab.database import Database, StoreError, make_folder
+from unlearnlab.disk import remove
 from unlearnlab.events import Evaluated, Event, Saved, parse_event
 from unlearnlab.metrics import Evidence
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.recorded import Recorded, insert, packed, unpacked
 from unlearnlab.records import (
     Known,
     PreviewRow,
     RunRow,
+    StoredEvent,
     TraceRow,
     job_of,
     preview_row,
@@ -48,17 +49,6 @@ _MILESTONES = """SELECT run, body FROM events
 
 class UnknownRun(StoreError):
     """No run, or no trace, has this id."""
-
-
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One event of a run."""
-
-    seq: int
-    """1-based, without gaps."""
-    at: float
-    """Unix time."""
-    event: Event
 
 
 class Store:
@@ -95,7 +85,12 @@ class Store:
         self._database.close()
 
     def create(
-        self, spec: RunSpec | TraceSpec | PreviewSpec, *, name: str = "", sweep: str = ""
+        self,
+        spec: RunSpec | TraceSpec | PreviewSpec,
+        *,
+        name: str = "",
+        sweep: str = "",
+        repeats: str = "",
     ) -> str:
         """Register a run, a trace or a preview of this process.
 
@@ -103,6 +98,7 @@ class Store:
             spec: What is asked for.
             name: How a list calls it; may be empty.
             sweep: Id of the sweep that it is part of; empty if of none.
+            repeats: Id of the run whose record it repeats; empty if of none.
 
         Returns:
             Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
@@ -112,11 +108,11 @@ class Store:
             created = time.time()
             run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
             body = spec.model_dump_json()
-            row = (run_id, name, created, body, *self._owner, job_of(spec), sweep)
+            row = (run_id, name, created, body, *self._owner, job_of(spec), sweep, repeats)
             with self._database.writing() as db:
                 insert = """INSERT OR IGNORE INTO runs
-                    (id, name, created, spec, pid, born, job, sweep)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
+                    (id, name, created, spec, pid, born, job, sweep, repeats)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
                 if db.execute(insert, row).rowcount:
                     return run_id
             time.sleep(0.001)  # This millisecond has its run.
@@ -152,17 +148,17 @@ class Store:
             UnknownRun: There is no such run.
             StoreError: The run has its ending, and this is another.
         """
-        packed = None
+        entry = None
         if isinstance(event, Evaluated) and event.evidence is not None:
-            packed = event.key, zlib.compress(event.evidence.model_dump_json().encode())
+            entry = event.key, packed(event.evidence)
             event = event.model_copy(update={"evidence": None})
         with self._database.writing() as db:
             _must_exist(db, run_id)
-            if packed is not None:
-                db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", packed)
+            if entry is not None:
+                db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", entry)
             if isinstance(event, Saved):
-                entry = (run_id, event.name, event.megabytes)
-                db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", entry)
+                file = (run_id, event.name, event.megabytes)
+                db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", file)
             return _insert_event(db, run_id, event)
 
     def events(self, run_id: str, after: int = 0) -> list[StoredEvent]:
@@ -237,7 +233,47 @@ class Store:
         """Return the evidence kept under the key of an `Evaluated` event, if there is any."""
         with self._database.reading() as db:
             row = db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone()
-        return None if row is None else Evidence.model_validate_json(zlib.decompress(row[0]))
+        return None if row is None else unpacked(row[0])
+
+    def recorded(self, run_id: str) -> Recorded:
+        """Return a run with all its events and the evidence behind its scores.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        row, events = self.row(run_id), self.events(run_id)
+        keys = dict.fromkeys(e.event.key for e in events if isinstance(e.event, Evaluated))
+        found = {key: self.evidence(key) for key in keys}
+        return Recorded(
+            run_id=row.run_id,
+            name=row.name,
+            created=row.created,
+            spec=row.spec,
+            tags=row.tags,
+            repeats=row.repeats,
+            events=tuple(events),
+            evidence={key: one for key, one in found.items() if one is not None},
+        )
+
+    def take_in(self, run: Recorded, files: Path, *, origin: str) -> None:
+        """Add a run that was carried out elsewhere, as a whole or not at all.
+
+        Args:
+            run: The run. Its evidence goes in under the keys it has: see that they are its own.
+            files: Folder of its files, which becomes the run's folder.
+            origin: Where it comes from, in words.
+
+        Raises:
+            StoreError: There is something under its id already.
+        """
+        target = self.home / "runs" / run.run_id
+        with self._database.writing() as db:
+            if db.execute("SELECT 1 FROM runs WHERE id = ?", (run.run_id,)).fetchone():
+                raise StoreError(f"run {run.run_id} is there already")
+            insert(db, run, files, origin=origin)
+            make_folder(target.parent)
+            remove(target)
+            os.replace(files, target)
 
     def folder(self, run_id: str) -> Path:
         """Return the folder of the run's files, making it if need be.

@@ -14,6 +14,7 @@ from unlearnlab.catalogue import KnownModel
 from unlearnlab.estimates import Estimate, bytes_text
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.phase_views import changes
+from unlearnlab.provenance import facts, noted
 from unlearnlab.records import RunRow, TraceRow
 from unlearnlab.results import RunLine, Scoreboard, judged, run_line, scoreboard
 from unlearnlab.settings import PHASE, settings
@@ -115,32 +116,38 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
 
     Args:
         row: The run.
-        course: Its events. If something was changed while it ran, they tell it: the spec alone
-            does not repeat such a run.
+        course: Its events: they tell what it computed on and with, and what was changed while it
+            ran, without which the spec alone does not repeat it.
     """
     line = run_line(row)
-    found = judged(row.spec, row.before, row.after)
+    judgement = judged(row.spec, row.before, row.after)
     failed = row.ending if isinstance(row.ending, Failed) else None
     adjusted = [
         event.model_dump(mode="json", exclude={"kind"})
         for event in (course.changes if course else ())
         if isinstance(event, Adjusted)
     ]
-    return {
+    found = {
         "run": row.run_id,
         "name": row.name,
         "created": moment(row.created),
+        "origin": row.origin,
+        "repeats": row.repeats,
         "status": line.status,
         "seconds": line.seconds,
         "problem": failed.problem if failed else None,
         "advice": failed.advice if failed else None,
-        "verdict": {"kind": found.kind, "title": found.title, "evidence": list(found.evidence)}
-        if found
+        "verdict": {"kind": judgement.kind, "title": judgement.title}
+        | {"evidence": list(judgement.evidence)}
+        if judgement
         else None,
         "before": json.loads(row.before.model_dump_json()) if row.before else None,
         "after": json.loads(row.after.model_dump_json()) if row.after else None,
         "spec": row.spec.model_dump(mode="json"),
-    } | ({"adjusted": adjusted} if adjusted else {})
+    }
+    if course:
+        found["record"] = noted(course)
+    return found | ({"adjusted": adjusted} if adjusted else {})
 
 
 def moment(created: float) -> str:
@@ -172,7 +179,9 @@ def summary(row: RunRow, course: Course) -> str:
             out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
-    return "\n".join(out)
+    links = (("Taken in", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
+    told = [*((name, text) for name, text in links if text), *facts(row.spec, course)]
+    return "\n".join([*out, "", *(f"{name}: {text}" for name, text in told)])
 
 
 def _scores_table(board: Scoreboard) -> str:
@@ -250,7 +259,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
         [
             line.run_id,
             line.status,
-            line.title,
+            line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
             line.verdict,

@@ -25,6 +25,7 @@ from unlearnlab.events import (
     Failed,
     Finished,
     Kept,
+    Loaded,
     Paused,
     PhaseBegan,
     PhaseEnded,
@@ -84,6 +85,8 @@ class Course:
     progressed: Progressed | None = None
     examined: Examined | None = None
     """How the MMLU questions of the present stage are answered so far."""
+    loaded: Loaded | None = None
+    """Fingerprints of weights and rows."""
     phases: tuple[PhaseBegan, ...] = ()
     recent: tuple[StepLogged, ...] = ()
     """The last `RECENT` steps."""
@@ -126,8 +129,8 @@ def advance(course: Course, stored: Iterable[Timed]) -> Course:
 def _taken(course: Course, event: Event, at: float) -> Course:
     """Take in an event of the work itself; the rest is left to `_heard`."""
     match event:
-        case Started():
-            return replace(course, started=event)
+        case Started() | Loaded():
+            return _noted(course, event)
         case StageBegan():
             return replace(course, stage=event.stage, stage_at=at, progressed=None, examined=None)
         case Examined():
@@ -142,6 +145,12 @@ def _taken(course: Course, event: Event, at: float) -> Course:
             return _came_of_it(course, event, at)
         case _:
             return _heard(course, event)
+
+
+def _noted(course: Course, event: Started | Loaded) -> Course:
+    if isinstance(event, Started):
+        return replace(course, started=event)
+    return replace(course, loaded=event)
 
 
 def _phases(

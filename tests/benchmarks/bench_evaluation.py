@@ -26,13 +26,13 @@ from tests.engine import plain
 from tests.engine.tiny import CPU, finish
 from unlearnlab import mmlu
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import Dataset, load
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.mmlu import answer, most_tokens
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.official import cleaned, document_losses, said
 from unlearnlab.metrics import picked, row_score
 from unlearnlab.spec import DataSpec
+from unlearnlab.training_rows import Dataset, load
 
 WHOLE = ("anatomy", "college_physics")
 """Subjects of which all questions are asked, as in a whole test; in a part fewer share a prefix."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from tests.fakes import some_trace
+from tests.fakes import DELTA, some_trace
 from unlearnlab.background import Report
 from unlearnlab.disk import NoRoom, whole_folder
 from unlearnlab.events import (
@@ -107,7 +107,7 @@ class SlowLab:
         yield StageBegan(stage="training", seconds=spent())
         yield from self._trained(job, began)
         yield StageBegan(stage="saving", seconds=spent())
-        (job.folder / "delta.safetensors").write_bytes(b"weights")
+        (job.folder / "delta.safetensors").write_bytes(DELTA)
         yield Saved(name="delta.safetensors", megabytes=3.1)
         yield StageBegan(stage="scoring after", seconds=spent())
         yield from self._scored("after", job)

@@ -26,6 +26,8 @@ class Stored:
     notes: str = "a note"
     pinned: bool = True
     sweep: str = "s1"
+    origin: str = ""
+    repeats: str = ""
 
 
 def test_an_entry_has_what_the_store_knows_and_what_follows_from_it():
@@ -78,8 +80,8 @@ def test_a_run_that_only_scores_ends_with_what_it_scored():
 
 
 def test_what_was_measured_by_another_utility_test_is_not_held_against_runs():
-    quiz = run("quiz", scores())
-    mmlu = run("mmlu", scores(protocol="MMLU: 5 shots"))
+    quiz = run("quiz", after=scores())
+    mmlu = run("mmlu", after=scores(protocol="MMLU: 5 shots"))
     assert held_against([quiz], UNTOUCHED) == UNTOUCHED
     left = held_against([quiz, mmlu], UNTOUCHED)
     assert (left.utility, left.final) == (None, None)

@@ -6,8 +6,9 @@ from transformers import AutoTokenizer
 
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import Dataset, QuizQuestion, Row
+from unlearnlab.engine.data import Row
 from unlearnlab.engine.models import Target
+from unlearnlab.training_rows import Dataset, QuizQuestion
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,14 +5,12 @@ import torch
 
 from unlearnlab.engine.data import (
     IGNORE,
-    Dataset,
     Example,
     Row,
     collate,
     encode,
     encode_document,
     endless,
-    load,
     refuse_too_long,
     shuffled,
 )
@@ -21,6 +19,7 @@ from unlearnlab.methods import NPO, GradientAscent
 from unlearnlab.sources.adding import Draft, add, read_typed
 from unlearnlab.sources.checks import Placed
 from unlearnlab.spec import DataSpec, Phase, RunSpec
+from unlearnlab.training_rows import Dataset, load
 
 CPU = torch.device("cpu")
 

@@ -9,11 +9,11 @@ from rouge_score.rouge_scorer import RougeScorer
 from tests.engine.tiny import finish
 from unlearnlab import measures
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import Dataset, load
 from unlearnlab.engine.evaluation import Probe, evaluate
 from unlearnlab.engine.models import Target
 from unlearnlab.metrics import accuracy, scores
 from unlearnlab.spec import DataSpec
+from unlearnlab.training_rows import Dataset, load
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,9 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.tiny import CPU
+from unlearnlab import training_rows
 from unlearnlab.background import GivenUp
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine import data
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.merged import save_merged
 from unlearnlab.engine.models import Target
@@ -37,7 +37,7 @@ def spec(model):
 @pytest.fixture(scope="module", autouse=True)
 def few_rows():
     """Eight rows of each set and no quiz: answers are what is compared."""
-    fold = data.load(spec({}).data)
+    fold = training_rows.load(spec({}).data)
     few = replace(
         fold,
         forget=fold.forget[:8],
@@ -47,7 +47,7 @@ def few_rows():
         quiz=(),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearnlab.engine.lab.data.load", lambda _: few)
+        patch.setattr("unlearnlab.training_rows.load", lambda _: few)
         yield
 
 

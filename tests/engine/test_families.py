@@ -8,7 +8,6 @@ import torch
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.hooks import decoder_blocks
@@ -22,6 +21,7 @@ from unlearnlab.methods import GradientAscent, GradientDifference
 from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.trace_spec import TypedPrompt
 from unlearnlab.traces import PARTS
+from unlearnlab.training_rows import Dataset
 
 PROMPT = TypedPrompt(prompt="What is the birth date of Yorick Garnby?", subject="Yorick Garnby")
 

@@ -10,12 +10,13 @@ import torch
 from tests.engine.tiny import finish
 from unlearnlab.batches import CACHE_SHARE, slots
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import encode_continuation, load
+from unlearnlab.engine.data import encode_continuation
 from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.readings import readings
 from unlearnlab.library import Row
 from unlearnlab.spec import DataSpec
+from unlearnlab.training_rows import load
 
 FORGET = load(DataSpec(fold="validation")).forget
 ROWS = [*FORGET[:20], *[row for row in FORGET if row.kind == "sc"][:4]]

@@ -16,7 +16,7 @@ from transformers import OlmoConfig, OlmoForCausalLM
 
 from tests.engine.test_loop import phase, steps
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.data import Dataset, Row
+from unlearnlab.engine.data import Row
 from unlearnlab.engine.devices import chosen, devices, memory_gib, prepare
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, train
@@ -25,6 +25,7 @@ from unlearnlab.families import Architecture
 from unlearnlab.methods import GradientDifference
 from unlearnlab.presets import presets
 from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec
+from unlearnlab.training_rows import Dataset
 
 pytestmark = [
     pytest.mark.gpu,

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine import data
+from unlearnlab import training_rows
 from unlearnlab.engine.lab import Lab
 from unlearnlab.engine.models import Target
 from unlearnlab.events import (
@@ -40,7 +40,7 @@ GROUPS = [(task, kind) for task in ("Task1", "Task2", "Task3") for kind in ("sc"
 @pytest.fixture(scope="module", autouse=True)
 def few_rows():
     """A few real rows of every subtask and kind: a whole fold shows nothing more, more slowly."""
-    fold = data.load(SPEC.data)
+    fold = training_rows.load(SPEC.data)
     few = replace(
         fold,
         forget=_some(fold.forget),
@@ -50,7 +50,7 @@ def few_rows():
         quiz=fold.quiz[:4],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearnlab.engine.lab.data.load", lambda _: few)
+        patch.setattr("unlearnlab.training_rows.load", lambda _: few)
         yield
 
 

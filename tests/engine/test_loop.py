@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.data import load
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, Controls, courses, probe_steps, train
 from unlearnlab.engine.models import Target
@@ -29,6 +28,7 @@ from unlearnlab.methods import (
 )
 from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.training_rows import load
 
 
 def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter=None):

@@ -8,7 +8,7 @@ import torch
 from tests.engine.families import CONFIGS, tiny_config, tiny_of
 from tests.engine.live import LiveTensors
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.data import Dataset, Row
+from unlearnlab.engine.data import Row
 from unlearnlab.engine.evaluation import Probe, evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.loop import Clock, train
@@ -18,6 +18,7 @@ from unlearnlab.estimates.memory import moments
 from unlearnlab.estimates.rows import Shape, Text, sorted_lengths
 from unlearnlab.families import Architecture
 from unlearnlab.spec import ModelSpec, parse_spec
+from unlearnlab.training_rows import Dataset
 
 LONG = "long grey morning by the sea, and went on until the rain came down on the old town. "
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.data import IGNORE, REFUSALS, SETS, collate, encode
+from unlearnlab.engine.data import IGNORE, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
 from unlearnlab.engine.objectives.likelihood import (
@@ -31,6 +31,7 @@ from unlearnlab.engine.objectives.representation import (
 )
 from unlearnlab.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
 from unlearnlab.spec import Phase
+from unlearnlab.training_rows import REFUSALS, SETS
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import torch
 from tests.engine.plain import script_document, script_row
 from tests.engine.tiny import finish
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import load
 from unlearnlab.engine.models import Target
 from unlearnlab.engine.official import cleaned, document_losses, said
 from unlearnlab.library import Row
 from unlearnlab.spec import DataSpec
+from unlearnlab.training_rows import load
 
 FOLD = load(DataSpec(fold="validation"))
 ROWS = (FOLD.forget + FOLD.retain)[::6]

@@ -111,7 +111,7 @@ SPEC = {
 def models(tmp_path, monkeypatch, data):
     """A folder of models of its own, and a few rows that the embedded model never saw."""
     few = replace(data, forget=data.forget[:2], retain=data.retain[:2], quiz=())
-    monkeypatch.setattr("unlearnlab.engine.lab.data.load", lambda _: few)
+    monkeypatch.setattr("unlearnlab.training_rows.load", lambda _: few)
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
 

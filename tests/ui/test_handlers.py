@@ -15,6 +15,7 @@ from unlearnlab.events import PhaseBegan
 from unlearnlab.jobs import Device
 from unlearnlab.phase_views import present_phase
 from unlearnlab.presets import presets
+from unlearnlab.records import RunRow
 from unlearnlab.runs import Running, Worker, WorkerState
 from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import Store, UnknownRun
@@ -27,8 +28,9 @@ from unlearnlab.ui.live import poll
 from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import buttons, draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
+from unlearnlab.ui.shown import Scene
 from unlearnlab.ui.size import size_note
-from unlearnlab.views import Course, run_view
+from unlearnlab.views import Course
 
 IDLE = WorkerState()
 
@@ -84,7 +86,7 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     again = forms.spec_of(handlers.settings_of(program, run_id))
     assert again.evaluation.max_new_tokens == 64
     assert len(again.phases) == 1
-    answer = poll(program.store, program.worker, program.courses, {"run": run_id})
+    answer = poll(program, {"run": run_id})
     assert (answer["steps"], answer["phases"]) == (0, [])
 
 
@@ -405,27 +407,26 @@ def test_a_page_beyond_the_last_is_the_last(program):
     [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
 )
 def test_unlearn_becomes_queue_while_something_runs(state, label):
-    assert buttons(None, state, "").unlearn == label
+    assert buttons(None, state).unlearn == label
 
 
 def test_buttons_are_a_function_of_the_runs_state():
     running = WorkerState((Running("r"),))
-    view = run_view(Course(stage="training"), alive=True, mine=True, now=0)
-    assert buttons(view, WorkerState(queue=("r",)), "r").stop == "Remove"
-    assert buttons(view, WorkerState((Running("r", paused=True),)), "r").pause == "Resume"
-    stopping = buttons(view, WorkerState((Running("r", stopping=True),)), "r")
+    row = RunRow("r", "", 0.0, RunSpec(), True, False, None, None, None)
+    scene = Scene(row, Course(stage="training"), moment=0.0)
+    assert buttons(scene, WorkerState(queue=("r",))).stop == "Remove"
+    assert buttons(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
+    stopping = buttons(scene, WorkerState((Running("r", stopping=True),)))
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
-    assert buttons(None, running, "").can_stop is False
+    assert buttons(None, running).can_stop is False
 
 
 def test_a_poll_brings_only_what_is_new(program):
     run_id = finished(program)
-    first = poll(program.store, program.worker, program.courses, {"run": run_id, "cursor": 0})
+    first = poll(program, {"run": run_id, "cursor": 0})
     assert first["points"]["series"]["term.forget"] == ((1, 2, 3), (1.0, 1.0, 1.0))
     assert first["status"]["status"] == "finished"
-    again = poll(
-        program.store, program.worker, program.courses, {"run": run_id, "cursor": first["cursor"]}
-    )
+    again = poll(program, {"run": run_id, "cursor": first["cursor"]})
     assert again["points"]["series"] == {}
     assert again["turn"] == first["turn"]
 
@@ -434,7 +435,7 @@ def test_a_poll_brings_only_what_is_new(program):
     "asked", [None, 7, [], {"run": 5}, {"run": "x" * 200}, {"run": "a", "cursor": -1}]
 )
 def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
-    answer = poll(program.store, program.worker, program.courses, asked)
+    answer = poll(program, asked)
     assert "reload" in answer["problem"]
 
 
@@ -442,7 +443,7 @@ def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
     gone, kept = finished(program), finished(program)
     program.store.delete([gone])
     program.store.erase(deleted_before=time.time() + 1)
-    answer = poll(program.store, program.worker, program.courses, {"run": gone})
+    answer = poll(program, {"run": gone})
     assert answer["run"] == ""
     assert answer["turn"]
     assert handlers.still_there(program, gone) == kept
@@ -458,7 +459,7 @@ def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):
         program = Program(store, worker, {})
         run_id = worker.submit(RunSpec())
         worker.wait(run_id, 10)
-        answer = poll(store, worker, program.courses, {"run": run_id})
+        answer = poll(program, {"run": run_id})
         worker.close(5)
     assert answer["points"]["series"]["term.forget"] == ((1,), (None,))
 

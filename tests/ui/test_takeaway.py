@@ -10,6 +10,7 @@ import pytest
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.disk import remove
 from unlearnlab.exports.kinds import WHATS
+from unlearnlab.packs.reading import read_pack
 from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
@@ -58,7 +59,7 @@ def test_without_a_run_there_is_nothing_to_take(program):
 def test_a_finished_run_offers_everything(program):
     now = shown(program, finished(program))
     assert now["ended"]
-    assert [item["what"] for item in now["items"]] == list(WHATS)
+    assert [item["what"] for item in now["items"]] == [*WHATS, "pack", "bare-pack"]
     assert not any(item["missing"] for item in now["items"])
     assert now["model"] == {"state": "none", "told": ""}
 
@@ -182,7 +183,7 @@ def test_what_is_too_large_for_the_page_is_told_by_its_place(program, monkeypatc
     run_id = finished(program)
     monkeypatch.setattr(takeaway, "LARGEST", 3)
     told = taken(program, run_id, "delta")["problem"]
-    assert "7 bytes are too much for a download" in told
+    assert "66 bytes are too much for a download" in told
     assert str(program.store.folder(run_id)) in told
 
 
@@ -196,3 +197,16 @@ def test_a_strange_wish_gets_a_sentence(program, asked):
 
 def test_an_unknown_run_gets_a_sentence(program):
     assert "unknown run" in taken(program, "nobody", "spec")["problem"]
+
+
+def test_a_run_is_taken_away_as_a_pack_with_or_without_its_answers(program, tmp_path, monkeypatch):
+    run_id = finished(program)
+    for what, personal in (("pack", True), ("bare-pack", False)):
+        answer = taken(program, run_id, what)
+        assert answer["name"] == f"{run_id}-{what}.zip"
+        path = tmp_path / answer["name"]
+        path.write_bytes(base64.b64decode(answer["data"]))
+        (run,) = read_pack(path)
+        assert (run.run_id, bool(run.evidence)) == (run_id, personal)
+    monkeypatch.setattr(takeaway, "LARGEST", 3)
+    assert f"pack {run_id} --out FILE.zip" in taken(program, run_id, "pack")["problem"]

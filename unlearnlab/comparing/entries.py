@@ -70,6 +70,8 @@ class Entry:
     notes: str = ""
     pinned: bool = False
     sweep: str = ""
+    origin: str = ""
+    """Where it was taken in from; empty if it was carried out here."""
 
     @property
     def seed(self) -> int:
@@ -101,6 +103,7 @@ def entry(row: MarkedRow) -> Entry:
         notes=row.notes,
         pinned=row.pinned,
         sweep=row.sweep,
+        origin=row.origin,
     )
 
 

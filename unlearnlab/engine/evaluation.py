@@ -6,14 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from unlearnlab.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
-from unlearnlab.engine.data import (
-    SETS,
-    Dataset,
-    QuizQuestion,
-    Row,
-    encode_continuation,
-    encode_document,
-)
+from unlearnlab.engine.data import Row, encode_continuation, encode_document
 from unlearnlab.engine.exam import Exam, examined
 from unlearnlab.engine.generation import expected_readings, generate
 from unlearnlab.engine.likelihoods import losses
@@ -37,6 +30,7 @@ from unlearnlab.metrics import (
     Split,
     row_score,
 )
+from unlearnlab.training_rows import SETS, Dataset, QuizQuestion
 
 PROTOCOL = 2
 """Part of the key of kept evidence; to be raised whenever what is measured changes."""

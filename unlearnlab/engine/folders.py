@@ -11,7 +11,6 @@ import torch
 from pydantic import ValidationError
 
 from unlearnlab.disk import check_free
-from unlearnlab.engine.data import Dataset
 from unlearnlab.engine.devices import chosen, prepare, refuse_run
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loop import Clock, train
@@ -23,6 +22,7 @@ from unlearnlab.library import Row, Task
 from unlearnlab.metrics import Split
 from unlearnlab.problems import SpecError, problem_of
 from unlearnlab.spec import RunSpec
+from unlearnlab.training_rows import Dataset
 
 _LOG = logging.getLogger(__name__)
 

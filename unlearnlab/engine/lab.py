@@ -16,12 +16,11 @@ from importlib.metadata import version
 
 import torch
 
-from unlearnlab import __version__
+from unlearnlab import __version__, training_rows
 from unlearnlab.background import Report, stretch
 from unlearnlab.catalogue import KEPT, keeping_problem, models_folder
 from unlearnlab.disk import check_free, check_room
-from unlearnlab.engine import data
-from unlearnlab.engine.data import Dataset
+from unlearnlab.engine.data import refuse_too_long
 from unlearnlab.engine.devices import (
     best_device,
     chosen,
@@ -67,6 +66,7 @@ from unlearnlab.metrics import Evidence, Scores, scores
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import ModelSpec, RunSpec, adjusted
 from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.training_rows import Dataset
 
 ANSWER_TOKENS = 128
 """Longest answer to a free prompt."""
@@ -74,7 +74,8 @@ ANSWER_TOKENS = 128
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """What torch says on Windows, Linux and other devices when memory is not there."""
 
-LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes")
+LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "gradio")
+"""Those whose versions a run notes: what it computes with, and the page that it was asked from."""
 
 
 class Lab:
@@ -131,8 +132,8 @@ class Lab:
         refuse_run(spec, self._chosen(spec.model.device))
         exam = yield from prepared(spec.evaluation, clock.stage("downloading"))
         target = yield from self._opened(spec, clock)
-        fold = data.load(spec.data)
-        data.refuse_too_long(
+        fold = training_rows.load(spec.data)
+        refuse_too_long(
             fold,
             target.tokenizer,
             context=target.context,
@@ -147,7 +148,7 @@ class Lab:
             weights=target.fingerprint,
             data=fold.fingerprint,
             parameters=target.parameters,
-            rows={name: len(fold.rows(name)) for name in data.SETS},
+            rows={name: len(fold.rows(name)) for name in training_rows.SETS},
         )
         if spec.only_scores:
             yield clock.stage("scoring")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import nn
 
-from unlearnlab.engine.data import Dataset, Tokenizer, collate, encode
+from unlearnlab.engine.data import Tokenizer, collate, encode
 from unlearnlab.engine.devices import memory_gib
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.gradients import Found, Sums, gradients
@@ -23,6 +23,7 @@ from unlearnlab.engine.optimizers import optimizer_of, rescale
 from unlearnlab.engine.schedules import Passes, Rows
 from unlearnlab.events import Event, PhaseBegan, PhaseEnded, Stage, StageBegan, StepLogged
 from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.training_rows import Dataset
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from unlearnlab import __version__
+from unlearnlab import __version__, provenance
 from unlearnlab.answers import AnswerRow, marked, mask
 from unlearnlab.arranging import counts
 from unlearnlab.events import Failed
@@ -152,19 +152,14 @@ def _curves(result: Result) -> Iterator[str]:
 
 
 def _settings(result: Result) -> Iterator[str]:
-    spec, loaded, started = result.spec, result.loaded, result.course.started
+    spec = result.spec
     facts = [
         ("Model", words.model_name(spec)),
         ("Trained", words.training(spec)),
         ("Data", words.data_name(result)),
-        ("Seed", str(spec.seed)),
+        *provenance.facts(spec, result.course),
+        *(("Changed by hand", line) for line in words.changed(result)),
     ]
-    if loaded:
-        facts += [("Rows' fingerprint", loaded.data), ("Weights' fingerprint", loaded.weights)]
-    if started:
-        facts.append(("Device", started.device))
-        facts.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))
-    facts += [("Changed by hand", line) for line in words.changed(result)]
     listed = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts)
     phases = "".join(
         f"<li><b>{escape(text)}</b><br>"

@@ -74,7 +74,7 @@ class Result:
     @property
     def loaded(self) -> Loaded | None:
         """Return the fingerprints of weights and data; none if it did not come that far."""
-        return next((one.event for one in self.events if isinstance(one.event, Loaded)), None)
+        return self.course.loaded
 
     @property
     def board(self) -> Scoreboard:

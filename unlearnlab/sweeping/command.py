@@ -12,6 +12,7 @@ from typing import Any, cast
 from unlearnlab.catalogue import home
 from unlearnlab.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.events import Ending, Failed
+from unlearnlab.following import CLOSING_S
 from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.problems import SpecError
 from unlearnlab.results import judged
@@ -23,9 +24,6 @@ from unlearnlab.sweeps.ready import ready_sweep, ready_sweeps
 from unlearnlab.sweeps.spec import SweepSpec, laid_out, parse_sweep
 from unlearnlab.sweeps.standing import GOING, Filled, Stand, problem_of_run, stand
 from unlearnlab.terminal import as_json, number, progress, settings_help, table
-
-CLOSING_S = 30.0
-"""How long the run that goes on may take to put its weights back."""
 
 
 def sweep_options(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,8 @@ from typing import Literal, TypeVar, get_args
 
 import torch
 
+from unlearnlab import training_rows
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine import data
 from unlearnlab.engine.evaluation import evaluate, quiz
 from unlearnlab.engine.models import Target
 from unlearnlab.measuring import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
@@ -101,7 +101,7 @@ def check(tell: Callable[[str], None]) -> Report:
         found: dict[str, Evidence] = {}
         for name, target in models.items():
             tell(f"{name} model, {fold} fold")
-            asking = evaluate(target, data.load(DataSpec(fold=fold)), max_new_tokens=256)
+            asking = evaluate(target, training_rows.load(DataSpec(fold=fold)), max_new_tokens=256)
             found[name] = _finish(asking)
         gold[fold] = scores(found["retrained"])
         further[fold] = as_retrained(found["retrained"])
@@ -120,7 +120,7 @@ def _finish(work: Generator[object, None, T]) -> T:
 
 
 def _fold_lines(before: Scores, after: Scores, fold: str) -> Iterator[Line]:
-    for split in data.SETS:
+    for split in training_rows.SETS:
         for task in get_args(Task):
             for kind, label in LABELS.items():
                 key = f"{split}/{task}/{kind}"
@@ -148,7 +148,7 @@ def _term_line(name: str, split: str, kind: Kind, have: float, gold: float) -> L
 
 
 def _quiz_lines(models: Mapping[str, Target]) -> Iterator[Line]:
-    questions = data.load(DataSpec()).quiz
+    questions = training_rows.load(DataSpec()).quiz
     asked = {name: accuracy(_finish(quiz(target, questions))) for name, target in models.items()}
     have, gold = asked["original"], asked["retrained"]
     met = have >= 0.90 and abs(have - gold) <= 0.03
@@ -160,7 +160,7 @@ def _quiz_lines(models: Mapping[str, Target]) -> Iterator[Line]:
     yield Line("quiz, options reordered", have, gold, "moves by at most 0.02", met)
 
 
-def _turned(question: data.QuizQuestion) -> data.QuizQuestion:
+def _turned(question: training_rows.QuizQuestion) -> training_rows.QuizQuestion:
     """Present the options in another order."""
     choices = question.choices[1:] + question.choices[:1]
     return replace(question, choices=choices, answer=(question.answer - 1) % len(choices))

@@ -85,10 +85,13 @@ def _heads(rows: Sequence[AnswerRow], *, alone: bool) -> Mapping[SortKey, str]:
     """Name the columns: the score as what it is, where all rows are of one kind."""
     kind = rows[0].kind
     same = all(row.kind == kind for row in rows)
-    heads = {**HEADS, "score": SCORES[kind]} if same else HEADS
-    if not alone:
-        return heads
-    return {key: name for key, name in heads.items() if key != "unlearned"} | {"original": MODEL}
+    heads = dict(HEADS)
+    if same:
+        heads["score"] = SCORES[kind]
+    if alone:
+        heads["original"] = MODEL
+        del heads["unlearned"]
+    return heads
 
 
 def _head(key: SortKey, name: str, order: Order) -> str:

@@ -20,9 +20,10 @@ def answers_file(program: Program, run_id: str, look: Look) -> dict[str, Any]:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    row = program.store.row(run_id)
+    scene = program.shown.of(run_id)
+    row = scene.row
     masked = hides(row, look)
-    rows = chosen(program.answers(row.spec, program.courses.of(run_id)), look.filter)
+    rows = chosen(program.answers(row.spec, scene.course), look.filter)
     content = rows_csv(in_order(rows, look.order), titles_of(row.spec.data.known), masked=masked)
     return {
         "name": f"{run_id}-{_what(look.filter)}{'-masked' if masked else ''}.csv",

@@ -73,7 +73,7 @@ def _on_rows_of(others: Iterable[Evidence | None], retrained: Evidence) -> Evide
 
 def masks(runs: Sequence[Listed], wish: bool | None) -> bool:
     """Tell whether personal data are hidden: as asked, or where any of the data are personal."""
-    return any(of.run.spec.data.known.personal for of in runs) if wish is None else wish
+    return any(of.personal for of in runs) if wish is None else wish
 
 
 def example_html(heard: Sequence[Speaker], wish: ExampleWish, *, masked: bool, of: int) -> str:

@@ -48,6 +48,8 @@ class Listed:
     """What its scores were measured under; none before it was scored."""
     facets: Mapping[Facet, Mapping[str, str]]
     """What it can be found under: by facet, values and what the page calls them."""
+    personal: bool
+    """Whether its text is masked until the reader asks for it."""
     keys: tuple[str, str]
     """Of the evidence behind its scores before and after; empty where there are none."""
 
@@ -164,10 +166,10 @@ def _listed(row: RunRow) -> Listed:
     run, line = entry(row), run_line(row)
     facets = _facets(run)
     titles = (title for values in facets.values() for title in values.values())
-    words = (run.title, line.settings, run.status, run.run_id, run.notes, *titles)
+    words = (run.title, line.settings, run.status, run.run_id, run.notes, run.origin, *titles)
     said = " ".join(words).lower()
     keys = at_ends(row.spec, *row.keys, "")
-    return Listed(run, line.settings, said, setting(run), facets, keys)
+    return Listed(run, line.settings, said, setting(run), facets, row.personal, keys)
 
 
 def _facets(run: Entry) -> Mapping[Facet, Mapping[str, str]]:

@@ -25,7 +25,7 @@ from unlearnlab.ui.compare_listing import (
 )
 from unlearnlab.ui.compare_runs import Compared, Listed
 from unlearnlab.ui.scoreboard import MOODS
-from unlearnlab.ui.text import clock, duration, escape, score
+from unlearnlab.ui.text import clock, duration, escape, origin_tag, score
 
 HEADS: Mapping[Column, str] = {
     "task_aggregate": "Aggregate",
@@ -141,7 +141,8 @@ def _row(of: Listed) -> str:
         f'aria-label="Select {title}"></td>'
         f'<td class="what"><div>{_pinned(of)}<button type="button" class="open" '
         f'data-open="{run_id}" data-key="open-{run_id}" title="Show this run">{title}</button>'
-        f"{_tags(of)}</div><small>{escape(of.settings)}, seed {run.seed}</small>{_notes(of)}</td>"
+        f"{origin_tag(run.origin)}{_tags(of)}</div>"
+        f"<small>{escape(of.settings)}, seed {run.seed}</small>{_notes(of)}</td>"
         f'{scores}<td data-label="Verdict">{outcome_pill(of)}</td>'
         f'<td class="number" data-label="Took">{took}</td>'
         f'<td data-label="Started" class="when">{clock(run.created)}</td>'

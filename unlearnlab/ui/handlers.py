@@ -5,10 +5,14 @@ Nothing here waits for a job. Buttons and panel follow from the store afterwards
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.layout import PackError
+from unlearnlab.reproducing.outlook import outlook, repeated
 from unlearnlab.runs import NotRunning
 from unlearnlab.spec import RunSpec, SpecError
 from unlearnlab.store import StoreError, UnknownRun
@@ -38,20 +42,22 @@ class Message:
         return {"problems": [asdict(p) for p in self.problems], "note": self.note}
 
 
-def trouble(error: Exception) -> Message:
+def trouble(error: Exception | str) -> Message:
     """Tell of an error that lies with no field."""
     return Message(problems=(Problem("", "", str(error)),))
 
 
 def first_run(program: Program, remembered: str) -> str:
-    """Choose the run to open with: the live one, else the browser's last, else the newest.
+    """Choose the run to open with: live, else replayed, else the browser's last, else the newest.
 
     Raises:
         StoreError: The store cannot be read.
     """
     if live := live_run(program):
         return live
-    known = [row.run_id for row in program.store.runs()]
+    if going := program.replays.going():
+        return going[-1].run_id
+    known = [row.run_id for row in program.shown.rows()]
     if remembered in known:
         return remembered
     return known[0] if known else ""
@@ -64,7 +70,7 @@ def still_there(program: Program, run_id: str) -> str:
         StoreError: The store cannot be read.
     """
     try:
-        return program.store.row(run_id).run_id
+        return program.shown.of(run_id).row.run_id
     except UnknownRun:
         return first_run(program, "")
 
@@ -85,32 +91,76 @@ def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Mess
     Returns:
         The run to show, and what to tell. While it waits for another the page stays with that.
     """
-    return _queued(program, showing, form, spec_of)
+    return _formed(program, showing, form, spec_of)
 
 
 def press_score(program: Program, showing: str, form: Form) -> tuple[str, Message]:
     """Queue a run that only scores the form's model. Returns the same as `press_unlearn`."""
-    return _queued(program, showing, form, scoring_of)
+    return _formed(program, showing, form, scoring_of)
 
 
-def _queued(
+def _formed(
     program: Program, showing: str, form: Form, asked: Callable[[Form], RunSpec]
 ) -> tuple[str, Message]:
     try:
         spec = asked(form)
-        state = program.worker.state()
-        run_id = program.worker.submit(spec, name=title_of(form, spec))
+        return _queued(program, showing, spec, name=title_of(form, spec))
     except SpecError as error:
         return showing, Message(problems_of(error, form))
     except (StoreError, NotRunning) as error:
         return showing, trouble(error)
+
+
+def _queued(
+    program: Program, showing: str, spec: RunSpec, *, name: str, repeats: str = ""
+) -> tuple[str, Message]:
+    """Queue a run, and say which run to show and what to tell."""
+    state = program.worker.state()
+    run_id = program.worker.submit(spec, name=name, repeats=repeats)
     if not state.waits(spec.model.device):
         return run_id, Message()
     return live_run(program) or showing or run_id, Message(note=after(state))
 
 
+def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Message]:
+    """Queue a finished run once more.
+
+    Returns:
+        The run to show, and what to tell.
+    """
+    try:
+        row = program.store.row(run_id)
+        if problems := outlook(row, program.courses.of(run_id)).problems:
+            return showing, Message(tuple(Problem("", "", told) for told in problems))
+        spec = repeated(row.spec)
+        return _queued(program, showing, spec, name=row.name, repeats=row.run_id)
+    except (StoreError, NotRunning) as error:
+        return showing, trouble(error)
+
+
+def press_unpack(program: Program, path: str) -> tuple[str, Message]:
+    """Take in the runs of a file that a browser has sent, and remove it.
+
+    Returns:
+        A run that came in and may be shown, empty if none did; and what to tell.
+    """
+    try:
+        found = add_pack(program.store, Path(path))
+    except (PackError, StoreError) as error:
+        return "", trouble(error)
+    finally:
+        Path(path).unlink(missing_ok=True)
+    refused = tuple(Problem("", "", one.told) for one in found if one.outcome == "refused")
+    told = [f"{one.told}: {one.outcome}" for one in found if one.outcome != "refused"]
+    run_id = next((one.run_id for one in found if one.outcome != "refused"), "")
+    return run_id, Message(refused, "; ".join(told))
+
+
 def press_hold(program: Program, run_id: str) -> Message:
     """Hold the run, or let it go on if it is held."""
+    if replay := program.replays.of(run_id):
+        program.replays.change(run_id, held=not replay.clock.held)
+        return Message()
     state = program.worker.state()
     try:
         if holding(state, run_id):
@@ -123,7 +173,10 @@ def press_hold(program: Program, run_id: str) -> Message:
 
 
 def press_stop(program: Program, run_id: str) -> Message:
-    """Stop the run, or take it from the queue."""
+    """Stop the run, or take it from the queue; a replay goes to its end."""
+    if program.replays.of(run_id):
+        program.replays.end(run_id)
+        return Message()
     try:
         program.worker.stop(run_id)
     except (StoreError, NotRunning) as error:
@@ -140,6 +193,8 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
     if len(prompt) > LONGEST_PROMPT:
         told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
         return "", Message((Problem(PROMPT, "Prompt", told),))
+    if told := mute(program, run_id):
+        return "", Message((Problem(PROMPT, "Prompt", told),))
     try:
         return program.worker.ask(run_id, prompt), Message()
     except StoreError as error:
@@ -147,6 +202,18 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
     except ValueError as error:
         told = str(error).removeprefix("prompt: ")
         return "", Message((Problem(PROMPT, "Prompt", told),))
+
+
+def mute(program: Program, run_id: str) -> str:
+    """Say why a run answers no prompts, if it is only a recording; empty if it answers."""
+    if program.replays.of(run_id):
+        return "a recording cannot answer: this is a replay. Ask when it has come to its end."
+    if program.shown.guest(run_id):
+        return (
+            "a recording cannot answer: it was opened from a file. Take that in with `unpack`, and "
+            "start without --replay."
+        )
+    return ""
 
 
 class Wish(BaseModel):
@@ -193,4 +260,4 @@ def settings_of(program: Program, run_id: str) -> Form:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    return form_of(program.store.spec(run_id).model_dump(mode="json"))
+    return form_of(program.shown.of(run_id).row.spec.model_dump(mode="json"))

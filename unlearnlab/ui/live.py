@@ -1,9 +1,5 @@
 """What the live panel asks for each second, and the panel itself: status line and chart."""
 
-import math
-import threading
-import time
-from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -13,60 +9,15 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.curves import log_scale
 from unlearnlab.phase_views import changes, phase_text, timeline
-from unlearnlab.records import RunRow
-from unlearnlab.runs import Worker, WorkerState
-from unlearnlab.store import Store, StoreError, UnknownRun
+from unlearnlab.runs import WorkerState
+from unlearnlab.store import StoreError, UnknownRun
 from unlearnlab.ui.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.layers import script
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.replay import BAR, press_replay, replay_of, speed_text
+from unlearnlab.ui.shown import Listed, Scene
 from unlearnlab.ui.text import count, duration
-from unlearnlab.views import Course, RunView, advance, points_after, run_view
-
-LISTED_S = 2.0
-"""How long a count of all runs is good: it tells pages of runs started by others."""
-
-WATCHED = 32
-"""Runs whose folds are kept in memory."""
-
-
-class Courses:
-    """What is known of recently watched runs, carried on as their events come."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._known: OrderedDict[str, Course] = OrderedDict()
-        # Pages poll from many threads; two of them must not take in the same events.
-        self._lock = threading.Lock()
-        self._counted = (0, 0)
-        self._counted_at = -math.inf
-
-    def of(self, run_id: str) -> Course:
-        """Return the fold of a run's events, brought up to date.
-
-        Raises:
-            StoreError: There is no such run, or the store cannot be read.
-        """
-        with self._lock:
-            known = self._known.pop(run_id, Course())
-            course = advance(known, self._store.events(run_id, known.seq))
-            self._known[run_id] = course
-            while len(self._known) > WATCHED:
-                self._known.popitem(last=False)
-            return course
-
-    def listed(self) -> tuple[int, int]:
-        """Count all runs and those that have ended, whoever carries them out.
-
-        The count may be `LISTED_S` old: all pages share it.
-
-        Raises:
-            StoreError: The store cannot be read.
-        """
-        with self._lock:
-            if time.monotonic() - self._counted_at > LISTED_S:
-                rows = self._store.runs()
-                self._counted = len(rows), sum(row.ending is not None for row in rows)
-                self._counted_at = time.monotonic()
-            return self._counted
+from unlearnlab.views import RunView, points_after
 
 
 class Poll(BaseModel):
@@ -77,18 +28,19 @@ class Poll(BaseModel):
     """Number of the last event that the page has."""
 
 
-def poll(store: Store, worker: Worker, courses: Courses, asked: Any) -> dict[str, Any]:
+def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a page with the run's status and the points it does not have yet.
 
     A run that was deleted for good is answered as none: the page then turns to another.
     """
     try:
         request = Poll.model_validate(asked)
-        state = worker.state()
+        state = program.worker.state()
+        program.replays.seen(request.run)
         if request.run:
             with suppress(UnknownRun):
-                return _followed(store, courses, request, state)
-        word = turn(None, None, state, courses.listed())
+                return _followed(program, request, state)
+        word = turn(None, state, program.shown.listed())
         return {"run": "", "cursor": 0, "turn": word, "queue": queue(state)}
     except ValidationError:
         return {"problem": "the page asked for something that is no run: reload it"}
@@ -96,11 +48,10 @@ def poll(store: Store, worker: Worker, courses: Courses, asked: Any) -> dict[str
         return {"problem": str(error)}
 
 
-def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState) -> dict[str, Any]:
-    row = store.row(request.run)
-    course = courses.of(request.run)
-    view = run_view(course, alive=row.alive, mine=known_to(state, row.run_id), now=time.time())
-    new = store.events(request.run, request.cursor) if course.seq > request.cursor else []
+def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, Any]:
+    scene = program.shown.of(request.run)
+    row, course, view = scene.row, scene.course, scene.view(state)
+    new = program.shown.events(scene, request.cursor)
     phases = timeline(row.spec, course)
     return {
         "run": row.run_id,
@@ -111,8 +62,9 @@ def _followed(store: Store, courses: Courses, request: Poll, state: WorkerState)
         "changes": [asdict(change) for change in changes(row.spec, course)],
         "log": log_scale(row.spec),
         "live": view.live,
-        "status": status(row, view, stopping=stopping(state, row.run_id)),
-        "turn": turn(view, course, state, courses.listed()),
+        "status": status(scene, view, stopping=stopping(state, row.run_id)),
+        "replay": replay_of(scene),
+        "turn": turn(scene, state, program.shown.listed()),
         "queue": queue(state),
         "device": view.device,
     }
@@ -135,27 +87,17 @@ def holding(state: WorkerState, run_id: str) -> bool:
     return job is not None and job.paused
 
 
-def turn(
-    view: RunView | None, course: Course | None, state: WorkerState, listed: tuple[int, int]
-) -> str:
+def turn(scene: Scene | None, state: WorkerState, listed: Listed) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
-    seen = (
-        (
-            bool(course.before),
-            bool(course.after),
-            len(course.asks),
-            len(course.exports),
-            *_trained(course),
-        )
-        if course
-        else ()
-    )
-    return repr((view.status if view else "", seen, state, listed))
+    return repr((_seen(scene, state) if scene else (), state, listed))
 
 
-def _trained(course: Course) -> tuple[bool, int, int]:
-    """Return what the values that may be changed depend on."""
-    return course.stage == "training", len(course.phases), len(course.changes)
+def _seen(scene: Scene, state: WorkerState) -> tuple[Any, ...]:
+    course = scene.course
+    # What the values that may be changed depend on.
+    trained = course.stage == "training", len(course.phases), len(course.changes)
+    came = bool(course.before), bool(course.after), len(course.asks), len(course.exports)
+    return scene.view(state).status, *came, *trained
 
 
 def queue(state: WorkerState) -> str:
@@ -178,9 +120,9 @@ def after(state: WorkerState) -> str:
     return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
 
-def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
+def status(scene: Scene, view: RunView, *, stopping: bool) -> dict[str, Any]:
     """Put a run's status line in words."""
-    blocks = row.spec.model.blocks
+    row, blocks = scene.row, scene.row.spec.model.blocks
     return {
         "status": view.status,
         "title": row.name or row.spec.title,
@@ -188,13 +130,13 @@ def status(row: RunRow, view: RunView, *, stopping: bool) -> dict[str, Any]:
         "headline": "Stopping" if stopping else view.headline,
         "detail": view.detail,
         "progress": list(view.progress),
-        "facts": list(_facts(view)),
+        "facts": list(_facts(scene, view)),
         "advice": view.advice,
     }
 
 
-def _facts(view: RunView) -> list[str]:
-    facts = []
+def _facts(scene: Scene, view: RunView) -> list[str]:
+    facts = [speed_text(scene.replay)] if scene.replay else []
     if view.eta_s is not None:
         facts.append(f"{duration(view.eta_s)} left")
     if view.seconds is not None:
@@ -206,18 +148,21 @@ def _facts(view: RunView) -> list[str]:
     return facts
 
 
-def live_panel(store: Store, worker: Worker, courses: Courses) -> gr.HTML:
+def live_panel(program: Program) -> gr.HTML:
     """Draw the panel. Its value is `{"run": id}`; `turned` fires when the rest must follow."""
 
     def poll_run(asked: Any) -> dict[str, Any]:
-        return poll(store, worker, courses, asked)
+        return poll(program, asked)
+
+    def replay_run(asked: Any) -> dict[str, Any]:
+        return {"problem": press_replay(program, asked)}
 
     return gr.HTML(
         {"run": ""},
         html_template=_TEMPLATE,
-        js_on_load=script("live.js"),
+        js_on_load=script("live.js") + script("replay.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
-        server_functions=[poll_run],
+        server_functions=[poll_run, replay_run],
         drawing=drawing(),
         elem_id="live",
         apply_default_css=False,
@@ -232,7 +177,8 @@ _TEMPLATE = f"""
   answer.</p>
 </section>
 <section class="card status" data-part="status" aria-label="Run" hidden>
-  <div class="run-head"><h2></h2><span class="pill"></span></div>
+  <div class="run-head"><h2></h2><span class="badge" data-part="badge" hidden>Replay</span
+    ><span class="pill"></span></div>
   <ol class="run-settings"></ol>
   <ul class="run-changes" data-part="changes" aria-label="Changed while it ran" hidden></ul>
   <div class="status-line">
@@ -243,6 +189,7 @@ _TEMPLATE = f"""
     <span data-part="facts"></span>
   </div>
   <p class="advice" data-part="advice" hidden></p>
+  {BAR}
 </section>
 <p class="lost" data-part="lost" role="alert" hidden></p>
 <section class="card chart figure" data-part="chart" aria-label="Curves by optimizer step" hidden>

@@ -105,7 +105,8 @@ def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a page with the documents on the wrong side of its threshold."""
     try:
         wish = Wish.model_validate(asked)
-        row, course = program.store.row(wish.run), program.courses.of(wish.run)
+        scene = program.shown.of(wish.run)
+        row, course = scene.row, scene.course
         scored = course.before if wish.model == "original" else course.after
         found = program.derived.attack(scored.key) if scored else None
         if found is None:

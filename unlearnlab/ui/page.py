@@ -6,6 +6,7 @@ import gradio as gr
 
 from unlearnlab.jobs import Device
 from unlearnlab.metrics import Scores
+from unlearnlab.replays import Replays
 from unlearnlab.runs import Worker
 from unlearnlab.store import Store
 from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, typed_card, unlearn_tab
@@ -25,6 +26,7 @@ def build(
     references: Mapping[str, Scores],
     device: str = "",
     devices: Callable[[], Sequence[Device]] = tuple,
+    replays: Replays | None = None,
 ) -> gr.Blocks:
     """Build the page.
 
@@ -34,8 +36,9 @@ def build(
         references: Scores of the retrained model by fold; may be empty.
         device: What this machine computes on, as far as it is known.
         devices: Lists the devices and what they have free, once the engine is there.
+        replays: Recorded runs that are shown as if live; none to begin without any.
     """
-    program = Program(store, worker, references, devices)
+    program = Program(store, worker, references, devices, replays or Replays())
     gr.set_static_paths([PLOTLY_SCRIPT])
     with gr.Blocks(
         title="unlearnlab", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_S

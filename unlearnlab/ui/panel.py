@@ -25,18 +25,20 @@ from unlearnlab.seeds import seed_group, seeds_text
 from unlearnlab.spreads import Spreads
 from unlearnlab.ui.adjust import Adjustables, adjustables
 from unlearnlab.ui.answers import answers_html, asks_html
-from unlearnlab.ui.live import holding, known_to, stopping, turn
+from unlearnlab.ui.live import holding, stopping, turn
 from unlearnlab.ui.look import SHOWS, Look
 from unlearnlab.ui.membership_card import membership_of
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.published_table import published_html
 from unlearnlab.ui.queue_list import queue_html
+from unlearnlab.ui.record_card import record_html
 from unlearnlab.ui.runs_list import SIZE, runs_html
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
+from unlearnlab.ui.shown import Scene
 from unlearnlab.ui.takeaway import offers
 from unlearnlab.ui.text import escape
 from unlearnlab.ui.typed_facts import offer_html
-from unlearnlab.views import Course, RunView, run_view
+from unlearnlab.views import Course, RunView
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +52,22 @@ class Buttons:
     can_stop: bool
 
 
-def buttons(view: RunView | None, state: WorkerState, run_id: str) -> Buttons:
+def buttons(scene: Scene | None, state: WorkerState) -> Buttons:
     """Derive the buttons from the state of the run that is shown and of the worker."""
-    ending = stopping(state, run_id)
-    queued = view is not None and view.status == "queued"
+    unlearn = "Queue" if state.waits() else "Unlearn"
+    if scene is None:
+        return Buttons(unlearn, "Pause", False, "Stop", False)
+    if scene.replay:
+        held = scene.replay.clock.held
+        return Buttons(unlearn, "Resume" if held else "Pause", True, "Skip", True)
+    view, run_id = scene.view(state), scene.row.run_id
+    ending, queued = stopping(state, run_id), view.status == "queued"
     return Buttons(
-        unlearn="Queue" if state.waits() else "Unlearn",
+        unlearn=unlearn,
         pause="Resume" if holding(state, run_id) else "Pause",
-        can_pause=bool(view and (view.can_pause or view.can_resume) and not ending),
+        can_pause=(view.can_pause or view.can_resume) and not ending,
         stop="Stopping…" if ending else "Remove" if queued else "Stop",
-        can_stop=bool(view and view.can_stop and not ending),
+        can_stop=view.can_stop and not ending,
     )
 
 
@@ -79,6 +87,8 @@ class Panel:
     membership: dict[str, Any]
     """The attack on both models, and further measures."""
     published: str
+    record: str
+    """What the run computed on and with, and how it fares when repeated."""
     takeaway: dict[str, Any]
     """What can be taken away."""
     shows: list[tuple[str, str]]
@@ -109,31 +119,33 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     """
     state = program.worker.state()
     # Counted before the rows are read: what comes in between is drawn, and drawn again.
-    listed, rows = program.courses.listed(), program.store.runs()
-    row = program.store.row(run_id) if run_id else None
-    course = program.courses.of(run_id) if run_id else Course()
-    view = _view(row, course, state) if row else None
+    listed, rows = program.shown.listed(), program.shown.rows()
+    scene = program.shown.of(run_id) if run_id else None
+    row, course = (scene.row, scene.course) if scene else (None, Course())
+    mine = None if scene is None or scene.guest else row
+    view = scene.view(state) if scene else None
     answers = program.answers(row.spec, course) if row else ()
     look = replace(look, masked=hides(row, look))
     return Panel(
         live={
             "run": run_id,
-            "turn": turn(view, course if view else None, state, listed),
+            "turn": turn(scene, state, listed),
             "drawn": _drawn(run_id, course, view),
         },
-        buttons=buttons(view, state, run_id),
+        buttons=buttons(scene, state),
         adjust=_adjust(row, course, state),
-        offer=offer_html(row),
+        offer=offer_html(mine),
         board=_board(program, row, course, view, rows),
         strip=_strip(program, row, course),
         membership=membership_of(program, row, course, masked=look.masked),
         published=_published(row, course),
-        takeaway=offers(program, row, course, state),
+        record=record_html(program, mine, course, rows),
+        takeaway=offers(program, mine, course, state),
         shows=_shows(counts(answers), look),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
         labels=_labels(answers, look),
         masked=look.masked,
-        answers=_table(program, row, look, 0, ended=_ended(view)) if row else "",
+        answers=_table(program, scene, look, 0, ended=_ended(view)) if scene else "",
         asks=asks_html(
             course.asks,
             _waiting(look, run_id),
@@ -141,16 +153,11 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
             alone=row is not None and row.spec.only_scores,
         ),
         queue=queue_html(program, state, rows),
-        runs=_runs(rows, state, look, 0, run_id),
+        runs=_runs(program, rows, look, 0, run_id),
         scored=bool(answers),
         run=row is not None,
         any_runs=bool(rows),
     )
-
-
-def _view(row: RunRow, course: Course, state: WorkerState) -> RunView:
-    mine = known_to(state, row.run_id)
-    return run_view(course, alive=row.alive, mine=mine, now=time.time())
 
 
 def hides(row: RunRow | None, look: Look) -> bool:
@@ -160,7 +167,7 @@ def hides(row: RunRow | None, look: Look) -> bool:
     """
     if row is None or look.run == row.run_id:
         return look.masked
-    return row.spec.data.known.personal
+    return row.personal
 
 
 def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
@@ -273,8 +280,8 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
-def _table(program: Program, row: RunRow, look: Look, page: int, *, ended: bool) -> str:
-    course = program.courses.of(row.run_id)
+def _table(program: Program, scene: Scene, look: Look, page: int, *, ended: bool) -> str:
+    row, course = scene.row, scene.course
     return answers_html(
         in_order(chosen(program.answers(row.spec, course), look.filter), look.order),
         page,
@@ -295,8 +302,8 @@ def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
     """
     if not run_id:
         return _labels((), look)
-    spec, course = program.store.row(run_id).spec, program.courses.of(run_id)
-    return _labels(program.answers(spec, course), look)
+    scene = program.shown.of(run_id)
+    return _labels(program.answers(scene.row.spec, scene.course), look)
 
 
 def table(program: Program, run_id: str, look: Look, page: int) -> str:
@@ -307,12 +314,14 @@ def table(program: Program, run_id: str, look: Look, page: int) -> str:
     """
     if not run_id:
         return ""
-    row, course = program.store.row(run_id), program.courses.of(run_id)
-    view = _view(row, course, program.worker.state())
-    return _table(program, row, look, page, ended=_ended(view))
+    scene = program.shown.of(run_id)
+    ended = _ended(scene.view(program.worker.state()))
+    return _table(program, scene, look, page, ended=ended)
 
 
-def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, shown: str) -> str:
+def _runs(program: Program, rows: Sequence[RunRow], look: Look, page: int, shown: str) -> str:
+    state = program.worker.state()
+    replayed = [replay.run_id for replay in program.replays.going()]
     found = [row for row in rows if matches(row, look.runs_text or "")]
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
@@ -320,7 +329,7 @@ def _runs(rows: Sequence[RunRow], state: WorkerState, look: Look, page: int, sho
         run_line(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
-    return runs_html(lines, page, len(found), shown=shown, now=time.time())
+    return runs_html(lines, page, len(found), shown=shown, replayed=replayed, now=time.time())
 
 
 def past_runs(program: Program, run_id: str, look: Look, page: int) -> str:
@@ -329,4 +338,4 @@ def past_runs(program: Program, run_id: str, look: Look, page: int) -> str:
     Raises:
         StoreError: The store cannot be read.
     """
-    return _runs(program.store.runs(), program.worker.state(), look, page, run_id)
+    return _runs(program, program.shown.rows(), look, page, run_id)

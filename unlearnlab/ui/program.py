@@ -9,11 +9,14 @@ from unlearnlab.events import Event
 from unlearnlab.jobs import Device
 from unlearnlab.measuring import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics import Evidence, Scores
+from unlearnlab.replays import Replays
+from unlearnlab.reproducing.agreement import Reproduction, reproduction
+from unlearnlab.reproducing.sides import side
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui.derived import Derived
-from unlearnlab.ui.live import Courses
+from unlearnlab.ui.shown import Courses, Shown
 from unlearnlab.views import Course
 
 
@@ -27,7 +30,11 @@ class Program:
     """Scores of the retrained model by fold."""
     devices: Callable[[], Sequence[Device]] = tuple
     """Lists the devices and what they have free; none as long as the engine is not there."""
+    replays: Replays = field(default_factory=Replays)
+    """Recorded runs that are shown as if live."""
     courses: Courses = field(init=False)
+    shown: Shown = field(init=False)
+    """Reads runs as the tab Unlearn shows them."""
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
     derived: Derived = field(init=False)
@@ -40,12 +47,17 @@ class Program:
     outline: Callable[[str], Sequence[Event]] = field(init=False)
     """Reads how a finished run went, which changes no more."""
 
+    reproduced: Callable[[str, str], Reproduction] = field(init=False)
+    """Compares an ended run, the second, with the one that it repeats."""
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
-        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.store.evidence))
+        object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
+        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.shown.evidence))
         object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
         object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
+        object.__setattr__(self, "reproduced", lru_cache(maxsize=16)(self._reproduced))
 
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.
@@ -76,6 +88,9 @@ class Program:
             return ()
         after = course.after.key if course.after else ""
         return self.rows(course.before.key, after, spec.data.forget)
+
+    def _reproduced(self, first: str, again: str) -> Reproduction:
+        return reproduction(*(side(self.store.recorded(run)) for run in (first, again)))
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

@@ -50,6 +50,9 @@ class RunsCard:
     card: gr.Column
     text: gr.Textbox
     table: gr.HTML
+    pack: gr.UploadButton
+    """Takes runs in that were packed elsewhere."""
+    message: gr.HTML
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class Parts:
     strip: gr.HTML
     membership: gr.HTML
     published: gr.HTML
+    record: gr.HTML
     takeaway: gr.HTML
     ask: AskCard
     answers: AnswersCard
@@ -92,6 +96,7 @@ class Parts:
             self.strip,
             self.membership,
             self.published,
+            self.record,
             self.takeaway,
             a.card,
             a.show,
@@ -127,6 +132,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         gr.skip() if same else panel.strip,
         panel.membership,
         gr.skip() if same else panel.published,
+        panel.record,
         panel.takeaway,
         gr.update(visible=panel.scored),
         *(gr.skip() if same else gr.update(choices=of) for of in _choices(panel)),
@@ -167,13 +173,14 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
         queue=queue,
-        live=live_panel(program.store, program.worker, program.courses),
+        live=live_panel(program),
         adjust=adjust_card(),
         offer=_html("offer", script("buttons.js")),
         board=_html("scoreboard", script("folds.js") + script("buttons.js")),
         strip=_html("strip", script("buttons.js")),
         membership=membership_card(program),
         published=_html("published", script("folds.js")),
+        record=_html("record", script("folds.js") + script("buttons.js")),
         takeaway=takeaway_card(program),
         ask=_ask(),
         answers=draw_answers(),
@@ -225,4 +232,7 @@ def draw_runs() -> RunsCard:
         with gr.Row(elem_classes=["filters"]):
             text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
         table = _html("runs", script("pages.js"))
-    return RunsCard(card, text, table)
+    pack = gr.UploadButton(
+        "Take in a pack of runs…", file_types=[".zip"], size="sm", elem_id="unpack"
+    )
+    return RunsCard(card, text, table, pack, message("unpack-message"))

@@ -5,6 +5,8 @@ personal data stays in a folder of the server.
 """
 
 import base64
+import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +19,8 @@ from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
 from unlearnlab.exports.model import model_export, model_folder
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import in_folder, packed, total
+from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.writing import fill, packable
 from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning, WorkerState
 from unlearnlab.store import StoreError
@@ -28,11 +32,24 @@ LARGEST = 100 * 10**6
 """Bytes that still go through the page; of what is larger it tells the place."""
 
 
+PackWhat = Literal["pack", "bare-pack"]
+
+PACKS: Mapping[PackWhat, tuple[str, str]] = {
+    "pack": (
+        "Pack",
+        "The whole run as one file, to be taken in or replayed elsewhere. It holds rows and "
+        "answers, not masked.",
+    ),
+    "bare-pack": ("Pack without answers", "The same without rows, answers and free prompts."),
+}
+"""Title of each kind of pack, and what is in it."""
+
+
 class Wish(BaseModel):
     """What a page asks for: untrusted."""
 
     run: Annotated[str, Field(max_length=100)]
-    what: What
+    what: What | PackWhat
     action: Literal["file", "folder", "stop"] = "file"
     """A file to download, the model's folder to be written, or its writing to be given up."""
     masked: bool = True
@@ -48,6 +65,10 @@ def offers(
     listed = [
         {"what": one.what, "title": one.title, "about": one.about, "missing": one.missing(run)}
         for one in KINDS.values()
+    ]
+    listed += [
+        {"what": what, "title": title, "about": about, "missing": ""}
+        for what, (title, about) in PACKS.items()
     ]
     return {
         "run": row.run_id,
@@ -97,19 +118,34 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
         if wish.what == "model" and wish.action == "folder":
             program.worker.export(run.run_id, model_export(run, _place(program, run.run_id)))
             return {"note": "Asked for."}
-        return _sent(_files(program, run, wish))
+        if wish.what in ("pack", "bare-pack"):
+            return _pack(program, run.run_id, wish.what)
+        return _sent(_files(program, run, wish.what, masked=wish.masked))
     except ValidationError:
         return {"problem": "The page asked for something that cannot be taken: reload it."}
-    except (StoreError, NotRunning, NothingThere) as error:
+    except (StoreError, NotRunning, NothingThere, PackError) as error:
         return {"problem": str(error)}
     except OSError as error:
         return {"problem": f"A file of the run cannot be read: {error.strerror}."}
 
 
-def _files(program: Program, run: Result, wish: Wish) -> dict[str, Content]:
-    if wish.what == "model":
+def _pack(program: Program, run_id: str, what: PackWhat) -> dict[str, Any]:
+    """Pack a run in memory, unless its weights are too large for that."""
+    found = packable(program.store, run_id, answers=what == "pack")
+    if found.bytes > LARGEST:
+        return {
+            "problem": f"Weights of {size(found.bytes)} are too much for a download: use "
+            f"`python -m unlearnlab pack {run_id} --out FILE.zip`."
+        }
+    made = io.BytesIO()
+    fill([found], made)
+    return _sent({f"{run_id}-{what}.zip": made.getvalue()})
+
+
+def _files(program: Program, run: Result, what: What, *, masked: bool) -> dict[str, Content]:
+    if what == "model":
         return dict(in_folder(_place(program, run.run_id) / model_folder(run.run_id)))
-    return dict(files(run, wish.what, masked=wish.masked))
+    return dict(files(run, what, masked=masked))
 
 
 def _sent(found: dict[str, Content]) -> dict[str, Any]:

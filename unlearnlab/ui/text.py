@@ -6,7 +6,17 @@ from html import escape
 
 from unlearnlab.noise import Interval
 
-__all__ = ["ago", "clock", "count", "duration", "escape", "probability", "score", "span"]
+__all__ = [
+    "ago",
+    "clock",
+    "count",
+    "duration",
+    "escape",
+    "origin_tag",
+    "probability",
+    "score",
+    "span",
+]
 
 
 NO_BREAK = "\u00a0"
@@ -66,3 +76,11 @@ def ago(moment: float, now: float) -> str:
     if past < 3600:
         return f"{past / 60:.0f} min ago"
     return f"{past / 3600:.0f} h ago" if past < 86400 else clock(moment)
+
+
+def origin_tag(origin: str) -> str:
+    """Mark a run that was taken in from elsewhere; nothing for one of this machine."""
+    if not origin:
+        return ""
+    title = escape(f"taken in {origin}: what it tells was not measured here")
+    return f'<span class="tag origin" title="{title}">{escape(origin)}</span>'

@@ -14,11 +14,12 @@ from unlearnlab.ui import form_layout, handlers
 from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_layout import QUIET, FormParts
-from unlearnlab.ui.handlers import Message
+from unlearnlab.ui.handlers import Message, trouble
 from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import draw, labels, past_runs, table
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.queue_list import PRESSES
+from unlearnlab.ui.replay import MINUTE_S, press_replay
 from unlearnlab.ui.results_layout import (
     Parts,
     draw_buttons,
@@ -47,6 +48,13 @@ TO_FORM = """() => {
   return [];
 }"""
 """On a phone, the form lies above what offers to fill it."""
+
+
+TO_LIVE = """(...values) => {
+  document.getElementById("live")?.scrollIntoView({ block: "start" });
+  return values;
+}"""
+"""Brings the reader to the run that is shown now."""
 
 
 TO_ANSWERS = """() => {
@@ -86,6 +94,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
+    _wire_record(program, parts)
     wire_fold(program, board, form, fold, buttons, sweep)
     _wire_sweep(program, sweep, parts)
     return form, parts
@@ -308,6 +317,13 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
         with told():
             return showing(program, str(event.run), look_of(seen))
 
+    def replayed(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        asked = {"run": event.run, "action": "start", "seconds": MINUTE_S}
+        problem = press_replay(program, asked)
+        run, message = (run_id, trouble(problem)) if problem else (str(event.run), Message())
+        with told():
+            return [message.plain, *showing(program, run, look_of(seen))]
+
     def loaded(event: gr.EventData) -> list[Any]:
         with told():
             found = handlers.settings_of(program, str(event.run))
@@ -317,7 +333,31 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card.text.change(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
     card.table.turn_page(paged, inputs, card.table, **QUIET)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
+    outputs = [parts.buttons.message, *parts.panel]
+    card.table.replay(replayed, inputs, outputs, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
+
+
+def _wire_record(program: Program, parts: Parts) -> None:
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        with told():
+            return showing(program, str(event.run), look_of(seen))
+
+    def repeated(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+        run, message = handlers.press_reproduce(program, run_id, str(event.run))
+        with told():
+            return [message.plain, *showing(program, run, look_of(seen))]
+
+    def unpacked(path: str, run_id: str, *seen: Any) -> list[Any]:
+        run, message = handlers.press_unpack(program, path)
+        with told():
+            return [None, message.plain, *showing(program, run or run_id, look_of(seen))]
+
+    inputs, pack = [parts.showing, *parts.look], parts.runs.pack
+    outputs = [parts.buttons.message, *parts.panel]
+    parts.record.open(opened, parts.look, parts.panel, js=TO_LIVE, **QUIET)
+    parts.record.reproduce(repeated, inputs, outputs, js=TO_LIVE, **QUIET)
+    pack.upload(unpacked, [pack, *inputs], [pack, parts.runs.message, *parts.panel], **QUIET)
 
 
 def _wire_sweep(program: Program, sweep: gr.HTML, parts: Parts) -> None:

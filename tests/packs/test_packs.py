@@ -1,0 +1,255 @@
+"""A run goes from one home to another as a file, and is there what it was here."""
+
+import json
+import zipfile
+from dataclasses import replace
+
+import pytest
+
+from tests.exports.results import run_of
+from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
+from tests.packs.zips import contents, pack_of
+from unlearnlab.__main__ import main
+from unlearnlab.disk import Taken
+from unlearnlab.events import Asked, Evaluated, Started, Stopped
+from unlearnlab.exports.result import result
+from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.reading import open_pack, read_pack
+from unlearnlab.packs.writing import packable, write_pack
+from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.store import Store
+
+
+@pytest.fixture
+def pack(tmp_path):
+    return tmp_path / "demo.zip"
+
+
+@pytest.fixture
+def there(tmp_path):
+    with Store(tmp_path / "there") as store:
+        yield store
+
+
+def outcomes(found):
+    return [one.outcome for one in found]
+
+
+def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
+    with run_of(tmp_path / "here") as (store, worker, run_id):
+        ask_id = worker.ask(run_id, "Who?")
+        while not any(isinstance(e.event, Asked) for e in store.events(run_id)):
+            pass
+        store.amend(run_id, tags=["demo"])
+        write_pack([packable(store, run_id)], pack)
+        here = result(store, run_id)
+        assert outcomes(add_pack(there, pack)) == ["taken in"]
+        found = result(there, run_id)
+        assert found.board == here.board
+        assert found.answers == here.answers
+        assert found.status == "finished"
+        row, ours = there.row(run_id), store.row(run_id)
+        assert row.origin == "from demo.zip"
+        assert not row.alive
+        same = {"origin": "", "alive": ours.alive, "keys": ours.keys}
+        assert replace(row, **same) == ours
+    times = [(one.seq, one.at) for one in found.events]
+    assert times == [(one.seq, one.at) for one in here.events]
+    assert any(isinstance(e.event, Asked) and e.event.ask_id == ask_id for e in found.events)
+    assert found.weights.read_bytes() == DELTA
+    assert there.artefacts(run_id) == {"delta.safetensors": found.weights}
+    assert sorted(path.name for path in (tmp_path / "there" / "runs").iterdir()) == [run_id]
+
+
+def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path, pack):
+    with run_of(tmp_path / "here") as (store, _, run_id):
+        write_pack([packable(store, run_id, answers=False)], pack)
+        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert store.row(run_id).origin == ""
+        store.delete([run_id])
+        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert [row.run_id for row in store.runs()] == [run_id]
+    with Store(tmp_path / "there") as there:
+        (run,) = read_pack(pack)
+        (tmp_path / "files").mkdir()
+        there.take_in(replace(run, spec=RunSpec(seed=5)), tmp_path / "files", origin="x")
+        (refused,) = add_pack(there, pack)
+        assert refused.outcome == "refused"
+        assert "is there already, and is another" in refused.told
+        assert there.spec(run_id).seed == 5
+
+
+def test_taking_in_twice_changes_nothing(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    add_pack(there, pack)
+    before = result(there, run_id)
+    assert outcomes(add_pack(there, pack)) == ["there already"]
+    assert result(there, run_id) == before
+
+
+def test_a_pack_of_what_was_taken_in_is_the_same_pack(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    add_pack(there, pack)
+    write_pack([packable(there, run_id)], tmp_path / "again.zip")
+    assert contents(tmp_path / "again.zip") == contents(pack)
+
+
+def test_without_weights_and_answers_a_pack_holds_neither(tmp_path, pack, there):
+    with run_of(tmp_path / "here") as (store, worker, run_id):
+        worker.ask(run_id, "Who is Ada?")
+        while not any(isinstance(e.event, Asked) for e in store.events(run_id)):
+            pass
+        write_pack([packable(store, run_id, weights=False, answers=False)], pack)
+    names = contents(pack)
+    assert not any("evidence/" in name or "safetensors" in name for name in names)
+    assert b"Ada" not in b"".join(names.values())
+    add_pack(there, pack)
+    found = result(there, run_id)
+    assert found.row.after is not None
+    assert found.after is None
+    assert found.weights is None
+
+
+def test_runs_of_one_model_share_its_evidence(tmp_path, pack):
+    with run_of(tmp_path / "here") as (store, worker, first):
+        second = worker.submit(RunSpec(seed=2))
+        worker.wait(second, 20)
+        write_pack([packable(store, one) for one in (first, second)], pack)
+    kept = [name for name in contents(pack) if name.startswith("evidence/")]
+    assert len(kept) == 2
+    assert [run.run_id for run in read_pack(pack)] == [first, second]
+
+
+def test_what_a_stranger_says_of_our_model_is_not_taken_for_our_measurement(tmp_path, pack, there):
+    pack_of(tmp_path / "here", pack)
+    ours = there.create(RunSpec())
+    mine = evaluated("before").model_copy(update={"evidence": some_evidence(forgets=True)})
+    there.append(ours, mine)
+    add_pack(there, pack)
+    assert there.evidence("key-before") == some_evidence(forgets=True)
+    (theirs,) = (row for row in there.runs() if row.origin)
+    assert theirs.keys[0] != "key-before"
+    assert there.evidence(theirs.keys[0]) == some_evidence()
+
+
+def test_the_same_measurement_keeps_its_key(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    there.append(there.create(RunSpec()), evaluated("before"))
+    add_pack(there, pack)
+    assert there.row(run_id).keys[0] == "key-before"
+
+
+@pytest.mark.parametrize(("source", "personal"), [("embedded", False), ("somebody", True)])
+def test_answers_from_elsewhere_are_masked_unless_the_data_come_with_the_program(
+    tmp_path, pack, there, source, personal
+):
+    run_id = pack_of(tmp_path / "here", pack, spec=RunSpec(data=DataSpec(source=source)))
+    add_pack(there, pack)
+    assert there.row(run_id).personal is personal
+
+
+def test_nan_and_infinity_survive_a_pack(tmp_path, pack):
+    def diverging(job):
+        yield Evaluated(**dict(evaluated("before")))
+        from tests.fakes import stepped  # noqa: PLC0415
+
+        yield stepped(1, loss=float("inf"))
+
+    pack_of(tmp_path / "here", pack, diverging)
+    (run,) = read_pack(pack)
+    assert any(getattr(e.event, "loss", 0) == -float("inf") for e in run.events)
+
+
+def test_a_run_that_goes_on_is_not_packed_and_one_that_waited_is_none(tmp_path):
+    with Store(tmp_path / "here") as store:
+        run_id = store.create(RunSpec())
+        with pytest.raises(PackError, match="has not ended"):
+            packable(store, run_id)
+        store.append(run_id, Started(versions={}, device="cpu"))
+        with pytest.raises(PackError, match="has not ended"):
+            packable(store, run_id)
+        store.append(run_id, Stopped(seconds=1))
+        assert packable(store, run_id).run.run_id == run_id
+
+
+def test_nothing_is_written_over(tmp_path, pack):
+    pack.write_text("mine")
+    with pytest.raises(Taken):
+        pack_of(tmp_path / "here", pack)
+    assert pack.read_text() == "mine"
+
+
+def test_a_pack_tells_nothing_of_this_machine(tmp_path, pack):
+    pack_of(tmp_path / "here", pack)
+    with zipfile.ZipFile(pack) as archive:
+        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+        assert str(tmp_path).encode() not in b"".join(map(archive.read, archive.namelist()))
+
+
+def test_text_that_is_all_alike_does_not_look_like_a_bomb(tmp_path, pack):
+    def repeating(job):
+        said = some_evidence()
+        answers = tuple(a.model_copy(update={"generated": "the " * 20_000}) for a in said.answers)
+        evidence = said.model_copy(update={"answers": answers})
+        yield evaluated("before").model_copy(update={"evidence": evidence})
+
+    pack_of(tmp_path / "here", pack, repeating)
+    assert len(read_pack(pack)) == 1
+
+
+@pytest.fixture
+def command(tmp_path, capsys):
+    def run(*words):
+        try:
+            code = main(list(map(str, words)), open_lab=lambda _: FakeLab())
+        except SystemExit as end:
+            code = end.code
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_pack_and_unpack_on_the_command_line(tmp_path, pack, command):
+    with run_of(tmp_path / "here") as (_, _, run_id):
+        pass
+    here, there = ("--home", tmp_path / "here"), ("--home", tmp_path / "there")
+    code, out, err = command("pack", run_id, "--out", pack, *here)
+    assert (code, out.strip()) == (0, str(pack))
+    assert "forget rows" in err
+    assert "not masked" in err
+    assert command("pack", run_id, "--out", pack, *here)[0] == 1, "it is there"
+    code, out, _ = command("unpack", pack, "--json", *there)
+    assert code == 0
+    assert json.loads(out)["runs"][0] | {"told": ""} == {
+        "run_id": run_id,
+        "outcome": "taken in",
+        "told": "",
+    }
+    assert "there already" in command("unpack", pack, *there)[1]
+    shown = json.loads(command("show", run_id, "--json", *there)[1])
+    assert shown["origin"] == "from demo.zip"
+    assert "from demo.zip" in command("list", *there)[1]
+    bare = tmp_path / "bare.zip"
+    assert command("pack", run_id, "--without-answers", "--out", bare, *here)[2] == ""
+
+
+def test_what_is_no_pack_is_told_in_a_sentence(tmp_path, command):
+    other = tmp_path / "other.zip"
+    for body in (b"", b"no zip at all, but long enough to look at its end" * 9):
+        other.write_bytes(body)
+        code, out, err = command("unpack", other, "--home", tmp_path / "there")
+        assert (code, out) == (2, "")
+        assert "no zip" in err
+    assert command("unpack", tmp_path / "none.zip", "--home", tmp_path / "there")[0] == 2
+    code, _, err = command("pack", "nobody", "--out", other, "--home", tmp_path / "there")
+    assert code == 2
+    assert "unknown run" in err
+
+
+def test_a_pack_is_read_run_by_run(tmp_path, pack):
+    run_id = pack_of(tmp_path / "here", pack)
+    with open_pack(pack) as found:
+        assert found.run_ids == (run_id,)
+        assert list(found.files(run_id)) == ["delta.safetensors"]
+        assert found.read(run_id).row.ending is not None

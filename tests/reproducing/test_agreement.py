@@ -1,0 +1,175 @@
+"""Which numbers of two runs of one record agree."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.fakes import evaluated, some_evidence, stepped
+from unlearnlab.events import (
+    Adjusted,
+    Evaluated,
+    Failed,
+    Finished,
+    Loaded,
+    PhaseBegan,
+    Revision,
+    Started,
+    Stopped,
+)
+from unlearnlab.metrics import scores
+from unlearnlab.recorded import Recorded
+from unlearnlab.records import StoredEvent
+from unlearnlab.reproducing.agreement import reproduction
+from unlearnlab.reproducing.reading import reading
+from unlearnlab.reproducing.sides import side
+from unlearnlab.spec import RunSpec
+
+STARTED = Started(
+    versions={"torch": "2.11"}, device="cpu, 2 threads", code=Revision(commit="a" * 40, dirty=False)
+)
+LOADED = Loaded(weights="w", data="d", parameters=7, rows={})
+PHASE = PhaseBegan(phase=0, step=0, steps=3, total_steps=3, trainable=7, effective_batch=2)
+STEPS = tuple(stepped(step) for step in (1, 2, 3))
+
+
+def after(evidence):
+    return Evaluated(when="after", scores=scores(evidence), key="after", evidence=evidence)
+
+
+def run(
+    evidence=None, *, run_id="a", steps=STEPS, started=STARTED, loaded=LOADED, more=(), ending=None
+):
+    evidence = evidence or some_evidence(forgets=True)
+    events = (started, loaded, evaluated("before"), PHASE, *steps, *more, after(evidence))
+    kept = {"key-before": some_evidence(), "after": evidence}
+    stored = [*events, ending or Finished(seconds=1)]
+    return Recorded(
+        run_id=run_id,
+        name="",
+        created=1.0,
+        spec=RunSpec(),
+        tags=(),
+        repeats="",
+        events=tuple(StoredEvent(n, float(n), event) for n, event in enumerate(stored, 1)),
+        evidence=kept,
+    )
+
+
+def compared(first, again):
+    return reproduction(side(first), side(again))
+
+
+def rescored(count, score, *, of=None):
+    """Change the row score of the first answers of each of many rows."""
+    found = of or many()
+    answers = [
+        a.model_copy(update={"score": score}) if i < count else a
+        for i, a in enumerate(found.answers)
+    ]
+    return found.model_copy(update={"answers": tuple(answers)})
+
+
+def many():
+    """Answers to twenty rows of each kind, those of one kind beside each other."""
+    found = some_evidence(forgets=True)
+    answers = tuple(
+        answer.model_copy(update={"row": f"{answer.row}-{n}", "score": n % 2})
+        for answer in found.answers
+        for n in range(20)
+    )
+    return found.model_copy(update={"answers": answers})
+
+
+def agreements(of):
+    return {number.name: number.agreement for number in of.numbers}
+
+
+def test_the_same_run_again_agrees_in_all_numbers():
+    found = compared(run(), run(run_id="b"))
+    assert found.agrees
+    assert set(agreements(found).values()) == {"equal"}
+    assert len(found.numbers) == 32, "twelve terms and four scores, before and after"
+    assert {"before/forget/Task1/sc", "after/final", "after/mia_score"} <= set(agreements(found))
+    assert (found.record, found.steps, found.same_steps) == ((), 3, 3)
+    assert list(reading(found)) == [
+        "All 32 numbers are equal.",
+        "The loss terms of all 3 steps are equal.",
+        "The records are the same.",
+    ]
+
+
+def test_a_difference_that_other_rows_could_turn_round_is_noise():
+    found = compared(run(many()), run(rescored(1, 1.0), run_id="b"))
+    assert agreements(found)["after/forget/Task1/sc"] == "noise"
+    assert agreements(found)["after/final"] == "noise"
+    assert agreements(found)["after/retain/Task1/sc"] == "equal"
+    assert found.agrees
+    assert "within noise" in next(reading(found))
+
+
+def test_a_difference_of_most_rows_is_none():
+    found = compared(run(many()), run(rescored(20, 1.0), run_id="b"))
+    (number,) = (one for one in found.numbers if one.name == "after/forget/Task1/sc")
+    assert number.agreement == "other"
+    assert (number.first, number.again) == (0.5, 0.0)
+    assert number.interval.high < 0
+    assert not found.agrees
+    assert "by more than noise" in next(reading(found))
+
+
+def test_without_the_answers_noise_cannot_be_told():
+    bare = replace(run(many()), evidence={})
+    found = compared(bare, run(rescored(1, 1.0), run_id="b"))
+    assert agreements(found)["after/forget/Task1/sc"] == "unknown"
+    assert not found.agrees
+    assert compared(bare, replace(bare, run_id="b")).agrees, "equal is equal"
+
+
+def test_a_number_that_only_one_has_differs():
+    lost = many().model_copy(update={"membership": None})
+    found = compared(run(many()), run(lost, run_id="b"))
+    assert agreements(found)["after/mia_score"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("ending", "told"),
+    [(Stopped(seconds=1), "it was stopped"), (Failed(seconds=1, problem="nan"), "it failed: nan")],
+)
+def test_a_run_that_did_not_end_well_agrees_with_nothing(ending, told):
+    found = compared(run(), run(run_id="b", ending=ending))
+    assert not found.agrees
+    assert told in next(reading(found))
+
+
+def test_it_is_told_from_which_step_on_the_training_differs():
+    parted = (*STEPS[:2], stepped(3, loss=1.0 + 1e-12))
+    found = compared(run(), run(run_id="b", steps=parted))
+    assert found.same_steps == 2
+    assert "equal up to step 2 of 3" in " ".join(reading(found))
+    assert compared(run(), run(run_id="b", steps=STEPS[:1])).same_steps == 1
+
+
+def test_loss_that_is_no_number_is_equal_to_itself():
+    steps = (stepped(1, loss=float("nan")),)
+    assert compared(run(steps=steps), run(run_id="b", steps=steps)).same_steps == 1
+
+
+def test_what_differs_in_the_record_is_told():
+    other = Started(
+        versions={"torch": "2.12", "peft": "1"},
+        device="cuda",
+        code=Revision(commit="b" * 40, dirty=True),
+    )
+    hand = Adjusted(step=1, phase=0, changes={"learning_rate": 1e-5})
+    found = compared(
+        run(more=(hand,)),
+        run(run_id="b", started=other, loaded=LOADED.model_copy(update={"data": "e"})),
+    )
+    assert {change.name: (change.first, change.again) for change in found.record} == {
+        "Rows' fingerprint": ("d", "e"),
+        "Device": ("cpu, 2 threads", "cuda"),
+        "Version of torch": ("2.11", "2.12"),
+        "Version of peft": ("not noted", "1"),
+        "Code": ("commit aaaaaaaaaaaa", "commit bbbbbbbbbbbb, with changes"),
+        "Changed by hand": ("after step 1: learning rate 5e-4 → 1e-5", "nothing"),
+    }

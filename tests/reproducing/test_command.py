@@ -1,0 +1,111 @@
+"""`reproduce` on the command line, with a pretended lab."""
+
+import json
+
+import pytest
+
+from tests.exports.results import run_of
+from tests.fakes import FakeLab, evaluated, some_evidence, whole_run
+from unlearnlab.__main__ import main
+from unlearnlab.events import Evaluated, Finished, Loaded
+from unlearnlab.jobs import RunFailed
+from unlearnlab.metrics import scores
+from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.store import Store
+from unlearnlab.training_rows import fingerprint
+
+HERE = fingerprint(DataSpec())
+
+
+def true_run(job):
+    """A whole run on the data that are here."""
+    for event in whole_run(job):
+        is_loaded = isinstance(event, Loaded)
+        yield event.model_copy(update={"data": HERE}) if is_loaded else event
+
+
+def worse_run(job):
+    """The same, but for its scores: nothing was forgotten."""
+    for event in true_run(job):
+        if isinstance(event, Evaluated) and event.when == "after":
+            found = some_evidence()
+            event = event.model_copy(update={"scores": scores(found), "evidence": found})
+        yield event
+
+
+@pytest.fixture
+def reproduce(tmp_path, capsys):
+    def command(run_id, *words, script=true_run):
+        words = ("reproduce", run_id, "--home", str(tmp_path), *words)
+        code = main(list(words), open_lab=lambda _: FakeLab(script))
+        return code, *capsys.readouterr()
+
+    return command
+
+
+@pytest.fixture
+def first(tmp_path):
+    with run_of(tmp_path, RunSpec(seed=3, keep_as=""), script=true_run) as (_, _, run_id):
+        return run_id
+
+
+def test_a_run_is_repeated_as_a_run_that_names_the_first(reproduce, first, tmp_path):
+    code, out, err = reproduce(first, "--json")
+    found = json.loads(out)
+    assert code == 0
+    assert found["agrees"]
+    assert found["numbers"]["after/final"]["agreement"] == "equal"
+    assert found["repeats"] == first
+    assert "fingerprint" not in err
+    with Store(tmp_path) as store:
+        row = store.row(found["run"])
+        assert row.repeats == first
+        assert row.spec == store.spec(first)
+        assert (row.name, row.run_id != first) == ("A run", True)
+    code, out, _ = reproduce(first)
+    assert code == 0
+    assert f"repeats run {first}" in out
+    assert "All 32 numbers are equal" in out
+
+
+def test_numbers_that_do_not_agree_are_exit_code_one(reproduce, first):
+    code, out, _ = reproduce(first, script=worse_run)
+    assert code == 1
+    assert "differ by more than noise" in out
+
+
+def test_a_reproduction_that_fails_is_told(reproduce, first):
+    def failing(job):
+        yield evaluated("before")
+        raise RunFailed("the loss is nan")
+
+    code, out, _ = reproduce(first, "--json", script=failing)
+    assert code == 1
+    assert json.loads(out)["problem"] == "it failed: the loss is nan"
+
+
+def test_other_rows_and_other_weights_are_told_before_it_starts(reproduce, tmp_path):
+    with run_of(tmp_path) as (store, _, run_id):  # On rows called "d", not those here.
+        other = store.create(RunSpec())
+        store.append(other, Loaded(weights="v", data="d", parameters=7, rows={}))
+        store.append(other, Finished(seconds=1))
+    code, _, err = reproduce(run_id)
+    assert code == 0
+    assert f"fingerprint was d and is {HERE} here" in err
+    assert "fingerprint was w and was v when they were last loaded here" in err
+
+
+def test_what_cannot_be_repeated_is_told_and_nothing_starts(reproduce, tmp_path):
+    def failing(job):
+        raise RunFailed("no")
+        yield
+
+    with run_of(tmp_path, script=failing) as (_, worker, failed):
+        gone = worker.submit(RunSpec(data=DataSpec(source="gone")))
+        worker.wait(gone, 10)
+    for run_id, told in ((failed, "did not finish"), (gone, "unknown dataset 'gone'"), ("x", "x")):
+        code, out, err = reproduce(run_id)
+        assert (code, out) == (2, "")
+        assert told in err
+    with Store(tmp_path) as store:
+        assert len(store.runs()) == 2

@@ -1,0 +1,134 @@
+"""The card of a run's record, and what its button and the upload of a pack do."""
+
+import re
+import shutil
+
+import pytest
+
+from tests.fakes import FakeLab, some_evidence, whole_run
+from tests.packs.zips import pack_of
+from unlearnlab.events import Evaluated, Loaded
+from unlearnlab.metrics import scores
+from unlearnlab.runs import Worker
+from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.store import Store
+from unlearnlab.training_rows import fingerprint
+from unlearnlab.ui import handlers
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.panel import draw
+from unlearnlab.ui.program import Program
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Forgetful(FakeLab):
+    """Forgets nothing from its second run on; its data are those that are here."""
+
+    def unlearn(self, job):
+        again = any(line.startswith("unlearn") for line in self.log)
+        for event in super().unlearn(job):
+            if isinstance(event, Loaded):
+                event = event.model_copy(update={"data": fingerprint(DataSpec())})
+            if again and isinstance(event, Evaluated) and event.when == "after":
+                found = some_evidence()
+                event = event.model_copy(update={"scores": scores(found), "evidence": found})
+            yield event
+
+
+@pytest.fixture
+def program(tmp_path):
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, Forgetful())
+        yield Program(store, worker, {})
+        worker.close(5)
+
+
+def finished(program, spec=None):
+    run_id = program.worker.submit(spec or RunSpec(), name="A run")
+    program.worker.wait(run_id, 10)
+    return run_id
+
+
+def card(program, run_id):
+    return draw(program, run_id, Look()).record
+
+
+def test_a_run_tells_its_record_and_offers_to_repeat_it(program):
+    run_id = finished(program)
+    shown = card(program, run_id)
+    for told in ("cpu, 2 threads", "2 rows for each optimizer step", "torch 0", "Code"):
+        assert told in shown
+    assert f'data-event="reproduce" data-run="{run_id}"' in shown
+    assert "data-confirm" not in shown
+    assert card(program, "") == ""
+
+
+def test_a_reproduction_is_compared_with_the_first_run(program):
+    first = finished(program)
+    again, message = handlers.press_reproduce(program, first, first)
+    program.worker.wait(again, 10)
+    assert not message.problems
+    assert program.store.row(again).repeats == first
+    shown = card(program, again)
+    assert "It does not agree" in shown
+    assert "differ by more than noise" in shown
+    assert re.search(r"Final, after</th>.*differs", shown)
+    assert f'data-event="open" data-run="{first}"' in shown
+    assert f'data-run="{again}"' in card(program, first), "each leads to the other"
+    assert f"repeats {first}" in draw(program, first, Look()).runs
+
+
+def test_what_will_differ_is_told_before_and_asks_twice(program, tmp_path):
+    run_id = pack_of(tmp_path / "other", tmp_path / "x.zip")  # On rows called "d".
+    handlers.press_unpack(program, str(tmp_path / "x.zip"))
+    shown = card(program, run_id)
+    assert "not those of the first run" in shown
+    assert "data-confirm" in shown
+
+
+def test_what_cannot_be_repeated_says_so(program):
+    run_id = finished(program, RunSpec(data=DataSpec(source="gone")))
+    assert "Data: unknown dataset" in card(program, run_id)
+    shown, message = handlers.press_reproduce(program, run_id, run_id)
+    assert shown == run_id
+    assert "unknown dataset" in message.problems[0].message
+    _, message = handlers.press_reproduce(program, "", "nobody")
+    assert "unknown run" in message.problems[0].message
+
+
+def test_a_pack_that_is_sent_is_taken_in_and_its_copy_removed(program, tmp_path):
+    run_id = pack_of(tmp_path / "other", tmp_path / "demo.zip")
+    shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")
+    shown, message = handlers.press_unpack(program, str(tmp_path / "sent.zip"))
+    assert (shown, message.note) == (run_id, "A run: taken in")
+    assert not (tmp_path / "sent.zip").exists()
+    panel = draw(program, run_id, Look())
+    assert "from sent.zip" in panel.runs
+    assert "from sent.zip" in panel.record
+    shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")
+    assert "there already" in handlers.press_unpack(program, str(tmp_path / "sent.zip"))[1].note
+    (tmp_path / "no.zip").write_text("nothing")
+    shown, message = handlers.press_unpack(program, str(tmp_path / "no.zip"))
+    assert shown == ""
+    assert "no zip" in message.problems[0].message
+
+
+def test_what_a_strange_run_says_is_not_taken_for_html(program, tmp_path):
+    def hostile(job):
+        for event in whole_run(job):
+            is_loaded = isinstance(event, Loaded)
+            yield event.model_copy(update={"data": HOSTILE}) if is_loaded else event
+
+    name = f"{HOSTILE.replace('/', '')}.zip"
+    run_id = pack_of(tmp_path / "other", tmp_path / name, hostile)
+    handlers.press_unpack(program, str(tmp_path / name))
+    panel = draw(program, run_id, Look())
+    assert "<img" not in panel.record + panel.runs
+
+
+def test_answers_of_a_strange_run_are_masked(program, tmp_path):
+    spec = RunSpec(data=DataSpec(source="somebody"))
+    run_id = pack_of(tmp_path / "other", tmp_path / "x.zip", spec=spec)
+    handlers.press_unpack(program, str(tmp_path / "x.zip"))
+    assert draw(program, run_id, Look()).masked
+    assert not draw(program, finished(program), Look()).masked

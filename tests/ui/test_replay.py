@@ -1,0 +1,211 @@
+"""A replay on the page: what its buttons do and what follows it, on a real store and worker."""
+
+import pytest
+
+import app
+from tests.fakes import FakeLab
+from unlearnlab.packs.writing import packable, write_pack
+from unlearnlab.replays import Replays
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+from unlearnlab.ui import handlers
+from unlearnlab.ui.answers_file import answers_file
+from unlearnlab.ui.live import poll
+from unlearnlab.ui.look import Look
+from unlearnlab.ui.membership_card import wrong_documents
+from unlearnlab.ui.panel import draw
+from unlearnlab.ui.program import Program
+from unlearnlab.ui.replay import press_replay
+
+
+class Hand:
+    """A clock that a test turns."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def hand():
+    return Hand()
+
+
+@pytest.fixture
+def lab():
+    return FakeLab()
+
+
+@pytest.fixture
+def program(tmp_path, hand, lab):
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, lab)
+        yield Program(store, worker, {}, replays=Replays(clock=hand))
+        worker.close(5)
+
+
+@pytest.fixture
+def run(program):
+    run_id = program.worker.submit(RunSpec(), name="On stage")
+    program.worker.wait(run_id, 10)
+    return run_id
+
+
+def pressed(program, run, action, **pace):
+    assert press_replay(program, {"run": run, "action": action, **pace}) == ""
+
+
+def bar(program, run):
+    return poll(program, {"run": run})["replay"]
+
+
+def to_event(program, hand, run, kind):
+    """Turn the clock to just after an event of a replay at the recorded speed."""
+    replay = program.replays.of(run)
+    kinds = [item.event.kind for item in replay.recording.events]
+    hand.now += replay.recording.times[kinds.index(kind)] - replay.position + 1e-3
+
+
+def test_a_finished_run_offers_its_replay_and_one_without_steps_does_not(program, run):
+    assert bar(program, run) == {"take": 0, "offered": True}
+    waiting = program.store.create(RunSpec())
+    assert bar(program, waiting)["offered"] is False
+    panel = draw(program, run, Look())
+    assert panel.runs.count("data-replay") == 1
+    assert f'data-replay="{run}"' in panel.runs
+
+
+def test_what_the_page_shows_follows_a_replay(program, hand, run):
+    before = draw(program, run, Look())
+    pressed(program, run, "start", speed="1")
+    begun = draw(program, run, Look())
+    assert (begun.board, begun.strip, begun.scored) == ("", "", False)
+    assert "Ada" not in begun.answers
+    assert begun.takeaway["ended"] is False
+    assert '<span class="badge">Replay</span>' in begun.runs
+    assert "data-replay" not in begun.runs
+
+    to_event(program, hand, run, "step_logged")
+    training = draw(program, run, Look())
+    assert "Verdict to come" in training.board
+    assert training.live["turn"] != begun.live["turn"]
+    answer = poll(program, {"run": run})
+    assert answer["points"]["series"]["term.forget"][0] == (1, 2, 3)  # They came at once.
+    assert answer["status"]["headline"] == "Training"
+    assert answer["status"]["facts"][0] == "replay at 1×"
+    assert answer["live"] is True
+    assert answer["replay"]["pace"] == "1×"
+    assert "recorded" in answer["replay"]["said"]
+
+    hand.now += 60
+    after = draw(program, run, Look())
+    assert (after.board, after.answers, after.live) == (before.board, before.answers, before.live)
+    assert bar(program, run) == {"take": 0, "offered": True}
+
+
+def test_a_replay_stores_nothing_and_asks_nothing_of_the_engine(lab, program, hand, run):
+    log, events = list(lab.log), program.store.events(run)
+    pressed(program, run, "start", speed="20")
+    draw(program, run, Look())
+    hand.now += 60
+    draw(program, run, Look())
+    assert [row.run_id for row in program.store.runs()] == [run]
+    assert program.store.events(run) == events
+    assert lab.log == log
+
+
+def test_the_buttons_of_a_live_run_work_on_a_replay(program, hand, run):
+    pressed(program, run, "start", speed="1")
+    buttons = draw(program, run, Look()).buttons
+    assert (buttons.pause, buttons.stop, buttons.can_stop) == ("Pause", "Skip", True)
+    handlers.press_hold(program, run)
+    assert bar(program, run)["held"] is True
+    assert draw(program, run, Look()).buttons.pause == "Resume"
+    handlers.press_hold(program, run)
+    assert bar(program, run)["held"] is False
+    handlers.press_stop(program, run)
+    assert bar(program, run)["take"] == 0
+    assert draw(program, run, Look()).buttons.can_stop is False
+
+
+def test_the_bar_holds_lets_go_speeds_up_and_ends(program, hand, run):
+    pressed(program, run, "start", seconds="60")
+    assert bar(program, run)["pace"] == "in one minute"
+    pressed(program, run, "hold")
+    said = bar(program, run)["said"]
+    hand.now += 30
+    assert bar(program, run)["said"] == said
+    pressed(program, run, "resume")
+    pressed(program, run, "pace", speed="20")
+    assert bar(program, run)["pace"] == "20×"
+    pressed(program, run, "end")
+    for action in ("hold", "resume", "pace", "end"):
+        pressed(program, run, action)
+    assert bar(program, run)["take"] == 0
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (None, "reload"),
+        ({"run": "RUN", "action": "dance"}, "reload"),
+        ({"run": "RUN", "action": "start", "speed": 4}, "reload"),
+        ({"run": "RUN", "action": "start", "speed": "0"}, "'0' is not a number"),
+        ({"run": "RUN", "action": "start", "speed": "nan"}, "'nan' is not a number"),
+        ({"run": "RUN", "action": "start", "seconds": "soon"}, "'soon' is not a number"),
+        ({"run": "nope", "action": "start"}, "unknown run 'nope'"),
+    ],
+)
+def test_a_replay_that_cannot_be_is_told_in_words(program, run, asked, told):
+    if asked and asked["run"] == "RUN":
+        asked |= {"run": run}
+    assert told in press_replay(program, asked)
+    assert program.replays.going() == ()
+
+
+def test_a_recording_says_that_it_cannot_answer(program, run):
+    pressed(program, run, "start")
+    ask_id, message = handlers.press_ask(program, run, "Who?")
+    assert ask_id == ""
+    assert message.problems[0].element == handlers.PROMPT
+    assert "a recording cannot answer" in message.problems[0].message
+
+
+def test_a_page_opens_with_what_is_replayed(program, run):
+    newer = program.store.create(RunSpec())
+    assert handlers.first_run(program, "") == newer
+    pressed(program, run, "start")
+    assert handlers.first_run(program, newer) == run
+
+
+def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, hand, program, run):
+    pack = tmp_path / "stage.zip"
+    write_pack([packable(program.store, run)], pack)
+    with Store(tmp_path / "other") as store:
+        (told,) = app.packed(store, pack)
+        worker = Worker(store, FakeLab())
+        stage = Program(store, worker, {}, replays=Replays([told], clock=hand))
+        pressed(stage, run, "start", speed="20")
+        assert draw(stage, run, Look()).board == ""
+        hand.now += 60
+        ended = draw(stage, run, Look())
+        here = draw(program, run, Look())
+        assert ended.board.partition(">")[2] == here.board.partition(">")[2]
+        assert (ended.strip, ended.answers) == (here.strip, here.answers)
+        assert ended.membership | {"drawn": ""} == here.membership | {"drawn": ""}
+        assert ended.takeaway == {"run": ""}
+        assert "On stage" in ended.runs
+        assert "from stage.zip" in ended.runs
+        assert store.runs() == []
+        assert len(poll(stage, {"run": run})["points"]["series"]) > 0
+        _, message = handlers.press_ask(stage, run, "Who?")
+        assert "it was opened from a file" in message.problems[0].message
+        assert handlers.settings_of(stage, run) == handlers.settings_of(program, run)
+        assert handlers.still_there(stage, run) == run
+        asked = {"run": run, "model": "original", "threshold": 1.0}
+        assert "html" in wrong_documents(stage, asked)
+        assert answers_file(stage, run, Look())["data"]
+        pressed(stage, run, "start")
+        worker.close(5)

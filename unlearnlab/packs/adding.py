@@ -1,0 +1,87 @@
+"""Takes the runs of a pack into a store, each as a whole or not at all."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from unlearnlab.database import StoreError, make_folder
+from unlearnlab.disk import NoRoom, check_room
+from unlearnlab.packs.keys import isolated, same
+from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.reading import Pack, open_pack
+from unlearnlab.recorded import Recorded
+from unlearnlab.store import Store, UnknownRun
+
+Outcome = Literal["taken in", "there already", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What became of one run of a pack."""
+
+    run_id: str
+    outcome: Outcome
+    told: str
+    """Its title, or why it was refused."""
+
+
+def add_pack(store: Store, path: Path, *, name: str = "") -> tuple[Addition, ...]:
+    """Take in the runs of a pack.
+
+    Args:
+        store: Where they go.
+        path: The pack.
+        name: What its file is called, if not as at `path`.
+
+    Raises:
+        PackError: It is no pack. Then nothing is taken in.
+    """
+    with open_pack(path) as pack:
+        origin = f"from {_plain(name or path.name)}"
+        return tuple(_added(store, pack, run_id, origin) for run_id in pack.run_ids)
+
+
+def _plain(name: str) -> str:
+    """Shorten the name of a file to what a line can show."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)[-80:]
+
+
+def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
+    try:
+        run = pack.read(run_id)
+        if (ours := _ours(store, run_id)) is not None:
+            return _known(store, run, ours)
+        _take_in(store, pack, isolated(run, store.evidence), origin)
+    except (PackError, NoRoom, StoreError) as error:
+        return Addition(run_id, "refused", str(error))
+    except OSError as error:
+        return Addition(run_id, "refused", f"run {run_id} cannot be written: {error.strerror}")
+    return Addition(run_id, "taken in", run.name or run.spec.title)
+
+
+def _ours(store: Store, run_id: str) -> Recorded | None:
+    try:
+        return store.recorded(run_id)
+    except UnknownRun:
+        return None
+
+
+def _known(store: Store, run: Recorded, ours: Recorded) -> Addition:
+    if not same(run, ours):
+        told = f"run {run.run_id} is there already, and is another: delete that one first"
+        return Addition(run.run_id, "refused", told)
+    store.restore([run.run_id])  # It may have been deleted, and not yet erased.
+    return Addition(run.run_id, "there already", run.name or run.spec.title)
+
+
+def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
+    home = store.home / "runs"
+    make_folder(home)
+    check_room(home, sum(pack.archive.sizes.values()))
+    # Beside its place, so that it gets there in one step; a crash leaves a name with a dot.
+    with tempfile.TemporaryDirectory(prefix=".", dir=home) as part:
+        files = Path(part) / run.run_id
+        files.mkdir()
+        pack.unpack(run.run_id, files)
+        store.take_in(run, files, origin=origin)

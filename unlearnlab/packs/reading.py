@@ -1,0 +1,172 @@
+"""Reads a pack into plain values. What does not fit is refused in a sentence."""
+
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from unlearnlab.checkpoints import CheckpointError, check_weights
+from unlearnlab.metrics import Evidence
+from unlearnlab.packs.archive import Archive, opened
+from unlearnlab.packs.layout import (
+    CONFIG,
+    EVENTS,
+    FORMAT,
+    MANIFEST,
+    MOST_EVENTS,
+    RUN,
+    Adapter,
+    Line,
+    Manifest,
+    PackError,
+    RunFile,
+    digest_of,
+)
+from unlearnlab.packs.soundness import check
+from unlearnlab.problems import problem_of
+from unlearnlab.recorded import Recorded
+from unlearnlab.records import StoredEvent
+from unlearnlab.spec import RunSpec
+
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+TOLD = 300
+"""Characters of a problem that are told: a value may be of any length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A pack that is open for reading."""
+
+    made_by: str
+    """Version of the program that wrote it."""
+    run_ids: tuple[str, ...]
+    archive: Archive
+
+    def read(self, run_id: str) -> Recorded:
+        """Read one of its runs.
+
+        Raises:
+            PackError: Something of it is missing, damaged or unknown here.
+        """
+        told = _parsed(RunFile, self.archive.read(f"{run_id}/{RUN}"), f"{run_id}/{RUN}")
+        if told.run != run_id:
+            raise PackError(f"{run_id}/{RUN} tells of another run")
+        run = Recorded(
+            run_id=run_id,
+            name=told.name,
+            created=told.created,
+            spec=_spec(told.spec, run_id),
+            tags=told.tags,
+            repeats=told.repeats,
+            events=tuple(self._events(run_id)),
+            evidence={key: self._evidence(digest) for key, digest in told.evidence.items()},
+        )
+        check(run)
+        return run
+
+    def files(self, run_id: str) -> Mapping[str, int]:
+        """Map the path of each file of a run, in its folder, to its bytes."""
+        texts = {f"{run_id}/{RUN}", f"{run_id}/{EVENTS}"}
+        return {
+            name.partition("/")[2]: size
+            for name, size in self.archive.sizes.items()
+            if name.startswith(f"{run_id}/") and name not in texts
+        }
+
+    def unpack(self, run_id: str, folder: Path) -> None:
+        """Write the files of a run into an empty folder.
+
+        Raises:
+            PackError: One of them is damaged or not what its name says.
+        """
+        for name in self.files(run_id):
+            target = folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if name.endswith(CONFIG):
+                config = _parsed(Adapter, self.archive.read(f"{run_id}/{name}"), name)
+                target.write_text(config.model_dump_json(indent=2), encoding="utf-8")
+                continue
+            self.archive.copy(f"{run_id}/{name}", target)
+            try:
+                check_weights(target)
+            except CheckpointError as error:
+                raise PackError(f"run {run_id}: {name} holds no weights") from error
+
+    def _events(self, run_id: str) -> Iterator[StoredEvent]:
+        lines = self.archive.read(f"{run_id}/{EVENTS}").splitlines()
+        if len(lines) > MOST_EVENTS:
+            raise PackError(f"run {run_id} has {len(lines)} events: {MOST_EVENTS} is the most")
+        for seq, text in enumerate(lines, 1):
+            line = _parsed(Line, text, f"run {run_id}, event {seq}")
+            yield StoredEvent(seq, line.at, line.event)
+
+    def _evidence(self, digest: str) -> Evidence:
+        name = f"evidence/{digest}.json"
+        text = self.archive.read(name)
+        if digest_of(text) != digest:
+            raise PackError(f"{name} is not what it was when it was packed")
+        return _parsed(Evidence, text, name)
+
+
+@contextmanager
+def open_pack(path: Path) -> Generator[Pack]:
+    """Open a pack.
+
+    Raises:
+        PackError: It is none, or one of a later program.
+    """
+    with opened(path) as archive:
+        manifest = _parsed(Manifest, archive.read(MANIFEST), MANIFEST)
+        if manifest.format != FORMAT:
+            raise PackError(
+                f"the pack is of format {manifest.format}, written by unlearnlab "
+                f"{manifest.unlearnlab}; this one reads {FORMAT}: update unlearnlab"
+            )
+        yield Pack(manifest.unlearnlab, tuple(dict.fromkeys(manifest.runs)), archive)
+
+
+def read_pack(path: Path) -> tuple[Recorded, ...]:
+    """Read all runs of a pack, their files aside.
+
+    Raises:
+        PackError: It is no pack, or one of its runs does not fit.
+    """
+    with open_pack(path) as pack:
+        return tuple(pack.read(run_id) for run_id in pack.run_ids)
+
+
+def _spec(plain: Mapping[str, Any], run_id: str) -> RunSpec:
+    try:
+        return RunSpec.model_validate(plain)
+    except ValidationError as error:
+        where, what = problem_of(error.errors()[0])
+        told = f"{where}: {what}" if where else what
+        raise PackError(f"run {run_id}: its spec does not fit here: {told[:TOLD]}") from error
+    except (ValueError, OSError) as error:  # A model's name that no path can have.
+        raise PackError(f"run {run_id}: its spec does not fit here") from error
+
+
+def _parsed(kind: type[_Kind], text: bytes, where: str) -> _Kind:
+    """Read JSON of one kind, or say where and what is wrong.
+
+    Raises:
+        PackError: It is something else.
+    """
+    try:
+        return kind.model_validate_json(text)
+    except ValidationError as error:
+        raise PackError(f"{where}: {_told(error.errors(include_url=False)[0])}") from error
+
+
+def _told(detail: Any) -> str:
+    if detail["type"] == "union_tag_invalid":
+        return (
+            f"no event is called {str(detail['ctx']['tag'])[:60]!r} here: the pack comes from a "
+            "later unlearnlab, or was changed"
+        )
+    path = ".".join(str(part) for part in detail["loc"])
+    return f"{path}: {detail['msg']}"[:TOLD] if path else str(detail["msg"])[:TOLD]

@@ -1,0 +1,71 @@
+"""What is known before a reproduction starts: whether it can, and what will not be the same."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from unlearnlab.events import Finished
+from unlearnlab.phase_views import changes
+from unlearnlab.records import RunRow
+from unlearnlab.spec import RunSpec
+from unlearnlab.training_rows import fingerprint
+from unlearnlab.views import Course
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What can be told without a model in memory."""
+
+    problems: tuple[str, ...]
+    """Why the run cannot be repeated here; empty if it can."""
+    warnings: tuple[str, ...]
+    """What will differ from the first run, as far as it is known now."""
+
+
+def outlook(row: RunRow, course: Course, *, weights: str = "") -> Outlook:
+    """Look at a run that is to be repeated.
+
+    Args:
+        row: The run.
+        course: Its events.
+        weights: Fingerprint of its model's weights when a run here last loaded them; empty if that
+            is not known.
+    """
+    problems = tuple(_problems(row))
+    return Outlook(problems, () if problems else tuple(_warnings(row, course, weights)))
+
+
+def repeated(spec: RunSpec) -> RunSpec:
+    """Return what carries a run out once more. Its model is not kept again: the name is taken."""
+    return spec.model_copy(update={"keep_as": ""})
+
+
+def _problems(row: RunRow) -> Iterator[str]:
+    spec = row.spec
+    if not isinstance(row.ending, Finished):
+        yield f"run {row.run_id} did not finish: only a finished run has numbers to agree with"
+    for field, told in (
+        ("model", spec.model.known.gone or spec.model.known.missing),
+        ("data", spec.data.known.gone),
+    ):
+        if told:
+            yield f"{field}: {told}"
+
+
+def _warnings(row: RunRow, course: Course, weights: str) -> Iterator[str]:
+    loaded = course.loaded
+    rows = fingerprint(row.spec.data)
+    if loaded and loaded.data != rows:
+        yield (
+            f"the data {row.spec.data.known.title} are not those of the first run: their "
+            f"fingerprint was {loaded.data} and is {rows} here"
+        )
+    if loaded and weights and loaded.weights != weights:
+        yield (
+            f"the weights of {row.spec.model.known.title} are not those of the first run: their "
+            f"fingerprint was {loaded.weights} and was {weights} when they were last loaded here"
+        )
+    for one in changes(row.spec, course):
+        if one.step is not None:
+            yield f"what was changed by hand is not repeated: after step {one.step}, {one.text}"
+    if row.spec.keep_as:
+        yield f"the model is not kept again as {row.spec.keep_as}"

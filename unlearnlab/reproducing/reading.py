@@ -1,0 +1,42 @@
+"""A comparison of two runs in sentences."""
+
+from collections.abc import Iterator
+
+from unlearnlab.reproducing.agreement import Reproduction
+
+
+def reading(of: Reproduction) -> Iterator[str]:
+    """Say which numbers agree, how far the training went alike, and what that tells."""
+    if of.problem:
+        yield f"The reproduction has no result to compare: {of.problem}."
+    if of.numbers:
+        yield _numbers(of)
+    if of.steps:
+        yield _training(of)
+    if not of.record:
+        yield "The records are the same."
+
+
+def _numbers(of: Reproduction) -> str:
+    count = len(of.numbers)
+    equal, noise, other, unknown = (
+        len(of.of(kind)) for kind in ("equal", "noise", "other", "unknown")
+    )
+    if equal == count:
+        return f"All {count} numbers are equal."
+    parts = [f"{equal} of {count} numbers are equal"]
+    if noise:
+        parts.append(f"{noise} within noise")
+    if other:
+        parts.append(f"{other} {'differs' if other == 1 else 'differ'} by more than noise")
+    if unknown:
+        parts.append(f"{unknown} not equal, and without the answers noise cannot be told")
+    return f"{', '.join(parts)}."
+
+
+def _training(of: Reproduction) -> str:
+    if of.same_steps == of.steps:
+        return f"The loss terms of all {of.steps} steps are equal."
+    if not of.same_steps:
+        return "The loss terms differ from the first step on."
+    return f"The loss terms are equal up to step {of.same_steps} of {of.steps}, and differ then."
