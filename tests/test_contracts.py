@@ -169,7 +169,7 @@ MAY_IMPORT = {
     }
     | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
     "docs": FACTS,
-    "terminal": FACTS | FOLDS | {"store"},
+    "terminal": FACTS | FOLDS | {"commands", "store"},
     "recordings": {"events", "metrics", "records", "views"},
     "replays": {"recordings", "records", "views"},
     "engine": {

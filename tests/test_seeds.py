@@ -16,6 +16,7 @@ AFTER = scores(some_evidence(forgets=True))
 class Run:
     spec: RunSpec
     after: Scores | None = AFTER
+    origin: str = ""
 
 
 def with_aggregate(seed, aggregate):

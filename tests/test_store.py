@@ -403,6 +403,20 @@ def test_a_database_from_before_there_were_traces_keeps_its_runs(tmp_path):
         assert len(store.traces()) == 1
 
 
+@pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
+def test_a_database_of_every_earlier_version_keeps_its_runs(tmp_path, version):
+    with sqlite3.connect(tmp_path / "unlearnlab.sqlite3") as db:
+        for statement in (one for step in MIGRATIONS[:version] for one in step):
+            db.execute(statement)
+        insert = "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, ?, ?, ?, ?, ?)"
+        db.execute(insert, ("run-1", "old", 1.0, RunSpec().model_dump_json(), 1, 0.0))
+        db.execute(f"PRAGMA user_version = {version}")
+    db.close()
+    with Store(tmp_path) as store:
+        (row,) = store.runs()
+        assert (row.run_id, row.name, row.repeats, row.origin) == ("run-1", "old", "", "")
+
+
 def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):
     run = store.create(RunSpec(), name="first")
     store.amend(run, tags=("talk", "rmu", "talk"), notes="shown in Vienna", pinned=True)

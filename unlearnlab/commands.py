@@ -61,5 +61,12 @@ class Commands:
 
 def tell(text: str) -> None:
     """Print lines for the reader on stderr: stdout is for results."""
-    for line in text.splitlines():
+    for line in printable(text).splitlines():
         sys.stderr.write(f"unlearnlab: {line}\n")
+
+
+def printable(text: str) -> str:
+    """Replace what would steer a terminal: text may come from a file that somebody else made."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -479,7 +479,7 @@ def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
     """Return how long the last finished run with these settings took here."""
     for row in rows:
-        if isinstance(row.ending, Finished) and same_settings(row.spec, spec):
+        if isinstance(row.ending, Finished) and not row.origin and same_settings(row.spec, spec):
             return row.ending.seconds
     return None
 

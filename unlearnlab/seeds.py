@@ -20,14 +20,15 @@ def seed_group(spec: RunSpec, rows: Iterable[Row]) -> tuple[Scores, ...]:
 
     Args:
         spec: What they were asked to do, whatever its seed.
-        rows: Runs, newest first: of several with one seed the newest counts.
+        rows: Runs, newest first: of several with one seed the newest counts. Those from elsewhere
+            do not.
     """
     found: dict[int, Scores] = {}
     for row in rows:
         # Cheap questions first: this is asked of every run in the list.
         if row.after is None or row.spec.seed in found or row.spec.model != spec.model:
             continue
-        if row.spec.data == spec.data and same_settings(row.spec, spec):
+        if not row.origin and row.spec.data == spec.data and same_settings(row.spec, spec):
             found[row.spec.seed] = row.after
     return tuple(found.values())
 

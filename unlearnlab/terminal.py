@@ -11,6 +11,7 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from unlearnlab.catalogue import KnownModel
+from unlearnlab.commands import printable
 from unlearnlab.estimates import Estimate, bytes_text
 from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.phase_views import changes
@@ -181,7 +182,7 @@ def summary(row: RunRow, course: Course) -> str:
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     links = (("Taken in", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
     told = [*((name, text) for name, text in links if text), *facts(row.spec, course)]
-    return "\n".join([*out, "", *(f"{name}: {text}" for name, text in told)])
+    return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 
 def _scores_table(board: Scoreboard) -> str:
@@ -266,7 +267,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
         ]
         for line in lines
     ]
-    return table(head, rows)
+    return printable(table(head, rows))
 
 
 def estimate_text(found: Estimate, free: int | None) -> str:

@@ -5,6 +5,7 @@ import torch
 
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.engine.models import Target, fingerprint
+from unlearnlab.packs.layout import Adapter
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])
@@ -137,6 +138,32 @@ def test_a_saved_adapter_brings_back_the_unlearned_model_beside_the_original(tok
     fresh.restore(tmp_path)
     assert torch.allclose(logits(fresh), after, atol=1e-6)
     with fresh.original():
+        assert torch.equal(logits(fresh), before)
+
+
+def test_an_adapter_that_went_through_a_pack_is_the_same(tokenizer, tmp_path):
+    target, spec = adapted(tokenizer)
+    disturb(target.train_only(spec.phases[1]))
+    after = logits(target)
+    config = target.save(tmp_path).with_name("adapter_config.json")
+    packed = Adapter.model_validate_json(config.read_bytes())
+    config.write_text(packed.model_dump_json(), encoding="utf-8")
+    fresh = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    fresh.restore(tmp_path)
+    assert torch.allclose(logits(fresh), after, atol=1e-6)
+
+
+def test_weights_of_another_model_are_refused(target, tokenizer, tmp_path):
+    target.train_only(Phase(modules="mlp"))
+    target.save(tmp_path)
+    for other in (
+        tiny_model(len(tokenizer), width=32),
+        tiny_model(len(tokenizer), blocks=1),
+    ):
+        fresh = Target(other, tokenizer, device=CPU)
+        before = logits(fresh)
+        with pytest.raises(ValueError, match="are not of this model"):
+            fresh.restore(tmp_path)
         assert torch.equal(logits(fresh), before)
 
 

@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from tests.packs.zips import contents, joined, lines, pack_of, written
+from unlearnlab.__main__ import main
 from unlearnlab.packs import layout
 from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
@@ -262,6 +263,11 @@ BAD_RUNS = {
         put(evidence={"key-before": "0" * 24}),
         "is missing",
     ),
+    "more evidence than models": (
+        "RUN/run.json",
+        put(evidence={f"key-{n}": "0" * 24 for n in range(11)}),
+        "evidence: Dictionary should have at most 10 items",
+    ),
     "evidence by a path": ("RUN/run.json", put(evidence={"key-before": "../../evil"}), "evidence"),
     "no weights": ("RUN/delta.safetensors", lambda _: b"\x80\x04evil", "holds no weights"),
 }
@@ -387,3 +393,18 @@ def test_an_adapter_brings_no_code_and_no_place_on_a_machine(good, there, tmp_pa
     (found,) = add_pack(there, written(tmp_path / "x.zip", bad))
     assert found.outcome == "refused"
     assert left(there) == ([], [])
+
+
+def test_nothing_in_a_pack_steers_a_terminal(good, tmp_path, capsys):
+    bell = "\x1b]0;evil\x07"
+    named = changed(good, "RUN/run.json", put(name=f"A {bell}run"))
+    unknown = changed(good, "RUN/run.json", lambda found: found | {bell: 1})
+    home = ("--home", str(tmp_path / "there"))
+    for files in (named, unknown):
+        main(["unpack", str(written(tmp_path / f"x{bell[0]}.zip", files)), *home])
+    main(["list", *home])
+    main(["show", good[1], *home])
+    told = "".join(capsys.readouterr())
+    assert "taken in" in told
+    assert "\x1b" not in told
+    assert "\x07" not in told

@@ -10,15 +10,22 @@ from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
 from tests.packs.zips import contents, pack_of
 from unlearnlab.__main__ import main
+from unlearnlab.comparing.entries import entries, labels
 from unlearnlab.disk import Taken
 from unlearnlab.events import Asked, Evaluated, Started, Stopped
+from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
+from unlearnlab.results import usual_seconds
+from unlearnlab.seeds import seed_group
 from unlearnlab.spec import DataSpec, RunSpec
 from unlearnlab.store import Store
+from unlearnlab.sweeps.axes import SeedAxis
+from unlearnlab.sweeps.spec import SweepSpec
+from unlearnlab.sweeps.standing import stand
 
 
 @pytest.fixture
@@ -253,3 +260,15 @@ def test_a_pack_is_read_run_by_run(tmp_path, pack):
         assert found.run_ids == (run_id,)
         assert list(found.files(run_id)) == ["delta.safetensors"]
         assert found.read(run_id).row.ending is not None
+
+
+def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    add_pack(there, pack)
+    rows, spec = there.runs(), RunSpec()
+    assert usual_seconds(spec, rows) is None
+    assert seed_group(spec, rows) == ()
+    sweep = SweepSpec(base=spec, axes=(SeedAxis(count=2),))
+    assert not stand(sweep, "s", rows).of("finished")
+    assert labels(entries(rows)) == ("A run (from demo.zip)",)
+    assert "taken in from demo.zip" in report(result(there, run_id), masked=True)

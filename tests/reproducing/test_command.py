@@ -92,7 +92,7 @@ def test_other_rows_and_other_weights_are_told_before_it_starts(reproduce, tmp_p
     code, _, err = reproduce(run_id)
     assert code == 0
     assert f"fingerprint was d and is {HERE} here" in err
-    assert "fingerprint was w and was v when they were last loaded here" in err
+    assert "fingerprint was w, and v when they were last loaded here" in err
 
 
 def test_what_cannot_be_repeated_is_told_and_nothing_starts(reproduce, tmp_path):

@@ -82,7 +82,7 @@ def test_what_will_differ_is_told_before_and_asks_twice(program, tmp_path):
     run_id = pack_of(tmp_path / "other", tmp_path / "x.zip")  # On rows called "d".
     handlers.press_unpack(program, str(tmp_path / "x.zip"))
     shown = card(program, run_id)
-    assert "not those of the first run" in shown
+    assert "not what they were in the run" in shown
     assert "data-confirm" in shown
 
 

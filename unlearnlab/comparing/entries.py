@@ -125,6 +125,10 @@ def entries(rows: Iterable[MarkedRow]) -> tuple[Entry, ...]:
     return tuple(entry(row) for row in rows)
 
 
+def _named(run: Entry) -> str:
+    return f"{run.title} ({run.origin})" if run.origin else run.title
+
+
 def labels(of: Sequence[Entry]) -> tuple[str, ...]:
     """Name runs shortly, no two alike: by title, then by the settings that differ, then by id.
 
@@ -133,7 +137,7 @@ def labels(of: Sequence[Entry]) -> tuple[str, ...]:
     Returns:
         One label for each run, in their order.
     """
-    titles = _without_shared_start([run.title for run in of])
+    titles = _without_shared_start([_named(run) for run in of])
     found = list(titles)
     for title, times in Counter(titles).items():
         if times > 1:

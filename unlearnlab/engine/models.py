@@ -348,7 +348,7 @@ class Target:
         """Put the trained tensors of an earlier run in place, keeping the originals aside.
 
         Raises:
-            ValueError: The folder holds none.
+            ValueError: The folder holds none, or those of another model.
         """
         if found := next((folder / ADAPTER).rglob("adapter_config.json"), None):
             assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
@@ -357,8 +357,11 @@ class Target:
             return
         if not (folder / DELTA).is_file():
             raise ValueError("this run left no weights: it did not reach its end")
-        parameters = dict(self.model.named_parameters())
-        for name, trained in load_file(folder / DELTA).items():
+        parameters, saved = dict(self.model.named_parameters()), load_file(folder / DELTA)
+        for name, trained in saved.items():
+            if name not in parameters or parameters[name].shape != trained.shape:
+                raise ValueError(f"the run's weights are not of this model: it has no such {name}")
+        for name, trained in saved.items():
             kept = self._originals[name] = parameters[name].data
             parameters[name].data = trained.to(kept.device)
 

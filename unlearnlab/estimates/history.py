@@ -89,6 +89,11 @@ class Row(Protocol):
         """Return how it ended."""
         ...
 
+    @property
+    def origin(self) -> str:
+        """Return where it was taken in from; empty if it was carried out here."""
+        ...
+
 
 def earlier(
     spec: RunSpec, rows: Iterable[Row], outline: Callable[[str], Iterable[Event]]
@@ -110,6 +115,7 @@ def earlier(
         past_run(row.spec, outline(row.run_id))
         for row in rows
         if isinstance(row.ending, Finished)
+        and not row.origin
         and way(row.spec) == way(spec)
         and row.spec.data.fold in row.spec.data.known.folds
     )

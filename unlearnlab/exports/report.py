@@ -56,10 +56,11 @@ def report(result: Result, *, masked: bool) -> str:
 def _head(result: Result) -> Iterator[str]:
     row, status = result.row, result.status
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created))
+    origin = f" · taken in {escape(row.origin)}" if row.origin else ""
     took = f" after {result.row.ending.seconds:.0f} s" if result.row.ending else ""
     yield (
         f'<header><h1>{escape(result.title)}</h1><p class="soft">Run {escape(row.run_id)} · '
-        f'{made} · <span class="pill {status}">{status}</span>{took}</p></header>'
+        f'{made}{origin} · <span class="pill {status}">{status}</span>{took}</p></header>'
     )
     if isinstance(row.ending, Failed):
         told = " ".join(part for part in (row.ending.problem, row.ending.advice) if part)

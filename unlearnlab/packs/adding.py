@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from unlearnlab.commands import printable
 from unlearnlab.database import StoreError, make_folder
 from unlearnlab.disk import NoRoom, check_room
 from unlearnlab.packs.keys import isolated, same
@@ -38,13 +39,8 @@ def add_pack(store: Store, path: Path, *, name: str = "") -> tuple[Addition, ...
         PackError: It is no pack. Then nothing is taken in.
     """
     with open_pack(path) as pack:
-        origin = f"from {_plain(name or path.name)}"
+        origin = f"from {printable(name or path.name)[-80:]}"
         return tuple(_added(store, pack, run_id, origin) for run_id in pack.run_ids)
-
-
-def _plain(name: str) -> str:
-    """Shorten the name of a file to what a line can show."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)[-80:]
 
 
 def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from unlearnlab.catalogue import home
-from unlearnlab.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, Commands, printable, tell
 from unlearnlab.disk import NoRoom, Taken
 from unlearnlab.packs.adding import Addition, add_pack
 from unlearnlab.packs.layout import PackError
@@ -66,4 +66,5 @@ def _unpack(args: argparse.Namespace) -> int:
 
 
 def _table(found: tuple[Addition, ...]) -> str:
-    return table(["run", "", ""], [[one.run_id, one.outcome, one.told] for one in found])
+    rows = [[one.run_id, one.outcome, printable(one.told)] for one in found]
+    return table(["run", "", ""], rows)

@@ -48,6 +48,9 @@ SWELLS = 10**6
 MOST_EVENTS = 300_000
 """Of one run."""
 
+MODELS = 10
+"""Models that a run can have scored, with room: there are the original and the unlearned one."""
+
 LATEST = 4_102_444_800.0
 """The end of the year 2099, in Unix seconds."""
 
@@ -72,7 +75,10 @@ class Manifest(BaseModel):
     format: int
     unlearnlab: Annotated[str, Field(max_length=40)]
     """Version of the program that wrote it."""
-    runs: Annotated[tuple[Annotated[str, Field(pattern=f"^{RUN_ID}$")], ...], Field(min_length=1)]
+    runs: Annotated[
+        tuple[Annotated[str, Field(pattern=f"^{RUN_ID}$")], ...],
+        Field(min_length=1, max_length=ENTRIES),
+    ]
 
 
 class RunFile(Plain):
@@ -84,7 +90,9 @@ class RunFile(Plain):
     tags: Annotated[tuple[Annotated[str, Field(max_length=200)], ...], Field(max_length=100)] = ()
     repeats: Annotated[str, Field(pattern=f"^({RUN_ID})?$")] = ""
     spec: dict[str, Any]
-    evidence: Mapping[str, Annotated[str, Field(pattern="^[0-9a-f]{24}$")]] = {}
+    evidence: Annotated[
+        Mapping[str, Annotated[str, Field(pattern="^[0-9a-f]{24}$")]], Field(max_length=MODELS)
+    ] = {}
     """Digest of the evidence under each key, which names its file."""
 
 

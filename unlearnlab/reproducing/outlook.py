@@ -56,13 +56,13 @@ def _warnings(row: RunRow, course: Course, weights: str) -> Iterator[str]:
     rows = fingerprint(row.spec.data)
     if loaded and loaded.data != rows:
         yield (
-            f"the data {row.spec.data.known.title} are not those of the first run: their "
+            f"the data {row.spec.data.known.title} are not what they were in the run: their "
             f"fingerprint was {loaded.data} and is {rows} here"
         )
     if loaded and weights and loaded.weights != weights:
         yield (
-            f"the weights of {row.spec.model.known.title} are not those of the first run: their "
-            f"fingerprint was {loaded.weights} and was {weights} when they were last loaded here"
+            f"the weights of {row.spec.model.known.title} are not what they were in the run: their "
+            f"fingerprint was {loaded.weights}, and {weights} when they were last loaded here"
         )
     for one in changes(row.spec, course):
         if one.step is not None:

@@ -1,7 +1,8 @@
 """How a sweep stands: which run fills each of its points, and the scores it has by now.
 
 A fold of the store's rows. A point is filled by a run of the sweep, or by any other run that
-finished with the same settings: what is known is not computed again.
+finished here with the same settings: what is known is not computed again. Runs that were taken in
+from elsewhere fill none.
 """
 
 import statistics
@@ -83,7 +84,7 @@ def stand(spec: SweepSpec, sweep: str, rows: Iterable[RunRow]) -> Stand:
     grid = laid_out(spec)
     by_spec: dict[RunSpec, list[RunRow]] = defaultdict(list)
     for row in rows:
-        if row.sweep == sweep or isinstance(row.ending, Finished):
+        if row.sweep == sweep or (isinstance(row.ending, Finished) and not row.origin):
             by_spec[settled(row.spec)].append(row)
     return Stand(tuple(_filled(point, by_spec[settled(point.spec)]) for point in grid.points))
 

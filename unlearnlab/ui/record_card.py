@@ -47,7 +47,8 @@ def record_html(
 def _head(compared: Reproduction | None) -> str:
     if compared is None:
         return "what the run computed on and with; carry it out once more"
-    return f"a reproduction of run {escape(compared.first)}"
+    told = "agrees" if compared.agrees else "does not agree"
+    return f"a reproduction of run {escape(compared.first)}, which {told} with it"
 
 
 def _compared(program: Program, row: RunRow, course: Course) -> Reproduction | None:
@@ -88,7 +89,7 @@ def _numbers(of: Sequence[Number]) -> str:
 
 
 def _exact(value: float | None) -> str:
-    return "–" if value is None else f"{value:.6g}"
+    return "–" if value is None else f"{value:.4g}"
 
 
 def _differences(of: Reproduction) -> str:

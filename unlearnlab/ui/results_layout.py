@@ -233,6 +233,6 @@ def draw_runs() -> RunsCard:
             text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
         table = _html("runs", script("pages.js"))
     pack = gr.UploadButton(
-        "Take in a pack of runs…", file_types=[".zip"], size="sm", elem_id="unpack"
+        "Take in a pack of runs…", file_types=[".zip"], elem_id="unpack", elem_classes=["quiet"]
     )
     return RunsCard(card, text, table, pack, message("unpack-message"))
