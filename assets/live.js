@@ -389,12 +389,14 @@ function fill(status) {
   listChanges();
   const bars = card.querySelector(".bars");
   const [before, trained, after] = status.progress;
+  // A run that only scores has one stretch.
+  bars.classList.toggle("one", phases.length === 0);
   [...bars.querySelectorAll("u")].forEach(
     (bar, at) => (bar.style.width = `${100 * status.progress[at]}%`),
   );
   bars.setAttribute(
     "aria-valuenow",
-    String(Math.round(100 * (0.2 * before + 0.6 * trained + 0.2 * after))),
+    String(Math.round(100 * (phases.length ? 0.2 * before + 0.6 * trained + 0.2 * after : before))),
   );
   bars.setAttribute("aria-label", status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
