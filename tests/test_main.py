@@ -523,6 +523,7 @@ def test_a_run_that_only_scores_prints_one_column(run):
     code, out, err = run("run", "--score-only", "--name", "mine")
     assert code == 0
     assert "Scoring the model" in err
+    assert "Utility: quiz" in out
     heads = next(line for line in out.splitlines() if "score" in line)
     assert "before" not in heads
     code, out, _ = run("run", "--score-only", "--json")

@@ -205,6 +205,7 @@ def test_a_run_that_only_scores_has_one_column_and_no_verdict():
     assert [(one.before, one.after) for one in board.cards[:1]] == [(None, BEFORE.task_aggregate)]
     line = run_line(row(spec=spec, ending=Finished(seconds=3), before=BEFORE))
     assert line.settings == "Embedded, train fold"
+    assert line.aggregate == (None, BEFORE.task_aggregate)
     drawn = scoreboard_html(board, ended=True)
     assert "Scores only" in drawn
     assert "before" not in drawn.replace("before –, after", "")

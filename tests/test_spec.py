@@ -6,6 +6,7 @@ from unlearnlab.methods import METHODS
 from unlearnlab.presets import preset, presets
 from unlearnlab.settings import override, settings
 from unlearnlab.spec import (
+    ModelSpec,
     Phase,
     RunSpec,
     SpecError,
@@ -378,3 +379,4 @@ def test_a_run_without_phases_only_scores_its_model():
     assert spec.only_scores
     assert spec.title == "Scores of tiny-olmo (embedded)"
     assert RunSpec(keep_as="mine").scoring == spec
+    assert RunSpec(model=ModelSpec(name="/gone/mine")).scoring.title == "Scores of mine"

@@ -124,6 +124,7 @@ def scoreboard(
     """
     before, after = at_ends(spec, before, after, None)
     shown = after or before
+    reference = of_one_test(reference, shown)
     aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
     if "forget" in spec.taught:
         aggregate = replace(aggregate, note=TAUGHT)
@@ -177,14 +178,15 @@ def _card(
 ) -> ScoreCard:
     shown = of[1] or of[0]
     before, after, reference = (_score(scores, name) for scores in of)
-    if name in ("utility", "final") and not _same_test(shown, of[2]):
-        reference = None
     note = _note(name, shown, after=of[1] is not None) if shown else ""
     return ScoreCard(name, title, role, before, after, reference, note)
 
 
-def _same_test(one: Scores | None, other: Scores | None) -> bool:
-    return not one or not other or one.utility_protocol == other.utility_protocol
+def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None:
+    """Leave out of a reference what does not compare: utility by another test than that shown."""
+    if not reference or not shown or reference.utility_protocol == shown.utility_protocol:
+        return reference
+    return reference.model_copy(update={"utility": None, "final": None})
 
 
 def _score(scores: Scores | None, name: ScoreName) -> float | None:
@@ -415,6 +417,7 @@ class RunLine:
 def run_line(row: Row, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
     found, ending = judged(row.spec, row.before, row.after), row.ending
+    before, after = at_ends(row.spec, row.before, row.after, None)
     again = f", repeats {row.repeats}" if row.repeats else ""
     return RunLine(
         run_id=row.run_id,
@@ -423,10 +426,10 @@ def run_line(row: Row, *, paused: bool = False) -> RunLine:
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
         aggregate=(
-            row.before.task_aggregate if row.before else None,
-            row.after.task_aggregate if row.after else None,
+            before.task_aggregate if before else None,
+            after.task_aggregate if after else None,
         ),
-        final=(row.before.final if row.before else None, row.after.final if row.after else None),
+        final=(before.final if before else None, after.final if after else None),
         verdict=found.title if found else "",
         problem=ending.problem if isinstance(ending, Failed) else "",
         seconds=ending.seconds if ending else None,

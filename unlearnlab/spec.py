@@ -8,6 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
@@ -376,7 +377,8 @@ class RunSpec(Spec):
     def title(self) -> str:
         """Name the run by its methods, in order; one that only scores, by its model."""
         if self.only_scores:
-            return f"Scores of {self.model.known.title}"
+            known = self.model.known  # A folder that is gone has its whole path for a title.
+            return f"Scores of {Path(known.title).name if known.gone else known.title}"
         return " → ".join(phase.method.card.title for phase in self.phases)
 
 

@@ -170,6 +170,7 @@ def summary(row: RunRow, course: Course) -> str:
     if row.before:
         found = _scores_table(board)
         out += ["", found, "", f"Measured on: {board.setting}"]
+        out += [f"Utility: {board.protocol}"] if board.protocol else []
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
     if course.kept:

@@ -97,6 +97,10 @@ class SlowLab:
         yield Loaded(
             weights="w", data="d", parameters=1_840_000, rows={"forget": rows, "retain": rows}
         )
+        if job.spec.only_scores:
+            yield StageBegan(stage="scoring", seconds=spent())
+            yield from self._scored("before", job)
+            return
         yield StageBegan(stage="scoring before", seconds=spent())
         yield from self._scored("before", job)
         yield Probed(step=0, **_probe(0.0))

@@ -44,6 +44,24 @@ def test_the_first_point_comes_within_three_seconds(serve, tabs):
     assert time.monotonic() - began < 3
 
 
+def test_a_model_is_scored_without_training_and_compared(serve, tabs):
+    page = tabs(serve())
+    page.locator("#score").click()
+    finished(page)
+    expect(page.locator("#live h2").nth(1)).to_have_text("Scores of tiny-olmo (embedded)")
+    expect(page.locator("#scoreboard")).to_contain_text("Scores only")
+    expect(page.locator("#scoreboard .pale")).to_have_count(0)
+    expect(page.locator("#live [data-part=chart]")).to_be_hidden()
+    expect(page.locator("#answers th")).to_have_count(5)
+    listed = page.locator("#runs li, #runs tr").filter(has_text="Scores of tiny-olmo")
+    expect(listed.first).to_be_visible()
+    page.locator(".runs .quiet").first.click()
+    expect(page.locator("#f-phase-method input")).to_have_value("Gradient difference")
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    row = page.locator("#compare-list tbody tr").filter(has_text="Scores of")
+    expect(row).to_contain_text("scored")
+
+
 def test_buttons_follow_the_state_of_the_run(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=600))
     unlearn, hold, stop = (page.locator(f"#{name}") for name in ("unlearn", "hold", "stop"))

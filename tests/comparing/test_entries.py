@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from tests.comparing.runs import UNTOUCHED, run, scores, spec
-from unlearnlab.comparing.entries import entries, labels
+from unlearnlab.comparing.entries import entries, held_against, labels, utility_test
 from unlearnlab.events import Failed
 from unlearnlab.metrics import Scores
 from unlearnlab.spec import RunSpec
@@ -77,3 +77,18 @@ def test_runs_of_equal_settings_are_told_apart_by_their_ids():
 def test_a_run_that_only_scores_ends_with_what_it_scored():
     (one,) = entries([Stored(spec().scoring, None)])
     assert (one.before, one.after, one.verdict) == (None, UNTOUCHED, None)
+
+
+def test_what_was_measured_by_another_utility_test_is_not_held_against_runs():
+    quiz = run("quiz", after=scores())
+    mmlu = run("mmlu", after=scores(protocol="MMLU: 5 shots"))
+    assert held_against([quiz], UNTOUCHED) == UNTOUCHED
+    left = held_against([quiz, mmlu], UNTOUCHED)
+    assert (left.utility, left.final) == (None, None)
+    assert left.task_aggregate == UNTOUCHED.task_aggregate
+    assert [utility_test(of) for of in ([quiz], [mmlu], [quiz, mmlu], [])] == [
+        "Quiz",
+        "MMLU",
+        "Utility",
+        "Utility",
+    ]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnlab.comparing.differences import ABSENT, Difference, differences
-from unlearnlab.comparing.entries import Entry, labels
+from unlearnlab.comparing.entries import Entry, labels, utility_test
 from unlearnlab.comparing.scoreboards import COLUMNS, Column, column
 from unlearnlab.phase_views import written
 
@@ -67,7 +67,7 @@ def _score(of: Sequence[Entry], name: Column) -> Axis | None:
     if all(value is None for value in values):
         return None
     texts = tuple(ABSENT if value is None else f"{value:.2f}" for value in values)
-    title = of[0].utility_name if name == "utility" else SCORES[name]
+    title = utility_test(of) if name == "utility" else SCORES[name]
     return Axis(title, True, tuple(values), texts, ((0.0, "0"), (0.5, "0.5"), (1.0, "1")))
 
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from unlearnlab.comparing.differences import differences
 from unlearnlab.events import Failed
 from unlearnlab.metrics import Scores
-from unlearnlab.results import Row, at_ends, judged, utility_name
+from unlearnlab.results import Row, at_ends, judged, of_one_test, utility_name
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict
 from unlearnlab.views import Status, status_of
@@ -105,6 +105,19 @@ def entry(row: MarkedRow) -> Entry:
         sweep=row.sweep,
         origin=row.origin,
     )
+
+
+def utility_test(of: Sequence[Entry]) -> str:
+    """Name the utility test of runs that were scored; "Utility" if there are several, or none."""
+    names = {run.utility_name for run in of if run.after}
+    return names.pop() if len(names) == 1 else "Utility"
+
+
+def held_against(of: Sequence[Entry], reference: Scores | None) -> Scores | None:
+    """Leave out of the retrained model's scores what does not compare with all of these runs."""
+    for run in of:
+        reference = of_one_test(reference, run.after)
+    return reference
 
 
 def entries(rows: Iterable[MarkedRow]) -> tuple[Entry, ...]:

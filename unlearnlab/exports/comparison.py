@@ -6,6 +6,7 @@ from html import escape
 from unlearnlab import __version__
 from unlearnlab.answers import Span, mask
 from unlearnlab.comparing.differences import differences
+from unlearnlab.comparing.entries import held_against, utility_test
 from unlearnlab.comparing.examples import Said, choices, example
 from unlearnlab.comparing.rankings import Place, Weights, rankings
 from unlearnlab.comparing.scoreboards import COLUMNS, Cell, Line, scoreboard
@@ -64,7 +65,7 @@ def _head(of: Compared) -> Iterator[str]:
 
 def _scores(of: Compared) -> Iterator[str]:
     lines = scoreboard(of.entries, of.margins)
-    utility = of.entries[0].utility_name if of.entries else "Utility"
+    utility = utility_test(of.entries)
     names = ("Task aggregate", "MIA score", utility, "Final")
     heads = "".join(f'<th scope="col">{escape(name)} ↑</th>' for name in names)
     rows = "".join(_line(at, line) for at, line in enumerate(lines))
@@ -126,7 +127,7 @@ def _ranking(of: Compared, weights: Weights) -> Iterator[str]:
 
 
 def _charts(of: Compared, reference: Scores | None) -> Iterator[str]:
-    drawn = charts.plane(of, reference)
+    drawn = charts.plane(of, held_against(of.entries, reference))
     drawn += "".join(charts.curves(of, series) for series in SERIES)
     if drawn:
         yield (

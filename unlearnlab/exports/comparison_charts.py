@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from html import escape
 
 from unlearnlab.colours import RUNS
+from unlearnlab.comparing.entries import utility_test
 from unlearnlab.comparing.overlays import Curve, curve, offered
 from unlearnlab.comparing.points import Point, front, gate, originals, point, points
 from unlearnlab.exports.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, grid, upward
@@ -96,7 +97,7 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
     found, best = points(of.entries), front(points(of.entries))
     if not found:
         return ""
-    utility = of.entries[0].utility_name
+    utility = utility_test(of.entries)
     numbers = {run.run_id: at for at, run in enumerate(of.entries)}
     retrained = point("retrained model", reference, "forgotten") if reference else None
     models = (*originals(of.entries), *([retrained] if retrained else []))

@@ -189,11 +189,13 @@ Waiting = Sequence[tuple[str, str]]
 """Prompts that were asked and not answered yet: id and text."""
 
 
-def asks_html(asks: Sequence[Asked | AskFailed], waiting: Waiting, *, masked: bool) -> str:
-    """Draw the free prompts of a run, the latest first."""
+def asks_html(
+    asks: Sequence[Asked | AskFailed], waiting: Waiting, *, masked: bool, alone: bool = False
+) -> str:
+    """Draw the free prompts of a run, the latest first; with one model, one answer to each."""
     answered = {ask.ask_id for ask in asks}
     pending = [_pending(prompt, masked) for ask, prompt in waiting if ask not in answered]
-    done = [_asked(ask, masked) for ask in reversed(asks)]
+    done = [_asked(ask, masked, alone) for ask in reversed(asks)]
     return (
         f'<ul class="asks">{"".join((*reversed(pending), *done))}</ul>' if pending or done else ""
     )
@@ -206,10 +208,12 @@ def _pending(prompt: str, masked: bool) -> str:
     )
 
 
-def _asked(ask: Asked | AskFailed, masked: bool) -> str:
+def _asked(ask: Asked | AskFailed, masked: bool, alone: bool) -> str:
     prompt = f'<div class="ask-prompt">{_plain(ask.prompt, masked)}</div>'
     if isinstance(ask, AskFailed):
         return f'<li class="failed">{prompt}<p>{escape(ask.problem)}</p></li>'
+    if alone:
+        return f"<li>{prompt}<div><h3>{MODEL}</h3>{_spoken(ask.original, masked)}</div></li>"
     # Below zero: a finished run, restored to answer.
     when = f'<span class="tag">at step {ask.step}</span>' if ask.step >= 0 else ""
     return (

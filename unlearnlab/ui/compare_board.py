@@ -7,7 +7,7 @@ from zlib import crc32
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.comparing.entries import Entry
+from unlearnlab.comparing.entries import Entry, held_against, utility_test
 from unlearnlab.comparing.rankings import Place, Ranking, Weights, rankings
 from unlearnlab.comparing.scoreboards import COLUMNS, Cell, Column, Line, column, scoreboard
 from unlearnlab.metrics import Scores
@@ -108,8 +108,7 @@ class Board:
     @property
     def utility(self) -> str:
         """Name the utility test of all these runs."""
-        names = {ranking.places[0].run.utility_name for ranking in self._rankings}
-        return names.pop() if len(names) == 1 else "Utility"
+        return utility_test([line.run for line in self._lines.values()])
 
     def html(self) -> str:
         """Draw a table for each setting, and a list of runs without scores."""
@@ -174,7 +173,7 @@ class Board:
     def _references(self, ranking: Ranking) -> str:
         """Draw the models that the runs are held against: the original, and the retrained one."""
         runs = [place.run for place in ranking.places]
-        retrained = self._program.reference(runs[0].spec)
+        retrained = held_against(runs, self._program.reference(runs[0].spec))
         rows = [("Original model", runs[0].before), ("Retrained model", retrained)]
         return "".join(self._reference(name, of) for name, of in rows if of is not None)
 

@@ -9,7 +9,7 @@ from zlib import crc32
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.comparing.differences import differences
-from unlearnlab.comparing.entries import labels
+from unlearnlab.comparing.entries import held_against, labels
 from unlearnlab.comparing.overlays import BY, By, offered
 from unlearnlab.comparing.points import Across
 from unlearnlab.published import results
@@ -112,7 +112,7 @@ def _charts(visit: Visit) -> dict[str, Any]:
     chosen = wish.series if wish.series in series else next(iter(series), "")
     smoothing = SMOOTHING if wish.smooth else 0.0
     curves = overlay(runs, tracks, series=chosen, by=wish.by, smoothing=smoothing, log=wish.log)
-    reference = visit.program.reference(runs[0].spec) if runs else None
+    reference = held_against(runs, visit.program.reference(runs[0].spec)) if runs else None
     figures = [("", curves if series else None)]
     if any(of.setting for of in visit.runs):
         figures.append(("", plane(runs, by=wish.across, reference=reference, published=results())))

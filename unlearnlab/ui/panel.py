@@ -146,7 +146,12 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         labels=_labels(answers, look),
         masked=look.masked,
         answers=_table(program, scene, look, 0, ended=_ended(view)) if scene else "",
-        asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked),
+        asks=asks_html(
+            course.asks,
+            _waiting(look, run_id),
+            masked=look.masked,
+            alone=row is not None and row.spec.only_scores,
+        ),
         queue=queue_html(program, state, rows),
         runs=_runs(program, rows, look, 0, run_id),
         scored=bool(answers),
@@ -203,8 +208,12 @@ def _board(
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
-    html = scoreboard_html(board, ended=_ended(view)) + subjects_html(_subjects(program, course))
+    html = scoreboard_html(board, ended=_ended(view)) + _by_subject(program, row, course)
     return f'<div data-drawn="{drawn}">{html}</div>'
+
+
+def _by_subject(program: Program, row: RunRow, course: Course) -> str:
+    return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
 
 
 def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:

@@ -159,7 +159,7 @@ def draw_buttons() -> Buttons:
             unlearn = gr.Button(
                 "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
             )
-            score = gr.Button("Score only", interactive=False, elem_id="score-only", min_width=60)
+            score = gr.Button("Score", interactive=False, elem_id="score", min_width=50)
             sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)

@@ -71,6 +71,8 @@ def _outcome(line: RunLine) -> str:
     before, after = line.aggregate
     if after is None:
         return ""
+    if before is None:  # It only scored.
+        return f"aggregate <b>{score(after)}</b> ·"
     return f"aggregate {score(before)} → <b>{score(after)}</b> · {escape(line.verdict)} ·"
 
 

@@ -156,20 +156,26 @@ def _legend(board: Scoreboard) -> str:
     return "".join(parts)
 
 
-def subjects_html(changes: Sequence[SubjectChange]) -> str:
-    """Draw MMLU by subject, folded away; empty without it."""
+def _accuracies(one: SubjectChange, alone: bool) -> str:
+    first = f"<td>{score(one.before)}</td>"
+    return first if alone else f"{first}<td>{score(one.after)}</td>"
+
+
+def subjects_html(changes: Sequence[SubjectChange], *, alone: bool = False) -> str:
+    """Draw MMLU by subject, folded away; empty without it. With one model, in one column."""
     if not changes:
         return ""
+    columns = ("Accuracy ↑",) if alone else ("Before ↑", "After ↑")
     subjects = f"{len(changes)} subject{'s' if len(changes) > 1 else ''}"
     rows = "".join(
         f'<tr><th scope="row">{escape(one.subject)}</th><td>{one.questions}</td>'
-        f"<td>{score(one.before)}</td><td>{score(one.after)}</td>"
+        f"{_accuracies(one, alone)}"
         f"<td>{score(one.interval.low)} to {score(one.interval.high)}</td></tr>"
         for one in changes
     )
     heads = "".join(
         f'<th scope="col">{name}</th>'
-        for name in ("Subject", "Questions", "Before ↑", "After ↑", "95% interval")
+        for name in ("Subject", "Questions", *columns, "95% interval")
     )
     return (
         f'<details class="card subjects"><summary>MMLU by subject · {subjects}'

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearnlab.comparing.entries import Entry
+from unlearnlab.comparing.entries import Entry, utility_test
 from unlearnlab.comparing.points import (
     Across,
     Point,
@@ -57,7 +57,7 @@ def plane(
     retrained = point("retrained model", reference, by) if reference else None
     models = [*originals(of, by), *([retrained] if retrained else [])]
     bound = gate(of)
-    utility = of[0].utility_name if of else "Utility"
+    utility = utility_test(of)
     data = [
         *_front_line(best),
         _hollow(hollow, "published", "circle-open"),
