@@ -9,6 +9,7 @@ const IDLE_MS = 2500;
 const ANSWER_MS = 10000;
 const PATIENCE_MS = 15000;
 const MANY_POINTS = 6000;
+const LEFT = 64; // Room for five digits beside the title of the axis, in pixels.
 const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 
 let run = null;
@@ -118,7 +119,7 @@ function layout(steps, waiting) {
   return {
     uirevision: `${run} ${panel} ${log}`,
     height: plotHeight(),
-    margin: { l: 50, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
+    margin: { l: LEFT, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
     hovermode: "x unified",
     dragmode: narrow ? false : "zoom",
     xaxis: {
@@ -227,7 +228,7 @@ function bandLabels() {
   const drawn = plot.layout?.xaxis?.range?.map(Number) ?? [0, whole];
   const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
   const seen = zoomed ? drawn : [0, last ? last.steps : 1];
-  const pixels = (plot.clientWidth - 62) / Math.max(seen[1] - seen[0], 1e-9);
+  const pixels = (plot.clientWidth - LEFT - 12) / Math.max(seen[1] - seen[0], 1e-9);
   return phases.flatMap((phase, at) => {
     const from = Math.max(phase.first, seen[0]);
     const to = Math.min(phase.first + phase.steps, seen[1]);
