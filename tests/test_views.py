@@ -332,3 +332,10 @@ def test_mmlu_is_told_with_an_interval_while_its_questions_are_answered():
     assert "0.353 to 0.449" in told(400, 160)
     later = view_of(STARTED, stage("scoring before"), stage("training"))
     assert "MMLU" not in later.detail
+
+
+def test_a_run_that_only_scores_tells_so_and_how_long_it_will_take():
+    view = view_of(STARTED, stage("scoring"), Progressed(done=3, total=12))
+    assert (view.headline, view.detail) == ("Scoring the model", "3 of 12")
+    assert view.progress[0] == 0.25
+    assert view.eta_s is not None

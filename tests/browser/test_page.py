@@ -353,7 +353,8 @@ def test_every_control_has_a_name_for_screen_readers(ran, tabs):
     page.locator("#f-seed input").wait_for()
     nameless = page.evaluate(
         "() => [...document.querySelectorAll('input, textarea, button')].filter(e => "
-        "e.offsetParent && !(e.ariaLabel || e.labels?.[0]?.innerText || e.innerText || e.title))"
+        "e.offsetParent && !(e.ariaLabel || e.labels?.[0]?.innerText || e.title"
+        " || e.textContent.trim()))"
         ".map(e => e.outerHTML.slice(0, 120))"
     )
     assert nameless == []

@@ -105,6 +105,20 @@ def test_settings_change_the_run_that_is_varied_and_an_estimate_runs_nothing(swe
     assert len(runs(home)) == 2
 
 
+def test_a_sweep_of_runs_that_only_score_tells_what_they_scored(sweep, tmp_path):
+    file = tmp_path / "lengths.json"
+    axes = [{"kind": "list", "path": "evaluation.max_new_tokens", "texts": [16, 32]}]
+    file.write_text(json.dumps({"base": {"phases": []}, "axes": axes}), encoding="utf-8")
+    _, out, _ = sweep(named=file)
+    assert [line.split()[:3] for line in out.splitlines()[1:]] == [
+        [tokens, "finished", "0.180"] for tokens in ("16", "32")
+    ]
+    axes[0]["path"] = "phases.0.epochs"
+    file.write_text(json.dumps({"base": {"phases": []}, "axes": axes}), encoding="utf-8")
+    code, _, err = sweep(named=file)
+    assert (code, "only scores: it has no phases" in err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("named", "told"),
     [

@@ -14,8 +14,9 @@ from unlearnlab.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.events import Ending, Failed
 from unlearnlab.following import CLOSING_S
 from unlearnlab.jobs import Lab, Labs, meant
+from unlearnlab.metrics import Scores
 from unlearnlab.problems import SpecError
-from unlearnlab.results import judged
+from unlearnlab.results import at_ends, judged
 from unlearnlab.runs import Worker
 from unlearnlab.settings import override
 from unlearnlab.store import Store
@@ -201,12 +202,17 @@ def _table(spec: SweepSpec, found: Stand) -> str:
 
 
 def _scores(one: Filled) -> list[str]:
-    if one.row is None or one.row.after is None:
+    before, after = _at_ends(one)
+    if one.row is None or after is None:
         return ["-", "-", "-", "-", ""]
-    after = one.row.after
-    verdict = judged(one.row.spec, one.row.before, after)
+    verdict = judged(one.row.spec, before, after)
     values = (after.task_aggregate, after.mia_score, after.utility, after.final)
     return [*(number(value) for value in values), verdict.title if verdict else ""]
+
+
+def _at_ends(one: Filled) -> tuple[Scores | None, Scores | None]:
+    row = one.row
+    return at_ends(row.spec, row.before, row.after, None) if row else (None, None)
 
 
 def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
@@ -226,9 +232,8 @@ def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
 
 
 def _run_record(one: Filled) -> dict[str, Any]:
-    row = one.row
-    verdict = judged(row.spec, row.before, row.after) if row else None
-    after = row.after if row else None
+    row, (before, after) = one.row, _at_ends(one)
+    verdict = judged(row.spec, before, after) if row else None
     return {
         "place": list(one.point.place),
         "run": row.run_id if row else None,

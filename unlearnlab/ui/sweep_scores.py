@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics import Scores
+from unlearnlab.results import at_ends
 from unlearnlab.sweeps.spec import SweepSpec, laid_out, shown_axes
 from unlearnlab.sweeps.standing import Filled, Stand
 from unlearnlab.ui.charts import Cell
@@ -65,7 +66,9 @@ def grouped(spec: SweepSpec, stand: Stand, name: ScoreName) -> Found:
 
 def score_at(one: Filled, name: ScoreName) -> float | None:
     """Return a score of a point's run; none before it has finished."""
-    after = one.row.after if one.row and one.status == "finished" else None
+    if one.row is None or one.status != "finished":
+        return None
+    _, after = at_ends(one.row.spec, one.row.before, one.row.after, None)
     return value_of(after, name) if after else None
 
 
