@@ -267,7 +267,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
         ]
         for line in lines
     ]
-    return printable(table(head, rows))
+    return table(head, rows)
 
 
 def estimate_text(found: Estimate, free: int | None) -> str:
@@ -300,14 +300,14 @@ def estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Lay cells out in columns."""
+    """Lay cells out in columns; what would steer a terminal is replaced."""
     all_rows = [head, *rows]
     widths = [max(len(row[i]) for row in all_rows) for i in range(len(head))]
     padded = (
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         for row in all_rows
     )
-    return "\n".join(line.rstrip() for line in padded)
+    return printable("\n".join(line.rstrip() for line in padded))
 
 
 def settings_help() -> str:

@@ -7,7 +7,7 @@ import pytest
 from tests.exports.results import run_of
 from tests.fakes import FakeLab, evaluated, some_evidence, whole_run
 from unlearnlab.__main__ import main
-from unlearnlab.events import Evaluated, Finished, Loaded
+from unlearnlab.events import Evaluated, Finished, Loaded, Started
 from unlearnlab.jobs import RunFailed
 from unlearnlab.metrics import scores
 from unlearnlab.spec import DataSpec, RunSpec
@@ -101,6 +101,22 @@ def test_other_rows_and_other_weights_are_told_before_it_starts(reproduce, tmp_p
     assert code == 0
     assert f"fingerprint was d and is {HERE} here" in err
     assert "fingerprint was w, and v when they were last loaded here" in err
+
+
+def test_what_a_strange_run_noted_steers_no_terminal(reproduce, tmp_path, capsys):
+    bell = "\x1b]0;evil\x07"
+    with Store(tmp_path) as store:
+        run_id = store.create(RunSpec(), name=f"A {bell}run")
+        store.append(run_id, Started(versions={f"a{bell}": bell}, device=f"cpu {bell}"))
+        store.append(run_id, Loaded(weights=bell, data=bell, parameters=7, rows={}))
+        store.append(run_id, Finished(seconds=1))
+    told = "".join(reproduce(run_id)[1:])
+    assert "cpu \N{REPLACEMENT CHARACTER}]0;evil" in told
+    assert main(["compare", run_id, run_id, "--home", str(tmp_path)]) == 0
+    told += capsys.readouterr().out
+    assert told.count("evil") > 5
+    assert "\x1b" not in told
+    assert "\x07" not in told
 
 
 def test_what_cannot_be_repeated_is_told_and_nothing_starts(reproduce, tmp_path):

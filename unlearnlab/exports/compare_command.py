@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab.catalogue import home
-from unlearnlab.commands import DONE, FAILED, Commands, tell
+from unlearnlab.commands import DONE, FAILED, Commands, printable, tell
 from unlearnlab.comparing.differences import differences
 from unlearnlab.comparing.rankings import Weights, rankings
 from unlearnlab.comparing.scoreboards import COLUMNS, Cell, scoreboard
@@ -44,7 +44,7 @@ def _compare(args: argparse.Namespace) -> int:
     by = _weights(args.weights)
     with Store(home(args.home)) as store:
         of = compared(store, args.runs)
-    print(as_json(_record(of, by)) if args.json else "\n".join(_lines(of, by)))
+    print(as_json(_record(of, by)) if args.json else printable("\n".join(_lines(of, by))))
     if args.report is None:
         return DONE
     report = comparison(of, masked=not args.unmask, weights=by).encode()

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from unlearnlab.catalogue import home
-from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, tell
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, printable, tell
 from unlearnlab.events import Stopped
 from unlearnlab.following import carried_out
 from unlearnlab.jobs import Lab
@@ -46,7 +46,7 @@ def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab]) -> int
             store, open_lab(store), repeated(first.spec), name=first.name, repeats=first.run_id
         )
         compared = reproduction(*(side(store.recorded(one)) for one in (first.run_id, run_id)))
-    print(as_json(record(compared)) if args.json else "\n".join(_lines(compared)))
+    print(as_json(record(compared)) if args.json else printable("\n".join(_lines(compared))))
     if isinstance(ending, Stopped):
         return STOPPED
     return DONE if compared.agrees else FAILED
