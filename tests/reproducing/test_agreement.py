@@ -125,10 +125,12 @@ def test_without_the_answers_noise_cannot_be_told():
     assert compared(bare, replace(bare, run_id="b")).agrees, "equal is equal"
 
 
-def test_a_number_that_only_one_has_differs():
+def test_a_number_that_only_one_has_was_not_measured_and_does_not_agree():
     lost = many().model_copy(update={"membership": None})
     found = compared(run(many()), run(lost, run_id="b"))
-    assert agreements(found)["after/mia_score"] == "other"
+    assert agreements(found)["after/mia_score"] == "missing"
+    assert not found.agrees
+    assert "measured in one of the runs alone" in next(reading(found))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,37 @@ def test_it_is_told_from_which_step_on_the_training_differs():
     found = compared(run(), run(run_id="b", steps=parted))
     assert found.same_steps == 2
     assert "equal up to step 2 of 3" in " ".join(reading(found))
-    assert compared(run(), run(run_id="b", steps=STEPS[:1])).same_steps == 1
+
+
+def cut(after_step):
+    """A run that was stopped after a step, before it was scored."""
+    whole = run(run_id="b", steps=STEPS[:after_step], ending=Stopped(seconds=1))
+    events = tuple(one for one in whole.events if getattr(one.event, "when", "") != "after")
+    return replace(whole, events=events)
+
+
+@pytest.mark.parametrize(
+    ("after_step", "told"),
+    [
+        (2, "The loss terms are equal as far as the second run came: step 2 of 3."),
+        (0, "Steps of training: 3 in the first run, 0 in the second."),
+    ],
+)
+def test_a_run_that_was_stopped_is_equal_as_far_as_it_came(after_step, told):
+    found = compared(run(), cut(after_step))
+    assert (found.steps, found.steps_again, found.same_steps) == (3, after_step, after_step)
+    assert {number.agreement for number in found.numbers} == {"equal", "missing"}
+    assert not found.agrees
+    assert list(reading(found))[1:3] == [
+        "16 of 32 numbers are equal, 16 measured in one of the runs alone.",
+        told,
+    ]
+
+
+def test_a_run_that_took_more_steps_does_not_agree():
+    found = compared(run(), run(run_id="b", steps=(*STEPS, stepped(4))))
+    assert not found.agrees
+    assert "of all 3 steps are equal, but the second run took 4." in " ".join(reading(found))
 
 
 def test_loss_that_is_no_number_is_equal_to_itself():

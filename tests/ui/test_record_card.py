@@ -7,7 +7,7 @@ import pytest
 
 from tests.fakes import FakeLab, some_evidence, whole_run
 from tests.packs.zips import pack_of
-from unlearnlab.events import Evaluated, Loaded
+from unlearnlab.events import Evaluated, Loaded, Stopped
 from unlearnlab.metrics import scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, RunSpec
@@ -76,6 +76,21 @@ def test_a_reproduction_is_compared_with_the_first_run(program):
     assert f'data-event="open" data-run="{first}"' in shown
     assert f'data-run="{again}"' in card(program, first), "each leads to the other"
     assert f"repeats {first}" in draw(program, first, Look()).runs
+
+
+def test_a_reproduction_that_was_stopped_has_no_result(program):
+    first = finished(program)
+    store = program.store
+    again = store.create(RunSpec(), repeats=first)
+    for stored in store.events(first):
+        if getattr(stored.event, "when", "") != "after" and stored.event.kind != "finished":
+            store.append(again, stored.event)
+    store.append(again, Stopped(seconds=1))
+    shown = card(program, again)
+    assert "It has no result" in shown
+    assert "not measured" in shown
+    assert "does not agree" not in shown
+    assert "differ" not in shown
 
 
 def test_what_will_differ_is_told_before_and_asks_twice(program, tmp_path):

@@ -7,7 +7,6 @@ difference, row by row, holds zero. One run each shows no spread between seeds.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Literal
 
 from unlearnlab.comparing.differences import differences
@@ -21,14 +20,16 @@ from unlearnlab.spec import RunSpec
 from unlearnlab.spreads import AGGREGATE, FINAL, MIA, UTILITY, spreads
 from unlearnlab.views import Course
 
-Agreement = Literal["equal", "noise", "other", "unknown"]
-"""Exactly equal; not more apart than noise; more apart; apart, and by how much noise not known."""
+Agreement = Literal["equal", "noise", "other", "unknown", "missing"]
+"""Exactly equal; not more apart than noise; more apart; apart, and by how much noise not known; in
+one of the runs alone."""
 
 WORDS: Mapping[Agreement, str] = {
     "equal": "equal",
     "noise": "within noise",
     "other": "differs",
     "unknown": "differs, noise not known",
+    "missing": "not measured",
 }
 
 NOT_NOTED = "not noted"
@@ -82,16 +83,19 @@ class Reproduction:
     record: tuple[Change, ...]
     steps: int
     """Optimizer steps of the first run."""
+    steps_again: int
+    """Those of the second run."""
     same_steps: int
-    """Optimizer steps from the first on whose loss terms are all equal."""
+    """Optimizer steps from the first on that both took and whose loss terms are all equal."""
     problem: str = ""
     """Why the second run has no end to compare; empty if it has."""
 
     @property
     def agrees(self) -> bool:
-        """Whether all numbers are equal or within noise."""
+        """Whether as many steps were taken and all numbers are equal or within noise."""
         fine = all(number.agreement in ("equal", "noise") for number in self.numbers)
-        return fine and bool(self.numbers) and not self.problem
+        whole = self.steps_again == self.steps and not self.problem
+        return fine and bool(self.numbers) and whole
 
     def of(self, agreement: Agreement) -> list[Number]:
         """Return the numbers that agree so far and no further."""
@@ -107,6 +111,7 @@ def reproduction(first: Side, again: Side) -> Reproduction:
         numbers=scored,
         record=tuple(_changes(first, again)),
         steps=len(first.steps),
+        steps_again=len(again.steps),
         same_steps=_same_steps(first.steps, again.steps),
         problem=_problem(again.course.ending),
     )
@@ -174,7 +179,7 @@ def _agreement(one: float | None, other: float | None, interval: Interval | None
     if _equal(one, other):
         return "equal"
     if one is None or other is None:
-        return "other"
+        return "missing"
     if interval is None:
         return "unknown"
     return "noise" if 0.0 in interval else "other"
@@ -190,11 +195,11 @@ def _intervals(when: When, first: Side, again: Side) -> Mapping[str, Interval]:
 
 
 def _same_steps(first: Sequence[StepLogged], again: Sequence[StepLogged]) -> int:
-    """Count the steps from the first on whose loss terms are equal to the last bit."""
-    for count, (one, other) in enumerate(zip_longest(first, again)):
-        if one is None or other is None or repr(one.terms) != repr(other.terms):
+    """Count the steps from the first on that both took, with terms equal to the last bit."""
+    for count, (one, other) in enumerate(zip(first, again, strict=False)):
+        if repr(one.terms) != repr(other.terms):
             return count
-    return len(first)
+    return min(len(first), len(again))
 
 
 def _changes(first: Side, again: Side) -> Iterator[Change]:

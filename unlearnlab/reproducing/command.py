@@ -21,7 +21,7 @@ from unlearnlab.views import Course, advance
 def reproduce_options(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("run", metavar="RUN", help="id of a finished run")
-    parser.epilog = "exit code 0: all numbers are equal or within noise; 1: they are not"
+    parser.epilog = "exit code 0: as many steps, all numbers equal or within noise; 1: not so"
 
 
 def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab]) -> int:
@@ -69,6 +69,7 @@ def record(of: Reproduction) -> dict[str, Any]:
             for number in of.numbers
         },
         "steps": of.steps,
+        "steps_again": of.steps_again,
         "same_steps": of.same_steps,
         "record": [{"name": x.name, "first": x.first, "again": x.again} for x in of.record],
     }

@@ -14,7 +14,13 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape
 from unlearnlab.views import Course
 
-_MOODS: dict[Agreement, str] = {"equal": "good", "noise": "good", "other": "bad", "unknown": "fair"}
+_MOODS: dict[Agreement, str] = {
+    "equal": "good",
+    "noise": "good",
+    "other": "bad",
+    "unknown": "fair",
+    "missing": "fair",
+}
 
 
 def record_html(
@@ -48,7 +54,8 @@ def _head(compared: Reproduction | None) -> str:
     if compared is None:
         return "what the run computed on and with; carry it out once more"
     told = "agrees" if compared.agrees else "does not agree"
-    return f"a reproduction of run {escape(compared.first)}, which {told} with it"
+    met = "has no result" if compared.problem else f"{told} with it"
+    return f"a reproduction of run {escape(compared.first)}, which {met}"
 
 
 def _compared(program: Program, row: RunRow, course: Course) -> Reproduction | None:
@@ -65,6 +72,8 @@ def _comparison(of: Reproduction | None) -> str:
     if of is None:
         return ""
     mood, title = ("good", "It agrees") if of.agrees else ("bad", "It does not agree")
+    if of.problem:
+        mood, title = "fair", "It has no result"
     told = "".join(f"<li>{escape(line)}</li>" for line in reading(of))
     apart = [number for number in of.numbers if number.agreement != "equal"]
     equal = of.of("equal")
