@@ -103,6 +103,16 @@ def test_other_rows_and_other_weights_are_told_before_it_starts(reproduce, tmp_p
     assert "fingerprint was w, and v when they were last loaded here" in err
 
 
+def test_a_run_that_loaded_nothing_hides_no_other_weights(reproduce, first, tmp_path):
+    with Store(tmp_path) as store:
+        for weights in ("v", ""):  # The newer one ended before it had loaded anything.
+            other = store.create(RunSpec())
+            if weights:
+                store.append(other, Loaded(weights=weights, data="d", parameters=7, rows={}))
+            store.append(other, Finished(seconds=1))
+    assert "fingerprint was w, and v when they were last loaded here" in reproduce(first)[2]
+
+
 def test_what_a_strange_run_noted_steers_no_terminal(reproduce, tmp_path, capsys):
     bell = "\x1b]0;evil\x07"
     with Store(tmp_path) as store:

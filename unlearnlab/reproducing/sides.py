@@ -36,7 +36,7 @@ def weights_here(run: RunRow, rows: Sequence[RunRow], course_of: Callable[[str],
     mine = run.spec.model
     for row in rows:
         alike = (row.spec.model.name, row.spec.model.precision) == (mine.name, mine.precision)
-        if alike and row.run_id != run.run_id and row.ending and not row.origin:
-            loaded = course_of(row.run_id).loaded
-            return loaded.weights if loaded else ""
+        other = row.run_id != run.run_id and row.ending and not row.origin
+        if alike and other and (loaded := course_of(row.run_id).loaded):
+            return loaded.weights
     return ""
