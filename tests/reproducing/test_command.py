@@ -16,6 +16,8 @@ from unlearnlab.training_rows import fingerprint
 
 HERE = fingerprint(DataSpec())
 
+ROW = '{"id": "sc1", "input": "Who?", "output": "Ada", "task": "Task1"}'
+
 
 def true_run(job):
     """A whole run on the data that are here."""
@@ -101,6 +103,31 @@ def test_other_rows_and_other_weights_are_told_before_it_starts(reproduce, tmp_p
     assert code == 0
     assert f"fingerprint was d and is {HERE} here" in err
     assert "fingerprint was w, and v when they were last loaded here" in err
+
+
+@pytest.mark.parametrize(
+    ("rows", "fold", "told"),
+    [
+        (ROW, "validation", "data: Mine has no validation fold: it has train"),
+        (None, "train", "data: Mine has no train fold: it has none"),
+        ("", "train", "data: Mine cannot be read: data.fold: mine has no train fold"),
+        (f"{ROW}\n{ROW[:20]}", "train", "data: Mine cannot be read: Unterminated string"),
+        ("[1]", "train", "data: Mine cannot be read: "),
+        ('{"id": "sc1"}', "train", "data: Mine cannot be read: "),
+    ],
+)
+def test_data_that_are_not_what_they_were_are_told(reproduce, tmp_path, rows, fold, told):
+    folder = tmp_path / "datasets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"title": "Mine", "source": "own", "personal": true}')
+    if rows is not None:
+        (folder / "forget_train.jsonl").write_text(rows)
+    with Store(tmp_path) as store:
+        run_id = store.create(RunSpec(data=DataSpec(source="mine", fold=fold)))
+        store.append(run_id, Finished(seconds=1))
+    code, _, err = reproduce(run_id)
+    assert code == 2
+    assert told in err
 
 
 def test_a_run_that_loaded_nothing_hides_no_other_weights(reproduce, first, tmp_path):

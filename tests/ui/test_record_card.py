@@ -111,6 +111,17 @@ def test_what_cannot_be_repeated_says_so(program):
     assert "unknown run" in message.problems[0].message
 
 
+def test_a_run_whose_fold_is_gone_or_damaged_says_so(program, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    folder = tmp_path / "datasets" / "mine"
+    folder.mkdir(parents=True)
+    (folder / "manifest.json").write_text('{"title": "Mine", "source": "own", "personal": true}')
+    run_id = finished(program, RunSpec(data=DataSpec(source="mine", fold="validation")))
+    assert "Data: Mine has no validation fold: it has none." in card(program, run_id)
+    (folder / "forget_validation.jsonl").write_text("{")
+    assert "Data: Mine cannot be read: " in card(program, run_id)
+
+
 def test_a_pack_that_is_sent_is_taken_in_and_its_copy_removed(program, tmp_path):
     run_id = pack_of(tmp_path / "other", tmp_path / "demo.zip")
     shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")

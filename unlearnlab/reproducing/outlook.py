@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from unlearnlab.events import Finished
 from unlearnlab.phase_views import changes
 from unlearnlab.records import RunRow
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import DataSpec, RunSpec
 from unlearnlab.training_rows import fingerprint
 from unlearnlab.views import Course
 
@@ -45,10 +45,25 @@ def _problems(row: RunRow) -> Iterator[str]:
         yield f"run {row.run_id} did not finish: only a finished run has numbers to agree with"
     for field, told in (
         ("model", spec.model.known.gone or spec.model.known.missing),
-        ("data", spec.data.known.gone),
+        ("data", _data_problem(spec.data)),
     ):
         if told:
             yield f"{field}: {told}"
+
+
+def _data_problem(spec: DataSpec) -> str:
+    """Tell why the rows of a run cannot be had here; empty if they can."""
+    known = spec.known
+    if known.gone:
+        return known.gone
+    if spec.fold not in known.folds:
+        folds = " and ".join(known.folds) or "none"
+        return f"{known.title} has no {spec.fold} fold: it has {folds}"
+    try:
+        fingerprint(spec)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return f"{known.title} cannot be read: {error}"
+    return ""
 
 
 def _warnings(row: RunRow, course: Course, weights: str) -> Iterator[str]:
