@@ -135,7 +135,8 @@ MAY_IMPORT = {
         "spec",
         "store",
     },
-    "runs": {"agenda", "benches", "events", "jobs", "previews", "spec", "store", "trace_spec"},
+    "runs": {"agenda", "benches", "events", "jobs", "previews", "revision", "spec", "store"}
+    | {"trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
     "noise": {"metrics", "verdicts"},

@@ -22,6 +22,7 @@ from unlearnlab.events import (
 )
 from unlearnlab.jobs import Export, Labs, RunFailed
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.revision import revision
 from unlearnlab.runs import NotRunning, Running, Worker, WorkerState
 from unlearnlab.spec import Phase, RunSpec, SpecError
 from unlearnlab.store import Store, UnknownRun
@@ -119,6 +120,12 @@ def test_a_run_is_its_facts_between_started_and_one_ending(store, employ):
     assert store.row(run_id).after == evaluated("after").scores
     assert list(store.artefacts(run_id)) == ["delta.safetensors"]
     assert lab.log == [f"unlearn {run_id}", "release"]
+
+
+def test_the_state_of_the_code_is_looked_at_before_any_run_is_asked_for(employ):
+    revision.cache_clear()
+    employ(FakeLab())
+    until(lambda: revision.cache_info().currsize)
 
 
 def test_runs_are_carried_out_one_at_a_time_in_the_order_they_came(store, employ):

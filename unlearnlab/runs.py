@@ -17,6 +17,7 @@ from unlearnlab.benches import STOPPED, Bench, refused, storable
 from unlearnlab.events import Ending, Stopped
 from unlearnlab.jobs import Adjustment, Ask, Export, Lab, Labs
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.revision import revision
 from unlearnlab.spec import RunSpec, adjustable, adjusted
 from unlearnlab.store import Store
 from unlearnlab.trace_spec import TraceSpec
@@ -362,6 +363,7 @@ class Worker:
 
     def _work(self) -> None:
         """Wait for the first job, then give each device its thread; this one is the first's."""
+        revision()  # Asked for now: by the first job, the files may be others than those in memory.
         devices = self._found() if self._agenda.awaited() else (ANY,)
         first, *further = (
             Bench(self._store, self._agenda, device, self._labs.of) for device in devices
