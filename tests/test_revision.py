@@ -4,6 +4,7 @@ import pytest
 
 from unlearnlab import revision as module
 from unlearnlab.events import Revision, Started, parse_event
+from unlearnlab.provenance import code_text
 from unlearnlab.revision import revision_of
 
 
@@ -48,3 +49,4 @@ def test_a_slow_git_is_not_waited_for(repository, monkeypatch):
 def test_a_start_of_before_it_was_noted_is_still_read():
     old = parse_event('{"kind":"started","versions":{"torch":"2"},"device":"cpu"}')
     assert old == Started(versions={"torch": "2"}, device="cpu", code=None)
+    assert code_text(old.code) == "not noted: git did not tell"

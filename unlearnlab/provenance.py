@@ -31,7 +31,7 @@ def batches_text(course: Course) -> str:
 def code_text(code: Revision | None) -> str:
     """Name the state of the program's code."""
     if code is None:
-        return "not noted: the program was in no git repository"
+        return "not noted: git did not tell"
     return f"commit {code.commit[:12]}{', with changes' if code.dirty else ''}"
 
 
