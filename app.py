@@ -32,6 +32,9 @@ BAD_INPUT = 2
 GLANCE_S = 1.0
 """How often it is looked whether a replay still goes on."""
 
+OPENING_S = 15.0
+"""How long a replay that no page shows yet keeps the engine waiting: a browser is opening."""
+
 CLOSING_S = 15.0
 """How long live runs may take to put their weights back when the program ends."""
 
@@ -232,10 +235,17 @@ def packed(store: Store, path: Path) -> list[Recording]:
 
 
 def loading(engine: Engine, replays: Replays) -> None:
-    """Load the engine once no replay goes on: none needs it, and it would take their time."""
-    while replays.going():
+    """Load the engine once no replay moves: none needs it, and it would take their time."""
+    opening = time.monotonic() + OPENING_S
+    while moves(replays, opening=time.monotonic() < opening):
         time.sleep(GLANCE_S)
     engine.load()
+
+
+def moves(replays: Replays, *, opening: bool) -> bool:
+    """Tell whether a replay moves that is not held; while the page opens, one about to counts."""
+    clocks = [replay.clock for replay in replays.going()]
+    return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
 
 
 def serve(

@@ -105,3 +105,18 @@ def test_a_replay_goes_at_the_speed_that_was_asked_for(tmp_path, run):
         (replay,) = app.replayed(store, run, None, "30").going()
         assert replay.recording.length_s / replay.clock.speed == pytest.approx(30)
         assert app.replayed(store, None, None, None).going() == ()
+
+
+def test_the_engine_waits_for_a_replay_that_moves_and_for_no_other(tmp_path, run):
+    with Store(tmp_path) as store:
+        replays = app.replayed(store, run, "0.01", None)
+    assert app.moves(replays, opening=True), "the page that begins it is being opened"
+    assert not app.moves(replays, opening=False), "nobody has seen it"
+    replays.seen(run)
+    assert app.moves(replays, opening=False)
+    replays.change(run, held=True)
+    assert not app.moves(replays, opening=True)
+    replays.change(run, held=False)
+    assert app.moves(replays, opening=False)
+    replays.end(run)
+    assert not app.moves(replays, opening=True)
