@@ -261,7 +261,7 @@ class Worker:
             UnknownRun: There is no such run.
         """
         if not prompt.strip():
-            raise ValueError("prompt: it is empty: write a few words for both models")
+            raise ValueError("prompt: it is empty: write a few words to ask")
         device = self._store.row(run_id).spec.model.device
         ask = Ask(ask_id=secrets.token_hex(6), prompt=storable(prompt))
         with self._agenda.changed:

@@ -90,6 +90,13 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     assert (answer["steps"], answer["phases"]) == (0, [])
 
 
+def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
+    unlearned, _ = handlers.press_unlearn(program, "", forms.first_form())
+    scored, _ = handlers.press_score(program, "", forms.first_form())
+    assert draw(program, unlearned, Look()).ask == "Ask both models"
+    assert draw(program, scored, Look()).ask == "Ask the model"
+
+
 def test_a_model_that_is_not_here_is_not_scored_either(program):
     form = typed(forms.first_form(), model__name="olmo-1b")
     shown, message = handlers.press_score(program, "before", form)

@@ -54,9 +54,14 @@ class AnswersCard:
         return [*sets, self.labels, self.sort, self.descending, self.masked]
 
 
-def heading(text: str) -> None:
+def heading(text: str) -> gr.HTML:
     """Draw a card's heading."""
-    gr.HTML(f"<h2>{text}</h2>", apply_default_css=False, elem_classes=["heading"])
+    return gr.HTML(heading_html(text), apply_default_css=False, elem_classes=["heading"])
+
+
+def heading_html(text: str) -> str:
+    """Write a card's heading."""
+    return f"<h2>{text}</h2>"
 
 
 def draw_answers() -> AnswersCard:

@@ -100,6 +100,8 @@ class Panel:
     masked: bool
     """Whether personal data are hidden."""
     answers: str
+    ask: str
+    """What the card of the free prompt is called."""
     asks: str
     queue: str
     """What goes on and what waits; empty while nothing waits."""
@@ -123,6 +125,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     scene = program.shown.of(run_id) if run_id else None
     row, course = (scene.row, scene.course) if scene else (None, Course())
     mine = None if scene is None or scene.guest else row
+    alone = row is not None and row.spec.only_scores
     view = scene.view(state) if scene else None
     answers = program.answers(row.spec, course) if row else ()
     look = replace(look, masked=hides(row, look))
@@ -146,12 +149,8 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         labels=_labels(answers, look),
         masked=look.masked,
         answers=_table(program, scene, look, 0, ended=_ended(view)) if scene else "",
-        asks=asks_html(
-            course.asks,
-            _waiting(look, run_id),
-            masked=look.masked,
-            alone=row is not None and row.spec.only_scores,
-        ),
+        ask="Ask the model" if alone else "Ask both models",
+        asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked, alone=alone),
         queue=queue_html(program, state, rows),
         runs=_runs(program, rows, look, 0, run_id),
         scored=bool(answers),

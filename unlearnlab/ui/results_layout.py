@@ -7,7 +7,7 @@ import gradio as gr
 from gradio.components import Component
 
 from unlearnlab.ui.adjust import adjust_card
-from unlearnlab.ui.answers_layout import AnswersCard, draw_answers, heading
+from unlearnlab.ui.answers_layout import AnswersCard, draw_answers, heading, heading_html
 from unlearnlab.ui.handlers import PROMPT, Message
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.live import live_panel
@@ -37,6 +37,7 @@ class AskCard:
     """The free prompt and the answers to earlier ones."""
 
     card: gr.Column
+    heading: gr.HTML
     prompt: gr.Textbox
     button: gr.Button
     message: gr.HTML
@@ -105,6 +106,7 @@ class Parts:
             a.masked,
             a.table,
             k.card,
+            k.heading,
             k.asks,
             self.queue,
             r.card,
@@ -139,6 +141,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.masked,
         gr.skip() if same else panel.answers,
         gr.update(visible=panel.run),
+        heading_html(panel.ask),
         panel.asks,
         panel.queue,
         gr.update(visible=panel.any_runs),
@@ -205,7 +208,7 @@ def message(name: str) -> gr.HTML:
 
 def _ask() -> AskCard:
     with gr.Column(elem_classes=["card"], visible=False, elem_id="ask-card") as card:
-        heading("Ask both models")
+        title = heading("Ask both models")
         with gr.Row(elem_classes=["ask-row"]):
             prompt = gr.Textbox(
                 label="Prompt",
@@ -217,7 +220,7 @@ def _ask() -> AskCard:
             button = gr.Button("Ask", elem_id="ask", min_width=80)
         told = message("ask-message")
         asks = _html("asks")
-    return AskCard(card, prompt, button, told, asks)
+    return AskCard(card, title, prompt, button, told, asks)
 
 
 def draw_queue() -> gr.HTML:
