@@ -53,6 +53,7 @@ def test_a_model_is_scored_without_training_and_compared(serve, tabs):
     expect(page.locator("#scoreboard .pale")).to_have_count(0)
     expect(page.locator("#live [data-part=chart]")).to_be_hidden()
     expect(page.locator("#answers th")).to_have_count(5)
+    expect(page.locator("#ask-card h2")).to_have_text("Ask the model")
     listed = page.locator("#runs li, #runs tr").filter(has_text="Scores of tiny-olmo")
     expect(listed.first).to_be_visible()
     page.locator(".runs .quiet").first.click()
