@@ -19,7 +19,7 @@ from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.results import usual_seconds
+from unlearnlab.run_lines import usual_seconds
 from unlearnlab.seeds import seed_group
 from unlearnlab.spec import DataSpec, RunSpec
 from unlearnlab.store import Store

@@ -23,7 +23,8 @@ from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.packs.layout import PackError
 from unlearnlab.phase_views import changes, timeline
 from unlearnlab.recorded import Recorded
-from unlearnlab.results import others_of, run_line, scoreboard, terms_strip
+from unlearnlab.results import others_of, scoreboard, terms_strip
+from unlearnlab.run_lines import run_line
 from unlearnlab.views import Course, advance, points_after, run_view
 
 _FAR = ("//", "\\\\")
