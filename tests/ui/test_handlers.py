@@ -91,8 +91,8 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
 
 
 def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
-    unlearned = program.worker.submit(RunSpec())
-    scored = program.worker.submit(RunSpec().scoring)
+    unlearned = program.store.create(RunSpec())
+    scored = program.store.create(RunSpec().scoring)
     assert draw(program, unlearned, Look()).ask == "Ask both models"
     assert draw(program, scored, Look()).ask == "Ask the model"
 
