@@ -11,7 +11,7 @@ from unlearnlab.events import Ending, Evaluated, Event, Started, parse_event
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.metrics import Scores
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import RECORDED, RunSpec
 from unlearnlab.trace_spec import TraceSpec
 
 Kind = Literal["run", "trace", "preview"]
@@ -193,12 +193,12 @@ def _event(body: str) -> Event:
 
 @lru_cache(maxsize=4096)
 def _run_spec(body: str) -> RunSpec:
-    return RunSpec.model_validate_json(body)
+    return RunSpec.model_validate_json(body, context=RECORDED)
 
 
 @lru_cache(maxsize=4096)
 def _trace_spec(body: str) -> TraceSpec:
-    return TraceSpec.model_validate_json(body)
+    return TraceSpec.model_validate_json(body, context=RECORDED)
 
 
 def _began(reached: Sequence[Event]) -> bool:

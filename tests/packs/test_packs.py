@@ -1,6 +1,7 @@
 """A run goes from one home to another as a file, and is there what it was here."""
 
 import json
+import shutil
 import zipfile
 from dataclasses import replace
 
@@ -9,7 +10,9 @@ import pytest
 from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
 from tests.packs.zips import contents, pack_of
+from unlearnlab import records
 from unlearnlab.__main__ import main
+from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.comparing.entries import entries, labels
 from unlearnlab.disk import Taken
 from unlearnlab.events import Asked, Evaluated, Started, Stopped
@@ -19,10 +22,11 @@ from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.results import usual_seconds
+from unlearnlab.results import run_line, usual_seconds
 from unlearnlab.seeds import seed_group
-from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.spec import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store
+from unlearnlab.sweeps import table
 from unlearnlab.sweeps.axes import SeedAxis
 from unlearnlab.sweeps.spec import SweepSpec
 from unlearnlab.sweeps.standing import stand
@@ -278,3 +282,24 @@ def test_a_run_that_only_scored_is_packed_as_any_other(tmp_path, pack, there):
     run_id = pack_of(tmp_path / "here", pack, spec=RunSpec().scoring)
     assert outcomes(add_pack(there, pack)) == ["taken in"]
     assert there.row(run_id).after is None
+
+
+def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_path, pack, there):
+    folder = tmp_path / "later"
+    spec = RunSpec(
+        model=ModelSpec(name=str(folder)), phases=(Phase(first_layer=20, last_layer=21),)
+    )
+    there.create(spec)
+    there.sweeps.create(SweepSpec(base=spec, axes=(SeedAxis(count=2),)), name="")
+    run_id = pack_of(tmp_path / "here", pack, spec=spec)
+    shutil.copytree(EMBEDDED / "original", folder)
+    for cached in (records._run_spec, table._spec):
+        cached.cache_clear()
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    records._run_spec.cache_clear()
+    lines = [run_line(row) for row in there.runs()]
+    assert len(lines) == 2
+    assert len(there.sweeps.rows()) == 1
+    there.delete([run_id])
+    with pytest.raises(SpecError, match="layer 21 is out of range"):
+        parse_spec(spec.model_dump_json())
