@@ -248,11 +248,6 @@ BAD_RUNS = {
         put(spec={"phases": [{"method": {"kind": "magic"}}]}),
         "unknown method 'magic'",
     ),
-    "a model elsewhere": (
-        "RUN/run.json",
-        put(spec={"model": {"name": "\\\\evil\\share"}}),
-        "its model lies on another host",
-    ),
     "a model that no path can have": (
         "RUN/run.json",
         put(spec={"model": {"name": "evil/" * 2000}}),
@@ -286,6 +281,23 @@ def test_a_run_that_cannot_be_one_is_refused_and_leaves_nothing(good, there, tmp
     assert found.outcome == "refused"
     assert told in found.told
     assert len(found.told) < 600
+    assert left(there) == ([], [])
+
+
+FAR = ("\\\\evil\\share", " //evil/share", "/\\evil\\share", "\\/evil/share", "\u2003//evil/x")
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_model_on_another_host_is_refused_before_anybody_looks_there(
+    good, there, tmp_path, monkeypatch, name
+):
+    def looked_at(name):
+        raise AssertionError(name)
+
+    monkeypatch.setattr("unlearnlab.spec.model", looked_at)
+    bad = changed(good, "RUN/run.json", put(spec={"model": {"name": name}}))
+    (found,) = add_pack(there, written(tmp_path / "x.zip", bad))
+    assert "its model lies on another host" in found.told
     assert left(there) == ([], [])
 
 

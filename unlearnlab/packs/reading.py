@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from unlearnlab.catalogue import model
 from unlearnlab.checkpoints import CheckpointError, check_weights
 from unlearnlab.metrics import Evidence
 from unlearnlab.packs.archive import Archive, opened
@@ -29,7 +30,7 @@ from unlearnlab.packs.soundness import check
 from unlearnlab.problems import problem_of
 from unlearnlab.recorded import Recorded
 from unlearnlab.records import StoredEvent
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import RECORDED, RunSpec
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -140,14 +141,24 @@ def read_pack(path: Path) -> tuple[Recorded, ...]:
 
 
 def _spec(plain: Mapping[str, Any], run_id: str) -> RunSpec:
+    if _far(plain.get("model")):
+        raise PackError(f"run {run_id}: its model lies on another host: the pack was changed")
     try:
-        return RunSpec.model_validate(plain)
+        spec = RunSpec.model_validate(plain, context=RECORDED)
+        model(spec.model.name)  # Every list looks for it.
+        return spec
     except ValidationError as error:
         where, what = problem_of(error.errors()[0])
         told = f"{where}: {what}" if where else what
         raise PackError(f"run {run_id}: its spec does not fit here: {told[:TOLD]}") from error
     except (ValueError, OSError) as error:  # A model's name that no path can have.
         raise PackError(f"run {run_id}: its spec does not fit here") from error
+
+
+def _far(told: Any) -> bool:
+    """Tell whether a model's folder is on another host: to look there would be to ask it."""
+    name = told.get("name") if isinstance(told, dict) else None
+    return isinstance(name, str) and name.strip().replace("\\", "/").startswith("//")
 
 
 def _parsed(kind: type[_Kind], text: bytes, where: str) -> _Kind:
