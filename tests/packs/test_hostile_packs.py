@@ -230,6 +230,42 @@ BAD_RUNS = {
         ],
         "no course of a run",
     ),
+    "a step that no page can tell": (
+        "RUN/events.jsonl",
+        each("step_logged", step=10**30),
+        "a number in step_logged is too large",
+    ),
+    "a count that no float can be": (
+        "RUN/events.jsonl",
+        event(kind="progressed", done=10**400, total=10**400 + 1),
+        "a number in progressed is too large",
+    ),
+    "rows below zero": (
+        "RUN/events.jsonl",
+        each("loaded", rows={"forget": -5}),
+        "a number in loaded is too large, or below zero",
+    ),
+    "a setting that no page can tell": (
+        "RUN/run.json",
+        put(spec={"phases": [{"max_steps": 10**30}]}),
+        "a number in its spec is too large",
+    ),
+    "more MMLU questions right than asked, midway": (
+        "RUN/events.jsonl",
+        lambda found: [
+            *found[:2],
+            {"at": 1.0, "event": {"kind": "stage_began", "stage": "scoring before", "seconds": 1}},
+            *(
+                {"at": 1.0, "event": one}
+                for one in (
+                    {"kind": "progressed", "done": 1, "total": 2},
+                    {"kind": "examined", "when": "before", "asked": 1, "of": 5, "right": 9},
+                )
+            ),
+            *found[2:],
+        ],
+        "no course of a run",
+    ),
     "a change of nothing": (
         "RUN/events.jsonl",
         event(kind="adjusted", step=1, phase=0, changes={"no.such": 1.0}),
