@@ -11,6 +11,7 @@ from tests.packs.zips import contents, joined, lines, pack_of, written
 from unlearnlab.__main__ import main
 from unlearnlab.packs import layout
 from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.archive import opened
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import digest_of
 from unlearnlab.store import Store
@@ -142,6 +143,31 @@ def test_a_large_directory_is_seen_in_both_of_its_records(good, there, tmp_path)
         (tmp_path / "x.zip").write_bytes(body + tail)
         with pytest.raises(PackError, match="more files than a pack may"):
             add_pack(there, tmp_path / "x.zip")
+
+
+def test_a_directory_that_lies_where_only_some_would_look_is_refused(good, there, tmp_path):
+    whole = written(tmp_path / "x.zip", good[0]).read_bytes()
+    body, end = whole[:-22], whole[-22:]
+    large = b"PK\x06\x06" + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, 9, 9, 2**40, 0)
+    small = b"PK\x06\x06" + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, 9, 9, 9, 0)
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 0, len(body), 1)
+    for between in (small, b"", bytes(30)):
+        (tmp_path / "x.zip").write_bytes(body + large + between + locator + end)
+        with pytest.raises(PackError, match=r"elsewhere|more files"):
+            add_pack(there, tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(locator + end)
+    with pytest.raises(PackError, match="elsewhere"):
+        add_pack(there, tmp_path / "x.zip")
+
+
+def test_what_cannot_be_written_is_not_told_as_damage(good, tmp_path):
+    files, run_id = good
+    name = f"{run_id}/delta.safetensors"
+    with opened(written(tmp_path / "x.zip", files)) as archive:
+        with pytest.raises(OSError, match="No such file"):
+            archive.copy(name, tmp_path / "none" / "delta.safetensors")
+        archive.copy(name, tmp_path / "delta.safetensors")
+    assert (tmp_path / "delta.safetensors").read_bytes() == files[name]
 
 
 def test_damage_is_told(good, there, tmp_path):
