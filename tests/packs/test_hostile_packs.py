@@ -120,6 +120,13 @@ def test_too_much_text_is_refused(good, there, tmp_path, monkeypatch):
         add_pack(there, bad)
 
 
+def test_a_run_of_too_much_text_in_all_is_refused(good, there, tmp_path, monkeypatch):
+    monkeypatch.setattr("unlearnlab.packs.reading.RUN_BYTES", 3000)
+    (found,) = add_pack(there, written(tmp_path / "x.zip", good[0]))
+    assert "of text: 3.0 kB is the most" in found.told
+    assert left(there) == ([], [])
+
+
 def test_too_many_files_are_refused(good, there, tmp_path, monkeypatch):
     files, _ = good
     more = {f"evidence/{n:024x}.json": b"{}" for n in range(60)}
@@ -322,8 +329,8 @@ BAD_RUNS = {
     ),
     "more evidence than models": (
         "RUN/run.json",
-        put(evidence={f"key-{n}": "0" * 24 for n in range(11)}),
-        "evidence: Dictionary should have at most 10 items",
+        put(evidence={f"key-{n}": "0" * 24 for n in range(3)}),
+        "evidence: Dictionary should have at most 2 items",
     ),
     "evidence by a path": ("RUN/run.json", put(evidence={"key-before": "../../evil"}), "evidence"),
     "no weights": ("RUN/delta.safetensors", lambda _: b"\x80\x04evil", "holds no weights"),

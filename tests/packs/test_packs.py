@@ -129,7 +129,10 @@ def test_runs_of_one_model_share_its_evidence(tmp_path, pack):
         write_pack([packable(store, one) for one in (first, second)], pack)
     kept = [name for name in contents(pack) if name.startswith("evidence/")]
     assert len(kept) == 2
-    assert [run.run_id for run in read_pack(pack)] == [first, second]
+    runs = read_pack(pack)
+    assert [run.run_id for run in runs] == [first, second]
+    one, other = (set(map(id, run.evidence.values())) for run in runs)
+    assert one == other, "what they share is in memory once"
 
 
 def test_what_a_stranger_says_of_our_model_is_not_taken_for_our_measurement(tmp_path, pack, there):
