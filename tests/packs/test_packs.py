@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import stat
 import zipfile
 from dataclasses import replace
 
@@ -15,9 +16,10 @@ from unlearnlab.__main__ import main
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.comparing.entries import entries, labels
 from unlearnlab.disk import Taken
-from unlearnlab.events import Asked, Evaluated, Started, Stopped
+from unlearnlab.events import AdjustFailed, Asked, Evaluated, Loaded, Started, Stopped
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
+from unlearnlab.jobs import RunFailed
 from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
@@ -120,6 +122,62 @@ def test_without_weights_and_answers_a_pack_holds_neither(tmp_path, pack, there)
     assert found.row.after is not None
     assert found.after is None
     assert found.weights is None
+
+
+def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there):
+    def failing(job):
+        yield Loaded(weights="w", data="d", parameters=1, rows={})
+        yield AdjustFailed(changes={}, problem="row ada-lovelace is in /home/somebody/rows")
+        raise RunFailed("row ada-lovelace does not fit", "shorten ada-lovelace")
+
+    spec = RunSpec(
+        model=ModelSpec(name="/home/somebody/private/my-model/"),
+        data=DataSpec(forget=("ada-lovelace", "edward")),
+    )
+    run_id = pack_of(tmp_path / "here", pack, failing, spec=spec, answers=False)
+    held = b"".join(contents(pack).values())
+    for told in (b"lovelace", b"edward", b"home", b"somebody"):
+        assert told not in held
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    found = there.spec(run_id)
+    assert found.data.forget is not None
+    assert len(found.data.forget) == 2
+    assert found.model.name == "/my-model"
+    with Store(tmp_path / "here") as store:
+        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert store.spec(run_id) == spec
+        write_pack([packable(store, run_id)], tmp_path / "full.zip")
+    held = b"".join(contents(tmp_path / "full.zip").values())
+    assert b"shorten ada-lovelace" in held
+    assert b"private" not in held
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("tiny-olmo", "tiny-olmo"),
+        ("mine", "mine"),
+        ("org/model", "org/model"),
+        ("allenai/OLMo-1B-0724-hf", "allenai/OLMo-1B-0724-hf"),
+        ("/home/ada/tiny-olmo", "/tiny-olmo"),
+        ("~/tiny-olmo", "/tiny-olmo"),
+        ("C:\\Users\\ada\\m", "/m"),
+        ("a/b/c", "/c"),
+        ("/m", "/m"),
+    ],
+)
+def test_a_models_folder_is_packed_by_its_last_part_and_stays_a_folder(tmp_path, name, told):
+    with Store(tmp_path / "here") as store:
+        run_id = store.create(RunSpec(model=ModelSpec(name=name)))
+        store.append(run_id, Stopped(seconds=1))
+        assert packable(store, run_id).run.spec.model.name == told
+
+
+def test_others_of_the_machine_may_not_read_a_pack_and_what_came_in_one(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    assert stat.S_IMODE(pack.stat().st_mode) == 0o600
+    add_pack(there, pack)
+    assert stat.S_IMODE(there.folder(run_id).stat().st_mode) == 0o700
 
 
 def test_runs_of_one_model_share_its_evidence(tmp_path, pack):

@@ -78,6 +78,6 @@ def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
     # Beside its place, so that it gets there in one step; a crash leaves a name with a dot.
     with tempfile.TemporaryDirectory(prefix=".", dir=home) as part:
         files = Path(part) / run.run_id
-        files.mkdir()
+        make_folder(files)
         pack.unpack(run.run_id, files)
         store.take_in(run, files, origin=origin)
