@@ -67,6 +67,8 @@ class RunRow:
     """Id of the run whose record it repeats; empty if of none."""
     origin: str = ""
     """Where it was taken in from, in words; empty if it was carried out here."""
+    deleted: bool = False
+    """Whether it was put aside, and can be brought back until it is erased."""
     keys: tuple[str, str] = ("", "")
     """Of the evidence behind the scores before and after; empty where there are none."""
 
@@ -146,6 +148,7 @@ def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
         sweep=run.sweep,
         repeats=run.repeats,
         origin=run.origin,
+        deleted=run.deleted is not None,
         keys=(before.key if before else "", after.key if after else ""),
     )
 

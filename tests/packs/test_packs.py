@@ -93,6 +93,29 @@ def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path
         assert there.spec(run_id).seed == 5
 
 
+def test_a_whole_run_takes_the_place_of_a_thin_one_once_that_is_deleted(tmp_path, pack, there):
+    with run_of(tmp_path / "here") as (store, _, run_id):
+        thin = tmp_path / "thin.zip"
+        write_pack([packable(store, run_id, answers=False, weights=False)], thin)
+        write_pack([packable(store, run_id)], pack)
+    add_pack(there, thin)
+    (told,) = add_pack(there, pack)
+    assert told.outcome == "refused"
+    assert "there already, without its answers and weights: delete that one first" in told.told
+    there.delete([run_id])
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert there.row(run_id).origin == "from demo.zip"
+    assert not there.row(run_id).deleted
+    found = result(there, run_id)
+    assert found.after is not None
+    assert found.weights is not None
+    assert found.weights.read_bytes() == DELTA
+    assert outcomes(add_pack(there, thin)) == ["there already"], "it has less"
+    there.delete([run_id])
+    assert outcomes(add_pack(there, thin)) == ["there already"]
+    assert result(there, run_id).after is not None
+
+
 def test_taking_in_twice_changes_nothing(tmp_path, pack, there):
     run_id = pack_of(tmp_path / "here", pack)
     add_pack(there, pack)
