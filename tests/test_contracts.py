@@ -59,6 +59,7 @@ FOLDS = {
     "provenance",
     "seeds",
     "results",
+    "run_lines",
     "answers",
     "arranging",
     "outcomes",
@@ -112,7 +113,7 @@ MAY_IMPORT = {
         "problems",
         "records",
     }
-    | {"phase_views", "results", "settings", "spec", "sweeps", "views"},
+    | {"phase_views", "results", "run_lines", "settings", "spec", "sweeps", "views"},
     "sweeping": FACTS
     | FOLDS
     | {"commands", "engine", "following", "jobs", "runs", "store", "sweeping", "terminal"},

@@ -7,16 +7,8 @@ from unlearnlab.events import Failed, Finished
 from unlearnlab.methods import Memorize
 from unlearnlab.metrics import Picked, Scores
 from unlearnlab.records import RunRow
-from unlearnlab.results import (
-    matches,
-    others_of,
-    run_line,
-    same_settings,
-    scoreboard,
-    term_name,
-    terms_strip,
-    usual_seconds,
-)
+from unlearnlab.results import others_of, scoreboard, term_name, terms_strip
+from unlearnlab.run_lines import matches, run_line, same_settings, usual_seconds
 from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.scoreboard import others_html, scoreboard_html
 

@@ -28,7 +28,7 @@ from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets
 from unlearnlab.records import PreviewRow, RunRow
 from unlearnlab.reproducing.command import reproduce, reproduce_options
-from unlearnlab.results import run_line
+from unlearnlab.run_lines import run_line
 from unlearnlab.settings import override
 from unlearnlab.sources import command
 from unlearnlab.spec import ModelSpec, RunSpec, SpecError, parse_spec

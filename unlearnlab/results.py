@@ -1,19 +1,17 @@
-"""What a page shows of a run's scores: the scoreboard, the twelve terms, the list of past runs.
+"""What a page shows of a run's scores: the scoreboard and the twelve terms.
 
 Pure folds like those of `views`. Every score is shown with its direction, its setting and, where
 it is known, the score of the retrained model, which never saw the forget set.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, TypeVar
 
-from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.library import KnownDataset
 from unlearnlab.metrics import CHANCE, Kind, Scores
 from unlearnlab.noise import Interval
-from unlearnlab.phase_views import blocks_text, written
-from unlearnlab.spec import ModelSpec, RunSpec
+from unlearnlab.spec import RunSpec
 from unlearnlab.spreads import Spreads
 from unlearnlab.verdicts import (
     GATES,
@@ -23,7 +21,6 @@ from unlearnlab.verdicts import (
     taught_verdict,
     verdict,
 )
-from unlearnlab.views import Status, status_of
 
 Role = Literal["plain", "membership", "utility"]
 """What a colour stands for."""
@@ -332,164 +329,3 @@ def others_of(
         if (key := f"{task}/{kind}") in known.kept
     )
     return Others(known.others, known.rest == "retain", columns)
-
-
-class Row(Protocol):
-    """A run as the store lists it."""
-
-    @property
-    def run_id(self) -> str:
-        """Return its id."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Return the name it was given, if any."""
-        ...
-
-    @property
-    def created(self) -> float:
-        """Return when it was asked for, in Unix seconds."""
-        ...
-
-    @property
-    def spec(self) -> RunSpec:
-        """Return what was asked for."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether its worker's process lives."""
-        ...
-
-    @property
-    def ending(self) -> Ending | None:
-        """Return how it ended."""
-        ...
-
-    @property
-    def began(self) -> bool:
-        """Tell whether it was taken up."""
-        ...
-
-    @property
-    def before(self) -> Scores | None:
-        """Return the original model's scores."""
-        ...
-
-    @property
-    def after(self) -> Scores | None:
-        """Return the unlearned model's scores."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Return where it was taken in from, in words; empty if it was carried out here."""
-        ...
-
-    @property
-    def repeats(self) -> str:
-        """Return the id of the run whose record it repeats, if any."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class RunLine:
-    """One line in the list of past runs."""
-
-    run_id: str
-    title: str
-    settings: str
-    status: Status
-    created: float
-    aggregate: tuple[float | None, float | None]
-    """Before and after."""
-    final: tuple[float | None, float | None]
-    verdict: str
-    problem: str
-    seconds: float | None
-    origin: str = ""
-    """Where it was taken in from; empty if it was carried out here."""
-    repeats: str = ""
-    """Id of the run whose record it repeats, if any."""
-
-
-def run_line(row: Row, *, paused: bool = False) -> RunLine:
-    """Sum a run up in one line."""
-    found, ending = judged(row.spec, row.before, row.after), row.ending
-    before, after = at_ends(row.spec, row.before, row.after, None)
-    again = f", repeats {row.repeats}" if row.repeats else ""
-    return RunLine(
-        run_id=row.run_id,
-        title=row.name or row.spec.title,
-        settings=f"{_in_short(row.spec)}{again}",
-        status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
-        created=row.created,
-        aggregate=(
-            before.task_aggregate if before else None,
-            after.task_aggregate if after else None,
-        ),
-        final=(before.final if before else None, after.final if after else None),
-        verdict=found.title if found else "",
-        problem=ending.problem if isinstance(ending, Failed) else "",
-        seconds=ending.seconds if ending else None,
-        origin=row.origin,
-        repeats=row.repeats,
-    )
-
-
-def _in_short(spec: RunSpec) -> str:
-    """Tell a run's settings in a few words: of its phases, the first one's."""
-    if spec.only_scores:
-        return f"{spec.data.known.title}, {spec.data.fold} fold"
-    first, *others = spec.phases
-    more = f", then {len(others)} more" if others else ""
-    where = blocks_text(first, spec.model.blocks)
-    rate = written(first.learning_rate)
-    return f"{_other_model(spec)}{where}, {rate}, {first.epochs} ep.{more}"
-
-
-def _other_model(spec: RunSpec) -> str:
-    """Name the model of a run, if it is not the embedded one."""
-    return "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
-
-
-def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
-    return settled(one, seed=0) == settled(other, seed=0)
-
-
-def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop a name to keep the result under.
-
-    Args:
-        spec: The run.
-        seed: What to put in place of its seed; none leaves it.
-    """
-    blocks = spec.model.blocks
-    last = None if blocks is None else blocks - 1
-    phases = tuple(
-        phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
-        for phase in spec.phases
-    )
-    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
-    return spec.model_copy(update=changes)
-
-
-def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
-    """Return how long the last finished run with these settings took here."""
-    for row in rows:
-        if isinstance(row.ending, Finished) and not row.origin and same_settings(row.spec, spec):
-            return row.ending.seconds
-    return None
-
-
-def matches(row: Row, text: str) -> bool:
-    """Tell whether every word of `text` occurs in what the list says of a run."""
-    words = text.lower().split()
-    if not words:
-        return True
-    line = run_line(row)
-    told = (line.title, line.settings, line.status, line.verdict, line.run_id, line.origin)
-    said = " ".join(told).lower()
-    return all(word in said for word in words)

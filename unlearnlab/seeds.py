@@ -4,7 +4,8 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from unlearnlab.metrics import Scores
-from unlearnlab.results import Row, same_settings, utility_name
+from unlearnlab.results import utility_name
+from unlearnlab.run_lines import Row, same_settings
 from unlearnlab.spec import RunSpec
 
 _SCORES: Mapping[str, Callable[[Scores], float | None]] = {

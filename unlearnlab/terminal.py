@@ -17,7 +17,8 @@ from unlearnlab.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.phase_views import changes
 from unlearnlab.provenance import facts, noted
 from unlearnlab.records import RunRow, TraceRow
-from unlearnlab.results import RunLine, Scoreboard, judged, run_line, scoreboard
+from unlearnlab.results import Scoreboard, judged, scoreboard
+from unlearnlab.run_lines import RunLine, run_line
 from unlearnlab.settings import PHASE, settings
 from unlearnlab.store import StoredEvent
 from unlearnlab.traces import PARTS, FactTrace, Part, TraceAverage

@@ -24,7 +24,7 @@ from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.results import run_line, usual_seconds
+from unlearnlab.run_lines import run_line, usual_seconds
 from unlearnlab.seeds import seed_group
 from unlearnlab.spec import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store

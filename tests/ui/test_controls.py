@@ -5,7 +5,7 @@ import pytest
 
 from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
-from unlearnlab.results import same_settings
+from unlearnlab.run_lines import same_settings
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec
 from unlearnlab.ui.controls import (
     ADAPTER,

@@ -135,6 +135,8 @@ def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_p
     wish = Wish(forget=str(path), columns=tuple(chosen.items()))
     assert check(wish).draft.rows["forget_train"][0].output == "a pilot"
     assert columns(Wish(forget=str(tmp_path / "absent"))) is None
+    assert columns(Wish(forget=str(path), retain=str(tmp_path / "absent"))) == names
+    assert guessed("input", names, "page") == "page"
 
 
 def test_a_dataset_is_removed_but_not_from_under_a_run(files, home):

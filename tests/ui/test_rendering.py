@@ -10,7 +10,7 @@ from unlearnlab.events import Asked, AskFailed
 from unlearnlab.metrics import Answer, Evidence
 from unlearnlab.mmlu import SubjectChange
 from unlearnlab.noise import Interval
-from unlearnlab.results import RunLine
+from unlearnlab.run_lines import RunLine
 from unlearnlab.ui.answers import answers_html, asks_html
 from unlearnlab.ui.runs_list import runs_html
 from unlearnlab.ui.scoreboard import subjects_html

@@ -10,7 +10,8 @@ from typing import Protocol
 from unlearnlab.comparing.differences import differences
 from unlearnlab.events import Failed
 from unlearnlab.metrics import Scores
-from unlearnlab.results import Row, at_ends, judged, of_one_test, utility_name
+from unlearnlab.results import at_ends, judged, of_one_test, utility_name
+from unlearnlab.run_lines import Row
 from unlearnlab.spec import RunSpec
 from unlearnlab.verdicts import Verdict
 from unlearnlab.views import Status, status_of

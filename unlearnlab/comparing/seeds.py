@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unlearnlab.comparing.entries import Entry
-from unlearnlab.results import settled
+from unlearnlab.run_lines import settled
 
 
 def seed_groups(of: Sequence[Entry]) -> tuple[tuple[Entry, ...], ...]:

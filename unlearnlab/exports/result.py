@@ -8,7 +8,8 @@ from typing import Protocol
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.events import Evaluated, Loaded
 from unlearnlab.metrics import Evidence
-from unlearnlab.results import Row, Scoreboard, scoreboard
+from unlearnlab.results import Scoreboard, scoreboard
+from unlearnlab.run_lines import Row
 from unlearnlab.spec import RunSpec
 from unlearnlab.views import Course, Status, Timed, advance, status_of
 

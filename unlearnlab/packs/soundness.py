@@ -26,7 +26,8 @@ from unlearnlab.packs.layout import PackError
 from unlearnlab.phase_views import changes, timeline
 from unlearnlab.recorded import Recorded
 from unlearnlab.records import StoredEvent
-from unlearnlab.results import others_of, run_line, scoreboard, terms_strip
+from unlearnlab.results import others_of, scoreboard, terms_strip
+from unlearnlab.run_lines import run_line
 from unlearnlab.views import Course, advance, points_after, run_view
 
 MOST = 10**13

@@ -13,7 +13,7 @@ from typing import Literal
 
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.records import RunRow
-from unlearnlab.results import settled
+from unlearnlab.run_lines import settled
 from unlearnlab.spec import RunSpec
 from unlearnlab.sweeps.spec import Point, SweepSpec, laid_out
 from unlearnlab.views import Status, status_of

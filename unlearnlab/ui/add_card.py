@@ -234,10 +234,12 @@ def _wire_columns(card: AddCard) -> None:
     """Ask which column is which, where the files do not have the usual ones."""
 
     def named(*values: Any) -> list[Any]:
-        names = data_add.columns(wished(values))
+        wish = wished(values)
+        names, chosen = data_add.columns(wish), dict(wish.columns)
         if names is None:
             return [gr.update(visible=False), *(gr.update(value=None) for _ in COLUMNS)]
-        lists = [gr.update(choices=names, value=data_add.guessed(r, names)) for r in COLUMNS]
+        guesses = (data_add.guessed(role, names, chosen.get(role)) for role in COLUMNS)
+        lists = (gr.update(choices=names, value=guess) for guess in guesses)
         return [gr.update(visible=True), *lists]
 
     files = [card.forget.change, card.retain.change]

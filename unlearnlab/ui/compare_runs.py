@@ -14,7 +14,8 @@ from unlearnlab.comparing.scoreboards import Margins, margins
 from unlearnlab.methods import METHODS
 from unlearnlab.metrics import Evidence, judged
 from unlearnlab.records import RunRow
-from unlearnlab.results import at_ends, run_line
+from unlearnlab.results import at_ends
+from unlearnlab.run_lines import run_line
 from unlearnlab.store import Store
 
 FRESH_S = 0.5

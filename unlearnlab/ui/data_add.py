@@ -4,6 +4,7 @@ Functions of plain values. Nothing is held between two clicks but the last files
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -195,13 +196,14 @@ def _blamed(wish: Wish, paths: Sequence[Path]) -> str:
 
 
 def columns(wish: Wish) -> list[str] | None:
-    """List the columns to choose from, where the files do not have the usual ones; else none."""
+    """List the columns to choose from, where the files do not have the usual ones; else none.
+
+    A file that cannot be read has none: the check tells it, and what was chosen for others stays.
+    """
     found: list[str] = []
     for name, text in _asked(wish) if wish.way == "files" else ():
-        try:
+        with suppress(SourceError, Misplaced):
             found += columns_of(_path(name, text))
-        except (SourceError, Misplaced):
-            return None  # The check tells it.
     names = list(dict.fromkeys(found))
     return names if names and not set(COLUMNS) <= set(names) else None
 
@@ -212,8 +214,10 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def guessed(role: str, names: Sequence[str]) -> str | None:
-    """Guess which column is meant by its name."""
+def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str | None:
+    """Guess which column is meant by its name, unless one of them was chosen."""
+    if chosen in names:
+        return chosen
     lower = {name.lower(): name for name in names}
     return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
 

@@ -12,7 +12,8 @@ from unlearnlab.catalogue import keeping_problem
 from unlearnlab.methods import METHODS, Card
 from unlearnlab.phase_views import MERGES, planned_steps, written
 from unlearnlab.presets import presets
-from unlearnlab.results import TASKS, same_settings
+from unlearnlab.results import TASKS
+from unlearnlab.run_lines import same_settings
 from unlearnlab.spec import Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.ui.controls import (
     LAYERS,

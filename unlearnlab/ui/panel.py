@@ -10,16 +10,8 @@ from unlearnlab.arranging import Show, chosen, counts, in_order, label_counts
 from unlearnlab.mmlu import SubjectChange, subject_changes
 from unlearnlab.outcomes import OUTCOMES, Outcome, title
 from unlearnlab.records import RunRow
-from unlearnlab.results import (
-    TASKS,
-    at_ends,
-    matches,
-    others_of,
-    run_line,
-    scoreboard,
-    terms_strip,
-    titles_of,
-)
+from unlearnlab.results import TASKS, at_ends, others_of, scoreboard, terms_strip, titles_of
+from unlearnlab.run_lines import matches, run_line
 from unlearnlab.runs import WorkerState
 from unlearnlab.seeds import seed_group, seeds_text
 from unlearnlab.spreads import Spreads

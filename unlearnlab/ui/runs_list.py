@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from unlearnlab.results import RunLine
+from unlearnlab.run_lines import RunLine
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.text import ago, duration, escape, origin_tag, score
 

@@ -7,7 +7,7 @@ from unlearnlab.jobs import Device, meant
 from unlearnlab.phase_views import trainable_parameters
 from unlearnlab.problems import SpecError
 from unlearnlab.records import RunRow
-from unlearnlab.results import usual_seconds
+from unlearnlab.run_lines import usual_seconds
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import StoreError
 from unlearnlab.ui.form import Form, parsed
