@@ -119,7 +119,17 @@ MAY_IMPORT = {
     | {"commands", "engine", "following", "jobs", "runs", "store", "sweeping", "terminal"},
     "packs": FACTS
     | FOLDS
-    | {"checkpoints", "commands", "database", "disk", "packs", "recorded", "store", "terminal"},
+    | {
+        "checkpoints",
+        "commands",
+        "database",
+        "disk",
+        "hub",
+        "packs",
+        "recorded",
+        "store",
+        "terminal",
+    },
     "following": {"commands", "events", "jobs", "runs", "spec", "store", "terminal"}
     | {"trace_spec"},
     "reproducing": FACTS

@@ -11,7 +11,7 @@ from unlearnlab.events import Ending, Evaluated, Event, Started, parse_event
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.metrics import Scores
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import RECORDED, RunSpec
 from unlearnlab.trace_spec import TraceSpec
 
 Kind = Literal["run", "trace", "preview"]
@@ -67,6 +67,8 @@ class RunRow:
     """Id of the run whose record it repeats; empty if of none."""
     origin: str = ""
     """Where it was taken in from, in words; empty if it was carried out here."""
+    deleted: bool = False
+    """Whether it was put aside, and can be brought back until it is erased."""
     keys: tuple[str, str] = ("", "")
     """Of the evidence behind the scores before and after; empty where there are none."""
 
@@ -146,6 +148,7 @@ def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
         sweep=run.sweep,
         repeats=run.repeats,
         origin=run.origin,
+        deleted=run.deleted is not None,
         keys=(before.key if before else "", after.key if after else ""),
     )
 
@@ -193,12 +196,12 @@ def _event(body: str) -> Event:
 
 @lru_cache(maxsize=4096)
 def _run_spec(body: str) -> RunSpec:
-    return RunSpec.model_validate_json(body)
+    return RunSpec.model_validate_json(body, context=RECORDED)
 
 
 @lru_cache(maxsize=4096)
 def _trace_spec(body: str) -> TraceSpec:
-    return TraceSpec.model_validate_json(body)
+    return TraceSpec.model_validate_json(body, context=RECORDED)
 
 
 def _began(reached: Sequence[Event]) -> bool:

@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from unlearnlab.adapters import DEFAULT, adapter_problems
 from unlearnlab.catalogue import KnownModel, keeping_problem, model, models
@@ -39,6 +46,10 @@ PACKED: tuple[Precision, ...] = ("int8", "nf4")
 
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 
+
+RECORDED = {"recorded": True}
+"""Context to read a spec in that was asked for earlier or elsewhere: it was checked there, against
+models and data that this machine may not have, or have changed since."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 """What a kept model may be called: safe as the name of a folder anywhere."""
@@ -316,7 +327,9 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _fits_its_sizes(self) -> Self:
+    def _fits_its_sizes(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
         architecture, lora = self.model.known.architecture, self.model.adapter
         if architecture is None:  # The engine will know them.
             return self
@@ -336,7 +349,9 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
-    def _fits_the_data(self) -> Self:
+    def _fits_the_data(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
         for number, phase in enumerate(self.phases):
             if not isinstance(phase.method, Sequential) or self.data.known.gone:
                 continue

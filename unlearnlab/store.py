@@ -258,18 +258,22 @@ class Store:
     def take_in(self, run: Recorded, files: Path, *, origin: str) -> None:
         """Add a run that was carried out elsewhere, as a whole or not at all.
 
+        One that was deleted and has its id is erased for it.
+
         Args:
             run: The run. Its evidence goes in under the keys it has: see that they are its own.
             files: Folder of its files, which becomes the run's folder.
             origin: Where it comes from, in words.
 
         Raises:
-            StoreError: There is something under its id already.
+            StoreError: There is something under its id already that was not deleted.
         """
         target = self.home / "runs" / run.run_id
         with self._database.writing() as db:
-            if db.execute("SELECT 1 FROM runs WHERE id = ?", (run.run_id,)).fetchone():
+            query = "SELECT 1 FROM runs WHERE id = ? AND deleted IS NULL"
+            if db.execute(query, (run.run_id,)).fetchone():
                 raise StoreError(f"run {run.run_id} is there already")
+            _erase(db, run.run_id)
             insert(db, run, files, origin=origin)
             make_folder(target.parent)
             remove(target)
@@ -355,9 +359,7 @@ class Store:
             query = "SELECT id FROM runs WHERE deleted < ? ORDER BY id"
             gone = tuple(run_id for (run_id,) in db.execute(query, (deleted_before,)))
             for run_id in gone:
-                db.execute("DELETE FROM events WHERE run = ?", (run_id,))
-                db.execute("DELETE FROM artefacts WHERE run = ?", (run_id,))
-                db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
+                _erase(db, run_id)
             if gone:
                 db.execute(
                     """DELETE FROM evidence WHERE key NOT IN (
@@ -436,6 +438,12 @@ def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
     except sqlite3.IntegrityError as error:
         raise StoreError(f"run {run_id} has ended: it cannot be {event.kind} as well") from error
     return seq
+
+
+def _erase(db: sqlite3.Connection, run_id: str) -> None:
+    db.execute("DELETE FROM events WHERE run = ?", (run_id,))
+    db.execute("DELETE FROM artefacts WHERE run = ?", (run_id,))
+    db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
 
 def _must_exist(db: sqlite3.Connection, run_id: str, of: str = "TRUE") -> None:

@@ -4,13 +4,20 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from unlearnlab.facts import Fact, facts, facts_of, spot
 from unlearnlab.library import EMBEDDED_NAME
 from unlearnlab.methods import Expert, Slider, Spec
 from unlearnlab.metrics import Split
-from unlearnlab.spec import ModelSpec, SpecError, Task
+from unlearnlab.spec import RECORDED, ModelSpec, SpecError, Task
 
 PUBLISHED_WINDOW, PUBLISHED_BLOCKS = 10, 32
 """The window of the published code, and the depth that it was made for."""
@@ -174,7 +181,9 @@ class TraceSpec(Spec):
     """Covers the noise, and which facts are drawn."""
 
     @model_validator(mode="after")
-    def _fits_the_model(self) -> Self:
+    def _fits_the_model(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
         if self.model.blocks and self.window and self.window > self.blocks:
             raise ValueError(
                 f"window: {self.window} blocks are more than the model has: take at most "

@@ -11,6 +11,7 @@ from tests.packs.zips import contents, joined, lines, pack_of, written
 from unlearnlab.__main__ import main
 from unlearnlab.packs import layout
 from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.archive import opened
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import digest_of
 from unlearnlab.store import Store
@@ -119,6 +120,13 @@ def test_too_much_text_is_refused(good, there, tmp_path, monkeypatch):
         add_pack(there, bad)
 
 
+def test_a_run_of_too_much_text_in_all_is_refused(good, there, tmp_path, monkeypatch):
+    monkeypatch.setattr("unlearnlab.packs.reading.RUN_BYTES", 3000)
+    (found,) = add_pack(there, written(tmp_path / "x.zip", good[0]))
+    assert "of text: 3.0 kB is the most" in found.told
+    assert left(there) == ([], [])
+
+
 def test_too_many_files_are_refused(good, there, tmp_path, monkeypatch):
     files, _ = good
     more = {f"evidence/{n:024x}.json": b"{}" for n in range(60)}
@@ -142,6 +150,31 @@ def test_a_large_directory_is_seen_in_both_of_its_records(good, there, tmp_path)
         (tmp_path / "x.zip").write_bytes(body + tail)
         with pytest.raises(PackError, match="more files than a pack may"):
             add_pack(there, tmp_path / "x.zip")
+
+
+def test_a_directory_that_lies_where_only_some_would_look_is_refused(good, there, tmp_path):
+    whole = written(tmp_path / "x.zip", good[0]).read_bytes()
+    body, end = whole[:-22], whole[-22:]
+    large = b"PK\x06\x06" + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, 9, 9, 2**40, 0)
+    small = b"PK\x06\x06" + struct.pack("<QHHLLQQQQ", 44, 45, 45, 0, 0, 9, 9, 9, 0)
+    locator = b"PK\x06\x07" + struct.pack("<LQL", 0, len(body), 1)
+    for between in (small, b"", bytes(30)):
+        (tmp_path / "x.zip").write_bytes(body + large + between + locator + end)
+        with pytest.raises(PackError, match=r"elsewhere|more files"):
+            add_pack(there, tmp_path / "x.zip")
+    (tmp_path / "x.zip").write_bytes(locator + end)
+    with pytest.raises(PackError, match="elsewhere"):
+        add_pack(there, tmp_path / "x.zip")
+
+
+def test_what_cannot_be_written_is_not_told_as_damage(good, tmp_path):
+    files, run_id = good
+    name = f"{run_id}/delta.safetensors"
+    with opened(written(tmp_path / "x.zip", files)) as archive:
+        with pytest.raises(OSError, match="No such file"):
+            archive.copy(name, tmp_path / "none" / "delta.safetensors")
+        archive.copy(name, tmp_path / "delta.safetensors")
+    assert (tmp_path / "delta.safetensors").read_bytes() == files[name]
 
 
 def test_damage_is_told(good, there, tmp_path):
@@ -230,6 +263,42 @@ BAD_RUNS = {
         ],
         "no course of a run",
     ),
+    "a step that no page can tell": (
+        "RUN/events.jsonl",
+        each("step_logged", step=10**30),
+        "a number in step_logged is too large",
+    ),
+    "a count that no float can be": (
+        "RUN/events.jsonl",
+        event(kind="progressed", done=10**400, total=10**400 + 1),
+        "a number in progressed is too large",
+    ),
+    "rows below zero": (
+        "RUN/events.jsonl",
+        each("loaded", rows={"forget": -5}),
+        "a number in loaded is too large, or below zero",
+    ),
+    "a setting that no page can tell": (
+        "RUN/run.json",
+        put(spec={"phases": [{"max_steps": 10**30}]}),
+        "a number in its spec is too large",
+    ),
+    "more MMLU questions right than asked, midway": (
+        "RUN/events.jsonl",
+        lambda found: [
+            *found[:2],
+            {"at": 1.0, "event": {"kind": "stage_began", "stage": "scoring before", "seconds": 1}},
+            *(
+                {"at": 1.0, "event": one}
+                for one in (
+                    {"kind": "progressed", "done": 1, "total": 2},
+                    {"kind": "examined", "when": "before", "asked": 1, "of": 5, "right": 9},
+                )
+            ),
+            *found[2:],
+        ],
+        "no course of a run",
+    ),
     "a change of nothing": (
         "RUN/events.jsonl",
         event(kind="adjusted", step=1, phase=0, changes={"no.such": 1.0}),
@@ -248,11 +317,6 @@ BAD_RUNS = {
         put(spec={"phases": [{"method": {"kind": "magic"}}]}),
         "unknown method 'magic'",
     ),
-    "a model elsewhere": (
-        "RUN/run.json",
-        put(spec={"model": {"name": "\\\\evil\\share"}}),
-        "its model lies on another host",
-    ),
     "a model that no path can have": (
         "RUN/run.json",
         put(spec={"model": {"name": "evil/" * 2000}}),
@@ -265,8 +329,8 @@ BAD_RUNS = {
     ),
     "more evidence than models": (
         "RUN/run.json",
-        put(evidence={f"key-{n}": "0" * 24 for n in range(11)}),
-        "evidence: Dictionary should have at most 10 items",
+        put(evidence={f"key-{n}": "0" * 24 for n in range(3)}),
+        "evidence: Dictionary should have at most 2 items",
     ),
     "evidence by a path": ("RUN/run.json", put(evidence={"key-before": "../../evil"}), "evidence"),
     "no weights": ("RUN/delta.safetensors", lambda _: b"\x80\x04evil", "holds no weights"),
@@ -286,6 +350,23 @@ def test_a_run_that_cannot_be_one_is_refused_and_leaves_nothing(good, there, tmp
     assert found.outcome == "refused"
     assert told in found.told
     assert len(found.told) < 600
+    assert left(there) == ([], [])
+
+
+FAR = ("\\\\evil\\share", " //evil/share", "/\\evil\\share", "\\/evil/share", "\u2003//evil/x")
+
+
+@pytest.mark.parametrize("name", FAR)
+def test_a_model_on_another_host_is_refused_before_anybody_looks_there(
+    good, there, tmp_path, monkeypatch, name
+):
+    def looked_at(name):
+        raise AssertionError(name)
+
+    monkeypatch.setattr("unlearnlab.spec.model", looked_at)
+    bad = changed(good, "RUN/run.json", put(spec={"model": {"name": name}}))
+    (found,) = add_pack(there, written(tmp_path / "x.zip", bad))
+    assert "its model lies on another host" in found.told
     assert left(there) == ([], [])
 
 

@@ -1,6 +1,8 @@
 """A run goes from one home to another as a file, and is there what it was here."""
 
 import json
+import shutil
+import stat
 import zipfile
 from dataclasses import replace
 
@@ -9,20 +11,24 @@ import pytest
 from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
 from tests.packs.zips import contents, pack_of
+from unlearnlab import records
 from unlearnlab.__main__ import main
+from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.comparing.entries import entries, labels
 from unlearnlab.disk import Taken
-from unlearnlab.events import Asked, Evaluated, Started, Stopped
+from unlearnlab.events import AdjustFailed, Asked, Evaluated, Loaded, Started, Stopped
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
+from unlearnlab.jobs import RunFailed
 from unlearnlab.packs.adding import add_pack
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.run_lines import usual_seconds
+from unlearnlab.run_lines import run_line, usual_seconds
 from unlearnlab.seeds import seed_group
-from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.spec import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store
+from unlearnlab.sweeps import table
 from unlearnlab.sweeps.axes import SeedAxis
 from unlearnlab.sweeps.spec import SweepSpec
 from unlearnlab.sweeps.standing import stand
@@ -87,6 +93,29 @@ def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path
         assert there.spec(run_id).seed == 5
 
 
+def test_a_whole_run_takes_the_place_of_a_thin_one_once_that_is_deleted(tmp_path, pack, there):
+    with run_of(tmp_path / "here") as (store, _, run_id):
+        thin = tmp_path / "thin.zip"
+        write_pack([packable(store, run_id, answers=False, weights=False)], thin)
+        write_pack([packable(store, run_id)], pack)
+    add_pack(there, thin)
+    (told,) = add_pack(there, pack)
+    assert told.outcome == "refused"
+    assert "there already, without its answers and weights: delete that one first" in told.told
+    there.delete([run_id])
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert there.row(run_id).origin == "from demo.zip"
+    assert not there.row(run_id).deleted
+    found = result(there, run_id)
+    assert found.after is not None
+    assert found.weights is not None
+    assert found.weights.read_bytes() == DELTA
+    assert outcomes(add_pack(there, thin)) == ["there already"], "it has less"
+    there.delete([run_id])
+    assert outcomes(add_pack(there, thin)) == ["there already"]
+    assert result(there, run_id).after is not None
+
+
 def test_taking_in_twice_changes_nothing(tmp_path, pack, there):
     run_id = pack_of(tmp_path / "here", pack)
     add_pack(there, pack)
@@ -118,6 +147,62 @@ def test_without_weights_and_answers_a_pack_holds_neither(tmp_path, pack, there)
     assert found.weights is None
 
 
+def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there):
+    def failing(job):
+        yield Loaded(weights="w", data="d", parameters=1, rows={})
+        yield AdjustFailed(changes={}, problem="row ada-lovelace is in /home/somebody/rows")
+        raise RunFailed("row ada-lovelace does not fit", "shorten ada-lovelace")
+
+    spec = RunSpec(
+        model=ModelSpec(name="/home/somebody/private/my-model/"),
+        data=DataSpec(forget=("ada-lovelace", "edward")),
+    )
+    run_id = pack_of(tmp_path / "here", pack, failing, spec=spec, answers=False)
+    held = b"".join(contents(pack).values())
+    for told in (b"lovelace", b"edward", b"home", b"somebody"):
+        assert told not in held
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    found = there.spec(run_id)
+    assert found.data.forget is not None
+    assert len(found.data.forget) == 2
+    assert found.model.name == "/my-model"
+    with Store(tmp_path / "here") as store:
+        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert store.spec(run_id) == spec
+        write_pack([packable(store, run_id)], tmp_path / "full.zip")
+    held = b"".join(contents(tmp_path / "full.zip").values())
+    assert b"shorten ada-lovelace" in held
+    assert b"private" not in held
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("tiny-olmo", "tiny-olmo"),
+        ("mine", "mine"),
+        ("org/model", "org/model"),
+        ("allenai/OLMo-1B-0724-hf", "allenai/OLMo-1B-0724-hf"),
+        ("/home/ada/tiny-olmo", "/tiny-olmo"),
+        ("~/tiny-olmo", "/tiny-olmo"),
+        ("C:\\Users\\ada\\m", "/m"),
+        ("a/b/c", "/c"),
+        ("/m", "/m"),
+    ],
+)
+def test_a_models_folder_is_packed_by_its_last_part_and_stays_a_folder(tmp_path, name, told):
+    with Store(tmp_path / "here") as store:
+        run_id = store.create(RunSpec(model=ModelSpec(name=name)))
+        store.append(run_id, Stopped(seconds=1))
+        assert packable(store, run_id).run.spec.model.name == told
+
+
+def test_others_of_the_machine_may_not_read_a_pack_and_what_came_in_one(tmp_path, pack, there):
+    run_id = pack_of(tmp_path / "here", pack)
+    assert stat.S_IMODE(pack.stat().st_mode) == 0o600
+    add_pack(there, pack)
+    assert stat.S_IMODE(there.folder(run_id).stat().st_mode) == 0o700
+
+
 def test_runs_of_one_model_share_its_evidence(tmp_path, pack):
     with run_of(tmp_path / "here") as (store, worker, first):
         second = worker.submit(RunSpec(seed=2))
@@ -125,7 +210,10 @@ def test_runs_of_one_model_share_its_evidence(tmp_path, pack):
         write_pack([packable(store, one) for one in (first, second)], pack)
     kept = [name for name in contents(pack) if name.startswith("evidence/")]
     assert len(kept) == 2
-    assert [run.run_id for run in read_pack(pack)] == [first, second]
+    runs = read_pack(pack)
+    assert [run.run_id for run in runs] == [first, second]
+    one, other = (set(map(id, run.evidence.values())) for run in runs)
+    assert one == other, "what they share is in memory once"
 
 
 def test_what_a_stranger_says_of_our_model_is_not_taken_for_our_measurement(tmp_path, pack, there):
@@ -278,3 +366,24 @@ def test_a_run_that_only_scored_is_packed_as_any_other(tmp_path, pack, there):
     run_id = pack_of(tmp_path / "here", pack, spec=RunSpec().scoring)
     assert outcomes(add_pack(there, pack)) == ["taken in"]
     assert there.row(run_id).after is None
+
+
+def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_path, pack, there):
+    folder = tmp_path / "later"
+    spec = RunSpec(
+        model=ModelSpec(name=str(folder)), phases=(Phase(first_layer=20, last_layer=21),)
+    )
+    there.create(spec)
+    there.sweeps.create(SweepSpec(base=spec, axes=(SeedAxis(count=2),)), name="")
+    run_id = pack_of(tmp_path / "here", pack, spec=spec)
+    shutil.copytree(EMBEDDED / "original", folder)
+    for cached in (records._run_spec, table._spec):
+        cached.cache_clear()
+    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    records._run_spec.cache_clear()
+    lines = [run_line(row) for row in there.runs()]
+    assert len(lines) == 2
+    assert len(there.sweeps.rows()) == 1
+    there.delete([run_id])
+    with pytest.raises(SpecError, match="layer 21 is out of range"):
+        parse_spec(spec.model_dump_json())

@@ -8,8 +8,8 @@ from typing import Literal
 from unlearnlab.commands import printable
 from unlearnlab.database import StoreError, make_folder
 from unlearnlab.disk import NoRoom, check_room
-from unlearnlab.packs.keys import isolated, same
-from unlearnlab.packs.layout import PackError
+from unlearnlab.packs.keys import isolated, plain_keys, same
+from unlearnlab.packs.layout import WEIGHTS, PackError
 from unlearnlab.packs.reading import Pack, open_pack
 from unlearnlab.recorded import Recorded
 from unlearnlab.store import Store, UnknownRun
@@ -46,8 +46,9 @@ def add_pack(store: Store, path: Path, *, name: str = "") -> tuple[Addition, ...
 def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
     try:
         run = pack.read(run_id)
-        if (ours := _ours(store, run_id)) is not None:
-            return _known(store, run, ours)
+        if (ours := _ours(store, run_id)) is not None and _stays(store, pack, run, ours):
+            store.restore([run_id])  # It may have been deleted, and not yet erased.
+            return Addition(run_id, "there already", run.name or run.spec.title)
         _take_in(store, pack, isolated(run, store.evidence), origin)
     except (PackError, NoRoom, StoreError) as error:
         return Addition(run_id, "refused", str(error))
@@ -63,12 +64,32 @@ def _ours(store: Store, run_id: str) -> Recorded | None:
         return None
 
 
-def _known(store: Store, run: Recorded, ours: Recorded) -> Addition:
+def _stays(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> bool:
+    """Tell whether the run that is there stays, or was deleted and gives way to the pack's.
+
+    Raises:
+        PackError: It must be deleted first.
+    """
+    row = store.row(run.run_id)
     if not same(run, ours):
-        told = f"run {run.run_id} is there already, and is another: delete that one first"
-        return Addition(run.run_id, "refused", told)
-    store.restore([run.run_id])  # It may have been deleted, and not yet erased.
-    return Addition(run.run_id, "there already", run.name or run.spec.title)
+        problem = "and is another"
+    elif row.origin and (lacking := _lacking(store, pack, run, ours)):
+        problem = f"without its {lacking}"
+    else:
+        return True
+    if row.deleted and row.origin:
+        return False
+    raise PackError(f"run {run.run_id} is there already, {problem}: delete that one first")
+
+
+def _lacking(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> str:
+    """Say what the run that is there has not and the pack has; empty if nothing."""
+    weights = {name for name in pack.files(run.run_id) if name.endswith(WEIGHTS)}
+    missing = {
+        "answers": run.evidence.keys() - plain_keys(ours).evidence.keys(),
+        "weights": weights - store.artefacts(run.run_id).keys(),
+    }
+    return " and ".join(what for what, names in missing.items() if names)
 
 
 def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
@@ -78,6 +99,6 @@ def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
     # Beside its place, so that it gets there in one step; a crash leaves a name with a dot.
     with tempfile.TemporaryDirectory(prefix=".", dir=home) as part:
         files = Path(part) / run.run_id
-        files.mkdir()
+        make_folder(files)
         pack.unpack(run.run_id, files)
         store.take_in(run, files, origin=origin)

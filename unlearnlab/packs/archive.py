@@ -1,12 +1,11 @@
 """A zip from anywhere: nothing in it is read before its names, sizes and kinds are found sound."""
 
 import os
-import shutil
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
@@ -24,7 +23,8 @@ from unlearnlab.packs.layout import (
 )
 
 _END, _END_BYTES = b"PK\x05\x06", 22
-_END64, _END64_BYTES, _LOCATOR_BYTES = b"PK\x06\x06", 56, 20
+_END64, _END64_BYTES = b"PK\x06\x06", 56
+_LOCATOR, _LOCATOR_BYTES = b"PK\x06\x07", 20
 """The records that end a zip, and tell how large its directory is."""
 
 _ENTRY_BYTES = 256
@@ -63,11 +63,18 @@ class Archive:
         """Unpack a file.
 
         Raises:
-            PackError: It is damaged, or cannot be written.
+            PackError: It is damaged.
+            OSError: It cannot be written.
         """
+        with target.open("xb") as out:
+            for part in self._parts(name):
+                out.write(part)
+
+    def _parts(self, name: str) -> Iterator[bytes]:
         try:
-            with self._zip.open(self._found[name]) as source, target.open("xb") as out:
-                shutil.copyfileobj(source, out, 1 << 20)
+            with self._zip.open(self._found[name]) as source:
+                while part := source.read(1 << 20):
+                    yield part
         except _BROKEN as error:
             raise _damaged(name, error) from error
 
@@ -101,18 +108,24 @@ def _reason(error: Exception) -> str:
 def _check_directory(file: IO[bytes]) -> None:
     """Look at the size of the directory before zipfile reads it all into memory.
 
-    Only zips without a comment pass: then this reads the very bytes that zipfile does.
+    Only zips without a comment pass, and large ones only where the record of their directory lies
+    right before its locator: some versions of zipfile read it there, others where the locator
+    points, and this must have read the same.
     """
     end = file.seek(0, os.SEEK_END)
-    file.seek(max(0, end - _END_BYTES - _LOCATOR_BYTES - _END64_BYTES))
+    record = end - _END_BYTES - _LOCATOR_BYTES - _END64_BYTES
+    file.seek(max(0, record))
     tail = file.read()
     last = tail[-_END_BYTES:]
     if len(last) < _END_BYTES or last[:4] != _END or last[-2:] != b"\0\0":
         raise PackError("this is no zip, or none as `pack` writes it")
-    large = tail[:_END64_BYTES]
     directory = int(struct.unpack_from("<L", last, 12)[0])
-    if large.startswith(_END64) and len(large) == _END64_BYTES:
-        directory = max(directory % 0xFFFFFFFF, int(struct.unpack_from("<Q", large, 40)[0]))
+    locator = tail[-_END_BYTES - _LOCATOR_BYTES : -_END_BYTES]
+    if locator.startswith(_LOCATOR):
+        place = int(struct.unpack_from("<Q", locator, 8)[0])
+        if not tail.startswith(_END64) or place != record:
+            raise PackError("this is no zip as `pack` writes it: its directory is elsewhere")
+        directory = max(directory % 0xFFFFFFFF, int(struct.unpack_from("<Q", tail, 40)[0]))
     if directory > ENTRIES * _ENTRY_BYTES:
         raise PackError(f"the zip holds more files than a pack may, which is {ENTRIES}")
     file.seek(0)

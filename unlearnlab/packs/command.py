@@ -28,7 +28,7 @@ def register(commands: Commands) -> None:
     packing.add_argument(
         "--without-answers",
         action="store_true",
-        help="leave out rows, answers and free prompts: scores and curves stay",
+        help="leave out rows, answers, free prompts and what went wrong: scores and curves stay",
     )
     about = "take in the runs of a file that `pack` wrote"
     unpacking = commands.add("unpack", _unpack, about, json=True, home=True)
@@ -49,7 +49,7 @@ def _pack(args: argparse.Namespace) -> int:
         tell(f"{args.out} cannot be written: {error.strerror}")
         return FAILED
     print(args.out)
-    if any(one.run.evidence for one in runs):
+    if answers:
         tell(PERSONAL)
     return DONE
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from unlearnlab.events import Asked, AskFailed, Evaluated, Exported, ExportFailed
+from unlearnlab.events import Evaluated, Exported, ExportFailed
 from unlearnlab.metrics import Evidence
+from unlearnlab.packs.bare import without_answers, without_place
 from unlearnlab.packs.layout import digest_of
 from unlearnlab.recorded import Recorded
 
@@ -15,17 +16,18 @@ _ELSEWHERE = "elsewhere/"
 def same(one: Recorded, other: Recorded) -> bool:
     """Tell whether two records are of one run.
 
-    What was asked of its models or written of them later does not count, nor what readers call it.
+    What was asked of its models or written of them later does not count, nor what readers call it,
+    nor what a pack leaves out.
     """
     return _work(one) == _work(other)
 
 
 def _work(run: Recorded) -> tuple[str, float, list[tuple[float, str]]]:
-    later = (Asked, AskFailed, Exported, ExportFailed)
+    run = without_place(without_answers(plain_keys(run)))
     events = [
         (item.at, item.event.model_dump_json())
-        for item in plain_keys(run).events
-        if not isinstance(item.event, later)
+        for item in run.events
+        if not isinstance(item.event, Exported | ExportFailed)
     ]
     return run.spec.model_dump_json(), run.created, events
 

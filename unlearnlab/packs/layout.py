@@ -39,6 +39,9 @@ ENTRIES = 10_000
 TEXT_BYTES = 64 * 10**6
 """Of one file of JSON at most: a model's answers to all of MMLU take a quarter of it."""
 
+RUN_BYTES = 2 * TEXT_BYTES
+"""Of all JSON of one run at most: once read, it takes several times as much memory."""
+
 RATIO = 200
 """How far a file may swell when it is unpacked; what we write stays below half of it."""
 
@@ -48,8 +51,8 @@ SWELLS = 10**6
 MOST_EVENTS = 300_000
 """Of one run."""
 
-MODELS = 10
-"""Models that a run can have scored, with room: there are the original and the unlearned one."""
+MODELS = 2
+"""Models that a run can have scored: the original and the unlearned one."""
 
 LATEST = 4_102_444_800.0
 """The end of the year 2099, in Unix seconds."""

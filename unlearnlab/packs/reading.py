@@ -1,14 +1,18 @@
 """Reads a pack into plain values. What does not fit is refused in a sentence."""
 
+from collections import deque
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import BaseModel, ValidationError
 
+from unlearnlab.catalogue import model
 from unlearnlab.checkpoints import CheckpointError, check_weights
+from unlearnlab.disk import size
 from unlearnlab.metrics import Evidence
 from unlearnlab.packs.archive import Archive, opened
 from unlearnlab.packs.layout import (
@@ -16,8 +20,10 @@ from unlearnlab.packs.layout import (
     EVENTS,
     FORMAT,
     MANIFEST,
+    MODELS,
     MOST_EVENTS,
     RUN,
+    RUN_BYTES,
     Adapter,
     Line,
     Manifest,
@@ -29,7 +35,7 @@ from unlearnlab.packs.soundness import check
 from unlearnlab.problems import problem_of
 from unlearnlab.recorded import Recorded
 from unlearnlab.records import StoredEvent
-from unlearnlab.spec import RunSpec
+from unlearnlab.spec import RECORDED, RunSpec
 
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
@@ -45,6 +51,7 @@ class Pack:
     """Version of the program that wrote it."""
     run_ids: tuple[str, ...]
     archive: Archive
+    _evidence: "_Evidences"
 
     def read(self, run_id: str) -> Recorded:
         """Read one of its runs.
@@ -55,6 +62,7 @@ class Pack:
         told = _parsed(RunFile, self.archive.read(f"{run_id}/{RUN}"), f"{run_id}/{RUN}")
         if told.run != run_id:
             raise PackError(f"{run_id}/{RUN} tells of another run")
+        self._check_size(told)
         run = Recorded(
             run_id=run_id,
             name=told.name,
@@ -63,7 +71,7 @@ class Pack:
             tags=told.tags,
             repeats=told.repeats,
             events=tuple(self._events(run_id)),
-            evidence={key: self._evidence(digest) for key, digest in told.evidence.items()},
+            evidence={key: self._evidence.read(one) for key, one in told.evidence.items()},
         )
         check(run)
         return run
@@ -104,12 +112,41 @@ class Pack:
             line = _parsed(Line, text, f"run {run_id}, event {seq}")
             yield StoredEvent(seq, line.at, line.event)
 
-    def _evidence(self, digest: str) -> Evidence:
-        name = f"evidence/{digest}.json"
-        text = self.archive.read(name)
+    def _check_size(self, told: RunFile) -> None:
+        names = {f"{told.run}/{RUN}", f"{told.run}/{EVENTS}"}
+        names |= {_name(digest) for digest in told.evidence.values()}
+        sizes = self.archive.sizes
+        if (much := sum(sizes.get(name, 0) for name in names)) > RUN_BYTES:
+            raise PackError(
+                f"run {told.run} has {size(much)} of text: {size(RUN_BYTES)} is the most"
+            )
+
+
+class _Evidences:
+    """The evidence of a pack, each in memory once, and as long as a run that was read has it."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._known: WeakValueDictionary[str, Evidence] = WeakValueDictionary()
+        self._last: deque[Evidence] = deque(maxlen=2 * MODELS)
+        """Runs that follow each other mostly began with the same model."""
+
+    def read(self, digest: str) -> Evidence:
+        found = self._known.get(digest) or self._parsed(digest)
+        self._known[digest] = found
+        self._last.append(found)
+        return found
+
+    def _parsed(self, digest: str) -> Evidence:
+        name = _name(digest)
+        text = self._archive.read(name)
         if digest_of(text) != digest:
             raise PackError(f"{name} is not what it was when it was packed")
         return _parsed(Evidence, text, name)
+
+
+def _name(digest: str) -> str:
+    return f"evidence/{digest}.json"
 
 
 @contextmanager
@@ -126,7 +163,8 @@ def open_pack(path: Path) -> Generator[Pack]:
                 f"the pack is of format {manifest.format}, written by unlearnlab "
                 f"{manifest.unlearnlab}; this one reads {FORMAT}: update unlearnlab"
             )
-        yield Pack(manifest.unlearnlab, tuple(dict.fromkeys(manifest.runs)), archive)
+        ids = tuple(dict.fromkeys(manifest.runs))
+        yield Pack(manifest.unlearnlab, ids, archive, _Evidences(archive))
 
 
 def read_pack(path: Path) -> tuple[Recorded, ...]:
@@ -140,14 +178,24 @@ def read_pack(path: Path) -> tuple[Recorded, ...]:
 
 
 def _spec(plain: Mapping[str, Any], run_id: str) -> RunSpec:
+    if _far(plain.get("model")):
+        raise PackError(f"run {run_id}: its model lies on another host: the pack was changed")
     try:
-        return RunSpec.model_validate(plain)
+        spec = RunSpec.model_validate(plain, context=RECORDED)
+        model(spec.model.name)  # Every list looks for it.
+        return spec
     except ValidationError as error:
         where, what = problem_of(error.errors()[0])
         told = f"{where}: {what}" if where else what
         raise PackError(f"run {run_id}: its spec does not fit here: {told[:TOLD]}") from error
     except (ValueError, OSError) as error:  # A model's name that no path can have.
         raise PackError(f"run {run_id}: its spec does not fit here") from error
+
+
+def _far(told: Any) -> bool:
+    """Tell whether a model's folder is on another host: to look there would be to ask it."""
+    name = told.get("name") if isinstance(told, dict) else None
+    return isinstance(name, str) and name.strip().replace("\\", "/").startswith("//")
 
 
 def _parsed(kind: type[_Kind], text: bytes, where: str) -> _Kind:

@@ -5,7 +5,8 @@ two endings, a score of nothing. One such run would break every list that it sta
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
 
 from unlearnlab.events import (
     Adjusted,
@@ -15,6 +16,7 @@ from unlearnlab.events import (
     PhaseBegan,
     PhaseEnded,
     Previewed,
+    StageBegan,
     Started,
     StepLogged,
     Traced,
@@ -23,12 +25,14 @@ from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.packs.layout import PackError
 from unlearnlab.phase_views import changes, timeline
 from unlearnlab.recorded import Recorded
+from unlearnlab.records import StoredEvent
 from unlearnlab.results import others_of, scoreboard, terms_strip
 from unlearnlab.run_lines import run_line
 from unlearnlab.views import Course, advance, points_after, run_view
 
-_FAR = ("//", "\\\\")
-"""How the path of a folder on another host begins: to look there would be to ask it."""
+MOST = 10**13
+"""Of anything that a run counts: no model has as many parameters. A page can tell larger whole
+numbers no more, from 64 bits on."""
 
 
 def check(run: Recorded) -> None:
@@ -50,12 +54,12 @@ def check(run: Recorded) -> None:
 
 def _problems(run: Recorded) -> Iterator[str]:
     events = [item.event for item in run.events]
-    if run.spec.model.name.startswith(_FAR):
-        yield "its model lies on another host"
     if not any(isinstance(event, Started | Ending) for event in events):
         yield "it never began"
     if sum(isinstance(event, Ending) for event in events) > 1:
         yield "it ends twice"
+    if not _counts(run.spec.model_dump()):
+        yield "a number in its spec is too large, or below zero"
     for event in events:
         yield from _misfit(event, len(run.spec.phases))
     keys = {event.key for event in events if isinstance(event, Evaluated)}
@@ -65,7 +69,18 @@ def _problems(run: Recorded) -> Iterator[str]:
         yield from _of_evidence(evidence)
 
 
+def _counts(plain: Any) -> bool:
+    """Tell whether all whole numbers in plain values can be those of a run."""
+    if isinstance(plain, Mapping):
+        return all(map(_counts, cast("Mapping[str, Any]", plain).values()))
+    if isinstance(plain, list | tuple):
+        return all(map(_counts, cast("Sequence[Any]", plain)))
+    return not isinstance(plain, int) or -1 <= plain <= MOST
+
+
 def _misfit(event: Event, phases: int) -> Iterator[str]:
+    if not _counts(event.model_dump()):
+        yield f"a number in {event.kind} is too large, or below zero"
     match event:
         case PhaseBegan() | PhaseEnded() | StepLogged() | Adjusted():
             if not 0 <= event.phase < phases:
@@ -114,7 +129,10 @@ def _of_evidence(evidence: Evidence) -> Iterator[str]:
 
 def _fold(run: Recorded) -> None:
     """Do with its events what pages and lists do."""
-    row, course = run.row, advance(Course(), run.events)
+    row, course = run.row, Course()
+    for stretch in _stretches(run.events):  # A replay shows how it stood after each.
+        course = advance(course, stretch)
+        run_view(course, alive=True, mine=False, now=stretch[-1].at)
     view = run_view(course, alive=False, mine=False, now=run.created)
     assert not view.live, "it would go on"
     run_line(row)
@@ -124,3 +142,16 @@ def _fold(run: Recorded) -> None:
     changes(row.spec, course)
     timeline(row.spec, course)
     points_after(run.events)
+
+
+def _stretches(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:
+    """Cut events after the first of each stage and of each other kind."""
+    known: set[str] = set()
+    begin = 0
+    for end, item in enumerate(events, 1):
+        event = item.event
+        name = event.stage if isinstance(event, StageBegan) else event.kind
+        if name not in known or end == len(events):
+            yield events[begin:end]
+            known.add(name)
+            begin = end

@@ -4,13 +4,13 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from unlearnlab import __version__
 from unlearnlab.disk import check_free, check_room, whole_file
-from unlearnlab.events import Asked, AskFailed
+from unlearnlab.packs.bare import without_answers, without_place
 from unlearnlab.packs.keys import plain_keys
 from unlearnlab.packs.layout import (
     CONFIG,
@@ -58,7 +58,8 @@ def packable(store: Store, run_id: str, *, weights: bool = True, answers: bool =
         store: Where the run is.
         run_id: The run.
         weights: Whether to take along what was trained, if it was saved.
-        answers: Whether to take along what the models said, prompts and expected answers with it.
+        answers: Whether to take along what the models said, prompts and expected answers with it,
+            ids of picked rows, and what went wrong.
 
     Raises:
         PackError: The run has not ended.
@@ -68,11 +69,9 @@ def packable(store: Store, run_id: str, *, weights: bool = True, answers: bool =
     status = status_of(began=row.began, alive=row.alive, ending=row.ending)
     if status in ("queued", "running", "paused") or not (row.began or row.ending):
         raise PackError(f"run {run_id} has not ended: pack it then")
-    run = plain_keys(store.recorded(run_id))
+    run = without_place(plain_keys(store.recorded(run_id)))
     if not answers:
-        said = [item for item in run.events if not isinstance(item.event, Asked | AskFailed)]
-        kept = tuple(replace(item, seq=seq) for seq, item in enumerate(said, 1))
-        run = replace(run, events=kept, evidence={})
+        run = without_answers(run)
     return Packable(run, _weights(store.artefacts(run_id)) if weights else {})
 
 
@@ -97,8 +96,10 @@ def write_pack(runs: Sequence[Packable], out: Path) -> None:
     """
     check_free(out)
     check_room(out.parent, sum(one.bytes for one in runs))
-    with whole_file(out) as part, part.open("wb") as file:
-        fill(runs, file)
+    with whole_file(out) as part:
+        part.touch(mode=0o600)  # Others of this machine may not read what is not masked.
+        with part.open("wb") as file:
+            fill(runs, file)
 
 
 def fill(runs: Sequence[Packable], file: IO[bytes]) -> None:

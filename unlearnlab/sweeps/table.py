@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from unlearnlab.database import Database, StoreError
+from unlearnlab.spec import RECORDED
 from unlearnlab.sweeps.spec import SweepSpec
 
 
@@ -88,4 +89,4 @@ def _row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
 
 @lru_cache(maxsize=256)
 def _spec(body: str) -> Any:
-    return SweepSpec.model_validate_json(body)
+    return SweepSpec.model_validate_json(body, context=RECORDED)

@@ -40,7 +40,10 @@ PACKS: Mapping[PackWhat, tuple[str, str]] = {
         "The whole run as one file, to be taken in or replayed elsewhere. It holds rows and "
         "answers, not masked.",
     ),
-    "bare-pack": ("Pack without answers", "The same without rows, answers and free prompts."),
+    "bare-pack": (
+        "Pack without answers",
+        "The same without rows, answers, free prompts and what went wrong.",
+    ),
 }
 """Title of each kind of pack, and what is in it."""
 
