@@ -10,7 +10,7 @@ from unlearnlab.__main__ import main
 from unlearnlab.events import Evaluated, Finished, Loaded, Started
 from unlearnlab.jobs import RunFailed
 from unlearnlab.metrics import scores
-from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.spec import RECORDED, DataSpec, RunSpec
 from unlearnlab.store import Store
 from unlearnlab.training_rows import fingerprint
 
@@ -124,6 +124,23 @@ def test_data_that_are_not_what_they_were_are_told(reproduce, tmp_path, rows, fo
         (folder / "forget_train.jsonl").write_text(rows)
     with Store(tmp_path) as store:
         run_id = store.create(RunSpec(data=DataSpec(source="mine", fold=fold)))
+        store.append(run_id, Finished(seconds=1))
+    code, _, err = reproduce(run_id)
+    assert code == 2
+    assert told in err
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"data": {"forget": ["picked-1"]}}, "data: 1 of the rows that were picked are not in"),
+        ({"phases": [{"first_layer": 20, "last_layer": 21}]}, "layer 21 is out of range"),
+    ],
+)
+def test_what_does_not_fit_what_is_here_is_told_before_it_starts(reproduce, tmp_path, asked, told):
+    spec = RunSpec.model_validate(RunSpec().model_dump() | asked, context=RECORDED)
+    with Store(tmp_path) as store:
+        run_id = store.create(spec)
         store.append(run_id, Finished(seconds=1))
     code, _, err = reproduce(run_id)
     assert code == 2

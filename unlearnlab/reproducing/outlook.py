@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from unlearnlab.events import Finished
 from unlearnlab.phase_views import changes
+from unlearnlab.problems import SpecError
 from unlearnlab.records import RunRow
-from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.spec import DataSpec, RunSpec, parse_spec
 from unlearnlab.training_rows import fingerprint
 from unlearnlab.views import Course
 
@@ -43,12 +44,25 @@ def _problems(row: RunRow) -> Iterator[str]:
     spec = row.spec
     if not isinstance(row.ending, Finished):
         yield f"run {row.run_id} did not finish: only a finished run has numbers to agree with"
-    for field, told in (
-        ("model", spec.model.known.gone or spec.model.known.missing),
-        ("data", _data_problem(spec.data)),
-    ):
-        if told:
-            yield f"{field}: {told}"
+    absent = [
+        (field, told)
+        for field, told in (
+            ("model", spec.model.known.gone or spec.model.known.missing),
+            ("data", _data_problem(spec.data)),
+        )
+        if told
+    ]
+    for field, told in absent or _misfits(spec):
+        yield f"{field}: {told}"
+
+
+def _misfits(spec: RunSpec) -> tuple[tuple[str, str], ...]:
+    """Tell what of a run does not fit the model and the data that have its names here."""
+    try:
+        parse_spec(spec.model_dump(mode="json"))
+    except SpecError as error:
+        return error.problems
+    return ()
 
 
 def _data_problem(spec: DataSpec) -> str:
@@ -61,9 +75,11 @@ def _data_problem(spec: DataSpec) -> str:
         return f"{known.title} has no {spec.fold} fold: it has {folds}"
     try:
         fingerprint(spec)
+        kept = {row.id for row in known.rows("forget", spec.fold)}
     except (OSError, ValueError, KeyError, TypeError) as error:
         return f"{known.title} cannot be read: {error}"
-    return ""
+    lost = set(spec.forget or ()) - kept
+    return f"{len(lost)} of the rows that were picked are not in {known.title}" if lost else ""
 
 
 def _warnings(row: RunRow, course: Course, weights: str) -> Iterator[str]:
