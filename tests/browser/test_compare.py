@@ -64,6 +64,7 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     other.wait_for_function("!location.search.includes('tab=')")
 
 
+@pytest.mark.slow
 def test_runs_are_found_renamed_tagged_pinned_deleted_and_brought_back(serve, tabs, ids):
     page = compared(tabs(serve()))
     total = page.locator('#compare-list [data-part="total"]')

@@ -68,6 +68,7 @@ def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     expect(page.locator("#mask input")).to_be_checked()
 
 
+@pytest.mark.slow
 def test_a_bad_file_is_told_with_its_rows_and_costs_neither_form_nor_datasets(url, tabs, tmp_path):
     page = opened(tabs, url)
     path = tmp_path / "bad.csv"

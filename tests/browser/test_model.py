@@ -31,6 +31,7 @@ def test_a_typed_folder_drives_the_layer_range_and_outlives_a_reload(page, tmp_p
     expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "4")
 
 
+@pytest.mark.slow
 def test_a_typed_path_that_is_none_is_told_at_its_field(page):
     type_model(page, "/no/such/folder")
     expect(page.locator("#model-note")).to_contain_text("there is no folder /no/such/folder")

@@ -129,6 +129,7 @@ def choose(page, field, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
+@pytest.mark.slow
 def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
     page = tabs(ran)
     fill_seed(page, -4)
@@ -146,6 +147,7 @@ def test_a_steered_layer_below_the_trained_blocks_is_told_at_its_field(ran, tabs
     expect(page.locator("#f-rmu-layer .field-problem")).to_contain_text("31 is out of range")
 
 
+@pytest.mark.slow
 def test_only_the_chosen_methods_settings_show(ran, tabs):
     page = tabs(ran)
     choose(page, "f-phase-method", "NPO")
@@ -305,9 +307,8 @@ def test_nothing_moves_while_the_page_polls(serve, tabs):
     assert page.evaluate("() => window.moved") < 0.01, page.evaluate("() => window.what")
 
 
-@pytest.mark.parametrize(
-    "width", [*(pytest.param(wide, marks=pytest.mark.slow) for wide in (1440, 1024)), 390]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1440, 1024, 390])
 def test_no_width_makes_the_page_scroll_sideways(ran, tabs, width):
     page = tabs(ran, width=width)
     finished(page)

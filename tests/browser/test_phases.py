@@ -55,6 +55,7 @@ def test_phases_are_built_and_rearranged_by_keyboard_alone(url, tabs):
     expect(page.locator(".phase-settings").nth(1)).to_contain_text("3 epochs · People")
 
 
+@pytest.mark.slow
 def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
     page = tabs(url)
     page.locator("#f-phase-learning_rate input").fill("fast")

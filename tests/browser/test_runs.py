@@ -171,6 +171,7 @@ def test_six_tabs_of_one_browser_all_follow(serve, tabs):
         expect(pill(page)).to_have_text("stopped")
 
 
+@pytest.mark.slow
 def test_a_failed_run_stays_red_and_gives_advice(serve, tabs):
     page = tabs(serve())
     fill_seed(page, FAILING)

@@ -101,6 +101,7 @@ def test_personal_data_are_masked_on_wish(url, tabs):
     expect(page.locator("#traces")).not_to_contain_text(said)
 
 
+@pytest.mark.slow
 def test_an_earlier_trace_is_opened_again_and_the_phone_has_no_side_scroll(url, tabs):
     page = opened(tabs, url, width=390, height=844, scheme="dark")
     page.get_by_text("Average", exact=True).click()
