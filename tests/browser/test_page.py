@@ -232,33 +232,6 @@ def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("7e-5")
 
 
-@pytest.mark.slow
-def test_a_late_drawing_leaves_the_run_that_was_opened_since(ran, tabs):
-    page = tabs(ran)
-    page.locator("#f-phase-learning_rate input").fill("4e-5")
-    page.locator("#unlearn").click()
-    expect(page.locator(".run-settings")).to_contain_text("4e-5")
-    late = []
-
-    def delay(route):
-        event = route.request.post_data_json.get("event_data") or {}
-        late.append(route) if "whole" in event and not late else route.continue_()
-
-    page.route("**/gradio_api/run/**", delay)
-    finished(page)
-    for _ in range(50):
-        if not late:
-            page.wait_for_timeout(100)
-    page.locator(".runs .open").last.click()
-    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
-    with page.expect_response(lambda answer: answer.request == late[0].request):
-        late[0].continue_()
-    page.wait_for_timeout(1500)
-    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
-    page.reload()
-    expect(page.locator(".run-settings")).not_to_contain_text("4e-5")
-
-
 def test_what_a_model_says_is_never_run(serve, tabs):
     page = tabs(serve(step_s=0.01))
     fill_seed(page, HOSTILE_SEED)
