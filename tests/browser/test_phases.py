@@ -26,6 +26,7 @@ def tool(page, name):
     return page.locator(f"#phases [data-action={name}]")
 
 
+@pytest.mark.slow
 def test_phases_are_built_and_rearranged_by_keyboard_alone(url, tabs):
     page = tabs(url)
     choose(page, "f-phase-method", "Gradient ascent")

@@ -1,8 +1,10 @@
 """The queue in a browser: reordered and cancelled by keyboard, with a run on each device."""
 
+import pytest
 from playwright.sync_api import expect
 
 
+@pytest.mark.slow
 def test_waiting_runs_are_moved_and_cancelled_by_keyboard(serve, tabs):
     page = tabs(serve(step_s=0.2, steps=600, devices=["cuda:0", "cpu"]))
     expect(page.locator("#queue .card")).to_have_count(0)

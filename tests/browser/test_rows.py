@@ -29,6 +29,7 @@ def saved(page):
         return name, list(csv.DictReader(lines))
 
 
+@pytest.mark.slow
 def test_a_term_opens_into_its_rows_which_are_sorted_filtered_and_saved(serve, tabs):
     page = ran(serve, tabs)
     card, rows = page.locator("#answers-card"), page.locator("#answers tbody tr")
