@@ -114,7 +114,7 @@ def results_table() -> str:
     """Show what the presets did with several seeds: `tests/benchmarks/bench_presets.py`."""
     found = measurements()
     if not found:
-        return "Not measured yet: `python tests/benchmarks/bench_presets.py` makes this table."
+        return "Not measured yet: `python -m tests.benchmarks.bench_presets` makes this table."
     head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
     head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
     rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in found.items()]
@@ -134,7 +134,7 @@ def windows_table() -> str:
     """Compare windows of blocks: `tests/benchmarks/bench_windows.py`."""
     found = windows()
     if found is None:
-        return "Not measured yet: `python tests/benchmarks/bench_windows.py` makes this table."
+        return "Not measured yet: `python -m tests.benchmarks.bench_windows` makes this table."
     head = ["preset", "blocks trained", "aggregate ↑", "forget answers ↓", "retain answers ↑"]
     head += ["AUC → 0.5", "quiz ↑", "verdict"]
     rows = [

@@ -1,6 +1,6 @@
 """Times the official ways of evaluating against ours: both on one model, in one go.
 
-    python tests/benchmarks/bench_evaluation.py [--mmlu DIR] [--questions N]
+    python -m tests.benchmarks.bench_evaluation [--mmlu DIR] [--questions N]
 
 The official ways are those of `tests/engine/plain.py`: one row or prompt at a time. Both sides run
 in float32 on the CPU. With one thread CPU time is compared, so that other work on the machine

@@ -1,6 +1,6 @@
 """Runs every embedded preset with several seeds on both folds: the table of results in the README.
 
-    python tests/benchmarks/bench_presets.py [PRESET ...] [--seeds 3] [--folds train validation]
+    python -m tests.benchmarks.bench_presets [PRESET ...] [--seeds 3] [--folds train validation]
 
 Nothing is reused between runs: each one is a process of its own that loads, scores, trains and
 scores again. What is measured goes to `assets/results.json`, run by run, and

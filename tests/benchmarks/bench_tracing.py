@@ -1,6 +1,6 @@
 """Times causal tracing of the embedded model: one fact of nine tokens, and an average over 40.
 
-    python tests/benchmarks/bench_tracing.py
+    python -m tests.benchmarks.bench_tracing
 
 Loading is not counted. What is to be reached on two cores: 3 s and 60 s. OMP_NUM_THREADS chooses
 the number of threads.

@@ -1,6 +1,6 @@
 """Trains early, middle and late blocks of the embedded model, and traces where its answers arise.
 
-    python tests/benchmarks/bench_windows.py [--seeds 3]
+    python -m tests.benchmarks.bench_windows [--seeds 3]
 
 The same settings on three windows of blocks, for the joint objective and for adaptive RMU, on the
 train fold. The window that a preset has anyway was measured with the presets: run
