@@ -63,3 +63,17 @@ def hub(tmp_path, monkeypatch):
         ask_here(monkeypatch, served.url, tmp_path / "hub-cache")
         monkeypatch.setattr("unlearnlab.hub._LOOKED_UP", {})
         yield served
+
+
+class Hand:
+    """A clock that a test turns."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def hand():
+    return Hand()

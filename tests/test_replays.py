@@ -79,20 +79,6 @@ def recorded(story=STORY, **changes):
     return recording(row(**changes), events(story))
 
 
-class Hand:
-    """A clock that a test turns."""
-
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def hand():
-    return Hand()
-
-
 @pytest.fixture
 def replays(hand):
     return Replays(clock=hand)

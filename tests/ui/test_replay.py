@@ -19,20 +19,6 @@ from unlearnlab.ui.program import Program
 from unlearnlab.ui.replay import press_replay
 
 
-class Hand:
-    """A clock that a test turns."""
-
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def hand():
-    return Hand()
-
-
 @pytest.fixture
 def lab():
     return FakeLab()
