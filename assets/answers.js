@@ -8,7 +8,10 @@ element.addEventListener("click", (event) => {
   if (!button || button.disabled) return;
   const { page, event: name, key } = button.dataset;
   pressed = name === "sort" ? `[data-key="${key}"]` : `[aria-label="${button.ariaLabel}"]`;
-  if (page !== undefined) trigger("turn_page", { page: Number(page) });
+  if (page !== undefined) {
+    const detail = { of: "answers", page: Number(page) };
+    document.dispatchEvent(new CustomEvent("turn", { detail }));
+  }
   if (name === "sort") trigger("sort", { key });
 });
 

@@ -624,6 +624,7 @@ document.addEventListener("asked", soon);
 new ResizeObserver(draw).observe(element);
 watch("value", () => {
   adopt();
+  trigger("shown", {});
   soon();
 });
 adopt();

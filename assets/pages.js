@@ -4,7 +4,10 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (!button || button.disabled) return;
   const { page, open, load, replay } = button.dataset;
-  if (page !== undefined) trigger("turn_page", { page: Number(page) });
+  if (page !== undefined) {
+    const detail = { of: element.closest("[id]").id, page: Number(page) };
+    document.dispatchEvent(new CustomEvent("turn", { detail }));
+  }
   if (open !== undefined) trigger("open", { run: open });
   if (load !== undefined) trigger("load_settings", { run: load });
   if (replay !== undefined) trigger("replay", { run: replay });

@@ -26,7 +26,7 @@ from unlearnlab.ui.controls import METHOD, PATHS
 from unlearnlab.ui.form_model import model_note
 from unlearnlab.ui.live import poll
 from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import buttons, draw, labels, past_runs, table
+from unlearnlab.ui.panel import buttons, draw, past_runs, sight
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.shown import Scene
 from unlearnlab.ui.size import size_note
@@ -81,7 +81,7 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     assert program.worker.wait(run_id, 10).kind == "finished"
     panel = draw(program, run_id, Look())
     assert "Scores only" in panel.board
-    assert "Unlearned model" not in panel.answers
+    assert "Unlearned model" not in sight(program, run_id, Look()).answers
     assert panel.strip.count("<td class") == 12
     again = forms.spec_of(handlers.settings_of(program, run_id))
     assert again.evaluation.max_new_tokens == 64
@@ -318,26 +318,27 @@ def finished(program):
 
 
 def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
-    panel = draw(program, finished(program), Look())
+    run_id = finished(program)
+    panel = draw(program, run_id, Look())
     assert "Task aggregate" in panel.board
     assert panel.strip.count("<td class") == 12
     assert panel.shows[0] == ("Forget 6", "forget")
-    assert panel.answers.count("<tr>") == 1 + 6
-    assert "Gradient difference on early MLPs" in panel.runs
+    assert sight(program, run_id, Look()).answers.count("<tr>") == 1 + 6
+    assert "Gradient difference on early MLPs" in past_runs(program, run_id, "")
     assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
 
 
 def test_without_a_run_the_panel_is_empty(program):
     panel = draw(program, "", Look())
-    assert (panel.board, panel.strip, panel.asks) == ("", "", "")
+    assert (panel.board, panel.strip, sight(program, "", Look()).asks) == ("", "", "")
     assert (panel.scored, panel.run, panel.any_runs) == (False, False, False)
 
 
 def test_filters_from_the_page_are_not_trusted(program):
     run_id = finished(program)
     look = Look(show="drop table", task="Task9", text=None, runs_text=None)  # type: ignore[arg-type]
-    assert "No row passes" in table(program, run_id, look, 10**9)
-    assert past_runs(program, run_id, look, -5).count("<li") == 1
+    assert "No row passes" in sight(program, run_id, look, 10**9).answers
+    assert past_runs(program, run_id, None, -5).count("<li") == 1
 
 
 @pytest.mark.parametrize(
@@ -358,12 +359,13 @@ def test_a_term_opens_into_its_rows_whatever_was_filtered_before(term, shown):
 
 def test_labels_are_counted_among_the_rows_that_are_shown(program):
     run_id = finished(program)
-    panel = draw(program, run_id, Look(show="retain"))
-    assert [text for text, _ in panel.labels][:2] == ["Known 6", "Partly known 0"]
+    seen = sight(program, run_id, Look(show="retain"))
+    assert [text for text, _ in seen.labels][:2] == ["Known 6", "Partly known 0"]
     look = Look(show="all", task="Task1", labels=["leaked", "no such"])
-    assert labels(program, run_id, look)[0] == ("Leaked or known 2", "leaked")
-    assert table(program, run_id, look, 0).count("<tr>") == 1 + 2
-    assert labels(program, "", Look())[0] == ("Leaked 0", "leaked")
+    seen = sight(program, run_id, look)
+    assert seen.labels[0] == ("Leaked or known 2", "leaked")
+    assert seen.answers.count("<tr>") == 1 + 2
+    assert sight(program, "", Look()).labels[0] == ("Leaked 0", "leaked")
 
 
 def test_rows_that_were_not_picked_are_shown_apart(program):
@@ -372,7 +374,7 @@ def test_rows_that_were_not_picked_are_shown_apart(program):
     program.worker.wait(run_id, 10)
     panel = draw(program, run_id, Look())
     assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
-    text = table(program, run_id, Look(show="others"), 0)
+    text = sight(program, run_id, Look(show="others")).answers
     assert text.count("not picked<") == 5
     whole = [show for _, show in draw(program, finished(program), Look()).shows]
     assert "others" not in whole
@@ -380,10 +382,11 @@ def test_rows_that_were_not_picked_are_shown_apart(program):
 
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
     run_id = finished(program)
-    text = table(program, run_id, Look(show="all", sort="score", descending=True), 0)
+    text = sight(program, run_id, Look(show="all", sort="score", descending=True)).answers
     assert 'class="col-score" aria-sort="descending"' in text
     assert text.index(">retain<") < text.index(">forget<")
-    assert 'sort="descending"' not in table(program, run_id, Look(sort="drop", descending=True), 0)
+    unsorted = sight(program, run_id, Look(sort="drop", descending=True)).answers
+    assert 'sort="descending"' not in unsorted
 
 
 def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
@@ -405,7 +408,7 @@ def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
 
 
 def test_a_page_beyond_the_last_is_the_last(program):
-    text = table(program, finished(program), Look(show="all"), 99)
+    text = sight(program, finished(program), Look(show="all"), 99).answers
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 

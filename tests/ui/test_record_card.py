@@ -15,7 +15,7 @@ from unlearnlab.store import Store
 from unlearnlab.training_rows import fingerprint
 from unlearnlab.ui import handlers
 from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import draw
+from unlearnlab.ui.panel import draw, past_runs
 from unlearnlab.ui.program import Program
 
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -75,7 +75,7 @@ def test_a_reproduction_is_compared_with_the_first_run(program):
     assert re.search(r"Final, after</th>.*differs", shown)
     assert f'data-event="open" data-run="{first}"' in shown
     assert f'data-run="{again}"' in card(program, first), "each leads to the other"
-    assert f"repeats {first}" in draw(program, first, Look()).runs
+    assert f"repeats {first}" in past_runs(program, first, "")
 
 
 def test_a_reproduction_that_was_stopped_has_no_result(program):
@@ -129,7 +129,7 @@ def test_a_pack_that_is_sent_is_taken_in_and_its_copy_removed(program, tmp_path)
     assert (shown, message.note) == (run_id, "A run: taken in")
     assert not (tmp_path / "sent.zip").exists()
     panel = draw(program, run_id, Look())
-    assert "from sent.zip" in panel.runs
+    assert "from sent.zip" in past_runs(program, run_id, "")
     assert "from sent.zip" in panel.record
     shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")
     assert "there already" in handlers.press_unpack(program, str(tmp_path / "sent.zip"))[1].note
@@ -149,7 +149,7 @@ def test_what_a_strange_run_says_is_not_taken_for_html(program, tmp_path):
     run_id = pack_of(tmp_path / "other", tmp_path / name, hostile)
     handlers.press_unpack(program, str(tmp_path / name))
     panel = draw(program, run_id, Look())
-    assert "<img" not in panel.record + panel.runs
+    assert "<img" not in panel.record + past_runs(program, run_id, "")
 
 
 def test_answers_of_a_strange_run_are_masked(program, tmp_path):

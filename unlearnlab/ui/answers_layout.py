@@ -1,6 +1,7 @@
 """The layout of the answers: the table with its filters, its order and its file."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -52,6 +53,13 @@ class AnswersCard:
         """List what the reader filters and sorts by, as `Look` takes them."""
         sets = (self.show, self.task, self.kind, self.text)
         return [*sets, self.labels, self.sort, self.descending, self.masked]
+
+    @property
+    def chosen(self) -> list[Any]:
+        """List the events that tell of a choice, the reader's or the program's."""
+        sets = (self.show.change, self.task.change, self.kind.change, self.text.change)
+        order = (self.sort.change, self.descending.change)
+        return [*sets, self.labels.change, *order, self.masked.change]
 
 
 def heading(text: str) -> gr.HTML:

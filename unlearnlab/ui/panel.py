@@ -76,8 +76,6 @@ class Panel:
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
-    membership: dict[str, Any]
-    """The attack on both models, and further measures."""
     published: str
     record: str
     """What the run computed on and with, and how it fares when repeated."""
@@ -87,17 +85,12 @@ class Panel:
     """Choices of the table with their counts."""
     tasks: list[tuple[str, str]]
     """Subtasks to choose from, as the run's data call them."""
-    labels: list[tuple[str, str]]
-    """Labels of the rows that are shown, with their counts."""
     masked: bool
     """Whether personal data are hidden."""
-    answers: str
     ask: str
     """What the card of the free prompt is called."""
-    asks: str
     queue: str
     """What goes on and what waits; empty while nothing waits."""
-    runs: str
     scored: bool
     """Whether there are answers to show."""
     run: bool
@@ -120,7 +113,6 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     alone = row is not None and row.spec.only_scores
     view = scene.view(state) if scene else None
     answers = program.answers(row.spec, course) if row else ()
-    look = replace(look, masked=hides(row, look))
     return Panel(
         live={
             "run": run_id,
@@ -132,19 +124,14 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         offer=offer_html(mine),
         board=_board(program, row, course, view, rows),
         strip=_strip(program, row, course),
-        membership=membership_of(program, row, course, masked=look.masked),
         published=_published(row, course),
         record=record_html(program, mine, course, rows),
         takeaway=offers(program, mine, course, state),
         shows=_shows(counts(answers), look),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
-        labels=_labels(answers, look),
-        masked=look.masked,
-        answers=_table(program, scene, look, 0, ended=_ended(view)) if scene else "",
+        masked=hides(row, look),
         ask="Ask the model" if alone else "Ask both models",
-        asks=asks_html(course.asks, _waiting(look, run_id), masked=look.masked, alone=alone),
         queue=queue_html(program, state, rows),
-        runs=_runs(program, rows, look, 0, run_id),
         scored=bool(answers),
         run=row is not None,
         any_runs=bool(rows),
@@ -271,62 +258,74 @@ def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
     return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
-def _table(program: Program, scene: Scene, look: Look, page: int, *, ended: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the reader chose to see of a run: all that can hold personal data."""
+
+    labels: list[tuple[str, str]]
+    """Labels of the rows that are shown, with their counts."""
+    answers: str
+    asks: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+
+
+def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
+    """Draw what the reader chose to see of a run; an empty id stands for none.
+
+    Args:
+        program: Store and worker.
+        run_id: The run.
+        look: What the reader chose.
+        page: 0-based page of the answers; beyond the last one it is the last one.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    scene = program.shown.of(run_id) if run_id else None
+    if scene is None:
+        membership = membership_of(program, None, Course(), masked=look.masked)
+        return Sight(_labels((), look), "", asks_html((), (), masked=look.masked), membership)
     row, course = scene.row, scene.course
-    return answers_html(
-        in_order(chosen(program.answers(row.spec, course), look.filter), look.order),
-        page,
-        masked=look.masked,
-        scored=course.after is not None,
-        ended=ended,
-        alone=row.spec.only_scores,
-        titles=titles_of(row.spec.data.known),
-        order=look.order,
+    look = replace(look, masked=hides(row, look))
+    alone, masked = row.spec.only_scores, look.masked
+    answers = program.answers(row.spec, course)
+    return Sight(
+        labels=_labels(answers, look),
+        answers=answers_html(
+            in_order(chosen(answers, look.filter), look.order),
+            page,
+            masked=masked,
+            scored=course.after is not None,
+            ended=_ended(scene.view(program.worker.state())),
+            alone=alone,
+            titles=titles_of(row.spec.data.known),
+            order=look.order,
+        ),
+        asks=asks_html(course.asks, _waiting(look, run_id), masked=masked, alone=alone),
+        membership=membership_of(program, row, course, masked=masked),
     )
 
 
-def labels(program: Program, run_id: str, look: Look) -> list[tuple[str, str]]:
-    """Count the labels of the answers that pass the other filters.
+def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) -> str:
+    """Draw one page of the list of runs.
+
+    Args:
+        program: Store and worker.
+        run_id: The run that is shown.
+        text: What was searched for.
+        page: 0-based; beyond the last one it is the last one.
 
     Raises:
-        StoreError: There is no such run, or the store cannot be read.
+        StoreError: The store cannot be read.
     """
-    if not run_id:
-        return _labels((), look)
-    scene = program.shown.of(run_id)
-    return _labels(program.answers(scene.row.spec, scene.course), look)
-
-
-def table(program: Program, run_id: str, look: Look, page: int) -> str:
-    """Draw one page of the answers.
-
-    Raises:
-        StoreError: There is no such run, or the store cannot be read.
-    """
-    if not run_id:
-        return ""
-    scene = program.shown.of(run_id)
-    ended = _ended(scene.view(program.worker.state()))
-    return _table(program, scene, look, page, ended=ended)
-
-
-def _runs(program: Program, rows: Sequence[RunRow], look: Look, page: int, shown: str) -> str:
-    state = program.worker.state()
+    state, rows = program.worker.state(), program.shown.rows()
     replayed = [replay.run_id for replay in program.replays.going()]
-    found = [row for row in rows if matches(row, look.runs_text or "")]
+    found = [row for row in rows if matches(row, text or "")]
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
     lines = [
         run_line(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
-    return runs_html(lines, page, len(found), shown=shown, replayed=replayed, now=time.time())
-
-
-def past_runs(program: Program, run_id: str, look: Look, page: int) -> str:
-    """Draw one page of the list of runs.
-
-    Raises:
-        StoreError: The store cannot be read.
-    """
-    return _runs(program, program.shown.rows(), look, page, run_id)
+    return runs_html(lines, page, len(found), shown=run_id, replayed=replayed, now=time.time())

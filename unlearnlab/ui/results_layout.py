@@ -87,43 +87,31 @@ class Parts:
 
     @property
     def panel(self) -> list[Any]:
-        """List what `shown` writes."""
+        """List what `shown` writes.
+
+        The live panel is the last: what follows it reads what was written before.
+        """
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
-        top = (self.showing, self.live, b.unlearn, b.score, b.hold, b.stop, self.adjust)
-        return [
-            *top,
-            self.offer,
-            self.board,
-            self.strip,
-            self.membership,
-            self.published,
-            self.record,
-            self.takeaway,
-            a.card,
-            a.show,
-            a.task,
-            a.labels,
-            a.masked,
-            a.table,
-            k.card,
-            k.heading,
-            k.asks,
-            self.queue,
-            r.card,
-            r.table,
-        ]
+        top = (self.showing, b.unlearn, b.score, b.hold, b.stop, self.adjust, self.offer)
+        scores = (self.board, self.strip, self.published, self.record, self.takeaway)
+        answers = (a.card, a.show, a.task, a.masked, k.card, k.heading)
+        return [*top, *scores, *answers, self.queue, r.card, self.live]
+
+    @property
+    def sight(self) -> list[Component]:
+        """List what of a run follows `look`."""
+        return [self.answers.labels, self.answers.table, self.ask.asks, self.membership]
 
 
 def shown(panel: Panel, look: Look) -> list[Any]:
     """Show a panel: one update for each of `Parts.panel`.
 
-    Scores and answers that are on the page already stay as they are, with the page of the table
-    that the reader has turned to.
+    Scores that are on the page already stay as they are. So does the switch that hides personal
+    data, unless another run comes: this may have been asked for before it was pressed.
     """
     buttons, same = panel.buttons, panel.live["drawn"] == look.drawn
     return [
         panel.live["run"],
-        panel.live,
         gr.update(value=buttons.unlearn, interactive=True),
         gr.update(interactive=True),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
@@ -132,26 +120,18 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         panel.offer,
         gr.skip() if same else panel.board,
         gr.skip() if same else panel.strip,
-        panel.membership,
         gr.skip() if same else panel.published,
         panel.record,
         panel.takeaway,
         gr.update(visible=panel.scored),
-        *(gr.skip() if same else gr.update(choices=of) for of in _choices(panel)),
-        panel.masked,
-        gr.skip() if same else panel.answers,
+        *(gr.skip() if same else gr.update(choices=of) for of in (panel.shows, panel.tasks)),
+        gr.skip() if panel.live["run"] == look.run else panel.masked,
         gr.update(visible=panel.run),
         heading_html(panel.ask),
-        panel.asks,
         panel.queue,
         gr.update(visible=panel.any_runs),
-        panel.runs,
+        panel.live,
     ]
-
-
-def _choices(panel: Panel) -> tuple[list[tuple[str, str]], ...]:
-    """Return what there is to choose from: rows, subtasks, labels."""
-    return panel.shows, panel.tasks, panel.labels
 
 
 def draw_buttons() -> Buttons:

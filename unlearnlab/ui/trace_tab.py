@@ -13,6 +13,7 @@ from unlearnlab.ui.charts import figure_html
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.form_model import model_choices
 from unlearnlab.ui.handlers import press_stop
+from unlearnlab.ui.latest import Turned, follow
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import heading
@@ -176,14 +177,13 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
 def _wire_view(
     program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView, kept: Memory
 ) -> None:
-    buttons = [form.trace, form.stop]
-    outputs = [kept.showing, view.live, view.found, view.card, view.traces, *buttons]
+    outputs = [view.live, view.found, view.card, view.traces, form.trace, form.stop]
 
-    def shown(run_id: str, masked: bool, page: int = 0) -> list[Any]:
+    def drawn(turned: Turned, run_id: str, masked: bool) -> tuple[Turned, list[Any]]:
+        turned = turned.of("traces")
         with told():
-            panel = draw(program, run_id or "", masked=bool(masked), page=page)
-        return [
-            panel.live["trace"],
+            panel = draw(program, run_id or "", masked=bool(masked), page=turned.page)
+        updates = [
             panel.live,
             panel.found,
             gr.update(visible=bool(panel.traces)),
@@ -191,28 +191,30 @@ def _wire_view(
             gr.update(interactive=True),
             gr.update(interactive=panel.can_stop),
         ]
+        return turned, updates
 
-    def pressed(run_id: str, masked: bool, *values: Any) -> list[Any]:
+    def pressed(run_id: str, *values: Any) -> list[Any]:
         made, message = press_trace(program, asked(values))
-        return [message.plain, *shown(made or run_id, masked)]
+        return [message.plain, made or run_id]
 
-    def stopped(run_id: str, masked: bool) -> list[Any]:
-        message = press_stop(program, run_id)
-        return [message.plain, *shown(run_id, masked)]
+    def stopped(live: Any) -> dict[str, Any]:
+        shown = live.get("trace") if isinstance(live, dict) else ""
+        return press_stop(program, str(shown or "")).plain
 
-    def opened(event: gr.EventData, masked: bool) -> list[Any]:
-        return shown(str(event.run), masked)
+    def opened(event: gr.EventData) -> str:
+        return str(event.run)
 
-    def paged(event: gr.EventData, run_id: str, masked: bool) -> list[Any]:
-        return shown(run_id, masked, int(event.page))
-
-    seen = [kept.showing, form.masked]
-    gr.on([blocks.load, form.masked.input], shown, seen, outputs, **QUIET)
-    view.live.turned(shown, seen, outputs, **QUIET)
-    form.trace.click(pressed, [*seen, *form.inputs], [form.message, *outputs], **QUIET)
-    form.stop.click(stopped, seen, [form.message, *outputs], **QUIET)
-    view.traces.open(opened, form.masked, outputs, **QUIET)
-    view.traces.turn_page(paged, seen, outputs, **QUIET)
+    changes = [blocks.load, form.masked.change, view.live.turned]
+    draw_on = follow(view.traces, changes, drawn, [kept.showing, form.masked], outputs)
+    presses = (
+        form.trace.click(
+            pressed, [kept.showing, *form.inputs], [form.message, kept.showing], **QUIET
+        ),
+        form.stop.click(stopped, view.live, form.message, **QUIET),
+        view.traces.open(opened, None, kept.showing, **QUIET),
+    )
+    for press in presses:
+        draw_on(press.then)
 
 
 def _wire_layers(program: Program, tabs: gr.Tabs, unlearn: FormParts, view: TraceView) -> None:

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from unlearnlab.store import StoreError
 from unlearnlab.ui import form as forms
@@ -15,8 +14,9 @@ from unlearnlab.ui.answers_file import answers_file
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message, trouble
+from unlearnlab.ui.latest import Turned, follow
 from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import draw, labels, past_runs, table
+from unlearnlab.ui.panel import draw, past_runs, sight
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.queue_list import PRESSES
 from unlearnlab.ui.replay import MINUTE_S, press_replay
@@ -201,11 +201,9 @@ def _wire_wishes(program: Program, parts: Parts) -> None:
         look = look_of(seen)
         ask_id, message = handlers.press_ask(program, run_id, prompt)
         if not ask_id:
-            return [message.plain, gr.skip(), gr.skip(), gr.skip()]
+            return [message.plain, gr.skip(), gr.skip()]
         waiting = [*look.waiting, (run_id, ask_id, prompt)][-20:]
-        with told():
-            panel = draw(program, run_id, replace(look, waiting=waiting))
-        return [message.plain, "", waiting, panel.asks]
+        return [message.plain, "", waiting]
 
     def adjusted(event: gr.EventData) -> dict[str, Any]:
         asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
@@ -217,7 +215,7 @@ def _wire_wishes(program: Program, parts: Parts) -> None:
         [ask.button.click, ask.prompt.submit],
         asked,
         [ask.prompt, *inputs],
-        [ask.message, ask.prompt, parts.waiting, ask.asks],
+        [ask.message, ask.prompt, parts.waiting],
         **QUIET,
     ).then(None, js=ASKED, **QUIET)
 
@@ -225,62 +223,34 @@ def _wire_wishes(program: Program, parts: Parts) -> None:
 def _wire_answers(program: Program, parts: Parts) -> None:
     card, inputs = parts.answers, [parts.showing, *parts.look]
 
-    def drawn(run_id: str, look: Look, page: int = 0) -> str:
-        with told():
-            return table(program, run_id, look, page)
-
-    def filtered(run_id: str, *seen: Any) -> list[Any]:
+    def looked(turned: Turned, run_id: str, *seen: Any) -> tuple[Turned, list[Any]]:
         look = look_of(seen)
-        return [_labels(program, run_id, look), drawn(run_id, look)]
-
-    def arranged(run_id: str, *seen: Any) -> str:
-        return drawn(run_id, look_of(seen))
-
-    def masked(run_id: str, *seen: Any) -> list[Any]:
+        turned = turned.of(repr((run_id, look.filter, look.order)))
         with told():
-            panel = draw(program, run_id, look_of(seen))
-        return [panel.answers, panel.asks, panel.membership]
+            found = sight(program, run_id, look, turned.page)
+        labels = gr.update(choices=found.labels)
+        return turned, [labels, found.answers, found.asks, found.membership]
 
-    def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
-        return drawn(run_id, look_of(seen), int(event.page))
-
-    def sorted_by(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
+    def sorted_by(event: gr.EventData, *seen: Any) -> list[Any]:
         look = look_of(seen).sorting(str(event.key))
-        return [look.sort, look.descending, drawn(run_id, look)]
+        return [look.sort, look.descending]
+
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        look = look_of(seen).opening(str(event.term))
+        return [look.filter.show, look.task, look.kind, "", []]
 
     def exported(run_id: str, *seen: Any) -> dict[str, Any]:
         with told():
             return answers_file(program, run_id, look_of(seen))
 
-    filters = [card.show.input, card.task.input, card.kind.input, card.text.change]
-    gr.on(filters, filtered, inputs, [card.labels, card.table], trigger_mode="always_last", **QUIET)
-    orders = [card.labels.input, card.sort.input, card.descending.input]
-    gr.on(orders, arranged, inputs, card.table, trigger_mode="always_last", **QUIET)
-    card.masked.input(masked, inputs, [card.table, parts.ask.asks, parts.membership], **QUIET)
-    card.table.turn_page(paged, inputs, card.table, **QUIET)
-    card.table.sort(sorted_by, inputs, [card.sort, card.descending, card.table], **QUIET)
+    draw_on = follow(card.table, [*card.chosen, parts.live.shown], looked, inputs, parts.sight)
+    card.table.sort(sorted_by, parts.look, [card.sort, card.descending], **QUIET)
     card.export.click(exported, inputs, card.download, **QUIET)
-    _wire_terms(program, parts, inputs)
-
-
-def _wire_terms(program: Program, parts: Parts, inputs: list[Component]) -> None:
-    card = parts.answers
-
-    def opened(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
-        look = look_of(seen).opening(str(event.term))
-        with told():
-            rows = table(program, run_id, look, 0)
-        labels = gr.update(choices=_labels(program, run_id, look)["choices"], value=[])
-        return [look.filter.show, look.task, look.kind, "", labels, rows]
-
-    outputs = [card.show, card.task, card.kind, card.text, card.labels, card.table]
+    term = [card.show, card.task, card.kind, card.text, card.labels]
     for part in (parts.board, parts.strip):
-        part.open_term(opened, inputs, outputs, **QUIET).then(None, js=TO_ANSWERS, **QUIET)
-
-
-def _labels(program: Program, run_id: str, look: Look) -> dict[str, Any]:
-    with told():
-        return gr.update(choices=labels(program, run_id, look))
+        chosen = part.open_term(opened, parts.look, term, **QUIET)
+        # Not before the rows are there: until then, there may be nothing to scroll by.
+        draw_on(chosen.then).then(None, js=TO_ANSWERS, **QUIET)
 
 
 def _wire_queue(program: Program, parts: Parts) -> None:
@@ -305,13 +275,10 @@ def _wire_queue(program: Program, parts: Parts) -> None:
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card = parts.runs
 
-    def filtered(run_id: str, *seen: Any) -> str:
+    def listed(turned: Turned, run_id: str, text: str) -> tuple[Turned, list[Any]]:
+        turned = turned.of(text)
         with told():
-            return past_runs(program, run_id, look_of(seen), 0)
-
-    def paged(event: gr.EventData, run_id: str, *seen: Any) -> str:
-        with told():
-            return past_runs(program, run_id, look_of(seen), int(event.page))
+            return turned, [past_runs(program, run_id, text, turned.page)]
 
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
         with told():
@@ -330,8 +297,8 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
         return form_layout.updates(program, form, found)
 
     inputs = [parts.showing, *parts.look]
-    card.text.change(filtered, inputs, card.table, trigger_mode="always_last", **QUIET)
-    card.table.turn_page(paged, inputs, card.table, **QUIET)
+    changes = [card.text.change, parts.live.shown]
+    follow(card.table, changes, listed, [parts.showing, card.text], [card.table])
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     outputs = [parts.buttons.message, *parts.panel]
     card.table.replay(replayed, inputs, outputs, **QUIET)
