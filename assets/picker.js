@@ -3,6 +3,8 @@
 const table = element.querySelector(".picker-rows");
 const count = element.querySelector(".picker-count");
 let drawn = null;
+let kept = {}; // The value that is shown.
+let tickedAt = -1; // Requests made before the reader last ticked a row.
 
 const ticked = (id) => props.value.ids.includes(id) !== props.value.inverted;
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
@@ -28,7 +30,9 @@ table.addEventListener("change", (event) => {
   const { ids, inverted } = props.value;
   const named = event.target.checked !== inverted;
   const others = ids.filter((one) => one !== id);
+  tickedAt = window.asked ?? 0;
   props.value = { ...props.value, ids: named ? [...others, id] : others };
+  kept = props.value;
   show();
 });
 
@@ -39,5 +43,17 @@ table.addEventListener("click", (event) => {
   trigger("turn_page", {});
 });
 
-watch("value", show);
+// Answers can overtake each other, and the reader may tick rows while one is on its way.
+watch("value", () => {
+  const came = props.value ?? {};
+  if ((came.asked ?? 0) < (kept.asked ?? 0)) {
+    props.value = kept;
+    trigger("turn_page", {});
+    return;
+  }
+  const before = came.asked <= tickedAt && came.of === kept.of;
+  kept = before ? { ...came, ids: kept.ids, inverted: kept.inverted } : came;
+  if (before) props.value = kept;
+  show();
+});
 show();

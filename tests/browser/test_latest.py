@@ -72,3 +72,16 @@ def test_a_page_that_was_turned_stays_while_other_runs_come_and_go(serve, tabs):
     expect(pager).to_contain_text("21 to 40 of 72")
     page.get_by_label("Search answers").fill("chemist")
     expect(pager).to_contain_text("1 to 20 of")
+
+
+def test_a_row_ticked_while_an_answer_is_on_its_way_stays_ticked(serve, tabs):
+    page = tabs(serve())
+    page.get_by_role("tab", name="Data", exact=True).click()
+    rows = page.locator("#picker input[data-id]")
+    expect(rows.first).to_be_checked()
+    with holding_the_first(page):
+        page.locator("#picker-card").get_by_label("Search rows").fill("is")
+        expect(page.locator(".picker-count")).not_to_contain_text("found")
+        rows.nth(1).uncheck()
+    expect(page.locator(".picker-count")).to_contain_text("found")
+    expect(page.locator(".picker-count")).to_contain_text("303 of 304 ticked")

@@ -18,6 +18,7 @@ from unlearnlab.ui.form_data import (
 )
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message, trouble
+from unlearnlab.ui.latest import ASKED
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import message
@@ -150,18 +151,21 @@ def drawn(program: Program, form: Form, seen: tuple[Any, ...]) -> list[Any]:
     held, *filters = seen
     known, search = known_of(form), searched(*filters)
     ticks = ticks_of(form, held)
-    source = held.get("source") if isinstance(held, dict) else None
-    if source != known.name:
+    held = held if isinstance(held, dict) else {}
+    another = held.get("source") != known.name
+    if another:
         search = replace(search, task="", masked=known.personal)
     titles = titles_of(known)
     tasks = [(titles.get(task, task), task) for task in tasks_in(known, fold_of(form))]
     with told():
-        value = picker(program, form, ticks, search) | {"source": known.name}
+        value = picker(program, form, ticks, search)
+        value |= {"source": known.name, "asked": held.get("asked")}
         watched = pending(program, form)
+    task = gr.update(choices=[ANY_TASK, *tasks], visible=len(tasks) > 1)
     return [
         _head(form),
-        gr.update(choices=[ANY_TASK, *tasks], value=search.task, visible=len(tasks) > 1),
-        search.masked,
+        task | {"value": search.task} if another else task,
+        search.masked if another else gr.skip(),
         value,
         watched,
     ]
@@ -190,7 +194,7 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
         updates = form_layout.updates(program, unlearn, form)
         return [Message().plain, gr.Tabs(selected="unlearn"), *updates]
 
-    card.ask.click(asked, inputs, [card.message, *card.outputs], **QUIET)
+    card.ask.click(asked, inputs, [card.message, *card.outputs], js=ASKED, **QUIET)
     card.use.click(used, [card.rest, *inputs], [card.message, tabs, *unlearn.outputs], **QUIET)
 
 
@@ -210,12 +214,12 @@ def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None
         return _ticked(program, *_taken(values), on=False)
 
     filters = [card.text.change, card.task.input, card.kind.input]
-    gr.on(filters, found, inputs, card.outputs, trigger_mode="always_last", **QUIET)
-    card.masked.input(paged, inputs, card.outputs, **QUIET)
-    card.rows.turn_page(paged, inputs, card.outputs, **QUIET)
-    card.watch.turned(paged, inputs, card.outputs, **QUIET)
-    card.tick.click(ticked, inputs, card.outputs, **QUIET)
-    card.untick.click(unticked, inputs, card.outputs, **QUIET)
+    gr.on(filters, found, inputs, card.outputs, js=ASKED, trigger_mode="multiple", **QUIET)
+    card.masked.input(paged, inputs, card.outputs, js=ASKED, **QUIET)
+    card.rows.turn_page(paged, inputs, card.outputs, js=ASKED, **QUIET)
+    card.watch.turned(paged, inputs, card.outputs, js=ASKED, **QUIET)
+    card.tick.click(ticked, inputs, card.outputs, js=ASKED, **QUIET)
+    card.untick.click(unticked, inputs, card.outputs, js=ASKED, **QUIET)
 
 
 def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
