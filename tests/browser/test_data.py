@@ -85,6 +85,8 @@ def test_a_bad_file_is_told_with_its_rows_and_costs_neither_form_nor_datasets(ur
     page.locator("#findings-mask input").uncheck()
     expect(finding).to_contain_text("Brock")
     expect(box(page, "f-data-add-title").first).to_have_value("Bad ones")
+    box(page, "f-data-add-title").first.fill("Bad twos")
+    expect(finding).to_be_hidden()
     expect(page.locator("#f-data-add-forget")).to_contain_text(re.compile(r"bad\s*\.csv"))
     expect(page.locator("#datasets")).to_contain_text("Embedded")
     box(page, "f-data-add-retain-path").first.fill("no/such/file.jsonl")

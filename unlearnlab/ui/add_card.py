@@ -25,6 +25,13 @@ BUSY = """(...values) => {
 IDLE = """() => document.getElementById("add-card").classList.remove("busy")"""
 """Reading a large file takes seconds: the card says so meanwhile."""
 
+CHECKING = """(masked, model, ...wish) => {
+  document.getElementById("add-card").classList.add("busy");
+  window.checked = JSON.stringify(wish);
+  return [masked, model, ...wish];
+}"""
+"""Notes what is checked."""
+
 SHOW = """() => {
   document.getElementById("add-card").classList.remove("busy");
   setTimeout(() => document.getElementById("findings-card")
@@ -33,11 +40,13 @@ SHOW = """() => {
 """What was found may be drawn out of sight, beside the top of a long page."""
 
 
-STALE = """() => [
-  { problems: [], note: "" },
-  { __type__: "update", interactive: false },
-  { __type__: "update", visible: false },
-]"""
+STALE = """(...wish) => {
+  const update = { __type__: "update" };
+  if (JSON.stringify(wish) === window.checked) return [update, update, update];
+  const shut = { ...update, interactive: false };
+  return [{ problems: [], note: "" }, shut, { ...update, visible: false }];
+}"""
+"""A control may tell late of what was typed into it before the check."""
 
 
 @dataclass(frozen=True)
@@ -219,7 +228,7 @@ def wire_add(
     _wire_staleness(card, found)
     model = unlearn.controls[PATHS.index(NAME)]
     asked = [found.masked, model, *card.inputs]
-    card.check.click(checked, asked, outputs, js=BUSY, **QUIET).then(None, js=SHOW, **QUIET)
+    card.check.click(checked, asked, outputs, js=CHECKING, **QUIET).then(None, js=SHOW, **QUIET)
     found.masked.input(checked, asked, outputs, **QUIET)
     card.add.click(
         added,
@@ -255,4 +264,4 @@ def _wire_staleness(card: AddCard, found: FindingsCard) -> None:
     """
     edits = [c.input if isinstance(c, gr.Radio | gr.Dropdown) else c.change for c in card.inputs]
     outputs = [card.message, card.add, found.card]
-    gr.on(edits, None, None, outputs, js=STALE, **QUIET)
+    gr.on(edits, None, card.inputs, outputs, js=STALE, **QUIET)
