@@ -1,5 +1,5 @@
 // What can be taken away from a run. Runs as the body of a function of
-// (element, props, server, watch). Files come as text through the page's own connection.
+// (element, trigger, props, server, watch). Files come as text through the page's own connection.
 const card = element.querySelector(".takeaway");
 const list = element.querySelector(".takeaway-items");
 const said = element.querySelector(".takeaway-said");
@@ -69,6 +69,7 @@ function model(now) {
   box.querySelector("code").textContent = now.path || "";
   box.querySelector("span").textContent = now.told;
   part("stop").hidden = now.state !== "busy";
+  part("use").hidden = !now.path;
   part("copy").hidden = !now.path || !navigator.clipboard;
   part("zip").hidden = !now.small;
   const button = list.querySelector('[data-what="model"]');
@@ -90,6 +91,7 @@ function load() {
 }
 
 part("stop").addEventListener("click", (event) => take("model", "stop", event.target));
+part("use").addEventListener("click", () => trigger("use_model", { run: props.value.run }));
 part("copy").addEventListener("click", async () => {
   await navigator.clipboard.writeText(props.value.model.path);
   tell("The path is copied.");

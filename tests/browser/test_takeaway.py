@@ -54,6 +54,9 @@ def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve,
     expect(told).to_have_attribute("data-state", "there")
     name, _ = downloaded(page, told.get_by_role("button", name="Download").click)
     assert name.endswith("-model.zip")
+    place = told.locator("code").inner_text()
+    told.get_by_role("button", name="Use in the form").click()
+    expect(page.locator("#f-model-name input")).to_have_value(place)
 
 
 @pytest.mark.slow

@@ -82,6 +82,26 @@ def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, 
     assert (tmp_path / "model" / "README.md").read_text() == "card"
 
 
+def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_path):
+    lab = Lab(lambda _: None, device=CPU)
+    run = Job("run-1", spec({}), tmp_path / "run")
+    run.folder.mkdir()
+    (after,) = (
+        event
+        for event in lab.unlearn(run)
+        if isinstance(event, Evaluated) and event.when == "after"
+    )
+    lab.export(run, Export(tmp_path / "model", {}))
+    wish = spec({}).scoring.model_dump() | {"model": {"name": str(tmp_path / "model")}}
+    (alone,) = (
+        event
+        for event in lab.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
+        if isinstance(event, Evaluated)
+    )
+    assert alone.scores == after.scores
+    assert alone.evidence == after.evidence
+
+
 def test_a_run_without_weights_has_no_model(tmp_path):
     lab = Lab(lambda _: None, device=CPU)
     with pytest.raises(ValueError, match="left no weights"):

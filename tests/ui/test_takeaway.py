@@ -128,6 +128,16 @@ def test_the_model_is_written_as_a_job_and_then_told_with_its_place(program):
     assert now["path"].endswith(f"runs/{run_id}/exports/{run_id}-model")
 
 
+def test_the_written_model_goes_into_the_form_with_the_settings_of_its_run(program):
+    run_id = program.worker.submit(RunSpec(seed=7))
+    assert program.worker.wait(run_id, 20)
+    taken(program, run_id, "model", action="folder")
+    written(program)
+    form = takeaway.merged_form(program, run_id)
+    assert form.draft["values"]["model.name"] == shown(program, run_id)["model"]["path"]
+    assert int(form.draft["values"]["seed"]) == 7
+
+
 def test_the_page_tells_that_the_model_is_being_written_and_draws_again_afterwards(program, lab):
     gate = threading.Event()
     first = finished(program)

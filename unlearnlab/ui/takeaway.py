@@ -24,6 +24,8 @@ from unlearnlab.packs.writing import fill, packable
 from unlearnlab.records import RunRow
 from unlearnlab.runs import NotRunning, WorkerState
 from unlearnlab.store import StoreError
+from unlearnlab.ui.form import Form, form_of
+from unlearnlab.ui.form_model import NAME, take_model
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.views import Course
@@ -89,7 +91,7 @@ def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
         if run.run_id in shares:
             told = f"Being written, {shares[run.run_id]:.0%}"
         return {"state": "busy", "told": told}
-    folder = _place(program, run.run_id) / model_folder(run.run_id)
+    folder = _merged(program, run.run_id)
     last = run.course.exports[-1] if run.course.exports else None
     if isinstance(last, ExportFailed):
         return {"state": "failed", "told": f"Not written: {last.problem}"}
@@ -106,6 +108,23 @@ def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
 
 def _place(program: Program, run_id: str) -> Path:
     return program.store.folder(run_id) / "exports"
+
+
+def _merged(program: Program, run_id: str) -> Path:
+    return _place(program, run_id) / model_folder(run_id)
+
+
+def merged_form(program: Program, run_id: str) -> Form:
+    """Return a form with a run's settings that starts from what the run made of its model.
+
+    To be scored with other settings, or trained on.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    form = form_of(program.store.row(run_id).spec.model_dump(mode="json") | {"keep_as": ""})
+    values = form.draft["values"] | {NAME: str(_merged(program, run_id))}
+    return take_model(Form(form.draft | {"values": values}), program.devices())
 
 
 def take(program: Program, asked: Any) -> dict[str, Any]:
@@ -147,7 +166,7 @@ def _pack(program: Program, run_id: str, what: PackWhat) -> dict[str, Any]:
 
 def _files(program: Program, run: Result, what: What, *, masked: bool) -> dict[str, Content]:
     if what == "model":
-        return dict(in_folder(_place(program, run.run_id) / model_folder(run.run_id)))
+        return dict(in_folder(_merged(program, run.run_id)))
     return dict(files(run, what, masked=masked))
 
 
@@ -190,6 +209,7 @@ _TEMPLATE = """
   <div class="takeaway-model" data-part="model" hidden>
     <b></b><code></code><span role="status"></span>
     <button type="button" class="quiet" data-part="stop">Stop</button>
+    <button type="button" class="quiet" data-part="use">Use in the form</button>
     <button type="button" class="quiet" data-part="copy">Copy path</button>
     <button type="button" class="quiet" data-part="zip">Download</button>
   </div>

@@ -31,6 +31,7 @@ from unlearnlab.ui.results_layout import (
 from unlearnlab.ui.sweep_card import sweep_card
 from unlearnlab.ui.sweep_fold import draw_fold, wire_fold
 from unlearnlab.ui.sweep_panel import Board
+from unlearnlab.ui.takeaway import merged_form
 from unlearnlab.ui.typed_facts import next_form
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
@@ -341,4 +342,10 @@ def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
             found = next_form(program, event.run)
         return form_layout.updates(program, form, found)
 
+    def used(event: gr.EventData) -> list[Any]:
+        with told():
+            found = merged_form(program, str(event.run))
+        return form_layout.updates(program, form, found)
+
     parts.offer.unlearn_next(taken, None, form.outputs, js=TO_FORM, **QUIET)
+    parts.takeaway.use_model(used, None, form.outputs, js=TO_FORM, **QUIET)
