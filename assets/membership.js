@@ -290,6 +290,8 @@ function arrange() {
   for (const button of element.querySelectorAll("[data-show]"))
     button.setAttribute("aria-pressed", String(button.dataset.show === show));
   part("attack").hidden = show !== "attack" || none;
+  part("before").textContent = props.value.alone ? "ROC" : "ROC before";
+  part("after").hidden = models().length < 2;
   part("gold").hidden = !props.value.retrained?.length;
   part("absent").hidden = show !== "attack" || !none;
   part("measures").hidden = show !== "measures";

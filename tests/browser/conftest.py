@@ -25,7 +25,7 @@ PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
 )
-PATIENCE_MS = 15000
+PATIENCE_MS = 30000
 """A busy machine draws late; what must be quick is timed by tests of its own."""
 
 QUIET = (

@@ -45,7 +45,7 @@ def test_the_charts_of_a_run_and_of_a_trace_are_saved(serve, tabs, tmp_path):
     expect(windows.locator(".plot")).to_have_attribute("aria-label", re.compile("^Traced: "))
     page.locator("#trace").click()
     maps = page.locator("#trace-found .figure")
-    expect(maps).to_have_count(2, timeout=30000)
+    expect(maps).to_have_count(2, timeout=60000)
 
     rows = read(saved(page, maps.first, "csv", tmp_path)[1])
     assert rows[0] == ["part", "row", "column", "value"]

@@ -129,7 +129,7 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
     page.wait_for_function(f"({POINTS})() > 2")
     page.locator("#hold").click()
     expect(pill(page)).to_have_text("paused")
-    expect(card).to_be_visible(timeout=15000)
+    expect(card).to_be_visible(timeout=30000)
     rate, weight = page.get_by_label("Learning rate").last, card.get_by_label("Retain weight")
     expect(rate).to_have_value("1e-3")
     rate.fill("1e-5")

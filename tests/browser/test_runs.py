@@ -17,7 +17,7 @@ def pill(page):
     return page.locator('#live [data-part="status"] .pill')
 
 
-def finished(page, timeout=30000):
+def finished(page, timeout=60000):
     expect(pill(page)).to_have_text("finished", timeout=timeout)
 
 

@@ -76,6 +76,14 @@ def test_both_models_come_with_their_losses_curves_and_words_as_plain_json(progr
     assert "Reference AUC" in value["measures"]
 
 
+def test_a_model_that_was_only_scored_is_not_called_the_original(program, run):
+    scored = program.worker.submit(RunSpec().scoring)
+    program.worker.wait(scored, 10)
+    assert [card(program, one)["alone"] for one in (run, scored)] == [False, True]
+    assert card(program, run)["models"][0]["title"] == "Original model"
+    assert card(program, scored)["models"][0]["title"] == "Model"
+
+
 def test_without_a_run_the_card_is_hidden(program):
     course = program.courses
     assert membership_of(program, None, course, masked=True) == {"run": ""}

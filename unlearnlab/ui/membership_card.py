@@ -53,10 +53,11 @@ def membership_of(
         return {"run": ""}
     retrained = program.retrained(row.spec)
     after = course.after.key if course.after else ""
+    alone = row.spec.only_scores
     models = [
         _model(name, title, found)
         for name, title, key in (
-            ("original", "Original model", course.before.key),
+            ("original", "Model" if alone else "Original model", course.before.key),
             ("unlearned", "Unlearned model", after),
         )
         if key and (found := program.derived.attack(key))
@@ -67,6 +68,7 @@ def membership_of(
         "run": row.run_id,
         "drawn": f"{row.run_id} {after}",
         "masked": masked,
+        "alone": alone,
         "models": models,
         "retrained": gold if models else [],
         "absent": "" if models else NO_DOCUMENTS,
@@ -175,7 +177,8 @@ _TEMPLATE = f"""
     <p class="reading" role="status"></p>
     <div class="legend"><span><i class="members"></i>members: the forget documents</span>
       <span><i class="others"></i>unseen documents</span>
-      <span><i class="pale"></i>ROC before</span><span><i class="members"></i>after</span>
+      <span><i class="pale"></i><span data-part="before">ROC before</span></span>
+      <span data-part="after"><i class="members"></i>after</span>
       <span data-part="gold"><i class="dash others"></i>retrained model</span></div>
     <div class="attack-plots">
       <figure class="figure"><div class="plot" data-part="losses"></div>{TAKE}</figure>
