@@ -51,6 +51,37 @@ class RoomyLayer(DynamicLayer):
         made.keys, made.values = keys[:, :, :-ROOM], values[:, :, :-ROOM]
         return made
 
+    @classmethod
+    def beginning(cls, layer: DynamicLayer, rows: int, room: int) -> "RoomyLayer":
+        """Copy the keys and values of one row, [1, H, S, D], for rows that go on differently."""
+        made, (old_keys, old_values) = cls(), (_held(layer.keys), _held(layer.values))
+        keys, values = (_repeated(old, rows, room) for old in (old_keys, old_values))
+        made.lazy_initialization(keys, values)
+        made._keys, made._values = keys, values
+        used = old_keys.shape[2]
+        made.keys, made.values = keys[:, :, :used], values[:, :, :used]
+        return made
+
+    def lent(self, rows: int) -> "RoomyLayer":
+        """Lend its slots to so many rows. What they add is written where the last ones wrote."""
+        made, keys, values = type(self)(), _held(self.keys)[:rows], _held(self.values)[:rows]
+        made.lazy_initialization(keys, values)
+        made._keys, made._values = self._keys[:rows], self._values[:rows]
+        made.keys, made.values = keys, values
+        return made
+
+
+def _held(states: Tensor | None) -> Tensor:
+    assert states is not None, "nothing was read yet"
+    return states
+
+
+def _repeated(states_1HSD: Tensor, rows: int, room: int) -> Tensor:
+    _, heads, used, width = states_1HSD.shape
+    made = states_1HSD.new_empty(rows, heads, used + room, width)
+    made[:, :, :used] = states_1HSD
+    return made
+
 
 def _roomier(states_BHSD: Tensor, new: int) -> Tensor:
     rows, heads, used, width = states_BHSD.shape

@@ -9,13 +9,15 @@ prompt at a time. Shape suffixes: B questions, T positions, K kept positions, V 
 import copy
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearnlab.batches import fitting
+from unlearnlab.engine.caches import RoomyLayer
 from unlearnlab.engine.data import Tokenizer, on
 from unlearnlab.engine.masks import seen
 from unlearnlab.engine.models import Target
@@ -139,11 +141,15 @@ def _ranked(target: Target, asked: Mapping[int, Asked]) -> Iterator[dict[int, li
     for group, shared in _groups(asked):
         order = sorted(group, key=lambda place: len(asked[place].ids))
         _read_on(target, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
+        batches: list[list[int]] = []
         while order:
             ends = (len(asked[place].ids) - shared for place in order)
-            rows = order[: min(fitting(ends, cpu=target.on_cpu), _held(asked, order))]
-            order = order[len(rows) :]
-            logits_BV = _last_logits(target, cache, [asked[p].ids[shared:] for p in rows])
+            batches.append(order[: min(fitting(ends, cpu=target.on_cpu), _held(asked, order))])
+            order = order[len(batches[-1]) :]
+        longest = max(len(asked[place].ids) - shared for place in group)
+        beginning = _repeated(cache, max(map(len, batches)), longest)
+        for rows in batches:
+            logits_BV = _last_logits(target, beginning, [asked[p].ids[shared:] for p in rows])
             logs = logits_BV.float().log_softmax(-1)[:, letters].tolist()
             yield dict(zip(rows, logs, strict=True))
 
@@ -185,21 +191,38 @@ def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
         target.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
 
 
-def _lent(cache: DynamicCache, rows: int) -> DynamicCache:
-    """Lend a beginning to so many rows without copying it: what a row adds makes new tensors."""
-    ours = copy.copy(cache)
-    ours.layers = [copy.copy(layer) for layer in cache.layers]
-    for layer in cast("list[Any]", ours.layers):
-        if layer.keys is not None:  # None before anything was read.
-            layer.keys = layer.keys.expand(rows, -1, -1, -1)
-            layer.values = layer.values.expand(rows, -1, -1, -1)
+def _repeated(cache: DynamicCache, rows: int, room: int) -> Cache:
+    """Copy a beginning for as many rows as are read together, once for all batches of them."""
+    return Cache(
+        layers=[
+            RoomyLayer.beginning(layer, rows, room)
+            if type(layer) is DynamicLayer and layer.keys is not None
+            else layer
+            for layer in cache.layers
+        ]
+    )
+
+
+def _lent(beginning: Cache, rows: int) -> Cache:
+    """Lend a beginning to so many rows: what a row adds leaves it as it is."""
+    return Cache(layers=[_lent_layer(layer, rows) for layer in beginning.layers])
+
+
+def _lent_layer(layer: Any, rows: int) -> Any:
+    if isinstance(layer, RoomyLayer):
+        return layer.lent(rows)
+    # Of another kind, as with a sliding window: what it adds makes new tensors.
+    ours = copy.copy(layer)
+    if layer.keys is not None:  # None before anything was read.
+        ours.keys = layer.keys.expand(rows, -1, -1, -1)
+        ours.values = layer.values.expand(rows, -1, -1, -1)
     return ours
 
 
-def _last_logits(target: Target, cache: DynamicCache, ends: Sequence[Sequence[int]]) -> Tensor:
+def _last_logits(target: Target, beginning: Cache, ends: Sequence[Sequence[int]]) -> Tensor:
     """Predict what follows each end after the cached beginning: [B, V]."""
-    begun, width = cache.get_seq_length(), max(map(len, ends))
-    ours = _lent(cache, len(ends))
+    begun, width = beginning.get_seq_length(), max(map(len, ends))
+    ours = _lent(beginning, len(ends))
     pad = target.tokenizer.pad_token_id
     # Padding stands at the end, where no token before it looks: one mask does for all rows.
     ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
