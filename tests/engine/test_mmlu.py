@@ -4,11 +4,14 @@ import math
 
 import pytest
 
+from tests.engine.families import tiny_config, tiny_of
 from tests.engine.plain import mmlu_prompt, mmlu_row
-from tests.engine.tiny import finish
+from tests.engine.tiny import CPU, finish
 from tests.real_mmlu import REAL, needs_real
 from unlearnlab import mmlu
 from unlearnlab.engine.mmlu import Reader, answer, letter_ids
+from unlearnlab.engine.models import Target
+from unlearnlab.families import FAMILIES
 from unlearnlab.metrics import picked
 
 
@@ -41,6 +44,16 @@ def test_answers_are_those_of_one_prompt_at_a_time(roomy):
         assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
         assert picked(choice) == plain.index(max(plain))
         assert (choice.subject, choice.right) == (question.subject, question.answer)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family_answers_as_one_prompt_at_a_time(name, tokenizer):
+    config = tiny_config(name, len(tokenizer), max_position_embeddings=1024)
+    target = Target(tiny_of(config), tokenizer, device=CPU)
+    found = finish(answer(target, ASKED, SHOTS))[1]
+    for question, choice in zip(ASKED, found, strict=True):
+        plain = mmlu_row(target.model, tokenizer, question, SHOTS[question.subject], 1024)
+        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-3)
 
 
 def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_ones(target):

@@ -36,3 +36,19 @@ def seen(target: Target, mask_BS: Tensor, new: int) -> Tensor:
     later_TS = torch.ones(new, slots, dtype=torch.bool).triu(slots - new + 1)
     unseen_B1TS = later_TS | (mask_BS == 0)[:, None, None]
     return torch.zeros(unseen_B1TS.shape, dtype=dtype).masked_fill_(unseen_B1TS, never)
+
+
+def behind(target: Target, slots: int, new: int) -> Tensor | None:
+    """Say what a pass may look at where no slot before a token is padding.
+
+    Args:
+        target: The model.
+        slots: S.
+        new: T.
+
+    Returns:
+        [1, 1, T, S] for all rows; nothing where the library makes the masks, as it then needs none.
+    """
+    all_1S = torch.ones(1, slots, dtype=torch.long, device=target.device)
+    made = seen(target, all_1S, new)
+    return None if made is all_1S else made

@@ -19,7 +19,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 from unlearnlab.batches import fitting
 from unlearnlab.engine.caches import RoomyLayer
 from unlearnlab.engine.data import Tokenizer, on
-from unlearnlab.engine.masks import seen
+from unlearnlab.engine.masks import behind
 from unlearnlab.engine.models import Target
 from unlearnlab.metrics import Choice
 from unlearnlab.mmlu import LETTERS, MOST_TOKENS, Question, prompt
@@ -230,7 +230,7 @@ def _last_logits(target: Target, beginning: Cache, ends: Sequence[Sequence[int]]
     kept_K = sorted(set(lasts))
     logits_BKV = target.model(
         input_ids=ids_BT,
-        attention_mask=seen(target, on(target.device, [[1] * (begun + width)]), width),
+        attention_mask=behind(target, begun + width, width),
         position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
         past_key_values=ours,
         use_cache=True,
