@@ -13,6 +13,7 @@ const LEFT = 64; // Room for five digits beside the title of the axis, in pixels
 const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 
 let run = null;
+let adopted = null; // The value that the page shows.
 let shownTake = null; // Of the replay that the points at hand are of; 0 for the run itself.
 let cursor = 0;
 let turnAsked = { word: "", at: 0 };
@@ -434,13 +435,15 @@ function forget() {
 function adopt() {
   // Asked for before the reader opened another run, answered after: what is shown stays.
   if (run && props.value?.redrawn && props.value.redrawn !== run) {
+    props.value = adopted;
     trigger("turned", { whole: true, run });
-    return;
+    return false;
   }
+  adopted = props.value;
   const wanted = (props.value && props.value.run) || "";
   const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
   opened = Boolean(props.value && props.value.turn);
-  if (wanted === run) return;
+  if (wanted === run) return true;
   run = wanted;
   shownTake = null;
   log = null;
@@ -451,6 +454,7 @@ function adopt() {
   if (chosen && element.getBoundingClientRect().top < 0)
     element.scrollIntoView({ behavior: "smooth" });
   if (chosen && window.innerWidth <= 860) element.scrollIntoView({ behavior: "smooth" });
+  return true;
 }
 
 function take(answer) {
@@ -623,9 +627,10 @@ document.addEventListener("asked", soon);
 // Also when its tab opens, or its card grows.
 new ResizeObserver(draw).observe(element);
 watch("value", () => {
-  adopt();
-  trigger("shown", {});
+  if (adopt()) trigger("shown", {});
   soon();
 });
 adopt();
+// The first answer may have come before this panel was there to be told of it.
+if (opened) trigger("shown", {});
 soon();

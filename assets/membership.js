@@ -304,6 +304,8 @@ function load() {
   const now = JSON.stringify([value.drawn, value.masked]);
   if (now === drawn) return;
   drawn = now;
+  asked += 1; // What was asked before may hold what is masked now.
+  part("wrong").replaceChildren();
   part("measures").innerHTML = value.measures;
   part("absent").textContent = value.absent;
   if (models().length) {

@@ -3,8 +3,7 @@
 const table = element.querySelector(".picker-rows");
 const count = element.querySelector(".picker-count");
 let drawn = null;
-let kept = {}; // The value that is shown.
-let tickedAt = -1; // Requests made before the reader last ticked a row.
+let kept = props.value ?? {}; // What is shown.
 
 const ticked = (id) => props.value.ids.includes(id) !== props.value.inverted;
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
@@ -30,7 +29,6 @@ table.addEventListener("change", (event) => {
   const { ids, inverted } = props.value;
   const named = event.target.checked !== inverted;
   const others = ids.filter((one) => one !== id);
-  tickedAt = window.asked ?? 0;
   props.value = { ...props.value, ids: named ? [...others, id] : others };
   kept = props.value;
   show();
@@ -40,6 +38,7 @@ table.addEventListener("click", (event) => {
   const button = event.target.closest("button[data-page]");
   if (!button || button.disabled) return;
   props.value = { ...props.value, page: Number(button.dataset.page) };
+  kept = props.value;
   trigger("turn_page", {});
 });
 
@@ -51,9 +50,9 @@ watch("value", () => {
     trigger("turn_page", {});
     return;
   }
-  const before = came.asked <= tickedAt && came.of === kept.of;
-  kept = before ? { ...came, ids: kept.ids, inverted: kept.inverted } : came;
-  if (before) props.value = kept;
+  const mine = !came.ticked && came.of === kept.of;
+  kept = mine ? { ...came, ids: kept.ids, inverted: kept.inverted } : came;
+  if (mine) props.value = kept;
   show();
 });
 show();

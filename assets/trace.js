@@ -54,7 +54,8 @@ function take(answer) {
 async function ask() {
   const { trace = "", masked = false } = props.value || {};
   const answer = await server.poll_trace({ trace, masked });
-  if (trace !== ((props.value || {}).trace ?? "")) return;
+  const now = props.value || {};
+  if (trace !== (now.trace ?? "") || masked !== (now.masked ?? false)) return;
   if (!answer || (answer.problem === undefined && answer.turn === undefined))
     throw new Error("no answer");
   if (answer.problem) throw new Error(answer.problem, { cause: "store" });

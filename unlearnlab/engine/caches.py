@@ -54,7 +54,7 @@ class RoomyLayer(DynamicLayer):
     @classmethod
     def beginning(cls, layer: DynamicLayer, rows: int, room: int) -> "RoomyLayer":
         """Copy the keys and values of one row, [1, H, S, D], for rows that go on differently."""
-        made, (old_keys, old_values) = cls(), (_held(layer.keys), _held(layer.values))
+        made, (old_keys, old_values) = cls(), (_there(layer.keys), _there(layer.values))
         keys, values = (_repeated(old, rows, room) for old in (old_keys, old_values))
         made.lazy_initialization(keys, values)
         made._keys, made._values = keys, values
@@ -64,14 +64,14 @@ class RoomyLayer(DynamicLayer):
 
     def lent(self, rows: int) -> "RoomyLayer":
         """Lend its slots to so many rows. What they add is written where the last ones wrote."""
-        made, keys, values = type(self)(), _held(self.keys)[:rows], _held(self.values)[:rows]
+        made, keys, values = type(self)(), _there(self.keys)[:rows], _there(self.values)[:rows]
         made.lazy_initialization(keys, values)
         made._keys, made._values = self._keys[:rows], self._values[:rows]
         made.keys, made.values = keys, values
         return made
 
 
-def _held(states: Tensor | None) -> Tensor:
+def _there(states: Tensor | None) -> Tensor:
     assert states is not None, "nothing was read yet"
     return states
 

@@ -147,11 +147,14 @@ def _ranked(target: Target, asked: Mapping[int, Asked]) -> Iterator[dict[int, li
             batches.append(order[: min(fitting(ends, cpu=target.on_cpu), _held(asked, order))])
             order = order[len(batches[-1]) :]
         longest = max(len(asked[place].ids) - shared for place in group)
-        beginning = _repeated(cache, max(map(len, batches)), longest)
+        most = max(map(len, batches))
+        room = min(longest, max(0, CACHED_AT_ONCE // most - shared))
+        beginning = _copied(cache, most, room)
         for rows in batches:
             logits_BV = _last_logits(target, beginning, [asked[p].ids[shared:] for p in rows])
             logs = logits_BV.float().log_softmax(-1)[:, letters].tolist()
             yield dict(zip(rows, logs, strict=True))
+        del beginning  # Before the next one is made.
 
 
 def _held(asked: Mapping[int, Asked], order: Sequence[int]) -> int:
@@ -191,8 +194,14 @@ def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
         target.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
 
 
-def _repeated(cache: DynamicCache, rows: int, room: int) -> Cache:
-    """Copy a beginning for as many rows as are read together, once for all batches of them."""
+def _copied(cache: DynamicCache, rows: int, room: int) -> Cache:
+    """Copy a beginning for as many rows as are read together, once for all batches of them.
+
+    Args:
+        cache: The beginning, as one row.
+        rows: The most that are read together.
+        room: Tokens that each may add before a batch needs tensors of its own.
+    """
     return Cache(
         layers=[
             RoomyLayer.beginning(layer, rows, room)

@@ -228,8 +228,11 @@ def wire_add(
     _wire_staleness(card, found)
     model = unlearn.controls[PATHS.index(NAME)]
     asked = [found.masked, model, *card.inputs]
-    card.check.click(checked, asked, outputs, js=CHECKING, **QUIET).then(None, js=SHOW, **QUIET)
-    found.masked.input(checked, asked, outputs, **QUIET)
+    came = card.check.click(checked, asked, outputs, js=CHECKING, **QUIET)
+    came.then(None, js=SHOW, **QUIET)
+    # What was typed while the files were read is not what was checked.
+    came.then(None, card.inputs, [card.message, card.add, found.card], js=STALE, **QUIET)
+    found.masked.input(checked, asked, outputs, trigger_mode="always_last", **QUIET)
     card.add.click(
         added,
         [*card.inputs, *unlearn.inputs],

@@ -11,7 +11,7 @@ from unlearnlab.ui.data_list import datasets_html, press_remove
 from unlearnlab.ui.form import Form
 from unlearnlab.ui.form_data import SOURCE, choose_data, known_of
 from unlearnlab.ui.form_layout import QUIET, FormParts
-from unlearnlab.ui.latest import ASKED
+from unlearnlab.ui.latest import NUMBERED
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.picker_card import SEEN, PickerCard, draw_picker, drawn, wire_picker
 from unlearnlab.ui.program import Program
@@ -101,9 +101,9 @@ def _wire_list(
         return [answer.plain, *listing, *form_layout.updates(program, unlearn, form)]
 
     listing = [known, *rows.outputs]
-    opened.select(shown, inputs, listing, js=ASKED, **QUIET)
-    known.use(used, inputs, [*listing, *unlearn.outputs], js=ASKED, **QUIET)
-    known.remove(removed, inputs, [note, *listing, *unlearn.outputs], js=ASKED, **QUIET)
+    opened.select(shown, inputs, listing, js=NUMBERED, **QUIET)
+    known.use(used, inputs, [*listing, *unlearn.outputs], js=NUMBERED, **QUIET)
+    known.remove(removed, inputs, [note, *listing, *unlearn.outputs], js=NUMBERED, **QUIET)
 
 
 def use_data(form: Form, name: str) -> Form:

@@ -9,7 +9,7 @@ import gradio as gr
 from unlearnlab.ui.form_layout import QUIET
 from unlearnlab.ui.layers import script
 
-ASKED = """(held, ...values) => {
+NUMBERED = """(held, ...values) => {
   window.asked = (window.asked ?? 0) + 1;
   return [{ ...held, asked: window.asked }, ...values];
 }"""
@@ -36,7 +36,7 @@ one update for each of the outputs."""
 
 def follow(
     table: gr.HTML,
-    triggers: Sequence[Any],
+    changes: Sequence[Any],
     drawing: Drawing,
     inputs: Sequence[Any],
     outputs: Sequence[Any],
@@ -44,12 +44,12 @@ def follow(
     """Draw anew whenever something is chosen; what was chosen last is what stays.
 
     Gradio sends a request for each change and shows the answers as they come. So nothing else may
-    write to `outputs`, and a number goes with each request: an answer with a lower number than
+    write what is drawn, and a number goes with each request: an answer with a lower number than
     one that was shown before is asked for again.
 
     Args:
         table: The one among the outputs whose pages can be turned.
-        triggers: The events that tell of a choice.
+        changes: The events that tell of a choice. Of many at once, the first and the last count.
         drawing: Draws.
         inputs: What was chosen.
         outputs: What is drawn.
@@ -62,22 +62,24 @@ def follow(
         html_template="",
         js_on_load=script("latest.js"),
         of=table.elem_id,
+        drawn=[one.elem_id for one in outputs if one.elem_id],
         apply_default_css=False,
     )
 
     def answered(kept: Any, *values: Any) -> list[Any]:
         kept = kept if isinstance(kept, dict) else {}
         page = kept.get("page")
-        turned = Turned(str(kept.get("table", "")), max(0, page) if isinstance(page, int) else 0)
+        turned = Turned(str(kept.get("table") or ""), max(0, page) if isinstance(page, int) else 0)
         shown, updates = drawing(turned, *values)
         kept = {"asked": kept.get("asked"), "table": shown.table, "page": shown.page}
         return [kept, *updates]
 
-    seen, drawn = [held, *inputs], [held, *outputs]
+    request = {"fn": answered, "inputs": [held, *inputs], "outputs": [held, *outputs]}
+    request |= {"js": NUMBERED} | QUIET
 
     def on(trigger: Any) -> Any:
-        return trigger(answered, seen, drawn, js=ASKED, trigger_mode="multiple", **QUIET)
+        return trigger(**request, trigger_mode="multiple")
 
-    for trigger in (*triggers, held.again):
-        on(trigger)
+    gr.on(list(changes), **request, trigger_mode="always_last")
+    on(held.again)
     return on

@@ -18,7 +18,7 @@ from unlearnlab.ui.form_data import (
 )
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.handlers import Message, trouble
-from unlearnlab.ui.latest import ASKED
+from unlearnlab.ui.latest import NUMBERED
 from unlearnlab.ui.layers import script
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.results_layout import message
@@ -146,8 +146,13 @@ def searched(text: Any, task: Any, kind: Any, masked: Any) -> Search:
     return Search(str(text or ""), str(task or ""), str(kind or ""), bool(masked))
 
 
-def drawn(program: Program, form: Form, seen: tuple[Any, ...]) -> list[Any]:
-    """Draw the picker: one update for each of `PickerCard.outputs`."""
+def drawn(
+    program: Program, form: Form, seen: tuple[Any, ...], *, ticked: bool = False
+) -> list[Any]:
+    """Draw the picker: one update for each of `PickerCard.outputs`.
+
+    The ticks are the page's own, unless they were `ticked` here.
+    """
     held, *filters = seen
     known, search = known_of(form), searched(*filters)
     ticks = ticks_of(form, held)
@@ -159,7 +164,7 @@ def drawn(program: Program, form: Form, seen: tuple[Any, ...]) -> list[Any]:
     tasks = [(titles.get(task, task), task) for task in tasks_in(known, fold_of(form))]
     with told():
         value = picker(program, form, ticks, search)
-        value |= {"source": known.name, "asked": held.get("asked")}
+        value |= {"source": known.name, "asked": held.get("asked"), "ticked": ticked}
         watched = pending(program, form)
     task = gr.update(choices=[ANY_TASK, *tasks], visible=len(tasks) > 1)
     return [
@@ -194,7 +199,7 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
         updates = form_layout.updates(program, unlearn, form)
         return [Message().plain, gr.Tabs(selected="unlearn"), *updates]
 
-    card.ask.click(asked, inputs, [card.message, *card.outputs], js=ASKED, **QUIET)
+    card.ask.click(asked, inputs, [card.message, *card.outputs], js=NUMBERED, **QUIET)
     card.use.click(used, [card.rest, *inputs], [card.message, tabs, *unlearn.outputs], **QUIET)
 
 
@@ -214,12 +219,12 @@ def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None
         return _ticked(program, *_taken(values), on=False)
 
     filters = [card.text.change, card.task.input, card.kind.input]
-    gr.on(filters, found, inputs, card.outputs, js=ASKED, trigger_mode="multiple", **QUIET)
-    card.masked.input(paged, inputs, card.outputs, js=ASKED, **QUIET)
-    card.rows.turn_page(paged, inputs, card.outputs, js=ASKED, **QUIET)
-    card.watch.turned(paged, inputs, card.outputs, js=ASKED, **QUIET)
-    card.tick.click(ticked, inputs, card.outputs, js=ASKED, **QUIET)
-    card.untick.click(unticked, inputs, card.outputs, js=ASKED, **QUIET)
+    gr.on(filters, found, inputs, card.outputs, js=NUMBERED, trigger_mode="always_last", **QUIET)
+    for again in (card.masked.input, card.rows.turn_page):
+        again(paged, inputs, card.outputs, js=NUMBERED, trigger_mode="multiple", **QUIET)
+    card.watch.turned(paged, inputs, card.outputs, js=NUMBERED, **QUIET)
+    card.tick.click(ticked, inputs, card.outputs, js=NUMBERED, **QUIET)
+    card.untick.click(unticked, inputs, card.outputs, js=NUMBERED, **QUIET)
 
 
 def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
@@ -230,7 +235,7 @@ def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
 def _ticked(program: Program, seen: tuple[Any, ...], form: Form, *, on: bool) -> list[Any]:
     held, *filters = seen
     ticks = tick_found(form, ticks_of(form, held), searched(*filters), on=on)
-    return drawn(program, form, (_carried(held, ticks.model_dump()), *filters))
+    return drawn(program, form, (_carried(held, ticks.model_dump()), *filters), ticked=True)
 
 
 def _first_page(seen: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -130,7 +130,7 @@ def shown(panel: Panel, look: Look) -> list[Any]:
         heading_html(panel.ask),
         panel.queue,
         gr.update(visible=panel.any_runs),
-        panel.live,
+        panel.live | ({"redrawn": look.run} if panel.live["run"] == look.run else {}),
     ]
 
 

@@ -79,8 +79,8 @@ def tab(
                 card=card,
             )
             _windows()
-    _wire_form(blocks, form, kept)
-    _wire_view(program, blocks, form, view, kept)
+    restored = _wire_form(blocks, form, kept)
+    _wire_view(program, restored, form, view, kept)
     _wire_layers(program, tabs, unlearn, view)
 
 
@@ -138,7 +138,8 @@ SAVE = """(kept, ...values) =>
 others have the values that were kept; only what the reader does counts."""
 
 
-def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
+def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> Any:
+    """Wire the form, and return the listener that restores it."""
     at, source, fact = (form.inputs.index(one) for one in (form.model, form.source, form.fact))
 
     said = [form.model_note, form.reason, form.masked]
@@ -165,18 +166,21 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> None:
 
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in form.inputs]
     gr.on(edits, None, [kept.form, *form.inputs], kept.form, js=SAVE, **QUIET)
-    blocks.load(opened, kept.form, [*form.inputs, *form.groups, *said], **QUIET)
+    loaded = blocks.load(opened, kept.form, [*form.inputs, *form.groups, *said], **QUIET)
     fitted = [form.model_note, form.expert[WINDOW], form.reason]
     form.model.input(chosen_model, form.model, fitted, **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
-    form.masked.input(masked, [form.masked, form.source], form.fact, **QUIET)
+    seen = [form.masked, form.source]
+    form.masked.input(masked, seen, form.fact, trigger_mode="always_last", **QUIET)
     form.source.focus(lambda: gr.update(choices=source_choices()), None, form.source, **QUIET)
     form.source.input(chosen_source, form.source, [form.fact, form.masked], **QUIET)
+    return loaded
 
 
 def _wire_view(
-    program: Program, blocks: gr.Blocks, form: TraceForm, view: TraceView, kept: Memory
+    program: Program, restored: Any, form: TraceForm, view: TraceView, kept: Memory
 ) -> None:
+    """Wire what shows traces, once the form was `restored`."""
     outputs = [view.live, view.found, view.card, view.traces, form.trace, form.stop]
 
     def drawn(turned: Turned, run_id: str, masked: bool) -> tuple[Turned, list[Any]]:
@@ -204,8 +208,11 @@ def _wire_view(
     def opened(event: gr.EventData) -> str:
         return str(event.run)
 
-    changes = [blocks.load, form.masked.change, view.live.turned]
-    draw_on = follow(view.traces, changes, drawn, [kept.showing, form.masked], outputs)
+    seen = [kept.showing, form.masked]
+    draw_on = follow(view.traces, [form.masked.change], drawn, seen, outputs)
+    draw_on(view.live.turned)
+    # Not before the form knows whether its data are personal.
+    draw_on(restored.then)
     presses = (
         form.trace.click(
             pressed, [kept.showing, *form.inputs], [form.message, kept.showing], **QUIET

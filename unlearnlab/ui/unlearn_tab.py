@@ -40,7 +40,7 @@ Press = Callable[[Program, str, Form], tuple[str, Message]]
 LOOKS = 11
 """Number of the components in `Parts.look`."""
 
-ASKED = "() => { document.dispatchEvent(new Event('asked')); }"
+LOOK_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
 """Lets the live panel look for answers at once; an idle one takes its time."""
 
 
@@ -90,8 +90,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
     _wire_buttons(program, form, parts)
-    _wire_wishes(program, parts)
-    _wire_answers(program, parts)
+    _wire_wishes(program, parts, _wire_answers(program, parts))
     _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
@@ -160,7 +159,8 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
         [*form.outputs, *parts.panel],
         **QUIET,
     )
-    parts.live.turned(redrawn, parts.look, parts.panel, **QUIET)
+    # The panel may ask again before an answer is there that it has no use for.
+    parts.live.turned(redrawn, parts.look, parts.panel, trigger_mode="multiple", **QUIET)
 
 
 def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
@@ -194,8 +194,8 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
     buttons.stop.click(stop, inputs, outputs, **QUIET)
 
 
-def _wire_wishes(program: Program, parts: Parts) -> None:
-    """Wire what is asked of a run while it goes on, or later."""
+def _wire_wishes(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) -> None:
+    """Wire what is asked of a run while it goes on, or later; `draw_on` draws what was asked."""
     ask, inputs = parts.ask, [parts.showing, *parts.look]
 
     def asked(prompt: str, run_id: str, *seen: Any) -> list[Any]:
@@ -212,16 +212,19 @@ def _wire_wishes(program: Program, parts: Parts) -> None:
             return handlers.press_adjust(program, asked)
 
     parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
-    gr.on(
+    answered = gr.on(
         [ask.button.click, ask.prompt.submit],
         asked,
         [ask.prompt, *inputs],
         [ask.message, ask.prompt, parts.waiting],
         **QUIET,
-    ).then(None, js=ASKED, **QUIET)
+    )
+    answered.then(None, js=LOOK_NOW, **QUIET)
+    draw_on(answered.then)
 
 
-def _wire_answers(program: Program, parts: Parts) -> None:
+def _wire_answers(program: Program, parts: Parts) -> Callable[[Any], Any]:
+    """Wire what follows the reader's choice, and return what draws it on one more event."""
     card, inputs = parts.answers, [parts.showing, *parts.look]
 
     def looked(turned: Turned, run_id: str, *seen: Any) -> tuple[Turned, list[Any]]:
@@ -244,7 +247,8 @@ def _wire_answers(program: Program, parts: Parts) -> None:
         with told():
             return answers_file(program, run_id, look_of(seen))
 
-    draw_on = follow(card.table, [*card.chosen, parts.live.shown], looked, inputs, parts.sight)
+    draw_on = follow(card.table, card.chosen, looked, inputs, parts.sight)
+    draw_on(parts.live.shown)
     card.table.sort(sorted_by, parts.look, [card.sort, card.descending], **QUIET)
     card.export.click(exported, inputs, card.download, **QUIET)
     term = [card.show, card.task, card.kind, card.text, card.labels]
@@ -252,6 +256,7 @@ def _wire_answers(program: Program, parts: Parts) -> None:
         chosen = part.open_term(opened, parts.look, term, **QUIET)
         # Not before the rows are there: until then, there may be nothing to scroll by.
         draw_on(chosen.then).then(None, js=TO_ANSWERS, **QUIET)
+    return draw_on
 
 
 def _wire_queue(program: Program, parts: Parts) -> None:
@@ -276,8 +281,8 @@ def _wire_queue(program: Program, parts: Parts) -> None:
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card = parts.runs
 
-    def listed(turned: Turned, run_id: str, text: str) -> tuple[Turned, list[Any]]:
-        turned = turned.of(text)
+    def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
+        turned = turned.of(text or "")
         with told():
             return turned, [past_runs(program, run_id, text, turned.page)]
 
@@ -298,8 +303,8 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
         return form_layout.updates(program, form, found)
 
     inputs = [parts.showing, *parts.look]
-    changes = [card.text.change, parts.live.shown]
-    follow(card.table, changes, listed, [parts.showing, card.text], [card.table])
+    seen = [parts.showing, card.text]
+    follow(card.table, [card.text.change], listed, seen, [card.table])(parts.live.shown)
     card.table.open(opened, parts.look, parts.panel, **QUIET)
     outputs = [parts.buttons.message, *parts.panel]
     card.table.replay(replayed, inputs, outputs, **QUIET)
