@@ -5,7 +5,8 @@
 The official ways are those of `tests/engine/plain.py`: one row or prompt at a time. Both sides run
 in float32 on the CPU. With one thread CPU time is compared, so that other work on the machine
 weighs on neither; with more, time on the clock. Loading is not counted. To be reached: generation
-15 times as fast, MMLU 4 times.
+15 times as fast, MMLU 4 times. Where lm-evaluation-harness is installed (`pip install lm_eval`),
+its `mmlu` answers the same questions after the same shots; its prompts are its own.
 
 What bounds it, with one thread. A model that answers otherwise than expected: of 0.9 s, reading the
 prompts with what is expected takes 0.4, at the speed of the matrices; the rest is some 75 passes of
@@ -15,9 +16,14 @@ and its share of the shots, 77), and each of them still looks at all shots befor
 """
 
 import argparse
+import json
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -129,6 +135,70 @@ def _mmlu(name: str, target: Target, test: mmlu.Mmlu, asked: list[mmlu.Question]
     )
     same = sum(picked(one) == row.index(max(row)) for one, row in zip(ours, rows, strict=True))
     _tell(name, slow, seconds, f"{same} of {len(asked)} predictions equal")
+    if find_spec("lm_eval") is None:
+        print("lm-evaluation-harness is not installed")
+        return
+    theirs, slow = _timed(lambda: harness_picks(target, asked, test.shots))
+    same = sum(picked(one) == pick for one, pick in zip(ours, theirs, strict=True))
+    _tell(f"{name}, lm-evaluation-harness", slow, seconds, f"{same} predictions equal")
+
+
+def harness_picks(
+    target: Target, asked: Sequence[mmlu.Question], shots: Mapping[str, Sequence[mmlu.Question]]
+) -> list[int]:
+    """Let lm-evaluation-harness answer, eight at a time: the option picked for each question."""
+    lm_eval, hf = import_module("lm_eval"), import_module("lm_eval.models.huggingface")
+    model = hf.HFLM(
+        pretrained=target.model,
+        tokenizer=target.tokenizer,
+        batch_size=8,
+        max_length=most_tokens(target),
+        device="cpu",
+    )
+    places: dict[str, list[int]] = {}
+    for place, question in enumerate(asked):
+        places.setdefault(question.subject, []).append(place)
+    with TemporaryDirectory() as folder:
+        tasks = [
+            _task(lm_eval, Path(folder), subject, [asked[p] for p in some], shots[subject])
+            for subject, some in places.items()
+        ]
+        logging.getLogger("lm_eval").setLevel(logging.ERROR)
+        told = lm_eval.simple_evaluate(model, tasks=tasks, num_fewshot=5, bootstrap_iters=0)
+    found: dict[int, int] = {}
+    for subject, some in places.items():
+        for sample in told["samples"][f"mmlu_{subject}"]:
+            logs = [float(response[0]) for response in sample["filtered_resps"]]
+            found[some[sample["doc_id"]]] = logs.index(max(logs))
+    return [found[place] for place in range(len(asked))]
+
+
+def _task(
+    lm_eval: Any,
+    folder: Path,
+    subject: str,
+    asked: Sequence[mmlu.Question],
+    shots: Sequence[mmlu.Question],
+) -> str:
+    """Write the harness's own task of a subject, with these questions in place of the hub's."""
+    files: dict[str, str] = {}
+    for split, some in (("test", asked), ("dev", shots)):
+        files[split] = str(folder / f"{subject}-{split}.jsonl")
+        lines = (
+            {"question": q.text, "subject": subject, "choices": q.choices, "answer": q.answer}
+            for q in some
+        )
+        Path(files[split]).write_text("".join(f"{json.dumps(one)}\n" for one in lines), "utf-8")
+    own = Path(lm_eval.__file__).parent / f"tasks/mmlu/default/mmlu_{subject}.yaml"
+    task = {
+        "include": str(own),
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": files, "cache_dir": str(folder / "cache")},
+    }
+    place = folder / f"{subject}.yaml"
+    place.write_text(json.dumps(task), "utf-8")  # JSON is YAML.
+    return str(place)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
