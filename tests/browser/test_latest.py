@@ -3,6 +3,7 @@
 import re
 from contextlib import contextmanager
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_rows import ran, saved
@@ -37,6 +38,7 @@ def count(page, words):
     return page.locator("#answers-card").get_by_text(re.compile(rf"^{words} \d+$"))
 
 
+@pytest.mark.slow
 def test_what_was_chosen_last_holds_whichever_is_answered_first(serve, tabs):
     page = ran(serve, tabs)
     pager = page.locator("#answers .pager")
@@ -51,6 +53,7 @@ def test_what_was_chosen_last_holds_whichever_is_answered_first(serve, tabs):
     expect(page.locator("#answers-labels")).to_contain_text("Leaked or known")
 
 
+@pytest.mark.slow
 def test_of_choices_made_while_one_is_on_its_way_the_last_one_is_drawn(serve, tabs):
     page = ran(serve, tabs)
     pager = page.locator("#answers .pager")
@@ -77,6 +80,7 @@ def test_a_drawing_asked_for_before_the_data_were_masked_does_not_unmask_them(se
     assert saved(page)[0].endswith("-masked.csv")
 
 
+@pytest.mark.slow
 def test_a_page_that_was_turned_stays_while_other_runs_come_and_go(serve, tabs):
     page = ran(serve, tabs)
     pager = page.locator("#answers .pager")
@@ -91,6 +95,7 @@ def test_a_page_that_was_turned_stays_while_other_runs_come_and_go(serve, tabs):
     expect(pager).to_contain_text("1 to 20 of")
 
 
+@pytest.mark.slow
 def test_a_row_ticked_while_an_answer_is_on_its_way_stays_ticked(serve, tabs):
     page = tabs(serve())
     page.get_by_role("tab", name="Data", exact=True).click()
