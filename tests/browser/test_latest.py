@@ -29,6 +29,14 @@ def holding_the_first(page, asks=lambda request: True):
     page.unroute(REQUESTS)
 
 
+def begun(serve, tabs):
+    """Open a finished run, with the pager of its answers."""
+    page = ran(serve, tabs)
+    pager = page.locator("#answers .pager")
+    expect(pager).to_contain_text("of 72")
+    return page, pager
+
+
 def asked_for_answers(request):
     """Tell whether a request carries the table's page that was turned to."""
     return '"page": 1' in (request.post_data or "").replace('":1', '": 1')
@@ -40,9 +48,7 @@ def count(page, words):
 
 @pytest.mark.slow
 def test_what_was_chosen_last_holds_whichever_is_answered_first(serve, tabs):
-    page = ran(serve, tabs)
-    pager = page.locator("#answers .pager")
-    expect(pager).to_contain_text("of 72")
+    page, pager = begun(serve, tabs)
     with holding_the_first(page):
         pager.get_by_role("button", name="Next page").click()
         count(page, "All").click()
@@ -55,9 +61,7 @@ def test_what_was_chosen_last_holds_whichever_is_answered_first(serve, tabs):
 
 @pytest.mark.slow
 def test_of_choices_made_while_one_is_on_its_way_the_last_one_is_drawn(serve, tabs):
-    page = ran(serve, tabs)
-    pager = page.locator("#answers .pager")
-    expect(pager).to_contain_text("of 72")
+    page, pager = begun(serve, tabs)
     with holding_the_first(page):
         count(page, "Retain").click()
         count(page, "All").click()

@@ -336,7 +336,7 @@ def test_without_a_run_the_panel_is_empty(program):
 
 def test_filters_from_the_page_are_not_trusted(program):
     run_id = finished(program)
-    look = Look(show="drop table", task="Task9", text=None, runs_text=None)  # type: ignore[arg-type]
+    look = Look(show="drop table", task="Task9", text=None)  # type: ignore[arg-type]
     assert "No row passes" in sight(program, run_id, look, 10**9).answers
     assert past_runs(program, run_id, None, -5).count("<li") == 1
 

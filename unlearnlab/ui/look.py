@@ -31,7 +31,6 @@ class Look:
     """Labels of which a row must have one."""
     sort: str = "data"
     descending: bool = False
-    runs_text: str = ""
     drawn: str = ""
     """Which scores are on the page already."""
     run: str = ""

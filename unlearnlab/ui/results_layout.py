@@ -83,7 +83,7 @@ class Parts:
     @property
     def look(self) -> list[Component]:
         """List the components that say what the reader chose to see, as `Look` takes them."""
-        return [*self.answers.filters, self.waiting, self.runs.text, self.live]
+        return [*self.answers.filters, self.waiting, self.live]
 
     @property
     def panel(self) -> list[Any]:

@@ -37,7 +37,7 @@ from unlearnlab.ui.typed_facts import next_form
 Press = Callable[[Program, str, Form], tuple[str, Message]]
 """What queues the form: it takes the run that is shown, and returns that to show."""
 
-LOOKS = 11
+LOOKS = 10
 """Number of the components in `Parts.look`."""
 
 LOOK_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
@@ -113,7 +113,7 @@ def told() -> Iterator[None]:
 
 def look_of(seen: tuple[Any, ...]) -> Look:
     """Take in the values of `Parts.look`."""
-    show, task, kind, text, labels, sort, descending, masked, waiting, runs_text, live = seen
+    show, task, kind, text, labels, sort, descending, masked, waiting, live = seen
     asked = waiting if isinstance(waiting, list) else []
     live = live if isinstance(live, dict) else {}
     drawn, run = live.get("drawn", ""), live.get("run", "")
@@ -127,7 +127,6 @@ def look_of(seen: tuple[Any, ...]) -> Look:
         descending=bool(descending),
         masked=bool(masked),
         waiting=asked,
-        runs_text=runs_text,
         drawn=drawn,
         run=run,
     )
