@@ -196,8 +196,7 @@ def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tm
         mortal.kill()
         expect(page.get_by_text("Connection lost, retrying")).to_be_visible(timeout=20000)
     assert host.open(tmp_path, port=int(re.findall(r":(\d+)", url)[0]), step_s=0.01) == url
-    page.goto(url)
-    expect(pill(page)).to_have_text("interrupted")
+    expect(pill(page)).to_have_text("interrupted")  # The page loads itself again.
     assert page.evaluate(POINTS) > 2
     page.locator("#unlearn").click()
     finished(page)

@@ -441,6 +441,14 @@ def test_a_poll_brings_only_what_is_new(program):
     assert again["turn"] == first["turn"]
 
 
+def test_a_page_that_outlived_its_program_can_tell(program):
+    run_id = finished(program)
+    own = poll(program, {})["life"]
+    assert poll(program, {"run": run_id})["life"] == own
+    next_start = Program(program.store, program.worker, {})
+    assert poll(next_start, {"run": run_id})["life"] != own
+
+
 @pytest.mark.parametrize(
     "asked", [None, 7, [], {"run": 5}, {"run": "x" * 200}, {"run": "a", "cursor": -1}]
 )

@@ -41,7 +41,13 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
             with suppress(UnknownRun):
                 return _followed(program, request, state)
         word = turn(None, state, program.shown.listed())
-        return {"run": "", "cursor": 0, "turn": word, "queue": queue(state)}
+        return {
+            "life": program.life,
+            "run": "",
+            "cursor": 0,
+            "turn": word,
+            "queue": queue(state),
+        }
     except ValidationError:
         return {"problem": "the page asked for something that is no run: reload it"}
     except StoreError as error:
@@ -54,6 +60,7 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
     new = program.shown.events(scene, request.cursor)
     phases = timeline(row.spec, course)
     return {
+        "life": program.life,
         "run": row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
         "points": asdict(points_after(new)),

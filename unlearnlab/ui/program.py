@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from uuid import uuid4
 
 from unlearnlab.answers import AnswerRow, joined
 from unlearnlab.events import Event
@@ -32,6 +33,8 @@ class Program:
     """Lists the devices and what they have free; none as long as the engine is not there."""
     replays: Replays = field(default_factory=Replays)
     """Recorded runs that are shown as if live."""
+    life: str = field(default_factory=lambda: uuid4().hex)
+    """Another after each start: a page that outlived its program is told so."""
     courses: Courses = field(init=False)
     shown: Shown = field(init=False)
     """Reads runs as the tab Unlearn shows them."""
