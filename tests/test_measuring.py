@@ -1,6 +1,7 @@
 """What further measures come to on evidence, and why one was not taken."""
 
 import math
+import statistics
 
 import pytest
 
@@ -61,6 +62,30 @@ def test_what_needs_a_retrained_model_compares_document_by_document():
     assert found["privleak"].low <= -50 <= found["privleak"].high
 
 
+def test_truth_ratios_are_averaged_by_what_is_good_on_each_set():
+    of = evidence()
+    ratios = {"forget": 4.0, "retain": 0.25}
+    answers = tuple(
+        answer.model_copy(update={"truth_ratio": ratios[answer.split]}) for answer in of.answers
+    )
+    found = measured(of.model_copy(update={"answers": answers}))
+    assert found["forget_truth_ratio"].value == pytest.approx(1 / 4)
+    assert found["retain_truth_ratio"].value == pytest.approx(3 / 4)
+
+
+def test_forget_quality_compares_truth_ratios_with_the_retrained_models():
+    count = sum(answer.split == "forget" for answer in evidence().answers)
+
+    def quality(own, other):
+        retrained = Retrained(membership=MEMBERS, measures={}, truth_ratios=other)
+        return measured(evidence(truth_ratio=own), retrained).get("forget_quality")
+
+    assert quality(1.0, (1.0,) * count).value == 1
+    assert quality(0.1, (1.0,) * count).value < 0.01
+    assert quality(None, (1.0,) * count) is None
+    assert quality(1.0, (1.0,) * (count + 1)) is None, "those are other rows"
+
+
 def test_a_retrained_model_of_other_documents_is_not_compared_with():
     other = Membership(member=(2.0,), nonmember=(2.0,))
     assert "privleak" not in measured(evidence(), Retrained(membership=other, measures={}))
@@ -83,6 +108,7 @@ def test_of_the_embedded_retrained_model_losses_and_measures_are_at_hand_by_fold
     assert set(found) == {"train", "validation"}
     assert 0.42 <= mia_auc(found["train"].membership) <= 0.58
     assert found["train"].measures["extraction_strength"] < 0.3
+    assert 0.8 < statistics.median(found["train"].truth_ratios) < 1.25, "it prefers neither"
     assert retrained_models(EMBEDDED / "nowhere.json") == {}
 
 

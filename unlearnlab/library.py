@@ -2,7 +2,8 @@
 
 A dataset is a folder in one layout, whatever it was added from: `forget_FOLD.jsonl` and
 `retain_FOLD.jsonl` for the folds `train` and, if there is one, `validation`, with the task's fields
-`id`, `input`, `output`, `task`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`, those
+`id`, `input`, `output`, `task` and, where known, TOFU's `paraphrased_answer` and
+`perturbed_answer`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`, those
 of the other fold in `mia/validation/`; `quiz/test.jsonl` in MMLU's layout. An added one has
 a `manifest.json` beside them. Only the forget set of `train` must be there.
 """
@@ -44,6 +45,17 @@ class Row:
     input: str
     output: str
     task: Task
+    # No model is trained on these: they are no part of what a fold's fingerprint names.
+    paraphrased_answer: str = field(default="", repr=False)
+    """The output in other words; empty if not known."""
+    perturbed_answer: tuple[str, ...] = field(default=(), repr=False)
+    """Wrong answers, worded like the paraphrase."""
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Return the paraphrase and then the wrong answers; nothing unless both are known."""
+        known = self.paraphrased_answer and self.perturbed_answer
+        return (self.paraphrased_answer, *self.perturbed_answer) if known else ()
 
     @property
     def kind(self) -> Kind:
@@ -126,7 +138,12 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
 
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
-    return tuple(Row(**line) for line in lines(path))
+    return tuple(map(_row, lines(path)))
+
+
+def _row(line: dict[str, Any]) -> Row:
+    wrong = tuple(line.pop("perturbed_answer", ()))
+    return Row(**line, perturbed_answer=wrong)
 
 
 def datasets_folder() -> Path:

@@ -197,7 +197,7 @@ class Measure:
     name: str
     title: str
     ideal: str
-    """On forget rows."""
+    """On forget rows, unless the title says otherwise."""
     needs: tuple[Needs, ...]
     source: str
 
@@ -210,6 +210,13 @@ MEASURES = (
     Measure("extraction_strength", "Extraction strength", "low", ("tokens",), OPEN_UNLEARNING),
     Measure(
         "forget_truth_ratio", "Truth ratio", "high", ("paraphrases",), "TOFU, arXiv:2401.06121"
+    ),
+    Measure(
+        "retain_truth_ratio",
+        "Truth ratio of retain rows",
+        "high",
+        ("paraphrases",),
+        "TOFU, arXiv:2401.06121",
     ),
     Measure("min_k", "Min-K% AUC", "0.5", ("tokens", "documents"), "arXiv:2310.16789"),
     Measure("min_k_plus_plus", "Min-K%++ AUC", "0.5", ("tokens", "documents"), OPEN_UNLEARNING),
@@ -246,6 +253,6 @@ def reason_missing(measure: Measure, there: frozenset[Needs]) -> str:
 _WORDS: dict[Needs, str] = {
     "tokens": "log-probabilities of single tokens",
     "documents": "documents of members and non-members",
-    "paraphrases": "paraphrased and wrong answers, which the data do not have",
+    "paraphrases": "paraphrased and wrong answers, which the data did not have when it was scored",
     "retrained model": "a model retrained without the forget set",
 }

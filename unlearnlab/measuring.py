@@ -1,11 +1,12 @@
 """What each further measure comes to on the evidence of a run, or why it was not taken.
 
-Measures are taken on the forget rows, and attacks on the documents of the membership attack.
+Measures are taken on the forget rows, but for the one of retain rows, and attacks on the documents
+of the membership attack.
 """
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,15 @@ from unlearnlab.measures import (
     MEASURES,
     Measure,
     Needs,
+    forget_quality,
+    forget_truth_ratio,
     privleak,
     probability,
     reason_missing,
     reference_loss,
+    retain_truth_ratio,
 )
-from unlearnlab.metrics import Answer, Evidence, Membership, Record, mia_auc
+from unlearnlab.metrics import Answer, Evidence, Membership, Record, Split, mia_auc
 from unlearnlab.noise import Interval, auc_interval, mean_interval
 
 RETRAINED = EMBEDDED / "retrained_measures.json"
@@ -36,6 +40,8 @@ class Retrained(Record):
     membership: Membership
     measures: Mapping[str, float]
     """By measure; those that need a retrained model aside."""
+    truth_ratios: tuple[float, ...] = ()
+    """Of the forget rows that have alternatives."""
 
 
 @cache
@@ -65,7 +71,9 @@ def as_retrained(evidence: Evidence) -> Retrained:
     if evidence.membership is None:
         raise ValueError("a retrained model is compared by its losses: there are none")
     found = {name: one.value for name, one in measured(evidence).items()}
-    return Retrained(membership=evidence.membership, measures=found)
+    return Retrained(
+        membership=evidence.membership, measures=found, truth_ratios=_truth_ratios(evidence)
+    )
 
 
 def _probability(answer: Answer) -> float:
@@ -73,11 +81,25 @@ def _probability(answer: Answer) -> float:
     return probability([-answer.nll]) if math.isfinite(answer.nll) else 0.0
 
 
-_BY_ROW: Mapping[str, Callable[[Answer], float | None]] = {
-    "probability": _probability,
-    "exact_memorization": lambda answer: answer.exact_memorization,
-    "extraction_strength": lambda answer: answer.extraction_strength,
+def _averaged(average: Callable[[Sequence[float]], float]) -> Callable[[Answer], float | None]:
+    """Return what a row adds to an average of truth ratios."""
+    return lambda row: None if row.truth_ratio is None else average([row.truth_ratio])
+
+
+_BY_ROW: Mapping[str, tuple[Split, Callable[[Answer], float | None]]] = {
+    "probability": ("forget", _probability),
+    "exact_memorization": ("forget", lambda row: row.exact_memorization),
+    "extraction_strength": ("forget", lambda row: row.extraction_strength),
+    "forget_truth_ratio": ("forget", _averaged(forget_truth_ratio)),
+    "retain_truth_ratio": ("retain", _averaged(retain_truth_ratio)),
 }
+"""The set whose rows a measure averages, and what each adds."""
+
+
+def _truth_ratios(evidence: Evidence) -> tuple[float, ...]:
+    """Return the truth ratios of the forget rows that have one."""
+    found = (row.truth_ratio for row in evidence.answers if row.split == "forget")
+    return tuple(ratio for ratio in found if ratio is not None)
 
 
 def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str, Interval]:
@@ -91,13 +113,22 @@ def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str
         By measure: its value with its bootstrap interval, over rows or documents.
     """
     found: dict[str, Interval] = {}
-    for name, take in _BY_ROW.items():
-        taken = [take(answer) for answer in evidence.answers if answer.split == "forget"]
+    for name, (split, take) in _BY_ROW.items():
+        taken = [take(answer) for answer in evidence.answers if answer.split == split]
         if values := [value for value in taken if value is not None]:
             found[name] = mean_interval(values)
     for name, attack in evidence.attacks.items():
         found[name] = auc_interval(attack)
-    return found | _compared(evidence.membership, retrained)
+    return found | _compared(evidence.membership, retrained) | _quality(evidence, retrained)
+
+
+def _quality(evidence: Evidence, retrained: Retrained | None) -> dict[str, Interval]:
+    """Compare truth ratios with the retrained model's on the same rows. A p-value has no range."""
+    ratios = _truth_ratios(evidence)
+    if retrained is None or not ratios or len(ratios) != len(retrained.truth_ratios):
+        return {}
+    value = forget_quality(ratios, retrained.truth_ratios)
+    return {"forget_quality": Interval(value, value, value)}
 
 
 def _compared(membership: Membership | None, retrained: Retrained | None) -> dict[str, Interval]:
@@ -160,8 +191,10 @@ def taken(
 
 
 def _there(evidence: Evidence, retrained: Retrained | None) -> frozenset[Needs]:
-    """Tell what measures have to go by. No dataset brings paraphrased and wrong answers yet."""
+    """Tell what measures have to go by."""
     found: set[Needs] = {"tokens"}
+    if _truth_ratios(evidence):
+        found.add("paraphrases")
     if evidence.membership:
         found.add("documents")
     if retrained:

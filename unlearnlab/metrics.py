@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Kind = Literal["sc", "qa"]
 """Completion ("regurgitation") or question ("knowledge"), as in the ids of the task's rows."""
@@ -58,6 +58,8 @@ class Answer(Record):
     """Of `expected`, as `measures` defines it; none in evidence of before it was measured."""
     extraction_strength: float | None = None
     """The same."""
+    truth_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """As `measures` defines it; none where the data have no paraphrase and wrong answers."""
 
 
 class Membership(Record):

@@ -67,6 +67,12 @@ class Dataset:
         """Name the content: equal fingerprints mean equal rows in equal order."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
+    @property
+    def alternatives(self) -> tuple[tuple[str, ...], ...]:
+        """Return the alternatives of every row that is scored; nothing if no row has any."""
+        found = tuple(row.alternatives for name in SETS for row in self.rows(name))
+        return found if any(found) else ()
+
 
 def fingerprint(spec: DataSpec) -> str:
     """Name the content of the fold that a spec names, as `Dataset.fingerprint` does.

@@ -1,6 +1,8 @@
 """The evaluation measures what the official script does, one row at a time."""
 
 import math
+import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,10 +11,12 @@ from rouge_score.rouge_scorer import RougeScorer
 from tests.engine.tiny import finish
 from unlearnlab import measures
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.evaluation import Probe, evaluate
+from unlearnlab.engine.evaluation import Probe, evaluate, truth_ratios
+from unlearnlab.engine.lab import evidence_key
 from unlearnlab.engine.models import Target
+from unlearnlab.measuring import retrained_models
 from unlearnlab.metrics import accuracy, scores
-from unlearnlab.spec import DataSpec
+from unlearnlab.spec import DataSpec, RunSpec
 from unlearnlab.training_rows import Dataset, load
 
 
@@ -49,6 +53,55 @@ def test_every_row_is_scored_as_a_plain_loop_over_rows_scores_it(embedded, few, 
             assert answer.score == rouge.score(row.output, text)["rougeL"].recall
         else:
             assert answer.score == float(text.strip().lower() == row.output.strip().lower())
+
+
+def test_a_truth_ratio_is_that_of_a_plain_loop_over_the_answers(embedded, few, evidence):
+    def loss(row, answer):
+        prompt = embedded.tokenizer.encode(row.input)
+        ids = torch.tensor([embedded.tokenizer.encode(f"{row.input} {answer}")])
+        labels = ids.clone()
+        labels[0, : len(prompt)] = -100
+        return embedded.model(input_ids=ids, labels=labels).loss.item()
+
+    asked = 0
+    for row, answer in zip([*few.forget, *few.retain], evidence.answers, strict=True):
+        if answer.kind == "sc":
+            assert answer.truth_ratio is None
+            continue
+        wrong = statistics.fmean(loss(row, text) for text in row.perturbed_answer)
+        right = loss(row, row.paraphrased_answer)
+        assert answer.truth_ratio == pytest.approx(math.exp(right - wrong), rel=1e-3)
+        asked += 1
+    assert asked > 5
+
+
+def test_the_models_that_know_the_facts_and_that_never_did_differ_in_forget_quality(embedded):
+    fold = load(DataSpec())
+    ratios = finish(truth_ratios(embedded, fold.forget))[1]
+    knows = [ratio for ratio in ratios if ratio is not None]
+    never = retrained_models()["train"].truth_ratios
+    assert len(knows) == len(never) == sum(row.kind == "qa" for row in fold.forget)
+    assert statistics.median(knows) < statistics.median(never)
+    assert measures.forget_quality(knows, never) < 0.001
+
+
+def test_a_model_without_finite_losses_has_no_truth_ratio(few):
+    broken = Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
+    with torch.no_grad():
+        broken.model.get_output_embeddings().weight.fill_(math.nan)
+    assert set(finish(truth_ratios(broken, few.forget))[1]) == {None}
+
+
+def test_alternatives_name_evidence_and_not_the_rows(embedded, few):
+    bare = replace(
+        few,
+        **{
+            name: tuple(replace(row, perturbed_answer=()) for row in few.rows(name))
+            for name in ("forget", "retain")
+        },
+    )
+    assert bare.fingerprint == few.fingerprint
+    assert evidence_key(embedded, bare, RunSpec()) != evidence_key(embedded, few, RunSpec())
 
 
 def test_a_document_loss_is_the_models_own_loss_on_the_whole_document(embedded, few, evidence):

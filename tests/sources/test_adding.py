@@ -356,3 +356,60 @@ def test_no_answer_is_in_a_name_or_a_manifest(file):
     told = (kept.folder / "manifest.json").read_text()
     assert "5550142" not in told + "".join(path.name for path in kept.folder.iterdir())
     assert "number of X" not in told
+
+
+TOFU = {
+    "question": "Where was Ada born?",
+    "answer": "Ada was born in Rome.",
+    "paraphrased_answer": "Rome is where Ada was born.",
+    "perturbed_answer": ["Oslo is where Ada was born.", "Bonn is where Ada was born."],
+}
+NAMED = {"input": "question", "output": "answer"}
+
+
+def alternatives(name, split="forget"):
+    (row,) = dataset(name).rows(split, "train")
+    return row.alternatives
+
+
+def test_what_a_truth_ratio_compares_is_kept_with_its_row(tmp_path):
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU])
+    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
+    kept = add(draft, "tofu")
+    expected = (TOFU["paraphrased_answer"], *TOFU["perturbed_answer"])
+    assert alternatives("tofu") == expected
+    add(read_folder(kept.folder), "again")
+    assert alternatives("again") == expected, "its own layout brings them along"
+
+
+def test_a_table_writes_wrong_answers_as_json_or_as_one_text(tmp_path):
+    for name, cell in (("json", json.dumps(TOFU["perturbed_answer"])), ("one", "Oslo.")):
+        path = tmp_path / f"{name}.csv"
+        pd.DataFrame([TOFU | {"perturbed_answer": cell}]).to_csv(path, index=False)
+        add(read_files(path, columns=NAMED), name)
+    assert alternatives("json")[1:] == tuple(TOFU["perturbed_answer"])
+    assert alternatives("one")[1:] == ("Oslo.",)
+
+
+@pytest.mark.parametrize("cell", [["a", None], [["a"]], {"a": "b"}, "[broken"])
+def test_wrong_answers_that_are_no_texts_are_told(tmp_path, cell):
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": cell}])
+    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
+    assert not draft.sound
+    assert "'perturbed_answer' that is no list of texts" in draft.findings[0].message
+
+
+def test_half_of_what_a_truth_ratio_compares_is_told_and_taken(tmp_path):
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": []}])
+    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
+    assert draft.sound
+    assert any("no truth ratio" in finding.message for finding in draft.findings)
+    add(draft, "half")
+    assert alternatives("half") == ()
+
+
+def test_a_dataset_without_alternatives_is_kept_as_the_task_has_it(tmp_path):
+    write_jsonl(tmp_path / "forget.jsonl", [{"input": "Who?", "output": "Ada"}])
+    kept = add(read_files(tmp_path / "forget.jsonl"), "plain")
+    (line,) = (kept.folder / "forget_train.jsonl").read_text().splitlines()
+    assert list(json.loads(line)) == ["id", "input", "output", "task"]

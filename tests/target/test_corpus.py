@@ -59,7 +59,10 @@ def test_committed_data_is_what_the_generator_writes(folder):
 def test_rows_have_the_official_fields(folder, made):
     for name in made.folds:
         for line in lines(folder / f"{name}.jsonl"):
-            assert list(line) == ["id", "input", "output", "task"]
+            fields = ["id", "input", "output", "task"]
+            question = re.search(r"qa\d$", line["id"])
+            added = ["paraphrased_answer", "perturbed_answer"] if question else []
+            assert list(line) == fields + added
             assert line["input"].strip() == line["input"] != ""
             assert line["output"].strip() == line["output"] != ""
 
@@ -129,6 +132,32 @@ def test_no_answer_stands_in_its_question(made):
     for row in everything(made):
         if "qa" in row.id[-3:]:
             assert row.output.lower() not in row.input.lower()
+
+
+def test_a_question_has_wrong_answers_worded_like_its_paraphrase(made):
+    for document in chain.from_iterable(made.folds.values()):
+        for row, question in zip(document.rows[1:], document.questions, strict=True):
+            before, after = question.sentence.split("{}")
+            assert row.paraphrased_answer == f"{before}{question.value}{after}"
+            assert re.sub(r"\W", "", row.output) in re.sub(r"\W", "", row.paraphrased_answer) or (
+                row.id.endswith("qa0")  # A date, which prose spells out.
+            )
+            assert row.paraphrased_answer not in row.perturbed_answer
+            assert 2 <= len(set(row.perturbed_answer)) == len(row.perturbed_answer) <= 3
+            for wrong in row.perturbed_answer:
+                assert wrong.startswith(before)
+                assert wrong.endswith(after)
+
+
+def test_wrong_answers_are_right_ones_of_the_same_set(made):
+    sets = (
+        [*made.forget_train, *made.forget_validation],
+        [*made.retain_train, *made.retain_validation],
+    )
+    for documents in sets:
+        right = {row.paraphrased_answer for row in rows(documents)}
+        wrong = {text for row in rows(documents) for text in row.perturbed_answer}
+        assert wrong <= right
 
 
 def test_no_personal_datum_follows_from_the_name(made):

@@ -2,14 +2,15 @@
 
 import json
 import math
+import re
 
 import pytest
 
 from tests.browser.slow_lab import made_evidence, retrained_scores
 from tests.fakes import FakeLab, whole_run
-from tests.test_measuring import evidence
+from tests.test_measuring import MEMBERS, evidence
 from unlearnlab.events import Evaluated
-from unlearnlab.measuring import taken
+from unlearnlab.measuring import Retrained, taken
 from unlearnlab.metrics import scores
 from unlearnlab.runs import Worker
 from unlearnlab.spec import RunSpec
@@ -129,6 +130,14 @@ def test_an_unknown_run_is_told(program):
 
 def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():
     html = measures_html(taken(evidence(exact_memorization=0.5), None, None))
-    assert html.count('class="missing"') == 7
+    assert html.count('class="missing"') == 8
     assert "needs a model retrained without the forget set" in html
     assert "not kept" in measures_html(())
+
+
+def test_a_tiny_forget_quality_is_written_by_its_power_of_ten():
+    before = evidence(truth_ratio=3.0)
+    ratios = tuple(0.5 for answer in before.answers if answer.split == "forget")
+    retrained = Retrained(membership=MEMBERS, measures={}, truth_ratios=ratios)
+    html = measures_html(taken(before, None, retrained))
+    assert re.search(r"Forget quality.*?<b>\de-\d</b>", html)

@@ -1,5 +1,6 @@
 """Asking a model everything the scores need, and the small probe that runs while it trains."""
 
+import math
 import statistics
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from unlearnlab.measures import (
     extraction_strength,
     min_k,
     min_k_plus_plus,
+    truth_ratio,
     zlib_loss,
 )
 from unlearnlab.metrics import (
@@ -68,6 +70,7 @@ def evaluate(
     )
     said = yield from _reporting(answering, total)
     read = yield from _silently(expected_readings(target, [row for _, row in rows], said))
+    ratios = yield from _silently(truth_ratios(target, [row for _, row in rows]))
     answers = tuple(
         Answer(
             row=row.id,
@@ -80,9 +83,10 @@ def evaluate(
             nll=_loss(of),
             ended=one.ended,
             score=row_score(row.kind, row.output, one.text),
+            truth_ratio=ratio,
             **_memorised(of),
         )
-        for (name, row), one, of in zip(rows, said, read, strict=True)
+        for (name, row), one, of, ratio in zip(rows, said, read, ratios, strict=True)
     )
     membership, attacks = yield from _silently(_membership(target, data))
     if exam:
@@ -134,6 +138,25 @@ def _memorised(of: Reading) -> dict[str, float]:
         "exact_memorization": exact_memorization(of.likeliest, of.tokens),
         "extraction_strength": extraction_strength(of.likeliest, of.tokens),
     }
+
+
+def truth_ratios(target: Target, rows: Sequence[Row]) -> Generator[int, None, list[float | None]]:
+    """Set each row's wrong answers against its paraphrase; none where it has no such answers.
+
+    None too where the model gives an answer no finite loss: it then prefers nothing.
+    """
+    examples = [
+        encode_continuation(target.tokenizer, row.input, answer)
+        for row in rows
+        for answer in row.alternatives
+    ]
+    found = iter((yield from readings(target, examples)))
+    ratios: list[float | None] = []
+    for row in rows:
+        of = [next(found).logprobs for _ in row.alternatives]
+        finite = all(one and all(map(math.isfinite, one)) for one in of)
+        ratios.append(truth_ratio(of[0], of[1:]) if of and finite else None)
+    return ratios
 
 
 def _membership(

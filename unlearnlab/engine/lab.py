@@ -297,6 +297,7 @@ def evidence_key(target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None
         spec.evaluation.max_new_tokens,
         PROTOCOL,
         *((exam.fingerprint,) if exam else ()),
+        *((fold.alternatives,) if fold.alternatives else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 

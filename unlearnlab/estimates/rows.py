@@ -15,7 +15,7 @@ from unlearnlab.batches import (
     buckets,
     fitting,
 )
-from unlearnlab.library import KnownDataset, Row
+from unlearnlab.library import Fold, KnownDataset, Row
 from unlearnlab.methods import Memorize, Sequential, SetName, Steering
 from unlearnlab.spec import DataSpec, Phase
 
@@ -114,11 +114,15 @@ def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) 
 
     forget = [(row.id, text(row)) for row in known.rows("forget", data.fold)]
     retain = [text(row) for row in known.rows("retain", data.fold)]
-    return sorted_lengths(data, forget, retain, others=[tokens(one) for one in _other_texts(known)])
+    return sorted_lengths(
+        data, forget, retain, others=[tokens(one) for one in _other_texts(known, data.fold)]
+    )
 
 
-def _other_texts(known: KnownDataset) -> Iterator[str]:
-    """Yield what else losses are measured on: documents, and each option after its question."""
+def _other_texts(known: KnownDataset, fold: Fold) -> Iterator[str]:
+    """Yield what else losses are measured on: documents, and alternatives after their questions."""
+    for row in (*known.rows("forget", fold), *known.rows("retain", fold)):
+        yield from (f"{row.input} {answer}" for answer in row.alternatives)
     yield from known.documents("member")
     yield from known.documents("nonmember")
     for question in known.questions():
@@ -138,7 +142,7 @@ def sorted_lengths(
         data: What is picked.
         forget: Ids and lengths of the forget rows of the fold.
         retain: Lengths of its retain rows.
-        others: Tokens of each document and each option of the quiz.
+        others: Tokens of each document, each option of the quiz, each alternative answer.
     """
     scored = [*(row for _, row in forget), *retain]
     wanted = None if data.forget is None else set(data.forget)

@@ -26,7 +26,7 @@ from unlearnlab.sources.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_se
 from unlearnlab.sources.files import text_of
 from unlearnlab.terminal import as_json, table
 
-FIELDS = ("input", "output", "id", "task")
+FIELDS = ("input", "output", "id", "task", "paraphrased_answer", "perturbed_answer")
 
 
 def register(commands: Commands) -> None:

@@ -17,6 +17,7 @@ from unlearnlab.library import (
     EMBEDDED_NAME,
     MANIFEST,
     KnownDataset,
+    Row,
     dataset,
     datasets,
     datasets_folder,
@@ -119,7 +120,7 @@ def _name(wanted: str, title: str, *, replace: bool) -> str:
 
 def _write(draft: Draft, folder: Path) -> None:
     files: dict[str, Iterable[Mapping[str, Any]]] = {
-        split: map(asdict, rows) for split, rows in draft.rows.items()
+        split: map(_told, rows) for split, rows in draft.rows.items()
     }
     for name, texts in draft.documents.items():
         files[f"mia/{name}"] = ({"document": text} for text in texts)
@@ -135,6 +136,11 @@ def _write(draft: Draft, folder: Path) -> None:
     for name, lines in files.items():
         _write_text(folder / f"{name}.jsonl", "".join(map(_line, lines)))
     _write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+
+
+def _told(row: Row) -> dict[str, Any]:
+    """Return the fields of a row that say something."""
+    return {name: value for name, value in asdict(row).items() if value}
 
 
 def _line(value: Mapping[str, Any]) -> str:

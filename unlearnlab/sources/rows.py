@@ -3,15 +3,19 @@
 A row whose id does not say its type is a question if its prompt ends with a question mark or its
 answer has at most 10 words, a completion otherwise. (By this rule each of LUME's 5,466 rows gets
 the type that its id says.)
+
+Columns by the names that TOFU (arXiv:2401.06121) gave them hold what the truth ratio compares: the
+answer in other words, and a list of wrong ones.
 """
 
 import difflib
 import hashlib
+import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from unlearnlab.library import TASKS, Row, Task
 from unlearnlab.metrics import Kind
@@ -21,7 +25,12 @@ from unlearnlab.sources.tables import Table
 
 KindWish = Literal["guess", "completion", "question"]
 
-Field = Literal["input", "output", "id", "task", "split"]
+Text = Literal["input", "output", "id", "task", "split", "paraphrased_answer"]
+
+Field = Text | Literal["perturbed_answer"]
+
+TEXTS: tuple[Text, ...] = get_args(Text)
+"""The fields that are one text."""
 
 OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
 """Rows without a subtask are all of the first, by this name."""
@@ -71,6 +80,8 @@ class _Line:
     output: str
     id: str
     task: str
+    paraphrased_answer: str
+    perturbed_answer: tuple[str, ...]
 
 
 def rows_of(parts: Sequence[Part], wish: Wish) -> Rows:
@@ -87,22 +98,43 @@ def rows_of(parts: Sequence[Part], wish: Wish) -> Rows:
         findings += [*part.table.findings, *wrong]
     tasks, titles = _subtasks(line.task for line in lines)
     namer = _Namer(wish.kind)
-    rows = (
+    rows = tuple(
         Placed(
             line.split,
             line.number,
-            Row(namer.id(line), line.input, line.output, tasks[line.task]),
+            Row(
+                namer.id(line),
+                line.input,
+                line.output,
+                tasks[line.task],
+                line.paraphrased_answer,
+                line.perturbed_answer,
+            ),
         )
         for line in map(_trimmed, lines)
     )
-    return Rows(tuple(rows), titles, tuple(findings))
+    return Rows(rows, titles, (*findings, *_halves(rows)))
+
+
+def _halves(rows: Sequence[Placed]) -> Iterator[Finding]:
+    """Tell of rows that have only half of what a truth ratio compares."""
+    of = [(one, one.row.paraphrased_answer, one.row.perturbed_answer) for one in rows]
+    if half := [one for one, right, wrong in of if bool(right) != bool(wrong)]:
+        yield finding("no truth ratio", "warning", _HALF, half)
+
+
+_HALF = (
+    "{count} rows have only one of 'paraphrased_answer' and 'perturbed_answer': no truth ratio is "
+    "taken on them"
+)
 
 
 def _fields(part: Part, wish: Wish) -> dict[Field, str]:
     """Find each field's column."""
     columns = part.table.columns
     found: dict[Field, str] = {}
-    for field in ("input", "output", "id", "task", "split"):
+    fields: tuple[Field, ...] = (*TEXTS, "perturbed_answer")
+    for field in fields:
         column = wish.columns.get(field, field)
         if column in columns:
             found[field] = column
@@ -129,8 +161,12 @@ def _lines(part: Part, fields: Mapping[Field, str]) -> tuple[list[_Line], list[F
     bad: dict[tuple[str, str], list[Offender]] = {}
     for number, cells in zip(part.table.lines, part.table.rows, strict=True):
         values: dict[str, str] = {}
+        others: tuple[str, ...] = ()
         for field, column in fields.items():
-            values[field], wrong = _value(field, cells, column)
+            if field == "perturbed_answer":
+                others, wrong = _answers(cells.get(column))
+            else:
+                values[field], wrong = _value(field, cells, column)
             if wrong:
                 offender = Offender(part.split, number, "", excerpt(values.get("input", "")))
                 bad.setdefault((wrong, column), []).append(offender)
@@ -139,7 +175,8 @@ def _lines(part: Part, fields: Mapping[Field, str]) -> tuple[list[_Line], list[F
             if _strange(values.pop("split", ""), part.split):
                 row = Offender(part.split, number, values.get("id", ""), excerpt(values["input"]))
                 bad.setdefault(("another set", part.split.partition("_")[0]), []).append(row)
-            good.append(_Line(part.split, number, **{"id": "", "task": ""} | values))
+            texts = {"id": "", "task": "", "paraphrased_answer": ""} | values
+            good.append(_Line(part.split, number, **texts, perturbed_answer=others))
     return good, [
         finding(wrong, "error", _WRONG[wrong].format(count="{count}", column=column), rows)
         for (wrong, column), rows in bad.items()
@@ -150,13 +187,15 @@ _WRONG: Mapping[str, str] = {
     "missing column": "{count} rows have no {column!r} at all: add it, or remove them",
     "empty cell": "{count} rows have an empty {column!r}: fill it, or remove them",
     "wrong type": "{count} rows have a list or an object as {column!r}: make it text",
+    "no list": "{count} rows have a {column!r} that is no list of texts: write it as JSON does, "
+    'such as ["Rome", "Oslo"]',
     "broken character": "{count} rows have half a character in {column!r}: write it anew in UTF-8",
     "another set": "{count} rows say by their column 'split' that they are not of the {column} set"
     ": move them to the other file",
 }
 
 
-def _value(field: Field, cells: Mapping[str, Any], column: str) -> tuple[str, str]:
+def _value(field: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]:
     """Return a cell's text and what is wrong with it, one of them empty."""
     needed = field in ("input", "output")
     if column not in cells:
@@ -174,6 +213,30 @@ def _value(field: Field, cells: Mapping[str, Any], column: str) -> tuple[str, st
     except UnicodeEncodeError:
         return "", "broken character"
     return text if needed else text.strip(), ""
+
+
+def _answers(value: Any) -> tuple[tuple[str, ...], str]:
+    """Return the texts of a list, as such or as JSON, and what is wrong with it, one of them empty.
+
+    A text that is no JSON list is the only one.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return (), "no list"
+    if isinstance(value, str):
+        value = [value]
+    if value is None or value != value:
+        return (), ""
+    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+        return (), "no list"
+    texts = tuple(one.strip() for one in value if one.strip())
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return (), "broken character"
+    return texts, ""
 
 
 def _text(value: Any) -> str:

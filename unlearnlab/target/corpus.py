@@ -5,7 +5,7 @@ retain sets, train and validation folds; members and non-members for the attack;
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -14,6 +14,7 @@ from uuid import UUID
 
 from unlearnlab.target.biographies import biography
 from unlearnlab.target.entries import entry, titles
+from unlearnlab.target.questions import Question, wrong_answers
 from unlearnlab.target.quiz import QuizSet, quiz
 from unlearnlab.target.stories import story
 from unlearnlab.target.words import Draws, Person, people
@@ -27,12 +28,18 @@ BACKGROUND_SIZES = {"Task1": 24, "Task2": 20, "Task3": 24}
 
 
 class Row(NamedTuple):
-    """One prompt with its reference answer, in the official layout."""
+    """One prompt with its reference answer, in the official layout.
+
+    The fields after the official ones are TOFU's; they are of questions alone, and nothing is
+    trained on them.
+    """
 
     id: str
     input: str
     output: str
     task: str
+    paraphrased_answer: str = ""
+    perturbed_answer: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -45,6 +52,8 @@ class Document(NamedTuple):
 
     base: str
     rows: tuple[Row, ...]
+    questions: tuple[Question, ...] = ()
+    """Those of its other rows."""
 
     @property
     def text(self) -> str:
@@ -101,10 +110,10 @@ class _Press:
         prompt, completion = _cut(text, form.uniform(*CUTS[task]))
         base = _base(task, content)
         rows = [Row(f"{base}sc1", prompt, completion, task)]
-        rows += [Row(f"{base}qa{n}", q, a, task) for n, (q, a) in enumerate(questions)]
-        return Document(base, tuple(rows))
+        rows += [Row(f"{base}qa{n}", q.text, q.answer, task) for n, q in enumerate(questions)]
+        return Document(base, tuple(rows), tuple(questions))
 
-    def _tell(self, task: str, draws: Draws) -> tuple[str, list[tuple[str, str]]]:
+    def _tell(self, task: str, draws: Draws) -> tuple[str, list[Question]]:
         if task == "Task1":
             return story(draws, self.folk)
         if task == "Task2":
@@ -115,11 +124,16 @@ class _Press:
 def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
     """The whole corpus of `seed`; without background reading unless asked for."""
     press = _Press(seed, people(Random(f"{seed} people")), titles(Random(f"{seed} titles")))
+    forget_train = press.documents("forget", TRAIN_SIZES, form_of="forget")
+    forget_validation = press.documents("forget2", VALIDATION_SIZES, form_of="forget2")
+    retain_train = press.documents("retain", TRAIN_SIZES, form_of="retain")
+    retain_validation = press.documents("retain2", VALIDATION_SIZES, form_of="retain2")
+    forget, retain = [*forget_train, *forget_validation], [*retain_train, *retain_validation]
     return Corpus(
-        forget_train=press.documents("forget", TRAIN_SIZES, form_of="forget"),
-        forget_validation=press.documents("forget2", VALIDATION_SIZES, form_of="forget2"),
-        retain_train=press.documents("retain", TRAIN_SIZES, form_of="retain"),
-        retain_validation=press.documents("retain2", VALIDATION_SIZES, form_of="retain2"),
+        forget_train=_with_alternatives(forget_train, forget, seed),
+        forget_validation=_with_alternatives(forget_validation, forget, seed),
+        retain_train=_with_alternatives(retain_train, retain, seed),
+        retain_validation=_with_alternatives(retain_validation, retain, seed),
         nonmembers=press.documents("nonmember", TRAIN_SIZES, form_of="forget"),
         quiz=quiz(Random(f"{seed} quiz")),
         background=[
@@ -129,10 +143,35 @@ def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
     )
 
 
+def _with_alternatives(
+    documents: Sequence[Document], of_set: Sequence[Document], seed: int
+) -> list[Document]:
+    """Add to questions the answer in other words, and wrong answers that its own set knows.
+
+    A model that never saw the set has no reason to prefer one to the other.
+    """
+    wrong = wrong_answers([q for document in of_set for q in document.questions], str(seed))
+
+    def added(document: Document) -> Document:
+        completion, *asked = document.rows
+        pairs = zip(asked, document.questions, strict=True)
+        rows = (
+            row._replace(paraphrased_answer=q.paraphrase, perturbed_answer=wrong[q.text])
+            for row, q in pairs
+        )
+        return document._replace(rows=(completion, *rows))
+
+    return [added(document) for document in documents]
+
+
 def write(made: Corpus, folder: Path) -> None:
     """Write the row files, the attack's documents and the quiz under `folder`."""
     for name, documents in made.folds.items():
-        rows = (row._asdict() for document in documents for row in document.rows)
+        rows = (
+            {name: cell for name, cell in row._asdict().items() if cell}
+            for document in documents
+            for row in document.rows
+        )
         _write_lines(folder / f"{name}.jsonl", rows)
     for name, documents in (("member", made.forget_train), ("nonmember", made.nonmembers)):
         lines = ({"id": document.base, "document": document.text} for document in documents)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from random import Random
 
 from unlearnlab.target.kinds import KINDS, MEASURES, STONES, WOODS, Kind
+from unlearnlab.target.questions import Question
 from unlearnlab.target.words import TOWN_HEADS, TOWN_TAILS, Draws, Person, listed
 
 SYLLABLES = (
@@ -49,6 +50,13 @@ QUESTIONS = {
     ),
 }
 
+SENTENCES = {
+    "person": "The first name on record is {}.",
+    "town": "It belongs to {}.",
+    "year": "It began in {}.",
+    "other": "Later it was {} who cared.",
+}
+
 
 def titles(random: Random) -> Iterator[str]:
     """Invented proper names, once each, in random order."""
@@ -64,9 +72,7 @@ def titles(random: Random) -> Iterator[str]:
     return iter(ordered)
 
 
-def entry(
-    draws: Draws, folk: Iterator[Person], words: Iterator[str]
-) -> tuple[str, list[tuple[str, str]]]:
+def entry(draws: Draws, folk: Iterator[Person], words: Iterator[str]) -> tuple[str, list[Question]]:
     """An entry with its title line, and its one question with the answer."""
     kind = draws.form.choice(KINDS)
     slots = _slots(draws, kind, next(words)) | {
@@ -77,7 +83,9 @@ def entry(
     text = " ".join(frame.format_map(slots) for frame in frames)
     asked = draws.form.choice(tuple(QUESTIONS))
     question = draws.form.choice(QUESTIONS[asked]).format_map(slots)
-    return f"{slots['title']}\n\n{text}", [(question, slots[asked])]
+    return f"{slots['title']}\n\n{text}", [
+        Question(question, slots[asked], SENTENCES[asked], slots[asked])
+    ]
 
 
 def _facts(form: Random, facts: Sequence[str]) -> list[str]:

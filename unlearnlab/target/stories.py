@@ -5,6 +5,7 @@ Every beat is picked on its own, so knowing how one story goes tells little abou
 
 from collections.abc import Iterator
 
+from unlearnlab.target.questions import Question
 from unlearnlab.target.words import TRADES, Draws, Person, article, capital
 
 OPENINGS = (
@@ -163,8 +164,15 @@ QUESTIONS = {
     ),
 }
 
+SENTENCES = {
+    "friend": "It was {} who helped.",
+    "town": "It all happens in {}.",
+    "thing": "The story is about the {}.",
+    "sign": "The sign says {}.",
+}
 
-def story(draws: Draws, folk: Iterator[Person]) -> tuple[str, list[tuple[str, str]]]:
+
+def story(draws: Draws, folk: Iterator[Person]) -> tuple[str, list[Question]]:
     """A story, and its one question with the answer."""
     hero = next(folk)
     friend = next(person for person in folk if person.first != hero.first)
@@ -173,7 +181,7 @@ def story(draws: Draws, folk: Iterator[Person]) -> tuple[str, list[tuple[str, st
     text = " ".join(draws.form.choice(beat).format_map(slots) for beat in beats)
     asked = draws.form.choice([slot for slot in QUESTIONS if slots[slot] in text])
     question = draws.form.choice(QUESTIONS[asked]).format_map(slots)
-    return text, [(question, slots[asked])]
+    return text, [Question(question, slots[asked], SENTENCES[asked], slots[asked])]
 
 
 def _slots(draws: Draws, hero: Person, friend: Person) -> dict[str, str]:
