@@ -5,6 +5,7 @@ import shutil
 import stat
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,7 @@ from unlearnlab.__main__ import main
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.comparing.entries import entries, labels
 from unlearnlab.disk import Taken
-from unlearnlab.events import AdjustFailed, Asked, Evaluated, Loaded, Started, Stopped
+from unlearnlab.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.jobs import RunFailed
@@ -173,6 +174,26 @@ def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there)
     held = b"".join(contents(tmp_path / "full.zip").values())
     assert b"shorten ada-lovelace" in held
     assert b"private" not in held
+
+
+@pytest.mark.parametrize(
+    ("problem", "told"),
+    [
+        ("/home/ada/rows.csv: no such file", "/rows.csv: no such file"),
+        ("in C:\\Users\\ada\\m.", "in /m."),
+        ("~/models/m, ~/other/n", "/m, /n"),
+        (f"{Path.home()}/private/m is full", "/m is full"),
+        ("forget/Task1/sc is 0 at step 1/2/3", "forget/Task1/sc is 0 at step 1/2/3"),
+        ("see https://example.org/a/b", "see https://example.org/a/b"),
+        ("learning_rate: 1e-3", "learning_rate: 1e-3"),
+    ],
+)
+def test_a_message_is_packed_without_the_folders_of_the_machine(tmp_path, problem, told):
+    with Store(tmp_path / "here") as store:
+        run_id = store.create(RunSpec())
+        store.append(run_id, Failed(seconds=1, problem=problem, advice=problem))
+        (ending,) = packable(store, run_id).run.events
+        assert (ending.event.problem, ending.event.advice) == (told, told)
 
 
 @pytest.mark.parametrize(

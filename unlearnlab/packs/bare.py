@@ -2,8 +2,10 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 from unlearnlab import hub
+from unlearnlab.catalogue import home, models_folder
 from unlearnlab.events import AdjustFailed, Asked, AskFailed, Event, ExportFailed, Failed
 from unlearnlab.recorded import Recorded
 from unlearnlab.spec import RunSpec
@@ -42,13 +44,36 @@ def _counted(spec: RunSpec) -> RunSpec:
 
 
 def without_place(run: Recorded) -> Recorded:
-    """Name a model's folder by its last part only: `/my-model`.
+    """Name the model's folder, and any file that a message tells of, by its last part only.
 
-    It stays a path, so that it is not taken for a model of the catalogue or the hub.
+    `/my-model` stays a path, so that it is not taken for a model of the catalogue or the hub.
     """
+    run = replace(run, events=tuple(replace(one, event=_moved(one.event)) for one in run.events))
     model = run.spec.model
     *above, last = re.split(r"[/\\]+", model.name.rstrip("/\\"))
     if not above or hub.ID.fullmatch(model.name):
         return run
     placed = model.model_copy(update={"name": f"/{last}"})
     return replace(run, spec=run.spec.model_copy(update={"model": placed}))
+
+
+def _moved(event: Event) -> Event:
+    match event:
+        case Failed():
+            told = {"problem": _placeless(event.problem), "advice": _placeless(event.advice)}
+        case AdjustFailed() | AskFailed() | ExportFailed():
+            told = {"problem": _placeless(event.problem)}
+        case _:
+            return event
+    return event.model_copy(update=told)
+
+
+_PLACE = re.compile(r"""(?<![\w./:\\~-])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'"<>|]+){2,}""")
+"""A path from the root or a home folder, of two parts and more."""
+
+
+def _placeless(text: str) -> str:
+    """Shorten paths to their last part. Those of this machine's user may have spaces in them."""
+    for folder in (home(), models_folder(), Path.home()):
+        text = text.replace(str(folder), "~")
+    return _PLACE.sub(lambda found: "/" + re.split(r"[/\\]", found.group())[-1], text)
