@@ -125,6 +125,14 @@ def test_rows_longer_than_the_context_are_refused_with_the_longest_named(tokeniz
         refuse_too_long(data, tokenizer, context=written - 1, answer=0)
 
 
+def test_a_wrong_answer_longer_than_the_context_is_refused_too(tokenizer):
+    row = Row("x-qa0", "Who?", "Ada", "Task1", "It was Ada.", (f"It was {'Ada ' * 40}.",))
+    data = Dataset((row,), (), (), (), ())
+    refuse_too_long(data, tokenizer, context=100, answer=0)
+    with pytest.raises(ValueError, match="the forget row x-qa0"):
+        refuse_too_long(data, tokenizer, context=30, answer=0)
+
+
 def test_training_on_one_subtask_leaves_the_others_out():
     data = load(DataSpec()).only(("Task2",))
     assert {row.task for row in (*data.forget, *data.retain)} == {"Task2"}

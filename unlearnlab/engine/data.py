@@ -178,7 +178,9 @@ def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer
     for name in SETS:
         for row in data.rows(name):
             prompt, text = tokenizer.encode(row.input), encode(tokenizer, row).ids
-            lengths.append((max(len(text), len(prompt) + answer), name, row.id))
+            other = (encode_continuation(tokenizer, row.input, one) for one in row.alternatives)
+            longest = max((len(text), *(len(one.ids) for one in other)))
+            lengths.append((max(longest, len(prompt) + answer), name, row.id))
     long = [one for one in lengths if one[0] > context]
     if long:
         tokens, name, row_id = max(long)
