@@ -155,6 +155,16 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
     return user, password
 
 
+def pass_by_proxy(host: str) -> None:
+    """Let this program ask its own page directly: as it starts, Gradio does so once.
+
+    A proxy that the environment names would be asked for it, and knows no such page.
+    """
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        os.environ[name] = ",".join(filter(None, (known, "localhost", "127.0.0.1", "::1", host)))
+
+
 def say(text: str) -> None:
     """Tell whoever started the program."""
     sys.stderr.write(f"unlearnlab: {text}\n")
@@ -267,6 +277,7 @@ def serve(
         devices=engine.devices,
         replays=replays,
     )
+    pass_by_proxy(args.host)
     _, url, public = blocks.launch(
         server_name=args.host,
         server_port=port,

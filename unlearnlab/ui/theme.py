@@ -115,7 +115,9 @@ def theme() -> Theme:
 def served() -> dict[str, Any]:
     """Return the options of `launch()` that make the page what it is.
 
-    Gradio's run history stays off: it would keep personal data of the forget set in the browser.
+    Gradio's run history stays off: it would keep personal data of the forget set in the browser. So
+    does its check that the page is drawn within 3 seconds, or else the program ends: on a busy
+    machine the first drawing takes longer. That the server answers at all is found out before.
     """
     return {
         "theme": theme(),
@@ -127,4 +129,5 @@ def served() -> dict[str, Any]:
         "footer_links": [],
         "show_error": True,
         "quiet": True,
+        "_frontend": False,
     }
