@@ -23,7 +23,6 @@ let timer = null;
 let asking = false;
 let gone = 0;
 let last = null;
-let life = ""; // Of the program that the page was loaded from.
 let series = new Map();
 let phases = [];
 let changes = [];
@@ -519,9 +518,8 @@ async function ask() {
   if (!answer || (answer.problem === undefined && answer.turn === undefined))
     throw new Error("no answer");
   if (answer.problem) throw new Error(answer.problem, { cause: "store" });
-  life ||= answer.life;
   // Gradio loads the page again too, but later: what is pressed until then would be lost.
-  if (answer.life !== life) return location.reload();
+  if (answer.life !== props.life) return location.reload();
   const another = shownTake !== null && answer.run && answer.replay.take !== shownTake;
   shownTake = answer.run ? answer.replay.take : null;
   if (another) {

@@ -142,5 +142,5 @@ def test_a_measure_that_cannot_be_taken_says_what_it_needs():
     by_name = {measure.name: measure for measure in MEASURES}
     assert reason_missing(by_name["min_k"], frozenset({"tokens", "documents"})) == ""
     assert reason_missing(by_name["forget_quality"], frozenset({"retrained model"})) == (
-        "needs paraphrased and wrong answers, which the data did not have when it was scored"
+        "needs paraphrased and wrong answers, which the forget rows did not have when scored"
     )

@@ -74,16 +74,25 @@ def test_truth_ratios_are_averaged_by_what_is_good_on_each_set():
 
 
 def test_forget_quality_compares_truth_ratios_with_the_retrained_models():
-    count = sum(answer.split == "forget" for answer in evidence().answers)
+    rows = [answer.row for answer in evidence().answers if answer.split == "forget"]
+    never = dict.fromkeys(rows, 1.0)
 
     def quality(own, other):
         retrained = Retrained(membership=MEMBERS, measures={}, truth_ratios=other)
         return measured(evidence(truth_ratio=own), retrained).get("forget_quality")
 
-    assert quality(1.0, (1.0,) * count).value == 1
-    assert quality(0.1, (1.0,) * count).value < 0.01
-    assert quality(None, (1.0,) * count) is None
-    assert quality(1.0, (1.0,) * (count + 1)) is None, "those are other rows"
+    assert quality(1.0, never).value == 1
+    assert quality(0.1, never).value < 0.01
+    assert quality(1.0, never | {"one more": 5.0}).value == 1, "without a finite loss here"
+    assert quality(None, never) is None
+    assert quality(1.0, dict.fromkeys(rows[1:], 1.0)) is None, "those are other rows"
+
+
+def test_alternatives_of_forget_rows_alone_give_no_ratio_of_retain_rows():
+    why = reasons(taken(evidence(truth_ratio=1.0), None, None))
+    assert why["forget_truth_ratio"] == ""
+    assert "which the retain rows did not have" in why["retain_truth_ratio"]
+    assert why["forget_quality"] == "needs a model retrained without the forget set"
 
 
 def test_a_retrained_model_of_other_documents_is_not_compared_with():
@@ -108,13 +117,16 @@ def test_of_the_embedded_retrained_model_losses_and_measures_are_at_hand_by_fold
     assert set(found) == {"train", "validation"}
     assert 0.42 <= mia_auc(found["train"].membership) <= 0.58
     assert found["train"].measures["extraction_strength"] < 0.3
-    assert 0.8 < statistics.median(found["train"].truth_ratios) < 1.25, "it prefers neither"
+    assert 0.8 < statistics.median(found["train"].truth_ratios.values()) < 1.25, (
+        "it prefers neither"
+    )
     assert retrained_models(EMBEDDED / "nowhere.json") == {}
 
 
 def test_what_is_kept_of_a_retrained_model_is_what_its_evidence_measures():
-    kept = as_retrained(evidence(nll=0.0))
+    kept = as_retrained(evidence(nll=0.0, truth_ratio=0.5))
     assert kept.membership == MEMBERS
+    assert set(kept.truth_ratios.values()) == {0.5}
     assert kept.measures["probability"] == 1
     with pytest.raises(ValueError, match="losses"):
         as_retrained(Evidence(answers=evidence().answers))

@@ -69,7 +69,7 @@ def truth_ratio(right: Sequence[float], wrong: Sequence[Sequence[float]]) -> flo
     and losses of the wrong answers averaged first, as in OpenUnlearning's code.
 
     Args:
-        right: Log-probabilities of the paraphrase's tokens.
+        right: Log-probabilities of the paraphrase's tokens; the lab gives them without an EOS.
         wrong: The same of each wrong answer.
     """
     losses = [-statistics.fmean(_some(one)) for one in _some(wrong)]
@@ -186,7 +186,7 @@ def _some(values: Sequence[Value]) -> Sequence[Value]:
     return values
 
 
-Needs = Literal["tokens", "documents", "paraphrases", "retrained model"]
+Needs = Literal["tokens", "documents", "paraphrases", "retain paraphrases", "retrained model"]
 """What a measure cannot be taken without."""
 
 
@@ -215,7 +215,7 @@ MEASURES = (
         "retain_truth_ratio",
         "Truth ratio of retain rows",
         "high",
-        ("paraphrases",),
+        ("retain paraphrases",),
         "TOFU, arXiv:2401.06121",
     ),
     Measure("min_k", "Min-K% AUC", "0.5", ("tokens", "documents"), "arXiv:2310.16789"),
@@ -253,6 +253,8 @@ def reason_missing(measure: Measure, there: frozenset[Needs]) -> str:
 _WORDS: dict[Needs, str] = {
     "tokens": "log-probabilities of single tokens",
     "documents": "documents of members and non-members",
-    "paraphrases": "paraphrased and wrong answers, which the data did not have when it was scored",
+    "paraphrases": "paraphrased and wrong answers, which the forget rows did not have when scored",
+    "retain paraphrases": "paraphrased and wrong answers, which the retain rows did not have when "
+    "scored",
     "retrained model": "a model retrained without the forget set",
 }

@@ -40,8 +40,8 @@ class Retrained(Record):
     membership: Membership
     measures: Mapping[str, float]
     """By measure; those that need a retrained model aside."""
-    truth_ratios: tuple[float, ...] = ()
-    """Of the forget rows that have alternatives."""
+    truth_ratios: Mapping[str, float] = {}
+    """By forget row, of those that have alternatives."""
 
 
 @cache
@@ -72,7 +72,9 @@ def as_retrained(evidence: Evidence) -> Retrained:
         raise ValueError("a retrained model is compared by its losses: there are none")
     found = {name: one.value for name, one in measured(evidence).items()}
     return Retrained(
-        membership=evidence.membership, measures=found, truth_ratios=_truth_ratios(evidence)
+        membership=evidence.membership,
+        measures=found,
+        truth_ratios=_truth_ratios(evidence, "forget"),
     )
 
 
@@ -96,10 +98,13 @@ _BY_ROW: Mapping[str, tuple[Split, Callable[[Answer], float | None]]] = {
 """The set whose rows a measure averages, and what each adds."""
 
 
-def _truth_ratios(evidence: Evidence) -> tuple[float, ...]:
-    """Return the truth ratios of the forget rows that have one."""
-    found = (row.truth_ratio for row in evidence.answers if row.split == "forget")
-    return tuple(ratio for ratio in found if ratio is not None)
+def _truth_ratios(evidence: Evidence, split: Split) -> dict[str, float]:
+    """Return the truth ratios of the rows of a set that have one."""
+    return {
+        row.row: row.truth_ratio
+        for row in evidence.answers
+        if row.split == split and row.truth_ratio is not None
+    }
 
 
 def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str, Interval]:
@@ -124,10 +129,10 @@ def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str
 
 def _quality(evidence: Evidence, retrained: Retrained | None) -> dict[str, Interval]:
     """Compare truth ratios with the retrained model's on the same rows. A p-value has no range."""
-    ratios = _truth_ratios(evidence)
-    if retrained is None or not ratios or len(ratios) != len(retrained.truth_ratios):
+    ratios = _truth_ratios(evidence, "forget")
+    if retrained is None or not ratios or not ratios.keys() <= retrained.truth_ratios.keys():
         return {}
-    value = forget_quality(ratios, retrained.truth_ratios)
+    value = forget_quality(list(ratios.values()), [retrained.truth_ratios[row] for row in ratios])
     return {"forget_quality": Interval(value, value, value)}
 
 
@@ -193,8 +198,10 @@ def taken(
 def _there(evidence: Evidence, retrained: Retrained | None) -> frozenset[Needs]:
     """Tell what measures have to go by."""
     found: set[Needs] = {"tokens"}
-    if _truth_ratios(evidence):
+    if _truth_ratios(evidence, "forget"):
         found.add("paraphrases")
+    if _truth_ratios(evidence, "retain"):
+        found.add("retain paraphrases")
     if evidence.membership:
         found.add("documents")
     if retrained:

@@ -156,3 +156,61 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
         "() => document.querySelector('#live .plot').data.find(d => d.name === 'retain weight').y"
     )
     assert set(page.evaluate(weights)) == {3, 7}
+
+
+def test_who_comes_by_a_dropdown_with_the_keyboard_changes_nothing(url, tabs):
+    page = tabs(url)
+    choose(page, "f-preset", "LoRA on 4 bits")
+    rate = page.locator("#f-phase-learning_rate input")
+    expect(rate).to_have_value("2e-3")
+    rate.fill("3e-3")
+    expect(page.locator("#phases")).to_contain_text("3e-3")
+    story = page.get_by_role("checkbox", name="Stories")
+    story.uncheck()
+    asked = []
+    page.on("requestfinished", lambda sent: asked.append(sent.url))
+    for field in ("f-preset", "f-data-source"):
+        page.locator(f"#{field} input").focus()
+        page.keyboard.press("Tab")
+    page.wait_for_timeout(500)
+    expect(rate).to_have_value("3e-3")
+    expect(story).not_to_be_checked()
+    assert asked, "Gradio fires all the same: else this guards against nothing"
+    choose(page, "f-preset", "LoRA on 4 bits")  # Chosen anew, it comes back as it is.
+    expect(rate).to_have_value("2e-3")
+
+
+@pytest.mark.slow
+def test_a_preset_is_chosen_with_the_keyboard(url, tabs):
+    page = tabs(url)
+    expect(page.locator("#f-phase-learning_rate input")).to_have_value("1e-3")
+    page.locator("#f-preset input").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    expect(page.locator("#f-preset input")).not_to_have_value("Gradient difference on early MLPs")
+    expect(page.locator("#f-phase-learning_rate input")).not_to_have_value("1e-3")
+
+
+@pytest.mark.slow
+def test_a_choice_is_answered_once(url, tabs):
+    page = tabs(url)
+    late = []
+
+    def hold_all_but_the_first(route):
+        late.append(route)
+        if len(late) == 1:
+            route.continue_()
+
+    page.route("**/run/predict", hold_all_but_the_first)
+    choose(page, "f-preset", "LoRA on 4 bits")
+    adapter = page.locator("#f-model-adapter input")
+    page.get_by_role("button", name="Expert settings").click()
+    expect(adapter).to_be_checked()
+    page.wait_for_timeout(500)
+    adapter.uncheck()
+    for route in late[1:]:
+        route.continue_()
+    page.unroute("**/run/predict")
+    page.wait_for_timeout(1000)
+    expect(adapter).not_to_be_checked()

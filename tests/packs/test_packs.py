@@ -5,7 +5,6 @@ import shutil
 import stat
 import zipfile
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -22,6 +21,7 @@ from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.jobs import RunFailed
 from unlearnlab.packs.adding import add_pack
+from unlearnlab.packs.bare import placeless
 from unlearnlab.packs.layout import PackError
 from unlearnlab.packs.reading import open_pack, read_pack
 from unlearnlab.packs.writing import packable, write_pack
@@ -180,20 +180,38 @@ def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there)
     ("problem", "told"),
     [
         ("/home/ada/rows.csv: no such file", "/rows.csv: no such file"),
+        ("'/mnt/My Drive/ada/m': gone", "'/m': gone"),
         ("in C:\\Users\\ada\\m.", "in /m."),
+        (r"PermissionError: 'C:\\Users\\ada\\m'", "PermissionError: '/m'"),
+        (r"\\server\share\ada\m and //server/share/ada/n", "/m and /n"),
+        ("file:///home/ada/x", "/x"),
         ("~/models/m, ~/other/n", "/m, /n"),
-        (f"{Path.home()}/private/m is full", "/m is full"),
+        ("no room in /srv/My Models/m: 3 GiB are free", "no room in /m: 3 GiB are free"),
         ("forget/Task1/sc is 0 at step 1/2/3", "forget/Task1/sc is 0 at step 1/2/3"),
         ("see https://example.org/a/b", "see https://example.org/a/b"),
-        ("learning_rate: 1e-3", "learning_rate: 1e-3"),
+        ("learning_rate: 1e-3, 1/2", "learning_rate: 1e-3, 1/2"),
     ],
 )
 def test_a_message_is_packed_without_the_folders_of_the_machine(tmp_path, problem, told):
     with Store(tmp_path / "here") as store:
-        run_id = store.create(RunSpec())
+        run_id = store.create(RunSpec(model=ModelSpec(name="/srv/My Models/m")))
         store.append(run_id, Failed(seconds=1, problem=problem, advice=problem))
         (ending,) = packable(store, run_id).run.events
         assert (ending.event.problem, ending.event.advice) == (told, told)
+
+
+@pytest.mark.parametrize(
+    ("user", "problem", "told"),
+    [
+        ("/", "1/2 rows of https://a.b/c are in /data/x", "1/2 rows of https://a.b/c are in /x"),
+        ("/my ada", "/my ada/private/m is full", "/m is full"),
+        ("/my ada", "/my adam/private/m is full", "/my adam/private/m is full"),
+    ],
+)
+def test_the_users_own_folder_is_not_told_whatever_it_is_called(monkeypatch, user, problem, told):
+    monkeypatch.setenv("HOME", user)
+    monkeypatch.setenv("USERPROFILE", user)
+    assert placeless(problem) == told
 
 
 @pytest.mark.parametrize(

@@ -382,25 +382,40 @@ def test_what_a_truth_ratio_compares_is_kept_with_its_row(tmp_path):
     assert alternatives("again") == expected, "its own layout brings them along"
 
 
-def test_a_table_writes_wrong_answers_as_json_or_as_one_text(tmp_path):
-    for name, cell in (("json", json.dumps(TOFU["perturbed_answer"])), ("one", "Oslo.")):
-        path = tmp_path / f"{name}.csv"
-        pd.DataFrame([TOFU | {"perturbed_answer": cell}]).to_csv(path, index=False)
-        add(read_files(path, columns=NAMED), name)
-    assert alternatives("json")[1:] == tuple(TOFU["perturbed_answer"])
-    assert alternatives("one")[1:] == ("Oslo.",)
+@pytest.mark.parametrize(
+    ("cell", "taken"),
+    [
+        (json.dumps(TOFU["perturbed_answer"]), TOFU["perturbed_answer"]),
+        (str(TOFU["perturbed_answer"]), TOFU["perturbed_answer"]),
+        ("Oslo.", ["Oslo."]),
+        ("[sic] Oslo", ["[sic] Oslo"]),
+        ("[1912, 1913]", ["1912", "1913"]),
+        ("[" * 60_000, ["[" * 60_000]),
+    ],
+)
+def test_a_table_writes_wrong_answers_as_a_list_or_as_one_text(tmp_path, cell, taken):
+    pd.DataFrame([TOFU | {"perturbed_answer": cell}]).to_csv(tmp_path / "rows.csv", index=False)
+    add(read_files(tmp_path / "rows.csv", columns=NAMED), "table")
+    assert list(alternatives("table")[1:]) == taken
 
 
-@pytest.mark.parametrize("cell", [["a", None], [["a"]], {"a": "b"}, "[broken"])
-def test_wrong_answers_that_are_no_texts_are_told(tmp_path, cell):
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": cell}])
+def test_no_more_wrong_answers_are_taken_than_can_be_asked(tmp_path):
+    many = [f"Oslo {n}" for n in range(200)]
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": many}])
+    add(read_files(tmp_path / "forget.jsonl", columns=NAMED), "many")
+    assert list(alternatives("many")[1:]) == many[:20]
+
+
+def test_a_right_answer_among_the_wrong_ones_is_told(tmp_path):
+    wrong = [TOFU["answer"], "Oslo is where Ada was born."]
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": wrong}])
     draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
-    assert not draft.sound
-    assert "'perturbed_answer' that is no list of texts" in draft.findings[0].message
+    assert any("right answer among the wrong" in finding.kind for finding in draft.findings)
 
 
-def test_half_of_what_a_truth_ratio_compares_is_told_and_taken(tmp_path):
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": []}])
+@pytest.mark.parametrize("cell", [[], [["a"]], {"a": "b"}, None, True])
+def test_a_row_without_wrong_answers_is_told_and_taken(tmp_path, cell):
+    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": cell}])
     draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
     assert draft.sound
     assert any("no truth ratio" in finding.message for finding in draft.findings)

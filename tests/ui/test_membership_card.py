@@ -137,7 +137,7 @@ def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():
 
 def test_a_tiny_forget_quality_is_written_by_its_power_of_ten():
     before = evidence(truth_ratio=3.0)
-    ratios = tuple(0.5 for answer in before.answers if answer.split == "forget")
+    ratios = {answer.row: 0.5 for answer in before.answers if answer.split == "forget"}
     retrained = Retrained(membership=MEMBERS, measures={}, truth_ratios=ratios)
     html = measures_html(taken(before, None, retrained))
     assert re.search(r"Forget quality.*?<b>\de-\d</b>", html)

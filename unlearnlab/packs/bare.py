@@ -1,11 +1,11 @@
 """What a pack leaves out: rows and what tells of them, and places on the machine of the run."""
 
+import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from unlearnlab import hub
-from unlearnlab.catalogue import home, models_folder
 from unlearnlab.events import AdjustFailed, Asked, AskFailed, Event, ExportFailed, Failed
 from unlearnlab.recorded import Recorded
 from unlearnlab.spec import RunSpec
@@ -48,32 +48,54 @@ def without_place(run: Recorded) -> Recorded:
 
     `/my-model` stays a path, so that it is not taken for a model of the catalogue or the hub.
     """
-    run = replace(run, events=tuple(replace(one, event=_moved(one.event)) for one in run.events))
     model = run.spec.model
     *above, last = re.split(r"[/\\]+", model.name.rstrip("/\\"))
-    if not above or hub.ID.fullmatch(model.name):
-        return run
-    placed = model.model_copy(update={"name": f"/{last}"})
-    return replace(run, spec=run.spec.model_copy(update={"model": placed}))
+    placed = bool(above) and not hub.ID.fullmatch(model.name)
+    known = (model.name,) if placed else ()
+    events = tuple(replace(one, event=_moved(one.event, known)) for one in run.events)
+    if not placed:
+        return replace(run, events=events)
+    there = model.model_copy(update={"name": f"/{last}"})
+    return replace(run, events=events, spec=run.spec.model_copy(update={"model": there}))
 
 
-def _moved(event: Event) -> Event:
+def _moved(event: Event, known: Sequence[str]) -> Event:
     match event:
         case Failed():
-            told = {"problem": _placeless(event.problem), "advice": _placeless(event.advice)}
+            fields = {"problem": event.problem, "advice": event.advice}
         case AdjustFailed() | AskFailed() | ExportFailed():
-            told = {"problem": _placeless(event.problem)}
+            fields = {"problem": event.problem}
         case _:
             return event
-    return event.model_copy(update=told)
+    return event.model_copy(update={name: placeless(text, known) for name, text in fields.items()})
 
 
-_PLACE = re.compile(r"""(?<![\w./:\\~-])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\:'"<>|]+){2,}""")
-"""A path from the root or a home folder, of two parts and more."""
+_START = r"(?:file:|~|[A-Za-z]:)?[/\\]"
+
+_PLACE = re.compile(
+    r"(?P<address>https?://\S+)"
+    rf"|(?P<mark>['\"])(?P<quoted>{_START}[^'\"]*)(?P=mark)"
+    rf"|(?<![\w.])(?P<bare>{_START}+(?:[^\s/\\:'\"<>|,;]+[/\\]+)+[^\s/\\:'\"<>|,;]*)"
+)
+"""An address of the web, which stays; or a path from a root or a home folder, in quotes whole."""
 
 
-def _placeless(text: str) -> str:
-    """Shorten paths to their last part. Those of this machine's user may have spaces in them."""
-    for folder in (home(), models_folder(), Path.home()):
-        text = text.replace(str(folder), "~")
-    return _PLACE.sub(lambda found: "/" + re.split(r"[/\\]", found.group())[-1], text)
+def placeless(text: str, known: Sequence[str] = ()) -> str:
+    """Shorten paths to their last part. Without quotes, one that is not known ends at a space."""
+    for path in known:
+        text = text.replace(path, _last(path))
+    user = os.path.expanduser("~")
+    if len(user) > 1:  # No user at all lives in the root.
+        text = re.sub(rf"{re.escape(user)}(?!\w)", "~", text)
+    return _PLACE.sub(_shortened, text)
+
+
+def _shortened(found: re.Match[str]) -> str:
+    if found["address"]:
+        return found.group()
+    mark = found["mark"] or ""
+    return f"{mark}{_last(found['quoted'] or found['bare'])}{mark}"
+
+
+def _last(path: str) -> str:
+    return "/" + re.split(r"[/\\]+", path.rstrip("/\\"))[-1]

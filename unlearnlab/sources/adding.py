@@ -64,8 +64,8 @@ def read_files(
     Args:
         forget: JSONL, a JSON array, CSV, TSV or Parquet.
         retain: Likewise.
-        columns: The file's name of `input`, `output`, `id`, `task`, where it is another; an empty
-            name leaves that field out.
+        columns: The file's name of a field, such as `input`, where it is another; an empty name
+            leaves that field out.
         kind: What rows are whose id does not say it; a guess goes by the answer's length.
         title: How the page calls it.
         limit: How many source documents of each set and subtask to take; none takes all.

@@ -60,6 +60,11 @@ class Placed:
         return f"{self.row.input} {self.row.output}"
 
     @property
+    def texts(self) -> tuple[str, ...]:
+        """All texts that a model reads of it."""
+        return (self.text, *(f"{self.row.input} {other}" for other in self.row.alternatives))
+
+    @property
     def offender(self) -> Offender:
         """The row as a finding shows it."""
         return Offender(self.split, self.line, self.row.id, excerpt(self.row.input))
@@ -133,6 +138,7 @@ def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
     seen = set(contained([one.text for one in forget], nonmembers))
     return [
         *_repeated_ids(rows),
+        *_alternatives(rows),
         *_if_any(
             "in forget and retain",
             "error",
@@ -167,6 +173,27 @@ def _repeated_ids(rows: Sequence[Placed]) -> list[Finding]:
     return _if_any("repeated id", "error", message, again)
 
 
+def _alternatives(rows: Sequence[Placed]) -> list[Finding]:
+    """Find rows whose truth ratio cannot be taken, or says nothing."""
+    pairs = [(one, one.row.paraphrased_answer, one.row.perturbed_answer) for one in rows]
+    return [
+        *_if_any(
+            "no truth ratio",
+            "warning",
+            "{count} rows have only one of 'paraphrased_answer' and 'perturbed_answer', a list of "
+            "texts: no truth ratio is taken on them",
+            [one for one, right, wrong in pairs if bool(right) != bool(wrong)],
+        ),
+        *_if_any(
+            "right answer among the wrong",
+            "warning",
+            "{count} rows have the right answer among the wrong ones of 'perturbed_answer': take "
+            "it out there, or truth ratios say little",
+            [one for one, right, wrong in pairs if {right, one.row.output} & set(wrong)],
+        ),
+    ]
+
+
 def too_long(
     rows: Sequence[Placed], *, context: int, tokens: Callable[[str], int] | None = None
 ) -> Finding | None:
@@ -178,7 +205,7 @@ def too_long(
         tokens: Counts a text's; without it, a token counts as 4 characters.
     """
     count = tokens or (lambda text: len(text) // TOKEN_CHARS)
-    long = [one for one in rows if count(one.text) > context]
+    long = [one for one in rows if max(map(count, one.texts)) > context]
     how = "" if tokens else f", at {TOKEN_CHARS} characters a token"
     message = (
         f"{{count}} rows do not fit a context of {context:,} tokens{how}: shorten them, or choose "

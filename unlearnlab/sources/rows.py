@@ -8,12 +8,14 @@ Columns by the names that TOFU (arXiv:2401.06121) gave them hold what the truth 
 answer in other words, and a list of wrong ones.
 """
 
+import ast
 import difflib
 import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -31,6 +33,12 @@ Field = Text | Literal["perturbed_answer"]
 
 TEXTS: tuple[Text, ...] = get_args(Text)
 """The fields that are one text."""
+
+MOST_WRONG = 20
+"""Wrong answers of a row that are taken, of those that come first; TOFU has 5."""
+
+LONGEST_LIST = 100_000
+"""Characters of a cell that is read as a list."""
 
 OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
 """Rows without a subtask are all of the first, by this name."""
@@ -113,20 +121,7 @@ def rows_of(parts: Sequence[Part], wish: Wish) -> Rows:
         )
         for line in map(_trimmed, lines)
     )
-    return Rows(rows, titles, (*findings, *_halves(rows)))
-
-
-def _halves(rows: Sequence[Placed]) -> Iterator[Finding]:
-    """Tell of rows that have only half of what a truth ratio compares."""
-    of = [(one, one.row.paraphrased_answer, one.row.perturbed_answer) for one in rows]
-    if half := [one for one, right, wrong in of if bool(right) != bool(wrong)]:
-        yield finding("no truth ratio", "warning", _HALF, half)
-
-
-_HALF = (
-    "{count} rows have only one of 'paraphrased_answer' and 'perturbed_answer': no truth ratio is "
-    "taken on them"
-)
+    return Rows(rows, titles, tuple(findings))
 
 
 def _fields(part: Part, wish: Wish) -> dict[Field, str]:
@@ -164,9 +159,9 @@ def _lines(part: Part, fields: Mapping[Field, str]) -> tuple[list[_Line], list[F
         others: tuple[str, ...] = ()
         for field, column in fields.items():
             if field == "perturbed_answer":
-                others, wrong = _answers(cells.get(column))
-            else:
-                values[field], wrong = _value(field, cells, column)
+                others = _answers(cells.get(column))
+                continue
+            values[field], wrong = _value(field, cells, column)
             if wrong:
                 offender = Offender(part.split, number, "", excerpt(values.get("input", "")))
                 bad.setdefault((wrong, column), []).append(offender)
@@ -187,8 +182,6 @@ _WRONG: Mapping[str, str] = {
     "missing column": "{count} rows have no {column!r} at all: add it, or remove them",
     "empty cell": "{count} rows have an empty {column!r}: fill it, or remove them",
     "wrong type": "{count} rows have a list or an object as {column!r}: make it text",
-    "no list": "{count} rows have a {column!r} that is no list of texts: write it as JSON does, "
-    'such as ["Rome", "Oslo"]',
     "broken character": "{count} rows have half a character in {column!r}: write it anew in UTF-8",
     "another set": "{count} rows say by their column 'split' that they are not of the {column} set"
     ": move them to the other file",
@@ -215,28 +208,30 @@ def _value(field: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str
     return text if needed else text.strip(), ""
 
 
-def _answers(value: Any) -> tuple[tuple[str, ...], str]:
-    """Return the texts of a list, as such or as JSON, and what is wrong with it, one of them empty.
+def _answers(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list, as such or as JSON or Python write it; any other text is one.
 
-    A text that is no JSON list is the only one.
+    What else there may be is no answer: `check` tells of a row that lacks them.
     """
-    if isinstance(value, str) and value.lstrip().startswith("["):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return (), "no list"
     if isinstance(value, str):
-        value = [value]
-    if value is None or value != value:
-        return (), ""
-    if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-        return (), "no list"
-    texts = tuple(one.strip() for one in value if one.strip())
+        value = _listed(value)
+    if not isinstance(value, list | tuple):
+        return ()
+    texts = tuple(_text(one).strip() for one in value if isinstance(one, str | int | float))
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        return (), "broken character"
-    return texts, ""
+        return ()
+    return tuple(text for text in texts if text)[:MOST_WRONG]
+
+
+def _listed(text: str) -> Any:
+    """Read a list out of a cell."""
+    if text.lstrip().startswith("[") and len(text) <= LONGEST_LIST:
+        for read in (json.loads, ast.literal_eval):
+            with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                return read(text.strip())
+    return [text]
 
 
 def _text(value: Any) -> str:

@@ -11,6 +11,7 @@ from unlearnlab.methods import METHODS
 from unlearnlab.presets import presets
 from unlearnlab.results import TASKS
 from unlearnlab.ui import form as forms
+from unlearnlab.ui.choosing import on_choice
 from unlearnlab.ui.controls import (
     ADAPTER,
     EVALUATION,
@@ -347,18 +348,23 @@ def wire(program: Program, parts: FormParts) -> None:
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in parts.controls]
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
-    parts.preset.input(preset, parts.preset, parts.outputs, **QUIET)
+    on_choice(parts.preset, preset, [parts.preset], parts.outputs, **QUIET)
     of = dict(zip(PATHS, parts.controls, strict=True))
-    by_hand = (
-        (of[NAME].input, becomes(lambda form: take_model(form, program.devices()))),
-        (of[SOURCE].input, becomes(choose_data)),
-        (of[FOLD].input, becomes(choose_fold)),
+    choices = (
+        (of[NAME], becomes(lambda form: take_model(form, program.devices()))),
+        (of[SOURCE], becomes(choose_data)),
+        (of[FOLD], becomes(choose_fold)),
+    )
+    presses = (
         (parts.rows.all_rows, becomes(forget_all)),
         (parts.model_note.look_up, look_up),
         (parts.phases.rearrange, rearranged),
     )
-    for fired, handler in by_hand:
-        answered = fired(handler, parts.inputs, parts.outputs, **QUIET)
+    answers = (
+        *(on_choice(box, do, parts.inputs, parts.outputs, **QUIET) for box, do in choices),
+        *(fired(do, parts.inputs, parts.outputs, **QUIET) for fired, do in presses),
+    )
+    for answered in answers:
         # What was typed since is in the controls, and in no answer.
         answered.then(None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
     parts.expert.expand(

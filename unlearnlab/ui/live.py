@@ -171,6 +171,7 @@ def live_panel(program: Program) -> gr.HTML:
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run],
         drawing=drawing(),
+        life=program.life,
         elem_id="live",
         apply_default_css=False,
     )

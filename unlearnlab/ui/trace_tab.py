@@ -10,6 +10,7 @@ from unlearnlab.measured import windows
 from unlearnlab.ui import form as forms
 from unlearnlab.ui import form_layout
 from unlearnlab.ui.charts import figure_html
+from unlearnlab.ui.choosing import on_choice
 from unlearnlab.ui.form_layout import QUIET, FormParts
 from unlearnlab.ui.form_model import model_choices
 from unlearnlab.ui.handlers import press_stop
@@ -168,12 +169,12 @@ def _wire_form(blocks: gr.Blocks, form: TraceForm, kept: Memory) -> Any:
     gr.on(edits, None, [kept.form, *form.inputs], kept.form, js=SAVE, **QUIET)
     loaded = blocks.load(opened, kept.form, [*form.inputs, *form.groups, *said], **QUIET)
     fitted = [form.model_note, form.expert[WINDOW], form.reason]
-    form.model.input(chosen_model, form.model, fitted, **QUIET)
+    on_choice(form.model, chosen_model, [form.model], fitted, **QUIET)
     form.kind.input(turned, form.kind, form.groups, **QUIET)
     seen = [form.masked, form.source]
     form.masked.input(masked, seen, form.fact, trigger_mode="always_last", **QUIET)
     form.source.focus(lambda: gr.update(choices=source_choices()), None, form.source, **QUIET)
-    form.source.input(chosen_source, form.source, [form.fact, form.masked], **QUIET)
+    on_choice(form.source, chosen_source, [form.source], [form.fact, form.masked], **QUIET)
     return loaded
 
 
