@@ -158,6 +158,7 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
     assert set(page.evaluate(weights)) == {3, 7}
 
 
+@pytest.mark.slow
 def test_who_comes_by_a_dropdown_with_the_keyboard_changes_nothing(url, tabs):
     page = tabs(url)
     choose(page, "f-preset", "LoRA on 4 bits")

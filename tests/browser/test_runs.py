@@ -64,7 +64,7 @@ def test_a_model_is_scored_without_training_and_compared(serve, tabs):
 
 
 def test_buttons_follow_the_state_of_the_run(serve, tabs):
-    page = tabs(serve(step_s=0.05, steps=600))
+    page = tabs(serve(step_s=0.05, steps=6000))
     unlearn, hold, stop = (page.locator(f"#{name}") for name in ("unlearn", "hold", "stop"))
     expect(unlearn).to_have_text("Unlearn")
     unlearn.click()
@@ -108,7 +108,7 @@ def test_a_queued_run_can_be_removed(serve, tabs):
 
 @pytest.mark.slow
 def test_the_readers_zoom_survives_new_points(serve, tabs):
-    page = tabs(serve(step_s=0.05, steps=300))
+    page = tabs(serve(step_s=0.1, steps=300))
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() > 6")
     box = page.locator("#live .plot .nsewdrag").first.bounding_box()
@@ -126,7 +126,7 @@ def test_the_readers_zoom_survives_new_points(serve, tabs):
 
 @pytest.mark.slow
 def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs):
-    url = serve(step_s=0.05, steps=300)
+    url = serve(step_s=0.05, steps=6000)
     page = tabs(url)
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() > 4")
@@ -146,7 +146,7 @@ def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs)
 
 @pytest.mark.slow
 def test_a_second_browser_notices_a_run_it_did_not_start(serve, tabs):
-    url = serve(step_s=0.05, steps=600)
+    url = serve(step_s=0.05, steps=6000)
     page, other = tabs(url), tabs(url)
     page.locator("#unlearn").click()
     expect(other.locator("#unlearn")).to_have_text("Queue")
@@ -189,7 +189,7 @@ def test_a_failed_run_stays_red_and_gives_advice(serve, tabs):
 @pytest.mark.slow
 def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tmp_path, tabs):
     with hosting() as mortal:
-        url = mortal.open(tmp_path, step_s=0.05, steps=600)
+        url = mortal.open(tmp_path, step_s=0.05, steps=6000)
         page = tabs(url)
         page.locator("#unlearn").click()
         page.wait_for_function(f"({POINTS})() > 2")

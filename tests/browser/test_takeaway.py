@@ -19,7 +19,7 @@ def downloaded(page, click):
 
 @pytest.mark.slow
 def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
-    page = tabs(serve(step_s=0.05, steps=80))
+    page = tabs(serve(step_s=0.05, steps=200))
     expect(page.locator(".takeaway")).to_be_hidden()
     page.locator("#unlearn").click()
     expect(page.get_by_text("when the run has ended")).to_be_visible()
