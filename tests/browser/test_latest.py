@@ -69,6 +69,7 @@ def test_of_choices_made_while_one_is_on_its_way_the_last_one_is_drawn(serve, ta
     expect(page.locator("#answers-labels")).to_contain_text("Leaked or known")
 
 
+@pytest.mark.slow
 def test_a_drawing_asked_for_before_the_data_were_masked_does_not_unmask_them(serve, tabs):
     page = ran(serve, tabs)
     other = tabs(page.url, context=page.context)

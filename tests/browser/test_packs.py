@@ -1,5 +1,6 @@
 """A run is repeated and compared, taken away as a pack, and a strange one is taken in."""
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_runs import finished
@@ -8,6 +9,7 @@ from tests.packs.zips import pack_of
 from unlearnlab.packs.reading import read_pack
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_packed_and_joined_by_one_from_elsewhere(serve, tabs, tmp_path):
     stranger = pack_of(tmp_path / "elsewhere", tmp_path / "demo <b>.zip")
     page = tabs(serve(step_s=0.01, steps=6))

@@ -61,6 +61,7 @@ def test_recited_words_are_marked_and_personal_data_can_be_masked(ran, tabs):
     assert not re.search(r"\d{3}-\d{2}-\d{4}", table.inner_text())
 
 
+@pytest.mark.slow
 def test_both_models_answer_a_prompt_and_earlier_ones_stay(ran, tabs):
     page = tabs(ran)
     page.locator("#ask-prompt textarea").fill("What is <b>her</b> number?")

@@ -19,6 +19,7 @@ def pressed(page, name):
     page.locator(".replay").get_by_role("button", name=name).click()
 
 
+@pytest.mark.slow
 def test_a_run_is_replayed_held_and_brought_to_its_end(serve, tabs, tmp_path):
     record(tmp_path)
     page = tabs(serve())
