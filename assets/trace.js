@@ -5,7 +5,7 @@
 const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const LIVE_MS = 600;
 const IDLE_MS = 2500;
-const PATIENCE_MS = 15000;
+const PATIENCE_MS = 5000;
 
 let timer = null;
 let asking = false;
