@@ -62,16 +62,38 @@ def evaluate(
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
     total = len(rows) + (len(exam.test.questions) if exam else 0)
+    answers = yield from _answers(target, rows, max_new_tokens=max_new_tokens, total=total)
+    membership, attacks = yield from _silently(_membership(target, data))
+    if exam:
+        choices = yield from examined(target, exam, when, after=len(rows))
+        protocol = exam.protocol(target)
+    else:
+        choices = yield from _silently(quiz(target, data.quiz))
+        protocol = QUIZ_PROTOCOL if choices else ""
+    return Evidence(
+        answers=answers,
+        membership=membership,
+        attacks=attacks,
+        choices=choices,
+        utility_protocol=protocol,
+    )
+
+
+def _answers(
+    target: Target, rows: Sequence[tuple[Split, Row]], *, max_new_tokens: int, total: int
+) -> Generator[Event | None, None, tuple[Answer, ...]]:
+    """Ask the model every row, and measure what it makes of the answers it should give."""
+    asked = [row for _, row in rows]
     answering = generate(
         target,
-        [row.input for _, row in rows],
+        [row.input for row in asked],
         max_new_tokens=max_new_tokens,
-        expected=[row.output for _, row in rows],
+        expected=[row.output for row in asked],
     )
     said = yield from _reporting(answering, total)
-    read = yield from _silently(expected_readings(target, [row for _, row in rows], said))
-    ratios = yield from _silently(truth_ratios(target, [row for _, row in rows]))
-    answers = tuple(
+    read = yield from _silently(expected_readings(target, asked, said))
+    ratios = yield from _silently(truth_ratios(target, asked))
+    return tuple(
         Answer(
             row=row.id,
             split=name,
@@ -87,20 +109,6 @@ def evaluate(
             **_memorised(of),
         )
         for (name, row), one, of, ratio in zip(rows, said, read, ratios, strict=True)
-    )
-    membership, attacks = yield from _silently(_membership(target, data))
-    if exam:
-        choices = yield from examined(target, exam, when, after=len(rows))
-        protocol = exam.protocol(target)
-    else:
-        choices = yield from _silently(quiz(target, data.quiz))
-        protocol = QUIZ_PROTOCOL if choices else ""
-    return Evidence(
-        answers=answers,
-        membership=membership,
-        attacks=attacks,
-        choices=choices,
-        utility_protocol=protocol,
     )
 
 
