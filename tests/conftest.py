@@ -1,12 +1,53 @@
-"""No test asks a hub of the world; one that needs a hub gets its own. Who shares a process."""
+"""No test asks a hub of the world; one that needs a hub gets its own. Who shares a process.
+
+Warnings that our code causes are errors, those of libraries are shown at the end.
+"""
 
 import signal
+import sys
+import warnings
 from pathlib import Path
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.hubs import ask_here, pretended_hub
+
+OURS = {"app", "unlearnlab", "tests"}
+
+PASS_ON = {"torch.nn.modules.module", "torch.utils._contextlib", "contextlib", "functools"}
+"""Modules that only pass a call on: whoever called them causes the warning."""
+
+_warn = warnings.warn
+
+
+def _warn_whoever_caused_it(message, category=None, stacklevel=1, source=None, **options):
+    """Warn in the name of our module where we are the ones who called the library that warns.
+
+    Filters go by the module that a warning names, and a library may name any frame: the call of a
+    model, for one, stands in torch.
+    """
+    frame = sys._getframe(1)
+    issuer = _package(frame)
+    while (
+        frame is not None
+        and issuer not in OURS
+        and (_package(frame) == issuer or frame.f_globals.get("__name__") in PASS_ON)
+    ):
+        frame = frame.f_back
+    if frame is None or _package(frame) not in OURS:
+        return _warn(message, category, stacklevel + 1, source, **options)
+    if not isinstance(message, Warning):
+        message = (category or UserWarning)(message)
+    place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals["__name__"]
+    return warnings.warn_explicit(message, type(message), *place, source=source)
+
+
+def _package(frame):
+    return frame.f_globals.get("__name__", "").partition(".")[0]
+
+
+warnings.warn = _warn_whoever_caused_it
 
 NOWHERE = "http://127.0.0.1:9"
 

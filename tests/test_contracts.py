@@ -5,10 +5,13 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
+import warnings
 from pathlib import Path
 
 import pytest
 
+from tests.requirements import CUDA
 from unlearnlab.catalogue import ASSETS, models
 from unlearnlab.docs import README, stale_blocks
 from unlearnlab.engine.objectives import OBJECTIVES
@@ -235,7 +238,7 @@ DISTRIBUTIONS = {
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }
-"""Names in requirements.txt that are not the import's."""
+"""Names of distributions that are not the import's."""
 
 
 def part(path):
@@ -272,8 +275,8 @@ def test_each_part_imports_only_what_it_may(path):
 
 
 def test_all_that_is_imported_is_required_and_all_that_is_required_is_bounded():
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    required = [line for line in lines if line and not line.startswith("#")]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    required = project["project"]["dependencies"]
     assert all(re.fullmatch(r"[\w-]+>=[\d.]+,<[\d.]+", line) for line in required)
     names = {re.split(r"[<>]", line)[0] for line in required}
     for path in SOURCES:
@@ -331,3 +334,29 @@ def test_every_method_has_a_preset_for_the_embedded_model():
 
 def test_the_embedded_model_can_run():
     assert models()["tiny-olmo"].missing == ""
+
+
+def library(name, code):
+    """Make functions of a pretended library."""
+    scope = {"__name__": name}
+    exec(code, scope)
+    return scope
+
+
+def test_a_warning_that_our_code_causes_is_an_error_and_one_between_libraries_is_not():
+    low = library("low", "import warnings\ndef old(): warnings.warn('old', FutureWarning, 2)")
+    high = library("high.part", "def use(old): old()")
+    with pytest.raises(FutureWarning, match="old"):
+        low["old"]()
+    with warnings.catch_warnings(record=True) as told:
+        high["use"](low["old"])
+    assert [str(one.message) for one in told] == ["old"]
+
+
+def test_the_tested_set_has_exact_versions_and_nothing_of_cuda():
+    for name in ("requirements.txt", "tests/requirements.txt"):
+        text = (ROOT / name).read_text(encoding="utf-8")
+        pins = [line for line in text.splitlines() if not line.startswith("#")]
+        assert all(re.match(r"[\w.-]+==[\w.]+(?= |$)", line) for line in pins)
+        assert not CUDA.search(text)
+        assert "://" not in text

@@ -10,12 +10,14 @@ if not {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} & os.environ.keys():
     os.environ["UNLEARNLAB_MAY_ASK_HUB"] = "1"
 
 # Libraries read these when they are first imported; a user who sets them otherwise is obeyed.
-# What runs is on this machine, so no library may ask another host. Threads that wait must sleep:
+# What runs is on this machine, so no library may ask another host. What transformers logs, such as
+# texts beyond the context, we refuse or tell in our own words. Threads that wait must sleep:
 # spinning, they cost a factor of five as soon as a browser shares two cores.
 for _variable, _value in (
     ("HF_HUB_OFFLINE", "1"),
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
     ("GRADIO_ANALYTICS_ENABLED", "False"),
+    ("TRANSFORMERS_VERBOSITY", "error"),
     ("OMP_WAIT_POLICY", "PASSIVE"),
 ):
     os.environ.setdefault(_variable, _value)

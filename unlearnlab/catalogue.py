@@ -26,8 +26,11 @@ from unlearnlab.checkpoints import (
 )
 from unlearnlab.families import Architecture
 
-ASSETS = Path(__file__).resolve().parent.parent / "assets"
-"""Files that come with the program: presets, the embedded target, style and scripts."""
+_PACKAGE = Path(__file__).resolve().parent
+
+ASSETS = next(f for f in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if f.is_dir())
+"""Files that come with the program: presets, the embedded target, style and scripts. They lie in
+the package where it was installed, beside it in a clone."""
 
 EMBEDDED = ASSETS / "tiny-olmo"
 """The embedded target: `original/`, `retrained/` and `data/`."""

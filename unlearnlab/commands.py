@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -63,6 +64,12 @@ def tell(text: str) -> None:
     """Print lines for the reader on stderr: stdout is for results."""
     for line in printable(text).splitlines():
         sys.stderr.write(f"unlearnlab: {line}\n")
+
+
+def quiet_libraries() -> None:
+    """Keep warnings of libraries out of the user's terminal; Python's option `-W` shows them."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 def printable(text: str) -> str:

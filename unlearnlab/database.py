@@ -65,6 +65,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN repeats TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
     ),
+    ("ALTER TABLE runs ADD COLUMN incarnation TEXT NOT NULL DEFAULT ''",),
 )
 """The statements that take the file from each version to the next. Only ever append to them."""
 

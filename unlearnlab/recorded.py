@@ -1,6 +1,7 @@
 """A run with all that happened in it, as a value, and how a database takes it in at once."""
 
 import json
+import secrets
 import sqlite3
 import zlib
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ class Recorded:
             sweep="",
             repeats=self.repeats,
             origin=origin,
+            incarnation=secrets.token_hex(8),
         )
 
 

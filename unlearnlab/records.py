@@ -39,6 +39,8 @@ class Known(NamedTuple):
     sweep: str
     repeats: str
     origin: str
+    incarnation: str
+    """Tells a run that was imported from earlier ones with its id; empty if it was run here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class RunRow:
     """Whether it was put aside, and can be brought back until it is erased."""
     keys: tuple[str, str] = ("", "")
     """Of the evidence behind the scores before and after; empty where there are none."""
+    incarnation: str = ""
+    """Tells a run that was imported from earlier ones with its id: caches need both."""
 
     @property
     def personal(self) -> bool:
@@ -150,6 +154,7 @@ def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
         origin=run.origin,
         deleted=run.deleted is not None,
         keys=(before.key if before else "", after.key if after else ""),
+        incarnation=run.incarnation,
     )
 
 

@@ -174,6 +174,17 @@ class Store:
                 _must_exist(db, run_id)
         return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
 
+    def incarnation(self, run_id: str) -> str:
+        """Return what tells the run from others that had or will have its id, once erased.
+
+        Raises:
+            UnknownRun: There is no such run.
+        """
+        with self._database.reading() as db:
+            _must_exist(db, run_id)
+            query = "SELECT incarnation FROM runs WHERE id = ?"
+            return db.execute(query, (run_id,)).fetchone()[0]
+
     def outline(self, run_id: str) -> list[Event]:
         """Return what tells how a run went, without its length: stages, last step and ending."""
         query = """SELECT body FROM events WHERE run = ? AND (

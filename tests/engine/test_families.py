@@ -180,7 +180,7 @@ def test_prompts_are_answered_together_as_alone(name, tokenizer):
 def test_the_keys_and_values_of_a_token_take_the_bytes_that_are_reckoned(name, tokenizer):
     target = made(name, tokenizer)
     ids = torch.tensor([tokenizer.encode("Who is Yorick?")])
-    cache = target.model(input_ids=ids, use_cache=True).past_key_values
+    cache = target.model(input_ids=ids, use_cache=True).cache
     taken = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert taken == ids.numel() * target.cached_bytes
 

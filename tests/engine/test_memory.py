@@ -161,7 +161,6 @@ METHODS = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable`:FutureWarning")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_the_estimate_is_within_15_percent_of_what_was_counted(carried_out, shape):
     check(carried_out(**SHAPES[shape]))

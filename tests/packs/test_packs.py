@@ -66,7 +66,8 @@ def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
         row, ours = there.row(run_id), store.row(run_id)
         assert row.origin == "from demo.zip"
         assert not row.alive
-        same = {"origin": "", "alive": ours.alive, "keys": ours.keys}
+        same = {"origin": "", "alive": ours.alive, "keys": ours.keys, "incarnation": ""}
+        assert row.incarnation
         assert replace(row, **same) == ours
     times = [(one.seq, one.at) for one in found.events]
     assert times == [(one.seq, one.at) for one in here.events]

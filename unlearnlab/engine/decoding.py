@@ -187,7 +187,7 @@ class Batch:
             input_ids=on(device, ids),
             attention_mask=seen(self._target, self._mask_BS, width),
             position_ids=on(device, [[*none, *of] for none, of in zip(lack, begun, strict=True)]),
-            past_key_values=self._cache,
+            cache=self._cache,
             use_cache=True,
             logits_to_keep=max(map(len, ahead)) + 1,
         ).logits

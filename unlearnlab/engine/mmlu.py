@@ -191,7 +191,7 @@ def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
     """Add the keys and values of more tokens to those of a beginning."""
     if ids:
         ids_BT = on(target.device, [ids])
-        target.model(input_ids=ids_BT, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        target.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
 
 
 def _copied(cache: DynamicCache, rows: int, room: int) -> Cache:
@@ -241,7 +241,7 @@ def _last_logits(target: Target, beginning: Cache, ends: Sequence[Sequence[int]]
         input_ids=ids_BT,
         attention_mask=behind(target, begun + width, width),
         position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
-        past_key_values=ours,
+        cache=ours,
         use_cache=True,
         logits_to_keep=on(target.device, kept_K),
     ).logits

@@ -1,9 +1,7 @@
 """The target model: one copy of the weights, the part that is trained, and the way back."""
 
 import hashlib
-import logging
 import os
-import warnings
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,11 +36,6 @@ from unlearnlab.methods import Combination
 from unlearnlab.spec import LoRA, ModelSpec, Phase, Precision, RunSpec
 
 disable_progress_bar()
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
-# It warns of texts beyond the context, which are cut or refused here.
-logging.getLogger("transformers.tokenization_utils_base").setLevel(logging.ERROR)
-# peft 0.21 reads an attribute that transformers 5.23 renamed.
-warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
 
 DELTA = "delta.safetensors"
 ADAPTER = "adapter"
@@ -199,10 +192,7 @@ class Target:
         if lora := spec.model.adapter:
             self._add_adapter(spec, lora)
         if spec.model.gradient_checkpointing:
-            model = bare(self.model)
-            before_5_23 = model.gradient_checkpointing_enable
-            enable = getattr(model, "activation_checkpointing_enable", before_5_23)
-            enable({"use_reentrant": False})
+            bare(self.model).activation_checkpointing_enable({"use_reentrant": False})
 
     def _add_adapter(self, spec: RunSpec, lora: LoRA) -> None:
         """Add the first of the low-rank adapters that the spec asks for; the others come later."""

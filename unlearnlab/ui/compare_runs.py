@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, get_args
 
 from unlearnlab.comparing.entries import Entry, entry
@@ -17,6 +16,7 @@ from unlearnlab.records import RunRow
 from unlearnlab.results import at_ends
 from unlearnlab.run_lines import run_line
 from unlearnlab.store import Store
+from unlearnlab.ui.derived import remembered
 
 FRESH_S = 0.5
 """How old the list of all runs may be that a page shows: several may ask at once."""
@@ -53,6 +53,8 @@ class Listed:
     """Whether its text is masked until the reader asks for it."""
     keys: tuple[str, str]
     """Of the evidence behind its scores before and after; empty where there are none."""
+    incarnation: str
+    """As the row of the run has it."""
 
     @property
     def outcome(self) -> str:
@@ -69,9 +71,11 @@ class Compared:
         self._known: dict[str, tuple[RunRow, Listed]] = {}
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
-        self._margins: dict[tuple[str, tuple[str, ...] | None], Margins] = {}
-        self._tracks: dict[str, Track] = {}
-        self._evidence = lru_cache(maxsize=EVIDENCE)(store.evidence)
+        self._margins: dict[tuple[str, tuple[str, ...] | None, str], Margins] = {}
+        """By key of the evidence, rows that were picked, and incarnation of the run."""
+        self._tracks: dict[tuple[str, str], Track] = {}
+        """By id and incarnation."""
+        self._evidence = remembered(EVIDENCE, store.evidence)
 
     def all(self, oldest_s: float = FRESH_S) -> tuple[Listed, ...]:
         """Return all runs, newest first: the same value as long as nothing has changed.
@@ -116,7 +120,11 @@ class Compared:
             StoreError: The store cannot be read.
         """
         # Runs that only score may share evidence, and differ in the rows that they picked.
-        keys = {of.run.run_id: (of.keys[1], of.run.spec.data.forget) for of in runs if of.keys[1]}
+        keys = {
+            of.run.run_id: (of.keys[1], of.run.spec.data.forget, of.incarnation)
+            for of in runs
+            if of.keys[1]
+        }
         missing = dict.fromkeys(key for key in keys.values() if key not in self._margins)
         if missing and not wait:
             return None
@@ -142,10 +150,11 @@ class Compared:
         found: dict[str, Track] = {}
         for of in runs:
             run_id, going = of.run.run_id, of.run.status in ("queued", "running", "paused")
-            known = None if going else self._tracks.get(run_id)
+            key = run_id, of.incarnation
+            known = None if going else self._tracks.get(key)
             found[run_id] = known or track(self._store.events(run_id))
             if not going:
-                self._tracks[run_id] = found[run_id]
+                self._tracks[key] = found[run_id]
                 while len(self._tracks) > TRACKS:
                     self._tracks.pop(next(iter(self._tracks)), None)
         return found
@@ -170,7 +179,9 @@ def _listed(row: RunRow) -> Listed:
     words = (run.title, line.settings, run.status, run.run_id, run.notes, run.origin, *titles)
     said = " ".join(words).lower()
     keys = at_ends(row.spec, *row.keys, "")
-    return Listed(run, line.settings, said, setting(run), facets, row.personal, keys)
+    return Listed(
+        run, line.settings, said, setting(run), facets, row.personal, keys, row.incarnation
+    )
 
 
 def _facets(run: Entry) -> Mapping[Facet, Mapping[str, str]]:

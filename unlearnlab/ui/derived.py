@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, ParamSpec, TypeVar, cast
 
 from unlearnlab.measuring import Retrained, Taken, retrained_models, taken
 from unlearnlab.membership import Attack, attack
@@ -15,14 +16,45 @@ Picked = tuple[str, ...] | None
 """Ids of the forget rows that a run is judged by; none for all."""
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+class _Absent(Exception):
+    """Carries an empty result past `lru_cache`, which keeps no exceptions."""
+
+
+def remembered(size: int, read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Cache the latest results of a function, except empty ones: an import may bring them yet.
+
+    Args:
+        size: How many results stay in memory.
+        read: The function. What its arguments name must never change once it exists.
+    """
+
+    @lru_cache(size)
+    def kept(*args: Any) -> Any:
+        if found := cast("Callable[..., Any]", read)(*args):
+            return found
+        raise _Absent(found)
+
+    def asked(*args: Any) -> Any:
+        try:
+            return kept(*args)
+        except _Absent as absent:
+            return absent.args[0]
+
+    return cast("Callable[_P, _T]", asked)
+
+
 class Derived:
     """Intervals, attacks and measures by the keys of evidence, which never changes."""
 
     def __init__(self, evidence: Callable[[str], Evidence | None]) -> None:
         self._evidence = evidence
-        self.spreads = lru_cache(KEPT)(self._spreads)
-        self.attack = lru_cache(KEPT)(self._attack)
-        self.taken = lru_cache(KEPT)(self._taken)
+        self.spreads = remembered(KEPT, self._spreads)
+        self.attack = remembered(KEPT, self._attack)
+        self.taken = remembered(KEPT, self._taken)
 
     def _pair(
         self, before: str, after: str, picked: Picked

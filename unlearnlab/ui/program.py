@@ -16,7 +16,7 @@ from unlearnlab.reproducing.sides import side
 from unlearnlab.runs import Worker
 from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
 from unlearnlab.store import Store
-from unlearnlab.ui.derived import Derived
+from unlearnlab.ui.derived import Derived, remembered
 from unlearnlab.ui.shown import Courses, Shown
 from unlearnlab.views import Course
 
@@ -47,20 +47,20 @@ class Program:
     """Joins the answers of two keys, the second of which may be empty, and marks the rows that were
     picked; the last few stay too."""
 
-    outline: Callable[[str], Sequence[Event]] = field(init=False)
-    """Reads how a finished run went, which changes no more."""
+    _outlines: Callable[[str, str], Sequence[Event]] = field(init=False)
+    """By id and incarnation of the run."""
 
-    reproduced: Callable[[str, str], Reproduction] = field(init=False)
-    """Compares an ended run, the second, with the one that it repeats."""
+    _repeats: Callable[..., Reproduction] = field(init=False)
+    """By ids and incarnations of both runs."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
-        object.__setattr__(self, "evidence", lru_cache(maxsize=6)(self.shown.evidence))
+        object.__setattr__(self, "evidence", remembered(6, self.shown.evidence))
         object.__setattr__(self, "derived", Derived(self.evidence))
-        object.__setattr__(self, "rows", lru_cache(maxsize=6)(self._rows))
-        object.__setattr__(self, "outline", lru_cache(maxsize=64)(self.store.outline))
-        object.__setattr__(self, "reproduced", lru_cache(maxsize=16)(self._reproduced))
+        object.__setattr__(self, "rows", remembered(6, self._rows))
+        object.__setattr__(self, "_outlines", lru_cache(maxsize=64)(self._outline))
+        object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
     def reference(self, spec: RunSpec) -> Scores | None:
         """Return the scores of the model retrained without what a run forgets, if it is the one.
@@ -92,8 +92,23 @@ class Program:
         after = course.after.key if course.after else ""
         return self.rows(course.before.key, after, spec.data.forget)
 
-    def _reproduced(self, first: str, again: str) -> Reproduction:
-        return reproduction(*(side(self.store.recorded(run)) for run in (first, again)))
+    def outline(self, run_id: str) -> Sequence[Event]:
+        """Return how a finished run went, which changes no more."""
+        return self._outlines(run_id, self.store.incarnation(run_id))
+
+    def _outline(self, run_id: str, _incarnation: str) -> Sequence[Event]:
+        return self.store.outline(run_id)
+
+    def reproduced(self, first: str, again: str) -> Reproduction:
+        """Compare an ended run, the second, with the one that it repeats.
+
+        Raises:
+            StoreError: There is no such run, or the store cannot be read.
+        """
+        return self._repeats(*((run, self.store.incarnation(run)) for run in (first, again)))
+
+    def _repeat(self, *runs: tuple[str, str]) -> Reproduction:
+        return reproduction(*(side(self.store.recorded(run_id)) for run_id, _ in runs))
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

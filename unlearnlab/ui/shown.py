@@ -30,7 +30,8 @@ class Courses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[str, Course] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], Course] = OrderedDict()
+        """By id and incarnation."""
         # Pages poll from many threads; two of them must not take in the same events.
         self._lock = threading.Lock()
         self._counted = (0, 0)
@@ -43,9 +44,10 @@ class Courses:
             StoreError: There is no such run, or the store cannot be read.
         """
         with self._lock:
-            known = self._known.pop(run_id, Course())
+            key = run_id, self._store.incarnation(run_id)
+            known = self._known.pop(key, Course())
             course = advance(known, self._store.events(run_id, known.seq))
-            self._known[run_id] = course
+            self._known[key] = course
             while len(self._known) > WATCHED:
                 self._known.popitem(last=False)
             return course
