@@ -356,7 +356,7 @@ def test_a_warning_that_our_code_causes_is_an_error_and_one_between_libraries_is
 def test_the_tested_set_has_exact_versions_and_nothing_of_cuda():
     for name in ("requirements.txt", "tests/requirements.txt"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        pins = [line for line in text.splitlines() if not line.startswith("#")]
+        pins = [line for line in text.splitlines() if line and not line.startswith("#")]
         assert all(re.match(r"[\w.-]+==[\w.]+(?= |$)", line) for line in pins)
         assert not CUDA.search(text)
         assert "://" not in text
