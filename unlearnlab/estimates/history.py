@@ -22,6 +22,9 @@ PROGRAM = 0.5 * GIB
 AT_ONCE = 5
 """Earlier runs that are taken into account, the latest ones."""
 
+LOOKED_AT = 4 * AT_ONCE
+"""Earlier runs whose events are read, at most: some have measured nothing."""
+
 RECALLED_S = 0.5
 """Scores that were there within this time were not measured but taken from an earlier run."""
 
@@ -112,14 +115,16 @@ def earlier(
         return model.name, model.precision, model.device, adapted, model.gradient_checkpointing
 
     same = (
-        past_run(row.spec, outline(row.run_id))
+        row
         for row in rows
         if isinstance(row.ending, Finished)
         and not row.origin
+        and any(phase.method.sets for phase in row.spec.phases)
         and way(row.spec) == way(spec)
         and row.spec.data.fold in row.spec.data.known.folds
     )
-    return list(islice((run for run in same if run is not None), AT_ONCE))
+    found = (past_run(row.spec, outline(row.run_id)) for row in islice(same, LOOKED_AT))
+    return list(islice((run for run in found if run is not None), AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ class Compared:
         known, self._known = self._known, {}
         for row in self._store.runs():
             before = known.get(row.run_id)
-            same = before is not None and before[0] == row
+            same = before is not None and (before[0] is row or before[0] == row)
             self._known[row.run_id] = before if before and same else (row, _listed(row))
         listed = tuple(of for _, of in self._known.values())
         if listed != self._all:
