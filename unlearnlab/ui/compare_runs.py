@@ -42,7 +42,7 @@ class Listed:
 
     run: Entry
     settings: str
-    """Blocks, learning rate and epochs, in words."""
+    """Blocks, learning rate and epochs or steps, in words."""
     said: str
     """All that a search looks into, in lower case."""
     setting: Setting | None
