@@ -331,3 +331,20 @@ def test_every_method_has_a_preset_for_the_embedded_model():
 
 def test_the_embedded_model_can_run():
     assert models()["tiny-olmo"].missing == ""
+
+
+def test_a_number_that_several_modules_share_is_declared_once():
+    shared = {
+        "0.06": "signatures",
+        "0.371": "signatures",
+        "0.5 + 4 / 64": "spec",
+        "2 ** 30": "events",
+    }
+    for number, place in shared.items():
+        holding = {
+            path.stem
+            for path in SOURCES
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant | ast.BinOp) and ast.unparse(node) == number
+        }
+        assert holding - {"plane"} == {place}, number  # A line of the plane is so wide.

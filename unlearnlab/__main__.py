@@ -19,10 +19,9 @@ from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Failed, Traced
 from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
-from unlearnlab.facts import SPLITS
 from unlearnlab.following import EXITS, carried_out
 from unlearnlab.jobs import Lab, Labs, meant
-from unlearnlab.library import EMBEDDED_NAME
+from unlearnlab.library import EMBEDDED_NAME, SPLITS
 from unlearnlab.official import command as official
 from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets

@@ -8,13 +8,11 @@ from typing import Protocol
 
 from unlearnlab.estimates.memory import Moment, moments
 from unlearnlab.estimates.rows import Lengths, lengths
-from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
+from unlearnlab.events import GIB, Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
 from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import Phase, RunSpec
-
-GIB = 2**30
 
 PROGRAM = 0.5 * GIB
 """What a process holds beside the tensors on a CPU, where nothing was measured: the libraries."""
