@@ -360,3 +360,20 @@ def test_the_tested_set_has_exact_versions_and_nothing_of_cuda():
         assert all(re.match(r"[\w.-]+==[\w.]+(?= |$)", line) for line in pins)
         assert not CUDA.search(text)
         assert "://" not in text
+
+
+def test_a_number_that_several_modules_share_is_declared_once():
+    shared = {
+        "0.06": "signatures",
+        "0.371": "signatures",
+        "0.5 + 4 / 64": "spec",
+        "2 ** 30": "events",
+    }
+    for number, place in shared.items():
+        holding = {
+            path.stem
+            for path in SOURCES
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(node, ast.Constant | ast.BinOp) and ast.unparse(node) == number
+        }
+        assert holding - {"plane"} == {place}, number  # A line of the plane is so wide.

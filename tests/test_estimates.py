@@ -8,7 +8,7 @@ from tests.fakes import stage, stepped
 from unlearnlab.batches import answered_at_once
 from unlearnlab.catalogue import models
 from unlearnlab.estimates import PastRun, bytes_text, earlier, estimate
-from unlearnlab.estimates.history import GIB, PROGRAM, past_run
+from unlearnlab.estimates.history import GIB, LOOKED_AT, PROGRAM, past_run
 from unlearnlab.estimates.rows import lengths
 from unlearnlab.events import Finished, StageBegan, Started
 from unlearnlab.jobs import Device, meant
@@ -200,6 +200,22 @@ def test_an_earlier_run_is_read_from_its_events(tmp_path):
         (found,) = earlier(spec, store.runs(), store.outline)
     assert (found.loading_s, found.before_s, found.training_s, found.after_s) == (2, 7, 21, 9)
     assert found.memory == 0.5 * GIB
+
+
+def test_runs_that_trained_nothing_are_not_read_and_of_the_others_only_the_latest(tmp_path):
+    with Store(tmp_path) as store:
+        for spec in (tiny(), tiny().scoring):
+            for _ in range(2 * LOOKED_AT):
+                store.append(store.create(spec), Finished(seconds=1.0))
+        read: list[str] = []
+
+        def outline(run_id):
+            read.append(run_id)
+            return store.outline(run_id)
+
+        assert earlier(tiny(), store.runs(), outline) == []
+        trained = [row.run_id for row in store.runs() if not row.spec.only_scores]
+        assert read == trained[:LOOKED_AT]
 
 
 def test_a_run_that_took_no_step_tells_nothing():

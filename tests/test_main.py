@@ -54,6 +54,20 @@ def test_a_run_prints_its_scores_and_its_verdict(run):
     assert "Scoring the original model" in err
 
 
+def test_run_without_a_word_of_what_prints_its_help_and_ends_with_two(run):
+    code, out, err = run("run")
+    assert code == 2
+    assert out == run("run", "--help")[1]
+    assert "nothing was run: name a preset or a file, or a setting, such as --seed 0" in err
+    assert json.loads(run("list", "--json")[1]) == []
+
+
+@pytest.mark.parametrize("asked", [["--name", "mine"], ["--json"], ["--seed=0"], ["--score-only"]])
+def test_a_run_of_which_anything_is_said_is_carried_out(run, asked):
+    assert run("run", *asked)[0] == 0
+    assert len(json.loads(run("list", "--json")[1])) == 1
+
+
 def test_a_run_with_json_prints_one_object_and_nothing_else_on_stdout(run):
     code, out, _ = run("run", "--json", "--seed", "3", "--phases.0.method.kind=npo")
     assert code == 0
@@ -258,7 +272,7 @@ def test_a_locked_database_exits_with_two(run, tmp_path, monkeypatch):
     with closing(sqlite3.connect(tmp_path / "home" / "unlearnlab.sqlite3")) as db:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("BEGIN EXCLUSIVE")
-        code, _, err = run("run")
+        code, _, err = run("run", "--seed", "3")
     assert code == 2
     assert "is locked by another program" in err
 
@@ -268,7 +282,7 @@ def test_a_database_of_a_newer_version_exits_with_two(run, tmp_path):
     with sqlite3.connect(tmp_path / "home" / "unlearnlab.sqlite3") as db:
         db.execute("PRAGMA user_version = 99")
     db.close()
-    code, _, err = run("run")
+    code, _, err = run("run", "--seed", "3")
     assert code == 2
     assert "written by a newer unlearnlab" in err
 

@@ -102,6 +102,13 @@ def test_a_line_sums_a_run_up():
     assert line.settings == "blocks 0 to 7, 5e-4, 5 ep."
 
 
+def test_a_line_tells_the_steps_of_a_run_that_its_bound_ends_before_its_epochs():
+    spec = RunSpec(phases=(Phase(epochs=10, max_steps=3),))
+    assert run_line(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 3 steps"
+    spec = RunSpec(phases=(Phase(epochs=1, max_steps=1000),))
+    assert run_line(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 1 ep."
+
+
 def test_a_line_tells_why_a_run_failed():
     other = RunSpec(model=ModelSpec(name="olmo-1b"))
     assert run_line(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."

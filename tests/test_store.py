@@ -1,3 +1,4 @@
+import gc
 import json
 import math
 import os
@@ -6,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from functools import partial
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from unlearnlab.events import (
     Traced,
 )
 from unlearnlab.previews import PreviewSpec
+from unlearnlab.records import Interned
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store, StoreError, UnknownRun
 from unlearnlab.trace_spec import TraceSpec
@@ -174,6 +177,74 @@ def test_a_list_of_two_thousand_runs_is_quick(store):
     began = time.perf_counter()
     assert len(store.runs()) == 2000
     assert time.perf_counter() - began < 2.0
+
+
+def filled(home, runs):
+    """Insert ended runs, each with a spec of its own."""
+    with sqlite3.connect(home / "unlearnlab.sqlite3") as db:
+        plain = RunSpec().model_dump_json()
+        for number in range(runs):
+            spec = plain.replace('"seed":0', f'"seed":{number}')
+            query = (
+                "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, '', ?, ?, 1, 0)"
+            )
+            run_id = f"run-{number:05}"
+            db.execute(query, (run_id, number, spec))
+            body = Finished(seconds=number).model_dump_json()
+            db.execute("INSERT INTO events VALUES (?, 1, 0, 'finished', ?)", (run_id, body))
+    db.close()
+
+
+def test_a_second_list_of_six_thousand_runs_parses_nothing_anew(store):
+    filled(store.home, 6000)
+    first, second = store.runs(), store.runs()
+    assert len({row.spec for row in first}) == len(second) == 6000
+    pairs = list(zip(first, second, strict=True))
+    assert all(a.spec is b.spec and a.ending is b.ending for a, b in pairs)
+
+
+def test_of_a_list_only_the_rows_that_changed_are_made_anew(store):
+    filled(store.home, 3)
+    newest, other, oldest = store.runs()
+    store.amend(other.run_id, name="seen")
+    store.delete([oldest.run_id])
+    kept, changed = store.runs()
+    assert kept is newest
+    assert (changed.name, changed.spec) == ("seen", other.spec)
+    store.restore([oldest.run_id])
+    assert store.runs()[2] == oldest
+
+
+def test_equal_specs_of_a_list_are_parsed_once(store):
+    for _ in range(3):
+        store.create(RunSpec(seed=7))
+    one, *others = (row.spec for row in store.runs())
+    assert all(spec is one for spec in others)
+
+
+def test_what_no_list_holds_any_more_is_dropped():
+    known = Interned(RunSpec.model_validate_json)
+    text = RunSpec(seed=7).model_dump_json()
+    first = known(text)
+    assert known(text) is first
+    gone = weakref.ref(first)
+    del first
+    gc.collect()
+    assert gone() is None
+    assert known(text) == RunSpec(seed=7)
+
+
+def test_runs_are_counted_as_the_list_has_them(store):
+    assert store.count() == (0, 0)
+    filled(store.home, 3)
+    waiting = store.create(RunSpec())
+    trace = store.create(TraceSpec())
+    store.append(trace, Finished(seconds=1))
+    store.append(waiting, Started(versions={}, device="cpu"))
+    assert store.count() == (4, 3)
+    store.delete(["run-00001"])
+    assert store.count() == (3, 2)
+    assert len(store.runs()) == 3
 
 
 def test_several_threads_read_by_cursor_while_others_write(store):

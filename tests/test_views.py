@@ -34,7 +34,7 @@ from unlearnlab.phase_views import (
     trainable_parameters,
     written,
 )
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec import RECORDED, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.store import StoredEvent
 from unlearnlab.views import MANY_STEPS, Course, advance, points_after, run_view
 
@@ -274,15 +274,36 @@ def test_blocks_are_named(first, last, text):
     assert blocks_text(Phase(first_layer=first, last_layer=last), 8) == text
 
 
+def told(phase):
+    return phase_text(RunSpec(phases=(phase,)), phase)
+
+
+@pytest.mark.parametrize(
+    ("most", "length"),
+    [(1, "1 step"), (3, "3 steps"), (10**6, "5 epochs"), (None, "5 epochs")],
+)
+def test_a_phase_is_as_long_as_it_will_be_not_as_its_epochs_would_have_it(most, length):
+    assert told(Phase(max_steps=most)).endswith(f" · {length}")
+
+
+def test_a_phase_whose_data_are_gone_is_as_long_as_its_bound_allows():
+    phase = Phase(max_steps=3)
+    spec = RunSpec.model_validate_json(
+        RunSpec(phases=(phase,)).model_dump_json().replace('"embedded"', '"gone"'),
+        context=RECORDED,
+    )
+    assert phase_text(spec, phase).endswith(" · 3 steps")
+
+
 def test_a_phase_fits_in_one_line():
-    text = phase_text(Phase(first_layer=0, last_layer=2, modules="mlp"), 8)
+    text = told(Phase(first_layer=0, last_layer=2, modules="mlp"))
     expected = "Gradient difference · blocks 0 to 2, MLP · learning rate 5e-4 · 5 epochs"
     assert text == expected
 
 
 def test_a_phase_that_may_end_sooner_says_so():
-    assert phase_text(Phase(method=Memorize()), 8).endswith("at most 5 epochs")
-    assert phase_text(Phase(method=Memorize(stop_at=None)), 8).endswith("· 5 epochs")
+    assert told(Phase(method=Memorize())).endswith("at most 5 epochs")
+    assert told(Phase(method=Memorize(stop_at=None))).endswith("· 5 epochs")
 
 
 @pytest.mark.parametrize(

@@ -19,10 +19,9 @@ from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Failed, Traced
 from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
-from unlearnlab.facts import SPLITS
 from unlearnlab.following import EXITS, carried_out
 from unlearnlab.jobs import Lab, Labs, meant
-from unlearnlab.library import EMBEDDED_NAME
+from unlearnlab.library import EMBEDDED_NAME, SPLITS
 from unlearnlab.official import command as official
 from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets
@@ -105,9 +104,21 @@ def _torch_labs(store: Store) -> Labs:
 
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
+    if not (wishes or _says_what(args)):
+        # Not 0: a script that expects a run must not go on without one.
+        args.print_help()
+        tell("nothing was run: name a preset or a file, or a setting, such as --seed 0")
+        return BAD_INPUT
     spec = _asked_for(args, wishes)
     spec = spec.scoring if args.score_only else spec
     return _estimate(args, spec) if args.estimate else _carry_out(args, spec, open_lab)
+
+
+def _says_what(args: argparse.Namespace) -> bool:
+    """Tell whether an option of `run` asks for something; where runs are kept does not."""
+    sources = (args.preset, args.spec, args.taught)
+    wanted = args.score_only or args.estimate or args.json or args.name
+    return bool(wanted) or any(one is not None for one in sources)
 
 
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
@@ -337,6 +348,7 @@ def _parser() -> argparse.ArgumentParser:
 def _running(commands: Commands) -> None:
     """Declare what needs the engine and ends in the store."""
     run = commands.add("run", _run, "carry out a run and print its scores", json=True, home=True)
+    run.set_defaults(print_help=run.print_help)
     source = run.add_mutually_exclusive_group()
     source.add_argument(
         "--preset", metavar="NAME", help="start from a preset; `presets` lists them"

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 
 import platformdirs
@@ -291,7 +291,7 @@ def _sizes(folder: Path) -> Architecture | None:
     return _read_sizes(folder, (folder / "config.json").stat().st_mtime_ns)
 
 
-@lru_cache(maxsize=64)
+@cache  # Not the last few: each run may keep a model, and lists ask for those of all runs.
 def _read_sizes(folder: Path, _changed: int) -> Architecture | None:
     try:
         return architecture(folder)

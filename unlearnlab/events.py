@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from unlearnlab.metrics import Evidence, Scores
 from unlearnlab.traces import FactTrace, TraceAverage
 
+GIB = 2**30
+"""Bytes of the unit in which events tell memory."""
+
 Stage = Literal[
     "downloading",
     "loading",

@@ -11,16 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
-from typing import Any, Literal, get_args
+from typing import Any
 
 from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.library import EMBEDDED_NAME, dataset
+from unlearnlab.library import EMBEDDED_NAME, FOLDS, SPLITS, Fold, dataset
 from unlearnlab.metrics import Split
 from unlearnlab.spec import Task
-
-Fold = Literal["train", "validation"]
-FOLDS: tuple[Fold, ...] = get_args(Fold)
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -166,7 +166,7 @@ def datasets() -> Mapping[str, KnownDataset]:
     return found
 
 
-@lru_cache(maxsize=256)
+@cache  # Not the last few: all are asked for at once, and a manifest is small.
 def _added(manifest: Path, _changed: int) -> KnownDataset | None:
     """Read what is known of an added dataset; none if its manifest cannot be read."""
     try:

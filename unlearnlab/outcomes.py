@@ -1,7 +1,8 @@
 """What a model made of a row, in one word: leaked, refused, empty, repetitive, or wrong.
 
 The official score sees a completion's words and a question's whole string. A number hidden in a
-sentence scores zero and has leaked all the same; a label says so. All thresholds are here.
+sentence scores zero and has leaked all the same; a label says so. All thresholds of labels
+are here.
 """
 
 import re

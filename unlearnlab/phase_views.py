@@ -31,14 +31,13 @@ class Stretch:
 def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
     """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
     training = course.stage == "training" and course.ending is None
-    blocks = spec.model.blocks
     spans = _spans(spec, course)
     return tuple(
         Stretch(
             first=first,
             steps=steps,
             title=phase.method.card.title,
-            text=phase_text(phase, blocks),
+            text=phase_text(spec, phase),
             state=_state(number, len(course.phases), training=training),
         )
         for number, (phase, (first, steps)) in enumerate(zip(spec.phases, spans, strict=True))
@@ -63,12 +62,31 @@ def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "ru
 
 def planned_steps(spec: RunSpec) -> tuple[int, ...]:
     """Count the optimizer steps that each phase will take."""
-    counts: list[int] = []
-    for phase in spec.phases:
-        parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
-        steps = phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
-        counts.append(steps if phase.max_steps is None else min(steps, phase.max_steps))
-    return tuple(counts)
+    counts = ((_steps_of_epochs(spec, phase), phase.max_steps) for phase in spec.phases)
+    return tuple(steps if most is None else min(steps, most) for steps, most in counts)
+
+
+def _steps_of_epochs(spec: RunSpec, phase: Phase) -> int:
+    parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
+    return phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
+
+
+def length_text(
+    spec: RunSpec, phase: Phase, *, epochs: str = "epochs", epoch: str = "epoch"
+) -> str:
+    """Say how long a phase is: in steps where `max_steps` ends it before its epochs do.
+
+    Args:
+        spec: The run.
+        phase: One of its phases.
+        epochs: What to call several epochs.
+        epoch: What to call one.
+    """
+    most = phase.max_steps
+    # Data that are not on this machine have no rows to count: then the bound is all there is.
+    if most is not None and not 0 < _steps_of_epochs(spec, phase) <= most:
+        return "1 step" if most == 1 else f"{most:,} steps"
+    return f"1 {epoch}" if phase.epochs == 1 else f"{phase.epochs} {epochs}"
 
 
 def present_phase(spec: RunSpec, course: Course) -> tuple[int, Phase] | None:
@@ -147,14 +165,14 @@ def written(number: float) -> str:
 MERGES = "merges the adapters before it"
 
 
-def phase_text(phase: Phase, blocks: int | None) -> str:
-    """Describe a phase in one line."""
+def phase_text(spec: RunSpec, phase: Phase) -> str:
+    """Describe a phase of a run in one line."""
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
-    length = f"{phase.epochs} epochs" if phase.epochs > 1 else "1 epoch"
+    length = length_text(spec, phase)
     if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
         length = f"at most {length}"
-    where = f"{blocks_text(phase, blocks)}, {MODULES[phase.modules]}"
+    where = f"{blocks_text(phase, spec.model.blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
 

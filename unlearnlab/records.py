@@ -1,9 +1,9 @@
 """Runs, traces and previews as lists show them, made of rows of the database."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Literal, NamedTuple
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 from pydantic import TypeAdapter
 
@@ -13,6 +13,10 @@ from unlearnlab.metrics import Scores
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.spec import RECORDED, RunSpec
 from unlearnlab.trace_spec import TraceSpec
+
+_Value = TypeVar("_Value")
+
+_Row = TypeVar("_Row")
 
 Kind = Literal["run", "trace", "preview"]
 """The table of runs holds all: traces and previews are numbered, queued and ended as runs are."""
@@ -41,6 +45,65 @@ class Known(NamedTuple):
     origin: str
     incarnation: str
     """Tells a run that was imported from earlier ones with its id; empty if it was run here."""
+
+
+Joined = tuple[Known, list[str], bool]
+"""A row, the bodies of its milestones, and whether its process lives."""
+
+
+class Interned(Generic[_Value]):
+    """Parses texts, each once as long as somebody holds the value. Safe to share between threads.
+
+    A cache of a fixed size serves a list longer than itself nothing at all: what comes next is
+    always what was dropped last.
+    """
+
+    def __init__(self, parse: Callable[[str], _Value]) -> None:
+        """Parse with `parse`, whose values must allow weak references."""
+        self._parse = parse
+        self._known: WeakValueDictionary[str, Any] = WeakValueDictionary()
+
+    def __call__(self, text: str) -> _Value:
+        """Return the value of a text; equal texts share it."""
+        found = self._known.get(text)
+        if found is None:
+            found = self._known[text] = self._parse(text)
+        return found
+
+
+class Listing(Generic[_Row]):
+    """A list that is read again and again. Safe to share between threads.
+
+    It holds what it returned last, so that a row that has not changed is not made anew.
+    """
+
+    def __init__(self, make: Callable[[Known, Sequence[str], bool], _Row]) -> None:
+        """Make each row with `make`."""
+        self._make = make
+        self._last: dict[str, _Held[_Row]] = {}
+
+    def rows(self, read: Iterable[Joined]) -> list[_Row]:
+        """Return the rows of what was read, in its order."""
+        last, found = self._last, dict[str, _Held[_Row]]()
+        for joined in read:
+            run_id = joined[0].run_id
+            before = last.get(run_id)
+            same = before is not None and before.joined == joined
+            found[run_id] = before if before and same else self._held(joined)
+        self._last = found
+        return [held.row for held in found.values()]
+
+    def _held(self, joined: Joined) -> "_Held[_Row]":
+        reached = [_event(body) for body in joined[1]]
+        return _Held(joined, self._make(*joined), reached)
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[_Row]):
+    joined: Joined
+    row: _Row
+    reached: Sequence[Event]
+    """Held for other runs, whose original scored the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +240,7 @@ def preview_row(run: Known, milestones: Sequence[str], alive: bool) -> PreviewRo
     return PreviewRow(
         run_id=run.run_id,
         created=run.created,
-        spec=PreviewSpec.model_validate_json(run.spec),
+        spec=_preview_spec(run.spec),
         alive=alive,
         began=_began(reached),
         ending=_ending(reached),
@@ -194,19 +257,10 @@ def job_of(spec: RunSpec | TraceSpec | PreviewSpec) -> Kind:
 _TAGS = TypeAdapter(tuple[str, ...])
 
 
-@lru_cache(maxsize=16384)
-def _event(body: str) -> Event:
-    return parse_event(body)
-
-
-@lru_cache(maxsize=4096)
-def _run_spec(body: str) -> RunSpec:
-    return RunSpec.model_validate_json(body, context=RECORDED)
-
-
-@lru_cache(maxsize=4096)
-def _trace_spec(body: str) -> TraceSpec:
-    return TraceSpec.model_validate_json(body, context=RECORDED)
+_event = Interned[Event](parse_event)
+_run_spec = Interned(lambda body: RunSpec.model_validate_json(body, context=RECORDED))
+_trace_spec = Interned(lambda body: TraceSpec.model_validate_json(body, context=RECORDED))
+_preview_spec = Interned(PreviewSpec.model_validate_json)
 
 
 def _began(reached: Sequence[Event]) -> bool:

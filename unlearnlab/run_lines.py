@@ -6,7 +6,7 @@ from typing import Protocol
 
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.metrics import Scores
-from unlearnlab.phase_views import blocks_text, written
+from unlearnlab.phase_views import blocks_text, length_text, written
 from unlearnlab.results import at_ends, judged
 from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.views import Status, status_of
@@ -124,7 +124,8 @@ def _in_short(spec: RunSpec) -> str:
     more = f", then {len(others)} more" if others else ""
     where = blocks_text(first, spec.model.blocks)
     rate = written(first.learning_rate)
-    return f"{_other_model(spec)}{where}, {rate}, {first.epochs} ep.{more}"
+    length = length_text(spec, first, epochs="ep.", epoch="ep.")
+    return f"{_other_model(spec)}{where}, {rate}, {length}{more}"
 
 
 def _other_model(spec: RunSpec) -> str:

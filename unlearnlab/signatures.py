@@ -1,7 +1,8 @@
 """Numbers that betray how an official score came about: a wreck, a constant letter, no effect.
 
 The mean of three parts hides its parts: a destroyed model scores about 0.4, for the membership
-attack finds nothing in noise. All thresholds on official scores are here.
+attack finds nothing in noise. The thresholds by which an official score is doubted are here, but
+for the share of distinct outputs: that is the verdicts'.
 """
 
 from collections.abc import Mapping
@@ -23,8 +24,12 @@ LETTER_TOLERANCE = 0.002
 WRECK_MIA = 0.8
 """Collapse: the aggregate is zero and the MIA score is above this."""
 
-UNTOUCHED_AUC, UNTOUCHED_TERM = 0.98, 0.06
-"""No effect: the attack's AUC is above, and every forget term below."""
+UNTOUCHED_TERM = 0.06
+"""No effect: forget terms are below this (an untouched model has about 0). Of an official score
+every one is; of a run, whose utility and data are known as well, their mean (see `verdicts`)."""
+
+UNTOUCHED_AUC = 0.98
+"""No effect: the attack's AUC is above this."""
 
 
 def constant_letter(mmlu: float, tolerance: float = LETTER_TOLERANCE) -> str:

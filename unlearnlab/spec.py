@@ -41,7 +41,10 @@ from unlearnlab.problems import SpecError, problem_of
 
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 
-PACKED: tuple[Precision, ...] = ("int8", "nf4")
+PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
+"""What a packed weight takes; nf4 scales each 64 of them by a float32 of their own."""
+
+PACKED: tuple[Precision, ...] = tuple(PACKED_BYTES)
 """Precisions whose matrices are packed, and cannot be trained themselves."""
 
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]

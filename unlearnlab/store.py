@@ -24,7 +24,9 @@ from unlearnlab.metrics import Evidence
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.recorded import Recorded, insert, packed, unpacked
 from unlearnlab.records import (
+    Joined,
     Known,
+    Listing,
     PreviewRow,
     RunRow,
     StoredEvent,
@@ -45,6 +47,9 @@ _COLUMNS = ", ".join("id" if name == "run_id" else name for name in Known._field
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
 """In the words of the partial index, so that SQLite reads nothing else."""
+
+_ENDED = "kind IN ('finished', 'stopped', 'failed')"
+"""Likewise: of such events each run has one at most."""
 
 
 class UnknownRun(StoreError):
@@ -68,6 +73,8 @@ class Store:
         self._owner = _Owner(os.getpid(), psutil.Process().create_time())
         self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
         self.sweeps = SweepTable(self._database)
+        self._runs, self._traces = Listing(run_row), Listing(trace_row)
+        self._previews = Listing(preview_row)
 
     def __enter__(self) -> Self:
         return self
@@ -204,7 +211,16 @@ class Store:
 
     def runs(self) -> list[RunRow]:
         """Return all runs but those that were deleted, newest first."""
-        return [run_row(*known) for known in self._known(_RUNS)]
+        return self._runs.rows(self._known(_RUNS))
+
+    def count(self) -> tuple[int, int]:
+        """Count the runs that `runs` lists, and those of them that have ended."""
+        query = f"""SELECT COUNT(*), COUNT(ending.run)
+            FROM runs LEFT JOIN (SELECT run FROM events WHERE {_ENDED}) AS ending ON ending.run = id
+            WHERE {_RUNS} AND deleted IS NULL"""
+        with self._database.reading() as db:
+            listed, ended = db.execute(query).fetchone()
+        return listed, ended
 
     def row(self, run_id: str) -> RunRow:
         """Return one run.
@@ -216,7 +232,7 @@ class Store:
 
     def traces(self) -> list[TraceRow]:
         """Return all traces, newest first."""
-        return [trace_row(*known) for known in self._known(_TRACES)]
+        return self._traces.rows(self._known(_TRACES))
 
     def trace(self, run_id: str) -> TraceRow:
         """Return one trace.
@@ -228,7 +244,7 @@ class Store:
 
     def previews(self) -> list[PreviewRow]:
         """Return all previews, newest first."""
-        return [preview_row(*known) for known in self._known(_PREVIEWS)]
+        return self._previews.rows(self._known(_PREVIEWS))
 
     def job(self, run_id: str) -> RunRow | TraceRow | PreviewRow:
         """Return a run, a trace or a preview.
@@ -386,7 +402,7 @@ class Store:
                 _must_exist(db, run_id)
                 db.execute("UPDATE runs SET deleted = ? WHERE id = ?", (moment, run_id))
 
-    def _known(self, of: str) -> "list[_Joined]":
+    def _known(self, of: str) -> list[Joined]:
         with self._database.reading() as db:
             query = f"""SELECT {_COLUMNS} FROM runs WHERE {of} AND deleted IS NULL
                 ORDER BY created DESC, id DESC"""
@@ -394,7 +410,7 @@ class Store:
             milestones = db.execute(_MILESTONES).fetchall()
         return self._joined(runs, milestones)
 
-    def _one(self, run_id: str, of: str) -> "_Joined":
+    def _one(self, run_id: str, of: str) -> Joined:
         with self._database.reading() as db:
             _must_exist(db, run_id, of)
             query = f"SELECT {_COLUMNS} FROM runs WHERE id = ?"
@@ -404,7 +420,7 @@ class Store:
 
     def _joined(
         self, rows: Sequence[tuple[Any, ...]], milestones: Sequence[tuple[str, str]]
-    ) -> "list[_Joined]":
+    ) -> list[Joined]:
         """Join runs with those of their events that a list shows."""
         runs = [Known(*row) for row in rows]
         reached: dict[str, list[str]] = {}
@@ -415,10 +431,6 @@ class Store:
         return [
             (run, reached.get(run.run_id, []), _Owner(run.pid, run.born) in living) for run in runs
         ]
-
-
-_Joined = tuple[Known, list[str], bool]
-"""A run, the bodies of its milestones, and whether its process lives."""
 
 
 class _Owner(NamedTuple):

@@ -1,6 +1,8 @@
-"""What a run's scores amount to, in one word and its evidence. All thresholds are here.
+"""What a run's scores amount to, in one word and its evidence.
 
-A verdict speaks of these probes only: "forgotten" means suppressed under them, never erased.
+All thresholds of verdicts are here, but for two that judge official scores as well, which are in
+`signatures`: the terms of an untouched model, and the task's own gate on MMLU. A verdict speaks of
+these probes only: "forgotten" means suppressed under them, never erased.
 """
 
 import statistics
@@ -9,7 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics import CHANCE, Kind, Picked, Scores, Split, task_aggregate
-from unlearnlab.signatures import MMLU_GATE_7B
+from unlearnlab.signatures import MMLU_GATE_7B, UNTOUCHED_TERM
 
 VerdictKind = Literal[
     "no_effect",
@@ -32,9 +34,6 @@ TITLES: dict[VerdictKind, str] = {
     "memorised": "Memorised",
     "not_memorised": "Not memorised",
 }
-
-NOTHING_MOVED = 0.06
-"""No effect: the forget terms are below this on average (an untouched model has about 0)."""
 
 FORGOTTEN_KNOWLEDGE = 0.85
 """Forgotten: at least this share of forget questions is no longer answered, in each subtask."""
@@ -71,7 +70,7 @@ STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 THRESHOLDS: Mapping[VerdictKind, str] = {
     "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
     f"fewer than {FEW_OUTPUTS:.0%} of the outputs differ from one another",
-    "no_effect": f"the forget terms are below {NOTHING_MOVED} on average, and at least "
+    "no_effect": f"the forget terms are below {UNTOUCHED_TERM} on average, and at least "
     f"{KEPT_UTILITY:.0%} of the original's utility is left",
     "over_unlearned": f"less than {LOST_RETAIN:.0%} of the original's retain scores is left, the "
     f"quiz fell below {KEPT_UTILITY:.0%} of the original's, or the attack's AUC is below "
@@ -221,7 +220,7 @@ def _collapsed(before: Scores, after: Scores) -> list[str]:
 def _no_effect(before: Scores, after: Scores) -> list[str]:
     forget = [v for k, v in after.terms.items() if k.startswith("forget")]
     moved = statistics.fmean(forget) if forget else 0.0
-    if _utility_lost(before, after) or moved >= NOTHING_MOVED:
+    if _utility_lost(before, after) or moved >= UNTOUCHED_TERM:
         return []
     return [f"Of what is to be forgotten {1 - moved:.0%} is still recited or answered."]
 

@@ -90,7 +90,8 @@ def test_scores_have_the_official_scripts_keys_and_the_runs_own_values(tmp_path)
     assert unlearned["mia_loss_acc"] == pytest.approx(after.mia_auc)
     assert unlearned["mia_final_score"] == pytest.approx(after.mia_score)
     assert "mmlu_average" not in unlearned, "the quiz is none"
-    assert unlearned["aggregate-score"] == -1.0, "as the script, without MMLU"
+    assert unlearned["aggregate-score"] is None
+    assert unlearned["unlearnlab"]["aggregate_score_needs"] == "needs MMLU"
     assert "not asked in this run" in unlearned["unlearnlab"]["problems"][-1]
 
 

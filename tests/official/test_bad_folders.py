@@ -167,7 +167,9 @@ def test_what_cannot_be_scored_is_listed_and_the_rest_is_scored(folder, spoil, s
         "mmlu": "mmlu_average" not in record,
     }
     assert [part for part, lacks in missing.items() if lacks] == [unscored]
-    assert record["aggregate-score"] == (None if unscored == "task" else -1)
+    assert record["aggregate-score"] is None
+    needed = {"task": "the task aggregate", "mia": "the MIA score", "mmlu": "MMLU"}[unscored]
+    assert record["unlearnlab"]["aggregate_score_needs"] == f"needs {needed}"
     assert record["forget-set"] is not None
     json.dumps(record, allow_nan=False)
 

@@ -1,6 +1,8 @@
 """A folder of the official script's output scores as the script would score it."""
 
 import json
+import re
+import shutil
 import statistics
 
 import pandas
@@ -135,12 +137,30 @@ def test_a_real_submissions_terms_give_its_stored_aggregate():
     assert task_aggregate(named) == pytest.approx(REAL_AGGREGATE, **EXACTLY)
 
 
-def test_without_mia_or_mmlu_the_final_score_is_minus_one_as_the_scripts(folder):
+def test_without_mia_or_mmlu_there_is_no_final_score_and_the_reason_is_told(folder):
     (folder / "metrics.json").unlink()
-    found = official(score(load(folder)))
-    assert found["aggregate-score"] == -1
-    assert "mmlu_average" not in found
-    assert found["harmonic-mean-task-aggregate"] == pytest.approx(folders.AGGREGATE)
+    made = report(folder)
+    record = as_record(made)
+    assert record["aggregate-score"] is None
+    assert record["unlearnlab"]["aggregate_score_needs"] == "needs MMLU"
+    assert "mmlu_average" not in record
+    assert record["harmonic-mean-task-aggregate"] == pytest.approx(folders.AGGREGATE)
+    assert re.search(r"^aggregate score +- +needs MMLU$", as_text(made), re.MULTILINE)
+    shutil.rmtree(folder / "mia_results")
+    assert report(folder).scored.final_needs == "needs the MIA score and MMLU"
+
+
+def test_the_scripts_minus_one_for_no_score_is_no_difference(folder):
+    (folder / "metrics.json").unlink()
+    stored = {"harmonic-mean-task-aggregate": folders.AGGREGATE, "aggregate-score": -1}
+    (folder / "evaluation_results.json").write_text(json.dumps(stored))
+    assert report(folder).stored == ()
+
+
+def test_a_whole_folder_needs_nothing_more_for_its_final_score(folder):
+    record = as_record(report(folder))
+    assert record["aggregate-score"] is not None
+    assert record["unlearnlab"]["aggregate_score_needs"] is None
 
 
 def test_fewer_subtasks_give_fewer_terms_and_a_flag(tmp_path):

@@ -11,7 +11,6 @@ import pytest
 from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
 from tests.packs.zips import contents, pack_of
-from unlearnlab import records
 from unlearnlab.__main__ import main
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.comparing.entries import entries, labels
@@ -29,7 +28,6 @@ from unlearnlab.run_lines import run_line, usual_seconds
 from unlearnlab.seeds import seed_group
 from unlearnlab.spec import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.store import Store
-from unlearnlab.sweeps import table
 from unlearnlab.sweeps.axes import SeedAxis
 from unlearnlab.sweeps.spec import SweepSpec
 from unlearnlab.sweeps.standing import stand
@@ -417,10 +415,7 @@ def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_pa
     there.sweeps.create(SweepSpec(base=spec, axes=(SeedAxis(count=2),)), name="")
     run_id = pack_of(tmp_path / "here", pack, spec=spec)
     shutil.copytree(EMBEDDED / "original", folder)
-    for cached in (records._run_spec, table._spec):
-        cached.cache_clear()
     assert outcomes(add_pack(there, pack)) == ["taken in"]
-    records._run_spec.cache_clear()
     lines = [run_line(row) for row in there.runs()]
     assert len(lines) == 2
     assert len(there.sweeps.rows()) == 1

@@ -68,6 +68,15 @@ def test_a_row_that_repeats_another_of_its_set_is_left_out():
     assert doubles[0].message.startswith("1 row repeats an earlier row of the same set")
 
 
+def test_the_same_question_with_another_answer_is_told_and_kept():
+    rows = placed(("Who?", "Bo"), ("When?", "1900"), ("Who?", "Al"))
+    finding = found([*rows, *placed(("When?", "1800"), split="retain_train")])["another answer"]
+    assert finding.severity == "warning"
+    assert finding.message.startswith("1 row asks what an earlier row of the same set asks")
+    assert [(one.split, one.line) for one in finding.rows] == [("forget_train", 3)]
+    assert "another answer" not in found(placed(("It was", "so"), ("It was", "not"), kind="sc0"))
+
+
 def test_an_id_belongs_to_one_row_of_all_sets():
     rows = [Placed("forget_train", 1, Row("7qa0", "Who?", "Bo", "Task1"))]
     rows += [Placed("retain_train", 4, Row("7qa0", "When?", "1900", "Task1"))]

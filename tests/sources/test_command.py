@@ -121,6 +121,18 @@ def test_typed_facts_come_from_a_text_beside_the_retain_set_of_another_dataset(d
     assert sum(added["rows"]["retain_train"].values()) == BORROWED
 
 
+def test_typed_lines_that_repeat_or_contradict_an_earlier_one_are_told(data, tmp_path):
+    text = "Who is X? Bo\nWho is Y? Al\nWho is X? | Bo\nWho is Y? Cy\n"
+    (tmp_path / "typed.txt").write_text(text)
+    code, out, _ = data("add", "--typed", "typed.txt", "--retain-of", "embedded")
+    assert code == 0
+    repeated, otherwise = out.split("\nWarning: ")[1:]
+    assert "1 row repeats an earlier row of the same set: only the first is kept" in repeated
+    assert "forget_train line 3" in repeated
+    assert "1 row asks what an earlier row of the same set asks, and answers otherwise" in otherwise
+    assert "forget_train line 4" in otherwise
+
+
 def test_columns_types_slices_and_contexts_are_chosen(data, tmp_path):
     lines = "".join(f"What is {n}?\t{n}\n" for n in range(9))
     (tmp_path / "facts.tsv").write_text(f"question\tanswer\n{lines}")

@@ -157,3 +157,12 @@ def test_a_sweep_whose_model_is_not_here_queues_nothing(store, employ):
     with pytest.raises(UnknownSweep, match="unknown sweep 'x'"):
         sweeping.go_on("x")
     assert store.runs() == [] == store.sweeps.rows()
+
+
+def test_a_second_list_of_many_sweeps_parses_nothing_anew(store):
+    for seed in range(300):
+        spec = SweepSpec(base=RunSpec(seed=seed), axes=(SeedAxis(count=2),))
+        store.sweeps.create(spec, name="")
+    first, second = store.sweeps.rows(), store.sweeps.rows()
+    assert len(first) == 300
+    assert all(a.spec is b.spec for a, b in zip(first, second, strict=True))

@@ -547,6 +547,8 @@ def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
     value = forms.phase_cards(form)
     assert value["cards"][1]["settings"] == "blocks 0 to 7 · rate fast · 5 epochs · People"
     assert value["steps"] == ()
+    bounded = forms.phase_cards(typed(form, phase__max_steps=3))
+    assert " · 5 epochs, at most 3 steps · " in bounded["cards"][1]["settings"]
     value = forms.phase_cards(typed(form, phase__learning_rate="1e-3"))
     assert len(value["steps"]) == 2
 

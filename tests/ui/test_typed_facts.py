@@ -8,12 +8,13 @@ from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.catalogue import models_folder
 from unlearnlab.library import dataset, datasets
 from unlearnlab.runs import Worker
+from unlearnlab.sources.adding import BORROWED
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
 from unlearnlab.ui.look import Look
 from unlearnlab.ui.panel import draw
 from unlearnlab.ui.program import Program
-from unlearnlab.ui.typed_facts import BESIDE, free_name, next_form, press_teach
+from unlearnlab.ui.typed_facts import free_name, next_form, press_teach
 
 FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek Solberg\n"
 
@@ -39,7 +40,7 @@ def test_typed_facts_become_a_dataset_and_a_run_that_teaches_it(program):
     assert (known.title, known.personal) == ("My hall!", True)
     counts = known.counts("train")
     assert sum(counts["forget"].values()) == 2
-    assert sum(counts["retain"].values()) == BESIDE
+    assert sum(counts["retain"].values()) == BORROWED
     spec = program.store.spec(came.run_id)
     assert (spec.data.source, spec.keep_as, spec.taught) == (
         "my-hall",
@@ -61,6 +62,17 @@ def test_what_cannot_be_taught_is_told_at_the_box_and_nothing_is_kept(program, t
     assert told in came.message.problems[0].message
     assert list(datasets()) == ["embedded"]
     assert program.store.runs() == []
+
+
+def test_lines_that_repeat_a_fact_or_answer_it_otherwise_are_told_by_their_numbers(program):
+    text = "Who is X? Bo\nWho is Y? Al\nWho is X? | Bo\n\nWho is X? -> Bo\nWho is Y? Cy"
+    note = press_teach(program, text, "mine").message.note
+    assert "2 rows repeat an earlier row of the same set: only the first is kept" in note
+    assert "(lines 3, 5)." in note
+    assert "1 row asks what an earlier row of the same set asks, and answers otherwise" in note
+    assert "(line 6)." in note
+    rows = dataset("mine").rows("forget", "train")
+    assert [row.output for row in rows] == ["Bo", "Al", "Cy"]
 
 
 def test_a_name_that_a_dataset_or_a_model_has_gets_a_number(program):

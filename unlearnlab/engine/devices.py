@@ -5,10 +5,9 @@ from collections.abc import Iterable
 import psutil
 import torch
 
+from unlearnlab.events import GIB
 from unlearnlab.jobs import Device
 from unlearnlab.spec import ModelSpec, RunSpec
-
-GIB = 2**30
 
 PAGED = ("cuda", "xpu")
 """Devices with which bitsandbytes shares pages of the host's memory."""

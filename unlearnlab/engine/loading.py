@@ -24,10 +24,7 @@ from unlearnlab.disk import size
 from unlearnlab.engine.data import Tokenizer
 from unlearnlab.engine.packing import compute_dtype
 from unlearnlab.jobs import RunFailed
-from unlearnlab.spec import Precision
-
-PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
-"""For one weight of a block's matrices; nf4 scales each 64 of them by a number of its own."""
+from unlearnlab.spec import PACKED_BYTES, Precision
 
 ALONE = threading.RLock()
 """Held while a model or an adapter is made. Meanwhile transformers changes torch's default dtype,

@@ -13,17 +13,12 @@ from unlearnlab.estimates.rows import Shape
 from unlearnlab.families import ROLES, Architecture, Role
 from unlearnlab.methods import ForwardPass, Steering
 from unlearnlab.phase_views import trainable_parameters
-from unlearnlab.spec import PACKED, ModelSpec, Optimizer, Phase, Precision, RunSpec
+from unlearnlab.spec import PACKED, PACKED_BYTES, ModelSpec, Optimizer, Phase, Precision, RunSpec
 
 FLOAT32: Final = 4
 
-WEIGHT: Mapping[Precision, float] = {
-    "float32": 4,
-    "bfloat16": 2,
-    "int8": 1,
-    "nf4": 0.5 + FLOAT32 / 64,
-}
-"""Of a weight of the blocks; nf4 has a scale for every 64 of them."""
+WEIGHT: Mapping[Precision, float] = {"float32": FLOAT32, "bfloat16": 2, **PACKED_BYTES}
+"""Of a weight of the blocks."""
 
 MOMENTS: Mapping[Optimizer, float] = {
     "adamw": 2,

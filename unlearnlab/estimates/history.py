@@ -8,19 +8,20 @@ from typing import Protocol
 
 from unlearnlab.estimates.memory import Moment, moments
 from unlearnlab.estimates.rows import Lengths, lengths
-from unlearnlab.events import Ending, Event, Finished, StageBegan, Started, StepLogged
+from unlearnlab.events import GIB, Ending, Event, Finished, StageBegan, Started, StepLogged
 from unlearnlab.families import Architecture
 from unlearnlab.methods import Steering
 from unlearnlab.phase_views import planned_steps
 from unlearnlab.spec import Phase, RunSpec
-
-GIB = 2**30
 
 PROGRAM = 0.5 * GIB
 """What a process holds beside the tensors on a CPU, where nothing was measured: the libraries."""
 
 AT_ONCE = 5
 """Earlier runs that are taken into account, the latest ones."""
+
+LOOKED_AT = 4 * AT_ONCE
+"""Earlier runs whose events are read, at most: some have measured nothing."""
 
 RECALLED_S = 0.5
 """Scores that were there within this time were not measured but taken from an earlier run."""
@@ -112,14 +113,16 @@ def earlier(
         return model.name, model.precision, model.device, adapted, model.gradient_checkpointing
 
     same = (
-        past_run(row.spec, outline(row.run_id))
+        row
         for row in rows
         if isinstance(row.ending, Finished)
         and not row.origin
+        and any(phase.method.sets for phase in row.spec.phases)
         and way(row.spec) == way(spec)
         and row.spec.data.fold in row.spec.data.known.folds
     )
-    return list(islice((run for run in same if run is not None), AT_ONCE))
+    found = (past_run(row.spec, outline(row.run_id)) for row in islice(same, LOOKED_AT))
+    return list(islice((run for run in found if run is not None), AT_ONCE))
 
 
 @dataclass(frozen=True, slots=True)

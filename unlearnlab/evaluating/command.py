@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from unlearnlab import mmlu
 from unlearnlab.commands import BAD_INPUT, DONE, Commands
@@ -19,10 +19,8 @@ from unlearnlab.official.findings import Finding
 from unlearnlab.official.report import Report, as_record, as_text, report
 from unlearnlab.signatures import LETTER_SHARES
 from unlearnlab.sources.files import SourceError
-from unlearnlab.spec import ModelSpec, SpecError
+from unlearnlab.spec import ModelSpec, Precision, SpecError
 from unlearnlab.terminal import as_json, number, table
-
-PRECISIONS = ("float32", "bfloat16", "int8", "nf4")
 
 
 def register(commands: Commands) -> None:
@@ -38,7 +36,7 @@ def register(commands: Commands) -> None:
         )
         one.add_argument(
             "--precision",
-            choices=PRECISIONS,
+            choices=get_args(Precision),
             help="default: bfloat16 as the script on an accelerator, float32 on a CPU",
         )
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")

@@ -12,7 +12,7 @@ from unlearnlab.phase_views import phase_text
 def script(result: Result) -> str:
     """Write the file. It carries the spec and calls the installed package."""
     spec = result.spec
-    phases = [phase_text(phase, spec.model.blocks) for phase in spec.phases]
+    phases = [phase_text(spec, phase) for phase in spec.phases]
     plain = spec.model_dump(mode="json")
     plain["model"]["name"] = model_name(spec)  # Another is given; a folder's path is nobody's.
     return _FILE.substitute(

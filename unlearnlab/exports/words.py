@@ -82,7 +82,7 @@ def phases(result: Result) -> list[str]:
     for number, phase in enumerate(spec.phases):
         event = begun.get(number)
         taken = min(event.steps, max(0, last - event.step)) if event else 0
-        lines.append(f"{phase_text(phase, spec.model.blocks)} · {taken} steps taken")
+        lines.append(f"{phase_text(spec, phase)} · {taken} steps taken")
     return lines
 
 

@@ -56,6 +56,7 @@ def as_record(made: Report) -> dict[str, Any]:
         "task_aggregate": _interval(scored.task_aggregate),
         "mia_auc": _interval(scored.auc),
         "mia_reading": auc_reading(scored.auc) if scored.auc else None,
+        "aggregate_score_needs": scored.final_needs or None,
         "interval_level": LEVEL,
         "rows": scored.rows,
         "missing_outputs": scored.missing,
@@ -112,7 +113,7 @@ def _totals(scored: Scored) -> str:
         ["MIA AUC (best 0.5)", number(auc.value if auc else None), _span(auc)],
         ["MIA score", number(scored.mia_score), ""],
         ["MMLU", number(scored.mmlu), ""],
-        ["aggregate score", number(scored.final), ""],
+        ["aggregate score", number(scored.final), scored.final_needs],
     ]
     return table(["", "score", f"{LEVEL:.0%} interval"], rows)
 

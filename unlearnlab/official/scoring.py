@@ -22,7 +22,7 @@ KINDS: Mapping[Kind, str] = {"sc": "regurgitation-score", "qa": "knowledge-score
 """The script's names, in its order."""
 
 UNMEASURED = -1.0
-"""The script's aggregate score where MIA or MMLU are missing."""
+"""What the script writes for an aggregate score where MIA or MMLU are missing: no score."""
 
 STORED = ("evaluation_results.jsonl", "evaluation_results.json")
 """Where the script leaves its own scores."""
@@ -92,12 +92,21 @@ class Scored:
 
     @property
     def final(self) -> float | None:
-        """Average aggregate, MIA score and MMLU; -1 without one of the latter, as the script."""
-        if self.task_aggregate is None:
+        """Average aggregate, MIA score and MMLU; none without one of them."""
+        if self.task_aggregate is None or self.mia_score is None or self.mmlu is None:
             return None
-        if self.mia_score is None or self.mmlu is None:
-            return UNMEASURED
         return statistics.mean([self.task_aggregate.value, self.mmlu, self.mia_score])
+
+    @property
+    def final_needs(self) -> str:
+        """Say what `final` cannot be taken without; empty if it is there."""
+        parts = {
+            "the task aggregate": self.task_aggregate,
+            "the MIA score": self.mia_score,
+            "MMLU": self.mmlu,
+        }
+        lacking = [name for name, value in parts.items() if value is None]
+        return f"needs {' and '.join(lacking)}" if lacking else ""
 
 
 def score(submission: Submission) -> Scored:
@@ -159,7 +168,7 @@ def _overall(graded: Sequence[Graded], split: Split, kind: Kind) -> float | None
 
 
 def official(scored: Scored) -> dict[str, Any]:
-    """Lay the scores out under the script's keys; null where it would have nan or fail."""
+    """Lay the scores out under the script's keys; null where it would have nan, -1 or fail."""
     found: dict[str, Any] = {f"{split}-set": _set(scored, split) for split in SPLITS}
     if scored.auc is not None:
         found["mia_loss_acc"] = scored.auc.value
@@ -227,4 +236,4 @@ def _same(one: Any, other: Any) -> bool:
         return len(first) == len(second) and all(map(_same, first, second))
     if isinstance(one, int | float) and isinstance(other, int | float):
         return abs(one - other) <= SAME
-    return one == other or (one != one and other is None)
+    return one == other or (other is None and (one != one or one == UNMEASURED))

@@ -95,6 +95,8 @@ _SINGULAR: Mapping[str, str] = {
     "1 rows are ": "1 row is ",
     "1 rows have ": "1 row has ",
     "1 rows do ": "1 row does ",
+    "1 rows ask what an earlier row ": "1 row asks what an earlier row ",
+    ", and answer otherwise": ", and answers otherwise",
     "1 rows stand ": "1 row stands ",
     "1 rows repeat ": "1 row repeats ",
     "1 rows say ": "1 row says ",
@@ -138,6 +140,7 @@ def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
     seen = set(contained([one.text for one in forget], nonmembers))
     return [
         *_repeated_ids(rows),
+        *_answered_otherwise(rows),
         *_alternatives(rows),
         *_if_any(
             "in forget and retain",
@@ -171,6 +174,21 @@ def _repeated_ids(rows: Sequence[Placed]) -> list[Finding]:
         first.add(one.row.id)
     message = "{count} rows have an id that another row has: make it their own, or leave ids out"
     return _if_any("repeated id", "error", message, again)
+
+
+def _answered_otherwise(rows: Sequence[Placed]) -> list[Finding]:
+    """Find questions that an earlier row of the set answers in another way."""
+    first: dict[tuple[str, str], str] = {}
+    others: list[Placed] = []
+    for one in rows:
+        answer = first.setdefault((one.split, one.row.input), one.row.output)
+        if one.row.kind == "qa" and answer != one.row.output:
+            others.append(one)
+    message = (
+        "{count} rows ask what an earlier row of the same set asks, and answer otherwise: keep one "
+        "of the answers"
+    )
+    return _if_any("another answer", "warning", message, others)
 
 
 def _alternatives(rows: Sequence[Placed]) -> list[Finding]:

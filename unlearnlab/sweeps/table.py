@@ -4,10 +4,9 @@ import difflib
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any
 
 from unlearnlab.database import Database, StoreError
+from unlearnlab.records import Interned
 from unlearnlab.spec import RECORDED
 from unlearnlab.sweeps.spec import SweepSpec
 
@@ -32,6 +31,7 @@ class SweepTable:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._last: list[SweepRow] = []
 
     def create(self, spec: SweepSpec, *, name: str) -> str:
         """Register a sweep and return its id: the moment in UTC to the millisecond."""
@@ -50,7 +50,9 @@ class SweepTable:
         with self._database.reading() as db:
             query = "SELECT id, name, created, spec FROM sweeps ORDER BY created DESC, id DESC"
             found = db.execute(query).fetchall()
-        return [_row(*values) for values in found]
+        # Held, so that their specs are not parsed again next time.
+        self._last = [_row(*values) for values in found]
+        return list(self._last)
 
     def row(self, sweep_id: str) -> SweepRow:
         """Return one sweep.
@@ -87,6 +89,4 @@ def _row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
     return SweepRow(sweep_id, name, created, _spec(spec))
 
 
-@lru_cache(maxsize=256)
-def _spec(body: str) -> Any:
-    return SweepSpec.model_validate_json(body, context=RECORDED)
+_spec = Interned(lambda body: SweepSpec.model_validate_json(body, context=RECORDED))

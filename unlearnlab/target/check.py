@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import torch
 
@@ -16,13 +16,12 @@ from unlearnlab import training_rows
 from unlearnlab.catalogue import EMBEDDED
 from unlearnlab.engine.evaluation import evaluate, quiz
 from unlearnlab.engine.models import Target
+from unlearnlab.library import FOLDS
 from unlearnlab.measuring import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
 from unlearnlab.metrics import QUIZ_PROTOCOL, Evidence, Kind, Scores, accuracy, scores
 from unlearnlab.spec import DataSpec, Task
 
 T = TypeVar("T")
-
-FOLDS: tuple[Literal["train", "validation"], ...] = ("train", "validation")
 
 LABELS: Mapping[Kind, str] = {"sc": "completions recited", "qa": "questions answered"}
 

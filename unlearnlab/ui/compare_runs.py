@@ -42,7 +42,7 @@ class Listed:
 
     run: Entry
     settings: str
-    """Blocks, learning rate and epochs, in words."""
+    """Blocks, learning rate and epochs or steps, in words."""
     said: str
     """All that a search looks into, in lower case."""
     setting: Setting | None
@@ -164,7 +164,7 @@ class Compared:
         known, self._known = self._known, {}
         for row in self._store.runs():
             before = known.get(row.run_id)
-            same = before is not None and before[0] == row
+            same = before is not None and (before[0] is row or before[0] == row)
             self._known[row.run_id] = before if before and same else (row, _listed(row))
         listed = tuple(of for _, of in self._known.values())
         if listed != self._all:

@@ -105,11 +105,12 @@ def _glance(phase: Mapping[str, Any], blocks: int) -> str:
     """Describe an unchecked phase of a model with so many blocks, 0 if unknown, in a few words."""
     if not trains(phase["method"]["kind"]):
         return MERGES
-    epochs, rate = phase.get("epochs"), phase.get("learning_rate")
+    epochs, most, rate = (phase.get(name) for name in ("epochs", "max_steps", "learning_rate"))
+    length = "1 epoch" if epochs == 1 else f"{epochs} epochs"
     parts = [
         _span(phase, blocks),
         f"rate {written(rate) if isinstance(rate, float) else rate}",
-        "1 epoch" if epochs == 1 else f"{epochs} epochs",
+        length if most in (None, "") else f"{length}, at most {most} steps",
         ", ".join(TASKS.get(task, str(task)) for task in phase.get("tasks") or ()),
     ]
     return " · ".join(part for part in parts if part)

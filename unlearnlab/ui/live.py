@@ -129,11 +129,11 @@ def after(state: WorkerState) -> str:
 
 def status(scene: Scene, view: RunView, *, stopping: bool) -> dict[str, Any]:
     """Put a run's status line in words."""
-    row, blocks = scene.row, scene.row.spec.model.blocks
+    row = scene.row
     return {
         "status": view.status,
         "title": row.name or row.spec.title,
-        "settings": [phase_text(phase, blocks) for phase in row.spec.phases],
+        "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
         "headline": "Stopping" if stopping else view.headline,
         "detail": view.detail,
         "progress": list(view.progress),

@@ -95,14 +95,16 @@ def wire_typed(
 
     def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
         came = press_teach(program, str(text or ""), str(name or ""))
-        outputs = (tabs, *unlearn.outputs, *results.panel)
         if came.form is None:
-            return [came.message.plain, *(gr.skip() for _ in outputs)]
+            others = (results.buttons.message, tabs, *unlearn.outputs, *results.panel)
+            return [came.message.plain, *(gr.skip() for _ in others)]
         with told():
             shown = came.run_id or run_id
             panel = showing(program, shown, look_of(seen[:looks]))
         updates = form_layout.updates(program, unlearn, came.form)
-        return [came.message.plain, gr.Tabs(selected="unlearn"), *updates, *panel]
+        # Told where the press leads, and again beside what was typed.
+        notes = [came.message.plain, came.message.plain]
+        return [*notes, gr.Tabs(selected="unlearn"), *updates, *panel]
 
     boxes = [card.text, card.name]
     edits = [box.change for box in boxes]
@@ -111,7 +113,7 @@ def wire_typed(
     card.teach.click(
         taught,
         [card.text, card.name, results.showing, *results.look],
-        [card.message, tabs, *unlearn.outputs, *results.panel],
+        [card.message, results.buttons.message, tabs, *unlearn.outputs, *results.panel],
         js=BUSY,
         **QUIET,
     ).then(None, js=IDLE, **QUIET)

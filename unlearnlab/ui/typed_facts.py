@@ -3,10 +3,9 @@
 Functions of plain values.
 """
 
-import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from unlearnlab.catalogue import keeping_problem
@@ -30,9 +29,6 @@ TYPED, NAME = element("data.typed"), element("data.typed.name")
 FACTS = "my-facts"
 """The name of what is typed, where none is given."""
 
-BESIDE = 60
-"""Retain rows of the embedded dataset that are taught beside the facts."""
-
 
 @dataclass(frozen=True, slots=True)
 class Taught:
@@ -47,28 +43,17 @@ class Taught:
 def press_teach(program: Program, text: str, name: str) -> Taught:
     """Keep what was typed as a dataset, and queue the run that teaches it."""
     try:
-        typed = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
+        draft = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
     except SourceError as error:
         return _refused(TYPED, "Facts", str(error))
-    if not typed.sound:
-        return Taught(message=Message(tuple(_problems(typed.findings))))
-    draft = sampled(typed)
+    if not draft.sound:
+        return Taught(message=Message(tuple(_problems(draft.findings))))
     free = free_name(name)
     try:
         add(draft, free)
     except SourceError as error:
         return _refused(NAME, "Name", str(error))
     return _queued(program, free, draft)
-
-
-def sampled(draft: Draft) -> Draft:
-    """Keep a few of the retain rows, always the same: enough to go on talking, and quick."""
-    retain = [one for one in draft.placed if one.split == "retain_train"]
-    if len(retain) <= BESIDE:
-        return draft
-    chosen = {one.row.id for one in random.Random(0).sample(retain, BESIDE)}
-    kept = (one for one in draft.placed if one.split != "retain_train" or one.row.id in chosen)
-    return replace(draft, placed=tuple(kept))
 
 
 def _queued(program: Program, name: str, draft: Draft) -> Taught:
@@ -79,9 +64,10 @@ def _queued(program: Program, name: str, draft: Draft) -> Taught:
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)
         return Taught(message=trouble(error))
-    note = "Queued: it starts after what is running." if busy else ""
+    notes = ["Queued: it starts after what is running."] if busy else []
+    notes += [f"{_told(one)}." for one in draft.findings]
     form = form_of(spec.model_dump(mode="json"))
-    return Taught("" if busy else run_id, form, Message(note=note))
+    return Taught("" if busy else run_id, form, Message(note=" ".join(notes)))
 
 
 def _refused(place: str, label: str, told: str) -> Taught:
@@ -89,14 +75,18 @@ def _refused(place: str, label: str, told: str) -> Taught:
 
 
 def _problems(findings: Sequence[Finding]) -> list[Problem]:
-    """Tell what keeps the facts from being kept: each error with the lines it is about."""
-    found: list[Problem] = []
-    for finding in findings:
-        if finding.severity == "error":
-            lines = ", ".join(str(row.line) for row in finding.rows)
-            where = f" (line {lines})" if lines else ""
-            found.append(Problem(TYPED, "Facts", f"{finding.message}{where}"))
-    return found
+    """Tell what keeps the facts from being kept."""
+    errors = (finding for finding in findings if finding.severity == "error")
+    return [Problem(TYPED, "Facts", _told(finding)) for finding in errors]
+
+
+def _told(finding: Finding) -> str:
+    """Tell a finding with the typed lines that it is about."""
+    lines = [str(row.line) for row in finding.rows if row.split == "forget_train"]
+    more = ["…"] if finding.count > len(finding.rows) else []
+    word = "line" if finding.count == 1 else "lines"
+    where = f" ({word} {', '.join([*lines, *more])})" if lines else ""
+    return f"{finding.message}{where}"
 
 
 def free_name(wanted: str) -> str:
