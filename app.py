@@ -47,7 +47,11 @@ def late_labs(store: Store) -> Labs:
 
         return lab.labs(store.evidence)
 
-    return Labs(lambda: made().devices(), lambda device: made().of(device))
+    return Labs(
+        lambda: made().devices(),
+        lambda device: made().of(device),
+        lambda device: made().lock(device),
+    )
 
 
 class Engine:
