@@ -137,6 +137,7 @@ MAY_IMPORT = {
     | {"commands", "following", "jobs", "recorded", "reproducing", "store", "terminal"},
     "agenda": {"jobs", "locks", "spec"},
     "locks": set(),
+    "ending": set(),
     "benches": {
         "agenda",
         "background",

@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from typing import Any, cast
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
 from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.ending import leave, obey_signals
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Failed, Traced
@@ -445,7 +445,7 @@ def _as_a_program() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    obey_signals()
     try:
         code = main()
         sys.stdout.flush()
@@ -453,8 +453,10 @@ def _as_a_program() -> int:
         # The reader has gone. What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:  # Once more, while it was ending.
+        return STOPPED
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(_as_a_program())
+    leave(_as_a_program())
