@@ -1,7 +1,6 @@
 """Real processes that are told to end: what they leave behind, and what they print."""
 
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -111,6 +110,7 @@ def test_a_command_that_is_told_twice_leaves_at_once(tmp_path, again):
 
 
 def test_a_command_whose_terminal_is_closed_stops_its_run(tmp_path):
+    pty = pytest.importorskip("pty")
     own, theirs = pty.openpty()
     streams = {"stdin": theirs, "stdout": theirs, "stderr": theirs}
     process = started(COMMAND, tmp_path, start_new_session=True, **streams)
