@@ -14,7 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearnlab.catalogue import EMBEDDED, home
-from unlearnlab.commands import HOME
+from unlearnlab.commands import HOME, STOPPED
+from unlearnlab.ending import leave, obey_signals
 from unlearnlab.jobs import Device, Labs
 from unlearnlab.metrics import Scores, import_scorers
 from unlearnlab.packs.adding import isolated
@@ -47,7 +48,11 @@ def late_labs(store: Store) -> Labs:
 
         return lab.labs(store.evidence)
 
-    return Labs(lambda: made().devices(), lambda device: made().of(device))
+    return Labs(
+        lambda: made().devices(),
+        lambda device: made().of(device),
+        lambda device: made().lock(device),
+    )
 
 
 class Engine:
@@ -171,7 +176,11 @@ def say(text: str) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve the page until Ctrl-C, and return the exit code."""
+    """Serve the page until Ctrl-C, and return the exit code.
+
+    Raises:
+        KeyboardInterrupt: It was left at once.
+    """
     args = parser().parse_args(argv)
     try:
         auth = credentials(args.auth)
@@ -196,7 +205,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         try:
             serve(store, worker, replays, args, port, auth)
         except KeyboardInterrupt:
-            say("ending")
+            say("ending; Ctrl-C again leaves at once")
         finally:
             worker.close(CLOSING_S)
     return 0
@@ -298,5 +307,15 @@ def serve(
         blocks.close()
 
 
+def as_a_program() -> int:
+    """Run until Ctrl-C or a signal says to end, and return the exit code."""
+    obey_signals()
+    try:
+        return main()
+    except KeyboardInterrupt:  # Once more, while it was ending.
+        say("left at once: what was going on counts as interrupted")
+        return STOPPED
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(as_a_program())

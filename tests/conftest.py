@@ -12,6 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.hubs import ask_here, pretended_hub
+from unlearnlab.locks import FOLDER
 
 OURS = {"app", "unlearnlab", "tests"}
 
@@ -86,6 +87,14 @@ def pytest_collection_modifyitems(items):
 def no_hub(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         ask_here(patch, NOWHERE, tmp_path_factory.mktemp("hub-cache"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_locks(tmp_path_factory):
+    """Lock devices apart from the user's programs and from the other processes of the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER, str(tmp_path_factory.mktemp("locks")))
         yield
 
 

@@ -133,12 +133,14 @@ MAY_IMPORT = {
         "store",
         "terminal",
     },
-    "following": {"commands", "events", "jobs", "runs", "spec", "store", "terminal"}
-    | {"trace_spec"},
+    "following": {"agenda", "commands", "events", "jobs", "locks", "runs", "spec", "store"}
+    | {"terminal", "trace_spec"},
     "reproducing": FACTS
     | FOLDS
     | {"commands", "following", "jobs", "recorded", "reproducing", "store", "terminal"},
-    "agenda": {"jobs", "spec"},
+    "agenda": {"jobs", "locks", "spec"},
+    "locks": set(),
+    "ending": set(),
     "benches": {
         "agenda",
         "background",
@@ -149,7 +151,17 @@ MAY_IMPORT = {
         "spec",
         "store",
     },
-    "runs": {"agenda", "benches", "events", "jobs", "previews", "revision", "spec", "store"}
+    "runs": {
+        "agenda",
+        "benches",
+        "events",
+        "jobs",
+        "locks",
+        "previews",
+        "revision",
+        "spec",
+        "store",
+    }
     | {"trace_spec"},
     **{name: FACTS | FOLDS for name in FOLDS},
     "signatures": set(),
@@ -178,6 +190,7 @@ MAY_IMPORT = {
         "evaluating",
         "events",
         "exports",
+        "following",
         "jobs",
         "library",
     }
@@ -214,11 +227,11 @@ MAY_IMPORT = {
     "target": FACTS | {"engine", "target"},
     "exports": FACTS
     | FOLDS
-    | {"commands", "disk", "exports", "jobs", "official", "store", "terminal"},
+    | {"commands", "disk", "exports", "following", "jobs", "official", "store", "terminal"},
     "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
     "ui": FACTS
     | FOLDS
-    | {"disk", "exports", "hub", "jobs", "packs", "recordings", "replays", "reproducing"}
+    | {"disk", "exports", "hub", "jobs", "locks", "packs", "recordings", "replays", "reproducing"}
     | {"runs", "sources", "store"}
     | {"sweeping", "ui"},
 }

@@ -6,17 +6,19 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.others import other_process
 from tests.test_catalogue import download
 from unlearnlab.__main__ import main
 from unlearnlab.catalogue import EMBEDDED, KEPT
 from unlearnlab.events import Adjusted, Finished, Kept, Started
-from unlearnlab.jobs import RunFailed
+from unlearnlab.jobs import Labs, RunFailed
 from unlearnlab.settings import settings
 from unlearnlab.spec import RunSpec, parse_spec
 from unlearnlab.store import Store, StoredEvent
@@ -543,3 +545,73 @@ def test_a_run_that_only_scores_prints_one_column(run):
     code, out, _ = run("run", "--score-only", "--json")
     found = json.loads(out)
     assert (found["after"], found["verdict"], found["spec"]["phases"]) == (None, None, [])
+
+
+@pytest.fixture
+def on_cpu(tmp_path, capsys):
+    """Carry out a command with a lab of the CPU, which other processes use too."""
+
+    def command(*words):
+        labs = Labs(lambda: ("cpu",), lambda _: FakeLab())
+        code = main([*words, "--home", str(tmp_path / "home")], open_lab=lambda _: labs)
+        return code, *capsys.readouterr()
+
+    return command
+
+
+USING = (
+    ["run"],
+    ["trace", "--average", "4"],
+    ["teach", "--data", "embedded", "--keep-as", "mine"],
+    ["sweep", "embedded-layer-windows"],
+)
+
+
+@pytest.mark.parametrize("words", USING, ids=lambda words: words[0])
+def test_a_command_that_must_not_wait_for_a_device_exits_with_one_and_leaves_no_run(
+    on_cpu, words, tmp_path
+):
+    with other_process("cpu", run="theirs") as process:
+        code, out, err = on_cpu(*words, "--no-wait")
+        assert (code, out) == (1, "")
+        assert f"unlearnlab: cpu is in use by process {process.pid} (-c, run theirs): try" in err
+    with Store(tmp_path / "home") as store:
+        assert (store.runs(), store.traces()) == ([], [])
+
+
+def test_results_of_a_run_are_taken_and_repeated_only_when_its_device_is_free(on_cpu, tmp_path):
+    done = json.loads(on_cpu("run", "--json")[1])["run"]
+    export = ("export", done, "--what", "model", "--out", str(tmp_path / "out"), "--no-wait")
+    reproduce = ("reproduce", done, "--no-wait")
+    with other_process("cpu"):
+        for words in (export, reproduce):
+            code, out, err = on_cpu(*words)
+            assert (code, out) == (1, "")
+            assert "cpu is in use by process" in err
+    assert on_cpu(*export)[0] == on_cpu(*reproduce)[0] == 0
+
+
+def test_a_command_waits_for_a_device_and_says_once_for_whom(on_cpu):
+    with other_process("cpu", run="theirs") as process:
+        threading.Timer(1.5, process.kill).start()
+        code, _, err = on_cpu("run")
+    assert code == 0
+    told = f"unlearnlab: cpu is in use by process {process.pid} (-c, run theirs): waiting; "
+    assert err.count("waiting") == 1
+    assert told + "--no-wait refuses instead" in err
+    assert err.index("waiting") < err.index("Starting")
+
+
+def test_a_run_that_waits_for_a_device_is_stopped_by_ctrl_c(on_cpu, interruptible):
+    with other_process("cpu"):
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        code, out, _ = on_cpu("run", "--json")
+    assert code == 130
+    assert json.loads(out)["status"] == "stopped"
+
+
+def test_the_help_of_every_command_that_uses_a_device_has_the_option(capsys):
+    for words in (*USING, ["export"], ["reproduce"], ["evaluate"], ["mmlu"], ["target", "check"]):
+        with pytest.raises(SystemExit):
+            main([*words[: 2 if words[0] == "target" else 1], "--help"])
+        assert "--no-wait" in capsys.readouterr().out, words

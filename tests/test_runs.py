@@ -10,6 +10,8 @@ import weakref
 import pytest
 
 from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
+from tests.others import other_process
+from unlearnlab import locks
 from unlearnlab.events import (
     Adjusted,
     AdjustFailed,
@@ -942,3 +944,124 @@ def test_devices_that_cannot_be_listed_fail_the_run_with_the_reason(store, emplo
     assert ending.problem.startswith("ImportError: torch is not installed")
     ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
     assert isinstance(ending, Failed), "the worker goes on"
+
+
+@pytest.fixture
+def on_cpu(employ):
+    """Make a worker of the CPU that other processes use too: it and its lab."""
+
+    def make(script=whole_run):
+        lab = FakeLab(script)
+        return employ(Labs(lambda: ("cpu",), lambda _: lab)), lab
+
+    return make
+
+
+def test_a_run_waits_while_another_process_uses_its_device_and_then_goes_on(store, on_cpu):
+    worker, lab = on_cpu()
+    with other_process("cpu", run="theirs") as process:
+        first, second = (worker.submit(RunSpec(seed=n)) for n in range(2))
+        until(lambda: worker.state().blocked)
+        state = worker.state()
+        assert (state.running, state.queue) == ((), (first, second))
+        holder = state.holder(first)
+        assert (holder.device, holder.pid, holder.run) == ("cpu", process.pid, "theirs")
+        assert (state.holder(second), state.elsewhere) == (holder, (holder,))
+        assert kinds(store, first) == [], "it has not begun"
+        worker.move(second, 0)
+        process.kill()
+        for run_id in (first, second):
+            assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)
+    assert lab.log[0] == f"unlearn {second}"
+    until(lambda: worker.state() == WorkerState(devices=("cpu",)))
+
+
+def test_a_run_that_waits_for_another_process_can_be_stopped(store, on_cpu):
+    worker, lab = on_cpu()
+    with other_process("cpu"):
+        run_id = worker.submit(RunSpec())
+        until(lambda: worker.state().holder(run_id))
+        worker.stop(run_id)
+        assert worker.wait(run_id, PATIENCE_S) == Stopped(seconds=0)
+        assert kinds(store, run_id) == ["stopped"]
+    assert lab.log == []
+
+
+def test_closing_leaves_a_run_that_waits_for_another_process_to_the_next_program(store, on_cpu):
+    worker, _ = on_cpu()
+    with other_process("cpu"):
+        run_id = worker.submit(RunSpec())
+        until(lambda: worker.state().holder(run_id))
+        assert worker.close(PATIENCE_S)
+        assert store.row(run_id).ending is None
+
+
+def test_a_device_is_held_from_the_start_of_a_run_to_its_end_also_on_pause(store, on_cpu):
+    worker, lab = on_cpu(endless)
+    assert locks.holders() == {}, "a worker that does nothing holds nothing"
+    run_id = worker.submit(RunSpec())
+    until(lambda: worker.state().live == run_id)
+    worker.pause(run_id)
+    until(lambda: "paused" in kinds(store, run_id))
+    assert locks.holders()["cpu"].run == run_id
+    worker.stop(run_id)
+    worker.wait(run_id, PATIENCE_S)
+    until(lambda: not locks.holders())
+    assert lab.log[-1] == "release"
+    with other_process("cpu"):
+        worker.ask(run_id, "hello")
+        until(lambda: worker.state().holder(run_id))
+        assert answers(store, run_id) == []
+    until(lambda: answers(store, run_id))
+
+
+def test_auto_takes_a_gpu_that_no_other_process_uses_and_all_waits_for_every_one(gpus):
+    worker, _ = gpus(endless)
+    with other_process("cuda:0") as process:
+        every = worker.submit(on("all"))
+        until(lambda: worker.state().holder(every))
+        worker.stop(every)
+        first = worker.submit(RunSpec())
+        until(lambda: running(worker) == [first])
+        assert sorted(locks.holders()) == ["cuda-0", "cuda-1"]
+        every = worker.submit(on("all"))
+        worker.stop(first)
+        until(lambda: not running(worker))
+        process.kill()
+        until(lambda: running(worker) == [every])
+        assert {holder.run for holder in locks.holders().values()} == {every}
+
+
+def test_workers_of_two_processes_with_homes_of_their_own_take_turns(store, on_cpu, tmp_path):
+    code = """
+import sys, time
+from pathlib import Path
+from tests.fakes import FakeLab, stepped
+from unlearnlab.jobs import Labs
+from unlearnlab.runs import Worker
+from unlearnlab.spec import RunSpec
+from unlearnlab.store import Store
+
+def script(job):
+    for step in range(1, 10_000):
+        yield stepped(step)
+        time.sleep(0.01)
+
+worker = Worker(Store(Path(sys.argv[1])), Labs(lambda: ("cpu",), lambda _: FakeLab(script)))
+run_id = worker.submit(RunSpec())
+while worker.state().live != run_id:
+    time.sleep(0.01)
+print(run_id, flush=True)
+sys.stdin.read()
+worker.close(10)
+"""
+    command = [sys.executable, "-c", code, str(tmp_path / "other home")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
+        theirs = process.stdout.readline().strip()
+        worker, _ = on_cpu()
+        run_id = worker.submit(RunSpec())
+        until(lambda: worker.state().holder(run_id))
+        assert worker.state().holder(run_id).run == theirs
+        process.communicate("")
+    assert isinstance(worker.wait(run_id, PATIENCE_S), Finished)

@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import os
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
@@ -14,14 +13,16 @@ from typing import Any, cast
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
 from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.ending import leave, obey_signals
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
 from unlearnlab.events import Failed, Traced
 from unlearnlab.exports import compare_command
 from unlearnlab.exports.command import export, export_options
-from unlearnlab.following import EXITS, carried_out
+from unlearnlab.following import EXITS, carried_out, on_device
 from unlearnlab.jobs import Lab, Labs, meant
 from unlearnlab.library import EMBEDDED_NAME, SPLITS
+from unlearnlab.locks import InUse
 from unlearnlab.official import command as official
 from unlearnlab.packs import command as packs
 from unlearnlab.presets import preset, presets
@@ -52,7 +53,7 @@ from unlearnlab.terminal import (
 from unlearnlab.trace_spec import TraceSpec, about_fact, parse_trace
 from unlearnlab.views import Course, advance
 
-LabMaker = Callable[[Store], Lab]
+LabMaker = Callable[[Store], Lab | Labs]
 
 
 def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None) -> int:
@@ -72,6 +73,9 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     except (SpecError, StoreError) as error:
         tell(str(error))
         return BAD_INPUT
+    except InUse as error:
+        tell(f"{error}: try again later, or wait for it without --no-wait")
+        return FAILED
     except KeyboardInterrupt:
         tell("stopped")
         return STOPPED
@@ -81,24 +85,17 @@ def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMak
     if args.command is sweep:
         return sweep(args, list(_wishes(rest)), open_lab or _torch_labs)
     if args.command in (_run, _teach):
-        return args.command(args, list(_wishes(rest)), open_lab or _torch_lab)
+        return args.command(args, list(_wishes(rest)), open_lab or _torch_labs)
     if args.command in (_trace, reproduce):
-        return args.command(args, open_lab or _torch_lab)
+        return args.command(args, open_lab or _torch_labs)
     if args.command is export:
-        return export(args, open_lab or _torch_lab, tell)
+        return export(args, open_lab or _torch_labs, tell)
     return args.command(args)
 
 
-def _torch_lab(store: Store) -> Lab:
+def _torch_labs(store: Store) -> Labs:
     # torch takes seconds to import: only the command that needs a model should wait for it.
     from unlearnlab.engine import lab  # noqa: PLC0415
-
-    return lab.Lab(store.evidence)
-
-
-def _torch_labs(store: Store) -> Labs:
-    """Make the labs of all devices: the runs of a sweep need not wait for one another."""
-    from unlearnlab.engine import lab  # noqa: PLC0415  (torch)
 
     return lab.labs(store.evidence)
 
@@ -150,7 +147,9 @@ def _trace(args: argparse.Namespace, open_lab: LabMaker) -> int:
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec, open_lab: LabMaker) -> int:
     """Queue a run or a trace, show it until it ends, and print what came of it."""
     with Store(home()) as store:
-        run_id, ending = carried_out(store, open_lab(store), spec, name=args.name)
+        run_id, ending = carried_out(
+            store, open_lab(store), spec, name=args.name, no_wait=args.no_wait
+        )
         print(_report(store, run_id, json=args.json))
     if isinstance(ending, Failed):
         tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
@@ -288,17 +287,21 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _target_build(args: argparse.Namespace) -> int:
-    from unlearnlab.target.recipe import build  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.lab import labs  # noqa: PLC0415  (torch)
+    from unlearnlab.target.recipe import build  # noqa: PLC0415
 
-    for epoch in build(args.out):
-        tell(f"{epoch.model} model, epoch {epoch.epoch} of {epoch.epochs}, loss {epoch.loss:.3f}")
+    with on_device(labs(), "cpu", no_wait=args.no_wait):
+        for one in build(args.out):
+            tell(f"{one.model} model, epoch {one.epoch} of {one.epochs}, loss {one.loss:.3f}")
     return DONE
 
 
 def _target_check(args: argparse.Namespace) -> int:
-    from unlearnlab.target.check import check  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.lab import labs  # noqa: PLC0415  (torch)
+    from unlearnlab.target.check import check  # noqa: PLC0415
 
-    report = check(tell)
+    with on_device(labs(), "cpu", no_wait=args.no_wait):
+        report = check(tell)
     if args.write:
         report.write(ASSETS)
     if args.json:
@@ -347,7 +350,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _running(commands: Commands) -> None:
     """Declare what needs the engine and ends in the store."""
-    run = commands.add("run", _run, "carry out a run and print its scores", json=True, home=True)
+    about = "carry out a run and print its scores"
+    run = commands.add("run", _run, about, json=True, home=True, device=True)
     run.set_defaults(print_help=run.print_help)
     source = run.add_mutually_exclusive_group()
     source.add_argument(
@@ -366,7 +370,7 @@ def _running(commands: Commands) -> None:
         "--estimate", action="store_true", help="tell what memory and time it would take, and end"
     )
     about = "teach a model rows that it can then be made to forget"
-    teaching = commands.add("teach", _teach, about, json=True, home=True)
+    teaching = commands.add("teach", _teach, about, json=True, home=True, device=True)
     teaching.add_argument("--data", metavar="NAME", required=True, help="dataset to be memorised")
     teaching.add_argument(
         "--model",
@@ -381,11 +385,12 @@ def _running(commands: Commands) -> None:
         made.add_argument("--name", default="", help="what to call the run in lists")
         made.epilog = settings_help()
     about = "carry a finished run out again, and tell which numbers agree"
-    reproduce_options(commands.add("reproduce", reproduce, about, json=True, home=True))
+    repeating = commands.add("reproduce", reproduce, about, json=True, home=True, device=True)
+    reproduce_options(repeating)
     about = "carry out a sweep, or go on with one"
-    sweep_options(commands.add("sweep", sweep, about, json=True, home=True))
+    sweep_options(commands.add("sweep", sweep, about, json=True, home=True, device=True))
     about = "find the states that carry a fact, by causal tracing"
-    _trace_options(commands.add("trace", _trace, about, json=True, home=True))
+    _trace_options(commands.add("trace", _trace, about, json=True, home=True, device=True))
 
 
 def _looking(commands: Commands) -> None:
@@ -394,7 +399,8 @@ def _looking(commands: Commands) -> None:
     about = "show what came of a run or a trace"
     show = commands.add("show", _show, about, json=True, home=True)
     show.add_argument("run", metavar="RUN", help="id of the run or the trace")
-    export_options(commands.add("export", export, "take the result of a run away", home=True))
+    about = "take the result of a run away"
+    export_options(commands.add("export", export, about, home=True, device=True))
     packs.register(commands)
     compare_command.register(commands)
     commands.add("presets", _presets, "list the presets", json=True)
@@ -405,10 +411,10 @@ def _making(commands: Commands) -> None:
     """Declare what makes parts of the program itself."""
     target = commands.group("target", "make or measure the embedded model")
     about = "write its data and train both of its models"
-    building = target.add("build", _target_build, about)
+    building = target.add("build", _target_build, about, device=True)
     building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
     about = "measure both models against what they should be"
-    checking = target.add("check", _target_check, about, json=True)
+    checking = target.add("check", _target_check, about, json=True, device=True)
     checking.add_argument(
         "--write", action="store_true", help="keep the numbers for the README and the page"
     )
@@ -451,7 +457,7 @@ def _as_a_program() -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    obey_signals()
     try:
         code = main()
         sys.stdout.flush()
@@ -459,8 +465,10 @@ def _as_a_program() -> int:
         # The reader has gone. What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
+    except KeyboardInterrupt:  # Once more, while it was ending.
+        return STOPPED
     return code
 
 
 if __name__ == "__main__":
-    sys.exit(_as_a_program())
+    leave(_as_a_program())

@@ -5,13 +5,15 @@ another device may overtake it; what needs the same, or one of several that it w
 """
 
 import threading
+import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
 from unlearnlab.jobs import ALL, Adjustment, Ask, Export
+from unlearnlab.locks import POLL_S, Held, Holder, InUse, take
 from unlearnlab.spec import Phase
 
 ANY = ""
@@ -45,6 +47,8 @@ class Live:
     task: Task
     devices: tuple[str, ...]
     """Those that it holds."""
+    held: Held
+    """Their locks: they keep other processes from them."""
     hold: bool = False
     stop: bool = False
     present: tuple[int, Phase] | None = None
@@ -66,6 +70,10 @@ class Agenda:
         self.live: list[Live] = []
         self.devices: tuple[str, ...] = ()
         """None before the first job has come."""
+        self.locks: Mapping[str, str] = {}
+        """What each is called among all processes of the machine."""
+        self._others: dict[str, tuple[Holder, float]] = {}
+        """Devices that another process uses, and when that was found, in monotonic seconds."""
         self.closing = False
 
     def awaited(self) -> bool:
@@ -81,22 +89,55 @@ class Agenda:
             while not self.closing:
                 if live := self._begun(device):
                     return live
-                self.changed.wait()
+                # Other processes do not tell when they free a device.
+                self.changed.wait(POLL_S if self._others and self.waiting() else None)
             return None
 
     def _begun(self, device: str) -> Live | None:
-        for task, place in zip(self.waiting(), self.placed()[0], strict=True):
-            if place and place[0] == device:  # Of several devices, the first one's thread works.
-                (self.queue if task.wish is None else self.asks).remove(task)
-                self.live.append(live := Live(task, place))
+        self._look_again()
+        while found := self._next(device):
+            task, place = found
+            try:
+                held = take({self.locks.get(one, ""): one for one in place}, run=task.run_id)
+            except InUse as taken:
+                # What is next takes another device, or waits for this one.
+                self._others[taken.holder.device] = taken.holder, time.monotonic()
                 self.changed.notify_all()
-                return live
+                continue
+            (self.queue if task.wish is None else self.asks).remove(task)
+            self.live.append(live := Live(task, place, held))
+            self.changed.notify_all()
+            return live
         return None
+
+    def _look_again(self) -> None:
+        """Forget what was found of other processes a while ago: whose turn it is will see."""
+        now = time.monotonic()
+        old = [device for device, (_, at) in self._others.items() if now - at >= POLL_S]
+        for device in old:
+            del self._others[device]
+        if old:
+            self.changed.notify_all()
+
+    def _next(self, device: str) -> tuple[Task, tuple[str, ...]] | None:
+        found = zip(self.waiting(), self.placed()[0], strict=True)
+        # Of several devices, the first one's thread works.
+        return next(((task, place) for task, place in found if place[:1] == (device,)), None)
 
     def placed(self) -> tuple[list[tuple[str, ...]], set[str]]:
         """Give each of those that wait its devices: see the function of this name."""
         busy = {device for live in self.live for device in live.devices}
-        return placed([task.device for task in self.waiting()], self.devices, busy)
+        wishes = [task.device for task in self.waiting()]
+        return placed(wishes, self.devices, busy | self._others.keys())
+
+    def blocked(self) -> dict[str, Holder]:
+        """Map the id of each run that waits for another process to that process."""
+        found: dict[str, Holder] = {}
+        for task in self.waiting() if self._others else ():
+            for device in chain(*places(task.device, self.devices)):
+                if device in self._others:
+                    found.setdefault(task.run_id, self._others[device][0])
+        return found
 
     def waiting(self) -> list[Task]:
         """List what may begin, in its order: first wishes about results.
@@ -129,6 +170,7 @@ class Agenda:
     def done(self, live: Live) -> None:
         """Free the devices of a task."""
         with self.changed:
+            live.held.release()
             self.live.remove(live)
             self.changed.notify_all()
 

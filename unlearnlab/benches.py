@@ -227,10 +227,12 @@ class Bench:
                 self._store.append(run_id, event)
                 return
             except StoreError as error:
-                _LOG.warning("run %s waits to be written: %s", run_id, error)
+                trouble = error
             with self._agenda.changed:
-                if self._agenda.closing:
+                if self._agenda.closing:  # The store may be closed: the run counts as interrupted.
+                    _LOG.info("run %s is not written: %s", run_id, trouble)
                     return
+                _LOG.warning("run %s waits to be written: %s", run_id, trouble)
                 self._agenda.changed.wait(_RETRY_S)
 
 

@@ -14,6 +14,10 @@ HOME = (
     "folder of runs, datasets and kept models (default: UNLEARNLAB_HOME, else the user's data "
     "folder)"
 )
+NO_WAIT = (
+    "where another process uses the device, refuse with exit code 1 instead of waiting until it is "
+    "free"
+)
 
 
 class Commands:
@@ -31,6 +35,7 @@ class Commands:
         *,
         json: bool = False,
         home: bool = False,
+        device: bool = False,
     ) -> argparse.ArgumentParser:
         """Add a command and return its parser.
 
@@ -40,6 +45,7 @@ class Commands:
             about: What it does, in a line without capital and full stop.
             json: Whether it takes `--json`.
             home: Whether it takes `--home`.
+            device: Whether it uses a device, and so takes `--no-wait`.
         """
         parser = self._parts.add_parser(
             name,
@@ -53,6 +59,8 @@ class Commands:
             parser.add_argument("--json", action="store_true", help=JSON)
         if home:
             parser.add_argument("--home", metavar="DIR", help=HOME)
+        if device:
+            parser.add_argument("--no-wait", action="store_true", help=NO_WAIT)
         return parser
 
     def group(self, name: str, about: str) -> "Commands":

@@ -208,3 +208,11 @@ class Labs:
     """Lists the devices, the accelerators first. Called when the first job comes."""
     of: Callable[[str], Lab]
     """Makes the lab of a device, as soon as a job needs it; an empty name stands for the best."""
+    lock: Callable[[str], str] = str
+    """Names a device as all processes of the machine do, so that one at a time uses it; an empty
+    name is used by all at once."""
+
+
+def as_labs(lab: Lab | Labs) -> Labs:
+    """Let a single lab do everything, one thing at a time; no other process is kept from it."""
+    return lab if isinstance(lab, Labs) else Labs(lambda: ("",), lambda _: lab)

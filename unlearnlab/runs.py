@@ -15,7 +15,8 @@ from typing import Any
 from unlearnlab.agenda import ANY, Agenda, Change, Live, Task, placed
 from unlearnlab.benches import STOPPED, Bench, refused, storable
 from unlearnlab.events import Ending, Stopped
-from unlearnlab.jobs import Adjustment, Ask, Export, Lab, Labs
+from unlearnlab.jobs import Adjustment, Ask, Export, Lab, Labs, as_labs
+from unlearnlab.locks import Holder, elsewhere
 from unlearnlab.previews import PreviewSpec
 from unlearnlab.revision import revision
 from unlearnlab.spec import RunSpec, adjustable, adjusted
@@ -61,6 +62,10 @@ class WorkerState:
     """Those that work side by side; none before the first job has come."""
     kept: tuple[str, ...] = ()
     """Those of them that are at work or waited for."""
+    blocked: tuple[tuple[str, Holder], ...] = ()
+    """What waits for another process to free a device, by id, and that process."""
+    elsewhere: tuple[Holder, ...] = ()
+    """Other processes that use devices of this machine."""
 
     @property
     def live(self) -> str | None:
@@ -75,6 +80,10 @@ class WorkerState:
     def job(self, run_id: str) -> Running | None:
         """Return how a run goes on; none if it does not."""
         return next((one for one in self.running if one.run_id == run_id), None)
+
+    def holder(self, run_id: str) -> Holder | None:
+        """Return the other process whose device a run waits for; none if it does not."""
+        return next((holder for blocked, holder in self.blocked if blocked == run_id), None)
 
     def waits(self, device: str = "auto") -> bool:
         """Tell whether a further run for a device, as `model.device` names it, would wait."""
@@ -92,11 +101,12 @@ class Worker:
 
         Args:
             store: Where runs are kept.
-            labs: One lab for each device; a single one does everything, one thing at a time.
+            labs: One lab for each device; a single one does everything, one thing at a time. No
+                device is used while another process of the machine uses it.
         """
         self._store = store
         self._agenda = Agenda()
-        self._labs = labs if isinstance(labs, Labs) else Labs(lambda: (ANY,), lambda _: labs)
+        self._labs = as_labs(labs)
         self._threads: list[threading.Thread] = []
         self._begin(self._work)
 
@@ -109,6 +119,7 @@ class Worker:
     def state(self) -> WorkerState:
         """Return what the worker is busy with."""
         agenda = self._agenda
+        others = elsewhere({name: device for device, name in agenda.locks.items()})
         with agenda.changed:
             writes = [x for x in agenda.live if isinstance(x.task.wish, Export)]
             writing = [x.task.run_id for x in writes]
@@ -122,6 +133,8 @@ class Worker:
                 shares=tuple(round(x.share, 2) for x in writes),
                 devices=agenda.devices,
                 kept=tuple(sorted(kept)),
+                blocked=tuple(agenda.blocked().items()),
+                elsewhere=others,
             )
 
     def submit(
@@ -368,8 +381,9 @@ class Worker:
         first, *further = (
             Bench(self._store, self._agenda, device, self._labs.of) for device in devices
         )
+        locks = {device: self._labs.lock(device) for device in devices}
         with self._agenda.changed:
-            self._agenda.devices = devices
+            self._agenda.devices, self._agenda.locks = devices, locks
             for bench in further:
                 self._begin(bench.work)
         first.work()

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.devices import best_device, chosen, devices, refuse_run
+from unlearnlab.engine.devices import best_device, chosen, devices, lock_name, refuse_run
 from unlearnlab.engine.lab import Lab
 from unlearnlab.jobs import Job
 from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
@@ -20,6 +20,16 @@ def test_devices_have_names_and_memory():
     for device in found:
         assert 0 < device.free <= device.total
         assert chosen(device.id) == torch.device(device.id)
+
+
+def test_a_gpu_has_one_name_in_all_processes_however_they_number_it(monkeypatch):
+    class Properties:
+        uuid = "0f3a"
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties())
+    assert [lock_name(device) for device in ("cuda:1", "cpu", "mps")] == ["gpu-0f3a", "cpu", "mps"]
+    monkeypatch.delattr(Properties, "uuid")
+    assert lock_name("cuda:1") == "cuda:1", "an older torch does not tell"
 
 
 def test_auto_takes_the_best():

@@ -5,16 +5,17 @@ import threading
 import pytest
 
 from tests.fakes import FakeLab, stage
+from tests.others import holder, other_process
 from unlearnlab.events import Started
 from unlearnlab.jobs import Labs
 from unlearnlab.previews import PreviewSpec
-from unlearnlab.runs import Worker
+from unlearnlab.runs import Running, Worker, WorkerState
 from unlearnlab.spec import RunSpec
 from unlearnlab.store import Store
 from unlearnlab.trace_spec import TraceSpec
 from unlearnlab.ui.form import form_of
 from unlearnlab.ui.handlers import Message, press_unlearn
-from unlearnlab.ui.live import queue
+from unlearnlab.ui.live import poll, queue, status
 from unlearnlab.ui.panel import Look, draw
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.queue_list import (
@@ -155,3 +156,39 @@ def test_what_a_closed_program_left_waiting_can_be_dismissed(orphans, open_progr
         "stopped",
         None,
     ]
+
+
+def test_the_page_says_which_process_uses_a_device_and_what_waits_for_it(open_program):
+    theirs = holder(program="<b>app.py", run="<i>1")
+    assert queue(WorkerState(elsewhere=(theirs,))) == (
+        "CPU in use by process 1234 (<b>app.py, run <i>1)"
+    ), "plain text: the page's script writes it as such"
+    assert queue(WorkerState()) == "idle"
+    busy = WorkerState(running=(Running("a"),), elsewhere=(theirs,))
+    assert queue(busy) == "1 running", "what goes on here comes first"
+    program = open_program()
+    a, b = (program.store.create(RunSpec(seed=n)) for n in range(2))
+    blocked = WorkerState(queue=(a, b), blocked=((a, theirs), (b, theirs)), elsewhere=(theirs,))
+    assert queue(blocked).startswith("0 running · 2 queued · CPU in use by process 1234")
+    html = queue_html(program, blocked, program.store.runs())
+    waiting = "waiting: CPU in use by process 1234 (&lt;b&gt;app.py, run &lt;i&gt;1)"
+    assert html.count(waiting) == 1, "runs behind one another say it once"
+    assert "<b>app" not in html
+    scene = program.shown.of(a)
+    line = status(scene, scene.view(blocked), blocked)
+    assert (line["status"], line["headline"]) == ("queued", "Waiting in the queue")
+    assert line["detail"] == "waiting: CPU in use by process 1234 (<b>app.py, run <i>1)"
+
+
+def test_a_run_that_another_process_blocks_is_shown_as_waiting_and_then_goes_on(open_program):
+    program = open_program("cpu")
+    with other_process("cpu") as process:
+        assert poll(program, {})["queue"].startswith(f"CPU in use by process {process.pid}")
+        run_id = program.worker.submit(RunSpec())
+        while not program.worker.state().blocked:
+            threading.Event().wait(0.005)
+        answer = poll(program, {"run": run_id})
+        assert answer["status"]["detail"].startswith("waiting: CPU in use by process")
+        assert "waiting: CPU in use" in draw(program, run_id, Look()).queue
+    live(program, 1)
+    assert poll(program, {"run": run_id})["queue"] == "1 running"

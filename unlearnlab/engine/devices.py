@@ -47,6 +47,18 @@ def devices() -> tuple[Device, ...]:
     return (*found, cpu)
 
 
+def lock_name(device: str) -> str:
+    """Name a device as all processes of this machine do, however they number their GPUs.
+
+    Args:
+        device: As `devices` lists it.
+    """
+    if not device.startswith("cuda"):
+        return device
+    known = getattr(torch.cuda.get_device_properties(device), "uuid", None)
+    return f"gpu-{known}" if known else device
+
+
 def chosen(wish: str) -> torch.device:
     """Return the device that `ModelSpec.device` asks for; of several, the first.
 

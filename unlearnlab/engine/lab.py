@@ -26,6 +26,7 @@ from unlearnlab.engine.devices import (
     chosen,
     device_name,
     devices,
+    lock_name,
     prepare,
     refuse_model,
     refuse_run,
@@ -276,7 +277,7 @@ class Lab:
         torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
-def labs(recall: Callable[[str], Evidence | None]) -> Labs:
+def labs(recall: Callable[[str], Evidence | None] = lambda key: None) -> Labs:
     """Return a lab for each device of this machine.
 
     Args:
@@ -285,6 +286,7 @@ def labs(recall: Callable[[str], Evidence | None]) -> Labs:
     return Labs(
         devices=lambda: [device.id for device in devices()],
         of=lambda device: Lab(recall, device=torch.device(device) if device else None),
+        lock=lock_name,
     )
 
 

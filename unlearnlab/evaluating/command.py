@@ -4,7 +4,8 @@ import argparse
 import math
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, get_args
@@ -12,6 +13,7 @@ from typing import Any, get_args
 from unlearnlab import mmlu
 from unlearnlab.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.events import Event, Progressed, StageBegan
+from unlearnlab.following import on_device
 from unlearnlab.jobs import ALL, RunFailed
 from unlearnlab.metrics import Choice, Split
 from unlearnlab.noise import LEVEL
@@ -27,7 +29,14 @@ def register(commands: Commands) -> None:
     """Add the commands to the program's."""
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        one = commands.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
+        one = commands.add(
+            name,
+            lambda args: _guarded(command, args),
+            about,
+            json=True,
+            home=True,
+            device=True,
+        )
         one.add_argument(
             "--model",
             metavar="NAME",
@@ -111,15 +120,15 @@ def _evaluate(args: argparse.Namespace) -> int:
 
     if args.outputs:
         files.refuse_used(args.outputs)
-    target = _opened(args)
-    said = _said(target, wanted)
-    written = files.answer_files(wanted, said)
-    if any(wanted.documents.values()):
-        written |= files.loss_files(wanted, _losses(target, wanted))
-    result = None
-    if test:
-        result, choices = _answered(target, test, mmlu.SHOTS)
-        written |= files.mmlu_files(result, choices, mmlu.SHOTS)
+    with _opened(args) as target:
+        said = _said(target, wanted)
+        written = files.answer_files(wanted, said)
+        if any(wanted.documents.values()):
+            written |= files.loss_files(wanted, _losses(target, wanted))
+        result = None
+        if test:
+            result, choices = _answered(target, test, mmlu.SHOTS)
+            written |= files.mmlu_files(result, choices, mmlu.SHOTS)
     with tempfile.TemporaryDirectory() as scratch:
         folder: Path = args.outputs or Path(scratch)
         files.write(folder, written)
@@ -149,8 +158,8 @@ def _reworded(made: Report, wanted: Any, test: mmlu.Mmlu | None) -> Report:
 
 def _mmlu(args: argparse.Namespace) -> int:
     test = _questions(args)
-    target = _opened(args)
-    result, _ = _answered(target, test, args.shots)
+    with _opened(args) as target:
+        result, _ = _answered(target, test, args.shots)
     notes = [*test.notes]
     if args.json:
         print(as_json({**_mmlu_record(result), "notes": notes, "model": args.model}))
@@ -168,19 +177,23 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
     return mmlu.Mmlu(test.shots, mmlu.subset(test.questions, args.questions, args.seed), test.notes)
 
 
-def _opened(args: argparse.Namespace) -> Any:
-    """Open the checkpoint."""
+@contextmanager
+def _opened(args: argparse.Namespace) -> Generator[Any]:
+    """Open the checkpoint, and keep other processes from its device meanwhile."""
     from unlearnlab.engine.devices import chosen, prepare, refuse_model  # noqa: PLC0415
+    from unlearnlab.engine.lab import labs  # noqa: PLC0415
     from unlearnlab.engine.loop import Clock  # noqa: PLC0415
     from unlearnlab.engine.opening import opened_alone  # noqa: PLC0415
     from unlearnlab.evaluating.progress import shown  # noqa: PLC0415
 
-    device = chosen(args.device)
-    precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
-    model = ModelSpec(name=args.model, precision=precision, device=args.device)
-    refuse_model(model, device)
-    prepare(device, spread=args.device == ALL)
-    return shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
+    chosen(args.device)  # What is not on this machine is refused, not waited for.
+    with on_device(labs(), args.device, no_wait=args.no_wait) as free:
+        device = chosen(free if args.device == "auto" else args.device)
+        precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
+        model = ModelSpec(name=args.model, precision=precision, device=args.device)
+        refuse_model(model, device)
+        prepare(device, spread=args.device == ALL)
+        yield shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
 
 
 def _event(event: Event | None) -> tuple[int, int | None, str] | None:

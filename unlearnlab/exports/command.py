@@ -10,7 +10,8 @@ from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.taking import write
-from unlearnlab.jobs import Job, Lab, RunFailed
+from unlearnlab.following import on_device
+from unlearnlab.jobs import Job, Lab, Labs, RunFailed, as_labs
 from unlearnlab.store import Store
 
 ALL = "all"
@@ -38,11 +39,12 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export(
-    args: argparse.Namespace, open_lab: Callable[[Store], Lab], tell: Callable[[str], None]
+    args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs], tell: Callable[[str], None]
 ) -> int:
     """Write what is asked for, print the path of each, and return the exit code.
 
     Raises:
+        InUse: Another process uses the device, and it must not be waited for.
         StoreError: There is no such run.
     """
     with Store(home()) as store:
@@ -73,11 +75,13 @@ def _taken(
     run: Result,
     what: What,
     args: argparse.Namespace,
-    open_lab: Callable[[Store], Lab],
+    open_lab: Callable[[Store], Lab | Labs],
 ) -> list[Path]:
     if what != "model":
         return write(files(run, what, masked=not args.unmask), args.out)
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
     wish = model_export(run, args.out)
-    open_lab(store).export(job, wish)
+    labs, wanted = as_labs(open_lab(store)), run.spec.model.device
+    with on_device(labs, wanted, no_wait=args.no_wait, run=run.run_id) as device:
+        labs.of(device).export(job, wish)
     return [wish.folder]

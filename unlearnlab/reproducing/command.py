@@ -8,7 +8,7 @@ from unlearnlab.catalogue import home
 from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, printable, tell
 from unlearnlab.events import Stopped
 from unlearnlab.following import carried_out
-from unlearnlab.jobs import Lab
+from unlearnlab.jobs import Lab, Labs
 from unlearnlab.reproducing.agreement import WORDS, Reproduction, reproduction
 from unlearnlab.reproducing.outlook import outlook, repeated
 from unlearnlab.reproducing.reading import reading
@@ -24,10 +24,11 @@ def reproduce_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "exit code 0: as many steps, all numbers equal or within noise; 1: not so"
 
 
-def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab]) -> int:
+def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs]) -> int:
     """Repeat a run, print which numbers agree, and return the exit code.
 
     Raises:
+        InUse: Another process uses the device, and it must not be waited for.
         StoreError: There is no such run.
     """
     with Store(home()) as store:
@@ -43,7 +44,12 @@ def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab]) -> int
         if found.problems:
             return BAD_INPUT
         run_id, ending = carried_out(
-            store, open_lab(store), repeated(first.spec), name=first.name, repeats=first.run_id
+            store,
+            open_lab(store),
+            repeated(first.spec),
+            name=first.name,
+            repeats=first.run_id,
+            no_wait=args.no_wait,
         )
         compared = reproduction(*(side(store.recorded(one)) for one in (first.run_id, run_id)))
     print(as_json(record(compared)) if args.json else printable("\n".join(_lines(compared))))

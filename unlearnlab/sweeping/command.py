@@ -12,8 +12,8 @@ from typing import Any, cast
 from unlearnlab.catalogue import home
 from unlearnlab.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.events import Ending, Failed
-from unlearnlab.following import CLOSING_S
-from unlearnlab.jobs import Lab, Labs, meant
+from unlearnlab.following import CLOSING_S, Patience, refuse_in_use
+from unlearnlab.jobs import Lab, Labs, as_labs, meant
 from unlearnlab.metrics import Scores
 from unlearnlab.problems import SpecError
 from unlearnlab.results import at_ends, judged
@@ -56,6 +56,7 @@ def sweep(
     """Carry out a sweep, print what came of its runs, and return the exit code.
 
     Raises:
+        InUse: Another process uses the device, and it must not be waited for.
         SpecError: There is no such sweep, or it cannot be laid out.
         StoreError: The store cannot be used.
     """
@@ -69,7 +70,7 @@ def sweep(
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), open_labs(store))
+        return _carry_out(args, store, (name, spec), as_labs(open_labs(store)))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -129,17 +130,20 @@ def _carry_out(
     args: argparse.Namespace,
     store: Store,
     asked: tuple[str, SweepSpec],
-    labs: Lab | Labs,
+    labs: Labs,
 ) -> int:
+    name, spec = asked
+    if args.no_wait:
+        refuse_in_use(labs, spec.base.model.device)
     worker = Worker(store, labs)
-    sweeping, (name, spec) = Sweeping(store, worker), asked
+    sweeping = Sweeping(store, worker)
     stopped = False
     try:
         sweep_id = sweeping.start(spec, name=name)
         if args.failed:
             sweeping.go_on(sweep_id, failed=True)
         try:
-            _follow(store, sweeping, sweep_id)
+            _follow(store, sweeping, sweep_id, Patience(worker, args.no_wait))
         except KeyboardInterrupt:
             stopped = True
             tell("stopping; the same command goes on later; Ctrl-C again leaves at once")
@@ -155,7 +159,7 @@ def _carry_out(
     return DONE if len(found.of("finished")) == len(found.points) else FAILED
 
 
-def _follow(store: Store, sweeping: Sweeping, sweep_id: str) -> None:
+def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
     """Show one run after the other until none is left."""
     spec = store.sweeps.row(sweep_id).spec
     grid = laid_out(spec)
@@ -167,11 +171,11 @@ def _follow(store: Store, sweeping: Sweeping, sweep_id: str) -> None:
         assert one.row is not None, "what goes on is a run"
         tell(f"run {done + 1} of {len(found.points)}: {grid.label(spec, one.point)}")
         with closing(progress(sys.stderr)) as shown:
-            _watch(store, one.row.run_id, shown.take)
+            _watch(store, one.row.run_id, shown.take, patience)
         done += 1
 
 
-def _watch(store: Store, run_id: str, take: Callable[[Any], None]) -> None:
+def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Patience) -> None:
     """Hand on the events of a run until it ends, or its process does."""
     seen = 0
     while True:
@@ -183,6 +187,8 @@ def _watch(store: Store, run_id: str, take: Callable[[Any], None]) -> None:
                 return
         if not alive:
             return
+        if not seen:
+            patience.look(run_id)
         time.sleep(0.1)
 
 

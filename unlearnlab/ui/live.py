@@ -8,6 +8,7 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.curves import log_scale
+from unlearnlab.locks import Holder
 from unlearnlab.phase_views import changes, phase_text, timeline
 from unlearnlab.runs import WorkerState
 from unlearnlab.store import StoreError, UnknownRun
@@ -18,6 +19,9 @@ from unlearnlab.ui.replay import BAR, press_replay, replay_of, speed_text
 from unlearnlab.ui.shown import Listed, Scene
 from unlearnlab.ui.text import count, duration
 from unlearnlab.views import RunView, points_after
+
+OTHERS = 2
+"""Other processes that the header names at most."""
 
 
 class Poll(BaseModel):
@@ -69,7 +73,7 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
         "changes": [asdict(change) for change in changes(row.spec, course)],
         "log": log_scale(row.spec),
         "live": view.live,
-        "status": status(scene, view, stopping=stopping(state, row.run_id)),
+        "status": status(scene, view, state),
         "replay": replay_of(scene),
         "turn": turn(scene, state, program.shown.listed()),
         "queue": queue(state),
@@ -108,34 +112,53 @@ def _seen(scene: Scene, state: WorkerState) -> tuple[Any, ...]:
 
 
 def queue(state: WorkerState) -> str:
-    """Say what the worker is busy with."""
+    """Say what the worker is busy with, and while nothing runs here, who else uses a device."""
+    others = [in_use(holder) for holder in state.elsewhere[:OTHERS]] if not state.running else []
+    return " · ".join([*_mine(state), *others]) or "idle"
+
+
+def _mine(state: WorkerState) -> list[str]:
+    """Count what goes on and waits here."""
     if not state.mine:
-        return "idle"
+        return []
     paused, waiting = sum(job.paused for job in state.running), len(state.queue)
     running = len(state.running) - paused
     counts = ((running, "running"), (paused, "paused"), (waiting, "queued"))
     told = [f"{number} {word}" for number, word in counts if number]
-    return " · ".join(told if state.running else ["0 running", *told])
+    return told if state.running else ["0 running", *told]
+
+
+def in_use(holder: Holder) -> str:
+    """Say which other process uses a device. It is plain text: to be escaped."""
+    device = "CPU" if holder.device == "cpu" else holder.device
+    return f"{device} in use by {holder.who}"
+
+
+def waiting(state: WorkerState, run_id: str) -> str:
+    """Say which other process a run waits for; empty if it waits for none. It is plain text."""
+    holder = state.holder(run_id)
+    return f"waiting: {in_use(holder)}" if holder else ""
 
 
 def after(state: WorkerState) -> str:
     """Say when a further run begins that has to wait."""
-    if len(state.running) > 1:
+    if len(state.running) != 1:
         before = f", after {len(state.queue)} others" if state.queue else ""
         return f"Queued: it starts when its device is free{before}."
     ahead = len(state.mine)
     return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
 
-def status(scene: Scene, view: RunView, *, stopping: bool) -> dict[str, Any]:
+def status(scene: Scene, view: RunView, state: WorkerState) -> dict[str, Any]:
     """Put a run's status line in words."""
     row = scene.row
+    blocked = waiting(state, row.run_id) if view.status == "queued" else ""
     return {
         "status": view.status,
         "title": row.name or row.spec.title,
         "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
-        "headline": "Stopping" if stopping else view.headline,
-        "detail": view.detail,
+        "headline": "Stopping" if stopping(state, row.run_id) else view.headline,
+        "detail": blocked or view.detail,
         "progress": list(view.progress),
         "facts": list(_facts(scene, view)),
         "advice": view.advice,

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError
 from unlearnlab.runs import NotRunning, WorkerState
 from unlearnlab.store import PreviewRow, RunRow, StoreError, TraceRow
 from unlearnlab.ui.handlers import Message, trouble
+from unlearnlab.ui.live import waiting
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import escape
 
@@ -106,12 +107,15 @@ def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRow]) -> 
 
     going = "".join(_going(job(one.run_id), paused=one.paused) for one in state.running)
     last, shown = len(state.queue) - 1, state.queue[:LISTED]
-    waiting = "".join(_waiting(job(run_id), at, last) for at, run_id in enumerate(shown))
+    # What waits for the same process says so once.
+    blocked = [waiting(state, run_id) for run_id in shown]
+    notes = [note * (note not in blocked[:at]) for at, note in enumerate(blocked)]
+    lines = "".join(_waiting(job(run_id), at, last, notes[at]) for at, run_id in enumerate(shown))
     hidden = len(state.queue) - len(shown)
     more = f'<p class="none">and {hidden} more behind them</p>' if hidden else ""
     return (
         f'<section class="card queue"><h2>Queue</h2><ul class="runs">{going}</ul>'
-        f'<ol class="runs waiting">{waiting}</ol>{more}{left}</section>'
+        f'<ol class="runs waiting">{lines}</ol>{more}{left}</section>'
     )
 
 
@@ -128,7 +132,8 @@ def _going(row: RunRow | TraceRow | PreviewRow, *, paused: bool) -> str:
     )
 
 
-def _waiting(row: RunRow | TraceRow | PreviewRow, at: int, last: int) -> str:
+def _waiting(row: RunRow | TraceRow | PreviewRow, at: int, last: int, note: str) -> str:
+    """Draw a line of the queue; `note` is plain text and may be empty."""
     title = escape(_title(row))
     tools = (
         _button(row.run_id, "move", "↑", f"Move {title} up", to=at - 1, off=at == 0),
@@ -137,8 +142,13 @@ def _waiting(row: RunRow | TraceRow | PreviewRow, at: int, last: int) -> str:
     )
     return (
         f'<li><div class="run-row"><span><span class="place">{at + 1}</span>{title}{_device(row)}'
-        f'</span><span class="queue-tools">{"".join(tools)}</span></div></li>'
+        f'</span><span class="queue-tools">{"".join(tools)}</span></div>'
+        f"{_small(note)}</li>"
     )
+
+
+def _small(note: str) -> str:
+    return f'<div class="run-row"><small>{escape(note)}</small></div>' if note else ""
 
 
 def _button(

@@ -19,7 +19,7 @@ from unlearnlab.trace_spec import KnownFact, TypedPrompt, parse_trace
 from unlearnlab.ui.answers import pager
 from unlearnlab.ui.controls import Problem, element
 from unlearnlab.ui.handlers import Message, trouble
-from unlearnlab.ui.live import known_to, queue
+from unlearnlab.ui.live import known_to, queue, waiting
 from unlearnlab.ui.program import Program
 from unlearnlab.ui.text import ago, duration, escape
 from unlearnlab.ui.trace_maps import CAUTION, trace_html
@@ -179,11 +179,12 @@ def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dic
     done = program.courses.of(row.run_id).progressed
     share = done.done / done.total if done and done.total else 0.0
     seconds = f"took {duration(view.seconds)}" if view.seconds else ""
+    blocked = waiting(program.worker.state(), row.run_id) if view.status == "queued" else ""
     return {
         "status": view.status,
         "title": mask(row.spec.title) if masked else row.spec.title,
         "headline": mask(view.headline) if masked else view.headline,
-        "detail": view.detail,
+        "detail": blocked or view.detail,
         "share": 1.0 if view.status == "finished" else share,
         "facts": seconds,
         "advice": mask(view.advice) if masked else view.advice,
