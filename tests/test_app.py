@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import app
+from unlearnlab import app
 
 ROOT = Path(__file__).parents[1]
 

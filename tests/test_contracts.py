@@ -21,7 +21,7 @@ from unlearnlab.settings import settings
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
-SOURCES = sorted([*PACKAGE.rglob("*.py"), *ROOT.glob("app.py")])
+SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 FACTS = {
     "colours",

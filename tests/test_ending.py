@@ -40,14 +40,14 @@ COMMAND = (
 from unlearnlab import __main__ as program
 program._torch_labs = lambda _: LABS
 sys.argv[1:] = ["run", "--json", "--home", home]
-program.leave(program._as_a_program())
+program.program()
 """
 )
 
 PAGE = (
     LAB
     + """
-import app
+from unlearnlab import app
 from unlearnlab.spec import RunSpec
 
 class Busy(app.Worker):
@@ -58,7 +58,7 @@ class Busy(app.Worker):
 app.Worker = Busy
 app.loading = lambda *_: time.sleep(1000)  # As if torch were being imported.
 sys.argv[1:] = ["--no-open", "--home", home]
-app.leave(app.as_a_program())
+app.program()
 """
 )
 

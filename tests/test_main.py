@@ -560,7 +560,7 @@ def on_cpu(tmp_path, capsys):
 
 
 USING = (
-    ["run"],
+    ["run", "--seed", "0"],
     ["trace", "--average", "4"],
     ["teach", "--data", "embedded", "--keep-as", "mine"],
     ["sweep", "embedded-layer-windows"],
@@ -594,7 +594,7 @@ def test_results_of_a_run_are_taken_and_repeated_only_when_its_device_is_free(on
 def test_a_command_waits_for_a_device_and_says_once_for_whom(on_cpu):
     with other_process("cpu", run="theirs") as process:
         threading.Timer(1.5, process.kill).start()
-        code, _, err = on_cpu("run")
+        code, _, err = on_cpu("run", "--seed", "0")
     assert code == 0
     told = f"unlearnlab: cpu is in use by process {process.pid} (-c, run theirs): waiting; "
     assert err.count("waiting") == 1

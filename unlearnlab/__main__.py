@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from unlearnlab import __version__, catalogue, docs
 from unlearnlab.catalogue import ASSETS, EMBEDDED, at_home, home, keeping_problem
-from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, quiet_libraries, tell
 from unlearnlab.ending import leave, obey_signals
 from unlearnlab.estimates import earlier, estimate
 from unlearnlab.evaluating import command as evaluating
@@ -66,6 +66,8 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
     try:
+        if args.command is _app:
+            return _app(rest)
         if rest and args.command not in (_run, _teach, sweep):
             parser.error(f"unknown option: {' '.join(rest)}")
         with at_home(getattr(args, "home", None)):
@@ -98,6 +100,19 @@ def _torch_labs(store: Store) -> Labs:
     from unlearnlab.engine import lab  # noqa: PLC0415
 
     return lab.labs(store.evidence)
+
+
+def _app(options: Sequence[str]) -> int:
+    """Open the page. It has a parser of its own, so that no other command waits for gradio."""
+    from unlearnlab import app  # noqa: PLC0415
+
+    return app.main(options, called=f"{_called()} app")
+
+
+def _called() -> str:
+    """Name this program as it was called."""
+    installed = Path(sys.argv[0]).stem == "unlearnlab"
+    return "unlearnlab" if installed else "python -m unlearnlab"
 
 
 def _run(args: argparse.Namespace, wishes: list[tuple[str, str]], open_lab: LabMaker) -> int:
@@ -320,6 +335,9 @@ def _yes(met: bool) -> str:
 
 
 def _docs(args: argparse.Namespace) -> int:
+    if not args.readme.is_file():
+        tell(f"there is no {args.readme}: the tables are those of a clone's README.md")
+        return BAD_INPUT
     stale = docs.stale_blocks(args.readme)
     if not args.check:
         docs.write(args.readme)
@@ -332,13 +350,14 @@ def _docs(args: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m unlearnlab",
-        description="Unlearning without a browser: same engine, same store, so that the page shows "
-        "these runs too.",
+        prog=_called(),
+        description="Unlearning with and without a browser: one engine, one store, so that the "
+        "page shows these runs too.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
     commands = Commands(parser)
+    commands.add("app", _app, "open the page in a browser", own_options=True)
     _running(commands)
     _looking(commands)
     command.register(commands)
@@ -452,8 +471,9 @@ def _trace_options(tracing: argparse.ArgumentParser) -> None:
         tracing.add_argument(f"--{name}", type=kind, help=about)
 
 
-def _as_a_program() -> int:
+def program() -> NoReturn:
     """Run as a program among others: any encoding, any pipe, an orderly end when told to end."""
+    quiet_libraries()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -464,11 +484,11 @@ def _as_a_program() -> int:
     except BrokenPipeError:
         # The reader has gone. What is left in the buffer must not fail once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        code = FAILED
     except KeyboardInterrupt:  # Once more, while it was ending.
-        return STOPPED
-    return code
+        code = STOPPED
+    leave(code)
 
 
 if __name__ == "__main__":
-    leave(_as_a_program())
+    program()

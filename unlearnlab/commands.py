@@ -36,6 +36,7 @@ class Commands:
         json: bool = False,
         home: bool = False,
         device: bool = False,
+        own_options: bool = False,
     ) -> argparse.ArgumentParser:
         """Add a command and return its parser.
 
@@ -46,6 +47,7 @@ class Commands:
             json: Whether it takes `--json`.
             home: Whether it takes `--home`.
             device: Whether it uses a device, and so takes `--no-wait`.
+            own_options: Whether it reads all that follows itself, `--help` included.
         """
         parser = self._parts.add_parser(
             name,
@@ -53,6 +55,7 @@ class Commands:
             description=f"{about[0].upper()}{about[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
+            add_help=not own_options,
         )
         parser.set_defaults(command=command)
         if json:

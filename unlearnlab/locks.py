@@ -198,9 +198,10 @@ def _made(path: Path) -> Path:
 def program() -> str:
     """Name this program as whoever started it knows it, such as app.py or unlearnlab run."""
     path = Path(sys.argv[0] if sys.argv else "")
-    if path.name != "__main__.py":
-        return path.name[:100]
-    return " ".join((path.parent.name, *sys.argv[1:2]))[:100]
+    if path.name == "__main__.py":
+        path = path.parent
+    command = sys.argv[1:2] if path.stem == "unlearnlab" else []
+    return " ".join((path.name, *command))[:100]
 
 
 @functools.cache

@@ -2,8 +2,8 @@
 
 import pytest
 
-import app
 from tests.fakes import FakeLab
+from unlearnlab import app
 from unlearnlab.packs.writing import packable, write_pack
 from unlearnlab.replays import Replays
 from unlearnlab.runs import Worker
