@@ -39,10 +39,10 @@ class Installed:
         (wheel,) = work.glob("*.whl")
         venv.create(work / "venv", with_pip=True)
         pins = ("-r", str(ROOT / "requirements.txt"))
-        subprocess.run([self.command("python"), "-m", "pip", "install", "-q", *pins], check=True)
+        subprocess.run([self.command("python"), "-m", "pip", "install", "-qq", *pins], check=True)
         # All that the package needs is there by now: what is missing would show below.
         last = ("--no-index", "--no-deps", str(wheel))
-        subprocess.run([self.command("python"), "-m", "pip", "install", "-q", *last], check=True)
+        subprocess.run([self.command("python"), "-m", "pip", "install", "-qq", *last], check=True)
         subprocess.run([self.command("python"), "-m", "pip", "check"], check=True)
         self._environment = {
             name: value for name, value in os.environ.items() if name != "PYTHONPATH"
@@ -108,6 +108,7 @@ def used(installed: Installed) -> None:
     assert "AILS-NTUA" in run("unlearnlab", "published")
     assert "embedded-layer-windows" in run("unlearnlab", "sweep")
     run("unlearnlab", "run", "--preset", "embedded-early-mlps", *SHORT)
+    run("unlearnlab", "evaluate", "--data", "embedded", "--fold", "validation")
     (recorded,) = json.loads(run("unlearnlab", "list", "--json"))
     run_id = recorded["run"]
     run("unlearnlab", "export", run_id, "--what", "script", "--what", "report", "--out", ".")

@@ -310,7 +310,7 @@ def serve(
     try:
         threading.Event().wait()
     finally:
-        blocks.close()
+        blocks.close(verbose=False)
 
 
 def program() -> NoReturn:
