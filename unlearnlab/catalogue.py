@@ -7,15 +7,13 @@ sizes are read from each model's own `config.json`, or stated here for models th
 import difflib
 import json
 import os
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-import platformdirs
-
-from unlearnlab import hub
+from unlearnlab import hub, hub_models
+from unlearnlab.disk import EMBEDDED, home
 from unlearnlab.checkpoints import (
     CheckpointError,
     Lacking,
@@ -25,47 +23,6 @@ from unlearnlab.checkpoints import (
     tensors,
 )
 from unlearnlab.families import Architecture
-
-_PACKAGE = Path(__file__).resolve().parent
-
-ASSETS = next(f for f in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if f.is_dir())
-"""Files that come with the program: presets, the embedded target, style and scripts. They lie in
-the package where it was installed, beside it in a clone."""
-
-EMBEDDED = ASSETS / "tiny-olmo"
-"""The embedded target: `original/`, `retrained/` and `data/`."""
-
-
-HOME = "UNLEARNLAB_HOME"
-"""Names the folder of all that is kept."""
-
-
-def home(override: str | Path | None = None) -> Path:
-    """Return the folder of all that is kept: the store, datasets, models, downloads.
-
-    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
-    """
-    chosen = override or os.environ.get(HOME)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
-    return platformdirs.user_data_path("unlearnlab", appauthor=False)
-
-
-@contextmanager
-def at_home(override: str | Path | None) -> Generator[None]:
-    """Let the whole program find all that is kept in another folder, until the block ends.
-
-    Args:
-        override: The folder; none leaves it as it is.
-    """
-    before = os.environ.get(HOME)
-    os.environ.update({HOME: str(home(override))} if override else {})
-    try:
-        yield
-    finally:
-        os.environ.pop(HOME, None)
-        os.environ.update({HOME: before} if before is not None else {})
-
 
 KEPT = "unlearnlab.json"
 """Where a kept model tells what it was made of."""
@@ -106,7 +63,7 @@ class KnownModel:
         if not self.repository:
             return EMBEDDED / "original"
         own = models_folder() / self.name
-        cached = None if (own / "config.json").is_file() else hub.snapshot(self.repository)
+        cached = None if (own / "config.json").is_file() else hub_models.snapshot(self.repository)
         return cached or own
 
     @property
@@ -115,7 +72,7 @@ class KnownModel:
         own = self.folder
         if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
             return own
-        return hub.tokenizer_snapshot(self.tokenizer) or own
+        return hub_models.tokenizer_snapshot(self.tokenizer) or own
 
     @property
     def fetches(self) -> tuple[tuple[str, bool], ...]:
@@ -235,7 +192,7 @@ def model(name: str) -> KnownModel:
     if name and (folder / "config.json").is_file():
         return KnownModel(name, folder.name, _sizes(folder), place=folder.absolute())
     if hub.ID.fullmatch(name) and not folder.is_dir():
-        cached = hub.snapshot(name)
+        cached = hub_models.snapshot(name)
         return KnownModel(name, name, cached and _sizes(cached), name)
     return KnownModel(name, name, None, gone=_unknown(name, folder))
 

@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from unlearnlab.problems import printable
+
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """What the program's exit code says."""
 
@@ -81,10 +83,3 @@ def quiet_libraries() -> None:
     """Keep warnings of libraries out of the user's terminal; Python's option `-W` shows them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def printable(text: str) -> str:
-    """Replace what would steer a terminal: text may come from a file that somebody else made."""
-    return "".join(
-        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
-    )

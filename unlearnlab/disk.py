@@ -1,4 +1,4 @@
-"""Files and folders that are whole or not there at all, and room for them looked at first.
+"""Where files lie, and how they are written: whole or not at all, with the free space checked.
 
 What is written goes to a neighbour called `NAME.part`, which takes its place in one step. What an
 earlier attempt left there is written over.
@@ -9,6 +9,49 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+
+import platformdirs
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+ASSETS = next(f for f in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if f.is_dir())
+"""Files that come with the program: presets, the embedded target, style and scripts. They lie in
+the package where it was installed, beside it in a clone."""
+
+EMBEDDED = ASSETS / "tiny-olmo"
+"""The embedded target: `original/`, `retrained/` and `data/`."""
+
+
+HOME = "UNLEARNLAB_HOME"
+"""Names the folder of all that is kept."""
+
+
+def home(override: str | Path | None = None) -> Path:
+    """Return the folder of all that is kept: the store, datasets, models, downloads.
+
+    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
+    """
+    chosen = override or os.environ.get(HOME)
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+@contextmanager
+def at_home(override: str | Path | None) -> Generator[None]:
+    """Let the whole program find all that is kept in another folder, until the block ends.
+
+    Args:
+        override: The folder; none leaves it as it is.
+    """
+    before = os.environ.get(HOME)
+    os.environ.update({HOME: str(home(override))} if override else {})
+    try:
+        yield
+    finally:
+        os.environ.pop(HOME, None)
+        os.environ.update({HOME: before} if before is not None else {})
+
 
 SPARE = 64 * 10**6
 """Bytes that must stay free beside what is written: a full disk harms every other program."""

@@ -18,8 +18,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from unlearnlab.catalogue import EMBEDDED, home
-from unlearnlab.metrics import Kind, Split
+from unlearnlab.disk import EMBEDDED, home
 
 Task = Literal["Task1", "Task2", "Task3"]
 """The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
@@ -30,7 +29,13 @@ Fold = Literal["train", "validation"]
 
 FOLDS: tuple[Fold, ...] = get_args(Fold)
 
+Split = Literal["forget", "retain"]
+"""The sets that are scored."""
+
 SPLITS: tuple[Split, ...] = get_args(Split)
+
+Kind = Literal["sc", "qa"]
+"""Completion ("regurgitation") or question ("knowledge"), as in the ids of the task's rows."""
 
 MANIFEST = "manifest.json"
 

@@ -14,8 +14,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Kind = Literal["sc", "qa"]
-"""Completion ("regurgitation") or question ("knowledge"), as in the ids of the task's rows."""
+from unlearnlab.library import Kind, Split
 
 QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
 """How the embedded target's utility is measured. Not MMLU, and not comparable with it."""
@@ -31,10 +30,6 @@ class Record(BaseModel):
     """Base of measured values."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
-
-
-Split = Literal["forget", "retain"]
-"""The sets that are scored."""
 
 
 class Answer(Record):

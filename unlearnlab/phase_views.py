@@ -1,16 +1,15 @@
 """Phases of a run in words: their order in time, what changed in them, their settings."""
 
 import itertools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
-from unlearnlab.adapters import adapters
 from unlearnlab.events import Adjusted, AdjustFailed
 from unlearnlab.families import Modules
 from unlearnlab.methods import Memorize
+from unlearnlab.plan import planned_steps, steps_of_epochs, written
 from unlearnlab.spec import Phase, RunSpec, adjustable, adjusted
 from unlearnlab.views import Course
 
@@ -60,17 +59,6 @@ def _state(number: int, begun: int, *, training: bool) -> Literal["planned", "ru
     return "running" if training and number == begun - 1 else "done"
 
 
-def planned_steps(spec: RunSpec) -> tuple[int, ...]:
-    """Count the optimizer steps that each phase will take."""
-    counts = ((_steps_of_epochs(spec, phase), phase.max_steps) for phase in spec.phases)
-    return tuple(steps if most is None else min(steps, most) for steps, most in counts)
-
-
-def _steps_of_epochs(spec: RunSpec, phase: Phase) -> int:
-    parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
-    return phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
-
-
 def length_text(
     spec: RunSpec, phase: Phase, *, epochs: str = "epochs", epoch: str = "epoch"
 ) -> str:
@@ -84,7 +72,7 @@ def length_text(
     """
     most = phase.max_steps
     # Data that are not on this machine have no rows to count: then the bound is all there is.
-    if most is not None and not 0 < _steps_of_epochs(spec, phase) <= most:
+    if most is not None and not 0 < steps_of_epochs(spec, phase) <= most:
         return "1 step" if most == 1 else f"{most:,} steps"
     return f"1 {epoch}" if phase.epochs == 1 else f"{phase.epochs} {epochs}"
 
@@ -154,14 +142,6 @@ def blocks_text(phase: Phase, blocks: int | None) -> str:
     return f"blocks {trained.start} to {trained.stop - 1}"
 
 
-def written(number: float) -> str:
-    """Write a number that spans orders of magnitude: 0.0005 as 5e-4."""
-    mantissa, exponent = f"{number:.6e}".split("e")
-    if -2 <= int(exponent) <= 3:
-        return f"{number:g}"
-    return f"{float(mantissa):g}e{int(exponent)}"
-
-
 MERGES = "merges the adapters before it"
 
 
@@ -175,22 +155,3 @@ def phase_text(spec: RunSpec, phase: Phase) -> str:
     where = f"{blocks_text(phase, spec.model.blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
-
-
-def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
-    """Count the parameters that a phase trains.
-
-    Raises:
-        ValueError: The model's sizes are not known on this machine.
-    """
-    size = spec.model.known.architecture
-    if size is None:
-        raise ValueError(f"the sizes of {spec.model.name} are not known here")
-    blocks = len(phase.blocks(size.blocks))
-    if not phase.method.sets:
-        return 0
-    if lora := spec.model.adapter:
-        sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
-        return blocks * size.adapter_parameters(phase.modules, sits[phase.adapter_name].rank)
-    whole = size.embedding_parameters if phase.embeddings else 0
-    return whole + blocks * size.block_parameters(phase.modules)

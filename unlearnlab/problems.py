@@ -75,3 +75,10 @@ def _must_be(detail: Any, message: str) -> str:
         for name, limit in detail.get("ctx", {}).items()
     }
     return f"must be {_MUST_BE[detail['type']].format(**limits)}"
+
+
+def printable(text: str) -> str:
+    """Replace what would steer a terminal: text may come from a file that somebody else made."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from unlearnlab.events import Ending, Failed, Finished
 from unlearnlab.metrics import Scores
-from unlearnlab.phase_views import blocks_text, length_text, written
+from unlearnlab.phase_views import blocks_text, length_text
+from unlearnlab.plan import same_settings, written
 from unlearnlab.results import at_ends, judged
 from unlearnlab.spec import ModelSpec, RunSpec
 from unlearnlab.views import Status, status_of
@@ -131,28 +132,6 @@ def _in_short(spec: RunSpec) -> str:
 def _other_model(spec: RunSpec) -> str:
     """Name the model of a run, if it is not the embedded one."""
     return "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
-
-
-def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
-    return settled(one, seed=0) == settled(other, seed=0)
-
-
-def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop a name to keep the result under.
-
-    Args:
-        spec: The run.
-        seed: What to put in place of its seed; none leaves it.
-    """
-    blocks = spec.model.blocks
-    last = None if blocks is None else blocks - 1
-    phases = tuple(
-        phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
-        for phase in spec.phases
-    )
-    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
-    return spec.model_copy(update=changes)
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:

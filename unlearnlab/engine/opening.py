@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from unlearnlab import hub
+from unlearnlab import hub_models
 from unlearnlab.background import Amount, carried_out
 from unlearnlab.engine.loop import Clock
 from unlearnlab.engine.models import Target
@@ -45,7 +45,7 @@ def opened_alone(
 def _fetched(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
     for repository, only_tokenizer in model.known.fetches:
         yield StageBegan(stage="downloading", seconds=clock.seconds)
-        work = hub.fetch(repository, only_tokenizer=only_tokenizer)
+        work = hub_models.fetch(repository, only_tokenizer=only_tokenizer)
         yield from _told(work, unit="MB")
 
 

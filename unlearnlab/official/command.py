@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from unlearnlab.commands import BAD_INPUT, DONE, Commands
+from unlearnlab.noise import LEVEL, Interval, auc_reading
+from unlearnlab.official.report import Report
+from unlearnlab.official.scoring import Scored
 from unlearnlab.published import Published, as_records, results
 from unlearnlab.spec import SpecError
 from unlearnlab.terminal import as_json, number, table
@@ -29,7 +32,7 @@ def register(commands: Commands) -> None:
 
 def _score(args: argparse.Namespace) -> int:
     # Readers of tables take a second to import: only this command should wait.
-    from unlearnlab.official.report import as_record, as_text, report  # noqa: PLC0415
+    from unlearnlab.official.report import as_record, report  # noqa: PLC0415
 
     if not args.folder.is_dir():
         raise SpecError([("score", f"{args.folder} is not a folder")])
@@ -64,3 +67,51 @@ def _listed(rows: Sequence[Published]) -> str:
     head = ["#", "model", "split", "system", "aggregate", "MIA", "MMLU", "final", "source", "note"]
     listed = [f"  {i}  {source}" for i, source in enumerate(sources, 1)]
     return "\n".join([table(head, cells), "", "Sources:", *listed])
+
+
+def as_text(made: Report) -> str:
+    """Write a report for a terminal."""
+    scored = made.scored
+    parts = [_terms(scored)] if scored.terms else []
+    parts.append(_totals(scored))
+    if scored.auc:
+        parts.append(auc_reading(scored.auc))
+    for title, lines in (
+        ("Not scored", made.problems),
+        ("To know", tuple(flag.text for flag in made.flags)),
+        ("Notes", made.notes),
+    ):
+        if lines:
+            parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(parts)
+
+
+def _terms(scored: Scored) -> str:
+    rows = [
+        [
+            term.split if term.split in scored.complete else f"{term.split} (incomplete)",
+            term.task,
+            "regurgitation" if term.kind == "sc" else "knowledge",
+            number(term.value.value if term.value else None),
+            _span(term.value),
+            str(term.rows),
+        ]
+        for term in scored.terms
+    ]
+    return table(["set", "subtask", "term", "score", f"{LEVEL:.0%} interval", "rows"], rows)
+
+
+def _totals(scored: Scored) -> str:
+    aggregate, auc = scored.task_aggregate, scored.auc
+    rows = [
+        ["task aggregate", number(aggregate.value if aggregate else None), _span(aggregate)],
+        ["MIA AUC (best 0.5)", number(auc.value if auc else None), _span(auc)],
+        ["MIA score", number(scored.mia_score), ""],
+        ["MMLU", number(scored.mmlu), ""],
+        ["aggregate score", number(scored.final), scored.final_needs],
+    ]
+    return table(["", "score", f"{LEVEL:.0%} interval"], rows)
+
+
+def _span(value: Interval | None) -> str:
+    return "" if value is None else f"{value.low:.3f} to {value.high:.3f}"

@@ -1,4 +1,4 @@
-"""The scores of a submission as a text and as JSON."""
+"""The scores of a submission, and as JSON."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -9,7 +9,6 @@ from unlearnlab.noise import LEVEL, Interval, auc_reading
 from unlearnlab.official.flags import Flag, flags
 from unlearnlab.official.scoring import Scored, official, score, stored_differences
 from unlearnlab.official.submission import load
-from unlearnlab.terminal import number, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,51 +71,3 @@ def _interval(value: Interval | None) -> Mapping[str, float | None]:
     if value is None:
         return {"value": None, "low": None, "high": None}
     return {"value": value.value, "low": value.low, "high": value.high}
-
-
-def as_text(made: Report) -> str:
-    """Write a report for a terminal."""
-    scored = made.scored
-    parts = [_terms(scored)] if scored.terms else []
-    parts.append(_totals(scored))
-    if scored.auc:
-        parts.append(auc_reading(scored.auc))
-    for title, lines in (
-        ("Not scored", made.problems),
-        ("To know", tuple(flag.text for flag in made.flags)),
-        ("Notes", made.notes),
-    ):
-        if lines:
-            parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
-    return "\n\n".join(parts)
-
-
-def _terms(scored: Scored) -> str:
-    rows = [
-        [
-            term.split if term.split in scored.complete else f"{term.split} (incomplete)",
-            term.task,
-            "regurgitation" if term.kind == "sc" else "knowledge",
-            number(term.value.value if term.value else None),
-            _span(term.value),
-            str(term.rows),
-        ]
-        for term in scored.terms
-    ]
-    return table(["set", "subtask", "term", "score", f"{LEVEL:.0%} interval", "rows"], rows)
-
-
-def _totals(scored: Scored) -> str:
-    aggregate, auc = scored.task_aggregate, scored.auc
-    rows = [
-        ["task aggregate", number(aggregate.value if aggregate else None), _span(aggregate)],
-        ["MIA AUC (best 0.5)", number(auc.value if auc else None), _span(auc)],
-        ["MIA score", number(scored.mia_score), ""],
-        ["MMLU", number(scored.mmlu), ""],
-        ["aggregate score", number(scored.final), scored.final_needs],
-    ]
-    return table(["", "score", f"{LEVEL:.0%} interval"], rows)
-
-
-def _span(value: Interval | None) -> str:
-    return "" if value is None else f"{value.low:.3f} to {value.high:.3f}"

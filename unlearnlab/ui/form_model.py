@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from unlearnlab import catalogue, hub
+from unlearnlab import catalogue, hub_models
 from unlearnlab.catalogue import KnownModel
 from unlearnlab.disk import size
 from unlearnlab.families import Architecture
@@ -108,7 +108,7 @@ def _fetched(model: KnownModel) -> str:
     weights = [repository for repository, only_tokenizer in model.fetches if not only_tokenizer]
     if not weights:
         return "Its tokenizer will be downloaded by the run." if model.fetches else ""
-    bytes_ = hub.looked_up(weights[0])
+    bytes_ = hub_models.looked_up(weights[0])
     return f"Not on this machine: the run downloads it{f', {size(bytes_)}' if bytes_ else ''}."
 
 
@@ -141,7 +141,7 @@ def looked_up(name: object) -> str:
     if not model.repository:
         return ""
     try:
-        hub.look_up(model.repository)
+        hub_models.look_up(model.repository)
     except ValueError as error:
         return str(error)
     return ""
