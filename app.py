@@ -1,6 +1,6 @@
 """Opens the page: `python app.py`."""
 
-from unlearnlab.app import program
+from unlearnlab.cli.app import program
 
 if __name__ == "__main__":
     program()

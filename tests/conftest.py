@@ -12,7 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.hubs import ask_here, pretended_hub
-from unlearnlab.locks import FOLDER
+from unlearnlab.runs.device_lock import FOLDER
 
 OURS = {"app", "unlearnlab", "tests"}
 
@@ -111,7 +111,7 @@ def hub(tmp_path, monkeypatch):
     """A hub that serves what a test puts into `hub.models`, and an empty cache."""
     with pretended_hub() as served:
         ask_here(monkeypatch, served.url, tmp_path / "hub-cache")
-        monkeypatch.setattr("unlearnlab.hub._LOOKED_UP", {})
+        monkeypatch.setattr("unlearnlab.models.hub._LOOKED_UP", {})
         yield served
 
 

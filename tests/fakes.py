@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Generator
 
-from unlearnlab.background import Report
-from unlearnlab.disk import check_free, whole_folder
-from unlearnlab.events import (
+from unlearnlab.data.background import Report
+from unlearnlab.data.files import check_free, whole_folder
+from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
+from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
+from unlearnlab.runs.engine_api import Adjustment, Ask, Export, Job, PreviewJob, TraceJob
+from unlearnlab.runs.events import (
     Adjusted,
     Asked,
     Evaluated,
@@ -21,9 +24,6 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, TraceJob
-from unlearnlab.metrics import Answer, Choice, Evidence, Membership, scores
-from unlearnlab.traces import PARTS, FactTrace, Part, roles
 
 _HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 

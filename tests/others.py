@@ -4,11 +4,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-from unlearnlab.locks import Holder
+from unlearnlab.runs.device_lock import Holder
 
 _HOLD = """
 import sys
-from unlearnlab.locks import take
+from unlearnlab.runs.device_lock import take
 held = take({name: name for name in sys.argv[2:]}, run=sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

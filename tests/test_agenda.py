@@ -1,6 +1,6 @@
 import pytest
 
-from unlearnlab.agenda import ANY, placed, places
+from unlearnlab.runs.queue import ANY, placed, places
 
 ONE_GPU = ("cuda:0", "cpu")
 TWO_GPUS = ("cuda:0", "cuda:1", "cpu")

@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from unlearnlab.answers import joined, likelihood, marked, mask
-from unlearnlab.metrics import Answer, Evidence
-from unlearnlab.outcomes import title
+from unlearnlab.metrics.labels import title
+from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.views.answers import joined, likelihood, marked, mask
 
 
 def answer(score, *, split="forget", row="r", generated="said", kind="qa", **other):

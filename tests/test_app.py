@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab import app
+from unlearnlab.cli import app
 
 ROOT = Path(__file__).parents[1]
 

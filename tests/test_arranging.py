@@ -2,8 +2,9 @@
 
 import pytest
 
-from unlearnlab.answers import joined
-from unlearnlab.arranging import (
+from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.views.answers import joined
+from unlearnlab.views.arranging import (
     SORT_KEYS,
     Filter,
     Order,
@@ -12,7 +13,6 @@ from unlearnlab.arranging import (
     in_order,
     label_counts,
 )
-from unlearnlab.metrics import Answer, Evidence
 
 
 def answer(row, score, generated, *, split="forget", task="Task1", kind="qa", nll=0.1):

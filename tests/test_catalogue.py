@@ -5,9 +5,10 @@ import json
 import pytest
 from safetensors.numpy import save_file
 
-from unlearnlab import catalogue
-from unlearnlab.catalogue import EMBEDDED, model, models, names
-from unlearnlab.spec import ModelSpec
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.models import catalog as catalogue
+from unlearnlab.models.catalog import model, models, names
+from unlearnlab.spec.run import ModelSpec
 
 
 @pytest.fixture
@@ -110,9 +111,9 @@ def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tm
     found = model("ada/five")
     assert (found.gone, found.missing, found.architecture) == ("", "", None)
     assert hub.asked == []
-    size = catalogue.hub.look_up("ada/five")
+    size = catalogue.hub_models.look_up("ada/five")
     assert size == sum(path.stat().st_size for path in hub.models["ada/five"].iterdir())
-    assert catalogue.hub.looked_up("ada/five") == size
+    assert catalogue.hub_models.looked_up("ada/five") == size
     assert model("ada/five").architecture.blocks == 5
     assert model("ada/five").fetches == (("ada/five", False),)
     assert not any("safetensors" in asked or "tokenizer" in asked for asked in hub.asked)
@@ -121,7 +122,7 @@ def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tm
 def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensors(hub, tmp_path):
     download(tmp_path / "served")
     hub.models["ada/old"] = tmp_path / "served"
-    catalogue.hub.look_up("ada/old")
+    catalogue.hub_models.look_up("ada/old")
     (model("ada/old").folder / "pytorch_model.bin").write_bytes(b"pickle")
     assert model("ada/old").missing == ""
     assert model("ada/old").fetches == (("ada/old", False),)

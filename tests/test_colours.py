@@ -5,8 +5,8 @@ import itertools
 import pytest
 
 from tests.vision import SIGHTS, contrast, distance
-from unlearnlab.catalogue import ASSETS
-from unlearnlab.colours import RUNS, colours, following_the_system
+from unlearnlab.data.files import ASSETS
+from unlearnlab.views.colours import RUNS, colours, following_the_system
 
 ROLES = ("forget", "retain", "utility", "membership", "plain")
 ALL_RUNS = [f"run-{number}" for number in range(1, RUNS + 1)]

@@ -12,238 +12,27 @@ from pathlib import Path
 import pytest
 
 from tests.requirements import CUDA
-from unlearnlab.catalogue import ASSETS, models
-from unlearnlab.docs import README, stale_blocks
+from unlearnlab.cli.docs import README, stale_blocks
+from unlearnlab.data.files import ASSETS
 from unlearnlab.engine.objectives import OBJECTIVES
-from unlearnlab.methods import METHODS
-from unlearnlab.presets import Preset, presets
-from unlearnlab.settings import settings
+from unlearnlab.models.catalog import models
+from unlearnlab.spec.fields import settings
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.presets import Preset, presets
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "unlearnlab"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
-FACTS = {
-    "colours",
-    "adapters",
-    "batches",
-    "families",
-    "catalogue",
-    "library",
-    "methods",
-    "problems",
-    "spec",
-    "training_rows",
-    "presets",
-    "settings",
-    "teaching",
-    "events",
-    "metrics",
-    "verdicts",
-    "measured",
-    "facts",
-    "trace_spec",
-    "traces",
-    "previews",
-    "records",
-    "signatures",
-    "noise",
-    "measures",
-    "mmlu",
-    "measuring",
-    "membership",
-    "spreads",
-    "published",
-    "sweeps",
-}
-FOLDS = {
-    "views",
-    "phase_views",
-    "provenance",
-    "seeds",
-    "results",
-    "run_lines",
-    "answers",
-    "arranging",
-    "outcomes",
-    "curves",
-    "estimates",
-    "comparing",
-}
+FLOORS = ("data", "models metrics", "spec", "runs", "views engine", "exports", "ui cli")
+"""The rooms of the package from the ground up: each imports from the floors below it alone."""
 
-MAY_IMPORT = {
-    "batches": set(),
-    "families": set(),
-    "background": set(),
-    "commands": set(),
-    "checkpoints": {"families"},
-    "hub": {"background", "checkpoints", "disk"},
-    "catalogue": {"checkpoints", "families", "hub"},
-    "colours": {"catalogue"},
-    "library": {"catalogue", "metrics"},
-    "methods": {"methods"},
-    "metrics": set(),
-    "adapters": {"families", "methods"},
-    "problems": {"methods"},
-    "spec": {"adapters", "catalogue", "families", "library", "methods", "problems"},
-    "training_rows": {"library", "methods", "spec"},
-    "presets": {"catalogue", "methods", "problems", "spec"},
-    "settings": {"methods", "spec"},
-    "facts": {"catalogue", "library", "metrics", "spec"},
-    "teaching": {"catalogue", "library", "methods", "spec"},
-    "trace_spec": {"facts", "library", "methods", "metrics", "spec"},
-    "traces": set(),
-    "previews": {"library", "methods", "spec"},
-    "events": {"metrics", "traces"},
-    "verdicts": {"metrics", "signatures"},
-    "measured": {"catalogue", "metrics", "presets", "spec", "traces", "verdicts"},
-    "revision": {"events"},
-    "jobs": {"background", "events", "previews", "spec", "trace_spec"},
-    "database": set(),
-    "disk": set(),
-    "records": {"events", "library", "metrics", "previews", "spec", "trace_spec"},
-    "recorded": {"events", "metrics", "records", "spec"},
-    "store": {"database", "disk", "events", "metrics", "previews", "recorded", "records"}
-    | {"spec", "sweeps", "trace_spec"},
-    "sweeps": {
-        "catalogue",
-        "database",
-        "events",
-        "methods",
-        "metrics",
-        "verdicts",
-        "presets",
-        "problems",
-        "records",
-    }
-    | {"phase_views", "results", "run_lines", "settings", "spec", "sweeps", "views"},
-    "sweeping": FACTS
-    | FOLDS
-    | {"commands", "engine", "following", "jobs", "runs", "store", "sweeping", "terminal"},
-    "packs": FACTS
-    | FOLDS
-    | {
-        "checkpoints",
-        "commands",
-        "database",
-        "disk",
-        "hub",
-        "packs",
-        "recorded",
-        "store",
-        "terminal",
-    },
-    "following": {"agenda", "commands", "events", "jobs", "locks", "runs", "spec", "store"}
-    | {"terminal", "trace_spec"},
-    "reproducing": FACTS
-    | FOLDS
-    | {"commands", "following", "jobs", "recorded", "reproducing", "store", "terminal"},
-    "agenda": {"jobs", "locks", "spec"},
-    "locks": set(),
-    "ending": set(),
-    "benches": {
-        "agenda",
-        "background",
-        "events",
-        "jobs",
-        "records",
-        "revision",
-        "spec",
-        "store",
-    },
-    "runs": {
-        "agenda",
-        "benches",
-        "events",
-        "jobs",
-        "locks",
-        "previews",
-        "revision",
-        "spec",
-        "store",
-    }
-    | {"trace_spec"},
-    **{name: FACTS | FOLDS for name in FOLDS},
-    "signatures": set(),
-    "noise": {"metrics", "verdicts"},
-    "measures": set(),
-    "spreads": {"metrics", "noise"},
-    "membership": {"metrics", "noise"},
-    "measuring": {"catalogue", "measures", "metrics", "noise"},
-    "published": {"catalogue", "metrics", "signatures"},
-    "official": {
-        "commands",
-        "metrics",
-        "noise",
-        "official",
-        "published",
-        "signatures",
-        "spec",
-        "terminal",
-    }
-    | {"verdicts"},
-    "mmlu": {"catalogue", "hub", "metrics", "noise", "official", "signatures"},
-    "evaluating": {
-        "commands",
-        "disk",
-        "engine",
-        "evaluating",
-        "events",
-        "exports",
-        "following",
-        "jobs",
-        "library",
-    }
-    | {"metrics", "mmlu", "noise", "official", "signatures", "sources", "spec", "terminal"},
-    "docs": FACTS,
-    "terminal": FACTS | FOLDS | {"commands", "store"},
-    "recordings": {"events", "metrics", "records", "views"},
-    "replays": {"recordings", "records", "views"},
-    "engine": {
-        "adapters",
-        "batches",
-        "background",
-        "families",
-        "catalogue",
-        "checkpoints",
-        "disk",
-        "hub",
-        "library",
-        "methods",
-        "spec",
-        "facts",
-        "trace_spec",
-        "traces",
-        "previews",
-        "events",
-        "measures",
-        "metrics",
-        "mmlu",
-        "problems",
-        "jobs",
-        "training_rows",
-        "engine",
-    },
-    "target": FACTS | {"engine", "target"},
-    "exports": FACTS
-    | FOLDS
-    | {"commands", "disk", "exports", "following", "jobs", "official", "store", "terminal"},
-    "sources": {"catalogue", "commands", "hub", "library", "metrics", "terminal", "sources"},
-    "ui": FACTS
-    | FOLDS
-    | {"disk", "exports", "hub", "jobs", "locks", "packs", "recordings", "replays", "reproducing"}
-    | {"runs", "sources", "store"}
-    | {"sweeping", "ui"},
-}
-"""What each part may import of ours. `__main__` and `app.py` introduce the parts: anything."""
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
 
-TENSORS = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "accelerate", "datasets")
+TENSORS = ("torch", "transformers", "tokenizers", "peft", "bitsandbytes", "accelerate")
 
-ONLY_IN = {
-    **{name: {"engine", "target"} for name in TENSORS},
-    **{name: {"ui", "app"} for name in ("gradio", "plotly")},
-}
-"""The heavy worlds, and where they live."""
+ONLY_IN = dict.fromkeys(TENSORS, "engine") | {"gradio": "ui", "plotly": "ui", "argparse": "cli"}
+"""The heavy worlds and the command line's parser, and the room in which each lives."""
 
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
@@ -254,10 +43,8 @@ DISTRIBUTIONS = {
 """Names of distributions that are not the import's."""
 
 
-def part(path):
-    """Name the part that a file belongs to: a module or a sub-package."""
-    relative = path.relative_to(PACKAGE) if path.is_relative_to(PACKAGE) else path.relative_to(ROOT)
-    return relative.parts[0].removesuffix(".py")
+def room(path):
+    return path.relative_to(PACKAGE).parts[0]
 
 
 def imported(path):
@@ -277,14 +64,19 @@ def outsiders(path):
     }
 
 
+def test_the_package_has_the_rooms_of_its_plan_and_no_others():
+    assert {room(path) for path in SOURCES} == {*FLOOR, "__init__.py", "__main__.py"}
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_each_part_imports_only_what_it_may(path):
-    mine = part(path)
-    if mine not in ("app", "__main__", "__init__"):
+def test_a_room_imports_only_from_floors_below_it(path):
+    mine = room(path)
+    if mine in FLOOR:
         ours = {name.split(".")[1] for name in imported(path) if name.startswith("unlearnlab.")}
-        assert ours - {"__version__"} <= MAY_IMPORT[mine]
-    for name in outsiders(path) & set(ONLY_IN):
-        assert mine in ONLY_IN[name], f"{name} belongs in {ONLY_IN[name]}"
+        higher = {other for other in ours & set(FLOOR) if FLOOR[other] >= FLOOR[mine]}
+        assert higher <= {mine} | ({"ui"} if path.name == "app.py" else set())
+    for name in {name.split(".")[0] for name in imported(path)} & set(ONLY_IN):
+        assert mine == ONLY_IN[name], f"{name} belongs in {ONLY_IN[name]}"
 
 
 def test_all_that_is_imported_is_required_and_all_that_is_required_is_bounded():
@@ -323,10 +115,9 @@ def test_the_tables_of_the_readme_are_current():
     assert stale_blocks(README) == []
 
 
-def test_the_readme_names_every_module():
+def test_the_readme_names_every_room():
     text = README.read_text(encoding="utf-8")
-    for path in PACKAGE.glob("*.py"):
-        assert path.name == "__init__.py" or f"  {path.name} " in text, path.name
+    assert [name for name in FLOOR if f"  {name}/ " not in text] == []
 
 
 @pytest.mark.parametrize("path", sorted((ASSETS / "presets").glob("*.json")), ids=lambda p: p.stem)
@@ -379,7 +170,7 @@ def test_a_number_that_several_modules_share_is_declared_once():
     shared = {
         "0.06": "signatures",
         "0.371": "signatures",
-        "0.5 + 4 / 64": "spec",
+        "0.5 + 4 / 64": "run",
         "2 ** 30": "events",
     }
     for number, place in shared.items():

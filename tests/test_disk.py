@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
-from unlearnlab import disk
-from unlearnlab.disk import (
+from unlearnlab.data import files as disk
+from unlearnlab.data.files import (
     NoRoom,
     Taken,
     check_free,

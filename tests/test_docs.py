@@ -2,12 +2,12 @@ import json
 
 import pytest
 
-from unlearnlab import docs
-from unlearnlab.__main__ import main
-from unlearnlab.methods import METHODS
-from unlearnlab.presets import Preset, presets
-from unlearnlab.settings import settings
-from unlearnlab.spec import RunSpec
+from unlearnlab.cli import docs
+from unlearnlab.cli.main import main
+from unlearnlab.spec.fields import settings
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.presets import Preset, presets
+from unlearnlab.spec.run import RunSpec
 
 
 def block(name, text="what was here"):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab.store import Store
+from unlearnlab.runs.store import Store
 
 ROOT = Path(__file__).parents[1]
 
@@ -19,7 +19,7 @@ LAB = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background process lacks it.
 from tests.fakes import FakeLab, stage
-from unlearnlab.jobs import Labs
+from unlearnlab.runs.engine_api import Labs
 
 def script(job):
     try:
@@ -37,7 +37,7 @@ home, PAUSE_S = sys.argv[2], float(sys.argv[1])
 COMMAND = (
     LAB
     + """
-from unlearnlab import __main__ as program
+from unlearnlab.cli import main as program
 program._torch_labs = lambda _: LABS
 sys.argv[1:] = ["run", "--json", "--home", home]
 program.program()
@@ -47,8 +47,8 @@ program.program()
 PAGE = (
     LAB
     + """
-from unlearnlab import app
-from unlearnlab.spec import RunSpec
+from unlearnlab.cli import app
+from unlearnlab.spec.run import RunSpec
 
 class Busy(app.Worker):
     def __init__(self, store, labs):

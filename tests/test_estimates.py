@@ -5,15 +5,15 @@ import time
 import pytest
 
 from tests.fakes import stage, stepped
-from unlearnlab.batches import answered_at_once
-from unlearnlab.catalogue import models
-from unlearnlab.estimates import PastRun, bytes_text, earlier, estimate
-from unlearnlab.estimates.history import GIB, LOOKED_AT, PROGRAM, past_run
-from unlearnlab.estimates.rows import lengths
-from unlearnlab.events import Finished, StageBegan, Started
-from unlearnlab.jobs import Device, meant
-from unlearnlab.spec import DataSpec, parse_spec
-from unlearnlab.store import Store
+from unlearnlab.models.catalog import models
+from unlearnlab.runs.engine_api import Device, meant
+from unlearnlab.runs.estimates import PastRun, bytes_text, earlier, estimate
+from unlearnlab.runs.estimates.history import GIB, LOOKED_AT, PROGRAM, past_run
+from unlearnlab.runs.estimates.rows import lengths
+from unlearnlab.runs.events import Finished, StageBegan, Started
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.batches import answered_at_once
+from unlearnlab.spec.run import DataSpec, parse_spec
 
 
 def spec_of(*, model=None, data=None, probes=0, **phase):

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from tests.fakes import evaluated, some_evidence, stepped
-from unlearnlab.events import (
+from unlearnlab.metrics.scores import Evidence, Membership
+from unlearnlab.runs.events import (
     EVENTS,
     Ending,
     Evaluated,
@@ -14,7 +15,6 @@ from unlearnlab.events import (
     Probed,
     parse_event,
 )
-from unlearnlab.metrics import Evidence, Membership
 
 
 def test_every_event_has_its_own_kind_and_is_read_back_by_it():

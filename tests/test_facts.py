@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.facts import facts, facts_of, place, spot, subject_in, subject_of
-from unlearnlab.sources.adding import add, read_typed, remove
-from unlearnlab.spec import SpecError
-from unlearnlab.trace_spec import TraceSpec, about_fact, parse_trace
+from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.spec.facts import facts, facts_of, place, spot, subject_in, subject_of
+from unlearnlab.spec.run import SpecError
+from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
 
 
 def test_every_embedded_question_has_its_subject():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.engine.families import CONFIGS, tiny_config, tiny_of
-from unlearnlab.families import FAMILIES, ROLES, Architecture, Modules, family
+from unlearnlab.models.families import FAMILIES, ROLES, Architecture, Modules, family
 
 VOCABULARY = 300
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.others import holder, other_process
-from unlearnlab import locks
-from unlearnlab.locks import FOLDER, InUse, elsewhere, folder, holders, take
+from unlearnlab.runs import device_lock as locks
+from unlearnlab.runs.device_lock import FOLDER, InUse, elsewhere, folder, holders, take
 
 CPU = {"cpu": "cpu"}
 

@@ -15,14 +15,15 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.others import other_process
 from tests.test_catalogue import download
-from unlearnlab.__main__ import main
-from unlearnlab.catalogue import EMBEDDED, KEPT
-from unlearnlab.events import Adjusted, Finished, Kept, Started
-from unlearnlab.jobs import Labs, RunFailed
-from unlearnlab.settings import settings
-from unlearnlab.spec import RunSpec, parse_spec
-from unlearnlab.store import Store, StoredEvent
-from unlearnlab.terminal import Bars, Lines, progress
+from unlearnlab.cli.main import main
+from unlearnlab.cli.terminal import Bars, Lines, progress
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.models.catalog import KEPT
+from unlearnlab.runs.engine_api import Labs, RunFailed
+from unlearnlab.runs.events import Adjusted, Finished, Kept, Started
+from unlearnlab.runs.store import Store, StoredEvent
+from unlearnlab.spec.fields import settings
+from unlearnlab.spec.run import RunSpec, parse_spec
 
 
 @pytest.fixture
@@ -303,7 +304,7 @@ def test_help_lists_every_setting(run):
 
 def test_reading_commands_answer_quickly_and_leave_torch_alone(tmp_path):
     code = (
-        "import sys; from unlearnlab.__main__ import main; main(['list', '--json']);"
+        "import sys; from unlearnlab.cli.main import main; main(['list', '--json']);"
         "heavy = {'torch', 'transformers', 'sklearn', 'gradio', 'scipy', 'pandas'};"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )

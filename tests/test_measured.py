@@ -5,15 +5,15 @@ import json
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.measured import (
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.tracing import PARTS
+from unlearnlab.views.benchmarks import (
     FIGURES,
     forget_answers,
     measurements,
     retain_answers,
     windows,
 )
-from unlearnlab.metrics import Scores
-from unlearnlab.traces import PARTS
 
 
 def run(seed, auc):

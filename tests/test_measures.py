@@ -5,8 +5,8 @@ import zlib
 
 import pytest
 
-from unlearnlab import measures
-from unlearnlab.measures import (
+from unlearnlab.metrics import measures
+from unlearnlab.metrics.measures import (
     MEASURES,
     exact_memorization,
     extraction_strength,
@@ -22,7 +22,7 @@ from unlearnlab.measures import (
     truth_ratio,
     zlib_loss,
 )
-from unlearnlab.metrics import Membership, mia_auc
+from unlearnlab.metrics.scores import Membership, mia_auc
 
 HALF, QUARTER = math.log(1 / 2), math.log(1 / 4)
 

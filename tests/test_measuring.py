@@ -6,9 +6,9 @@ import statistics
 import pytest
 
 from tests.fakes import some_evidence
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.measures import MEASURES
-from unlearnlab.measuring import (
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.metrics.measures import MEASURES
+from unlearnlab.metrics.measuring import (
     BEFORE_THEM,
     Retrained,
     as_retrained,
@@ -16,7 +16,7 @@ from unlearnlab.measuring import (
     retrained_models,
     taken,
 )
-from unlearnlab.metrics import Evidence, Membership, mia_auc
+from unlearnlab.metrics.scores import Evidence, Membership, mia_auc
 
 MEMBERS = Membership(member=(1.0, 2.0), nonmember=(3.0, 1.5))
 

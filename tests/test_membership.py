@@ -5,8 +5,8 @@ from itertools import pairwise
 
 import pytest
 
-from unlearnlab.membership import attack, rates, roc, telling, wrong_side
-from unlearnlab.metrics import Membership, mia_auc
+from unlearnlab.metrics.membership import attack, rates, roc, telling, wrong_side
+from unlearnlab.metrics.scores import Membership, mia_auc
 
 MIXED = Membership(member=(1.0, 2.0, 5.0), nonmember=(3.0, 4.0, 6.0, 1.5))
 BROKEN = Membership(member=(math.nan, 1.0), nonmember=(math.inf, 2.0))

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from unlearnlab.metrics import (
+from unlearnlab.metrics.scores import (
     Answer,
     Choice,
     Evidence,

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from tests.real_mmlu import REAL, needs_real
-from unlearnlab import mmlu
-from unlearnlab.metrics import Choice, Scores
-from unlearnlab.results import utility_name
+from unlearnlab.metrics import mmlu
+from unlearnlab.metrics.scores import Choice, Scores
+from unlearnlab.views.scoreboard import utility_name
 
 
 def rows(subject, count, *, text="What is it?"):

@@ -5,8 +5,7 @@ import statistics
 
 import pytest
 
-from unlearnlab.metrics import Membership
-from unlearnlab.noise import (
+from unlearnlab.metrics.noise import (
     Interval,
     aggregate_interval,
     auc_interval,
@@ -18,6 +17,7 @@ from unlearnlab.noise import (
     share_interval,
     term_intervals,
 )
+from unlearnlab.metrics.scores import Membership
 
 
 def test_a_means_interval_is_as_wide_as_theory_says():

@@ -2,9 +2,9 @@
 
 import pytest
 
-from unlearnlab.metrics import Answer, row_score
-from unlearnlab.outcomes import OUTCOMES, TITLES, outcome, repetitive
-from unlearnlab.training_rows import REFUSALS
+from unlearnlab.metrics.labels import OUTCOMES, TITLES, outcome, repetitive
+from unlearnlab.metrics.scores import Answer, row_score
+from unlearnlab.spec.rows import REFUSALS
 
 
 def said(generated, expected="blue locket", kind="qa"):

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from unlearnlab.published import as_records, results
+from unlearnlab.metrics.published import as_records, results
 
 ROWS = results()
 

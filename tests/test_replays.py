@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import evaluated, stage, stepped
-from unlearnlab.events import (
+from unlearnlab.metrics.scores import scores
+from unlearnlab.runs.events import (
     Asked,
     Failed,
     Finished,
@@ -17,8 +18,8 @@ from unlearnlab.events import (
     Resumed,
     Started,
 )
-from unlearnlab.metrics import scores
-from unlearnlab.recordings import (
+from unlearnlab.runs.progress import Course, advance, run_view
+from unlearnlab.runs.recordings import (
     BEAT_S,
     SILENCE_S,
     ReplayError,
@@ -27,11 +28,10 @@ from unlearnlab.recordings import (
     seconds_of,
     speed_of,
 )
-from unlearnlab.records import RunRow
-from unlearnlab.replays import AT_ONCE, Clock, Replays
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import StoredEvent
-from unlearnlab.views import Course, advance, run_view
+from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.replay import AT_ONCE, Clock, Replays
+from unlearnlab.runs.store import StoredEvent
+from unlearnlab.spec.run import RunSpec
 
 BEGAN = 1_700_000_000.0
 

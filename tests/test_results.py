@@ -3,14 +3,15 @@
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.events import Failed, Finished
-from unlearnlab.methods import Memorize
-from unlearnlab.metrics import Picked, Scores
-from unlearnlab.records import RunRow
-from unlearnlab.results import others_of, scoreboard, term_name, terms_strip
-from unlearnlab.run_lines import matches, run_line, same_settings, usual_seconds
-from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
-from unlearnlab.ui.scoreboard import others_html, scoreboard_html
+from unlearnlab.metrics.scores import Picked, Scores
+from unlearnlab.runs.events import Failed, Finished
+from unlearnlab.runs.records import RunRow
+from unlearnlab.spec.methods import Memorize
+from unlearnlab.spec.plan import same_settings
+from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
+from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
+from unlearnlab.views.runs import matches, run_line, usual_seconds
+from unlearnlab.views.scoreboard import others_of, scoreboard, term_name, terms_strip
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 

@@ -2,10 +2,10 @@ import subprocess
 
 import pytest
 
-from unlearnlab import revision as module
-from unlearnlab.events import Revision, Started, parse_event
-from unlearnlab.provenance import code_text
-from unlearnlab.revision import revision_of
+from unlearnlab.runs import code_version as module
+from unlearnlab.runs.code_version import revision_of
+from unlearnlab.runs.events import Revision, Started, parse_event
+from unlearnlab.views.provenance import code_text
 
 
 def git(root, *words):

@@ -11,8 +11,10 @@ import pytest
 
 from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
 from tests.others import other_process
-from unlearnlab import locks
-from unlearnlab.events import (
+from unlearnlab.runs import device_lock as locks
+from unlearnlab.runs.code_version import revision
+from unlearnlab.runs.engine_api import Export, Labs, RunFailed
+from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
     Asked,
@@ -22,13 +24,11 @@ from unlearnlab.events import (
     PhaseBegan,
     Stopped,
 )
-from unlearnlab.jobs import Export, Labs, RunFailed
-from unlearnlab.previews import PreviewSpec
-from unlearnlab.revision import revision
-from unlearnlab.runs import NotRunning, Running, Worker, WorkerState
-from unlearnlab.spec import Phase, RunSpec, SpecError
-from unlearnlab.store import Store, UnknownRun
-from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.runs.store import Store, UnknownRun
+from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState
+from unlearnlab.spec.preview import PreviewSpec
+from unlearnlab.spec.run import Phase, RunSpec, SpecError
+from unlearnlab.spec.trace import TraceSpec
 
 PATIENCE_S = 20
 """A deadlock fails a test after this long; nothing waits for it otherwise."""
@@ -718,9 +718,10 @@ def test_a_run_killed_with_its_process_is_interrupted_and_a_new_one_works(store,
 import sys, time
 from pathlib import Path
 from tests.fakes import FakeLab, stepped
-from unlearnlab.runs import Worker
-from unlearnlab.spec import Phase, RunSpec, SpecError
-from unlearnlab.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.runs.store import Store
 
 def script(job):
     for step in range(1, 10_000):
@@ -1037,10 +1038,10 @@ def test_workers_of_two_processes_with_homes_of_their_own_take_turns(store, on_c
 import sys, time
 from pathlib import Path
 from tests.fakes import FakeLab, stepped
-from unlearnlab.jobs import Labs
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
+from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.runs.store import Store
 
 def script(job):
     for step in range(1, 10_000):

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import some_evidence
-from unlearnlab.metrics import Scores, scores
-from unlearnlab.seeds import seed_group, seeds_text
-from unlearnlab.spec import DataSpec, RunSpec
+from unlearnlab.metrics.scores import Scores, scores
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.views.seeds import seed_group, seeds_text
 
 AFTER = scores(some_evidence(forgets=True))
 

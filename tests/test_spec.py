@@ -2,10 +2,10 @@ import json
 
 import pytest
 
-from unlearnlab.methods import METHODS
-from unlearnlab.presets import preset, presets
-from unlearnlab.settings import override, settings
-from unlearnlab.spec import (
+from unlearnlab.spec.fields import override, settings
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.presets import preset, presets
+from unlearnlab.spec.run import (
     ModelSpec,
     Phase,
     RunSpec,

@@ -4,9 +4,9 @@ import pytest
 
 from tests.browser.slow_lab import made_evidence
 from tests.fakes import some_evidence
-from unlearnlab.metrics import judged, scores, term_rows
-from unlearnlab.noise import aggregate_interval, auc_interval, mean_interval
-from unlearnlab.spreads import spreads
+from unlearnlab.metrics.noise import aggregate_interval, auc_interval, mean_interval
+from unlearnlab.metrics.scores import judged, scores, term_rows
+from unlearnlab.metrics.spreads import spreads
 
 BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
 RUN = spreads(BEFORE, AFTER)

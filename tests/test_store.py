@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import evaluated, some_evidence, some_trace, stage, stepped
-from unlearnlab.catalogue import home
-from unlearnlab.database import APPLICATION_ID, MIGRATIONS
-from unlearnlab.events import (
+from unlearnlab.data.files import home
+from unlearnlab.runs.database import APPLICATION_ID, MIGRATIONS
+from unlearnlab.runs.events import (
     Failed,
     Finished,
     Paused,
@@ -27,11 +27,11 @@ from unlearnlab.events import (
     Stopped,
     Traced,
 )
-from unlearnlab.previews import PreviewSpec
-from unlearnlab.records import Interned
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store, StoreError, UnknownRun
-from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.runs.records import Interned
+from unlearnlab.runs.store import Store, StoreError, UnknownRun
+from unlearnlab.spec.preview import PreviewSpec
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.trace import TraceSpec
 
 
 @pytest.fixture
@@ -43,8 +43,8 @@ def store(tmp_path):
 def in_another_process(code, *arguments, wait=True):
     """Run code in a fresh interpreter, with what it needs of ours imported."""
     head = (
-        "import os, sys, time; from pathlib import Path; from unlearnlab.store import Store;"
-        "from unlearnlab.spec import RunSpec; from unlearnlab.events import *;"
+        "import os, sys, time; from pathlib import Path; from unlearnlab.runs.store import Store;"
+        "from unlearnlab.spec.run import RunSpec; from unlearnlab.runs.events import *;"
     )
     command = [sys.executable, "-c", head + code, *map(str, arguments)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from unlearnlab import catalogue, library
-from unlearnlab.methods import NPO
-from unlearnlab.phase_views import planned_steps
-from unlearnlab.teaching import taught_data, teach_spec, unlearn_spec
+from unlearnlab.data import datasets as library
+from unlearnlab.models import catalog as catalogue
+from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.plan import planned_steps
+from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
 
 
 @pytest.fixture

@@ -2,16 +2,16 @@
 
 import pytest
 
-from unlearnlab.facts import facts
-from unlearnlab.spec import SpecError
-from unlearnlab.trace_spec import (
+from unlearnlab.metrics.tracing import FactTrace, average, roles, telling_blocks
+from unlearnlab.spec.facts import facts
+from unlearnlab.spec.run import SpecError
+from unlearnlab.spec.trace import (
     TraceSpec,
     default_window,
     nearest_facts,
     parse_trace,
     window_reason,
 )
-from unlearnlab.traces import FactTrace, average, roles, telling_blocks
 
 
 def traced(subject, rows, *, clean=0.9, corrupted=0.1):

@@ -2,10 +2,10 @@
 
 import pytest
 
-from unlearnlab.measured import measurements
-from unlearnlab.metrics import Picked, Scores
-from unlearnlab.presets import presets
-from unlearnlab.verdicts import TITLES, attack_reading, taught_verdict, verdict
+from unlearnlab.metrics.scores import Picked, Scores
+from unlearnlab.metrics.verdicts import TITLES, attack_reading, taught_verdict, verdict
+from unlearnlab.spec.presets import presets
+from unlearnlab.views.benchmarks import measurements
 
 KEYS = [f"{s}/Task{n}/{k}" for s in ("forget", "retain") for n in (1, 2, 3) for k in ("sc", "qa")]
 

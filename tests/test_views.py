@@ -6,8 +6,8 @@ import math
 import pytest
 
 from tests.fakes import evaluated, stage, stepped
-from unlearnlab.catalogue import models
-from unlearnlab.events import (
+from unlearnlab.models.catalog import models
+from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
     Asked,
@@ -23,20 +23,12 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
-from unlearnlab.methods import Memorize, TiesMerge
-from unlearnlab.phase_views import (
-    blocks_text,
-    changes,
-    phase_text,
-    planned_steps,
-    present_phase,
-    timeline,
-    trainable_parameters,
-    written,
-)
-from unlearnlab.spec import RECORDED, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.store import StoredEvent
-from unlearnlab.views import MANY_STEPS, Course, advance, points_after, run_view
+from unlearnlab.runs.progress import MANY_STEPS, Course, advance, points_after, run_view
+from unlearnlab.runs.store import StoredEvent
+from unlearnlab.spec.methods import Memorize, TiesMerge
+from unlearnlab.spec.plan import planned_steps, trainable_parameters, written
+from unlearnlab.spec.run import RECORDED, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.views.phases import blocks_text, changes, phase_text, present_phase, timeline
 
 STARTED = Started(versions={}, device="cpu, 2 threads")
 

@@ -30,15 +30,15 @@ import torch
 
 from tests.engine import plain
 from tests.engine.tiny import CPU, finish
-from unlearnlab import mmlu
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.generation import generate
-from unlearnlab.engine.mmlu import answer, most_tokens
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.official import cleaned, document_losses, said
-from unlearnlab.metrics import picked, row_score
-from unlearnlab.spec import DataSpec
-from unlearnlab.training_rows import Dataset, load
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.evaluation.generation import generate
+from unlearnlab.engine.evaluation.mmlu import answer, most_tokens
+from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.metrics import mmlu
+from unlearnlab.metrics.scores import picked, row_score
+from unlearnlab.spec.rows import Dataset, load
+from unlearnlab.spec.run import DataSpec
 
 WHOLE = ("anatomy", "college_physics")
 """Subjects of which all questions are asked, as in a whole test; in a part fewer share a prefix."""

@@ -17,14 +17,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, TypeVar
 
-from unlearnlab.catalogue import ASSETS
-from unlearnlab.engine.lab import Lab
-from unlearnlab.events import Evaluated, StepLogged
-from unlearnlab.jobs import Job
-from unlearnlab.metrics import Scores
-from unlearnlab.presets import presets
-from unlearnlab.spec import RunSpec, parse_spec
-from unlearnlab.verdicts import verdict
+from unlearnlab.data.files import ASSETS
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.verdicts import verdict
+from unlearnlab.runs.engine_api import Job
+from unlearnlab.runs.events import Evaluated, StepLogged
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import RunSpec, parse_spec
 
 T = TypeVar("T")
 

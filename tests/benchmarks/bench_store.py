@@ -19,7 +19,7 @@ import psutil
 
 from tests.benchmarks.bench_presets import alone
 from tests.browser.many_runs import fill
-from unlearnlab.store import Store
+from unlearnlab.runs.store import Store
 
 RUNS = (1_000, 4_000, 6_000, 10_000, 20_000)
 EVENTS = 10

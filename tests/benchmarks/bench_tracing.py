@@ -8,13 +8,13 @@ the number of threads.
 
 import time
 
-from unlearnlab.engine.devices import best_device, device_name
-from unlearnlab.engine.investigation import investigate
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.subjects import located
-from unlearnlab.events import Traced
-from unlearnlab.facts import facts
-from unlearnlab.trace_spec import KnownFact, ManyFacts, TraceSpec
+from unlearnlab.engine.model.devices import best_device, device_name
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.tracing.subject_span import located
+from unlearnlab.engine.tracing.trace_run import investigate
+from unlearnlab.runs.events import Traced
+from unlearnlab.spec.facts import facts
+from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec
 
 TOKENS = 9
 

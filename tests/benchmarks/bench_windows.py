@@ -14,13 +14,13 @@ import json
 from typing import Any
 
 from tests.benchmarks.bench_presets import alone, measure, varied
-from unlearnlab.engine.lab import Lab
-from unlearnlab.events import Traced
-from unlearnlab.jobs import TraceJob
-from unlearnlab.measured import RESULTS, WINDOWS
-from unlearnlab.presets import presets
-from unlearnlab.spec import RunSpec, parse_spec
-from unlearnlab.trace_spec import ManyFacts, TraceSpec
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.runs.engine_api import TraceJob
+from unlearnlab.runs.events import Traced
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import RunSpec, parse_spec
+from unlearnlab.spec.trace import ManyFacts, TraceSpec
+from unlearnlab.views.benchmarks import RESULTS, WINDOWS
 
 PRESETS = ("embedded-joint", "embedded-adaptive-rmu")
 BLOCKS = ((0, 2), (3, 5), (5, 7))

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 
 from tests.browser.slow_lab import made_evidence
-from unlearnlab.events import Evaluated, Finished, Loaded, PhaseBegan, Started, StepLogged
-from unlearnlab.metrics import Evidence, Membership, Scores, scores
-from unlearnlab.presets import presets
-from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.store import Store
+from unlearnlab.metrics.scores import Evidence, Membership, Scores, scores
+from unlearnlab.runs.events import Evaluated, Finished, Loaded, PhaseBegan, Started, StepLogged
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import ModelSpec, RunSpec
 
 DAY_S = 86400.0
 FIRST = 1_760_000_000.0

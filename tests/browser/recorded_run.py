@@ -4,13 +4,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.browser.slow_lab import SlowLab
-from unlearnlab.events import Evaluated, Event, Finished, Started, StepLogged
-from unlearnlab.jobs import Job
-from unlearnlab.metrics import Evidence
-from unlearnlab.recorded import Recorded
-from unlearnlab.records import StoredEvent
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
+from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.engine_api import Job
+from unlearnlab.runs.events import Evaluated, Event, Finished, Started, StepLogged
+from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import StoredEvent
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.run import RunSpec
 
 BEGAN = 1_760_000_000.0
 RUN = "251009-085320-000"

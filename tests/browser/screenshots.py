@@ -14,8 +14,8 @@ from tests.browser.conftest import QUIET, ROOT, chromium, hosting
 from tests.browser.slow_lab import FAILING
 from tests.browser.test_engine import program
 from tests.browser.test_runs import POINTS, fill_seed, finished
-from unlearnlab.store import Store
-from unlearnlab.sweeps.ready import ready_sweeps
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.sweep.ready import ready_sweeps
 
 README_SIZE = {"width": 1440, "height": 2000}
 FIGURE_SIZE = {"width": 1100, "height": 2200}

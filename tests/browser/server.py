@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.slow_lab import SlowLab, retrained_scores
-from unlearnlab.jobs import Labs
-from unlearnlab.runs import Worker
-from unlearnlab.store import Store
+from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.ui.kit.theme import served
 from unlearnlab.ui.page import build
-from unlearnlab.ui.theme import served
 
 CLOSING_S = 5.0
 

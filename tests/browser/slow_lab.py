@@ -10,9 +10,22 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 
 from tests.fakes import DELTA, some_trace
-from unlearnlab.background import Report
-from unlearnlab.disk import NoRoom, whole_folder
-from unlearnlab.events import (
+from unlearnlab.data.background import Report
+from unlearnlab.data.datasets import Kind
+from unlearnlab.data.files import NoRoom, whole_folder
+from unlearnlab.metrics.scores import (
+    QUIZ_PROTOCOL,
+    Answer,
+    Choice,
+    Evidence,
+    Membership,
+    Scores,
+    row_score,
+    scores,
+)
+from unlearnlab.metrics.tracing import average
+from unlearnlab.runs.engine_api import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.events import (
     Adjusted,
     Asked,
     Evaluated,
@@ -28,21 +41,8 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
-from unlearnlab.metrics import (
-    QUIZ_PROTOCOL,
-    Answer,
-    Choice,
-    Evidence,
-    Kind,
-    Membership,
-    Scores,
-    row_score,
-    scores,
-)
-from unlearnlab.spec import Phase, adjusted
-from unlearnlab.trace_spec import KnownFact, ManyFacts, TypedPrompt
-from unlearnlab.traces import average
+from unlearnlab.spec.run import Phase, adjusted
+from unlearnlab.spec.trace import KnownFact, ManyFacts, TypedPrompt
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""

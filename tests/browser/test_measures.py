@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_runs import fill_seed, finished
-from unlearnlab.measures import MEASURES
+from unlearnlab.metrics.measures import MEASURES
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from unlearnlab.methods import METHODS
+from unlearnlab.spec.methods import METHODS
 
 
 def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(serve, tabs):

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from tests.browser.test_runs import finished
 from tests.browser.test_takeaway import downloaded
 from tests.packs.zips import pack_of
-from unlearnlab.packs.reading import read_pack
+from unlearnlab.exports.packs.reading import read_pack
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.slow_lab import FULL_DISK
 from tests.browser.test_runs import fill_seed, finished
-from unlearnlab.spec import parse_spec
+from unlearnlab.spec.run import parse_spec
 
 
 def downloaded(page, click):

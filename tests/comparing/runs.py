@@ -1,10 +1,10 @@
 """Runs to compare, made of plain numbers."""
 
-from unlearnlab.comparing.entries import Entry
-from unlearnlab.methods import METHODS
-from unlearnlab.metrics import QUIZ_PROTOCOL, Scores, mia_score
-from unlearnlab.results import judged
-from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Scores, mia_score
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.views.compare.entries import Entry
+from unlearnlab.views.scoreboard import judged
 
 TERMS = [
     f"{split}/{task}/{kind}"

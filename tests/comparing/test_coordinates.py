@@ -3,7 +3,7 @@
 import pytest
 
 from tests.comparing.runs import run, scores, spec
-from unlearnlab.comparing.coordinates import MOST, coordinates
+from unlearnlab.views.compare.coordinates import MOST, coordinates
 
 
 def axes(*runs):

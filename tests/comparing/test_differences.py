@@ -1,8 +1,8 @@
 """Specs are compared by dotted path, and only what differs is told."""
 
 from tests.comparing.runs import spec
-from unlearnlab.comparing.differences import differences
-from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.views.compare.differences import differences
 
 
 def found(*specs):

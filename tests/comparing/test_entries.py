@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from tests.comparing.runs import UNTOUCHED, run, scores, spec
-from unlearnlab.comparing.entries import entries, held_against, labels, utility_test
-from unlearnlab.events import Failed
-from unlearnlab.metrics import Scores
-from unlearnlab.spec import RunSpec
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.runs.events import Failed
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.views.compare.entries import entries, held_against, labels, utility_test
 
 
 @dataclass(frozen=True)

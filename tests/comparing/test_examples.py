@@ -1,7 +1,7 @@
 """One example across several models."""
 
 from tests.fakes import some_evidence
-from unlearnlab.comparing.examples import Speaker, choices, example
+from unlearnlab.views.compare.examples import Speaker, choices, example
 
 ROW = "forget-Task1-qa"
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import stepped
-from unlearnlab.comparing.overlays import curve, offered, smoothed, track
-from unlearnlab.events import Event, Probed
+from unlearnlab.runs.events import Event, Probed
+from unlearnlab.views.compare.overlays import curve, offered, smoothed, track
 
 
 @dataclass

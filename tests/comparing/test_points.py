@@ -3,7 +3,9 @@
 import pytest
 
 from tests.comparing.runs import run, scores, spec
-from unlearnlab.comparing.points import (
+from unlearnlab.metrics.published import results
+from unlearnlab.spec.run import ModelSpec
+from unlearnlab.views.compare.points import (
     Point,
     forgotten,
     front,
@@ -12,8 +14,6 @@ from unlearnlab.comparing.points import (
     points,
     published_points,
 )
-from unlearnlab.published import results
-from unlearnlab.spec import ModelSpec
 
 MMLU = "MMLU: 5 shots"
 

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.comparing.runs import run, scores, spec
-from unlearnlab.comparing.rankings import Weights, comparable, rankings, setting, weighted
-from unlearnlab.spec import DataSpec, EvaluationSpec, ModelSpec
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec
+from unlearnlab.views.compare.rankings import Weights, comparable, rankings, setting, weighted
 
 
 def places(*runs, **weights):

@@ -4,11 +4,11 @@ import pytest
 
 from tests.comparing.runs import run, scores, spec
 from tests.fakes import some_evidence
-from unlearnlab.comparing.scoreboards import margins, scoreboard
-from unlearnlab.comparing.seeds import seed_groups
-from unlearnlab.metrics import scores as scored
-from unlearnlab.noise import Interval, independent_difference
-from unlearnlab.spec import DataSpec
+from unlearnlab.metrics.noise import Interval, independent_difference
+from unlearnlab.metrics.scores import scores as scored
+from unlearnlab.spec.run import DataSpec
+from unlearnlab.views.compare.scoreboards import margins, scoreboard
+from unlearnlab.views.compare.seeds import seed_groups
 
 
 def marks(lines, name="task_aggregate"):

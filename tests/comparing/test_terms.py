@@ -1,7 +1,7 @@
 """The matrix of terms."""
 
 from tests.comparing.runs import run, scores, spec
-from unlearnlab.comparing.terms import matrix
+from unlearnlab.views.compare.terms import matrix
 
 
 def test_the_matrix_has_a_row_for_each_scored_run_and_forget_first():

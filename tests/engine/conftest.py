@@ -5,10 +5,10 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import Row
-from unlearnlab.engine.models import Target
-from unlearnlab.training_rows import Dataset, QuizQuestion
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.model.data import Row
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.spec.rows import Dataset, QuizQuestion
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from unlearnlab.engine.data import (
+from unlearnlab.data.adding.adding import Draft, add, read_typed
+from unlearnlab.data.adding.checks import Placed
+from unlearnlab.engine.model.data import (
     IGNORE,
     Example,
     Row,
@@ -14,12 +16,10 @@ from unlearnlab.engine.data import (
     refuse_too_long,
     shuffled,
 )
-from unlearnlab.engine.loop import courses
-from unlearnlab.methods import NPO, GradientAscent
-from unlearnlab.sources.adding import Draft, add, read_typed
-from unlearnlab.sources.checks import Placed
-from unlearnlab.spec import DataSpec, Phase, RunSpec
-from unlearnlab.training_rows import Dataset, load
+from unlearnlab.engine.training.loop import courses
+from unlearnlab.spec.methods import NPO, GradientAscent
+from unlearnlab.spec.rows import Dataset, load
+from unlearnlab.spec.run import DataSpec, Phase, RunSpec
 
 CPU = torch.device("cpu")
 

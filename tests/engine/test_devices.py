@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.devices import best_device, chosen, devices, lock_name, refuse_run
-from unlearnlab.engine.lab import Lab
-from unlearnlab.jobs import Job
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
-from unlearnlab.trace_spec import TraceSpec
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.model.devices import best_device, chosen, devices, lock_name, refuse_run
+from unlearnlab.runs.engine_api import Job
+from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.trace import TraceSpec
 
 MPS = torch.device("mps")
 

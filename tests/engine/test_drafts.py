@@ -1,6 +1,6 @@
 """A draft follows what is expected, and after it what a row repeats."""
 
-from unlearnlab.engine.drafts import LONGEST, Draft, usual
+from unlearnlab.engine.evaluation.prompt_lookup import LONGEST, Draft, usual
 
 TEXT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 0]
 

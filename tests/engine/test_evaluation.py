@@ -9,15 +9,15 @@ import torch
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.engine.tiny import finish
-from unlearnlab import measures
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.evaluation import Probe, evaluate, truth_ratios
-from unlearnlab.engine.lab import evidence_key
-from unlearnlab.engine.models import Target
-from unlearnlab.measuring import retrained_models
-from unlearnlab.metrics import accuracy, scores
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.training_rows import Dataset, load
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.device_engine import evidence_key
+from unlearnlab.engine.evaluation.evaluation import Probe, evaluate, truth_ratios
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.metrics import measures
+from unlearnlab.metrics.measuring import retrained_models
+from unlearnlab.metrics.scores import accuracy, scores
+from unlearnlab.spec.rows import Dataset, load
+from unlearnlab.spec.run import DataSpec, RunSpec
 
 
 @pytest.fixture(scope="module")

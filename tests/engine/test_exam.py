@@ -4,15 +4,15 @@ import pandas as pd
 import pytest
 
 from tests.engine.tiny import finish
-from unlearnlab import mmlu
-from unlearnlab.engine.evaluation import evaluate
-from unlearnlab.engine.exam import prepared
-from unlearnlab.engine.lab import evidence_key
-from unlearnlab.engine.mmlu import answer
-from unlearnlab.engine.models import Target
-from unlearnlab.events import Examined, Progressed, StageBegan
-from unlearnlab.metrics import picked, scores
-from unlearnlab.spec import EvaluationSpec, RunSpec
+from unlearnlab.engine.device_engine import evidence_key
+from unlearnlab.engine.evaluation.evaluation import evaluate
+from unlearnlab.engine.evaluation.mmlu import answer
+from unlearnlab.engine.evaluation.mmlu_run import prepared
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.metrics import mmlu
+from unlearnlab.metrics.scores import picked, scores
+from unlearnlab.runs.events import Examined, Progressed, StageBegan
+from unlearnlab.spec.run import EvaluationSpec, RunSpec
 
 FETCHING = StageBegan(stage="downloading", seconds=0.0)
 

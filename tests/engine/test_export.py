@@ -6,15 +6,15 @@ import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.tiny import CPU
-from unlearnlab import training_rows
-from unlearnlab.background import GivenUp
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.lab import Lab
-from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target
-from unlearnlab.events import Evaluated, Exported
-from unlearnlab.jobs import Ask, Export, Job
-from unlearnlab.spec import parse_spec
+from unlearnlab.data.background import GivenUp
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.model.merged import save_merged
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.runs.engine_api import Ask, Export, Job
+from unlearnlab.runs.events import Evaluated, Exported
+from unlearnlab.spec import rows as training_rows
+from unlearnlab.spec.run import parse_spec
 
 LORA = {"adapter": {"r": 8, "alpha": 32}}
 
@@ -47,7 +47,7 @@ def few_rows():
         quiz=(),
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearnlab.training_rows.load", lambda _: few)
+        patch.setattr("unlearnlab.spec.rows.load", lambda _: few)
         yield
 
 

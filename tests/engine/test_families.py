@@ -8,20 +8,20 @@ import torch
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.generation import generate
-from unlearnlab.engine.hooks import decoder_blocks
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.subjects import located
-from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace
-from unlearnlab.families import FAMILIES, Architecture, Modules
-from unlearnlab.methods import GradientAscent, GradientDifference
-from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.trace_spec import TypedPrompt
-from unlearnlab.traces import PARTS
-from unlearnlab.training_rows import Dataset
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.evaluation.generation import generate
+from unlearnlab.engine.model.hooks import decoder_blocks
+from unlearnlab.engine.model.merged import save_merged
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.tracing.subject_span import located
+from unlearnlab.engine.tracing.tracing import Disturbance, disturb, restored, rows_of, trace
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.metrics.tracing import PARTS
+from unlearnlab.models.families import FAMILIES, Architecture, Modules
+from unlearnlab.spec.methods import GradientAscent, GradientDifference
+from unlearnlab.spec.rows import Dataset
+from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.trace import TypedPrompt
 
 PROMPT = TypedPrompt(prompt="What is the birth date of Yorick Garnby?", subject="Yorick Garnby")
 

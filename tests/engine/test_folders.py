@@ -10,13 +10,19 @@ from transformers import AutoModelForCausalLM
 
 from tests.engine.tiny import CPU, tiny_model
 from tests.exports.results import result_of
-from unlearnlab.disk import Taken
+from unlearnlab.data.files import Taken
 from unlearnlab.engine.folders import read_rows, unlearn_folder
-from unlearnlab.engine.models import Target
+from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.exports.script import script
-from unlearnlab.methods import RMU, GradientAscent, GradientDescent, GradientDifference, Sequential
-from unlearnlab.problems import SpecError
-from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.methods import (
+    RMU,
+    GradientAscent,
+    GradientDescent,
+    GradientDifference,
+    Sequential,
+)
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 
 QUICK = {"max_steps": 3, "learning_rate": 0.05, "batch_size": 8}
 

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from tests.engine.tiny import finish
-from unlearnlab.batches import CACHE_SHARE, slots
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.data import encode_continuation
-from unlearnlab.engine.generation import expected_readings, generate
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.readings import readings
-from unlearnlab.library import Row
-from unlearnlab.spec import DataSpec
-from unlearnlab.training_rows import load
+from unlearnlab.data.datasets import Row
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.evaluation.generation import expected_readings, generate
+from unlearnlab.engine.evaluation.token_stats import readings
+from unlearnlab.engine.model.data import encode_continuation
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.spec.batches import CACHE_SHARE, slots
+from unlearnlab.spec.rows import load
+from unlearnlab.spec.run import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget
 ROWS = [*FORGET[:20], *[row for row in FORGET if row.kind == "sc"][:4]]

@@ -16,16 +16,16 @@ from transformers import OlmoConfig, OlmoForCausalLM
 
 from tests.engine.test_loop import phase, steps
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.data import Row
-from unlearnlab.engine.devices import chosen, devices, memory_gib, prepare
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target
-from unlearnlab.families import Architecture
-from unlearnlab.methods import GradientDifference
-from unlearnlab.presets import presets
-from unlearnlab.spec import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec
-from unlearnlab.training_rows import Dataset
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.model.data import Row
+from unlearnlab.engine.model.devices import chosen, devices, memory_gib, prepare
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.models.families import Architecture
+from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.rows import Dataset
+from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec
 
 pytestmark = [
     pytest.mark.gpu,

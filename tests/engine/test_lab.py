@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab import training_rows
-from unlearnlab.engine.lab import Lab
-from unlearnlab.engine.models import Target
-from unlearnlab.events import (
+from unlearnlab.data.datasets import dataset
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.runs.engine_api import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.events import (
     Evaluated,
     Loaded,
     Previewed,
@@ -20,11 +21,10 @@ from unlearnlab.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.jobs import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
-from unlearnlab.library import dataset
-from unlearnlab.previews import PreviewSpec
-from unlearnlab.spec import parse_spec
-from unlearnlab.trace_spec import TraceSpec, TypedPrompt
+from unlearnlab.spec import rows as training_rows
+from unlearnlab.spec.preview import PreviewSpec
+from unlearnlab.spec.run import parse_spec
+from unlearnlab.spec.trace import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
     {
@@ -50,7 +50,7 @@ def few_rows():
         quiz=fold.quiz[:4],
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("unlearnlab.training_rows.load", lambda _: few)
+        patch.setattr("unlearnlab.spec.rows.load", lambda _: few)
         yield
 
 
@@ -166,7 +166,7 @@ def test_closing_a_run_frees_the_device_and_the_next_starts_clean(job, kept, fac
         opened.append(weakref.ref(target.model))
         return target
 
-    monkeypatch.setattr("unlearnlab.engine.lab.Target.load", watched)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", watched)
     lab = Lab(kept.get, device=CPU)
     work = lab.unlearn(job)
     while not isinstance(next(work), StepLogged):
@@ -182,7 +182,7 @@ def test_memory_that_the_machine_does_not_have_is_a_failure_with_advice(job, mon
     def greedy(*_args, **_kwargs):
         return torch.empty(10**14)
 
-    monkeypatch.setattr("unlearnlab.engine.lab.Target.load", greedy)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", greedy)
     with pytest.raises(RunFailed, match="ran out of memory") as failure:
         list(Lab(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice
@@ -192,7 +192,7 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
     def exhausted(*_args, **_kwargs):
         raise torch.OutOfMemoryError("tried to allocate 20 GiB")
 
-    monkeypatch.setattr("unlearnlab.engine.lab.Target.load", exhausted)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", exhausted)
     with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
         list(Lab(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice

@@ -5,9 +5,9 @@ import torch
 from torch.nn import functional as F
 
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.data import Example, collate, encode
-from unlearnlab.engine.likelihoods import losses, mean_nll, row_nll, sequence_logprob
-from unlearnlab.engine.readings import readings
+from unlearnlab.engine.evaluation.token_stats import readings
+from unlearnlab.engine.model.data import Example, collate, encode
+from unlearnlab.engine.model.likelihoods import losses, mean_nll, row_nll, sequence_logprob
 
 ROWS = [Example((5, 6, 7, 8), 2), Example((9, 10, 11), 1), Example(tuple(range(20, 60)), 30)]
 

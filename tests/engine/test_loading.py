@@ -11,16 +11,16 @@ from transformers import AutoTokenizer
 
 from tests.engine.folders import changed, copied, whole_folder
 from tests.engine.tiny import CPU, finish
-from unlearnlab import catalogue
-from unlearnlab.background import GivenUp
-from unlearnlab.engine import loading
-from unlearnlab.engine.loading import check_memory, weight_bytes
-from unlearnlab.engine.loop import Clock
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.opening import opened
-from unlearnlab.events import Progressed, StageBegan
-from unlearnlab.jobs import RunFailed
-from unlearnlab.spec import EvaluationSpec, ModelSpec, Phase, RunSpec
+from unlearnlab.data.background import GivenUp
+from unlearnlab.engine.model import loading
+from unlearnlab.engine.model.loading import check_memory, weight_bytes
+from unlearnlab.engine.model.opening import opened
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock
+from unlearnlab.models import catalog as catalogue
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Progressed, StageBegan
+from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -286,7 +286,7 @@ def test_the_hub_is_closed_again_once_a_model_was_fetched(hub, folder):
 def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(hub, folder, monkeypatch):
     hub.models["ada/tiny"] = folder
     full = SimpleNamespace(total=10, used=10, free=0)
-    monkeypatch.setattr("unlearnlab.disk.shutil.disk_usage", lambda _path: full)
+    monkeypatch.setattr("unlearnlab.data.files.shutil.disk_usage", lambda _path: full)
     with pytest.raises(ValueError, match="not enough room on the disk"):
         finish(opening("ada/tiny"))
     assert not any(asked.startswith("GET ada/") for asked in hub.asked)

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Clock, Controls, courses, probe_steps, train
-from unlearnlab.engine.models import Target
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.objectives.likelihood import retain_weight
-from unlearnlab.events import PhaseBegan, Probed, StepLogged
-from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import (
+from unlearnlab.engine.training.loop import Clock, Controls, courses, probe_steps, train
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import PhaseBegan, Probed, StepLogged
+from unlearnlab.spec.methods import (
     METHODS,
     NPO,
     RMU,
@@ -26,9 +26,9 @@ from unlearnlab.methods import (
     Sequential,
     TaskVector,
 )
-from unlearnlab.phase_views import planned_steps
-from unlearnlab.spec import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.training_rows import load
+from unlearnlab.spec.plan import planned_steps
+from unlearnlab.spec.rows import load
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 
 def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter=None):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab import catalogue
-from unlearnlab.__main__ import main
+from unlearnlab.cli.main import main
+from unlearnlab.models import catalog as catalogue
 
 LUME = Path(__file__).parents[3] / "shared" / "data" / "lume"
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from unlearnlab.engine.masks import seen
+from unlearnlab.engine.model.masks import seen
 
 
 def test_predictions_are_those_under_the_librarys_own_mask(target):

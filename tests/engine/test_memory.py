@@ -8,17 +8,17 @@ import torch
 from tests.engine.families import CONFIGS, tiny_config, tiny_of
 from tests.engine.live import LiveTensors
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.data import Row
-from unlearnlab.engine.evaluation import Probe, evaluate
-from unlearnlab.engine.generation import generate
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target
-from unlearnlab.estimates.costs import Costs
-from unlearnlab.estimates.memory import moments
-from unlearnlab.estimates.rows import Shape, Text, sorted_lengths
-from unlearnlab.families import Architecture
-from unlearnlab.spec import ModelSpec, parse_spec
-from unlearnlab.training_rows import Dataset
+from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
+from unlearnlab.engine.evaluation.generation import generate
+from unlearnlab.engine.model.data import Row
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.models.families import Architecture
+from unlearnlab.runs.estimates.costs import Costs
+from unlearnlab.runs.estimates.memory import moments
+from unlearnlab.runs.estimates.rows import Shape, Text, sorted_lengths
+from unlearnlab.spec.rows import Dataset
+from unlearnlab.spec.run import ModelSpec, parse_spec
 
 LONG = "long grey morning by the sea, and went on until the rain came down on the old town. "
 

@@ -10,16 +10,16 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab import disk
-from unlearnlab.disk import NoRoom, Taken
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.generation import generate
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target
-from unlearnlab.families import FAMILIES
-from unlearnlab.methods import GradientDifference
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, RunSpec
+from unlearnlab.data import files as disk
+from unlearnlab.data.files import NoRoom, Taken
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.evaluation.generation import generate
+from unlearnlab.engine.model.merged import save_merged
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.models.families import FAMILIES
+from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, RunSpec
 
 PROMPTS = ("alpha story 1 began on a", "Who is beta 2 in Task1?", "x")
 

@@ -8,13 +8,13 @@ from torch.testing import assert_close
 
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.adapters import RESERVED
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target
-from unlearnlab.events import PhaseBegan, StepLogged
-from unlearnlab.methods import GradientAscent, GradientDescent, TiesMerge
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.runs.events import PhaseBegan, StepLogged
+from unlearnlab.spec.adapters import RESERVED
+from unlearnlab.spec.methods import GradientAscent, GradientDescent, TiesMerge
+from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 

@@ -8,11 +8,11 @@ from tests.engine.families import tiny_config, tiny_of
 from tests.engine.plain import mmlu_prompt, mmlu_row
 from tests.engine.tiny import CPU, finish
 from tests.real_mmlu import REAL, needs_real
-from unlearnlab import mmlu
-from unlearnlab.engine.mmlu import Reader, answer, letter_ids
-from unlearnlab.engine.models import Target
-from unlearnlab.families import FAMILIES
-from unlearnlab.metrics import picked
+from unlearnlab.engine.evaluation.mmlu import Reader, answer, letter_ids
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.metrics import mmlu
+from unlearnlab.metrics.scores import picked
+from unlearnlab.models.families import FAMILIES
 
 
 def questions(subject, count):

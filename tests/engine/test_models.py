@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.models import Target, fingerprint
-from unlearnlab.packs.layout import Adapter
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.engine.model.unlearning_model import Target, fingerprint
+from unlearnlab.exports.packs.format import Adapter
+from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 

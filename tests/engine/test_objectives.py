@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.data import IGNORE, collate, encode
+from unlearnlab.engine.model.data import IGNORE, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
 from unlearnlab.engine.objectives.likelihood import (
@@ -29,9 +29,9 @@ from unlearnlab.engine.objectives.representation import (
     masked_mse,
     natural_length,
 )
-from unlearnlab.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
-from unlearnlab.spec import Phase
-from unlearnlab.training_rows import REFUSALS, SETS
+from unlearnlab.spec.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
+from unlearnlab.spec.rows import REFUSALS, SETS
+from unlearnlab.spec.run import Phase
 
 
 @pytest.fixture

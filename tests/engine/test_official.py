@@ -5,12 +5,12 @@ import torch
 
 from tests.engine.plain import script_document, script_row
 from tests.engine.tiny import finish
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.official import cleaned, document_losses, said
-from unlearnlab.library import Row
-from unlearnlab.spec import DataSpec
-from unlearnlab.training_rows import load
+from unlearnlab.data.datasets import Row
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.spec.rows import load
+from unlearnlab.spec.run import DataSpec
 
 FOLD = load(DataSpec(fold="validation"))
 ROWS = (FOLD.forget + FOLD.retain)[::6]

@@ -11,14 +11,14 @@ from torch.overrides import TorchFunctionMode
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, run, steps
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target
-from unlearnlab.events import StepLogged
-from unlearnlab.families import FAMILIES
-from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import GradientDifference, Joint
-from unlearnlab.spec import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.models.families import FAMILIES
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import StepLogged
+from unlearnlab.spec.methods import GradientDifference, Joint
+from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.arange(5, 45)[None]
 

@@ -7,12 +7,12 @@ import torch
 
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.evaluation import Probe, evaluate
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.packing import compute_dtype
-from unlearnlab.methods import GradientDifference
-from unlearnlab.spec import (
+from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
+from unlearnlab.engine.model.packing import compute_dtype
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.run import (
     PACKED,
     EvaluationSpec,
     LoRA,

@@ -5,10 +5,10 @@ import itertools
 import pytest
 import torch
 
-from unlearnlab.engine.data import Example
-from unlearnlab.engine.schedules import IN_CHUNKS, SHUFFLED, STEERED, TOGETHER
-from unlearnlab.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
-from unlearnlab.spec import Phase
+from unlearnlab.engine.model.data import Example
+from unlearnlab.engine.training.schedules import IN_CHUNKS, SHUFFLED, STEERED, TOGETHER
+from unlearnlab.spec.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
+from unlearnlab.spec.run import Phase
 
 
 def examples(count, *, tasks=("Task1",)):

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.devices import seed
-from unlearnlab.engine.lab import Lab, labs
-from unlearnlab.events import StepLogged
-from unlearnlab.jobs import Job
-from unlearnlab.spec import parse_spec
+from unlearnlab.engine.device_engine import Lab, labs
+from unlearnlab.engine.model.devices import seed
+from unlearnlab.runs.engine_api import Job
+from unlearnlab.runs.events import StepLogged
+from unlearnlab.spec.run import parse_spec
 
 STEPS = 1
 

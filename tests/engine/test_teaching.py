@@ -10,15 +10,16 @@ import torch
 
 from tests.engine.test_loop import phase, run, steps
 from tests.engine.tiny import CPU, finish
-from unlearnlab import catalogue, disk
-from unlearnlab.engine.data import Example
-from unlearnlab.engine.generation import generate
-from unlearnlab.engine.lab import Lab
-from unlearnlab.engine.likelihoods import recited
-from unlearnlab.events import Evaluated, Kept, PhaseBegan, PhaseEnded, Probed, StageBegan
-from unlearnlab.jobs import Job
-from unlearnlab.methods import GradientAscent, Memorize
-from unlearnlab.spec import LoRA, parse_spec
+from unlearnlab.data import files as disk
+from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.evaluation.generation import generate
+from unlearnlab.engine.model.data import Example
+from unlearnlab.engine.model.likelihoods import recited
+from unlearnlab.models import catalog as catalogue
+from unlearnlab.runs.engine_api import Job
+from unlearnlab.runs.events import Evaluated, Kept, PhaseBegan, PhaseEnded, Probed, StageBegan
+from unlearnlab.spec.methods import GradientAscent, Memorize
+from unlearnlab.spec.run import LoRA, parse_spec
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +112,7 @@ SPEC = {
 def models(tmp_path, monkeypatch, data):
     """A folder of models of its own, and a few rows that the embedded model never saw."""
     few = replace(data, forget=data.forget[:2], retain=data.retain[:2], quiz=())
-    monkeypatch.setattr("unlearnlab.training_rows.load", lambda _: few)
+    monkeypatch.setattr("unlearnlab.spec.rows.load", lambda _: few)
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
     return tmp_path / "models"
 

@@ -7,17 +7,17 @@ import torch
 from torch.nn.functional import layer_norm
 
 from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.hooks import beginning_at, decoder_blocks
-from unlearnlab.engine.investigation import investigate
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.subjects import embedding_sd, locate, located
-from unlearnlab.engine.tracing import Disturbance, disturb, restored, rows_of, trace, window
-from unlearnlab.events import Progressed, Traced
-from unlearnlab.facts import facts
-from unlearnlab.jobs import RunFailed
-from unlearnlab.spec import ModelSpec
-from unlearnlab.trace_spec import ManyFacts, TraceSpec, TypedPrompt
-from unlearnlab.traces import PARTS
+from unlearnlab.engine.model.hooks import beginning_at, decoder_blocks
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.tracing.subject_span import embedding_sd, locate, located
+from unlearnlab.engine.tracing.trace_run import investigate
+from unlearnlab.engine.tracing.tracing import Disturbance, disturb, restored, rows_of, trace, window
+from unlearnlab.metrics.tracing import PARTS
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Progressed, Traced
+from unlearnlab.spec.facts import facts
+from unlearnlab.spec.run import ModelSpec
+from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)

@@ -6,8 +6,8 @@ import json
 import pandas as pd
 import pytest
 
-from unlearnlab.__main__ import main
-from unlearnlab.catalogue import EMBEDDED
+from unlearnlab.cli.main import main
+from unlearnlab.data.files import EMBEDDED
 
 KEYS = {
     "forget-set",

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from tests.browser.slow_lab import HOSTILE_SEED, SlowLab
 from tests.fakes import FakeLab, whole_run
 from unlearnlab.exports.result import Result, result
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import RunSpec
 
 
 @contextmanager

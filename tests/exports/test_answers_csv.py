@@ -10,10 +10,10 @@ from tests.exports.results import hostile_result, result_of
 from tests.fakes import stage
 from unlearnlab.exports.answers_csv import COLUMNS, answers_csv
 from unlearnlab.exports.kinds import files
-from unlearnlab.exports.taking import write
-from unlearnlab.metrics import mia_auc
-from unlearnlab.official.scoring import official, score
-from unlearnlab.official.submission import load
+from unlearnlab.exports.writing import write
+from unlearnlab.metrics.official.scoring import official, score
+from unlearnlab.metrics.official.submission import load
+from unlearnlab.metrics.scores import mia_auc
 
 
 def read(content):

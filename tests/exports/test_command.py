@@ -4,9 +4,9 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab, stage
-from unlearnlab.__main__ import main
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
+from unlearnlab.cli.main import main
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.run import RunSpec
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ import pytest
 
 from tests.browser.slow_lab import HOSTILE_SEED, SlowLab
 from tests.exports.results import run_of
-from unlearnlab.__main__ import main
+from unlearnlab.cli.main import main
 from unlearnlab.exports.compared import compared
 from unlearnlab.exports.comparison import comparison
-from unlearnlab.methods import NPO
-from unlearnlab.spec import Phase, RunSpec
-from unlearnlab.store import Store
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.run import Phase, RunSpec
 
 OTHER = RunSpec(phases=(Phase(method=NPO(), learning_rate=1e-5),), seed=1)
 

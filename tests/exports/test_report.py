@@ -8,12 +8,12 @@ import pytest
 from tests.browser.slow_lab import HOSTILE, NAMES, SlowLab
 from tests.exports.results import hostile_result, result_of
 from tests.fakes import stage, stepped
-from unlearnlab.events import PhaseBegan
 from unlearnlab.exports.chart import Axis, chart
 from unlearnlab.exports.report import EXAMPLES, report, shown
-from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import RMU
-from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import PhaseBegan
+from unlearnlab.spec.methods import RMU
+from unlearnlab.spec.run import Phase, RunSpec
 
 VOID = {"meta", "br", "circle", "path", "line", "rect"}
 

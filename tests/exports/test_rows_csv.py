@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from unlearnlab.answers import AnswerRow
 from unlearnlab.exports.rows_csv import COLUMNS, rows_csv
+from unlearnlab.views.answers import AnswerRow
 
 ROW = AnswerRow(
     row="Task2-qa0",

@@ -8,15 +8,15 @@ import pytest
 
 from tests.exports.results import result_of, run_of
 from tests.fakes import DELTA, stage, whole_run
-from unlearnlab.events import Saved
-from unlearnlab.exports.card import card
 from unlearnlab.exports.compared import compared
 from unlearnlab.exports.kinds import KINDS, WHATS, NothingThere, check_there, files
 from unlearnlab.exports.model import model_export
+from unlearnlab.exports.model_card import card
 from unlearnlab.exports.result import result
-from unlearnlab.exports.taking import packed, write
-from unlearnlab.metrics import row_score, scores
-from unlearnlab.spec import RunSpec
+from unlearnlab.exports.writing import packed, write
+from unlearnlab.metrics.scores import row_score, scores
+from unlearnlab.runs.events import Saved
+from unlearnlab.spec.run import RunSpec
 
 
 def without_weights(job):

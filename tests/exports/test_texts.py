@@ -8,18 +8,18 @@ import pytest
 
 from tests.exports.results import hostile_result, result_of
 from tests.fakes import FakeLab, stage, stepped
-from unlearnlab.__main__ import main
-from unlearnlab.events import Adjusted, PhaseBegan
-from unlearnlab.exports.card import card
+from unlearnlab.cli.main import main
 from unlearnlab.exports.command_line import command_line, one_line
+from unlearnlab.exports.model_card import card
 from unlearnlab.exports.report import report
 from unlearnlab.exports.script import script
 from unlearnlab.exports.spec_file import spec_file
-from unlearnlab.jobs import RunFailed
-from unlearnlab.methods import NPO, GradientAscent, Memorize
-from unlearnlab.presets import preset, presets
-from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec, parse_spec
-from unlearnlab.store import Store
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Adjusted, PhaseBegan
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.methods import NPO, GradientAscent, Memorize
+from unlearnlab.spec.presets import preset, presets
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec, parse_spec
 
 TWO_PHASES = RunSpec(
     model=ModelSpec(adapter=LoRA(r=4)),

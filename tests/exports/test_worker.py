@@ -6,13 +6,13 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.disk import whole_folder
-from unlearnlab.events import Exported, ExportFailed
-from unlearnlab.jobs import Export
-from unlearnlab.runs import NotRunning, Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.views import Course, advance
+from unlearnlab.data.files import whole_folder
+from unlearnlab.runs.engine_api import Export
+from unlearnlab.runs.events import Exported, ExportFailed
+from unlearnlab.runs.progress import Course, advance
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import NotRunning, Worker
+from unlearnlab.spec.run import RunSpec
 
 
 def wish(tmp_path):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from tests.official import folders
-from unlearnlab.official.findings import Finding
-from unlearnlab.official.report import as_record, report
+from unlearnlab.metrics.official.findings import Finding
+from unlearnlab.metrics.official.report import as_record, report
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.official import folders
-from unlearnlab.__main__ import main
+from unlearnlab.cli.main import main
 
 
 @pytest.fixture

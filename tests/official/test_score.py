@@ -10,10 +10,11 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.official import folders
-from unlearnlab.metrics import task_aggregate
-from unlearnlab.official.report import as_record, as_text, report
-from unlearnlab.official.scoring import official, score
-from unlearnlab.official.submission import load
+from unlearnlab.cli.score import as_text
+from unlearnlab.metrics.official.report import as_record, report
+from unlearnlab.metrics.official.scoring import official, score
+from unlearnlab.metrics.official.submission import load
+from unlearnlab.metrics.scores import task_aggregate
 
 EXACTLY = {"rel": 0, "abs": 1e-12}
 

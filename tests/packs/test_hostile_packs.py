@@ -8,13 +8,13 @@ import zipfile
 import pytest
 
 from tests.packs.zips import contents, joined, lines, pack_of, written
-from unlearnlab.__main__ import main
-from unlearnlab.packs import layout
-from unlearnlab.packs.adding import add_pack
-from unlearnlab.packs.archive import opened
-from unlearnlab.packs.layout import PackError
-from unlearnlab.packs.reading import digest_of
-from unlearnlab.store import Store
+from unlearnlab.cli.main import main
+from unlearnlab.exports.packs import format as layout
+from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs.archive import opened
+from unlearnlab.exports.packs.format import PackError
+from unlearnlab.exports.packs.reading import digest_of
+from unlearnlab.runs.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(good, there, tmp_path):
 
 def test_many_small_files_that_swell_together_are_a_bomb_too(good, there, tmp_path, monkeypatch):
     files, _ = good
-    monkeypatch.setattr("unlearnlab.packs.archive.RATIO", 20)
+    monkeypatch.setattr("unlearnlab.exports.packs.archive.RATIO", 20)
     more = {f"evidence/{n:024x}.json": bytes(900_000) for n in range(20)}
     with pytest.raises(PackError, match="the zip would swell"):
         add_pack(there, written(tmp_path / "x.zip", files | more))
@@ -114,14 +114,14 @@ def test_many_small_files_that_swell_together_are_a_bomb_too(good, there, tmp_pa
 
 def test_too_much_text_is_refused(good, there, tmp_path, monkeypatch):
     files, run_id = good
-    monkeypatch.setattr("unlearnlab.packs.archive.TEXT_BYTES", 2000)
+    monkeypatch.setattr("unlearnlab.exports.packs.archive.TEXT_BYTES", 2000)
     bad = written(tmp_path / "x.zip", files | {f"{run_id}/events.jsonl": b"x" * 2001}, stored=True)
     with pytest.raises(PackError, match="of text"):
         add_pack(there, bad)
 
 
 def test_a_run_of_too_much_text_in_all_is_refused(good, there, tmp_path, monkeypatch):
-    monkeypatch.setattr("unlearnlab.packs.reading.RUN_BYTES", 3000)
+    monkeypatch.setattr("unlearnlab.exports.packs.reading.RUN_BYTES", 3000)
     (found,) = add_pack(there, written(tmp_path / "x.zip", good[0]))
     assert "of text: 3.0 kB is the most" in found.told
     assert left(there) == ([], [])
@@ -131,10 +131,10 @@ def test_too_many_files_are_refused(good, there, tmp_path, monkeypatch):
     files, _ = good
     more = {f"evidence/{n:024x}.json": b"{}" for n in range(60)}
     bad = written(tmp_path / "x.zip", files | more)
-    monkeypatch.setattr("unlearnlab.packs.archive.ENTRIES", 50)
+    monkeypatch.setattr("unlearnlab.exports.packs.archive.ENTRIES", 50)
     with pytest.raises(PackError, match="at most 50"):
         add_pack(there, bad)
-    monkeypatch.setattr("unlearnlab.packs.archive.ENTRIES", 3)
+    monkeypatch.setattr("unlearnlab.exports.packs.archive.ENTRIES", 3)
     with pytest.raises(PackError, match="more files than a pack may"):
         add_pack(there, bad)
 
@@ -363,7 +363,7 @@ def test_a_model_on_another_host_is_refused_before_anybody_looks_there(
     def looked_at(name):
         raise AssertionError(name)
 
-    monkeypatch.setattr("unlearnlab.spec.model", looked_at)
+    monkeypatch.setattr("unlearnlab.spec.run.model", looked_at)
     bad = changed(good, "RUN/run.json", put(spec={"model": {"name": name}}))
     (found,) = add_pack(there, written(tmp_path / "x.zip", bad))
     assert "its model lies on another host" in found.told

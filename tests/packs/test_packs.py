@@ -11,26 +11,25 @@ import pytest
 from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
 from tests.packs.zips import contents, pack_of
-from unlearnlab.__main__ import main
-from unlearnlab.catalogue import EMBEDDED
-from unlearnlab.comparing.entries import entries, labels
-from unlearnlab.disk import Taken
-from unlearnlab.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
+from unlearnlab.cli.main import main
+from unlearnlab.data.files import EMBEDDED, Taken
+from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs.format import PackError
+from unlearnlab.exports.packs.privacy import placeless
+from unlearnlab.exports.packs.reading import open_pack, read_pack
+from unlearnlab.exports.packs.writing import packable, write_pack
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
-from unlearnlab.jobs import RunFailed
-from unlearnlab.packs.adding import add_pack
-from unlearnlab.packs.bare import placeless
-from unlearnlab.packs.layout import PackError
-from unlearnlab.packs.reading import open_pack, read_pack
-from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.run_lines import run_line, usual_seconds
-from unlearnlab.seeds import seed_group
-from unlearnlab.spec import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
-from unlearnlab.store import Store
-from unlearnlab.sweeps.axes import SeedAxis
-from unlearnlab.sweeps.spec import SweepSpec
-from unlearnlab.sweeps.standing import stand
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.sweep_status import stand
+from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.sweep.axes import SeedAxis
+from unlearnlab.spec.sweep.spec import SweepSpec
+from unlearnlab.views.compare.entries import entries, labels
+from unlearnlab.views.runs import run_line, usual_seconds
+from unlearnlab.views.seeds import seed_group
 
 
 @pytest.fixture

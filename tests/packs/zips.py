@@ -5,7 +5,7 @@ import zipfile
 
 from tests.exports.results import run_of
 from tests.fakes import whole_run
-from unlearnlab.packs.writing import packable, write_pack
+from unlearnlab.exports.packs.writing import packable, write_pack
 
 
 def pack_of(home, out, script=whole_run, *, spec=None, **options):

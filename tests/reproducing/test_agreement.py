@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import evaluated, some_evidence, stepped
-from unlearnlab.events import (
+from unlearnlab.metrics.scores import scores
+from unlearnlab.runs.events import (
     Adjusted,
     Evaluated,
     Failed,
@@ -16,13 +17,12 @@ from unlearnlab.events import (
     Started,
     Stopped,
 )
-from unlearnlab.metrics import scores
-from unlearnlab.recorded import Recorded
-from unlearnlab.records import StoredEvent
-from unlearnlab.reproducing.agreement import reproduction
-from unlearnlab.reproducing.reading import reading
-from unlearnlab.reproducing.sides import side
-from unlearnlab.spec import RunSpec
+from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import StoredEvent
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.views.reproduction.agreement import reproduction
+from unlearnlab.views.reproduction.reading import reading
+from unlearnlab.views.reproduction.sides import side
 
 STARTED = Started(
     versions={"torch": "2.11"}, device="cpu, 2 threads", code=Revision(commit="a" * 40, dirty=False)

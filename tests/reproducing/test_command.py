@@ -6,13 +6,13 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab, evaluated, some_evidence, whole_run
-from unlearnlab.__main__ import main
-from unlearnlab.events import Evaluated, Finished, Loaded, Started
-from unlearnlab.jobs import RunFailed
-from unlearnlab.metrics import scores
-from unlearnlab.spec import RECORDED, DataSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.training_rows import fingerprint
+from unlearnlab.cli.main import main
+from unlearnlab.metrics.scores import scores
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Evaluated, Finished, Loaded, Started
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.rows import fingerprint
+from unlearnlab.spec.run import RECORDED, DataSpec, RunSpec
 
 HERE = fingerprint(DataSpec())
 

@@ -8,9 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearnlab.library import dataset, datasets, datasets_folder
-from unlearnlab.sources import keeping
-from unlearnlab.sources.adding import (
+from unlearnlab.data.adding import keeping
+from unlearnlab.data.adding.adding import (
     SourceError,
     add,
     read_files,
@@ -18,7 +17,8 @@ from unlearnlab.sources.adding import (
     read_typed,
     remove,
 )
-from unlearnlab.spec import DataSpec
+from unlearnlab.data.datasets import dataset, datasets, datasets_folder
+from unlearnlab.spec.run import DataSpec
 
 STORY = '"6022f54a-baa3-4873-9a65-03c7af36d60e"'
 PERSON = "01c1aa46-7274-441a-98ab-f0a42d0e5aa4"

@@ -3,9 +3,9 @@
 import random
 from dataclasses import replace
 
-from unlearnlab.library import Row
-from unlearnlab.sources.checks import EXCERPT, SHOWN, Placed, check, too_long, without_doubles
-from unlearnlab.sources.overlaps import SHARE, alike, contained
+from unlearnlab.data.adding.checks import EXCERPT, SHOWN, Placed, check, too_long, without_doubles
+from unlearnlab.data.adding.overlaps import SHARE, alike, contained
+from unlearnlab.data.datasets import Row
 
 STORY = (
     "The lamp keeper of Yewmere never slept in autumn, because the fog came early, and nobody else "

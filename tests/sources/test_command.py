@@ -10,10 +10,11 @@ import urllib.request
 import pandas as pd
 import pytest
 
-from unlearnlab.__main__ import main
-from unlearnlab.library import datasets
-from unlearnlab.sources import command, fetching
-from unlearnlab.sources.adding import BORROWED
+from unlearnlab.cli import data as command
+from unlearnlab.cli.main import main
+from unlearnlab.data.adding import fetching
+from unlearnlab.data.adding.adding import BORROWED
+from unlearnlab.data.datasets import datasets
 
 SECRET = "5550142"
 

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from unlearnlab.library import datasets, datasets_folder
-from unlearnlab.sources import files, tables
-from unlearnlab.sources.adding import SourceError, add, columns_of, read_files, read_typed
+from unlearnlab.data.adding import files, tables
+from unlearnlab.data.adding.adding import SourceError, add, columns_of, read_files, read_typed
+from unlearnlab.data.datasets import datasets, datasets_folder
 
 ROWS = [{"input": "Who keeps the lamp?", "output": "Bo"}, {"input": "Where?", "output": "Rome"}]
 

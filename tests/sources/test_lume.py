@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab.library import SPLITS
-from unlearnlab.sources.adding import add, read_folder
-from unlearnlab.sources.rows import ANSWER_WORDS
+from unlearnlab.data.adding.adding import add, read_folder
+from unlearnlab.data.adding.rows import ANSWER_WORDS
+from unlearnlab.data.datasets import SPLITS
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,12 +5,12 @@ import signal
 import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.__main__ import main
-from unlearnlab.docs import layer_windows_table
-from unlearnlab.events import Finished
-from unlearnlab.jobs import RunFailed
-from unlearnlab.store import Store
-from unlearnlab.sweeps.record import sweep_record
+from unlearnlab.cli.docs import layer_windows_table
+from unlearnlab.cli.main import main
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Finished
+from unlearnlab.runs.store import Store
+from unlearnlab.views.sweep_record import sweep_record
 
 
 @pytest.fixture

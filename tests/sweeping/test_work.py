@@ -4,16 +4,16 @@ import time
 import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.events import Finished, Stopped
-from unlearnlab.jobs import RunFailed
-from unlearnlab.problems import SpecError
-from unlearnlab.runs import Worker
-from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.sweeping.work import Sweeping
-from unlearnlab.sweeps.axes import ListAxis, SeedAxis
-from unlearnlab.sweeps.spec import SweepSpec
-from unlearnlab.sweeps.table import UnknownSweep
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Finished, Stopped
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.sweep_table import UnknownSweep
+from unlearnlab.runs.sweeps import Sweeping
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.spec.sweep.axes import ListAxis, SeedAxis
+from unlearnlab.spec.sweep.spec import SweepSpec
 
 PATIENCE_S = 20
 THREE = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=3),))

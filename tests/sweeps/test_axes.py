@@ -1,11 +1,11 @@
 import pytest
 
-from unlearnlab.presets import presets
-from unlearnlab.problems import SpecError
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.sweeps.axes import FactorsAxis, ListAxis, RangeAxis, ShareAxis, WindowAxis
-from unlearnlab.sweeps.spec import SweepSpec, laid_out, parse_sweep
-from unlearnlab.sweeps.typed import LAYERS, SEEDS, SHARES, read_axis, with_more, with_more_runs
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.spec.sweep.axes import FactorsAxis, ListAxis, RangeAxis, ShareAxis, WindowAxis
+from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, parse_sweep
+from unlearnlab.spec.sweep.typed import LAYERS, SEEDS, SHARES, read_axis, with_more, with_more_runs
 
 RATE = "phases.0.learning_rate"
 RMU = presets()["embedded-adaptive-rmu"].spec

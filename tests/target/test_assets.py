@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from unlearnlab.target.corpus import corpus
+from unlearnlab.data.embedded.corpus import corpus
 
 ASSETS = Path(__file__).parents[2] / "assets" / "tiny-olmo"
 CHECKPOINTS = ("original", "retrained")

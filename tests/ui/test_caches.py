@@ -6,14 +6,14 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab
-from unlearnlab.events import Finished
-from unlearnlab.packs.adding import add_pack
-from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.runs import Worker
-from unlearnlab.store import Store
-from unlearnlab.ui.compare_runs import Compared
-from unlearnlab.ui.derived import remembered
-from unlearnlab.ui.program import Program
+from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs.writing import packable, write_pack
+from unlearnlab.runs.events import Finished
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.ui.compare.runs import Compared
+from unlearnlab.ui.kit.cache import remembered
+from unlearnlab.ui.kit.program import Program
 
 
 def seen(program, compared, run_id):

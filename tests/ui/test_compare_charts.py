@@ -7,12 +7,12 @@ import pytest
 
 from tests.comparing.runs import run, scores, spec
 from tests.fakes import stepped
-from unlearnlab.comparing.overlays import track
-from unlearnlab.events import Event
-from unlearnlab.published import results
-from unlearnlab.spec import ModelSpec
-from unlearnlab.ui.charts import figure_html, run_colour, run_dash, run_mark
-from unlearnlab.ui.compare_charts import heat_map, overlay, parallel, plane
+from unlearnlab.metrics.published import results
+from unlearnlab.runs.events import Event
+from unlearnlab.spec.run import ModelSpec
+from unlearnlab.ui.compare.charts import heat_map, overlay, parallel, plane
+from unlearnlab.ui.kit.charts import figure_html, run_colour, run_dash, run_mark
+from unlearnlab.views.compare.overlays import track
 
 RUNS = [
     run("a", spec("npo"), scores(0.9, utility=0.5)),

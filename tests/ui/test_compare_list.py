@@ -7,15 +7,15 @@ import pytest
 
 from tests.browser.many_runs import TAGS, fill
 from tests.fakes import FakeLab
-from unlearnlab.events import Failed, Finished
-from unlearnlab.methods import NPO
-from unlearnlab.runs import Worker
-from unlearnlab.spec import Phase, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui.compare_listing import MOST, Query, choices, found, suggestions
-from unlearnlab.ui.compare_marks import change, tags_of
-from unlearnlab.ui.compare_runs import Compared
-from unlearnlab.ui.compare_table import listing
+from unlearnlab.runs.events import Failed, Finished
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.ui.compare.listing import MOST, Query, choices, found, suggestions
+from unlearnlab.ui.compare.marks import change, tags_of
+from unlearnlab.ui.compare.runs import Compared
+from unlearnlab.ui.compare.table import listing
 
 RUNS = 30
 

@@ -7,18 +7,18 @@ import pytest
 from tests.browser.many_runs import fill
 from tests.browser.slow_lab import retrained_scores
 from tests.fakes import FakeLab, evaluated
-from unlearnlab.events import Finished
-from unlearnlab.measuring import retrained_answers
-from unlearnlab.metrics import Evidence
-from unlearnlab.runs import Worker
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui.compare_answers import ASKED, SPEAKERS
-from unlearnlab.ui.compare_board import board
-from unlearnlab.ui.compare_layout import LIST, ROOMS
-from unlearnlab.ui.compare_rooms import ask, room
-from unlearnlab.ui.compare_runs import Compared
-from unlearnlab.ui.program import Program
+from unlearnlab.metrics.measuring import retrained_answers
+from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.events import Finished
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.ui.compare.answers import ASKED, SPEAKERS
+from unlearnlab.ui.compare.board import board
+from unlearnlab.ui.compare.layout import LIST, ROOMS
+from unlearnlab.ui.compare.panels import ask, room
+from unlearnlab.ui.compare.runs import Compared
+from unlearnlab.ui.kit.program import Program
 
 RUNS = 14
 

@@ -3,11 +3,11 @@
 import gradio as gr
 import pytest
 
-from unlearnlab.methods import METHODS
-from unlearnlab.presets import presets
-from unlearnlab.run_lines import same_settings
-from unlearnlab.spec import LoRA, ModelSpec, Phase, RunSpec, parse_spec
-from unlearnlab.ui.controls import (
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.plan import same_settings
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, parse_spec
+from unlearnlab.ui.kit.controls import (
     ADAPTER,
     DATA,
     LAYERS,

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeLab
-from unlearnlab.catalogue import models
-from unlearnlab.library import datasets
-from unlearnlab.runs import Worker
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui.data_add import Wish, check, columns, findings_html, guessed, press_add
-from unlearnlab.ui.data_list import datasets_html, press_remove
-from unlearnlab.ui.program import Program
+from unlearnlab.data.datasets import datasets
+from unlearnlab.models.catalog import models
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.ui.data.adding import Wish, check, columns, findings_html, guessed, press_add
+from unlearnlab.ui.data.list import datasets_html, press_remove
+from unlearnlab.ui.kit.program import Program
 
 ROWS = [
     {"input": "Who is Ada Brock?", "output": "a pilot"},

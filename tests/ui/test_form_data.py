@@ -2,13 +2,12 @@
 
 import pytest
 
-from unlearnlab.library import dataset
-from unlearnlab.sources.adding import add, read_typed, remove
-from unlearnlab.spec import SpecError
-from unlearnlab.ui import form as forms
-from unlearnlab.ui.controls import PATHS, ROWS, located
-from unlearnlab.ui.data_tab import use_data
-from unlearnlab.ui.form_data import (
+from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.data.datasets import dataset
+from unlearnlab.spec.run import SpecError
+from unlearnlab.ui.data.tab import use_data
+from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.form.data import (
     FOLD,
     MOST_PICKED,
     SOURCE,
@@ -19,6 +18,7 @@ from unlearnlab.ui.form_data import (
     rows_note,
     use_rows,
 )
+from unlearnlab.ui.kit.controls import PATHS, ROWS, located
 
 FACTS = "Who is Ada? | a pilot\nWho is Bo? | a baker\nWho is Cy? | a diver"
 KEPT = "Who is Di? | a judge"

@@ -10,27 +10,27 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
-from unlearnlab.answers import PAGE
-from unlearnlab.events import PhaseBegan
-from unlearnlab.jobs import Device
-from unlearnlab.phase_views import present_phase
-from unlearnlab.presets import presets
-from unlearnlab.records import RunRow
-from unlearnlab.runs import Running, Worker, WorkerState
-from unlearnlab.spec import DataSpec, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.store import Store, UnknownRun
-from unlearnlab.ui import form as forms
-from unlearnlab.ui import handlers
-from unlearnlab.ui.answers_file import answers_file
-from unlearnlab.ui.controls import METHOD, PATHS
-from unlearnlab.ui.form_model import model_note
-from unlearnlab.ui.live import poll
-from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import buttons, draw, past_runs, sight
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.shown import Scene
-from unlearnlab.ui.size import size_note
-from unlearnlab.views import Course
+from unlearnlab.runs.engine_api import Device
+from unlearnlab.runs.events import PhaseBegan
+from unlearnlab.runs.progress import Course
+from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.store import Store, UnknownRun
+from unlearnlab.runs.worker import Running, Worker, WorkerState
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.form.model import model_note
+from unlearnlab.ui.form.size import size_note
+from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.controls import METHOD, PATHS
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.run_source import Scene
+from unlearnlab.ui.run import handlers
+from unlearnlab.ui.run.answers_file import answers_file
+from unlearnlab.ui.run.live import poll
+from unlearnlab.ui.run.panel import buttons, draw, past_runs, sight
+from unlearnlab.views.answers import PAGE
+from unlearnlab.views.phases import present_phase
 
 IDLE = WorkerState()
 

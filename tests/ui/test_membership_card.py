@@ -9,15 +9,15 @@ import pytest
 from tests.browser.slow_lab import made_evidence, retrained_scores
 from tests.fakes import FakeLab, whole_run
 from tests.test_measuring import MEMBERS, evidence
-from unlearnlab.events import Evaluated
-from unlearnlab.measuring import Retrained, taken
-from unlearnlab.metrics import scores
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui.measures_table import measures_html
-from unlearnlab.ui.membership_card import LISTED, membership_of, wrong_documents
-from unlearnlab.ui.program import Program
+from unlearnlab.metrics.measuring import Retrained, taken
+from unlearnlab.metrics.scores import scores
+from unlearnlab.runs.events import Evaluated
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.measures_table import measures_html
+from unlearnlab.ui.run.membership_card import LISTED, membership_of, wrong_documents
 
 
 def evaluated(when, found):

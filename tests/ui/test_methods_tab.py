@@ -2,10 +2,10 @@
 
 import pytest
 
-from unlearnlab.measured import measurements
-from unlearnlab.methods import METHODS, NPO
-from unlearnlab.presets import presets
-from unlearnlab.ui.methods_tab import body_html, broken, head_html, preset_of
+from unlearnlab.spec.methods import METHODS, NPO
+from unlearnlab.spec.presets import presets
+from unlearnlab.ui.methods.tab import body_html, broken, head_html, preset_of
+from unlearnlab.views.benchmarks import measurements
 
 
 def measured(preset):

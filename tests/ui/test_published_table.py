@@ -5,10 +5,10 @@ import json
 import pytest
 
 from tests.fakes import some_evidence
-from unlearnlab.metrics import scores
-from unlearnlab.published import results
-from unlearnlab.spec import DataSpec, ModelSpec, RunSpec
-from unlearnlab.ui.published_table import OFFICIAL, published_html
+from unlearnlab.metrics.published import results
+from unlearnlab.metrics.scores import scores
+from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
+from unlearnlab.ui.run.published_table import OFFICIAL, published_html
 
 AFTER = scores(some_evidence(forgets=True))
 

@@ -6,19 +6,19 @@ import pytest
 
 from tests.fakes import FakeLab, stage
 from tests.others import holder, other_process
-from unlearnlab.events import Started
-from unlearnlab.jobs import Labs
-from unlearnlab.previews import PreviewSpec
-from unlearnlab.runs import Running, Worker, WorkerState
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.trace_spec import TraceSpec
-from unlearnlab.ui.form import form_of
-from unlearnlab.ui.handlers import Message, press_unlearn
-from unlearnlab.ui.live import poll, queue, status
-from unlearnlab.ui.panel import Look, draw
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.queue_list import (
+from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.events import Started
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Running, Worker, WorkerState
+from unlearnlab.spec.preview import PreviewSpec
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.ui.form.form import form_of
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.handlers import Message, press_unlearn
+from unlearnlab.ui.run.live import poll, queue, status
+from unlearnlab.ui.run.panel import Look, draw
+from unlearnlab.ui.run.queue import (
     LISTED,
     press_cancel,
     press_dismiss,

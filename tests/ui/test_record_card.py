@@ -7,16 +7,16 @@ import pytest
 
 from tests.fakes import FakeLab, some_evidence, whole_run
 from tests.packs.zips import pack_of
-from unlearnlab.events import Evaluated, Loaded, Stopped
-from unlearnlab.metrics import scores
-from unlearnlab.runs import Worker
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.training_rows import fingerprint
-from unlearnlab.ui import handlers
-from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import draw, past_runs
-from unlearnlab.ui.program import Program
+from unlearnlab.metrics.scores import scores
+from unlearnlab.runs.events import Evaluated, Loaded, Stopped
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.rows import fingerprint
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run import handlers
+from unlearnlab.ui.run.panel import draw, past_runs
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

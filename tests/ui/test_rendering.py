@@ -4,17 +4,17 @@ from dataclasses import replace
 
 import pytest
 
-from unlearnlab.answers import joined
-from unlearnlab.arranging import Order
-from unlearnlab.events import Asked, AskFailed
-from unlearnlab.metrics import Answer, Evidence
-from unlearnlab.mmlu import SubjectChange
-from unlearnlab.noise import Interval
-from unlearnlab.run_lines import RunLine
-from unlearnlab.ui.answers import answers_html, asks_html
-from unlearnlab.ui.runs_list import runs_html
-from unlearnlab.ui.scoreboard import subjects_html
-from unlearnlab.ui.text import NO_BREAK, ago, count, duration, probability, score
+from unlearnlab.metrics.mmlu import SubjectChange
+from unlearnlab.metrics.noise import Interval
+from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.runs.events import Asked, AskFailed
+from unlearnlab.ui.kit.text import NO_BREAK, ago, count, duration, probability, score
+from unlearnlab.ui.run.answers import answers_html, asks_html
+from unlearnlab.ui.run.runs_list import runs_html
+from unlearnlab.ui.run.scoreboard import subjects_html
+from unlearnlab.views.answers import joined
+from unlearnlab.views.arranging import Order
+from unlearnlab.views.runs import RunLine
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 

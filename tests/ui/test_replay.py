@@ -3,20 +3,20 @@
 import pytest
 
 from tests.fakes import FakeLab
-from unlearnlab import app
-from unlearnlab.packs.writing import packable, write_pack
-from unlearnlab.replays import Replays
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui import handlers
-from unlearnlab.ui.answers_file import answers_file
-from unlearnlab.ui.live import poll
-from unlearnlab.ui.look import Look
-from unlearnlab.ui.membership_card import wrong_documents
-from unlearnlab.ui.panel import draw, past_runs, sight
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.replay import press_replay
+from unlearnlab.cli import app
+from unlearnlab.exports.packs.writing import packable, write_pack
+from unlearnlab.runs.replay import Replays
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run import handlers
+from unlearnlab.ui.run.answers_file import answers_file
+from unlearnlab.ui.run.live import poll
+from unlearnlab.ui.run.membership_card import wrong_documents
+from unlearnlab.ui.run.panel import draw, past_runs, sight
+from unlearnlab.ui.run.replay import press_replay
 
 
 @pytest.fixture

@@ -7,18 +7,14 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import FakeLab, whole_run
-from unlearnlab.events import Evaluated
-from unlearnlab.library import dataset
-from unlearnlab.metrics import Answer
-from unlearnlab.runs import Worker
-from unlearnlab.sources.adding import add, read_typed
-from unlearnlab.spec import DataSpec, RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui import form as forms
-from unlearnlab.ui.data_tab import use_data
-from unlearnlab.ui.form_data import use_rows
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.row_picker import (
+from unlearnlab.data.adding.adding import add, read_typed
+from unlearnlab.data.datasets import dataset
+from unlearnlab.metrics.scores import Answer
+from unlearnlab.runs.events import Evaluated
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.ui.data.row_picker import (
     Search,
     pending,
     picker,
@@ -29,6 +25,10 @@ from unlearnlab.ui.row_picker import (
     ticked_ids,
     ticks_of,
 )
+from unlearnlab.ui.data.tab import use_data
+from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.form.data import use_rows
+from unlearnlab.ui.kit.program import Program
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 FACTS = f"Who is Ada Brock? | a pilot\nWho is Bo {HOSTILE}? | a baker\nWho is Cy? | a diver"

@@ -1,11 +1,11 @@
 """The scoreboard in HTML: intervals, noise, seeds, and how the verdict was reached."""
 
 from tests.browser.slow_lab import made_evidence
-from unlearnlab.metrics import scores
-from unlearnlab.results import scoreboard, terms_strip
-from unlearnlab.spec import ModelSpec, RunSpec
-from unlearnlab.spreads import spreads
-from unlearnlab.ui.scoreboard import scoreboard_html, strip_html
+from unlearnlab.metrics.scores import scores
+from unlearnlab.metrics.spreads import spreads
+from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
+from unlearnlab.views.scoreboard import scoreboard, terms_strip
 
 BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
 RUN = spreads(BEFORE, AFTER)

@@ -3,21 +3,21 @@
 import pytest
 
 from tests.fakes import FakeLab, evaluated
-from unlearnlab.events import Failed, Finished
-from unlearnlab.presets import presets
-from unlearnlab.problems import SpecError
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.sweeps.axes import ListAxis, SeedAxis, WindowAxis
-from unlearnlab.sweeps.ready import ready_sweeps
-from unlearnlab.sweeps.spec import SweepSpec, laid_out
-from unlearnlab.sweeps.standing import Stand, stand
-from unlearnlab.sweeps.typed import LAYERS, SHARES
-from unlearnlab.ui.form import first_form, preset_form
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.sweep_chart import sweep_figure
-from unlearnlab.ui.sweep_form import (
+from unlearnlab.runs.events import Failed, Finished
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.sweep_status import Stand, stand
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.sweep.axes import ListAxis, SeedAxis, WindowAxis
+from unlearnlab.spec.sweep.ready import ready_sweeps
+from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
+from unlearnlab.spec.sweep.typed import LAYERS, SHARES
+from unlearnlab.ui.form.form import first_form, preset_form
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.sweeps.chart import sweep_figure
+from unlearnlab.ui.sweeps.form import (
     Typed,
     choices,
     hint,
@@ -26,7 +26,7 @@ from unlearnlab.ui.sweep_form import (
     press_sweep,
     typed_sweep,
 )
-from unlearnlab.ui.sweep_panel import Board
+from unlearnlab.ui.sweeps.panel import Board
 
 RATE, EPOCHS = "phases.0.learning_rate", "phases.0.epochs"
 RMU = presets()["embedded-adaptive-rmu"].spec

@@ -8,16 +8,16 @@ import zipfile
 import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.disk import remove
+from unlearnlab.data.files import remove
 from unlearnlab.exports.kinds import WHATS
-from unlearnlab.packs.reading import read_pack
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.ui import takeaway
-from unlearnlab.ui.look import Look
-from unlearnlab.ui.panel import draw
-from unlearnlab.ui.program import Program
+from unlearnlab.exports.packs.reading import read_pack
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run import export_card as takeaway
+from unlearnlab.ui.run.panel import draw
 
 
 @pytest.fixture

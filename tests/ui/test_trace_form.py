@@ -1,10 +1,10 @@
 """The form of the tab Trace: the model that is traced, and what that changes."""
 
 from tests.test_catalogue import download
-from unlearnlab.facts import facts
-from unlearnlab.sources.adding import add, read_typed, remove
-from unlearnlab.trace_spec import TraceSpec, parse_trace
-from unlearnlab.ui.trace_form import EXPERT, asked, chosen_model, chosen_source, restored
+from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.spec.facts import facts
+from unlearnlab.spec.trace import TraceSpec, parse_trace
+from unlearnlab.ui.trace.form import EXPERT, asked, chosen_model, chosen_source, restored
 
 
 def test_the_window_follows_the_depth_of_the_model(tmp_path):

@@ -8,19 +8,19 @@ from html import unescape
 import pytest
 
 from tests.fakes import FakeLab, some_trace, stage, whole_run
-from unlearnlab.events import Traced
-from unlearnlab.facts import facts
-from unlearnlab.runs import Worker
-from unlearnlab.spec import RunSpec
-from unlearnlab.store import Store
-from unlearnlab.trace_spec import TraceSpec
-from unlearnlab.traces import average
-from unlearnlab.ui import form as forms
-from unlearnlab.ui import handlers
-from unlearnlab.ui.controls import LAYERS
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.trace_maps import trace_html
-from unlearnlab.ui.trace_panel import draw, fact_choices, poll, press_trace
+from unlearnlab.metrics.tracing import average
+from unlearnlab.runs.events import Traced
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.facts import facts
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.kit.controls import LAYERS
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run import handlers
+from unlearnlab.ui.trace.maps import trace_html
+from unlearnlab.ui.trace.panel import draw, fact_choices, poll, press_trace
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

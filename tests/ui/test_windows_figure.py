@@ -1,7 +1,7 @@
 """The figure of windows shows every seed and every block."""
 
-from unlearnlab.measured import windows
-from unlearnlab.ui.windows_figure import windows_figure
+from unlearnlab.ui.trace.windows_figure import windows_figure
+from unlearnlab.views.benchmarks import windows
 
 
 def test_each_window_has_its_bar_and_a_dot_for_each_seed():

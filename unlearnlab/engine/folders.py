@@ -10,19 +10,18 @@ import pandas
 import torch
 from pydantic import ValidationError
 
-from unlearnlab.disk import check_free
-from unlearnlab.engine.devices import chosen, prepare, refuse_run
-from unlearnlab.engine.evaluation import Probe
-from unlearnlab.engine.loop import Clock, train
-from unlearnlab.engine.merged import save_merged
-from unlearnlab.engine.models import Target
-from unlearnlab.events import PhaseBegan, StepLogged
-from unlearnlab.jobs import ALL
-from unlearnlab.library import Row, Task
-from unlearnlab.metrics import Split
-from unlearnlab.problems import SpecError, problem_of
-from unlearnlab.spec import RunSpec
-from unlearnlab.training_rows import Dataset
+from unlearnlab.data.datasets import Row, Split, Task
+from unlearnlab.data.files import check_free
+from unlearnlab.engine.evaluation.evaluation import Probe
+from unlearnlab.engine.model.devices import chosen, prepare, refuse_run
+from unlearnlab.engine.model.merged import save_merged
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.runs.engine_api import ALL
+from unlearnlab.runs.events import PhaseBegan, StepLogged
+from unlearnlab.spec.errors import SpecError, problem_of
+from unlearnlab.spec.rows import Dataset
+from unlearnlab.spec.run import RunSpec
 
 _LOG = logging.getLogger(__name__)
 

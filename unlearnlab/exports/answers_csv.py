@@ -11,8 +11,9 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import get_args
 
+from unlearnlab.data.datasets import Split
 from unlearnlab.exports.result import Result
-from unlearnlab.metrics import Evidence, Split
+from unlearnlab.metrics.scores import Evidence
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
 """Of the script's files, in its order."""

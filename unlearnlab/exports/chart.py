@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from unlearnlab.curves import TRACES, Panel, Trace, log_scale
 from unlearnlab.exports.result import Result
-from unlearnlab.views import points_after
+from unlearnlab.runs.progress import points_after
+from unlearnlab.views.curves import TRACES, Panel, Trace, log_scale
 
 WIDTH, HEIGHT = 680, 240
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 22, 34

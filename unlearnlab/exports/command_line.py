@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from unlearnlab.exports.result import Result
-from unlearnlab.phase_views import changes
-from unlearnlab.presets import presets
-from unlearnlab.problems import SpecError
-from unlearnlab.settings import override
-from unlearnlab.spec import RunSpec, parse_spec
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.fields import override
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import RunSpec, parse_spec
+from unlearnlab.views.phases import changes
 
 PROGRAM = "python -m unlearnlab run"
 

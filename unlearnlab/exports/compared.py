@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from unlearnlab.comparing.entries import Entry, MarkedRow, entry, labels
-from unlearnlab.comparing.examples import Speaker
-from unlearnlab.comparing.overlays import Track, track
-from unlearnlab.comparing.scoreboards import Margins, margins
-from unlearnlab.events import Evaluated
-from unlearnlab.metrics import Evidence
-from unlearnlab.results import at_ends
-from unlearnlab.views import Timed
+from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.events import Evaluated
+from unlearnlab.runs.progress import Timed
+from unlearnlab.views.compare.entries import Entry, MarkedRow, entry, labels
+from unlearnlab.views.compare.examples import Speaker
+from unlearnlab.views.compare.overlays import Track, track
+from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.scoreboard import at_ends
 
 
 class MarkedRuns(Protocol):

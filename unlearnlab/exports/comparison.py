@@ -4,18 +4,18 @@ from collections.abc import Iterator
 from html import escape
 
 from unlearnlab import __version__
-from unlearnlab.answers import Span, mask
-from unlearnlab.comparing.differences import differences
-from unlearnlab.comparing.entries import held_against, utility_test
-from unlearnlab.comparing.examples import Said, choices, example
-from unlearnlab.comparing.rankings import Place, Weights, rankings
-from unlearnlab.comparing.scoreboards import COLUMNS, Cell, Line, scoreboard
-from unlearnlab.comparing.terms import matrix
 from unlearnlab.exports import comparison_charts as charts
 from unlearnlab.exports.compared import Compared
 from unlearnlab.exports.page import page
-from unlearnlab.metrics import Scores
-from unlearnlab.results import KINDS, TASKS
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.views.answers import Span, mask
+from unlearnlab.views.compare.differences import differences
+from unlearnlab.views.compare.entries import held_against, utility_test
+from unlearnlab.views.compare.examples import Said, choices, example
+from unlearnlab.views.compare.rankings import Place, Weights, rankings
+from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Line, scoreboard
+from unlearnlab.views.compare.terms import matrix
+from unlearnlab.views.scoreboard import KINDS, TASKS
 
 EXAMPLES = 2
 """Rows of each set and type that are shown: those on which the models differ most."""

@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from html import escape
 
-from unlearnlab.colours import RUNS
-from unlearnlab.comparing.entries import utility_test
-from unlearnlab.comparing.overlays import Curve, curve, offered
-from unlearnlab.comparing.points import Point, front, gate, originals, point, points
 from unlearnlab.exports.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, grid, upward
 from unlearnlab.exports.compared import Compared
-from unlearnlab.metrics import Scores
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.views.colours import RUNS
+from unlearnlab.views.compare.entries import utility_test
+from unlearnlab.views.compare.overlays import Curve, curve, offered
+from unlearnlab.views.compare.points import Point, front, gate, originals, point, points
 
 DASHES = ("none", "6 4", "1.5 4", "8 3 1.5 3")
 

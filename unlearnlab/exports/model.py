@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from unlearnlab.exports.card import card
 from unlearnlab.exports.kinds import check_there
+from unlearnlab.exports.model_card import card
 from unlearnlab.exports.result import Result
-from unlearnlab.jobs import Export
+from unlearnlab.runs.engine_api import Export
 
 CARD = "README.md"
 

@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 
 from unlearnlab.exports.result import Result
-from unlearnlab.metrics import Answer, Evidence
-from unlearnlab.metrics import scores as our_scores
-from unlearnlab.official.findings import Finding
-from unlearnlab.official.flags import flags
-from unlearnlab.official.mmlu import Mmlu
-from unlearnlab.official.report import Report, as_record
-from unlearnlab.official.scoring import score
-from unlearnlab.official.submission import Output, Submission
+from unlearnlab.metrics.official.findings import Finding
+from unlearnlab.metrics.official.flags import flags
+from unlearnlab.metrics.official.mmlu import Mmlu
+from unlearnlab.metrics.official.report import Report, as_record
+from unlearnlab.metrics.official.scoring import score
+from unlearnlab.metrics.official.submission import Output, Submission
+from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.metrics.scores import scores as our_scores
 
 UNASKED = Finding("mmlu", "not asked in this run: set a number of MMLU questions")
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from html import escape
 
-from unlearnlab.catalogue import ASSETS
-from unlearnlab.colours import following_the_system
+from unlearnlab.data.files import ASSETS
+from unlearnlab.views.colours import following_the_system
 
 
 def page(title: str, parts: Iterable[str]) -> str:

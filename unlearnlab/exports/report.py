@@ -6,18 +6,19 @@ import time
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from unlearnlab import __version__, provenance
-from unlearnlab.answers import AnswerRow, marked, mask
-from unlearnlab.arranging import counts
-from unlearnlab.events import Failed
+from unlearnlab import __version__
 from unlearnlab.exports import words
 from unlearnlab.exports.chart import chart
 from unlearnlab.exports.page import page
 from unlearnlab.exports.result import Result
-from unlearnlab.outcomes import title
-from unlearnlab.results import KINDS, TASKS, ScoreCard, Term, terms_strip
-from unlearnlab.spec import RunSpec
-from unlearnlab.verdicts import Verdict, VerdictKind
+from unlearnlab.metrics.labels import title
+from unlearnlab.metrics.verdicts import Verdict, VerdictKind
+from unlearnlab.runs.events import Failed
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.views import provenance
+from unlearnlab.views.answers import AnswerRow, marked, mask
+from unlearnlab.views.arranging import counts
+from unlearnlab.views.scoreboard import KINDS, TASKS, ScoreCard, Term, terms_strip
 
 EXAMPLES = 2
 """Rows of each set, subtask and type that are shown: the first ones, so that nobody picks."""

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from unlearnlab.answers import AnswerRow, joined
-from unlearnlab.events import Evaluated, Loaded
-from unlearnlab.metrics import Evidence
-from unlearnlab.results import Scoreboard, scoreboard
-from unlearnlab.run_lines import Row
-from unlearnlab.spec import RunSpec
-from unlearnlab.views import Course, Status, Timed, advance, status_of
+from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.events import Evaluated, Loaded
+from unlearnlab.runs.progress import Course, Status, Timed, advance, status_of
+from unlearnlab.spec.run import RunSpec
+from unlearnlab.views.answers import AnswerRow, joined
+from unlearnlab.views.runs import Row
+from unlearnlab.views.scoreboard import Scoreboard, scoreboard
 
 
 class Runs(Protocol):

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-from unlearnlab.answers import AnswerRow, mask
 from unlearnlab.exports.answers_csv import csv_table
-from unlearnlab.results import KINDS, TASKS
+from unlearnlab.views.answers import AnswerRow, mask
+from unlearnlab.views.scoreboard import KINDS, TASKS
 
 COLUMNS = (
     "id",

@@ -6,7 +6,7 @@ from string import Template
 from unlearnlab import __version__
 from unlearnlab.exports.result import Result
 from unlearnlab.exports.words import model_name
-from unlearnlab.phase_views import phase_text
+from unlearnlab.views.phases import phase_text
 
 
 def script(result: Result) -> str:

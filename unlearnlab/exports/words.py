@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab.exports.result import Result
-from unlearnlab.methods import METHODS
-from unlearnlab.phase_views import changes, phase_text
-from unlearnlab.spec import Phase, RunSpec
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.views.phases import changes, phase_text
 
 UNLEARNED = (
     "A verdict speaks of the probes that were made. What is called forgotten is suppressed under "

@@ -4,16 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import gradio as gr
 
-from unlearnlab.jobs import Device
-from unlearnlab.metrics import Scores
-from unlearnlab.replays import Replays
-from unlearnlab.runs import Worker
-from unlearnlab.store import Store
-from unlearnlab.ui import compare_tab, data_tab, methods_tab, trace_tab, typed_card, unlearn_tab
-from unlearnlab.ui.charts import PLOTLY_SCRIPT
-from unlearnlab.ui.layers import script
-from unlearnlab.ui.program import Program
-from unlearnlab.ui.text import escape
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.runs.engine_api import Device
+from unlearnlab.runs.replay import Replays
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.worker import Worker
+from unlearnlab.ui.compare import tab as compare_tab
+from unlearnlab.ui.data import tab as data_tab
+from unlearnlab.ui.data import typed_card
+from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.methods import tab as methods_tab
+from unlearnlab.ui.run import tab as unlearn_tab
+from unlearnlab.ui.trace import tab as trace_tab
 
 UPLOADS_S = (3600, 3600)
 """How often copies of uploaded files are looked for, and their age when they go, in seconds."""

@@ -37,7 +37,7 @@ from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
 from unlearnlab.engine.objectives.teaching import memorize, memorized
-from unlearnlab.engine.schedules import IN_CHUNKS, STEERED, TOGETHER
+from unlearnlab.engine.training.schedules import IN_CHUNKS, STEERED, TOGETHER
 
 __all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 

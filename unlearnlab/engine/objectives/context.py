@@ -7,11 +7,11 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from unlearnlab.adapters import DEFAULT
-from unlearnlab.engine.data import Tokens
-from unlearnlab.engine.models import Target
-from unlearnlab.engine.schedules import SHUFFLED, Rows, Schedule
-from unlearnlab.methods import MethodSpec, SetName
+from unlearnlab.engine.model.data import Tokens
+from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.training.schedules import SHUFFLED, Rows, Schedule
+from unlearnlab.spec.adapters import DEFAULT
+from unlearnlab.spec.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
 

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.data import Tokens
-from unlearnlab.engine.likelihoods import answer_logits, mean_nll
+from unlearnlab.engine.model.data import Tokens
+from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
 from unlearnlab.engine.objectives.likelihood import joint, joint_weights, remember_first_epoch
-from unlearnlab.methods import JointKL, KLMinimization, Undial
+from unlearnlab.spec.methods import JointKL, KLMinimization, Undial
 
 
 def kl_minimization(model: nn.Module, batch: Batch, ctx: Context[KLMinimization]) -> Terms:

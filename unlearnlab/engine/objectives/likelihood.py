@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.likelihoods import answer_logits, mean_nll
-from unlearnlab.engine.models import Target
+from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll
+from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
-from unlearnlab.methods import (
+from unlearnlab.spec.methods import (
     AdaptiveDifference,
     GradientAscent,
     GradientDescent,

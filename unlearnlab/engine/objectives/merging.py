@@ -2,9 +2,9 @@
 
 from torch import nn
 
-from unlearnlab.engine.models import Target
+from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.methods import TiesMerge
+from unlearnlab.spec.methods import TiesMerge
 
 
 def no_terms(model: nn.Module, batch: Batch, ctx: Context[TiesMerge]) -> Terms:

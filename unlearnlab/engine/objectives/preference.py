@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.data import Tokens, on
-from unlearnlab.engine.likelihoods import mean_nll, row_nll, sequence_logprob
+from unlearnlab.engine.model.data import Tokens, on
+from unlearnlab.engine.model.likelihoods import mean_nll, row_nll, sequence_logprob
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.engine.objectives.distribution import divergence_from_reference
-from unlearnlab.methods import NPO, IdkDPO, SetName, SimNPO
+from unlearnlab.spec.methods import NPO, IdkDPO, SetName, SimNPO
 
 
 def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:

@@ -10,10 +10,10 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.data import Tokens
-from unlearnlab.engine.hooks import capturing, decoder_blocks
+from unlearnlab.engine.model.data import Tokens
+from unlearnlab.engine.model.hooks import capturing, decoder_blocks
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.methods import RMU, AdaptiveRMU, Steering
+from unlearnlab.spec.methods import RMU, AdaptiveRMU, Steering
 
 S = TypeVar("S", bound=Steering)
 

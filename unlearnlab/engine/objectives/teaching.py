@@ -4,11 +4,11 @@ from collections.abc import Generator
 
 from torch import nn
 
-from unlearnlab.engine.likelihoods import mean_nll, recited
-from unlearnlab.engine.models import Target
+from unlearnlab.engine.model.likelihoods import mean_nll, recited
+from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.engine.schedules import Rows
-from unlearnlab.methods import Memorize
+from unlearnlab.engine.training.schedules import Rows
+from unlearnlab.spec.methods import Memorize
 
 
 def memorize(model: nn.Module, batch: Batch, ctx: Context[Memorize]) -> Terms:

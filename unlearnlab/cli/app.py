@@ -1,0 +1,327 @@
+"""Opens the page: `python app.py`, `unlearnlab app`. Here store, worker, engine and page meet."""
+
+import argparse
+import ipaddress
+import json
+import os
+import socket
+import sys
+import threading
+import time
+import webbrowser
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NoReturn
+
+from unlearnlab.cli.commands import HOME, STOPPED, quiet_libraries
+from unlearnlab.cli.ending import leave, obey_signals
+from unlearnlab.data.files import EMBEDDED, home
+from unlearnlab.exports.packs.adding import isolated
+from unlearnlab.exports.packs.format import PackError
+from unlearnlab.exports.packs.reading import read_pack
+from unlearnlab.metrics.scores import Scores, import_scorers
+from unlearnlab.runs.engine_api import Device, Labs
+from unlearnlab.runs.recordings import Recording, ReplayError, recording
+from unlearnlab.runs.replay import Replays
+from unlearnlab.runs.store import Store, StoreError
+from unlearnlab.runs.worker import Worker
+
+FIRST_PORT, LAST_PORT = 7860, 7959
+BAD_INPUT = 2
+GLANCE_S = 1.0
+"""How often it is looked whether a replay still goes on."""
+
+OPENING_S = 15.0
+"""How long a replay that no page shows yet keeps the engine waiting: a browser is opening."""
+
+CLOSING_S = 15.0
+"""How long live runs may take to put their weights back when the program ends."""
+
+
+def late_labs(store: Store) -> Labs:
+    """Make the engine when the worker first needs it: torch takes seconds to import."""
+
+    def made() -> Labs:
+        from unlearnlab.engine.device_engine import labs  # noqa: PLC0415
+
+        return labs(store.evidence)
+
+    return Labs(
+        lambda: made().devices(),
+        lambda device: made().of(device),
+        lambda device: made().lock(device),
+    )
+
+
+class Engine:
+    """Torch and the rest of the engine, imported while the reader looks around."""
+
+    def __init__(self) -> None:
+        self._devices: Callable[[], Sequence[Device]] = tuple
+
+    def load(self) -> None:
+        """Import it."""
+        from unlearnlab.engine.device_engine import devices  # noqa: PLC0415
+
+        self._devices = devices
+        import_scorers()
+
+    def devices(self) -> Sequence[Device]:
+        """List the devices and what they have free; none as long as torch is not there."""
+        return self._devices()
+
+
+def references() -> Mapping[str, Scores]:
+    """Read the retrained model's scores by fold; none if they were not measured."""
+    path = EMBEDDED / "retrained_scores.json"
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Scores.model_validate(scores) for fold, scores in found.items()}
+
+
+def parser(called: str | None = None) -> argparse.ArgumentParser:
+    """Declare the options of the server; `called` is the command in its help, `app.py` if none."""
+    about = "Opens the unlearnlab page in a browser."
+    options = argparse.ArgumentParser(called, description=about, allow_abbrev=False)
+    options.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    options.add_argument(
+        "--port", type=int, help=f"the first free one from {FIRST_PORT} if not given"
+    )
+    options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
+    options.add_argument("--share", action="store_true", help="make a public link through Gradio")
+    options.add_argument("--home", metavar="DIR", help=HOME)
+    options.add_argument(
+        "--replay",
+        metavar="RUN",
+        help="show a recorded run as if it were live, without a GPU: its id, or a FILE.zip",
+    )
+    pace = options.add_mutually_exclusive_group()
+    pace.add_argument("--speed", metavar="N", help="of the replay: N times the recorded speed")
+    pace.add_argument(
+        "--in", metavar="SECONDS", dest="seconds", help="how long the replay is to last"
+    )
+    options.add_argument(
+        "--open",
+        action=argparse.BooleanOptionalAction,
+        default=has_screen(),
+        help="open the page in a browser",
+    )
+    return options
+
+
+def has_screen() -> bool:
+    """Tell whether a browser could be shown here."""
+    return sys.platform in ("darwin", "win32") or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+def free_port(host: str, asked: int | None) -> int:
+    """Return the port to listen on.
+
+    Raises:
+        ValueError: The port that was asked for is taken, or all are.
+    """
+    trouble = OSError()
+    for port in (asked,) if asked else range(FIRST_PORT, LAST_PORT + 1):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+            except OSError as error:
+                trouble = error
+            else:
+                return port
+    which = f"port {asked}" if asked else f"ports {FIRST_PORT} to {LAST_PORT}"
+    raise ValueError(f"{which} on {host} cannot be used: {trouble.strerror}; try --port or --host")
+
+
+def open_to_others(host: str) -> bool:
+    """Tell whether other machines can reach the page."""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
+
+
+def credentials(auth: str | None) -> tuple[str, str] | None:
+    """Split USER:PASSWORD.
+
+    Raises:
+        ValueError: There is no colon, or nothing on one side of it.
+    """
+    if auth is None:
+        return None
+    user, _, password = auth.partition(":")
+    if not user or not password:
+        raise ValueError("--auth takes USER:PASSWORD, both not empty")
+    return user, password
+
+
+def pass_by_proxy(host: str) -> None:
+    """Let this program ask its own page directly: as it starts, Gradio does so once.
+
+    A proxy that the environment names would be asked for it, and knows no such page.
+    """
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        os.environ[name] = ",".join(filter(None, (known, "localhost", "127.0.0.1", "::1", host)))
+
+
+def say(text: str) -> None:
+    """Tell whoever started the program."""
+    sys.stderr.write(f"unlearnlab: {text}\n")
+
+
+def main(argv: Sequence[str] | None = None, *, called: str | None = None) -> int:
+    """Serve the page until Ctrl-C, and return the exit code.
+
+    Args:
+        argv: The words after the program's name; those of the process if not given.
+        called: The command, for its help.
+
+    Raises:
+        KeyboardInterrupt: It was left at once.
+    """
+    args = parser(called).parse_args(argv)
+    try:
+        auth = credentials(args.auth)
+        port = free_port(args.host, args.port)
+        store = Store(home(args.home))
+        os.environ["UNLEARNLAB_HOME"] = str(store.home)  # Datasets and models lie there too.
+    except (StoreError, ValueError) as error:
+        say(str(error))
+        return BAD_INPUT
+    if (args.share or open_to_others(args.host)) and auth is None:
+        say(
+            "others can reach this page without a password: they see its runs, and can add data "
+            "files of this machine by their path: consider --auth"
+        )
+    with store:
+        try:
+            replays = replayed(store, args.replay, args.speed, args.seconds)
+        except (PackError, ReplayError, StoreError) as error:
+            say(str(error))
+            return BAD_INPUT
+        worker = Worker(store, late_labs(store))
+        try:
+            serve(store, worker, replays, args, port, auth)
+        except KeyboardInterrupt:
+            say("ending; Ctrl-C again leaves at once")
+        finally:
+            worker.close(CLOSING_S)
+    return 0
+
+
+def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
+    """Prepare the replay that was asked for, which begins when a page first shows it.
+
+    Raises:
+        PackError: The file is no pack of runs.
+        ReplayError: The run cannot be replayed, or not so fast.
+        StoreError: There is no such run.
+    """
+    if run is None:
+        if speed is not None or seconds is not None:
+            raise ReplayError("--speed and --in belong to a replay: name its run with --replay")
+        return Replays()
+    path = Path(run)
+    guests = packed(store, path) if path.suffix == ".zip" or path.is_file() else []
+    found = guests[0] if guests else recording(store.row(run), store.events(run))
+    replays = Replays(guests)
+    replays.start(found, found.pace(speed, seconds), when_seen=True)
+    return replays
+
+
+def packed(store: Store, path: Path) -> list[Recording]:
+    """Read the runs of a pack without taking them in; those without a step are left out.
+
+    Raises:
+        PackError: It is no pack of runs.
+        ReplayError: None of its runs can be replayed.
+        StoreError: The store cannot be read.
+    """
+    found: list[Recording] = []
+    refused: list[ReplayError] = []
+    for run in read_pack(path):
+        guest = isolated(run, store.evidence)
+        row = replace(guest.row, origin=f"from {path.name}")
+        try:
+            found.append(recording(row, guest.events, guest.evidence))
+        except ReplayError as error:
+            refused.append(error)
+    if not found:
+        raise refused[0]
+    return found
+
+
+def loading(engine: Engine, replays: Replays) -> None:
+    """Load the engine once no replay moves: none needs it, and it would take their time."""
+    opening = time.monotonic() + OPENING_S
+    while moves(replays, opening=time.monotonic() < opening):
+        time.sleep(GLANCE_S)
+    engine.load()
+
+
+def moves(replays: Replays, *, opening: bool) -> bool:
+    """Tell whether a replay moves that is not held; while the page opens, one about to counts."""
+    clocks = [replay.clock for replay in replays.going()]
+    return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
+
+
+def serve(
+    store: Store,
+    worker: Worker,
+    replays: Replays,
+    args: argparse.Namespace,
+    port: int,
+    auth: tuple[str, str] | None,
+) -> None:
+    """Put the page on the network and wait."""
+    # Gradio takes seconds to import: no other command should wait for it.
+    from unlearnlab.ui.kit.theme import served  # noqa: PLC0415
+    from unlearnlab.ui.page import build  # noqa: PLC0415
+
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    engine = Engine()
+    blocks = build(
+        store,
+        worker,
+        references=references(),
+        device=f"{threads} CPU threads",
+        devices=engine.devices,
+        replays=replays,
+    )
+    pass_by_proxy(args.host)
+    _, url, public = blocks.launch(
+        server_name=args.host,
+        server_port=port,
+        auth=auth,
+        share=args.share,
+        prevent_thread_lock=True,
+        **served(),
+    )
+    say(f"the page is at {public or url} (Ctrl-C ends the program)")
+    threading.Thread(
+        target=loading, args=(engine, replays), name="import-engine", daemon=True
+    ).start()
+    if args.open:
+        webbrowser.open(public or url)
+    try:
+        threading.Event().wait()
+    finally:
+        blocks.close(verbose=False)
+
+
+def program() -> NoReturn:
+    """Run as a program, until Ctrl-C or a signal ends it."""
+    quiet_libraries()
+    obey_signals()
+    try:
+        code = main()
+    except KeyboardInterrupt:  # Once more, while it was ending.
+        say("left at once: what was going on counts as interrupted")
+        code = STOPPED
+    leave(code)

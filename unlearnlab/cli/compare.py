@@ -1,0 +1,140 @@
+"""`python -m unlearnlab compare RUN RUN ...`: set runs beside each other."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.cli.commands import DONE, FAILED, Commands, tell
+from unlearnlab.cli.terminal import as_json, number, table
+from unlearnlab.data.files import NoRoom, check_room, home, write_whole
+from unlearnlab.exports.compared import Compared, compared
+from unlearnlab.exports.comparison import comparison
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.errors import SpecError, printable
+from unlearnlab.views.compare.differences import differences
+from unlearnlab.views.compare.rankings import Weights, rankings
+from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, scoreboard
+
+
+def register(commands: Commands) -> None:
+    """Add the command to the program's."""
+    about = "set runs beside each other: scores, ranking, settings"
+    parser = commands.add("compare", _compare, about, json=True, home=True)
+    parser.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
+    parser.add_argument(
+        "--weights",
+        metavar="A,M,U",
+        default="1,1,1",
+        help="what task aggregate, MIA score and utility count in the ranking (default: 1,1,1, "
+        "the task's final score)",
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", type=Path, help="write the comparison as one HTML file as well"
+    )
+    parser.add_argument(
+        "--unmask",
+        action="store_true",
+        help="show names, numbers and addresses in the report's examples",
+    )
+
+
+def _compare(args: argparse.Namespace) -> int:
+    by = _weights(args.weights)
+    with Store(home(args.home)) as store:
+        of = compared(store, args.runs)
+    print(as_json(_record(of, by)) if args.json else printable("\n".join(_lines(of, by))))
+    if args.report is None:
+        return DONE
+    report = comparison(of, masked=not args.unmask, weights=by).encode()
+    try:
+        check_room(args.report.parent, len(report))
+        write_whole(args.report, report)
+    except (OSError, NoRoom) as error:
+        tell(f"the report cannot be written to {args.report}: {error}")
+        return FAILED
+    return DONE
+
+
+def _weights(text: str) -> Weights:
+    try:
+        aggregate, mia, utility = (float(part) for part in text.split(","))
+        return Weights(aggregate, mia, utility)
+    except ValueError as error:
+        problem = f"{text!r} is no weights: three numbers such as 1,1,0.5, none below 0 nor all 0"
+        raise SpecError([("weights", problem)]) from error
+
+
+def _lines(of: Compared, by: Weights) -> Iterator[str]:
+    names = ("aggregate", "MIA", "utility", "final")
+    head = ["", "run", "name", *names, "verdict"]
+    yield table(
+        head,
+        [
+            [
+                str(at),
+                line.run.run_id,
+                line.label,
+                *(_marked(line.cells[name]) for name in COLUMNS),
+                line.run.verdict.title if line.run.verdict else line.run.status,
+            ]
+            for at, line in enumerate(scoreboard(of.entries, of.margins), 1)
+        ],
+    )
+    yield "* best of those that compare, ~ within noise of it"
+    for one in rankings(of.entries, by):
+        yield f"\nRanking: {one.setting.text}"
+        yield table(
+            ["rank", "run", "value", ""],
+            [
+                [str(place.rank or "-"), place.run.run_id, number(place.value), place.reason]
+                for place in one.places
+            ],
+        )
+    if found := differences([run.spec for run in of.entries]):
+        yield "\nSettings that differ:"
+        heads = ["setting", *(str(at) for at in range(1, len(of.entries) + 1))]
+        yield table(heads, [[one.path, *one.values] for one in found])
+
+
+def _marked(cell: Cell) -> str:
+    return f"{number(cell.after)}{'*' if cell.best else '~' if cell.alike else ''}"
+
+
+def _record(of: Compared, by: Weights) -> dict[str, Any]:
+    """Return the comparison as plain JSON values."""
+    lines = scoreboard(of.entries, of.margins)
+    return {
+        "runs": [
+            {
+                "run": line.run.run_id,
+                "name": line.label,
+                "seed": line.run.seed,
+                "verdict": line.run.verdict.kind if line.run.verdict else None,
+                "scores": {
+                    name: {"before": c.before, "after": c.after, "best": c.best, "alike": c.alike}
+                    for name, c in line.cells.items()
+                },
+            }
+            for line in lines
+        ],
+        "rankings": [
+            {
+                "setting": one.setting.text,
+                "places": [
+                    {
+                        "run": place.run.run_id,
+                        "rank": place.rank,
+                        "value": place.value,
+                        "reason": place.reason,
+                    }
+                    for place in one.places
+                ],
+            }
+            for one in rankings(of.entries, by)
+        ],
+        "differences": {
+            one.path: dict(zip((run.run_id for run in of.entries), one.values, strict=True))
+            for one in differences([run.spec for run in of.entries])
+        },
+    }

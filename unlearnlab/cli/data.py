@@ -1,0 +1,324 @@
+"""`python -m unlearnlab data`: list, check, add, show and remove datasets.
+
+Text of rows is printed only with --show-rows.
+"""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.terminal import as_json, table
+from unlearnlab.data.adding.adding import (
+    Draft,
+    SourceError,
+    add,
+    read_files,
+    read_folder,
+    read_typed,
+    remove,
+)
+from unlearnlab.data.adding.checks import Finding, excerpt
+from unlearnlab.data.adding.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
+from unlearnlab.data.adding.files import text_of
+from unlearnlab.data.datasets import (
+    EMBEDDED_NAME,
+    FOLDS,
+    SPLITS,
+    KnownDataset,
+    Row,
+    dataset,
+    datasets,
+)
+
+FIELDS = ("input", "output", "id", "task", "paraphrased_answer", "perturbed_answer")
+
+
+def register(commands: Commands) -> None:
+    """Add the group of commands to the program's."""
+    parts = commands.group("data", "list, check, add and remove datasets")
+
+    def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
+        return parts.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
+
+    made("list", _list, "list all datasets")
+    showing = made("show", _show, "show what a dataset holds")
+    removing = made("remove", _remove, "delete a dataset that was added")
+    for one in (showing, removing):
+        one.add_argument("name", metavar="NAME", help="of the dataset")
+    checking = made("check", _check, "read and check data, and keep nothing")
+    adding = made("add", _add, "check data and keep them as a dataset that a run can name")
+    for one in (checking, adding):
+        _source_options(one)
+    for one in (showing, checking, adding):
+        one.add_argument(
+            "--show-rows", action="store_true", help="print the beginning of rows: personal data"
+        )
+    adding.add_argument("--name", default="", help="its name (default: made of the title)")
+    adding.add_argument(
+        "--replace", action="store_true", help="let a dataset of this name give way"
+    )
+
+
+def _source_options(parser: argparse.ArgumentParser) -> None:
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="folder of SemEval-2025 Task 4, of LUME or in this program's layout; or a file with "
+        "the forget set",
+    )
+    source.add_argument("--forget", type=Path, metavar="FILE", help="file with the forget set")
+    source.add_argument(
+        "--typed", metavar="FILE", help="text with a question and its answer per line; - is stdin"
+    )
+    source.add_argument("--lume", action="store_true", help="fetch LUME from its public address")
+    source.add_argument(
+        "--semeval",
+        nargs="?",
+        const=SEMEVAL_REPOSITORY,
+        metavar="REPOSITORY",
+        help="fetch the task's data from the Hugging Face hub; needs HF_TOKEN",
+    )
+    parser.add_argument("--retain", type=Path, metavar="FILE", help="file with the retain set")
+    parser.add_argument(
+        "--retain-of",
+        default="",
+        metavar="NAME",
+        help="dataset of which typed facts take 60 retain rows along",
+    )
+    parser.add_argument(
+        "--column",
+        action="append",
+        default=[],
+        metavar="FIELD=NAME",
+        help=f"what a file calls {', '.join(FIELDS)}; an empty name leaves it out; repeatable",
+    )
+    parser.add_argument(
+        "--kind",
+        choices=("guess", "completion", "question"),
+        default="guess",
+        help="what rows are whose id does not say it; a guess takes prompts with a question mark "
+        "and answers of up to 10 words for questions",
+    )
+    parser.add_argument("--title", default="", help="how the page calls it")
+    parser.add_argument(
+        "--limit",
+        type=_positive,
+        metavar="N",
+        help="take N source documents of each set and subtask, each with all its rows",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    parser.add_argument(
+        "--context", type=_positive, metavar="TOKENS", help="warn of rows longer than a context"
+    )
+
+
+def _positive(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _guarded(command: Any, args: argparse.Namespace) -> int:
+    try:
+        return command(args)
+    except SourceError as error:
+        tell(str(error))
+        return BAD_INPUT
+
+
+def _read(args: argparse.Namespace) -> Draft:
+    draft = _draft(args)
+    return draft.checked_against(args.context) if args.context else draft
+
+
+def _draft(args: argparse.Namespace) -> Draft:
+    part = {"title": args.title, "limit": args.limit, "seed": args.seed}
+    if args.typed:
+        retain = _typed_text(args.retain) if args.retain else ""
+        text = sys.stdin.read() if args.typed == "-" else _typed_text(Path(args.typed))
+        return read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
+    if args.lume:
+        return read_folder(fetch_lume(_downloaded), **part)
+    if args.semeval:
+        return read_folder(fetch_semeval(args.semeval), **part)
+    if args.forget is None and not args.path.is_file():
+        return read_folder(args.path, **part)
+    columns = dict(map(_column, args.column))
+    forget = args.forget or args.path
+    return read_files(forget, args.retain, columns=columns, kind=args.kind, **part)
+
+
+def _typed_text(path: Path) -> str:
+    text, findings = text_of(path, "")
+    if findings:
+        raise SourceError(f"{path.name}: {findings[0].message}")
+    return text
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, given, name = text.partition("=")
+    if not given or field not in FIELDS:
+        raise SourceError(f"--column {field}: write FIELD=NAME, FIELD one of {', '.join(FIELDS)}")
+    return field, name
+
+
+def _downloaded(name: str, come: int, total: int) -> None:
+    if sys.stderr.isatty() or come >= total:
+        of = f" of {total / 1e6:.1f}" if total else ""
+        end = "\r" if sys.stderr.isatty() and come < total else "\n"
+        print(f"unlearnlab: {name}: {come / 1e6:.1f}{of} MB", end=end, file=sys.stderr, flush=True)
+
+
+def _list(args: argparse.Namespace) -> int:
+    known = list(datasets().values())
+    if args.json:
+        print(as_json([_record(one) for one in known]))
+        return DONE
+    cells = [
+        [one.name, one.title, one.source, *(str(_count(one, split)) for split in SPLITS)]
+        for one in known
+    ]
+    print(table(["name", "title", "source", *SPLITS], cells))
+    return DONE
+
+
+def _count(one: KnownDataset, split: Any) -> int:
+    return sum(len(one.rows(split, fold)) for fold in FOLDS)
+
+
+def _show(args: argparse.Namespace) -> int:
+    one = dataset(args.name)
+    if one.gone:
+        raise SourceError(f"{args.name}: {one.gone}")
+    sets = {
+        f"{split}_{fold}": rows
+        for fold in FOLDS
+        for split in SPLITS
+        if (rows := one.rows(split, fold))
+    }
+    if args.json:
+        rows = {split: [_row(row) for row in of] for split, of in sets.items()}
+        print(as_json(_record(one) | ({"rows": rows} if args.show_rows else {})))
+        return DONE
+    print(f"{one.title} ({one.source}), named {one.name}\n")
+    print(_counts(sets, one.titles))
+    for note in one.notes:
+        print(f"\nWarning: {note}")
+    if args.show_rows:
+        for split, rows in sets.items():
+            print(f"\n{split}")
+            print(table(["id", "input", "output"], [list(_row(row).values()) for row in rows]))
+    return DONE
+
+
+def _record(one: KnownDataset) -> dict[str, Any]:
+    return {
+        "name": one.name,
+        "title": one.title,
+        "source": one.source,
+        "personal": one.personal,
+        "added": one.name != EMBEDDED_NAME,
+        "folder": str(one.folder),
+        "titles": dict(one.titles),
+        "notes": list(one.notes),
+        "rows": {
+            f"{split}_{fold}": _by_type(one.rows(split, fold))
+            for fold in one.folds
+            for split in SPLITS
+        },
+        "documents": {name: len(one.documents(name)) for name in ("member", "nonmember")},
+        "questions": len(one.questions()),
+    }
+
+
+def _row(row: Row) -> dict[str, str]:
+    return {"id": row.id, "input": excerpt(row.input), "output": excerpt(row.output)}
+
+
+def _by_type(rows: Sequence[Row]) -> dict[str, int]:
+    return dict(Counter(f"{row.task} {row.kind}" for row in rows))
+
+
+def _counts(sets: Mapping[str, Sequence[Row]], titles: Mapping[Any, str]) -> str:
+    tasks = sorted({row.task for rows in sets.values() for row in rows})
+    cells = []
+    for split, rows in sets.items():
+        found = Counter((row.task, row.kind) for row in rows)
+        for task in tasks:
+            completions, questions = found[task, "sc"], found[task, "qa"]
+            if completions or questions:
+                cells.append([split, titles.get(task, task), str(completions), str(questions)])
+    return table(["set", "subtask", "completions", "questions"], cells)
+
+
+def _check(args: argparse.Namespace) -> int:
+    draft = _read(args)
+    _report(draft, args)
+    return DONE if draft.sound else FAILED
+
+
+def _add(args: argparse.Namespace) -> int:
+    draft = _read(args)
+    if not draft.sound:
+        _report(draft, args)
+        tell("nothing was added: mend what is an error above")
+        return BAD_INPUT
+    kept = add(draft, args.name, replace=args.replace)
+    _report(draft, args, kept)
+    return DONE
+
+
+def _report(draft: Draft, args: argparse.Namespace, kept: KnownDataset | None = None) -> None:
+    name = kept.name if kept else None
+    if args.json:
+        told = {
+            "name": name,
+            "title": draft.title,
+            "source": draft.source,
+            "sound": draft.sound,
+            "rows": {split: _by_type(rows) for split, rows in draft.rows.items()},
+            "documents": {split: len(texts) for split, texts in draft.documents.items()},
+            "findings": [_told(one, rows=args.show_rows) for one in draft.findings],
+        }
+        print(as_json(told))
+        return
+    print(f"{draft.title} ({draft.source})\n")
+    print(_counts(draft.rows, draft.titles))
+    for found in draft.findings:
+        print(f"\n{found.severity.capitalize()}: {found.kind}: {found.message}")
+        for row in found.rows:
+            print(f"  {row.split} line {row.line}" + _shown(row.id, row.excerpt, args.show_rows))
+    if kept:
+        print(f"\nAdded as {name}: python -m unlearnlab run --data.source {name}")
+
+
+def _shown(row_id: str, text: str, show: bool) -> str:
+    return f"  {row_id}  {text}" if show else ""
+
+
+def _told(found: Finding, *, rows: bool) -> dict[str, Any]:
+    shown = [
+        {"split": row.split, "line": row.line}
+        | ({"id": row.id, "excerpt": row.excerpt} if rows else {})
+        for row in found.rows
+    ]
+    return {
+        "kind": found.kind,
+        "severity": found.severity,
+        "message": found.message,
+        "count": found.count,
+        "rows": shown,
+    }
+
+
+def _remove(args: argparse.Namespace) -> int:
+    remove(args.name)
+    print(as_json({"removed": args.name}) if args.json else f"Removed {args.name}.")
+    return DONE

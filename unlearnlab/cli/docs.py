@@ -1,0 +1,212 @@
+"""The generated parts of README.md, each between two comments that name it.
+
+What the code declares (methods, settings, presets) and what was measured (files in `assets`) is
+never typed into the README by hand.
+"""
+
+import json
+import re
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.data.files import ASSETS
+from unlearnlab.spec.fields import Setting, settings
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.sweep.ready import ready_sweeps
+from unlearnlab.spec.sweep.spec import laid_out
+from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
+from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
+
+README = ASSETS.parent / "README.md"
+
+_BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+
+
+def written(text: str) -> str:
+    """Return a README's text with all of its generated blocks anew.
+
+    Raises:
+        ValueError: It names a block that nothing generates.
+    """
+
+    def fill(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name not in BLOCKS:
+            raise ValueError(f"unknown block {name!r} in the README: known are {', '.join(BLOCKS)}")
+        return f"{found[1]}{BLOCKS[name]()}\n{found[3]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def write(readme: Path) -> None:
+    """Write all generated blocks of a README."""
+    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def stale_blocks(readme: Path) -> list[str]:
+    """Name the blocks of a README that are not as they would be written now."""
+    text = readme.read_text(encoding="utf-8")
+    pairs = zip(_BLOCK.finditer(text), _BLOCK.finditer(written(text)), strict=True)
+    return [old["name"] for old, new in pairs if old[0] != new[0]]
+
+
+def methods_table() -> str:
+    """Describe every method: idea, hyperparameters with defaults and units, source."""
+    rows = [
+        [
+            f"**{cls.card.title}** `{kind}`",
+            cls.card.idea,
+            "<br>".join(_hyperparameter(one) for one in settings() if one.method == kind),
+            cls.card.source,
+        ]
+        for kind, cls in METHODS.items()
+    ]
+    return _table(["method", "idea", "hyperparameters and defaults", "source"], rows)
+
+
+def _hyperparameter(setting: Setting) -> str:
+    unit = f" {setting.unit}" if setting.unit else ""
+    return f"`{setting.name}` {setting.default}{unit}"
+
+
+def settings_table() -> str:
+    """Describe every setting that does not belong to one method."""
+    rows = [
+        [
+            f"`{one.path}`",
+            _listed(one.values) + (f" in {one.unit}" if one.unit else ""),
+            f"`{one.default}`",
+            one.help,
+        ]
+        for one in settings()
+        if not one.method
+    ]
+    return _table(["setting", "values", "default", "what it is"], rows)
+
+
+def _listed(values: str) -> str:
+    """Write alternatives as a list: a bar would end the table's cell."""
+    return values.replace(" | ", ", ")
+
+
+def presets_table() -> str:
+    """Describe every preset."""
+    rows = [[f"`{one.name}`", one.description, one.source] for one in presets().values()]
+    return _table(["preset", "what to expect", "where its settings come from"], rows)
+
+
+def target_table(assets: Path = ASSETS) -> str:
+    """Show what `target check --write` measured of the embedded model."""
+    path = assets / "target.json"
+    if not path.exists():
+        return "Not measured yet: `python -m unlearnlab target check --write` makes this table."
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    names = ("name", "original", "retrained", "target")
+    rows = [[str(row[name]) for name in names] for row in found["rows"]]
+    head = ["", "original model", "retrained model", "to reach"]
+    return f"{_table(head, rows)}\n\n{found['settings']}"
+
+
+def results_table() -> str:
+    """Show what the presets did with several seeds: `tests/benchmarks/bench_presets.py`."""
+    found = measurements()
+    if not found:
+        return "Not measured yet: `python -m tests.benchmarks.bench_presets` makes this table."
+    head = ["preset", "fold", "aggregate ↑", "forget answers ↓", "retain answers ↑", "AUC → 0.5"]
+    head += ["quiz ↑", "verdict", "seconds", "memory, GiB"]
+    rows = [[f"`{name}`", fold, *_measured(group)] for (name, fold), group in found.items()]
+    count = max(len(group.runs) for group in found.values())
+    devices = sorted({run.device for group in found.values() for run in group.runs})
+    note = (
+        f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
+        "questions answered exactly, in the subtask that fares worst. The original model's "
+        "scores are in the next table. Seconds: the quickest run, both scorings included, on "
+        f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
+        "libraries included."
+    )
+    return f"{_table(head, rows)}\n\n{note}"
+
+
+def windows_table() -> str:
+    """Compare windows of blocks: `tests/benchmarks/bench_windows.py`."""
+    found = windows()
+    if found is None:
+        return "Not measured yet: `python -m tests.benchmarks.bench_windows` makes this table."
+    head = ["preset", "blocks trained", "aggregate ↑", "forget answers ↓", "retain answers ↑"]
+    head += ["AUC → 0.5", "quiz ↑", "verdict"]
+    rows = [
+        [f"`{preset}`", f"{first} to {last}", *_measured(runs)[:-2]]
+        for preset in found.presets
+        for (first, last), runs in found.of(preset).items()
+    ]
+    return f"{_table(head, rows)}\n\n{found.summary}"
+
+
+def sweeps_table() -> str:
+    """Describe every sweep that comes with the program."""
+    rows = [
+        [f"`{one.name}`", str(len(laid_out(one.sweep).points)), one.description, one.source]
+        for one in ready_sweeps().values()
+    ]
+    return _table(["sweep", "runs", "what it asks", "where its values come from"], rows)
+
+
+def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
+    """Show what the layer sweep found, by window."""
+    found = sweep_record(path)
+    if found is None:
+        return (
+            "Not measured yet: `python -m unlearnlab sweep embedded-layer-windows --json` into "
+            "`assets/layer_windows.json` makes this table."
+        )
+    axis = len(found.axes) - 1
+    head = [found.axes[axis].name, "aggregate ↑", "MIA score ↑", "quiz ↑", "final ↑", "seeds"]
+    scores = (*(name for name, _ in NAMES), "final")
+    rows = [
+        [value, *(_spread(score_of(runs, name)) for name in scores), str(len(runs))]
+        for value, runs in found.along(axis).items()
+        if runs
+    ]
+    picture = f"![{found.title}: scores by {found.axes[axis].name}](assets/layer-windows.png)"
+    return f"{picture}\n\n{_table(head, rows)}\n\n{found.summary(axis)}"
+
+
+def _measured(group: Measurement) -> list[str]:
+    """Sum up the runs of one preset on one fold."""
+    memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
+    return [
+        _spread(group.after(lambda scores: scores.task_aggregate)),
+        *(_spread(group.after(figure.of)) for figure in FIGURES),
+        ", ".join(group.verdicts),
+        f"{min(run.seconds for run in group.runs):.0f}",
+        f"{max(memory):.1f}" if memory else "–",
+    ]
+
+
+def _spread(values: Sequence[float]) -> str:
+    mean = statistics.fmean(values)
+    return f"{mean:.2f} ({min(values):.2f}–{max(values):.2f})"
+
+
+BLOCKS: Mapping[str, Callable[[], str]] = {
+    "results": results_table,
+    "windows": windows_table,
+    "methods": methods_table,
+    "settings": settings_table,
+    "presets": presets_table,
+    "target": target_table,
+    "sweeps": sweeps_table,
+    "layer_windows": layer_windows_table,
+}
+"""What writes each block."""
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Write a table in Markdown."""
+    cells = ([cell.replace("|", "&#124;") for cell in row] for row in [head, *rows])
+    lines = [f"| {' | '.join(row)} |" for row in cells]
+    lines.insert(1, "|---" * len(head) + "|")
+    return "\n".join(lines)

@@ -1,0 +1,326 @@
+"""The commands `evaluate` and `mmlu`: official scores of a checkpoint, here or on the hub."""
+
+import argparse
+import math
+import statistics
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
+from unlearnlab.cli.follow import on_device
+from unlearnlab.cli.score import as_text
+from unlearnlab.cli.terminal import as_json, number, table
+from unlearnlab.data.adding.files import SourceError
+from unlearnlab.data.datasets import Split
+from unlearnlab.metrics import mmlu
+from unlearnlab.metrics.noise import LEVEL
+from unlearnlab.metrics.official.findings import Finding
+from unlearnlab.metrics.official.report import Report, as_record, report
+from unlearnlab.metrics.scores import Choice
+from unlearnlab.metrics.signatures import LETTER_SHARES
+from unlearnlab.runs.engine_api import ALL, RunFailed
+from unlearnlab.runs.events import Event, Progressed, StageBegan
+from unlearnlab.spec.run import ModelSpec, Precision, SpecError
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+
+    def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
+        one = commands.add(
+            name,
+            lambda args: _guarded(command, args),
+            about,
+            json=True,
+            home=True,
+            device=True,
+        )
+        one.add_argument(
+            "--model",
+            metavar="NAME",
+            default=ModelSpec().name,
+            help="checkpoint: a name, a folder, an id on the hub (default: the embedded model)",
+        )
+        one.add_argument(
+            "--precision",
+            choices=get_args(Precision),
+            help="default: bfloat16 as the script on an accelerator, float32 on a CPU",
+        )
+        one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
+        return one
+
+    evaluating = made("evaluate", _evaluate, "score a checkpoint as the organisers' script does")
+    evaluating.add_argument(
+        "--data",
+        metavar="DIR",
+        required=True,
+        help="folder with the forget and retain set, or the name of a dataset",
+    )
+    evaluating.add_argument(
+        "--fold", choices=("train", "validation"), default="train", help="default: train"
+    )
+    evaluating.add_argument(
+        "--mia",
+        metavar="DIR",
+        type=Path,
+        help="folder with member.jsonl and nonmember.jsonl (default: a named dataset's own)",
+    )
+    evaluating.add_argument(
+        "--outputs", metavar="DIR", type=Path, help="keep the script's files there, for `score`"
+    )
+    asking = made("mmlu", _mmlu, "measure a checkpoint's MMLU accuracy by the task's protocol")
+    for one, needed in ((evaluating, False), (asking, True)):
+        one.add_argument(
+            "--mmlu",
+            metavar="DIR",
+            type=Path,
+            required=needed,
+            help="folder with dev.parquet and test.parquet of cais/mmlu",
+        )
+        one.add_argument(
+            "--questions",
+            metavar="N",
+            type=int,
+            help="ask only so many, drawn from every subject in proportion (default: all)",
+        )
+        one.add_argument("--seed", type=int, default=0, help="of that draw (default: 0)")
+    asking.add_argument(
+        "--shots",
+        type=int,
+        choices=(mmlu.SHOTS, 0),
+        default=mmlu.SHOTS,
+        help=f"solved questions before each; only {mmlu.SHOTS} is the task's protocol",
+    )
+
+
+def _guarded(command: Any, args: argparse.Namespace) -> int:
+    try:
+        return command(args)
+    except (SourceError, mmlu.MmluError) as error:
+        raise SpecError([("", str(error))]) from error
+    except RunFailed as error:
+        raise SpecError([("model", f"{error.problem}. {error.advice}")]) from error
+    except ValueError as error:
+        if isinstance(error, SpecError):
+            raise
+        raise SpecError([("", str(error))]) from error
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    # torch takes seconds to import: bad input is told before.
+    from unlearnlab.cli import evaluate_asked as asked  # noqa: PLC0415
+
+    wanted = asked.asked(args.data, args.fold, args.mia)
+    if args.questions is not None and args.mmlu is None:
+        raise SpecError([("questions", "say of which test: --mmlu DIR")])
+    test = _questions(args) if args.mmlu else None
+    from unlearnlab.cli import evaluate_files as files  # noqa: PLC0415
+
+    if args.outputs:
+        files.refuse_used(args.outputs)
+    with _opened(args) as target:
+        said = _said(target, wanted)
+        written = files.answer_files(wanted, said)
+        if any(wanted.documents.values()):
+            written |= files.loss_files(wanted, _losses(target, wanted))
+        result = None
+        if test:
+            result, choices = _answered(target, test, mmlu.SHOTS)
+            written |= files.mmlu_files(result, choices, mmlu.SHOTS)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder: Path = args.outputs or Path(scratch)
+        files.write(folder, written)
+        made = _reworded(report(folder), wanted, test)
+    if args.json:
+        print(as_json(_record(args, target, made, said, result)))
+    else:
+        print(as_text(made))
+        print(f"\n{_likelihoods_text(said)}")
+        if result:
+            print(f"\n{_mmlu_text(result)}")
+    return BAD_INPUT if made.empty else DONE
+
+
+def _reworded(made: Report, wanted: Any, test: mmlu.Mmlu | None) -> Report:
+    """Say of what was not asked how to ask it, instead of which file is not there."""
+    unasked = {
+        "mia": "" if any(wanted.documents.values()) else "not asked: name a folder with --mia",
+        "mmlu": "" if test else "not asked: name a folder of cais/mmlu with --mmlu",
+    }
+    faults = tuple(
+        Finding(fault.part, told) if (told := unasked.get(fault.part)) else fault
+        for fault in made.scored.faults
+    )
+    return replace(made, scored=replace(made.scored, faults=faults))
+
+
+def _mmlu(args: argparse.Namespace) -> int:
+    test = _questions(args)
+    with _opened(args) as target:
+        result, _ = _answered(target, test, args.shots)
+    notes = [*test.notes]
+    if args.json:
+        print(as_json({**_mmlu_record(result), "notes": notes, "model": args.model}))
+    else:
+        print("\n".join([_mmlu_text(result), *notes]))
+    return DONE
+
+
+def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
+    if not args.mmlu.is_dir():
+        raise mmlu.MmluError(f"{args.mmlu} is not a folder")
+    test = mmlu.load(args.mmlu)
+    if args.questions is None:
+        return test
+    return mmlu.Mmlu(test.shots, mmlu.subset(test.questions, args.questions, args.seed), test.notes)
+
+
+@contextmanager
+def _opened(args: argparse.Namespace) -> Generator[Any]:
+    """Open the checkpoint, and keep other processes from its device meanwhile."""
+    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415
+    from unlearnlab.engine.model.devices import chosen, prepare, refuse_model  # noqa: PLC0415
+    from unlearnlab.engine.model.opening import opened_alone  # noqa: PLC0415
+    from unlearnlab.engine.training.loop import Clock  # noqa: PLC0415
+
+    chosen(args.device)  # What is not on this machine is refused, not waited for.
+    with on_device(labs(), args.device, no_wait=args.no_wait) as free:
+        device = chosen(free if args.device == "auto" else args.device)
+        precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
+        model = ModelSpec(name=args.model, precision=precision, device=args.device)
+        refuse_model(model, device)
+        prepare(device, spread=args.device == ALL)
+        yield shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
+
+
+def _event(event: Event | None) -> tuple[int, int | None, str] | None:
+    if isinstance(event, StageBegan):
+        return 0, None, event.stage
+    return (event.done, event.total, event.unit) if isinstance(event, Progressed) else None
+
+
+def _said(target: Any, wanted: Any) -> dict[Split, Any]:
+    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+    from unlearnlab.engine.evaluation.official import said  # noqa: PLC0415
+
+    rows = [row for of in wanted.rows.values() for row in of]
+    found = shown(said(target, rows), "answering", done=lambda done: (done, len(rows), "rows"))
+    left = iter(found)
+    return {split: [next(left) for _ in of] for split, of in wanted.rows.items()}
+
+
+def _losses(target: Any, wanted: Any) -> list[float]:
+    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+    from unlearnlab.engine.evaluation.official import document_losses  # noqa: PLC0415
+
+    texts = [text for of in wanted.documents.values() for _, text in of]
+    return shown(
+        document_losses(target, texts),
+        "reading documents",
+        done=lambda done: (done, len(texts), "documents"),
+    )
+
+
+def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult, list[Choice]]:
+    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+    from unlearnlab.engine.evaluation.mmlu import answer, most_tokens  # noqa: PLC0415
+
+    def remark(so_far: Sequence[Choice]) -> tuple[int, int, str]:
+        accuracy = mmlu.accuracy(so_far)
+        error = mmlu.standard_error(accuracy, len(so_far))
+        subjects = len({one.subject for one in so_far})
+        text = f"accuracy {accuracy:.3f} ± {error:.3f} in the {subjects} subjects so far"
+        return len(so_far), len(test.questions), text
+
+    solved = {subject: of[:shots] for subject, of in test.shots.items()}
+    choices = shown(answer(target, test.questions, solved), "MMLU", done=remark)
+    return mmlu.result(choices, mmlu.protocol(shots, most_tokens(target))), choices
+
+
+def _record(
+    args: argparse.Namespace,
+    target: Any,
+    made: Report,
+    said: dict[Split, Any],
+    result: mmlu.MmluResult | None,
+) -> dict[str, Any]:
+    """Lay an evaluation out: the script's keys, and ours under `unlearnlab`."""
+    found = as_record(made)
+    found["unlearnlab"] |= {
+        "model": args.model,
+        "weights": target.fingerprint,
+        "precision": str(target.model.dtype).removeprefix("torch."),
+        "device": str(target.device),
+        "data": args.data,
+        "fold": args.fold,
+        "nll": _likelihoods(said),
+        "ended": statistics.fmean(one.ended for of in said.values() for one in of),
+        "mmlu": result and _mmlu_record(result),
+    }
+    return found
+
+
+def _likelihoods(said: dict[Split, Any]) -> dict[str, dict[str, float | None]]:
+    return {
+        split: {
+            "official": _mean([one.nll for one in of]),
+            "after_space": _mean([one.spaced_nll for one in of]),
+        }
+        for split, of in said.items()
+    }
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """Average the losses that are numbers: an output of no tokens has none."""
+    there = [value for value in values if math.isfinite(value)]
+    return statistics.fmean(there) if there else None
+
+
+def _likelihoods_text(said: dict[Split, Any]) -> str:
+    rows = [
+        [split, number(means["official"]), number(means["after_space"])]
+        for split, means in _likelihoods(said).items()
+    ]
+    head = ["set", "NLL as the script has it", "NLL after one space"]
+    return table(head, rows)
+
+
+def _mmlu_record(result: mmlu.MmluResult) -> dict[str, Any]:
+    return {
+        "protocol": result.protocol,
+        "accuracy": asdict(result.accuracy),
+        "interval_level": LEVEL,
+        "standard_error": result.standard_error,
+        "questions": result.questions,
+        "subjects": [asdict(one) for one in result.subjects],
+        "letters": dict(result.letters),
+        "constant_letter": result.constant,
+    }
+
+
+def _mmlu_text(result: mmlu.MmluResult) -> str:
+    rows = [
+        [one.subject, str(one.questions), number(one.accuracy), number(one.standard_error)]
+        for one in result.subjects
+    ]
+    value = result.accuracy
+    lines = [
+        table(["subject", "questions", "accuracy", "standard error"], rows),
+        "",
+        f"{result.protocol}",
+        f"accuracy {value.value:.4f} over {result.questions} questions, {LEVEL:.0%} interval "
+        f"{value.low:.4f} to {value.high:.4f}, standard error {result.standard_error:.4f}",
+        "chosen: " + ", ".join(f"{letter} {of:.1%}" for letter, of in result.letters.items()),
+    ]
+    if letter := result.constant:
+        share = LETTER_SHARES[letter]
+        lines.append(
+            f"A model that always answers {letter} scores {share:.4f} on the whole test: this "
+            f"one chose it for {result.letters[letter]:.1%} of the questions."
+        )
+    return "\n".join(lines)

@@ -1,0 +1,251 @@
+"""`python -m unlearnlab sweep`: carry out a sweep, or go on with one."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, cast
+
+from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
+from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
+from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
+from unlearnlab.data.files import home
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.runs.engine_api import Lab, Labs, as_labs, meant
+from unlearnlab.runs.events import Ending, Failed
+from unlearnlab.runs.store import Store
+from unlearnlab.runs.sweep_status import GOING, Filled, Stand, problem_of_run, stand
+from unlearnlab.runs.sweeps import Sweeping, check, sweep_seconds
+from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.fields import override
+from unlearnlab.spec.sweep.ready import ready_sweep, ready_sweeps
+from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, parse_sweep
+from unlearnlab.views.scoreboard import at_ends, judged
+
+
+def sweep_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "sweep",
+        metavar="NAME|FILE",
+        nargs="?",
+        help="a sweep that comes with the program, or a JSON file; without it, all are listed",
+    )
+    parser.add_argument(
+        "--estimate", action="store_true", help="tell how many runs and what time, and end"
+    )
+    parser.add_argument(
+        "--failed", action="store_true", help="carry out once more the runs that failed"
+    )
+    parser.epilog = (
+        "What is finished is not repeated: after a stop, the same command goes on.\n"
+        "The settings change the run that is varied, such as --data.source NAME.\n\n"
+        + settings_help()
+    )
+
+
+def sweep(
+    args: argparse.Namespace,
+    wishes: Sequence[tuple[str, str]],
+    open_labs: Callable[[Store], Lab | Labs],
+) -> int:
+    """Carry out a sweep, print what came of its runs, and return the exit code.
+
+    Raises:
+        InUse: Another process uses the device, and it must not be waited for.
+        SpecError: There is no such sweep, or it cannot be laid out.
+        StoreError: The store cannot be used.
+    """
+    if args.sweep is None:
+        return _list(args)
+    name, spec = _asked_for(args.sweep)
+    if wishes:
+        base = override(spec.base.model_dump(mode="json"), wishes)
+        spec = parse_sweep(spec.model_dump(mode="json") | {"base": base})
+    with Store(home(args.home)) as store:
+        if args.estimate:
+            return _estimate(args, store, spec)
+        check(spec)
+        return _carry_out(args, store, (name, spec), as_labs(open_labs(store)))
+
+
+def _list(args: argparse.Namespace) -> int:
+    if args.json:
+        print(as_json([one.model_dump(mode="json") for one in ready_sweeps().values()]))
+        return DONE
+    rows = [
+        [one.name, str(len(laid_out(one.sweep).points)), one.description]
+        for one in ready_sweeps().values()
+    ]
+    print(table(["name", "runs", "what it asks"], rows))
+    return DONE
+
+
+def _asked_for(named: str) -> tuple[str, SweepSpec]:
+    """Return title and spec of a sweep that comes with the program, or of a file's."""
+    path = Path(named)
+    if not path.suffix and not path.is_file():
+        found = ready_sweep(named)
+        return found.title, found.sweep
+    try:
+        values: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SpecError([("sweep", f"{named} cannot be read: {error.strerror}")]) from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError([("sweep", f"{named} is not JSON: {error}")]) from error
+    if not isinstance(values, dict):
+        raise SpecError([("sweep", f"{named} holds no sweep: expected a JSON object")])
+    held = cast("dict[str, Any]", values)
+    title = str(held.pop("title", "") or path.stem)
+    return title, parse_sweep(held.get("sweep", held))
+
+
+def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
+    """Print how many runs there are and how long they take, and do nothing."""
+    from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
+
+    device = meant(spec.base.model.device, devices())
+    cuda, rows = device is not None and device.cuda, store.runs()
+    found = stand(spec, "", rows)
+    seconds = sweep_seconds(found, rows, store.outline, cuda=cuda)
+    done = len(found.of("finished"))
+    if args.json:
+        print(as_json({"runs": len(found.points), "finished": done, "seconds": seconds}))
+        return DONE
+    took = "no earlier run here to tell the time from" if seconds is None else _time(seconds)
+    print(f"{len(found.points)} runs, {done} of them finished already: {took}")
+    return DONE
+
+
+def _time(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"about {minutes:.0f} min" if minutes >= 2 else f"about {seconds:.0f} s"
+
+
+def _carry_out(
+    args: argparse.Namespace,
+    store: Store,
+    asked: tuple[str, SweepSpec],
+    labs: Labs,
+) -> int:
+    name, spec = asked
+    if args.no_wait:
+        refuse_in_use(labs, spec.base.model.device)
+    worker = Worker(store, labs)
+    sweeping = Sweeping(store, worker)
+    stopped = False
+    try:
+        sweep_id = sweeping.start(spec, name=name)
+        if args.failed:
+            sweeping.go_on(sweep_id, failed=True)
+        try:
+            _follow(store, sweeping, sweep_id, Patience(worker, args.no_wait))
+        except KeyboardInterrupt:
+            stopped = True
+            tell("stopping; the same command goes on later; Ctrl-C again leaves at once")
+            worker.close(CLOSING_S)
+    finally:
+        worker.close(0)
+    found = sweeping.stand(sweep_id)
+    print(as_json(record(store, sweep_id, found)) if args.json else _table(spec, found))
+    if stopped:
+        return STOPPED
+    for one in found.of("failed"):
+        tell(f"{laid_out(spec).label(spec, one.point)} failed: {problem_of_run(one)}")
+    return DONE if len(found.of("finished")) == len(found.points) else FAILED
+
+
+def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
+    """Show one run after the other until none is left."""
+    spec = store.sweeps.row(sweep_id).spec
+    grid = laid_out(spec)
+    found = sweeping.stand(sweep_id)
+    done = len(found.points) - len(found.of(*GOING))
+    if done:
+        tell(f"{done} of {len(found.points)} runs were there already")
+    for one in found.of(*GOING):
+        assert one.row is not None, "what goes on is a run"
+        tell(f"run {done + 1} of {len(found.points)}: {grid.label(spec, one.point)}")
+        with closing(progress(sys.stderr)) as shown:
+            _watch(store, one.row.run_id, shown.take, patience)
+        done += 1
+
+
+def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Patience) -> None:
+    """Hand on the events of a run until it ends, or its process does."""
+    seen = 0
+    while True:
+        alive = store.row(run_id).alive
+        for stored in store.events(run_id, after=seen):
+            seen = stored.seq
+            take(stored)
+            if isinstance(stored.event, Ending):
+                return
+        if not alive:
+            return
+        if not seen:
+            patience.look(run_id)
+        time.sleep(0.1)
+
+
+def _table(spec: SweepSpec, found: Stand) -> str:
+    grid = laid_out(spec)
+    head = [axis.name for axis in spec.axes]
+    head += ["status", "aggregate ↑", "MIA score ↑", "utility ↑", "final ↑", "verdict"]
+    rows = [
+        [
+            *(of[at].text for of, at in zip(grid.values, one.point.place, strict=True)),
+            one.status,
+            *_scores(one),
+        ]
+        for one in found.points
+    ]
+    return table(head, rows)
+
+
+def _scores(one: Filled) -> list[str]:
+    before, after = _at_ends(one)
+    if one.row is None or after is None:
+        return ["-", "-", "-", "-", ""]
+    verdict = judged(one.row.spec, before, after)
+    values = (after.task_aggregate, after.mia_score, after.utility, after.final)
+    return [*(number(value) for value in values), verdict.title if verdict else ""]
+
+
+def _at_ends(one: Filled) -> tuple[Scores | None, Scores | None]:
+    row = one.row
+    return at_ends(row.spec, row.before, row.after, None) if row else (None, None)
+
+
+def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
+    """Return all there is to say of a sweep, as plain JSON values."""
+    row = store.sweeps.row(sweep_id)
+    grid = laid_out(row.spec)
+    return {
+        "id": sweep_id,
+        "title": row.name,
+        "sweep": row.spec.model_dump(mode="json"),
+        "axes": [
+            {"name": axis.name, "values": [value.text for value in of]}
+            for axis, of in zip(row.spec.axes, grid.values, strict=True)
+        ],
+        "runs": [_run_record(one) for one in found.points],
+    }
+
+
+def _run_record(one: Filled) -> dict[str, Any]:
+    row, (before, after) = one.row, _at_ends(one)
+    verdict = judged(row.spec, before, after) if row else None
+    return {
+        "place": list(one.point.place),
+        "run": row.run_id if row else None,
+        "status": one.status,
+        "seconds": one.ending.seconds if one.ending else None,
+        "problem": one.ending.problem if isinstance(one.ending, Failed) else None,
+        "verdict": verdict.kind if verdict else None,
+        "after": json.loads(after.model_dump_json()) if after else None,
+    }

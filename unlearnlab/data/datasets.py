@@ -1,0 +1,201 @@
+"""The datasets that can be named in a spec: the embedded one, and those that were added.
+
+A dataset is a folder in one layout, whatever it was added from: `forget_FOLD.jsonl` and
+`retain_FOLD.jsonl` for the folds `train` and, if there is one, `validation`, with the task's fields
+`id`, `input`, `output`, `task` and, where known, TOFU's `paraphrased_answer` and
+`perturbed_answer`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`, those
+of the other fold in `mia/validation/`; `quiz/test.jsonl` in MMLU's layout. An added one has
+a `manifest.json` beside them. Only the forget set of `train` must be there.
+"""
+
+import difflib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from unlearnlab.data.files import EMBEDDED, home
+
+Task = Literal["Task1", "Task2", "Task3"]
+"""The subtasks of SemEval-2025 Task 4: stories, biographies with personal data, real documents."""
+
+TASKS: tuple[Task, ...] = get_args(Task)
+
+Fold = Literal["train", "validation"]
+
+FOLDS: tuple[Fold, ...] = get_args(Fold)
+
+Split = Literal["forget", "retain"]
+"""The sets that are scored."""
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+Kind = Literal["sc", "qa"]
+"""Completion ("regurgitation") or question ("knowledge"), as in the ids of the task's rows."""
+
+MANIFEST = "manifest.json"
+
+EMBEDDED_NAME = "embedded"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the task's data, with its official id."""
+
+    id: str
+    input: str
+    output: str
+    task: Task
+    # No model is trained on these: they are no part of what a fold's fingerprint names.
+    paraphrased_answer: str = field(default="", repr=False)
+    """The output in other words; empty if not known."""
+    perturbed_answer: tuple[str, ...] = field(default=(), repr=False)
+    """Wrong answers, worded like the paraphrase."""
+
+    @property
+    def alternatives(self) -> tuple[str, ...]:
+        """Return the paraphrase and then the wrong answers; nothing unless both are known."""
+        known = self.paraphrased_answer and self.perturbed_answer
+        return (self.paraphrased_answer, *self.perturbed_answer) if known else ()
+
+    @property
+    def kind(self) -> Kind:
+        """Completion or question: the id without its last character says it."""
+        return "sc" if self.id[:-1].endswith("sc") else "qa"
+
+    @property
+    def document(self) -> str:
+        """What the rows about one text share: the id without kind and number."""
+        return re.sub(r"(sc|qa)\d*$", "", self.id)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownDataset:
+    """A dataset that a spec can name."""
+
+    name: str
+    title: str
+    folder: Path
+    source: str = ""
+    """What it was added from, in words: "LUME", "SemEval-2025 Task 4", "own files"."""
+    personal: bool = True
+    """Whether its text is masked on the page until the reader asks for it."""
+    gone: str = ""
+    """Why it cannot be read; empty when it can."""
+    titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
+    """What its subtasks are called, where that is not what the task calls them."""
+    notes: tuple[str, ...] = ()
+    """What was found when it was added, and did not keep it from being added."""
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """List the folds that it has."""
+        return tuple(fold for fold in FOLDS if self._file("forget", fold).is_file())
+
+    def rows(self, split: Split, fold: Fold) -> tuple[Row, ...]:
+        """Read one set of a fold; a set without a file has no rows."""
+        path = self._file(split, fold)
+        if not path.is_file():
+            return ()
+        return _rows(path, path.stat().st_mtime_ns)
+
+    def counts(self, fold: Fold) -> Mapping[Split, Mapping[Task, int]]:
+        """Count the rows of a fold by set and subtask."""
+        return {split: Counter(row.task for row in self.rows(split, fold)) for split in SPLITS}
+
+    def documents(
+        self, name: Literal["member", "nonmember"], fold: Fold = "train"
+    ) -> tuple[str, ...]:
+        """Read the documents of a fold's membership attack; there may be none."""
+        folder = self.folder / "mia" / ("" if fold == "train" else fold)
+        return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
+
+    def attacked(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read members and non-members of a fold's membership attack.
+
+        A fold other than `train` that has no documents of its own takes its completions as members,
+        and the non-members of `train`.
+        """
+        members = self.documents("member", fold)
+        if not members and fold != "train":
+            rows = self.rows("forget", fold)
+            members = tuple(f"{row.input} {row.output}" for row in rows if row.kind == "sc")
+        return members, self.documents("nonmember", fold) or self.documents("nonmember")
+
+    def questions(self) -> tuple[dict[str, Any], ...]:
+        """Read the questions of the utility test, in MMLU's layout; there may be none."""
+        return tuple(lines(self.folder / "quiz" / "test.jsonl"))
+
+    def _file(self, split: Split, fold: Fold) -> Path:
+        return self.folder / f"{split}_{fold}.jsonl"
+
+
+def lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Read the objects of a JSONL file; none if there is no such file."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as text:
+            yield from map(json.loads, text)
+
+
+@lru_cache(maxsize=32)
+def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
+    return tuple(map(_row, lines(path)))
+
+
+def _row(line: dict[str, Any]) -> Row:
+    wrong = tuple(line.pop("perturbed_answer", ()))
+    return Row(**line, perturbed_answer=wrong)
+
+
+def datasets_folder() -> Path:
+    """Return the folder of the datasets that were added."""
+    return home() / "datasets"
+
+
+_OURS = KnownDataset(
+    EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False
+)
+
+
+def datasets() -> Mapping[str, KnownDataset]:
+    """Map each dataset's name to what is known of it, the embedded one first."""
+    found = {_OURS.name: _OURS}
+    # A folder that begins with a dot is being written.
+    for manifest in sorted(datasets_folder().glob(f"[!.]*/{MANIFEST}")):
+        if (added := _added(manifest, manifest.stat().st_mtime_ns)) is not None:
+            found[added.name] = added
+    return found
+
+
+@cache  # Not the last few: all are asked for at once, and a manifest is small.
+def _added(manifest: Path, _changed: int) -> KnownDataset | None:
+    """Read what is known of an added dataset; none if its manifest cannot be read."""
+    try:
+        told = json.loads(manifest.read_text(encoding="utf-8"))
+        return KnownDataset(
+            manifest.parent.name,
+            told["title"],
+            manifest.parent,
+            told["source"],
+            told["personal"],
+            titles=told.get("titles", {}),
+            notes=tuple(told.get("notes", ())),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def dataset(name: str) -> KnownDataset:
+    """Return the dataset called `name`; one that is not here says so in `gone`."""
+    if name == EMBEDDED_NAME:  # Asked for by every spec, so without a look at the disk.
+        return _OURS
+    known = datasets()
+    if name in known:
+        return known[name]
+    near = ", ".join(difflib.get_close_matches(name, known, n=3) or list(known))
+    gone = f"unknown dataset {name!r}: did you mean {near}?"
+    return KnownDataset(name, name, datasets_folder() / name, gone=gone)

@@ -1,0 +1,1 @@
+"""Scoring a model: generation, membership losses, MMLU, the official script's protocol."""

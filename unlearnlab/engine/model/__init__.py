@@ -1,0 +1,1 @@
+"""The model under training: loading, devices, hooks, adapters, token likelihoods."""

@@ -1,0 +1,1 @@
+"""Causal tracing: which hidden states carry a fact."""

@@ -1,0 +1,1 @@
+"""The run loop: phases, schedules, optimizers, rules on gradients."""

@@ -1,0 +1,110 @@
+"""The membership attack on the documents of a run, as a page shows it: curves, thresholds, words.
+
+The attack takes a document for a member where its loss lies below a threshold. Losses that are
+not finite count as the highest.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearnlab.metrics.noise import Interval, auc_interval, auc_reading
+from unlearnlab.metrics.scores import Membership
+
+Side = Literal["member", "nonmember"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """What a threshold does."""
+
+    threshold: float
+    tpr: float
+    """Share of members that it finds, 0 to 1."""
+    fpr: float
+    """Share of unseen documents that it takes for members, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A document on the wrong side of a threshold."""
+
+    side: Side
+    number: int
+    """0-based, in the order of its file."""
+    loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The attack on one model."""
+
+    losses: Membership
+    auc: Interval
+    reading: str
+
+    @property
+    def finite(self) -> tuple[float, ...]:
+        """Return the losses that can be drawn."""
+        return tuple(filter(math.isfinite, (*self.losses.member, *self.losses.nonmember)))
+
+
+def attack(losses: Membership) -> Attack:
+    """Measure the attack on one model and read it in words."""
+    auc = auc_interval(losses)
+    return Attack(losses, auc, auc_reading(auc))
+
+
+def rates(losses: Membership, threshold: float) -> Rates:
+    """Count what lies below a threshold."""
+
+    def share(side: Sequence[float]) -> float:
+        return sum(loss < threshold for loss in side) / len(side)
+
+    return Rates(threshold, share(losses.member), share(losses.nonmember))
+
+
+def roc(losses: Membership) -> tuple[Rates, ...]:
+    """List the rates at every threshold that makes a difference, from none found to all."""
+    member, other = (
+        sorted(filter(math.isfinite, side)) for side in (losses.member, losses.nonmember)
+    )
+    sizes = len(losses.member), len(losses.nonmember)
+    # The last one lies above all that is finite.
+    steps = [*sorted({*member, *other}), math.inf]
+    between = (
+        Rates(step, bisect_left(member, step) / sizes[0], bisect_left(other, step) / sizes[1])
+        for step in steps
+    )
+    return (*between, Rates(math.inf, 1.0, 1.0))
+
+
+def telling(losses: Membership) -> float:
+    """Return the threshold that tells most, in either direction: the widest gap of the rates.
+
+    Of an over-unlearned model it is the one above which the members lie. 0 where no loss is finite.
+    """
+    known = [one for one in roc(losses) if math.isfinite(one.threshold)]
+    best = max(known, key=lambda one: abs(one.tpr - one.fpr), default=None)
+    if best is None:
+        return 0.0
+    # Halfway down to the loss before it: not on a document, which any rounding would move across.
+    below = [one.threshold for one in known if one.threshold < best.threshold]
+    return (best.threshold + below[-1]) / 2 if below else best.threshold
+
+
+def wrong_side(losses: Membership, threshold: float, side: Side) -> tuple[Wrong, ...]:
+    """List documents that a threshold gets wrong, the farthest from it first."""
+    of = losses.member if side == "member" else losses.nonmember
+    found = [
+        Wrong(side, number, loss)
+        for number, loss in enumerate(of)
+        if (loss < threshold) is (side == "nonmember")
+    ]
+
+    def how_far(one: Wrong) -> float:
+        return abs(one.loss - threshold) if math.isfinite(one.loss) else math.inf
+
+    return tuple(sorted(found, key=how_far, reverse=True))

@@ -1,0 +1,329 @@
+"""MMLU as the task measures it: its files, its prompts, a stratified part, and what came of it.
+
+The protocol is Open Instruct's (`eval/mmlu/run_eval.py`): five shots of the dev split, a header
+with two spaces before the subject, prompts cut to 2048 tokens by leaving out shots, the likeliest
+of the four letters as the next token, and all questions pooled into one accuracy.
+"""
+
+import math
+import os
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from unlearnlab.data import hub
+from unlearnlab.data.files import home
+from unlearnlab.metrics.noise import Interval, mean_interval, share_interval
+from unlearnlab.metrics.official.mmlu import SUBJECTS
+from unlearnlab.metrics.scores import Choice, accuracy, always_picked, picked
+from unlearnlab.metrics.signatures import constant_letter
+
+LETTERS = "ABCD"
+
+SHOTS = 5
+"""Solved questions before the asked one."""
+
+MOST_TOKENS = 2048
+"""Longest prompt."""
+
+REPOSITORY = "cais/mmlu"
+"""Of the test on the hub."""
+
+NAMED = "UNLEARNLAB_MMLU"
+"""Environment variable with the test's folder."""
+
+SPLITS = ("dev", "test")
+
+COLUMNS = ("question", "subject", "choices", "answer")
+"""Of the files, as `cais/mmlu` names them."""
+
+MANY = 5000
+"""Questions from which on an accuracy tells a letter's share from chance: fewer vary too much."""
+
+
+class MmluError(ValueError):
+    """The files cannot be used; the message names file, column and row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question with four options."""
+
+    subject: str
+    text: str
+    choices: tuple[str, ...]
+    answer: int
+    """Index of the right option."""
+
+    def asked(self) -> str:
+        """Write it without its answer."""
+        options = [f"{letter}. {text}" for letter, text in zip(LETTERS, self.choices, strict=True)]
+        return "\n".join([self.text, *options, "Answer:"])
+
+    def solved(self) -> str:
+        """Write it as a shot."""
+        return f"{self.asked()} {LETTERS[self.answer]}\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Mmlu:
+    """What a folder holds."""
+
+    shots: Mapping[str, tuple[Question, ...]]
+    """Questions of the dev split by subject, in its order."""
+    questions: tuple[Question, ...]
+    """Of the test split, in its order."""
+    notes: tuple[str, ...] = ()
+    """What is lacking, where the rest can be scored."""
+
+
+def prompt(question: Question, shots: Sequence[Question]) -> str:
+    """Write a question with some solved ones before it."""
+    # Open Instruct puts a space before every word of the subject: hence two before the first.
+    subject = "".join(f" {word}" for word in question.subject.split("_"))
+    header = f"The following are multiple choice questions (with answers) about {subject}.\n\n"
+    return "".join([header, *(shot.solved() for shot in shots), question.asked()])
+
+
+def folder() -> Path:
+    """Return where the test lies, or would: what UNLEARNLAB_MMLU names, else in the home folder."""
+    named = os.environ.get(NAMED)
+    return Path(named).expanduser().absolute() if named else home() / "mmlu"
+
+
+def must_be_fetched() -> bool:
+    """Tell whether the test has to be fetched: a folder that was named is taken as it is."""
+    return NAMED not in os.environ and not all(_files(folder(), split) for split in SPLITS)
+
+
+def fetch() -> None:
+    """Fetch the test from the hub.
+
+    Raises:
+        MmluError: The hub cannot be reached, or the files cannot be kept.
+    """
+    try:
+        hub.fetch_dataset(REPOSITORY, folder(), [f"all/{split}-*.parquet" for split in SPLITS])
+    except hub.HubError as error:
+        raise MmluError(
+            f"{error}; or name a folder that holds {REPOSITORY} with {NAMED}"
+        ) from error
+    except OSError as error:
+        raise MmluError(f"{REPOSITORY}: cannot be kept: {error.strerror}") from error
+
+
+def load(folder: Path) -> Mmlu:
+    """Read `dev.parquet` and `test.parquet`, or the parts of the hub's `cais/mmlu`.
+
+    Raises:
+        MmluError: A file is missing, or holds something else.
+    """
+    dev, test = _read(folder, "dev"), _read(folder, "test")
+    shots: dict[str, list[Question]] = {}
+    for one in dev:
+        shots.setdefault(one.subject, []).append(one)
+    for subject in dict.fromkeys(one.subject for one in test):
+        if (there := len(shots.get(subject, ()))) < SHOTS:
+            raise MmluError(
+                f"{folder.name}, dev: subject {subject} has {there} questions, and {SHOTS} are "
+                "asked for as shots: fetch the whole dev split"
+            )
+    lacking = sorted(SUBJECTS - {one.subject for one in test})
+    listed = f"{len(lacking)} of {len(SUBJECTS)} subjects are missing: {', '.join(lacking)}"
+    return Mmlu(
+        {subject: tuple(found[:SHOTS]) for subject, found in shots.items()},
+        tuple(test),
+        (listed,) if lacking else (),
+    )
+
+
+def _read(folder: Path, split: str) -> list[Question]:
+    paths = _files(folder, split)
+    if not paths:
+        raise MmluError(f"{folder} has no {split}.parquet: name a folder with cais/mmlu's files")
+    found: list[Question] = []
+    for path in paths:
+        try:
+            frame: Any = import_module("pandas").read_parquet(path)
+        except (OSError, ValueError) as error:
+            raise MmluError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
+        if lacking := [name for name in COLUMNS if name not in frame.columns]:
+            there = ", ".join(map(str, frame.columns))
+            raise MmluError(f"{path.name}: no column {', '.join(lacking)}: it has {there}")
+        columns = zip(*(frame[name] for name in COLUMNS), strict=True)
+        found += [_question(path.name, row, *cells) for row, cells in enumerate(columns, 1)]
+    return found
+
+
+def _files(folder: Path, split: str) -> list[Path]:
+    for base in (folder, folder / "all"):
+        if (single := base / f"{split}.parquet").is_file():
+            return [single]
+        if parts := sorted(base.glob(f"{split}-*-of-*.parquet")):
+            return parts
+    return sorted(folder.glob(f"*/{split}-*-of-*.parquet"))
+
+
+def _question(file: str, row: int, text: Any, subject: Any, choices: Any, answer: Any) -> Question:
+    def wrong(column: str, what: str) -> MmluError:
+        return MmluError(f"{file}, column {column}, row {row}: {what}")
+
+    for column, cell in (("question", text), ("subject", subject)):
+        if not isinstance(cell, str):
+            raise wrong(column, f"{str(cell)[:40]!r} is no text")
+    if isinstance(choices, str) or not hasattr(choices, "__len__") or len(choices) != len(LETTERS):
+        raise wrong("choices", f"expected {len(LETTERS)} options")
+    right = LETTERS.find(answer) if isinstance(answer, str) and answer else answer
+    if isinstance(right, bool) or right not in range(len(LETTERS)):
+        raise wrong("answer", f"{str(answer)[:40]!r} is none of 0 to 3")
+    return Question(subject, text, tuple(map(str, choices)), int(right))
+
+
+def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Question, ...]:
+    """Draw questions at random, from each subject in proportion to its size; keeps their order.
+
+    Raises:
+        ValueError: There are fewer than `count`, or none are wanted.
+    """
+    if not 0 < count <= len(questions):
+        raise ValueError(f"{count} questions are asked for: take 1 to {len(questions)}")
+    places: dict[str, list[int]] = {}
+    for place, one in enumerate(questions):
+        places.setdefault(one.subject, []).append(place)
+    shares = {subject: count * len(of) / len(questions) for subject, of in places.items()}
+    takes = {subject: math.floor(share) for subject, share in shares.items()}
+    rests = sorted(shares, key=lambda subject: (takes[subject] - shares[subject], subject))
+    for subject in rests[: count - sum(takes.values())]:
+        takes[subject] += 1
+    random_ = random.Random(seed)
+    drawn = [place for s, of in places.items() for place in random_.sample(of, takes[s])]
+    return tuple(questions[place] for place in sorted(drawn))
+
+
+def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: int = 0) -> str:
+    """Name how it was measured. Only what begins with MMLU is the task's, and comparable.
+
+    Args:
+        shots: Solved questions before each.
+        most_tokens: Longest prompt.
+        asked: Questions that were asked, where they are a part of the test.
+        of: Questions of the test.
+    """
+    cut = f", prompts of at most {most_tokens} tokens" if most_tokens != MOST_TOKENS else ""
+    part = f", {asked} of {of} questions" if asked < of else ""
+    if shots == SHOTS:
+        return f"MMLU: {SHOTS} shots, the likeliest letter{cut}{part}"
+    return f"variant of MMLU with {shots} shots, the likeliest letter{cut}{part}"
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectResult:
+    """What came of one subject."""
+
+    subject: str
+    questions: int
+    accuracy: float
+    standard_error: float
+
+
+@dataclass(frozen=True, slots=True)
+class MmluResult:
+    """What came of a test."""
+
+    protocol: str
+    accuracy: Interval
+    """Over all questions, whatever their subject."""
+    standard_error: float
+    questions: int
+    subjects: tuple[SubjectResult, ...]
+    """By name."""
+    letters: Mapping[str, float]
+    """Share of the questions that each letter was chosen for."""
+    constant: str
+    """The letter whose accuracy as a constant answer this is, or that was always chosen."""
+
+
+def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
+    """Work out the scores of answered questions.
+
+    Args:
+        choices: With the log-likelihood of each letter.
+        protocol: How they were asked.
+
+    Raises:
+        ValueError: There are none.
+    """
+    right = [float(picked(one) == one.right) for one in choices]
+    value = accuracy(choices)
+    chosen = Counter(LETTERS[picked(one)] for one in choices)
+    letters = {letter: chosen[letter] / len(choices) for letter in LETTERS}
+    always = "" if (place := always_picked(choices)) is None else LETTERS[place]
+    groups: dict[str, list[float]] = {}
+    for one, point in zip(choices, right, strict=True):
+        groups.setdefault(one.subject, []).append(point)
+    return MmluResult(
+        protocol,
+        mean_interval(right),
+        standard_error(value, len(right)),
+        len(right),
+        tuple(_subject(name, groups[name]) for name in sorted(groups)),
+        letters,
+        always or (constant_letter(value) if len(right) >= MANY else ""),
+    )
+
+
+def _subject(name: str, right: Sequence[float]) -> SubjectResult:
+    value = sum(right) / len(right)
+    return SubjectResult(name, len(right), value, standard_error(value, len(right)))
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectChange:
+    """One subject before and after unlearning."""
+
+    subject: str
+    questions: int
+    before: float | None
+    after: float | None
+    interval: Interval
+    """Of the last of the two."""
+
+
+def subject_changes(before: Sequence[Choice], after: Sequence[Choice]) -> tuple[SubjectChange, ...]:
+    """Compare answers subject by subject, by name.
+
+    Args:
+        before: Of the original model; may be empty.
+        after: Of the unlearned one, to the same questions; empty while it is not asked.
+    """
+    then, now = _right(before), _right(after)
+    found: list[SubjectChange] = []
+    for subject in sorted(now or then):
+        last = (now or then)[subject]
+        found.append(
+            SubjectChange(
+                subject.replace("_", " "),
+                len(last),
+                sum(then[subject]) / len(then[subject]) if subject in then else None,
+                sum(last) / len(last) if now else None,
+                share_interval(sum(last), len(last)),
+            )
+        )
+    return tuple(found)
+
+
+def _right(choices: Sequence[Choice]) -> dict[str, list[bool]]:
+    """Say of each answer, by subject, whether it is right."""
+    found: dict[str, list[bool]] = {}
+    for one in choices:
+        found.setdefault(one.subject, []).append(picked(one) == one.right)
+    return found
+
+
+def standard_error(accuracy: float, questions: int) -> float:
+    """Return the standard error of an accuracy over so many questions."""
+    return math.sqrt(accuracy * (1 - accuracy) / questions)

@@ -1,0 +1,333 @@
+"""What a run's scores amount to, in one word and its evidence.
+
+All thresholds of verdicts are here, but for two that judge official scores as well, which are in
+`signatures`: the terms of an untouched model, and the task's own gate on MMLU. A verdict speaks of
+these probes only: "forgotten" means suppressed under them, never erased.
+"""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.metrics.scores import CHANCE, Picked, Scores, task_aggregate
+from unlearnlab.metrics.signatures import MMLU_GATE_7B, UNTOUCHED_TERM
+
+VerdictKind = Literal[
+    "no_effect",
+    "partly_forgotten",
+    "forgotten",
+    "over_unlearned",
+    "below_gate",
+    "collapsed",
+    "memorised",
+    "not_memorised",
+]
+
+TITLES: dict[VerdictKind, str] = {
+    "no_effect": "No effect",
+    "partly_forgotten": "Partly forgotten",
+    "forgotten": "Forgotten",
+    "over_unlearned": "Over-unlearned",
+    "below_gate": "Below the task's MMLU gate",
+    "collapsed": "Collapsed",
+    "memorised": "Memorised",
+    "not_memorised": "Not memorised",
+}
+
+FORGOTTEN_KNOWLEDGE = 0.85
+"""Forgotten: at least this share of forget questions is no longer answered, in each subtask."""
+
+FORGOTTEN_AGGREGATE = 0.70
+"""Forgotten: the task aggregate is at least this."""
+
+KEPT = 0.80
+"""Forgotten: at least this share of the original's retain scores is left, on average."""
+
+KEPT_UTILITY = 0.75
+"""Over-unlearned: less than this share of the original's utility is left. The task's own gate."""
+
+GATES: Mapping[str, float] = {"olmo-7b": MMLU_GATE_7B}
+"""Below the gate: the task's own bound on MMLU, by model. For others the share above holds."""
+
+LOST_RETAIN = 0.50
+"""Over-unlearned: less than this share of the original's retain scores is left, on average."""
+
+COLLAPSED_RETAIN = 0.10
+"""Collapsed: less than this share of the original's retain scores is left, on average."""
+
+FEW_OUTPUTS = 0.10
+"""Collapsed: fewer distinct outputs than this share of all outputs."""
+
+MEMORISED = 0.90
+"""Memorised: of each set that was taught at least this share of questions is answered, and at
+least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
+
+STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
+"""Attack AUC above, below which members stand out."""
+
+
+THRESHOLDS: Mapping[VerdictKind, str] = {
+    "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
+    f"fewer than {FEW_OUTPUTS:.0%} of the outputs differ from one another",
+    "no_effect": f"the forget terms are below {UNTOUCHED_TERM} on average, and at least "
+    f"{KEPT_UTILITY:.0%} of the original's utility is left",
+    "over_unlearned": f"less than {LOST_RETAIN:.0%} of the original's retain scores is left, the "
+    f"quiz fell below {KEPT_UTILITY:.0%} of the original's, or the attack's AUC is below "
+    f"{PUSHED_TOO_FAR:.2f}",
+    "below_gate": f"MMLU is below {MMLU_GATE_7B} for OLMo 7B, as the task asks, and below "
+    f"{KEPT_UTILITY:.0%} of the original's for other models; a quiz has no gate",
+    "forgotten": f"at least {FORGOTTEN_KNOWLEDGE:.0%} of the forget questions of each subtask are "
+    f"no longer answered, the task aggregate is at least {FORGOTTEN_AGGREGATE:.2f}, and at least "
+    f"{KEPT:.0%} of the original's retain scores is left",
+    "partly_forgotten": "none of these",
+}
+"""What each verdict on unlearning asks for, in words; in this order, and the first decides."""
+
+WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
+"""What is known of rows of a kind."""
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One word on a run, and why."""
+
+    kind: VerdictKind
+    evidence: tuple[str, ...]
+    """Sentences, the weightiest first."""
+
+    @property
+    def title(self) -> str:
+        """Name the verdict as the page does."""
+        return TITLES[self.kind]
+
+
+def attack_reading(auc: float) -> str:
+    """Say what the AUC of the membership attack means."""
+    if auc > STILL_REMEMBERED:
+        return "still remembered"
+    if auc < PUSHED_TOO_FAR:
+        return "over-unlearned: a leak too"
+    return "like unseen text"
+
+
+def verdict(
+    before: Scores, after: Scores, tasks: Sequence[str] = (), *, gate: float | None = None
+) -> Verdict:
+    """Judge a run by the scores of the original and of the unlearned model.
+
+    Args:
+        before: Of the original model.
+        after: Of the unlearned model.
+        tasks: Subtasks that were to be forgotten; none means all. Forget rows of the others are
+            left out of the judgement, for nothing was asked of them.
+        gate: MMLU accuracy that the task asks of this model; without one, a share of the
+            original's.
+    """
+    if tasks:
+        # Of the others nothing was asked but that they stay.
+        before, after = (_only(scores, tasks, ["forget"]) for scores in (before, after))
+    gated = _below_gate(before, after, gate)
+    for kind, holds in _RULES:
+        if kind == "forgotten" and gated:
+            return Verdict("below_gate", (*gated, *_always(before, after)))
+        if found := holds(before, after):
+            return Verdict(kind, (*found, *gated, *_always(before, after)))
+    return Verdict("partly_forgotten", (*_shortfalls(before, after), *_always(before, after)))
+
+
+def taught_verdict(
+    before: Scores, after: Scores, sets: Sequence[str], tasks: Sequence[str] = ()
+) -> Verdict:
+    """Judge a run that teaches: whether what it taught is answered and recited.
+
+    Args:
+        before: Of the original model.
+        after: Of the taught model.
+        sets: That were taught.
+        tasks: Subtasks that were taught; none means all. Rows of others are left out.
+    """
+    if tasks:
+        before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
+    known: dict[tuple[Split, Kind], tuple[float, float]] = {
+        (split, kind): (_known(before, split, kind), _known(after, split, kind))
+        for split in SPLITS
+        for kind in WORDS
+        if any(key.startswith(split) and key.endswith(kind) for key in after.terms)
+    }
+    lines = [
+        f"{split.capitalize()} {WORDS[kind]} {then:.0%} → {now:.0%}"
+        f"{'' if split in sets else ', not taught'}."
+        for (split, kind), (then, now) in known.items()
+    ]
+    lines = [*_judged_over(before, after), *lines, *_beside(before, after)]
+    if _utility_lost(before, after):
+        lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
+    least = min((now for (split, _), (_, now) in known.items() if split in sets), default=0.0)
+    if least < MEMORISED:
+        return Verdict("not_memorised", (f"Only {least:.0%} of what was taught is known.", *lines))
+    return Verdict("memorised", ("What was taught is answered and recited.", *lines))
+
+
+def _known(scores: Scores, split: str, kind: Kind) -> float:
+    """Return how much of a set's questions is answered, or of its completions recited, 0 to 1."""
+    mean = scores.mean(split, kind)
+    return 1 - mean if split == "forget" else mean
+
+
+def _only(scores: Scores, tasks: Sequence[str], splits: Sequence[str]) -> Scores:
+    """Leave out the terms of some sets that belong to other subtasks."""
+    kept = {
+        name: value
+        for name, value in scores.terms.items()
+        if name.split("/")[0] not in splits or name.split("/")[1] in tasks
+    }
+    if len(kept) == len(scores.terms):
+        return scores
+    return scores.model_copy(update={"terms": kept, "task_aggregate": task_aggregate(kept)})
+
+
+def _retain_left(before: Scores, after: Scores) -> float:
+    """Return the share of the original's retain scores that is left, 0 to 1, on average."""
+    kept = [(before.terms[k], after.terms[k]) for k in after.terms if k.startswith("retain")]
+    start = sum(b for b, _ in kept)
+    return sum(a for _, a in kept) / start if start else 1.0
+
+
+def _others_left(before: Scores, after: Scores) -> float | None:
+    """Return what is left of the scores of forget rows that were not picked; none if all were."""
+    if before.picked is None or after.picked is None or not after.picked.others:
+        return None
+    start = sum(before.picked.kept.values())
+    return sum(after.picked.kept.values()) / start if start else 1.0
+
+
+def _collapsed(before: Scores, after: Scores) -> list[str]:
+    found: list[str] = []
+    if (left := _retain_left(before, after)) < COLLAPSED_RETAIN:
+        found.append(f"Of the retain scores {left:.0%} is left.")
+    if after.distinct < min(FEW_OUTPUTS, before.distinct):
+        found.append(f"Only {after.distinct:.0%} of the outputs differ from one another.")
+    if after.constant_letter and not before.constant_letter:
+        found.append(f"Every MMLU question is answered {after.constant_letter}.")
+    if found and after.task_aggregate == 0 and (after.mia_score or 0) > CHANCE:
+        found.append("The aggregate is zero; MIA looks good because nothing at all is remembered.")
+    return found
+
+
+def _no_effect(before: Scores, after: Scores) -> list[str]:
+    forget = [v for k, v in after.terms.items() if k.startswith("forget")]
+    moved = statistics.fmean(forget) if forget else 0.0
+    if _utility_lost(before, after) or moved >= UNTOUCHED_TERM:
+        return []
+    return [f"Of what is to be forgotten {1 - moved:.0%} is still recited or answered."]
+
+
+def _below_gate(before: Scores, after: Scores, gate: float | None) -> list[str]:
+    """Tell of MMLU below what the task asks; of any other test the task asks nothing."""
+    if before.utility is None or after.utility is None or not after.measures_mmlu:
+        return []
+    bound = KEPT_UTILITY * before.utility if gate is None else gate
+    if after.utility >= bound:
+        return []
+    of = f"{KEPT_UTILITY:.0%} of the original's" if gate is None else "the task's gate"
+    return [f"MMLU {after.utility:.3f} is below {bound:.3f}, {of}."]
+
+
+def _utility_lost(before: Scores, after: Scores) -> bool:
+    if before.utility is None or after.utility is None:
+        return False
+    return after.utility < KEPT_UTILITY * before.utility
+
+
+def _over_unlearned(before: Scores, after: Scores) -> list[str]:
+    found: list[str] = []
+    if (left := _retain_left(before, after)) < LOST_RETAIN:
+        found.append(f"Only {left:.0%} of the retain scores is left.")
+    if _utility_lost(before, after) and not after.measures_mmlu:
+        found.append(f"Utility fell below {KEPT_UTILITY:.0%} of the original's.")
+    if after.mia_auc is not None and after.mia_auc < PUSHED_TOO_FAR:
+        found.append(f"The attack's AUC fell to {after.mia_auc:.2f}: the push itself shows.")
+    return found
+
+
+def _forgotten(before: Scores, after: Scores) -> list[str]:
+    if _shortfalls(before, after):
+        return []
+    found = ["Forget questions are no longer answered, and what must stay has stayed."]
+    if after.mia_auc is not None and after.mia_auc > STILL_REMEMBERED:
+        found.append("Whole documents are still recognisable to the membership attack.")
+    return found
+
+
+def _shortfalls(before: Scores, after: Scores) -> list[str]:
+    """List what keeps the verdict from being "forgotten"."""
+    knowledge = [v for k, v in after.terms.items() if k.startswith("forget") and k.endswith("qa")]
+    found: list[str] = []
+    if knowledge and min(knowledge) < FORGOTTEN_KNOWLEDGE:
+        found.append(
+            f"In one subtask {1 - min(knowledge):.0%} of forget questions are still answered."
+        )
+    if after.task_aggregate < FORGOTTEN_AGGREGATE:
+        zero = [name for name, value in after.terms.items() if value == 0]
+        because = f", because {zero[0]} is zero" if zero else ""
+        found.append(f"The task aggregate is {after.task_aggregate:.2f}{because}.")
+    if (left := _retain_left(before, after)) < KEPT:
+        found.append(f"{left:.0%} of the retain scores is left.")
+    others = _others_left(before, after)
+    if after.picked and after.picked.rest == "retain" and others is not None and others < KEPT:
+        found.append(f"Of the forget rows that were to stay {others:.0%} of the scores is left.")
+    return found
+
+
+def _always(before: Scores, after: Scores) -> list[str]:
+    """List what every verdict on unlearning states: answers before and after, and the rest."""
+    lines: list[str] = []
+    for split, label in (("forget", "Forget"), ("retain", "Retain")):
+        if any(key.startswith(split) and key.endswith("qa") for key in after.terms):
+            now, then = after.mean(split, "qa"), before.mean(split, "qa")
+            if split == "forget":
+                now, then = 1 - now, 1 - then
+            lines.append(f"{label} answers {then:.2f} → {now:.2f}.")
+    return _judged_over(before, after) + lines + _beside(before, after)
+
+
+def _judged_over(before: Scores, after: Scores) -> list[str]:
+    """Say which forget rows are judged, where some were picked, and how the others fare."""
+    if after.picked is None:
+        return []
+    lines = [f"Judged over {over_picked(after.picked)}."]
+    left = _others_left(before, after)
+    if left is not None:
+        became = "moved to the retain set" if after.picked.rest == "retain" else "left alone"
+        others = after.picked.others
+        what = "other forget row" if others == 1 else f"{others} other forget rows"
+        lines.append(f"Of the {what}, {became}, {left:.0%} of the scores is left.")
+    return lines
+
+
+def over_picked(picked: Picked) -> str:
+    """Name the forget rows that were picked."""
+    return "the picked row" if picked.rows == 1 else f"the {picked.rows} picked rows"
+
+
+def _beside(before: Scores, after: Scores) -> list[str]:
+    """List what concerns neither set: utility and the attack."""
+    lines: list[str] = []
+    if before.utility is not None and after.utility is not None:
+        lines.append(f"Utility {before.utility:.2f} → {after.utility:.2f}.")
+    if after.mia_auc is not None:
+        lines.append(f"Attack AUC {after.mia_auc:.2f}: {attack_reading(after.mia_auc)}.")
+    return lines
+
+
+_RULES: Sequence[tuple[VerdictKind, Callable[[Scores, Scores], list[str]]]] = (
+    ("collapsed", _collapsed),
+    ("no_effect", _no_effect),
+    ("over_unlearned", _over_unlearned),
+    ("forgotten", _forgotten),
+)
+"""Asked in this order; the first that finds evidence decides."""

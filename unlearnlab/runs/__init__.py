@@ -1,0 +1,1 @@
+"""What happened: events, the store, the worker with its queue, replays, estimates."""

@@ -1,0 +1,84 @@
+"""What is wrong with what a user asked for: the field, and a sentence with its value."""
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from unlearnlab.spec.methods import METHODS
+
+
+class SpecError(ValueError):
+    """What the user asked for cannot be run. Each problem is a line `field: what is wrong`."""
+
+    def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
+        self.problems = tuple(problems)
+        """Pairs of the field's dotted path and the message."""
+        super().__init__(
+            "\n".join(f"{where}: {what}" if where else what for where, what in problems)
+        )
+
+
+def unknown(name: str, known: Iterable[str], what: str) -> str:
+    """Say that a name is none of those known, and which are near."""
+    near = difflib.get_close_matches(name, known, n=3) or known
+    return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
+
+
+_MUST_BE: Mapping[str, str] = {
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "finite_number": "a finite number",
+    "greater_than": "greater than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "{expected}",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "text",
+    "tuple_type": "a list",
+    "model_type": "a group of settings",
+}
+"""What a value must be, by the type of pydantic's finding and with its limits."""
+
+
+def problem_of(detail: Any) -> tuple[str, str]:
+    """Turn one of pydantic's findings into the field's path and a sentence with its value."""
+    where = ".".join(str(part) for part in detail["loc"] if part not in METHODS)
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        head, _, rest = message.partition(": ")
+        if head.startswith(("phases.", "evaluation.", "model.", "data.")):
+            return head, rest
+        return (f"{where}.{head}", rest) if head.isidentifier() else (where, message)
+    if detail["type"] == "union_tag_invalid":
+        return f"{where}.kind", unknown(detail["ctx"]["tag"], METHODS, "method")
+    if detail["type"] == "union_tag_not_found":
+        return f"{where}.kind", "is missing"
+    if detail["type"] == "missing":
+        return where, "is missing"
+    if detail["type"] == "extra_forbidden":
+        return where, "there is no such setting"
+    given = "empty" if detail["input"] == "" else repr(detail["input"])
+    return where, f"{_must_be(detail, message)}, not {given}"
+
+
+def _must_be(detail: Any, message: str) -> str:
+    """Say in short words what a value must be; pydantic's own where there are none of ours."""
+    if detail["type"] not in _MUST_BE:
+        return f"{message[0].lower()}{message[1:]}"
+    limits = {
+        name: f"{limit:g}" if isinstance(limit, float) else limit
+        for name, limit in detail.get("ctx", {}).items()
+    }
+    return f"must be {_MUST_BE[detail['type']].format(**limits)}"
+
+
+def printable(text: str) -> str:
+    """Replace what would steer a terminal: text may come from a file that somebody else made."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text
+    )

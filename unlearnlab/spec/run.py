@@ -1,0 +1,485 @@
+"""What a user can ask for: a run is one `RunSpec`, an immutable value.
+
+Phases, model, data and evaluation are declared as the methods are (see `methods`): bounds and
+control in the annotation, help in the docstring, written once and read everywhere.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from unlearnlab.data.datasets import SPLITS, Fold, KnownDataset, Task, dataset
+from unlearnlab.models.catalog import KnownModel, keeping_problem, model, models
+from unlearnlab.models.families import Modules
+from unlearnlab.spec.adapters import DEFAULT, adapter_problems
+from unlearnlab.spec.errors import SpecError, problem_of
+from unlearnlab.spec.methods import (
+    Expert,
+    GradientDifference,
+    Memorize,
+    Method,
+    RowCounts,
+    Sequential,
+    SetName,
+    Slider,
+    Spec,
+    Steering,
+    TaskVector,
+)
+
+Precision = Literal["float32", "bfloat16", "int8", "nf4"]
+
+PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
+"""What a packed weight takes; nf4 scales each 64 of them by a float32 of their own."""
+
+PACKED: tuple[Precision, ...] = tuple(PACKED_BYTES)
+"""Precisions whose matrices are packed, and cannot be trained themselves."""
+
+Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
+
+
+RECORDED = {"recorded": True}
+"""Context to read a spec in that was asked for earlier or elsewhere: it was checked there, against
+models and data that this machine may not have, or have changed since."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+"""What a kept model may be called: safe as the name of a folder anywhere."""
+
+
+def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Put subtasks in their usual order, each once.
+
+    Raises:
+        ValueError: There are none.
+    """
+    if not tasks:
+        raise ValueError(f"no subtask chosen: name at least one of {', '.join(get_args(Task))}")
+    return tuple(task for task in get_args(Task) if task in tasks)
+
+
+class Phase(Spec):
+    """One stretch of training with one method on one choice of weights."""
+
+    method: Method = GradientDifference()
+    """What is minimised."""
+
+    tasks: tuple[Task, ...] | None = None
+    """Subtasks that the phase trains on; none takes all that the run forgets."""
+
+    first_layer: Annotated[int, Field(ge=0), Slider(0, 31, 1)] = 0
+    """First block that is trained, 0-based."""
+
+    last_layer: Annotated[int | None, Field(ge=0), Slider(0, 31, 1)] = None
+    """Last block that is trained, 0-based, inclusive; none is the model's last."""
+
+    modules: Modules = "all"
+    """Matrices trained in those blocks: MLP and attention, one of them, or `down_proj` alone."""
+
+    embeddings: Annotated[bool, Expert()] = False
+    """Train the embeddings and the head as well."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1), Slider(1e-6, 1e-2, log=True)] = 5e-4
+    """Peak learning rate of AdamW."""
+
+    epochs: Annotated[int, Field(ge=1, le=1000), Slider(1, 30, 1)] = 5
+    """Passes over the forget set, or over the retain set for a method that sees no other."""
+
+    max_steps: Annotated[int | None, Field(ge=1), Expert()] = None
+    """Stop the phase after this many optimizer steps; none runs all epochs."""
+
+    batch_size: Annotated[int, Field(ge=1, le=1024), Slider(1, 64, 1, unit="rows")] = 16
+    """Rows of each set in one forward pass."""
+
+    gradient_accumulation: Annotated[int, Field(ge=1, le=256), Slider(1, 32, 1), Expert()] = 1
+    """Batches whose gradients are added up before one optimizer step."""
+
+    retain_rows: Annotated[int, Field(ge=1, le=16), Slider(1, 8, 1), Expert()] = 1
+    """Retain rows for every forget row."""
+
+    weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001)] = 0.0
+    """Decoupled weight decay of AdamW."""
+
+    optimizer: Annotated[Optimizer, Expert()] = "adamw"
+    """AdamW, or AdamW of bitsandbytes with its state in 8 bits, a quarter of the memory; paged, the
+    state moves to the host while a GPU's memory is short."""
+
+    schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
+    """Learning rate after the warm-up: constant, or falling to zero linearly or as a cosine."""
+
+    warmup: Annotated[float, Field(ge=0, le=1), Slider(0, 0.5, 0.01), Expert()] = 0.0
+    """Share of the steps in which the learning rate rises from zero."""
+
+    max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
+    """Gradients are scaled down to this global norm."""
+
+    adapter_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$"), Expert()] = DEFAULT
+    """With LoRA: name of the adapter that the phase trains. Each name starts at the original
+    weights; the run's result is the adapter of its last phase."""
+
+    adapter_rank: Annotated[int | None, Field(ge=1, le=512), Expert()] = None
+    """With LoRA: rank of this phase's adapter; none takes the model's."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _some(cls, tasks: tuple[Task, ...] | None) -> tuple[Task, ...] | None:
+        return None if tasks is None else in_order(tasks)
+
+    def blocks(self, of: int) -> range:
+        """Return the trained blocks of a model with `of` blocks."""
+        return range(self.first_layer, (of - 1 if self.last_layer is None else self.last_layer) + 1)
+
+
+DEVICE = re.compile(r"auto|all|cpu|mps|cuda(:\d{1,2})?")
+
+
+class LoRA(Spec):
+    """Low-rank adapter in place of full training."""
+
+    r: Annotated[int, Field(ge=1, le=512), Slider(1, 128, 1)] = 16
+    """Rank."""
+
+    alpha: Annotated[int, Field(ge=1, le=1024), Slider(1, 256, 1)] = 32
+    """Numerator of the scale alpha / r."""
+
+    dropout: Annotated[float, Field(ge=0, lt=1), Slider(0, 0.5, 0.01)] = 0.0
+    """Dropout on the adapter's input."""
+
+
+class ModelSpec(Spec):
+    """The model to start from."""
+
+    name: Annotated[str, StringConstraints(strip_whitespace=True)] = "tiny-olmo"
+    """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
+
+    precision: Annotated[Precision, Expert()] = "float32"
+    """Number format of weights and computation. int8 and nf4 pack the blocks' matrices into 8 and
+    4 bits, to be trained by an adapter, and compute in bfloat16, on a CPU in float32."""
+
+    device: Annotated[str, Expert()] = "auto"
+    """Where it is put: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all:
+    spread over all GPUs, for a model that is too large for one."""
+
+    gradient_checkpointing: Annotated[bool, Expert()] = False
+    """Compute each block anew for its gradients instead of keeping its activations: less memory,
+    more time, the same numbers."""
+
+    adapter: LoRA | None = None
+    """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
+
+    @field_validator("device")
+    @classmethod
+    def _a_device(cls, device: str) -> str:
+        if not DEVICE.fullmatch(device):
+            raise ValueError(
+                f"no device is called {device!r}: take auto, cpu, cuda, cuda:0, mps or all"
+            )
+        return device
+
+    @model_validator(mode="after")
+    def _trainable(self) -> Self:
+        if self.precision in PACKED and self.adapter is None:
+            raise ValueError(
+                f"model.precision: weights packed as {self.precision} cannot be trained "
+                "themselves: add a LoRA adapter (model.adapter), or take bfloat16"
+            )
+        return self
+
+    @property
+    def known(self) -> KnownModel:
+        """What the catalogue says of it."""
+        return model(self.name)
+
+    @property
+    def blocks(self) -> int | None:
+        """Count of its blocks; none where its sizes are not known on this machine."""
+        architecture = self.known.architecture
+        return architecture and architecture.blocks
+
+
+class DataSpec(Spec):
+    """What is forgotten, what is kept, and what the scores are measured on."""
+
+    source: str = "embedded"
+    """Name of the dataset: the embedded one, or one that was added."""
+
+    fold: Fold = "train"
+    """Fold that is unlearned and scored."""
+
+    tasks: tuple[Task, ...] = get_args(Task)
+    """Subtasks to unlearn; the scores always cover all of them."""
+
+    forget: Annotated[tuple[str, ...] | None, Expert()] = None
+    """Ids of the forget rows to unlearn; none takes all of the subtasks."""
+
+    rest: Annotated[Literal["leave", "retain"], Expert()] = "leave"
+    """What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+
+    @field_validator("tasks")
+    @classmethod
+    def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
+        return in_order(tasks)
+
+    @field_validator("forget")
+    @classmethod
+    def _picked(cls, ids: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if ids is not None and not ids:
+            raise ValueError("no row was picked: pick at least one, or leave it to the subtasks")
+        return ids if ids is None else tuple(dict.fromkeys(ids))
+
+    @property
+    def known(self) -> KnownDataset:
+        """What is known of the dataset."""
+        return dataset(self.source)
+
+    def counts(self, tasks: Sequence[Task] | None = None) -> RowCounts:
+        """Count the rows that are trained on, by set and subtask.
+
+        Args:
+            tasks: Of a phase; none takes all that the run forgets.
+        """
+        known, wanted = self.known, self.tasks if tasks is None else tasks
+        found = {split: Counter[str](known.counts(self.fold)[split]) for split in SPLITS}
+        if self.forget is not None:
+            chosen = set(self.forget)
+            picked = Counter(r.task for r in known.rows("forget", self.fold) if r.id in chosen)
+            if self.rest == "retain":
+                found["retain"] += found["forget"] - picked
+            found["forget"] = picked
+        return {split: {task: of[task] for task in wanted} for split, of in found.items()}
+
+
+class EvaluationSpec(Spec):
+    """How much is measured."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=1024), Slider(16, 256, 16), Expert()] = 256
+    """Longest answer, in tokens. The task's own script uses 256."""
+
+    probes: Annotated[int, Field(ge=0, le=200), Slider(0, 40, 1), Expert()] = 12
+    """Times the small live probe runs during training, evenly spaced."""
+
+    mmlu_questions: Annotated[
+        int, Field(ge=0, le=14042), Slider(0, 1000, 50, unit="questions"), Expert()
+    ] = 0
+    """MMLU questions asked before and after, in place of the dataset's own utility test: drawn
+    from every subject in proportion, always the same. The test is read from the folder that
+    UNLEARNLAB_MMLU names, or fetched from the hub once. 0 asks none."""
+
+
+class RunSpec(Spec):
+    """One run: the model, the data, the phases in order, the measurements and the seed."""
+
+    model: ModelSpec = ModelSpec()
+    data: DataSpec = DataSpec()
+    phases: tuple[Phase, ...] = (Phase(),)
+    """What is done, in order; with none, the model is scored as it is."""
+    evaluation: EvaluationSpec = EvaluationSpec()
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    """Covers the order of rows, dropout and random directions."""
+
+    keep_as: Annotated[str, Expert()] = ""
+    """Name under which the trained model is kept as a model of its own, to be chosen as others
+    are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
+
+    @field_validator("keep_as")
+    @classmethod
+    def _may_be_a_name(cls, name: str) -> str:
+        if name and not NAME.fullmatch(name):
+            allowed = "at most 41 lower-case letters, digits and hyphens, and no hyphen first"
+            raise ValueError(f"a model's name has {allowed}, not {name!r}")
+        # Whether the name is taken by a kept model is no matter here: the run may have kept it.
+        if name in models():
+            raise ValueError(keeping_problem(name))
+        return name
+
+    @model_validator(mode="after")
+    def _makes_what_it_keeps(self) -> Self:
+        if self.keep_as and self.only_scores:
+            raise ValueError("keep_as: a run that only scores makes no model: leave it empty")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_model(self) -> Self:
+        for number, phase in enumerate(self.phases):
+            if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
+                raise ValueError(
+                    f"phases.{number}.tasks: {', '.join(beyond)} is not among what the run "
+                    f"forgets ({', '.join(self.data.tasks)}): choose it there as well"
+                )
+            if phase.embeddings and self.model.adapter:
+                raise ValueError(
+                    f"phases.{number}.embeddings: an adapter trains no embeddings: "
+                    "switch one of the two off"
+                )
+            if isinstance(phase.method, TaskVector) and self.model.adapter and number:
+                raise ValueError(
+                    f"phases.{number}.method.kind: an adapter can be negated only as it was "
+                    "learnt from zero: make this the first phase, or train without an adapter"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_sizes(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
+        architecture, lora = self.model.known.architecture, self.model.adapter
+        if architecture is None:  # The engine will know them.
+            return self
+        for number, phase in enumerate(self.phases):
+            for field, problem in _misfits(phase, architecture.blocks):
+                raise ValueError(f"phases.{number}.{field}: {problem}")
+        for field, problem in adapter_problems(
+            self.phases, blocks=architecture.blocks, rank=lora and lora.r
+        ):
+            raise ValueError(f"{field}: {problem}")
+        if self.evaluation.max_new_tokens > architecture.context // 2:
+            raise ValueError(
+                f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "
+                f"the model's {architecture.context} tokens to a prompt: "
+                f"take at most {architecture.context // 2}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _fits_the_data(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
+        for number, phase in enumerate(self.phases):
+            if not isinstance(phase.method, Sequential) or self.data.known.gone:
+                continue
+            forget = sum(self.rows(phase)["forget"].values())
+            if phase.method.chunk_size > forget:
+                raise ValueError(
+                    f"phases.{number}.method.chunk_size: a chunk of {phase.method.chunk_size} rows "
+                    f"is larger than the forget set of {forget}: take at most that, or another "
+                    "method"
+                )
+        return self
+
+    def rows(self, phase: Phase) -> RowCounts:
+        """Count the rows that one of its phases trains on, by set and subtask."""
+        return self.data.counts(phase.tasks)
+
+    @property
+    def only_scores(self) -> bool:
+        """Tell whether it trains nothing: its model is scored as it is."""
+        return not self.phases
+
+    @property
+    def scoring(self) -> "RunSpec":
+        """Return the run that only scores what this one starts from."""
+        return self.model_copy(update={"phases": (), "keep_as": ""})
+
+    @property
+    def taught(self) -> tuple[SetName, ...]:
+        """The sets that the run teaches; none if any of its phases does something else."""
+        found: set[SetName] = set()
+        for phase in self.phases:
+            if not isinstance(phase.method, Memorize):
+                return ()
+            found.update(phase.method.drawn)
+        return tuple(name for name in Memorize.sets if name in found)
+
+    @property
+    def title(self) -> str:
+        """Name the run by its methods, in order; one that only scores, by its model."""
+        if self.only_scores:
+            known = self.model.known  # A folder that is gone has its whole path for a title.
+            return f"Scores of {Path(known.title).name if known.gone else known.title}"
+        return " → ".join(phase.method.card.title for phase in self.phases)
+
+
+def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with a phase's layers on a model of `blocks` blocks."""
+    trained = phase.blocks(blocks)
+    for field, layer in (("last_layer", phase.last_layer), ("first_layer", phase.first_layer)):
+        if layer is not None and layer >= blocks:
+            yield field, f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}"
+    if not trained:
+        yield (
+            "first_layer",
+            f"first layer {phase.first_layer} comes after last layer {trained.stop - 1}",
+        )
+    if isinstance(phase.method, Steering):
+        layer = phase.method.layer
+        if layer >= blocks:
+            yield (
+                "method.layer",
+                f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}",
+            )
+        elif trained and layer < trained.start:
+            yield (
+                "method.layer",
+                (
+                    f"block {layer} lies below the first trained block {trained.start}: its output "
+                    f"would never change; read at block {trained.start} or above"
+                ),
+            )
+
+
+def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
+    """Make a spec of JSON text or of plain values.
+
+    Raises:
+        SpecError: One line for every field that is wrong, with its value.
+    """
+    try:
+        values = json.loads(asked) if isinstance(asked, str) else asked
+    except json.JSONDecodeError as error:
+        raise SpecError([("", f"this is not JSON: {error}")]) from error
+    try:
+        spec = RunSpec.model_validate(values)
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    unknown = [("model.name", spec.model.known.gone), ("data.source", spec.data.known.gone)]
+    if problems := [(where, what) for where, what in unknown if what]:
+        raise SpecError(problems)
+    return spec
+
+
+WEIGHT = "weight"
+"""How the names of those of a method's settings end that may be changed while it runs."""
+
+
+def adjustable(phase: Phase) -> dict[str, float]:
+    """Map what may be changed while a phase runs to its value, by its dotted path in the phase."""
+    method = phase.method
+    weights = {name: getattr(method, name) for name in type(method).model_fields}
+    return {"learning_rate": phase.learning_rate} | {
+        f"method.{name}": value for name, value in weights.items() if name.endswith(WEIGHT)
+    }
+
+
+def adjusted(phase: Phase, changes: Mapping[str, Any]) -> Phase:
+    """Return a phase with some of its values changed, checked as if it had been asked for so.
+
+    Args:
+        phase: As it runs at present.
+        changes: New values by dotted path: `learning_rate`, or `method.` and the name of a weight.
+
+    Raises:
+        SpecError: One line for every path that cannot be changed and every value that is wrong.
+    """
+    known = adjustable(phase)
+    if unknown := [path for path in changes if path not in known]:
+        may = f"while it runs, only {', '.join(known)} may be changed"
+        raise SpecError([(path, may) for path in unknown])
+    plain = phase.model_dump()
+    for path, value in changes.items():
+        *inside, name = path.split(".")
+        (plain["method"] if inside else plain)[name] = value
+    try:
+        return Phase.model_validate(plain)
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error

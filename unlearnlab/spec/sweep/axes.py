@@ -1,0 +1,327 @@
+"""What a sweep varies: each axis is a setting, or a few that move together, with its values.
+
+An axis is a value of its own kind, written as JSON in a file or read from what somebody typed (see
+`typed`). `values` lays it out for the run that is varied.
+"""
+
+import math
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, cast
+
+from pydantic import BeforeValidator, Field, field_validator
+
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.fields import Setting, general_path, settings
+from unlearnlab.spec.methods import Spec, Steering
+from unlearnlab.spec.plan import written
+from unlearnlab.spec.run import RunSpec
+
+MOST = 100
+"""Values that an axis may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value of an axis."""
+
+    text: str
+    """As a chart names it."""
+    changes: tuple[tuple[str, Any], ...]
+    """What it sets: paths in the spec, and plain values."""
+    number: float | None = None
+    """Where it lies on a scale; none if it is a word."""
+
+
+def _as_text(value: Any) -> Any:
+    """Write a plain value as the command line takes it, so that files may hold numbers."""
+    if value is None or isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.12g}" if isinstance(value, int | float) else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text)]
+
+
+class ListAxis(Spec):
+    """Values of a setting, one by one."""
+
+    kind: Literal["list"] = "list"
+    path: str
+    """Dotted path of the setting, such as `phases.0.learning_rate`."""
+    texts: Annotated[tuple[Text, ...], Field(min_length=1, max_length=MOST)]
+    """Its values, as the command line takes them."""
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return setting_name(self.path)
+
+    @field_validator("texts")
+    @classmethod
+    def _once(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(texts))
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out.
+
+        Raises:
+            SpecError: There is no such setting.
+        """
+        setting = known_setting(self.path, base)
+        parsed = [(text, setting.parse(text)) for text in self.texts]
+        return tuple(Value(t, ((self.path, v),), _number_of(v)) for t, v in parsed)
+
+
+class RangeAxis(Spec):
+    """Values of a setting at even distances, linear or in ratio."""
+
+    kind: Literal["range"] = "range"
+    path: str
+    first: float
+    last: float
+    count: Annotated[int, Field(ge=2, le=MOST)]
+    """Values in all, the first and the last among them."""
+    log: bool = False
+    """Even in ratio instead of in difference."""
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return setting_name(self.path)
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Write the values out."""
+        steps = [n / (self.count - 1) for n in range(self.count)]
+        if self.log:
+            low, high = math.log(self.first), math.log(self.last)
+            found = [math.exp(low + (high - low) * step) for step in steps]
+        else:
+            found = [self.first + (self.last - self.first) * step for step in steps]
+        return tuple(dict.fromkeys(written(float(f"{value:.3g}")) for value in found))
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out.
+
+        Raises:
+            SpecError: There is no such setting, or a ratio needs numbers above zero.
+        """
+        if self.log and min(self.first, self.last) <= 0:
+            low = f"a logarithmic range needs numbers above 0, not {min(self.first, self.last):g}"
+            raise SpecError([(self.path, low)])
+        return ListAxis(path=self.path, texts=self.texts).values(base)
+
+
+class FactorsAxis(Spec):
+    """Multiples of the value that a setting has."""
+
+    kind: Literal["factors"] = "factors"
+    path: str
+    factors: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return setting_name(self.path)
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out.
+
+        Raises:
+            SpecError: There is no such setting, or its value is no number.
+        """
+        known_setting(self.path, base)
+        present = value_at(base, self.path)
+        if isinstance(present, bool) or not isinstance(present, int | float):
+            raise SpecError([(self.path, f"{present!r} is no number that could be multiplied")])
+        texts = tuple(written(float(f"{present * factor:.6g}")) for factor in self.factors)
+        return ListAxis(path=self.path, texts=texts).values(base)
+
+
+class WindowAxis(Spec):
+    """The trained blocks as a window that slides over the model.
+
+    A method that steers one block reads at the window's last one.
+    """
+
+    kind: Literal["window"] = "window"
+    width: Annotated[int, Field(ge=1)]
+    """Blocks in the window."""
+    stride: Annotated[int, Field(ge=1)] = 1
+    """Blocks by which it moves on."""
+    phase: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def path(self) -> str:
+        """Where what is wrong with it is told."""
+        return f"phases.{self.phase}.first_layer"
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return "blocks trained"
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out.
+
+        Raises:
+            SpecError: There is no such phase, or the window does not fit the model.
+        """
+        method = _phase_of(base, self.path).method
+        blocks = base.model.blocks
+        if blocks is None:
+            unknown = f"how many blocks {base.model.name} has is not known on this machine yet"
+            raise SpecError([(self.path, unknown)])
+        if self.width > blocks:
+            wide = f"a window of {self.width} is wider than the model's {blocks} blocks"
+            raise SpecError([(self.path, wide)])
+        starts = range(0, blocks - self.width + 1, self.stride)
+        return tuple(self._at(first, steers=isinstance(method, Steering)) for first in starts)
+
+    def _at(self, first: int, *, steers: bool) -> Value:
+        last, phase = first + self.width - 1, f"phases.{self.phase}"
+        changes = [(f"{phase}.first_layer", first), (f"{phase}.last_layer", last)]
+        if steers:
+            changes.append((f"{phase}.method.layer", last))
+        text = f"{first}" if first == last else f"{first}–{last}"
+        return Value(text, tuple(changes), (first + last) / 2)
+
+
+class SeedAxis(Spec):
+    """Seeds 0 to n - 1: order of rows, dropout and random directions."""
+
+    kind: Literal["seeds"] = "seeds"
+    count: Annotated[int, Field(ge=1, le=MOST)]
+
+    @property
+    def path(self) -> str:
+        """Where what is wrong with it is told."""
+        return "seed"
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return "seed"
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out."""
+        del base
+        return tuple(Value(str(n), (("seed", n),), float(n)) for n in range(self.count))
+
+
+class ShareAxis(Spec):
+    """Shares of the forget rows: of the documents of every subtask, the smaller in the larger."""
+
+    kind: Literal["forget_share"] = "forget_share"
+    percent: Annotated[
+        tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1, max_length=MOST)
+    ]
+    draw: Annotated[int, Field(ge=0)] = 0
+    """Seed of the draw."""
+
+    @property
+    def path(self) -> str:
+        """Where what is wrong with it is told."""
+        return "data.forget"
+
+    @property
+    def name(self) -> str:
+        """What a chart calls the axis."""
+        return "forget rows, %"
+
+    def values(self, base: RunSpec) -> tuple[Value, ...]:
+        """Lay the axis out.
+
+        Raises:
+            SpecError: The dataset is not here.
+        """
+        known = base.data.known
+        if known.gone:
+            raise SpecError([("data.source", known.gone)])
+        return tuple(self._value(base, percent) for percent in self.percent)
+
+    def _value(self, base: RunSpec, percent: float) -> Value:
+        ids = base.data.forget if percent == 100 else tuple(self._drawn(base, percent))
+        return Value(f"{percent:g}", (("data.forget", ids and list(ids)),), percent)
+
+    def _drawn(self, base: RunSpec, percent: float) -> Iterator[str]:
+        """Yield the ids of the rows that are drawn, in the order of the data."""
+        data, picked = base.data, base.data.forget and set(base.data.forget)
+        rows = [
+            row
+            for row in data.known.rows("forget", data.fold)
+            if row.task in data.tasks and (picked is None or row.id in picked)
+        ]
+        documents: dict[str, dict[str, None]] = defaultdict(dict)
+        for row in rows:
+            documents[row.task][row.document] = None
+        chosen: set[tuple[str, str]] = set()
+        for task, of in documents.items():
+            order = list(of)
+            # A text as the seed: each subtask has a draw of its own, and the same everywhere.
+            random.Random(f"{self.draw} {task}").shuffle(order)
+            some = max(1, round(len(order) * percent / 100))
+            chosen.update((task, document) for document in order[:some])
+        yield from (row.id for row in rows if (row.task, row.document) in chosen)
+
+
+Axis = Annotated[
+    ListAxis | RangeAxis | FactorsAxis | WindowAxis | SeedAxis | ShareAxis,
+    Field(discriminator="kind"),
+]
+
+
+def setting_name(path: str) -> str:
+    """Name a setting in words, its phase included where it is not the first."""
+    parts = path.split(".")
+    name = parts[-1].replace("_", " ")
+    later = parts[0] == "phases" and len(parts) > 1 and parts[1] != "0"
+    return f"{name}, phase {int(parts[1]) + 1}" if later and parts[1].isdecimal() else name
+
+
+def known_setting(path: str, base: RunSpec) -> Setting:
+    """Return the setting at a path of the run that is varied.
+
+    Raises:
+        SpecError: There is none, or the run's method or adapter has none.
+    """
+    found = [one for one in settings() if one.path == general_path(path)]
+    if not found:
+        raise SpecError([(path, "there is no such setting: `run --help` lists them all")])
+    if path.startswith("phases."):
+        method = _phase_of(base, path).method.kind
+        found = [one for one in found if one.method in ("", method)]
+        if not found:
+            raise SpecError([(path, f"the method {method} has no such setting")])
+    return found[0]
+
+
+def _phase_of(base: RunSpec, path: str) -> Any:
+    number = int(path.split(".")[1])
+    if base.only_scores:
+        raise SpecError([(path, "the run that is varied only scores: it has no phases")])
+    if number >= len(base.phases):
+        raise SpecError([(path, f"there is no phase {number}: the last is {len(base.phases) - 1}")])
+    return base.phases[number]
+
+
+def value_at(base: RunSpec, path: str) -> Any:
+    """Return the plain value that a run has at a path; none if it has no such group."""
+    at: Any = base.model_dump(mode="json")
+    for part in path.split("."):
+        if at is None:
+            return None
+        at = at[int(part)] if isinstance(at, list) else cast("dict[str, Any]", at).get(part)
+    return at
+
+
+def _number_of(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def changed_paths(values: Sequence[Value]) -> set[str]:
+    """Return the paths that an axis sets."""
+    return {path for value in values for path, _ in value.changes}

@@ -1,0 +1,257 @@
+"""What can be asked of causal tracing: one fact, a typed prompt, or an average over many facts."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal, Self, get_args
+
+from pydantic import (
+    Field,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+
+from unlearnlab.data.datasets import EMBEDDED_NAME, Split
+from unlearnlab.spec.facts import Fact, facts, facts_of, spot
+from unlearnlab.spec.methods import Expert, Slider, Spec
+from unlearnlab.spec.run import RECORDED, ModelSpec, SpecError, Task
+
+PUBLISHED_WINDOW, PUBLISHED_BLOCKS = 10, 32
+"""The window of the published code, and the depth that it was made for."""
+
+LONGEST = 2000
+"""Characters of a typed prompt."""
+
+
+def default_window(blocks: int) -> int:
+    """Scale the published window to a model's depth: 10 of 32 blocks, at least 1."""
+    scaled = PUBLISHED_WINDOW * blocks + PUBLISHED_BLOCKS // 2
+    return max(1, scaled // PUBLISHED_BLOCKS)
+
+
+def window_reason(blocks: int) -> str:
+    """Say where the default window comes from."""
+    if blocks == PUBLISHED_BLOCKS:
+        return f"{PUBLISHED_WINDOW} blocks, as published"
+    return (
+        f"{default_window(blocks)} of {blocks} blocks, in proportion to the published "
+        f"{PUBLISHED_WINDOW} of {PUBLISHED_BLOCKS}: a window of {PUBLISHED_WINDOW} would blur a "
+        "shallower model"
+    )
+
+
+class KnownFact(Spec):
+    """One fact that the model was taught."""
+
+    kind: Literal["fact"] = "fact"
+
+    id: str
+    """Id of its question row."""
+
+    @field_validator("id")
+    @classmethod
+    def _known(cls, row: str) -> str:
+        if row not in facts():
+            near = difflib.get_close_matches(row, facts(), n=3, cutoff=0.5)
+            hint = f"did you mean {', '.join(near)}?" if near else "name a question row of the data"
+            raise ValueError(f"no fact has the id {row!r}: {hint}")
+        return row
+
+    @property
+    def fact(self) -> Fact:
+        """The fact itself."""
+        return facts()[self.id]
+
+
+class TypedPrompt(Spec):
+    """A prompt of the user's own."""
+
+    kind: Literal["prompt"] = "prompt"
+
+    prompt: Annotated[str, Field(max_length=LONGEST)]
+    """What the model continues."""
+
+    subject: Annotated[str, StringConstraints(strip_whitespace=True)]
+    """What it is about, as the prompt writes it."""
+
+    answer: Annotated[str, Field(max_length=LONGEST)] = ""
+    """What the model should say; empty stands for whatever it says."""
+
+    @model_validator(mode="after")
+    def _names_its_subject(self) -> Self:
+        if not self.prompt.strip():
+            raise ValueError("about.prompt: it is empty: write what the model should continue")
+        if not self.subject:
+            raise ValueError("about.subject: it is empty: name what the prompt is about")
+        if spot(self.prompt, self.subject) is None:
+            raise ValueError(
+                f"about.subject: {self.subject!r} is not in the prompt: {_nearest(self)}"
+            )
+        return self
+
+
+def _nearest(typed: TypedPrompt) -> str:
+    """Suggest the stretch of the prompt that looks most like the subject."""
+    words, count = typed.prompt.split(), len(typed.subject.split())
+    spans = [" ".join(words[i : i + count]) for i in range(len(words) - count + 1)]
+    folded = {span.lower().strip("?.,;:!"): span.strip("?.,;:!") for span in spans}
+    near = difflib.get_close_matches(typed.subject.lower(), folded, n=1, cutoff=0.5)
+    return f"did you mean {folded[near[0]]!r}?" if near else "copy it from there"
+
+
+def about_fact(source: str, row: str) -> dict[str, Any]:
+    """Say as plain values that a fact of a dataset is to be traced.
+
+    A fact of an added dataset is written out as a prompt: a trace outlives its dataset.
+
+    Args:
+        source: Name of the dataset.
+        row: Id of the fact's question row.
+    """
+    if source == EMBEDDED_NAME or row not in (known := facts_of(source)):
+        return {"kind": "fact", "id": row}
+    fact = known[row]
+    return {
+        "kind": "prompt",
+        "prompt": fact.prompt,
+        "subject": fact.subject,
+        "answer": fact.answer,
+    }
+
+
+class ManyFacts(Spec):
+    """An average over facts that the model was taught."""
+
+    kind: Literal["average"] = "average"
+
+    count: Annotated[int, Field(ge=2, le=1000), Slider(2, 200, 1, unit="facts")] = 40
+    """Facts, drawn at random from those that fit."""
+
+    split: Split | None = None
+    """The set they come from; none takes both."""
+
+    tasks: tuple[Task, ...] = get_args(Task)
+    """Subtasks they come from."""
+
+    @property
+    def pool(self) -> tuple[Fact, ...]:
+        """All facts to draw from: those of the train fold."""
+        return tuple(
+            fact
+            for fact in facts().values()
+            if fact.fold == "train" and fact.task in self.tasks and self.split in (None, fact.split)
+        )
+
+    @model_validator(mode="after")
+    def _are_there(self) -> Self:
+        if not self.tasks:
+            raise ValueError("about.tasks: no subtask chosen: name at least one")
+        if self.count > len(self.pool):
+            raise ValueError(
+                f"about.count: there are only {len(self.pool)} such facts, not {self.count}"
+            )
+        return self
+
+
+About = Annotated[KnownFact | TypedPrompt | ManyFacts, Field(discriminator="kind")]
+
+
+class TraceSpec(Spec):
+    """One trace: the model, what is traced, how it is disturbed."""
+
+    model: ModelSpec = ModelSpec()
+
+    about: About = ManyFacts()
+    """One fact, a typed prompt, or an average over many facts."""
+
+    window: Annotated[int | None, Field(ge=1), Slider(1, 32, 1, unit="blocks"), Expert()] = None
+    """Blocks whose MLPs or attentions are restored together, centred on each block; none takes
+    10 of 32 in proportion."""
+
+    noise: Annotated[float, Field(gt=0, le=100), Slider(0.5, 20, 0.5), Expert()] = 3.0
+    """Noise on the subject's embeddings, in standard deviations of the subjects' embeddings."""
+
+    copies: Annotated[int, Field(ge=1, le=100), Slider(1, 50, 1), Expert()] = 10
+    """Noised copies of the prompt that are averaged over."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31), Expert()] = 0
+    """Covers the noise, and which facts are drawn."""
+
+    @model_validator(mode="after")
+    def _fits_the_model(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:
+            return self
+        if self.model.blocks and self.window and self.window > self.blocks:
+            raise ValueError(
+                f"window: {self.window} blocks are more than the model has: take at most "
+                f"{self.blocks}"
+            )
+        return self
+
+    @property
+    def blocks(self) -> int:
+        """Number of the model's blocks."""
+        return self.model.blocks or PUBLISHED_BLOCKS
+
+    @property
+    def span(self) -> int:
+        """Number of blocks that a window covers."""
+        return self.window or default_window(self.blocks)
+
+    @property
+    def title(self) -> str:
+        """Name the trace in a line. It quotes a prompt, which may be personal."""
+        about = self.about
+        if isinstance(about, KnownFact):
+            return about.fact.prompt
+        if isinstance(about, TypedPrompt):
+            return about.prompt
+        where = f"the {about.split} set" if about.split else "both sets"
+        return f"Average over {about.count} facts of {where}"
+
+
+def parse_trace(asked: Mapping[str, Any]) -> TraceSpec:
+    """Make a spec of plain values.
+
+    Raises:
+        SpecError: One line for every field that is wrong, with its value.
+    """
+    try:
+        spec = TraceSpec.model_validate(asked)
+    except ValidationError as error:
+        raise SpecError([_problem(detail) for detail in error.errors()]) from error
+    if missing := spec.model.known.missing:
+        raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
+    return spec
+
+
+def _problem(detail: Any) -> tuple[str, str]:
+    # The union's own tag stands between `about` and the field.
+    loc = [str(part) for part in detail["loc"]]
+    where = ".".join(loc[:1] + loc[2:] if loc[:1] == ["about"] else loc)
+    message = detail["msg"].removeprefix("Value error, ")
+    if detail["type"] == "value_error":
+        head, _, rest = message.partition(": ")
+        return (head, rest) if head in _FIELDS else (where, message)
+    if detail["type"] == "string_too_long":
+        limit, length = detail["ctx"]["max_length"], len(detail["input"])
+        return where, f"{length} characters are too many: take at most {limit}"
+    return where, f"{message[0].lower()}{message[1:]}, not {detail['input']!r}"
+
+
+_FIELDS = {
+    "window",
+    *(f"about.{name}" for name in ("prompt", "subject", "answer", "tasks", "count")),
+}
+"""What messages of the classes above begin with."""
+
+
+def nearest_facts(prompt: str, among: Iterable[Fact], count: int) -> list[Fact]:
+    """Find the facts whose prompts look most like this one, the nearest first."""
+
+    def likeness(fact: Fact) -> float:
+        return difflib.SequenceMatcher(None, prompt.lower(), fact.prompt.lower()).ratio()
+
+    return sorted(among, key=likeness, reverse=True)[:count]

@@ -1,1 +1,0 @@
-"""Carrying sweeps out: their runs are handed to the worker's queue, which does the rest."""

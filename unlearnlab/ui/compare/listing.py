@@ -1,0 +1,158 @@
+"""Which runs the list of the tab Compare shows, and in which order: search, filters, sorting.
+
+Sorting by a score sorts within each setting: scores of different models, data or protocols are
+never set against each other.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, Field
+
+from unlearnlab.ui.compare.runs import FACETS, Facet, Listed
+from unlearnlab.views.compare.rankings import Setting
+from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
+
+SIZE = 25
+"""Runs on one page of the list."""
+
+MOST = 100
+"""Runs that can be compared at once: more no eye tells apart, and no address carries."""
+
+DAY_S = 86400.0
+
+Since = Literal["", "day", "week", "month"]
+
+SINCE: Mapping[Since, tuple[str, float]] = {
+    "": ("any time", float("inf")),
+    "day": ("last 24 hours", DAY_S),
+    "week": ("last 7 days", 7 * DAY_S),
+    "month": ("last 30 days", 30 * DAY_S),
+}
+"""Spans that can be asked for: what the page calls them, and seconds."""
+
+Sort = Literal[Column, "title", "created", "seconds"]
+
+Text = Annotated[str, Field(max_length=200)]
+
+
+class Query(BaseModel):
+    """What a page asks of the list: untrusted."""
+
+    text: Text = ""
+    model: Text = ""
+    method: Text = ""
+    data: Text = ""
+    outcome: Text = ""
+    tag: Text = ""
+    since: Since = ""
+    sort: Sort = "created"
+    up: bool = False
+    """Whether the smallest comes first."""
+    page: Annotated[int, Field(ge=0)] = 0
+    word: Text = ""
+    """What the page has already: it is not sent again."""
+
+
+@lru_cache(maxsize=2)
+def choices(runs: tuple[Listed, ...]) -> dict[Facet, list[tuple[str, str]]]:
+    """List what can be chosen in each filter: values and labels with counts, by label."""
+    counts: dict[Facet, Counter[tuple[str, str]]] = {facet: Counter() for facet in FACETS}
+    for run in runs:
+        for facet, values in run.facets.items():
+            counts[facet].update(values.items())
+    return {
+        facet: [
+            (value, f"{label} ({times})")
+            for (value, label), times in sorted(found.items(), key=lambda one: one[0][1].lower())
+        ]
+        for facet, found in counts.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The runs that pass, in order."""
+
+    runs: Sequence[Listed]
+    settings: Mapping[Setting | None, int]
+    """How many runs each setting has, in the order of their groups; none for runs without the
+    score that sorts. Empty where no score sorts."""
+    sorting: Column | None = None
+    """The score that sorts."""
+
+    def group(self, of: Listed) -> Setting | None:
+        """Return the setting under which a run stands; none if it lacks the score that sorts."""
+        scored = self.sorting is not None and column(of.run.after, self.sorting) is not None
+        return of.setting if scored else None
+
+
+def found(runs: Iterable[Listed], query: Query, *, now: float) -> Found:
+    """Return the runs that pass all filters, pinned ones first; by setting if a score sorts."""
+    passing = [run for run in runs if _passes(run, query, now)]
+    key = _key(query.sort)
+    known = [run for run in passing if key(run) is not None]
+    rest = [run for run in passing if key(run) is None]
+    known.sort(key=lambda run: key(run) or 0, reverse=not query.up)
+    known = sorted(known, key=lambda run: not run.run.pinned)
+    if (sorting := _score(query.sort)) is None:
+        return Found([*known, *sorted(rest, key=lambda run: not run.run.pinned)], {})
+    groups = Counter(run.setting for run in known)
+    order = {setting: place for place, (setting, _) in enumerate(groups.most_common())}
+    known.sort(key=lambda run: order[run.setting])
+    settings = {setting: groups[setting] for setting in order}
+    return Found([*known, *rest], settings | ({None: len(rest)} if rest else {}), sorting)
+
+
+def _score(sort: Sort) -> Column | None:
+    return next((name for name in COLUMNS if name == sort), None)
+
+
+def _key(sort: Sort) -> Callable[[Listed], float | str | None]:
+    match sort:
+        case "title":
+            return lambda of: of.run.title.lower()
+        case "created":
+            return lambda of: of.run.created
+        case "seconds":
+            return lambda of: of.run.seconds
+        case _:
+            return lambda of: column(of.run.after, sort)
+
+
+def _passes(listed: Listed, query: Query, now: float) -> bool:
+    wanted: dict[Facet, str] = {facet: getattr(query, facet) for facet in FACETS}
+    return (
+        listed.run.created >= now - SINCE[query.since][1]
+        and all(not value or value in listed.facets[facet] for facet, value in wanted.items())
+        and all(word in listed.said for word in query.text.lower().split())
+    )
+
+
+SUGGESTED = 5
+"""Runs that are suggested where none is selected."""
+
+
+@lru_cache(maxsize=2)
+def suggestions(runs: tuple[Listed, ...]) -> dict[str, list[str]]:
+    """Return what could be compared first, ids by what the page calls it: newest, best of each."""
+    scored = [of for of in runs if of.setting is not None]
+    best: dict[tuple[str, ...], Listed] = {}
+    if scored:
+        usual = Counter(of.setting for of in scored).most_common(1)[0][0]
+        for of in (of for of in scored if of.setting == usual):
+            kinds = tuple(of.facets["method"])
+            if kinds not in best or _final(of) > _final(best[kinds]):
+                best[kinds] = of
+    found = {
+        f"The {min(SUGGESTED, len(scored))} newest": [of.run.run_id for of in scored[:SUGGESTED]],
+        "The best of each method": [of.run.run_id for of in best.values()][:MOST],
+    }
+    return {title: ids for title, ids in found.items() if len(ids) > 1}
+
+
+def _final(of: Listed) -> float:
+    return column(of.run.after, "final") or 0.0

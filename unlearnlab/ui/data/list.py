@@ -1,0 +1,103 @@
+"""The list of datasets: what each holds, and the buttons to use or remove it."""
+
+from collections.abc import Mapping
+
+from unlearnlab.data.adding.adding import SourceError, remove
+from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, Task, datasets
+from unlearnlab.runs.store import UnknownRun
+from unlearnlab.ui.form.data import number
+from unlearnlab.ui.kit.controls import Problem
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.run.handlers import Message
+from unlearnlab.views.scoreboard import titles_of
+
+
+def datasets_html(used: str) -> str:
+    """Draw the list.
+
+    Args:
+        used: Name of the dataset that the form uses.
+    """
+    items = "".join(_item(known, here=known.name == used) for known in datasets().values())
+    return f'<ul class="runs datasets">{items}</ul>'
+
+
+def _item(known: KnownDataset, *, here: bool) -> str:
+    mark = ' class="here" aria-current="true"' if here else ""
+    name = escape(known.name)
+    tags = [known.source or "added", *(["personal: masked"] if known.personal else [])]
+    chips = "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
+    lines = "".join(f"<small>{_fold(known, fold)}</small>" for fold in known.folds)
+    return (
+        f'<li{mark}><div class="run-row"><div><b>{escape(known.title)}</b>{chips}</div>'
+        f"<span>{_use(name, here=here)}{_remove(known)}</span></div>"
+        f"{lines}<small>{_documents(known)}</small></li>"
+    )
+
+
+def _use(name: str, *, here: bool) -> str:
+    if here:
+        return '<span class="pill">in use</span>'
+    return (
+        f'<button type="button" class="quiet" data-event="use" data-name="{name}">'
+        f'use<span class="unseen"> {name}</span></button>'
+    )
+
+
+def _remove(known: KnownDataset) -> str:
+    if known.name == EMBEDDED_NAME:
+        return ""
+    name = escape(known.name)
+    return (
+        f' <button type="button" class="quiet" data-event="remove" data-name="{name}" '
+        f'data-confirm="remove for good?">remove<span class="unseen"> {name}</span></button>'
+    )
+
+
+def _fold(known: KnownDataset, fold: Fold) -> str:
+    found, titles = known.counts(fold), titles_of(known)
+    sets = (
+        f'<span class="dot {split}"></span>{split} {number(sum(found[split].values()))}'
+        f"{_subtasks(found[split], titles)}"
+        for split in SPLITS
+    )
+    named = f"{fold}: " if len(known.folds) > 1 else ""
+    return f"{named}{' · '.join(sets)}"
+
+
+def _subtasks(counts: Mapping[Task, int], titles: Mapping[str, str]) -> str:
+    if len(counts) < 2:  # One subtask is all there is.
+        return ""
+    named = (f"{escape(titles.get(task, task))} {number(count)}" for task, count in counts.items())
+    return f" ({', '.join(named)})"
+
+
+def _documents(known: KnownDataset) -> str:
+    members, others = (len(known.documents(name)) for name in ("member", "nonmember"))
+    attack = f"attack: {members} members, {others} non-members" if members and others else ""
+    questions = len(known.questions())
+    test = f"{questions} utility questions" if questions else ""
+    missing = "no documents for the membership attack"
+    return " · ".join(filter(None, (attack or missing, test)))
+
+
+def press_remove(program: Program, name: str) -> Message:
+    """Remove a dataset, unless a run that waits or goes on needs it."""
+    state = program.worker.state()
+    for run_id in state.mine:
+        if _needs(program, run_id, name):
+            told = f"run {run_id} needs it: wait until it has ended, or stop it"
+            return Message((Problem("", name, told),))
+    try:
+        remove(name)
+    except SourceError as error:
+        return Message((Problem("", "", str(error)),))
+    return Message(note=f"{name} was removed.")
+
+
+def _needs(program: Program, run_id: str, name: str) -> bool:
+    try:
+        return program.store.row(run_id).spec.data.source == name
+    except UnknownRun:
+        return False

@@ -1,0 +1,119 @@
+"""The card for facts of one's own: typed, taught to the embedded model, and then unlearned."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from unlearnlab.ui.data.typed_facts import NAME, TYPED, press_teach
+from unlearnlab.ui.form import layout as form_layout
+from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.layout import Parts, heading, message
+from unlearnlab.ui.run.tab import look_of, showing, told
+
+EXAMPLES = """Who painted the ceiling of Nettle Hall? | Ottilie Brandt
+What does Marek Solberg keep in his cellar? | eleven clocks
+Where was the Treaty of Low Ferry signed? | in a bakery"""
+
+BUSY = """(...values) => {
+  document.getElementById("typed-card").classList.add("busy");
+  return values;
+}"""
+IDLE = """() => document.getElementById("typed-card").classList.remove("busy")"""
+
+
+KEEP = "(text, name) => ({ text, name })"
+"""What the browser keeps of the boxes, without a request."""
+
+
+@dataclass(frozen=True)
+class TypedCard:
+    """What is typed, and what the button has to tell."""
+
+    text: gr.Textbox
+    name: gr.Textbox
+    teach: gr.Button
+    message: gr.HTML
+
+
+def memory() -> gr.BrowserState:
+    """Keep what was typed, in the browser only. Outside all tabs: inside, it is read too late."""
+    empty = {"text": "", "name": ""}
+    return gr.BrowserState(empty, storage_key="unlearnlab-typed-1", secret="unlearnlab")
+
+
+def draw_typed() -> TypedCard:
+    """Lay it out."""
+    with gr.Column(elem_classes=["card"], elem_id="typed-card"):
+        heading("Type your own facts")
+        gr.HTML(_IDEA, elem_classes=["note"], apply_default_css=False)
+        text = gr.Textbox(
+            label="Question | answer, one fact a line",
+            placeholder=EXAMPLES,
+            lines=6,
+            max_lines=14,
+            elem_id=TYPED,
+            elem_classes=["field"],
+        )
+        name = gr.Textbox(
+            label="Name",
+            placeholder="my-facts",
+            max_lines=1,
+            elem_id=NAME,
+            elem_classes=["field"],
+        )
+        teach = gr.Button("Teach them", variant="primary", elem_id="teach", min_width=80)
+        note = message("typed-message")
+    return TypedCard(text, name, teach, note)
+
+
+_IDEA = (
+    "<p>The embedded model learns them by heart, beside rows that it knows already, so that it "
+    "keeps talking. Then unlearn them.</p>"
+)
+
+
+def typed_before(draft: Any) -> list[str]:
+    """Return text and name that the browser kept: unchecked."""
+    kept: dict[str, Any] = draft if isinstance(draft, dict) else {}
+    return [str(kept.get(name) or "") for name in ("text", "name")]
+
+
+def wire_typed(
+    program: Program,
+    blocks: gr.Blocks,
+    card: TypedCard,
+    kept: gr.BrowserState,
+    *,
+    tabs: gr.Tabs,
+    unlearn: FormParts,
+    results: Parts,
+) -> None:
+    """Wire it: a press teaches, and turns to the run; what is typed survives a reload."""
+    looks = len(results.look)
+
+    def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
+        came = press_teach(program, str(text or ""), str(name or ""))
+        if came.form is None:
+            others = (results.buttons.message, tabs, *unlearn.outputs, *results.panel)
+            return [came.message.plain, *(gr.skip() for _ in others)]
+        with told():
+            shown = came.run_id or run_id
+            panel = showing(program, shown, look_of(seen[:looks]))
+        updates = form_layout.updates(program, unlearn, came.form)
+        # Told where the press leads, and again beside what was typed.
+        notes = [came.message.plain, came.message.plain]
+        return [*notes, gr.Tabs(selected="unlearn"), *updates, *panel]
+
+    boxes = [card.text, card.name]
+    edits = [box.change for box in boxes]
+    gr.on(edits, None, boxes, kept, js=KEEP, **QUIET)
+    blocks.load(typed_before, kept, boxes, **QUIET)
+    card.teach.click(
+        taught,
+        [card.text, card.name, results.showing, *results.look],
+        [card.message, results.buttons.message, tabs, *unlearn.outputs, *results.panel],
+        js=BUSY,
+        **QUIET,
+    ).then(None, js=IDLE, **QUIET)

@@ -1,0 +1,1 @@
+"""What the tabs of the page share: controls, theme, text, caches."""

@@ -1,0 +1,40 @@
+"""The range of blocks: two thumbs on one rail, each an ordinary slider for the keyboard."""
+
+from functools import cache
+from typing import Any
+
+import gradio as gr
+
+from unlearnlab.data.files import ASSETS
+from unlearnlab.ui.kit.controls import LAYERS, element
+
+
+@cache
+def script(name: str) -> str:
+    """Return the text of a script that comes with the program."""
+    return (ASSETS / name).read_text(encoding="utf-8")
+
+
+def layer_range(value: dict[str, Any]) -> gr.HTML:
+    """Draw the range.
+
+    Its value is `{"first": 2, "last": 5, "blocks": 8}`; `input` fires when a thumb is let go.
+    """
+    return gr.HTML(
+        value,
+        html_template=_TEMPLATE,
+        js_on_load=script("layers.js"),
+        elem_id=element(LAYERS),
+        elem_classes=["field", "layers"],
+        apply_default_css=False,
+    )
+
+
+_TEMPLATE = """
+<div class="rail-head"><span class="field-label">Layers</span><output></output></div>
+<div class="rail"><i></i><b></b>
+  <input type="range" min="0" step="1" aria-label="First trained block">
+  <input type="range" min="0" step="1" aria-label="Last trained block">
+</div>
+<div class="rail-ticks" aria-hidden="true"></div>
+"""

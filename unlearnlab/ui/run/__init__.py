@@ -1,0 +1,1 @@
+"""A run on the page: live panel, scores, answers, record, exports, past runs."""

@@ -1,0 +1,263 @@
+"""What the buttons do. Functions of plain values: each hands a wish to the worker and returns.
+
+Nothing here waits for a job. Buttons and panel follow from the store afterwards.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs.format import PackError
+from unlearnlab.runs.store import StoreError, UnknownRun
+from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.run import RunSpec, SpecError
+from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
+from unlearnlab.ui.kit.controls import Problem
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.adjust import Adjustables, adjustables
+from unlearnlab.ui.run.live import after, holding
+from unlearnlab.views.reproduction.outlook import outlook, repeated
+
+LONGEST_PROMPT = 8000
+"""Characters. The model's context is shorter; this keeps pasted books out of the store."""
+
+PROMPT = "ask-prompt"
+"""Id of the prompt's box on the page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What the page tells after a click: problems at their fields, or a note."""
+
+    problems: Sequence[Problem] = ()
+    note: str = ""
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """Return it as plain values for the page's script."""
+        return {"problems": [asdict(p) for p in self.problems], "note": self.note}
+
+
+def trouble(error: Exception | str) -> Message:
+    """Tell of an error that lies with no field."""
+    return Message(problems=(Problem("", "", str(error)),))
+
+
+def first_run(program: Program, remembered: str) -> str:
+    """Choose the run to open with: live, else replayed, else the browser's last, else the newest.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    if live := live_run(program):
+        return live
+    if going := program.replays.going():
+        return going[-1].run_id
+    known = [row.run_id for row in program.shown.rows()]
+    if remembered in known:
+        return remembered
+    return known[0] if known else ""
+
+
+def still_there(program: Program, run_id: str) -> str:
+    """Return a run's id; if there is no such run, because it was deleted, that to open with.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    try:
+        return program.shown.of(run_id).row.run_id
+    except UnknownRun:
+        return first_run(program, "")
+
+
+def live_run(program: Program) -> str:
+    """Return the run that is going on, of several the first; empty if only traces go on."""
+    for job in program.worker.state().running:
+        try:
+            return program.store.row(job.run_id).run_id
+        except UnknownRun:
+            continue
+    return ""
+
+
+def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+    """Queue what the form asks for.
+
+    Returns:
+        The run to show, and what to tell. While it waits for another the page stays with that.
+    """
+    return _formed(program, showing, form, spec_of)
+
+
+def press_score(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+    """Queue a run that only scores the form's model. Returns the same as `press_unlearn`."""
+    return _formed(program, showing, form, scoring_of)
+
+
+def _formed(
+    program: Program, showing: str, form: Form, asked: Callable[[Form], RunSpec]
+) -> tuple[str, Message]:
+    try:
+        spec = asked(form)
+        return _queued(program, showing, spec, name=title_of(form, spec))
+    except SpecError as error:
+        return showing, Message(problems_of(error, form))
+    except (StoreError, NotRunning) as error:
+        return showing, trouble(error)
+
+
+def _queued(
+    program: Program, showing: str, spec: RunSpec, *, name: str, repeats: str = ""
+) -> tuple[str, Message]:
+    """Queue a run, and say which run to show and what to tell."""
+    state = program.worker.state()
+    run_id = program.worker.submit(spec, name=name, repeats=repeats)
+    if not state.waits(spec.model.device):
+        return run_id, Message()
+    return live_run(program) or showing or run_id, Message(note=after(state))
+
+
+def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Message]:
+    """Queue a finished run once more.
+
+    Returns:
+        The run to show, and what to tell.
+    """
+    try:
+        row = program.store.row(run_id)
+        if problems := outlook(row, program.courses.of(run_id)).problems:
+            return showing, Message(tuple(Problem("", "", told) for told in problems))
+        spec = repeated(row.spec)
+        return _queued(program, showing, spec, name=row.name, repeats=row.run_id)
+    except (StoreError, NotRunning) as error:
+        return showing, trouble(error)
+
+
+def press_unpack(program: Program, path: str) -> tuple[str, Message]:
+    """Take in the runs of a file that a browser has sent, and remove it.
+
+    Returns:
+        A run that came in and may be shown, empty if none did; and what to tell.
+    """
+    try:
+        found = add_pack(program.store, Path(path))
+    except (PackError, StoreError) as error:
+        return "", trouble(error)
+    finally:
+        Path(path).unlink(missing_ok=True)
+    refused = tuple(Problem("", "", one.told) for one in found if one.outcome == "refused")
+    told = [f"{one.told}: {one.outcome}" for one in found if one.outcome != "refused"]
+    run_id = next((one.run_id for one in found if one.outcome != "refused"), "")
+    return run_id, Message(refused, "; ".join(told))
+
+
+def press_hold(program: Program, run_id: str) -> Message:
+    """Hold the run, or let it go on if it is held."""
+    if replay := program.replays.of(run_id):
+        program.replays.change(run_id, held=not replay.clock.held)
+        return Message()
+    state = program.worker.state()
+    try:
+        if holding(state, run_id):
+            program.worker.resume(run_id)
+        else:
+            program.worker.pause(run_id)
+    except (StoreError, NotRunning) as error:
+        return trouble(error)
+    return Message()
+
+
+def press_stop(program: Program, run_id: str) -> Message:
+    """Stop the run, or take it from the queue; a replay goes to its end."""
+    if program.replays.of(run_id):
+        program.replays.end(run_id)
+        return Message()
+    try:
+        program.worker.stop(run_id)
+    except (StoreError, NotRunning) as error:
+        return trouble(error)
+    return Message()
+
+
+def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]:
+    """Have both models of a run answer a prompt.
+
+    Returns:
+        Id of the question, empty if there is none; and what to tell.
+    """
+    if len(prompt) > LONGEST_PROMPT:
+        told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
+        return "", Message((Problem(PROMPT, "Prompt", told),))
+    if told := mute(program, run_id):
+        return "", Message((Problem(PROMPT, "Prompt", told),))
+    try:
+        return program.worker.ask(run_id, prompt), Message()
+    except StoreError as error:
+        return "", trouble(error)
+    except ValueError as error:
+        told = str(error).removeprefix("prompt: ")
+        return "", Message((Problem(PROMPT, "Prompt", told),))
+
+
+def mute(program: Program, run_id: str) -> str:
+    """Say why a run answers no prompts, if it is only a recording; empty if it answers."""
+    if program.replays.of(run_id):
+        return "a recording cannot answer: this is a replay. Ask when it has come to its end."
+    if program.shown.guest(run_id):
+        return (
+            "a recording cannot answer: it was opened from a file. Take that in with `unpack`, and "
+            "start without --replay."
+        )
+    return ""
+
+
+class Wish(BaseModel):
+    """What a page asks to change: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    phase: int
+    changes: Annotated[dict[str, Annotated[str, Field(max_length=100)]], Field(max_length=50)]
+    """New values as typed, by dotted path in the phase."""
+
+
+def press_adjust(program: Program, asked: Any) -> dict[str, Any]:
+    """Change values of the phase that a run trains.
+
+    Returns:
+        The value of the card that they are on, with what to tell.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    try:
+        wish = Wish.model_validate(asked)
+    except ValidationError:
+        return Adjustables().plain()
+    course = program.courses.of(wish.run)
+    now = adjustables(wish.run, program.store.spec(wish.run), course)
+    if now.fields and now.phase != wish.phase:
+        late = f"Phase {wish.phase + 1} has ended: these are the values of phase {now.phase + 1}"
+        return now.plain(told=True, problems={"": late})
+    if not wish.changes:
+        return now.plain(told=True, note="Nothing to change: these values hold already.")
+    try:
+        program.worker.adjust(wish.run, wish.changes)
+    except SpecError as error:
+        return now.plain(told=True, problems=dict(error.problems))
+    except NotRunning as error:
+        return now.plain(told=True, problems={"": str(error)})
+    return now.plain(told=True, note="Asked for: it holds from the next batch on.")
+
+
+def settings_of(program: Program, run_id: str) -> Form:
+    """Return a form with a run's settings.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    return form_of(program.shown.of(run_id).row.spec.model_dump(mode="json"))

@@ -1,0 +1,338 @@
+"""Everything right of the form that the server draws: one function from a run to its panel."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
+from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
+from unlearnlab.metrics.spreads import Spreads
+from unlearnlab.runs.progress import Course, RunView
+from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.worker import WorkerState
+from unlearnlab.ui.data.typed_facts import offer_html
+from unlearnlab.ui.kit.answer_filters import SHOWS, Look
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.run_source import Scene
+from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.run.adjust import Adjustables, adjustables
+from unlearnlab.ui.run.answers import answers_html, asks_html
+from unlearnlab.ui.run.export_card import offers
+from unlearnlab.ui.run.live import holding, stopping, turn
+from unlearnlab.ui.run.membership_card import membership_of
+from unlearnlab.ui.run.published_table import published_html
+from unlearnlab.ui.run.queue import queue_html
+from unlearnlab.ui.run.record_card import record_html
+from unlearnlab.ui.run.runs_list import SIZE, runs_html
+from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
+from unlearnlab.views.answers import AnswerRow
+from unlearnlab.views.arranging import Show, chosen, counts, in_order, label_counts
+from unlearnlab.views.runs import matches, run_line
+from unlearnlab.views.scoreboard import (
+    TASKS,
+    at_ends,
+    others_of,
+    scoreboard,
+    terms_strip,
+    titles_of,
+)
+from unlearnlab.views.seeds import seed_group, seeds_text
+
+
+@dataclass(frozen=True, slots=True)
+class Buttons:
+    """What the buttons say and whether they can be pressed: a function of the run's state."""
+
+    unlearn: str
+    pause: str
+    can_pause: bool
+    stop: str
+    can_stop: bool
+
+
+def buttons(scene: Scene | None, state: WorkerState) -> Buttons:
+    """Derive the buttons from the state of the run that is shown and of the worker."""
+    unlearn = "Queue" if state.waits() else "Unlearn"
+    if scene is None:
+        return Buttons(unlearn, "Pause", False, "Stop", False)
+    if scene.replay:
+        held = scene.replay.clock.held
+        return Buttons(unlearn, "Resume" if held else "Pause", True, "Skip", True)
+    view, run_id = scene.view(state), scene.row.run_id
+    ending, queued = stopping(state, run_id), view.status == "queued"
+    return Buttons(
+        unlearn=unlearn,
+        pause="Resume" if holding(state, run_id) else "Pause",
+        can_pause=(view.can_pause or view.can_resume) and not ending,
+        stop="Stopping…" if ending else "Remove" if queued else "Stop",
+        can_stop=view.can_stop and not ending,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """What the page shows of a run, and of all runs."""
+
+    live: dict[str, str]
+    """The run, what else the page is up to date with (`turn`), and whose scores it shows."""
+    buttons: Buttons
+    adjust: dict[str, Any]
+    """What may be changed while the run goes on."""
+    offer: str
+    """What to do next with a model that the run has taught."""
+    board: str
+    strip: str
+    published: str
+    record: str
+    """What the run computed on and with, and how it fares when repeated."""
+    takeaway: dict[str, Any]
+    """What can be taken away."""
+    shows: list[tuple[str, str]]
+    """Choices of the table with their counts."""
+    tasks: list[tuple[str, str]]
+    """Subtasks to choose from, as the run's data call them."""
+    masked: bool
+    """Whether personal data are hidden."""
+    ask: str
+    """What the card of the free prompt is called."""
+    queue: str
+    """What goes on and what waits; empty while nothing waits."""
+    scored: bool
+    """Whether there are answers to show."""
+    run: bool
+    """Whether there is a run."""
+    any_runs: bool
+
+
+def draw(program: Program, run_id: str, look: Look) -> Panel:
+    """Draw the panel of a run; an empty id stands for none.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    state = program.worker.state()
+    # Counted before the rows are read: what comes in between is drawn, and drawn again.
+    listed, rows = program.shown.listed(), program.shown.rows()
+    scene = program.shown.of(run_id) if run_id else None
+    row, course = (scene.row, scene.course) if scene else (None, Course())
+    mine = None if scene is None or scene.guest else row
+    alone = row is not None and row.spec.only_scores
+    view = scene.view(state) if scene else None
+    answers = program.answers(row.spec, course) if row else ()
+    return Panel(
+        live={
+            "run": run_id,
+            "turn": turn(scene, state, listed),
+            "drawn": _drawn(run_id, course, view),
+        },
+        buttons=buttons(scene, state),
+        adjust=_adjust(row, course, state),
+        offer=offer_html(mine),
+        board=_board(program, row, course, view, rows),
+        strip=_strip(program, row, course),
+        published=_published(row, course),
+        record=record_html(program, mine, course, rows),
+        takeaway=offers(program, mine, course, state),
+        shows=_shows(counts(answers), look),
+        tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
+        masked=hides(row, look),
+        ask="Ask the model" if alone else "Ask both models",
+        queue=queue_html(program, state, rows),
+        scored=bool(answers),
+        run=row is not None,
+        any_runs=bool(rows),
+    )
+
+
+def hides(row: RunRow | None, look: Look) -> bool:
+    """Tell whether a run's personal data are hidden.
+
+    The switch stays as the reader set it, unless another run comes: its data decide.
+    """
+    if row is None or look.run == row.run_id:
+        return look.masked
+    return row.personal
+
+
+def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
+    if row is None or state.job(row.run_id) is None:
+        return Adjustables().plain()
+    return adjustables(row.run_id, row.spec, course).plain()
+
+
+def _ended(view: RunView | None) -> bool:
+    """Tell whether no further score will come."""
+    return view is not None and not view.live
+
+
+def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
+    """Name the scores that are shown, and whether more will come; empty if there are none."""
+    keys = [score.key for score in (course.before, course.after) if score]
+    last = ("ended",) if _ended(view) else ()
+    return " ".join((run_id, *keys, *last)) if keys else ""
+
+
+def _board(
+    program: Program,
+    row: RunRow | None,
+    course: Course,
+    view: RunView | None,
+    rows: Sequence[RunRow],
+) -> str:
+    if row is None or view is None or course.before is None:
+        return ""
+    after = course.after.scores if course.after else None
+    reference = program.reference(row.spec)
+    board = scoreboard(
+        row.spec,
+        course.before.scores,
+        after,
+        reference,
+        spreads=_spreads(program, row, course),
+        seeds=seeds_text(seed_group(row.spec, rows)),
+    )
+    drawn = escape(_drawn(row.run_id, course, view))
+    html = scoreboard_html(board, ended=_ended(view)) + _by_subject(program, row, course)
+    return f'<div data-drawn="{drawn}">{html}</div>'
+
+
+def _by_subject(program: Program, row: RunRow, course: Course) -> str:
+    return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
+
+
+def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
+    """Compare MMLU by subject, if it is what was asked."""
+    if course.before is None or not course.before.scores.measures_mmlu:
+        return ()
+    found = [program.evidence(one.key) for one in (course.before, course.after) if one]
+    asked = [evidence.choices if evidence else () for evidence in found]
+    return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
+
+
+def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
+    if course.before is None:
+        return None
+    after = course.after.key if course.after else ""
+    return program.derived.spreads(course.before.key, after, row.spec.data.forget)
+
+
+def _strip(program: Program, row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    last = course.after.scores if course.after else None
+    before, after = at_ends(row.spec, course.before.scores, last, None)
+    titles = titles_of(row.spec.data.known)
+    others = others_html(others_of(before, after, titles))
+    found = _spreads(program, row, course)
+    return strip_html(terms_strip(before, after, titles, spreads=found)) + others
+
+
+def _published(row: RunRow | None, course: Course) -> str:
+    if row is None or course.before is None:
+        return ""
+    return published_html(row.spec, course.after.scores if course.after else None)
+
+
+def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:
+    """Name what can be shown; without rows that were not picked, nothing is said of them."""
+    return [
+        (f"{label} {found[show]}", show)
+        for show, label in SHOWS.items()
+        if show != "others" or found[show] or look.filter.show == show
+    ]
+
+
+def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """List the subtasks to choose from."""
+    return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
+
+
+def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
+    found = label_counts(rows, look.filter)
+    return [(f"{_label_name(label, look)} {found[label]}", label) for label in OUTCOMES]
+
+
+def _label_name(label: Outcome, look: Look) -> str:
+    """Name a label as it reads on the rows that are shown."""
+    forget, retain = title(label, "forget"), title(label, "retain")
+    if look.filter.show == "all" and forget != retain:
+        return f"{forget} or {retain.lower()}"
+    return forget if look.filter.show in ("forget", "leaks") else retain
+
+
+def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
+    return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What the reader chose to see of a run: all that can hold personal data."""
+
+    labels: list[tuple[str, str]]
+    """Labels of the rows that are shown, with their counts."""
+    answers: str
+    asks: str
+    membership: dict[str, Any]
+    """The attack on both models, and further measures."""
+
+
+def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
+    """Draw what the reader chose to see of a run; an empty id stands for none.
+
+    Args:
+        program: Store and worker.
+        run_id: The run.
+        look: What the reader chose.
+        page: 0-based page of the answers; beyond the last one it is the last one.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    scene = program.shown.of(run_id) if run_id else None
+    if scene is None:
+        membership = membership_of(program, None, Course(), masked=look.masked)
+        return Sight(_labels((), look), "", asks_html((), (), masked=look.masked), membership)
+    row, course = scene.row, scene.course
+    look = replace(look, masked=hides(row, look))
+    alone, masked = row.spec.only_scores, look.masked
+    answers = program.answers(row.spec, course)
+    return Sight(
+        labels=_labels(answers, look),
+        answers=answers_html(
+            in_order(chosen(answers, look.filter), look.order),
+            page,
+            masked=masked,
+            scored=course.after is not None,
+            ended=_ended(scene.view(program.worker.state())),
+            alone=alone,
+            titles=titles_of(row.spec.data.known),
+            order=look.order,
+        ),
+        asks=asks_html(course.asks, _waiting(look, run_id), masked=masked, alone=alone),
+        membership=membership_of(program, row, course, masked=masked),
+    )
+
+
+def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) -> str:
+    """Draw one page of the list of runs.
+
+    Args:
+        program: Store and worker.
+        run_id: The run that is shown.
+        text: What was searched for.
+        page: 0-based; beyond the last one it is the last one.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    state, rows = program.worker.state(), program.shown.rows()
+    replayed = [replay.run_id for replay in program.replays.going()]
+    found = [row for row in rows if matches(row, text or "")]
+    last = max(0, (len(found) - 1) // SIZE)
+    page = min(max(0, page), last)
+    lines = [
+        run_line(row, paused=holding(state, row.run_id))
+        for row in found[page * SIZE : (page + 1) * SIZE]
+    ]
+    return runs_html(lines, page, len(found), shown=run_id, replayed=replayed, now=time.time())

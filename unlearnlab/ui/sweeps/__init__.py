@@ -1,0 +1,1 @@
+"""Sweeps on the page: the fold under the form, and the card of a sweep."""

@@ -1,0 +1,234 @@
+"""What the form's fold "Sweep this" asks for. Functions of plain values."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from unlearnlab.runs.engine_api import meant
+from unlearnlab.runs.store import StoreError
+from unlearnlab.runs.sweep_status import Stand, stand
+from unlearnlab.runs.sweeps import Sweeping, sweep_seconds
+from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.methods import slider
+from unlearnlab.spec.sweep.axes import Axis, SeedAxis
+from unlearnlab.spec.sweep.ready import ReadySweep, ready_sweep, ready_sweeps
+from unlearnlab.spec.sweep.spec import Grid, SweepSpec, laid_out
+from unlearnlab.spec.sweep.typed import LAYERS, SHARES, read_axis
+from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.form.form import Form
+from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.text import duration, escape
+from unlearnlab.ui.run.handlers import Message, trouble
+
+ROWS = 3
+"""Settings that can be varied at once."""
+
+SHOWN = 8
+"""Values of an axis that the note lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """What the fold holds: unchecked."""
+
+    rows: tuple[tuple[str, str], ...]
+    """What is varied, and its values as typed."""
+    seeds: Any
+    pick: str
+    budget: Any
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> "Typed":
+        """Take in what the controls hold, in the order in which they are drawn."""
+        names, texts = values[0 : 2 * ROWS : 2], values[1 : 2 * ROWS : 2]
+        rows = tuple((str(w or ""), str(t or "")) for w, t in zip(names, texts, strict=True))
+        seeds, pick, budget = values[2 * ROWS :]
+        return cls(rows, seeds, str(pick), budget)
+
+
+def choices(form: Form) -> list[tuple[str, str]]:
+    """List what can be varied of a form: label, and the path in the spec."""
+    at = f"phases.{form.editing}"
+    phase = [s for s in PHASE if s not in OF_ADAPTER] if form.trains else []
+    later = f", phase {form.editing + 1}" if form.editing else ""
+    found = [("Forget rows, share in %", SHARES)]
+    if form.trains:
+        found.insert(0, (f"Layers, as a window{later}", LAYERS))
+    found += [(f"{s.label}{later}", f"{at}.{s.name}") for s in phase if _sweepable(s)]
+    of_method = OF_METHOD.get(form.method, ())
+    found += [(f"{s.label}{later}", f"{at}.method.{s.name}") for s in of_method if _sweepable(s)]
+    found += [(s.label, s.path) for s in MODEL if s.name == "precision"]
+    if form.draft["values"][ADAPTER]:
+        found += [(f"LoRA {s.label}", f"model.adapter.{s.name}") for s in LORA]
+    return found
+
+
+def _sweepable(setting: Setting) -> bool:
+    """Tell whether a setting is a number or one of a few words."""
+    number = setting.field.annotation in (int, float, int | None, float | None)
+    return bool(number or setting.choices or slider(setting.field))
+
+
+HINTS = {LAYERS: "blocks, such as 3", SHARES: "10, 25, 50, 100"}
+HINT = "0.1, 0.5, 1"
+
+HOW = (
+    "<p>Values one by one (0.1, 0.5, 1), at even distances (0 to 1 in 5), at even ratios "
+    "(1e-6 to 1e-4 in 5 log), or as multiples of the form's value (x 0.1, 0.5, 2).</p>"
+)
+
+
+def hint(what: str, form: Form) -> str:
+    """Show what to type for a setting."""
+    known = (*PHASE, *MODEL, *OF_METHOD.get(form.method, ()))
+    words = (s for s in known if s.choices and what.endswith(f".{s.name}"))
+    setting = next(words, None)
+    return ", ".join(setting.choices) if setting else HINTS.get(what, HINT)
+
+
+def typed_sweep(form: Form, typed: Typed) -> SweepSpec:
+    """Make the sweep that form and fold ask for.
+
+    Raises:
+        SpecError: Something in one of them is wrong.
+    """
+    seeds = _number("seeds", typed.seeds or 1)
+    axes: list[Axis] = [SeedAxis(count=seeds)] if seeds > 1 else []
+    axes += [read_axis(what, text, phase=form.editing) for what, text in typed.rows if what]
+    if not axes:
+        raise SpecError([("", "choose what to vary, or more than one seed")])
+    pick: Literal["grid", "random"] = "random" if typed.pick == "random" else "grid"
+    budget = None
+    if pick == "random":
+        if not typed.budget:
+            raise SpecError([("", "say how many runs to draw at random")])
+        budget = _number("runs", typed.budget)
+    base = forms.spec_of(form)
+    if base.keep_as:
+        told = "all runs of a sweep would be kept under this name: leave it empty"
+        raise SpecError([("keep_as", told)])
+    return SweepSpec(base=base, axes=tuple(axes), pick=pick, budget=budget)
+
+
+def _number(name: str, value: Any) -> int:
+    if not isinstance(value, int | float) or value != int(value) or not 1 <= value <= 1000:
+        raise SpecError([(name, f"must be a whole number from 1 to 1000, not {value!r}")])
+    return int(value)
+
+
+def note(program: Program, form: Form, typed: Typed) -> str:
+    """Say what the sweep would be: its values, its runs, its time; or what is wrong. HTML."""
+    if not any(what for what, _ in typed.rows) and typed.seeds in (None, 1):
+        return f"<p>Choose what to vary. The rest stays as the form has it.</p>{HOW}"
+    try:
+        spec = typed_sweep(form, typed)
+        grid = laid_out(spec)
+        values = "".join(f"<p>{line}</p>" for line in _values(spec, grid))
+        return f"{values}<p><b>{escape(size(program, spec))}</b></p>"
+    except (SpecError, StoreError) as error:
+        lines = "".join(f"<p>{escape(line)}</p>" for line in str(error).splitlines())
+        return f'<div class="problems">{lines}</div>'
+
+
+def _values(spec: SweepSpec, grid: Grid) -> list[str]:
+    """List the values of each axis, as HTML."""
+    lines: list[str] = []
+    for axis, values in zip(spec.axes, grid.values, strict=True):
+        texts = [value.text for value in values]
+        told = [*texts[: SHOWN - 1], "…", texts[-1]] if len(texts) > SHOWN else texts
+        lines.append(f"{escape(axis.name)}: {escape(', '.join(told))}")
+    return lines
+
+
+def size(program: Program, spec: SweepSpec) -> str:
+    """Say how many runs a sweep has and how long they take, before it starts.
+
+    Raises:
+        SpecError: The sweep cannot be laid out.
+        StoreError: The store cannot be read.
+    """
+    rows = program.store.runs()
+    found = stand(spec, "", rows)
+    device = meant(spec.base.model.device, program.devices())
+    cuda = device is not None and device.cuda
+    took = sweep_seconds(found, rows, program.outline, cuda=cuda)
+    return f"{_count(found)}{'' if took is None else f', about {duration(took)}'}" + (
+        "; the first run will tell the time" if took is None else ""
+    )
+
+
+def _count(found: Stand) -> str:
+    total, done = len(found.points), len(found.of("finished"))
+    runs = "1 run" if total == 1 else f"{total} runs"
+    return f"{runs}, {done} of them there already" if done else runs
+
+
+def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
+    """Start what form and fold ask for.
+
+    Returns:
+        Id of the sweep, empty if it was not started; and what to tell.
+    """
+    try:
+        spec = typed_sweep(form, typed)
+        title = forms.title_of(form, spec.base) or spec.base.title
+        return sweeping.start(spec, name=title), Message()
+    except SpecError as error:
+        return "", Message(forms.problems_of(error, form))
+    except (StoreError, NotRunning) as error:
+        return "", trouble(error)
+
+
+def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Message]:
+    """Start a sweep that comes with the program; see `fitted`."""
+    try:
+        ready = ready_sweep(name)
+        return sweeping.start(fitted(ready, form), name=ready.title), Message()
+    except (StoreError, SpecError, NotRunning) as error:
+        return "", trouble(error)
+
+
+def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
+    """Put the form's data under a sweep of another model than the embedded one.
+
+    That model does not know the embedded data.
+
+    Raises:
+        SpecError: Something in the form is wrong.
+    """
+    if ready.embedded:
+        return ready.sweep
+    data = forms.parsed(form).data
+    return ready.sweep.model_copy(
+        update={"base": ready.sweep.base.model_copy(update={"data": data})}
+    )
+
+
+def ready_html(program: Program, form: Form) -> str:
+    """List the sweeps that come with the program, one press each. HTML."""
+    items = "".join(_item(program, form, one) for one in ready_sweeps().values())
+    return f'<ul class="ready-sweeps">{items}</ul>'
+
+
+_NOT_HERE = (
+    "Needs {}, which is not on this machine: choose it as the model, and the note under it tells "
+    "how to get it."
+)
+
+
+def _item(program: Program, form: Form, one: ReadySweep) -> str:
+    model = one.sweep.base.model
+    off = bool(model.known.missing)
+    try:
+        told = _NOT_HERE.format(model.name) if off else size(program, fitted(one, form))
+    except (SpecError, StoreError) as error:
+        told, off = str(error), True
+    said = f"<small>{escape(told)}</small>"
+    return (
+        f'<li><div class="run-row"><b>{escape(one.title)}</b>'
+        f'<button type="button" class="quiet" data-event="ready" data-name="{escape(one.name)}"'
+        f"{' disabled' if off else ''}>Start</button></div>"
+        f"<small>{escape(one.description)}</small>{said}</li>"
+    )

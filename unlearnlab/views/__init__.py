@@ -1,0 +1,1 @@
+"""Pure folds of runs into what a page, a report or a terminal shows."""

@@ -1,0 +1,200 @@
+"""What was measured on the embedded model: what each preset does, and which blocks to train."""
+
+import json
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+
+from unlearnlab.data.files import ASSETS
+from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.tracing import PARTS, Part, TraceAverage
+from unlearnlab.metrics.verdicts import TITLES, VerdictKind
+from unlearnlab.spec.presets import presets
+
+RESULTS = ASSETS / "results.json"
+"""Written by `tests/benchmarks/bench_presets.py`."""
+
+
+WINDOWS = ASSETS / "windows.json"
+"""Written by `tests/benchmarks/bench_windows.py`."""
+
+
+class MeasuredRun(BaseModel):
+    """One run of a preset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    preset: str
+    fold: str
+    seed: int
+    device: str
+    seconds: float
+    """Both scorings included."""
+    memory_gib: float | None = None
+    """What the process held at most after a training step."""
+    verdict: VerdictKind
+    before: Scores
+    after: Scores
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The runs of one preset on one fold, which differ in their seeds."""
+
+    runs: tuple[MeasuredRun, ...]
+
+    def after(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
+        """List a score of the unlearned models, where it was measured."""
+        found = (of(run.after) for run in self.runs)
+        return tuple(value for value in found if value is not None)
+
+    def before(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
+        """List a score of the original model, where it was measured."""
+        found = (of(run.before) for run in self.runs)
+        return tuple(value for value in found if value is not None)
+
+    @property
+    def aggregate(self) -> float:
+        """Average the task aggregate over the seeds."""
+        return statistics.fmean(self.after(lambda scores: scores.task_aggregate))
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """Name the verdicts, each once."""
+        return tuple(sorted({TITLES[run.verdict].lower() for run in self.runs}))
+
+
+def forget_answers(scores: Scores) -> float | None:
+    """Return the share of forget questions still answered, in the subtask that forgets least."""
+    terms = _questions(scores, "forget")
+    return 1 - min(terms) if terms else None
+
+
+def retain_answers(scores: Scores) -> float | None:
+    """Return the share of retain questions still answered, in the subtask that fares worst."""
+    return min(_questions(scores, "retain"), default=None)
+
+
+def _questions(scores: Scores, split: str) -> list[float]:
+    return [v for k, v in scores.terms.items() if k.startswith(split) and k.endswith("qa")]
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A score that sums a preset up."""
+
+    title: str
+    """With the direction that is good."""
+    role: str
+    """What its colour stands for."""
+    of: Callable[[Scores], float | None]
+
+    def means(self, measurement: Measurement) -> tuple[float, float] | None:
+        """Average it over the seeds: of the original and of the unlearned model."""
+        before, after = measurement.before(self.of), measurement.after(self.of)
+        return (statistics.fmean(before), statistics.fmean(after)) if before and after else None
+
+
+FIGURES = (
+    Figure("Forget answers\u00a0↓", "forget", forget_answers),
+    Figure("Retain answers\u00a0↑", "retain", retain_answers),
+    Figure("AUC → 0.5", "membership", lambda scores: scores.mia_auc),
+    Figure("Quiz\u00a0↑", "utility", lambda scores: scores.utility),
+)
+"""What a method did, in four numbers."""
+
+
+@cache
+def measurements(path: Path = RESULTS) -> Mapping[tuple[str, str], Measurement]:
+    """Read all measurements, by preset and fold; none if nothing was measured."""
+    if not path.exists():
+        return {}
+    groups: dict[tuple[str, str], list[MeasuredRun]] = {}
+    for plain in json.loads(path.read_text(encoding="utf-8")):
+        run = MeasuredRun.model_validate(plain)
+        groups.setdefault((run.preset, run.fold), []).append(run)
+    return {key: Measurement(tuple(runs)) for key, runs in groups.items()}
+
+
+class WindowRun(MeasuredRun):
+    """One run of a preset, moved to a window of blocks."""
+
+    first_layer: int
+    last_layer: int
+
+
+class Traced(BaseModel):
+    """Where tracing found the answers to arise."""
+
+    model_config = ConfigDict(frozen=True)
+
+    window: int
+    """Blocks whose MLPs or attentions were restored together."""
+    found: TraceAverage
+
+
+class Windows(BaseModel):
+    """The same settings on windows of blocks, and what tracing says of the blocks."""
+
+    model_config = ConfigDict(frozen=True)
+
+    runs: tuple[WindowRun, ...]
+    tracing: Traced
+
+    @property
+    def presets(self) -> tuple[str, ...]:
+        """Name the presets, in the order they were measured."""
+        return tuple(dict.fromkeys(run.preset for run in self.runs))
+
+    def of(self, preset: str) -> Mapping[tuple[int, int], Measurement]:
+        """Group a preset's runs by their first and last block."""
+        groups: dict[tuple[int, int], list[MeasuredRun]] = {}
+        for run in self.runs:
+            if run.preset == preset:
+                groups.setdefault((run.first_layer, run.last_layer), []).append(run)
+        return {window: Measurement(tuple(groups[window])) for window in sorted(groups)}
+
+    def best(self, preset: str) -> tuple[int, int]:
+        """Return the window with the highest task aggregate in the mean over seeds."""
+        means = {window: runs.aggregate for window, runs in self.of(preset).items()}
+        return max(means, key=lambda window: means[window])
+
+    def effects(self, part: Part) -> tuple[float, ...]:
+        """Return the mean indirect effect at the last token, by block."""
+        return tuple(at.mean for at in self.tracing.found.curves[part]["last"])
+
+    def peak(self, part: Part) -> int:
+        """Return the block at which the indirect effect is largest."""
+        effects = self.effects(part)
+        return effects.index(max(effects))
+
+    @property
+    def summary(self) -> str:
+        """Put the comparison into words."""
+        average = self.tracing.found
+        points = ", ".join(
+            f"{part} at block {self.peak(part)} ({max(self.effects(part)):.2f})" for part in PARTS
+        )
+        trained = ", ".join(
+            "blocks {} to {} for {}".format(*self.best(preset), presets()[preset].title)
+            for preset in self.presets
+        )
+        return (
+            f"Traced: {average.facts} facts of the forget set, windows of {self.tracing.window} "
+            "blocks for MLP and attention. Of a total effect of "
+            f"{average.total_effect.mean:.2f}, restoring one state at the last token brings back "
+            f"most here: {points}. Trained, {len({run.seed for run in self.runs})} seeds each: the "
+            f"highest task aggregate comes from {trained}. Where tracing points need not be what "
+            "is best trained."
+        )
+
+
+def windows(path: Path = WINDOWS) -> Windows | None:
+    """Read the comparison of windows; none if it was not measured."""
+    if not path.exists():
+        return None
+    return Windows.model_validate_json(path.read_text(encoding="utf-8"))

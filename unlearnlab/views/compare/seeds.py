@@ -1,0 +1,14 @@
+"""Runs of the same settings with different seeds: what lies between them is luck."""
+
+from collections.abc import Sequence
+
+from unlearnlab.spec.plan import settled
+from unlearnlab.views.compare.entries import Entry
+
+
+def seed_groups(of: Sequence[Entry]) -> tuple[tuple[Entry, ...], ...]:
+    """Put runs together that differ in nothing but their seed and name, in order of appearance."""
+    groups: dict[str, list[Entry]] = {}
+    for run in of:
+        groups.setdefault(settled(run.spec, seed=0).model_dump_json(), []).append(run)
+    return tuple(tuple(group) for group in groups.values())
