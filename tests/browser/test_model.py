@@ -5,7 +5,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.test_catalogue import download
+from tests.models.test_catalog import download
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from tests.browser.test_runs import finished
 from tests.browser.test_takeaway import downloaded
-from tests.packs.zips import pack_of
+from tests.exports.packs.zips import pack_of
 from unlearnlab.exports.packs.reading import read_pack
 
 

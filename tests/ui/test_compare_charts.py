@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.comparing.runs import run, scores, spec
 from tests.fakes import stepped
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.metrics.published import results
 from unlearnlab.runs.events import Event
 from unlearnlab.spec.run import ModelSpec

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.test_catalogue import SIZES, download
+from tests.models.test_catalog import SIZES, download
 from tests.ui.test_handlers import typed
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.spec.errors import SpecError

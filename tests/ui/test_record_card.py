@@ -5,8 +5,8 @@ import shutil
 
 import pytest
 
+from tests.exports.packs.zips import pack_of
 from tests.fakes import FakeLab, some_evidence, whole_run
-from tests.packs.zips import pack_of
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated, Loaded, Stopped
 from unlearnlab.runs.store import Store

@@ -1,6 +1,6 @@
 """The form of the tab Trace: the model that is traced, and what that changes."""
 
-from tests.test_catalogue import download
+from tests.models.test_catalog import download
 from unlearnlab.data.adding.adding import add, read_typed, remove
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.trace import TraceSpec, parse_trace

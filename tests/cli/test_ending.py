@@ -11,7 +11,7 @@ import pytest
 
 from unlearnlab.runs.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 PATIENCE_S = 60
 

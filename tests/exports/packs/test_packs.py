@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.exports.packs.zips import contents, pack_of
 from tests.exports.results import run_of
 from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
-from tests.packs.zips import contents, pack_of
 from unlearnlab.cli.main import main
 from unlearnlab.data.files import EMBEDDED, Taken
 from unlearnlab.exports.packs.adding import add_pack

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer
 
 from unlearnlab.data.embedded.corpus import corpus
 
-ASSETS = Path(__file__).parents[2] / "assets" / "tiny-olmo"
+ASSETS = Path(__file__).parents[3] / "assets" / "tiny-olmo"
 CHECKPOINTS = ("original", "retrained")
 
 

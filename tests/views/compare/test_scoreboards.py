@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.comparing.runs import run, scores, spec
 from tests.fakes import some_evidence
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.metrics.noise import Interval, independent_difference
 from unlearnlab.metrics.scores import scores as scored
 from unlearnlab.spec.run import DataSpec

@@ -1,6 +1,6 @@
 """The matrix of terms."""
 
-from tests.comparing.runs import run, scores, spec
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.views.compare.terms import matrix
 
 

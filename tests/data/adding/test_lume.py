@@ -12,7 +12,7 @@ from unlearnlab.data.adding.adding import add, read_folder
 from unlearnlab.data.adding.rows import ANSWER_WORDS
 from unlearnlab.data.datasets import SPLITS
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 LUME = Path(os.environ.get("UNLEARNLAB_LUME", ROOT.parent / "shared" / "data" / "lume"))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.comparing.runs import run, scores, spec
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec
 from unlearnlab.views.compare.rankings import Weights, comparable, rankings, setting, weighted
 

@@ -7,7 +7,7 @@ import zipfile
 
 import pytest
 
-from tests.packs.zips import contents, joined, lines, pack_of, written
+from tests.exports.packs.zips import contents, joined, lines, pack_of, written
 from unlearnlab.cli.main import main
 from unlearnlab.exports.packs import format as layout
 from unlearnlab.exports.packs.adding import add_pack

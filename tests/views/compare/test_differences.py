@@ -1,6 +1,6 @@
 """Specs are compared by dotted path, and only what differs is told."""
 
-from tests.comparing.runs import spec
+from tests.views.compare.runs import spec
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.views.compare.differences import differences
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from tests.comparing.runs import UNTOUCHED, run, scores, spec
+from tests.views.compare.runs import UNTOUCHED, run, scores, spec
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.runs.events import Failed
 from unlearnlab.spec.run import RunSpec

@@ -13,8 +13,8 @@ from contextlib import closing
 import pytest
 
 from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.models.test_catalog import download
 from tests.others import other_process
-from tests.test_catalogue import download
 from unlearnlab.cli.main import main
 from unlearnlab.cli.terminal import Bars, Lines, progress
 from unlearnlab.data.files import EMBEDDED

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.comparing.runs import run, scores, spec
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.metrics.published import results
 from unlearnlab.spec.run import ModelSpec
 from unlearnlab.views.compare.points import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.comparing.runs import run, scores, spec
+from tests.views.compare.runs import run, scores, spec
 from unlearnlab.views.compare.coordinates import MOST, coordinates
 
 
