@@ -535,6 +535,13 @@ async function ask() {
   if (fresh && !part("chart").hidden) draw();
 }
 
+// Another program at this address may have no panel of this number: all it answers is an error.
+async function outlived() {
+  const { app_id, root } = window.gradio_config;
+  const answer = await inTime(fetch(`${root ?? ""}/gradio_api/app_id`));
+  return answer.ok && (await answer.json()).app_id !== app_id;
+}
+
 function visible() {
   return document.visibilityState === "visible" && element.offsetParent !== null;
 }
@@ -552,6 +559,7 @@ async function round() {
     failures = 0;
     show("lost", false);
   } catch (error) {
+    if (await outlived().catch(() => false)) return location.reload();
     failures += 1;
     write(
       part("lost"),

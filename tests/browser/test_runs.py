@@ -196,6 +196,8 @@ def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tm
         mortal.kill()
         expect(page.get_by_text("Connection lost, retrying")).to_be_visible(timeout=20000)
     page.evaluate("window.before = true")
+    # Its parts have other numbers than those of the page that is open.
+    host.close(host.open(tmp_path / "other"))
     assert host.open(tmp_path, port=int(re.findall(r":(\d+)", url)[0]), step_s=0.01) == url
     expect(pill(page)).to_have_text("interrupted", timeout=90000)
     assert page.evaluate("window.before") is None, "the page has loaded itself again"

@@ -75,7 +75,7 @@ def test_after_a_restart_the_page_offers_to_go_on_and_nothing_is_repeated(tabs, 
         page = tabs(host.open(tmp_path, step_s=0.05, steps=10))
         page.locator("#sweep-open").click()
         page.locator('#ready [data-name="embedded-control-seeds"]').click()
-        expect(part(page, "status")).to_contain_text("1 of 8 finished", timeout=30000)
+        expect(part(page, "status")).to_contain_text(re.compile("[1-5] of 8"), timeout=30000)
         host.kill()
     with hosting() as host:
         page = tabs(host.open(tmp_path, step_s=0.01, steps=10))
