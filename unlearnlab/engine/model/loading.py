@@ -27,6 +27,14 @@ from unlearnlab.models.checkpoints import tensors
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.spec.run import PACKED, PACKED_BYTES, Precision
 
+LOAD_LOCK = threading.RLock()
+"""Held while a model or an adapter is made. Meanwhile transformers changes torch's default dtype,
+initialisers and progress bars for all threads of the process: two loads at once would draw wrong
+weights, or leave the changes behind."""
+
+LOADING, WRITING = "Loading weights", "Writing model shards"
+"""Titles of transformers' progress bars over loaded tensors and over written files."""
+
 
 def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
     """Return the number format of activations and of all weights that are not quantized."""
@@ -87,15 +95,6 @@ def dequantized(module: nn.Module) -> Tensor:
         scales = cast("Any", module).state.SCB if packed.SCB is None else packed.SCB
         return functional.int8_vectorwise_dequant(weight, scales)
     return functional.dequantize_4bit(weight, packed.quant_state)
-
-
-LOAD_LOCK = threading.RLock()
-"""Held while a model or an adapter is made. Meanwhile transformers changes torch's default dtype,
-initialisers and progress bars for all threads of the process: two loads at once would draw wrong
-weights, or leave the changes behind."""
-
-LOADING, WRITING = "Loading weights", "Writing model shards"
-"""Titles of transformers' progress bars over loaded tensors and over written files."""
 
 
 def free_memory(device: torch.device, *, spread: bool = False) -> int | None:

@@ -264,7 +264,7 @@ class UnlearningModel:
         """
         if self.has_adapter:
             self._activate_adapter(phase.adapter_name)
-        chosen = dict(self._chosen(phase))
+        chosen = dict(self._trained_parameters(phase))
         if not chosen:
             raise ValueError(f"modules: this model has no {phase.modules!r} layers to train")
         for parameter in self.model.parameters():
@@ -276,7 +276,7 @@ class UnlearningModel:
                 self._originals[name] = parameter.detach().clone()
         return list(chosen.values())
 
-    def _chosen(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
+    def _trained_parameters(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
         blocks = decoder_blocks(self.model)
         trained = {id(p) for p in self._block_parameters(blocks, phase)}
         if phase.embeddings and not self.has_adapter:

@@ -28,15 +28,17 @@ from unlearnlab.engine.objectives.likelihood import (
     gradient_difference,
     joint,
     joint_weights,
+    memorize,
+    memorized,
     negate,
+    no_terms,
     remember_first_epoch,
     task_vector,
+    ties_merge,
     weighted_ascent,
 )
-from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
-from unlearnlab.engine.objectives.teaching import memorize, memorized
 
 __all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 

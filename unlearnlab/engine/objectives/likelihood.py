@@ -1,22 +1,28 @@
-"""Objectives on the likelihood of answers: gradient ascent, descent, and their combinations."""
+"""Objectives on the likelihood of answers, and methods that edit the trained weights at the end.
 
-from collections.abc import Mapping
+Gradient ascent, descent and their combinations; memorization; task vectors; merging of adapters.
+"""
+
+from collections.abc import Generator, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll
+from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll, recites
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
+from unlearnlab.engine.training.schedules import Rows
 from unlearnlab.spec.methods import (
     AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
+    Memorize,
     Sequential,
     TaskVector,
+    TiesMerge,
     WeightedAscent,
 )
 
@@ -118,6 +124,23 @@ def retain_weight(method: AdaptiveDifference, rise: float) -> float:
     return min(max(grown, method.min_retain_weight), method.max_retain_weight)
 
 
+def memorize(model: nn.Module, batch: Batch, ctx: Context[Memorize]) -> Terms:
+    """Return the token-mean loss of each taught set; all weights are positive."""
+    return {name: mean_nll(model, batch.sets[name]) for name in ctx.method.drawn}
+
+
+def memorized(
+    lm: UnlearningModel, rows: Rows, ctx: Context[Memorize]
+) -> Generator[None, None, bool]:
+    """Return whether the model recites at least `stop_at` of the rows of each set."""
+    if ctx.method.stop_at is None:
+        return False
+    for examples in rows.values():
+        if not (yield from recites(lm, examples, share=ctx.method.stop_at)):
+            return False
+    return True
+
+
 def task_vector(model: nn.Module, batch: Batch, ctx: Context[TaskVector]) -> Terms:
     """Return the token-mean forget loss, which is minimised; `negate` reverses it at the end.
 
@@ -143,3 +166,16 @@ def negate(lm: UnlearningModel, ctx: Context[TaskVector]) -> None:
         learned = parameters[name]
         if "lora_A" not in name:
             learned.copy_(start - ctx.method.scale * (learned - start))
+
+
+def no_terms(model: nn.Module, batch: Batch, ctx: Context[TiesMerge]) -> Terms:
+    """Return no loss terms: the method takes no steps."""
+    return {}
+
+
+def ties_merge(lm: UnlearningModel, ctx: Context[TiesMerge]) -> None:
+    """Merge the adapters of all earlier phases with weights 1.
+
+    Source: Yadav et al. 2023, arXiv:2306.01708; ZJUKLAB, arXiv:2503.21088.
+    """
+    lm.merge(ctx.adapter, combination=ctx.method.combination, density=ctx.method.density)
