@@ -32,8 +32,8 @@ class RoomyLayer(DynamicLayer):
             return key_states, value_states
         used, new = self.keys.shape[2], key_states.shape[2]
         if used + new > self._keys.shape[2]:
-            self._keys = _grown(self.keys, new)
-            self._values = _grown(self.values, new)
+            self._keys = _with_room(self.keys, len(self.keys), new + ROOM)
+            self._values = _with_room(self.values, len(self.values), new + ROOM)
         self._keys[:, :, used : used + new] = key_states
         self._values[:, :, used : used + new] = value_states
         self.keys = self._keys[:, :, : used + new]
@@ -46,49 +46,32 @@ class RoomyLayer(DynamicLayer):
         del self._keys, self._values
 
     @classmethod
-    def holding(cls, keys: Tensor, values: Tensor) -> "RoomyLayer":
-        """Make a layer of tensors [B, H, S + ROOM, D], of which the last `ROOM` slots are free."""
+    def of(cls, keys: Tensor, values: Tensor, used: int) -> "RoomyLayer":
+        """Make a layer of preallocated tensors, of which the first `used` slots are filled."""
         made = cls()
         made.lazy_initialization(keys, values)
         made._keys, made._values = keys, values
-        made.keys, made.values = keys[:, :, :-ROOM], values[:, :, :-ROOM]
+        made.keys, made.values = keys[:, :, :used], values[:, :, :used]
         return made
 
     @classmethod
     def repeating(cls, layer: DynamicLayer, rows: int, room: int) -> "RoomyLayer":
         """Repeat one row's keys and values, [1, H, S, D], with `room` free slots for each row."""
-        made, (old_keys, old_values) = cls(), (_filled(layer.keys), _filled(layer.values))
-        keys, values = (_repeated(old, rows, room) for old in (old_keys, old_values))
-        made.lazy_initialization(keys, values)
-        made._keys, made._values = keys, values
-        used = old_keys.shape[2]
-        made.keys, made.values = keys[:, :, :used], values[:, :, :used]
-        return made
+        keys, values = layer.keys, layer.values
+        assert keys is not None, "the cache is empty"
+        assert values is not None, "keys have values"
+        return cls.of(_with_room(keys, rows, room), _with_room(values, rows, room), keys.shape[2])
 
     def view(self, rows: int) -> "RoomyLayer":
         """Return a view of the first rows; it overwrites what the previous view appended."""
-        made, keys, values = type(self)(), _filled(self.keys)[:rows], _filled(self.values)[:rows]
-        made.lazy_initialization(keys, values)
-        made._keys, made._values = self._keys[:rows], self._values[:rows]
-        made.keys, made.values = keys, values
-        return made
+        assert self.keys is not None, "the cache is empty"
+        return self.of(self._keys[:rows], self._values[:rows], self.keys.shape[2])
 
 
-def _filled(states: Tensor | None) -> Tensor:
-    assert states is not None, "the cache is empty"
-    return states
-
-
-def _repeated(states_1HSD: Tensor, rows: int, room: int) -> Tensor:
-    _, heads, used, width = states_1HSD.shape
-    made = states_1HSD.new_empty(rows, heads, used + room, width)
-    made[:, :, :used] = states_1HSD
-    return made
-
-
-def _grown(states_BHSD: Tensor, new: int) -> Tensor:
-    rows, heads, used, width = states_BHSD.shape
-    made = states_BHSD.new_empty(rows, heads, used + new + ROOM, width)
+def _with_room(states_BHSD: Tensor, rows: int, room: int) -> Tensor:
+    """Copy states, one row to all rows if need be, and append `room` free slots."""
+    _, heads, used, width = states_BHSD.shape
+    made = states_BHSD.new_empty(rows, heads, used + room, width)
     made[:, :, :used] = states_BHSD
     return made
 
@@ -120,7 +103,7 @@ def concatenated(parts: Sequence[KeptRows]) -> Cache:
         values = _gathered([(cast("Tensor", one.values), rows, slots) for one, rows, slots in held])
         for one in old:
             one.reset()
-        layers.append(RoomyLayer.holding(keys, values))
+        layers.append(RoomyLayer.of(keys, values, keys.shape[2] - ROOM))
     return Cache(layers=layers)
 
 
