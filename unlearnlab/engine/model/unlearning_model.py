@@ -101,7 +101,7 @@ class UnlearningModel:
             raise ValueError(f"model {known.name!r}: {known.missing}")
         if known.fetches:
             raise ValueError(
-                f"model {known.name!r} is not on this machine: start a run, which downloads it"
+                f"model {known.name!r}: it is not on this machine: start a run, which downloads it"
             )
         spread = spec.device == "all"
         check_memory(known, spec.precision, device, spread=spread)
@@ -177,7 +177,7 @@ class UnlearningModel:
         return self.model.config.max_position_embeddings
 
     @property
-    def places(self) -> set[torch.device]:
+    def weight_devices(self) -> set[torch.device]:
         """Devices that hold weights."""
         return {parameter.device for parameter in self.model.parameters()}
 
@@ -354,7 +354,7 @@ class UnlearningModel:
                 self.model = PeftModel.from_pretrained(self.model, found.parent).eval()
             return
         if not (folder / DELTA).is_file():
-            raise ValueError("this run saved no weights: it did not finish")
+            raise ValueError("this run left no weights: it did not finish")
         parameters, saved = dict(self.model.named_parameters()), load_file(folder / DELTA)
         for name, trained in saved.items():
             if name not in parameters or parameters[name].shape != trained.shape:
