@@ -34,7 +34,7 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation.generation import generate
 from unlearnlab.engine.evaluation.mmlu import answer, most_tokens
 from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import picked, row_score
 from unlearnlab.spec.rows import Dataset, load
@@ -56,7 +56,7 @@ def main() -> None:
     if args.only != "mmlu":
         _answering()
     if args.mmlu and args.only != "rows":
-        target = Target.open(EMBEDDED / "original", precision="float32", device=CPU)
+        target = UnlearningModel.open(EMBEDDED / "original", precision="float32", device=CPU)
         test = mmlu.load(args.mmlu)
         whole = [one for one in test.questions if one.subject in WHOLE]
         _mmlu(f"MMLU, all {len(whole)} questions of {' and '.join(WHOLE)}", target, test, whole)
@@ -67,14 +67,14 @@ def main() -> None:
 def _answering() -> None:
     fold = load(DataSpec(fold="validation"))
     for name in ("original", "retrained"):
-        target = Target.open(EMBEDDED / name, precision="float32", device=CPU)
+        target = UnlearningModel.open(EMBEDDED / name, precision="float32", device=CPU)
         _rows(f"{name} model", target, fold)
         _documents(f"{name} model", target)
-    target = Target.open(EMBEDDED / "original", precision="bfloat16", device=CPU)
+    target = UnlearningModel.open(EMBEDDED / "original", precision="bfloat16", device=CPU)
     _half("original model, bfloat16", target, fold)
 
 
-def _half(name: str, target: Target, fold: Dataset) -> None:
+def _half(name: str, target: UnlearningModel, fold: Dataset) -> None:
     """Count the texts that rounding changes: sums in another order round otherwise in 16 bits."""
     rows = (*fold.forget, *fold.retain)
     prompts, expected = [row.input for row in rows], [row.output for row in rows]
@@ -92,7 +92,7 @@ def _half(name: str, target: Target, fold: Dataset) -> None:
     _tell(f"{name}, generation", slow, fast, f"{share}, {sum(scored)} scores of rows")
 
 
-def _rows(name: str, target: Target, fold: Dataset) -> None:
+def _rows(name: str, target: UnlearningModel, fold: Dataset) -> None:
     rows = (*fold.forget, *fold.retain)
     model, tokenizer = target.model, target.tokenizer
     prompts, expected = [row.input for row in rows], [row.output for row in rows]
@@ -113,7 +113,7 @@ def _rows(name: str, target: Target, fold: Dataset) -> None:
     _tell(f"{name}, all of a row (ours: a second loss as well)", slow, seconds, told)
 
 
-def _documents(name: str, target: Target) -> None:
+def _documents(name: str, target: UnlearningModel) -> None:
     fold = load(DataSpec())
     texts = [*fold.members, *fold.nonmembers]
     ours, seconds = _timed(lambda: finish(document_losses(target, texts))[1])
@@ -124,7 +124,7 @@ def _documents(name: str, target: Target) -> None:
     _tell(f"{name}, {len(texts)} documents", slow, seconds, f"losses within {off:.0e}")
 
 
-def _mmlu(name: str, target: Target, test: mmlu.Mmlu, asked: list[mmlu.Question]) -> None:
+def _mmlu(name: str, target: UnlearningModel, test: mmlu.Mmlu, asked: list[mmlu.Question]) -> None:
     ours, seconds = _timed(lambda: finish(answer(target, asked, test.shots))[1])
     most = most_tokens(target)
     rows, slow = _timed(
@@ -144,7 +144,9 @@ def _mmlu(name: str, target: Target, test: mmlu.Mmlu, asked: list[mmlu.Question]
 
 
 def harness_picks(
-    target: Target, asked: Sequence[mmlu.Question], shots: Mapping[str, Sequence[mmlu.Question]]
+    target: UnlearningModel,
+    asked: Sequence[mmlu.Question],
+    shots: Mapping[str, Sequence[mmlu.Question]],
 ) -> list[int]:
     """Let lm-evaluation-harness answer, eight at a time: the option picked for each question."""
     lm_eval, hf = import_module("lm_eval"), import_module("lm_eval.models.huggingface")

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from unlearnlab.data.files import ASSETS
-from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import verdict
 from unlearnlab.runs.engine_api import Job
@@ -69,7 +69,7 @@ def varied(spec: RunSpec, *, fold: str, seed: int) -> RunSpec:
 
 
 def measure(name: str, spec: RunSpec) -> dict[str, Any]:
-    lab = Lab(lambda key: None)
+    lab = DeviceEngine(lambda key: None)
     found: dict[str, Scores] = {}
     memory = 0.0
     began = time.perf_counter()

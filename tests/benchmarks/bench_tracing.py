@@ -9,9 +9,8 @@ the number of threads.
 import time
 
 from unlearnlab.engine.model.devices import best_device, device_name
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.engine.tracing.subject_span import located
-from unlearnlab.engine.tracing.trace_run import investigate
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.tracing import locate_answer, run_trace
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec
@@ -21,15 +20,15 @@ TOKENS = 9
 
 def main() -> None:
     spec = TraceSpec()
-    target = Target.load(spec.model, device=best_device())
+    target = UnlearningModel.load(spec.model, device=best_device())
     print(device_name(target.device))
-    short = next(f.id for f in facts().values() if located(target, f).start == TOKENS)
+    short = next(f.id for f in facts().values() if locate_answer(target, f).start == TOKENS)
     for name, about, most in (
         (f"one fact of {TOKENS} tokens", KnownFact(id=short), 3),
         ("average over 40 facts", ManyFacts(count=40), 60),
     ):
         began = time.perf_counter()
-        *_, last = investigate(target, TraceSpec(about=about))
+        *_, last = run_trace(target, TraceSpec(about=about))
         seconds = time.perf_counter() - began
         assert isinstance(last, Traced)
         print(f"{name}: {seconds:.2f} s (at most {most} s)")

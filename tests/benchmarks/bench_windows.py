@@ -14,7 +14,7 @@ import json
 from typing import Any
 
 from tests.benchmarks.bench_presets import alone, measure, varied
-from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.runs.engine_api import TraceJob
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
@@ -70,7 +70,7 @@ def moved(spec: RunSpec, first: int, last: int) -> RunSpec:
 def effects() -> dict[str, Any]:
     """Trace facts of the forget set: the average indirect effect by state, token role and block."""
     job = TraceJob("windows", TraceSpec(about=ManyFacts(count=40, split="forget")))
-    found = next(e for e in Lab(lambda key: None).trace(job) if isinstance(e, Traced))
+    found = next(e for e in DeviceEngine(lambda key: None).trace(job) if isinstance(e, Traced))
     return found.model_dump(mode="json")
 
 

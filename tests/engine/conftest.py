@@ -5,9 +5,9 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.model.data import Row
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import Dataset, QuizQuestion
 
 
@@ -26,8 +26,8 @@ def tokenizer():
 
 
 @pytest.fixture
-def target(tokenizer) -> Target:
-    return Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+def lm(tokenizer) -> UnlearningModel:
+    return UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,14 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.device_engine import Lab
-from unlearnlab.engine.model.devices import best_device, chosen, devices, lock_name, refuse_run
+from unlearnlab.engine.device_engine import DeviceEngine
+from unlearnlab.engine.model.devices import (
+    best_device,
+    devices,
+    lock_name,
+    refuse_run,
+    resolve_device,
+)
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.spec.trace import TraceSpec
@@ -19,7 +25,7 @@ def test_devices_have_names_and_memory():
     assert "thread" in found[-1].name
     for device in found:
         assert 0 < device.free <= device.total
-        assert chosen(device.id) == torch.device(device.id)
+        assert resolve_device(device.id) == torch.device(device.id)
 
 
 def test_a_gpu_has_one_name_in_all_processes_however_they_number_it(monkeypatch):
@@ -33,7 +39,7 @@ def test_a_gpu_has_one_name_in_all_processes_however_they_number_it(monkeypatch)
 
 
 def test_auto_takes_the_best():
-    assert chosen("auto") == best_device()
+    assert resolve_device("auto") == best_device()
 
 
 @pytest.mark.parametrize("wish", ["cuda:77", "all", "mps"])
@@ -41,7 +47,7 @@ def test_a_device_that_is_not_here_is_refused_with_those_that_are(wish, monkeypa
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(ValueError, match=r"^model\.device: .* which has cpu \(cpu, \d+ thread"):
-        chosen(wish)
+        resolve_device(wish)
 
 
 @pytest.mark.parametrize("wish", ["gpu", "cuda:", "", "cuda:-1"])
@@ -53,9 +59,9 @@ def test_a_name_that_is_no_devices_is_refused_in_the_spec(wish):
 @pytest.mark.parametrize(
     ("device", "model", "optimizer", "told"),
     [
-        (CPU, {}, "paged_adamw_8bit", r"phases\.0\.optimizer: .*on cpu: take adamw_8bit or adamw"),
-        (MPS, {}, "adamw_8bit", r"phases\.0\.optimizer: .*on mps: take adamw"),
-        (MPS, {"precision": "int8", "adapter": LoRA()}, "adamw", r"model\.precision: .* take nf4"),
+        (CPU, {}, "paged_adamw_8bit", r"phases\.0\.optimizer: .*on cpu: use adamw_8bit or adamw"),
+        (MPS, {}, "adamw_8bit", r"phases\.0\.optimizer: .*on mps: use adamw"),
+        (MPS, {"precision": "int8", "adapter": LoRA()}, "adamw", r"model\.precision: .* use nf4"),
     ],
 )
 def test_what_a_device_cannot_do_is_refused_with_the_way_out(device, model, optimizer, told):
@@ -72,15 +78,15 @@ def test_what_a_device_can_do_is_not_refused():
 
 
 def test_a_run_that_its_device_cannot_do_ends_before_the_model_is_loaded(tmp_path):
-    lab = Lab(lambda key: None, device=CPU)
+    engine = DeviceEngine(lambda key: None, device=CPU)
     spec = RunSpec(phases=(Phase(optimizer="paged_adamw_8bit"),))
     with pytest.raises(ValueError, match=r"^phases\.0\.optimizer"):
-        list(lab.unlearn(Job("one", spec, tmp_path)))
+        list(engine.unlearn(Job("one", spec, tmp_path)))
 
 
 def test_a_lab_names_the_device_that_a_run_asks_for():
-    lab = Lab(lambda key: None, device=CPU)
-    assert lab.device_name("auto") == lab.device_name("cpu") == devices()[-1].name
+    engine = DeviceEngine(lambda key: None, device=CPU)
+    assert engine.device_name("auto") == engine.device_name("cpu") == devices()[-1].name
     with pytest.raises(ValueError, match="not on this machine"):
-        lab.device_name("cuda:77")
+        engine.device_name("cuda:77")
     assert TraceSpec(model=ModelSpec(device="cpu")).model.device == "cpu"

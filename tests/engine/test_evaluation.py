@@ -12,7 +12,7 @@ from tests.engine.tiny import finish
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation.evaluation import Probe, evaluate, truth_ratios
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measuring import retrained_models
 from unlearnlab.metrics.scores import accuracy, scores
@@ -21,8 +21,10 @@ from unlearnlab.spec.run import DataSpec, RunSpec
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Target:
-    return Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
+def embedded() -> UnlearningModel:
+    return UnlearningModel.open(
+        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,9 @@ def test_the_models_that_know_the_facts_and_that_never_did_differ_in_forget_qual
 
 
 def test_a_model_without_finite_losses_has_no_truth_ratio(few):
-    broken = Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
+    broken = UnlearningModel.open(
+        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
+    )
     with torch.no_grad():
         broken.model.get_output_embeddings().weight.fill_(math.nan)
     assert set(finish(truth_ratios(broken, few.forget))[1]) == {None}

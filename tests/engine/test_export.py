@@ -8,9 +8,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from tests.engine.tiny import CPU
 from unlearnlab.data.background import GivenUp
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import Ask, Export, Job
 from unlearnlab.runs.events import Evaluated, Exported
 from unlearnlab.spec import rows as training_rows
@@ -58,15 +58,15 @@ def answers(events, when):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, tmp_path):
-    lab = Lab(lambda _: None, device=CPU)
+    engine = DeviceEngine(lambda _: None, device=CPU)
     job = Job("run-1", spec(MODELS[kind]), tmp_path / "run")
     job.folder.mkdir()
-    events = list(lab.unlearn(job))
+    events = list(engine.unlearn(job))
     after = answers(events, "after")
     assert after != answers(events, "before"), "the run changed what is said"
-    asked = lab.ask(job, Ask("1", PROMPT))
+    asked = engine.ask(job, Ask("1", PROMPT))
 
-    done = lab.export(job, Export(tmp_path / "model", {"README.md": "card"}))
+    done = engine.export(job, Export(tmp_path / "model", {"README.md": "card"}))
     assert isinstance(done, Exported)
     assert (done.name, done.megabytes) == ("model", pytest.approx(7.87, abs=0.1))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
@@ -83,19 +83,19 @@ def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, 
 
 
 def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_path):
-    lab = Lab(lambda _: None, device=CPU)
+    engine = DeviceEngine(lambda _: None, device=CPU)
     run = Job("run-1", spec({}), tmp_path / "run")
     run.folder.mkdir()
     (after,) = (
         event
-        for event in lab.unlearn(run)
+        for event in engine.unlearn(run)
         if isinstance(event, Evaluated) and event.when == "after"
     )
-    lab.export(run, Export(tmp_path / "model", {}))
+    engine.export(run, Export(tmp_path / "model", {}))
     wish = spec({}).scoring.model_dump() | {"model": {"name": str(tmp_path / "model")}}
     (alone,) = (
         event
-        for event in lab.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
+        for event in engine.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
         if isinstance(event, Evaluated)
     )
     assert alone.scores == after.scores
@@ -103,16 +103,16 @@ def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_pat
 
 
 def test_a_run_without_weights_has_no_model(tmp_path):
-    lab = Lab(lambda _: None, device=CPU)
+    engine = DeviceEngine(lambda _: None, device=CPU)
     with pytest.raises(ValueError, match="left no weights"):
-        lab.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
+        engine.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
     assert not (tmp_path / "model").exists()
 
 
 def test_writing_a_model_is_told_in_percent_and_given_up_without_a_trace(tmp_path):
-    target = Target.open(EMBEDDED / "original", precision="float32", device=CPU)
+    lm = UnlearningModel.open(EMBEDDED / "original", precision="float32", device=CPU)
     told: list[int] = []
-    save_merged(target, tmp_path / "whole", report=lambda done, total: told.append(done))
+    save_merged(lm, tmp_path / "whole", report=lambda done, total: told.append(done))
     assert told == sorted(told)
     assert told[0] < 5
     assert 50 <= told[-1] <= 100
@@ -122,5 +122,5 @@ def test_writing_a_model_is_told_in_percent_and_given_up_without_a_trace(tmp_pat
             raise GivenUp
 
     with pytest.raises(GivenUp):
-        save_merged(target, tmp_path / "half", report=impatient)
+        save_merged(lm, tmp_path / "half", report=impatient)
     assert {path.name for path in tmp_path.iterdir()} == {"whole"}

@@ -12,9 +12,15 @@ from unlearnlab.engine.evaluation.evaluation import Probe
 from unlearnlab.engine.evaluation.generation import generate
 from unlearnlab.engine.model.hooks import decoder_blocks
 from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.engine.tracing.subject_span import located
-from unlearnlab.engine.tracing.tracing import Disturbance, disturb, restored, rows_of, trace
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.tracing import (
+    Corruption,
+    locate_answer,
+    restore_states,
+    rows_of,
+    run_corrupted,
+    trace,
+)
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.models.families import FAMILIES, Architecture, Modules
@@ -65,21 +71,21 @@ def few(data) -> Dataset:
     return Dataset(data.forget[:2], data.retain[:2], data.members, data.nonmembers, data.quiz)
 
 
-def made(name: str, tokenizer) -> Target:
-    return Target(tiny_of(tiny_config(name, len(tokenizer))), tokenizer, device=CPU)
+def made(name: str, tokenizer) -> UnlearningModel:
+    return UnlearningModel(tiny_of(tiny_config(name, len(tokenizer))), tokenizer, device=CPU)
 
 
-def logits(target: Target) -> torch.Tensor:
+def logits(lm: UnlearningModel) -> torch.Tensor:
     with torch.no_grad():
-        return target.model(input_ids=torch.arange(5, 35)[None]).logits.clone()
+        return lm.model(input_ids=torch.arange(5, 35)[None]).logits.clone()
 
 
-def run(target: Target, data: Dataset, *phases: Phase, adapter: LoRA | None = None) -> list:
+def run(lm: UnlearningModel, data: Dataset, *phases: Phase, adapter: LoRA | None = None) -> list:
     spec = RunSpec(
         model=ModelSpec(adapter=adapter), phases=phases, evaluation=EvaluationSpec(probes=0)
     )
-    target.adapt(spec)
-    return steps(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+    lm.adapt(spec)
+    return steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
 
 
 def one_step(kind: str) -> Phase:
@@ -92,37 +98,37 @@ def one_step(kind: str) -> Phase:
 @families
 @pytest.mark.parametrize("kind", TRAINING)
 def test_every_method_trains_and_leaves_the_original_as_it_was(name, kind, tokenizer, few):
-    target = made(name, tokenizer)
-    before = logits(target)
-    (step,) = run(target, few, one_step(kind))
+    lm = made(name, tokenizer)
+    before = logits(lm)
+    (step,) = run(lm, few, one_step(kind))
     assert math.isfinite(step.loss)
     assert step.grad_norm > 0
-    assert not torch.equal(logits(target), before)
-    with target.original():
-        assert torch.equal(logits(target), before)
+    assert not torch.equal(logits(lm), before)
+    with lm.original():
+        assert torch.equal(logits(lm), before)
 
 
 @families
 @pytest.mark.parametrize("kind", TRAINING)
 def test_every_method_trains_an_adapter(name, kind, tokenizer, few):
-    target = made(name, tokenizer)
-    before = logits(target)
-    (step,) = run(target, few, one_step(kind), adapter=LoRA(r=2, alpha=4))
+    lm = made(name, tokenizer)
+    before = logits(lm)
+    (step,) = run(lm, few, one_step(kind), adapter=LoRA(r=2, alpha=4))
     assert math.isfinite(step.loss)
     assert step.grad_norm > 0
-    with target.original():
-        assert torch.equal(logits(target), before)
-    assert not torch.equal(logits(target), before)
+    with lm.original():
+        assert torch.equal(logits(lm), before)
+    assert not torch.equal(logits(lm), before)
 
 
 @families
 @pytest.mark.parametrize("modules", Modules.__args__)
 def test_only_the_matrices_of_the_chosen_layers_change(name, modules, tokenizer, few):
-    target = made(name, tokenizer)
-    before = {n: p.detach().clone() for n, p in target.model.named_parameters()}
+    lm = made(name, tokenizer)
+    before = {n: p.detach().clone() for n, p in lm.model.named_parameters()}
     where = {"first_layer": 1, "last_layer": 1, "modules": modules}
-    run(target, few, phase(GradientAscent(), epochs=1, max_steps=1, batch_size=2, **where))
-    changed = {n for n, p in target.model.named_parameters() if not torch.equal(p, before[n])}
+    run(lm, few, phase(GradientAscent(), epochs=1, max_steps=1, batch_size=2, **where))
+    changed = {n for n, p in lm.model.named_parameters() if not torch.equal(p, before[n])}
     known = MATRICES.get(name, USUAL)
     expected = known["attention"] | known["mlp"] if modules == "all" else known[modules]
     block = f"{BLOCKS.get(name, 'model.layers')}.1"
@@ -135,17 +141,17 @@ def test_only_the_matrices_of_the_chosen_layers_change(name, modules, tokenizer,
 
 @families
 def test_an_adapter_sits_in_the_chosen_layers_and_comes_back(name, tokenizer, few, tmp_path):
-    target = made(name, tokenizer)
-    before = logits(target)
+    lm = made(name, tokenizer)
+    before = logits(lm)
     where = {"first_layer": 1, "modules": "mlp"}
     lora = LoRA(r=2, alpha=4)
-    run(target, few, phase(GradientAscent(), epochs=1, batch_size=2, **where), adapter=lora)
-    adapted = {n for n, _ in target.model.named_parameters() if "lora_" in n}
+    run(lm, few, phase(GradientAscent(), epochs=1, batch_size=2, **where), adapter=lora)
+    has_adapter = {n for n, _ in lm.model.named_parameters() if "lora_" in n}
     matrices = MATRICES.get(name, USUAL)["mlp"]
-    assert len(adapted) == 2 * len(matrices)
-    assert all(any(f".1.{matrix}.lora_" in n for matrix in matrices) for n in adapted)
-    after = logits(target)
-    target.save(tmp_path)
+    assert len(has_adapter) == 2 * len(matrices)
+    assert all(any(f".1.{matrix}.lora_" in n for matrix in matrices) for n in has_adapter)
+    after = logits(lm)
+    lm.save(tmp_path)
     again = made(name, tokenizer)
     again.restore(tmp_path)
     assert torch.allclose(logits(again), after, atol=1e-6)
@@ -166,48 +172,48 @@ def test_a_run_repeats_and_micro_batches_add_up_to_one_step(name, tokenizer, few
 
 @families
 def test_prompts_are_answered_together_as_alone(name, tokenizer):
-    target = made(name, tokenizer)
+    lm = made(name, tokenizer)
     prompts = ["Who is Yorick?", "A long grey morning by the sea began with rain and with wind,"]
-    _, together = finish(generate(target, prompts, max_new_tokens=12))
-    alone = [finish(generate(target, [one], max_new_tokens=12))[1][0] for one in prompts]
+    _, together = finish(generate(lm, prompts, max_new_tokens=12))
+    alone = [finish(generate(lm, [one], max_new_tokens=12))[1][0] for one in prompts]
     assert together == alone
     begun = [f"{one.text[:9].strip()} and more" for one in alone]
-    _, drafted = finish(generate(target, prompts, max_new_tokens=12, expected=begun))
+    _, drafted = finish(generate(lm, prompts, max_new_tokens=12, expected=begun))
     assert [one.text for one in drafted] == [one.text for one in alone]
 
 
 @families
 def test_the_keys_and_values_of_a_token_take_the_bytes_that_are_reckoned(name, tokenizer):
-    target = made(name, tokenizer)
+    lm = made(name, tokenizer)
     ids = torch.tensor([tokenizer.encode("Who is Yorick?")])
-    cache = target.model(input_ids=ids, use_cache=True).cache
+    cache = lm.model(input_ids=ids, use_cache=True).cache
     taken = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
-    assert taken == ids.numel() * target.cached_bytes
+    assert taken == ids.numel() * lm.kv_bytes_per_token
 
 
 @families
 @pytest.mark.parametrize("part", PARTS)
 def test_restoring_every_token_gives_the_clean_run_and_none_the_corrupted(name, part, tokenizer):
-    target = made(name, tokenizer)
-    runs = disturb(target, located(target, PROMPT), noise=3.0, copies=2, seed=0)
+    lm = made(name, tokenizer)
+    runs = run_corrupted(lm, locate_answer(lm, PROMPT), noise=3.0, copies=2, seed=0)
     assert runs.corrupted != pytest.approx(runs.clean, rel=1e-3)
-    blocks = len(decoder_blocks(target.model))
+    blocks = len(decoder_blocks(lm.model))
     every = torch.ones(1, runs.width, dtype=torch.bool)
     for block in range(blocks):
-        (nothing,) = restored(runs, part, range(block, block + 1), ~every)
+        (nothing,) = restore_states(runs, part, range(block, block + 1), ~every)
         assert nothing == pytest.approx(runs.corrupted, rel=1e-4)
     if part == "residual":
         for block in range(blocks):
-            (clean,) = restored(runs, part, range(block, block + 1), every)
+            (clean,) = restore_states(runs, part, range(block, block + 1), every)
             assert clean == pytest.approx(runs.clean, rel=1e-4)
 
 
 @families
 def test_a_trace_begins_where_the_family_says(name, tokenizer):
     """With nothing left out, what a restored run computes is what the whole model computes."""
-    target = made(name, tokenizer)
-    _, found = finish(trace(target, PROMPT, Disturbance(noise=3.0, copies=2, seed=0, span=1)))
-    assert rows_of(target) == 3 * len(decoder_blocks(target.model))
+    lm = made(name, tokenizer)
+    _, found = finish(trace(lm, PROMPT, Corruption(noise=3.0, copies=2, seed=0, span=1)))
+    assert rows_of(lm) == 3 * len(decoder_blocks(lm.model))
     assert found.effects["residual"][-1][-1] == pytest.approx(found.total_effect, rel=1e-3)
     assert any(abs(cell) > 0 for row in found.effects["mlp"] for cell in row)
     assert any(abs(cell) > 0 for row in found.effects["attention"] for cell in row)
@@ -218,15 +224,15 @@ def test_a_trace_begins_where_the_family_says(name, tokenizer):
 def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_path):
     tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
-    target = Target.open(tmp_path, precision=precision, device=CPU)
+    lm = UnlearningModel.open(tmp_path, precision=precision, device=CPU)
     size = Architecture.from_config(tmp_path)
-    assert target.parameters == size.parameters
-    before = logits(target)
-    (step,) = run(target, few, one_step("gradient_difference"), adapter=LoRA(r=2, alpha=4))
+    assert lm.parameters == size.parameters
+    before = logits(lm)
+    (step,) = run(lm, few, one_step("gradient_difference"), adapter=LoRA(r=2, alpha=4))
     assert step.grad_norm > 0
-    assert not torch.equal(logits(target), before)
-    with target.original():
-        assert torch.equal(logits(target), before)
+    assert not torch.equal(logits(lm), before)
+    with lm.original():
+        assert torch.equal(logits(lm), before)
 
 
 @pytest.mark.slow  # test_merged.py: each family plain and adapted, one of them packed.
@@ -240,8 +246,8 @@ def test_a_trained_model_saved_as_a_folder_answers_as_before(
 ):
     tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    target = Target.open(tmp_path / "base", precision=precision, device=CPU)
-    run(target, few, one_step("gradient_difference"), adapter=adapter)
-    save_merged(target, tmp_path / "merged")
-    opened = Target.open(tmp_path / "merged", precision="float32", device=CPU)
-    assert torch.allclose(logits(opened), logits(target), atol=1e-4)
+    lm = UnlearningModel.open(tmp_path / "base", precision=precision, device=CPU)
+    run(lm, few, one_step("gradient_difference"), adapter=adapter)
+    save_merged(lm, tmp_path / "merged")
+    opened = UnlearningModel.open(tmp_path / "merged", precision="float32", device=CPU)
+    assert torch.allclose(logits(opened), logits(lm), atol=1e-4)

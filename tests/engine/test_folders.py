@@ -12,7 +12,7 @@ from tests.engine.tiny import CPU, tiny_model
 from tests.exports.results import result_of
 from unlearnlab.data.files import Taken
 from unlearnlab.engine.folders import read_rows, unlearn_folder
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.exports.script import script
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import (
@@ -81,9 +81,9 @@ def test_the_output_is_a_model_that_forgot_and_otherwise_the_same(kind, model, f
     unlearn_folder(SPECS[kind], model, tmp_path / "out", *folders, device=CPU)
     assert changed(tmp_path / "out", model)
     assert not any("embed" in name for name in changed(tmp_path / "out", model))
-    opened = Target.open(tmp_path / "out", precision="float32", device=CPU)
+    opened = UnlearningModel.open(tmp_path / "out", precision="float32", device=CPU)
     assert opened.tokenizer.eos_token_id == 0
-    assert not opened.adapted
+    assert not opened.has_adapter
 
 
 def test_the_layers_of_the_spec_are_trained_and_no_others(model, folders, tmp_path):

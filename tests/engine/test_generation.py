@@ -10,10 +10,10 @@ import torch
 from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.generation import expected_readings, generate
-from unlearnlab.engine.evaluation.token_stats import readings
-from unlearnlab.engine.model.data import encode_continuation
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.evaluation.generation import expected_stats, generate
+from unlearnlab.engine.model.likelihoods import token_stats
+from unlearnlab.engine.model.tokens import encode_continuation
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.spec.batches import CACHE_SHARE, slots
 from unlearnlab.spec.rows import load
 from unlearnlab.spec.run import DataSpec
@@ -24,8 +24,10 @@ PROMPTS = [row.input for row in ROWS]
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Target:
-    return Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
+def embedded() -> UnlearningModel:
+    return UnlearningModel.open(
+        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def test_where_memory_is_short_fewer_prompts_are_answered_at_once(
     embedded, one_by_one, monkeypatch
 ):
     longest = max(len(embedded.tokenizer.encode(prompt)) for prompt in PROMPTS) + 64
-    for_five = int(5 * slots(longest) * embedded.cached_bytes / CACHE_SHARE) + 1
+    for_five = int(5 * slots(longest) * embedded.kv_bytes_per_token / CACHE_SHARE) + 1
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=for_five))
     rows: list[int] = []
     watching = embedded.model.register_forward_pre_hook(
@@ -68,20 +70,22 @@ def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_si
     }[guess]
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size, expected=expected)
     said = finish(work)[1]
-    assert [(one.text, one.ended) for one in said] == [(one.text, one.ended) for one in one_by_one]
+    assert [(one.text, one.finished_with_eos) for one in said] == [
+        (one.text, one.finished_with_eos) for one in one_by_one
+    ]
     rows = [
         Row(row.id, row.input, text, row.task) for row, text in zip(ROWS, expected, strict=True)
     ]
-    apart = finish(readings(embedded, encoded(embedded, rows)))[1]
-    read = finish(expected_readings(embedded, rows, said))[1]
+    apart = finish(token_stats(embedded, encoded(embedded, rows)))[1]
+    read = finish(expected_stats(embedded, rows, said))[1]
     assert [one.tokens for one in read] == [one.tokens for one in apart]
     assert [one.likeliest for one in read] == [one.likeliest for one in apart]
     for one, of in zip(read, apart, strict=True):
         assert one.logprobs == pytest.approx(of.logprobs, rel=1e-3, abs=1e-4)
 
 
-def encoded(target, rows):
-    return [encode_continuation(target.tokenizer, row.input, row.output) for row in rows]
+def encoded(lm, rows):
+    return [encode_continuation(lm.tokenizer, row.input, row.output) for row in rows]
 
 
 def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
@@ -89,7 +93,7 @@ def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
     plain = finish(generate(embedded, [whole.input], max_new_tokens=7))[1]
     work = generate(embedded, [whole.input], max_new_tokens=7, expected=[whole.output])
     (said,) = finish(work)[1]
-    assert (said.text, said.ended) == (plain[0].text, False)
+    assert (said.text, said.finished_with_eos) == (plain[0].text, False)
 
 
 def test_answers_equal_those_of_the_library(embedded, one_by_one):
@@ -102,28 +106,28 @@ def test_answers_equal_those_of_the_library(embedded, one_by_one):
         assert answer.text == text
 
 
-def test_a_model_that_turns_in_a_circle_takes_several_tokens_at_a_time(target):
+def test_a_model_that_turns_in_a_circle_takes_several_tokens_at_a_time(lm):
     passes = []
-    target.model.register_forward_hook(lambda *_: passes.append(1))
-    (said,) = finish(generate(target, ["A story"], max_new_tokens=100))[1]
-    plain = target.model.generate(
-        torch.tensor([target.tokenizer.encode("A story")]), max_new_tokens=100, do_sample=False
+    lm.model.register_forward_hook(lambda *_: passes.append(1))
+    (said,) = finish(generate(lm, ["A story"], max_new_tokens=100))[1]
+    plain = lm.model.generate(
+        torch.tensor([lm.tokenizer.encode("A story")]), max_new_tokens=100, do_sample=False
     )
-    assert target.tokenizer.decode(plain[0], skip_special_tokens=True) == f"A story{said.text}"
+    assert lm.tokenizer.decode(plain[0], skip_special_tokens=True) == f"A story{said.text}"
     assert len(passes) - 100 < 60, "the library took the other hundred"
 
 
-def test_an_answer_that_never_ends_is_cut_and_says_so(target):
-    generation = finish(generate(target, ["A story"], max_new_tokens=5))[1][0]
-    assert not generation.ended
-    assert len(target.tokenizer.encode(generation.text)) <= 6
+def test_an_answer_that_never_ends_is_cut_and_says_so(lm):
+    generation = finish(generate(lm, ["A story"], max_new_tokens=5))[1][0]
+    assert not generation.finished_with_eos
+    assert len(lm.tokenizer.encode(generation.text)) <= 6
 
 
-def test_a_prompt_that_leaves_no_room_names_both_lengths(target):
+def test_a_prompt_that_leaves_no_room_names_both_lengths(lm):
     with pytest.raises(ValueError, match=r"the prompt has \d+ tokens.*256.*shorten it to 156"):
-        finish(generate(target, ["word " * 200], max_new_tokens=100))
+        finish(generate(lm, ["word " * 200], max_new_tokens=100))
 
 
-def test_an_empty_prompt_is_refused(target):
+def test_an_empty_prompt_is_refused(lm):
     with pytest.raises(ValueError, match="the prompt is empty"):
-        finish(generate(target, [""], max_new_tokens=5))
+        finish(generate(lm, [""], max_new_tokens=5))

@@ -16,10 +16,10 @@ from transformers import OlmoConfig, OlmoForCausalLM
 
 from tests.engine.test_loop import phase, steps
 from tests.engine.tiny import CPU, tiny_model
+from unlearnlab.data.datasets import Row
 from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.data import Row
-from unlearnlab.engine.model.devices import chosen, devices, memory_gib, prepare
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.devices import devices, memory_gib, prepare, resolve_device
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.models.families import Architecture
 from unlearnlab.spec.methods import GradientDifference
@@ -54,16 +54,16 @@ def folder(tmp_path_factory, tokenizer):
     return where
 
 
-def logits(target: Target) -> torch.Tensor:
-    target.model.eval()
+def logits(lm: UnlearningModel) -> torch.Tensor:
+    lm.model.eval()
     with torch.no_grad():
-        return target.model(input_ids=IDS.to(target.device)).logits.float().cpu()
+        return lm.model(input_ids=IDS.to(lm.device)).logits.float().cpu()
 
 
-def trained(target: Target, spec: RunSpec, data: Dataset) -> list:
+def trained(lm: UnlearningModel, spec: RunSpec, data: Dataset) -> list:
     torch.manual_seed(spec.seed)
-    target.adapt(spec)
-    return steps(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+    lm.adapt(spec)
+    return steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
 
 
 def spec_of(precision="float32", adapter=None, **settings) -> RunSpec:
@@ -80,31 +80,31 @@ def spec_of(precision="float32", adapter=None, **settings) -> RunSpec:
 def test_every_precision_trains_with_and_without_an_adapter(folder, data, precision, adapter):
     if precision in PACKED and adapter is None:
         pytest.skip("packed weights are trained by an adapter; without one the spec refuses them")
-    target = Target.open(folder, precision=precision, device=CUDA)
-    assert {p.device for p in target.model.parameters()} == {CUDA}
-    before = logits(target)
-    found = trained(target, spec_of(precision, adapter), data)
+    lm = UnlearningModel.open(folder, precision=precision, device=CUDA)
+    assert {p.device for p in lm.model.parameters()} == {CUDA}
+    before = logits(lm)
+    found = trained(lm, spec_of(precision, adapter), data)
     assert all(math.isfinite(step.loss) and step.grad_norm > 0 for step in found)
     assert 0 < found[-1].memory_gib < 2
-    assert not torch.equal(logits(target), before)
-    with target.original():
-        assert torch.equal(logits(target), before)
+    assert not torch.equal(logits(lm), before)
+    with lm.original():
+        assert torch.equal(logits(lm), before)
 
 
 @pytest.mark.parametrize("optimizer", Optimizer.__args__)
 @pytest.mark.parametrize("adapter", [None, LORA], ids=["full", "lora"])
 def test_every_optimizer_steps(folder, data, optimizer, adapter):
-    target = Target.open(folder, precision="bfloat16", device=CUDA)
-    found = trained(target, spec_of("bfloat16", adapter, optimizer=optimizer), data)
+    lm = UnlearningModel.open(folder, precision="bfloat16", device=CUDA)
+    found = trained(lm, spec_of("bfloat16", adapter, optimizer=optimizer), data)
     assert all(math.isfinite(step.loss) for step in found)
 
 
 @pytest.mark.parametrize("precision", ["float32", "nf4", "int8"])
 def test_blocks_computed_anew_give_the_same_steps(folder, data, precision):
     def stepped(checkpointing):
-        target = Target.open(folder, precision=precision, device=CUDA)
+        lm = UnlearningModel.open(folder, precision=precision, device=CUDA)
         spec = spec_of(precision, LORA, gradient_checkpointing=checkpointing)
-        return [step.loss for step in trained(target, spec, data)]
+        return [step.loss for step in trained(lm, spec, data)]
 
     assert stepped(True) == pytest.approx(stepped(False), rel=1e-3)
 
@@ -112,15 +112,16 @@ def test_blocks_computed_anew_give_the_same_steps(folder, data, precision):
 def test_a_gpu_answers_as_the_cpu_does(folder):
     torch.backends.cuda.matmul.allow_tf32 = False
     found, wanted = (
-        logits(Target.open(folder, precision="float32", device=device)) for device in (CUDA, CPU)
+        logits(UnlearningModel.open(folder, precision="float32", device=device))
+        for device in (CUDA, CPU)
     )
     assert torch.allclose(found, wanted, atol=1e-4)
 
 
 def test_a_step_waits_for_the_gpu_once(folder, data):
-    target = Target.open(folder, precision="float32", device=CUDA)
+    lm = UnlearningModel.open(folder, precision="float32", device=CUDA)
     spec = spec_of(batch_size=2, gradient_accumulation=3, max_steps=4)
-    work = train(target, spec, data, probe=Probe.of(data), clock=Clock())
+    work = train(lm, spec, data, probe=Probe.of(data), clock=Clock())
     found = (event for event in work if event is not None)
     list(itertools.islice(found, 2))
     with warnings.catch_warnings(record=True) as told:
@@ -148,16 +149,18 @@ def test_gpus_are_listed_with_their_memory():
     first = devices()[0]
     assert first.id == "cuda:0"
     assert 0 < first.free <= first.total
-    assert chosen("cuda") == chosen("cuda:0") == chosen("auto") == CUDA
+    assert resolve_device("cuda") == resolve_device("cuda:0") == resolve_device("auto") == CUDA
 
 
 def test_a_model_can_be_spread_over_all_gpus(folder, data):
-    target = Target.open(folder, precision="float32", device=chosen("all"), spread=True)
-    before = logits(target)
-    found = trained(target, spec_of(), data)
+    lm = UnlearningModel.open(
+        folder, precision="float32", device=resolve_device("all"), spread=True
+    )
+    before = logits(lm)
+    found = trained(lm, spec_of(), data)
     assert all(math.isfinite(step.loss) for step in found)
-    with target.original():
-        assert torch.equal(logits(target), before)
+    with lm.original():
+        assert torch.equal(logits(lm), before)
 
 
 CONTEXT = 4096
@@ -173,7 +176,7 @@ SYSTEMS = ("joint", "ascent", "adaptive-rmu")
 """The first presets of SHA256, Cyber for AI and Mr. Snuffleupagus."""
 
 
-def real_size(name: str, precision: str, tokenizer, folder) -> Target:
+def real_size(name: str, precision: str, tokenizer, folder) -> UnlearningModel:
     """Make a random OLMo on the GPU; one that is to be packed is saved first, and opened packed."""
     size, clip = SIZES[name]
     config = OlmoConfig(
@@ -197,14 +200,14 @@ def real_size(name: str, precision: str, tokenizer, folder) -> Target:
         torch.set_default_dtype(usual)
     assert sum(parameter.numel() for parameter in model.parameters()) == size.parameters
     if precision not in PACKED:
-        return Target(model, tokenizer, device=CUDA)
+        return UnlearningModel(model, tokenizer, device=CUDA)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     del model
     gc.collect()
     torch.cuda.empty_cache()
     prepare(CUDA)
-    return Target.open(folder, precision=precision, device=CUDA)
+    return UnlearningModel.open(folder, precision=precision, device=CUDA)
 
 
 def real_rows(tokenizer, data: Dataset, count: int) -> Dataset:
@@ -242,8 +245,8 @@ def test_each_system_takes_a_step_at_real_size(
             "evaluation": EvaluationSpec(probes=0),
         }
     )
-    target = real_size(name, spec.model.precision, tokenizer, tmp_path)
-    _, second = trained(target, spec, real_rows(tokenizer, data, 3 * rows))
+    lm = real_size(name, spec.model.precision, tokenizer, tmp_path)
+    _, second = trained(lm, spec, real_rows(tokenizer, data, 3 * rows))
     kind = f"{spec.model.precision}{', LoRA' if spec.model.adapter else ''}"
     with capsys.disabled():
         request.config.get_terminal_writer().line(

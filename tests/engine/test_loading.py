@@ -12,10 +12,10 @@ from transformers import AutoTokenizer
 from tests.engine.folders import changed, copied, whole_folder
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data.background import GivenUp
+from unlearnlab.engine.device_engine import opened
 from unlearnlab.engine.model import loading
 from unlearnlab.engine.model.loading import check_memory, weight_bytes
-from unlearnlab.engine.model.opening import opened
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.engine_api import RunFailed
@@ -33,8 +33,8 @@ def folder(whole, tmp_path):
     return copied(whole, tmp_path / "model")
 
 
-def load(folder) -> Target:
-    return Target.load(ModelSpec(name=str(folder)), device=CPU)
+def load(folder) -> UnlearningModel:
+    return UnlearningModel.load(ModelSpec(name=str(folder)), device=CPU)
 
 
 def opening(name, **phase):
@@ -113,12 +113,12 @@ def lost(*names):
         (config(model_type="zork", auto_map={"AutoConfig": "z.Z"}), "is never run here"),
         (config(architectures=["LlamaForSequenceClassification"]), "does not continue text"),
         (config(quantization_config={"quant_method": "gptq"}), r"packed already \(gptq\)"),
-        (config(num_hidden_layers=3), r"weights lack 7 .*\(model.layers.2.*fetch or copy"),
+        (config(num_hidden_layers=3), r"weights lack 7 .*\(model.layers.2.*download or copy"),
         (config(intermediate_size=8), "weights have other shapes for"),
         (lost("tokenizer.json"), "holds no tokenizer"),
         (text("tokenizer.json", "{"), "cannot be loaded"),
-        (without_eos, "no EOS token.*name one as eos_token in tokenizer_config.json"),
-        (larger_tokenizer, "the tokenizer knows 2057 tokens and the model 2048"),
+        (without_eos, "no EOS token.*set eos_token in tokenizer_config.json"),
+        (larger_tokenizer, "the tokenizer has 2057 tokens and the model 2048"),
     ],
 )  # fmt: skip
 def test_a_folder_that_cannot_be_a_model_says_why_and_what_to_do(folder, spoil, told):
@@ -128,10 +128,10 @@ def test_a_folder_that_cannot_be_a_model_says_why_and_what_to_do(folder, spoil, 
 
 
 def test_a_whole_folder_answers_like_the_model_that_was_saved(folder):
-    target = load(folder)
-    assert target.context == 256
-    assert target.model.config.num_hidden_layers == 2
-    assert target.tokenizer.eos_token_id == 0
+    lm = load(folder)
+    assert lm.context == 256
+    assert lm.model.config.num_hidden_layers == 2
+    assert lm.tokenizer.eos_token_id == 0
 
 
 def test_without_a_padding_token_the_end_of_text_pads(folder):
@@ -157,7 +157,7 @@ def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(fold
     monkeypatch.setattr(loading, "free_memory", lambda *_, **__: full - 1)
     with pytest.raises(RunFailed, match="not enough memory: the weights of model take") as failed:
         check_memory(known, "float32", CPU)
-    assert "take bfloat16" in failed.value.advice
+    assert "use bfloat16" in failed.value.advice
     check_memory(known, "bfloat16", CPU)
     monkeypatch.setattr(loading, "free_memory", lambda *_, **__: 10)
     with pytest.raises(RunFailed) as failed:
@@ -174,10 +174,10 @@ def test_four_bits_pack_the_blocks_and_nothing_else(folder):
 
 
 def test_loading_tells_its_progress_and_ends_with_the_model(folder):
-    seen, target = finish(opening(folder))
+    seen, lm = finish(opening(folder))
     assert isinstance(seen[0], StageBegan)
     assert seen[0].stage == "loading"
-    assert isinstance(target, Target)
+    assert isinstance(lm, UnlearningModel)
     told = [event for event in seen if isinstance(event, Progressed)]
     assert all(event.unit == "tensors" for event in told)
 
@@ -190,7 +190,7 @@ def test_loading_can_be_given_up_between_two_tensors(folder):
 
     seen = []
     with pytest.raises(GivenUp):
-        Target.load(ModelSpec(name=str(folder)), report, device=CPU)
+        UnlearningModel.load(ModelSpec(name=str(folder)), report, device=CPU)
     assert seen == [0, 1, 2, 3]
 
 
@@ -201,10 +201,10 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     (folder / "onnx").mkdir()
     (folder / "onnx" / "config.json").write_text("{}")
     assert catalogue.model("ada/tiny").fetches == (("ada/tiny", False),)
-    seen, target = finish(opening("ada/tiny"))
+    seen, lm = finish(opening("ada/tiny"))
     stages = [event.stage for event in seen if isinstance(event, StageBegan)]
     assert stages == ["downloading", "loading"]
-    assert target.model.config.num_hidden_layers == 2
+    assert lm.model.config.num_hidden_layers == 2
     asked = " ".join(hub.asked)
     assert "model.safetensors" in asked
     assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
@@ -241,8 +241,8 @@ def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_p
     known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
     monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
     assert known.fetches == (("ada/weights", False), ("ada/words", True))
-    _, target = finish(opening("two"))
-    assert target.tokenizer.eos_token_id == 0
+    _, lm = finish(opening("two"))
+    assert lm.tokenizer.eos_token_id == 0
     assert known.fetches == ()
     assert known.tokenizer_folder != known.folder
     assert "GET ada/words/resolve/main/model.safetensors" not in hub.asked
@@ -295,7 +295,7 @@ def test_a_disk_that_is_too_full_is_told_before_anything_is_fetched(hub, folder,
 def test_a_finished_run_is_asked_without_fetching_its_model(hub, folder):
     hub.models["ada/tiny"] = folder
     with pytest.raises(ValueError, match="'ada/tiny': it is not on this machine"):
-        Target.load(ModelSpec(name="ada/tiny"), device=CPU)
+        UnlearningModel.load(ModelSpec(name="ada/tiny"), device=CPU)
     assert hub.asked == []
 
 

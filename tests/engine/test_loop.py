@@ -8,9 +8,9 @@ import torch
 
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.objectives.likelihood import retain_weight
-from unlearnlab.engine.training.loop import Clock, Controls, courses, probe_steps, train
+from unlearnlab.engine.training.loop import Clock, TrainingState, plan_phases, probe_steps, train
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import PhaseBegan, Probed, StepLogged
 from unlearnlab.spec.methods import (
@@ -38,11 +38,11 @@ def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter
         evaluation=EvaluationSpec(probes=probes),
         seed=seed,
     )
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
     torch.manual_seed(spec.seed)
-    target.adapt(spec)
-    work = train(target, spec, data, probe=Probe.of(data), clock=Clock())
-    return target, list(work)
+    lm.adapt(spec)
+    work = train(lm, spec, data, probe=Probe.of(data), clock=Clock())
+    return lm, list(work)
 
 
 def steps(events) -> list[StepLogged]:
@@ -127,7 +127,7 @@ def test_an_epoch_ends_with_a_step_even_when_batches_are_left_over(tokenizer, da
 
 
 def test_phases_follow_one_another_on_the_same_weights(tokenizer, data):
-    target, events = run(
+    lm, events = run(
         tokenizer,
         data,
         phase(GradientAscent(), epochs=1, modules="mlp"),
@@ -140,14 +140,14 @@ def test_phases_follow_one_another_on_the_same_weights(tokenizer, data):
     ]
     assert [event.step for event in steps(events)] == [1, 2, 3, 4, 5, 6]
     assert [list(event.terms) for event in steps(events)[2:4]] == [["forget"], ["retain"]]
-    names = {n for n, p in target.model.named_parameters() if p.requires_grad}
+    names = {n for n, p in lm.model.named_parameters() if p.requires_grad}
     assert all("layers.0.self_attn" in name for name in names)
 
 
 def test_training_leaves_frozen_weights_untouched(tokenizer, data):
-    target, _ = run(tokenizer, data, phase(RMU(layer=1), modules="down_proj", first_layer=1))
+    lm, _ = run(tokenizer, data, phase(RMU(layer=1), modules="down_proj", first_layer=1))
     fresh = dict(tiny_model(len(tokenizer)).named_parameters())
-    changed = {n for n, p in target.model.named_parameters() if not torch.equal(p, fresh[n])}
+    changed = {n for n, p in lm.model.named_parameters() if not torch.equal(p, fresh[n])}
     assert changed == {"model.layers.1.mlp.down_proj.weight"}
 
 
@@ -170,32 +170,32 @@ def test_the_learning_rate_warms_up_and_decays_to_zero(tokenizer, data):
 
 def test_a_loss_that_is_not_finite_ends_the_run_before_the_update(tokenizer, data):
     spec = RunSpec(phases=(phase(GradientDescent()),))
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
-    target.model.model.layers[0].mlp.up_proj.weight.data.fill_(math.inf)
-    before = target.model.model.layers[1].mlp.up_proj.weight.detach().clone()
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    lm.model.model.layers[0].mlp.up_proj.weight.data.fill_(math.inf)
+    before = lm.model.model.layers[1].mlp.up_proj.weight.detach().clone()
     with pytest.raises(RunFailed, match=r"the retain loss became nan at step 1") as failure:
-        list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+        list(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
     assert "learning rate" in failure.value.advice
-    assert torch.equal(target.model.model.layers[1].mlp.up_proj.weight, before)
+    assert torch.equal(lm.model.model.layers[1].mlp.up_proj.weight, before)
 
 
 def test_a_gradient_that_is_not_finite_ends_the_run_before_the_update(tokenizer, data):
     spec = RunSpec(phases=(phase(RMU(layer=1, steering_coeff=1e30)),))
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
-    before = target.model.model.layers[1].mlp.up_proj.weight.detach().clone()
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    before = lm.model.model.layers[1].mlp.up_proj.weight.detach().clone()
     with pytest.raises(RunFailed, match=r"became (inf|nan) at step 1"):
-        list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
-    assert torch.equal(target.model.model.layers[1].mlp.up_proj.weight, before)
+        list(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
+    assert torch.equal(lm.model.model.layers[1].mlp.up_proj.weight, before)
 
 
 def test_with_an_adapter_a_second_phase_takes_nothing_over_from_the_first(tokenizer, data):
     lora = LoRA(r=4, alpha=16)
     first = phase(NPO(), epochs=1, modules="attention", last_layer=0)
     second = phase(GradientAscent(), epochs=1, modules="mlp", first_layer=1)
-    target, events = run(tokenizer, data, first, second, adapter=lora)
+    lm, events = run(tokenizer, data, first, second, adapter=lora)
     stray = [
         name
-        for name, parameter in target.model.named_parameters()
+        for name, parameter in lm.model.named_parameters()
         if parameter.grad is not None and not parameter.requires_grad
     ]
     assert stray == []
@@ -205,13 +205,13 @@ def test_with_an_adapter_a_second_phase_takes_nothing_over_from_the_first(tokeni
 def test_a_set_without_rows_is_named(tokenizer, data):
     spec = RunSpec(phases=(phase(AdaptiveRMU(layer=1)),))
     with pytest.raises(ValueError, match=r"phases\.0: the retain set has no rows"):
-        courses(spec, replace(data, retain=()), tokenizer)
+        plan_phases(spec, replace(data, retain=()), tokenizer)
 
 
 def test_a_chunk_larger_than_the_forget_set_is_named(tokenizer, data):
     spec = RunSpec(phases=(phase(NPO()), phase(Sequential(chunk_size=19))))
     with pytest.raises(ValueError, match=r"phases\.1\.method\.chunk_size: .* 19 .* set of 18"):
-        courses(spec, data, tokenizer)
+        plan_phases(spec, data, tokenizer)
 
 
 def test_each_chunk_is_trained_for_all_epochs_with_a_fresh_schedule(tokenizer, data):
@@ -231,16 +231,16 @@ def test_a_phase_of_chunks_ends_after_the_steps_it_is_given(tokenizer, data):
 
 def test_a_changed_learning_rate_and_weight_hold_from_the_next_step(tokenizer, data):
     spec = RunSpec(phases=(phase(GradientDifference(), schedule="linear"),))
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
-    controls = Controls()
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    state = TrainingState()
     seen = []
-    work = train(target, spec, data, probe=Probe.of(data), clock=Clock(), controls=controls)
+    work = train(lm, spec, data, probe=Probe.of(data), clock=Clock(), state=state)
     for event in work:
         if isinstance(event, StepLogged):
             seen.append(event)
             if event.step == 2:
                 changed = GradientDifference(retain_weight=4)
-                controls.phase = spec.phases[0].model_copy(
+                state.phase = spec.phases[0].model_copy(
                     update={"learning_rate": 5e-3, "method": changed}
                 )
     # Six steps of linear decay, at half the rate from the third on.
@@ -252,8 +252,8 @@ def test_a_changed_learning_rate_and_weight_hold_from_the_next_step(tokenizer, d
 def test_negation_steps_against_what_the_phase_learnt(tokenizer, data):
     def down_proj(scale):
         settings = phase(TaskVector(scale=scale), epochs=1, modules="down_proj")
-        target, _ = run(tokenizer, data, settings)
-        return target.model.model.layers[0].mlp.down_proj.weight.detach()
+        lm, _ = run(tokenizer, data, settings)
+        return lm.model.model.layers[0].mlp.down_proj.weight.detach()
 
     start, stepped, twice = down_proj(0.0), down_proj(1.0), down_proj(2.0)
     fresh = tiny_model(len(tokenizer)).model.layers[0].mlp.down_proj.weight
@@ -265,8 +265,8 @@ def test_negation_steps_against_what_the_phase_learnt(tokenizer, data):
 def test_negating_an_adapter_turns_what_it_adds(tokenizer, data):
     def added(scale):
         settings = phase(TaskVector(scale=scale), epochs=1, modules="down_proj")
-        target, _ = run(tokenizer, data, settings, adapter=LoRA(r=2))
-        matrices = dict(target.model.named_parameters())
+        lm, _ = run(tokenizer, data, settings, adapter=LoRA(r=2))
+        matrices = dict(lm.model.named_parameters())
         layer = "base_model.model.model.layers.0.mlp.down_proj"
         first, second = (matrices[f"{layer}.lora_{x}.default.weight"] for x in "AB")
         return (second @ first).detach()
@@ -299,7 +299,7 @@ def test_the_multiplier_of_the_constraint_follows_the_excess(tokenizer, data):
 
 def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data):
     some = phase(GradientAscent(), tasks=("Task2",), epochs=1)
-    laid = courses(RunSpec(phases=(phase(NPO()), some)), data, tokenizer)
+    laid = plan_phases(RunSpec(phases=(phase(NPO()), some)), data, tokenizer)
     assert [course.batches for course in laid] == [[3], [1]]
     _, events = run(tokenizer, data, some)
     _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
@@ -318,5 +318,5 @@ def test_the_page_plans_the_steps_that_the_loop_takes(tokenizer, fold):
             phase(AdaptiveRMU(layer=1, order="by_task"), batch_size=5),
         ),
     )
-    laid = courses(spec, load(spec.data).only(spec.data.tasks), tokenizer)
+    laid = plan_phases(spec, load(spec.data).only(spec.data.tasks), tokenizer)
     assert tuple(course.steps for course in laid) == planned_steps(spec)

@@ -8,10 +8,10 @@ import torch
 from tests.engine.families import CONFIGS, tiny_config, tiny_of
 from tests.engine.live import LiveTensors
 from tests.engine.tiny import CPU, finish
+from unlearnlab.data.datasets import Row
 from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
 from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.data import Row
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.estimates.costs import Costs
@@ -89,11 +89,11 @@ def carried_out(models, data, lengths, tokenizer):
                 "evaluation": {"max_new_tokens": LONGEST, "probes": 0},
             }
         )
-        counted, target = count(spec, folder, data, scored=scored)
+        counted, lm = count(spec, folder, data, scored=scored)
         found = moments(spec, spec.model.known.architecture, lengths(spec))
         estimated = {moment.name: moment.total for moment in found}
-        trained = sum(p.nbytes for p in target.model.parameters() if p.requires_grad)
-        weights = sum(p.nbytes for p in target.model.parameters())
+        trained = sum(p.nbytes for p in lm.model.parameters() if p.requires_grad)
+        weights = sum(p.nbytes for p in lm.model.parameters())
         return Run(counted, estimated, weights, trained)
 
     return run
@@ -102,23 +102,23 @@ def carried_out(models, data, lengths, tokenizer):
 LONGEST = 12
 
 
-def count(spec, folder, data, *, scored: bool) -> tuple[dict[str, int], Target]:
-    target = Target.open(folder, precision=spec.model.precision, device=CPU)
+def count(spec, folder, data, *, scored: bool) -> tuple[dict[str, int], UnlearningModel]:
+    lm = UnlearningModel.open(folder, precision=spec.model.precision, device=CPU)
     torch.manual_seed(spec.seed)
-    target.adapt(spec)
+    lm.adapt(spec)
     counted: dict[str, int] = {}
-    with LiveTensors([*target.model.parameters(), *target.model.buffers()]) as live:
+    with LiveTensors([*lm.model.parameters(), *lm.model.buffers()]) as live:
 
         def stage(name, work):
             finish(work)
             counted[name] = live.restart()
 
         if scored:
-            stage("scoring before", evaluate(target, data, max_new_tokens=LONGEST))
-        stage("training", train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+            stage("scoring before", evaluate(lm, data, max_new_tokens=LONGEST))
+        stage("training", train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
         if scored:
-            stage("scoring after", evaluate(target, data, max_new_tokens=LONGEST))
-    return counted, target
+            stage("scoring after", evaluate(lm, data, max_new_tokens=LONGEST))
+    return counted, lm
 
 
 LORA = {"adapter": {"r": 8}}
@@ -184,11 +184,11 @@ def test_so_it_is_while_the_model_is_scored(carried_out, precision):
 
 def test_answers_are_counted_with_the_keys_and_values_of_every_token(tokenizer):
     config = tiny_config("llama", 2048, hidden_size=64, num_hidden_layers=12)
-    target = Target(tiny_of(config), tokenizer, device=CPU)
+    lm = UnlearningModel(tiny_of(config), tokenizer, device=CPU)
     prompts = ["Who wrote the long grey morning?"] * 16
-    with LiveTensors(target.model.parameters()) as live:
+    with LiveTensors(lm.model.parameters()) as live:
         weights = live.bytes
-        finish(generate(target, prompts, max_new_tokens=60))
+        finish(generate(lm, prompts, max_new_tokens=60))
     costs = Costs(ModelSpec(), Architecture.of(config.to_dict()), cuda=False)
     shape = Shape(len(prompts), len(tokenizer.encode(prompts[0])))
     assert costs.answering(shape, 60) == pytest.approx(live.peak - weights, rel=0.15)

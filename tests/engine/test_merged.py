@@ -15,7 +15,7 @@ from unlearnlab.data.files import NoRoom, Taken
 from unlearnlab.engine.evaluation.evaluation import Probe
 from unlearnlab.engine.evaluation.generation import generate
 from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.spec.methods import GradientDifference
@@ -40,20 +40,20 @@ def folder(tmp_path_factory, tokenizer):
     return where
 
 
-def trained(folder, data, model: ModelSpec, **settings) -> Target:
+def trained(folder, data, model: ModelSpec, **settings) -> UnlearningModel:
     """Change the weights a lot, so that answers change with them."""
-    target = Target.open(folder, precision=model.precision, device=CPU)
+    lm = UnlearningModel.open(folder, precision=model.precision, device=CPU)
     quick = {"max_steps": 2, "learning_rate": 0.1, "batch_size": 4}
     steps = phase(GradientDifference(), **quick, **settings)
     spec = RunSpec(model=model, phases=(steps,), evaluation=EvaluationSpec(probes=0))
     torch.manual_seed(0)
-    target.adapt(spec)
-    list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
-    return target
+    lm.adapt(spec)
+    list(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
+    return lm
 
 
-def said(target: Target) -> list[str]:
-    work = generate(target, PROMPTS, max_new_tokens=20)
+def said(lm: UnlearningModel) -> list[str]:
+    work = generate(lm, PROMPTS, max_new_tokens=20)
     while True:
         try:
             next(work)
@@ -78,16 +78,16 @@ def said_by_transformers(folder) -> list[str]:
 def test_the_folder_opened_by_transformers_alone_gives_the_same_answers(
     folder, data, tmp_path, kind
 ):
-    target = trained(folder, data, KINDS[kind])
-    with target.original():
-        before = said(target)
-    after = said(target)
+    lm = trained(folder, data, KINDS[kind])
+    with lm.original():
+        before = said(lm)
+    after = said(lm)
     assert after != before
-    save_merged(target, tmp_path / "merged")
+    save_merged(lm, tmp_path / "merged")
     assert said_by_transformers(tmp_path / "merged") == after
-    assert said(target) == after
-    with target.original():
-        assert said(target) == before
+    assert said(lm) == after
+    with lm.original():
+        assert said(lm) == before
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -98,13 +98,13 @@ def test_the_folder_of_every_family_computes_what_the_trained_model_does(
     tokenizer.save_pretrained(tmp_path / "base")
     ids = torch.arange(5, 35)[None]
     for adapter in (None, LoRA(r=4, alpha=16)):
-        target = trained(tmp_path / "base", data, ModelSpec(adapter=adapter))
-        save_merged(target, tmp_path / "merged", replace=True)
+        lm = trained(tmp_path / "base", data, ModelSpec(adapter=adapter))
+        save_merged(lm, tmp_path / "merged", replace=True)
         opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
         with torch.no_grad():
-            mine, its = target.model(input_ids=ids).logits, opened(input_ids=ids).logits
-            with target.original():
-                before = target.model(input_ids=ids).logits
+            mine, its = lm.model(input_ids=ids).logits, opened(input_ids=ids).logits
+            with lm.original():
+                before = lm.model(input_ids=ids).logits
         assert_close(its, mine, rtol=1e-4, atol=1e-4)
         assert not torch.allclose(before, mine, rtol=1e-3, atol=1e-3)
         assert opened.config.model_type == name
@@ -114,12 +114,12 @@ def test_the_folder_of_every_family_computes_what_the_trained_model_does(
 def test_trained_embeddings_are_in_the_folder(data, tokenizer, tmp_path, tied):
     tiny_model(len(tokenizer), tied=tied).save_pretrained(tmp_path / "base")
     tokenizer.save_pretrained(tmp_path / "base")
-    target = trained(tmp_path / "base", data, ModelSpec(), embeddings=True)
-    size = save_merged(target, tmp_path / "merged")
-    assert size == sum(p.nbytes for p in target.model.parameters())
+    lm = trained(tmp_path / "base", data, ModelSpec(), embeddings=True)
+    size = save_merged(lm, tmp_path / "merged")
+    assert size == sum(p.nbytes for p in lm.model.parameters())
     opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     for ends in ("get_input_embeddings", "get_output_embeddings"):
-        mine, its = getattr(target.model, ends)().weight, getattr(opened, ends)().weight
+        mine, its = getattr(lm.model, ends)().weight, getattr(opened, ends)().weight
         assert_close(its, mine, rtol=0, atol=0)
 
 
@@ -134,48 +134,48 @@ def test_the_folder_keeps_the_number_format_and_no_trace_of_packing(folder, data
 
 
 def test_what_was_not_trained_is_the_same_to_the_bit(folder, data, tmp_path):
-    target = trained(folder, data, KINDS["full"])
-    save_merged(target, tmp_path / "merged")
+    lm = trained(folder, data, KINDS["full"])
+    save_merged(lm, tmp_path / "merged")
     opened = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
-    mine = dict(target.model.named_parameters())
+    mine = dict(lm.model.named_parameters())
     for name, parameter in opened.named_parameters():
         assert_close(parameter, mine[name], rtol=0, atol=0)
 
 
 def test_texts_lie_beside_the_weights(folder, tmp_path):
-    target = Target.open(folder, precision="float32", device=CPU)
-    size = save_merged(target, tmp_path / "merged", texts={"README.md": "# A card\n"})
+    lm = UnlearningModel.open(folder, precision="float32", device=CPU)
+    size = save_merged(lm, tmp_path / "merged", texts={"README.md": "# A card\n"})
     assert (tmp_path / "merged" / "README.md").read_text() == "# A card\n"
-    assert size == sum(p.nbytes for p in target.model.parameters())
+    assert size == sum(p.nbytes for p in lm.model.parameters())
 
 
 def test_a_folder_with_something_in_it_is_refused_unless_it_may_be_replaced(folder, tmp_path):
-    target = Target.open(folder, precision="float32", device=CPU)
+    lm = UnlearningModel.open(folder, precision="float32", device=CPU)
     there = tmp_path / "merged"
     there.mkdir()
-    save_merged(target, there)
+    save_merged(lm, there)
     (there / "mine.txt").write_text("mine")
     with pytest.raises(Taken, match="merged is there already"):
-        save_merged(target, there)
+        save_merged(lm, there)
     assert (there / "mine.txt").exists()
-    save_merged(target, there, replace=True)
+    save_merged(lm, there, replace=True)
     assert not (there / "mine.txt").exists()
     AutoModelForCausalLM.from_pretrained(there)
 
 
 def test_a_full_disk_is_told_before_anything_is_written(folder, tmp_path, monkeypatch):
-    target = Target.open(folder, precision="float32", device=CPU)
+    lm = UnlearningModel.open(folder, precision="float32", device=CPU)
     usage = shutil.disk_usage(tmp_path)._replace(free=70 * 10**6)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
     with pytest.raises(NoRoom, match=r"are needed .* but 70\.0 MB are"):
-        save_merged(target, tmp_path / "merged")
+        save_merged(lm, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_save_that_breaks_off_leaves_no_folder_and_the_next_one_works(
     folder, tmp_path, monkeypatch
 ):
-    target = Target.open(folder, precision="float32", device=CPU)
+    lm = UnlearningModel.open(folder, precision="float32", device=CPU)
     (tmp_path / "merged.part").mkdir()
     (tmp_path / "merged.part" / "half").write_text("")
 
@@ -183,9 +183,9 @@ def test_a_save_that_breaks_off_leaves_no_folder_and_the_next_one_works(
         raise OSError("no space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(type(target.tokenizer), "save_pretrained", broken)
+        patch.setattr(type(lm.tokenizer), "save_pretrained", broken)
         with pytest.raises(OSError, match="no space"):
-            save_merged(target, tmp_path / "merged")
+            save_merged(lm, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
-    save_merged(target, tmp_path / "merged")
+    save_merged(lm, tmp_path / "merged")
     assert [path.name for path in tmp_path.iterdir()] == ["merged"]

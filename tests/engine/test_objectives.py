@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.model.data import IGNORE, collate, encode
+from unlearnlab.engine.model.tokens import IGNORE, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
 from unlearnlab.engine.objectives.likelihood import (
@@ -35,31 +35,31 @@ from unlearnlab.spec.run import Phase
 
 
 @pytest.fixture
-def batch(target, data) -> Batch:
+def batch(lm, data) -> Batch:
     def tokens(name):
         rows = data.rows(name)[:6]
         return collate(
-            [encode(target.tokenizer, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
+            [encode(lm.tokenizer, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
         )
 
     return Batch({name: tokens(name) for name in (*SETS, "refusal")})
 
 
-def context(target, method) -> Context:
-    return Context(method, target.original, seed=0)
+def context(lm, method) -> Context:
+    return Context(method, lm.original, seed=0)
 
 
-def terms(target, kind: str, batch: Batch, method=None, ctx=None):
+def terms(lm, kind: str, batch: Batch, method=None, ctx=None):
     """Return the terms of a method, with block 1 read where one is."""
     if method is None:
         method = METHODS[kind](**({"layer": 1} if "rmu" in kind else {}))
-    return OBJECTIVES[kind].terms(target.model, batch, ctx or context(target, method))
+    return OBJECTIVES[kind].terms(lm.model, batch, ctx or context(lm, method))
 
 
-def nudge(target, amount: float = 0.3) -> None:
+def nudge(lm, amount: float = 0.3) -> None:
     """Train-only the MLPs and move them, so that the model is no longer its own reference."""
     torch.manual_seed(1)
-    for parameter in target.train_only(Phase(modules="mlp")):
+    for parameter in lm.train_only(Phase(modules="mlp")):
         parameter.data.add_(amount * torch.randn_like(parameter))
 
 
@@ -88,43 +88,42 @@ def test_npo_lets_go_of_an_answer_already_forgotten():
     assert abs(ratios.grad[0].item()) < 1e-8 < ratios.grad[1].item()
 
 
-def test_npo_on_an_untouched_model_starts_at_two_ln_two_over_beta(target, batch):
-    found = OBJECTIVES["npo"].terms(target.model, batch, context(target, NPO(beta=0.1)))
+def test_npo_on_an_untouched_model_starts_at_two_ln_two_over_beta(lm, batch):
+    found = OBJECTIVES["npo"].terms(lm.model, batch, context(lm, NPO(beta=0.1)))
     assert found["forget"].item() == pytest.approx(20 * math.log(2), rel=1e-5)
 
 
-def test_npo_asks_the_reference_once_for_each_row(target, batch):
-    ctx = context(target, NPO())
-    before = reference_logprob(target.model, batch.forget, ctx)
-    nudge(target)
-    assert torch.equal(reference_logprob(target.model, batch.forget, ctx), before)
-    fresh = reference_logprob(target.model, batch.forget, context(target, NPO()))
+def test_npo_asks_the_reference_once_for_each_row(lm, batch):
+    ctx = context(lm, NPO())
+    before = reference_logprob(lm.model, batch.forget, ctx)
+    nudge(lm)
+    assert torch.equal(reference_logprob(lm.model, batch.forget, ctx), before)
+    fresh = reference_logprob(lm.model, batch.forget, context(lm, NPO()))
     assert fresh.tolist() == pytest.approx(before.tolist(), rel=1e-5)
 
 
-def test_gradient_difference_climbs_on_forget_and_descends_on_retain(target, batch):
+def test_gradient_difference_climbs_on_forget_and_descends_on_retain(lm, batch):
     method = GradientDifference(forget_weight=0.5, retain_weight=2.0)
-    found = OBJECTIVES["gradient_difference"].terms(target.model, batch, context(target, method))
+    found = OBJECTIVES["gradient_difference"].terms(lm.model, batch, context(lm, method))
     ascent = OBJECTIVES["gradient_ascent"].terms(
-        target.model, batch, context(target, METHODS["gradient_ascent"]())
+        lm.model, batch, context(lm, METHODS["gradient_ascent"]())
     )
     assert found["forget"].item() == pytest.approx(ascent["forget"].item())
     assert method.weights == {"forget": -0.5, "retain": 2.0}
 
 
-def test_gradient_descent_sees_the_retain_set_alone(target, batch):
+def test_gradient_descent_sees_the_retain_set_alone(lm, batch):
     method = METHODS["gradient_descent"]()
     only = Batch({"retain": batch.retain})
-    found = OBJECTIVES["gradient_descent"].terms(target.model, only, context(target, method))
+    found = OBJECTIVES["gradient_descent"].terms(lm.model, only, context(lm, method))
     assert list(found) == ["retain"]
 
 
-def test_every_objective_returns_the_terms_its_method_weighs(target, batch):
+def test_every_objective_returns_the_terms_its_method_weighs(lm, batch):
     for kind, method in METHODS.items():
         spec = method(layer=1) if kind in ("rmu", "adaptive_rmu") else method()
         assert (
-            OBJECTIVES[kind].terms(target.model, batch, context(target, spec)).keys()
-            == spec.weights.keys()
+            OBJECTIVES[kind].terms(lm.model, batch, context(lm, spec)).keys() == spec.weights.keys()
         )
 
 
@@ -145,72 +144,72 @@ def test_the_control_vector_is_a_unit_vector_of_the_seed_and_the_group():
     assert direction(64, "", seed=0, centred=True).min() < 0
 
 
-def test_rmu_holds_retain_activations_where_they_are_and_measures_how_far_they_moved(target, batch):
+def test_rmu_holds_retain_activations_where_they_are_and_measures_how_far_they_moved(lm, batch):
     method = RMU(layer=1, steering_coeff=3.0)
-    assert terms(target, "rmu", batch, method)["retain"].item() == 0
-    original = activations(target.model, batch.retain, 1).detach()
-    nudge(target)
-    moved = terms(target, "rmu", batch, method)["retain"].item()
+    assert terms(lm, "rmu", batch, method)["retain"].item() == 0
+    original = activations(lm.model, batch.retain, 1).detach()
+    nudge(lm)
+    moved = terms(lm, "rmu", batch, method)["retain"].item()
     mask = batch.retain.mask_BT
-    by_hand = masked_mse(activations(target.model, batch.retain, 1), original, mask).item()
+    by_hand = masked_mse(activations(lm.model, batch.retain, 1), original, mask).item()
     assert moved == pytest.approx(by_hand, rel=1e-4)
 
 
-def test_rmu_forget_term_is_the_distance_to_the_scaled_direction(target, batch):
+def test_rmu_forget_term_is_the_distance_to_the_scaled_direction(lm, batch):
     method = RMU(layer=0, steering_coeff=3.0)
-    term = terms(target, "rmu", batch, method)["forget"].item()
-    hidden = activations(target.model, batch.forget, 0)
+    term = terms(lm, "rmu", batch, method)["forget"].item()
+    hidden = activations(lm.model, batch.forget, 0)
     wanted = 3.0 * direction(16, "", seed=0, centred=False)
     assert term == pytest.approx(masked_mse(hidden, wanted, batch.forget.mask_BT).item(), rel=1e-5)
 
 
-def test_adaptive_rmu_is_rmu_at_the_natural_length_times_the_scale(target, batch):
+def test_adaptive_rmu_is_rmu_at_the_natural_length_times_the_scale(lm, batch):
     method = AdaptiveRMU(layer=1, scale=4.0)
-    ctx = context(target, method)
-    length = natural_length(target.model, batch.forget, "", ctx)
-    hidden = activations(target.model, batch.forget, 1)
+    ctx = context(lm, method)
+    length = natural_length(lm.model, batch.forget, "", ctx)
+    hidden = activations(lm.model, batch.forget, 1)
     real = [hidden[b, t].norm().item() for b, t in batch.forget.mask_BT.nonzero().tolist()]
     assert length == pytest.approx(sum(real) / len(real), rel=1e-5)
-    adaptive = OBJECTIVES["adaptive_rmu"].terms(target.model, batch, ctx)
+    adaptive = OBJECTIVES["adaptive_rmu"].terms(lm.model, batch, ctx)
     fixed = OBJECTIVES["rmu"].terms(
-        target.model, batch, context(target, RMU(layer=1, steering_coeff=4.0 * length))
+        lm.model, batch, context(lm, RMU(layer=1, steering_coeff=4.0 * length))
     )
     assert adaptive["forget"].item() == pytest.approx(fixed["forget"].item(), rel=1e-5)
 
 
-def test_adaptive_rmu_measures_once_or_in_each_epoch(target, batch):
-    once, anew = (context(target, AdaptiveRMU(layer=1, measured=m)) for m in ("once", "each_epoch"))
-    first = [terms(target, "adaptive_rmu", batch, ctx=c)["forget"].item() for c in (once, anew)]
+def test_adaptive_rmu_measures_once_or_in_each_epoch(lm, batch):
+    once, anew = (context(lm, AdaptiveRMU(layer=1, measured=m)) for m in ("once", "each_epoch"))
+    first = [terms(lm, "adaptive_rmu", batch, ctx=c)["forget"].item() for c in (once, anew)]
     assert first[0] == pytest.approx(first[1])
-    length = natural_length(target.model, batch.forget, "", once)
-    nudge(target)
+    length = natural_length(lm.model, batch.forget, "", once)
+    nudge(lm)
     once.epoch = anew.epoch = 1
-    moved = natural_length(target.model, batch.forget, "", once)
+    moved = natural_length(lm.model, batch.forget, "", once)
     assert moved != pytest.approx(length, rel=0.01)
     for ctx, wanted in ((once, length), (anew, moved)):
-        fixed = terms(target, "rmu", batch, RMU(layer=1, steering_coeff=5.0 * wanted))
-        adaptive = terms(target, "adaptive_rmu", batch, ctx=ctx)
+        fixed = terms(lm, "rmu", batch, RMU(layer=1, steering_coeff=5.0 * wanted))
+        adaptive = terms(lm, "adaptive_rmu", batch, ctx=ctx)
         assert adaptive["forget"].item() == pytest.approx(fixed["forget"].item(), rel=1e-5)
 
 
-def test_rmu_gives_no_gradient_to_blocks_above_the_one_it_reads(target, batch):
-    parameters = target.train_only(Phase())
-    found = OBJECTIVES["rmu"].terms(target.model, batch, context(target, RMU(layer=0)))
+def test_rmu_gives_no_gradient_to_blocks_above_the_one_it_reads(lm, batch):
+    parameters = lm.train_only(Phase())
+    found = OBJECTIVES["rmu"].terms(lm.model, batch, context(lm, RMU(layer=0)))
     found["forget"].backward()
-    names = {id(p): n for n, p in target.model.named_parameters()}
+    names = {id(p): n for n, p in lm.model.named_parameters()}
     moved = {names[id(p)] for p in parameters if p.grad is not None and p.grad.abs().sum() > 0}
     assert moved
     assert all("layers.0." in name for name in moved)
 
 
-def test_directions_per_subtask_steer_each_row_its_own_way(target, batch):
+def test_directions_per_subtask_steer_each_row_its_own_way(lm, batch):
     one = RMU(layer=0, directions="one")
     each = RMU(layer=0, directions="per_task")
-    found = [terms(target, "rmu", batch, m)["forget"] for m in (one, each)]
+    found = [terms(lm, "rmu", batch, m)["forget"] for m in (one, each)]
     assert found[0].item() != pytest.approx(found[1].item(), rel=1e-6)
 
 
-def test_padding_changes_no_term(target, batch):
+def test_padding_changes_no_term(lm, batch):
     def widened(tokens):
         more = (len(tokens.index), 40)
         return replace(
@@ -223,12 +222,12 @@ def test_padding_changes_no_term(target, batch):
     wide = Batch({name: widened(tokens) for name, tokens in batch.sets.items()})
     for kind in METHODS:
         for a, b in zip(
-            terms(target, kind, batch).values(), terms(target, kind, wide).values(), strict=True
+            terms(lm, kind, batch).values(), terms(lm, kind, wide).values(), strict=True
         ):
             assert a.item() == pytest.approx(b.item(), rel=1e-5)
 
 
-def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(target, batch):
+def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(lm, batch):
     def part(rows):
         return Batch({name: tokens.take(rows) for name, tokens in batch.sets.items()})
 
@@ -236,8 +235,8 @@ def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(target, batch
     for kind in METHODS:
         if kind == "adaptive_rmu":  # It measures its target on its first batch.
             continue
-        whole = terms(target, kind, part([0, 1, 2, 3, 4, 5]))
-        found = [terms(target, kind, half) for half in halves]
+        whole = terms(lm, kind, part([0, 1, 2, 3, 4, 5]))
+        found = [terms(lm, kind, half) for half in halves]
         for name in whole:
             count = OBJECTIVES[kind].counts[name]
             counts = [count(half) for half in halves]
@@ -252,10 +251,10 @@ def test_simnpo_loss_equals_its_formula_on_hand_made_numbers():
     assert found.item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
 
 
-def test_simnpo_takes_the_mean_loss_of_each_row_whatever_its_length(target, batch):
-    found = terms(target, "simnpo", batch)["forget"].item()
+def test_simnpo_takes_the_mean_loss_of_each_row_whatever_its_length(lm, batch):
+    found = terms(lm, "simnpo", batch)["forget"].item()
     rows = [
-        terms(target, "gradient_ascent", Batch({"forget": batch.forget.take([row])}))["forget"]
+        terms(lm, "gradient_ascent", Batch({"forget": batch.forget.take([row])}))["forget"]
         for row in range(6)
     ]
     assert found == pytest.approx(simnpo_loss(torch.stack(rows), beta=4.5, margin=0.0).item())
@@ -268,12 +267,12 @@ def test_dpo_loss_equals_its_formula_on_hand_made_numbers():
     assert found.item() == pytest.approx(sum(by_hand) / 2, rel=1e-5)
 
 
-def test_dpo_pairs_each_forget_row_with_its_own_refusal(target, data, batch):
+def test_dpo_pairs_each_forget_row_with_its_own_refusal(lm, data, batch):
     assert batch.sets["refusal"].index == batch.forget.index
     refusals, forget = data.rows("refusal")[:6], data.forget[:6]
     assert [row.input for row in refusals] == [row.input for row in forget]
     assert all(row.output in REFUSALS for row in refusals)
-    found = terms(target, "idk_dpo", batch)["forget"].item()
+    found = terms(lm, "idk_dpo", batch)["forget"].item()
     assert found == pytest.approx(20 * math.log(2), rel=1e-5)
 
 
@@ -291,22 +290,22 @@ def test_kl_divergence_does_not_care_about_a_constant_added_to_the_logits():
     assert kl_divergence(logits + 3.0, logits - 7.0).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_the_divergence_of_the_original_model_from_itself_is_zero(target, batch):
-    assert terms(target, "kl_minimization", batch)["kl"].item() == pytest.approx(0, abs=1e-6)
-    nudge(target)
-    assert terms(target, "kl_minimization", batch)["kl"].item() > 1e-3
+def test_the_divergence_of_the_original_model_from_itself_is_zero(lm, batch):
+    assert terms(lm, "kl_minimization", batch)["kl"].item() == pytest.approx(0, abs=1e-6)
+    nudge(lm)
+    assert terms(lm, "kl_minimization", batch)["kl"].item() > 1e-3
 
 
-def test_npo_gains_a_divergence_term_only_where_it_weighs_something(target, batch):
-    assert "kl" not in terms(target, "npo", batch)
-    assert "kl" in terms(target, "npo", batch, NPO(kl_weight=0.5))
+def test_npo_gains_a_divergence_term_only_where_it_weighs_something(lm, batch):
+    assert "kl" not in terms(lm, "npo", batch)
+    assert "kl" in terms(lm, "npo", batch, NPO(kl_weight=0.5))
 
 
-def test_npo_on_token_means_divides_each_rows_ratio_by_its_length(target, batch):
-    nudge(target)
-    ratio = log_ratio(target.model, batch, "forget", context(target, NPO()))
+def test_npo_on_token_means_divides_each_rows_ratio_by_its_length(lm, batch):
+    nudge(lm)
+    ratio = log_ratio(lm.model, batch, "forget", context(lm, NPO()))
     lengths = (batch.forget.labels_BT[:, 1:] != IGNORE).sum(1)
-    found = terms(target, "npo", batch, NPO(likelihood="token_mean"))["forget"].item()
+    found = terms(lm, "npo", batch, NPO(likelihood="token_mean"))["forget"].item()
     assert found == pytest.approx(npo_loss(ratio / lengths, beta=0.1).item(), rel=1e-5)
 
 
@@ -322,11 +321,11 @@ def test_distillation_lowers_the_true_token_before_the_softmax():
     assert distillation_loss(logits, wanted, ids, beta=3.0).item() == pytest.approx(by_hand)
 
 
-def test_undial_averages_over_answer_tokens_only(target, batch):
+def test_undial_averages_over_answer_tokens_only(lm, batch):
     # OpenUnlearning averages over the masked prompt as well, where the target is not lowered.
-    found = terms(target, "undial", batch)["forget"].item()
+    found = terms(lm, "undial", batch)["forget"].item()
     with torch.no_grad():
-        output = target.model(input_ids=batch.forget.ids_BT, attention_mask=batch.forget.mask_BT)
+        output = lm.model(input_ids=batch.forget.ids_BT, attention_mask=batch.forget.mask_BT)
     logits, labels = output.logits[:, :-1], batch.forget.labels_BT[:, 1:]
     answers = labels != IGNORE
     one_by_one = [
@@ -346,16 +345,16 @@ def test_the_retain_weight_equals_its_formula_between_floor_and_cap():
     assert retain_weight(Joint(max_retain_weight=2.3), 0.95) == 2.3
 
 
-def test_the_baseline_is_the_mean_over_batches_and_only_the_slip_divides_by_rows(target, batch):
+def test_the_baseline_is_the_mean_over_batches_and_only_the_slip_divides_by_rows(lm, batch):
     def weight_of(baseline):
-        ctx = context(target, Joint(baseline=baseline))
+        ctx = context(lm, Joint(baseline=baseline))
         for rows, loss in (([0, 1, 2, 3, 4, 5], 0.4), ([0, 1], 0.6)):
             part = Batch({name: tokens.take(rows) for name, tokens in batch.sets.items()})
-            terms(target, "joint", part, ctx=ctx)
+            terms(lm, "joint", part, ctx=ctx)
             remember_first_epoch({"retain": loss}, ctx)
         assert joint_weights({"retain": 9.0}, ctx)["retain"] == 1.2
         ctx.epoch = 1
-        terms(target, "joint", part, ctx=ctx)
+        terms(lm, "joint", part, ctx=ctx)
         remember_first_epoch({"retain": 100.0}, ctx)
         return joint_weights({"retain": 1.0}, ctx)
 
@@ -370,32 +369,28 @@ def test_a_floor_above_the_cap_is_refused():
         Joint(min_retain_weight=3)
 
 
-def test_a_summed_error_is_the_mean_one_times_the_width(target, batch):
-    mean, summed = (
-        terms(target, "rmu", batch, RMU(layer=1, error=error)) for error in ("mean", "sum")
-    )
-    assert summed["forget"].item() == pytest.approx(16 * mean["forget"].item(), rel=1e-5)
+def test_a_summed_error_is_the_mean_one_times_the_width(lm, batch):
+    mean, fetch = (terms(lm, "rmu", batch, RMU(layer=1, error=error)) for error in ("mean", "sum"))
+    assert fetch["forget"].item() == pytest.approx(16 * mean["forget"].item(), rel=1e-5)
 
 
-def test_normalised_terms_are_relative_to_the_original_activations(target, batch):
-    plain, relative = (
-        terms(target, "rmu", batch, RMU(layer=1, normalised=on)) for on in (False, True)
-    )
-    hidden = activations(target.model, batch.forget, 1).detach()
+def test_normalised_terms_are_relative_to_the_original_activations(lm, batch):
+    plain, relative = (terms(lm, "rmu", batch, RMU(layer=1, normalised=on)) for on in (False, True))
+    hidden = activations(lm.model, batch.forget, 1).detach()
     zero = torch.zeros_like(hidden)
     unit = masked_mse(hidden, zero, batch.forget.mask_BT).item()
     assert relative["forget"].item() == pytest.approx(plain["forget"].item() / unit, rel=1e-4)
-    summed = terms(target, "rmu", batch, RMU(layer=1, normalised=True, error="sum"))
-    assert summed["forget"].item() == pytest.approx(relative["forget"].item(), rel=1e-4)
+    fetch = terms(lm, "rmu", batch, RMU(layer=1, normalised=True, error="sum"))
+    assert fetch["forget"].item() == pytest.approx(relative["forget"].item(), rel=1e-4)
 
 
-def test_padding_counts_as_text_only_where_the_released_code_is_reproduced(target, batch):
+def test_padding_counts_as_text_only_where_the_released_code_is_reproduced(lm, batch):
     method = RMU(layer=0, steering_coeff=0.05, mask_padding=False)
-    found = terms(target, "rmu", batch, method)["forget"].item()
-    hidden = activations(target.model, batch.forget, 0)
+    found = terms(lm, "rmu", batch, method)["forget"].item()
+    hidden = activations(lm.model, batch.forget, 0)
     wanted = 0.05 * direction(16, "", seed=0, centred=False)
     assert found == pytest.approx((hidden - wanted).pow(2).mean().item(), rel=1e-5)
-    masked = terms(target, "rmu", batch, RMU(layer=0, steering_coeff=0.05))["forget"].item()
+    masked = terms(lm, "rmu", batch, RMU(layer=0, steering_coeff=0.05))["forget"].item()
     assert found != pytest.approx(masked, rel=1e-3)
 
 
@@ -408,8 +403,8 @@ def test_weighted_ascent_weighs_each_token_by_its_probability_without_gradient()
     assert nll.grad.tolist() == pytest.approx([0.25, 0.125])
 
 
-def test_weighted_ascent_without_power_is_gradient_difference(target, batch):
-    plain = terms(target, "gradient_difference", batch)
-    weighted = terms(target, "weighted_ascent", batch, METHODS["weighted_ascent"](beta=0))
+def test_weighted_ascent_without_power_is_gradient_difference(lm, batch):
+    plain = terms(lm, "gradient_difference", batch)
+    weighted = terms(lm, "weighted_ascent", batch, METHODS["weighted_ascent"](beta=0))
     assert weighted["forget"].item() == pytest.approx(plain["forget"].item(), rel=1e-5)
     assert weighted["retain"].item() == pytest.approx(plain["retain"].item(), rel=1e-5)

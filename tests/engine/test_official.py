@@ -8,7 +8,7 @@ from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import load
 from unlearnlab.spec.run import DataSpec
 
@@ -17,8 +17,10 @@ ROWS = (FOLD.forget + FOLD.retain)[::6]
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Target:
-    return Target.open(EMBEDDED / "original", precision="float32", device=torch.device("cpu"))
+def embedded() -> UnlearningModel:
+    return UnlearningModel.open(
+        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
+    )
 
 
 def test_outputs_and_losses_of_the_embedded_model_are_the_scripts_row_by_row(embedded):
@@ -38,13 +40,13 @@ def test_losses_of_documents_are_the_scripts(embedded):
     )
 
 
-def test_a_document_beyond_the_context_is_named(target):
+def test_a_document_beyond_the_context_is_named(lm):
     with pytest.raises(ValueError, match=r"document 2 of the attack has \d+ tokens.* of 256"):
-        finish(document_losses(target, ["short", "word " * 600]))
+        finish(document_losses(lm, ["short", "word " * 600]))
 
 
-def test_an_output_of_no_tokens_of_its_own_has_no_loss(target):
-    (one,) = finish(said(target, [Row("aqa0", "Who?", "", "Task1")], max_new_tokens=2))[1]
+def test_an_output_of_no_tokens_of_its_own_has_no_loss(lm):
+    (one,) = finish(said(lm, [Row("aqa0", "Who?", "", "Task1")], max_new_tokens=2))[1]
     assert one.nll != one.nll
 
 

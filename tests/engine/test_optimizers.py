@@ -12,7 +12,7 @@ from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, run, steps
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.engine_api import RunFailed
@@ -23,23 +23,23 @@ from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 IDS = torch.arange(5, 45)[None]
 
 
-def trained(tokenizer, data, **settings) -> tuple[Target, list]:
+def trained(tokenizer, data, **settings) -> tuple[UnlearningModel, list]:
     """Train a model whose matrices are large enough to be kept in 8 bits."""
     one = phase(GradientDifference(), epochs=2, learning_rate=1e-3, **settings)
     spec = RunSpec(phases=(one,), evaluation=EvaluationSpec(probes=0))
-    target = Target(tiny_model(len(tokenizer), width=64), tokenizer, device=CPU)
-    return target, steps(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+    lm = UnlearningModel(tiny_model(len(tokenizer), width=64), tokenizer, device=CPU)
+    return lm, steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
 
 
 def test_adamw_in_8_bits_follows_adamw(tokenizer, data):
-    target, whole = trained(tokenizer, data)
+    lm, whole = trained(tokenizer, data)
     packed, small = trained(tokenizer, data, optimizer="adamw_8bit")
     assert small[0].terms == whole[0].terms
     assert small[-1].loss == pytest.approx(whole[-1].loss, abs=0.1 * abs(whole[-1].loss))
-    start = Target(tiny_model(len(tokenizer), width=64), tokenizer, device=CPU).model
+    start = UnlearningModel(tiny_model(len(tokenizer), width=64), tokenizer, device=CPU).model
     name = "model.layers.1.mlp.down_proj.weight"
     before, one, other = (
-        dict(model.named_parameters())[name] for model in (start, target.model, packed.model)
+        dict(model.named_parameters())[name] for model in (start, lm.model, packed.model)
     )
     assert not torch.equal(one, other)
     assert (one - other).norm() < 0.2 * (one - before).norm()
@@ -53,17 +53,19 @@ def test_adamw_in_8_bits_obeys_the_schedule_and_trains_an_adapter(tokenizer, dat
     assert steps(events)[-1].loss < steps(events)[0].loss
 
 
-def gradients(target: Target, adapter: LoRA | None, *, checkpointing: bool) -> tuple[list, int]:
+def gradients(
+    lm: UnlearningModel, adapter: LoRA | None, *, checkpointing: bool
+) -> tuple[list, int]:
     """Return the gradients of everything trained, and the bytes kept for them meanwhile."""
     model = ModelSpec(adapter=adapter, gradient_checkpointing=checkpointing)
     spec = RunSpec(model=model, phases=(Phase(first_layer=1),))
     torch.manual_seed(0)
-    target.adapt(spec)
-    parameters = target.train_only(spec.phases[0])
+    lm.adapt(spec)
+    parameters = lm.train_only(spec.phases[0])
     for parameter in parameters:
         if adapter:
             parameter.data.fill_(1e-2)
-    target.model.train()
+    lm.model.train()
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -71,7 +73,7 @@ def gradients(target: Target, adapter: LoRA | None, *, checkpointing: bool) -> t
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        loss = target.model(input_ids=IDS, labels=IDS, use_cache=False).loss
+        loss = lm.model(input_ids=IDS, labels=IDS, use_cache=False).loss
     loss.backward()
     return [parameter.grad for parameter in parameters], sum(kept.values())
 
@@ -79,9 +81,9 @@ def gradients(target: Target, adapter: LoRA | None, *, checkpointing: bool) -> t
 @pytest.mark.parametrize("adapter", [None, LoRA(r=2, dropout=0.2)], ids=["full", "lora"])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_blocks_computed_anew_give_the_same_gradients(name, adapter, tokenizer):
-    def made() -> Target:
+    def made() -> UnlearningModel:
         model = tiny_of(tiny_config(name, len(tokenizer), num_hidden_layers=2))
-        return Target(model, tokenizer, device=CPU)
+        return UnlearningModel(model, tokenizer, device=CPU)
 
     plain, _ = gradients(made(), adapter, checkpointing=False)
     anew, _ = gradients(made(), adapter, checkpointing=True)
@@ -92,8 +94,10 @@ def test_blocks_computed_anew_give_the_same_gradients(name, adapter, tokenizer):
 
 
 def test_blocks_computed_anew_keep_less(tokenizer):
-    def made() -> Target:
-        return Target(tiny_model(len(tokenizer), blocks=8, width=32), tokenizer, device=CPU)
+    def made() -> UnlearningModel:
+        return UnlearningModel(
+            tiny_model(len(tokenizer), blocks=8, width=32), tokenizer, device=CPU
+        )
 
     _, plain = gradients(made(), None, checkpointing=False)
     _, anew = gradients(made(), None, checkpointing=True)
@@ -109,9 +113,9 @@ def test_every_method_steps_the_same_with_blocks_computed_anew(tokenizer, data, 
             phases=(one,),
             evaluation=EvaluationSpec(probes=0),
         )
-        target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
-        target.adapt(spec)
-        return steps(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+        lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+        lm.adapt(spec)
+        return steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
 
     plain, anew = stepped(False), stepped(True)
     assert [step.terms for step in anew] == [step.terms for step in plain]
@@ -137,9 +141,9 @@ def waits_of_later_steps(tokenizer, data, method) -> list[int]:
     """Count the waits of all steps but the first, which may measure what stays the same."""
     one = phase(method, batch_size=2, gradient_accumulation=3, epochs=1, max_steps=3)
     spec = RunSpec(phases=(one,), evaluation=EvaluationSpec(probes=0))
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
     counts: list[int] = []
-    work = train(target, spec, data, probe=Probe.of(data), clock=Clock())
+    work = train(lm, spec, data, probe=Probe.of(data), clock=Clock())
     while True:
         with Waits() as waits:
             event = next((event for event in work if event is not None), None)
@@ -161,11 +165,11 @@ def test_weights_that_follow_the_losses_wait_for_each_micro_batch(tokenizer, dat
 def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(tokenizer, data):
     one = phase(GradientDifference(), batch_size=2, gradient_accumulation=3)
     spec = RunSpec(phases=(one,), evaluation=EvaluationSpec(probes=0))
-    target = Target(tiny_model(len(tokenizer)), tokenizer, device=CPU)
-    head = target.model.get_output_embeddings()
+    lm = UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    head = lm.model.get_output_embeddings()
     handle = head.register_forward_hook(lambda _module, _args, logits: logits * math.nan)
-    before = {name: p.detach().clone() for name, p in target.model.named_parameters()}
+    before = {name: p.detach().clone() for name, p in lm.model.named_parameters()}
     with pytest.raises(RunFailed, match="the forget loss became nan at step 1"):
-        list(train(target, spec, data, probe=Probe.of(data), clock=Clock()))
+        list(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
     handle.remove()
-    assert all(torch.equal(p, before[name]) for name, p in target.model.named_parameters())
+    assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())

@@ -8,8 +8,8 @@ import torch
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish, tiny_model
 from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
-from unlearnlab.engine.model.packing import compute_dtype
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.loading import compute_dtype
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.run import (
@@ -37,21 +37,21 @@ def folder(tmp_path_factory, tokenizer):
 
 
 @pytest.fixture(params=PACKED)
-def packed(folder, request) -> Target:
-    target = Target.open(folder, precision=request.param, device=CPU)
-    target.precision = request.param
-    return target
+def packed(folder, request) -> UnlearningModel:
+    lm = UnlearningModel.open(folder, precision=request.param, device=CPU)
+    lm.precision = request.param
+    return lm
 
 
-def logits(target: Target) -> torch.Tensor:
-    return target.model(input_ids=IDS).logits.detach().clone()
+def logits(lm: UnlearningModel) -> torch.Tensor:
+    return lm.model(input_ids=IDS).logits.detach().clone()
 
 
-def adapted(target: Target, *phases: Phase) -> RunSpec:
+def has_adapter(lm: UnlearningModel, *phases: Phase) -> RunSpec:
     model = ModelSpec(precision="nf4", adapter=LoRA(r=4, alpha=16))
     spec = RunSpec(model=model, phases=phases, evaluation=EvaluationSpec(probes=0))
     torch.manual_seed(spec.seed)
-    target.adapt(spec)
+    lm.adapt(spec)
     return spec
 
 
@@ -66,14 +66,14 @@ def test_only_the_linear_layers_of_the_blocks_are_packed(packed):
 
 
 def test_packed_weights_are_counted_as_what_they_stand_for(packed, folder):
-    whole = Target.open(folder, precision="float32", device=CPU)
+    whole = UnlearningModel.open(folder, precision="float32", device=CPU)
     assert packed.parameters == whole.parameters
-    adapted(packed, Phase())
+    has_adapter(packed, Phase())
     assert packed.parameters == whole.parameters
 
 
 def test_packing_rounds_the_model_but_leaves_it_recognisable(packed, folder):
-    whole = logits(Target.open(folder, precision="float32", device=CPU))
+    whole = logits(UnlearningModel.open(folder, precision="float32", device=CPU))
     error = (logits(packed) - whole).norm() / whole.norm()
     assert {"int8": 0.001, "nf4": 0.01}[packed.precision] < error
     assert error < {"int8": 0.03, "nf4": 0.3}[packed.precision]
@@ -83,18 +83,18 @@ def test_answering_changes_neither_the_packed_weights_nor_what_training_computes
     clean = packed.fingerprint
     with torch.no_grad():
         answering = logits(packed)
-    assert Target(packed.model, packed.tokenizer, device=CPU).fingerprint == clean
+    assert UnlearningModel(packed.model, packed.tokenizer, device=CPU).fingerprint == clean
     packed.model.train()
     assert torch.equal(logits(packed), answering)
 
 
 def test_a_fingerprint_tells_packed_weights_apart(packed):
     packed.model.model.layers[1].mlp.up_proj.weight.data[0] ^= 1
-    touched = Target(packed.model, packed.tokenizer, device=CPU)
+    touched = UnlearningModel(packed.model, packed.tokenizer, device=CPU)
     assert touched.fingerprint != packed.fingerprint
 
 
-def unpacked(parameter, state, name) -> torch.Tensor:
+def dequantized(parameter, state, name) -> torch.Tensor:
     """Return the matrix that a packed one stands for."""
     if parameter.dtype == torch.int8:
         return parameter.data * (state[name.replace("weight", "SCB")] / 127)[:, None]
@@ -105,7 +105,7 @@ def unpacked(parameter, state, name) -> torch.Tensor:
 
 @pytest.mark.parametrize("kind", TRAINING)
 def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
-    spec = adapted(packed, phase(default(kind), epochs=1, max_steps=1))
+    spec = has_adapter(packed, phase(default(kind), epochs=1, max_steps=1))
     state = packed.model.state_dict()
     kept = {name: value.clone() for name, value in state.items() if "lora_" not in name}
     work = train(packed, spec, data, probe=Probe.of(data), clock=Clock())
@@ -122,18 +122,18 @@ def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
 
 def test_gradients_through_packed_weights_equal_those_through_the_rounded_ones(packed, folder):
     """Replace each packed matrix by what it stands for: the adapter's gradients stay the same."""
-    whole = Target.open(folder, precision="float32", device=CPU)
+    whole = UnlearningModel.open(folder, precision="float32", device=CPU)
     rounded = dict(whole.model.named_parameters())
     for name, parameter in packed.model.named_parameters():
         if parameter.dtype == STORED[packed.precision]:
-            rounded[name].data = unpacked(parameter, packed.model.state_dict(), name)
+            rounded[name].data = dequantized(parameter, packed.model.state_dict(), name)
     gradients = []
-    for target in (packed, whole):
-        spec = adapted(target, Phase())
-        trained = target.train_only(spec.phases[0])
+    for lm in (packed, whole):
+        spec = has_adapter(lm, Phase())
+        trained = lm.train_only(spec.phases[0])
         for parameter in trained:
             parameter.data = torch.ones_like(parameter) * 1e-3
-        target.model(input_ids=IDS, labels=IDS).loss.backward()
+        lm.model(input_ids=IDS, labels=IDS).loss.backward()
         gradients.append([parameter.grad for parameter in trained])
     for through_packed, through_rounded in zip(*gradients, strict=True):
         assert torch.allclose(through_packed, through_rounded, rtol=1e-3, atol=1e-7)
@@ -143,7 +143,7 @@ def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(
     packed, folder, data, tmp_path
 ):
     before = logits(packed)
-    spec = adapted(packed, phase(GradientDifference(), epochs=2))
+    spec = has_adapter(packed, phase(GradientDifference(), epochs=2))
     list(train(packed, spec, data, probe=Probe.of(data), clock=Clock()))
     _, evidence = finish(evaluate(packed, data, max_new_tokens=4))
     assert evidence
@@ -152,7 +152,7 @@ def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(
     with packed.original():
         assert torch.equal(logits(packed), before)
     packed.save(tmp_path)
-    opened = Target.open(folder, precision=packed.precision, device=CPU)
+    opened = UnlearningModel.open(folder, precision=packed.precision, device=CPU)
     assert opened.fingerprint == packed.fingerprint
     opened.restore(tmp_path)
     assert torch.equal(logits(opened), after)

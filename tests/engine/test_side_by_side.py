@@ -1,6 +1,6 @@
-"""Labs of several devices in one process: none must disturb another.
+"""Engines of several devices in one process: none must disturb another.
 
-There is one device here, so both labs compute on it: what they could disturb is the process's.
+There is one device here, so both engines compute on it: what they could disturb is the process's.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
-from unlearnlab.engine.device_engine import Lab, labs
+from unlearnlab.engine.device_engine import DeviceEngine, engines
 from unlearnlab.engine.model.devices import seed
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import StepLogged
@@ -30,14 +30,14 @@ def spec_of(number):
 @pytest.fixture(autouse=True)
 def no_scores(monkeypatch):
     """Leave the scoring out: it only takes long."""
-    monkeypatch.setattr(Lab, "_score_before", lambda *_: iter(()))
+    monkeypatch.setattr(DeviceEngine, "_score_before", lambda *_: iter(()))
 
 
 def losses(number, folder):
     """Run until training has taken its steps, and return their terms."""
-    lab = Lab(lambda key: None, device=CPU)
+    engine = DeviceEngine(lambda key: None, device=CPU)
     found = []
-    with closing(lab.unlearn(Job(str(number), spec_of(number), folder))) as events:
+    with closing(engine.unlearn(Job(str(number), spec_of(number), folder))) as events:
         while len(found) < STEPS:
             event = next(events)
             if isinstance(event, StepLogged):
@@ -61,7 +61,7 @@ def test_a_seed_fixes_what_is_drawn_next():
 
 
 def test_there_is_a_lab_for_each_device():
-    made = labs(lambda key: None)
+    made = engines(lambda key: None)
     assert made.devices()[-1] == "cpu"
     assert made.of("cpu").device_name("auto").startswith("cpu")
     assert made.of("").device_name("auto")

@@ -11,10 +11,10 @@ import torch
 from tests.engine.test_loop import phase, run, steps
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data import files as disk
-from unlearnlab.engine.device_engine import Lab
+from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.data import Example
-from unlearnlab.engine.model.likelihoods import recited
+from unlearnlab.engine.model.likelihoods import recites
+from unlearnlab.engine.model.tokens import Example
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, Kept, PhaseBegan, PhaseEnded, Probed, StageBegan
@@ -34,7 +34,7 @@ def lesson(**settings):
 
 
 def test_teaching_ends_as_soon_as_all_rows_are_recited(tokenizer, few):
-    target, events = run(tokenizer, few, lesson(method={"stop_at": 1}), probes=4)
+    lm, events = run(tokenizer, few, lesson(method={"stop_at": 1}), probes=4)
     (began,) = [event for event in events if isinstance(event, PhaseBegan)]
     (ended,) = [event for event in events if isinstance(event, PhaseEnded)]
     assert began.steps == began.total_steps == 60 * 2
@@ -42,8 +42,10 @@ def test_teaching_ends_as_soon_as_all_rows_are_recited(tokenizer, few):
     assert ended.steps % 2 == 0, "it ends with a pass"
     assert [event for event in events if isinstance(event, Probed)][-1].step == ended.steps
     rows = (*few.forget, *few.retain)
-    _, said = finish(generate(target, [row.input for row in rows], max_new_tokens=40))
-    assert [(one.text.strip(), one.ended) for one in said] == [(row.output, True) for row in rows]
+    _, said = finish(generate(lm, [row.input for row in rows], max_new_tokens=40))
+    assert [(one.text.strip(), one.finished_with_eos) for one in said] == [
+        (row.output, True) for row in rows
+    ]
 
 
 def test_without_a_stop_rule_all_epochs_are_taken(tokenizer, few):
@@ -81,22 +83,22 @@ def test_an_adapter_is_taught_as_well(tokenizer, few):
 
 
 @torch.no_grad()
-def greedy(target, prompt, count=3) -> Example:
+def greedy(lm, prompt, count=3) -> Example:
     """Let the model itself say what comes after a prompt."""
-    start = target.tokenizer.encode(prompt)
+    start = lm.tokenizer.encode(prompt)
     ids = list(start)
     for _ in range(count):
-        ids.append(int(target.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+        ids.append(int(lm.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
     return Example(tuple(ids), len(start))
 
 
-def test_a_row_is_recited_if_each_of_its_tokens_is_what_the_model_would_say(target, data):
-    right = [greedy(target, row.input) for row in data.forget[:3]]
-    wrong = replace(right[0], ids=(*right[0].ids, target.tokenizer.eos_token_id))
-    assert wrong.ids != greedy(target, data.forget[0].input, 4).ids
-    assert finish(recited(target, right, share=1))[1]
-    assert not finish(recited(target, [*right, wrong], share=0.9))[1]
-    assert finish(recited(target, [*right, wrong], share=0.75))[1]
+def test_a_row_is_recited_if_each_of_its_tokens_is_what_the_model_would_say(lm, data):
+    right = [greedy(lm, row.input) for row in data.forget[:3]]
+    wrong = replace(right[0], ids=(*right[0].ids, lm.tokenizer.eos_token_id))
+    assert wrong.ids != greedy(lm, data.forget[0].input, 4).ids
+    assert finish(recites(lm, right, share=1))[1]
+    assert not finish(recites(lm, [*right, wrong], share=0.9))[1]
+    assert finish(recites(lm, [*right, wrong], share=0.75))[1]
 
 
 SPEC = {
@@ -121,7 +123,7 @@ def taught(tmp_path, **changes):
     """Carry out a run of its own and return its events."""
     (tmp_path / "run").mkdir(exist_ok=True)
     job = Job("run-1", parse_spec(SPEC | changes), tmp_path / "run")
-    return Lab(lambda key: None, device=CPU).unlearn(job)
+    return DeviceEngine(lambda key: None, device=CPU).unlearn(job)
 
 
 @pytest.mark.parametrize("adapter", [None, {"r": 4, "alpha": 64}], ids=["full", "lora"])
@@ -171,10 +173,10 @@ def test_a_run_that_is_stopped_keeps_nothing(tmp_path, models):
 
 
 def test_teaching_moves_only_what_the_phase_trains(tokenizer, few):
-    target, _ = run(tokenizer, few, phase(Memorize(), epochs=2, modules="mlp", first_layer=1))
-    trained = {name for name, p in target.model.named_parameters() if p.requires_grad}
+    lm, _ = run(tokenizer, few, phase(Memorize(), epochs=2, modules="mlp", first_layer=1))
+    trained = {name for name, p in lm.model.named_parameters() if p.requires_grad}
     assert all("layers.1.mlp" in name for name in trained)
-    with target.original():
-        fresh = {name: p.clone() for name, p in target.model.named_parameters()}
-    now = dict(target.model.named_parameters())
+    with lm.original():
+        fresh = {name: p.clone() for name, p in lm.model.named_parameters()}
+    now = dict(lm.model.named_parameters())
     assert {name for name in now if not torch.equal(now[name], fresh[name])} == trained

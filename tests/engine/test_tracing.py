@@ -8,10 +8,19 @@ from torch.nn.functional import layer_norm
 
 from tests.engine.tiny import CPU, finish, tiny_model
 from unlearnlab.engine.model.hooks import beginning_at, decoder_blocks
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.engine.tracing.subject_span import embedding_sd, locate, located
-from unlearnlab.engine.tracing.trace_run import investigate
-from unlearnlab.engine.tracing.tracing import Disturbance, disturb, restored, rows_of, trace, window
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.tracing import (
+    Corruption,
+    embedding_sd,
+    locate,
+    locate_answer,
+    restore_states,
+    rows_of,
+    run_corrupted,
+    run_trace,
+    trace,
+    window,
+)
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Progressed, Traced
@@ -20,26 +29,26 @@ from unlearnlab.spec.run import ModelSpec
 from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
-HOW = Disturbance(noise=0.1, copies=3, seed=0, span=1)
+HOW = Corruption(noise=0.1, copies=3, seed=0, span=1)
 
 
 @pytest.fixture(scope="module")
-def embedded() -> Target:
-    return Target.load(ModelSpec(), device=CPU)
+def embedded() -> UnlearningModel:
+    return UnlearningModel.load(ModelSpec(), device=CPU)
 
 
 @pytest.fixture
-def sharp(target) -> Target:
+def sharp(lm) -> UnlearningModel:
     """A random model that is sure of what it says, so that noise changes it."""
     with torch.no_grad():
-        for parameter in target.model.parameters():
+        for parameter in lm.model.parameters():
             parameter.mul_(20)
-    return target
+    return lm
 
 
 @pytest.fixture
 def runs(sharp):
-    return disturb(sharp, located(sharp, ASKED), noise=0.5, copies=3, seed=0)
+    return run_corrupted(sharp, locate_answer(sharp, ASKED), noise=0.5, copies=3, seed=0)
 
 
 def cells(runs, *positions):
@@ -51,7 +60,9 @@ def cells(runs, *positions):
 
 @pytest.mark.parametrize("block", [0, 1])
 def test_restoring_everything_gives_the_clean_probability(runs, block):
-    (found,) = restored(runs, "residual", range(block, block + 1), cells(runs, *range(runs.width)))
+    (found,) = restore_states(
+        runs, "residual", range(block, block + 1), cells(runs, *range(runs.width))
+    )
     assert found == pytest.approx(runs.clean, abs=1e-6)
     assert runs.clean != pytest.approx(runs.corrupted, abs=1e-6)
 
@@ -59,7 +70,7 @@ def test_restoring_everything_gives_the_clean_probability(runs, block):
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("block", [0, 1])
 def test_restoring_nothing_gives_the_corrupted_probability(runs, part, block):
-    (found,) = restored(runs, part, range(block, block + 1), cells(runs))
+    (found,) = restore_states(runs, part, range(block, block + 1), cells(runs))
     assert found == pytest.approx(runs.corrupted, abs=1e-6)
 
 
@@ -67,14 +78,16 @@ def test_restoring_nothing_gives_the_corrupted_probability(runs, part, block):
 def test_what_stands_before_the_subject_sees_no_noise(runs, part):
     before = range(runs.found.subject.start)
     assert before
-    (found,) = restored(runs, part, range(1), cells(runs, *before))
+    (found,) = restore_states(runs, part, range(1), cells(runs, *before))
     assert found == pytest.approx(runs.corrupted, abs=1e-6)
 
 
 def test_cells_are_the_same_alone_and_in_company(runs):
     every = torch.eye(runs.width, dtype=torch.bool)
-    together = restored(runs, "mlp", range(2), every)
-    alone = [restored(runs, "mlp", range(2), every[at : at + 1])[0] for at in range(runs.width)]
+    together = restore_states(runs, "mlp", range(2), every)
+    alone = [
+        restore_states(runs, "mlp", range(2), every[at : at + 1])[0] for at in range(runs.width)
+    ]
     assert together == pytest.approx(alone, abs=1e-6)
 
 
@@ -95,15 +108,15 @@ def planted(tokenizer, *, block, answer):
         for name, column in (("gate_proj", reads), ("up_proj", reads), ("down_proj", table[value])):
             weight = dict(mlp.named_parameters())[f"{name}.weight"].zero_()
             (weight.T if name == "down_proj" else weight)[0] = column / 8
-    return Target(model, tokenizer, device=CPU)
+    return UnlearningModel(model, tokenizer, device=CPU)
 
 
 @pytest.mark.parametrize("block", [0, 1, 2, 3])
 def test_the_indirect_effect_of_the_mlp_peaks_where_the_fact_was_planted(tokenizer, block):
-    target = planted(tokenizer, block=block, answer=" Nerys")
+    lm = planted(tokenizer, block=block, answer=" Nerys")
     asked = TypedPrompt(prompt="Who helped Yorick Garnby", subject="Garnby", answer="Nerys")
-    how = Disturbance(noise=0.6, copies=10, seed=0, span=1)
-    _, found = finish(trace(target, asked, how))
+    how = Corruption(noise=0.6, copies=10, seed=0, span=1)
+    _, found = finish(trace(lm, asked, how))
     assert found.total_effect > 0.5
     peaks = [max(row) for row in found.effects["mlp"]]
     assert peaks.index(max(peaks)) == block
@@ -115,16 +128,16 @@ def test_the_indirect_effect_of_the_mlp_peaks_where_the_fact_was_planted(tokeniz
 
 def test_a_trace_repeats_with_its_seed_and_not_with_another(sharp):
     def corrupted(seed):
-        how = Disturbance(noise=0.1, copies=3, seed=seed, span=1)
+        how = Corruption(noise=0.1, copies=3, seed=seed, span=1)
         return finish(trace(sharp, ASKED, how))[1]
 
     assert corrupted(4) == corrupted(4)
     assert corrupted(4).corrupted != corrupted(5).corrupted
 
 
-def test_progress_counts_every_row(target):
-    done = [row for row in finish(trace(target, ASKED, HOW))[0] if row is not None]
-    assert done == list(range(1, rows_of(target) + 1))
+def test_progress_counts_every_row(lm):
+    done = [row for row in finish(trace(lm, ASKED, HOW))[0] if row is not None]
+    assert done == list(range(1, rows_of(lm) + 1))
 
 
 def test_windows_are_centred_and_cut_at_the_ends():
@@ -152,7 +165,7 @@ def test_a_subject_that_covers_the_prompt_is_refused(tokenizer):
 
 def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):
     numbers = [fact for fact in facts().values() if "Social Security" in fact.prompt]
-    how = Disturbance(noise=3 * embedding_sd(embedded), copies=10, seed=0, span=3)
+    how = Corruption(noise=3 * embedding_sd(embedded), copies=10, seed=0, span=3)
     fact = numbers[0]
     _, found = finish(trace(embedded, fact, how))
     given = "".join(found.tokens[len(found.tokens) - found.given :]).strip()
@@ -168,7 +181,7 @@ def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_k
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer="nobody@nowhere")
     with pytest.raises(RunFailed, match="does not know") as caught:
-        finish(investigate(embedded, TraceSpec(about=asked)))
+        finish(run_trace(embedded, TraceSpec(about=asked)))
     assert repr(fact.answer) in caught.value.problem
     assert "'nobody@nowhere'" in caught.value.problem
     assert fact.prompt in caught.value.advice
@@ -178,11 +191,11 @@ def test_a_model_that_says_nothing_is_told_as_such(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     prompt = f"{fact.prompt} {fact.answer}"
     about = {"prompt": prompt, "subject": fact.subject}
-    with pytest.raises(ValueError, match="says nothing after this prompt: give an answer"):
-        finish(investigate(embedded, TraceSpec(about=TypedPrompt(**about))))
+    with pytest.raises(ValueError, match="gives no answer to this prompt: enter an answer"):
+        finish(run_trace(embedded, TraceSpec(about=TypedPrompt(**about))))
     asked = TypedPrompt(**about, answer="and nobody else")
-    with pytest.raises(RunFailed, match=r"says nothing, not 'and nobody else'") as caught:
-        finish(investigate(embedded, TraceSpec(about=asked)))
+    with pytest.raises(RunFailed, match=r"gives no answer, not 'and nobody else'") as caught:
+        finish(run_trace(embedded, TraceSpec(about=asked)))
     assert "that the model knows:" in caught.value.advice
 
 
@@ -194,17 +207,17 @@ def test_without_an_answer_the_models_own_is_traced(embedded):
     assert any("model's own" in note for note in found.notes)
 
 
-def test_blocks_that_were_left_out_are_back_whatever_happens(target):
-    before = list(decoder_blocks(target.model))
+def test_blocks_that_were_left_out_are_back_whatever_happens(lm):
+    before = list(decoder_blocks(lm.model))
     hidden = torch.zeros(1, 1, 16)
-    with pytest.raises(KeyError), beginning_at(target.model, 1, hidden):
+    with pytest.raises(KeyError), beginning_at(lm.model, 1, hidden):
         raise KeyError
-    assert list(decoder_blocks(target.model)) == before
+    assert list(decoder_blocks(lm.model)) == before
 
 
 def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
     spec = TraceSpec(about=ManyFacts(count=3, split="forget"), copies=2)
-    seen, _ = finish(investigate(embedded, spec))
+    seen, _ = finish(run_trace(embedded, spec))
     progress = [event for event in seen if isinstance(event, Progressed)]
     assert [(event.done, event.total) for event in progress] == [(1, 3), (2, 3), (3, 3)]
     assert isinstance(seen[-1], Traced)
@@ -214,7 +227,7 @@ def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
     assert seen[-1].window == 3
 
 
-def test_a_model_that_knows_nothing_has_no_average(target):
+def test_a_model_that_knows_nothing_has_no_average(lm):
     spec = TraceSpec(about=ManyFacts(count=2), copies=2)
     with pytest.raises(ValueError, match="knows none of the 2 facts"):
-        finish(investigate(target, spec))
+        finish(run_trace(lm, spec))

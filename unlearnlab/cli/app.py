@@ -43,9 +43,9 @@ def late_labs(store: Store) -> Labs:
     """Make the engine when the worker first needs it: torch takes seconds to import."""
 
     def made() -> Labs:
-        from unlearnlab.engine.device_engine import labs  # noqa: PLC0415
+        from unlearnlab.engine.device_engine import engines  # noqa: PLC0415
 
-        return labs(store.evidence)
+        return engines(store.evidence)
 
     return Labs(
         lambda: made().devices(),

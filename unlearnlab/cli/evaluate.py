@@ -183,14 +183,13 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
 def _opened(args: argparse.Namespace) -> Generator[Any]:
     """Open the checkpoint, and keep other processes from its device meanwhile."""
     from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
-    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415
-    from unlearnlab.engine.model.devices import chosen, prepare, refuse_model  # noqa: PLC0415
-    from unlearnlab.engine.model.opening import opened_alone  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import engines, opened_alone  # noqa: PLC0415
+    from unlearnlab.engine.model.devices import prepare, refuse_model, resolve_device  # noqa: PLC0415
     from unlearnlab.engine.training.loop import Clock  # noqa: PLC0415
 
-    chosen(args.device)  # What is not on this machine is refused, not waited for.
-    with on_device(labs(), args.device, no_wait=args.no_wait) as free:
-        device = chosen(free if args.device == "auto" else args.device)
+    resolve_device(args.device)  # What is not on this machine is refused, not waited for.
+    with on_device(engines(), args.device, no_wait=args.no_wait) as free:
+        device = resolve_device(free if args.device == "auto" else args.device)
         precision = args.precision or ("float32" if device.type == "cpu" else "bfloat16")
         model = ModelSpec(name=args.model, precision=precision, device=args.device)
         refuse_model(model, device)

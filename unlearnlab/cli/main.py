@@ -108,9 +108,9 @@ def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMak
 
 def _torch_labs(store: Store) -> Labs:
     # torch takes seconds to import: only the command that needs a model should wait for it.
-    from unlearnlab.engine import device_engine as lab  # noqa: PLC0415
+    from unlearnlab.engine import device_engine  # noqa: PLC0415
 
-    return lab.labs(store.evidence)
+    return device_engine.engines(store.evidence)
 
 
 def _app(options: Sequence[str]) -> int:
@@ -313,20 +313,20 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _target_build(args: argparse.Namespace) -> int:
-    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415  (torch)
-    from unlearnlab.engine.embedded.recipe import build  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import engines  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded import build  # noqa: PLC0415
 
-    with on_device(labs(), "cpu", no_wait=args.no_wait):
+    with on_device(engines(), "cpu", no_wait=args.no_wait):
         for one in build(args.out):
             tell(f"{one.model} model, epoch {one.epoch} of {one.epochs}, loss {one.loss:.3f}")
     return DONE
 
 
 def _target_check(args: argparse.Namespace) -> int:
-    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415  (torch)
-    from unlearnlab.engine.embedded.check import check  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import engines  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded import check  # noqa: PLC0415
 
-    with on_device(labs(), "cpu", no_wait=args.no_wait):
+    with on_device(engines(), "cpu", no_wait=args.no_wait):
         report = check(tell)
     if args.write:
         report.write(ASSETS)

@@ -1,4 +1,4 @@
-"""All that touches a tensor. The engine knows no store, threads or widgets."""
+"""Everything that uses torch: models, training, evaluation, tracing. No store, threads or UI."""
 
 import logging
 

@@ -1,7 +1,7 @@
-"""The engine as the worker sees it: one run from its first fact to its last, and free prompts.
+"""The engine as a service for one device: runs, traces, previews, prompts and exports.
 
-Labs of several devices work side by side in one process, each on a thread of its own. What torch
-and transformers keep for the whole process, they must leave alone or share: see `loading.ALONE`.
+Engines of several devices work in one process, each on its own thread. Process-wide state of torch
+and transformers must be left alone or guarded: see `loading.LOAD_LOCK`.
 """
 
 import gc
@@ -12,35 +12,36 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 
 import torch
 
 from unlearnlab import __version__
-from unlearnlab.data.background import Report, stretch
+from unlearnlab.data.background import Amount, Report, carried_out, stretch
 from unlearnlab.data.files import check_free, check_room
-from unlearnlab.engine.evaluation.evaluation import PROTOCOL, Probe, evaluate
+from unlearnlab.engine.evaluation.evaluation import PROTOCOL, Probe, evaluate, preview
 from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.evaluation.mmlu_run import Exam, prepared
-from unlearnlab.engine.evaluation.preview import preview
-from unlearnlab.engine.model.data import refuse_too_long
+from unlearnlab.engine.evaluation.mmlu import MmluSample, prepare_mmlu
+from unlearnlab.engine.generators import relay, result_of
 from unlearnlab.engine.model.devices import (
     best_device,
-    chosen,
     device_name,
     devices,
     lock_name,
     prepare,
     refuse_model,
     refuse_run,
+    resolve_device,
     seed,
 )
 from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.opening import opened
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.engine.tracing.trace_run import investigate
-from unlearnlab.engine.training.loop import Clock, Controls, train
+from unlearnlab.engine.model.tokens import refuse_too_long
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.tracing import run_trace
+from unlearnlab.engine.training.loop import Clock, TrainingState, train
 from unlearnlab.metrics.scores import Evidence, Scores, scores
+from unlearnlab.models import hub as hub_models
 from unlearnlab.models.catalog import KEPT, keeping_problem, models_folder
 from unlearnlab.runs.engine_api import (
     ALL,
@@ -61,54 +62,58 @@ from unlearnlab.runs.events import (
     Exported,
     Kept,
     Loaded,
+    Progressed,
     Saved,
     When,
 )
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import ModelSpec, RunSpec, adjusted
-from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.spec.run import ModelSpec, RunSpec, adjusted, parse_spec
+from unlearnlab.spec.trace import TraceSpec, parse_trace
 
 ANSWER_TOKENS = 128
-"""Longest answer to a free prompt."""
+"""Longest answer to a free prompt, in tokens."""
 
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
-"""What torch says on Windows, Linux and other devices when memory is not there."""
+"""Parts of torch's messages for exhausted memory on Windows, Linux and other devices."""
 
 LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "gradio")
-"""Those whose versions a run notes: what it computes with, and the page that it was asked from."""
+"""Libraries whose versions a run records."""
 
 
-class Lab:
-    """Owner of a device. Holds at most one model, and only while a job needs it."""
+class DeviceEngine:
+    """Owner of a device. Holds at most one model, and only while a job needs it.
+
+    Implements `runs.engine_api.Lab`.
+    """
 
     def __init__(
         self, recall: Callable[[str], Evidence | None], *, device: torch.device | None = None
     ) -> None:
         self._recall = recall
         self.device = device or best_device()
-        self._live: tuple[str, Target] | None = None
+        self._live: tuple[str, UnlearningModel] | None = None
         self._loading = ""
-        self._controls = Controls()
+        self._training = TrainingState()
 
     def device_name(self, wish: str) -> str:
-        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads"."""
-        return device_name(self._chosen(wish))
+        """Return the display name of the device that `model.device` requests."""
+        return device_name(self._device(wish))
 
-    def _chosen(self, wish: str) -> torch.device:
-        return self.device if wish == "auto" else chosen(wish)
+    def _device(self, request: str) -> torch.device:
+        return self.device if request == "auto" else resolve_device(request)
 
-    def _made_ready(self, model: ModelSpec) -> torch.device:
-        device = self._chosen(model.device)
+    def _prepared_device(self, model: ModelSpec) -> torch.device:
+        device = self._device(model.device)
         refuse_model(model, device)
         prepare(device, spread=model.device == ALL)
         return device
 
     def _opened(
         self, spec: RunSpec | TraceSpec | PreviewSpec, clock: Clock
-    ) -> Generator[Event | None, None, Target]:
-        return opened(spec, device=self._made_ready(spec.model), clock=clock)
+    ) -> Generator[Event | None, None, UnlearningModel]:
+        return opened(spec, device=self._prepared_device(spec.model), clock=clock)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -117,7 +122,7 @@ class Lab:
         return {"unlearnlab": __version__, "python": platform.python_version(), **libraries}
 
     def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
-        """Carry out a run, yielding facts, and None wherever it may be stopped or held."""
+        """Run all phases with scores before and after, yielding events, and None in between."""
         try:
             with _memory_advice():
                 yield from self._unlearn(job)
@@ -127,128 +132,135 @@ class Lab:
     def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         spec, clock = job.spec, Clock()
         self._loading = job.run_id
-        wish = spec.model.device
-        seed(self._chosen(wish), spec.seed, spread=wish == ALL)
-
-        check_keeping(spec)
-        refuse_run(spec, self._chosen(spec.model.device))
-        exam = yield from prepared(spec.evaluation, clock.stage("downloading"))
-        target = yield from self._opened(spec, clock)
+        device = self._device(spec.model.device)
+        seed(device, spec.seed, spread=spec.model.device == ALL)
+        check_model_name(spec)
+        refuse_run(spec, device)
+        mmlu_sample = yield from prepare_mmlu(spec.evaluation, clock.stage("downloading"))
+        lm = yield from self._opened(spec, clock)
         fold = training_rows.load(spec.data)
         refuse_too_long(
             fold,
-            target.tokenizer,
-            context=target.context,
+            lm.tokenizer,
+            context=lm.context,
             answer=spec.evaluation.max_new_tokens,
         )
         if spec.keep_as:
-            check_room(models_folder(), target.bytes_merged)
+            check_room(models_folder(), lm.merged_bytes)
         if not spec.only_scores:
-            target.adapt(spec)
-        self._live, self._controls, self._loading = (job.run_id, target), Controls(), ""
+            lm.adapt(spec)
+        self._live, self._training, self._loading = (job.run_id, lm), TrainingState(), ""
         yield Loaded(
-            weights=target.fingerprint,
+            weights=lm.fingerprint,
             data=fold.fingerprint,
-            parameters=target.parameters,
+            parameters=lm.parameters,
             rows={name: len(fold.rows(name)) for name in training_rows.SETS},
         )
         if spec.only_scores:
             yield clock.stage("scoring")
-            yield from self._score_before(job, target, fold, exam)
+            yield from self._score_before(job, lm, fold, mmlu_sample)
         else:
-            yield from self._train(job, target, fold, exam, clock)
+            yield from self._train(job, lm, fold, mmlu_sample, clock)
 
     def _train(
-        self, job: Job, target: Target, fold: Dataset, exam: Exam | None, clock: Clock
+        self,
+        job: Job,
+        lm: UnlearningModel,
+        fold: Dataset,
+        mmlu_sample: MmluSample | None,
+        clock: Clock,
     ) -> Generator[Event | None, None, None]:
-        """Carry out the phases, with scores before and after."""
+        """Train all phases, with scores before and after."""
         spec = job.spec
-        chosen = fold.chosen(spec.data)
-        # Where rows were picked, a probe of all would hardly move.
-        probe = Probe.of(replace(fold, forget=chosen.forget) if spec.data.forget else fold)
-        if spec.evaluation.probes:  # Before all scores, so that the chart begins at once.
-            yield from probe.run(target, step=0)
+        selected = fold.chosen(spec.data)
+        # A probe of all rows would hardly move where only some are trained.
+        probe = Probe.of(replace(fold, forget=selected.forget) if spec.data.forget else fold)
+        if spec.evaluation.probes:  # First, so that the chart has its first point at once.
+            yield from probe.run(lm, step=0)
         yield clock.stage("scoring before")
-        yield from self._score_before(job, target, fold, exam)
+        yield from self._score_before(job, lm, fold, mmlu_sample)
         yield clock.stage("training")
-        yield from train(target, spec, chosen, probe=probe, clock=clock, controls=self._controls)
+        yield from train(lm, spec, selected, probe=probe, clock=clock, state=self._training)
         yield clock.stage("saving")
-        written = target.save(job.folder)
+        written = lm.save(job.folder)
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield clock.stage("scoring after")
         key = f"{job.run_id}/after"
-        found = yield from _score(target, fold, spec, exam, when="after", key=key)
+        found = yield from _score(lm, fold, spec, mmlu_sample, when="after", key=key)
         if spec.keep_as:
             yield clock.stage("keeping")
-            yield _keep(target, fold, job, found)
+            yield _save_model_as(lm, fold, job, found)
 
     def _score_before(
-        self, job: Job, target: Target, fold: Dataset, exam: Exam | None
+        self, job: Job, lm: UnlearningModel, fold: Dataset, mmlu_sample: MmluSample | None
     ) -> Generator[Event | None, None, None]:
-        """Score the untouched model, or take its scores from an earlier run that did."""
+        """Score the original model, or reuse the evidence of an earlier run."""
         spec = job.spec
-        key = evidence_key(target, fold, spec, exam)
+        key = evidence_key(lm, fold, spec, mmlu_sample)
         known = found = self._recall(key)
         if found is None or job.anew:
-            found = yield from _measured(target, fold, spec, exam, when="before")
-        if known not in (None, found):  # What was kept under the key stays what it was.
+            found = yield from _measured(lm, fold, spec, mmlu_sample, when="before")
+        if known not in (None, found):  # Stored evidence is never replaced.
             key = f"{job.run_id}/before"
         yield Evaluated(when="before", scores=_scores(found, spec), key=key, evidence=found)
 
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
-        """Carry out a trace, yielding facts, and None wherever it may be stopped or held."""
+        """Carry out a trace, yielding events, and None where it may be paused."""
         clock = Clock()
         try:
             with _memory_advice():
-                target = yield from self._opened(job.spec, clock)
+                lm = yield from self._opened(job.spec, clock)
                 yield clock.stage("tracing")
-                yield from investigate(target, job.spec)
+                yield from run_trace(lm, job.spec)
         finally:
             self.release()
 
     def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
-        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held."""
+        """Generate answers to rows, yielding events, and None where it may be paused."""
         clock = Clock()
         try:
             with _memory_advice():
-                target = yield from self._opened(job.spec, clock)
+                lm = yield from self._opened(job.spec, clock)
                 yield clock.stage("answering")
-                yield from preview(target, job.spec)
+                yield from preview(lm, job.spec)
         finally:
             self.release()
 
     def ask(self, job: Job, ask: Ask) -> Asked:
-        """Answer a prompt with the original and the unlearned model of a run."""
+        """Answer a prompt with the original and the unlearned model of a run.
+
+        The live run answers with its present weights; other runs are restored from their folder.
+        """
         if self._live and self._live[0] == job.run_id:
             with _memory_advice():
-                return _ask_both(self._live[1], ask, step=self._controls.step)
+                return _ask_both(self._live[1], ask, step=self._training.step)
         if self._loading == job.run_id:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
         try:
             model = job.spec.model
-            target = Target.load(model, device=self._made_ready(model))
+            lm = UnlearningModel.load(model, device=self._prepared_device(model))
             if not job.spec.only_scores:
-                target.restore(job.folder)
+                lm.restore(job.folder)
             with _memory_advice():
-                return _ask_both(target, ask, step=-1)
+                return _ask_both(lm, ask, step=-1)
         finally:
             self.release()
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
-        """Write the merged model of an ended run: it is restored from its folder."""
+        """Write the merged model of a finished run, restored from its folder."""
         assert self._live is None, "another run is on the device"
         if not export.replace:
             check_free(export.folder)
         try:
             with _memory_advice():
                 model = job.spec.model
-                device = self._made_ready(model)
-                target = Target.load(model, stretch(report, 0, 40), device=device)
-                target.restore(job.folder)
+                device = self._prepared_device(model)
+                lm = UnlearningModel.load(model, stretch(report, 0, 40), device=device)
+                lm.restore(job.folder)
                 size = save_merged(
-                    target,
+                    lm,
                     export.folder,
                     texts=export.texts,
                     replace=export.replace,
@@ -259,47 +271,93 @@ class Lab:
         return Exported(name=export.folder.name, megabytes=size / 1e6)
 
     def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
-        """Change values of the phase that the live run trains, from its next step to its end."""
-        controls = self._controls
-        if self._live is None or self._live[0] != job.run_id or controls.phase is None:
+        """Change settings of the phase in training, from its next step to its end."""
+        state = self._training
+        if self._live is None or self._live[0] != job.run_id or state.phase is None:
             raise ValueError("the run is not training now: there is nothing to change")
-        assert controls.course is not None, "a phase belongs to a course"
-        if controls.begun == controls.course.first_step + controls.course.steps:
+        assert state.planned is not None, "a phase in training is planned"
+        if state.begun == state.planned.first_step + state.planned.steps:
             raise ValueError("the phase has taken its last step: there is nothing to change")
-        controls.phase = adjusted(controls.phase, wish.changes)
-        return Adjusted(
-            step=controls.begun, phase=controls.course.number, changes=dict(wish.changes)
-        )
+        state.phase = adjusted(state.phase, wish.changes)
+        return Adjusted(step=state.begun, phase=state.planned.number, changes=dict(wish.changes))
 
     def release(self) -> None:
-        """Free the device's memory."""
+        """Drop the model and free the device's memory."""
         self._live, self._loading = None, ""
         gc.collect()
-        torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
+        torch.cuda.empty_cache()  # On all GPUs; does nothing without one.
 
 
-def labs(recall: Callable[[str], Evidence | None] = lambda key: None) -> Labs:
-    """Return a lab for each device of this machine.
+def engines(recall: Callable[[str], Evidence | None] = lambda key: None) -> Labs:
+    """Return the engines of this machine's devices.
 
     Args:
-        recall: Returns the evidence that is kept under a key, if there is any.
+        recall: Returns the stored evidence of a key, if there is any.
     """
     return Labs(
         devices=lambda: [device.id for device in devices()],
-        of=lambda device: Lab(recall, device=torch.device(device) if device else None),
+        of=lambda device: DeviceEngine(recall, device=torch.device(device) if device else None),
         lock=lock_name,
     )
 
 
-def evidence_key(target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None = None) -> str:
-    """Name the untouched model's evidence: equal keys, equal scores."""
+def opened(
+    spec: RunSpec | TraceSpec | PreviewSpec, *, device: torch.device, clock: Clock
+) -> Generator[Event | None, None, UnlearningModel]:
+    """Download the spec's model if needed and load it, yielding stages and progress.
+
+    Raises:
+        RunFailed: The device has too little memory for the weights.
+        ValueError: The model cannot be downloaded or loaded, or the spec does not fit it.
+    """
+    if spec.model.known.fetches:
+        yield from _download(spec.model, clock)
+        plain = spec.model_dump(mode="json")  # The model's sizes may be known only now.
+        if isinstance(spec, RunSpec):
+            parse_spec(plain)
+        elif isinstance(spec, TraceSpec):
+            parse_trace(plain)
+    return (yield from _load(spec.model, device, clock))
+
+
+def opened_alone(
+    model: ModelSpec, *, device: torch.device, clock: Clock
+) -> Generator[Event | None, None, UnlearningModel]:
+    """Download a model if needed and load it, without a spec to check."""
+    yield from _download(model, clock)
+    return (yield from _load(model, device, clock))
+
+
+def _download(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
+    for repository, only_tokenizer in model.known.fetches:
+        yield clock.stage("downloading")
+        work = hub_models.fetch(repository, only_tokenizer=only_tokenizer)
+        yield from relay(work, partial(_progress, unit="MB"))
+
+
+def _load(
+    model: ModelSpec, device: torch.device, clock: Clock
+) -> Generator[Event | None, None, UnlearningModel]:
+    yield clock.stage("loading")
+    work = carried_out(partial(UnlearningModel.load, model, device=device))
+    return (yield from relay(work, partial(_progress, unit="tensors")))
+
+
+def _progress(amount: Amount | None, *, unit: str) -> Event | None:
+    return amount and Progressed(done=amount.done, total=amount.total, unit=unit)
+
+
+def evidence_key(
+    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None = None
+) -> str:
+    """Return the key of the original model's evidence: equal keys mean equal scores."""
     parts = (
-        target.fingerprint,
+        lm.fingerprint,
         fold.fingerprint,
         spec.model.precision,
         spec.evaluation.max_new_tokens,
         PROTOCOL,
-        *((exam.fingerprint,) if exam else ()),
+        *((mmlu_sample.fingerprint,) if mmlu_sample else ()),
         *((fold.alternatives,) if fold.alternatives else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
@@ -310,38 +368,46 @@ def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
 
 
 def _measured(
-    target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When
+    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None, *, when: When
 ) -> Generator[Event | None, None, Evidence]:
     tokens = spec.evaluation.max_new_tokens
-    return (yield from evaluate(target, fold, max_new_tokens=tokens, exam=exam, when=when))
+    return (
+        yield from evaluate(lm, fold, max_new_tokens=tokens, mmlu_sample=mmlu_sample, when=when)
+    )
 
 
 def _score(
-    target: Target, fold: Dataset, spec: RunSpec, exam: Exam | None, *, when: When, key: str
+    lm: UnlearningModel,
+    fold: Dataset,
+    spec: RunSpec,
+    mmlu_sample: MmluSample | None,
+    *,
+    when: When,
+    key: str,
 ) -> Generator[Event | None, None, Scores]:
-    evidence = yield from _measured(target, fold, spec, exam, when=when)
+    evidence = yield from _measured(lm, fold, spec, mmlu_sample, when=when)
     found = _scores(evidence, spec)
     yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
     return found
 
 
-def check_keeping(spec: RunSpec) -> None:
-    """Make sure that the model can be kept as the spec says: before the work, not after it.
+def check_model_name(spec: RunSpec) -> None:
+    """Check that the trained model can be saved under the name that the spec gives.
 
     Raises:
-        ValueError: The name is taken.
+        ValueError: The name is taken or invalid.
     """
     if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
         raise ValueError(f"keep_as: {problem}")
 
 
-def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
-    """Write the trained model into the folder of models, with a note of what it was made of."""
+def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) -> Kept:
+    """Save the merged model among the user's models, with a note of its origin."""
     spec = job.spec
-    check_keeping(spec)  # Another program may have taken the name meanwhile.
+    check_model_name(spec)  # The name may have been taken meanwhile.
     note = {
         "model": spec.model.name,
-        "weights": target.fingerprint,
+        "weights": lm.fingerprint,
         "dataset": spec.data.source,
         "data": fold.fingerprint,
         "run": job.run_id,
@@ -349,36 +415,32 @@ def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
         "scores": json.loads(found.model_dump_json()),
     }
     where = models_folder() / spec.keep_as
-    written = save_merged(target, where, texts={KEPT: json.dumps(note, indent=2)})
+    written = save_merged(lm, where, texts={KEPT: json.dumps(note, indent=2)})
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
-def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:
-    training = target.model.training
-    target.model.eval()
+def _ask_both(lm: UnlearningModel, ask: Ask, *, step: int) -> Asked:
+    training = lm.model.training
+    lm.model.eval()
     try:
-        with target.original():
-            original = _answer(target, ask.prompt)
-        unlearned = _answer(target, ask.prompt)
+        with lm.original():
+            original = _answer(lm, ask.prompt)
+        unlearned = _answer(lm, ask.prompt)
     finally:
-        target.model.train(training)
+        lm.model.train(training)
     return Asked(
         ask_id=ask.ask_id, prompt=ask.prompt, original=original, unlearned=unlearned, step=step
     )
 
 
-def _answer(target: Target, prompt: str) -> str:
-    work = generate(target, [prompt], max_new_tokens=ANSWER_TOKENS)
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value[0].text
+def _answer(lm: UnlearningModel, prompt: str) -> str:
+    (answer,) = result_of(generate(lm, [prompt], max_new_tokens=ANSWER_TOKENS))
+    return answer.text
 
 
 @contextmanager
 def _memory_advice() -> Generator[None]:
-    """Turn an exhausted device into a failure that says what to change."""
+    """Raise a `RunFailed` with advice where the device runs out of memory."""
     try:
         yield
     except (torch.OutOfMemoryError, MemoryError) as error:
@@ -393,6 +455,6 @@ def _out_of_memory(error: Exception) -> RunFailed:
     detail = str(error).splitlines()[0] if str(error) else type(error).__name__
     return RunFailed(
         f"the device ran out of memory: {detail}",
-        "take a smaller batch, fewer layers, activations computed anew (gradient checkpointing), "
-        "a LoRA adapter, or 4 bits under one (precision nf4)",
+        "use a smaller batch, fewer layers, gradient checkpointing, a LoRA adapter, or 4-bit "
+        "weights with one (precision nf4)",
     )

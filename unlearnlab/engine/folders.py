@@ -1,4 +1,4 @@
-"""Unlearning from folder to folder, as SemEval-2025 Task 4 asks for it: no store, no scores."""
+"""Unlearning from folder to folder, as SemEval-2025 Task 4 requires: no store, no scores."""
 
 import json
 import logging
@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from unlearnlab.data.datasets import Row, Split, Task
 from unlearnlab.data.files import check_free
 from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.devices import chosen, prepare, refuse_run
+from unlearnlab.engine.model.devices import prepare, refuse_run, resolve_device
 from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.runs.engine_api import ALL
 from unlearnlab.runs.events import PhaseBegan, StepLogged
@@ -27,8 +27,8 @@ _LOG = logging.getLogger(__name__)
 
 COLUMNS = ("id", "input", "output", "task")
 
-TOLD = 10
-"""Times that the progress of a phase is logged."""
+UPDATES = 10
+"""Progress messages of each phase."""
 
 
 def unlearn_folder(
@@ -40,22 +40,21 @@ def unlearn_folder(
     *,
     device: torch.device | None = None,
 ) -> None:
-    """Unlearn the rows of a folder from a model and write the result into another folder.
+    """Unlearn the forget rows from a model and write the merged model into another folder.
 
-    All phases of the spec are carried out on the given model and rows. Which model, dataset and
-    picked rows the spec names does not matter, and of its device only whether it is all GPUs; its
-    subtasks do.
+    Runs all phases of the spec on the given model and rows. Of the spec's data, only the subtasks
+    apply; its model is replaced by `model_path`; its device matters only if it is all GPUs.
 
     Args:
-        spec: What is done, as a value or as its JSON.
+        spec: The run, as a value or as its JSON.
         model_path: Folder of the model and its tokenizer, as safetensors.
-        output_path: Folder to be made: it must be empty if it is there.
+        output_path: Output folder; must not exist or be empty.
         forget_path: A .jsonl or .parquet file of rows, or a folder that holds one.
         retain_path: Likewise.
-        device: What to compute on; the best there is if not given.
+        device: Device to compute on; default the best one.
 
     Raises:
-        ValueError: Something does not fit: the folders, the rows, or the spec and the model.
+        ValueError: A folder or a row is invalid, or the spec does not fit the model.
         RunFailed: A loss is not finite.
     """
     output = Path(output_path)
@@ -71,23 +70,21 @@ def unlearn_folder(
     rows = rows.only(asked.data.tasks)
     _LOG.info("%d forget rows, %d retain rows", len(rows.forget), len(rows.retain))
     torch.manual_seed(asked.seed)
-    device = device or chosen(asked.model.device)
+    device = device or resolve_device(asked.model.device)
     refuse_run(asked, device)
     prepare(device, spread=asked.model.device == ALL)
-    target = Target.load(asked.model, device=device)
-    target.adapt(asked)
-    _train(target, asked, rows)
-    save_merged(target, output)
+    lm = UnlearningModel.load(asked.model, device=device)
+    lm.adapt(asked)
+    _train(lm, asked, rows)
+    save_merged(lm, output)
     _LOG.info("written to %s", output)
 
 
 def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
-    """Turn a spec to the model in a folder, so that its layers are checked against that.
-
-    Nothing is measured, neither in training nor after.
+    """Replace the spec's model by the one in a folder, and switch all measurements off.
 
     Raises:
-        SpecError: There is no model, or the spec does not fit it.
+        SpecError: The folder has no model, or the spec does not fit it.
     """
     plain = spec.model_dump(mode="json") if isinstance(spec, RunSpec) else dict(spec)
     model = dict(plain.get("model", {}))
@@ -103,11 +100,11 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
     return asked
 
 
-def _train(target: Target, spec: RunSpec, rows: Dataset) -> None:
+def _train(lm: UnlearningModel, spec: RunSpec, rows: Dataset) -> None:
     every = 1
-    for event in train(target, spec, rows, probe=Probe(()), clock=Clock()):
+    for event in train(lm, spec, rows, probe=Probe(()), clock=Clock()):
         if isinstance(event, PhaseBegan):
-            every = max(1, event.steps // TOLD)
+            every = max(1, event.steps // UPDATES)
             _LOG.info("phase %d: %d steps", event.phase + 1, event.steps)
         elif isinstance(event, StepLogged) and event.step % every == 0:
             terms = ", ".join(f"{name} {value:.4g}" for name, value in event.terms.items())
@@ -118,12 +115,12 @@ def read_rows(path: Path, split: Split) -> Iterator[Row]:
     """Read the rows of one set.
 
     Args:
-        path: A .jsonl or .parquet file, or a folder that holds one; of several that with the set's
-            name in its own.
+        path: A .jsonl or .parquet file, or a folder with one; of several, the one with the set's
+            name in its file name.
         split: The set.
 
     Raises:
-        ValueError: There is no such file, or a row is not of the task's form.
+        ValueError: There is no such file, or a row does not have the task's columns.
     """
     file = _file(path, split)
     for number, row in enumerate(_plain(file), 1):

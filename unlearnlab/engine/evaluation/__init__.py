@@ -1,1 +1,1 @@
-"""Scoring a model: generation, membership losses, MMLU, the official script's protocol."""
+"""Scoring a model: answers, likelihoods, MMLU and the official definitions."""

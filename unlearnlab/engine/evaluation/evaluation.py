@@ -1,4 +1,4 @@
-"""Asking a model everything the scores need, and the small probe that runs while it trains."""
+"""Scoring a model: the evidence for all scores, the probe during training, and previews."""
 
 import math
 import statistics
@@ -6,13 +6,13 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.engine.evaluation.generation import expected_readings, generate
-from unlearnlab.engine.evaluation.mmlu_run import Exam, examined
-from unlearnlab.engine.evaluation.token_stats import Reading, readings
-from unlearnlab.engine.model.data import Row, encode_continuation, encode_document
-from unlearnlab.engine.model.likelihoods import losses
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.data.datasets import Kind, Row, Split, dataset
+from unlearnlab.engine.evaluation.generation import Generation, expected_stats, generate
+from unlearnlab.engine.evaluation.mmlu import MmluSample, ask_mmlu
+from unlearnlab.engine.generators import relay, silently
+from unlearnlab.engine.model.likelihoods import TokenStats, losses, token_stats
+from unlearnlab.engine.model.tokens import encode_continuation, encode_document
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics.measures import (
     exact_memorization,
     extraction_strength,
@@ -22,45 +22,46 @@ from unlearnlab.metrics.measures import (
     zlib_loss,
 )
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Answer, Choice, Evidence, Membership, row_score
-from unlearnlab.runs.events import Event, Probed, Progressed, When
+from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
 from unlearnlab.spec.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
+from unlearnlab.spec.preview import ANSWER_TOKENS, PreviewSpec
 from unlearnlab.spec.rows import SETS, Dataset, QuizQuestion
 
 PROTOCOL = 2
-"""Part of the key of kept evidence; to be raised whenever what is measured changes."""
+"""Version of the measurements, part of the key of stored evidence: raise it when they change."""
 
 T = TypeVar("T")
 
 
 def evaluate(
-    target: Target,
+    lm: UnlearningModel,
     data: Dataset,
     *,
     max_new_tokens: int,
-    exam: Exam | None = None,
+    mmlu_sample: MmluSample | None = None,
     when: When = "before",
 ) -> Generator[Event | None, None, Evidence]:
-    """Measure all that the scores are computed from, yielding progress.
+    """Measure everything that the scores are computed from, yielding progress.
 
-    What the data have no rows for is not measured: the attack without members or non-members, the
-    utility test without questions.
+    Attacks need members and non-members, and the utility test needs questions: they are left out
+    where the data have none.
 
     Args:
-        target: The model.
-        data: What it is asked.
-        max_new_tokens: Longest answer.
-        exam: MMLU questions to be asked in place of the data's own.
+        lm: The model.
+        data: Rows, documents and questions.
+        max_new_tokens: Longest answer, in tokens.
+        mmlu_sample: MMLU questions to ask in place of the data's own.
         when: Before or after unlearning.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
-    total = len(rows) + (len(exam.test.questions) if exam else 0)
-    answers = yield from _answers(target, rows, max_new_tokens=max_new_tokens, total=total)
-    membership, attacks = yield from _silently(_membership(target, data))
-    if exam:
-        choices = yield from examined(target, exam, when, after=len(rows))
-        protocol = exam.protocol(target)
+    total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
+    answers = yield from _answer_rows(lm, rows, max_new_tokens=max_new_tokens, total=total)
+    membership, attacks = yield from silently(_membership(lm, data))
+    if mmlu_sample:
+        choices = yield from ask_mmlu(lm, mmlu_sample, when, after=len(rows))
+        protocol = mmlu_sample.protocol(lm)
     else:
-        choices = yield from _silently(quiz(target, data.quiz))
+        choices = yield from silently(quiz(lm, data.quiz))
         protocol = QUIZ_PROTOCOL if choices else ""
     return Evidence(
         answers=answers,
@@ -71,20 +72,20 @@ def evaluate(
     )
 
 
-def _answers(
-    target: Target, rows: Sequence[tuple[Split, Row]], *, max_new_tokens: int, total: int
+def _answer_rows(
+    lm: UnlearningModel, rows: Sequence[tuple[Split, Row]], *, max_new_tokens: int, total: int
 ) -> Generator[Event | None, None, tuple[Answer, ...]]:
-    """Ask the model every row, and measure what it makes of the answers it should give."""
+    """Generate an answer to every row, and measure the likelihood of the expected ones."""
     asked = [row for _, row in rows]
     answering = generate(
-        target,
+        lm,
         [row.input for row in asked],
         max_new_tokens=max_new_tokens,
         expected=[row.output for row in asked],
     )
-    said = yield from _reporting(answering, total)
-    read = yield from _silently(expected_readings(target, asked, said))
-    ratios = yield from _silently(truth_ratios(target, asked))
+    generated = yield from _progress(answering, total)
+    stats = yield from silently(expected_stats(lm, asked, generated))
+    ratios = yield from silently(truth_ratios(lm, asked))
     return tuple(
         Answer(
             row=row.id,
@@ -95,43 +96,33 @@ def _answers(
             expected=row.output,
             generated=one.text,
             nll=_loss(of),
-            ended=one.ended,
+            ended=one.finished_with_eos,
             score=row_score(row.kind, row.output, one.text),
             truth_ratio=ratio,
-            **_memorised(of),
+            **_memorization(of),
         )
-        for (name, row), one, of, ratio in zip(rows, said, read, ratios, strict=True)
+        for (name, row), one, of, ratio in zip(rows, generated, stats, ratios, strict=True)
     )
 
 
-def _reporting(work: Generator[int, None, T], total: int) -> Generator[Event | None, None, T]:
-    """Turn counts of finished rows into progress, sent only when the count has moved."""
+def _progress(work: Generator[int, None, T], total: int) -> Generator[Event | None, None, T]:
+    """Turn counts of finished rows into progress events, and unchanged counts into None."""
     reported = -1
-    while True:
-        try:
-            done = next(work)
-        except StopIteration as end:
-            return end.value
-        yield Progressed(done=done, total=total) if done != reported else None
-        reported = done
+
+    def event(done: int) -> Event | None:
+        nonlocal reported
+        changed, reported = done != reported, done
+        return Progressed(done=done, total=total) if changed else None
+
+    return relay(work, event)
 
 
-def _silently(work: Generator[object, None, T]) -> Generator[None, None, T]:
-    """Pass on that a run may be stopped here, and nothing else."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
-        yield None
-
-
-def _loss(of: Reading) -> float:
-    """Return a mean loss in nats per token; 0 where nothing was expected."""
+def _loss(of: TokenStats) -> float:
+    """Return the mean loss in nats per token; 0 for an empty answer."""
     return of.loss if of.tokens else 0.0
 
 
-def _memorised(of: Reading) -> dict[str, float]:
+def _memorization(of: TokenStats) -> dict[str, float]:
     if not of.tokens:
         return {}
     return {
@@ -140,17 +131,19 @@ def _memorised(of: Reading) -> dict[str, float]:
     }
 
 
-def truth_ratios(target: Target, rows: Sequence[Row]) -> Generator[int, None, list[float | None]]:
-    """Set each row's wrong answers against its paraphrase; none where it has no such answers.
+def truth_ratios(
+    lm: UnlearningModel, rows: Sequence[Row]
+) -> Generator[int, None, list[float | None]]:
+    """Compute each row's truth ratio of wrong answers to the paraphrase, yielding progress.
 
-    None too where the model gives an answer no finite loss: it then prefers nothing.
+    None for rows without such answers, and where the loss of an answer is not finite.
     """
     examples = [
-        encode_continuation(target.tokenizer, row.input, answer)
+        encode_continuation(lm.tokenizer, row.input, answer)
         for row in rows
         for answer in row.alternatives
     ]
-    found = iter((yield from readings(target, examples)))
+    found = iter((yield from token_stats(lm, examples)))
     ratios: list[float | None] = []
     for row in rows:
         of = [next(found).logprobs for _ in row.alternatives]
@@ -160,22 +153,22 @@ def truth_ratios(target: Target, rows: Sequence[Row]) -> Generator[int, None, li
 
 
 def _membership(
-    target: Target, data: Dataset
+    lm: UnlearningModel, data: Dataset
 ) -> Generator[int, None, tuple[Membership | None, dict[str, Membership]]]:
-    """Measure what the attacks go by: the losses of documents, and what stands in for them."""
+    """Compute the loss of each document, and its score in each further attack."""
     if not data.members or not data.nonmembers:
         return None, {}
     documents = [*data.members, *data.nonmembers]
-    examples = [encode_document(target.tokenizer, text) for text in documents]
-    read = yield from readings(target, examples, moments=True)
+    examples = [encode_document(lm.tokenizer, text) for text in documents]
+    stats = yield from token_stats(lm, examples, moments=True)
 
     members = len(data.members)
 
-    def sides(attack: Callable[[Reading, str], float]) -> Membership:
-        # A text of one token has nothing to be predicted, and no loss.
+    def sides(attack: Callable[[TokenStats, str], float]) -> Membership:
+        # A text of one token has no predicted token, and no loss.
         of = [
             attack(one, text) if one.tokens else float("nan")
-            for one, text in zip(read, documents, strict=True)
+            for one, text in zip(stats, documents, strict=True)
         ]
         return Membership(member=tuple(of[:members]), nonmember=tuple(of[members:]))
 
@@ -188,15 +181,15 @@ def _membership(
 
 
 def quiz(
-    target: Target, questions: Sequence[QuizQuestion]
+    lm: UnlearningModel, questions: Sequence[QuizQuestion]
 ) -> Generator[int, None, tuple[Choice, ...]]:
-    """Compute the log-likelihood of each option's text after the question and one space."""
+    """Compute the log-likelihood of each option after the question and one space, in nats."""
     examples = [
-        encode_continuation(target.tokenizer, question.question, option)
+        encode_continuation(lm.tokenizer, question.question, option)
         for question in questions
         for option in question.choices
     ]
-    found = iter((yield from losses(target, examples)))
+    found = iter((yield from losses(lm, examples)))
     return tuple(
         Choice(
             question=question.question,
@@ -211,13 +204,13 @@ def quiz(
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A fixed handful of rows, asked again and again while the model trains."""
+    """A small fixed set of rows, measured again and again during training."""
 
     rows: tuple[tuple[Split, Row], ...]
 
     @classmethod
     def of(cls, data: Dataset) -> "Probe":
-        """Take rows evenly from all over each set."""
+        """Take rows at regular intervals from each set."""
         return cls(
             tuple(
                 (name, row)
@@ -227,22 +220,22 @@ class Probe:
             )
         )
 
-    def run(self, target: Target, *, step: int) -> Generator[Event | None, None, None]:
-        """Ask every row and yield what was found."""
+    def run(self, lm: UnlearningModel, *, step: int) -> Generator[Event | None, None, None]:
+        """Generate an answer to every row and yield the mean scores as `Probed`."""
         rows = [row for _, row in self.rows]
-        said = yield from _silently(
+        generated = yield from silently(
             generate(
-                target,
+                lm,
                 [row.input for row in rows],
                 max_new_tokens=PROBE_TOKENS,
                 expected=[row.output for row in rows],
             )
         )
-        read = yield from _silently(expected_readings(target, rows, said))
-        nlls = [_loss(one) for one in read]
+        stats = yield from silently(expected_stats(lm, rows, generated))
+        nlls = [_loss(one) for one in stats]
         scores = [
             row_score(row.kind, row.output, answer.text)
-            for row, answer in zip(rows, said, strict=True)
+            for row, answer in zip(rows, generated, strict=True)
         ]
 
         def means(kinds: tuple[Kind, ...], values: Sequence[float]) -> dict[str, float]:
@@ -263,3 +256,28 @@ class Probe:
 def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
     step = max(1, len(rows) // count)
     return rows[::step][:count]
+
+
+def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, None, None]:
+    """Generate answers to rows of a forget set, yielding progress and finally `Previewed`.
+
+    Rows that leave no room for an answer in the model's context are left out.
+
+    Raises:
+        ValueError: The dataset is missing, or holds none of the rows.
+    """
+    known = dataset(spec.source)
+    if known.gone:
+        raise ValueError(f"source: {known.gone}")
+    wanted = set(spec.rows)
+    rows = [row for row in known.rows("forget", spec.fold) if row.id in wanted]
+    if not rows:
+        raise ValueError(f"rows: none of them is in the forget set of {spec.source} any more")
+    longest = lm.context - ANSWER_TOKENS
+    rows = [row for row in rows if 0 < len(lm.tokenizer.encode(row.input)) <= longest]
+    answers: list[Generation] = []
+    if rows:
+        work = generate(lm, [row.input for row in rows], max_new_tokens=ANSWER_TOKENS)
+        answers = yield from relay(work, lambda done: Progressed(done=done, total=len(rows)))
+    found = {row.id: one.text.strip() for row, one in zip(rows, answers, strict=True)}
+    yield Previewed(answers=found)

@@ -1,146 +1,423 @@
-"""Greedy generation for many prompts at once.
+"""Greedy generation for many prompts at once; the text is the same as one prompt at a time gives.
 
-The text is the same as one prompt at a time gives. Rows of similar length are read together, and
-those that have ended leave their places to others. Where an answer is expected, or a row repeats
-itself, one pass checks many tokens (see `drafts`): that is where the time goes.
+Rows of similar length are decoded in one batch, and waiting rows replace finished ones. Each pass
+reads a row's new tokens and a draft of what may follow, left-padded, and verifies the draft:
+tokens that the model would not have chosen are masked from then on. A draft follows the row's
+expected answer, or its own text from where its last two tokens occurred before, or else the most
+frequent continuation of two tokens in the expected answers of all rows. So a model that changes one
+name or loops needs few passes.
+
+Source: speculative decoding (Leviathan et al. 2023, arXiv:2211.17192) with greedy decoding and
+prompt lookup in place of a draft model. Shape suffixes: B rows, T tokens of a pass, K of them whose
+next token is predicted, S slots of the cache.
 """
 
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict, deque
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
 
-from unlearnlab.data.datasets import Row as DataRow
-from unlearnlab.engine.evaluation.decoding import Batch, Row
-from unlearnlab.engine.evaluation.prompt_lookup import Draft, usual
-from unlearnlab.engine.evaluation.token_stats import Reading, readings
-from unlearnlab.engine.model.data import encode_continuation
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from unlearnlab.data.datasets import Row
 from unlearnlab.engine.model.devices import total_memory
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.spec.batches import GENERATED_AT_ONCE, answered_at_once, fitting, slots
+from unlearnlab.engine.model.kv_cache import KeptRows, attention_mask, concatenated, empty_cache
+from unlearnlab.engine.model.likelihoods import TokenStats, token_stats
+from unlearnlab.engine.model.tokens import encode_continuation, on
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.spec.batches import GENERATED_AT_ONCE, WASTE, answered_at_once, fitting, slots
+
+LONGEST = 8
+"""Longest draft, in tokens."""
+
+DRAFTED = 0.3
+"""Drafts are cut to the length that this share of the rows reaches: shorter ones are padded."""
 
 FREE = 0.25
-"""Waiting rows are read once this share of the places is free: they are read together."""
+"""Waiting rows start, in one pass, once this share of the batch is free."""
+
+
+Pair = tuple[int, int]
+
+Continuations = Mapping[Pair, int]
+"""The most frequent token after each pair of tokens."""
+
+
+def continuations(texts: Iterable[Sequence[int]]) -> Continuations:
+    """Find the most frequent token after each pair of tokens in texts."""
+    found: defaultdict[Pair, Counter[int]] = defaultdict(Counter)
+    for text in texts:
+        for first, second, then in zip(text, text[1:], text[2:], strict=False):
+            found[first, second][then] += 1
+    return {pair: counts.most_common(1)[0][0] for pair, counts in found.items()}
+
+
+class Draft:
+    """Proposes the next tokens of one row from the tokens it has generated."""
+
+    def __init__(
+        self, expected: Sequence[int] = (), continuations: Continuations | None = None
+    ) -> None:
+        self._continuations: Continuations = continuations or {}
+        self._pair: Pair | None = None
+        """The last two generated tokens."""
+        self._known = list(expected)
+        """Tokens of the expected answer, then the generated tokens."""
+        self._expected = len(self._known)
+        self._after = {pair: n for n, pair in enumerate(pairwise(expected[:-1]), 2)}
+        """Index after the last occurrence of each pair of tokens."""
+        self._place = 0 if expected else None
+        """Index of the next proposed token; None where neither text continues."""
+        self._trust = LONGEST
+        """Number of tokens to propose: one more after each right one, 2 after a wrong one."""
+
+    def ahead(self, most: int) -> list[int]:
+        """Propose at most `most` tokens."""
+        count = min(most, self._trust)
+        if self._place is None:
+            return self._phrase(count)
+        if self._place < self._expected:
+            return self._known[self._place : min(self._place + count, self._expected)]
+        loop = self._known[self._place :]
+        return [loop[n % len(loop)] for n in range(count)]
+
+    def _phrase(self, count: int) -> list[int]:
+        """Continue the last two tokens by frequency."""
+        found: list[int] = []
+        pair = self._pair
+        while pair and len(found) < count and (token := self._continuations.get(pair)) is not None:
+            found.append(token)
+            pair = pair[1], token
+        return found
+
+    def observe(self, token: int) -> None:
+        """Record the next generated token."""
+        pair = (self._known[-1], token) if len(self._known) > self._expected else None
+        if self._place is not None and self._known[self._place] == token:
+            self._trust = min(LONGEST, self._trust + 1)
+            self._place = None if self._place + 1 == self._expected else self._place + 1
+        else:
+            phrase = self._place is None and self._phrase(1) == [token]
+            self._trust = min(LONGEST, self._trust + 1) if phrase else 2
+            self._place = pair and self._after.get(pair)
+        self._known.append(token)
+        if pair:
+            self._after[pair] = len(self._known)
+        self._pair = pair
+
+
+@dataclass(slots=True)
+class DecodingRow:
+    """One prompt with its answer so far."""
+
+    unread: list[int]
+    """Tokens not yet read by the model: first the prompt, then the last generated token."""
+    most: int
+    """Longest answer, in tokens."""
+    expected: list[int] = field(default_factory=list[int])
+    """Expected answer with EOS, read in one pass with the prompt."""
+    counted: int = 0
+    """Number of expected tokens to compute statistics of."""
+    stats: TokenStats | None = None
+    """Statistics of these tokens, once they are read."""
+    answer: list[int] = field(default_factory=list[int])
+    """Generated tokens, with EOS."""
+    read: int = 0
+    """Number of its tokens in the cache."""
+    done: bool = False
+    draft: Draft = field(default_factory=Draft)
+
+    def ahead(self) -> list[int]:
+        """Propose the next tokens, leaving room for the one that each pass adds."""
+        return self.draft.ahead(self.most - len(self.answer) - 1)
+
+    def accept(self, ahead: Sequence[int], likeliest: Sequence[int], eos: int) -> int:
+        """Accept the draft up to its first wrong token, and one token more.
+
+        Args:
+            ahead: The draft that was read.
+            likeliest: The most likely token after the unread tokens, and after each draft token.
+            eos: Token that ends the answer.
+
+        Returns:
+            Number of right draft tokens.
+        """
+        self.read += len(self.unread)
+        right = 0
+        while self._append(likeliest[right], eos) and ahead[right : right + 1] == [self.answer[-1]]:
+            right += 1
+        self.unread = [self.answer[-1]]
+        self.read += right
+        return right
+
+    def _append(self, token: int, eos: int) -> bool:
+        """Append a token to the answer; return whether the answer continues."""
+        self.answer.append(token)
+        self.draft.observe(token)
+        self.done = token == eos or len(self.answer) == self.most
+        return not self.done
+
+
+class DecodingBatch:
+    """Rows that are decoded together, with their KV cache."""
+
+    def __init__(self, lm: UnlearningModel, rows: Sequence[DecodingRow]) -> None:
+        self.rows = list(rows)
+        self._lm = lm
+        self._cache = empty_cache()
+        self._mask_BS = on(lm.device, [[]] * len(rows))
+        """1 at slots that hold a token of their row."""
+        self._gaps = False
+        """Whether wrong draft tokens left masked slots between tokens of a row."""
+
+    @classmethod
+    def of(cls, lm: UnlearningModel, batches: "Sequence[DecodingBatch]") -> "DecodingBatch":
+        """Join the unfinished rows of several batches, and free these batches."""
+        made = cls(lm, [row for batch in batches for row in batch.going])
+        batches = [batch for batch in batches if batch.going]
+        if batches:
+            width = max(row.read for row in made.rows)
+            kept = [batch._kept(width) for batch in batches]
+            made._cache = concatenated(kept)
+            made._mask_BS = torch.cat([part.mask_BS for part in kept])
+        return made
+
+    def _kept(self, width: int) -> KeptRows:
+        """Select the unfinished rows, and the last `width` used slots of each."""
+        places = [place for place, row in enumerate(self.rows) if not row.done]
+        rows_B1 = on(self._lm.device, places)[:, None]
+        mask_BS = self._mask_BS[rows_B1[:, 0]]
+        # A stable sort moves used slots to the end, in order.
+        slots_BS = mask_BS.argsort(dim=1, stable=True)[:, -width:]
+        mask_BS = mask_BS.gather(1, slots_BS)
+        short = (width - slots_BS.shape[1], 0)
+        return KeptRows(self._cache, rows_B1, F.pad(slots_BS, short), F.pad(mask_BS, short))
+
+    @property
+    def going(self) -> list[DecodingRow]:
+        """The unfinished rows."""
+        return [row for row in self.rows if not row.done]
+
+    @property
+    def wasteful(self) -> bool:
+        """Whether the cache should be compacted: much is unused, or gaps crowd the window."""
+        if self._gaps and self._crowded:
+            return True
+        going = self.going
+        needed = len(going) * max(row.read for row in going)
+        return needed <= (1 - WASTE) * self._mask_BS.numel()
+
+    @property
+    def _crowded(self) -> bool:
+        """Whether the next pass could exceed the sliding window of the model, if it has one.
+
+        The window counts masked slots too: it is exact only without gaps and drafts.
+        """
+        window: int | None = getattr(self._lm.model.config, "sliding_window", None)
+        return window is not None and self._mask_BS.shape[1] + 1 + LONGEST > window
+
+    def read(self) -> None:
+        """Read the prompts with their expected answers, and start every row."""
+        ahead = [row.expected for row in self.rows]
+        logits_BKV = self._logits(ahead)
+        likeliest = logits_BKV.argmax(-1).tolist()
+        self._accept(ahead, likeliest)
+        places = [
+            (row, logits_BKV.shape[1] - 1 - len(one.expected) + place, one.expected[place])
+            for row, one in enumerate(self.rows)
+            for place in range(one.counted)
+        ]
+        if not places:
+            return
+        rows_N, places_N, ids_N = on(self._lm.device, places).T
+        logits_NV = logits_BKV[rows_N, places_N]
+        del logits_BKV  # By far the largest tensor here.
+        left = iter(F.cross_entropy(logits_NV.float(), ids_N, reduction="none").tolist())
+        for row, found in zip(self.rows, likeliest, strict=True):
+            begun = len(found) - 1 - len(row.expected)
+            if row.expected:
+                ids = tuple(row.expected[: row.counted])
+                logprobs = tuple(-next(left) for _ in ids)
+                likeliest_then = tuple(found[begun : begun + len(ids)])
+                row.stats = TokenStats(ids, likeliest_then, logprobs, (), ())
+
+    def step(self) -> None:
+        """Generate at least one more token for every row."""
+        none: list[int] = []
+        crowded = self._crowded
+        ahead = [none if row.done or crowded else row.ahead() for row in self.rows]
+        ahead = _worthwhile(ahead)
+        self._accept(ahead, self._logits(ahead).argmax(-1).tolist())
+
+    @torch.no_grad()
+    def _logits(self, ahead: Sequence[Sequence[int]]) -> Tensor:
+        """Read each row's new tokens and draft; predict the token after the last and each draft.
+
+        Returns:
+            [B, K, V] with K one more than the longest draft; a shorter draft uses the last of them.
+        """
+        device, pad = self._lm.device, self._lm.tokenizer.pad_token_id
+        fed = [[*row.unread, *draft] for row, draft in zip(self.rows, ahead, strict=True)]
+        width = max(map(len, fed))
+        lack = [[0] * (width - len(tokens)) for tokens in fed]
+        begun = [
+            range(row.read, row.read + len(ids)) for row, ids in zip(self.rows, fed, strict=True)
+        ]
+        ids = [[pad] * len(none) + tokens for none, tokens in zip(lack, fed, strict=True)]
+        real = [none + [1] * len(tokens) for none, tokens in zip(lack, fed, strict=True)]
+        self._mask_BS = torch.cat([self._mask_BS, on(device, real)], dim=1)
+        return self._lm.model(
+            input_ids=on(device, ids),
+            attention_mask=attention_mask(self._lm, self._mask_BS, width),
+            position_ids=on(device, [[*none, *of] for none, of in zip(lack, begun, strict=True)]),
+            cache=self._cache,
+            use_cache=True,
+            logits_to_keep=max(map(len, ahead)) + 1,
+        ).logits
+
+    def _accept(self, ahead: Sequence[Sequence[int]], likeliest: Sequence[Sequence[int]]) -> None:
+        """Accept each row's right draft tokens, and mask the wrong ones."""
+        eos = self._lm.tokenizer.eos_token_id
+        wrong: list[int] = []
+        for row, draft, found in zip(self.rows, ahead, likeliest, strict=True):
+            accepted = 0 if row.done else row.accept(draft, found[-1 - len(draft) :], eos)
+            wrong.append(len(draft) - accepted)
+        if longest := max(wrong):
+            right = [[1] * (longest - count) + [0] * count for count in wrong]
+            self._gaps = True
+            self._mask_BS[:, -longest:] *= on(self._lm.device, right)
+
+
+def _worthwhile(ahead: Sequence[list[int]]) -> list[list[int]]:
+    """Cut drafts to a length at which they do not make too much padding in other rows."""
+    lengths = sorted(map(len, ahead))
+    longest = lengths[int(len(lengths) * (1 - DRAFTED))]
+    return [draft[:longest] for draft in ahead]
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What the model said to one prompt."""
+    """A generated answer."""
 
     text: str
-    ended: bool
-    """Whether it ended by itself, with EOS."""
-    expected: Reading | None = None
-    """What the model makes of the expected answer. None where none was given, or where it changes
-    the tokens of the prompt: such a one is not read here."""
+    finished_with_eos: bool
+    """Whether the answer ended with EOS before the limit."""
+    expected: TokenStats | None = None
+    """Statistics of the expected answer. None where none was given, or where appending it changes
+    the tokens of the prompt."""
 
 
 def generate(
-    target: Target,
+    lm: UnlearningModel,
     prompts: Sequence[str],
     *,
     max_new_tokens: int,
     batch_size: int = GENERATED_AT_ONCE,
     expected: Sequence[str] | None = None,
 ) -> Generator[int, None, list[Generation]]:
-    """Continue each prompt greedily, yielding the number of finished prompts now and then.
+    """Continue each prompt greedily, yielding the number of finished prompts.
 
     Args:
-        target: The model.
-        prompts: Texts to be continued.
-        max_new_tokens: Longest answer.
-        batch_size: Prompts that are answered together at most: fewer, where their keys and values
-            would take too much of the device's memory.
-        expected: What each prompt may be answered with, after a space. It changes no answer: it
-            only spares the steps to those that are given.
+        lm: The model.
+        prompts: Texts to continue.
+        max_new_tokens: Longest answer, in tokens.
+        batch_size: Largest number of rows decoded together; fewer where the KV cache would take
+            too much of the device's memory.
+        expected: Expected answer to each prompt, after a space. It changes no answer, but saves
+            passes where the model gives it.
 
     Raises:
         ValueError: A prompt leaves no room for an answer in the model's context.
     """
-    encoded = [target.tokenizer.encode(prompt) for prompt in prompts]
+    encoded = [lm.tokenizer.encode(prompt) for prompt in prompts]
     for ids in encoded:
-        _check_fits(len(ids), max_new_tokens, target.context)
+        _check_fits(len(ids), max_new_tokens, lm.context)
     answers = expected or [None] * len(prompts)
     rows = [
-        _row(target, ids, prompt, answer, max_new_tokens)
+        _row(lm, ids, prompt, answer, max_new_tokens)
         for ids, prompt, answer in zip(encoded, prompts, answers, strict=True)
     ]
-    phrases = usual(row.expected for row in rows)
+    frequent = continuations(row.expected for row in rows)
     for row in rows:
-        row.draft = Draft(row.expected, phrases)
+        row.draft = Draft(row.expected, frequent)
     waiting = deque(sorted(rows, key=_width))
-    going = Batch(target, ())
-    longest = slots(max(map(len, encoded), default=0) + max_new_tokens) * target.cached_bytes
-    batch_size = min(batch_size, answered_at_once(longest, total_memory(target.places)))
+    going = DecodingBatch(lm, ())
+    longest = slots(max(map(len, encoded), default=0) + max_new_tokens) * lm.kv_bytes_per_token
+    batch_size = min(batch_size, answered_at_once(longest, total_memory(lm.weight_devices)))
     while waiting or going.going:
         free = batch_size - len(going.going)
         if waiting and (free >= FREE * batch_size or free == batch_size):
-            fresh: list[Batch] = []
-            for batch in _read(target, waiting, free):
+            fresh: list[DecodingBatch] = []
+            for batch in _read(lm, waiting, free):
                 fresh.append(batch)
                 yield sum(row.done for row in rows)
-            going = Batch.of(target, [going, *fresh])
+            going = DecodingBatch.of(lm, [going, *fresh])
         else:
             if going.wasteful:
-                going = Batch.of(target, [going])
+                going = DecodingBatch.of(lm, [going])
             going.step()
         yield sum(row.done for row in rows)
-    return [_generation(target, row) for row in rows]
+    return [_generation(lm, row) for row in rows]
 
 
-def _width(row: Row) -> int:
+def _width(row: DecodingRow) -> int:
     return len(row.unread) + len(row.expected)
 
 
-def _read(target: Target, waiting: deque[Row], free: int) -> Iterator[Batch]:
-    """Read waiting rows, until `free` of them go on, yielding those of each pass that do."""
+def _read(lm: UnlearningModel, waiting: deque[DecodingRow], free: int) -> Iterator[DecodingBatch]:
+    """Read waiting rows until `free` are unfinished, yielding the unfinished rows of each pass."""
     while waiting and free:
-        count = min(free, fitting(map(_width, waiting), cpu=target.on_cpu))
-        batch = Batch(target, [waiting.popleft() for _ in range(count)])
+        count = min(free, fitting(map(_width, waiting), cpu=lm.on_cpu))
+        batch = DecodingBatch(lm, [waiting.popleft() for _ in range(count)])
         batch.read()
         free -= len(batch.going)
-        yield Batch.of(target, [batch])  # What ended is given up before more is read.
+        yield DecodingBatch.of(lm, [batch])  # Frees finished rows before the next pass.
 
 
-def expected_readings(
-    target: Target, rows: Sequence[DataRow], said: Sequence[Generation]
-) -> Generator[int, None, list[Reading]]:
-    """Return what the model makes of each expected answer after one space.
+def expected_stats(
+    lm: UnlearningModel, rows: Sequence[Row], generated: Sequence[Generation]
+) -> Generator[int, None, list[TokenStats]]:
+    """Return the statistics of each expected answer after one space.
 
-    What was read with the prompt is known; the rest is read here. Yields how many of those are.
+    Takes those that `generate` computed, and computes the others, yielding how many are done.
 
     Args:
-        target: The model.
-        rows: Prompts and what is expected.
-        said: What `generate` found, given the same.
+        lm: The model.
+        rows: Prompts and expected answers.
+        generated: Results of `generate` for these.
     """
-    missing = [row for row, one in zip(rows, said, strict=True) if one.expected is None]
-    examples = [encode_continuation(target.tokenizer, row.input, row.output) for row in missing]
-    found = iter((yield from readings(target, examples)))
-    return [one.expected or next(found) for one in said]
+    missing = [row for row, one in zip(rows, generated, strict=True) if one.expected is None]
+    examples = [encode_continuation(lm.tokenizer, row.input, row.output) for row in missing]
+    found = iter((yield from token_stats(lm, examples)))
+    return [one.expected or next(found) for one in generated]
 
 
-def _row(target: Target, ids: list[int], prompt: str, expected: str | None, most: int) -> Row:
-    """Make the row of a prompt, with what is expected if that leaves the prompt's tokens alone."""
+def _row(
+    lm: UnlearningModel, ids: list[int], prompt: str, expected: str | None, most: int
+) -> DecodingRow:
+    """Make a prompt's row, with the expected answer unless it changes the prompt's tokens."""
     if expected is None:
-        return Row(ids, most)
-    example = encode_continuation(target.tokenizer, prompt, expected)
-    if example.start < len(ids) or len(example.ids) >= target.context:
-        return Row(ids, most)
+        return DecodingRow(ids, most)
+    example = encode_continuation(lm.tokenizer, prompt, expected)
+    if example.start < len(ids) or len(example.ids) >= lm.context:
+        return DecodingRow(ids, most)
     after = list(example.ids[len(ids) :])
-    return Row(ids, most, [*after, target.tokenizer.eos_token_id], len(after))
+    return DecodingRow(ids, most, [*after, lm.tokenizer.eos_token_id], len(after))
 
 
-def _generation(target: Target, row: Row) -> Generation:
-    """Decode what was said, without the EOS that may end it."""
-    ended = row.said[-1] == target.tokenizer.eos_token_id
-    ids = row.said[:-1] if ended else row.said
-    text = target.tokenizer.decode(ids, skip_special_tokens=True)
-    return Generation(text, ended, row.reading)
+def _generation(lm: UnlearningModel, row: DecodingRow) -> Generation:
+    """Decode an answer without its EOS."""
+    ended = row.answer[-1] == lm.tokenizer.eos_token_id
+    ids = row.answer[:-1] if ended else row.answer
+    text = lm.tokenizer.decode(ids, skip_special_tokens=True)
+    return Generation(text, ended, row.stats)
 
 
 def _check_fits(length: int, max_new_tokens: int, context: int) -> None:
     if length == 0:
-        raise ValueError("the prompt is empty: type something for the models to continue")
+        raise ValueError("the prompt is empty: type a text for the models to continue")
     if length + max_new_tokens > context:
         raise ValueError(
             f"the prompt has {length} tokens: with an answer of up to {max_new_tokens} it does not "

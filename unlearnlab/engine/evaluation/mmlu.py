@@ -1,12 +1,13 @@
-"""MMLU in a fraction of its tokens: what a subject's prompts share is read once.
+"""MMLU with shared prefixes: the five shots of a subject are read once for all its questions.
 
-The five shots of a subject are most of each of its prompts. Their keys and values are computed
-once and lent to every question, and questions of similar length share a forward pass. Prompts are
-tokenised whole, and only tokens that are equal are shared: the model sees what it would see one
-prompt at a time. Shape suffixes: B questions, T positions, K kept positions, V vocabulary.
+The shots are most of each prompt. Their keys and values are computed once and shared by all
+questions of a subject, and questions of similar length are read in one pass. Prompts are tokenised
+whole and only equal tokens are shared, so the model sees what it would see one prompt at a time.
+Shape suffixes: B questions, T positions, K positions with predictions, V vocabulary.
 """
 
 import copy
+import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,42 +17,46 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
-from unlearnlab.engine.model.data import Tokenizer, on
-from unlearnlab.engine.model.kv_cache import RoomyLayer
-from unlearnlab.engine.model.masks import behind
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.data.background import carried_out
+from unlearnlab.engine.model.kv_cache import RoomyLayer, causal_mask
+from unlearnlab.engine.model.tokens import Tokenizer, on
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.mmlu import LETTERS, MOST_TOKENS, Question, prompt
-from unlearnlab.metrics.scores import Choice
+from unlearnlab.metrics.scores import Choice, picked
+from unlearnlab.runs.events import Event, Examined, Progressed, When
 from unlearnlab.spec.batches import fitting
+from unlearnlab.spec.run import EvaluationSpec
 
 CACHED_AT_ONCE = 16384
-"""Tokens whose keys and values are held together: 2 GiB of a model of 1B in bfloat16."""
-
+"""Most tokens in the KV cache of a batch: 2 GiB for a model of 1B in bfloat16."""
 
 ANSWER = "\nAnswer:"
-"""What ends every question of a prompt."""
+"""The end of every question in a prompt."""
+
+UPDATES = 100
+"""Most updates of the accuracy so far in a run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A question as the model reads it."""
+class _Prompt:
+    """A tokenised question with its shots."""
 
     ids: tuple[int, ...]
     shots: int
-    """How many were left after cutting."""
+    """Number of shots that fit."""
 
 
-def most_tokens(target: Target) -> int:
-    """Return the longest prompt: the protocol's, or the model's context if that is shorter."""
-    return min(MOST_TOKENS, target.context)
+def most_tokens(lm: UnlearningModel) -> int:
+    """Return the longest prompt, in tokens: the protocol's limit or the model's context."""
+    return min(MOST_TOKENS, lm.context)
 
 
-class Reader:
-    """Tokenises the prompts of one subject as whole prompts are, most of each only once.
+class PromptReader:
+    """Tokenises the prompts of one subject, sharing their common beginning.
 
-    What comes before the answer of the last shot is tokenised once and put before the rest of each
-    prompt. Whether that gives the tokens of the whole is tried with the first prompt; if it does
-    not, every prompt is tokenised whole.
+    The text before the answer of the last shot is tokenised once. The first prompt tells whether
+    this gives the tokens of the whole prompt; if not, every prompt is tokenised whole.
     """
 
     def __init__(self, tokenizer: Tokenizer, shots: Sequence[Question], most: int) -> None:
@@ -59,18 +64,18 @@ class Reader:
         self._shots = shots
         self._most = most
         self._begun: dict[int, tuple[str, list[int]]] = {}
-        """A beginning and its tokens by number of shots; no tokens where it cannot be shared."""
+        """Beginning and its tokens by number of shots; no tokens where it cannot be shared."""
 
-    def read(self, question: Question) -> Asked:
-        """Tokenise a question with as many of the shots as fit.
+    def read(self, question: Question) -> _Prompt:
+        """Tokenise a question with as many shots as fit.
 
-        One that is too long without any keeps its end, where its options are.
+        A question that is too long without shots keeps its end, which has the options.
         """
         for count in range(len(self._shots), 0, -1):
             ids = self._encode(prompt(question, self._shots[:count]), count)
             if len(ids) <= self._most:
-                return Asked(tuple(ids), count)
-        return Asked(tuple(self._tokenizer.encode(prompt(question, ()))[-self._most :]), 0)
+                return _Prompt(tuple(ids), count)
+        return _Prompt(tuple(self._tokenizer.encode(prompt(question, ()))[-self._most :]), 0)
 
     def _encode(self, text: str, count: int) -> list[int]:
         if count not in self._begun:
@@ -81,7 +86,7 @@ class Reader:
         return [*ids, *self._rest(text[len(beginning) :])]
 
     def _tried(self, text: str) -> tuple[str, list[int]]:
-        """Cut a prompt before the answer of its last shot, if that changes none of its tokens."""
+        """Split a prompt before the answer of its last shot, if that keeps all tokens."""
         last_shot = text.rindex(ANSWER, 0, -len(ANSWER))
         beginning = text[:last_shot]
         ids = self._tokenizer.encode(beginning)
@@ -93,28 +98,28 @@ class Reader:
 
 
 def letter_ids(tokenizer: Tokenizer) -> list[int]:
-    """Return the token of each letter: the last one of a space and the letter."""
+    """Return the token of each letter: the last token of a space and the letter."""
     return [tokenizer.encode(f" {one}", add_special_tokens=False)[-1] for one in LETTERS]
 
 
 def answer(
-    target: Target, questions: Sequence[Question], shots: Mapping[str, Sequence[Question]]
+    lm: UnlearningModel, questions: Sequence[Question], shots: Mapping[str, Sequence[Question]]
 ) -> Generator[list[Choice], None, list[Choice]]:
-    """Rank the four letters after each question, yielding all that are answered so far.
+    """Compute the log-probabilities of the four letters, yielding all choices so far.
 
     Args:
-        target: The model.
-        questions: To be asked.
-        shots: Solved questions by subject; none of a subject asks without.
+        lm: The model.
+        questions: Questions to ask.
+        shots: Solved questions by subject; subjects without any are asked without shots.
     """
-    most, found = most_tokens(target), dict[int, Choice]()
+    most, found = most_tokens(lm), dict[int, Choice]()
     subjects: dict[str, list[int]] = {}
     for place, question in enumerate(questions):
         subjects.setdefault(question.subject, []).append(place)
     for subject, places in subjects.items():
-        reader = Reader(target.tokenizer, shots.get(subject, ()), most)
+        reader = PromptReader(lm.tokenizer, shots.get(subject, ()), most)
         asked = {place: reader.read(questions[place]) for place in places}
-        for some in _ranked(target, asked):
+        for some in _ranked(lm, asked):
             found.update({p: _choice(questions[p], logs) for p, logs in some.items()})
             yield list(found.values())
     return [found[place] for place in range(len(questions))]
@@ -131,42 +136,42 @@ def _choice(question: Question, logprobs: Sequence[float]) -> Choice:
 
 
 @torch.no_grad()
-def _ranked(target: Target, asked: Mapping[int, Asked]) -> Iterator[dict[int, list[float]]]:
-    """Yield the letters' log-probabilities of one subject's prompts, batch by batch, by their key.
+def _ranked(lm: UnlearningModel, asked: Mapping[int, _Prompt]) -> Iterator[dict[int, list[float]]]:
+    """Yield the letters' log-probabilities by prompt, batch after batch of one subject.
 
-    A prompt with fewer shots begins like one with more, so one cache grows with the shots.
+    A prompt with more shots begins like one with fewer, so one cache grows with the shots.
     """
-    letters = on(target.device, letter_ids(target.tokenizer))
-    cache = DynamicCache(config=target.model.config)
+    letters = on(lm.device, letter_ids(lm.tokenizer))
+    cache = DynamicCache(config=lm.model.config)
     for group, shared in _groups(asked):
         order = sorted(group, key=lambda place: len(asked[place].ids))
-        _read_on(target, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
+        _read_on(lm, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
         batches: list[list[int]] = []
         while order:
             ends = (len(asked[place].ids) - shared for place in order)
-            batches.append(order[: min(fitting(ends, cpu=target.on_cpu), _held(asked, order))])
+            batches.append(order[: min(fitting(ends, cpu=lm.on_cpu), _held(asked, order))])
             order = order[len(batches[-1]) :]
         longest = max(len(asked[place].ids) - shared for place in group)
         most = max(map(len, batches))
         room = min(longest, max(0, CACHED_AT_ONCE // most - shared))
-        beginning = _copied(cache, most, room)
+        prefix = _repeated_prefix(cache, most, room)
         for rows in batches:
-            logits_BV = _last_logits(target, beginning, [asked[p].ids[shared:] for p in rows])
+            logits_BV = _last_logits(lm, prefix, [asked[p].ids[shared:] for p in rows])
             logs = logits_BV.float().log_softmax(-1)[:, letters].tolist()
             yield dict(zip(rows, logs, strict=True))
-        del beginning  # Before the next one is made.
+        del prefix  # Frees it before the next one is made.
 
 
-def _held(asked: Mapping[int, Asked], order: Sequence[int]) -> int:
-    """Count the prompts, from the shortest on, whose keys and values are held together."""
+def _held(asked: Mapping[int, _Prompt], order: Sequence[int]) -> int:
+    """Count the prompts, from the shortest on, that fit into the KV cache."""
     fit = (n for n, place in enumerate(order, 1) if n * len(asked[place].ids) > CACHED_AT_ONCE)
     return max(1, next(fit, len(order) + 1) - 1)
 
 
-def _groups(asked: Mapping[int, Asked]) -> list[tuple[list[int], int]]:
-    """Put prompts of equally many shots together, the fewest first, with the tokens they share.
+def _groups(asked: Mapping[int, _Prompt]) -> list[tuple[list[int], int]]:
+    """Group prompts by number of shots, fewest first, with the length of their shared prefix.
 
-    What one group shares begins what the next one shares.
+    The prefix of one group begins the prefix of the next.
     """
     counts = sorted({one.shots for one in asked.values()}, reverse=True)
     groups: list[tuple[list[int], int]] = []
@@ -180,31 +185,31 @@ def _groups(asked: Mapping[int, Asked]) -> list[tuple[list[int], int]]:
 
 
 def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
-    """Count the leading tokens that all prompts share, the last of each left over to be read."""
-    # Whatever the first and the last in order share, all between them share.
+    """Count the leading tokens that all prompts share, leaving at least one token of each."""
+    # The prefix that the smallest and the largest share, all between them share.
     first, last = min(prompts), max(prompts)
     least = min(map(len, prompts)) - 1
     return next((i for i in range(least) if first[i] != last[i]), least)
 
 
-def _read_on(target: Target, cache: DynamicCache, ids: Sequence[int]) -> None:
-    """Add the keys and values of more tokens to those of a beginning."""
+def _read_on(lm: UnlearningModel, cache: DynamicCache, ids: Sequence[int]) -> None:
+    """Append the keys and values of tokens to the cache."""
     if ids:
-        ids_BT = on(target.device, [ids])
-        target.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
+        ids_BT = on(lm.device, [ids])
+        lm.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
 
 
-def _copied(cache: DynamicCache, rows: int, room: int) -> Cache:
-    """Copy a beginning for as many rows as are read together, once for all batches of them.
+def _repeated_prefix(cache: DynamicCache, rows: int, room: int) -> Cache:
+    """Repeat the shared prefix for the rows of the largest batch.
 
     Args:
-        cache: The beginning, as one row.
-        rows: The most that are read together.
-        room: Tokens that each may add before a batch needs tensors of its own.
+        cache: The prefix, as one row.
+        rows: Number of rows of the largest batch.
+        room: Free slots for each row; a batch that needs more allocates its own.
     """
     return Cache(
         layers=[
-            RoomyLayer.beginning(layer, rows, room)
+            RoomyLayer.repeating(layer, rows, room)
             if type(layer) is DynamicLayer and layer.keys is not None
             else layer
             for layer in cache.layers
@@ -212,38 +217,107 @@ def _copied(cache: DynamicCache, rows: int, room: int) -> Cache:
     )
 
 
-def _lent(beginning: Cache, rows: int) -> Cache:
-    """Lend a beginning to so many rows: what a row adds leaves it as it is."""
-    return Cache(layers=[_lent_layer(layer, rows) for layer in beginning.layers])
+def _view(prefix: Cache, rows: int) -> Cache:
+    """Return a view of the prefix for `rows` rows, which leaves the prefix unchanged."""
+    return Cache(layers=[_layer_view(layer, rows) for layer in prefix.layers])
 
 
-def _lent_layer(layer: Any, rows: int) -> Any:
+def _layer_view(layer: Any, rows: int) -> Any:
     if isinstance(layer, RoomyLayer):
-        return layer.lent(rows)
-    # Of another kind, as with a sliding window: what it adds makes new tensors.
+        return layer.view(rows)
+    # Other layers, as with a sliding window, make new tensors when they grow.
     ours = copy.copy(layer)
-    if layer.keys is not None:  # None before anything was read.
+    if layer.keys is not None:  # None in an empty cache.
         ours.keys = layer.keys.expand(rows, -1, -1, -1)
         ours.values = layer.values.expand(rows, -1, -1, -1)
     return ours
 
 
-def _last_logits(target: Target, beginning: Cache, ends: Sequence[Sequence[int]]) -> Tensor:
-    """Predict what follows each end after the cached beginning: [B, V]."""
-    begun, width = beginning.get_seq_length(), max(map(len, ends))
-    ours = _lent(beginning, len(ends))
-    pad = target.tokenizer.pad_token_id
-    # Padding stands at the end, where no token before it looks: one mask does for all rows.
-    ids_BT = on(target.device, [[*end, *[pad] * (width - len(end))] for end in ends])
+def _last_logits(lm: UnlearningModel, prefix: Cache, ends: Sequence[Sequence[int]]) -> Tensor:
+    """Predict the token after each ending that follows the cached prefix: [B, V]."""
+    begun, width = prefix.get_seq_length(), max(map(len, ends))
+    ours = _view(prefix, len(ends))
+    pad = lm.tokenizer.pad_token_id
+    # Padding is on the right, where no token attends to it: one mask serves all rows.
+    ids_BT = on(lm.device, [[*end, *[pad] * (width - len(end))] for end in ends])
     lasts = [len(end) - 1 for end in ends]
     kept_K = sorted(set(lasts))
-    logits_BKV = target.model(
+    logits_BKV = lm.model(
         input_ids=ids_BT,
-        attention_mask=behind(target, begun + width, width),
-        position_ids=on(target.device, [list(range(begun, begun + width))] * len(ends)),
+        attention_mask=causal_mask(lm, begun + width, width),
+        position_ids=on(lm.device, [list(range(begun, begun + width))] * len(ends)),
         cache=ours,
         use_cache=True,
-        logits_to_keep=on(target.device, kept_K),
+        logits_to_keep=on(lm.device, kept_K),
     ).logits
-    rows = on(target.device, list(range(len(ends))))
-    return logits_BKV[rows, on(target.device, [kept_K.index(last) for last in lasts])]
+    rows = on(lm.device, list(range(len(ends))))
+    return logits_BKV[rows, on(lm.device, [kept_K.index(last) for last in lasts])]
+
+
+@dataclass(frozen=True, slots=True)
+class MmluSample:
+    """MMLU questions that a run asks, drawn from the whole test."""
+
+    test: mmlu.Mmlu
+    of: int
+    """Number of questions of the whole test."""
+
+    def protocol(self, lm: UnlearningModel) -> str:
+        """Describe the protocol in words."""
+        asked = len(self.test.questions)
+        return mmlu.protocol(mmlu.SHOTS, most_tokens(lm), asked=asked, of=self.of)
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash questions and shots: equal fingerprints mean equal prompts."""
+        return hashlib.sha256(repr(self.test).encode()).hexdigest()[:16]
+
+
+def prepare_mmlu(
+    spec: EvaluationSpec, fetching: Event
+) -> Generator[Event | None, None, MmluSample | None]:
+    """Load the questions that a run asks, downloading the test if it is not on this machine.
+
+    Args:
+        spec: The number of questions; 0 loads none.
+        fetching: Event to yield before a download.
+
+    Raises:
+        ValueError: The test cannot be read or downloaded, or has fewer questions.
+    """
+    if not spec.mmlu_questions:
+        return None
+    if mmlu.must_be_fetched():
+        yield fetching
+        for _ in carried_out(lambda _: mmlu.fetch()):
+            yield None
+    test = mmlu.load(mmlu.folder())
+    asked = mmlu.subset(test.questions, spec.mmlu_questions)
+    return MmluSample(mmlu.Mmlu(test.shots, asked, test.notes), len(test.questions))
+
+
+def ask_mmlu(
+    lm: UnlearningModel, mmlu_sample: MmluSample, when: When, *, after: int = 0
+) -> Generator[Event | None, None, tuple[Choice, ...]]:
+    """Ask the questions, yielding how many are answered and how many of them correctly.
+
+    Args:
+        lm: The model.
+        mmlu_sample: The questions.
+        when: Before or after unlearning.
+        after: Rows already scored, which the progress adds.
+    """
+    questions, shown = mmlu_sample.test.questions, 0
+    work = answer(lm, questions, mmlu_sample.test.shots)
+    while True:
+        try:
+            found = next(work)
+        except StopIteration as end:
+            return tuple(end.value)
+        if (len(found) - shown) * UPDATES < len(questions) and len(found) < len(questions):
+            yield None
+            continue
+        shown = len(found)
+        right = sum(picked(one) == one.right for one in found)
+        yield Examined(when=when, asked=shown, of=len(questions), right=right)
+        yield Progressed(done=after + shown, total=after + len(questions))

@@ -1,1 +1,1 @@
-"""The model under training: loading, devices, hooks, adapters, token likelihoods."""
+"""The model under training: loading, tokens, likelihoods, KV cache, devices."""

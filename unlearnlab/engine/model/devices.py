@@ -1,4 +1,4 @@
-"""The devices of this machine: how they are called, what they have free, and what they can do."""
+"""The devices of this machine: names, free memory, seeds, and what each can do."""
 
 from collections.abc import Iterable
 
@@ -10,10 +10,10 @@ from unlearnlab.runs.events import GIB
 from unlearnlab.spec.run import ModelSpec, RunSpec
 
 PAGED = ("cuda", "xpu")
-"""Devices with which bitsandbytes shares pages of the host's memory."""
+"""Device types for which bitsandbytes has a paged optimizer, which uses the host's memory."""
 
 EIGHT_BIT = ("cuda", "xpu", "cpu")
-"""Devices for which bitsandbytes has an 8-bit optimizer and 8-bit matrices."""
+"""Device types for which bitsandbytes has an 8-bit optimizer and 8-bit matrices."""
 
 
 def best_device() -> torch.device:
@@ -23,7 +23,7 @@ def best_device() -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """Name a device in words, such as "cpu, 2 threads"."""
+    """Return a device's display name, such as "cpu, 2 threads"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     if device.type != "cpu":
@@ -33,7 +33,7 @@ def device_name(device: torch.device) -> str:
 
 
 def devices() -> tuple[Device, ...]:
-    """List the devices that a model can be put on, the accelerators first."""
+    """List the devices that can hold a model, accelerators first."""
     found: list[Device] = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
@@ -48,10 +48,10 @@ def devices() -> tuple[Device, ...]:
 
 
 def lock_name(device: str) -> str:
-    """Name a device as all processes of this machine do, however they number their GPUs.
+    """Return a device's lock name: the same in all processes, however each numbers its GPUs.
 
     Args:
-        device: As `devices` lists it.
+        device: Id from `devices`.
     """
     if not device.startswith("cuda"):
         return device
@@ -59,32 +59,32 @@ def lock_name(device: str) -> str:
     return f"gpu-{known}" if known else device
 
 
-def chosen(wish: str) -> torch.device:
-    """Return the device that `ModelSpec.device` asks for; of several, the first.
+def resolve_device(request: str) -> torch.device:
+    """Return the device that `ModelSpec.device` requests; the first of several.
 
     Raises:
-        ValueError: It is not on this machine; the message lists what is.
+        ValueError: It is not on this machine; the message lists the devices that are.
     """
-    if wish == "auto":
+    if request == "auto":
         return best_device()
     here = devices()
     names = [device.id for device in here]
     cuda = [name for name in names if name.startswith("cuda")]
-    if wish in ("cuda", "all") and cuda:
+    if request in ("cuda", "all") and cuda:
         return torch.device(cuda[0])
-    if wish in names:
-        return torch.device(wish)
+    if request in names:
+        return torch.device(request)
     listed = ", ".join(f"{device.id} ({device.name})" for device in here)
-    what = "GPUs are" if wish == "all" else f"{wish!r} is"
+    what = "GPUs are" if request == "all" else f"{request!r} is"
     raise ValueError(f"model.device: {what} not on this machine, which has {listed}")
 
 
 def prepare(device: torch.device, *, spread: bool = False) -> None:
-    """Let a GPU multiply float32 matrices in TF32, and count its peak of memory anew.
+    """Enable TF32 on a GPU and reset its peak memory counter; do nothing for other devices.
 
     Args:
-        device: The GPU; on other devices nothing is done.
-        spread: Whether it stands for all GPUs. Else the others are left alone: they may be at work.
+        device: The device.
+        spread: Whether it stands for all GPUs. If not, others are not touched: they may be in use.
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -94,7 +94,7 @@ def prepare(device: torch.device, *, spread: bool = False) -> None:
 
 
 def total_memory(places: Iterable[torch.device]) -> int:
-    """Return the bytes that some devices have in all; what is no GPU of CUDA shares the host's."""
+    """Return the total memory of CUDA GPUs, or of the host for all other devices, in bytes."""
     found = set(places)
     gpus = [place for place in found if place.type == "cuda"]
     if gpus:
@@ -103,10 +103,10 @@ def total_memory(places: Iterable[torch.device]) -> int:
 
 
 def seed(device: torch.device, number: int, *, spread: bool = False) -> None:
-    """Seed what is drawn at random on a device, and nothing that runs on others draw from.
+    """Seed the random generator of a device, and not those of other devices, where possible.
 
     Args:
-        device: Where a run computes.
+        device: Device of the run.
         number: The seed.
         spread: Whether the device stands for all GPUs.
     """
@@ -121,36 +121,36 @@ def seed(device: torch.device, number: int, *, spread: bool = False) -> None:
 
 
 def _gpus(device: torch.device, *, spread: bool) -> list[torch.device]:
-    """List all GPUs, or the one alone."""
+    """Return all GPUs if spread, else `device` alone."""
     count = torch.cuda.device_count() if spread else 0
     return [torch.device("cuda", number) for number in range(count)] or [device]
 
 
 def memory_gib(*devices: torch.device) -> float:
-    """Return the peak of the allocator on GPUs, or what the process holds elsewhere, in GiB."""
+    """Return the peak allocation of GPUs, or the present memory of the process, in GiB."""
     if all(device.type == "cuda" for device in devices):
         return sum(torch.cuda.max_memory_allocated(device) for device in devices) / GIB
     return psutil.Process().memory_info().rss / GIB
 
 
 def refuse_model(model: ModelSpec, device: torch.device) -> None:
-    """Refuse what a device cannot do with a model.
+    """Refuse a precision that the device does not support.
 
     Raises:
-        ValueError: The field, why not, and the way out.
+        ValueError: Names the field and the alternatives.
     """
     if model.precision == "int8" and device.type not in EIGHT_BIT:
         raise ValueError(
             f"model.precision: bitsandbytes has no 8-bit matrices on {device.type}: "
-            "take nf4, bfloat16, or another device (model.device)"
+            "use nf4, bfloat16, or another device (model.device)"
         )
 
 
 def refuse_run(spec: RunSpec, device: torch.device) -> None:
-    """Refuse what a device cannot do in a run.
+    """Refuse a precision or optimizer that the device does not support.
 
     Raises:
-        ValueError: The field, why not, and the way out.
+        ValueError: Names the field and the alternatives.
     """
     refuse_model(spec.model, device)
     for number, phase in enumerate(spec.phases):
@@ -158,9 +158,9 @@ def refuse_run(spec: RunSpec, device: torch.device) -> None:
         if phase.optimizer == "paged_adamw_8bit" and device.type not in PAGED:
             raise ValueError(
                 f"{field}: paged_adamw_8bit moves its state between a GPU and the host, and the "
-                f"model is on {device.type}: take adamw_8bit or adamw"
+                f"model is on {device.type}: use adamw_8bit or adamw"
             )
         if phase.optimizer == "adamw_8bit" and device.type not in EIGHT_BIT:
             raise ValueError(
-                f"{field}: bitsandbytes has no 8-bit optimizer on {device.type}: take adamw"
+                f"{field}: bitsandbytes has no 8-bit optimizer on {device.type}: use adamw"
             )

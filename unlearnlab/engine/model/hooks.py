@@ -1,4 +1,4 @@
-"""Reaching into a model: its blocks, what a part of it puts out, and other values in its place."""
+"""Access to a model's blocks: capture or replace their hidden states, or skip the first ones."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
@@ -11,39 +11,39 @@ from unlearnlab.models.families import Family, family
 
 
 class StopForward(Exception):
-    """Ends a forward pass at the block whose output is all that is wanted."""
+    """Ends a forward pass after the captured block."""
 
 
-def bare(model: nn.Module) -> PreTrainedModel:
-    """Return the model without what an adapter wraps around it."""
+def base_model(model: nn.Module) -> PreTrainedModel:
+    """Return the transformers model inside an adapter's wrapper, or the model itself."""
     return next(m for m in model.modules() if isinstance(m, PreTrainedModel))
 
 
 def family_of(model: nn.Module) -> Family:
-    """Return the family of a causal language model, also under an adapter.
+    """Return the family of a causal language model, with or without an adapter.
 
     Raises:
-        ValueError: It is none of those known.
+        ValueError: The family is unknown.
     """
-    return family(bare(model).config.model_type)
+    return family(base_model(model).config.model_type)
 
 
 def decoder_blocks(model: nn.Module) -> nn.ModuleList:
-    """Return the blocks of a causal language model, also under an adapter.
+    """Return the blocks of a causal language model, with or without an adapter.
 
     Raises:
-        ValueError: Its family is not known.
+        ValueError: The family is unknown.
     """
-    return cast("nn.ModuleList", bare(model).get_submodule(family_of(model).blocks))
+    return cast("nn.ModuleList", base_model(model).get_submodule(family_of(model).blocks))
 
 
 @contextmanager
 def capturing(module: nn.Module, *, stop: bool = False) -> Generator[list[Tensor]]:
-    """Collect the hidden states that `module` puts out. Undone on exit, whatever happens.
+    """Collect the output hidden states of `module` inside the `with` block.
 
     Args:
-        module: A decoder block.
-        stop: End the forward pass there. What lies above is then not computed.
+        module: A decoder block or a part of one.
+        stop: Whether to end the forward pass there, so that later blocks are not computed.
     """
     captured: list[Tensor] = []
 
@@ -62,7 +62,7 @@ def capturing(module: nn.Module, *, stop: bool = False) -> Generator[list[Tensor
 
 @contextmanager
 def editing(module: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[None]:
-    """Replace the hidden states that `module` puts out by `edit` of them, until the block ends."""
+    """Apply `edit` to the output hidden states of `module` inside the `with` block."""
 
     def replace(
         _module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]
@@ -80,7 +80,7 @@ def editing(module: nn.Module, edit: Callable[[Tensor], Tensor]) -> Generator[No
 
 @contextmanager
 def capturing_input(module: nn.Module) -> Generator[list[Tensor]]:
-    """Collect the hidden states that a decoder block takes in."""
+    """Collect the input hidden states of a decoder block inside the `with` block."""
     captured: list[Tensor] = []
 
     def keep(_module: nn.Module, args: tuple[Any, ...]) -> None:
@@ -93,8 +93,8 @@ def capturing_input(module: nn.Module) -> Generator[list[Tensor]]:
         handle.remove()
 
 
-class _Given(nn.Module):
-    """Stands in for a block: puts out what it was given, whatever comes in."""
+class _Fixed(nn.Module):
+    """Replaces a block: returns given hidden states for any input."""
 
     def __init__(self, hidden_BTD: Tensor) -> None:
         super().__init__()
@@ -106,16 +106,16 @@ class _Given(nn.Module):
 
 @contextmanager
 def beginning_at(model: nn.Module, block: int, hidden_BTD: Tensor) -> Generator[None]:
-    """Leave the blocks below `block` out until the `with` block ends: they need no second run.
+    """Skip the blocks before `block` inside the `with` block.
 
     Args:
         model: A causal language model.
-        block: The first that computes; past the last, none does.
-        hidden_BTD: What it takes in, [B, T, D]. What the model makes of its own input, such as
-            embeddings with positions added, is not used.
+        block: First block to compute; the number of blocks skips all.
+        hidden_BTD: Input of that block, [B, T, D]; replaces what the model computes from its own
+            input up to there.
     """
     blocks = decoder_blocks(model)
-    # Every block keeps its place: masks and rotations may depend on it.
+    # Blocks keep their index: masks and rotary embeddings may depend on it.
     skipped = list(blocks[:block])
 
     def begin(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -123,7 +123,7 @@ def beginning_at(model: nn.Module, block: int, hidden_BTD: Tensor) -> Generator[
 
     handle = None if skipped else blocks[0].register_forward_pre_hook(begin)
     for place in range(len(skipped)):
-        blocks[place] = _Given(hidden_BTD)
+        blocks[place] = _Fixed(hidden_BTD)
     try:
         yield
     finally:

@@ -1,9 +1,11 @@
-"""What is made sure of when a model is loaded: room for it, all of its weights, its tokenizer.
+"""What loading a model checks and prepares: precision, memory, all weights, a fitting tokenizer.
 
-What transformers would pass over in silence, it must not: weights that are missing, and would be
-drawn at random; a tokenizer of another model; a model without an end of text.
+transformers only warns where it initialises missing weights at random, and does not check that the
+tokenizer fits; here each is an error. Weights in 8 or 4 bits are quantized by bitsandbytes: the
+matrices of the blocks only.
 """
 
+import math
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,30 +15,90 @@ from typing import Any, cast
 import psutil
 import torch
 from safetensors import SafetensorError
-from torch import nn
-from transformers import AutoTokenizer, PreTrainedModel
+from torch import Tensor, nn
+from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
 
 from unlearnlab.data.background import Report
 from unlearnlab.data.files import size
-from unlearnlab.engine.model.data import Tokenizer
-from unlearnlab.engine.model.packing import compute_dtype
+from unlearnlab.engine.model.tokens import Tokenizer
 from unlearnlab.models.catalog import KnownModel
 from unlearnlab.models.checkpoints import tensors
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.spec.run import PACKED_BYTES, Precision
+from unlearnlab.spec.run import PACKED, PACKED_BYTES, Precision
 
-ALONE = threading.RLock()
+LOAD_LOCK = threading.RLock()
 """Held while a model or an adapter is made. Meanwhile transformers changes torch's default dtype,
-its functions that initialize weights and its own progress bars for all threads of the process: two
-at once would draw wrong weights, or leave the changes behind."""
+initialisers and progress bars for all threads of the process: two loads at once would draw wrong
+weights, or leave the changes behind."""
 
 LOADING, WRITING = "Loading weights", "Writing model shards"
-"""How transformers names its progress bars over the tensors and over the files of a model."""
+"""Titles of transformers' progress bars over loaded tensors and over written files."""
+
+
+def compute_dtype(precision: Precision, device: torch.device) -> torch.dtype:
+    """Return the number format of activations and of all weights that are not quantized."""
+    if precision in PACKED:
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
+
+
+def quantization(precision: Precision, device: torch.device) -> BitsAndBytesConfig | None:
+    """Return the bitsandbytes configuration of a precision; None where nothing is quantized."""
+    if precision == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    if precision == "nf4":
+        return BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_compute_dtype=compute_dtype(precision, device),
+        )
+    return None
+
+
+def match_inference_to_training(model: nn.Module, device: torch.device) -> None:
+    """Make quantized layers compute in inference on a CPU as they do in training.
+
+    4 bits: inference would repack the weights into a form that rounds to bfloat16 and has no
+    gradient, and they would stay so in the next step. 8 bits: inference would also quantize
+    activations, scaled by the largest of the batch, so that an answer depended on its batch.
+    """
+    from bitsandbytes.nn.modules import Linear4bit, Linear8bitLt  # noqa: PLC0415  (loud)
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+        elif isinstance(module, Linear8bitLt) and device.type == "cpu":
+            module.register_forward_pre_hook(_set_training)
+
+
+def _set_training(module: nn.Module, _args: object) -> None:
+    module.training = True
+
+
+def weight_count(parameter: nn.Parameter) -> int:
+    """Count the weights of a tensor, quantized or not."""
+    state = getattr(parameter, "quant_state", None)
+    return parameter.numel() if state is None else math.prod(state.shape)
+
+
+def dequantized(module: nn.Module) -> Tensor:
+    """Return the weight of a linear layer in the values it computes with."""
+    weight = cast("nn.Parameter", module.weight).detach()
+    if weight.is_floating_point():
+        return weight
+    from bitsandbytes import functional  # noqa: PLC0415  (loud)
+
+    packed: Any = module.weight
+    if weight.dtype == torch.int8:
+        # The first forward pass moves the row scales from the weight to the layer.
+        scales = cast("Any", module).state.SCB if packed.SCB is None else packed.SCB
+        return functional.int8_vectorwise_dequant(weight, scales)
+    return functional.dequantize_4bit(weight, packed.quant_state)
 
 
 def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
-    """Return the bytes that are free on a device, or on all GPUs; none where it does not tell."""
+    """Return the free bytes of a device, or of all GPUs; None where the device does not tell."""
     if device.type == "cuda":
         numbers = range(torch.cuda.device_count()) if spread else [device]
         return sum(torch.cuda.mem_get_info(number)[0] for number in numbers)
@@ -44,7 +106,7 @@ def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
 
 
 def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) -> int:
-    """Return the bytes that a model's weights take in a device's memory."""
+    """Estimate the bytes of a model's weights in a device's memory."""
     count = sum(numbers for numbers, _ in tensors(known.folder).values())
     plain = compute_dtype(precision, device).itemsize
     sizes = known.architecture
@@ -57,10 +119,10 @@ def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) 
 def check_memory(
     known: KnownModel, precision: Precision, device: torch.device, *, spread: bool = False
 ) -> None:
-    """Make sure that a model's weights fit into what a device has free.
+    """Check that a model's weights fit into a device's free memory.
 
     Raises:
-        RunFailed: They do not.
+        RunFailed: They do not fit; the advice names a precision that would.
     """
     free = free_memory(device, spread=spread)
     needed = weight_bytes(known, precision, device)
@@ -69,26 +131,25 @@ def check_memory(
     raise RunFailed(
         f"not enough memory: the weights of {known.title} take {size(needed)} as {precision}, and "
         f"{size(free)} are free on {'all GPUs' if spread else device}",
-        _smaller(known, device, needed, free),
+        _memory_advice(known, device, needed, free),
     )
 
 
-def _smaller(known: KnownModel, device: torch.device, needed: int, free: int) -> str:
-    """Say which precision would fit."""
+def _memory_advice(known: KnownModel, device: torch.device, needed: int, free: int) -> str:
     ways: Mapping[Precision, str] = {
-        "bfloat16": "take bfloat16",
-        "nf4": "take nf4 under a LoRA adapter",
+        "bfloat16": "use bfloat16",
+        "nf4": "use nf4 with a LoRA adapter",
     }
     for precision, way in ways.items():
         other = weight_bytes(known, precision, device)
         if other < needed and other <= free:
             return f"{way}: {size(other)}"
-    return "end other programs, or take a smaller model or another device"
+    return "close other programs, or use a smaller model or another device"
 
 
 @contextmanager
-def explained(folder: Path) -> Generator[None]:
-    """Turn what a loader raises into a sentence with the folder."""
+def load_errors(folder: Path) -> Generator[None]:
+    """Raise a loader's error again as a ValueError that names the folder."""
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, ImportError, SafetensorError) as error:
@@ -97,18 +158,24 @@ def explained(folder: Path) -> Generator[None]:
 
 
 @contextmanager
-def counted(report: Report | None, bar: str = LOADING) -> Generator[None]:
-    """Report each tensor that transformers loads, or each file it writes, until the block ends."""
-    # Older versions of transformers have no such hook, and load without a count.
+def reported(report: Report | None, bar: str = LOADING) -> Generator[None]:
+    """Report each tensor that transformers loads, or file it writes, inside the `with` block."""
+    # Older versions of transformers have no such hook: nothing is reported.
     hook_with: Any = getattr(transformers_logging, "set_tqdm_hook", None)
     if report is None or hook_with is None:
         yield
         return
 
+    def counted(items: Iterable[Any]) -> Iterator[Any]:
+        listed = list(items)
+        for done, item in enumerate(listed):
+            report(done, len(listed))
+            yield item
+
     def hook(factory: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if kwargs.get("desc") != bar or not args:
             return factory(*args, **kwargs)
-        return _reported(args[0], report)
+        return counted(args[0])
 
     before = hook_with(hook)
     try:
@@ -117,47 +184,40 @@ def counted(report: Report | None, bar: str = LOADING) -> Generator[None]:
         hook_with(before)
 
 
-def _reported(items: Iterable[Any], report: Report) -> Iterator[Any]:
-    listed = list(items)
-    for done, item in enumerate(listed):
-        report(done, len(listed))
-        yield item
-
-
 def check_complete(folder: Path, info: Mapping[str, Any]) -> None:
-    """Make sure that every weight of a model came from its files.
+    """Check that every weight of a model came from its files.
 
     Args:
-        folder: The model's.
-        info: What transformers tells of its loading.
+        folder: Folder of the model.
+        info: Loading info that transformers returns.
 
     Raises:
-        ValueError: Some were not there, or had other shapes.
+        ValueError: Weights are missing or have other shapes.
     """
     for kind, told in (("missing_keys", "lack"), ("mismatched_keys", "have other shapes for")):
         lost: Iterable[Any] = info.get(kind) or ()
         if names := sorted(str(one[0] if isinstance(one, tuple) else one) for one in lost):
             raise ValueError(
                 f"{folder}: the weights {told} {len(names)} that config.json asks for "
-                f"({names[0]}): fetch or copy the whole model again"
+                f"({names[0]}): download or copy the whole model again"
             )
 
 
-def tokenizer_of(folder: Path, model: PreTrainedModel) -> Tokenizer:
-    """Load the tokenizer in `folder` and make sure that it fits the model.
+def load_tokenizer(folder: Path, model: PreTrainedModel) -> Tokenizer:
+    """Load the tokenizer in `folder` and check that it fits the model.
 
-    A tokenizer without a padding token pads with the end of text, as the task's script does:
-    padded places are masked everywhere.
+    A tokenizer without a padding token pads with EOS, as the task's script does: padding is masked
+    everywhere.
 
     Raises:
-        ValueError: It is not one, it knows more tokens than the model, or no end of text.
+        ValueError: There is no tokenizer, it has more tokens than the model, or no EOS token.
     """
-    with explained(folder):
+    with load_errors(folder):
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     rows = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
     if len(tokenizer) > rows:
         raise ValueError(
-            f"{folder}: the tokenizer knows {len(tokenizer)} tokens and the model {rows}: copy the "
+            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows}: copy the "
             "model's own tokenizer there"
         )
     if tokenizer.eos_token_id is None:
@@ -168,13 +228,13 @@ def tokenizer_of(folder: Path, model: PreTrainedModel) -> Tokenizer:
 
 
 def _end_of_text(folder: Path, model: PreTrainedModel, tokenizer: Any) -> str:
-    """Return the token that ends a text by the model's config."""
+    """Return the EOS token that the model's config names."""
     named = model.config.eos_token_id
     first = named[0] if isinstance(named, list) else named
     token = None if first is None else tokenizer.convert_ids_to_tokens(first)
     if token is None:
         raise ValueError(
             f"{folder}: the tokenizer has no EOS token, so the model could not learn where an "
-            "answer ends: name one as eos_token in tokenizer_config.json"
+            "answer ends: set eos_token in tokenizer_config.json"
         )
     return token

@@ -1,7 +1,7 @@
-"""A trained model as a folder of its own, which transformers opens without this program.
+"""Write a trained model as one merged checkpoint that plain transformers loads.
 
-What was trained is put into the weights: adapters are added to them, packed weights are unpacked
-as they were computed with. So the folder gives the answers that were measured, up to rounding.
+The active adapter is added to the weights, and quantized weights are written as the values they
+compute with. So the checkpoint gives the answers that were measured, up to rounding.
 """
 
 import copy
@@ -19,55 +19,53 @@ from transformers.pytorch_utils import Conv1D
 
 from unlearnlab.data.background import Report, stretch
 from unlearnlab.data.files import check_free, check_room, whole_folder
-from unlearnlab.engine.model.loading import WRITING, counted
-from unlearnlab.engine.model.packing import unpacked
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.loading import WRITING, dequantized, reported
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 
 LARGEST_FILE = "1GB"
-"""Weights are spread over several files above this size: between two, the writing can be given
-up."""
+"""Larger weights are split into files of this size: writing can be cancelled between two."""
 
-BESIDE = 16 * 10**6
-"""Bytes for tokenizer and configuration, generously."""
+EXTRA_BYTES = 16 * 10**6
+"""Generous allowance for tokenizer and configuration."""
 
 
 def save_merged(
-    target: Target,
+    lm: UnlearningModel,
     folder: Path,
     *,
     texts: Mapping[str, str] | None = None,
     replace: bool = False,
     report: Report | None = None,
 ) -> int:
-    """Write the trained model and its tokenizer into `folder`, as safetensors.
+    """Write the merged model and its tokenizer into `folder`, as safetensors.
 
-    The target stays as it was. The folder appears as a whole or not at all.
+    `lm` is not changed. The folder appears complete or not at all.
 
     Args:
-        target: Trained, or restored from a finished run.
-        folder: To be made; a folder that is there already must be empty.
+        lm: The model, trained or restored from a finished run.
+        folder: Output folder; must not exist or be empty.
         texts: Further files by name, such as a model card.
-        replace: Write over what is in the folder's place.
-        report: Told of each weight that is put together and of each file that is written; may end
-            the work by raising, and nothing of it is left.
+        replace: Whether to overwrite an existing folder.
+        report: Called for each merged weight and each written file; cancels by raising, and leaves
+            nothing behind.
 
     Returns:
-        Bytes of the weights.
+        Size of the weights, in bytes.
 
     Raises:
         NoRoom: The disk has too little space.
-        Taken: Something is in the folder's place.
-        ValueError: The model has weights that cannot be written out.
+        Taken: The folder exists and is not empty.
+        ValueError: Some weights cannot be written.
     """
     if not replace:
         check_free(folder)
-    check_room(folder.parent, target.bytes_merged + BESIDE)
+    check_room(folder.parent, lm.merged_bytes + EXTRA_BYTES)
     with torch.no_grad():
-        plain = _plain(target, stretch(report, 0, 50))
+        plain = _merged_model(lm, stretch(report, 0, 50))
     size = sum(parameter.nbytes for parameter in plain.parameters())
-    with whole_folder(folder) as part, counted(stretch(report, 50, 100), WRITING):
+    with whole_folder(folder) as part, reported(stretch(report, 50, 100), WRITING):
         plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
-        target.tokenizer.save_pretrained(part)
+        lm.tokenizer.save_pretrained(part)
         for name, text in (texts or {}).items():
             (part / name).write_text(text, encoding="utf-8")
     del plain
@@ -75,9 +73,9 @@ def save_merged(
     return size
 
 
-def _plain(target: Target, report: Report | None) -> PreTrainedModel:
-    """Make a model without adapters and packing that shares all tensors it can with the target."""
-    base = target.model.get_base_model() if isinstance(target.model, PeftModel) else target.model
+def _merged_model(lm: UnlearningModel, report: Report | None) -> PreTrainedModel:
+    """Build a model without adapters or quantization that shares tensors with `lm`."""
+    base = lm.model.get_base_model() if isinstance(lm.model, PeftModel) else lm.model
     assert isinstance(base, PreTrainedModel)
     dtype = cast("nn.Embedding", base.get_input_embeddings()).weight.dtype
     config = copy.deepcopy(base.config)
@@ -90,45 +88,42 @@ def _plain(target: Target, report: Report | None) -> PreTrainedModel:
         found[name] = weight
         if report is not None:
             report(len(found), expected)
-    for name in _turned(base, plain):
-        found[name] = found[name].T.contiguous()
-    missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys
-    plain.tie_weights()
-    if lost := [name for name in missing if dict(plain.named_parameters())[name].is_meta]:
-        raise ValueError(f"the weights cannot be written out: {', '.join(lost[:3])} not found")
-    plain.generation_config = base.generation_config
-    return plain
-
-
-def _turned(base: PreTrainedModel, plain: PreTrainedModel) -> set[str]:
-    """Name the weights that packing turned: GPT-2 keeps inputs before outputs, packed ones not."""
-    packed = {
+    # GPT-2's Conv1D stores weights as [inputs, outputs]; quantized layers as [outputs, inputs].
+    quantized = {
         name.removesuffix(".weight").removesuffix(".base_layer")
         for name, parameter in base.named_parameters()
         if not parameter.is_floating_point()
     }
-    return {f"{name}.weight" for name in packed if isinstance(plain.get_submodule(name), Conv1D)}
+    transposed = (name for name in quantized if isinstance(plain.get_submodule(name), Conv1D))
+    for name in (f"{name}.weight" for name in transposed):
+        found[name] = found[name].T.contiguous()
+    missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys
+    plain.tie_weights()
+    if lost := [name for name in missing if dict(plain.named_parameters())[name].is_meta]:
+        raise ValueError(f"the weights cannot be written: {', '.join(lost[:3])} not found")
+    plain.generation_config = base.generation_config
+    return plain
 
 
 def _weights(base: PreTrainedModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
-    """Yield each weight under its plain name, adapters added and unpacked."""
+    """Yield each weight by its name without adapters, merged and dequantized."""
     for name, module in base.named_modules():
         if isinstance(module, LoraLayer):
-            yield f"{name}.weight", _merged(module, dtype)
+            yield f"{name}.weight", _merged_weight(module, dtype)
         elif ".lora_" not in name:
             for kind, parameter in module.named_parameters(recurse=False):
                 if not (name.endswith(".base_layer") and kind == "weight"):
                     whole = parameter.detach()
                     if not whole.is_floating_point():
-                        whole = unpacked(module).to(dtype).cpu()
+                        whole = dequantized(module).to(dtype).cpu()
                     yield f"{name}.{kind}".replace(".base_layer.", "."), whole
 
 
-def _merged(layer: LoraLayer, dtype: torch.dtype) -> Tensor:
-    """Add what the acting adapter changes to the weights of a layer, in single precision."""
-    weight = unpacked(layer.get_base_layer())
-    acting = [name for name in layer.active_adapters if name in layer.lora_A]
-    if not acting or layer.disable_adapters:
+def _merged_weight(layer: LoraLayer, dtype: torch.dtype) -> Tensor:
+    """Add the active adapters to the weight of a layer, in float32."""
+    weight = dequantized(layer.get_base_layer())
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    if not active or layer.disable_adapters:
         return weight.to(dtype).cpu()
-    changes = [cast("Any", layer).get_delta_weight(name).float() for name in acting]
+    changes = [cast("Any", layer).get_delta_weight(name).float() for name in active]
     return torch.stack([weight.float(), *changes]).sum(0).to(dtype).cpu()

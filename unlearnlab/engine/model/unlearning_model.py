@@ -1,4 +1,4 @@
-"""The target model: one copy of the weights, the part that is trained, and the way back."""
+"""The model under training: one copy of the weights, a trained part, and the original values."""
 
 import hashlib
 import os
@@ -19,22 +19,20 @@ from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
 from unlearnlab.data.background import Report
-from unlearnlab.engine.model.data import Tokenizer
-from unlearnlab.engine.model.hooks import bare, decoder_blocks, family_of
+from unlearnlab.engine.model.hooks import base_model, decoder_blocks, family_of
 from unlearnlab.engine.model.loading import (
-    ALONE,
+    LOAD_LOCK,
     check_complete,
     check_memory,
-    counted,
-    explained,
-    tokenizer_of,
-)
-from unlearnlab.engine.model.packing import (
-    compute_alike_when_training,
     compute_dtype,
-    count,
-    packing,
+    load_errors,
+    load_tokenizer,
+    match_inference_to_training,
+    quantization,
+    reported,
+    weight_count,
 )
+from unlearnlab.engine.model.tokens import Tokenizer
 from unlearnlab.models.families import ROLES, Architecture
 from unlearnlab.spec.adapters import DEFAULT, Adapter, adapters
 from unlearnlab.spec.methods import Combination
@@ -47,10 +45,10 @@ ADAPTER = "adapter"
 
 
 def _without_dropout(model: nn.Module) -> None:
-    """Switch off the dropout that a model brings: original and unlearned differ by weights alone.
+    """Switch off the model's own dropout, so that reference outputs are the same at each step.
 
-    GPT-2 drops a tenth, which would make the reference of a method another one at each step. What
-    an adapter drops is the run's own choice, and stays.
+    GPT-2 has a dropout of 0.1, for example. The dropout of a LoRA adapter is set by the run and
+    added later.
     """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
@@ -59,12 +57,12 @@ def _without_dropout(model: nn.Module) -> None:
             vars(module)["attention_dropout"] = 0.0
 
 
-class Target:
-    """A causal language model that can be trained in part and is its own reference.
+class UnlearningModel:
+    """A causal language model that is trained in part and serves as its own reference.
 
-    Before a tensor is trained its original is kept aside; `original()` swaps the pointers, so that
-    both models answer from one copy of everything else. Under an adapter nothing is kept: the
-    original is the model with the adapter switched off.
+    Without an adapter, a copy of each tensor is kept before it is first trained, and `original()`
+    swaps trained tensors and copies; all other weights are shared. With an adapter, no copy is
+    needed: the original is the model with the adapter switched off.
     """
 
     def __init__(
@@ -75,10 +73,10 @@ class Target:
         self.device = device
         _without_dropout(model)
         self.fingerprint = fingerprint(model)
-        """Of the untouched weights."""
+        """Hash of the original weights."""
         self._originals: dict[str, Tensor] = {}
         self._adapters: dict[str, LoraConfig] = {}
-        """What the run's adapters will be, by name."""
+        """Configuration of each adapter of the run, by name."""
         self._seed = 0
         model.requires_grad_(False)
         model.eval()
@@ -86,26 +84,28 @@ class Target:
     @classmethod
     def load(
         cls, spec: ModelSpec, report: Report | None = None, *, device: torch.device
-    ) -> "Target":
+    ) -> "UnlearningModel":
         """Load a model that is on this machine onto `device`, or spread it over all GPUs.
 
         Args:
-            spec: Names it, its precision, and whether it is spread.
-            report: Told of each tensor that is loaded; may end the loading by raising.
-            device: Where texts go in and logits come out.
+            spec: The model, its precision, and whether it is spread.
+            report: Called for each loaded tensor; cancels the loading by raising.
+            device: Device of input tokens and logits.
 
         Raises:
-            RunFailed: There is too little free memory for the weights.
-            ValueError: It is not on this machine, or cannot be loaded.
+            RunFailed: The weights need more memory than is free.
+            ValueError: The model is not on this machine, or cannot be loaded.
         """
         known = spec.known
         if known.missing:
             raise ValueError(f"model {known.name!r}: {known.missing}")
         if known.fetches:
-            raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
+            raise ValueError(
+                f"model {known.name!r}: it is not on this machine: start a run, which downloads it"
+            )
         spread = spec.device == "all"
         check_memory(known, spec.precision, device, spread=spread)
-        with ALONE, counted(report):
+        with LOAD_LOCK, reported(report):
             return cls.open(
                 known.folder,
                 precision=spec.precision,
@@ -123,28 +123,28 @@ class Target:
         device: torch.device,
         spread: bool = False,
         tokenizer: Path | None = None,
-    ) -> "Target":
-        """Load the model in `folder`: safetensors only, no remote code.
+    ) -> "UnlearningModel":
+        """Load the model in `folder` from safetensors, without remote code.
 
         Args:
-            folder: Holds its config and weights.
+            folder: Folder with config and weights.
             precision: Number format of the weights.
-            device: Where texts go in and logits come out.
-            spread: Put the blocks on all GPUs instead of on `device` alone.
-            tokenizer: Folder of its tokenizer; none is `folder`.
+            device: Device of input tokens and logits.
+            spread: Whether to spread the blocks over all GPUs.
+            tokenizer: Folder of the tokenizer; default `folder`.
 
         Raises:
-            ValueError: It cannot be loaded, lacks weights, has no fitting tokenizer, or is spread
-                and too large for the GPUs.
+            ValueError: The model cannot be loaded, weights are missing, the tokenizer does not
+                fit, or the GPUs have too little memory for a spread model.
         """
-        packed = packing(precision, device)
-        # Straight onto a GPU; what is packed is packed there.
-        placed = packed is not None or device.type != "cpu"
-        with ALONE, explained(folder):
+        quantized = quantization(precision, device)
+        # Weights are loaded directly onto a GPU and quantized there.
+        placed = quantized is not None or device.type != "cpu"
+        with LOAD_LOCK, load_errors(folder):
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=compute_dtype(precision, device),
-                quantization_config=packed,
+                quantization_config=quantized,
                 device_map="auto" if spread else {"": device} if placed else None,
                 use_safetensors=True,
                 trust_remote_code=False,
@@ -153,61 +153,61 @@ class Target:
             )
         model, info = loaded
         check_complete(folder, info)
-        words = tokenizer_of(tokenizer or folder, model)
+        words = load_tokenizer(tokenizer or folder, model)
         if spread:
-            _must_be_on_gpus(model)
-        if packed:
-            compute_alike_when_training(model, device)
+            _refuse_offload(model)
+        if quantized:
+            match_inference_to_training(model, device)
         return cls(model, words, device=device)
 
     @property
     def parameters(self) -> int:
-        """Count the parameters of the original model."""
+        """Number of parameters of the original model, without adapters."""
         named = self.model.named_parameters()
-        return sum(count(parameter) for name, parameter in named if "lora_" not in name)
+        return sum(weight_count(parameter) for name, parameter in named if "lora_" not in name)
 
     @property
-    def bytes_merged(self) -> int:
-        """Return the size of the weights as a model of its own, unpacked."""
+    def merged_bytes(self) -> int:
+        """Size of the merged, dequantized model, in bytes."""
         return self.parameters * self.model.dtype.itemsize
 
     @property
     def context(self) -> int:
-        """Return the longest sequence that the model takes, in tokens."""
+        """Context length of the model, in tokens."""
         return self.model.config.max_position_embeddings
 
     @property
-    def places(self) -> set[torch.device]:
-        """Return the devices that its weights are on."""
+    def weight_devices(self) -> set[torch.device]:
+        """Devices that hold weights."""
         return {parameter.device for parameter in self.model.parameters()}
 
     @property
-    def cached_bytes(self) -> int:
-        """Return the bytes of a token's keys and values."""
-        sizes = Architecture.of(bare(self.model).config.to_dict())
+    def kv_bytes_per_token(self) -> int:
+        """Size of one token's keys and values over all blocks, in bytes."""
+        sizes = Architecture.of(base_model(self.model).config.to_dict())
         return sizes.cached_units * self.model.dtype.itemsize
 
     @property
     def on_cpu(self) -> bool:
-        """Whether it computes on a CPU."""
+        """Whether the model runs on a CPU."""
         return self.device.type == "cpu"
 
     def adapt(self, spec: RunSpec) -> None:
-        """Make it trainable as the spec asks: with adapters, recomputing activations."""
+        """Add the LoRA adapter and the gradient checkpointing that the spec asks for."""
         if lora := spec.model.adapter:
             self._add_adapter(spec, lora)
         if spec.model.gradient_checkpointing:
-            bare(self.model).activation_checkpointing_enable({"use_reentrant": False})
+            base_model(self.model).activation_checkpointing_enable({"use_reentrant": False})
 
     def _add_adapter(self, spec: RunSpec, lora: LoRA) -> None:
-        """Add the first of the low-rank adapters that the spec asks for; the others come later."""
+        """Add the first adapter; `_activate_adapter` adds the others when their phase begins."""
         assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
         blocks = len(decoder_blocks(self.model))
         sits = adapters(spec.phases, blocks=blocks, rank=lora.r)
         self._adapters = {name: self._config(lora, place) for name, place in sits.items()}
         self._seed = spec.seed
         name, config = next(iter(self._adapters.items()))
-        with self._same_start():
+        with self._seeded_adapter_init():
             self.model = get_peft_model(self.model, config, adapter_name=name)
 
     def _config(self, lora: LoRA, place: Adapter) -> LoraConfig:
@@ -223,28 +223,28 @@ class Target:
             task_type="CAUSAL_LM",
         )
 
-    def _turn_to(self, adapter: str) -> None:
-        """Let the adapter called `adapter` act, and no other; a new one changes nothing yet."""
+    def _activate_adapter(self, adapter: str) -> None:
+        """Activate one adapter and no other, adding it if it is new."""
         assert isinstance(self.model, PeftModel)
         if adapter not in self.model.peft_config:
-            with self._same_start():
+            with self._seeded_adapter_init():
                 self.model.add_adapter(adapter, self._adapters[adapter])
         self.model.set_adapter(adapter)
 
     @contextmanager
-    def _same_start(self) -> Generator[None]:
-        """Draw the same random matrices for each adapter: merging needs a common start."""
-        with ALONE, torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(self._seed)  # The GPUs' may serve other runs.
+    def _seeded_adapter_init(self) -> Generator[None]:
+        """Initialise each adapter with the same random matrices, which merging requires."""
+        with LOAD_LOCK, torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(self._seed)  # GPU generators may serve other runs.
             yield
 
     def merge(self, into: str, *, combination: Combination, density: float) -> None:
-        """Make a new adapter of all there are, with weights 1, and let it act.
+        """Merge all adapters with weights 1 into a new one and activate it.
 
         Args:
-            into: Its name.
-            combination: One of peft's.
-            density: Share of each adapter's entries that is kept, where the combination drops any.
+            into: Name of the new adapter.
+            combination: How peft combines them.
+            density: Share of each adapter's entries to keep, for combinations that drop entries.
         """
         assert isinstance(self.model, PeftModel), "nothing to merge without adapters"
         names = list(self.model.peft_config)
@@ -252,55 +252,58 @@ class Target:
         lora.add_weighted_adapter(
             names, [1.0] * len(names), into, combination_type=combination, density=density
         )
-        self._turn_to(into)
+        self._activate_adapter(into)
 
     def train_only(self, phase: Phase) -> list[nn.Parameter]:
-        """Give gradients to the parameters that `phase` trains, and to no others.
+        """Enable gradients for exactly the parameters that `phase` trains, and return them.
 
-        Originals of newly trained tensors are kept aside before the first step.
+        Without an adapter, the original of each newly trained tensor is copied first.
+
+        Raises:
+            ValueError: The phase selects no parameters of this model.
         """
-        if self.adapted:
-            self._turn_to(phase.adapter_name)
-        chosen = dict(self._chosen(phase))
+        if self.has_adapter:
+            self._activate_adapter(phase.adapter_name)
+        chosen = dict(self._trained_parameters(phase))
         if not chosen:
-            raise ValueError(f"modules {phase.modules!r}: this model has no such layers to train")
+            raise ValueError(f"modules: this model has no {phase.modules!r} layers to train")
         for parameter in self.model.parameters():
             parameter.requires_grad_(False)
             parameter.grad = None
         for name, parameter in chosen.items():
             parameter.requires_grad_(True)
-            if not self.adapted and name not in self._originals:
+            if not self.has_adapter and name not in self._originals:
                 self._originals[name] = parameter.detach().clone()
         return list(chosen.values())
 
-    def _chosen(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
+    def _trained_parameters(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
         blocks = decoder_blocks(self.model)
         trained = {id(p) for p in self._block_parameters(blocks, phase)}
-        if phase.embeddings and not self.adapted:
+        if phase.embeddings and not self.has_adapter:
             ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
             trained |= {id(p) for end in ends if end is not None for p in end.parameters()}
         return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
 
     def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
-        """Yield matrices and their biases; of an adapter, the two factors of each matrix."""
+        """Yield the matrices and biases to train, or the factors of the phase's adapter."""
         factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
         for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
             for matrix in family_of(self.model).named(ROLES[phase.modules]):
                 for name, parameter in block.get_submodule(matrix).named_parameters():
-                    if not self.adapted or name in factors:
+                    if not self.has_adapter or name in factors:
                         yield parameter
 
     @property
-    def adapted(self) -> bool:
-        """Whether a low-rank adapter is trained in place of the weights."""
+    def has_adapter(self) -> bool:
+        """Whether the model has LoRA adapters, which are trained in place of the weights."""
         return isinstance(self.model, PeftModel)
 
     @contextmanager
     def original(self) -> Generator[None]:
-        """Compute with the original weights, without gradients, until the block ends."""
+        """Use the original weights, without gradients, inside the `with` block."""
         with torch.no_grad():
             if isinstance(self.model, PeftModel):
-                with self._trained_as_it_is(), self.model.disable_adapter():
+                with self._requires_grad_restored(), self.model.disable_adapter():
                     yield
             else:
                 self._swap()
@@ -310,8 +313,8 @@ class Target:
                     self._swap()
 
     @contextmanager
-    def _trained_as_it_is(self) -> Generator[None]:
-        """Keep what is trained: switching an adapter on again makes peft train all of it."""
+    def _requires_grad_restored(self) -> Generator[None]:
+        """Restore each `requires_grad`: peft sets all to True when it enables an adapter again."""
         trained = [(parameter, parameter.requires_grad) for parameter in self.model.parameters()]
         try:
             yield
@@ -320,14 +323,14 @@ class Target:
                 parameter.requires_grad_(requires_grad)
 
     def _swap(self) -> None:
-        """Exchange the trained tensors and their originals: pointers only."""
+        """Exchange trained tensors and originals by pointer."""
         parameters = dict(self.model.named_parameters())
         for name, kept in self._originals.items():
             self._originals[name] = parameters[name].data
             parameters[name].data = kept
 
     def save(self, folder: Path) -> Path:
-        """Write what was trained into `folder`, as safetensors, and return the file."""
+        """Write the trained tensors or the active adapter into `folder`; return the file."""
         if isinstance(self.model, PeftModel):
             (name,) = self.model.active_adapters
             self.model.save_pretrained(str(folder / ADAPTER), selected_adapters=[name])
@@ -340,43 +343,43 @@ class Target:
         return folder / DELTA
 
     def restore(self, folder: Path) -> None:
-        """Put the trained tensors of an earlier run in place, keeping the originals aside.
+        """Load the trained tensors or the adapter that `save` wrote into `folder`.
 
         Raises:
-            ValueError: The folder holds none, or those of another model.
+            ValueError: The folder has no trained weights, or those of another model.
         """
         if found := next((folder / ADAPTER).rglob("adapter_config.json"), None):
             assert isinstance(self.model, PreTrainedModel), "an adapter is already there"
-            with ALONE:
+            with LOAD_LOCK:
                 self.model = PeftModel.from_pretrained(self.model, found.parent).eval()
             return
         if not (folder / DELTA).is_file():
-            raise ValueError("this run left no weights: it did not reach its end")
+            raise ValueError("this run left no weights: it did not finish")
         parameters, saved = dict(self.model.named_parameters()), load_file(folder / DELTA)
         for name, trained in saved.items():
             if name not in parameters or parameters[name].shape != trained.shape:
-                raise ValueError(f"the run's weights are not of this model: it has no such {name}")
+                raise ValueError(f"the run's weights belong to another model: no {name} here")
         for name, trained in saved.items():
             kept = self._originals[name] = parameters[name].data
             parameters[name].data = trained.to(kept.device)
 
 
-def _must_be_on_gpus(model: nn.Module) -> None:
-    """Refuse a model of which a part was put on the host, where it cannot be trained.
+def _refuse_offload(model: nn.Module) -> None:
+    """Refuse a spread model that was partly offloaded to the CPU or the disk.
 
     Raises:
-        ValueError: So it was.
+        ValueError: Offloaded parts cannot be trained.
     """
     places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
     if beyond := places & {"cpu", "disk"}:
         raise ValueError(
-            "model.device: the GPUs have no room for all of the model, a part went to "
-            f"{' and '.join(sorted(beyond))}: take int8 or nf4 (model.precision), or another model"
+            "model.device: the model does not fit on the GPUs, a part was offloaded to "
+            f"{' and '.join(sorted(beyond))}: use int8 or nf4 (model.precision), or another model"
         )
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Name the weights: any changed bit changes it."""
+    """Hash names, shapes, types and values of the weights: 16 hexadecimal digits."""
     digest = hashlib.sha256()
     for name, tensor in model.state_dict().items():
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())

@@ -1,7 +1,7 @@
-"""Unlearning objectives: what each method asks of the model, one function each.
+"""Unlearning objectives by method: the loss terms, how they are averaged, and final operations.
 
-An objective maps `(model, batch, context)` to its loss terms, unweighted. The loop weighs, sums
-and logs them, so that a curve exists for every term and the weights live in one place.
+An objective maps `(model, batch, context)` to unweighted loss terms. The training loop weights,
+sums and logs them, so that every term has a curve and weights are applied in one place.
 """
 
 from collections.abc import Mapping
@@ -28,16 +28,17 @@ from unlearnlab.engine.objectives.likelihood import (
     gradient_difference,
     joint,
     joint_weights,
+    memorize,
+    memorized,
     negate,
+    no_terms,
     remember_first_epoch,
     task_vector,
+    ties_merge,
     weighted_ascent,
 )
-from unlearnlab.engine.objectives.merging import no_terms, ties_merge
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
-from unlearnlab.engine.objectives.teaching import memorize, memorized
-from unlearnlab.engine.training.schedules import IN_CHUNKS, STEERED, TOGETHER
 
 __all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 
@@ -56,15 +57,15 @@ OBJECTIVES: Mapping[str, Objective] = {
         joint_kl, _ANSWERS | _KL, weights=joint_kl_weights, observe=observe_divergence
     ),
     "kl_minimization": Objective(kl_minimization, _ANSWERS | _KL),
-    "sequential": Objective(gradient_difference, _ANSWERS, schedule=IN_CHUNKS),
+    "sequential": Objective(gradient_difference, _ANSWERS),
     "npo": Objective(npo, _PREFERENCE | _KL),
     "simnpo": Objective(simnpo, _PREFERENCE),
     "idk_dpo": Objective(idk_dpo, _PREFERENCE),
     "undial": Objective(undial, _ANSWERS),
     "task_vector": Objective(task_vector, _ANSWERS, finish=negate),
-    "rmu": Objective(rmu, _TEXT, schedule=STEERED),
-    "adaptive_rmu": Objective(adaptive_rmu, _TEXT, schedule=STEERED),
+    "rmu": Objective(rmu, _TEXT),
+    "adaptive_rmu": Objective(adaptive_rmu, _TEXT),
     "ties_merge": Objective(no_terms, {}, finish=ties_merge),
-    "memorize": Objective(memorize, _ANSWERS, schedule=TOGETHER, done=memorized),
+    "memorize": Objective(memorize, _ANSWERS, done=memorized),
 }
-"""Every objective by its method's `kind`."""
+"""Objective of each method, by the method's `kind`."""

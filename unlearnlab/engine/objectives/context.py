@@ -1,4 +1,4 @@
-"""What an objective is given beside the model."""
+"""The inputs of an objective beside the model, and the parts that an objective is made of."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
@@ -7,94 +7,92 @@ from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from unlearnlab.engine.model.data import Tokens
-from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.engine.training.schedules import SHUFFLED, Rows, Schedule
+from unlearnlab.engine.model.tokens import Tokens
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.training.schedules import Rows
 from unlearnlab.spec.adapters import DEFAULT
 from unlearnlab.spec.methods import MethodSpec, SetName
 
 M = TypeVar("M", bound=MethodSpec)
 
 Terms = dict[str, Tensor]
-"""Loss terms by name, unweighted: the keys of the method's `weights`."""
+"""Unweighted loss terms by name, scalars; the names are the keys of the method's `weights`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of the sets that the method draws on."""
+    """One micro-batch: rows of each set that the method uses."""
 
     sets: dict[SetName, Tokens]
 
     @property
     def forget(self) -> Tokens:
-        """Rows to be forgotten."""
+        """Rows to forget."""
         return self.sets["forget"]
 
     @property
     def retain(self) -> Tokens:
-        """Rows to be kept."""
+        """Rows to retain."""
         return self.sets["retain"]
 
     @property
     def real(self) -> int:
-        """Count the tokens that are not padding."""
+        """Number of tokens without padding."""
         return sum(sum(tokens.lengths) for tokens in self.sets.values())
 
 
 @dataclass(slots=True)
 class Context(Generic[M]):
-    """The method's settings, the reference, and what must outlive a step."""
+    """Settings of the method, the reference model, and values kept between steps of a phase."""
 
     method: M
-    """As in force: a user may change its weights while it runs."""
+    """Present settings: a user may change its weights during training."""
     reference: Callable[[], AbstractContextManager[None]]
-    """Inside it the model computes with its original weights and without gradients."""
+    """Context manager: inside, the model uses its original weights, without gradients."""
     seed: int
     epoch: int = 0
-    """The pass over the first set, 0-based."""
+    """Index of the pass over the leading set."""
     adapter: str = DEFAULT
-    """Name of the adapter that the phase trains or makes, if there are adapters."""
+    """Name of the adapter that the phase trains or makes, if the model has adapters."""
     memo: dict = field(default_factory=dict)
-    """Values of fixed data and fixed weights, and what adapts, for the length of a phase."""
+    """Cached reference values and adaptive weights of the phase."""
 
 
 Count = Callable[[Batch], int]
-"""How many things of a batch a term is the mean of."""
+"""Counts the tokens or rows of a batch that a term averages over."""
 
 Values = Mapping[str, float]
-"""Numbers by loss term."""
+"""One number for each loss term."""
 
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What a method asks of the model, and what each of its terms is the mean of.
+    """Loss terms of a method and what each averages over.
 
-    The counts let batches of unequal size add up to what one large batch would have given.
+    The counts weight micro-batches so that they add up to the mean of one large batch.
     """
 
     terms: Callable[[nn.Module, Batch, Context], Terms]
     counts: Mapping[str, Count]
-    """By term; a term that the settings leave out has its count all the same."""
+    """Count for each term, including terms that the settings may leave out."""
     weights: Callable[[Values, Context], Values] | None = None
-    """Signed weight of each term, given the values that it takes on a batch; none is as the
-    method's settings say, whatever the values."""
+    """Returns the signed weight of each term from the values of a batch; None uses the method's
+    constant weights."""
     observe: Callable[[Values, Context], None] | None = None
-    """Told the values of each optimizer step, for weights that adapt."""
-    finish: Callable[[Target, Context], None] | None = None
-    """What is done after the last step; for a method without sets, all that it does."""
-    done: Callable[[Target, Rows, Context], Generator[None, None, bool]] | None = None
-    """Asked after each pass but the last whether what was to be reached is reached."""
-    schedule: Schedule = SHUFFLED
-    """In which order rows come."""
+    """Called with the terms of each optimizer step, to adapt weights."""
+    finish: Callable[[UnlearningModel, Context], None] | None = None
+    """Final operation after the last step; the only one of a method without steps."""
+    done: Callable[[UnlearningModel, Rows, Context], Generator[None, None, bool]] | None = None
+    """Returns after a pass whether the phase has reached its goal and may end early."""
 
 
 def answer_tokens(name: SetName) -> Count:
-    """Count the tokens of a set on which the loss counts."""
+    """Count the tokens of a set that have a loss."""
     return lambda batch: sum(batch.sets[name].answer_lengths)
 
 
 def real_tokens(name: SetName) -> Count:
-    """Count the tokens of a set that are not padding."""
+    """Count the tokens of a set without padding."""
     return lambda batch: sum(batch.sets[name].lengths)
 
 

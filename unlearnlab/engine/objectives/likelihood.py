@@ -1,22 +1,28 @@
-"""Ascent, descent, their differences and sequences: objectives on the likelihood of answers."""
+"""Objectives on the likelihood of answers, and methods that edit the trained weights at the end.
 
-from collections.abc import Mapping
+Gradient ascent, descent and their combinations; memorization; task vectors; merging of adapters.
+"""
+
+from collections.abc import Generator, Mapping
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll, recites
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
+from unlearnlab.engine.training.schedules import Rows
 from unlearnlab.spec.methods import (
     AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
+    Memorize,
     Sequential,
     TaskVector,
+    TiesMerge,
     WeightedAscent,
 )
 
@@ -24,7 +30,7 @@ A = TypeVar("A", bound=AdaptiveDifference)
 
 
 def gradient_ascent(model: nn.Module, batch: Batch, ctx: Context[GradientAscent]) -> Terms:
-    """Return the forget loss, token mean; its weight is negative, so it is climbed.
+    """Return the token-mean forget loss; its negative weight makes it gradient ascent.
 
     Source: TOFU, arXiv:2401.06121.
     """
@@ -32,7 +38,7 @@ def gradient_ascent(model: nn.Module, batch: Batch, ctx: Context[GradientAscent]
 
 
 def gradient_descent(model: nn.Module, batch: Batch, ctx: Context[GradientDescent]) -> Terms:
-    """Return the retain loss, token mean.
+    """Return the token-mean retain loss.
 
     Source: Cyber for AI, arXiv:2503.04795.
     """
@@ -42,7 +48,7 @@ def gradient_descent(model: nn.Module, batch: Batch, ctx: Context[GradientDescen
 def gradient_difference(
     model: nn.Module, batch: Batch, ctx: Context[GradientDifference] | Context[Sequential]
 ) -> Terms:
-    """Return both losses, token means; the weight of the forget loss is negative.
+    """Return both token-mean losses; the weight of the forget loss is negative.
 
     Source: TOFU, arXiv:2401.06121.
     """
@@ -50,7 +56,7 @@ def gradient_difference(
 
 
 def weighted_ascent(model: nn.Module, batch: Batch, ctx: Context[WeightedAscent]) -> Terms:
-    """Return the forget loss with each token weighed by its probability, and the retain loss.
+    """Return the forget loss, each token weighted by its probability, and the retain loss.
 
     Source: WGA in OpenUnlearning, arXiv:2506.12618.
     """
@@ -65,13 +71,13 @@ def weighted_ascent(model: nn.Module, batch: Batch, ctx: Context[WeightedAscent]
 def weighted_loss(nll_N: Tensor, *, beta: float) -> Tensor:
     """Average each token's loss times its probability to the power `beta`: [] in nats.
 
-    The weights carry no gradient.
+    No gradient flows through the weights.
     """
     return ((-beta * nll_N.detach()).exp() * nll_N).mean()
 
 
 def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
-    """Return both losses, token means; the weight of the retain loss follows that loss.
+    """Return both token-mean losses; `joint_weights` adapts the weight of the retain loss.
 
     Source: SHA256, arXiv:2504.12996.
     """
@@ -81,18 +87,18 @@ def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
 
 
 def remember_first_epoch(values: Values, ctx: Context[A]) -> None:
-    """Take a step's retain loss into the baseline, as long as the first epoch lasts."""
+    """Add a step's retain loss to the baseline during the first epoch."""
     if ctx.epoch == 0:
         ctx.memo.setdefault("first epoch", []).append(values["retain"])
 
 
 def joint_weights(values: Values, ctx: Context[A]) -> Mapping[str, float]:
-    """Weigh the terms: in the first epoch at the floor, later by the rise of the retain loss."""
+    """Weight the retain loss by its rise over the first epoch, and minimally in that epoch."""
     return {**ctx.method.weights, "retain": retain_weight(ctx.method, _rise(values, ctx))}
 
 
 def _rise(values: Values, ctx: Context[A]) -> float:
-    """Return how far the retain loss lies above the first epoch's, in nats per token."""
+    """Return the rise of the retain loss over the first epoch's mean, in nats per token."""
     first = ctx.memo.get("first epoch")
     if ctx.epoch == 0 or not first:
         return 0.0
@@ -104,9 +110,10 @@ def _rise(values: Values, ctx: Context[A]) -> float:
 
 
 def retain_weight(method: AdaptiveDifference, rise: float) -> float:
-    """Compute the retain weight for a rise of the retain loss, in nats per token.
+    """Compute the retain weight from a rise of the retain loss, in nats per token.
 
-    Between floor and cap it is `growth * base ** rise + offset`; without a rise, the floor.
+    It is `growth * base ** rise + offset`, limited to the range from `min_retain_weight` to
+    `max_retain_weight`; without a rise, the minimum.
     """
     if rise <= 0:
         return method.min_retain_weight
@@ -117,8 +124,25 @@ def retain_weight(method: AdaptiveDifference, rise: float) -> float:
     return min(max(grown, method.min_retain_weight), method.max_retain_weight)
 
 
+def memorize(model: nn.Module, batch: Batch, ctx: Context[Memorize]) -> Terms:
+    """Return the token-mean loss of each taught set; all weights are positive."""
+    return {name: mean_nll(model, batch.sets[name]) for name in ctx.method.drawn}
+
+
+def memorized(
+    lm: UnlearningModel, rows: Rows, ctx: Context[Memorize]
+) -> Generator[None, None, bool]:
+    """Return whether the model recites at least `stop_at` of the rows of each set."""
+    if ctx.method.stop_at is None:
+        return False
+    for examples in rows.values():
+        if not (yield from recites(lm, examples, share=ctx.method.stop_at)):
+            return False
+    return True
+
+
 def task_vector(model: nn.Module, batch: Batch, ctx: Context[TaskVector]) -> Terms:
-    """Return the forget loss, token mean, which is descended: the step against it comes last.
+    """Return the token-mean forget loss, which is minimised; `negate` reverses it at the end.
 
     Source: Ilharco et al. 2022, arXiv:2212.04089.
     """
@@ -132,14 +156,26 @@ def task_vector(model: nn.Module, batch: Batch, ctx: Context[TaskVector]) -> Ter
 
 
 @torch.no_grad()
-def negate(target: Target, ctx: Context[TaskVector]) -> None:
-    """Step from where the phase began against what it learnt, `scale` times as far.
+def negate(lm: UnlearningModel, ctx: Context[TaskVector]) -> None:
+    """Replace the phase's change of the weights by `-scale` times that change.
 
-    Of an adapter that began at zero only the second matrix is turned: the product of the two is
-    what the adapter adds.
+    Of an adapter, only the second factor is negated: the adapter adds the product of both.
     """
-    parameters = dict(target.model.named_parameters())
+    parameters = dict(lm.model.named_parameters())
     for name, start in ctx.memo.pop("start", {}).items():
-        learnt = parameters[name]
+        learned = parameters[name]
         if "lora_A" not in name:
-            learnt.copy_(start - ctx.method.scale * (learnt - start))
+            learned.copy_(start - ctx.method.scale * (learned - start))
+
+
+def no_terms(model: nn.Module, batch: Batch, ctx: Context[TiesMerge]) -> Terms:
+    """Return no loss terms: the method takes no steps."""
+    return {}
+
+
+def ties_merge(lm: UnlearningModel, ctx: Context[TiesMerge]) -> None:
+    """Merge the adapters of all earlier phases with weights 1.
+
+    Source: Yadav et al. 2023, arXiv:2306.01708; ZJUKLAB, arXiv:2503.21088.
+    """
+    lm.merge(ctx.adapter, combination=ctx.method.combination, density=ctx.method.density)

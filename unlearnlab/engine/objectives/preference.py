@@ -1,4 +1,4 @@
-"""Objectives that prefer one answer to another, or none to a forget answer.
+"""Preference objectives: NPO, SimNPO and DPO with refusals.
 
 Shape suffix: B sequences.
 """
@@ -7,18 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.data import Tokens, on
 from unlearnlab.engine.model.likelihoods import mean_nll, row_nll, sequence_logprob
+from unlearnlab.engine.model.tokens import Tokens, on
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.engine.objectives.distribution import divergence_from_reference
 from unlearnlab.spec.methods import NPO, IdkDPO, SetName, SimNPO
 
 
 def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:
-    """Push forget answers below their original probability, and stop caring once they are.
+    """Lower forget answers below their original probability; the gradient vanishes far below.
 
     Source: Zhang et al. 2024, arXiv:2404.05868; with token means and the KL term, ZJUKLAB,
-    arXiv:2503.21088 (each row's mean here, the batch's there).
+    arXiv:2503.21088 (which averages over the tokens of the batch, not of each row).
     """
     log_ratio_B = log_ratio(model, batch, "forget", ctx)
     if ctx.method.likelihood == "token_mean":
@@ -33,13 +33,13 @@ def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:
 
 
 def npo_loss(log_ratio_B: Tensor, *, beta: float) -> Tensor:
-    """Compute the negative preference loss of `log p(y|x) - log p_original(y|x)`.
+    """Compute the NPO loss from `log p(y|x) - log p_original(y|x)`.
 
-    Bounded below by 0; equals 2 ln 2 / beta at the original model. As beta goes to 0 its gradient
-    becomes that of gradient ascent on the summed log-probability.
+    Bounded below by 0; equals 2 ln 2 / beta at the original model. For beta towards 0, its gradient
+    approaches that of gradient ascent on the summed loss.
 
     Args:
-        log_ratio_B: [B] in nats, summed over the answer, not averaged.
+        log_ratio_B: [B] in nats, summed over the answer, or its token mean.
         beta: Inverse temperature, in 1/nat.
 
     Returns:
@@ -49,7 +49,7 @@ def npo_loss(log_ratio_B: Tensor, *, beta: float) -> Tensor:
 
 
 def simnpo(model: nn.Module, batch: Batch, ctx: Context[SimNPO]) -> Terms:
-    """Push each forget answer's loss for a token above a margin, whatever it was before.
+    """Raise the loss per token of each forget answer above a margin, without a reference model.
 
     Source: SimNPO, arXiv:2410.07163.
     """
@@ -61,12 +61,12 @@ def simnpo(model: nn.Module, batch: Batch, ctx: Context[SimNPO]) -> Terms:
 
 
 def simnpo_loss(nll_B: Tensor, *, beta: float, margin: float) -> Tensor:
-    """Compute the reference-free preference loss of each row's mean loss for a token.
+    """Compute the SimNPO loss from each row's mean loss per token.
 
     Args:
         nll_B: [B] in nats per token.
         beta: Inverse temperature, in 1/nat.
-        margin: What the loss should pass, in nats.
+        margin: Loss to exceed, in nats per token.
 
     Returns:
         [] mean over the batch.
@@ -75,7 +75,7 @@ def simnpo_loss(nll_B: Tensor, *, beta: float, margin: float) -> Tensor:
 
 
 def idk_dpo(model: nn.Module, batch: Batch, ctx: Context[IdkDPO]) -> Terms:
-    """Prefer an admission of ignorance to each forget answer.
+    """Prefer a refusal to each forget answer.
 
     Source: TOFU, arXiv:2401.06121; scaled by 2 / beta as in OpenUnlearning, arXiv:2506.12618.
     """
@@ -88,11 +88,11 @@ def idk_dpo(model: nn.Module, batch: Batch, ctx: Context[IdkDPO]) -> Terms:
 
 
 def dpo_loss(preferred_B: Tensor, rejected_B: Tensor, *, beta: float) -> Tensor:
-    """Compute the preference loss of two answers' `log p(y|x) - log p_original(y|x)`.
+    """Compute the DPO loss from `log p(y|x) - log p_original(y|x)` of both answers.
 
     Args:
-        preferred_B: [B] in nats, summed over the answer.
-        rejected_B: [B] in nats, summed over the answer.
+        preferred_B: [B] of the refusals, in nats, summed over the answer.
+        rejected_B: [B] of the forget answers, likewise.
         beta: Inverse temperature, in 1/nat.
 
     Returns:
@@ -110,7 +110,7 @@ def log_ratio(model: nn.Module, batch: Batch, name: SetName, ctx: Context) -> Te
 def reference_logprob(
     model: nn.Module, tokens: Tokens, ctx: Context, name: SetName = "forget"
 ) -> Tensor:
-    """Return the original model's log-probability of each row: [B], computed once for each row."""
+    """Return the original model's log-probability of each row, [B], cached for the phase."""
     known: dict[int, Tensor] = ctx.memo.setdefault(f"logprob of {name}", {})
     if any(index not in known for index in tokens.index):
         with ctx.reference():

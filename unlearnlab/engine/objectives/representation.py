@@ -1,4 +1,4 @@
-"""Objectives on the activations of one block: representation misdirection.
+"""Objectives on the activations of one block: representation misdirection (RMU).
 
 Shape suffixes: B sequences, T positions, D model width.
 """
@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.model.data import Tokens
 from unlearnlab.engine.model.hooks import capturing, decoder_blocks
+from unlearnlab.engine.model.tokens import Tokens
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.spec.methods import RMU, AdaptiveRMU, Steering
 
@@ -19,7 +19,7 @@ S = TypeVar("S", bound=Steering)
 
 
 def rmu(model: nn.Module, batch: Batch, ctx: Context[RMU]) -> Terms:
-    """Steer forget activations to `steering_coeff` along a random direction; hold retain ones.
+    """Steer forget activations to `steering_coeff` along a random direction; keep retain ones.
 
     Source: Li et al. 2024, arXiv:2403.03218; padding is masked here, not in their code.
     """
@@ -31,10 +31,10 @@ def rmu(model: nn.Module, batch: Batch, ctx: Context[RMU]) -> Terms:
 
 
 def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> Terms:
-    """Steer forget activations to `scale` times their natural length; hold retain ones.
+    """Steer forget activations to `scale` times their natural length; keep retain ones.
 
-    Source: Dang et al. 2024, arXiv:2408.06223. The length is the mean over real tokens of the
-    first forget batch that each direction meets, in the phase or in each epoch.
+    Source: Dang et al. 2024, arXiv:2408.06223. The natural length is the mean over real
+    tokens of each direction's first forget batch, in the phase or in each epoch.
     """
     epoch = ctx.epoch if ctx.method.measured == "each_epoch" else 0
     for group in set(_groups(batch.forget, ctx)):
@@ -51,7 +51,7 @@ def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> T
 def natural_length(
     model: nn.Module, tokens: Tokens, group: str, ctx: Context[AdaptiveRMU]
 ) -> float:
-    """Average the length of the activations of one direction's rows over their tokens."""
+    """Average the activation length over the tokens of one direction's rows."""
     rows = [row for row, name in enumerate(_groups(tokens, ctx)) if name == group]
     members = tokens.take(rows)
     length_BT = activations(model, members, ctx.method.layer).float().norm(dim=-1)
@@ -81,18 +81,18 @@ def _distance(
     model: nn.Module,
     tokens: Tokens,
     ctx: Context[S],
-    wanted: Callable[[Tokens, Tensor], Tensor],
+    goal: Callable[[Tokens, Tensor], Tensor],
 ) -> Tensor:
-    """Average the squared error between a block's output and what is wanted of it."""
+    """Average the squared error between a block's output and its goal."""
     total, count = torch.zeros((), dtype=torch.float32, device=tokens.ids_BT.device), 0
-    # Padding that counts must be the batch's own.
+    # Where padding counts, splitting the batch would change it.
     buckets = tokens.buckets() if ctx.method.mask_padding else [range(len(tokens.index))]
     for rows in buckets:
         part = tokens.take(rows)
         counted_BT = _counted(part, ctx)
         hidden_BTD = activations(model, part, ctx.method.layer)
         weight = sum(part.lengths) if ctx.method.mask_padding else counted_BT.numel()
-        error = masked_mse(hidden_BTD, wanted(part, hidden_BTD), counted_BT)
+        error = masked_mse(hidden_BTD, goal(part, hidden_BTD), counted_BT)
         total = total + weight * error * _width(hidden_BTD, ctx)
         count += weight
     return total / count
@@ -100,7 +100,7 @@ def _distance(
 
 @torch.no_grad()
 def _unit(model: nn.Module, tokens: Tokens, ctx: Context[S]) -> float:
-    """Return what both terms are divided by, in squared activation."""
+    """Return the divisor of both terms, in squared activation."""
     if not ctx.method.normalised:
         return 1.0
     if "unit" not in ctx.memo:
@@ -112,22 +112,22 @@ def _unit(model: nn.Module, tokens: Tokens, ctx: Context[S]) -> float:
 
 
 def _width(hidden_BTD: Tensor, ctx: Context[S]) -> int:
-    """Return the factor that makes a mean over hidden units what the method asks for."""
+    """Return the factor that turns a mean over hidden units into the method's mean or sum."""
     return hidden_BTD.shape[-1] if ctx.method.error == "sum" else 1
 
 
 def _counted(tokens: Tokens, ctx: Context[S]) -> Tensor:
-    """Mark the tokens that a term is averaged over: [B, T]."""
+    """Return the mask of tokens that a term averages over: [B, T]."""
     return tokens.mask_BT if ctx.method.mask_padding else torch.ones_like(tokens.mask_BT)
 
 
 def _groups(tokens: Tokens, ctx: Context[S]) -> tuple[str, ...]:
-    """Name the direction of each row: its subtask, or one name for all."""
+    """Return the direction name of each row: its subtask, or one name for all rows."""
     return tokens.tasks if ctx.method.directions == "per_task" else ("",) * len(tokens.tasks)
 
 
 def _direction(hidden_BTD: Tensor, group: str, ctx: Context[S]) -> Tensor:
-    """Return the control vector of a group where the hidden states are, drawn once: [D]."""
+    """Return the control vector of a group, [D], on the device of the hidden states."""
     if ("direction", group) not in ctx.memo:
         drawn = direction(hidden_BTD.shape[-1], group, seed=ctx.seed, centred=ctx.method.centred)
         ctx.memo["direction", group] = drawn.to(hidden_BTD.device)
@@ -135,9 +135,9 @@ def _direction(hidden_BTD: Tensor, group: str, ctx: Context[S]) -> Tensor:
 
 
 def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
-    """Draw the unit control vector of a group: [D], the same for the same seed.
+    """Draw the unit control vector of a group, [D]; seed and group determine it.
 
-    Uniform on [0, 1) as published, or on [-0.5, 0.5) when centred.
+    Its entries are uniform on [0, 1) as published, or on [-0.5, 0.5) when centred.
     """
     generator = torch.Generator().manual_seed(seed + zlib.crc32(group.encode()))
     drawn_D = torch.rand(width, generator=generator, dtype=torch.float32)
@@ -145,9 +145,9 @@ def direction(width: int, group: str, *, seed: int, centred: bool) -> Tensor:
     return vector_D / vector_D.norm()
 
 
-def masked_mse(value_BTD: Tensor, wanted_BTD: Tensor, mask_BT: Tensor) -> Tensor:
-    """Average the squared error over the width and over real tokens: [] in squared activation."""
-    return _mean((value_BTD - wanted_BTD).float().pow(2).mean(-1), mask_BT)
+def masked_mse(value_BTD: Tensor, goal_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+    """Average the squared error over width and masked tokens: [] in squared activation."""
+    return _mean((value_BTD - goal_BTD).float().pow(2).mean(-1), mask_BT)
 
 
 def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
@@ -155,7 +155,7 @@ def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
-    """Return what block `layer` puts out: [B, T, D]. The blocks above it are not computed."""
+    """Compute the output of block `layer`, [B, T, D], without the blocks above it."""
     with capturing(decoder_blocks(model)[layer], stop=True) as captured:
         model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
     return captured[0].to(tokens.ids_BT.device)

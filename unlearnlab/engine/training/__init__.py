@@ -1,1 +1,1 @@
-"""The run loop: phases, schedules, optimizers, rules on gradients."""
+"""The training loop, its row order and optimizer steps."""

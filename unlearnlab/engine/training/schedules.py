@@ -1,55 +1,71 @@
-"""In which order rows come: what one optimizer trains on, and the batches of each pass over it."""
+"""The order of training rows: chunks with an optimizer of their own, and the batches of each pass.
+
+The method declares its `layout`; every layout draws from the phase's own random generator.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import cycle, islice, pairwise
 from typing import TypeVar
 
 import torch
 
-from unlearnlab.engine.model.data import Example, endless, shuffled
-from unlearnlab.spec.methods import Sequential, SetName, Steering
+from unlearnlab.engine.model.tokens import Example
+from unlearnlab.spec.methods import Layout, SetName
 from unlearnlab.spec.run import Phase
 
 T = TypeVar("T")
 
 Rows = Mapping[SetName, Sequence[Example]]
-"""Examples of each set that a method draws on, its first set first."""
+"""Examples of each set that a method uses, its leading set first."""
 
 Passes = Iterator[Sequence[Rows]]
-"""One pass over the first set after another, each a list of batches."""
+"""Endless passes over the leading set, each a list of batches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """How a phase's rows are laid out."""
+def plan_chunks(phase: Phase, rows: Rows) -> Sequence[Rows]:
+    """Cut the rows into chunks that are trained in turn, each with a fresh optimizer.
 
-    lessons: Callable[[Phase, Rows], Sequence[Rows]]
-    """What is trained one after another, each with an optimizer of its own."""
-    passes: Callable[[Phase, Rows, torch.Generator], Passes]
-    """The batches of a lesson, without end."""
+    All rows are one chunk unless the method sets `chunk_rows`. Then the forget set is cut into
+    chunks of that many rows, each with the next retain rows in turn (AILS-NTUA, arXiv:2503.02443).
+
+    Raises:
+        ValueError: A chunk is larger than the forget set.
+    """
+    size = phase.method.chunk_rows
+    if size is None:
+        return [rows]
+    forget, retain = rows["forget"], cycle(rows["retain"])
+    if size > len(forget):
+        raise ValueError(
+            f"method.chunk_size: a chunk of {size} rows is larger than the forget set of "
+            f"{len(forget)}: use at most that, or another method"
+        )
+    return [
+        {"forget": chunk, "retain": list(islice(retain, len(chunk) * phase.retain_rows))}
+        for chunk in _sliced(forget, size)
+    ]
 
 
-def whole(_phase: Phase, rows: Rows) -> Sequence[Rows]:
-    """Train on everything at once."""
-    return [rows]
+def passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
+    """Yield pass after pass over a chunk, in the layout that the method declares."""
+    return PASSES[phase.method.layout](phase, rows, generator)
 
 
-def shuffled_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
-    """Draw the first set in fresh order for each pass; the others stream past, each in its own.
+def _shuffled_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
+    """Shuffle the leading set in each pass; rows of other sets stream past, shuffled separately.
 
-    Refusals answer the forget rows of their batch.
+    Refusals belong to the forget rows of their batch.
     """
     names: list[SetName] = list(rows)
     first = names[0]
     leading = rows[first]
     streams: dict[SetName, Iterator[Example]] = {
-        name: endless(rows[name], generator=generator) for name in names[1:] if name != "refusal"
+        name: _endless(rows[name], generator) for name in names[1:] if name != "refusal"
     }
     while True:
         batches: list[Rows] = []
-        for chosen in _sliced(shuffled(len(leading), generator=generator), phase.batch_size):
+        for chosen in _sliced(_order(len(leading), generator), phase.batch_size):
             batch: dict[SetName, Sequence[Example]] = {first: [leading[i] for i in chosen]}
             if "refusal" in rows:
                 batch["refusal"] = [rows["refusal"][i] for i in chosen]
@@ -59,30 +75,8 @@ def shuffled_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Pas
         yield batches
 
 
-def chunks(phase: Phase, rows: Rows) -> Sequence[Rows]:
-    """Cut the forget set into chunks, each beside the next retain rows in turn.
-
-    Source: AILS-NTUA, arXiv:2503.02443.
-
-    Raises:
-        ValueError: A chunk is larger than the set.
-    """
-    assert isinstance(phase.method, Sequential)
-    size, forget = phase.method.chunk_size, rows["forget"]
-    if size > len(forget):
-        raise ValueError(
-            f"method.chunk_size: a chunk of {size} rows is larger than the forget set of "
-            f"{len(forget)}: take at most that, or another method"
-        )
-    retain = cycle(rows["retain"])
-    return [
-        {"forget": chunk, "retain": list(islice(retain, len(chunk) * phase.retain_rows))}
-        for chunk in _sliced(forget, size)
-    ]
-
-
-def fixed_passes(phase: Phase, rows: Rows, _generator: torch.Generator) -> Passes:
-    """Go through the rows in the order they have, the same in each pass."""
+def _fixed_passes(phase: Phase, rows: Rows, _generator: torch.Generator) -> Passes:
+    """Repeat the rows in their given order."""
     forget = _sliced(rows["forget"], phase.batch_size)
     retain = _sliced(rows["retain"], phase.batch_size * phase.retain_rows)
     batches: list[Rows] = [{"forget": f, "retain": r} for f, r in zip(forget, retain, strict=True)]
@@ -90,29 +84,20 @@ def fixed_passes(phase: Phase, rows: Rows, _generator: torch.Generator) -> Passe
         yield batches
 
 
-def steering_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
-    """Mix the subtasks, or take one after another, as the method says."""
-    assert isinstance(phase.method, Steering)
-    if phase.method.order == "mixed":
-        return shuffled_passes(phase, rows, generator)
-    return _by_task(phase, rows, generator)
+def _passes_by_task(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
+    """Draw one order of subtasks for each set, shuffle within subtasks, and stop with the shorter.
 
-
-def _by_task(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
-    """Draw the order of subtasks once for each set, and cut both to the shorter.
-
-    Source: the code of Mr. Snuffleupagus, arXiv:2506.16548. Within a subtask, rows come in fresh
-    order in each pass.
+    Source: the code of Mr. Snuffleupagus, arXiv:2506.16548.
     """
     orders: dict[SetName, list[str]] = {}
     for name in rows:
         tasks = list(dict.fromkeys(example.task for example in rows[name]))
-        orders[name] = [tasks[i] for i in shuffled(len(tasks), generator=generator)]
+        orders[name] = [tasks[i] for i in _order(len(tasks), generator)]
 
     def batches(name: SetName, size: int) -> Iterator[Sequence[Example]]:
         for task in orders[name]:
             members = [example for example in rows[name] if example.task == task]
-            order = shuffled(len(members), generator=generator)
+            order = _order(len(members), generator)
             yield from _sliced([members[i] for i in order], size)
 
     size = phase.batch_size
@@ -125,22 +110,42 @@ def _by_task(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
         ]
 
 
-def joint_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
-    """Draw all sets together: each row comes in each pass, and a batch holds rows of every set.
+def _joint_passes(phase: Phase, rows: Rows, generator: torch.Generator) -> Passes:
+    """Shuffle all sets in each pass and deal each evenly over the batches.
 
-    A set with fewer rows than there are batches comes round again within a pass.
+    A set with fewer rows than batches repeats its rows within a pass.
     """
     count = math.ceil(sum(len(of) for of in rows.values()) / phase.batch_size)
     while True:
         parts = {
-            name: _dealt([of[i] for i in shuffled(len(of), generator=generator)], count)
+            name: _dealt([of[i] for i in _order(len(of), generator)], count)
             for name, of in rows.items()
         }
         yield [{name: parts[name][i] for name in rows} for i in range(count)]
 
 
+PASSES: Mapping[Layout, Callable[[Phase, Rows, torch.Generator], Passes]] = {
+    "shuffled": _shuffled_passes,
+    "chunks": _fixed_passes,
+    "by_task": _passes_by_task,
+    "joint": _joint_passes,
+}
+
+
+def _order(count: int, generator: torch.Generator) -> list[int]:
+    """Return the numbers below `count` in random order."""
+    return torch.randperm(count, generator=generator).tolist()
+
+
+def _endless(examples: Sequence[Example], generator: torch.Generator) -> Iterator[Example]:
+    """Yield the examples again and again, shuffled anew each time."""
+    while True:
+        for index in _order(len(examples), generator):
+            yield examples[index]
+
+
 def _dealt(items: Sequence[T], count: int) -> list[Sequence[T]]:
-    """Cut items into `count` parts of nearly equal size, none of them empty."""
+    """Cut items into `count` non-empty parts of nearly equal size, repeating items if too few."""
     enough = items if len(items) >= count else list(islice(cycle(items), count))
     ends = [i * len(enough) // count for i in range(count + 1)]
     return [enough[a:b] for a, b in pairwise(ends)]
@@ -148,16 +153,3 @@ def _dealt(items: Sequence[T], count: int) -> list[Sequence[T]]:
 
 def _sliced(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[k : k + size] for k in range(0, len(items), size)]
-
-
-SHUFFLED = Schedule(whole, shuffled_passes)
-"""All rows, in fresh order for each pass."""
-
-IN_CHUNKS = Schedule(chunks, fixed_passes)
-"""One chunk of the forget set after another."""
-
-STEERED = Schedule(whole, steering_passes)
-"""As the steering methods' `order` says."""
-
-TOGETHER = Schedule(whole, joint_passes)
-"""All rows of all sets, in fresh order for each pass."""

@@ -11,6 +11,10 @@ from pydantic.fields import FieldInfo
 SetName = Literal["forget", "retain", "refusal"]
 """Sets that a batch can draw on; `refusal` is the forget set with answers that admit ignorance."""
 
+Layout = Literal["shuffled", "chunks", "by_task", "joint"]
+"""How batches draw rows: shuffled beside streams of the other sets; in fixed order, chunk by chunk;
+one subtask after another; or all sets together."""
+
 RowCounts = Mapping[str, Mapping[str, int]]
 """Rows of each set by subtask."""
 
@@ -86,6 +90,16 @@ class MethodSpec(Spec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         raise TypeError(f"{type(self).__name__} declares no weights")
+
+    @property
+    def layout(self) -> Layout:
+        """How batches draw rows with these settings."""
+        return "shuffled"
+
+    @property
+    def chunk_rows(self) -> int | None:
+        """Forget rows in each chunk with an optimizer of its own; None trains on all at once."""
+        return None
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:

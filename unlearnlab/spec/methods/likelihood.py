@@ -11,6 +11,7 @@ from unlearnlab.spec.methods.base import (
     Expert,
     ForgetWeight,
     ForwardPass,
+    Layout,
     MethodSpec,
     RetainWeight,
     RowCounts,
@@ -229,6 +230,16 @@ class Sequential(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": -self.forget_weight, "retain": self.retain_weight}
+
+    @property
+    def layout(self) -> Layout:
+        """How batches draw rows with these settings."""
+        return "chunks"
+
+    @property
+    def chunk_rows(self) -> int:
+        """Forget rows in each chunk with an optimizer of its own."""
+        return self.chunk_size
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each chunk."""

@@ -11,6 +11,7 @@ from unlearnlab.spec.methods.base import (
     Expert,
     ForgetWeight,
     ForwardPass,
+    Layout,
     MethodSpec,
     RowCounts,
     SetName,
@@ -61,6 +62,11 @@ class Steering(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": self.forget_weight, "retain": self.retain_weight}
+
+    @property
+    def layout(self) -> Layout:
+        """How batches draw rows with these settings."""
+        return "shuffled" if self.order == "mixed" else "by_task"
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:

@@ -1,13 +1,13 @@
 """A draft follows what is expected, and after it what a row repeats."""
 
-from unlearnlab.engine.evaluation.prompt_lookup import LONGEST, Draft, usual
+from unlearnlab.engine.evaluation.generation import LONGEST, Draft, continuations
 
 TEXT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 0]
 
 
 def told(draft: Draft, *tokens: int) -> Draft:
     for token in tokens:
-        draft.heard(token)
+        draft.observe(token)
     return draft
 
 
@@ -43,7 +43,7 @@ def test_it_follows_a_circle_round_and_round():
 
 
 def test_where_nothing_is_met_again_it_goes_on_as_other_answers_do():
-    known = usual([[1, 2, 3, 4], [9, 1, 2, 3], [1, 2, 8]])
+    known = continuations([[1, 2, 3, 4], [9, 1, 2, 3], [1, 2, 8]])
     assert known == {(1, 2): 3, (2, 3): 4, (9, 1): 2}
     draft = told(Draft([50, 51], known), 9, 1)
     assert draft.ahead(99) == [2, 3]

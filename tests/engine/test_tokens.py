@@ -5,18 +5,16 @@ import torch
 
 from unlearnlab.data.adding.adding import Draft, add, read_typed
 from unlearnlab.data.adding.checks import Placed
-from unlearnlab.engine.model.data import (
+from unlearnlab.engine.model.tokens import (
     IGNORE,
     Example,
     Row,
     collate,
     encode,
     encode_document,
-    endless,
     refuse_too_long,
-    shuffled,
 )
-from unlearnlab.engine.training.loop import courses
+from unlearnlab.engine.training.loop import plan_phases
 from unlearnlab.spec.methods import NPO, GradientAscent
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec, Phase, RunSpec
@@ -57,19 +55,6 @@ def test_rows_of_one_length_stay_together():
     assert tokens.buckets() == [[0, 1, 2, 3]]
 
 
-def test_the_same_seed_gives_the_same_order():
-    def draw():
-        stream = endless([Example((i,), 0, i) for i in range(5)], generator=seeded())
-        return [next(stream).index for _ in range(12)]
-
-    def seeded():
-        return torch.Generator().manual_seed(3)
-
-    assert draw() == draw()
-    assert sorted(draw()[:5]) == list(range(5))
-    assert shuffled(9, generator=seeded()) == shuffled(9, generator=seeded())
-
-
 def test_an_official_id_tells_completion_from_question():
     assert Row('"8f24"sc1', "", "", "Task1").kind == "sc"
     assert Row("8f24qa4", "", "", "Task2").kind == "qa"
@@ -94,10 +79,10 @@ def test_data_without_a_retain_set_are_read_and_serve_methods_that_draw_on_none(
     spec = RunSpec(data=DataSpec(source=name), phases=(alone,))
     data = load(spec.data)
     assert (len(data.forget), data.retain, data.members) == (2, (), ())
-    assert len(courses(spec, data, tokenizer)) == 1
+    assert len(plan_phases(spec, data, tokenizer)) == 1
     both = spec.model_copy(update={"phases": (alone, Phase(method=NPO()))})
     with pytest.raises(ValueError, match=r"phases\.1: the retain set has no rows.*choose a method"):
-        courses(both, data, tokenizer)
+        plan_phases(both, data, tokenizer)
 
 
 def test_a_fold_takes_its_own_documents_for_the_attack_if_it_has_any(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def recipes() -> ModuleType:
-    return pytest.importorskip("unlearnlab.engine.embedded.recipe")
+    return pytest.importorskip("unlearnlab.engine.embedded")
 
 
 @pytest.fixture(scope="module")

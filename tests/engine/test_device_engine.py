@@ -8,8 +8,8 @@ import torch
 
 from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import dataset
-from unlearnlab.engine.device_engine import Lab
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.device_engine import DeviceEngine
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
 from unlearnlab.runs.events import (
     Evaluated,
@@ -71,7 +71,9 @@ def job(tmp_path_factory) -> Job:
 
 @pytest.fixture(scope="module")
 def facts(job, kept):
-    found = [event for event in Lab(kept.get, device=CPU).unlearn(job) if event is not None]
+    found = [
+        event for event in DeviceEngine(kept.get, device=CPU).unlearn(job) if event is not None
+    ]
     kept.update({e.key: e.evidence for e in found if isinstance(e, Evaluated)})
     return found
 
@@ -91,7 +93,7 @@ def test_where_rows_were_picked_scores_and_probe_are_over_them(facts, kept, job)
     picked = [answer for answer in first.evidence.answers if answer.split == "forget"][:3]
     data = SPEC.data.model_copy(update={"forget": tuple(answer.row for answer in picked)})
     spec = SPEC.model_copy(update={"data": data})
-    again = Lab(kept.get, device=CPU).unlearn(replace(job, spec=spec))
+    again = DeviceEngine(kept.get, device=CPU).unlearn(replace(job, spec=spec))
     probed, event = (
         next(event for event in again if isinstance(event, kind)) for kind in (Probed, Evaluated)
     )
@@ -113,7 +115,7 @@ def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept
         asked.append(key)
         return kept.get(key)
 
-    again = Lab(recall, device=CPU).unlearn(job)
+    again = DeviceEngine(recall, device=CPU).unlearn(job)
     event = next(e for e in again if isinstance(e, Evaluated))
     again.close()
     assert asked == [event.key]
@@ -122,11 +124,11 @@ def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept
 
 
 def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
-    lab = Lab(lambda key: None, device=CPU)
+    engine = DeviceEngine(lambda key: None, device=CPU)
     answers = [e for e in facts if isinstance(e, Evaluated)]
     row = answers[0].evidence.answers[0]
     after = answers[1].evidence.answers[0]
-    asked = lab.ask(job, Ask("a1", row.prompt))
+    asked = engine.ask(job, Ask("a1", row.prompt))
     assert (asked.ask_id, asked.step) == ("a1", -1)
     # Scores were made with up to 16 tokens, free prompts are answered with more.
     assert row.generated
@@ -135,23 +137,23 @@ def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
 
 
 def test_a_run_that_is_still_loading_answers_no_prompt(job):
-    lab = Lab(lambda key: None, device=CPU)
-    work = lab.unlearn(job)
+    engine = DeviceEngine(lambda key: None, device=CPU)
+    work = engine.unlearn(job)
     next(work)
     with pytest.raises(ValueError, match="still loading its model"):
-        lab.ask(job, Ask("a1", "The"))
+        engine.ask(job, Ask("a1", "The"))
     work.close()
 
 
 def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts):
     def terms(interrupted: bool):
-        lab = Lab(kept.get, device=CPU)
+        engine = DeviceEngine(kept.get, device=CPU)
         found = []
-        for event in lab.unlearn(job):
+        for event in engine.unlearn(job):
             if isinstance(event, StepLogged):
                 found.append(event.terms)
                 if interrupted:
-                    lab.ask(job, Ask("a", "The"))
+                    engine.ask(job, Ask("a", "The"))
         return found
 
     assert terms(True) == terms(False)
@@ -159,22 +161,22 @@ def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts
 
 def test_closing_a_run_frees_the_device_and_the_next_starts_clean(job, kept, facts, monkeypatch):
     opened = []
-    load = Target.load
+    load = UnlearningModel.load
 
     def watched(*args, **kwargs):
-        target = load(*args, **kwargs)
-        opened.append(weakref.ref(target.model))
-        return target
+        lm = load(*args, **kwargs)
+        opened.append(weakref.ref(lm.model))
+        return lm
 
-    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", watched)
-    lab = Lab(kept.get, device=CPU)
-    work = lab.unlearn(job)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", watched)
+    engine = DeviceEngine(kept.get, device=CPU)
+    work = engine.unlearn(job)
     while not isinstance(next(work), StepLogged):
         pass
     assert opened[0]() is not None
     work.close()
     assert opened[0]() is None
-    loaded = next(e for e in lab.unlearn(job) if isinstance(e, Loaded))
+    loaded = next(e for e in engine.unlearn(job) if isinstance(e, Loaded))
     assert loaded.weights == next(e for e in facts if isinstance(e, Loaded)).weights
 
 
@@ -182,9 +184,9 @@ def test_memory_that_the_machine_does_not_have_is_a_failure_with_advice(job, mon
     def greedy(*_args, **_kwargs):
         return torch.empty(10**14)
 
-    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", greedy)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", greedy)
     with pytest.raises(RunFailed, match="ran out of memory") as failure:
-        list(Lab(lambda key: None, device=CPU).unlearn(job))
+        list(DeviceEngine(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice
 
 
@@ -192,45 +194,47 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
     def exhausted(*_args, **_kwargs):
         raise torch.OutOfMemoryError("tried to allocate 20 GiB")
 
-    monkeypatch.setattr("unlearnlab.engine.device_engine.Target.load", exhausted)
+    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", exhausted)
     with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
-        list(Lab(lambda key: None, device=CPU).unlearn(job))
+        list(DeviceEngine(lambda key: None, device=CPU).unlearn(job))
     assert "smaller batch" in failure.value.advice
 
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
-    lab = Lab(kept.get, device=CPU)
+    engine = DeviceEngine(kept.get, device=CPU)
     wish = Adjustment({"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
-        lab.adjust(job, wish)
+        engine.adjust(job, wish)
     found, changed = [], []
-    for event in lab.unlearn(job):
+    for event in engine.unlearn(job):
         if isinstance(event, StepLogged):
             found.append(event)
             if event.step == 1:
-                changed.append(lab.adjust(job, wish))
+                changed.append(engine.adjust(job, wish))
             elif event.step == 3:
                 with pytest.raises(ValueError, match="taken its last step"):
-                    lab.adjust(job, wish)
+                    engine.adjust(job, wish)
     assert [(c.step, c.phase, c.changes) for c in changed] == [(1, 0, wish.changes)]
     assert [event.weights["forget"] for event in found] == [-1, -7, -7]
     assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])
     with pytest.raises(ValueError, match="not training now"):
-        lab.adjust(job, wish)
+        engine.adjust(job, wish)
 
 
 def test_a_trace_tells_its_stages_and_leaves_the_device_free():
-    lab = Lab(lambda key: None, device=CPU)
+    engine = DeviceEngine(lambda key: None, device=CPU)
     about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
-    seen = [e for e in lab.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None]
+    seen = [
+        e for e in engine.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
+    ]
     assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "tracing"]
     assert isinstance(seen[-1], Traced)
     assert seen[-1].found.subject == "Ada Brock"
 
 
 def test_a_trace_can_be_broken_off_at_any_place():
-    lab = Lab(lambda key: None, device=CPU)
-    work = lab.trace(TraceJob("t", TraceSpec()))
+    engine = DeviceEngine(lambda key: None, device=CPU)
+    work = engine.trace(TraceJob("t", TraceSpec()))
     for _ in range(4):
         next(work)
     work.close()
@@ -239,29 +243,33 @@ def test_a_trace_can_be_broken_off_at_any_place():
 def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearned():
     rows = dataset("embedded").rows("forget", "train")[:2]
     spec = PreviewSpec(source="embedded", rows=tuple(row.id for row in rows))
-    seen = [e for e in Lab(lambda key: None, device=CPU).preview(PreviewJob("p", spec))]
+    seen = [e for e in DeviceEngine(lambda key: None, device=CPU).preview(PreviewJob("p", spec))]
     assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "answering"]
     assert isinstance(seen[-1], Previewed)
     assert seen[-1].answers == {row.id: row.output for row in rows}
 
 
 def test_a_preview_of_rows_that_are_gone_says_so():
-    lab = Lab(lambda key: None, device=CPU)
+    engine = DeviceEngine(lambda key: None, device=CPU)
     with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
-        list(lab.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+        list(engine.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
-        list(lab.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+        list(engine.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
 
 
 def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
     job = Job("run-9", SPEC.scoring, tmp_path)
-    found = [event for event in Lab(lambda _: None, device=CPU).unlearn(job) if event is not None]
+    found = [
+        event
+        for event in DeviceEngine(lambda _: None, device=CPU).unlearn(job)
+        if event is not None
+    ]
     stages = [event.stage for event in found if isinstance(event, StageBegan)]
     assert stages == ["loading", "scoring"]
     (scored,) = (event for event in found if isinstance(event, Evaluated))
     assert scored.scores == next(e for e in facts if isinstance(e, Evaluated)).scores
     assert not list(tmp_path.iterdir())
-    answer = Lab(kept.get, device=CPU).ask(job, Ask(ask_id="a", prompt="Who?"))
+    answer = DeviceEngine(kept.get, device=CPU).ask(job, Ask(ask_id="a", prompt="Who?"))
     assert answer.original == answer.unlearned
 
 
@@ -270,6 +278,6 @@ def test_a_repetition_scores_the_original_anew_and_leaves_what_was_known(kept, f
     first = next(event for event in facts if isinstance(event, Evaluated))
     other = first.evidence.model_copy(update={"choices": ()})
     for known, key in ((first.evidence, first.key), (other, "run-9/before")):
-        work = Lab({first.key: known}.get, device=CPU).unlearn(job)
+        work = DeviceEngine({first.key: known}.get, device=CPU).unlearn(job)
         (scored,) = (event for event in work if isinstance(event, Evaluated))
         assert (scored.key, scored.evidence) == (key, first.evidence)

@@ -1,10 +1,10 @@
-"""Rows of the forget and retain sets, and the tensors made of them.
+"""Texts as tokens: tokenised examples and right-padded batches of them.
 
-Training text is `input + " " + output + EOS` with the prompt masked, right-padded, the attention
-mask always given. Shape suffixes: B sequences, T positions.
+The training text of a row is `input + " " + output + EOS` with the loss on output and EOS only.
+Shape suffixes: B sequences, T positions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,59 +21,60 @@ IGNORE = -100
 
 
 class Tokenizer(Protocol):
-    """What the engine asks of a tokenizer: text to ids and back."""
+    """The part of a transformers tokenizer that the engine uses."""
 
     eos_token_id: int
     pad_token_id: int
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
-        """Turn text into ids."""
+        """Return the token ids of a text."""
         ...
 
     def decode(self, token_ids: Sequence[int], *, skip_special_tokens: bool = False) -> str:
-        """Turn ids into text."""
+        """Return the text of token ids."""
         ...
 
     def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
-        """Turn text into `input_ids` and the `offset_mapping` of each: its span of characters."""
+        """Return a text's `input_ids` and their character spans, the `offset_mapping`."""
         ...
 
     def save_pretrained(self, save_directory: Path) -> object:
-        """Write its files into a folder."""
+        """Write the tokenizer's files into a folder."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """One tokenised text: the loss counts from position `start` on."""
+    """One tokenised text with the loss on positions from `start` on."""
 
     ids: tuple[int, ...]
     start: int
     index: int = 0
-    """Position in the list that it came from."""
+    """Index of the row in its set."""
     task: str = ""
+    """Subtask of the row."""
 
 
 def encode(tokenizer: Tokenizer, row: Row, index: int = 0) -> Example:
-    """Tokenise a row as training text: the loss counts on the output and the EOS after it."""
+    """Tokenise a row as training text, with the loss on the output and its EOS."""
     prompt = tokenizer.encode(row.input)
     text = tokenizer.encode(f"{row.input} {row.output}")
-    return Example((*text, tokenizer.eos_token_id), _common(prompt, text), index, row.task)
+    return Example((*text, tokenizer.eos_token_id), _shared_prefix(prompt, text), index, row.task)
 
 
 def encode_continuation(tokenizer: Tokenizer, prompt: str, text: str, index: int = 0) -> Example:
-    """Tokenise `prompt`, one space and `text`, without EOS: the loss counts on `text`."""
+    """Tokenise `prompt`, one space and `text` without EOS, with the loss on `text`."""
     head, whole = tokenizer.encode(prompt), tokenizer.encode(f"{prompt} {text}")
-    return Example(tuple(whole), _common(head, whole), index)
+    return Example(tuple(whole), _shared_prefix(head, whole), index)
 
 
 def encode_document(tokenizer: Tokenizer, text: str, index: int = 0) -> Example:
-    """Tokenise a whole text: the loss counts on every token but the first."""
+    """Tokenise a whole text, with the loss on every token but the first."""
     return Example(tuple(tokenizer.encode(text)), 0, index)
 
 
-def _common(prompt: Sequence[int], text: Sequence[int]) -> int:
-    """Count the leading ids that two sequences share: a merge at the border is the answer's."""
+def _shared_prefix(prompt: Sequence[int], text: Sequence[int]) -> int:
+    """Count the shared leading ids: a token across the border belongs to the answer."""
     pairs = zip(prompt, text, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(prompt), len(text)))
 
@@ -86,34 +87,33 @@ class Tokens:
     mask_BT: Tensor
     """1 at real tokens, 0 at padding."""
     labels_BT: Tensor
-    """The ids where the loss counts, `IGNORE` elsewhere."""
+    """Token ids at positions with a loss, `IGNORE` elsewhere."""
     examples: tuple[Example, ...]
-    """What the rows were made of: to count them, no GPU need be asked, which would have to end its
-    work first."""
+    """The rows on the host: counting them does not synchronise with the GPU."""
 
     @property
     def index(self) -> tuple[int, ...]:
-        """Where in its set each row stands."""
+        """Index of each row in its set."""
         return tuple(example.index for example in self.examples)
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """Return the subtask of each row."""
+        """Subtask of each row."""
         return tuple(example.task for example in self.examples)
 
     @property
     def lengths(self) -> list[int]:
-        """Count the real tokens of each row."""
+        """Number of real tokens of each row."""
         return [len(example.ids) for example in self.examples]
 
     @property
     def answer_lengths(self) -> list[int]:
-        """Count the tokens of each row on which the loss counts; the first has no prediction."""
+        """Number of tokens with a loss in each row; a row's first token is never predicted."""
         return [len(example.ids) - max(example.start, 1) for example in self.examples]
 
     @property
     def answers(self) -> tuple[Tensor, Tensor]:
-        """Return row and position of every token on which the loss counts: [N], [N]."""
+        """Row and position of every token with a loss: [N], [N]."""
         places = [
             (row, position)
             for row, example in enumerate(self.examples)
@@ -123,7 +123,7 @@ class Tokens:
         return on(self.ids_BT.device, rows), on(self.ids_BT.device, positions)
 
     def take(self, rows: Sequence[int]) -> "Tokens":
-        """Keep some rows, and no more padding than they need."""
+        """Return a batch of some rows, with no more padding than they need."""
         lengths = self.lengths
         width = max(lengths[row] for row in rows)
         keep_B = on(self.ids_BT.device, rows)
@@ -135,12 +135,12 @@ class Tokens:
         )
 
     def buckets(self) -> list[list[int]]:
-        """Put rows of similar length together, where that saves a good part of the padding."""
+        """Split the rows by length where that saves much padding: indices of each part."""
         return buckets(self.lengths)
 
 
 def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Tokens:
-    """Pad examples to the right into one batch."""
+    """Make one right-padded batch of examples, `pad` being the padding token."""
     width = max(len(example.ids) for example in examples)
 
     def grid(rows: list[list[int]], fill: int) -> Tensor:
@@ -155,7 +155,7 @@ def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> T
 
 
 def on(device: torch.device, whole: Sequence) -> Tensor:
-    """Put whole numbers on a device, without waiting for a GPU to end what it is at."""
+    """Make an integer tensor on a device without synchronising with a GPU."""
     made = torch.tensor(whole, dtype=torch.long)
     if device.type == "cuda":
         return made.pin_memory().to(device, non_blocking=True)
@@ -163,16 +163,16 @@ def on(device: torch.device, whole: Sequence) -> Tensor:
 
 
 def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer: int) -> None:
-    """Refuse a fold with rows that the model's context cannot hold.
+    """Refuse a dataset with rows that exceed the model's context.
 
     Args:
-        data: The fold.
-        tokenizer: Of the model.
-        context: Longest sequence that the model takes, in tokens.
-        answer: Longest answer that will be generated to a prompt, in tokens.
+        data: The rows.
+        tokenizer: The model's tokenizer.
+        context: Context length of the model, in tokens.
+        answer: Longest answer generated to a prompt, in tokens.
 
     Raises:
-        ValueError: There are such rows.
+        ValueError: Some rows are too long.
     """
     lengths: list[tuple[int, str, str]] = []
     for name in SETS:
@@ -189,15 +189,3 @@ def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer
             f"the longest the {name} row {row_id} with {tokens}, counting an answer of up to "
             f"{answer}: shorten them, or set evaluation.max_new_tokens lower"
         )
-
-
-def shuffled(count: int, *, generator: torch.Generator) -> list[int]:
-    """Return 0 to `count` - 1 in random order."""
-    return torch.randperm(count, generator=generator).tolist()
-
-
-def endless(examples: Sequence[Example], *, generator: torch.Generator) -> Iterator[Example]:
-    """Yield examples in fresh random order, pass after pass."""
-    while True:
-        for index in shuffled(len(examples), generator=generator):
-            yield examples[index]

@@ -6,9 +6,8 @@ import pytest
 from tests.engine.tiny import finish
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation.evaluation import evaluate
-from unlearnlab.engine.evaluation.mmlu import answer
-from unlearnlab.engine.evaluation.mmlu_run import prepared
-from unlearnlab.engine.model.unlearning_model import Target
+from unlearnlab.engine.evaluation.mmlu import answer, prepare_mmlu
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import picked, scores
 from unlearnlab.runs.events import Examined, Progressed, StageBegan
@@ -43,15 +42,15 @@ def here(files, monkeypatch):
     monkeypatch.setenv("UNLEARNLAB_MMLU", str(files))
 
 
-def exam(spec=ASKING):
-    return finish(prepared(spec, FETCHING))
+def mmlu_sample(spec=ASKING):
+    return finish(prepare_mmlu(spec, FETCHING))
 
 
 @pytest.mark.usefixtures("here")
-def test_its_questions_take_the_place_of_the_datas_own(target: Target, data):
-    _, asked = exam()
-    seen, found = finish(evaluate(target, data, max_new_tokens=4, exam=asked, when="after"))
-    assert found.choices == tuple(finish(answer(target, asked.test.questions, asked.test.shots))[1])
+def test_its_questions_take_the_place_of_the_datas_own(lm: UnlearningModel, data):
+    _, asked = mmlu_sample()
+    seen, found = finish(evaluate(lm, data, max_new_tokens=4, mmlu_sample=asked, when="after"))
+    assert found.choices == tuple(finish(answer(lm, asked.test.questions, asked.test.shots))[1])
     measured = scores(found)
     assert measured.measures_mmlu
     assert measured.utility_protocol.endswith("prompts of at most 256 tokens, 12 of 30 questions")
@@ -64,44 +63,44 @@ def test_its_questions_take_the_place_of_the_datas_own(target: Target, data):
 
 
 @pytest.mark.usefixtures("here")
-def test_other_questions_are_other_evidence(target: Target, data):
-    keys = {evidence_key(target, data, RunSpec(), one) for one in (None, exam()[1])}
-    keys.add(evidence_key(target, data, RunSpec(), exam(EvaluationSpec(mmlu_questions=13))[1]))
+def test_other_questions_are_other_evidence(lm: UnlearningModel, data):
+    keys = {evidence_key(lm, data, RunSpec(), one) for one in (None, mmlu_sample()[1])}
+    keys.add(evidence_key(lm, data, RunSpec(), mmlu_sample(EvaluationSpec(mmlu_questions=13))[1]))
     assert len(keys) == 3
-    assert evidence_key(target, data, RunSpec(), exam()[1]) in keys
+    assert evidence_key(lm, data, RunSpec(), mmlu_sample()[1]) in keys
 
 
 def test_nothing_is_read_or_fetched_for_a_run_that_asks_none(monkeypatch, tmp_path):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
-    assert exam(EvaluationSpec()) == ([], None)
+    assert mmlu_sample(EvaluationSpec()) == ([], None)
 
 
 def test_a_test_that_is_not_here_is_fetched_once(files, hub, monkeypatch, tmp_path):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("UNLEARNLAB_MMLU", raising=False)
     hub.models["cais/mmlu"] = files
-    seen, asked = exam()
+    seen, asked = mmlu_sample()
     assert seen[0] == FETCHING
     assert len(asked.test.questions) == 12
     hub.asked.clear()
-    assert exam()[0] == []
+    assert mmlu_sample()[0] == []
     assert hub.asked == []
 
 
 def test_a_folder_that_was_named_is_never_fetched_into(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNLAB_MMLU", str(tmp_path))
     with pytest.raises(mmlu.MmluError, match=r"has no dev\.parquet: name a folder with cais/mmlu"):
-        exam()
+        mmlu_sample()
 
 
 def test_without_a_connection_the_way_out_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
     monkeypatch.delenv("UNLEARNLAB_MMLU", raising=False)
     with pytest.raises(mmlu.MmluError, match="or name a folder that holds cais/mmlu"):
-        exam()
+        mmlu_sample()
 
 
 @pytest.mark.usefixtures("here")
 def test_more_questions_than_there_are_name_both_numbers():
     with pytest.raises(ValueError, match="31 questions are asked for: take 1 to 30"):
-        exam(EvaluationSpec(mmlu_questions=31))
+        mmlu_sample(EvaluationSpec(mmlu_questions=31))

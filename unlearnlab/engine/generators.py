@@ -1,0 +1,34 @@
+"""Consuming a generator that yields progress and returns a result."""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from typing import TypeVar
+
+A = TypeVar("A")
+B = TypeVar("B")
+R = TypeVar("R")
+
+
+def relay(work: Generator[A, None, R], event: Callable[[A], B]) -> Generator[B, None, R]:
+    """Yield `event` of each value that `work` yields; return the result of `work`."""
+    with closing(work):
+        while True:
+            try:
+                value = next(work)
+            except StopIteration as end:
+                return end.value
+            yield event(value)
+
+
+def silently(work: Generator[object, None, R]) -> Generator[None, None, R]:
+    """Yield None for each value of `work`, so that it can be paused; return its result."""
+    return relay(work, lambda _: None)
+
+
+def result_of(work: Generator[object, None, R]) -> R:
+    """Run `work` to its end and return its result."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value

@@ -1,0 +1,480 @@
+"""Causal tracing: which hidden states carry an answer (terms: `metrics.tracing`).
+
+A prompt is tokenised and its subject located; it is run once clean and several times with noise on
+the subject; then clean states are restored, one position and window of blocks at a time, to
+measure how much each recovers of the answer's probability.
+
+Blocks below a restored one compute what they computed in the corrupted run, so each restored run
+starts at that block from stored states. Positions before the subject have no noise and are skipped.
+
+Shape suffixes: B sequences, C noised copies, N cells, T positions, D model width, A answer tokens,
+V vocabulary.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from unlearnlab.engine.generators import relay, silently
+from unlearnlab.engine.model.hooks import (
+    beginning_at,
+    capturing,
+    capturing_input,
+    decoder_blocks,
+    editing,
+    family_of,
+)
+from unlearnlab.engine.model.tokens import Tokenizer, encode_continuation
+from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Event, Progressed, Traced
+from unlearnlab.spec.facts import Fact, facts, spot
+from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, TypedPrompt, nearest_facts
+
+OWN_ANSWER = 12
+"""Longest answer that the model gives itself where none is expected, in tokens."""
+
+TOKENS_AT_ONCE = 8192
+"""Most positions in one forward pass of restored runs."""
+
+CARRIES = 0.5
+"""A token carries the fact if noise on the subject removes this share of its probability."""
+
+NEAR, OFFERED = 12, 3
+"""Similar facts to try where a fact is unknown, and how many known ones to suggest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A tokenised prompt with its answer, and the position of its subject."""
+
+    ids: tuple[int, ...]
+    start: int
+    """Index of the first answer token."""
+    subject: range
+    """Indices of the subject's tokens."""
+    widened: str
+    """Text of these tokens, if the subject shares one with its neighbours; else empty."""
+
+
+def locate(tokenizer: Tokenizer, prompt: str, subject: str, answer: str = "") -> Located:
+    """Tokenise a prompt with its answer and find the tokens of the subject.
+
+    The subject is widened to whole tokens.
+
+    Raises:
+        ValueError: The subject is not in the prompt, or covers all of it.
+    """
+    prompt = prompt.rstrip()
+    found = spot(prompt, subject)
+    if found is None:
+        raise ValueError(f"subject {subject!r} is not in the prompt: copy it from there")
+    text = f"{prompt} {answer}".rstrip()
+    encoded = tokenizer(text, return_offsets_mapping=True)
+    ids = encoded["input_ids"]
+    start = encode_continuation(tokenizer, prompt, answer).start if answer else len(ids)
+    visible = [_visible_span(text, *span) for span in encoded["offset_mapping"]]
+    touched = [at for at in range(start) if visible[at][0] < found[1] and visible[at][1] > found[0]]
+    covered = range(touched[0], touched[-1] + 1)
+    if len(covered) == start:
+        raise ValueError(
+            f"subject {subject!r} covers the whole prompt, so noise would leave no question: "
+            "choose a part of the prompt"
+        )
+    whole = visible[covered.start][0], visible[covered.stop - 1][1]
+    return Located(tuple(ids), start, covered, "" if whole == found else text[slice(*whole)])
+
+
+def _visible_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """Return the span of a token without its leading white space."""
+    return end - len(text[start:end].lstrip()), end
+
+
+def locate_answer(lm: UnlearningModel, asked: Fact | TypedPrompt) -> Located:
+    """Locate subject and answer; without an expected answer, use the model's own."""
+    if asked.answer.strip():
+        found = locate(lm.tokenizer, asked.prompt, asked.subject, asked.answer.strip())
+    else:
+        found = with_model_answer(lm, locate(lm.tokenizer, asked.prompt, asked.subject))
+        if len(found.ids) == found.start:
+            raise ValueError(
+                "the model gives no answer to this prompt: enter an answer, or another prompt"
+            )
+    if len(found.ids) > lm.context:
+        raise ValueError(
+            f"prompt and answer have {len(found.ids)} tokens, the model's context {lm.context}"
+        )
+    return found
+
+
+@torch.no_grad()
+def with_model_answer(lm: UnlearningModel, found: Located) -> Located:
+    """Append the model's greedy answer, up to `OWN_ANSWER` tokens; it may be empty.
+
+    Raises:
+        ValueError: The prompt is too long.
+    """
+    ids = list(found.ids)
+    if len(ids) + OWN_ANSWER > lm.context:
+        raise ValueError(
+            f"the prompt has {len(ids)} tokens: with an answer of {OWN_ANSWER} it exceeds the "
+            f"model's context of {lm.context}"
+        )
+    for _ in range(OWN_ANSWER):
+        given = torch.tensor([ids], device=lm.device)
+        token = int(lm.model(given, use_cache=False, logits_to_keep=1).logits[0, -1].argmax())
+        if token == lm.tokenizer.eos_token_id:
+            break
+        ids.append(token)
+    return Located(tuple(ids), found.start, found.subject, found.widened)
+
+
+@torch.no_grad()
+def embedding_sd(lm: UnlearningModel) -> float:
+    """Return the standard deviation of the embeddings of all known subjects' tokens.
+
+    Over all tokens and units together, as in the published code, whose `s3` is 3 times this.
+    """
+    places = [locate(lm.tokenizer, fact.prompt, fact.subject) for fact in facts().values()]
+    ids = [found.ids[at] for found in places for at in found.subject]
+    # Call the layer: some families scale the entries of its table.
+    embed = lm.model.get_input_embeddings()
+    return embed(torch.tensor(ids, device=lm.device)).float().std().item()
+
+
+class UnknownFact(ValueError):
+    """The model's greedy answer is not the expected one, so there is nothing to trace."""
+
+
+@dataclass(frozen=True)
+class TracedRuns:
+    """One clean and C corrupted runs of a prompt, computed in one batch."""
+
+    model: nn.Module
+    modules: Sequence[nn.Module]
+    """Decoder blocks."""
+    found: Located
+    hidden: Sequence[Tensor]
+    """[1 + C, T, D] before each block and after the last; the first row is the clean run."""
+    parts: Mapping[str, Sequence[Tensor]]
+    """Outputs of MLP and attention of each block, [1 + C, T, D]."""
+    probability: Tensor
+    """Probability of each answer token given those before it, [1 + C, A]."""
+    top: Tensor
+    """Most likely tokens of the clean run, [A]."""
+
+    @cached_property
+    def carrier(self) -> int:
+        """Index of the answer token that carries the fact.
+
+        This is the first token that the noise makes unlikely: the beginning that similar answers
+        share, such as the first digits of a year, stays likely without the subject. If no token
+        becomes unlikely, it is the one that loses most.
+
+        Raises:
+            UnknownFact: The clean run gives another answer before that token.
+        """
+        clean, corrupted = self.probability[0], self.probability[1:].mean(0)
+        lost = corrupted <= (1 - CARRIES) * clean
+        answer = torch.tensor(self.found.ids[self.found.start :], device=self.top.device)
+        known = (self.top == answer).long().cumprod(0).bool()
+        if not bool(known[0]):
+            raise UnknownFact
+        if bool((lost & known).any()):
+            return int((lost & known).long().argmax())
+        if not bool(known.all()):
+            raise UnknownFact
+        return int((clean - corrupted).argmax())
+
+    @property
+    def width(self) -> int:
+        """Number of tokens before the scored one."""
+        return self.found.start + self.carrier
+
+    @property
+    def scored(self) -> int:
+        """Id of the scored token."""
+        return self.found.ids[self.width]
+
+    @property
+    def clean(self) -> float:
+        """Probability of the scored token in the clean run."""
+        return self.probability[0, self.carrier].item()
+
+    @property
+    def corrupted(self) -> float:
+        """Mean probability of the scored token in the corrupted runs."""
+        return self.probability[1:, self.carrier].mean().item()
+
+
+@torch.no_grad()
+def run_corrupted(
+    lm: UnlearningModel, found: Located, *, noise: float, copies: int, seed: int
+) -> TracedRuns:
+    """Run a prompt clean and with noise on its subject, in one batch.
+
+    Args:
+        lm: The model.
+        found: The prompt with its answer.
+        noise: Standard deviation of the noise on the subject's embeddings.
+        copies: Number of corrupted runs.
+        seed: Seed of the noise.
+    """
+    model, device = lm.model, lm.device
+    ids_T = torch.tensor(found.ids[:-1], device=device)
+    embeds_BTD = model.get_input_embeddings()(ids_T).repeat(1 + copies, 1, 1)
+    generator = torch.Generator().manual_seed(seed)
+    shape = (copies, len(found.subject), embeds_BTD.shape[-1])
+    drawn = noise * torch.randn(shape, generator=generator, dtype=torch.float32)
+    embeds_BTD[1:, found.subject.start : found.subject.stop] += drawn.to(embeds_BTD)
+    blocks = list(decoder_blocks(model))
+    with ExitStack() as stack:
+        outputs = [stack.enter_context(capturing(block)) for block in blocks]
+        entered = stack.enter_context(capturing_input(blocks[0]))
+        parts = {
+            part: [stack.enter_context(capturing(module)) for module in modules]
+            for part, modules in _parts(model).items()
+        }
+        keep = len(found.ids) - found.start
+        logits_BAV = model(inputs_embeds=embeds_BTD, use_cache=False, logits_to_keep=keep).logits
+    answer_A = torch.tensor(found.ids[found.start :], device=device)
+    every_BAV = logits_BAV.float().softmax(-1)
+    return TracedRuns(
+        model=model,
+        modules=blocks,
+        found=found,
+        # A model may be spread over several devices.
+        hidden=[one[0].to(device) for one in (entered, *outputs)],
+        parts={part: [one[0].to(device) for one in every] for part, every in parts.items()},
+        probability=every_BAV.gather(-1, answer_A.expand(1 + copies, -1)[..., None]).squeeze(-1),
+        top=logits_BAV[0].argmax(-1),
+    )
+
+
+def _parts(model: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
+    """Return the attention and the MLP of every block."""
+    of, blocks = family_of(model), decoder_blocks(model)
+    names = {"mlp": of.mlp, "attention": of.attention}
+    return {part: [b.get_submodule(name) for b in blocks] for part, name in names.items()}
+
+
+@torch.no_grad()
+def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor) -> list[float]:
+    """Restore clean states in the corrupted runs.
+
+    Args:
+        runs: The clean and the corrupted runs.
+        part: Kind of states to restore.
+        blocks: Blocks to restore; of the residual stream, only the last.
+        cells_NT: Positions to restore in each cell, [N, T].
+
+    Returns:
+        Mean probability of the scored token over the corrupted runs, for each cell.
+    """
+    copies, width = len(runs.hidden[0]) - 1, runs.width
+    mask_BT1 = cells_NT.repeat_interleave(copies, 0)[..., None]
+    first = blocks.stop if part == "residual" else blocks.start
+
+    def spread(kept: Tensor) -> Tensor:
+        return kept[1:, :width].repeat(len(cells_NT), 1, 1)
+
+    with ExitStack() as stack:
+        hidden_BTD = spread(runs.hidden[first])
+        if part == "residual":
+            hidden_BTD = torch.where(mask_BT1, runs.hidden[first][0, :width], hidden_BTD)
+        else:
+            modules = _parts(runs.model)[part]
+            for block in blocks:
+                clean_TD = runs.parts[part][block][0, :width]
+
+                def put_back(output_BTD: Tensor, clean_TD: Tensor = clean_TD) -> Tensor:
+                    here = output_BTD.device
+                    return torch.where(mask_BT1.to(here), clean_TD.to(here), output_BTD)
+
+                stack.enter_context(editing(modules[block], put_back))
+        stack.enter_context(beginning_at(runs.model, first, hidden_BTD))
+        logits = runs.model(inputs_embeds=hidden_BTD, use_cache=False, logits_to_keep=1).logits
+    probability_B = logits[:, -1].float().softmax(-1)[:, runs.scored]
+    return probability_B.view(len(cells_NT), copies).mean(1).tolist()
+
+
+def window(centre: int, span: int, blocks: int) -> range:
+    """Return the blocks of a window, limited to those of the model."""
+    return range(max(0, centre - span // 2), min(blocks, centre + span - span // 2))
+
+
+@dataclass(frozen=True, slots=True)
+class Corruption:
+    """Noise and window size of a trace."""
+
+    noise: float
+    """Standard deviation of the noise, in units of the embeddings."""
+    copies: int
+    seed: int
+    span: int
+    """Number of blocks in a window."""
+
+
+def rows_of(lm: UnlearningModel) -> int:
+    """Count the rows of a trace: one for each part and block."""
+    return len(PARTS) * len(decoder_blocks(lm.model))
+
+
+def trace(
+    lm: UnlearningModel, asked: Fact | TypedPrompt, how: Corruption
+) -> Generator[int | None, None, FactTrace]:
+    """Trace every position, block and part of one prompt.
+
+    Yields the number of rows done of `rows_of`, and None in between, where it may be paused.
+
+    Raises:
+        UnknownFact: The model does not know the answer.
+        ValueError: The prompt cannot be traced.
+    """
+    found = locate_answer(lm, asked)
+    runs = run_corrupted(lm, found, noise=how.noise, copies=how.copies, seed=how.seed)
+    effects: dict[Part, tuple[tuple[float, ...], ...]] = {}
+    blocks = len(runs.modules)
+    for number, part in enumerate(PARTS):
+        rows: list[tuple[float, ...]] = []
+        for block in range(blocks):
+            span = 1 if part == "residual" else how.span
+            row = yield from _row(runs, part, window(block, span, blocks))
+            rows.append(row)
+            yield number * blocks + block + 1
+        effects[part] = tuple(rows)
+    return _fact_trace(lm, asked, runs, effects)
+
+
+def _row(runs: TracedRuns, part: Part, blocks: range) -> Generator[None, None, tuple[float, ...]]:
+    """Compute the indirect effect of each position at one window."""
+    start, copies = runs.found.subject.start, len(runs.hidden[0]) - 1
+    device = runs.hidden[0].device
+    cells_NT = torch.eye(runs.width, dtype=torch.bool, device=device)[start:]
+    at_once = max(1, TOKENS_AT_ONCE // (copies * runs.width))
+    found: list[float] = [0.0] * start
+    for some_NT in cells_NT.split(at_once):
+        found += [p - runs.corrupted for p in restore_states(runs, part, blocks, some_NT)]
+        yield None
+    return tuple(found)
+
+
+def _fact_trace(
+    lm: UnlearningModel,
+    asked: Fact | TypedPrompt,
+    runs: TracedRuns,
+    effects: dict[Part, tuple[tuple[float, ...], ...]],
+) -> FactTrace:
+    found, decode = runs.found, lm.tokenizer.decode
+    return FactTrace(
+        id=asked.id if isinstance(asked, Fact) else "",
+        prompt=asked.prompt.rstrip(),
+        subject=found.widened or asked.subject,
+        answer=asked.answer.strip() or decode(found.ids[found.start :]).strip(),
+        tokens=tuple(decode([token]) for token in found.ids[: runs.width]),
+        roles=roles(runs.width, found.subject),
+        given=runs.carrier,
+        scored=decode([runs.scored]),
+        clean=runs.clean,
+        corrupted=runs.corrupted,
+        effects=effects,
+        notes=tuple(_notes(asked, runs, lm.tokenizer)),
+    )
+
+
+def _notes(asked: Fact | TypedPrompt, runs: TracedRuns, tokenizer: Tokenizer) -> Iterator[str]:
+    found, decode = runs.found, tokenizer.decode
+    if found.widened:
+        yield (
+            f"The subject {asked.subject!r} shares a token with its neighbours: "
+            f"the noise falls on {found.widened!r}."
+        )
+    if not asked.answer.strip():
+        yield "No answer was given: the model's own is traced."
+    if runs.carrier:
+        given = decode(found.ids[found.start : runs.width]).strip()
+        yield (
+            f"The answer's beginning {given!r} is likely without the subject too, so the model is "
+            f"given it and {decode([runs.scored]).strip()!r} after it is measured."
+        )
+    if runs.corrupted > (1 - CARRIES) * runs.clean:
+        yield "Noise on the subject hardly changes this answer: there is little to find."
+
+
+def run_trace(lm: UnlearningModel, spec: TraceSpec) -> Generator[Event | None, None, None]:
+    """Trace one fact or the mean of many, yielding progress and finally `Traced`.
+
+    Raises:
+        RunFailed: The model does not know the answer.
+        ValueError: The prompt cannot be traced.
+    """
+    noise = spec.noise * embedding_sd(lm)
+    how = Corruption(noise=noise, copies=spec.copies, seed=spec.seed, span=spec.span)
+    if isinstance(spec.about, ManyFacts):
+        found = yield from _many(lm, spec.about, how)
+    else:
+        asked = spec.about.fact if isinstance(spec.about, KnownFact) else spec.about
+        found = yield from _one(lm, asked, how)
+    yield Traced(weights=lm.fingerprint, noise_sd=noise, window=spec.span, found=found)
+
+
+def _one(
+    lm: UnlearningModel, asked: Fact | TypedPrompt, how: Corruption
+) -> Generator[Event | None, None, FactTrace]:
+    total = rows_of(lm)
+    try:
+        return (
+            yield from relay(
+                trace(lm, asked, how),
+                lambda done: None if done is None else Progressed(done=done, total=total),
+            )
+        )
+    except UnknownFact:
+        raise _unknown_fact(lm, asked) from None
+
+
+def _many(
+    lm: UnlearningModel, about: ManyFacts, how: Corruption
+) -> Generator[Event | None, None, TraceAverage]:
+    chosen = Random(how.seed).sample(about.pool, about.count)
+    traces: list[FactTrace] = []
+    for done, fact in enumerate(chosen, 1):
+        try:
+            found = yield from silently(trace(lm, fact, how))
+            traces.append(found)
+        except UnknownFact:
+            yield None
+        yield Progressed(done=done, total=about.count)
+    if not traces:
+        raise ValueError(f"the model knows none of the {about.count} facts: nothing to trace")
+    return average(traces, unknown=about.count - len(traces))
+
+
+def _knows(lm: UnlearningModel, fact: Fact) -> bool:
+    """Return whether the model's greedy answer is the fact's."""
+    found = locate(lm.tokenizer, fact.prompt, fact.subject, fact.answer)
+    with torch.no_grad():
+        ids = torch.tensor([found.ids[:-1]], device=lm.device)
+        keep = len(found.ids) - found.start
+        top = lm.model(ids, use_cache=False, logits_to_keep=keep).logits[0].argmax(-1)
+    return top.tolist() == list(found.ids[found.start :])
+
+
+def _unknown_fact(lm: UnlearningModel, asked: Fact | TypedPrompt) -> RunFailed:
+    """Make the error for an unknown answer, with the model's own and similar known facts."""
+    own_answer = with_model_answer(lm, locate(lm.tokenizer, asked.prompt, asked.subject))
+    text = lm.tokenizer.decode(own_answer.ids[own_answer.start :]).strip()
+    says = f"it answers {text!r}" if text else "it gives no answer"
+    near = nearest_facts(asked.prompt, facts().values(), NEAR)
+    known = [fact.prompt for fact in near if _knows(lm, fact)][:OFFERED]
+    return RunFailed(
+        f"the model does not know this answer: {says}, not {asked.answer.strip()!r}, so "
+        "there is nothing to trace",
+        f"similar facts that the model knows: {' · '.join(known)}" if known else "",
+    )

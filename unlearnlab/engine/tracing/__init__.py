@@ -1,1 +1,0 @@
-"""Causal tracing: which hidden states carry a fact."""
