@@ -17,8 +17,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
-from unlearnlab.data.embedded.corpus import Corpus, Document, corpus, write
-from unlearnlab.data.embedded.quiz import facts
+from unlearnlab.data.embedded.corpus import Corpus, Document, corpus, facts, write
 from unlearnlab.engine.embedded.tokenizer import EOS_ID, PAD_ID, train_tokenizer
 
 PADDED_TOKENS = 2048
