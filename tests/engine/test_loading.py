@@ -200,7 +200,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     (folder / "modeling.py").write_text("raise SystemExit")
     (folder / "onnx").mkdir()
     (folder / "onnx" / "config.json").write_text("{}")
-    assert catalogue.model("ada/tiny").fetches == (("ada/tiny", False),)
+    assert catalogue.model("ada/tiny").to_download == (("ada/tiny", False),)
     seen, target = finish(opening("ada/tiny"))
     stages = [event.stage for event in seen if isinstance(event, StageBegan)]
     assert stages == ["downloading", "loading"]
@@ -209,7 +209,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     assert "model.safetensors" in asked
     assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
     hub.asked.clear()
-    assert catalogue.model("ada/tiny").fetches == ()
+    assert catalogue.model("ada/tiny").to_download == ()
     finish(opening("ada/tiny"))
     assert hub.asked == []
 
@@ -231,7 +231,7 @@ def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folde
     run.close()
     cache = [path.name for path in (folder.parent / "hub-cache").rglob("*")]
     assert not any(name.endswith(".incomplete") for name in cache)
-    assert catalogue.model("ada/big").fetches
+    assert catalogue.model("ada/big").to_download
 
 
 def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_path, monkeypatch):
@@ -240,10 +240,10 @@ def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_p
     lost("tokenizer.json", "tokenizer_config.json")(folder)
     known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
     monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
-    assert known.fetches == (("ada/weights", False), ("ada/words", True))
+    assert known.to_download == (("ada/weights", False), ("ada/words", True))
     _, target = finish(opening("two"))
     assert target.tokenizer.eos_token_id == 0
-    assert known.fetches == ()
+    assert known.to_download == ()
     assert known.tokenizer_folder != known.folder
     assert "GET ada/words/resolve/main/model.safetensors" not in hub.asked
 

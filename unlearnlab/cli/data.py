@@ -23,12 +23,12 @@ from unlearnlab.data.adding.adding import (
 )
 from unlearnlab.data.adding.checks import Finding, excerpt
 from unlearnlab.data.adding.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
-from unlearnlab.data.adding.files import text_of
+from unlearnlab.data.adding.reading import text_of
 from unlearnlab.data.datasets import (
     EMBEDDED_NAME,
     FOLDS,
     SPLITS,
-    KnownDataset,
+    DatasetInfo,
     Row,
     dataset,
     datasets,
@@ -189,14 +189,14 @@ def _list(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _count(one: KnownDataset, split: Any) -> int:
+def _count(one: DatasetInfo, split: Any) -> int:
     return sum(len(one.rows(split, fold)) for fold in FOLDS)
 
 
 def _show(args: argparse.Namespace) -> int:
     one = dataset(args.name)
-    if one.gone:
-        raise SourceError(f"{args.name}: {one.gone}")
+    if one.unknown_reason:
+        raise SourceError(f"{args.name}: {one.unknown_reason}")
     sets = {
         f"{split}_{fold}": rows
         for fold in FOLDS
@@ -218,7 +218,7 @@ def _show(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _record(one: KnownDataset) -> dict[str, Any]:
+def _record(one: DatasetInfo) -> dict[str, Any]:
     return {
         "name": one.name,
         "title": one.title,
@@ -275,7 +275,7 @@ def _add(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _report(draft: Draft, args: argparse.Namespace, kept: KnownDataset | None = None) -> None:
+def _report(draft: Draft, args: argparse.Namespace, kept: DatasetInfo | None = None) -> None:
     name = kept.name if kept else None
     if args.json:
         told = {

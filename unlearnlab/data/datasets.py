@@ -74,7 +74,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDataset:
+class DatasetInfo:
     """A dataset that a spec can name."""
 
     name: str
@@ -84,7 +84,7 @@ class KnownDataset:
     """What it was added from, in words: "LUME", "SemEval-2025 Task 4", "own files"."""
     personal: bool = True
     """Whether its text is masked on the page until the reader asks for it."""
-    gone: str = ""
+    unknown_reason: str = ""
     """Why it cannot be read; empty when it can."""
     titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
     """What its subtasks are called, where that is not what the task calls them."""
@@ -114,7 +114,7 @@ class KnownDataset:
         folder = self.folder / "mia" / ("" if fold == "train" else fold)
         return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
 
-    def attacked(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    def membership_documents(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Read members and non-members of a fold's membership attack.
 
         A fold other than `train` that has no documents of its own takes its completions as members,
@@ -156,12 +156,10 @@ def datasets_folder() -> Path:
     return home() / "datasets"
 
 
-_OURS = KnownDataset(
-    EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False
-)
+_OURS = DatasetInfo(EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False)
 
 
-def datasets() -> Mapping[str, KnownDataset]:
+def datasets() -> Mapping[str, DatasetInfo]:
     """Map each dataset's name to what is known of it, the embedded one first."""
     found = {_OURS.name: _OURS}
     # A folder that begins with a dot is being written.
@@ -172,11 +170,11 @@ def datasets() -> Mapping[str, KnownDataset]:
 
 
 @cache  # Not the last few: all are asked for at once, and a manifest is small.
-def _added(manifest: Path, _changed: int) -> KnownDataset | None:
+def _added(manifest: Path, _changed: int) -> DatasetInfo | None:
     """Read what is known of an added dataset; none if its manifest cannot be read."""
     try:
         told = json.loads(manifest.read_text(encoding="utf-8"))
-        return KnownDataset(
+        return DatasetInfo(
             manifest.parent.name,
             told["title"],
             manifest.parent,
@@ -189,13 +187,13 @@ def _added(manifest: Path, _changed: int) -> KnownDataset | None:
         return None
 
 
-def dataset(name: str) -> KnownDataset:
-    """Return the dataset called `name`; one that is not here says so in `gone`."""
+def dataset(name: str) -> DatasetInfo:
+    """Return the dataset called `name`; one that is not here says so in `unknown_reason`."""
     if name == EMBEDDED_NAME:  # Asked for by every spec, so without a look at the disk.
         return _OURS
     known = datasets()
     if name in known:
         return known[name]
     near = ", ".join(difflib.get_close_matches(name, known, n=3) or list(known))
-    gone = f"unknown dataset {name!r}: did you mean {near}?"
-    return KnownDataset(name, name, datasets_folder() / name, gone=gone)
+    reason = f"unknown dataset {name!r}: did you mean {near}?"
+    return DatasetInfo(name, name, datasets_folder() / name, unknown_reason=reason)

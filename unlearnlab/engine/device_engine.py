@@ -41,7 +41,7 @@ from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.tracing.trace_run import investigate
 from unlearnlab.engine.training.loop import Clock, Controls, train
 from unlearnlab.metrics.scores import Evidence, Scores, scores
-from unlearnlab.models.catalog import KEPT, keeping_problem, models_folder
+from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
     ALL,
     Adjustment,
@@ -331,7 +331,7 @@ def check_keeping(spec: RunSpec) -> None:
     Raises:
         ValueError: The name is taken.
     """
-    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+    if spec.keep_as and (problem := save_name_problem(spec.keep_as)):
         raise ValueError(f"keep_as: {problem}")
 
 
@@ -349,7 +349,7 @@ def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
         "scores": json.loads(found.model_dump_json()),
     }
     where = models_folder() / spec.keep_as
-    written = save_merged(target, where, texts={KEPT: json.dumps(note, indent=2)})
+    written = save_merged(target, where, texts={MODEL_NOTE: json.dumps(note, indent=2)})
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 

@@ -25,7 +25,7 @@ from unlearnlab.models.checkpoints import (
 )
 from unlearnlab.models.families import Architecture
 
-KEPT = "unlearnlab.json"
+MODEL_NOTE = "unlearnlab.json"
 """Where a kept model tells what it was made of."""
 
 
@@ -36,7 +36,7 @@ def models_folder() -> Path:
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
+class ModelInfo:
     """A model that a spec can name."""
 
     name: str
@@ -53,7 +53,7 @@ class KnownModel:
     """Who gives access to it; empty where everybody has it."""
     made: Mapping[str, str] = field(default_factory=dict[str, str])
     """Of a model that a run kept: its base `model`, the `dataset`, the `date` and more."""
-    gone: str = ""
+    unknown_reason: str = ""
     """Why no such model is known; empty when it is."""
 
     @property
@@ -76,9 +76,9 @@ class KnownModel:
         return hub_models.tokenizer_snapshot(self.tokenizer) or own
 
     @property
-    def fetches(self) -> tuple[tuple[str, bool], ...]:
+    def to_download(self) -> tuple[tuple[str, bool], ...]:
         """List what a run fetches first: repositories, and whether only their tokenizers."""
-        if not self.repository or self.gone:
+        if not self.repository or self.unknown_reason:
             return ()
         # What other programs left in the cache may be all but the safetensors.
         lacks_weights = not self._own and isinstance(self._weights_problem, (Lacking, Pickled))
@@ -90,13 +90,13 @@ class KnownModel:
         return (*weights, (self.tokenizer or self.repository, True))
 
     @property
-    def missing(self) -> str:
+    def unavailable_reason(self) -> str:
         """Say why it cannot run here and what to do; empty when it can, if need be fetched."""
-        if self.gone or not (self.repository or self.place):
-            return self.gone
-        fetches = self.fetches
+        if self.unknown_reason or not (self.repository or self.place):
+            return self.unknown_reason
+        fetches = self.to_download
         if any(not only_tokenizer for _, only_tokenizer in fetches):
-            return "" if not self.access or hub.has_token() else self.way_to_get_it
+            return "" if not self.access or hub.has_token() else self.access_instructions
         problem = self._weights_problem
         if problem is None and not fetches:
             tokens = self.tokenizer_folder
@@ -108,7 +108,7 @@ class KnownModel:
         return ""
 
     @property
-    def way_to_get_it(self) -> str:
+    def access_instructions(self) -> str:
         """Say how to get access to it, and where a copy can go."""
         return (
             f"it is not on this machine, and {self.access}: ask them, then log in with "
@@ -147,16 +147,16 @@ GIVEN = "the organisers of SemEval-2025 Task 4 give access to it"
 
 
 @cache
-def models() -> Mapping[str, KnownModel]:
+def models() -> Mapping[str, ModelInfo]:
     """Map each model's name to what is known of it, the embedded one first."""
     olmo_1b = Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False)
     olmo_7b = Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False)
     base_1b, base_7b = "allenai/OLMo-1B-0724-hf", "allenai/OLMo-7B-0724-Instruct-hf"
     known = (
-        KnownModel(
+        ModelInfo(
             "tiny-olmo", "tiny-olmo (embedded)", Architecture.from_config(EMBEDDED / "original")
         ),
-        KnownModel(
+        ModelInfo(
             "olmo-1b",
             "OLMo 1B",
             olmo_1b,
@@ -164,7 +164,7 @@ def models() -> Mapping[str, KnownModel]:
             base_1b,
             access=GIVEN,
         ),
-        KnownModel(
+        ModelInfo(
             "olmo-7b",
             "OLMo 7B",
             olmo_7b,
@@ -172,14 +172,14 @@ def models() -> Mapping[str, KnownModel]:
             base_7b,
             access=GIVEN,
         ),
-        KnownModel(base_1b, "OLMo 1B base", olmo_1b, base_1b),
-        KnownModel(base_7b, "OLMo 7B Instruct base", olmo_7b, base_7b),
+        ModelInfo(base_1b, "OLMo 1B base", olmo_1b, base_1b),
+        ModelInfo(base_7b, "OLMo 7B Instruct base", olmo_7b, base_7b),
     )
     return {model.name: model for model in known}
 
 
-def model(name: str) -> KnownModel:
-    """Return the model that a spec names; one that is not known says so in `gone`.
+def model(name: str) -> ModelInfo:
+    """Return the model that a spec names; one that is not known says so in `unknown_reason`.
 
     Args:
         name: A name of the catalogue or of a model kept in the folder of models, a folder's path,
@@ -188,14 +188,14 @@ def model(name: str) -> KnownModel:
     if name in models():
         return models()[name]
     kept, folder = models_folder() / name, Path(name).expanduser()
-    if name in kept_names():
-        return KnownModel(name, name, _sizes(kept), place=kept, made=_made(kept))
+    if name in saved_names():
+        return ModelInfo(name, name, _sizes(kept), place=kept, made=_made(kept))
     if name and (folder / "config.json").is_file():
-        return KnownModel(name, folder.name, _sizes(folder), place=folder.absolute())
+        return ModelInfo(name, folder.name, _sizes(folder), place=folder.absolute())
     if hub.ID.fullmatch(name) and not folder.is_dir():
         cached = hub_models.snapshot(name)
-        return KnownModel(name, name, cached and _sizes(cached), name)
-    return KnownModel(name, name, None, gone=_unknown(name, folder))
+        return ModelInfo(name, name, cached and _sizes(cached), name)
+    return ModelInfo(name, name, None, unknown_reason=_unknown(name, folder))
 
 
 def _unknown(name: str, folder: Path) -> str:
@@ -218,10 +218,10 @@ def _unknown(name: str, folder: Path) -> str:
 
 def names() -> list[str]:
     """List the models that can be named: those of the catalogue, and those that were kept."""
-    return list(dict.fromkeys([*models(), *kept_names()]))
+    return list(dict.fromkeys([*models(), *saved_names()]))
 
 
-def kept_names() -> list[str]:
+def saved_names() -> list[str]:
     """List the models that lie in the folder of models and are none of the catalogue's."""
     found = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
     return [name for name in found if name not in models()]
@@ -230,13 +230,13 @@ def kept_names() -> list[str]:
 def _made(folder: Path) -> Mapping[str, str]:
     """Read what a run noted of the model that it kept; nothing of one that came otherwise."""
     try:
-        noted = json.loads((folder / KEPT).read_bytes())
+        noted = json.loads((folder / MODEL_NOTE).read_bytes())
         return {key: value for key, value in noted.items() if isinstance(value, str)}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def keeping_problem(name: str) -> str:
+def save_name_problem(name: str) -> str:
     """Say why no model can be kept under a name, and what to do; empty when one can."""
     if name in models():
         return f"{name!r} is a model of the catalogue: choose another name"

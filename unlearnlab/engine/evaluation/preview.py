@@ -30,8 +30,8 @@ def preview(target: Target, spec: PreviewSpec) -> Generator[Event | None, None, 
 
 def _rows(spec: PreviewSpec) -> list[Row]:
     known = dataset(spec.source)
-    if known.gone:
-        raise ValueError(f"source: {known.gone}")
+    if known.unknown_reason:
+        raise ValueError(f"source: {known.unknown_reason}")
     wanted = set(spec.rows)
     rows = [row for row in known.rows("forget", spec.fold) if row.id in wanted]
     if not rows:

@@ -21,7 +21,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import size
 from unlearnlab.engine.model.data import Tokenizer
 from unlearnlab.engine.model.packing import compute_dtype
-from unlearnlab.models.catalog import KnownModel
+from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.models.checkpoints import tensors
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.spec.run import PACKED_BYTES, Precision
@@ -43,7 +43,7 @@ def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
     return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
-def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) -> int:
+def weight_bytes(known: ModelInfo, precision: Precision, device: torch.device) -> int:
     """Return the bytes that a model's weights take in a device's memory."""
     count = sum(numbers for numbers, _ in tensors(known.folder).values())
     plain = compute_dtype(precision, device).itemsize
@@ -55,7 +55,7 @@ def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) 
 
 
 def check_memory(
-    known: KnownModel, precision: Precision, device: torch.device, *, spread: bool = False
+    known: ModelInfo, precision: Precision, device: torch.device, *, spread: bool = False
 ) -> None:
     """Make sure that a model's weights fit into what a device has free.
 
@@ -73,7 +73,7 @@ def check_memory(
     )
 
 
-def _smaller(known: KnownModel, device: torch.device, needed: int, free: int) -> str:
+def _smaller(known: ModelInfo, device: torch.device, needed: int, free: int) -> str:
     """Say which precision would fit."""
     ways: Mapping[Precision, str] = {
         "bfloat16": "take bfloat16",

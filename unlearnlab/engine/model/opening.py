@@ -28,7 +28,7 @@ def opened(
         RunFailed: The device has too little memory for the weights.
         ValueError: It cannot be fetched, cannot be loaded, or the spec does not fit it.
     """
-    if spec.model.known.fetches:
+    if spec.model.known.to_download:
         yield from _fetched(spec.model, clock)
         _check_again(spec)
     return (yield from _loaded(spec.model, device, clock))
@@ -43,7 +43,7 @@ def opened_alone(
 
 
 def _fetched(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
-    for repository, only_tokenizer in model.known.fetches:
+    for repository, only_tokenizer in model.known.to_download:
         yield StageBegan(stage="downloading", seconds=clock.seconds)
         work = hub_models.fetch(repository, only_tokenizer=only_tokenizer)
         yield from _told(work, unit="MB")

@@ -99,9 +99,9 @@ class Target:
             ValueError: It is not on this machine, or cannot be loaded.
         """
         known = spec.known
-        if known.missing:
-            raise ValueError(f"model {known.name!r}: {known.missing}")
-        if known.fetches:
+        if known.unavailable_reason:
+            raise ValueError(f"model {known.name!r}: {known.unavailable_reason}")
+        if known.to_download:
             raise ValueError(f"model {known.name!r}: it is not on this machine: a run fetches it")
         spread = spec.device == "all"
         check_memory(known, spec.precision, device, spread=spread)

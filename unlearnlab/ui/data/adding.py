@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from unlearnlab.data.adding.adding import (
     Draft,
-    KindWish,
+    KindChoice,
     SourceError,
     add,
     columns_of,
@@ -164,7 +164,7 @@ def _read(wish: Wish, paths: Stated) -> Draft:
         limit = _whole("limit", wish.limit, least=1)
         seed = _whole("seed", wish.seed, least=0) or 0
         return read_folder(first, title=wish.title.strip(), limit=limit, seed=seed)
-    kinds: tuple[KindWish, ...] = get_args(KindWish)
+    kinds: tuple[KindChoice, ...] = get_args(KindChoice)
     kind = wish.kind if wish.kind in kinds else "guess"
     return read_files(
         first,

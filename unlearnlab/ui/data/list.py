@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from unlearnlab.data.adding.adding import SourceError, remove
-from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, Task, datasets
+from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, DatasetInfo, Fold, Task, datasets
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.form.data import number
 from unlearnlab.ui.kit.controls import Problem
@@ -23,7 +23,7 @@ def datasets_html(used: str) -> str:
     return f'<ul class="runs datasets">{items}</ul>'
 
 
-def _item(known: KnownDataset, *, here: bool) -> str:
+def _item(known: DatasetInfo, *, here: bool) -> str:
     mark = ' class="here" aria-current="true"' if here else ""
     name = escape(known.name)
     tags = [known.source or "added", *(["personal: masked"] if known.personal else [])]
@@ -45,7 +45,7 @@ def _use(name: str, *, here: bool) -> str:
     )
 
 
-def _remove(known: KnownDataset) -> str:
+def _remove(known: DatasetInfo) -> str:
     if known.name == EMBEDDED_NAME:
         return ""
     name = escape(known.name)
@@ -55,7 +55,7 @@ def _remove(known: KnownDataset) -> str:
     )
 
 
-def _fold(known: KnownDataset, fold: Fold) -> str:
+def _fold(known: DatasetInfo, fold: Fold) -> str:
     found, titles = known.counts(fold), titles_of(known)
     sets = (
         f'<span class="dot {split}"></span>{split} {number(sum(found[split].values()))}'
@@ -73,7 +73,7 @@ def _subtasks(counts: Mapping[Task, int], titles: Mapping[str, str]) -> str:
     return f" ({', '.join(named)})"
 
 
-def _documents(known: KnownDataset) -> str:
+def _documents(known: DatasetInfo) -> str:
     members, others = (len(known.documents(name)) for name in ("member", "nonmember"))
     attack = f"attack: {members} members, {others} non-members" if members and others else ""
     questions = len(known.questions())

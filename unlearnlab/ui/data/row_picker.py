@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.data.datasets import KnownDataset, Row
+from unlearnlab.data.datasets import DatasetInfo, Row
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.progress import run_view
 from unlearnlab.runs.records import PreviewRow, RunRow
@@ -175,7 +175,7 @@ def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, st
     """
     known, fold = known_of(form), fold_of(form)
     asked = model_of(form)
-    if known.gone or asked is None or not rows:
+    if known.unknown_reason or asked is None or not rows:
         return {}
     wanted = {row.id: row for row in rows}
     answers: dict[str, str] = {}
@@ -200,7 +200,7 @@ def _scored(program: Program, run: RunRow, wanted: Mapping[str, Row]) -> dict[st
     }
 
 
-def _asks_the_same(run: RunRow, asked: ModelSpec, known: KnownDataset, fold: str) -> bool:
+def _asks_the_same(run: RunRow, asked: ModelSpec, known: DatasetInfo, fold: str) -> bool:
     spec = run.spec
     return (
         run.before is not None
@@ -211,7 +211,7 @@ def _asks_the_same(run: RunRow, asked: ModelSpec, known: KnownDataset, fold: str
 
 
 def _previews(
-    program: Program, asked: ModelSpec, known: KnownDataset, form: Form
+    program: Program, asked: ModelSpec, known: DatasetInfo, form: Form
 ) -> list[PreviewRow]:
     """List the previews of this model on this dataset, as both are now."""
     about = (asked.name, asked.precision, known.name, fold_of(form))
@@ -227,7 +227,7 @@ def _about(spec: PreviewSpec) -> tuple[str, ...]:
     return spec.model.name, spec.model.precision, spec.source, spec.fold
 
 
-def _changed(asked: ModelSpec, known: KnownDataset) -> float:
+def _changed(asked: ModelSpec, known: DatasetInfo) -> float:
     """Return when a kept model or an added dataset was last written, in Unix seconds."""
     place = catalogue.model(asked.name).place
     files = (place and place / "config.json", known.folder / "manifest.json")
@@ -252,7 +252,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
     asked, known = model_of(form), known_of(form)
     if asked is None:
         return Message((Problem("", "", "this model is not valid"),))
-    if problem := known.gone or asked.known.missing:
+    if problem := known.unknown_reason or asked.known.unavailable_reason:
         return Message((Problem("", "", problem),))
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
     if not ids:
@@ -274,7 +274,7 @@ def pending(program: Program, form: Form) -> dict[str, Any]:
         StoreError: The store cannot be read.
     """
     asked, known = model_of(form), known_of(form)
-    found = [] if asked is None or known.gone else _previews(program, asked, known, form)
+    found = [] if asked is None or known.unknown_reason else _previews(program, asked, known, form)
     going = found and found[0].alive and found[0].ending is None
     return {"preview": found[0].run_id if going else ""}
 

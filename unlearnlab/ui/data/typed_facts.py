@@ -11,7 +11,7 @@ from typing import Any
 from unlearnlab.data.adding.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.data.adding.checks import Finding
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset
-from unlearnlab.models.catalog import keeping_problem
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.records import RunRow
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
@@ -93,7 +93,7 @@ def free_name(wanted: str) -> str:
     """Return a name that neither a dataset nor a kept model has: the wanted one, or numbered."""
     plain = re.sub("[^a-z0-9]+", "-", wanted.lower()).strip("-")[:32].strip("-") or FACTS
     number, name = 1, plain
-    while not dataset(name).gone or keeping_problem(name):
+    while not dataset(name).unknown_reason or save_name_problem(name):
         number += 1
         name = f"{plain}-{number}"
     return name
