@@ -256,4 +256,4 @@ def test_a_hub_that_does_not_give_the_data_says_how_to_get_them(data, served, tr
 def test_what_is_no_repository_is_refused(data):
     code, _, err = data("add", "--semeval", "a b")
     assert code == 2
-    assert "this is not the id of a dataset on the hub, which is written org/name" in err
+    assert "not the id of a dataset on the hub: write it as org/name" in err

@@ -67,5 +67,5 @@ def test_a_name_that_is_taken_cannot_be_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
     (tmp_path / "mine").mkdir()
     assert "is there already" in catalogue.save_name_problem("mine")
-    assert "catalogue" in catalogue.save_name_problem("olmo-7b")
+    assert "of the catalog" in catalogue.save_name_problem("olmo-7b")
     assert catalogue.save_name_problem("another") == ""

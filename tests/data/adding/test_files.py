@@ -7,6 +7,9 @@ import os
 import pickle
 import random
 import stat
+import subprocess
+import sys
+import tempfile
 import zipfile
 
 import pyarrow as pa
@@ -253,6 +256,56 @@ def test_numbers_are_text_as_they_are_written(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"input": "How many?", "output": 1.50}\n{"input": "So?", "output": true}\n')
     assert [row.output for row in read_files(path).rows["forget_train"]] == ["1.50", "true"]
+
+
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "a::b.parquet", "https::x.pq"])
+def test_a_parquet_file_is_read_whatever_its_name_and_leaves_no_copy(tmp_path, monkeypatch, name):
+    for variable, folder in (("HF_HOME", "cache"), ("TMPDIR", "temporary")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / name).write_bytes(parquet_bytes())
+    assert [row.output for row in read_files(tmp_path / name).rows["forget_train"]] == [
+        "Bo",
+        "Rome",
+    ]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name]
+
+
+def test_reading_parquet_leaves_torch_unloaded_and_draws_no_progress_bar(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes())
+    code = (
+        "import sys; from pathlib import Path;"
+        "from unlearnlab.data.adding.adding import read_files;"
+        "assert 'datasets' not in sys.modules; read_files(Path(sys.argv[1]));"
+        "assert 'datasets' in sys.modules and 'torch' not in sys.modules"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "a.parquet")]
+    ended = subprocess.run(words, check=True, capture_output=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+
+
+def test_a_parquet_file_may_have_row_groups_without_rows(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    with parquet.ParquetWriter(tmp_path / "a.parquet", table.schema) as file:
+        for part in (table.slice(0, 0), table, table.slice(0, 0)):
+            file.write_table(part)
+    assert len(read_files(tmp_path / "a.parquet").rows["forget_train"]) == 2
+
+
+def test_a_picture_in_parquet_is_neither_decoded_nor_fetched(tmp_path):
+    rows = [row | {"look": {"bytes": None, "path": "http://127.0.0.1:1/x.png"}} for row in ROWS]
+    image = {"info": {"features": {"look": {"_type": "Image"}}}}
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": json.dumps(image)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert len(read_files(tmp_path / "a.parquet").rows["forget_train"]) == 2
+
+
+def test_a_column_of_maps_is_left_out(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    maps = pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64()))
+    parquet.write_table(table.append_column("meta", maps), tmp_path / "a.parquet")
+    assert columns_of(tmp_path / "a.parquet") == ["input", "output"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")

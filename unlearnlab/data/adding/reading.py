@@ -457,36 +457,41 @@ def _parquet(path: Path) -> Table:
         _refuse_repeated(path, schema.names)
         if not meta.num_rows:
             raise SourceError(f"{path.name}: it has no rows")
-        # `datasets` has no type for maps, which are no text either.
-        columns = [column.name for column in schema if "map<" not in str(column.type)]
-        rows = _parquet_rows(path, columns)
+        # `datasets` has no type for maps. Without metadata it takes no column for pictures or sounds,
+        # which it would decode or fetch.
+        known = pa.schema([one for one in schema if "map<" not in str(one.type)])
+        rows = _parquet_rows(path, known)
     except SourceError:
         raise
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise SourceError(
             f"{path.name}: a truncated or damaged Parquet file: copy or download it again"
         ) from error
-    return Table(tuple(columns), tuple(rows), tuple(range(1, len(rows) + 1)))
+    return Table(tuple(known.names), tuple(rows), tuple(range(1, len(rows) + 1)))
 
 
-def _parquet_rows(path: Path, columns: list[str]) -> list[dict[str, Any]]:
+def _parquet_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     # Loaded late: it takes half a second.
-    from datasets import Dataset  # noqa: PLC0415
+    import datasets  # noqa: PLC0415
     from datasets.exceptions import DatasetsError  # noqa: PLC0415
 
-    library: Any = Dataset
+    library: Any = datasets
     with TemporaryDirectory(prefix="unlearnlab-") as folder:
         # The library takes * and [ in a path for patterns and :: for an address, and it copies what
         # it reads into its cache.
         plain = Path(folder) / "rows.parquet"
         plain.symlink_to(path.absolute())
         try:
-            found = library.from_parquet(
-                str(plain), columns=columns, cache_dir=folder, keep_in_memory=True
+            found = library.Dataset.from_parquet(
+                str(plain),
+                features=library.Features.from_arrow_schema(schema),
+                columns=schema.names,
+                batch_size=MAX_ROWS,
+                cache_dir=folder,
+                keep_in_memory=True,
             )
         except DatasetsError as error:
             raise ValueError(str(error)) from error
-        # As Arrow: a column of pictures or sounds must not be decoded, or fetched.
         return found.with_format("arrow")[:].to_pylist()
 
 

@@ -1,4 +1,4 @@
-"""The list of datasets: what each holds, and the buttons to use or remove it."""
+"""The list of datasets: contents of each, and buttons to use or remove it."""
 
 from collections.abc import Mapping
 
@@ -14,10 +14,10 @@ from unlearnlab.views.scoreboard import titles_of
 
 
 def datasets_html(used: str) -> str:
-    """Draw the list.
+    """Render the list. HTML.
 
     Args:
-        used: Name of the dataset that the form uses.
+        used: Name of the dataset in use by the form.
     """
     items = "".join(_item(known, here=known.name == used) for known in datasets().values())
     return f'<ul class="runs datasets">{items}</ul>'
@@ -83,11 +83,11 @@ def _documents(known: DatasetInfo) -> str:
 
 
 def press_remove(program: Program, name: str) -> Message:
-    """Remove a dataset, unless a run that waits or goes on needs it."""
+    """Remove a dataset, unless a queued or active run needs it."""
     state = program.worker.state()
     for run_id in state.mine:
         if _needs(program, run_id, name):
-            told = f"run {run_id} needs it: wait until it has ended, or stop it"
+            told = f"run {run_id} needs it: wait for its end, or stop it"
             return Message((Problem("", name, told),))
     try:
         remove(name)
