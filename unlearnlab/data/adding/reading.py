@@ -457,8 +457,8 @@ def _parquet(path: Path) -> Table:
         _refuse_repeated(path, schema.names)
         if not meta.num_rows:
             raise SourceError(f"{path.name}: it has no rows")
-        # `datasets` has no type for maps. Without metadata it takes no column for pictures or sounds,
-        # which it would decode or fetch.
+        # `datasets` has no type for maps. Without metadata it finds no pictures or sounds, which it
+        # would decode or fetch.
         known = pa.schema([one for one in schema if "map<" not in str(one.type)])
         rows = _parquet_rows(path, known)
     except SourceError:
