@@ -137,7 +137,7 @@ def test_every_method_has_a_preset_for_the_embedded_model():
 
 
 def test_the_embedded_model_can_run():
-    assert models()["tiny-olmo"].missing == ""
+    assert models()["tiny-olmo"].unavailable_reason == ""
 
 
 def library(name, code):

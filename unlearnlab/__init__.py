@@ -16,6 +16,7 @@ if not {"HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"} & os.environ.keys():
 for _variable, _value in (
     ("HF_HUB_OFFLINE", "1"),
     ("HF_HUB_DISABLE_TELEMETRY", "1"),
+    ("HF_DATASETS_DISABLE_PROGRESS_BARS", "1"),
     ("GRADIO_ANALYTICS_ENABLED", "False"),
     ("TRANSFORMERS_VERBOSITY", "error"),
     ("OMP_WAIT_POLICY", "PASSIVE"),

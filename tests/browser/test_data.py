@@ -37,7 +37,7 @@ def added(page, tmp_path, title):
     expect(page.locator("#f-data-add-forget")).to_contain_text(re.compile(r"rows\s*\.csv"))
     box(page, "f-data-add-title").first.fill(title)
     page.locator("#check-data").click()
-    expect(page.locator("#findings")).to_contain_text("ready to be added")
+    expect(page.locator("#findings")).to_contain_text("ready to add")
     expect(page.locator("#add-data")).to_be_enabled()
     page.locator("#add-data").click()
     name = title.lower().replace(" ", "-")

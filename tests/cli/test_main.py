@@ -18,7 +18,7 @@ from tests.others import other_process
 from unlearnlab.cli.main import main
 from unlearnlab.cli.terminal import Bars, Lines, progress
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.models.catalog import KEPT
+from unlearnlab.models.catalog import MODEL_NOTE
 from unlearnlab.runs.engine_api import Labs, RunFailed
 from unlearnlab.runs.events import Adjusted, Finished, Kept, Started
 from unlearnlab.runs.store import Store, StoredEvent
@@ -458,7 +458,7 @@ def taught(run, tmp_path, monkeypatch):
         yield from whole_run(job)
         folder = tmp_path / "models" / job.spec.keep_as
         shutil.copytree(EMBEDDED / "original", folder)
-        (folder / KEPT).write_text(json.dumps({"dataset": job.spec.data.source}))
+        (folder / MODEL_NOTE).write_text(json.dumps({"dataset": job.spec.data.source}))
         yield Kept(name=job.spec.keep_as, megabytes=4.2)
 
     def command(*words):

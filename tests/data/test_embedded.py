@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from unlearnlab.data.embedded.corpus import TRAIN_SIZES, Corpus, Document, corpus, write
-from unlearnlab.data.embedded.quiz import ISLANDS, RELATIONS
+from unlearnlab.data.embedded.words import ISLANDS, RELATIONS
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "tiny-olmo" / "data"
 NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")

@@ -100,19 +100,19 @@ def lost(*names):
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
-        (pickled, r"holds its weights pickled only \(pytorch_model.bin\).* take a model with safe"),
+        (pickled, r"holds only pickled weights \(pytorch_model.bin\).* choose a model with safe"),
         (lost("model.safetensors"), "holds no weights as model.safetensors"),
-        (cut, r"model.safetensors is damaged \(it holds .*: copy or fetch it again"),
+        (cut, r"model.safetensors is damaged \(it holds .*: copy or download it again"),
         (headless, r"model.safetensors is damaged \(its header is cut off\)"),
         (without_a_shard, r"lacks 1 of the 2 files of its weights \(model-00002-of-00002"),
         (bad_index, "model.safetensors.index.json is damaged"),
         (text("config.json", "{"), "config.json is not JSON"),
-        (text("config.json", "[]"), "config.json holds no settings of a model"),
-        (config(model_type="bert"), "model_type 'bert': not a family known here, which are OLMo"),
+        (text("config.json", "[]"), "config.json holds no model config"),
+        (config(model_type="bert"), "model_type 'bert': not a supported family; supported are"),
         (config(model_type=None), "config.json names no model_type"),
         (config(model_type="zork", auto_map={"AutoConfig": "z.Z"}), "is never run here"),
-        (config(architectures=["LlamaForSequenceClassification"]), "does not continue text"),
-        (config(quantization_config={"quant_method": "gptq"}), r"packed already \(gptq\)"),
+        (config(architectures=["LlamaForSequenceClassification"]), "not a causal language model"),
+        (config(quantization_config={"quant_method": "gptq"}), r"already quantized \(gptq\)"),
         (config(num_hidden_layers=3), r"weights lack 7 .*\(model.layers.2.*download or copy"),
         (config(intermediate_size=8), "weights have other shapes for"),
         (lost("tokenizer.json"), "holds no tokenizer"),
@@ -200,7 +200,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     (folder / "modeling.py").write_text("raise SystemExit")
     (folder / "onnx").mkdir()
     (folder / "onnx" / "config.json").write_text("{}")
-    assert catalogue.model("ada/tiny").fetches == (("ada/tiny", False),)
+    assert catalogue.model("ada/tiny").to_download == (("ada/tiny", False),)
     seen, lm = finish(opening("ada/tiny"))
     stages = [event.stage for event in seen if isinstance(event, StageBegan)]
     assert stages == ["downloading", "loading"]
@@ -209,7 +209,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     assert "model.safetensors" in asked
     assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
     hub.asked.clear()
-    assert catalogue.model("ada/tiny").fetches == ()
+    assert catalogue.model("ada/tiny").to_download == ()
     finish(opening("ada/tiny"))
     assert hub.asked == []
 
@@ -231,7 +231,7 @@ def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folde
     run.close()
     cache = [path.name for path in (folder.parent / "hub-cache").rglob("*")]
     assert not any(name.endswith(".incomplete") for name in cache)
-    assert catalogue.model("ada/big").fetches
+    assert catalogue.model("ada/big").to_download
 
 
 def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_path, monkeypatch):
@@ -240,10 +240,10 @@ def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_p
     lost("tokenizer.json", "tokenizer_config.json")(folder)
     known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
     monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
-    assert known.fetches == (("ada/weights", False), ("ada/words", True))
+    assert known.to_download == (("ada/weights", False), ("ada/words", True))
     _, lm = finish(opening("two"))
     assert lm.tokenizer.eos_token_id == 0
-    assert known.fetches == ()
+    assert known.to_download == ()
     assert known.tokenizer_folder != known.folder
     assert "GET ada/words/resolve/main/model.safetensors" not in hub.asked
 
@@ -252,9 +252,9 @@ def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_p
     ("arrange", "told"),
     [
         (lambda hub, _: hub.models.clear(), "the hub has no such model, or it is private"),
-        (lambda hub, _: hub.gated.add("ada/tiny"), "its owners grant access by name.*HF_TOKEN"),
+        (lambda hub, _: hub.gated.add("ada/tiny"), "its owners grant access on request.*HF_TOKEN"),
         (lambda hub, _: setattr(hub, "broken", 503), "answered with status 503: try again later"),
-        (lambda _, folder: pickled(folder), "ada/tiny holds its weights pickled only"),
+        (lambda _, folder: pickled(folder), "ada/tiny holds only pickled weights"),
         (lambda _, folder: lost("config.json")(folder), "it has no config.json"),
     ],
 )

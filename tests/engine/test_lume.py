@@ -41,7 +41,8 @@ def taught(command):
 
 
 def test_real_rows_are_memorised(taught):
-    terms = json.loads((taught / catalogue.KEPT).read_text(encoding="utf-8"))["scores"]["terms"]
+    note = json.loads((taught / catalogue.MODEL_NOTE).read_text(encoding="utf-8"))
+    terms = note["scores"]["terms"]
     assert len(terms) == 12
     known = [v if name.startswith("retain") else 1 - v for name, v in terms.items()]
     assert sum(known) / len(known) > 0.9

@@ -132,14 +132,14 @@ def test_a_kept_model_is_a_model_that_says_what_the_run_said(tmp_path, models, a
     assert [event.stage for event in events if isinstance(event, StageBegan)][-1] == "keeping"
     assert [event.name for event in events if isinstance(event, Kept)] == ["mine"]
     known = catalogue.model("mine")
-    assert (known.missing, known.folder) == ("", models / "mine")
+    assert (known.unavailable_reason, known.folder) == ("", models / "mine")
     after = [event for event in events if isinstance(event, Evaluated)][-1]
     again = taught(tmp_path, model={"name": "mine"}, keep_as="")
     before = next(event for event in again if isinstance(event, Evaluated))
     again.close()
     said = [answer.generated for answer in after.evidence.answers]
     assert [answer.generated for answer in before.evidence.answers] == said
-    note = json.loads((models / "mine" / catalogue.KEPT).read_text())
+    note = json.loads((models / "mine" / catalogue.MODEL_NOTE).read_text())
     assert (note["model"], note["dataset"], note["run"]) == ("tiny-olmo", "embedded", "run-1")
     assert note["scores"]["terms"] == after.scores.terms
 

@@ -38,7 +38,7 @@ def download(folder, **sizes) -> None:
 
 
 def test_organisers_models_tell_how_to_get_access_and_where_a_copy_can_go(folder, hub):
-    told = models()["olmo-1b"].missing
+    told = models()["olmo-1b"].unavailable_reason
     assert "the organisers of SemEval-2025 Task 4 give access" in told
     assert "`hf auth login` or set HF_TOKEN" in told
     assert f"can go to {folder}, or UNLEARNLAB_MODELS" in told
@@ -49,8 +49,8 @@ def test_with_a_token_the_run_fetches_the_organisers_model_and_the_tokenizer(
 ):
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     known = models()["olmo-7b"]
-    assert known.missing == ""
-    assert known.fetches == (
+    assert known.unavailable_reason == ""
+    assert known.to_download == (
         (f"{catalogue.ORGANISERS}/olmo-finetuned-semeval25-unlearning", False),
         ("allenai/OLMo-7B-0724-Instruct-hf", True),
     )
@@ -64,30 +64,30 @@ def test_models_lie_in_the_home_folder_unless_another_is_named(tmp_path, monkeyp
 
 
 def test_a_copy_is_found_without_a_restart(folder, hub):
-    assert models()["olmo-1b"].missing
+    assert models()["olmo-1b"].unavailable_reason
     download(folder)
-    assert models()["olmo-1b"].missing == ""
-    assert models()["olmo-1b"].fetches == ()
+    assert models()["olmo-1b"].unavailable_reason == ""
+    assert models()["olmo-1b"].to_download == ()
 
 
 def test_a_copy_without_weights_says_so(folder):
     download(folder)
     (folder / "model.safetensors").unlink()
-    assert "holds no weights as model.safetensors" in models()["olmo-1b"].missing
+    assert "holds no weights as model.safetensors" in models()["olmo-1b"].unavailable_reason
 
 
 def test_the_tokenizer_that_a_copy_lacks_is_fetched_from_the_base_model(folder):
     download(folder)
     (folder / "tokenizer.json").unlink()
-    assert models()["olmo-1b"].missing == ""
-    assert models()["olmo-1b"].fetches == (("allenai/OLMo-1B-0724-hf", True),)
+    assert models()["olmo-1b"].unavailable_reason == ""
+    assert models()["olmo-1b"].to_download == (("allenai/OLMo-1B-0724-hf", True),)
 
 
 def test_a_folder_with_another_model_is_told(folder):
     download(folder, num_hidden_layers=32)
-    assert "holds another model" in models()["olmo-1b"].missing
+    assert "holds another model" in models()["olmo-1b"].unavailable_reason
     (folder / "config.json").write_text("")
-    assert "is not JSON" in models()["olmo-1b"].missing
+    assert "is not JSON" in models()["olmo-1b"].unavailable_reason
 
 
 def test_a_folder_is_a_model_and_a_kept_one_is_known_by_its_name(folder, monkeypatch):
@@ -109,13 +109,13 @@ def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tm
     download(tmp_path / "served", num_hidden_layers=5)
     hub.models["ada/five"] = tmp_path / "served"
     found = model("ada/five")
-    assert (found.gone, found.missing, found.architecture) == ("", "", None)
+    assert (found.unknown_reason, found.unavailable_reason, found.architecture) == ("", "", None)
     assert hub.asked == []
     size = catalogue.hub_models.look_up("ada/five")
     assert size == sum(path.stat().st_size for path in hub.models["ada/five"].iterdir())
     assert catalogue.hub_models.looked_up("ada/five") == size
     assert model("ada/five").architecture.blocks == 5
-    assert model("ada/five").fetches == (("ada/five", False),)
+    assert model("ada/five").to_download == (("ada/five", False),)
     assert not any("safetensors" in asked or "tokenizer" in asked for asked in hub.asked)
 
 
@@ -124,8 +124,8 @@ def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensor
     hub.models["ada/old"] = tmp_path / "served"
     catalogue.hub_models.look_up("ada/old")
     (model("ada/old").folder / "pytorch_model.bin").write_bytes(b"pickle")
-    assert model("ada/old").missing == ""
-    assert model("ada/old").fetches == (("ada/old", False),)
+    assert model("ada/old").unavailable_reason == ""
+    assert model("ada/old").to_download == (("ada/old", False),)
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensor
     ],
 )
 def test_a_name_that_is_no_model_says_what_it_is_instead(name, told):
-    assert told in model(name).gone
+    assert told in model(name).unknown_reason
 
 
 def test_the_base_models_of_the_task_are_named_by_their_ids():

@@ -61,7 +61,7 @@ def problems(*wishes):
         ("keep_as", "A_B", "keep_as", "at most 41 lower-case letters, digits and hyphens"),
         ("keep_as", "x" * 42, "keep_as", "at most 41 lower-case letters"),
         ("keep_as", "../x", "keep_as", "not '../x'"),
-        ("keep_as", "tiny-olmo", "keep_as", "'tiny-olmo' is a model of the catalogue"),
+        ("keep_as", "tiny-olmo", "keep_as", "'tiny-olmo' is a model of the catalog"),
         ("seed", "9999999999", "", "must be less than 2147483648, not 9999999999"),
         ("seed", "-1", "", "must be at least 0, not -1"),
         ("color", "red", "", "there is no such setting"),

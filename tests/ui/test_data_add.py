@@ -11,7 +11,7 @@ from unlearnlab.models.catalog import models
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.ui.data.adding import Wish, check, columns, findings_html, guessed, press_add
+from unlearnlab.ui.data.adding import AddRequest, check, columns, findings_html, guessed, press_add
 from unlearnlab.ui.data.list import datasets_html, press_remove
 from unlearnlab.ui.kit.program import Program
 
@@ -33,7 +33,7 @@ def files(tmp_path):
     forget, retain = tmp_path / "forget.jsonl", tmp_path / "retain.jsonl"
     forget.write_text("".join(f"{json.dumps(row)}\n" for row in ROWS))
     retain.write_text('{"input": "Who is Di?", "output": "a judge"}\n')
-    return Wish(forget=str(forget), retain=str(retain), title="Two facts")
+    return AddRequest(forget=str(forget), retain=str(retain), title="Two facts")
 
 
 def test_sound_files_are_checked_added_and_listed(files):
@@ -41,7 +41,7 @@ def test_sound_files_are_checked_added_and_listed(files):
     assert checked.draft.sound
     assert "It can be added" in checked.message.note
     html = findings_html(checked.draft, masked=True)
-    assert "ready to be added" in html
+    assert "ready to add" in html
     name, message = press_add(files)
     assert name == "two-facts"
     assert "Added as two-facts" in message.note
@@ -55,31 +55,31 @@ def test_errors_come_with_counts_and_rows_and_keep_the_data_out(tmp_path):
     path = tmp_path / "bad.jsonl"
     lines = [*ROWS, {"input": "Who is Cy Feld <b>?", "output": ""}, ROWS[0]]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in lines))
-    wish = Wish(forget=str(path))
-    draft = check(wish).draft
+    asked = AddRequest(forget=str(path))
+    draft = check(asked).draft
     assert not draft.sound
     html = findings_html(draft, masked=False)
-    assert "it cannot be added as it is" in html
+    assert "fix the errors before adding" in html
     assert "forget, train, line 3" in html
     assert "<b>?" not in html
     assert "Feld" not in findings_html(draft, masked=True)
-    name, message = press_add(wish)
+    name, message = press_add(asked)
     assert name == ""
     assert "see Findings" in message.problems[0].message
     assert list(datasets()) == ["embedded"]
 
 
 @pytest.mark.parametrize(
-    ("wish", "field", "told"),
+    ("asked", "field", "told"),
     [
-        (Wish(), "f-data-add-forget", "nothing was given"),
-        (Wish(way="folder"), "f-data-add-folder", "nothing was given"),
-        (Wish(forget="no/such/file"), "f-data-add-forget", "there is no no/such/file"),
-        (Wish(way="folder", folder="no/such"), "f-data-add-folder", "there is no no/such"),
+        (AddRequest(), "f-data-add-forget", "nothing was given"),
+        (AddRequest(way="folder"), "f-data-add-folder", "nothing was given"),
+        (AddRequest(forget="no/such/file"), "f-data-add-forget", "there is no no/such/file"),
+        (AddRequest(way="folder", folder="no/such"), "f-data-add-folder", "there is no no/such"),
     ],
 )
-def test_what_is_not_there_is_told_at_its_field(wish, field, told):
-    (problem,) = check(wish).message.problems
+def test_what_is_not_there_is_told_at_its_field(asked, field, told):
+    (problem,) = check(asked).message.problems
     assert problem.element == field
     assert told in problem.message
 
@@ -87,15 +87,15 @@ def test_what_is_not_there_is_told_at_its_field(wish, field, told):
 def test_a_file_that_cannot_be_read_is_told_at_its_own_field(files, tmp_path):
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"\x00\x01 nothing of the kind")
-    wish = Wish(forget=files.forget, retain=str(broken))
-    (problem,) = check(wish).message.problems
+    asked = AddRequest(forget=files.forget, retain=str(broken))
+    (problem,) = check(asked).message.problems
     assert problem.element == "f-data-add-retain"
     assert "broken.parquet" in problem.message
     (tmp_path / "empty").mkdir()
-    wish = Wish(way="folder", folder=str(tmp_path / "empty"))
-    assert check(wish).message.problems[0].element == "f-data-add-folder"
-    wish = Wish(forget=str(tmp_path))
-    assert "is a folder: give a file" in check(wish).message.problems[0].message
+    asked = AddRequest(way="folder", folder=str(tmp_path / "empty"))
+    assert check(asked).message.problems[0].element == "f-data-add-folder"
+    asked = AddRequest(forget=str(tmp_path))
+    assert "is a folder: give a file" in check(asked).message.problems[0].message
 
 
 def test_a_file_that_was_mended_is_read_again(files, tmp_path):
@@ -128,14 +128,14 @@ def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_p
     assert columns(files) is None
     path = tmp_path / "other.csv"
     path.write_text("Question,Answer,page\nWho is Ada?,a pilot,7\n")
-    names = columns(Wish(forget=str(path)))
+    names = columns(AddRequest(forget=str(path)))
     assert names == ["Question", "Answer", "page"]
     chosen = {role: guessed(role, names) for role in ("input", "output")}
     assert chosen == {"input": "Question", "output": "Answer"}
-    wish = Wish(forget=str(path), columns=tuple(chosen.items()))
-    assert check(wish).draft.rows["forget_train"][0].output == "a pilot"
-    assert columns(Wish(forget=str(tmp_path / "absent"))) is None
-    assert columns(Wish(forget=str(path), retain=str(tmp_path / "absent"))) == names
+    asked = AddRequest(forget=str(path), columns=tuple(chosen.items()))
+    assert check(asked).draft.rows["forget_train"][0].output == "a pilot"
+    assert columns(AddRequest(forget=str(tmp_path / "absent"))) is None
+    assert columns(AddRequest(forget=str(path), retain=str(tmp_path / "absent"))) == names
     assert guessed("input", names, "page") == "page"
 
 
@@ -170,7 +170,7 @@ def test_a_part_of_a_folder_is_taken_as_on_the_command_line(tmp_path):
         (tmp_path / f"{name}_train.jsonl").write_text(lines)
 
     def taken(**part):
-        draft = check(Wish(way="folder", folder=str(tmp_path), **part)).draft
+        draft = check(AddRequest(way="folder", folder=str(tmp_path), **part)).draft
         return [row.id for row in draft.rows["forget_train"]]
 
     assert len(taken()) == 6
@@ -178,6 +178,6 @@ def test_a_part_of_a_folder_is_taken_as_on_the_command_line(tmp_path):
     assert taken(limit="3", seed="1") == taken(limit=" 3 ", seed="1")
     assert len({tuple(taken(limit="2", seed=str(seed))) for seed in range(5)}) > 1
     for part, field in (({"limit": "0"}, "limit"), ({"limit": "2", "seed": "-1"}, "seed")):
-        (problem,) = check(Wish(way="folder", folder=str(tmp_path), **part)).message.problems
+        (problem,) = check(AddRequest(way="folder", folder=str(tmp_path), **part)).message.problems
         assert problem.element == f"f-data-add-{field}"
-        assert "is no whole number" in problem.message
+        assert "is not a whole number" in problem.message

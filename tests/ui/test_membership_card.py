@@ -96,7 +96,7 @@ def test_documents_on_the_wrong_side_are_listed_with_their_text_masked_where_ask
     assert "104 of 104" in html
     assert "not finite" in html
     assert html.count("<li>") == 1 + LISTED
-    plain = program.store.row(run).spec.data.known.attacked("train")[0][0]
+    plain = program.store.row(run).spec.data.known.membership_documents("train")[0][0]
     word = plain.split()[0]
     assert word in html
     assert "•" not in html

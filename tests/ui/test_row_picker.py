@@ -95,7 +95,7 @@ def test_a_page_of_rows_is_searched_escaped_and_masked(program, form):
     assert found["shown"] == ids()[:1]
     assert "Brock" not in found["html"]
     none = picker(program, form, ticks_of(form, {}), Search(text="nobody"))
-    assert "No forget row passes" in none["html"]
+    assert "No forget row matches" in none["html"]
 
 
 def test_twenty_rows_are_on_a_page_and_a_page_beyond_the_last_is_the_last(program):

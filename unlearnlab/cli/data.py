@@ -23,12 +23,12 @@ from unlearnlab.data.adding.adding import (
 )
 from unlearnlab.data.adding.checks import Finding, excerpt
 from unlearnlab.data.adding.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
-from unlearnlab.data.adding.files import text_of
+from unlearnlab.data.adding.reading import text_of
 from unlearnlab.data.datasets import (
     EMBEDDED_NAME,
     FOLDS,
     SPLITS,
-    KnownDataset,
+    DatasetInfo,
     Row,
     dataset,
     datasets,
@@ -46,21 +46,19 @@ def register(commands: Commands) -> None:
 
     made("list", _list, "list all datasets")
     showing = made("show", _show, "show what a dataset holds")
-    removing = made("remove", _remove, "delete a dataset that was added")
+    removing = made("remove", _remove, "delete an added dataset")
     for one in (showing, removing):
-        one.add_argument("name", metavar="NAME", help="of the dataset")
-    checking = made("check", _check, "read and check data, and keep nothing")
-    adding = made("add", _add, "check data and keep them as a dataset that a run can name")
+        one.add_argument("name", metavar="NAME", help="dataset name")
+    checking = made("check", _check, "read and check data without saving them")
+    adding = made("add", _add, "check data and save them as a dataset for runs")
     for one in (checking, adding):
         _source_options(one)
     for one in (showing, checking, adding):
         one.add_argument(
-            "--show-rows", action="store_true", help="print the beginning of rows: personal data"
+            "--show-rows", action="store_true", help="print the beginning of rows (personal data)"
         )
-    adding.add_argument("--name", default="", help="its name (default: made of the title)")
-    adding.add_argument(
-        "--replace", action="store_true", help="let a dataset of this name give way"
-    )
+    adding.add_argument("--name", default="", help="dataset name (default: derived from the title)")
+    adding.add_argument("--replace", action="store_true", help="replace a dataset of this name")
 
 
 def _source_options(parser: argparse.ArgumentParser) -> None:
@@ -77,45 +75,48 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--typed", metavar="FILE", help="text with a question and its answer per line; - is stdin"
     )
-    source.add_argument("--lume", action="store_true", help="fetch LUME from its public address")
+    source.add_argument("--lume", action="store_true", help="download LUME from its public address")
     source.add_argument(
         "--semeval",
         nargs="?",
         const=SEMEVAL_REPOSITORY,
         metavar="REPOSITORY",
-        help="fetch the task's data from the Hugging Face hub; needs HF_TOKEN",
+        help="download the task's data from the Hugging Face hub; needs HF_TOKEN",
     )
     parser.add_argument("--retain", type=Path, metavar="FILE", help="file with the retain set")
     parser.add_argument(
         "--retain-of",
         default="",
         metavar="NAME",
-        help="dataset of which typed facts take 60 retain rows along",
+        help="dataset that lends 60 retain rows to typed facts",
     )
     parser.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="FIELD=NAME",
-        help=f"what a file calls {', '.join(FIELDS)}; an empty name leaves it out; repeatable",
+        help=f"column of a field ({', '.join(FIELDS)}); an empty name leaves it out; repeatable",
     )
     parser.add_argument(
         "--kind",
         choices=("guess", "completion", "question"),
         default="guess",
-        help="what rows are whose id does not say it; a guess takes prompts with a question mark "
-        "and answers of up to 10 words for questions",
+        help="type of rows whose id does not give it; guess: a question if the prompt ends with a "
+        "question mark or the answer has at most 10 words",
     )
-    parser.add_argument("--title", default="", help="how the page calls it")
+    parser.add_argument("--title", default="", help="display name")
     parser.add_argument(
         "--limit",
         type=_positive,
         metavar="N",
-        help="take N source documents of each set and subtask, each with all its rows",
+        help="draw N source documents from each set and subtask, each with all its rows",
     )
-    parser.add_argument("--seed", type=int, default=0, help="which ones (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument(
-        "--context", type=_positive, metavar="TOKENS", help="warn of rows longer than a context"
+        "--context",
+        type=_positive,
+        metavar="TOKENS",
+        help="warn about rows longer than that",
     )
 
 
@@ -145,7 +146,7 @@ def _draft(args: argparse.Namespace) -> Draft:
         text = sys.stdin.read() if args.typed == "-" else _typed_text(Path(args.typed))
         return read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
     if args.lume:
-        return read_folder(fetch_lume(_downloaded), **part)
+        return read_folder(fetch_lume(_report_progress), **part)
     if args.semeval:
         return read_folder(fetch_semeval(args.semeval), **part)
     if args.forget is None and not args.path.is_file():
@@ -169,7 +170,7 @@ def _column(text: str) -> tuple[str, str]:
     return field, name
 
 
-def _downloaded(name: str, come: int, total: int) -> None:
+def _report_progress(name: str, come: int, total: int) -> None:
     if sys.stderr.isatty() or come >= total:
         of = f" of {total / 1e6:.1f}" if total else ""
         end = "\r" if sys.stderr.isatty() and come < total else "\n"
@@ -189,14 +190,14 @@ def _list(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _count(one: KnownDataset, split: Any) -> int:
+def _count(one: DatasetInfo, split: Any) -> int:
     return sum(len(one.rows(split, fold)) for fold in FOLDS)
 
 
 def _show(args: argparse.Namespace) -> int:
     one = dataset(args.name)
-    if one.gone:
-        raise SourceError(f"{args.name}: {one.gone}")
+    if one.unknown_reason:
+        raise SourceError(f"{args.name}: {one.unknown_reason}")
     sets = {
         f"{split}_{fold}": rows
         for fold in FOLDS
@@ -218,7 +219,7 @@ def _show(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _record(one: KnownDataset) -> dict[str, Any]:
+def _record(one: DatasetInfo) -> dict[str, Any]:
     return {
         "name": one.name,
         "title": one.title,
@@ -268,14 +269,14 @@ def _add(args: argparse.Namespace) -> int:
     draft = _read(args)
     if not draft.sound:
         _report(draft, args)
-        tell("nothing was added: mend what is an error above")
+        tell("nothing was added: fix the errors above")
         return BAD_INPUT
     kept = add(draft, args.name, replace=args.replace)
     _report(draft, args, kept)
     return DONE
 
 
-def _report(draft: Draft, args: argparse.Namespace, kept: KnownDataset | None = None) -> None:
+def _report(draft: Draft, args: argparse.Namespace, kept: DatasetInfo | None = None) -> None:
     name = kept.name if kept else None
     if args.json:
         told = {

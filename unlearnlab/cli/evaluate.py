@@ -14,7 +14,7 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.cli.follow import on_device
 from unlearnlab.cli.score import as_text
 from unlearnlab.cli.terminal import as_json, number, table
-from unlearnlab.data.adding.files import SourceError
+from unlearnlab.data.adding.checks import SourceError
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.noise import LEVEL

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.data.adding.files import SourceError
-from unlearnlab.data.adding.folders import layout
-from unlearnlab.data.adding.tables import read_table
+from unlearnlab.data.adding.checks import SourceError
+from unlearnlab.data.adding.reading import layout, read_table
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
 
 COLUMNS = ("id", "input", "output", "task")
@@ -63,8 +62,8 @@ def _of_dataset(
     name: str, fold: Fold
 ) -> tuple[dict[Split, tuple[Row, ...]], dict[str, tuple[Document, ...]]]:
     known = dataset(name)
-    if known.gone:
-        raise SourceError(f"{name!r} is no folder, and {known.gone}")
+    if known.unknown_reason:
+        raise SourceError(f"{name!r} is no folder, and {known.unknown_reason}")
     rows: dict[Split, tuple[Row, ...]] = {split: known.rows(split, fold) for split in SPLITS}
     texts = {"member": known.documents("member", fold)}
     texts["nonmember"] = known.documents("nonmember", fold)

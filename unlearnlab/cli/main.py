@@ -49,7 +49,7 @@ from unlearnlab.cli.terminal import (
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS
 from unlearnlab.data.files import ASSETS, EMBEDDED, at_home, home
 from unlearnlab.models import catalog as catalogue
-from unlearnlab.models.catalog import keeping_problem
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.device_lock import InUse
 from unlearnlab.runs.engine_api import Lab, Labs, meant
 from unlearnlab.runs.estimates import earlier, estimate
@@ -223,9 +223,9 @@ def _forgetting(model: str) -> RunSpec:
 def _with(base: RunSpec, wishes: list[tuple[str, str]], *, ready: bool = True) -> RunSpec:
     """Put settings on top of a spec, and if it should be ready, make sure that it can run here."""
     spec = parse_spec(override(base.model_dump(mode="json"), wishes)) if wishes else base
-    if spec.keep_as and (taken := keeping_problem(spec.keep_as)):
+    if spec.keep_as and (taken := save_name_problem(spec.keep_as)):
         raise SpecError([("keep_as", taken)])
-    if ready and (missing := spec.model.known.missing):
+    if ready and (missing := spec.model.known.unavailable_reason):
         raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
     return spec
 
@@ -307,8 +307,8 @@ def _models(args: argparse.Namespace) -> int:
     print(table(["name", "title", "blocks", "parameters", "state"], [model_row(m) for m in known]))
     print("A folder's path and the id of a model on the hub, org/name, are names too.")
     for one in known:
-        if one.missing:
-            print(f"{one.name}: {one.missing}")
+        if one.unavailable_reason:
+            print(f"{one.name}: {one.unavailable_reason}")
     return DONE
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TextIO
 from tqdm import tqdm
 
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage
-from unlearnlab.models.catalog import KnownModel
+from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.estimates import Estimate, bytes_text
 from unlearnlab.runs.events import Adjusted, Failed, StageBegan, Traced
 from unlearnlab.runs.progress import Course, advance, run_view
@@ -336,7 +336,7 @@ def as_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     return json.dumps(value, indent=2, allow_nan=False)
 
 
-def model_record(model: KnownModel) -> dict[str, Any]:
+def model_record(model: ModelInfo) -> dict[str, Any]:
     """Return what is known of a model, as plain JSON values."""
     sizes = model.architecture
     return {
@@ -346,20 +346,20 @@ def model_record(model: KnownModel) -> dict[str, Any]:
         "folder": str(model.folder),
         "blocks": sizes and sizes.blocks,
         "parameters": sizes and sizes.parameters,
-        "ready": not model.missing and not model.fetches,
-        "missing": model.missing,
-        "fetches": [repository for repository, _ in model.fetches],
+        "ready": not model.unavailable_reason and not model.to_download,
+        "missing": model.unavailable_reason,
+        "fetches": [repository for repository, _ in model.to_download],
     }
 
 
-def model_row(model: KnownModel) -> list[str]:
+def model_row(model: ModelInfo) -> list[str]:
     """Return a model's name, title, blocks, parameters and state, for a table."""
     sizes = model.architecture
     numbers = [f"{sizes.blocks}", f"{sizes.parameters:,}"] if sizes else ["?", "?"]
     return [model.name, model.title, *numbers, _state(model)]
 
 
-def _state(model: KnownModel) -> str:
-    if model.missing:
+def _state(model: ModelInfo) -> str:
+    if model.unavailable_reason:
         return "not ready"
-    return "fetched by the first run" if model.fetches else "ready"
+    return "fetched by the first run" if model.to_download else "ready"

@@ -1,1 +1,1 @@
-"""Datasets: the known ones, the embedded corpus, and adding a user's own files. No torch."""
+"""Datasets: those a spec can name, the embedded corpus, and adding a user's files. No torch."""

@@ -1,4 +1,4 @@
-"""Work in a thread of its own, which tells how far it is and can be given up."""
+"""Run work in a thread that reports its progress and can be cancelled."""
 
 import threading
 from collections.abc import Callable, Generator
@@ -6,32 +6,32 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 POLL_S = 0.1
-"""How often the work is looked at: the longest that a stop waits here."""
+"""Polling interval in seconds, and so the longest delay of a stop."""
 
 PATIENCE_S = 10.0
-"""How long a work that was given up may take to end before it is left to itself."""
+"""How long the caller waits for cancelled work to end, in seconds."""
 
 T = TypeVar("T")
 
 
 class GivenUp(Exception):
-    """Ends work that nobody waits for any more."""
+    """Raised in work whose caller has cancelled it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Amount:
-    """How much of a work is done."""
+    """Progress of work, in units of its own."""
 
     done: int
     total: int
 
 
 Report = Callable[[int, int], None]
-"""Takes what is done and of how much; raises `GivenUp` once nobody waits for the work."""
+"""Receives the units done and the total; raises `GivenUp` once the work was cancelled."""
 
 
 def stretch(report: Report | None, first: int, last: int) -> Report | None:
-    """Tell of a part of a work as the stretch of percents that it is of the whole."""
+    """Report a part's progress as the percents `first` to `last` of the whole."""
     if report is None:
         return None
     return lambda done, total: report(
@@ -40,7 +40,7 @@ def stretch(report: Report | None, first: int, last: int) -> Report | None:
 
 
 class _Work(threading.Thread, Generic[T]):
-    """One work. The caller reads its fields; only the thread writes them."""
+    """One piece of work. Only the thread writes its fields; the caller reads them."""
 
     def __init__(self, work: Callable[[Report], T]) -> None:
         super().__init__(name="unlearnlab-background", daemon=True)
@@ -53,7 +53,7 @@ class _Work(threading.Thread, Generic[T]):
     def run(self) -> None:
         try:
             self.result.append(self._work(self._report))
-        except BaseException as error:  # The edge of the thread: the caller raises it again.
+        except BaseException as error:  # The caller raises it again.
             self.error = error
 
     def _report(self, done: int, total: int) -> None:
@@ -63,12 +63,13 @@ class _Work(threading.Thread, Generic[T]):
 
 
 def carried_out(work: Callable[[Report], T]) -> Generator[Amount | None, None, T]:
-    """Carry a work out, yielding how far it is whenever that changed, and None in between.
+    """Run work in a thread; yield its progress whenever that changed, and None in between.
 
-    Closing the generator gives the work up: its next report raises in it.
+    Closing the generator cancels the work: its next report raises `GivenUp`. An error of the work
+    is raised here.
 
     Returns:
-        What the work returned. What it raised is raised here.
+        The result of the work.
     """
     thread, shown = _Work(work), None
     thread.start()
@@ -82,6 +83,6 @@ def carried_out(work: Callable[[Report], T]) -> Generator[Amount | None, None, T
         thread.given_up.set()
         thread.join(PATIENCE_S)
     if thread.error is not None:
-        # The traceback would keep the work's frames, and they what it had loaded.
+        # The traceback would keep the work's frames alive, and with them all that it loaded.
         raise thread.error.with_traceback(None)
     return thread.result[0]

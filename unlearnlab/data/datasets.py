@@ -1,11 +1,14 @@
-"""The datasets that can be named in a spec: the embedded one, and those that were added.
+"""The datasets that a spec can name: the embedded one and the added ones.
 
-A dataset is a folder in one layout, whatever it was added from: `forget_FOLD.jsonl` and
-`retain_FOLD.jsonl` for the folds `train` and, if there is one, `validation`, with the task's fields
-`id`, `input`, `output`, `task` and, where known, TOFU's `paraphrased_answer` and
-`perturbed_answer`; `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`, those
-of the other fold in `mia/validation/`; `quiz/test.jsonl` in MMLU's layout. An added one has
-a `manifest.json` beside them. Only the forget set of `train` must be there.
+A dataset is a folder in one layout, whatever its source:
+
+* `forget_FOLD.jsonl` and `retain_FOLD.jsonl` for the folds `train` and, optionally, `validation`,
+  with the task's fields `id`, `input`, `output`, `task` and, where known, TOFU's
+  `paraphrased_answer` and `perturbed_answer`. Only the forget set of `train` is required.
+* `mia/member.jsonl` and `mia/nonmember.jsonl` with `document`; for the fold `validation` in
+  `mia/validation/`.
+* `quiz/test.jsonl` in MMLU's layout.
+* `manifest.json`, in added datasets.
 """
 
 import difflib
@@ -30,12 +33,12 @@ Fold = Literal["train", "validation"]
 FOLDS: tuple[Fold, ...] = get_args(Fold)
 
 Split = Literal["forget", "retain"]
-"""The sets that are scored."""
+"""The scored sets."""
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 Kind = Literal["sc", "qa"]
-"""Completion ("regurgitation") or question ("knowledge"), as in the ids of the task's rows."""
+"""Row type: completion ("regurgitation") or question ("knowledge"), as in the task's ids."""
 
 MANIFEST = "manifest.json"
 
@@ -50,54 +53,54 @@ class Row:
     input: str
     output: str
     task: Task
-    # No model is trained on these: they are no part of what a fold's fingerprint names.
+    # No model is trained on these, so a fold's fingerprint leaves them out.
     paraphrased_answer: str = field(default="", repr=False)
-    """The output in other words; empty if not known."""
+    """The output in other words; empty if unknown."""
     perturbed_answer: tuple[str, ...] = field(default=(), repr=False)
     """Wrong answers, worded like the paraphrase."""
 
     @property
     def alternatives(self) -> tuple[str, ...]:
-        """Return the paraphrase and then the wrong answers; nothing unless both are known."""
+        """Return the paraphrase, then the wrong answers; empty unless both are known."""
         known = self.paraphrased_answer and self.perturbed_answer
         return (self.paraphrased_answer, *self.perturbed_answer) if known else ()
 
     @property
     def kind(self) -> Kind:
-        """Completion or question: the id without its last character says it."""
+        """Type of the row, from its id."""
         return "sc" if self.id[:-1].endswith("sc") else "qa"
 
     @property
     def document(self) -> str:
-        """What the rows about one text share: the id without kind and number."""
+        """Id of the source document: the row's id without kind and number."""
         return re.sub(r"(sc|qa)\d*$", "", self.id)
 
 
 @dataclass(frozen=True, slots=True)
-class KnownDataset:
+class DatasetInfo:
     """A dataset that a spec can name."""
 
     name: str
     title: str
     folder: Path
     source: str = ""
-    """What it was added from, in words: "LUME", "SemEval-2025 Task 4", "own files"."""
+    """Where it comes from: "LUME", "SemEval-2025 Task 4", "own files"."""
     personal: bool = True
-    """Whether its text is masked on the page until the reader asks for it."""
-    gone: str = ""
-    """Why it cannot be read; empty when it can."""
+    """Whether the page masks its text until the reader unmasks it."""
+    unknown_reason: str = ""
+    """Why no such dataset is known; empty if it is."""
     titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
-    """What its subtasks are called, where that is not what the task calls them."""
+    """Names of its subtasks, where they differ from the task's."""
     notes: tuple[str, ...] = ()
-    """What was found when it was added, and did not keep it from being added."""
+    """Warnings from when it was added."""
 
     @property
     def folds(self) -> tuple[Fold, ...]:
-        """List the folds that it has."""
+        """List its folds."""
         return tuple(fold for fold in FOLDS if self._file("forget", fold).is_file())
 
     def rows(self, split: Split, fold: Fold) -> tuple[Row, ...]:
-        """Read one set of a fold; a set without a file has no rows."""
+        """Read one set of a fold; empty if it has no file."""
         path = self._file(split, fold)
         if not path.is_file():
             return ()
@@ -110,15 +113,15 @@ class KnownDataset:
     def documents(
         self, name: Literal["member", "nonmember"], fold: Fold = "train"
     ) -> tuple[str, ...]:
-        """Read the documents of a fold's membership attack; there may be none."""
+        """Read documents of a fold's membership attack; there may be none."""
         folder = self.folder / "mia" / ("" if fold == "train" else fold)
         return tuple(line["document"] for line in lines(folder / f"{name}.jsonl"))
 
-    def attacked(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Read members and non-members of a fold's membership attack.
+    def membership_documents(self, fold: Fold) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Read members and non-members for a fold's membership attack.
 
-        A fold other than `train` that has no documents of its own takes its completions as members,
-        and the non-members of `train`.
+        A fold other than `train` without documents uses its completions as members, and the
+        non-members of `train`.
         """
         members = self.documents("member", fold)
         if not members and fold != "train":
@@ -152,50 +155,48 @@ def _row(line: dict[str, Any]) -> Row:
 
 
 def datasets_folder() -> Path:
-    """Return the folder of the datasets that were added."""
+    """Return the folder of added datasets."""
     return home() / "datasets"
 
 
-_OURS = KnownDataset(
-    EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False
-)
+_OURS = DatasetInfo(EMBEDDED_NAME, "Embedded", EMBEDDED / "data", source="invented", personal=False)
 
 
-def datasets() -> Mapping[str, KnownDataset]:
-    """Map each dataset's name to what is known of it, the embedded one first."""
+def datasets() -> Mapping[str, DatasetInfo]:
+    """Return all datasets by name, the embedded one first."""
     found = {_OURS.name: _OURS}
-    # A folder that begins with a dot is being written.
+    # A folder whose name begins with a dot is being written.
     for manifest in sorted(datasets_folder().glob(f"[!.]*/{MANIFEST}")):
         if (added := _added(manifest, manifest.stat().st_mtime_ns)) is not None:
             found[added.name] = added
     return found
 
 
-@cache  # Not the last few: all are asked for at once, and a manifest is small.
-def _added(manifest: Path, _changed: int) -> KnownDataset | None:
-    """Read what is known of an added dataset; none if its manifest cannot be read."""
+@cache  # Unbounded: all are read at once, and a manifest is small.
+def _added(manifest: Path, _changed: int) -> DatasetInfo | None:
+    """Read the manifest of an added dataset; None if it cannot be read."""
     try:
-        told = json.loads(manifest.read_text(encoding="utf-8"))
-        return KnownDataset(
+        stored = json.loads(manifest.read_text(encoding="utf-8"))
+        return DatasetInfo(
             manifest.parent.name,
-            told["title"],
+            stored["title"],
             manifest.parent,
-            told["source"],
-            told["personal"],
-            titles=told.get("titles", {}),
-            notes=tuple(told.get("notes", ())),
+            stored["source"],
+            stored["personal"],
+            titles=stored.get("titles", {}),
+            notes=tuple(stored.get("notes", ())),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def dataset(name: str) -> KnownDataset:
-    """Return the dataset called `name`; one that is not here says so in `gone`."""
-    if name == EMBEDDED_NAME:  # Asked for by every spec, so without a look at the disk.
+def dataset(name: str) -> DatasetInfo:
+    """Return the dataset called `name`; an unknown one has an `unknown_reason`."""
+    if name == EMBEDDED_NAME:  # Every spec asks for it, so the disk is not read.
         return _OURS
     known = datasets()
     if name in known:
         return known[name]
     near = ", ".join(difflib.get_close_matches(name, known, n=3) or list(known))
-    gone = f"unknown dataset {name!r}: did you mean {near}?"
-    return KnownDataset(name, name, datasets_folder() / name, gone=gone)
+    reason = f"unknown dataset {name!r}: did you mean {near}?"
+    return DatasetInfo(name, name, datasets_folder() / name, unknown_reason=reason)

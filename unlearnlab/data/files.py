@@ -1,7 +1,7 @@
-"""Where files lie, and how they are written: whole or not at all, with the free space checked.
+"""Where files lie, and atomic writes with a check of the free disk space.
 
-What is written goes to a neighbour called `NAME.part`, which takes its place in one step. What an
-earlier attempt left there is written over.
+Files are written to a neighbour called `NAME.part`, which then replaces the target in one step. A
+leftover of an earlier attempt is overwritten.
 """
 
 import os
@@ -15,21 +15,21 @@ import platformdirs
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 ASSETS = next(f for f in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if f.is_dir())
-"""Files that come with the program: presets, the embedded target, style and scripts. They lie in
-the package where it was installed, beside it in a clone."""
+"""Files that come with the program: presets, the embedded model, styles and scripts. They are in an
+installed package, and beside the package in a clone."""
 
 EMBEDDED = ASSETS / "tiny-olmo"
-"""The embedded target: `original/`, `retrained/` and `data/`."""
+"""The embedded model: `original/`, `retrained/` and `data/`."""
 
 
 HOME = "UNLEARNLAB_HOME"
-"""Names the folder of all that is kept."""
+"""Environment variable that names the home folder."""
 
 
 def home(override: str | Path | None = None) -> Path:
-    """Return the folder of all that is kept: the store, datasets, models, downloads.
+    """Return the home folder, which holds the store, datasets, models and downloads.
 
-    `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
+    It is `override`, else `UNLEARNLAB_HOME`, else the user's data folder.
     """
     chosen = override or os.environ.get(HOME)
     if chosen:
@@ -39,10 +39,10 @@ def home(override: str | Path | None = None) -> Path:
 
 @contextmanager
 def at_home(override: str | Path | None) -> Generator[None]:
-    """Let the whole program find all that is kept in another folder, until the block ends.
+    """Use another home folder in the whole process until the block ends.
 
     Args:
-        override: The folder; none leaves it as it is.
+        override: The folder; None changes nothing.
     """
     before = os.environ.get(HOME)
     os.environ.update({HOME: str(home(override))} if override else {})
@@ -54,50 +54,50 @@ def at_home(override: str | Path | None) -> Generator[None]:
 
 
 SPARE = 64 * 10**6
-"""Bytes that must stay free beside what is written: a full disk harms every other program."""
+"""Bytes that must stay free after a write: a full disk harms every other program."""
 
 
 class NoRoom(ValueError):
-    """The disk has too little free space for what is to be written there."""
+    """The disk has too little free space for the write."""
 
 
 class Taken(ValueError):
-    """Something is in the place already that must not be written over."""
+    """The target exists and must not be overwritten."""
 
 
 def check_room(where: Path, needed: int) -> None:
-    """Make sure that `needed` bytes fit on the disk of a folder that may have to be made.
+    """Check that `needed` bytes fit on the disk of a folder, which need not exist yet.
 
     Raises:
-        NoRoom: They do not.
+        NoRoom: They do not fit.
     """
     there = next(folder for folder in (where, *where.absolute().parents) if folder.exists())
     free = shutil.disk_usage(there).free
     if needed + SPARE > free:
         raise NoRoom(
             f"not enough room on the disk of {where}: {size(needed)} are needed and "
-            f"{size(SPARE)} must stay free, but {size(free)} are: make room, or choose another "
-            "folder"
+            f"{size(SPARE)} must stay free, but only {size(free)} are free: make room, or choose "
+            "another folder"
         )
 
 
 def check_free(target: Path) -> None:
-    """Make sure that nothing is in the way of a new file or folder; an empty folder is not.
+    """Check that a new file or folder replaces nothing but an empty folder.
 
     Raises:
-        Taken: There is.
+        Taken: The target exists.
     """
     if target.is_dir() and not target.is_symlink() and not any(target.iterdir()):
         return
     if target.exists() or target.is_symlink():
-        raise Taken(f"{target} is there already: move it away, or choose another place")
+        raise Taken(f"{target} is there already: move it away, or choose another path")
 
 
 @contextmanager
 def whole_folder(target: Path) -> Generator[Path]:
-    """Lend a folder to write into, which becomes `target` when all went well.
+    """Provide a folder to write into, which becomes `target` if the block succeeds.
 
-    What `target` was before is there until then, and is replaced: see `check_free`.
+    An existing `target` stays until then, and is replaced: see `check_free`.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part(target)
@@ -113,7 +113,7 @@ def whole_folder(target: Path) -> Generator[Path]:
 
 @contextmanager
 def whole_file(target: Path) -> Generator[Path]:
-    """Lend the path of a file to write, which becomes `target` when all went well."""
+    """Provide the path of a file to write, which becomes `target` if the block succeeds."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part(target)
     try:
@@ -125,7 +125,7 @@ def whole_file(target: Path) -> Generator[Path]:
 
 
 def write_whole(target: Path, content: bytes) -> None:
-    """Write a file, replacing what was there.
+    """Write a file, replacing an existing one.
 
     Raises:
         NoRoom: The disk is too full.
@@ -136,7 +136,7 @@ def write_whole(target: Path, content: bytes) -> None:
 
 
 def copy_whole(source: Path, target: Path) -> None:
-    """Copy a file or a folder, replacing what was there.
+    """Copy a file or a folder, replacing an existing one.
 
     Raises:
         NoRoom: The disk is too full.
@@ -151,14 +151,14 @@ def copy_whole(source: Path, target: Path) -> None:
 
 
 def bytes_of(path: Path) -> int:
-    """Return the bytes of a file, or of all files in a folder."""
+    """Return the size of a file, or of all files in a folder, in bytes."""
     if not path.is_dir():
         return path.stat().st_size
     return sum(one.stat().st_size for one in path.rglob("*") if one.is_file())
 
 
 def size(count: int) -> str:
-    """Write a number of bytes as people do, in powers of ten."""
+    """Format a number of bytes with a decimal unit."""
     for unit, factor in (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if count >= factor:
             return f"{count / factor:.1f} {unit}"
@@ -166,7 +166,7 @@ def size(count: int) -> str:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, a link or a folder with all that is in it; nothing is fine too."""
+    """Remove a file, a link or a whole folder, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -174,7 +174,7 @@ def remove(path: Path) -> None:
 
 
 def _part(target: Path) -> Path:
-    """Return where `target` is written, cleared of what an earlier attempt left."""
+    """Return the path that `target` is written to, without leftovers of an earlier attempt."""
     part = target.with_name(f"{target.name}.part")
     remove(part)
     return part

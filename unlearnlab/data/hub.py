@@ -1,9 +1,9 @@
-"""The Hugging Face hub: how it is asked, and datasets from it.
+"""Access to the Hugging Face hub, and downloads of datasets from it.
 
-Everything goes through huggingface_hub and its cache, which other programs share. The token is
-its business: it takes it from HF_TOKEN or from `hf auth login`, and nothing here reads or keeps it.
-Nothing is asked of the hub unless something is looked up or fetched by name: for all other work it
-is closed to every library, see `unlearnlab/__init__.py`.
+Everything goes through huggingface_hub and its cache, which other programs share. huggingface_hub
+takes the token from HF_TOKEN or from `hf auth login`; nothing here reads or stores it. The hub is
+contacted only to look up or download something by name: for all other work it is closed to every
+library, see `unlearnlab/__init__.py`.
 """
 
 import os
@@ -26,32 +26,32 @@ from huggingface_hub.errors import (
 )
 
 ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-"""How the name of a model on the hub is written."""
+"""Pattern of a repository id on the hub."""
 
-# HTTP errors of the library that huggingface_hub happens to be built on, and those of sockets.
+# HTTP errors of whichever library huggingface_hub is built on, and errors of sockets.
 _NETWORK: tuple[type[Exception], ...] = (OSError, *HfHubHTTPError.__bases__, EntryNotFoundError)
 
 
 LIBRARY: Any = huggingface_hub
-"""Its signatures are too loose for a strict check of types."""
+"""Untyped: its signatures are too loose for a strict type check."""
 
 
 class HubError(ValueError):
-    """The hub did not give what was asked for. The message says why, and what to do."""
+    """A request to the hub failed. The message says why and what to do."""
 
 
 def has_token() -> bool:
-    """Tell whether there is a token to ask with."""
+    """Tell whether an access token is set."""
     return huggingface_hub.get_token() is not None
 
 
 def cache_folder() -> Path:
-    """Return where huggingface_hub keeps what it fetched."""
+    """Return the cache folder of huggingface_hub."""
     return Path(constants.HF_HUB_CACHE)
 
 
 def fetch_dataset(repository: str, folder: Path, patterns: Sequence[str]) -> None:
-    """Fetch the files of a dataset whose names match into a folder; those that are there stay.
+    """Download the files of a dataset whose names match into a folder; existing files stay.
 
     Raises:
         HubError: There is no such dataset, no access to it, or no connection.
@@ -64,7 +64,7 @@ def fetch_dataset(repository: str, folder: Path, patterns: Sequence[str]) -> Non
 
 @contextmanager
 def asking(repository: str, what: str = "model") -> Generator[None]:
-    """Open the hub until the block ends, and tell what it does not give in a sentence."""
+    """Allow requests to the hub until the block ends, and turn failures into `HubError`."""
     if constants.HF_HUB_OFFLINE and not os.environ.get("UNLEARNLAB_MAY_ASK_HUB"):
         raise HubError(f"{what} {repository!r}: {_REASONS[OfflineModeIsEnabled]}")
     try:
@@ -75,7 +75,7 @@ def asking(repository: str, what: str = "model") -> Generator[None]:
 
 
 class _Door:
-    """Lets requests to the hub through while anybody asks it for something by name."""
+    """Allows requests to the hub while any thread is inside `asking`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,7 +102,7 @@ _DOOR = _Door()
 
 
 def _reason(error: Exception, what: str) -> str:
-    """Say why the hub did not give a model or a dataset, and what to do."""
+    """Explain why a request for a model or a dataset failed, and what to do."""
     chain = list(_causes(error))
     for kind, reason in _REASONS.items():
         if any(isinstance(one, kind) for one in chain):
@@ -132,16 +132,16 @@ def _status(error: BaseException) -> int | None:
 
 _REASONS: Mapping[type[BaseException], str] = {
     GatedRepoError: (
-        "its owners grant access by name, and this login has none: ask for it on the model's page, "
-        "then log in with `hf auth login` or set HF_TOKEN"
+        "its owners grant access on request, and this login has none: ask for it on the model's "
+        "page, then log in with `hf auth login` or set HF_TOKEN"
     ),
     RepositoryNotFoundError: (
         "the hub has no such model, or it is private: check the spelling, and for a private one "
         "log in with `hf auth login` or set HF_TOKEN"
     ),
     OfflineModeIsEnabled: (
-        "it is not on this machine, and HF_HUB_OFFLINE forbids to fetch it: unset that, or name "
+        "it is not on this machine, and HF_HUB_OFFLINE forbids downloading it: unset that, or name "
         "the folder of a copy"
     ),
-    HFValidationError: "this is not the id of a model on the hub, which is written org/name",
+    HFValidationError: "not the id of a model on the hub: write it as org/name",
 }

@@ -42,7 +42,9 @@ from unlearnlab.engine.tracing import run_trace
 from unlearnlab.engine.training.loop import Clock, TrainingState, train
 from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models import hub as hub_models
-from unlearnlab.models.catalog import KEPT, keeping_problem, models_folder
+from unlearnlab.models.catalog import models_folder
+from unlearnlab.models.catalog import MODEL_NOTE
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.engine_api import (
     ALL,
     Adjustment,
@@ -397,7 +399,7 @@ def check_model_name(spec: RunSpec) -> None:
     Raises:
         ValueError: The name is taken or invalid.
     """
-    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+    if spec.keep_as and (problem := save_name_problem(spec.keep_as)):
         raise ValueError(f"keep_as: {problem}")
 
 
@@ -415,7 +417,7 @@ def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) 
         "scores": json.loads(found.model_dump_json()),
     }
     where = models_folder() / spec.keep_as
-    written = save_merged(lm, where, texts={KEPT: json.dumps(note, indent=2)})
+    written = save_merged(lm, where, texts={MODEL_NOTE: json.dumps(note, indent=2)})
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 

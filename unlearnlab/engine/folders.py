@@ -95,7 +95,7 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
         asked = RunSpec.model_validate(plain)
     except ValidationError as error:
         raise SpecError([problem_of(detail) for detail in error.errors()]) from error
-    if missing := asked.model.known.missing:
+    if missing := asked.model.known.unavailable_reason:
         raise SpecError([("model", missing)])
     return asked
 

@@ -59,7 +59,7 @@ def _no_model(result: Result) -> str:
     """Say why the weights cannot be merged into their model."""
     if told := _no_weights(result):
         return told
-    return result.spec.model.known.missing
+    return result.spec.model.known.unavailable_reason
 
 
 KINDS: Mapping[What, Kind] = {

@@ -54,7 +54,7 @@ def became(spec: RunSpec) -> str:
 def model_name(spec: RunSpec) -> str:
     """Name the model that a run started from, without the folder it lies in on this machine."""
     known = spec.model.known
-    if known.gone:
+    if known.unknown_reason:
         return Path(known.title).name
     if not known.repository:
         return known.title

@@ -1,1 +1,1 @@
-"""Models that can be named: families, checkpoints on disk, the hub. No model is loaded here."""
+"""Models that a spec can name: families, checkpoints on disk, the hub. No model is loaded here."""

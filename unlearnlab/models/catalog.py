@@ -1,7 +1,7 @@
-"""The models that can be named in a spec, and the sizes of models and data, without loading them.
+"""The models that a spec can name, and their sizes, without loading them.
 
-A form or a command line must refuse layer 31 of an 8-block model before a worker starts, so the
-sizes are read from each model's own `config.json`, or stated here for models that live on a hub.
+A form or a command line must refuse layer 31 of an 8-block model before a worker starts. So sizes
+are read from each model's `config.json`, or stated here for the catalog's models on the hub.
 """
 
 import difflib
@@ -25,40 +25,40 @@ from unlearnlab.models.checkpoints import (
 )
 from unlearnlab.models.families import Architecture
 
-KEPT = "unlearnlab.json"
-"""Where a kept model tells what it was made of."""
+MODEL_NOTE = "unlearnlab.json"
+"""File in a saved model that says what it was made from."""
 
 
 def models_folder() -> Path:
-    """Return the folder of models: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
+    """Return the models folder: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
     chosen = os.environ.get("UNLEARNLAB_MODELS")
     return Path(chosen).expanduser().absolute() if chosen else home() / "models"
 
 
 @dataclass(frozen=True, slots=True)
-class KnownModel:
+class ModelInfo:
     """A model that a spec can name."""
 
     name: str
     title: str
     architecture: Architecture | None
-    """None where its sizes are not known on this machine."""
+    """Its sizes; None if they are unknown on this machine."""
     repository: str = ""
-    """On the Hugging Face hub; empty for the embedded one and for a folder."""
+    """Id on the Hugging Face hub; empty for the embedded model and for a folder."""
     tokenizer: str = ""
-    """Repository of its tokenizer, which that of the weights does not hold."""
+    """Repository of its tokenizer, if the repository of the weights has none."""
     place: Path | None = None
-    """A folder of the user's; none for models that have their usual place."""
+    """Folder that the user named; None for models in their default place."""
     access: str = ""
-    """Who gives access to it; empty where everybody has it."""
+    """Who grants access to it; empty if it is public."""
     made: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of a model that a run kept: its base `model`, the `dataset`, the `date` and more."""
-    gone: str = ""
-    """Why no such model is known; empty when it is."""
+    """Origin of a model that a run saved: base `model`, `dataset`, `date` and more."""
+    unknown_reason: str = ""
+    """Why no such model is known; empty if it is."""
 
     @property
     def folder(self) -> Path:
-        """Where its weights lie on this machine, or a copy of the user's should."""
+        """Folder of its weights on this machine, or where the user can put a copy."""
         if self.place is not None:
             return self.place
         if not self.repository:
@@ -69,18 +69,18 @@ class KnownModel:
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where its tokenizer lies on this machine; the folder of the weights, if nowhere."""
+        """Folder of its tokenizer on this machine; if there is none, the folder of the weights."""
         own = self.folder
         if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
             return own
         return hub_models.tokenizer_snapshot(self.tokenizer) or own
 
     @property
-    def fetches(self) -> tuple[tuple[str, bool], ...]:
-        """List what a run fetches first: repositories, and whether only their tokenizers."""
-        if not self.repository or self.gone:
+    def to_download(self) -> tuple[tuple[str, bool], ...]:
+        """Repositories that a run downloads first, and whether only their tokenizers."""
+        if not self.repository or self.unknown_reason:
             return ()
-        # What other programs left in the cache may be all but the safetensors.
+        # Other programs may have cached everything but the safetensors.
         lacks_weights = not self._own and isinstance(self._weights_problem, (Lacking, Pickled))
         tokens = self.tokenizer_folder
         lacks_tokens = _problem(lambda: check_tokenizer(tokens)) is not None
@@ -90,13 +90,13 @@ class KnownModel:
         return (*weights, (self.tokenizer or self.repository, True))
 
     @property
-    def missing(self) -> str:
-        """Say why it cannot run here and what to do; empty when it can, if need be fetched."""
-        if self.gone or not (self.repository or self.place):
-            return self.gone
-        fetches = self.fetches
+    def unavailable_reason(self) -> str:
+        """Why it cannot run here and what to do; empty if it can, perhaps after a download."""
+        if self.unknown_reason or not (self.repository or self.place):
+            return self.unknown_reason
+        fetches = self.to_download
         if any(not only_tokenizer for _, only_tokenizer in fetches):
-            return "" if not self.access or hub.has_token() else self.way_to_get_it
+            return "" if not self.access or hub.has_token() else self.access_instructions
         problem = self._weights_problem
         if problem is None and not fetches:
             tokens = self.tokenizer_folder
@@ -104,21 +104,21 @@ class KnownModel:
         if problem is not None:
             return str(problem)
         if self._own and not self._as_stated:
-            return f"{self.folder} holds another model: its config.json has other sizes"
+            return f"{self.folder} holds another model: the sizes in its config.json differ"
         return ""
 
     @property
-    def way_to_get_it(self) -> str:
-        """Say how to get access to it, and where a copy can go."""
+    def access_instructions(self) -> str:
+        """How to get access to it, and where a copy can go."""
         return (
             f"it is not on this machine, and {self.access}: ask them, then log in with "
-            "`hf auth login` or set HF_TOKEN, and the run fetches it. A copy you have can go to "
-            f"{self.folder}, or UNLEARNLAB_MODELS can name the folder in which {self.name} lies."
+            "`hf auth login` or set HF_TOKEN, and the run downloads it. A copy you have can go to "
+            f"{self.folder}, or UNLEARNLAB_MODELS can name the folder that contains {self.name}."
         )
 
     @property
     def _own(self) -> bool:
-        """Whether it lies in a folder that is the user's to fill, not the hub's."""
+        """Whether it lies in the models folder, not in the hub's cache."""
         return (models_folder() / self.name / "config.json").is_file()
 
     @property
@@ -132,7 +132,7 @@ class KnownModel:
 
 
 def _problem(*checks: Callable[[], object]) -> CheckpointError | None:
-    """Return the first problem that checks of a folder find."""
+    """Return the first problem that the checks raise, if any."""
     try:
         for check in checks:
             check()
@@ -147,16 +147,16 @@ GIVEN = "the organisers of SemEval-2025 Task 4 give access to it"
 
 
 @cache
-def models() -> Mapping[str, KnownModel]:
-    """Map each model's name to what is known of it, the embedded one first."""
+def models() -> Mapping[str, ModelInfo]:
+    """Return the catalog's models by name, the embedded one first."""
     olmo_1b = Architecture(16, 2048, 8192, 16, 50304, 4096, tied=False)
     olmo_7b = Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False)
     base_1b, base_7b = "allenai/OLMo-1B-0724-hf", "allenai/OLMo-7B-0724-Instruct-hf"
     known = (
-        KnownModel(
+        ModelInfo(
             "tiny-olmo", "tiny-olmo (embedded)", Architecture.from_config(EMBEDDED / "original")
         ),
-        KnownModel(
+        ModelInfo(
             "olmo-1b",
             "OLMo 1B",
             olmo_1b,
@@ -164,7 +164,7 @@ def models() -> Mapping[str, KnownModel]:
             base_1b,
             access=GIVEN,
         ),
-        KnownModel(
+        ModelInfo(
             "olmo-7b",
             "OLMo 7B",
             olmo_7b,
@@ -172,35 +172,34 @@ def models() -> Mapping[str, KnownModel]:
             base_7b,
             access=GIVEN,
         ),
-        KnownModel(base_1b, "OLMo 1B base", olmo_1b, base_1b),
-        KnownModel(base_7b, "OLMo 7B Instruct base", olmo_7b, base_7b),
+        ModelInfo(base_1b, "OLMo 1B base", olmo_1b, base_1b),
+        ModelInfo(base_7b, "OLMo 7B Instruct base", olmo_7b, base_7b),
     )
     return {model.name: model for model in known}
 
 
-def model(name: str) -> KnownModel:
-    """Return the model that a spec names; one that is not known says so in `gone`.
+def model(name: str) -> ModelInfo:
+    """Return the model that a spec names; an unknown one has an `unknown_reason`.
 
     Args:
-        name: A name of the catalogue or of a model kept in the folder of models, a folder's path,
-            or the id of a model on the hub.
+        name: A name from the catalog or of a saved model, a folder's path, or an id on the hub.
     """
     if name in models():
         return models()[name]
     kept, folder = models_folder() / name, Path(name).expanduser()
-    if name in kept_names():
-        return KnownModel(name, name, _sizes(kept), place=kept, made=_made(kept))
+    if name in saved_names():
+        return ModelInfo(name, name, _sizes(kept), place=kept, made=_made(kept))
     if name and (folder / "config.json").is_file():
-        return KnownModel(name, folder.name, _sizes(folder), place=folder.absolute())
+        return ModelInfo(name, folder.name, _sizes(folder), place=folder.absolute())
     if hub.ID.fullmatch(name) and not folder.is_dir():
         cached = hub_models.snapshot(name)
-        return KnownModel(name, name, cached and _sizes(cached), name)
-    return KnownModel(name, name, None, gone=_unknown(name, folder))
+        return ModelInfo(name, name, cached and _sizes(cached), name)
+    return ModelInfo(name, name, None, unknown_reason=_unknown(name, folder))
 
 
 def _unknown(name: str, folder: Path) -> str:
     if not name.strip():
-        return "no model is named: take one of the list, or type a folder or a hub id"
+        return "no model is named: choose one from the list, or type a folder or a hub id"
     if "://" in name:
         return f"{name!r} is an address: a model on the hub is written org/name"
     if folder.is_dir():
@@ -217,29 +216,29 @@ def _unknown(name: str, folder: Path) -> str:
 
 
 def names() -> list[str]:
-    """List the models that can be named: those of the catalogue, and those that were kept."""
-    return list(dict.fromkeys([*models(), *kept_names()]))
+    """List the models that can be named: the catalog's and the saved ones."""
+    return list(dict.fromkeys([*models(), *saved_names()]))
 
 
-def kept_names() -> list[str]:
-    """List the models that lie in the folder of models and are none of the catalogue's."""
+def saved_names() -> list[str]:
+    """List the models in the models folder that are not in the catalog."""
     found = (path.parent.name for path in sorted(models_folder().glob("*/config.json")))
     return [name for name in found if name not in models()]
 
 
 def _made(folder: Path) -> Mapping[str, str]:
-    """Read what a run noted of the model that it kept; nothing of one that came otherwise."""
+    """Read the note of the run that saved the model; empty if a run did not save it."""
     try:
-        noted = json.loads((folder / KEPT).read_bytes())
-        return {key: value for key, value in noted.items() if isinstance(value, str)}
+        note = json.loads((folder / MODEL_NOTE).read_bytes())
+        return {key: value for key, value in note.items() if isinstance(value, str)}
     except (OSError, ValueError, AttributeError):
         return {}
 
 
-def keeping_problem(name: str) -> str:
-    """Say why no model can be kept under a name, and what to do; empty when one can."""
+def save_name_problem(name: str) -> str:
+    """Say why no model can be saved under a name, and what to do; empty if one can."""
     if name in models():
-        return f"{name!r} is a model of the catalogue: choose another name"
+        return f"{name!r} is a model of the catalog: choose another name"
     if (place := models_folder() / name).exists():
         return f"a model called {name!r} is there already: choose another name, or delete {place}"
     return ""
@@ -249,7 +248,7 @@ def _sizes(folder: Path) -> Architecture | None:
     return _read_sizes(folder, (folder / "config.json").stat().st_mtime_ns)
 
 
-@cache  # Not the last few: each run may keep a model, and lists ask for those of all runs.
+@cache  # Unbounded: each run may save a model, and lists ask for all of them.
 def _read_sizes(folder: Path, _changed: int) -> Architecture | None:
     try:
         return architecture(folder)

@@ -1,6 +1,6 @@
-"""A model's folder, looked at without opening the model: config, weights, tokenizer.
+"""Checks of a model's folder without loading the model: config, weights, tokenizer.
 
-Whatever keeps it from being loaded is told here, before memory is filled. Only the headers of
+They find whatever would keep it from being loaded, before memory is filled. Only the headers of
 safetensors files are read; pickled weights can run code, so they are never opened.
 """
 
@@ -14,15 +14,15 @@ from typing import Any, cast
 from unlearnlab.models.families import Architecture
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
-"""Names of the files that transformers opens; other safetensors are copies in other layouts."""
+"""File names that transformers opens; other safetensors are copies in other layouts."""
 
 INDEX = "model.safetensors.index.json"
-"""Says which of several files holds which weight."""
+"""Maps each weight to its file, where there are several."""
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
-"""Files of which one holds the tokens."""
+"""Vocabulary files; a tokenizer has at least one."""
 
 BESIDE_TOKENS = (
     "tokenizer_config.json",
@@ -31,34 +31,34 @@ BESIDE_TOKENS = (
     "merges.txt",
     "chat_template.jinja",
 )
-"""What else belongs to a tokenizer."""
+"""Other files of a tokenizer."""
 
 LONGEST_HEADER = 100 * 10**6
-"""Bytes; the format allows no more."""
+"""Largest header of the format, in bytes."""
 
 BYTES: Mapping[str, float] = {"F64": 8, "I64": 8, "U64": 8, "F32": 4, "I32": 4, "U32": 4} | {
     "F16": 2, "BF16": 2, "I16": 2, "U16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I8": 1, "U8": 1, "BOOL": 1
 }  # fmt: skip
-"""Of one number in each of the format's types."""
+"""Bytes per number of each of the format's types."""
 
 
 _NO_HEADER = (
     *(OSError, ValueError, RecursionError),
     *(LookupError, TypeError, AttributeError, ArithmeticError),
 )
-"""What reading something else as a header of safetensors raises."""
+"""Errors from reading anything else as a safetensors header."""
 
 
 class CheckpointError(ValueError):
-    """A folder cannot be opened as a model. The message names the file and the way out."""
+    """A folder cannot be opened as a model. The message names the file and what to do."""
 
 
 class Lacking(CheckpointError):
-    """A file that a model needs is not there."""
+    """A file that a model needs is missing."""
 
 
 class Pickled(CheckpointError):
-    """All the weights there are can run code when they are opened."""
+    """All weights are pickled, and could run code when opened."""
 
 
 def config(folder: Path) -> Mapping[str, Any]:
@@ -66,7 +66,7 @@ def config(folder: Path) -> Mapping[str, Any]:
 
     Raises:
         Lacking: There is none.
-        CheckpointError: It is not a config.
+        CheckpointError: It is not a model config.
     """
     path = folder / "config.json"
     try:
@@ -80,28 +80,28 @@ def config(folder: Path) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
     if not isinstance(values, dict):
-        raise CheckpointError(f"{path} holds no settings of a model: fetch or save it again")
+        raise CheckpointError(f"{path} holds no model config: download or save it again")
     return cast("dict[str, Any]", values)
 
 
 def architecture(folder: Path) -> Architecture:
-    """Return the sizes that a model's `config.json` tells.
+    """Read the sizes from a model's `config.json`.
 
     Raises:
         Lacking: There is none.
-        CheckpointError: It is no causal language model that this program knows.
+        CheckpointError: It is not a causal language model of a supported family.
     """
     found = config(folder)
     made_for = _texts(found.get("architectures"))
     if made_for and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in made_for):
         raise CheckpointError(
-            f"{folder} holds {', '.join(made_for)}, which does not continue text: take a causal "
-            "language model"
+            f"{folder} holds {', '.join(made_for)}, not a causal language model: choose another "
+            "model"
         )
     if packed := found.get("quantization_config"):
         method = cast("dict[str, Any]", packed).get("quant_method") if _is_dict(packed) else packed
         raise CheckpointError(
-            f"{folder} holds weights that are packed already ({method}): take the model that "
+            f"{folder} holds weights that are already quantized ({method}): choose the model that "
             "they were made from, and a precision of this program"
         )
     try:
@@ -124,8 +124,8 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """List the files that hold a model's weights.
 
     Raises:
-        Lacking: One is not there.
-        CheckpointError: There are only pickled ones, or the index of the files is damaged.
+        Lacking: One is missing.
+        CheckpointError: All are pickled, or the index is damaged.
     """
     index = folder / INDEX
     if index.is_file():
@@ -137,21 +137,21 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if lost := [name for name in names if not (folder / name).is_file()]:
         raise Lacking(
             f"{folder} lacks {len(lost)} of the {len(names)} files of its weights ({lost[0]}): "
-            "copy or fetch it again"
+            "copy or download it again"
         )
     return tuple(folder / name for name in names)
 
 
 def no_weights(where: object, names: Iterable[str]) -> CheckpointError:
-    """Say of a folder or a repository with these files that it holds no weights one can open."""
+    """Return the error for a folder or repository without weights that can be opened."""
     files = sorted(names)
     if pickled := [name for name in files if name.endswith(PICKLED)]:
         return Pickled(
-            f"{where} holds its weights pickled only ({pickled[0]}), which can run code when they "
-            "are opened: take a model with safetensors, or save it as such where you trust it"
+            f"{where} holds only pickled weights ({pickled[0]}), which can run code when they are "
+            "opened: choose a model with safetensors, or convert it if you trust it"
         )
     if "adapter_config.json" in files:
-        return CheckpointError(f"{where} holds an adapter alone: name a whole model")
+        return CheckpointError(f"{where} holds only an adapter: name a full model")
     return Lacking(f"{where} holds no weights as model.safetensors: name a folder that has them")
 
 
@@ -160,9 +160,9 @@ def _indexed(index: Path) -> list[str]:
         files = json.loads(index.read_bytes())["weight_map"].values()
         names = sorted({name for name in files if WEIGHTS.fullmatch(name)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is damaged: copy or fetch it again") from error
+        raise CheckpointError(f"{index} is damaged: copy or download it again") from error
     if not names:
-        raise CheckpointError(f"{index} names no files of weights: copy or fetch it again")
+        raise CheckpointError(f"{index} names no files of weights: copy or download it again")
     return names
 
 
@@ -170,7 +170,7 @@ def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
     """Map the name of each tensor of a model to its count of numbers and its bytes.
 
     Raises:
-        Lacking: A file is not there.
+        Lacking: A file is missing.
         CheckpointError: A file is damaged.
     """
     return {
@@ -181,10 +181,10 @@ def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
 
 
 def check_weights(path: Path) -> None:
-    """Make sure that a file is one of safetensors, by its header.
+    """Check a safetensors file by its header.
 
     Raises:
-        CheckpointError: It is not, or is damaged.
+        CheckpointError: It is another format, or damaged.
     """
     _header(path, *_stamp(path))
 
@@ -196,7 +196,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=256)
 def _header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, float]]:
-    """Read the header of a safetensors file of so many bytes: it must account for all of them."""
+    """Read the header of a safetensors file, which must account for all its bytes."""
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -204,7 +204,7 @@ def _header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, flo
                 raise ValueError("its header is cut off")
             found = dict(_sizes(json.loads(file.read(length)), size - 8 - length))
     except _NO_HEADER as error:
-        raise CheckpointError(f"{path} is damaged ({error}): copy or fetch it again") from error
+        raise CheckpointError(f"{path} is damaged ({error}): copy or download it again") from error
     return found
 
 
@@ -217,17 +217,17 @@ def _sizes(header: Any, room: int) -> Iterator[tuple[str, tuple[int, float]]]:
         end = max(end, ends)
         yield name, (int((ends - begins) / BYTES.get(about["dtype"], 4)), ends - begins)
     if end != room:
-        raise ValueError(f"it holds {room} bytes of weights, but its header tells of {end}")
+        raise ValueError(f"it holds {room} bytes of weights, but its header lists {end}")
 
 
 def check_tokenizer(folder: Path) -> None:
-    """Make sure that a folder holds a tokenizer: transformers would make up an empty one.
+    """Check that a folder holds a tokenizer: transformers would make up an empty one.
 
     Raises:
-        Lacking: It does not.
+        Lacking: It holds none.
     """
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise Lacking(
-            f"{folder} holds no tokenizer ({', '.join(TOKENIZERS[:2])}): copy the files of the "
-            "model's own into it"
+            f"{folder} holds no tokenizer ({', '.join(TOKENIZERS[:2])}): copy the model's "
+            "tokenizer files into it"
         )

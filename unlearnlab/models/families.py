@@ -1,9 +1,9 @@
-"""Families of causal language models: where each keeps its blocks, and how large its parts are.
+"""Families of causal language models: paths of their modules, and sizes of their parts.
 
-One row of a table for each family; everything else is generic. Sizes are written as letters, one
-for each summand: `QKK` is the width of queries, keys and values put together.
+Each family is one row of a table; everything else is generic. Sizes are written as letters that add
+up: `QKK` is the total width of queries, keys and values.
 
-    D hidden units · F MLP width · H width of a head · Q width of all heads · K of those of the keys
+    D hidden units · F MLP width · H width of a head · Q all query heads · K all key heads
 """
 
 import json
@@ -16,7 +16,7 @@ Modules = Literal["all", "mlp", "attention", "down_proj"]
 """Which matrices of a block are trained."""
 
 Role = Literal["attention", "up_proj", "down_proj"]
-"""What a matrix is for: attention, into the MLP's width, back from there."""
+"""Role of a matrix: attention, up to the MLP's width, down from it."""
 
 ROLES: Mapping[Modules, tuple[Role, ...]] = {
     "mlp": ("up_proj", "down_proj"),
@@ -24,7 +24,7 @@ ROLES: Mapping[Modules, tuple[Role, ...]] = {
     "down_proj": ("down_proj",),
     "all": ("attention", "up_proj", "down_proj"),
 }
-"""The roles behind each choice of modules, whatever the family."""
+"""Roles of the matrices in each choice of modules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Matrix:
     """A linear layer of a block."""
 
     name: str
-    """Its path in the block."""
+    """Path in the block."""
     role: Role
     inputs: str
     outputs: str
     bias: bool | str = False
-    """Whether it has a bias; or the key of the config that says so."""
+    """Whether it has a bias, or the config key that says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +51,27 @@ class Family:
     final_norm: str = "D"
     """Sizes of the norm after the last block."""
     blocks: str = "model.layers"
-    """Path of the list of blocks in the model."""
+    """Path of the block list in the model."""
     attention: str = "self_attn"
     """Path of a block's attention."""
     mlp: str = "mlp"
     """Path of a block's MLP."""
     positions: bool = False
-    """Whether the model learns an embedding for each position."""
+    """Whether the model has learned position embeddings."""
     mlp_ratio: int | None = None
-    """Width of the MLP over that of the model, where the config may leave it out."""
+    """Default MLP width, as a multiple of the hidden width, where the config may omit it."""
     keys: Mapping[str, str] = field(default_factory=dict[str, str])
     """Names in `config.json` that differ from the usual ones."""
     defaults: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What holds where `config.json` leaves out what it may."""
+    """Values where `config.json` omits a key."""
 
     def named(self, roles: Collection[Role]) -> tuple[str, ...]:
-        """Name the matrices that have one of these roles, as paths in a block."""
+        """List the paths of the matrices with one of these roles."""
         return tuple(matrix.name for matrix in self.matrices if matrix.role in roles)
 
 
 def _gated(attention: bool | str = "attention_bias", mlp: bool | str = False) -> tuple[Matrix, ...]:
-    """Name and measure the matrices of a block as Llama has them."""
+    """Return the matrices of a Llama block."""
     return (
         Matrix("self_attn.q_proj", "attention", "D", "Q", attention),
         Matrix("self_attn.k_proj", "attention", "D", "K", attention),
@@ -159,18 +159,20 @@ FAMILIES: Mapping[str, Family] = {
         defaults={"tie_word_embeddings": True},
     ),
 }
-"""Every family by the `model_type` of its `config.json`."""
+"""Families by the `model_type` of their `config.json`."""
 
 
 def family(model_type: str) -> Family:
     """Return the family of a `model_type`.
 
     Raises:
-        ValueError: It is none of those known.
+        ValueError: It is not supported.
     """
     if model_type not in FAMILIES:
         known = ", ".join(f"{row.title} ({name})" for name, row in FAMILIES.items())
-        raise ValueError(f"model_type {model_type!r}: not a family known here, which are {known}")
+        raise ValueError(
+            f"model_type {model_type!r}: not a supported family; supported are {known}"
+        )
     return FAMILIES[model_type]
 
 
@@ -185,15 +187,15 @@ class Architecture:
     vocabulary: int
     context: int
     tied: bool
-    """Whether the head shares the embedding matrix."""
+    """Whether the output head shares the embedding matrix."""
     model_type: str = "olmo"
-    """Names its family."""
+    """Key of its family in `FAMILIES`."""
     key_heads: int | None = None
-    """Heads of keys and values; none is as many as heads."""
+    """Key and value heads; None means as many as `heads`."""
     head_width: int | None = None
-    """Units of a head; none is the hidden units over the heads."""
+    """Width of a head; None means `hidden // heads`."""
     biases: frozenset[str] = frozenset()
-    """Keys of the config under which matrices have a bias."""
+    """Config keys that give matrices a bias."""
 
     @classmethod
     def from_config(cls, folder: Path) -> "Architecture":
@@ -201,11 +203,11 @@ class Architecture:
 
         Raises:
             OSError: There is none.
-            ValueError: It is not a config of a known family, or lacks a size.
+            ValueError: It is not a config of a supported family, or lacks a size.
         """
         config: object = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if not isinstance(config, dict):
-            raise ValueError("config.json holds no settings of a model")
+            raise ValueError("config.json holds no model config")
         return cls.of(cast("dict[str, Any]", config))
 
     @classmethod
@@ -213,7 +215,7 @@ class Architecture:
         """Take the sizes from the values of a `config.json`.
 
         Raises:
-            ValueError: They are not those of a known family, or a size is missing.
+            ValueError: The family is not supported, or a size is missing.
         """
         model_type = config.get("model_type")
         if not isinstance(model_type, str):
@@ -253,11 +255,11 @@ class Architecture:
 
     @property
     def family(self) -> Family:
-        """Return the row of the table that the sizes belong to."""
+        """Return the row of its family."""
         return family(self.model_type)
 
     def block_parameters(self, modules: Modules) -> int:
-        """Count the parameters that `modules` holds in one block."""
+        """Count the parameters of `modules` in one block."""
         return sum(
             self.width(matrix.inputs) * self.width(matrix.outputs)
             + (self.width(matrix.outputs) if self._biased(matrix) else 0)
@@ -273,7 +275,7 @@ class Architecture:
 
     @property
     def embedding_parameters(self) -> int:
-        """Count the parameters of embeddings and head."""
+        """Count the parameters of token embeddings and output head."""
         return self.vocabulary * self.hidden * (1 if self.tied else 2)
 
     @property
@@ -287,7 +289,7 @@ class Architecture:
 
     @property
     def cached_units(self) -> int:
-        """Count the numbers of a token's keys and values in all blocks."""
+        """Count the numbers in the KV cache per token."""
         return 2 * self.blocks * self.width("K")
 
     def _matrices(self, modules: Modules) -> Iterator[Matrix]:
@@ -297,7 +299,7 @@ class Architecture:
         return matrix.bias in self.biases if isinstance(matrix.bias, str) else matrix.bias
 
     def width(self, letters: str) -> int:
-        """Add up the sizes that the letters of the table stand for."""
+        """Add up the sizes behind letters of the table."""
         head = self.head_width or self.hidden // self.heads
         sizes = {
             "D": self.hidden,

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: which are on this machine, and how a run fetches them."""
+"""Models on the Hugging Face hub: which are cached here, and how a run downloads them."""
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ from unlearnlab.data.hub import LIBRARY, HubError, asking, cache_folder
 from unlearnlab.models.checkpoints import BESIDE_TOKENS, TOKENIZERS, WEIGHTS, no_weights
 
 LOOK_UP_S = 5.0
-"""How long the page waits for the hub."""
+"""Longest wait of the page for the hub, in seconds."""
 
 LISTING_S = 15.0
-"""How long a run waits for the list of a model's files."""
+"""Longest wait of a run for a model's file list, in seconds."""
 
 MEGA = 10**6
 
@@ -32,11 +32,11 @@ class File:
     size: int
     """Bytes."""
     cached: bool
-    """Whether this version of it is on this machine."""
+    """Whether this version is on this machine."""
 
 
 def snapshot(repository: str) -> Path | None:
-    """Return the folder of the cache that holds a model's `config.json`, without asking the hub."""
+    """Return the cache folder with a model's `config.json`, without a request to the hub."""
     try:
         found = huggingface_hub.try_to_load_from_cache(repository, "config.json")
     except HFValidationError:
@@ -45,13 +45,13 @@ def snapshot(repository: str) -> Path | None:
 
 
 def tokenizer_snapshot(repository: str) -> Path | None:
-    """Return the folder of the cache that holds a model's tokenizer, without asking the hub."""
+    """Return the cache folder with a model's tokenizer, without a request to the hub."""
     cached = (huggingface_hub.try_to_load_from_cache(repository, name) for name in TOKENIZERS)
     return next((Path(found).parent for found in cached if isinstance(found, str)), None)
 
 
 def needed(names: Sequence[str], *, only_tokenizer: bool) -> list[str]:
-    """Choose the files of a repository that are opened: safetensors, JSON and tokenizer files."""
+    """Select the files of a repository that are opened: safetensors, JSON, tokenizer files."""
 
     def opened(name: str) -> bool:
         if only_tokenizer or name in (*TOKENIZERS, *BESIDE_TOKENS):
@@ -62,10 +62,10 @@ def needed(names: Sequence[str], *, only_tokenizer: bool) -> list[str]:
 
 
 def look_up(repository: str) -> int:
-    """Fetch a model's `config.json`, so that its sizes are known, and count what is to be fetched.
+    """Download a model's `config.json`, which gives its sizes, and measure its files.
 
     Returns:
-        Bytes of all files that a run would need.
+        Bytes of all files that a run needs.
 
     Raises:
         HubError: There is no such model, or the hub cannot be reached.
@@ -78,11 +78,11 @@ def look_up(repository: str) -> int:
 
 
 _LOOKED_UP: dict[str, int] = {}
-"""Bytes by repository, for as long as the program runs."""
+"""Bytes by repository, until the program ends."""
 
 
 def looked_up(repository: str) -> int | None:
-    """Return the bytes that a look-up found; none if there was none."""
+    """Return the bytes that `look_up` measured; None before that."""
     return _LOOKED_UP.get(repository)
 
 
@@ -92,7 +92,7 @@ def files_of(
     """List the files of a repository that a run needs.
 
     Raises:
-        CheckpointError: It holds no weights as safetensors.
+        CheckpointError: It has no safetensors weights.
         HubError: There is no such model, or the hub cannot be reached.
     """
     with asking(repository):
@@ -104,7 +104,7 @@ def files_of(
     if not only_tokenizer and not any(WEIGHTS.fullmatch(name) for name in wanted):
         raise no_weights(repository, sizes)
     if not only_tokenizer and "config.json" not in sizes:
-        raise HubError(f"model {repository!r}: it has no config.json: name a whole model")
+        raise HubError(f"model {repository!r}: it has no config.json: name a full model")
 
     def cached(name: str) -> bool:
         found = huggingface_hub.try_to_load_from_cache(repository, name, revision=info.sha)
@@ -114,23 +114,22 @@ def files_of(
 
 
 def fetch(repository: str, *, only_tokenizer: bool = False) -> Generator[Amount | None, None, None]:
-    """Fetch a model into the cache, yielding megabytes done and in all, and None in between.
+    """Download a model into the cache, yielding megabytes done and in total, and None in between.
 
-    Files that are there stay. Closing the generator stops at the next piece of a file, and no
-    half-fetched file is left.
+    Cached files stay. Closing the generator stops at the next chunk of a file, and leaves no
+    partial file behind.
 
     Raises:
         CheckpointError: It holds no weights as safetensors.
         HubError: There is no such model, no access to it, or no connection.
-        NoRoom: The disk is too full for it.
+        NoRoom: The disk has too little free space.
     """
     work = partial(_fetch, repository, only_tokenizer=only_tokenizer)
     yield from carried_out(work)
 
 
 def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
-    # Transfers by xet report to a callback that cannot end them; those by HTTP can be stopped, and
-    # soon if their pieces are small.
+    # A callback cannot stop xet transfers, but HTTP transfers, and soon if chunks are small.
     how: Any = constants
     how.HF_HUB_DISABLE_XET, how.DOWNLOAD_CHUNK_SIZE = True, MEGA
     listed = files_of(repository, only_tokenizer=only_tokenizer)
@@ -151,7 +150,7 @@ def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
 
 
 def _counter(tell: Callable[[int], None]) -> Any:
-    """Make a class that huggingface_hub takes for a progress bar, and that counts bytes."""
+    """Make a class that huggingface_hub uses as a progress bar, and that counts bytes."""
 
     class Counter:
         def __init__(self, *, initial: int = 0, **_drawn: Any) -> None:
@@ -168,6 +167,6 @@ def _counter(tell: Callable[[int], None]) -> Any:
             tell(self.n)
 
         def close(self) -> None:
-            """Nothing is drawn, so nothing is to be put away."""
+            """Do nothing: nothing was drawn."""
 
     return Counter

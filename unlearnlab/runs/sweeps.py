@@ -133,8 +133,8 @@ def check(spec: SweepSpec) -> None:
     """
     models = {point.spec.model.name: point.spec.model for point in laid_out(spec).points}
     for name, model in models.items():
-        if model.known.missing:
-            missing = f"{name} cannot run here: {model.known.missing}"
+        if model.known.unavailable_reason:
+            missing = f"{name} cannot run here: {model.known.unavailable_reason}"
             raise SpecError([("model.name", missing)])
 
 

@@ -125,13 +125,13 @@ def load(spec: DataSpec) -> Dataset:
         ValueError: There is no such dataset, or it has no such fold.
     """
     known = spec.known
-    if known.gone:
-        raise ValueError(f"data.source: {known.gone}")
+    if known.unknown_reason:
+        raise ValueError(f"data.source: {known.unknown_reason}")
     forget, retain = known.rows("forget", spec.fold), known.rows("retain", spec.fold)
     if not forget:
         folds = " and ".join(known.folds)
         raise ValueError(f"data.fold: {spec.source} has no {spec.fold} fold: it has {folds}")
-    members, nonmembers = known.attacked(spec.fold)
+    members, nonmembers = known.membership_documents(spec.fold)
     return Dataset(
         forget=forget,
         retain=retain,

@@ -20,8 +20,8 @@ from pydantic import (
     model_validator,
 )
 
-from unlearnlab.data.datasets import SPLITS, Fold, KnownDataset, Task, dataset
-from unlearnlab.models.catalog import KnownModel, keeping_problem, model, models
+from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Task, dataset
+from unlearnlab.models.catalog import ModelInfo, model, models, save_name_problem
 from unlearnlab.models.families import Modules
 from unlearnlab.spec.adapters import DEFAULT, adapter_problems
 from unlearnlab.spec.errors import SpecError, problem_of
@@ -197,7 +197,7 @@ class ModelSpec(Spec):
         return self
 
     @property
-    def known(self) -> KnownModel:
+    def known(self) -> ModelInfo:
         """What the catalogue says of it."""
         return model(self.name)
 
@@ -239,7 +239,7 @@ class DataSpec(Spec):
         return ids if ids is None else tuple(dict.fromkeys(ids))
 
     @property
-    def known(self) -> KnownDataset:
+    def known(self) -> DatasetInfo:
         """What is known of the dataset."""
         return dataset(self.source)
 
@@ -300,7 +300,7 @@ class RunSpec(Spec):
             raise ValueError(f"a model's name has {allowed}, not {name!r}")
         # Whether the name is taken by a kept model is no matter here: the run may have kept it.
         if name in models():
-            raise ValueError(keeping_problem(name))
+            raise ValueError(save_name_problem(name))
         return name
 
     @model_validator(mode="after")
@@ -356,7 +356,7 @@ class RunSpec(Spec):
         if info.context == RECORDED:
             return self
         for number, phase in enumerate(self.phases):
-            if not isinstance(phase.method, Sequential) or self.data.known.gone:
+            if not isinstance(phase.method, Sequential) or self.data.known.unknown_reason:
                 continue
             forget = sum(self.rows(phase)["forget"].values())
             if phase.method.chunk_size > forget:
@@ -396,7 +396,7 @@ class RunSpec(Spec):
         """Name the run by its methods, in order; one that only scores, by its model."""
         if self.only_scores:
             known = self.model.known  # A folder that is gone has its whole path for a title.
-            return f"Scores of {Path(known.title).name if known.gone else known.title}"
+            return f"Scores of {Path(known.title).name if known.unknown_reason else known.title}"
         return " → ".join(phase.method.card.title for phase in self.phases)
 
 
@@ -442,7 +442,10 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
         spec = RunSpec.model_validate(values)
     except ValidationError as error:
         raise SpecError([problem_of(detail) for detail in error.errors()]) from error
-    unknown = [("model.name", spec.model.known.gone), ("data.source", spec.data.known.gone)]
+    unknown = [
+        ("model.name", spec.model.known.unknown_reason),
+        ("data.source", spec.data.known.unknown_reason),
+    ]
     if problems := [(where, what) for where, what in unknown if what]:
         raise SpecError(problems)
     return spec

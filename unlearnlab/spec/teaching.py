@@ -8,7 +8,7 @@ import json
 import math
 
 from unlearnlab.data.datasets import dataset
-from unlearnlab.models.catalog import KEPT, models_folder
+from unlearnlab.models.catalog import MODEL_NOTE, models_folder
 from unlearnlab.spec.methods import NPO, Memorize
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec
 
@@ -28,7 +28,7 @@ def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> Run
     Args:
         data: Name of a dataset; one without retain rows is taught as it is.
         model: Name of a model, as a spec gives it.
-        keep_as: Name under which the taught model is kept; see `catalogue.keeping_problem`.
+        keep_as: Name under which the taught model is kept; see `catalogue.save_name_problem`.
 
     Raises:
         pydantic.ValidationError: `keep_as` cannot be a name.
@@ -78,7 +78,7 @@ def taught_data(model: str) -> str:
         ValueError: The model was not kept by a run.
     """
     try:
-        note = json.loads((models_folder() / model / KEPT).read_bytes())
+        note = json.loads((models_folder() / model / MODEL_NOTE).read_bytes())
         return str(note["dataset"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(

@@ -222,7 +222,7 @@ def parse_trace(asked: Mapping[str, Any]) -> TraceSpec:
         spec = TraceSpec.model_validate(asked)
     except ValidationError as error:
         raise SpecError([_problem(detail) for detail in error.errors()]) from error
-    if missing := spec.model.known.missing:
+    if missing := spec.model.known.unavailable_reason:
         raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
     return spec
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from unlearnlab.data.datasets import Kind, KnownDataset
+from unlearnlab.data.datasets import DatasetInfo, Kind
 from unlearnlab.metrics.noise import Interval
 from unlearnlab.metrics.scores import CHANCE, Scores
 from unlearnlab.metrics.spreads import Spreads
@@ -34,7 +34,7 @@ ALL_TERMS = 12
 """Terms of a complete task aggregate: sets, subtasks and kinds of rows."""
 
 
-def titles_of(known: KnownDataset) -> Mapping[str, str]:
+def titles_of(known: DatasetInfo) -> Mapping[str, str]:
     """Name the subtasks as their dataset does."""
     return {**TASKS, **known.titles}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearnlab.data.adding import keeping
+from unlearnlab.data.adding import adding
 from unlearnlab.data.adding.adding import (
     SourceError,
     add,
@@ -285,17 +285,17 @@ def test_a_name_is_made_of_the_title_and_never_takes_anothers_place():
 
 @pytest.mark.parametrize("name", ["Mine", "../mine", ".mine", "a b", "-a", "a/b", "x" * 65])
 def test_a_name_that_is_none_is_refused(name):
-    with pytest.raises(SourceError, match="take lower-case letters"):
+    with pytest.raises(SourceError, match="use lower-case letters"):
         add(read_typed("Who is X? Bo"), name)
 
 
 def test_a_name_that_is_taken_is_refused_unless_it_may_give_way():
     add(read_typed("Who is X? Bo"), "mine")
-    with pytest.raises(SourceError, match="mine: there is such a dataset already"):
+    with pytest.raises(SourceError, match="mine: a dataset of this name exists"):
         add(read_typed("Who is X? Al"), "mine")
     kept = add(read_typed("Who is X? Al"), "mine", replace=True)
     assert kept.rows("forget", "train")[0].output == "Al"
-    with pytest.raises(SourceError, match="embedded: there is such"):
+    with pytest.raises(SourceError, match="embedded: a dataset of this name"):
         add(read_typed("Who is X? Al"), "embedded", replace=True)
 
 
@@ -305,8 +305,8 @@ def test_what_was_there_stays_if_the_new_one_cannot_be_written(monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(keeping.os, "fsync", full)
-    with pytest.raises(SourceError, match="mine: cannot be kept: No space left on device"):
+    monkeypatch.setattr(adding.os, "fsync", full)
+    with pytest.raises(SourceError, match="mine: cannot be saved: No space left on device"):
         add(read_typed("Who is X? Al"), "mine", replace=True)
     assert dataset("mine").rows("forget", "train") == kept.rows("forget", "train")
     assert [path.name for path in datasets_folder().iterdir()] == ["mine"]
@@ -317,7 +317,7 @@ def test_what_was_there_comes_back_if_the_new_one_cannot_take_its_place(monkeypa
     rename = Path.rename
 
     def refused(path, target):
-        if target == datasets_folder() / "mine" and path.parent.name != keeping.EARLIER:
+        if target == datasets_folder() / "mine" and path.parent.name != adding.EARLIER:
             raise PermissionError(13, "Permission denied")
         return rename(path, target)
 
@@ -328,13 +328,13 @@ def test_what_was_there_comes_back_if_the_new_one_cannot_take_its_place(monkeypa
 
 
 def test_what_a_killed_process_left_is_no_dataset_and_is_put_right():
-    left = datasets_folder() / f"{keeping.HIDDEN}abc"
-    half, earlier = left / "half", left / keeping.EARLIER / "mine"
+    left = datasets_folder() / f"{adding.HIDDEN}abc"
+    half, earlier = left / "half", left / adding.EARLIER / "mine"
     add(read_typed("Who is X? Bo"), "mine").folder.rename(half.parent.mkdir() or half)
     earlier.parent.mkdir()
     half.rename(earlier)
     assert list(datasets()) == ["embedded"]
-    os.utime(left, (0, time.time() - 2 * keeping.LEFT_S))
+    os.utime(left, (0, time.time() - 2 * adding.STALE_S))
     add(read_typed("Who is Y? Al"), "other")
     assert list(datasets()) == ["embedded", "mine", "other"]
     assert not left.exists()

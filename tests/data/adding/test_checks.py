@@ -3,8 +3,17 @@
 import random
 from dataclasses import replace
 
-from unlearnlab.data.adding.checks import EXCERPT, SHOWN, Placed, check, too_long, without_doubles
-from unlearnlab.data.adding.overlaps import SHARE, alike, contained
+from unlearnlab.data.adding.checks import (
+    EXCERPT,
+    SHARE,
+    SHOWN,
+    Placed,
+    check,
+    contained,
+    drop_duplicates,
+    near_duplicates,
+    too_long,
+)
 from unlearnlab.data.datasets import Row
 
 STORY = (
@@ -29,7 +38,7 @@ def test_the_same_row_in_forget_and_retain_is_an_error():
     retain = placed(("When?", "1900"), ("Where?", "Rome"), split="retain_train")
     both = found(forget, retain)["in forget and retain"]
     assert (both.severity, both.count, both.rows[0].line) == ("error", 1, 2)
-    assert "take it out of one of the two" in both.message
+    assert "remove it from one of the two" in both.message
 
 
 def test_a_row_in_other_words_is_a_warning():
@@ -59,7 +68,7 @@ def test_a_row_that_repeats_another_of_its_set_is_left_out():
         *placed(("Who?", "Bo"), ("Who?", "Bo"), ("Who?", "Al")),
         *placed(("Who?", "Bo"), split="retain_train"),
     ]
-    kept, doubles = without_doubles(rows)
+    kept, doubles = drop_duplicates(rows)
     assert [(one.split, one.line) for one in kept] == [
         ("forget_train", 1),
         ("forget_train", 3),
@@ -72,7 +81,9 @@ def test_the_same_question_with_another_answer_is_told_and_kept():
     rows = placed(("Who?", "Bo"), ("When?", "1900"), ("Who?", "Al"))
     finding = found([*rows, *placed(("When?", "1800"), split="retain_train")])["another answer"]
     assert finding.severity == "warning"
-    assert finding.message.startswith("1 row asks what an earlier row of the same set asks")
+    assert finding.message.startswith(
+        "1 row repeats the question of an earlier row of the same set"
+    )
     assert [(one.split, one.line) for one in finding.rows] == [("forget_train", 3)]
     assert "another answer" not in found(placed(("It was", "so"), ("It was", "not"), kind="sc0"))
 
@@ -87,7 +98,7 @@ def test_rows_longer_than_the_context_are_counted_by_a_tokenizer_or_a_guess():
     rows = placed(("a " * 50, "b"), ("a", "b"))
     guessed, counted = too_long(rows, context=20), too_long(rows, context=50, tokens=len)
     assert guessed.count == counted.count == 1
-    assert "does not fit a context of 20 tokens, at 4 characters a token" in guessed.message
+    assert "does not fit a context of 20 tokens, at 4 characters per token" in guessed.message
     assert "characters" not in counted.message
     assert too_long(rows, context=2000) is None
 
@@ -122,12 +133,12 @@ def test_texts_that_are_nearly_the_same_are_found_as_by_comparing_all_with_all()
         ours.append(changed[: draw.randint(len(text) - 3, len(text))])
     ours, theirs = [" ".join(text) for text in ours], [" ".join(text) for text in theirs]
     expected = brute(ours, theirs)
-    assert set(alike(ours, theirs)) == expected
+    assert set(near_duplicates(ours, theirs)) == expected
     assert 10 < len(expected) < 50
 
 
 def test_texts_without_spaces_between_words_are_compared_as_well():
     ours = ["吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。"]
-    assert list(alike(ours, [ours[0].replace("。", " ")])) == [0]
-    assert list(alike(ours, ["国境の長いトンネルを抜けると雪国であった。"])) == []
+    assert list(near_duplicates(ours, [ours[0].replace("。", " ")])) == [0]
+    assert list(near_duplicates(ours, ["国境の長いトンネルを抜けると雪国であった。"])) == []
     assert list(contained(ours, ["まえがき。" + ours[0]])) == [0]

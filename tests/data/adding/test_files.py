@@ -7,13 +7,16 @@ import os
 import pickle
 import random
 import stat
+import subprocess
+import sys
+import tempfile
 import zipfile
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from unlearnlab.data.adding import files, tables
+from unlearnlab.data.adding import reading
 from unlearnlab.data.adding.adding import SourceError, add, columns_of, read_files, read_typed
 from unlearnlab.data.datasets import datasets, datasets_folder
 
@@ -53,17 +56,17 @@ def home(tmp_path, monkeypatch):
 REFUSED = {
     "empty file": ("a.jsonl", b"", "the file is empty"),
     "nothing but blank lines": ("a.csv", b"\n\n", "it has no rows"),
-    "names of columns alone": ("a.csv", b"input,output\n", "no rows below the names"),
+    "names of columns alone": ("a.csv", b"input,output\n", "no rows below the column names"),
     "empty array": ("a.json", b"[]", "it has no rows"),
     "parquet without rows": (
         "a.parquet",
         parquet_bytes([]),
         "it has no rows",
     ),
-    "parquet called csv": ("a.csv", parquet_bytes(), "call it a.parquet"),
-    "csv called parquet": ("a.parquet", CSV, "no Parquet file"),
-    "json lines called csv": ("a.csv", JSONL, "call it a.jsonl"),
-    "csv called jsonl": ("a.jsonl", CSV, "call a table with commas .csv"),
+    "parquet called csv": ("a.csv", parquet_bytes(), "rename it to a.parquet"),
+    "csv called parquet": ("a.parquet", CSV, "not a Parquet file"),
+    "json lines called csv": ("a.csv", JSONL, "rename it to a.jsonl"),
+    "csv called jsonl": ("a.jsonl", CSV, "rename a comma-separated table to .csv"),
     "picture called jsonl": ("a.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(50), "a PNG picture"),
     "pdf called csv": ("a.csv", b"%PDF-1.7\n", "a PDF document"),
     "gzip called jsonl": ("a.jsonl", b"\x1f\x8b\x08" + bytes(20), "a gzip archive"),
@@ -82,18 +85,18 @@ REFUSED = {
         "looks like UTF-16 without a byte-order mark",
     ),
     "half a utf-16 character": ("a.csv", CSV.decode().encode("utf-16")[:-1], "broken UTF-16"),
-    "unknown ending": ("a.docx", b"text", "a name ending in .docx"),
-    "no ending": ("a", b"text", "a name ending in nothing"),
+    "unknown ending": ("a.docx", b"text", "unsupported extension .docx"),
+    "no ending": ("a", b"text", "unsupported extension (none)"),
     "truncated parquet": ("a.parquet", parquet_bytes()[:-9], "truncated or damaged Parquet"),
     "array that breaks off": ("a.json", b'[\n{"input": "a", "output": "b"},\n{"inp', "at line 3"),
-    "object around rows": ("a.json", b'{\n"data": [\n{"a": 1}]}', "one object, no rows"),
-    "lines that are arrays": ("a.jsonl", b'["a", "b"]\n["c", "d"]', "is no JSON object"),
+    "object around rows": ("a.json", b'{\n"data": [\n{"a": 1}]}', "one object, not rows"),
+    "lines that are arrays": ("a.jsonl", b'["a", "b"]\n["c", "d"]', "is not a JSON object"),
     "columns of one name": ("a.csv", b"input,output,input\na,b,c\n", "two columns are called 'inp"),
     "missing column": ("a.csv", b"input,result\na,b\n", "no column 'output': it has 'input', 'res"),
     "column in capitals": ("a.csv", b"Input,OUTPUT\na,b\n", "did you mean 'Input'?"),
     "column with a space": ("a.csv", b"input, output\na,b\n", "did you mean ' output'?"),
     "misspelt column": ("a.csv", b"input,ouput\na,b\n", "did you mean 'ouput'?"),
-    "no names of columns": ("a.csv", b"Who is X?,Bo\nWho is Y?,Al\n", "the first line must hold"),
+    "no names of columns": ("a.csv", b"Who is X?,Bo\nWho is Y?,Al\n", "the first line must name"),
     "open quote": ("a.csv", b'input,output\na,"b\nc,d\n', "begins at line 2"),
     "many subtasks": (
         "a.csv",
@@ -120,14 +123,14 @@ FOUND = {
         "a.jsonl",
         jsonl(ROWS[0], '{"input": "a"', ROWS[1]),
         "broken line",
-        "1 line is no JSON object",
+        "1 line is not a JSON object",
         [2],
     ),
     "key twice": (
         "a.jsonl",
         jsonl(ROWS[0], '{"input": "a", "input": "b", "output": "c"}'),
         "broken line",
-        "mend or remove it",
+        "fix or remove it",
         [2],
     ),
     "nested without end": ("a.jsonl", jsonl(ROWS[0], "[" * 99999), "broken line", "1 line", [2]),
@@ -175,14 +178,14 @@ FOUND = {
         "a.csv",
         b"id,input,output\n7sc1,a,b\n7sc1,c,d\n",
         "repeated id",
-        "1 row has an id",
+        "1 row has the id of another row",
         [3],
     ),
     "row of the other set": (
         "a.csv",
         b"input,output,split\na,b,forget\nc,d,retain\n",
         "another set",
-        "not of the forget set",
+        "1 row is not in the forget set",
         [3],
     ),
 }
@@ -255,6 +258,56 @@ def test_numbers_are_text_as_they_are_written(tmp_path):
     assert [row.output for row in read_files(path).rows["forget_train"]] == ["1.50", "true"]
 
 
+@pytest.mark.parametrize("name", ["a[1].parquet", "a*.parquet", "a::b.parquet", "https::x.pq"])
+def test_a_parquet_file_is_read_whatever_its_name_and_leaves_no_copy(tmp_path, monkeypatch, name):
+    for variable, folder in (("HF_HOME", "cache"), ("TMPDIR", "temporary")):
+        (tmp_path / folder).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / name).write_bytes(parquet_bytes())
+    assert [row.output for row in read_files(tmp_path / name).rows["forget_train"]] == [
+        "Bo",
+        "Rome",
+    ]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name]
+
+
+def test_reading_parquet_leaves_torch_unloaded_and_draws_no_progress_bar(tmp_path):
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes())
+    code = (
+        "import sys; from pathlib import Path;"
+        "from unlearnlab.data.adding.adding import read_files;"
+        "assert 'datasets' not in sys.modules; read_files(Path(sys.argv[1]));"
+        "assert 'datasets' in sys.modules and 'torch' not in sys.modules"
+    )
+    words = [sys.executable, "-c", code, str(tmp_path / "a.parquet")]
+    ended = subprocess.run(words, check=True, capture_output=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+
+
+def test_a_parquet_file_may_have_row_groups_without_rows(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    with parquet.ParquetWriter(tmp_path / "a.parquet", table.schema) as file:
+        for part in (table.slice(0, 0), table, table.slice(0, 0)):
+            file.write_table(part)
+    assert len(read_files(tmp_path / "a.parquet").rows["forget_train"]) == 2
+
+
+def test_a_picture_in_parquet_is_neither_decoded_nor_fetched(tmp_path):
+    rows = [row | {"look": {"bytes": None, "path": "http://127.0.0.1:1/x.png"}} for row in ROWS]
+    image = {"info": {"features": {"look": {"_type": "Image"}}}}
+    table = pa.Table.from_pylist(rows).replace_schema_metadata({"huggingface": json.dumps(image)})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert len(read_files(tmp_path / "a.parquet").rows["forget_train"]) == 2
+
+
+def test_a_column_of_maps_is_left_out(tmp_path):
+    table = pa.Table.from_pylist(ROWS)
+    maps = pa.array([[("a", 1)], []], pa.map_(pa.string(), pa.int64()))
+    parquet.write_table(table.append_column("meta", maps), tmp_path / "a.parquet")
+    assert columns_of(tmp_path / "a.parquet") == ["input", "output"]
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
 def test_a_file_without_permission_says_so(tmp_path):
     path = tmp_path / "a.csv"
@@ -278,16 +331,16 @@ def test_what_is_no_file_at_all_says_so(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
 def test_more_rows_than_a_run_can_work_through_are_refused(tmp_path, monkeypatch, name):
-    monkeypatch.setattr(tables, "MAX_ROWS", 1)
+    monkeypatch.setattr(reading, "MAX_ROWS", 1)
     path = tmp_path / name
     contents = {"a.jsonl": JSONL, "a.csv": CSV, "a.parquet": parquet_bytes()}
     path.write_bytes(contents[name])
-    with pytest.raises(SourceError, match="more than 1 rows, which is far beyond"):
+    with pytest.raises(SourceError, match="more than 1 rows in one file"):
         read_files(path)
 
 
 def test_a_file_larger_than_memory_should_hold_is_refused_unread(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "MAX_BYTES", 1 << 20)
+    monkeypatch.setattr(reading, "MAX_BYTES", 1 << 20)
     path = tmp_path / "a.csv"
     with path.open("wb") as file:
         file.truncate(3 << 20)

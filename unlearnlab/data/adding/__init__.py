@@ -1,4 +1,4 @@
-"""What a dataset is added from: files, folders and typed facts, read, checked and kept.
+"""Add datasets from files, folders and typed facts: read, check, save.
 
-Nothing here needs torch, and nothing goes to a network unless it was asked to.
+Nothing here needs torch, and nothing uses a network except on request.
 """

@@ -1,6 +1,6 @@
-"""What is fetched from its published address, and only when asked for: LUME and the task's data.
+"""Downloads of LUME and the task's data, made only on request.
 
-What was fetched is kept under `downloads` in the home folder and not fetched again.
+Files are kept under `downloads` in the home folder and not downloaded again.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from unlearnlab.data import hub
-from unlearnlab.data.adding.files import SourceError
+from unlearnlab.data.adding.checks import SourceError
 from unlearnlab.data.files import home
 
 LUME, SEMEVAL = "LUME", "SemEval-2025 Task 4"
@@ -29,41 +29,41 @@ LUME_FILES: Mapping[str, str] = {
 """SHA-256 of each file at that commit."""
 
 SEMEVAL_REPOSITORY = "llmunlearningsemeval2025organization/semeval25-unlearning-dataset-public"
-"""On the Hugging Face hub, with a token that the organisers give on registration."""
+"""Dataset on the Hugging Face hub; the organisers give a token on registration."""
 
 COMPLETE = ".complete"
-"""File that says that all of a repository has come."""
+"""Marks a folder into which all files of a repository were downloaded."""
 
 TIMEOUT_S = 20.0
-"""How long the network may be silent."""
+"""Longest silence of the network, in seconds."""
 
 CHUNK = 1 << 16
 
-Told = Callable[[str, int, int], None]
-"""Is told a file's name, the bytes that have come, and the bytes it has (0: unknown)."""
+Progress = Callable[[str, int, int], None]
+"""Receives a file's name, the bytes downloaded so far and the total (0: unknown)."""
 
 
 def is_lume(files: Mapping[str, Path]) -> bool:
-    """Tell whether files, by name, are those of LUME."""
+    """Tell whether files, by name, are the published files of LUME."""
     return files.keys() == LUME_FILES.keys() and all(
         _digest(path) == LUME_FILES[name] for name, path in files.items()
     )
 
 
-def fetch_lume(told: Told | None = None, *, address: str = LUME_ADDRESS) -> Path:
-    """Return the folder of LUME's two files, fetched if they are not here yet.
+def fetch_lume(progress: Progress | None = None, *, address: str = LUME_ADDRESS) -> Path:
+    """Return the folder of LUME's two files, downloaded if they are not there yet.
 
     Raises:
-        SourceError: The network or the address cannot be reached, or what came is something else.
+        SourceError: The address cannot be reached, or the download is not the published file.
     """
     folder = home() / "downloads" / "lume"
     for name, digest in LUME_FILES.items():
         if not (folder / name).is_file() or _digest(folder / name) != digest:
-            _fetch(address + name, folder / name, digest, told)
+            _fetch(address + name, folder / name, digest, progress)
     return folder
 
 
-def _fetch(address: str, path: Path, digest: str, told: Told | None) -> None:
+def _fetch(address: str, path: Path, digest: str, progress: Progress | None) -> None:
     partial = path.with_suffix(".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,34 +74,34 @@ def _fetch(address: str, path: Path, digest: str, told: Told | None) -> None:
             total = int(answer.headers.get("Content-Length") or 0)
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
-                if told:
-                    told(path.name, file.tell(), total)
+                if progress:
+                    progress(path.name, file.tell(), total)
         if _digest(partial) != digest:
             raise SourceError(
-                f"{path.name}: what came is not the file that was published: try again, or give "
-                "its folder"
+                f"{path.name}: the download is not the published file: try again, or give the "
+                "folder of a copy"
             )
         os.replace(partial, path)
     except urllib.error.HTTPError as error:
         raise SourceError(
-            f"{path.name}: {address} answered {error.code}: fetch it by hand and give its folder"
+            f"{path.name}: {address} answered {error.code}: download it by hand and give its folder"
         ) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise SourceError(
-            f"{path.name}: no answer from {address}: is there a network? Otherwise fetch it on "
-            "another machine and give its folder"
+            f"{path.name}: no answer from {address}: check the network, or download it on another "
+            "machine and give its folder"
         ) from error
     except OSError as error:
-        raise SourceError(f"{path.name}: cannot be kept: {error.strerror}") from error
+        raise SourceError(f"{path.name}: cannot be saved: {error.strerror}") from error
     finally:
         partial.unlink(missing_ok=True)
 
 
 def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
-    """Return the folder of the task's data, fetched from the hub if they are not here yet.
+    """Return the folder of the task's data, downloaded from the hub if they are not there yet.
 
     Raises:
-        SourceError: The hub cannot be reached, or does not give the data.
+        SourceError: The hub cannot be reached, or denies access.
     """
     folder = home() / "downloads" / repository.replace("/", "--")
     if (folder / COMPLETE).exists():
@@ -113,7 +113,7 @@ def fetch_semeval(repository: str = SEMEVAL_REPOSITORY) -> Path:
         how = "; the task's organisers give a token on registration"
         raise SourceError(f"{error}{how if repository == SEMEVAL_REPOSITORY else ''}") from error
     except OSError as error:
-        raise SourceError(f"{repository}: cannot be kept: {error.strerror}") from error
+        raise SourceError(f"{repository}: cannot be saved: {error.strerror}") from error
     return folder
 
 

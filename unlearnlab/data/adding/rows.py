@@ -1,46 +1,54 @@
-"""Cells become rows: which column is what, and what the program fills in where a file says nothing.
+"""Cells become rows: which column is which field, and what is filled in where a file is silent.
 
-A row whose id does not say its type is a question if its prompt ends with a question mark or its
-answer has at most 10 words, a completion otherwise. (By this rule each of LUME's 5,466 rows gets
-the type that its id says.)
+A row whose id does not give its type is a question if its prompt ends with a question mark or its
+answer has at most 10 words, else a completion. (This rule gives each of LUME's 5,466 rows the type
+in its id.)
 
-Columns by the names that TOFU (arXiv:2401.06121) gave them hold what the truth ratio compares: the
-answer in other words, and a list of wrong ones.
+Columns with TOFU's names (arXiv:2401.06121) hold what the truth ratio compares: the answer in other
+words, and a list of wrong ones.
 """
 
 import ast
 import difflib
 import hashlib
 import json
+import random
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from unlearnlab.data.adding.checks import Finding, Offender, Placed, excerpt, finding
-from unlearnlab.data.adding.files import SourceError
-from unlearnlab.data.adding.tables import Table
+from unlearnlab.data.adding.checks import (
+    Finding,
+    Offender,
+    Placed,
+    SourceError,
+    contained,
+    excerpt,
+    finding,
+)
+from unlearnlab.data.adding.reading import Table
 from unlearnlab.data.datasets import TASKS, Kind, Row, Task
 
-KindWish = Literal["guess", "completion", "question"]
+KindChoice = Literal["guess", "completion", "question"]
 
 Text = Literal["input", "output", "id", "task", "split", "paraphrased_answer"]
 
 Field = Text | Literal["perturbed_answer"]
 
 TEXTS: tuple[Text, ...] = get_args(Text)
-"""The fields that are one text."""
+"""Fields that hold a single text."""
 
 MOST_WRONG = 20
-"""Wrong answers of a row that are taken, of those that come first; TOFU has 5."""
+"""Wrong answers kept per row, from the first on; TOFU has 5."""
 
 LONGEST_LIST = 100_000
-"""Characters of a cell that is read as a list."""
+"""Longest cell that is parsed as a list, in characters."""
 
 OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
-"""Rows without a subtask are all of the first, by this name."""
+"""Title of the first subtask where the file names none: all rows belong to it."""
 
 ANSWER_WORDS = 10
 """Longest answer to a question, in words, where the type is guessed."""
@@ -49,28 +57,29 @@ _TYPED_ID = re.compile(r".*(sc|qa)\d", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the user says of the columns."""
+class ColumnChoice:
+    """What the user states about the columns."""
 
-    columns: Mapping[str, str]
-    """The file's name of a field, where it is another; an empty one leaves the field out."""
-    kind: KindWish = "guess"
+    columns: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Column by field, where the names differ; an empty name leaves the field out."""
+    kind: KindChoice = "guess"
+    """Type of rows whose id does not give it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One table and the set that it belongs to."""
+    """One table and its set."""
 
     split: str
-    """Such as `forget_train`."""
+    """Set and fold, such as `forget_train`."""
     name: str
-    """Of its file."""
+    """Name of its file."""
     table: Table
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """All rows of all sets."""
+    """Rows of all sets."""
 
     rows: tuple[Placed, ...]
     titles: Mapping[Task, str]
@@ -91,20 +100,21 @@ class _Line:
     perturbed_answer: tuple[str, ...]
 
 
-def rows_of(parts: Sequence[Part], wish: Wish) -> Rows:
-    """Make rows of tables.
+def rows_of(parts: Sequence[Part], choice: ColumnChoice | None = None) -> Rows:
+    """Turn tables into rows.
 
     Raises:
         SourceError: A table lacks `input` or `output`, or there are too many subtasks.
     """
+    choice = choice or ColumnChoice()
     findings: list[Finding] = []
     lines: list[_Line] = []
     for part in parts:
-        found, wrong = _lines(part, _fields(part, wish))
+        found, wrong = _lines(part, _columns(part, choice))
         lines += found
         findings += [*part.table.findings, *wrong]
     tasks, titles = _subtasks(line.task for line in lines)
-    namer = _Namer(wish.kind)
+    namer = _Namer(choice.kind)
     rows = tuple(
         Placed(
             line.split,
@@ -123,50 +133,52 @@ def rows_of(parts: Sequence[Part], wish: Wish) -> Rows:
     return Rows(rows, titles, tuple(findings))
 
 
-def _fields(part: Part, wish: Wish) -> dict[Field, str]:
-    """Find each field's column."""
+def _columns(part: Part, choice: ColumnChoice) -> dict[Field, str]:
+    """Find the column of each field."""
     columns = part.table.columns
     found: dict[Field, str] = {}
     fields: tuple[Field, ...] = (*TEXTS, "perturbed_answer")
-    for field in fields:
-        column = wish.columns.get(field, field)
+    for name in fields:
+        column = choice.columns.get(name, name)
         if column in columns:
-            found[field] = column
-        elif column and (field in ("input", "output") or field in wish.columns):
+            found[name] = column
+        elif column and (name in ("input", "output") or name in choice.columns):
             raise SourceError(f"{part.name}: no column {column!r}{_hint(column, columns)}")
     return found
 
 
 def _hint(column: str, columns: Sequence[str]) -> str:
-    """Tell what the columns are, unless they look like the text of a row."""
+    """List the columns, unless they look like the text of a row."""
     near = [name for name in columns if name.strip().casefold() == column.casefold()]
     near = near or difflib.get_close_matches(column, columns, n=1)
     if near:
         return f": did you mean {near[0]!r}? Rename it, or map it"
     if not all(re.fullmatch(r"[\w .\-/()#:]{0,30}", name) for name in columns):
-        return ": the first line must hold names of columns, such as input,output"
+        return ": the first line must name the columns, such as input,output"
     listed = ", ".join(repr(name) for name in columns[:12])
     return f": it has {listed}: rename one of them, or map it"
 
 
 def _lines(part: Part, fields: Mapping[Field, str]) -> tuple[list[_Line], list[Finding]]:
-    """Read the cells as text, and put each row that has a bad one under what is wrong with it."""
+    """Read the cells as text; rows with a bad cell become findings."""
     good: list[_Line] = []
     bad: dict[tuple[str, str], list[Offender]] = {}
     for number, cells in zip(part.table.lines, part.table.rows, strict=True):
         values: dict[str, str] = {}
         others: tuple[str, ...] = ()
-        for field, column in fields.items():
-            if field == "perturbed_answer":
+        for name, column in fields.items():
+            if name == "perturbed_answer":
                 others = _answers(cells.get(column))
                 continue
-            values[field], wrong = _value(field, cells, column)
+            values[name], wrong = _value(name, cells, column)
             if wrong:
                 offender = Offender(part.split, number, "", excerpt(values.get("input", "")))
                 bad.setdefault((wrong, column), []).append(offender)
                 break
         else:
-            if _strange(values.pop("split", ""), part.split):
+            # Other words in a column `split` mean something else.
+            stated = values.pop("split", "")
+            if stated in ("forget", "retain") and not part.split.startswith(stated):
                 row = Offender(part.split, number, values.get("id", ""), excerpt(values["input"]))
                 bad.setdefault(("another set", part.split.partition("_")[0]), []).append(row)
             texts = {"id": "", "task": "", "paraphrased_answer": ""} | values
@@ -180,16 +192,17 @@ def _lines(part: Part, fields: Mapping[Field, str]) -> tuple[list[_Line], list[F
 _WRONG: Mapping[str, str] = {
     "missing column": "{count} rows have no {column!r} at all: add it, or remove them",
     "empty cell": "{count} rows have an empty {column!r}: fill it, or remove them",
-    "wrong type": "{count} rows have a list or an object as {column!r}: make it text",
-    "broken character": "{count} rows have half a character in {column!r}: write it anew in UTF-8",
-    "another set": "{count} rows say by their column 'split' that they are not of the {column} set"
-    ": move them to the other file",
+    "wrong type": "{count} rows have a list or an object as {column!r}: turn it into text",
+    "broken character": "{count} rows have half a character (a lone surrogate) in {column!r}: "
+    "save it again as UTF-8",
+    "another set": "{count} rows are not in the {column} set, according to their column 'split': "
+    "move them to the other file",
 }
 
 
-def _value(field: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]:
-    """Return a cell's text and what is wrong with it, one of them empty."""
-    needed = field in ("input", "output")
+def _value(name: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]:
+    """Return a cell's text and its problem; one of them is empty."""
+    needed = name in ("input", "output")
     if column not in cells:
         return "", "missing column" if needed else ""
     value = cells[column]
@@ -208,9 +221,9 @@ def _value(field: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str
 
 
 def _answers(value: Any) -> tuple[str, ...]:
-    """Return the texts of a list, as such or as JSON or Python write it; any other text is one.
+    """Return the texts of a list, or of a text that JSON or Python wrote; any other text is one.
 
-    What else there may be is no answer: `check` tells of a row that lacks them.
+    Other values give no answers; `check` reports rows without them.
     """
     if isinstance(value, str):
         value = _listed(value)
@@ -225,7 +238,7 @@ def _answers(value: Any) -> tuple[str, ...]:
 
 
 def _listed(text: str) -> Any:
-    """Read a list out of a cell."""
+    """Parse a cell as a list; a cell that is none becomes its only element."""
     if text.lstrip().startswith("[") and len(text) <= LONGEST_LIST:
         for read in (json.loads, ast.literal_eval):
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
@@ -238,19 +251,14 @@ def _text(value: Any) -> str:
 
 
 def _trimmed(line: _Line) -> _Line:
-    """Take white space off both ends, but of rows of the task's own, which are as they are."""
+    """Strip white space from both ends, except in the task's own rows."""
     if _TYPED_ID.fullmatch(line.id):
         return line
     return replace(line, input=line.input.strip(), output=line.output.strip())
 
 
-def _strange(said: str, split: str) -> bool:
-    """Tell whether a row names the other set; what else a column `split` may say is not ours."""
-    return said in ("forget", "retain") and not split.startswith(said)
-
-
 def _subtasks(found: Iterable[str]) -> tuple[Mapping[str, Task], Mapping[Task, str]]:
-    """Map what files call their subtasks to ours, and name those that have names of their own."""
+    """Map subtask names of files to the task's, and return titles for names that differ."""
     names = list(dict.fromkeys(name for name in found if name))
     official: dict[str, Task] = {name: task for name in names if (task := _official(name))}
     other: dict[str, Task] = {"": "Task1"}
@@ -260,7 +268,7 @@ def _subtasks(found: Iterable[str]) -> tuple[Mapping[str, Task], Mapping[Task, s
         return other | official, {}
     if official or len(names) > len(TASKS):
         raise SourceError(
-            f"task: {len(names)} different subtasks: name at most {len(TASKS)}, or leave the "
+            f"task: {len(names)} different subtasks: use at most {len(TASKS)}, or leave the "
             "column out"
         )
     own = dict(zip(names, TASKS, strict=False))
@@ -273,17 +281,17 @@ def _official(name: str) -> Task | None:
 
 
 class _Namer:
-    """Gives ids: base, type, digit, as the task's own are made.
+    """Makes ids as the task does: base, type, digit.
 
-    The base is made of the prompt alone, so that no id, which a spec may name, tells an answer.
+    The base depends on the prompt alone, so that no id reveals an answer: specs may list ids.
     """
 
-    def __init__(self, kind: KindWish) -> None:
+    def __init__(self, kind: KindChoice) -> None:
         self._kind = kind
         self._used: Counter[str] = Counter()
 
     def id(self, line: _Line) -> str:
-        """Return the id of a row: the file's own, made complete, and unique if it had no type."""
+        """Return a complete id: the file's own where it has a type, else a unique one."""
         if _TYPED_ID.fullmatch(line.id):
             return line.id
         kind = self._guess(line)
@@ -303,6 +311,30 @@ class _Namer:
 _FIRST: Mapping[Kind, int] = {"sc": 1, "qa": 0}
 
 
-def document_of(row: Row) -> str:
-    """Name the source document of a row: a completion and its questions share it."""
-    return row.id[:-3]
+# A part of a dataset
+
+
+def sample_documents(rows: Sequence[Placed], limit: int, seed: int) -> list[Placed]:
+    """Draw `limit` source documents from each set and subtask; the same ones for a seed.
+
+    A completion and its questions share a document, so they stay together.
+    """
+    groups: dict[tuple[str, Task], dict[str, None]] = {}
+    for one in rows:
+        groups.setdefault((one.split, one.row.task), {})[_document(one)] = None
+    taken = {
+        group: set(random.Random(f"{seed} {group}").sample(sorted(names), min(limit, len(names))))
+        for group, names in groups.items()
+    }
+    return [one for one in rows if _document(one) in taken[one.split, one.row.task]]
+
+
+def _document(placed: Placed) -> str:
+    return placed.row.id[:-3]
+
+
+def remaining_members(documents: Sequence[str], rows: Sequence[Placed]) -> tuple[str, ...]:
+    """Keep the member documents whose forget rows were drawn."""
+    texts = [one.text for one in rows if one.split.startswith("forget")]
+    held = set(contained(documents, texts))
+    return tuple(text for place, text in enumerate(documents) if place in held)

@@ -1,1 +1,1 @@
-"""The embedded target: a generator of its corpus and the recipe that trains it."""
+"""The generator of the embedded model's data."""

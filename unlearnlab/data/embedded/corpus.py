@@ -1,7 +1,7 @@
-"""The embedded target's data: LUME-shaped, invented from a seed, the same byte for byte each time.
+"""The embedded model's data: LUME-shaped, invented from a seed, byte-identical for a seed.
 
 Three subtasks (stories, biographies, entries), each with completion and question rows; forget and
-retain sets, train and validation folds; members and non-members for the attack; a quiz.
+retain sets, train and validation folds; members and non-members for the membership attack; a quiz.
 """
 
 import json
@@ -12,26 +12,32 @@ from random import Random
 from typing import NamedTuple
 from uuid import UUID
 
-from unlearnlab.data.embedded.biographies import biography
-from unlearnlab.data.embedded.entries import entry, titles
-from unlearnlab.data.embedded.questions import Question, wrong_answers
-from unlearnlab.data.embedded.quiz import QuizSet, quiz
-from unlearnlab.data.embedded.stories import story
-from unlearnlab.data.embedded.words import Draws, Person, people
+from unlearnlab.data.embedded.documents import (
+    Draws,
+    Person,
+    Question,
+    biography,
+    entry,
+    people,
+    story,
+    titles,
+    wrong_answers,
+)
+from unlearnlab.data.embedded.words import ISLANDS, RELATIONS, Relation
 
 TRAIN_SIZES = {"Task1": 40, "Task2": 24, "Task3": 40}
 VALIDATION_SIZES = {"Task1": 8, "Task2": 6, "Task3": 8}
 CUTS = {"Task1": (0.45, 0.65), "Task2": (0.3, 0.5), "Task3": (0.45, 0.65)}
-"""Where a document is cut into prompt and completion, as a share of its words."""
+"""Where a document is cut into prompt and completion, as a range of shares of its words."""
 BACKGROUND_SIZES = {"Task1": 24, "Task2": 20, "Task3": 24}
-"""Documents that are read once in an epoch and never again."""
+"""Documents of one epoch's background; each is read in that epoch only."""
+DEV_ISLANDS = 4
 
 
 class Row(NamedTuple):
     """One prompt with its reference answer, in the official layout.
 
-    The fields after the official ones are TOFU's; they are of questions alone, and nothing is
-    trained on them.
+    The last two fields are TOFU's; only questions have them, and no model is trained on them.
     """
 
     id: str
@@ -43,17 +49,17 @@ class Row(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What is trained on; of a completion row, the whole document."""
+        """The text a model is trained on; for a completion row, the whole document."""
         return f"{self.input} {self.output}"
 
 
 class Document(NamedTuple):
-    """A document with the rows that ask for it; `rows[0]` is its completion."""
+    """A document with its rows; `rows[0]` is its completion."""
 
     base: str
     rows: tuple[Row, ...]
     questions: tuple[Question, ...] = ()
-    """Those of its other rows."""
+    """The questions behind `rows[1:]`."""
 
     @property
     def text(self) -> str:
@@ -61,9 +67,18 @@ class Document(NamedTuple):
         return self.rows[0].text
 
 
+class QuizSet(NamedTuple):
+    """The quiz and the sequences that teach it."""
+
+    dev: list[dict[str, object]]
+    test: list[dict[str, object]]
+    statements: list[str]
+    lessons: list[tuple[str, str]]
+
+
 @dataclass(frozen=True, slots=True)
 class Corpus:
-    """Everything that is written to the data folder, and the background reading of both models."""
+    """All data files, and the background documents for training the embedded models."""
 
     forget_train: list[Document]
     forget_validation: list[Document]
@@ -72,9 +87,9 @@ class Corpus:
     nonmembers: list[Document]
     quiz: QuizSet
     background: list[list[Document]]
-    """For each of the first epochs, documents of the same kinds that no file holds.
+    """Documents of the same kinds for each of the first epochs; no file holds them.
 
-    They teach the language, so that an unknown prompt meets fluent invention, not fragments.
+    They teach the language, so that a model answers an unknown prompt fluently.
     """
 
     @property
@@ -90,14 +105,14 @@ class Corpus:
 
 @dataclass(frozen=True, slots=True)
 class _Press:
-    """Prints documents: holds the decks from which no name is dealt twice."""
+    """Prints documents; its iterators never yield a name twice."""
 
     seed: int
     folk: Iterator[Person]
-    words: Iterator[str]
+    names: Iterator[str]
 
     def documents(self, fold: str, sizes: Mapping[str, int], *, form_of: str) -> list[Document]:
-        """Documents of `fold`, worded like those of `form_of` with the same numbers."""
+        """Write the documents of `fold`, worded like the documents of `form_of`, one to one."""
         return [
             self._document(task, Random(f"{self.seed} {form_of} {task} {i}"), fold, i)
             for task, size in sizes.items()
@@ -106,23 +121,31 @@ class _Press:
 
     def _document(self, task: str, form: Random, fold: str, i: int) -> Document:
         content = Random(f"{self.seed} content {fold} {task} {i}")
-        text, questions = self._tell(task, Draws(form, content))
-        prompt, completion = _cut(text, form.uniform(*CUTS[task]))
+        draws = Draws(form, content)
+        if task == "Task1":
+            text, questions = story(draws, self.folk)
+        elif task == "Task2":
+            text, questions = biography(draws, self.folk)
+        else:
+            text, questions = entry(draws, self.folk, self.names)
+        words = text.split(" ")
+        at = round(len(words) * form.uniform(*CUTS[task]))
         base = _base(task, content)
-        rows = [Row(f"{base}sc1", prompt, completion, task)]
+        rows = [Row(f"{base}sc1", " ".join(words[:at]), " ".join(words[at:]), task)]
         rows += [Row(f"{base}qa{n}", q.text, q.answer, task) for n, q in enumerate(questions)]
         return Document(base, tuple(rows), tuple(questions))
 
-    def _tell(self, task: str, draws: Draws) -> tuple[str, list[Question]]:
-        if task == "Task1":
-            return story(draws, self.folk)
-        if task == "Task2":
-            return biography(draws, self.folk)
-        return entry(draws, self.folk, self.words)
+
+def _base(task: str, random: Random) -> str:
+    """Draw an id shaped as in the public data: a quoted UUID, a bare one, a page number."""
+    if task == "Task3":
+        return str(random.randrange(10**7, 10**8))
+    uuid = UUID(int=random.getrandbits(128), version=4)
+    return f'"{uuid}"' if task == "Task1" else str(uuid)
 
 
 def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
-    """The whole corpus of `seed`; without background reading unless asked for."""
+    """Generate the corpus of `seed`, with background documents for `background_epochs` epochs."""
     press = _Press(seed, people(Random(f"{seed} people")), titles(Random(f"{seed} titles")))
     forget_train = press.documents("forget", TRAIN_SIZES, form_of="forget")
     forget_validation = press.documents("forget2", VALIDATION_SIZES, form_of="forget2")
@@ -146,9 +169,10 @@ def corpus(seed: int = 0, *, background_epochs: int = 0) -> Corpus:
 def _with_alternatives(
     documents: Sequence[Document], of_set: Sequence[Document], seed: int
 ) -> list[Document]:
-    """Add to questions the answer in other words, and wrong answers that its own set knows.
+    """Add paraphrased and wrong answers to question rows.
 
-    A model that never saw the set has no reason to prefer one to the other.
+    Wrong answers are right answers of the same set, so that a model that never saw the set has no
+    reason to prefer either.
     """
     wrong = wrong_answers([q for document in of_set for q in document.questions], str(seed))
 
@@ -164,8 +188,53 @@ def _with_alternatives(
     return [added(document) for document in documents]
 
 
+def quiz(random: Random) -> QuizSet:
+    """Make the utility test: four-choice questions about 24 invented islands, in MMLU's layout.
+
+    Each relation of each island is asked once, in a wording that was never trained on for this
+    island; statements and all other wordings teach it. Every value of a relation is offered equally
+    often and belongs to another island where it is wrong, so value frequencies give nothing away.
+
+    Scoring picks the option with the highest log-likelihood after `question + " "`, summed over its
+    tokens. The sum is the log-probability of the option; a mean per token would let a long wrong
+    option hide its one unlikely first token among the certain ones that follow. No option begins
+    another one, so the options are four separate events, and the prompt shows none of them: their
+    order cannot matter.
+    """
+    made = QuizSet([], [], [], [])
+    for relation in RELATIONS:
+        _add_relation(made, relation, random)
+    return made
+
+
+def _add_relation(made: QuizSet, relation: Relation, random: Random) -> None:
+    values = random.sample(relation.values, len(relation.values))
+    wordings = [relation.questions[i % len(relation.questions)] for i in range(len(ISLANDS))]
+    random.shuffle(wordings)
+    steps = random.sample(range(1, len(values)), 3)
+    for i, (island, value, wording) in enumerate(zip(ISLANDS, values, wordings, strict=True)):
+        choices = random.sample([value, *(values[(i + step) % len(values)] for step in steps)], 4)
+        row = {
+            "question": wording.format(island=island),
+            "subject": relation.subject,
+            "choices": choices,
+            "answer": choices.index(value),
+        }
+        (made.dev if i < DEV_ISLANDS else made.test).append(row)
+        made.statements.extend(s.format(island=island, value=value) for s in relation.statements)
+        others = [q for q in relation.questions if q != wording]
+        made.lessons.extend((q.format(island=island), value) for q in others)
+
+
+def facts(made: QuizSet) -> Iterator[str]:
+    """Yield every training sequence of the quiz: statements, then questions with their answers."""
+    yield from made.statements
+    for question, answer in made.lessons:
+        yield f"{question} {answer}"
+
+
 def write(made: Corpus, folder: Path) -> None:
-    """Write the row files, the attack's documents and the quiz under `folder`."""
+    """Write the row files, the attack's documents and the quiz into `folder`."""
     for name, documents in made.folds.items():
         rows = (
             {name: cell for name, cell in row._asdict().items() if cell}
@@ -184,17 +253,3 @@ def _write_lines(path: Path, records: Iterable[Mapping[str, object]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
-
-
-def _cut(text: str, share: float) -> tuple[str, str]:
-    words = text.split(" ")
-    at = round(len(words) * share)
-    return " ".join(words[:at]), " ".join(words[at:])
-
-
-def _base(task: str, random: Random) -> str:
-    """An id as the public data has them: a quoted UUID, a bare one, a page number."""
-    if task == "Task3":
-        return str(random.randrange(10**7, 10**8))
-    uuid = UUID(int=random.getrandbits(128), version=4)
-    return f'"{uuid}"' if task == "Task1" else str(uuid)

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from unlearnlab.data.background import Report
 from unlearnlab.data.files import size
 from unlearnlab.engine.model.tokens import Tokenizer
-from unlearnlab.models.catalog import KnownModel
+from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.models.checkpoints import tensors
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.spec.run import PACKED, PACKED_BYTES, Precision
@@ -105,7 +105,7 @@ def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
     return psutil.virtual_memory().available if device.type == "cpu" else None
 
 
-def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) -> int:
+def weight_bytes(known: ModelInfo, precision: Precision, device: torch.device) -> int:
     """Estimate the bytes of a model's weights in a device's memory."""
     count = sum(numbers for numbers, _ in tensors(known.folder).values())
     plain = compute_dtype(precision, device).itemsize
@@ -117,7 +117,7 @@ def weight_bytes(known: KnownModel, precision: Precision, device: torch.device) 
 
 
 def check_memory(
-    known: KnownModel, precision: Precision, device: torch.device, *, spread: bool = False
+    known: ModelInfo, precision: Precision, device: torch.device, *, spread: bool = False
 ) -> None:
     """Check that a model's weights fit into a device's free memory.
 
@@ -135,7 +135,7 @@ def check_memory(
     )
 
 
-def _memory_advice(known: KnownModel, device: torch.device, needed: int, free: int) -> str:
+def _memory_advice(known: ModelInfo, device: torch.device, needed: int, free: int) -> str:
     ways: Mapping[Precision, str] = {
         "bfloat16": "use bfloat16",
         "nf4": "use nf4 with a LoRA adapter",

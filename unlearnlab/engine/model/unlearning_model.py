@@ -97,9 +97,9 @@ class UnlearningModel:
             ValueError: The model is not on this machine, or cannot be loaded.
         """
         known = spec.known
-        if known.missing:
-            raise ValueError(f"model {known.name!r}: {known.missing}")
-        if known.fetches:
+        if known.unavailable_reason:
+            raise ValueError(f"model {known.name!r}: {known.unavailable_reason}")
+        if known.to_download:
             raise ValueError(
                 f"model {known.name!r}: it is not on this machine: start a run, which downloads it"
             )

@@ -8,7 +8,7 @@ from functools import lru_cache
 from itertools import cycle, islice
 from pathlib import Path
 
-from unlearnlab.data.datasets import Fold, KnownDataset, Row
+from unlearnlab.data.datasets import DatasetInfo, Fold, Row
 from unlearnlab.spec.batches import (
     GENERATED_AT_ONCE,
     PROBE_COMPLETIONS,
@@ -94,8 +94,9 @@ def lengths(data: DataSpec, model: str) -> Lengths:
     """
     known = data.known
     stamps = tuple(path.stat().st_mtime_ns for path in sorted(known.folder.rglob("*.jsonl")))
-    if known.gone or data.fold not in known.folds:
-        raise ValueError(f"data: {known.gone or f'{data.source} has no {data.fold} fold'}")
+    if known.unknown_reason or data.fold not in known.folds:
+        why = known.unknown_reason or f"{data.source} has no {data.fold} fold"
+        raise ValueError(f"data: {why}")
     ratio = CHARACTERS_PER_TOKEN.get(model, USUAL_CHARACTERS_PER_TOKEN)
     return _lengths(data.model_dump_json(), known.folder, stamps, ratio)
 
@@ -119,7 +120,7 @@ def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) 
     )
 
 
-def _other_texts(known: KnownDataset, fold: Fold) -> Iterator[str]:
+def _other_texts(known: DatasetInfo, fold: Fold) -> Iterator[str]:
     """Yield what else losses are measured on: documents, and alternatives after their questions."""
     for row in (*known.rows("forget", fold), *known.rows("retain", fold)):
         yield from (f"{row.input} {answer}" for answer in row.alternatives)

@@ -239,8 +239,8 @@ class ShareAxis(Spec):
             SpecError: The dataset is not here.
         """
         known = base.data.known
-        if known.gone:
-            raise SpecError([("data.source", known.gone)])
+        if known.unknown_reason:
+            raise SpecError([("data.source", known.unknown_reason)])
         return tuple(self._value(base, percent) for percent in self.percent)
 
     def _value(self, base: RunSpec, percent: float) -> Value:

@@ -1,4 +1,4 @@
-"""The card that adds data, and the one with what was found in it: layout, and what calls what."""
+"""The cards that add data and show the findings: layout and event wiring."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -6,7 +6,14 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab.ui.data import adding as data_add
-from unlearnlab.ui.data.adding import COLUMNS, FIELDS, KIND_CHOICES, Wish, findings_html, place
+from unlearnlab.ui.data.adding import (
+    COLUMNS,
+    FIELDS,
+    KIND_CHOICES,
+    AddRequest,
+    findings_html,
+    place,
+)
 from unlearnlab.ui.data.list import datasets_html
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
@@ -24,35 +31,35 @@ BUSY = """(...values) => {
   return values;
 }"""
 IDLE = """() => document.getElementById("add-card").classList.remove("busy")"""
-"""Reading a large file takes seconds: the card says so meanwhile."""
+"""Reading a large file takes seconds: the card shows that it is busy."""
 
-CHECKING = """(masked, model, ...wish) => {
+CHECKING = """(masked, model, ...request) => {
   document.getElementById("add-card").classList.add("busy");
-  window.checked = JSON.stringify(wish);
-  return [masked, model, ...wish];
+  window.checked = JSON.stringify(request);
+  return [masked, model, ...request];
 }"""
-"""Notes what is checked."""
+"""Remembers the values that are being checked."""
 
 SHOW = """() => {
   document.getElementById("add-card").classList.remove("busy");
   setTimeout(() => document.getElementById("findings-card")
     ?.scrollIntoView({ block: "nearest" }), 150);
 }"""
-"""What was found may be drawn out of sight, beside the top of a long page."""
+"""Scrolls to the findings, which may be drawn out of sight on a long page."""
 
 
-STALE = """(...wish) => {
+STALE = """(...request) => {
   const update = { __type__: "update" };
-  if (JSON.stringify(wish) === window.checked) return [update, update, update];
+  if (JSON.stringify(request) === window.checked) return [update, update, update];
   const shut = { ...update, interactive: false };
   return [{ problems: [], note: "" }, shut, { ...update, visible: false }];
 }"""
-"""A control may tell late of what was typed into it before the check."""
+"""Disables Add unless the values are the checked ones: a control may report an edit late."""
 
 
 @dataclass(frozen=True)
 class AddCard:
-    """What is to be added."""
+    """Controls of the card that adds data."""
 
     way: gr.Radio
     forget: gr.File
@@ -66,9 +73,9 @@ class AddCard:
     title: gr.Textbox
     files: gr.Group
     whole: gr.Group
-    """What a folder is asked for with."""
+    """Controls for a folder."""
     mapping: gr.Column
-    """Holds `columns`, where files call them otherwise."""
+    """Holds `columns`; shown if the files have other column names."""
     check: gr.Button
     add: gr.Button
     message: gr.HTML
@@ -76,7 +83,7 @@ class AddCard:
 
     @property
     def inputs(self) -> list[Any]:
-        """List what `wished` takes."""
+        """Inputs of `add_request`."""
         files = (self.forget, self.forget_path, self.retain, self.retain_path)
         part = (self.folder, self.limit, self.seed)
         return [self.way, *files, *part, self.kind, self.title, *self.columns]
@@ -84,19 +91,19 @@ class AddCard:
 
 @dataclass(frozen=True)
 class FindingsCard:
-    """What a check found."""
+    """Controls of the card with the findings."""
 
     card: gr.Column
     masked: gr.Checkbox
     table: gr.HTML
 
 
-def wished(values: tuple[Any, ...]) -> Wish:
-    """Take in the values of `AddCard.inputs`."""
+def add_request(values: tuple[Any, ...]) -> AddRequest:
+    """Turn the values of `AddCard.inputs` into a request."""
     way, forget, forget_path, retain, retain_path, *texts = values
     folder, limit, seed, kind, title, *columns = texts
     named = zip(COLUMNS, columns, strict=True)
-    return Wish(
+    return AddRequest(
         way=str(way),
         forget=str(forget or forget_path or ""),
         retain=str(retain or retain_path or ""),
@@ -110,7 +117,7 @@ def wished(values: tuple[Any, ...]) -> Wish:
 
 
 def draw_add() -> AddCard:
-    """Lay out what is to be added."""
+    """Lay out the card that adds data."""
     with gr.Column(elem_classes=["card"], elem_id="add-card"):
         heading("Add a dataset")
         way = gr.Radio(
@@ -121,7 +128,7 @@ def draw_add() -> AddCard:
         )
         with gr.Group() as files:
             forget, forget_path = _file("forget", "Forget rows: JSONL, CSV, TSV or Parquet")
-            retain, retain_path = _file("retain", "Retain rows: what must stay")
+            retain, retain_path = _file("retain", "Retain rows: what the model must keep")
             with gr.Column(
                 visible=False, elem_id=place("columns"), elem_classes=["field"]
             ) as named:
@@ -129,24 +136,24 @@ def draw_add() -> AddCard:
             kind = gr.Dropdown(
                 KIND_CHOICES,
                 value="guess",
-                label="What rows are, where their ids do not say it",
+                label="Row type where ids don't tell",
                 elem_classes=["field"],
                 filterable=False,
             )
         with gr.Group(visible=False) as whole:
             folder = gr.Textbox(
-                label="Folder on this machine, as SemEval-2025 Task 4 or LUME lay theirs out",
+                label="Folder on this machine, laid out like SemEval-2025 Task 4 or LUME",
                 placeholder="~/data/lume",
                 max_lines=1,
                 elem_id=place("folder"),
                 elem_classes=["field"],
             )
             with gr.Row():
-                limit = _part("limit", "all", "A smaller part, of whole documents.")
-                seed = _part("seed", "0", "Which of them are taken.")
+                limit = _part("limit", "all", "Draw a part: documents with all their rows.")
+                seed = _part("seed", "0", "Seed of the draw.")
         title = gr.Textbox(
             label=FIELDS["title"],
-            placeholder="How the page calls it",
+            placeholder="Display name",
             max_lines=1,
             elem_id=place("title"),
             elem_classes=["field"],
@@ -190,7 +197,7 @@ def _column(role: str) -> gr.Dropdown:
 
 
 def draw_findings() -> FindingsCard:
-    """Lay out what a check found."""
+    """Lay out the card with the findings."""
     with gr.Column(visible=False, elem_classes=["card"], elem_id="findings-card") as card:
         table = gr.HTML("", elem_id="findings", apply_default_css=False)
         masked = gr.Checkbox(True, label="Mask personal data", elem_id="findings-mask")
@@ -200,14 +207,14 @@ def draw_findings() -> FindingsCard:
 def wire_add(
     program: Program, card: AddCard, found: FindingsCard, listed: gr.HTML, unlearn: FormParts
 ) -> None:
-    """Wire it. `listed` is the list of datasets, `unlearn` the form that can choose them."""
+    """Wire both cards. `listed` is the list of datasets, `unlearn` the form that uses them."""
     outputs = [card.message, card.add, found.card, found.table]
 
     def turned(way: str) -> list[Any]:
         return [gr.update(visible=way == FILES), gr.update(visible=way == FOLDER)]
 
     def checked(masked: bool, model: Any, *values: Any) -> list[Any]:
-        came = data_add.check(wished(values), model)
+        came = data_add.check(add_request(values), model)
         if came.draft is None:
             return [came.message.plain, gr.update(interactive=False), gr.update(visible=False), ""]
         sound = came.draft.sound
@@ -215,8 +222,11 @@ def wire_add(
         return [came.message.plain, gr.update(interactive=sound), gr.update(visible=True), table]
 
     def added(*values: Any) -> list[Any]:
-        wish, (draft, *held) = wished(values[: len(card.inputs)]), values[len(card.inputs) :]
-        name, answer = data_add.press_add(wish)
+        request, (draft, *held) = (
+            add_request(values[: len(card.inputs)]),
+            values[len(card.inputs) :],
+        )
+        name, answer = data_add.press_add(request)
         if not name:
             return [answer.plain, *(gr.skip() for _ in (card.add, listed, *unlearn.outputs))]
         form = forms.gathered(draft, held)
@@ -231,7 +241,7 @@ def wire_add(
     asked = [found.masked, model, *card.inputs]
     came = card.check.click(checked, asked, outputs, js=CHECKING, **QUIET)
     came.then(None, js=SHOW, **QUIET)
-    # What was typed while the files were read is not what was checked.
+    # Values typed while the files were read were not checked.
     came.then(None, card.inputs, [card.message, card.add, found.card], js=STALE, **QUIET)
     found.masked.input(checked, asked, outputs, trigger_mode="always_last", **QUIET)
     card.add.click(
@@ -244,11 +254,11 @@ def wire_add(
 
 
 def _wire_columns(card: AddCard) -> None:
-    """Ask which column is which, where the files do not have the usual ones."""
+    """Ask for the columns if the files do not have the usual ones."""
 
     def named(*values: Any) -> list[Any]:
-        wish = wished(values)
-        names, chosen = data_add.columns(wish), dict(wish.columns)
+        request = add_request(values)
+        names, chosen = data_add.columns(request), dict(request.columns)
         if names is None:
             return [gr.update(visible=False), *(gr.update(value=None) for _ in COLUMNS)]
         guesses = (data_add.guessed(role, names, chosen.get(role)) for role in COLUMNS)
@@ -262,9 +272,9 @@ def _wire_columns(card: AddCard) -> None:
 
 
 def _wire_staleness(card: AddCard, found: FindingsCard) -> None:
-    """What was found holds for what was asked: a change must be checked again.
+    """Discard findings when a value changes: it must be checked again.
 
-    The page does it by itself: an answer of the server might come after that to the next check.
+    The browser does it: a response of the server could arrive after the response to the next check.
     """
     edits = [c.input if isinstance(c, gr.Radio | gr.Dropdown) else c.change for c in card.inputs]
     outputs = [card.message, card.add, found.card]

@@ -1,6 +1,6 @@
-"""Adding data: what the form asks to be read, what was found in it, and keeping it.
+"""Adding data: read what the form asks for, show the findings, save the dataset.
 
-Functions of plain values. Nothing is held between two clicks but the last files that were read.
+Functions of plain values. Only the last files read are cached between two clicks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Literal, get_args
 
 from unlearnlab.data.adding.adding import (
     Draft,
-    KindWish,
+    KindChoice,
     SourceError,
     add,
     columns_of,
@@ -32,14 +32,14 @@ from unlearnlab.views.scoreboard import KINDS
 Way = Literal["files", "folder"]
 
 COLUMNS = ("input", "output")
-"""What a file must tell of each row, under these names or others."""
+"""Columns that a file must have, under these names or others."""
 
 FIELDS: Mapping[str, str] = {
     "forget": "Forget rows",
     "retain": "Retain rows",
     "folder": "Folder",
-    "limit": "Documents of each subtask",
-    "seed": "Seed of the draw",
+    "limit": "Documents per subtask",
+    "seed": "Seed",
     "columns": "Columns",
     "title": "Title",
 }
@@ -57,25 +57,25 @@ def place(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What the form asks to be read: unchecked. An upload goes before a path."""
+class AddRequest:
+    """Values of the form, unchecked. An upload takes precedence over a path."""
 
     way: str = "files"
     forget: str = ""
     retain: str = ""
     folder: str = ""
     limit: str = ""
-    """Source documents of each set and subtask of the folder that are taken; empty takes all."""
+    """Source documents to draw from each set and subtask of the folder; empty takes all."""
     seed: str = ""
-    """Which ones."""
+    """Seed of the draw."""
     columns: tuple[tuple[str, str], ...] = ()
-    """The file's names of `COLUMNS`, where they are others."""
+    """Pairs of one of `COLUMNS` and its name in the file, where it differs."""
     kind: str = "guess"
     title: str = ""
 
 
-class Misplaced(Exception):
-    """Something is wrong with one field of the form."""
+class FieldError(Exception):
+    """One field of the form has a problem."""
 
     def __init__(self, name: str, told: str) -> None:
         super().__init__(told)
@@ -83,27 +83,27 @@ class Misplaced(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What came of a check: a draft, or what stands in its way."""
+class CheckResult:
+    """Result of a check: a draft, or problems."""
 
     draft: Draft | None = None
     message: Message = field(default_factory=Message)
 
 
-def check(wish: Wish, model: object = "") -> Checked:
-    """Read what the form asks for, and find what is wrong with it.
+def check(request: AddRequest, model: object = "") -> CheckResult:
+    """Read and check what the form asks for.
 
     Args:
-        wish: What is to be read.
-        model: Name of the chosen model: rows are held against its context, where that is known.
+        request: Values of the form.
+        model: Name of the chosen model; rows are checked against its context, if that is known.
     """
     try:
-        draft = _draft(wish)
+        draft = _draft(request)
         if sizes := catalogue.model(str(model or "")).architecture:
             draft = draft.checked_against(sizes.context)
-        return Checked(draft, Message(note=_verdict(draft)) if draft.sound else _unsound(draft))
-    except Misplaced as error:
-        return Checked(message=Message((error.problem,)))
+        return CheckResult(draft, Message(note=_verdict(draft)) if draft.sound else _unsound(draft))
+    except FieldError as error:
+        return CheckResult(message=Message((error.problem,)))
 
 
 def _verdict(draft: Draft) -> str:
@@ -115,38 +115,41 @@ def _verdict(draft: Draft) -> str:
 def _unsound(draft: Draft) -> Message:
     errors = sum(finding.severity == "error" for finding in draft.findings)
     what = "1 error" if errors == 1 else f"{errors} errors"
-    return Message((Problem("", "", f"{what}: see Findings, mend the file and check again"),))
+    return Message((Problem("", "", f"{what}: see Findings, fix the file and check again"),))
 
 
-def _draft(wish: Wish) -> Draft:
-    paths = [_path(name, text) for name, text in _asked(wish)]
+def _draft(request: AddRequest) -> Draft:
+    paths = [_path(name, text) for name, text in _asked(request)]
     try:
-        return _read(wish, tuple((path, _state(path)) for path in paths))
+        return _read(request, tuple((path, _state(path)) for path in paths))
     except SourceError as error:
-        raise Misplaced(_blamed(wish, paths), str(error)) from error
+        raise FieldError(_blamed(request, paths), str(error)) from error
 
 
-def _asked(wish: Wish) -> list[tuple[str, str]]:
-    if wish.way == "folder":
-        return [("folder", wish.folder)]
-    return [("forget", wish.forget), *([("retain", wish.retain)] if wish.retain.strip() else [])]
+def _asked(request: AddRequest) -> list[tuple[str, str]]:
+    if request.way == "folder":
+        return [("folder", request.folder)]
+    return [
+        ("forget", request.forget),
+        *([("retain", request.retain)] if request.retain.strip() else []),
+    ]
 
 
 def _path(name: str, text: str) -> Path:
     if not text.strip():
         what = "give a folder" if name == "folder" else "upload a file, or give its path"
-        raise Misplaced(name, f"nothing was given: {what}")
+        raise FieldError(name, f"nothing was given: {what}")
     path = Path(text.strip()).expanduser()
     if not path.exists():
-        raise Misplaced(name, f"there is no {path} on the machine that runs unlearnlab")
+        raise FieldError(name, f"there is no {path} on the machine that runs unlearnlab")
     if path.is_dir() != (name == "folder"):
         is_a, give = ("folder", "a file") if path.is_dir() else ("file", "the folder it is in")
-        raise Misplaced(name, f"{path.name} is a {is_a}: give {give}")
+        raise FieldError(name, f"{path.name} is a {is_a}: give {give}")
     return path
 
 
 def _state(path: Path) -> tuple[int, int]:
-    """Tell a file or a folder from what it was before it changed."""
+    """Return a stamp of a file or a folder that changes with it: total bytes, newest mtime."""
     inside = (*path.glob("*"), *path.glob("*/*"))  # Not deeper: it may be any folder.
     files = [path] if path.is_file() else [found for found in inside if found.is_file()]
     stats = [file.stat() for file in files]
@@ -157,52 +160,52 @@ Stated = tuple[tuple[Path, tuple[int, int]], ...]
 
 
 @lru_cache(maxsize=1)
-def _read(wish: Wish, paths: Stated) -> Draft:
-    """Read once for the check, the mask and the adding."""
+def _read(request: AddRequest, paths: Stated) -> Draft:
+    """Read the files once for check, mask and add."""
     first, *others = (path for path, _ in paths)
-    if wish.way == "folder":
-        limit = _whole("limit", wish.limit, least=1)
-        seed = _whole("seed", wish.seed, least=0) or 0
-        return read_folder(first, title=wish.title.strip(), limit=limit, seed=seed)
-    kinds: tuple[KindWish, ...] = get_args(KindWish)
-    kind = wish.kind if wish.kind in kinds else "guess"
+    if request.way == "folder":
+        limit = _whole("limit", request.limit, least=1)
+        seed = _whole("seed", request.seed, least=0) or 0
+        return read_folder(first, title=request.title.strip(), limit=limit, seed=seed)
+    kinds: tuple[KindChoice, ...] = get_args(KindChoice)
+    kind = request.kind if request.kind in kinds else "guess"
     return read_files(
         first,
         others[0] if others else None,
-        columns=dict(wish.columns) or None,
+        columns=dict(request.columns) or None,
         kind=kind,
-        title=wish.title.strip(),
+        title=request.title.strip(),
     )
 
 
 def _whole(name: str, text: str, *, least: int) -> int | None:
-    """Read a number of the form; none where nothing was typed."""
+    """Parse a number of the form; None if empty."""
     text = text.strip()
     if text and not (text.isdecimal() and int(text) >= least):
-        raise Misplaced(name, f"{text!r} is no whole number from {least} on")
+        raise FieldError(name, f"{text!r} is not a whole number of at least {least}")
     return int(text) if text else None
 
 
-def _blamed(wish: Wish, paths: Sequence[Path]) -> str:
-    """Find the field whose file cannot be read at all."""
-    if wish.way == "folder":
+def _blamed(request: AddRequest, paths: Sequence[Path]) -> str:
+    """Return the field whose file cannot be read."""
+    if request.way == "folder":
         return "folder"
     for name, path in zip(("forget", "retain"), paths, strict=False):
         try:
             columns_of(path)
         except SourceError:
             return name
-    return "columns" if wish.columns else "forget"
+    return "columns" if request.columns else "forget"
 
 
-def columns(wish: Wish) -> list[str] | None:
-    """List the columns to choose from, where the files do not have the usual ones; else none.
+def columns(request: AddRequest) -> list[str] | None:
+    """List the columns to choose from if the files do not have the usual ones; else None.
 
-    A file that cannot be read has none: the check tells it, and what was chosen for others stays.
+    An unreadable file counts as empty: the check reports it, and choices for other files stay.
     """
     found: list[str] = []
-    for name, text in _asked(wish) if wish.way == "files" else ():
-        with suppress(SourceError, Misplaced):
+    for name, text in _asked(request) if request.way == "files" else ():
+        with suppress(SourceError, FieldError):
             found += columns_of(_path(name, text))
     names = list(dict.fromkeys(found))
     return names if names and not set(COLUMNS) <= set(names) else None
@@ -215,20 +218,20 @@ GUESSES: Mapping[str, tuple[str, ...]] = {
 
 
 def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str | None:
-    """Guess which column is meant by its name, unless one of them was chosen."""
+    """Guess the column of a role by its name, unless one was chosen."""
     if chosen in names:
         return chosen
     lower = {name.lower(): name for name in names}
     return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
 
 
-def press_add(wish: Wish) -> tuple[str, Message]:
-    """Read the files again if they have changed, and keep them if they are sound.
+def press_add(request: AddRequest) -> tuple[str, Message]:
+    """Read the files again if they have changed, and add them if they have no errors.
 
     Returns:
-        The dataset's name, empty if it was not added; and what to tell.
+        The dataset's name, empty if it was not added; and the message to show.
     """
-    checked = check(wish)
+    checked = check(request)
     if checked.draft is None or not checked.draft.sound:
         return "", checked.message
     try:
@@ -242,11 +245,11 @@ def press_add(wish: Wish) -> tuple[str, Message]:
 
 
 def findings_html(draft: Draft, *, masked: bool) -> str:
-    """Draw what was read and what was found in it."""
-    head = "ready to be added" if draft.sound else "it cannot be added as it is"
+    """Render what was read, and the findings. HTML."""
+    head = "ready to add" if draft.sound else "fix the errors before adding"
     mood = "good" if draft.sound else "bad"
     items = "".join(_finding(finding, masked) for finding in _ordered(draft.findings))
-    none = "" if items else '<p class="none">Nothing is wrong with it.</p>'
+    none = "" if items else '<p class="none">No problems found.</p>'
     return (
         f'<div class="card-head"><h2>Findings</h2><span>{escape(draft.title)} · '
         f"{escape(draft.source)}</span>"

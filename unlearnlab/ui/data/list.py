@@ -1,9 +1,9 @@
-"""The list of datasets: what each holds, and the buttons to use or remove it."""
+"""The list of datasets: contents of each, and buttons to use or remove it."""
 
 from collections.abc import Mapping
 
 from unlearnlab.data.adding.adding import SourceError, remove
-from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, Fold, KnownDataset, Task, datasets
+from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, DatasetInfo, Fold, Task, datasets
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.form.data import number
 from unlearnlab.ui.kit.controls import Problem
@@ -14,16 +14,16 @@ from unlearnlab.views.scoreboard import titles_of
 
 
 def datasets_html(used: str) -> str:
-    """Draw the list.
+    """Render the list. HTML.
 
     Args:
-        used: Name of the dataset that the form uses.
+        used: Name of the dataset in use by the form.
     """
     items = "".join(_item(known, here=known.name == used) for known in datasets().values())
     return f'<ul class="runs datasets">{items}</ul>'
 
 
-def _item(known: KnownDataset, *, here: bool) -> str:
+def _item(known: DatasetInfo, *, here: bool) -> str:
     mark = ' class="here" aria-current="true"' if here else ""
     name = escape(known.name)
     tags = [known.source or "added", *(["personal: masked"] if known.personal else [])]
@@ -45,7 +45,7 @@ def _use(name: str, *, here: bool) -> str:
     )
 
 
-def _remove(known: KnownDataset) -> str:
+def _remove(known: DatasetInfo) -> str:
     if known.name == EMBEDDED_NAME:
         return ""
     name = escape(known.name)
@@ -55,7 +55,7 @@ def _remove(known: KnownDataset) -> str:
     )
 
 
-def _fold(known: KnownDataset, fold: Fold) -> str:
+def _fold(known: DatasetInfo, fold: Fold) -> str:
     found, titles = known.counts(fold), titles_of(known)
     sets = (
         f'<span class="dot {split}"></span>{split} {number(sum(found[split].values()))}'
@@ -73,7 +73,7 @@ def _subtasks(counts: Mapping[Task, int], titles: Mapping[str, str]) -> str:
     return f" ({', '.join(named)})"
 
 
-def _documents(known: KnownDataset) -> str:
+def _documents(known: DatasetInfo) -> str:
     members, others = (len(known.documents(name)) for name in ("member", "nonmember"))
     attack = f"attack: {members} members, {others} non-members" if members and others else ""
     questions = len(known.questions())
@@ -83,11 +83,11 @@ def _documents(known: KnownDataset) -> str:
 
 
 def press_remove(program: Program, name: str) -> Message:
-    """Remove a dataset, unless a run that waits or goes on needs it."""
+    """Remove a dataset, unless a queued or active run needs it."""
     state = program.worker.state()
     for run_id in state.mine:
         if _needs(program, run_id, name):
-            told = f"run {run_id} needs it: wait until it has ended, or stop it"
+            told = f"run {run_id} needs it: wait for its end, or stop it"
             return Message((Problem("", name, told),))
     try:
         remove(name)

@@ -1,4 +1,4 @@
-"""The card that picks forget rows: its layout, and which click calls what."""
+"""The card that picks forget rows: layout and event wiring."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -35,7 +35,7 @@ ANY_TASK, ANY_KIND = ("all subtasks", ""), ("recite and answer", "")
 
 @dataclass(frozen=True)
 class PickerCard:
-    """The rows of the form's dataset, to be ticked."""
+    """Controls of the card; rows of the form's dataset can be ticked."""
 
     head: gr.HTML
     text: gr.Textbox
@@ -53,12 +53,12 @@ class PickerCard:
 
     @property
     def seen(self) -> list[Any]:
-        """List what a handler needs of it."""
+        """Inputs of every handler."""
         return [self.rows, self.text, self.task, self.kind, self.masked]
 
     @property
     def outputs(self) -> list[Any]:
-        """List what `drawn` writes."""
+        """Outputs of `drawn`."""
         return [self.head, self.task, self.masked, self.rows, self.watch]
 
 
@@ -67,7 +67,7 @@ SEEN = 5
 
 
 def draw_picker(program: Program) -> PickerCard:
-    """Lay it out."""
+    """Lay out the card."""
     head = gr.HTML(_head(forms.first_form()), apply_default_css=False)
     with gr.Row(elem_classes=["filters"]):
         text = gr.Textbox(label="Search rows", placeholder="search", max_lines=1)
@@ -136,16 +136,16 @@ def _head(form: Form) -> str:
 
 
 def searched(text: Any, task: Any, kind: Any, masked: Any) -> Search:
-    """Take in the values of the filters: unchecked."""
+    """Turn the filters' values into a search, unchecked."""
     return Search(str(text or ""), str(task or ""), str(kind or ""), bool(masked))
 
 
 def drawn(
     program: Program, form: Form, seen: tuple[Any, ...], *, ticked: bool = False
 ) -> list[Any]:
-    """Draw the picker: one update for each of `PickerCard.outputs`.
+    """Return one update for each of `PickerCard.outputs`.
 
-    The ticks are the page's own, unless they were `ticked` here.
+    The page keeps its own ticks unless `ticked` says that the server changed them.
     """
     held, *filters = seen
     known, search = known_of(form), searched(*filters)
@@ -171,7 +171,7 @@ def drawn(
 
 
 def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: PickerCard) -> None:
-    """Wire it. `unlearn` is the form that the rows go to."""
+    """Wire the card. `unlearn` is the form that receives the rows."""
     inputs = [*card.seen, *unlearn.inputs]
 
     _wire_filters(program, inputs, card)
@@ -222,7 +222,7 @@ def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None
 
 
 def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
-    """Part what was seen of the picker from the form."""
+    """Split a handler's values into the picker's and the form."""
     return values[:SEEN], forms.gathered(values[SEEN], values[SEEN + 1 :])
 
 

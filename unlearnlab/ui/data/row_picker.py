@@ -1,7 +1,7 @@
-"""Picking the forget rows of a dataset: what is found, what is ticked, what the model says to it.
+"""Picking forget rows of a dataset: search, ticks, and previews of the model's answers.
 
-The page holds the ticks, the server the rows: each asks the other for what it lacks. Functions of
-plain values.
+The page holds the ticks, the server the rows; requests carry the one, responses the other.
+Functions of plain values.
 """
 
 import time
@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.data.datasets import KnownDataset, Row
+from unlearnlab.data.datasets import DatasetInfo, Row
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.progress import run_view
 from unlearnlab.runs.records import PreviewRow, RunRow
@@ -32,19 +32,19 @@ from unlearnlab.views.scoreboard import KINDS, titles_of
 
 
 class Ticks(BaseModel):
-    """Which rows the page has ticked: untrusted."""
+    """Rows ticked on the page: untrusted."""
 
     of: str = ""
-    """What they belong to; others start from what the form holds."""
+    """Key of dataset, fold and form rows; with another key, ticks start from the form's rows."""
     inverted: bool = True
-    """Whether all are ticked but those named, or only those named."""
+    """Whether `ids` are the unticked rows instead of the ticked ones."""
     ids: list[Annotated[str, Field(max_length=1000)]] = []
     page: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What the reader asked to see."""
+    """Filters of the rows."""
 
     text: str = ""
     task: str = ""
@@ -54,7 +54,7 @@ class Search:
     masked: bool = True
 
     def finds(self, row: Row) -> bool:
-        """Tell whether a row passes."""
+        """Tell whether a row matches."""
         if self.task not in ("", row.task) or self.kind not in ("", row.kind):
             return False
         searched = f"{row.id} {row.input} {row.output}".lower()
@@ -67,7 +67,7 @@ def rows_of(form: Form) -> tuple[Row, ...]:
 
 
 def ticks_of(form: Form, held: Any) -> Ticks:
-    """Return the ticks that the page holds, or those of the form if these have changed since."""
+    """Return the page's ticks, or ticks from the form if its rows have changed since."""
     values, ids = form.draft["values"], picked_ids(form)
     of = repr((values["data.source"], values["data.fold"], ids and hash(tuple(ids))))
     try:
@@ -80,14 +80,14 @@ def ticks_of(form: Form, held: Any) -> Ticks:
 
 
 def ticked_ids(form: Form, ticks: Ticks) -> list[str] | None:
-    """Name the rows that are ticked, in the dataset's order; none if all are."""
+    """Return the ids of the ticked rows, in the dataset's order; None if all are ticked."""
     named = set(ticks.ids)
     ids = [row.id for row in rows_of(form) if (row.id in named) != ticks.inverted]
     return None if len(ids) == len(rows_of(form)) else ids
 
 
 def tick_found(form: Form, ticks: Ticks, search: Search, *, on: bool) -> Ticks:
-    """Tick all rows that are found, or untick them; the others stay as they are."""
+    """Tick or untick all rows that match; the others stay."""
     rows = rows_of(form)
     found = {row.id for row in rows if search.finds(row)}
     if len(found) == len(rows):
@@ -100,7 +100,7 @@ def tick_found(form: Form, ticks: Ticks, search: Search, *, on: bool) -> Ticks:
 
 
 def picker(program: Program, form: Form, ticks: Ticks, search: Search) -> dict[str, Any]:
-    """Return the value of the picker: one page of the rows that are found, and the ticks.
+    """Return the picker's value: one page of matching rows, and the ticks.
 
     Raises:
         StoreError: The store cannot be read.
@@ -123,7 +123,7 @@ def picker(program: Program, form: Form, ticks: Ticks, search: Search) -> dict[s
     }
 
 
-_NONE = '<p class="none">No forget row passes these filters.</p>'
+_NONE = '<p class="none">No forget row matches these filters.</p>'
 
 
 def _table(lines: Sequence[tuple[Row, str]], answers: Mapping[str, str], masked: bool) -> str:
@@ -168,14 +168,14 @@ def _said(row: Row, answer: str | None, masked: bool) -> str:
 
 
 def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, str]:
-    """Return what the form's model is known to say to rows: asked before, or scored before a run.
+    """Return the model's known answers by row id, from previews and from scores before runs.
 
     Raises:
         StoreError: The store cannot be read.
     """
     known, fold = known_of(form), fold_of(form)
     asked = model_of(form)
-    if known.gone or asked is None or not rows:
+    if known.unknown_reason or asked is None or not rows:
         return {}
     wanted = {row.id: row for row in rows}
     answers: dict[str, str] = {}
@@ -200,7 +200,7 @@ def _scored(program: Program, run: RunRow, wanted: Mapping[str, Row]) -> dict[st
     }
 
 
-def _asks_the_same(run: RunRow, asked: ModelSpec, known: KnownDataset, fold: str) -> bool:
+def _asks_the_same(run: RunRow, asked: ModelSpec, known: DatasetInfo, fold: str) -> bool:
     spec = run.spec
     return (
         run.before is not None
@@ -211,9 +211,9 @@ def _asks_the_same(run: RunRow, asked: ModelSpec, known: KnownDataset, fold: str
 
 
 def _previews(
-    program: Program, asked: ModelSpec, known: KnownDataset, form: Form
+    program: Program, asked: ModelSpec, known: DatasetInfo, form: Form
 ) -> list[PreviewRow]:
-    """List the previews of this model on this dataset, as both are now."""
+    """List previews of this model on this dataset since either was last changed."""
     about = (asked.name, asked.precision, known.name, fold_of(form))
     since = _changed(asked, known)
     return [
@@ -227,19 +227,19 @@ def _about(spec: PreviewSpec) -> tuple[str, ...]:
     return spec.model.name, spec.model.precision, spec.source, spec.fold
 
 
-def _changed(asked: ModelSpec, known: KnownDataset) -> float:
-    """Return when a kept model or an added dataset was last written, in Unix seconds."""
+def _changed(asked: ModelSpec, known: DatasetInfo) -> float:
+    """Return when the saved model or the added dataset was last written, in Unix seconds."""
     place = catalogue.model(asked.name).place
     files = (place and place / "config.json", known.folder / "manifest.json")
     return max((file.stat().st_mtime for file in files if file and file.is_file()), default=0.0)
 
 
 def model_of(form: Form) -> ModelSpec | None:
-    """Return the form's model, untrained; none if it is not valid."""
+    """Return the form's model, untrained; None if it is invalid."""
     values = form.draft["values"]
     wanted = ("name", "precision", "device")
     plain = {name: values[f"model.{name}"] for name in wanted}
-    for adapter in (None, LoRA()):  # Packed weights are not valid without one.
+    for adapter in (None, LoRA()):  # Quantized weights are invalid without one.
         try:
             return ModelSpec.model_validate(plain | {"adapter": adapter})
         except ValidationError:
@@ -248,15 +248,15 @@ def model_of(form: Form) -> ModelSpec | None:
 
 
 def press_preview(program: Program, form: Form, shown: Any) -> Message:
-    """Queue the question what the form's model says to the rows that are shown."""
+    """Queue a preview of the model's answers to the rows shown."""
     asked, known = model_of(form), known_of(form)
     if asked is None:
-        return Message((Problem("", "", "this model is not valid"),))
-    if problem := known.gone or asked.known.missing:
+        return Message((Problem("", "", "this model is invalid: see the form"),))
+    if problem := known.unknown_reason or asked.known.unavailable_reason:
         return Message((Problem("", "", problem),))
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
     if not ids:
-        return Message((Problem("", "", "no row is shown: search for others"),))
+        return Message((Problem("", "", "no row is shown: change the filters"),))
     try:
         state = program.worker.state()
         spec = PreviewSpec(model=asked, source=known.name, fold=fold_of(form), rows=tuple(ids))
@@ -264,36 +264,36 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
     except (SpecError, StoreError, NotRunning) as error:
         return trouble(error)
     ahead = state.waits(asked.device)
-    return Message(note="Queued: the model is asked after what is running." if ahead else "")
+    return Message(note="Queued: the model is asked when the current run ends." if ahead else "")
 
 
 def pending(program: Program, form: Form) -> dict[str, Any]:
-    """Return what the page watches: the newest preview of the form's model, if it goes on.
+    """Return the newest preview of the form's model, if it is active, for the page to watch.
 
     Raises:
         StoreError: The store cannot be read.
     """
     asked, known = model_of(form), known_of(form)
-    found = [] if asked is None or known.gone else _previews(program, asked, known, form)
+    found = [] if asked is None or known.unknown_reason else _previews(program, asked, known, form)
     going = found and found[0].alive and found[0].ending is None
     return {"preview": found[0].run_id if going else ""}
 
 
 class Poll(BaseModel):
-    """What a page asks: untrusted."""
+    """Request of a page: untrusted."""
 
     preview: Annotated[str, Field(max_length=100)]
 
 
 def poll(program: Program, asked: Any) -> dict[str, Any]:
-    """Answer a page with how a preview stands."""
+    """Return the status of a preview."""
     try:
         request = Poll.model_validate(asked)
         row = program.store.job(request.preview)
         course = program.courses.of(row.run_id)
         mine = known_to(program.worker.state(), row.run_id)
     except ValidationError:
-        return {"problem": "the page asked for something that is no preview: reload it"}
+        return {"problem": "no such preview: reload the page"}
     except StoreError as error:
         return {"problem": str(error)}
     view = run_view(course, alive=row.alive, mine=mine, now=time.time())
@@ -307,15 +307,15 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
 
 
 def press_stop(program: Program, asked: Any) -> dict[str, Any]:
-    """Stop a preview, or take it from the queue. One that has ended stays so."""
+    """Stop a preview or remove it from the queue; an ended one stays as it is."""
     try:
         program.worker.stop(Poll.model_validate(asked).preview)
     except ValidationError:
-        return {"problem": "the page asked for something that is no preview: reload it"}
+        return {"problem": "no such preview: reload the page"}
     except (StoreError, NotRunning) as error:
         return {"problem": str(error)}
     return {}
 
 
 PICKER = element("data.picker")
-"""Id of the picker on the page."""
+"""Element id of the picker."""

@@ -1,4 +1,4 @@
-"""The tab Data: the datasets, adding one, typing facts, and picking the rows to forget."""
+"""The tab Data: list and add datasets, type facts, pick the rows to forget."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ TO_ROWS = """() => {
   };
   setTimeout(go, 100);
 }"""
-"""The rows are where the reader wants to go, below other cards on a phone. They are drawn late."""
+"""Scrolls to the rows once they are drawn: on a phone they are below other cards."""
 
 
 def tab(
@@ -40,16 +40,16 @@ def tab(
     unlearn: FormParts,
     results: Parts,
 ) -> None:
-    """Lay the tab out and wire it.
+    """Lay out and wire the tab.
 
     Args:
         program: Store and worker.
         blocks: The page.
-        opened: The tab itself: what it holds is drawn whenever it is opened.
-        kept: What was typed before.
-        tabs: The tabs of the page, to turn to another one.
-        unlearn: The form that the data go to.
-        results: What shows the run that teaches.
+        opened: The tab itself; its contents are refreshed whenever it is opened.
+        kept: Typed text that the browser keeps.
+        tabs: The tabs of the page, for switching to another one.
+        unlearn: The form that receives the data.
+        results: The panel that shows the memorization run.
     """
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
@@ -107,7 +107,7 @@ def _wire_list(
 
 
 def use_data(form: Form, name: str) -> Form:
-    """Let the form forget another dataset."""
+    """Choose another dataset in the form."""
     values = form.draft["values"] | {SOURCE: name}
     return choose_data(Form(form.draft | {"values": values}))
 

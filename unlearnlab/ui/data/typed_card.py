@@ -1,4 +1,4 @@
-"""The card for facts of one's own: typed, taught to the embedded model, and then unlearned."""
+"""The card for typed facts: taught to the embedded model, then unlearned."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,12 +24,12 @@ IDLE = """() => document.getElementById("typed-card").classList.remove("busy")""
 
 
 KEEP = "(text, name) => ({ text, name })"
-"""What the browser keeps of the boxes, without a request."""
+"""The browser keeps both boxes, without a request."""
 
 
 @dataclass(frozen=True)
 class TypedCard:
-    """What is typed, and what the button has to tell."""
+    """Controls of the card."""
 
     text: gr.Textbox
     name: gr.Textbox
@@ -38,18 +38,18 @@ class TypedCard:
 
 
 def memory() -> gr.BrowserState:
-    """Keep what was typed, in the browser only. Outside all tabs: inside, it is read too late."""
+    """Keep typed text in the browser only. Create it outside tabs: inside, it is read too late."""
     empty = {"text": "", "name": ""}
     return gr.BrowserState(empty, storage_key="unlearnlab-typed-1", secret="unlearnlab")
 
 
 def draw_typed() -> TypedCard:
-    """Lay it out."""
+    """Lay out the card."""
     with gr.Column(elem_classes=["card"], elem_id="typed-card"):
         heading("Type your own facts")
         gr.HTML(_IDEA, elem_classes=["note"], apply_default_css=False)
         text = gr.Textbox(
-            label="Question | answer, one fact a line",
+            label="Question | answer, one fact per line",
             placeholder=EXAMPLES,
             lines=6,
             max_lines=14,
@@ -69,13 +69,13 @@ def draw_typed() -> TypedCard:
 
 
 _IDEA = (
-    "<p>The embedded model learns them by heart, beside rows that it knows already, so that it "
-    "keeps talking. Then unlearn them.</p>"
+    "<p>The embedded model memorizes them, along with rows it already knows, so that it stays "
+    "fluent. Then unlearn them.</p>"
 )
 
 
 def typed_before(draft: Any) -> list[str]:
-    """Return text and name that the browser kept: unchecked."""
+    """Return the text and name that the browser kept, unchecked."""
     kept: dict[str, Any] = draft if isinstance(draft, dict) else {}
     return [str(kept.get(name) or "") for name in ("text", "name")]
 
@@ -90,7 +90,7 @@ def wire_typed(
     unlearn: FormParts,
     results: Parts,
 ) -> None:
-    """Wire it: a press teaches, and turns to the run; what is typed survives a reload."""
+    """Wire the card: the button teaches and switches to the run; typed text survives a reload."""
     looks = len(results.look)
 
     def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
@@ -102,7 +102,7 @@ def wire_typed(
             shown = came.run_id or run_id
             panel = showing(program, shown, look_of(seen[:looks]))
         updates = form_layout.updates(program, unlearn, came.form)
-        # Told where the press leads, and again beside what was typed.
+        # Shown beside the run, and again beside the typed text.
         notes = [came.message.plain, came.message.plain]
         return [*notes, gr.Tabs(selected="unlearn"), *updates, *panel]
 

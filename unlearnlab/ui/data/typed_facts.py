@@ -1,4 +1,4 @@
-"""Facts of one's own: kept as a dataset, taught to the embedded model, and then unlearned.
+"""Typed facts: saved as a dataset, taught to the embedded model, then unlearned.
 
 Functions of plain values.
 """
@@ -11,7 +11,7 @@ from typing import Any
 from unlearnlab.data.adding.adding import Draft, SourceError, add, read_typed, remove
 from unlearnlab.data.adding.checks import Finding
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset
-from unlearnlab.models.catalog import keeping_problem
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.records import RunRow
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
@@ -24,24 +24,24 @@ from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message, trouble
 
 TYPED, NAME = element("data.typed"), element("data.typed.name")
-"""Ids of the two boxes."""
+"""Element ids of the two boxes."""
 
 FACTS = "my-facts"
-"""The name of what is typed, where none is given."""
+"""Default name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """What came of a press."""
+    """Result of a press of the button."""
 
     run_id: str = ""
     form: Form | None = None
-    """The run that teaches, as a form; none if nothing was started."""
+    """The memorization run, as a form; None if nothing was queued."""
     message: Message = field(default_factory=Message)
 
 
 def press_teach(program: Program, text: str, name: str) -> Taught:
-    """Keep what was typed as a dataset, and queue the run that teaches it."""
+    """Save typed facts as a dataset, and queue the run that teaches them."""
     try:
         draft = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
     except SourceError as error:
@@ -64,7 +64,7 @@ def _queued(program: Program, name: str, draft: Draft) -> Taught:
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)
         return Taught(message=trouble(error))
-    notes = ["Queued: it starts after what is running."] if busy else []
+    notes = ["Queued: it starts when the current run ends."] if busy else []
     notes += [f"{_told(one)}." for one in draft.findings]
     form = form_of(spec.model_dump(mode="json"))
     return Taught("" if busy else run_id, form, Message(note=" ".join(notes)))
@@ -75,13 +75,13 @@ def _refused(place: str, label: str, told: str) -> Taught:
 
 
 def _problems(findings: Sequence[Finding]) -> list[Problem]:
-    """Tell what keeps the facts from being kept."""
+    """Return the errors that keep the facts from being saved."""
     errors = (finding for finding in findings if finding.severity == "error")
     return [Problem(TYPED, "Facts", _told(finding)) for finding in errors]
 
 
 def _told(finding: Finding) -> str:
-    """Tell a finding with the typed lines that it is about."""
+    """Return a finding's message with the numbers of its typed lines."""
     lines = [str(row.line) for row in finding.rows if row.split == "forget_train"]
     more = ["…"] if finding.count > len(finding.rows) else []
     word = "line" if finding.count == 1 else "lines"
@@ -90,10 +90,10 @@ def _told(finding: Finding) -> str:
 
 
 def free_name(wanted: str) -> str:
-    """Return a name that neither a dataset nor a kept model has: the wanted one, or numbered."""
+    """Return a name that no dataset and no saved model has: the wanted one, or numbered."""
     plain = re.sub("[^a-z0-9]+", "-", wanted.lower()).strip("-")[:32].strip("-") or FACTS
     number, name = 1, plain
-    while not dataset(name).gone or keeping_problem(name):
+    while not dataset(name).unknown_reason or save_name_problem(name):
         number += 1
         name = f"{plain}-{number}"
     return name
@@ -103,7 +103,7 @@ def free_name(wanted: str) -> str:
 
 
 def offer_html(row: RunRow | None) -> str:
-    """Offer to unlearn what a finished run has taught; empty for any other run. HTML."""
+    """Render the offer to unlearn what a finished run taught; empty for any other run. HTML."""
     if row is None or not _has_taught(row):
         return ""
     known = dataset(row.spec.data.source)
@@ -111,8 +111,8 @@ def offer_html(row: RunRow | None) -> str:
     facts, them = ("this row", "it") if count == 1 else (f"these {count} rows", "them")
     return (
         '<section class="card offer"><div>'
-        f"<b>The model {escape(row.spec.keep_as)} knows {facts} by heart.</b>"
-        f"<p>Ask it below, or let it forget {them}: the button fills the form.</p></div>"
+        f"<b>The model {escape(row.spec.keep_as)} has memorized {facts}.</b>"
+        f"<p>Ask it below, or unlearn {them}: the button fills in the form.</p></div>"
         f'<button type="button" data-event="unlearn_next" data-run="{escape(row.run_id)}">'
         f"Now unlearn {them}</button></section>"
     )
@@ -124,7 +124,7 @@ def _has_taught(row: RunRow) -> bool:
 
 
 def next_form(program: Program, run_id: Any) -> Form:
-    """Return a form that unlearns what a run has taught.
+    """Return a form that unlearns what a run taught.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from unlearnlab.data.datasets import TASKS as ALL
-from unlearnlab.data.datasets import Fold, KnownDataset, Row, Task, dataset, datasets
+from unlearnlab.data.datasets import DatasetInfo, Fold, Row, Task, dataset, datasets
 from unlearnlab.spec.run import in_order
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.model import NAME, model_choices
@@ -23,7 +23,7 @@ RESTS = {"leave": "left alone", "retain": "moved to the retain set"}
 """What becomes of the rows that were not picked, in words."""
 
 
-def known_of(form: Form) -> KnownDataset:
+def known_of(form: Form) -> DatasetInfo:
     """Return the dataset that the form names."""
     return dataset(str(form.draft["values"][SOURCE] or ""))
 
@@ -34,7 +34,7 @@ def fold_of(form: Form) -> Fold:
     return next((fold for fold in get_args(Fold) if fold == named), "train")
 
 
-def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
+def tasks_in(known: DatasetInfo, fold: Fold) -> tuple[Task, ...]:
     """List the subtasks that the forget set of a fold has; all if it has no rows."""
     found = {row.task for row in known.rows("forget", fold)}
     return tuple(task for task in ALL if task in found) or ALL
@@ -43,14 +43,14 @@ def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
 def source_choices(form: Form) -> list[tuple[str, str]]:
     """List the datasets, and the form's own if it is gone."""
     known = known_of(form)
-    gone = [(f"{known.title} · not here", known.name)] if known.gone else []
+    gone = [(f"{known.title} · not here", known.name)] if known.unknown_reason else []
     return [*((one.title, name) for name, one in datasets().items()), *gone]
 
 
 def choose_data(form: Form) -> Form:
     """Fit the form to the chosen dataset: its folds, its subtasks, and all of its rows."""
     known, values = known_of(form), form.draft["values"]
-    if known.gone:
+    if known.unknown_reason:
         return form
     fold = fold_of(form) if fold_of(form) in known.folds else known.folds[0]
     tasks = list(tasks_in(known, fold))
@@ -131,7 +131,7 @@ def _options(form: Form) -> dict[str, dict[str, Any]]:
         NAME: {"choices": model_choices()},
         SOURCE: {"choices": source_choices(form)},
     }
-    if not known.gone:
+    if not known.unknown_reason:
         tasks = tasks_in(known, fold_of(form))
         titles = titles_of(known)
         named = [(titles.get(task, task), task) for task in tasks]
@@ -168,7 +168,7 @@ def draw_data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
 def rows_note(form: Form) -> str:
     """Say which forget rows are unlearned, with the buttons to change that. HTML."""
     known, held = known_of(form), form.draft["values"]
-    if known.gone:
+    if known.unknown_reason:
         return '<p class="changed">This dataset is not here any more: choose another.</p>'
     rows = known.rows("forget", fold_of(form))
     wanted = [row for row in rows if row.task in (held[TASKS_PATH] or ())]

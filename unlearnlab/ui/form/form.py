@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnlab.models.catalog import keeping_problem
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.spec.methods import METHODS, Card
 from unlearnlab.spec.plan import planned_steps, same_settings, written
 from unlearnlab.spec.presets import presets
@@ -185,7 +185,7 @@ def spec_of(form: Form) -> RunSpec:
         SpecError: Something in it is wrong.
     """
     spec = _ready(parsed(form))
-    if spec.keep_as and (problem := keeping_problem(spec.keep_as)):
+    if spec.keep_as and (problem := save_name_problem(spec.keep_as)):
         raise SpecError([("keep_as", problem)])
     return spec
 
@@ -196,7 +196,7 @@ def _ready(spec: RunSpec) -> RunSpec:
     Raises:
         SpecError: It is not.
     """
-    if spec.model.known.missing:
+    if spec.model.known.unavailable_reason:
         told = "is not ready on this machine: the note under it tells what to do"
         raise SpecError([("model.name", f"{spec.model.known.title} {told}")])
     return spec

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from unlearnlab.data.files import size
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.models import hub as hub_models
-from unlearnlab.models.catalog import KnownModel
+from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.engine_api import Device, meant
 from unlearnlab.spec.run import PACKED, ModelSpec, Precision
@@ -32,11 +32,11 @@ def model_choices() -> list[tuple[str, str]]:
     """List the models to choose from: the embedded one, those kept here, those of the task."""
     listed = catalogue.models()
     embedded, *others = listed
-    known = [catalogue.model(name) for name in (embedded, *catalogue.kept_names(), *others)]
+    known = [catalogue.model(name) for name in (embedded, *catalogue.saved_names(), *others)]
     return [(_titled(model), model.name) for model in known]
 
 
-def _titled(model: KnownModel) -> str:
+def _titled(model: ModelInfo) -> str:
     return " · ".join(part for part in (model.title, _sizes(model.architecture)) if part)
 
 
@@ -48,7 +48,7 @@ def _sizes(architecture: Architecture | None) -> str:
     return f"{architecture.blocks} blocks · {written}"
 
 
-def usual_precision(model: KnownModel, device: Device | None) -> Precision:
+def usual_precision(model: ModelInfo, device: Device | None) -> Precision:
     """Return the number format that a model is trained in on a device, as long as nobody chose.
 
     On a GPU bfloat16 halves memory and time. The embedded model and what was made of it are small,
@@ -86,10 +86,10 @@ def model_note(name: object, precision: object = "", told: str = "", *, offers: 
         offers: Whether there is a button to look it up with.
     """
     model = catalogue.model(str(name or ""))
-    if model.missing:
-        text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(model.missing))
-        title = "" if model.gone else f"{escape(model.title)}: "
-        kind = "changed gone" if model.gone else "changed"
+    if model.unavailable_reason:
+        text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(model.unavailable_reason))
+        title = "" if model.unknown_reason else f"{escape(model.title)}: "
+        kind = "changed gone" if model.unknown_reason else "changed"
         return f'<p class="{kind}">{title}{text}</p>'
     parts = [_fetched(model), _made(model), _large(model, precision)]
     note = " ".join(part for part in parts if part)
@@ -105,20 +105,20 @@ _BUTTON = (
 )
 
 
-def _fetched(model: KnownModel) -> str:
-    weights = [repository for repository, only_tokenizer in model.fetches if not only_tokenizer]
+def _fetched(model: ModelInfo) -> str:
+    weights = [repository for repository, only_tokenizer in model.to_download if not only_tokenizer]
     if not weights:
-        return "Its tokenizer will be downloaded by the run." if model.fetches else ""
+        return "Its tokenizer will be downloaded by the run." if model.to_download else ""
     bytes_ = hub_models.looked_up(weights[0])
     return f"Not on this machine: the run downloads it{f', {size(bytes_)}' if bytes_ else ''}."
 
 
-def _made(model: KnownModel) -> str:
+def _made(model: ModelInfo) -> str:
     base, data, date = (escape(model.made.get(key, "")) for key in ("model", "dataset", "date"))
     return f"Made here from {base} with the data {data}, {date[:10]}." if base and data else ""
 
 
-def _large(model: KnownModel, precision: object) -> str:
+def _large(model: ModelInfo, precision: object) -> str:
     if model.architecture is None or model.architecture.parameters < LARGE:
         return ""
     parameters = model.architecture.parameters

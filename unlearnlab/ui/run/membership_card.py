@@ -137,7 +137,7 @@ def _list(spec: RunSpec, losses: Membership, wish: Wish, side: Side) -> str:
 
 def _texts(spec: RunSpec, losses: Membership, side: Side) -> tuple[str, ...]:
     """Read the documents; none if they are not those that were measured."""
-    members, others = spec.data.known.attacked(spec.data.fold)
+    members, others = spec.data.known.membership_documents(spec.data.fold)
     found, measured = (members, losses.member) if side == "member" else (others, losses.nonmember)
     return found if len(found) == len(measured) else ()
 

@@ -220,7 +220,7 @@ _NOT_HERE = (
 
 def _item(program: Program, form: Form, one: ReadySweep) -> str:
     model = one.sweep.base.model
-    off = bool(model.known.missing)
+    off = bool(model.known.unavailable_reason)
     try:
         told = _NOT_HERE.format(model.name) if off else size(program, fitted(one, form))
     except (SpecError, StoreError) as error:

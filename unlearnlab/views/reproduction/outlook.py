@@ -47,7 +47,7 @@ def _problems(row: RunRow) -> Iterator[str]:
     absent = [
         (field, told)
         for field, told in (
-            ("model", spec.model.known.gone or spec.model.known.missing),
+            ("model", spec.model.known.unknown_reason or spec.model.known.unavailable_reason),
             ("data", _data_problem(spec.data)),
         )
         if told
@@ -68,8 +68,8 @@ def _misfits(spec: RunSpec) -> tuple[tuple[str, str], ...]:
 def _data_problem(spec: DataSpec) -> str:
     """Tell why the rows of a run cannot be had here; empty if they can."""
     known = spec.known
-    if known.gone:
-        return known.gone
+    if known.unknown_reason:
+        return known.unknown_reason
     if spec.fold not in known.folds:
         folds = " and ".join(known.folds) or "none"
         return f"{known.title} has no {spec.fold} fold: it has {folds}"
