@@ -42,9 +42,7 @@ from unlearnlab.engine.tracing import run_trace
 from unlearnlab.engine.training.loop import Clock, TrainingState, train
 from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models import hub as hub_models
-from unlearnlab.models.catalog import models_folder
-from unlearnlab.models.catalog import MODEL_NOTE
-from unlearnlab.models.catalog import save_name_problem
+from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
     ALL,
     Adjustment,
@@ -312,7 +310,7 @@ def opened(
         RunFailed: The device has too little memory for the weights.
         ValueError: The model cannot be downloaded or loaded, or the spec does not fit it.
     """
-    if spec.model.known.fetches:
+    if spec.model.known.to_download:
         yield from _download(spec.model, clock)
         plain = spec.model_dump(mode="json")  # The model's sizes may be known only now.
         if isinstance(spec, RunSpec):
@@ -331,7 +329,7 @@ def opened_alone(
 
 
 def _download(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
-    for repository, only_tokenizer in model.known.fetches:
+    for repository, only_tokenizer in model.known.to_download:
         yield clock.stage("downloading")
         work = hub_models.fetch(repository, only_tokenizer=only_tokenizer)
         yield from relay(work, partial(_progress, unit="MB"))

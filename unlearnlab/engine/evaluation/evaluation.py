@@ -267,8 +267,8 @@ def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, N
         ValueError: The dataset is missing, or holds none of the rows.
     """
     known = dataset(spec.source)
-    if known.gone:
-        raise ValueError(f"source: {known.gone}")
+    if known.unknown_reason:
+        raise ValueError(f"source: {known.unknown_reason}")
     wanted = set(spec.rows)
     rows = [row for row in known.rows("forget", spec.fold) if row.id in wanted]
     if not rows:
