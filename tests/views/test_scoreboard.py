@@ -5,7 +5,7 @@ import pytest
 from tests.fakes import evaluated
 from unlearnlab.metrics.scores import Picked, Scores
 from unlearnlab.runs.events import Failed, Finished
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.methods import Memorize
 from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
@@ -17,7 +17,17 @@ BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 
 
 def row(*, spec=None, name="", ending=None, alive=True, before=None, after=None):
-    return RunRow("r1", name, 0.0, spec or RunSpec(), alive, True, ending, before, after)
+    return RunRecord(
+        run_id="r1",
+        name=name,
+        created=0.0,
+        spec=spec or RunSpec(),
+        alive=alive,
+        began=True,
+        ending=ending,
+        before=before,
+        after=after,
+    )
 
 
 def test_the_scoreboard_has_before_after_and_the_retrained_model():

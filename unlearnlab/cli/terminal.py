@@ -14,9 +14,9 @@ from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage
 from unlearnlab.models.catalog import KnownModel
 from unlearnlab.runs.estimates import Estimate, bytes_text
 from unlearnlab.runs.events import Adjusted, Failed, StageBegan, Traced
-from unlearnlab.runs.progress import Course, advance, run_view
-from unlearnlab.runs.records import RunRow, TraceRow
-from unlearnlab.runs.store import StoredEvent
+from unlearnlab.runs.progress import RunProgress, advance, run_view
+from unlearnlab.runs.records import RunRecord, TraceRecord
+from unlearnlab.runs.events import StoredEvent
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import PHASE, settings
 from unlearnlab.views.phases import changes
@@ -50,7 +50,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._course = Course()
+        self._course = RunProgress()
         self._next = 0.0
 
     def take(self, stored: StoredEvent) -> None:
@@ -73,7 +73,7 @@ class Bars:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._course = Course()
+        self._course = RunProgress()
         self._bar: tqdm[Any] | None = None
 
     def take(self, stored: StoredEvent) -> None:
@@ -106,14 +106,14 @@ class Bars:
             self._bar = None
 
 
-def _terms(course: Course) -> str:
+def _terms(course: RunProgress) -> str:
     """Name the loss terms of the last step while training goes on."""
     if course.stage != "training" or course.step is None:
         return ""
     return ", ".join(f"{name} {value:.3g}" for name, value in course.step.terms.items())
 
 
-def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
+def record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]:
     """Return all there is to say of a run, as plain JSON values.
 
     Args:
@@ -157,7 +157,7 @@ def moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def summary(row: RunRow, course: Course) -> str:
+def summary(row: RunRecord, course: RunProgress) -> str:
     """Sum up a run: how it ended, what was changed meanwhile, its scores and their meaning."""
     line = run_line(row)
     board = scoreboard(row.spec, row.before, row.after, None)
@@ -198,7 +198,7 @@ def _scores_table(board: Scoreboard) -> str:
     return table(["", *columns, ""], [list(row) for row in rows])
 
 
-def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
+def trace_record(row: TraceRecord, traced: Traced | None) -> dict[str, Any]:
     """Return all there is to say of a trace, as plain JSON values."""
     failed = row.ending if isinstance(row.ending, Failed) else None
     return {
@@ -213,7 +213,7 @@ def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
     }
 
 
-def trace_summary(row: TraceRow, traced: Traced | None) -> str:
+def trace_summary(row: TraceRecord, traced: Traced | None) -> str:
     """Sum up a trace: the effects as tables of token or role by block."""
     took = f" after {row.ending.seconds:.0f} s" if row.ending else ""
     status = row.ending.kind if row.ending else "unfinished"

@@ -44,11 +44,11 @@ from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models.catalog import KEPT, keeping_problem, models_folder
 from unlearnlab.runs.engine_api import (
     ALL,
-    Adjustment,
-    Ask,
+    Override,
+    PromptRequest,
     Export,
     Job,
-    Labs,
+    EnginePool,
     PreviewJob,
     RunFailed,
     TraceJob,
@@ -218,7 +218,7 @@ class Lab:
         finally:
             self.release()
 
-    def ask(self, job: Job, ask: Ask) -> Asked:
+    def ask(self, job: Job, ask: PromptRequest) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run."""
         if self._live and self._live[0] == job.run_id:
             with _memory_advice():
@@ -258,7 +258,7 @@ class Lab:
             self.release()
         return Exported(name=export.folder.name, megabytes=size / 1e6)
 
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+    def adjust(self, job: Job, wish: Override) -> Adjusted:
         """Change values of the phase that the live run trains, from its next step to its end."""
         controls = self._controls
         if self._live is None or self._live[0] != job.run_id or controls.phase is None:
@@ -278,13 +278,13 @@ class Lab:
         torch.cuda.empty_cache()  # Of all GPUs; without one, nothing.
 
 
-def labs(recall: Callable[[str], Evidence | None] = lambda key: None) -> Labs:
+def labs(recall: Callable[[str], Evidence | None] = lambda key: None) -> EnginePool:
     """Return a lab for each device of this machine.
 
     Args:
         recall: Returns the evidence that is kept under a key, if there is any.
     """
-    return Labs(
+    return EnginePool(
         devices=lambda: [device.id for device in devices()],
         of=lambda device: Lab(recall, device=torch.device(device) if device else None),
         lock=lock_name,
@@ -353,7 +353,7 @@ def _keep(target: Target, fold: Dataset, job: Job, found: Scores) -> Kept:
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
-def _ask_both(target: Target, ask: Ask, *, step: int) -> Asked:
+def _ask_both(target: Target, ask: PromptRequest, *, step: int) -> Asked:
     training = target.model.training
     target.model.eval()
     try:

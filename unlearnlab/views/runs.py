@@ -2,74 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Protocol
 
-from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.events import Ending, Failed, Finished
+from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.plan import same_settings, written
 from unlearnlab.spec.run import ModelSpec, RunSpec
 from unlearnlab.views.phases import blocks_text, length_text
 from unlearnlab.views.scoreboard import at_ends, judged
-
-
-class Row(Protocol):
-    """A run as the store lists it."""
-
-    @property
-    def run_id(self) -> str:
-        """Return its id."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Return the name it was given, if any."""
-        ...
-
-    @property
-    def created(self) -> float:
-        """Return when it was asked for, in Unix seconds."""
-        ...
-
-    @property
-    def spec(self) -> RunSpec:
-        """Return what was asked for."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether its worker's process lives."""
-        ...
-
-    @property
-    def ending(self) -> Ending | None:
-        """Return how it ended."""
-        ...
-
-    @property
-    def began(self) -> bool:
-        """Tell whether it was taken up."""
-        ...
-
-    @property
-    def before(self) -> Scores | None:
-        """Return the original model's scores."""
-        ...
-
-    @property
-    def after(self) -> Scores | None:
-        """Return the unlearned model's scores."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Return where it was taken in from, in words; empty if it was carried out here."""
-        ...
-
-    @property
-    def repeats(self) -> str:
-        """Return the id of the run whose record it repeats, if any."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +33,7 @@ class RunLine:
     """Id of the run whose record it repeats, if any."""
 
 
-def run_line(row: Row, *, paused: bool = False) -> RunLine:
+def run_line(row: RunRecord, *, paused: bool = False) -> RunLine:
     """Sum a run up in one line."""
     found, ending = judged(row.spec, row.before, row.after), row.ending
     before, after = at_ends(row.spec, row.before, row.after, None)
@@ -134,7 +74,7 @@ def _other_model(spec: RunSpec) -> str:
     return "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
 
 
-def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
+def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
     """Return how long the last finished run with these settings took here."""
     for row in rows:
         if isinstance(row.ending, Finished) and not row.origin and same_settings(row.spec, spec):
@@ -142,7 +82,7 @@ def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
     return None
 
 
-def matches(row: Row, text: str) -> bool:
+def matches(row: RunRecord, text: str) -> bool:
     """Tell whether every word of `text` occurs in what the list says of a run."""
     words = text.lower().split()
     if not words:

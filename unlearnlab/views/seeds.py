@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from unlearnlab.metrics.scores import Scores
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.runs import Row
 from unlearnlab.views.scoreboard import utility_name
 
 _SCORES: Mapping[str, Callable[[Scores], float | None]] = {
@@ -17,7 +17,7 @@ _SCORES: Mapping[str, Callable[[Scores], float | None]] = {
 }
 
 
-def seed_group(spec: RunSpec, rows: Iterable[Row]) -> tuple[Scores, ...]:
+def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
     """Return the scores of unlearned models of one spec, one for each seed.
 
     Args:

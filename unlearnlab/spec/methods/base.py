@@ -8,6 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+Layout = Literal["shuffled", "in_order", "in_proportion", "by_task"]
+"""How rows are put into batches: the first set shuffled in each epoch, and the others streamed
+beside it; all sets in their own order; all sets dealt into the batches of one pass; or one subtask
+after another."""
+
 SetName = Literal["forget", "retain", "refusal"]
 """Sets that a batch can draw on; `refusal` is the forget set with answers that admit ignorance."""
 
@@ -73,6 +78,10 @@ class MethodSpec(Spec):
     """Base of the methods. The terms of `weights` are those that the method's objective returns."""
 
     card: ClassVar[Card]
+    steers: ClassVar[bool] = False
+    """Whether it steers the activations of one block, `layer`, and computes no block above it."""
+    copies_trained: ClassVar[bool] = False
+    """Whether it keeps a copy of the trained weights from the start of the phase."""
     sets: ClassVar[tuple[SetName, ...]]
     """The sets its batches draw on; an epoch is one pass over the first of them. A method without
     sets takes no steps."""
@@ -91,6 +100,24 @@ class MethodSpec(Spec):
     def passes(self) -> tuple[ForwardPass, ...]:
         """List the forward passes of a step, in order: what they keep is there at once."""
         return tuple(ForwardPass(name) for name in self.drawn)
+
+    @property
+    def layout(self) -> Layout:
+        """Return how rows are put into batches."""
+        return "shuffled"
+
+    @property
+    def splits_by_length(self) -> bool:
+        """Return whether rows of different length may go through the model apart."""
+        return True
+
+    def last_block(self, blocks: int) -> int:
+        """Return the last block, 0-based, that its passes compute in a model of `blocks` blocks."""
+        return blocks - 1
+
+    def rows_per_batch(self, batch_size: int) -> int:
+        """Return the rows of the first set in the largest batch."""
+        return batch_size
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each part that has an optimizer of its own.

@@ -11,6 +11,7 @@ from unlearnlab.spec.methods.base import (
     Expert,
     ForgetWeight,
     ForwardPass,
+    Layout,
     MethodSpec,
     RetainWeight,
     RowCounts,
@@ -230,6 +231,15 @@ class Sequential(MethodSpec):
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": -self.forget_weight, "retain": self.retain_weight}
 
+    @property
+    def layout(self) -> Layout:
+        """Return how rows are put into batches."""
+        return "in_order"
+
+    def rows_per_batch(self, batch_size: int) -> int:
+        """Return the forget rows in the largest batch: no batch crosses chunks."""
+        return min(batch_size, self.chunk_size)
+
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each chunk."""
         whole, rest = divmod(sum(rows["forget"].values()), self.chunk_size)
@@ -252,6 +262,7 @@ class TaskVector(MethodSpec):
         source="Ilharco et al. 2022, arXiv:2212.04089; settings of MUSE, arXiv:2407.06460. "
         "Curves show the overfitting; the step against it follows the last optimizer step.",
     )
+    copies_trained: ClassVar[bool] = True
     sets: ClassVar[tuple[SetName, ...]] = ("forget",)
     kind: Literal["task_vector"] = "task_vector"
 

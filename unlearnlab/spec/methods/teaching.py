@@ -9,6 +9,7 @@ from pydantic import Field
 from unlearnlab.spec.methods.base import (
     Card,
     ForgetWeight,
+    Layout,
     MethodSpec,
     RetainWeight,
     RowCounts,
@@ -67,6 +68,11 @@ class Memorize(MethodSpec):
     def drawn(self) -> tuple[SetName, ...]:
         """The sets that are taught."""
         return _DRAWN[self.on]
+
+    @property
+    def layout(self) -> Layout:
+        """Return how rows are put into batches."""
+        return "in_proportion"
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over all that is taught."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics.scores import Evidence, judged
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.ui.kit.cache import remembered
@@ -68,7 +68,7 @@ class Compared:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[RunRow, Listed]] = {}
+        self._known: dict[str, tuple[RunRecord, Listed]] = {}
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
         self._margins: dict[tuple[str, tuple[str, ...] | None, str], Margins] = {}
@@ -172,7 +172,7 @@ class Compared:
         self._read_at = time.monotonic()
 
 
-def _listed(row: RunRow) -> Listed:
+def _listed(row: RunRecord) -> Listed:
     run, line = entry(row), run_line(row)
     facets = _facets(run)
     titles = (title for values in facets.values() for title in values.values())

@@ -9,7 +9,7 @@ from unlearnlab.metrics.measuring import Retrained, retrained_answers, retrained
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import Event
-from unlearnlab.runs.progress import Course
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
@@ -17,8 +17,7 @@ from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 from unlearnlab.ui.kit.cache import Derived, remembered
 from unlearnlab.ui.kit.run_source import Courses, Shown
 from unlearnlab.views.answers import AnswerRow, joined
-from unlearnlab.views.reproduction.agreement import Reproduction, reproduction
-from unlearnlab.views.reproduction.sides import side
+from unlearnlab.views.reproduction import Reproduction, reproduction
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Program:
         folds = {spec.data.fold if self.reference(spec) else None for spec in specs}
         return retrained_answers().get(str(folds.pop())) if len(folds) == 1 else None
 
-    def answers(self, spec: RunSpec, course: Course) -> tuple[AnswerRow, ...]:
+    def answers(self, spec: RunSpec, course: RunProgress) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; none before the first scoring."""
         if course.before is None:
             return ()
@@ -108,7 +107,7 @@ class Program:
         return self._repeats(*((run, self.store.incarnation(run)) for run in (first, again)))
 
     def _repeat(self, *runs: tuple[str, str]) -> Reproduction:
-        return reproduction(*(side(self.store.recorded(run_id)) for run_id, _ in runs))
+        return reproduction(*(self.store.full_record(run_id) for run_id, _ in runs))
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.progress import Course, RunView, Timed, advance, run_view
-from unlearnlab.runs.recordings import Recording, recording
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress, RunView, advance, run_view
+from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.replay import Recording, recording
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.replay import Replay, Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import WorkerState
@@ -30,14 +31,14 @@ class Courses:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._known: OrderedDict[tuple[str, str], Course] = OrderedDict()
+        self._known: OrderedDict[tuple[str, str], RunProgress] = OrderedDict()
         """By id and incarnation."""
         # Pages poll from many threads; two of them must not take in the same events.
         self._lock = threading.Lock()
         self._counted = (0, 0)
         self._counted_at = -math.inf
 
-    def of(self, run_id: str) -> Course:
+    def of(self, run_id: str) -> RunProgress:
         """Return the fold of a run's events, brought up to date.
 
         Raises:
@@ -45,7 +46,7 @@ class Courses:
         """
         with self._lock:
             key = run_id, self._store.incarnation(run_id)
-            known = self._known.pop(key, Course())
+            known = self._known.pop(key, RunProgress())
             course = advance(known, self._store.events(run_id, known.seq))
             self._known[key] = course
             while len(self._known) > WATCHED:
@@ -71,8 +72,8 @@ class Courses:
 class Scene:
     """A run at one moment of its course."""
 
-    row: RunRow
-    course: Course
+    row: RunRecord
+    course: RunProgress
     moment: float
     """In Unix seconds: now, or when the run was where its replay is."""
     replay: Replay | None = None
@@ -84,7 +85,7 @@ class Scene:
         return run_view(
             self.course,
             alive=self.row.alive,
-            mine=self.replay is not None or self.row.run_id in state.mine,
+            mine=self.replay is not None or self.row.run_id in state.owned,
             now=self.moment,
         )
 
@@ -111,7 +112,7 @@ class Shown:
             return Scene(guest.row, guest.course, time.time(), guest=True)
         return Scene(self._store.row(run_id), self._courses.of(run_id), time.time())
 
-    def events(self, scene: Scene, after: int) -> Sequence[Timed]:
+    def events(self, scene: Scene, after: int) -> Sequence[StoredEvent]:
         """Return the events of a run above a number, as far as it has come."""
         run_id = scene.row.run_id
         if scene.course.seq <= after:
@@ -122,16 +123,16 @@ class Shown:
             return [item for item in guest.events if item.seq > after]
         return self._store.events(run_id, after)
 
-    def rows(self) -> list[RunRow]:
+    def rows(self) -> list[RunRecord]:
         """Return all runs: recordings from elsewhere, then the user's own, newest first."""
-        playing = {replay.run_id: replay.row for replay in self._replays.going()}
+        playing = {replay.run_id: replay.row for replay in self._replays.active()}
         guests = [guest.row for guest in self._guests.values()]
         mine = [row for row in self._store.runs() if row.run_id not in self._guests]
         return [playing.get(row.run_id, row) for row in (*guests, *mine)]
 
     def listed(self) -> Listed:
         """Return what changes when the list of runs must be drawn anew."""
-        return *self._courses.listed(), tuple(one.state for one in self._replays.going())
+        return *self._courses.listed(), tuple(one.state for one in self._replays.active())
 
     def recording(self, run_id: str) -> Recording:
         """Read a run to replay it.

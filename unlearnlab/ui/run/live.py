@@ -83,7 +83,7 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
 
 def known_to(state: WorkerState, run_id: str) -> bool:
     """Tell whether this program's worker has the run, and so can hold or stop it."""
-    return run_id in state.mine
+    return run_id in state.owned
 
 
 def stopping(state: WorkerState, run_id: str) -> bool:
@@ -119,7 +119,7 @@ def queue(state: WorkerState) -> str:
 
 def _mine(state: WorkerState) -> list[str]:
     """Count what goes on and waits here."""
-    if not state.mine:
+    if not state.owned:
         return []
     paused, waiting = sum(job.paused for job in state.running), len(state.queue)
     running = len(state.running) - paused
@@ -145,7 +145,7 @@ def after(state: WorkerState) -> str:
     if len(state.running) != 1:
         before = f", after {len(state.queue)} others" if state.queue else ""
         return f"Queued: it starts when its device is free{before}."
-    ahead = len(state.mine)
+    ahead = len(state.owned)
     return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
 

@@ -5,15 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
-from typing import Protocol
 
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import Verdict
 from unlearnlab.runs.events import Failed
-from unlearnlab.runs.progress import Status, status_of
+from unlearnlab.runs.progress import Status
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.runs import Row
 from unlearnlab.views.scoreboard import at_ends, judged, of_one_test, utility_name
 
 TOLD = 2
@@ -21,30 +20,6 @@ TOLD = 2
 
 SEPARATOR = re.compile(r"[:,] ")
 """Where a title may be cut: as sweeps join the parts of theirs."""
-
-
-class MarkedRow(Row, Protocol):
-    """A run as the store lists it, with what its reader has written on it."""
-
-    @property
-    def tags(self) -> Sequence[str]:
-        """Return its tags."""
-        ...
-
-    @property
-    def notes(self) -> str:
-        """Return the reader's notes."""
-        ...
-
-    @property
-    def pinned(self) -> bool:
-        """Tell whether it stays on top of lists."""
-        ...
-
-    @property
-    def sweep(self) -> str:
-        """Return the id of the sweep that it belongs to, if any."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +60,7 @@ class Entry:
         return utility_name(self.after or self.before)
 
 
-def entry(row: MarkedRow) -> Entry:
+def entry(row: RunRecord) -> Entry:
     """Sum up a run of the store."""
     ending = row.ending
     before, after = at_ends(row.spec, row.before, row.after, None)
@@ -94,13 +69,13 @@ def entry(row: MarkedRow) -> Entry:
         title=row.name or row.spec.title,
         created=row.created,
         spec=row.spec,
-        status=status_of(began=row.began, alive=row.alive, ending=ending),
+        status=row.status,
         before=before,
         after=after,
         verdict=judged(row.spec, row.before, row.after),
         seconds=ending.seconds if ending else None,
         problem=ending.problem if isinstance(ending, Failed) else "",
-        tags=tuple(row.tags),
+        tags=row.tags,
         notes=row.notes,
         pinned=row.pinned,
         sweep=row.sweep,
@@ -121,7 +96,7 @@ def held_against(of: Sequence[Entry], reference: Scores | None) -> Scores | None
     return reference
 
 
-def entries(rows: Iterable[MarkedRow]) -> tuple[Entry, ...]:
+def entries(rows: Iterable[RunRecord]) -> tuple[Entry, ...]:
     """Sum up runs, in their order."""
     return tuple(entry(row) for row in rows)
 
