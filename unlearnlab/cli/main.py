@@ -62,7 +62,7 @@ from unlearnlab.spec.presets import preset, presets
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import run_summary
 
 LabMaker = Callable[[Store], Engine | EnginePool]
 
@@ -264,7 +264,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(as_json([record(row) for row in rows]))
     elif rows:
-        print(run_table([run_line(row) for row in rows]))
+        print(run_table([run_summary(row) for row in rows]))
     else:
         print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
     return DONE

@@ -21,7 +21,7 @@ from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import PHASE, settings
 from unlearnlab.views.phases import changes
 from unlearnlab.views.provenance import facts, noted
-from unlearnlab.views.runs import RunLine, run_line
+from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import Scoreboard, judged, scoreboard
 
 LINE_EVERY_S = 5.0
@@ -121,7 +121,7 @@ def record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]:
         course: Its events: they tell what it computed on and with, and what was changed while it
             ran, without which the spec alone does not repeat it.
     """
-    line = run_line(row)
+    line = run_summary(row)
     judgement = judged(row.spec, row.before, row.after)
     failed = row.ending if isinstance(row.ending, Failed) else None
     adjusted = [
@@ -159,7 +159,7 @@ def moment(created: float) -> str:
 
 def summary(row: RunRecord, course: RunProgress) -> str:
     """Sum up a run: how it ended, what was changed meanwhile, its scores and their meaning."""
-    line = run_line(row)
+    line = run_summary(row)
     board = scoreboard(row.spec, row.before, row.after, None)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
@@ -254,7 +254,7 @@ def number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def run_table(lines: Sequence[RunLine]) -> str:
+def run_table(lines: Sequence[RunSummary]) -> str:
     """List runs, one line each."""
     head = ["run", "status", "method", "settings", "final", "verdict"]
     rows = [
@@ -264,7 +264,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
             line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
-            line.verdict,
+            line.verdict_title,
         ]
         for line in lines
     ]

@@ -7,7 +7,7 @@ from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Evaluated
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.store import Store
-from unlearnlab.views.compare.entries import Entry, entry, labels
+from unlearnlab.views.runs import RunSummary, run_summary, labels
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.scoreboards import Margins, margins
@@ -18,7 +18,7 @@ from unlearnlab.views.scoreboard import at_ends
 class Compared:
     """Several runs, in the order they were named."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RunSummary, ...]
     tracks: Mapping[str, Track]
     """Curves by id of the run."""
     evidence: Mapping[str, Evidence]
@@ -58,7 +58,7 @@ def compared(runs: Store, run_ids: Sequence[str]) -> Compared:
     before = {original for original, _ in keys.values() if original}
     evidence = {run: runs.evidence(key) for run, (_, key) in keys.items() if key}
     return Compared(
-        entries=tuple(map(entry, rows.values())),
+        entries=tuple(map(run_summary, rows.values())),
         tracks={run: track(stored) for run, stored in events.items()},
         evidence={run: one for run, one in evidence.items() if one is not None},
         original=runs.evidence(before.pop()) if len(before) == 1 else None,

@@ -27,8 +27,8 @@ from unlearnlab.runs.sweeps import sweep_status
 from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
 from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.sweep import SweepSpec
-from unlearnlab.views.compare.entries import entries, labels
-from unlearnlab.views.runs import run_line, usual_seconds
+from unlearnlab.views.runs import run_summary, labels
+from unlearnlab.views.runs import run_summary, usual_seconds
 from unlearnlab.views.seeds import seed_group
 
 
@@ -395,7 +395,7 @@ def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(tmp_path
     assert seed_group(spec, rows) == ()
     sweep = SweepSpec(base=spec, axes=(SeedAxis(count=2),))
     assert not sweep_status(sweep, "s", rows).of("finished")
-    assert labels(entries(rows)) == ("A run (from demo.zip)",)
+    assert labels([run_summary(row) for row in rows]) == ("A run (from demo.zip)",)
     assert "taken in from demo.zip" in report(result(there, run_id), masked=True)
 
 
@@ -415,7 +415,7 @@ def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_pa
     run_id = pack_of(tmp_path / "here", pack, spec=spec)
     shutil.copytree(EMBEDDED / "original", folder)
     assert outcomes(add_pack(there, pack)) == ["taken in"]
-    lines = [run_line(row) for row in there.runs()]
+    lines = [run_summary(row) for row in there.runs()]
     assert len(lines) == 2
     assert len(there.sweeps.rows()) == 1
     there.delete([run_id])

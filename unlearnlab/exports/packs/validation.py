@@ -27,7 +27,7 @@ from unlearnlab.runs.progress import RunProgress, advance, points_after, run_vie
 from unlearnlab.runs.records import FullRecord
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.views.phases import changes, timeline
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import run_summary
 from unlearnlab.views.scoreboard import others_of, scoreboard, terms_strip
 
 MOST = 10**13
@@ -135,7 +135,7 @@ def _fold(run: FullRecord) -> None:
         run_view(course, alive=True, mine=False, now=stretch[-1].at)
     view = run_view(course, alive=False, mine=False, now=run.created)
     assert not view.live, "it would go on"
-    run_line(row)
+    run_summary(row)
     scoreboard(row.spec, row.before, row.after, None)
     terms_strip(row.before, row.after)
     others_of(row.before, row.after)

@@ -11,11 +11,11 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.ui.kit.cache import remembered
-from unlearnlab.views.compare.entries import Entry, entry
+from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.rankings import Setting, setting
 from unlearnlab.views.compare.scoreboards import Margins, margins
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import run_summary
 from unlearnlab.views.scoreboard import at_ends
 
 FRESH_S = 0.5
@@ -40,7 +40,7 @@ FACETS: tuple[Facet, ...] = get_args(Facet)
 class Listed:
     """A run with what its line and its filters need. Equal only to itself, which is quick."""
 
-    run: Entry
+    run: RunSummary
     settings: str
     """Blocks, learning rate and epochs or steps, in words."""
     said: str
@@ -173,18 +173,18 @@ class Compared:
 
 
 def _listed(row: RunRecord) -> Listed:
-    run, line = entry(row), run_line(row)
+    run = run_summary(row)
     facets = _facets(run)
     titles = (title for values in facets.values() for title in values.values())
-    words = (run.title, line.settings, run.status, run.run_id, run.notes, run.origin, *titles)
+    words = (run.title, run.settings, run.status, run.run_id, run.notes, run.origin, *titles)
     said = " ".join(words).lower()
     keys = at_ends(row.spec, *row.keys, "")
     return Listed(
-        run, line.settings, said, setting(run), facets, row.personal, keys, row.incarnation
+        run, run.settings, said, setting(run), facets, row.personal, keys, row.incarnation
     )
 
 
-def _facets(run: Entry) -> Mapping[Facet, Mapping[str, str]]:
+def _facets(run: RunSummary) -> Mapping[Facet, Mapping[str, str]]:
     model, data = run.spec.model.known, run.spec.data.known
     kinds = dict.fromkeys(phase.method.kind for phase in run.spec.phases)
     verdict = run.verdict.title if run.verdict else "scored" if run.after else "not scored"

@@ -28,7 +28,7 @@ from unlearnlab.ui.run.runs_list import SIZE, runs_html
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
 from unlearnlab.views.answers import AnswerRow
 from unlearnlab.views.arranging import Show, chosen, counts, in_order, label_counts
-from unlearnlab.views.runs import matches, run_line
+from unlearnlab.views.runs import matches, run_summary
 from unlearnlab.views.scoreboard import (
     TASKS,
     at_ends,
@@ -332,7 +332,7 @@ def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) ->
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
     lines = [
-        run_line(row, paused=holding(state, row.run_id))
+        run_summary(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
     return runs_html(lines, page, len(found), shown=run_id, replayed=replayed, now=time.time())

@@ -12,7 +12,7 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.compare.entries import Entry, labels
+from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.compare.overlays import BY, By, Track, curve, offered
 
 POINTS, FEWEST = 12000, 100
@@ -24,7 +24,7 @@ TOLD_TOGETHER = 12
 
 
 def overlay(
-    of: Sequence[Entry],
+    of: Sequence[RunSummary],
     tracks: Mapping[str, Track],
     *,
     series: str,

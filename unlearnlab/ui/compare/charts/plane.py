@@ -6,7 +6,7 @@ from typing import Any
 from unlearnlab.metrics.published import Published
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.ui.kit.charts import MOST_NAMED, Cell, Figure, Trace, plain, run_mark, short
-from unlearnlab.views.compare.entries import Entry, utility_test
+from unlearnlab.views.runs import RunSummary, utility_test
 from unlearnlab.views.compare.points import (
     Across,
     Point,
@@ -36,7 +36,7 @@ MARK = 0.02
 
 
 def plane(
-    of: Sequence[Entry],
+    of: Sequence[RunSummary],
     *,
     by: Across = "forgotten",
     reference: Scores | None = None,
