@@ -6,7 +6,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
-from unlearnlab.runs.engine_api import Override, PromptRequest, Export, Job, PreviewJob, TraceJob
+from unlearnlab.runs.engine_api import Export, Job, Override, PreviewJob, PromptRequest, TraceJob
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,

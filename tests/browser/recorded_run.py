@@ -6,9 +6,8 @@ from tempfile import TemporaryDirectory
 from tests.browser.slow_lab import SlowLab
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.engine_api import Job
-from unlearnlab.runs.events import Evaluated, Event, Finished, Started, StepLogged
+from unlearnlab.runs.events import Evaluated, Event, Finished, Started, StepLogged, StoredEvent
 from unlearnlab.runs.records import FullRecord
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
 

@@ -24,7 +24,15 @@ from unlearnlab.metrics.scores import (
     scores,
 )
 from unlearnlab.metrics.tracing import average
-from unlearnlab.runs.engine_api import Override, PromptRequest, Export, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import (
+    Export,
+    Job,
+    Override,
+    PreviewJob,
+    PromptRequest,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,

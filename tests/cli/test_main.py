@@ -20,9 +20,8 @@ from unlearnlab.cli.terminal import Bars, Lines, progress
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import KEPT
 from unlearnlab.runs.engine_api import EnginePool, RunFailed
-from unlearnlab.runs.events import Adjusted, Finished, Kept, Started
+from unlearnlab.runs.events import Adjusted, Finished, Kept, Started, StoredEvent
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.run import RunSpec, parse_spec
 

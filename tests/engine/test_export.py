@@ -11,7 +11,7 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import Lab
 from unlearnlab.engine.model.merged import save_merged
 from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.runs.engine_api import PromptRequest, Export, Job
+from unlearnlab.runs.engine_api import Export, Job, PromptRequest
 from unlearnlab.runs.events import Evaluated, Exported
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.run import parse_spec

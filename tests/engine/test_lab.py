@@ -10,7 +10,7 @@ from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import Lab
 from unlearnlab.engine.model.unlearning_model import Target
-from unlearnlab.runs.engine_api import Override, PromptRequest, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import Job, Override, PreviewJob, PromptRequest, RunFailed, TraceJob
 from unlearnlab.runs.events import (
     Evaluated,
     Loaded,

@@ -14,9 +14,8 @@ from unlearnlab.engine.model.data import Row
 from unlearnlab.engine.model.unlearning_model import Target
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.models.families import Architecture
-from unlearnlab.runs.memory import Costs
-from unlearnlab.runs.memory import moments
 from unlearnlab.runs.lengths import Shape, Text, sorted_lengths
+from unlearnlab.runs.memory import Costs, moments
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import ModelSpec, parse_spec
 

@@ -7,11 +7,17 @@ import pytest
 from tests.fakes import stage, stepped
 from unlearnlab.models.catalog import models
 from unlearnlab.runs.engine_api import Device, find_device
-from unlearnlab.runs.estimates import PastRun, bytes_text, earlier, estimate
-from unlearnlab.runs.events import GIB
-from unlearnlab.runs.estimates import LOOKED_AT, PROGRAM, past_run
+from unlearnlab.runs.estimates import (
+    LOOKED_AT,
+    PROGRAM,
+    PastRun,
+    bytes_text,
+    earlier,
+    estimate,
+    past_run,
+)
+from unlearnlab.runs.events import GIB, Finished, StageBegan, Started
 from unlearnlab.runs.lengths import lengths
-from unlearnlab.runs.events import Finished, StageBegan, Started
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.batches import answered_at_once
 from unlearnlab.spec.run import DataSpec, parse_spec

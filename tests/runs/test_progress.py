@@ -22,9 +22,9 @@ from unlearnlab.runs.events import (
     Resumed,
     Started,
     Stopped,
+    StoredEvent,
 )
 from unlearnlab.runs.progress import MANY_STEPS, RunProgress, advance, points_after, run_view
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.spec.methods import Memorize, TiesMerge
 from unlearnlab.spec.plan import planned_steps, trainable_parameters, written
 from unlearnlab.spec.run import RECORDED, LoRA, ModelSpec, Phase, RunSpec

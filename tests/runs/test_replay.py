@@ -17,12 +17,22 @@ from unlearnlab.runs.events import (
     Progressed,
     Resumed,
     Started,
+    StoredEvent,
 )
 from unlearnlab.runs.progress import RunProgress, advance, run_view
-from unlearnlab.runs.replay import BEAT_S, SILENCE_S, ReplayError, played, recording, seconds_of, speed_of
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.replay import AT_ONCE, Clock, Replays
-from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.replay import (
+    AT_ONCE,
+    BEAT_S,
+    SILENCE_S,
+    Clock,
+    ReplayError,
+    Replays,
+    played,
+    recording,
+    seconds_of,
+    speed_of,
+)
 from unlearnlab.spec.run import RunSpec
 
 BEGAN = 1_700_000_000.0

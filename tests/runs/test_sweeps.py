@@ -6,13 +6,12 @@ import pytest
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Finished, Stopped
-from unlearnlab.runs.store import Store
-from unlearnlab.runs.store import UnknownSweep
+from unlearnlab.runs.store import Store, UnknownSweep
 from unlearnlab.runs.sweeps import Sweeping
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.axes import ListAxis, SeedAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.run import ModelSpec, RunSpec
-from unlearnlab.spec.axes import ListAxis, SeedAxis
 from unlearnlab.spec.sweep import SweepSpec
 
 PATIENCE_S = 20

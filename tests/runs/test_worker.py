@@ -13,7 +13,7 @@ from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
 from tests.others import other_process
 from unlearnlab.runs import device_lock as locks
 from unlearnlab.runs.code_version import revision
-from unlearnlab.runs.engine_api import Export, EnginePool, RunFailed
+from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
@@ -889,7 +889,12 @@ def test_it_is_known_whether_a_further_run_would_wait(store, gpus):
     worker.submit(on("cuda:0"))
     until(lambda: worker.state().running)
     state = worker.state()
-    assert [state.would_wait(d) for d in ("auto", "cuda:0", "all", "cpu")] == [False, True, True, False]
+    assert [state.would_wait(d) for d in ("auto", "cuda:0", "all", "cpu")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
     assert WorkerState(queue=("r",)).would_wait(), "devices are not known before the first job"
 
 

@@ -1,12 +1,20 @@
 import pytest
 
+from unlearnlab.spec.axes import (
+    LAYERS,
+    SEEDS,
+    SHARES,
+    FactorsAxis,
+    ListAxis,
+    RangeAxis,
+    ShareAxis,
+    WindowAxis,
+    read_axis,
+)
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.spec.axes import FactorsAxis, ListAxis, RangeAxis, ShareAxis, WindowAxis
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep
-from unlearnlab.spec.axes import LAYERS, SEEDS, SHARES, read_axis
-from unlearnlab.spec.sweep import with_more, with_more_runs
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, with_more, with_more_runs
 
 RATE = "phases.0.learning_rate"
 RMU = presets()["embedded-adaptive-rmu"].spec
@@ -52,7 +60,7 @@ def test_values_are_read_as_they_are_typed(typed, wanted):
         ("phases.0.rate", "1", "no such setting"),
         ("phases.3.epochs", "1", "no phase 3"),
         ("phases.0.method.beta", "1", "has no such setting"),
-        ("model.precision", "x 2", "'float32' is no number"),
+        ("model.precision", "x 2", "'float32' is not a number"),
         ("phases.0.epochs", "1.5", "whole number, not 1.5"),
     ],
 )

@@ -16,12 +16,11 @@ from unlearnlab.runs.events import (
     Revision,
     Started,
     Stopped,
+    StoredEvent,
 )
 from unlearnlab.runs.records import FullRecord
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.reproduction import reproduction
-from unlearnlab.views.reproduction import reading
+from unlearnlab.views.reproduction import reading, reproduction
 
 STARTED = Started(
     versions={"torch": "2.11"}, device="cpu, 2 threads", code=Revision(commit="a" * 40, dirty=False)
@@ -52,7 +51,6 @@ def run(
         events=tuple(StoredEvent(n, float(n), event) for n, event in enumerate(stored, 1)),
         evidence=kept,
     )
-
 
 
 def rescored(count, score, *, of=None):

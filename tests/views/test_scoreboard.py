@@ -123,7 +123,9 @@ def test_a_line_tells_the_steps_of_a_run_that_its_bound_ends_before_its_epochs()
 def test_a_line_tells_why_a_run_failed():
     other = RunSpec(model=ModelSpec(name="olmo-1b"))
     assert run_summary(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."
-    assert run_summary(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
+    assert (
+        run_summary(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
+    )
 
 
 @pytest.mark.parametrize(("text", "found"), [("", True), ("gradient 5e-4", True), ("npo", False)])

@@ -22,8 +22,7 @@ from unlearnlab.exports.packs.format import PackError
 from unlearnlab.exports.packs.reading import read_pack
 from unlearnlab.metrics.scores import Scores, import_scorers
 from unlearnlab.runs.engine_api import Device, EnginePool
-from unlearnlab.runs.replay import Recording, ReplayError, recording
-from unlearnlab.runs.replay import Replays
+from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.runs.worker import Worker
 

@@ -15,8 +15,7 @@ from unlearnlab.data.files import ASSETS
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.sweep import ready_sweeps
-from unlearnlab.spec.sweep import expand_grid
+from unlearnlab.spec.sweep import expand_grid, ready_sweeps
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
 from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
 

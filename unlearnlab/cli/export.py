@@ -11,7 +11,7 @@ from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.writing import write
-from unlearnlab.runs.engine_api import Job, Engine, EnginePool, RunFailed, as_pool
+from unlearnlab.runs.engine_api import Engine, EnginePool, Job, RunFailed, as_pool
 from unlearnlab.runs.store import Store
 
 ALL = "all"
@@ -39,7 +39,9 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export(
-    args: argparse.Namespace, open_lab: Callable[[Store], Engine | EnginePool], tell: Callable[[str], None]
+    args: argparse.Namespace,
+    open_lab: Callable[[Store], Engine | EnginePool],
+    tell: Callable[[str], None],
 ) -> int:
     """Write what is asked for, print the path of each, and return the exit code.
 

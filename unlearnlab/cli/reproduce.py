@@ -13,10 +13,15 @@ from unlearnlab.runs.events import Stopped
 from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import printable
-from unlearnlab.views.reproduction import WORDS, Reproduction, reproduction
-from unlearnlab.views.reproduction import outlook, repeated
-from unlearnlab.views.reproduction import reading
-from unlearnlab.views.reproduction import weights_here
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Reproduction,
+    outlook,
+    reading,
+    repeated,
+    reproduction,
+    weights_here,
+)
 
 
 def reproduce_options(parser: argparse.ArgumentParser) -> None:

@@ -17,13 +17,20 @@ from unlearnlab.metrics.scores import Scores
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool, find_device
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweeps import GOING, PointStatus, SweepStatus, failure_of, sweep_status
-from unlearnlab.runs.sweeps import Sweeping, check, sweep_seconds
+from unlearnlab.runs.sweeps import (
+    GOING,
+    PointStatus,
+    Sweeping,
+    SweepStatus,
+    check,
+    failure_of,
+    sweep_seconds,
+    sweep_status,
+)
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.sweep import ready_sweep, ready_sweeps
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, ready_sweep, ready_sweeps
 from unlearnlab.views.scoreboard import at_ends, judged
 
 

@@ -13,10 +13,9 @@ from tqdm import tqdm
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage
 from unlearnlab.models.catalog import KnownModel
 from unlearnlab.runs.estimates import Estimate, bytes_text
-from unlearnlab.runs.events import Adjusted, Failed, StageBegan, Traced
+from unlearnlab.runs.events import Adjusted, Failed, StageBegan, StoredEvent, Traced
 from unlearnlab.runs.progress import RunProgress, advance, run_view
 from unlearnlab.runs.records import RunRecord, TraceRecord
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import PHASE, settings
 from unlearnlab.views.phases import changes

@@ -44,12 +44,12 @@ from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models.catalog import KEPT, keeping_problem, models_folder
 from unlearnlab.runs.engine_api import (
     ALL,
-    Override,
-    PromptRequest,
+    EnginePool,
     Export,
     Job,
-    EnginePool,
+    Override,
     PreviewJob,
+    PromptRequest,
     RunFailed,
     TraceJob,
 )

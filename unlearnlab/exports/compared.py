@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.events import Evaluated
-from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.events import Evaluated, StoredEvent
 from unlearnlab.runs.store import Store
-from unlearnlab.views.runs import RunSummary, run_summary, labels
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.runs import RunSummary, labels, run_summary
 from unlearnlab.views.scoreboard import at_ends
 
 

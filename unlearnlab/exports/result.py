@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.events import Evaluated, Loaded
+from unlearnlab.runs.events import Evaluated, Loaded, StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec

@@ -13,7 +13,15 @@ from typing import overload
 
 from unlearnlab.data.background import GivenUp
 from unlearnlab.runs.code_version import revision
-from unlearnlab.runs.engine_api import PromptRequest, Export, Job, Engine, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import (
+    Engine,
+    Export,
+    Job,
+    PreviewJob,
+    PromptRequest,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
@@ -32,7 +40,7 @@ from unlearnlab.runs.events import (
     Started,
     Stopped,
 )
-from unlearnlab.runs.queue import Queue, PhaseOverride, ActiveItem
+from unlearnlab.runs.queue import ActiveItem, PhaseOverride, Queue
 from unlearnlab.runs.records import PreviewRecord, TraceRecord
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.run import adjusted

@@ -53,7 +53,7 @@ class Override:
     """New settings for the current phase of the active run."""
 
     changes: Mapping[str, float]
-    """Values by dotted path in the phase: `learning_rate`, or `method.` and the name of a weight."""
+    """Values by dotted path in the phase: `learning_rate`, or `method.` and a weight's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +206,7 @@ class EnginePool:
     devices: Callable[[], Sequence[str]]
     """Lists the devices, accelerators first. Called when the first job arrives."""
     of: Callable[[str], Engine]
-    """Creates the engine of a device when a job first needs it; an empty name is the best device."""
+    """Creates the engine of a device when a job first needs it; "" is the best device."""
     lock: Callable[[str], str] = str
     """Returns the machine-wide name of a device, so that one process at a time uses it; an empty
     name is not locked."""

@@ -7,8 +7,15 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import cycle, islice
 from pathlib import Path
+
 from unlearnlab.data.datasets import Fold, KnownDataset, Row
-from unlearnlab.spec.batches import GENERATED_AT_ONCE, PROBE_COMPLETIONS, PROBE_QUESTIONS, buckets, fitting
+from unlearnlab.spec.batches import (
+    GENERATED_AT_ONCE,
+    PROBE_COMPLETIONS,
+    PROBE_QUESTIONS,
+    buckets,
+    fitting,
+)
 from unlearnlab.spec.methods import SetName
 from unlearnlab.spec.run import DataSpec, Phase
 

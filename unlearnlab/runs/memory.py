@@ -1,8 +1,8 @@
 """Memory that a run needs, moment by moment, from its spec and its model's sizes.
 
 The formulas follow the tensors that the engine holds; `tests/engine/test_memory.py` compares them
-with what was counted. All sizes are in bytes. Letters, as in the engine: n padded tokens of a batch,
-D hidden units, Q width of all heads, F that of the MLP, V vocabulary.
+with what was counted. All sizes are in bytes. Letters, as in the engine: n padded tokens of a
+batch, D hidden units, Q width of all heads, F width of the MLP, V vocabulary.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -37,7 +37,7 @@ MOMENTS: Mapping[Optimizer, float] = {
 """Optimizer state per trained number, in multiples of its size."""
 
 NONLINEARITY: Mapping[str, int] = {"gpt2": 4}
-"""Activations saved by the MLP nonlinearity, as multiples of the MLP width; default 1 (its input)."""
+"""Activations kept by the MLP nonlinearity, as multiples of the MLP width; default 1, its input."""
 
 CAPPED = {"gemma2"}
 """Families that cap attention scores and logits by tanh, and so keep the scores of all heads."""

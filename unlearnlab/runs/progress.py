@@ -20,6 +20,7 @@ from unlearnlab.runs.events import (
     Ending,
     Evaluated,
     Event,
+    EventBase,
     Examined,
     Exported,
     ExportFailed,
@@ -109,45 +110,54 @@ def advance(known: RunProgress, stored: Iterable[StoredEvent]) -> RunProgress:
     return known
 
 
+_LATEST: Mapping[type[EventBase], str] = {
+    Started: "started",
+    Loaded: "loaded",
+    Examined: "examined",
+    Progressed: "progressed",
+    Kept: "kept",
+    Traced: "traced",
+    Previewed: "previewed",
+}
+"""Fields that hold the latest event of a type."""
+
+_COLLECTED: Mapping[type[EventBase], str] = {
+    PhaseBegan: "phases",
+    Asked: "asks",
+    AskFailed: "asks",
+    Adjusted: "changes",
+    AdjustFailed: "changes",
+    Exported: "exports",
+    ExportFailed: "exports",
+}
+"""Fields that hold all events of some types."""
+
+
 def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
+    if name := _LATEST.get(type(event)):
+        return replace(known, **{name: event})
+    if name := _COLLECTED.get(type(event)):
+        return replace(known, **{name: (*getattr(known, name), event)})
+    if isinstance(event, Evaluated):
+        if event.when == "after":
+            return replace(known, after=event)
+        took = at - known.stage_at if known.stage == "scoring before" else 0.0
+        return replace(known, before=event, scoring_s=took)
+    return _fold_step(known, event, at)
+
+
+def _fold_step(known: RunProgress, event: Event, at: float) -> RunProgress:
     match event:
-        case Started():
-            return replace(known, started=event)
-        case Loaded():
-            return replace(known, loaded=event)
         case StageBegan():
             return replace(known, stage=event.stage, stage_at=at, progressed=None, examined=None)
-        case Examined():
-            return replace(known, examined=event)
-        case Progressed():
-            return replace(known, progressed=event)
-        case PhaseBegan():
-            return replace(known, phases=(*known.phases, event))
         case PhaseEnded():  # It ended early: correct its planned steps.
             taken = {"steps": event.steps, "total_steps": event.total_steps}
             last = known.phases[-1].model_copy(update=taken)
             return replace(known, phases=(*known.phases[:-1], last))
         case StepLogged():
             return replace(known, recent=(*known.recent[1 - RECENT :], event))
-        case Evaluated(when="before"):
-            took = at - known.stage_at if known.stage == "scoring before" else 0.0
-            return replace(known, before=event, scoring_s=took)
-        case Evaluated():
-            return replace(known, after=event)
-        case Kept():
-            return replace(known, kept=event)
-        case Traced():
-            return replace(known, traced=event)
-        case Previewed():
-            return replace(known, previewed=event)
         case Paused() | Resumed():
             return replace(known, held=isinstance(event, Paused))
-        case Asked() | AskFailed():
-            return replace(known, asks=(*known.asks, event))
-        case Adjusted() | AdjustFailed():
-            return replace(known, changes=(*known.changes, event))
-        case Exported() | ExportFailed():
-            return replace(known, exports=(*known.exports, event))
         case Finished() | Stopped() | Failed():
             return replace(known, ending=event, held=False)
         case _:

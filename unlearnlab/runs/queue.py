@@ -1,7 +1,7 @@
 """Shared, lock-protected state of the worker: pending and active items.
 
-Pending items start in order, as soon as their device is free. An item for another device may
-overtake one that waits; an item for the same device, or for one of those that it waits for, may not.
+Pending items start in order, as soon as their device is free. An item may overtake one that waits
+for other devices, but not one that waits for the same device.
 """
 
 import threading
@@ -13,7 +13,7 @@ from itertools import chain
 from typing import Literal
 
 from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
-from unlearnlab.runs.engine_api import ALL, Override, PromptRequest, Export
+from unlearnlab.runs.engine_api import ALL, Export, Override, PromptRequest
 from unlearnlab.spec.run import Phase
 
 ANY = ""

@@ -82,9 +82,7 @@ class SweepTable:
 
     def create(self, spec: SweepSpec, *, name: str) -> str:
         """Register a sweep and return its id, a UTC timestamp in milliseconds."""
-        return _insert_new(
-            self._database, "sweeps", {"name": name, "spec": spec.model_dump_json()}
-        )
+        return _insert_new(self._database, "sweeps", {"name": name, "spec": spec.model_dump_json()})
 
     def rows(self) -> list[SweepRow]:
         """Return all sweeps, newest first."""
@@ -527,7 +525,9 @@ class _Owner(NamedTuple):
             return False
 
 
-def _insert_new(database: Database, table: Literal["runs", "sweeps"], values: dict[str, Any]) -> str:
+def _insert_new(
+    database: Database, table: Literal["runs", "sweeps"], values: dict[str, Any]
+) -> str:
     """Insert a row under a new id, a UTC timestamp in milliseconds, and return the id."""
     while True:
         created = time.time()

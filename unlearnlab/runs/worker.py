@@ -15,9 +15,9 @@ from typing import Any
 from unlearnlab.runs.code_version import revision
 from unlearnlab.runs.device_lock import Holder, elsewhere
 from unlearnlab.runs.device_thread import STOPPED, DeviceThread, refused, storable
-from unlearnlab.runs.engine_api import Override, PromptRequest, Export, Engine, EnginePool, as_pool
+from unlearnlab.runs.engine_api import Engine, EnginePool, Export, Override, PromptRequest, as_pool
 from unlearnlab.runs.events import Ending, Stopped
-from unlearnlab.runs.queue import ANY, Queue, PhaseOverride, ActiveItem, QueueItem, assign_devices
+from unlearnlab.runs.queue import ANY, ActiveItem, PhaseOverride, Queue, QueueItem, assign_devices
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec, adjustable, adjusted

@@ -1,7 +1,7 @@
 """Axes of a sweep: a setting, or several that move together, with its values.
 
-An axis is written as JSON in a file or read from typed text by `read_axis`; `values` lays it out for
-the base run.
+An axis is written as JSON in a file or read from typed text by `read_axis`; `values` returns its
+values for a base run.
 """
 
 import math
@@ -397,6 +397,11 @@ def _number(what: str, text: str) -> float:
 
 
 def whole_number(what: str, text: str) -> int:
+    """Parse a whole number.
+
+    Raises:
+        SpecError: The text is not one; `what` names it.
+    """
     if not text.isdecimal():
         raise SpecError([(what, f"must be a whole number, not {text!r}")])
     return int(text)

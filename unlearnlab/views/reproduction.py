@@ -114,7 +114,9 @@ def _warnings(row: RunRecord, course: RunProgress, weights: str) -> Iterator[str
         yield f"the model is not kept again as {row.spec.keep_as}"
 
 
-def weights_here(run: RunRecord, rows: Sequence[RunRecord], course_of: Callable[[str], RunProgress]) -> str:
+def weights_here(
+    run: RunRecord, rows: Sequence[RunRecord], course_of: Callable[[str], RunProgress]
+) -> str:
     """Return the fingerprint of a run's model weights when another run here last loaded them.
 
     Args:

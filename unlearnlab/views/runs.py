@@ -144,7 +144,7 @@ def matches(row: RunRecord, text: str) -> bool:
 
 
 def utility_test(of: Sequence[RunSummary]) -> str:
-    """Return the name of the utility test of scored runs; "Utility" if there are several or none."""
+    """Return the name of the runs' utility test; "Utility" if there are several or none."""
     names = {run.utility_name for run in of if run.after}
     return names.pop() if len(names) == 1 else "Utility"
 
@@ -173,7 +173,8 @@ def labels(of: Sequence[RunSummary]) -> tuple[str, ...]:
     for title, times in Counter(titles).items():
         if times > 1:
             places = [at for at, one in enumerate(titles) if one == title]
-            for at, differing in zip(places, _differing_settings([of[at] for at in places]), strict=True):
+            settings = _differing_settings([of[at] for at in places])
+            for at, differing in zip(places, settings, strict=True):
                 found[at] = f"{title} · {differing}" if differing else title
     twice = {label for label, times in Counter(found).items() if times > 1}
     return tuple(

@@ -32,8 +32,8 @@ from unlearnlab.exports.packs.validation import check
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.models.catalog import model
 from unlearnlab.models.checkpoints import CheckpointError, check_weights
-from unlearnlab.runs.records import FullRecord
 from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.errors import problem_of
 from unlearnlab.spec.run import RECORDED, RunSpec
 

@@ -21,11 +21,11 @@ from unlearnlab.runs.events import (
     StageBegan,
     Started,
     StepLogged,
+    StoredEvent,
     Traced,
 )
 from unlearnlab.runs.progress import RunProgress, advance, points_after, run_view
 from unlearnlab.runs.records import FullRecord
-from unlearnlab.runs.events import StoredEvent
 from unlearnlab.views.phases import changes, timeline
 from unlearnlab.views.runs import run_summary
 from unlearnlab.views.scoreboard import others_of, scoreboard, terms_strip

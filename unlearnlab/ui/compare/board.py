@@ -16,9 +16,9 @@ from unlearnlab.ui.compare.table import HEADS, outcome_pill
 from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import duration, escape, score
-from unlearnlab.views.runs import RunSummary, held_against, utility_test
 from unlearnlab.views.compare.rankings import Place, Ranking, Weights, rankings
 from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Column, Line, column, scoreboard
+from unlearnlab.views.runs import RunSummary, held_against, utility_test
 
 Weight = Annotated[float, Field(ge=0, le=10)]
 

@@ -113,7 +113,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     """
     state = program.worker.state()
     # Counted before the rows are read: what comes in between is drawn, and drawn again.
-    listed, rows = program.shown.listed(), program.shown.rows()
+    listed, rows = program.shown.run_counts(), program.shown.rows()
     scene = program.shown.of(run_id) if run_id else None
     row, course = (scene.row, scene.course) if scene else (None, RunProgress())
     mine = None if scene is None or scene.guest else row

@@ -9,10 +9,15 @@ from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.views.provenance import facts
-from unlearnlab.views.reproduction import WORDS, Agreement, Number, Reproduction
-from unlearnlab.views.reproduction import outlook
-from unlearnlab.views.reproduction import reading
-from unlearnlab.views.reproduction import weights_here
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Agreement,
+    Number,
+    Reproduction,
+    outlook,
+    reading,
+    weights_here,
+)
 
 _MOODS: dict[Agreement, str] = {
     "equal": "good",

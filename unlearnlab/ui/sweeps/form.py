@@ -6,15 +6,19 @@ from typing import Any, Literal
 
 from unlearnlab.runs.engine_api import find_device
 from unlearnlab.runs.store import StoreError
-from unlearnlab.runs.sweeps import SweepStatus, sweep_status
-from unlearnlab.runs.sweeps import Sweeping, sweep_seconds
+from unlearnlab.runs.sweeps import Sweeping, SweepStatus, sweep_seconds, sweep_status
 from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.axes import LAYERS, SHARES, Axis, SeedAxis, read_axis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import slider
-from unlearnlab.spec.axes import Axis, SeedAxis
-from unlearnlab.spec.sweep import ReadySweep, ready_sweep, ready_sweeps
-from unlearnlab.spec.sweep import Grid, SweepSpec, expand_grid
-from unlearnlab.spec.axes import LAYERS, SHARES, read_axis
+from unlearnlab.spec.sweep import (
+    Grid,
+    ReadySweep,
+    SweepSpec,
+    expand_grid,
+    ready_sweep,
+    ready_sweeps,
+)
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting

@@ -8,13 +8,18 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.store import StoreError
-from unlearnlab.runs.sweeps import PointStatus, SweepStatus, PointState, failure_of, sweep_status
-from unlearnlab.runs.store import SweepRow
-from unlearnlab.runs.sweeps import Sweeping
+from unlearnlab.runs.store import StoreError, SweepRow
+from unlearnlab.runs.sweeps import (
+    PointState,
+    PointStatus,
+    Sweeping,
+    SweepStatus,
+    failure_of,
+    sweep_status,
+)
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.axes import SeedAxis, WindowAxis
+from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.sweep import SweepSpec, expand_grid
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import clock, duration, escape
@@ -93,7 +98,7 @@ class Board:
         Raises:
             StoreError: The store cannot be read.
         """
-        key = self._program.courses.listed(), self._program.worker.state()
+        key = self._program.courses.run_counts(), self._program.worker.state()
         known, at, rows = self._known
         if known != key or time.monotonic() - at > FRESH_S:
             rows = self._program.store.runs()

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from unlearnlab.spec.plan import written
 from unlearnlab.views.compare.differences import ABSENT, Difference, differences
-from unlearnlab.views.runs import RunSummary, labels, utility_test
 from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
+from unlearnlab.views.runs import RunSummary, labels, utility_test
 
 MOST = 7
 """Settings that get an axis; more cannot be followed by the eye."""

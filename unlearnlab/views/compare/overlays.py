@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.runs.events import StepLogged
-from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.events import StepLogged, StoredEvent
 from unlearnlab.runs.progress import points_after
 from unlearnlab.views.curves import TRACES
 

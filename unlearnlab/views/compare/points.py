@@ -7,8 +7,8 @@ from typing import Literal
 from unlearnlab.metrics.published import MODELS, Published
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import GATES, KEPT_UTILITY
-from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.compare.rankings import comparable
+from unlearnlab.views.runs import RunSummary, labels
 
 Across = Literal["forgotten", "task_aggregate"]
 """What counts as forgetting: the mean of the forget terms, or the aggregate, which other teams have

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 from unlearnlab.metrics import noise
 from unlearnlab.metrics.noise import Interval
 from unlearnlab.metrics.scores import Evidence, Scores, mia_score, picked, term_rows
-from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.compare.rankings import Setting, comparable
 from unlearnlab.views.compare.seeds import seed_groups
+from unlearnlab.views.runs import RunSummary, labels
 
 Column = Literal["task_aggregate", "mia_score", "utility", "final"]
 
@@ -87,7 +87,9 @@ class Line:
     """What its scores were measured under; none if it was not scored."""
 
 
-def scoreboard(of: Sequence[RunSummary], known: Mapping[str, Margins] | None = None) -> tuple[Line, ...]:
+def scoreboard(
+    of: Sequence[RunSummary], known: Mapping[str, Margins] | None = None
+) -> tuple[Line, ...]:
     """Lay out the scores of runs, in their order. The best is looked for in each setting alone.
 
     Two runs are within noise of each other if they differ in nothing but their seed; if the

@@ -12,8 +12,8 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.compare.overlays import BY, By, Track, curve, offered
+from unlearnlab.views.runs import RunSummary, labels
 
 POINTS, FEWEST = 12000, 100
 """Points of all curves together, and of one however many there are."""

@@ -6,8 +6,8 @@ from typing import Any
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.verdicts import SPLITS
 from unlearnlab.ui.kit.charts import Figure, Trace, plain, short
-from unlearnlab.views.runs import RunSummary
 from unlearnlab.views.compare.terms import Matrix, matrix
+from unlearnlab.views.runs import RunSummary
 
 
 def heat_map(of: Sequence[RunSummary]) -> Figure:
