@@ -165,7 +165,7 @@ def test_a_clock_goes_on_from_where_it_is_when_its_speed_changes():
 @pytest.mark.parametrize(
     ("changes", "story", "why"),
     [
-        ({"ending": None, "alive": True, "began": False}, (), "waits"),
+        ({"ending": None, "alive": True, "began": False}, (), "has not started"),
         ({"ending": None, "alive": True}, STORY[:6], "watch it live"),
         ({}, (*STORY[:2], (1, Failed(seconds=1, problem="no room"))), "before its first step"),
         ({"ending": None}, (), "before its first step"),

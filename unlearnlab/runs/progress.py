@@ -229,30 +229,29 @@ class RunView:
         return self.status in ("queued", "running", "paused")
 
 
-def run_view(course: RunProgress, *, alive: bool, mine: bool, now: float) -> RunView:
-    """Fold what is known of a run into its status line.
+def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> RunView:
+    """Return the status line of a run.
 
     Args:
-        course: The events so far.
-        alive: Whether the process that works on it still lives.
-        mine: Whether that process is this one, so that it can be paused and stopped from here.
-        now: Unix seconds.
+        progress: The fold of its events.
+        alive: Whether the process that owns it is alive.
+        mine: Whether this process owns it, so that it can be paused and stopped here.
+        now: Unix time.
     """
-    status = status_of(
-        began=course.started is not None, alive=alive, ending=course.ending, paused=course.held
-    )
+    began, ending, step = progress.started is not None, progress.ending, progress.step
+    status = status_of(began=began, alive=alive, ending=ending, paused=progress.held)
     running = status in ("running", "paused")
-    step, ending = course.step, course.ending
+    training = running and progress.stage == "training"
     return RunView(
         status=status,
-        headline=_DOING[course.stage] if status == "running" else _headline(status, ending),
-        detail=_detail(course, running),
-        progress=_progress(course, status),
-        eta_s=_eta(course, now) if status == "running" else None,
+        headline=_DOING[progress.stage] if status == "running" else _headline(status, ending),
+        detail=_detail(progress, running),
+        progress=_progress(progress, status),
+        eta_s=_eta(progress, now) if status == "running" else None,
         seconds=ending.seconds if ending else None,
-        tokens_per_s=step.tokens_per_s if step and course.stage == "training" and running else None,
+        tokens_per_s=step.tokens_per_s if step and training else None,
         memory_gib=step.memory_gib if step else None,
-        device=course.started.device if course.started else "",
+        device=progress.started.device if progress.started else "",
         advice=ending.advice if isinstance(ending, Failed) else "",
         can_pause=mine and status == "running",
         can_resume=mine and status == "paused",
@@ -264,17 +263,17 @@ def _headline(status: Status, ending: Ending | None) -> str:
     return f"Failed: {ending.problem}" if isinstance(ending, Failed) else _ENDED[status]
 
 
-def _detail(course: RunProgress, running: bool) -> str:
+def _detail(progress: RunProgress, running: bool) -> str:
     """Return the position in the run: share of an evaluation, else step and phase."""
-    done = course.progressed
-    if running and done and done.total and course.stage != "training":
-        so_far = f" · {exam_text(course.examined)}" if course.examined else ""
+    done = progress.progressed
+    if running and done and done.total and progress.stage != "training":
+        so_far = f" · {exam_text(progress.examined)}" if progress.examined else ""
         return f"{done.done} of {done.total} {done.unit}".rstrip() + so_far
-    if not course.phases:
+    if not progress.phases:
         return ""
-    taken = course.step.step if course.step else 0
-    phases = f" · phase {course.phases[-1].phase + 1}" if len(course.phases) > 1 else ""
-    return f"step {taken} of {course.total_steps}{phases}"
+    taken = progress.step.step if progress.step else 0
+    phases = f" · phase {progress.phases[-1].phase + 1}" if len(progress.phases) > 1 else ""
+    return f"step {taken} of {progress.total_steps}{phases}"
 
 
 def exam_text(examined: Examined) -> str:
@@ -286,36 +285,36 @@ def exam_text(examined: Examined) -> str:
     )
 
 
-def _share(course: RunProgress) -> float:
-    done = course.progressed
+def _share(progress: RunProgress) -> float:
+    done = progress.progressed
     return done.done / done.total if done and done.total else 0.0
 
 
-def _progress(course: RunProgress, status: Status) -> tuple[float, float, float]:
+def _progress(progress: RunProgress, status: Status) -> tuple[float, float, float]:
     if status == "finished":
         return 1.0, 1.0, 1.0
-    scoring = course.stage in ("scoring", "scoring before")
-    scored = 1.0 if course.before else _share(course) * scoring
-    total = course.total_steps
-    trained = course.step.step / total if course.step and total else 0.0
-    again = 1.0 if course.after else _share(course) * (course.stage == "scoring after")
+    scoring = progress.stage in ("scoring", "scoring before")
+    scored = 1.0 if progress.before else _share(progress) * scoring
+    total = progress.total_steps
+    trained = progress.step.step / total if progress.step and total else 0.0
+    again = 1.0 if progress.after else _share(progress) * (progress.stage == "scoring after")
     return scored, min(1.0, trained), again
 
 
-def _eta(course: RunProgress, now: float) -> float | None:
+def _eta(progress: RunProgress, now: float) -> float | None:
     """Estimate the seconds until the end; none while nothing was measured."""
-    if course.stage == "training" and course.step:
-        pace = _pace(course.recent)
+    if progress.stage == "training" and progress.step:
+        pace = _pace(progress.recent)
         if pace is None:
             return None
-        return (course.total_steps - course.step.step) * pace + course.scoring_s
-    if course.stage in ("saving", "scoring after"):
-        share, spent = _share(course), now - course.stage_at
-        if course.stage == "scoring after" and share > SURE:
+        return (progress.total_steps - progress.step.step) * pace + progress.scoring_s
+    if progress.stage in ("saving", "scoring after"):
+        share, spent = _share(progress), now - progress.stage_at
+        if progress.stage == "scoring after" and share > SURE:
             return spent * (1 - share) / share
-        return max(0.0, course.scoring_s - spent) or None
-    if course.stage == "scoring" and (share := _share(course)) > SURE:
-        return (now - course.stage_at) * (1 - share) / share
+        return max(0.0, progress.scoring_s - spent) or None
+    if progress.stage == "scoring" and (share := _share(progress)) > SURE:
+        return (now - progress.stage_at) * (1 - share) / share
     return None
 
 
@@ -330,8 +329,8 @@ class Points:
     """Chart points of newly read events."""
 
     series: Mapping[str, tuple[tuple[int, ...], tuple[float | None, ...]]]
-    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Values that are
-    not finite are none: a chart has no place for them."""
+    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Non-finite values
+    are None: a chart cannot place them."""
 
 
 def points_after(stored: Sequence[StoredEvent]) -> Points:
