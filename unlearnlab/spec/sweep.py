@@ -34,7 +34,7 @@ from unlearnlab.spec.run import ModelSpec, RunSpec, parse_spec
 LARGEST = 1000
 """Most runs of a sweep."""
 
-TOLD = 5
+MOST_PROBLEMS = 5
 """Most problems in one message: a wrong setting is wrong in many runs."""
 
 
@@ -151,9 +151,9 @@ def _expand_grid(asked: _Asked) -> Grid:
         except SpecError as error:
             problems.update(dict.fromkeys(error.problems))
     if problems:
-        told = list(problems)[:TOLD]
-        more = len(problems) - len(told)
-        raise SpecError([*told, *([("", f"and {more} more like these")] if more else [])])
+        first = list(problems)[:MOST_PROBLEMS]
+        more = len(problems) - len(first)
+        raise SpecError([*first, *([("", f"and {more} more like these")] if more else [])])
     return Grid(values, tuple(points))
 
 
