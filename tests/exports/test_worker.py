@@ -123,6 +123,6 @@ def test_a_model_that_is_being_written_tells_how_far_it_is_and_can_be_stopped(tm
         for run_id in (first, second):
             found = answered(store, worker, run_id)
             assert isinstance(found, ExportFailed)
-            assert "it was stopped" in found.problem
+            assert "it was cancelled" in found.problem
         assert not list(tmp_path.glob("model*"))
         worker.close(5)

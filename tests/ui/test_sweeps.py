@@ -221,6 +221,6 @@ def test_the_cards_buttons_go_on_add_and_cancel_and_refuse_what_makes_no_sense(p
     assert "every combination" in press(action="add", text="1")["problem"]
     assert "problem" in press(action="erase")
     assert "unknown sweep" in board.press({"sweep": "x", "action": "go_on"})["problem"]
-    assert "does not wait" in press(action="next", run="x")["problem"]
+    assert "is not queued" in press(action="next", run="x")["problem"]
     assert press(action="cancel")["note"].endswith("goes on to its end.")
     assert "problem" in board.poll({"score": "<b>"})
