@@ -315,7 +315,10 @@ def value_at(base: RunSpec, path: str) -> Any:
     for part in path.split("."):
         if at is None:
             return None
-        at = at[int(part)] if isinstance(at, list) else cast("dict[str, Any]", at).get(part)
+        if isinstance(at, list):
+            at = cast("list[Any]", at)[int(part)]
+        else:
+            at = cast("dict[str, Any]", at).get(part)
     return at
 
 

@@ -260,7 +260,7 @@ def _scored(when: When, first: _Side, again: _Side) -> tuple[Number, ...]:
     one, other = (_by_name(side.scores(when)) for side in (first, again))
     pairs = {key: (one.get(key), other.get(key)) for key in dict.fromkeys((*one, *other))}
     apart = any(not _equal(*pair) for pair in pairs.values())
-    intervals = _intervals(when, first, again) if apart else {}
+    intervals = _intervals(when, first, again) if apart else dict[str, Interval]()
     titles = {
         AGGREGATE: "Task aggregate",
         MIA: "MIA score",
