@@ -6,7 +6,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
-from unlearnlab.runs.engine_api import Adjustment, Ask, Export, Job, PreviewJob, TraceJob
+from unlearnlab.runs.engine_api import Export, Job, Override, PreviewJob, PromptRequest, TraceJob
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -177,7 +177,7 @@ class FakeLab:
         yield Progressed(done=1, total=1)
         yield Previewed(answers={row: f"the answer to {row}" for row in job.spec.rows})
 
-    def ask(self, job: Job, ask: Ask) -> Asked:
+    def ask(self, job: Job, ask: PromptRequest) -> Asked:
         self.log.append(f"ask {job.run_id}")
         if len(ask.prompt) > 1000:
             raise ValueError(f"the prompt is too long: {len(ask.prompt)} characters, at most 1000")
@@ -189,7 +189,7 @@ class FakeLab:
             step=0,
         )
 
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+    def adjust(self, job: Job, wish: Override) -> Adjusted:
         self.log.append(f"adjust {job.run_id}")
         if wish.changes.get("learning_rate") == 0.5:
             raise ValueError("learning_rate: this lab takes everything but 0.5")

@@ -6,9 +6,8 @@ from tempfile import TemporaryDirectory
 from tests.browser.slow_lab import SlowLab
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.engine_api import Job
-from unlearnlab.runs.events import Evaluated, Event, Finished, Started, StepLogged
-from unlearnlab.runs.recorded import Recorded
-from unlearnlab.runs.records import StoredEvent
+from unlearnlab.runs.events import Evaluated, Event, Finished, Started, StepLogged, StoredEvent
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
 
@@ -19,7 +18,7 @@ STEP_S, ELSE_S = 1.0, 0.25
 """How long a step took, and anything else."""
 
 
-def recorded_run() -> Recorded:
+def recorded_run() -> FullRecord:
     """Make a run of which each step took a second."""
     evidence: dict[str, Evidence] = {}
     events: list[StoredEvent] = []
@@ -37,7 +36,7 @@ def recorded_run() -> Recorded:
             event = event.model_copy(update={"evidence": None})
         events.append(StoredEvent(seq, at, event))
     events.append(StoredEvent(len(events) + 1, at, Finished(seconds=at - BEGAN)))
-    return Recorded(RUN, "On stage", BEGAN, RunSpec(), (), "", tuple(events), evidence)
+    return FullRecord(RUN, "On stage", BEGAN, RunSpec(), (), "", tuple(events), evidence)
 
 
 def record(home: Path) -> None:
@@ -45,4 +44,4 @@ def record(home: Path) -> None:
     with Store(home) as store, TemporaryDirectory() as part:
         files = Path(part) / RUN
         files.mkdir()
-        store.take_in(recorded_run(), files, origin="")
+        store.import_run(recorded_run(), files, origin="")

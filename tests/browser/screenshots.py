@@ -15,7 +15,7 @@ from tests.browser.slow_lab import FAILING
 from tests.browser.test_engine import program
 from tests.browser.test_runs import POINTS, fill_seed, finished
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.sweep.ready import ready_sweeps
+from unlearnlab.spec.sweep import ready_sweeps
 
 README_SIZE = {"width": 1440, "height": 2000}
 FIGURE_SIZE = {"width": 1100, "height": 2200}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.slow_lab import SlowLab, retrained_scores
-from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.ui.kit.theme import served
@@ -32,13 +32,13 @@ def main() -> None:
         home, port = Path(wish.pop("open")), wish.pop("port", None)
         devices = wish.pop("devices", [""])
         labs = {device: SlowLab(**wish) for device in devices}
-        url, close = opened(home, port, Labs(labs.keys, labs.__getitem__))
+        url, close = opened(home, port, EnginePool(labs.keys, labs.__getitem__))
         closing[url] = close
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
 
 
-def opened(home: Path, port: int | None, labs: Labs) -> tuple[str, Callable[[], None]]:
+def opened(home: Path, port: int | None, labs: EnginePool) -> tuple[str, Callable[[], None]]:
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     store = Store(home)
     worker = Worker(store, labs)

@@ -24,7 +24,15 @@ from unlearnlab.metrics.scores import (
     scores,
 )
 from unlearnlab.metrics.tracing import average
-from unlearnlab.runs.engine_api import Adjustment, Ask, Export, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import (
+    Export,
+    Job,
+    Override,
+    PreviewJob,
+    PromptRequest,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -184,7 +192,7 @@ class SlowLab:
             yield Progressed(done=done, total=5)
         yield Previewed(answers=dict.fromkeys(job.spec.rows, f"Her number is 555-0142. {HOSTILE}"))
 
-    def ask(self, job: Job, ask: Ask) -> Asked:
+    def ask(self, job: Job, ask: PromptRequest) -> Asked:
         if len(ask.prompt) > 2000:
             raise ValueError(f"the prompt has {len(ask.prompt)} tokens: the context holds 512")
         said = HOSTILE if job.spec.seed == HOSTILE_SEED else "Her number is 555-0142."
@@ -196,7 +204,7 @@ class SlowLab:
             step=self.step,
         )
 
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+    def adjust(self, job: Job, wish: Override) -> Adjusted:
         self.phase = adjusted(self.phase, wish.changes)
         return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
 

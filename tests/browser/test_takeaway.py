@@ -69,7 +69,7 @@ def test_writing_the_model_tells_how_far_it_is_and_can_be_stopped(serve, tabs):
     expect(told).to_contain_text(re.compile(r"Being written, [1-9]0%"))
     told.get_by_role("button", name="Stop").click()
     expect(told).to_have_attribute("data-state", "failed")
-    expect(told).to_contain_text("it was stopped before it was whole")
+    expect(told).to_contain_text("it was cancelled before it was complete")
     expect(told.get_by_role("button", name="Stop")).to_be_hidden()
 
 

@@ -19,7 +19,7 @@ LAB = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background process lacks it.
 from tests.fakes import FakeLab, stage
-from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.engine_api import EnginePool
 
 def script(job):
     try:
@@ -30,7 +30,7 @@ def script(job):
     finally:
         time.sleep(PAUSE_S)  # Putting the weights back.
 
-LABS = Labs(lambda: ("cpu",), lambda _: FakeLab(script))
+LABS = EnginePool(lambda: ("cpu",), lambda _: FakeLab(script))
 home, PAUSE_S = sys.argv[2], float(sys.argv[1])
 """
 

@@ -19,9 +19,9 @@ from unlearnlab.cli.main import main
 from unlearnlab.cli.terminal import Bars, Lines, progress
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import MODEL_NOTE
-from unlearnlab.runs.engine_api import Labs, RunFailed
-from unlearnlab.runs.events import Adjusted, Finished, Kept, Started
-from unlearnlab.runs.store import Store, StoredEvent
+from unlearnlab.runs.engine_api import EnginePool, RunFailed
+from unlearnlab.runs.events import Adjusted, Finished, Kept, Started, StoredEvent
+from unlearnlab.runs.store import Store
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.run import RunSpec, parse_spec
 
@@ -553,7 +553,7 @@ def on_cpu(tmp_path, capsys):
     """Carry out a command with a lab of the CPU, which other processes use too."""
 
     def command(*words):
-        labs = Labs(lambda: ("cpu",), lambda _: FakeLab())
+        labs = EnginePool(lambda: ("cpu",), lambda _: FakeLab())
         code = main([*words, "--home", str(tmp_path / "home")], open_lab=lambda _: labs)
         return code, *capsys.readouterr()
 

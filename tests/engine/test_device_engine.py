@@ -10,7 +10,7 @@ from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.runs.engine_api import Adjustment, Ask, Job, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import Job, Override, PreviewJob, PromptRequest, RunFailed, TraceJob
 from unlearnlab.runs.events import (
     Evaluated,
     Loaded,
@@ -128,7 +128,7 @@ def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
     answers = [e for e in facts if isinstance(e, Evaluated)]
     row = answers[0].evidence.answers[0]
     after = answers[1].evidence.answers[0]
-    asked = engine.ask(job, Ask("a1", row.prompt))
+    asked = engine.ask(job, PromptRequest("a1", row.prompt))
     assert (asked.ask_id, asked.step) == ("a1", -1)
     # Scores were made with up to 16 tokens, free prompts are answered with more.
     assert row.generated
@@ -141,7 +141,7 @@ def test_a_run_that_is_still_loading_answers_no_prompt(job):
     work = engine.unlearn(job)
     next(work)
     with pytest.raises(ValueError, match="still loading its model"):
-        engine.ask(job, Ask("a1", "The"))
+        engine.ask(job, PromptRequest("a1", "The"))
     work.close()
 
 
@@ -153,7 +153,7 @@ def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts
             if isinstance(event, StepLogged):
                 found.append(event.terms)
                 if interrupted:
-                    engine.ask(job, Ask("a", "The"))
+                    engine.ask(job, PromptRequest("a", "The"))
         return found
 
     assert terms(True) == terms(False)
@@ -202,7 +202,7 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
     engine = DeviceEngine(kept.get, device=CPU)
-    wish = Adjustment({"learning_rate": 1e-5, "method.forget_weight": 7.0})
+    wish = Override({"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
         engine.adjust(job, wish)
     found, changed = [], []
@@ -269,7 +269,7 @@ def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
     (scored,) = (event for event in found if isinstance(event, Evaluated))
     assert scored.scores == next(e for e in facts if isinstance(e, Evaluated)).scores
     assert not list(tmp_path.iterdir())
-    answer = DeviceEngine(kept.get, device=CPU).ask(job, Ask(ask_id="a", prompt="Who?"))
+    answer = DeviceEngine(kept.get, device=CPU).ask(job, PromptRequest(ask_id="a", prompt="Who?"))
     assert answer.original == answer.unlearned
 
 

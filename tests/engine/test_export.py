@@ -11,7 +11,7 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.model.merged import save_merged
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.runs.engine_api import Ask, Export, Job
+from unlearnlab.runs.engine_api import Export, Job, PromptRequest
 from unlearnlab.runs.events import Evaluated, Exported
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.run import parse_spec
@@ -64,7 +64,7 @@ def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, 
     events = list(engine.unlearn(job))
     after = answers(events, "after")
     assert after != answers(events, "before"), "the run changed what is said"
-    asked = engine.ask(job, Ask("1", PROMPT))
+    asked = engine.ask(job, PromptRequest("1", PROMPT))
 
     done = engine.export(job, Export(tmp_path / "model", {"README.md": "card"}))
     assert isinstance(done, Exported)

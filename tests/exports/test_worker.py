@@ -9,7 +9,7 @@ from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.data.files import whole_folder
 from unlearnlab.runs.engine_api import Export
 from unlearnlab.runs.events import Exported, ExportFailed
-from unlearnlab.runs.progress import Course, advance
+from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import NotRunning, Worker
 from unlearnlab.spec.run import RunSpec
@@ -23,7 +23,7 @@ def answered(store, worker, run_id):
     """Wait for the answer to a wish and return it."""
     while worker.state().exporting:
         threading.Event().wait(0.01)
-    (found,) = advance(Course(), store.events(run_id)).exports
+    (found,) = advance(RunProgress(), store.events(run_id)).exports
     return found
 
 
@@ -87,7 +87,7 @@ def test_a_model_that_still_waits_when_the_program_ends_is_told(tmp_path):
         assert gate.wait(20)
         worker.export(first, wish(tmp_path))
         assert worker.close(20)
-        (found,) = advance(Course(), store.events(first)).exports
+        (found,) = advance(RunProgress(), store.events(first)).exports
         assert isinstance(found, ExportFailed)
         assert "closed" in found.problem
 
@@ -123,6 +123,6 @@ def test_a_model_that_is_being_written_tells_how_far_it_is_and_can_be_stopped(tm
         for run_id in (first, second):
             found = answered(store, worker, run_id)
             assert isinstance(found, ExportFailed)
-            assert "it was stopped" in found.problem
+            assert "it was cancelled" in found.problem
         assert not list(tmp_path.glob("model*"))
         worker.close(5)

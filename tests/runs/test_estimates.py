@@ -6,11 +6,18 @@ import pytest
 
 from tests.fakes import stage, stepped
 from unlearnlab.models.catalog import models
-from unlearnlab.runs.engine_api import Device, meant
-from unlearnlab.runs.estimates import PastRun, bytes_text, earlier, estimate
-from unlearnlab.runs.estimates.history import GIB, LOOKED_AT, PROGRAM, past_run
-from unlearnlab.runs.estimates.rows import lengths
-from unlearnlab.runs.events import Finished, StageBegan, Started
+from unlearnlab.runs.engine_api import Device, find_device
+from unlearnlab.runs.estimates import (
+    LOOKED_AT,
+    PROGRAM,
+    PastRun,
+    bytes_text,
+    earlier,
+    estimate,
+    past_run,
+)
+from unlearnlab.runs.events import GIB, Finished, StageBegan, Started
+from unlearnlab.runs.lengths import lengths
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.batches import answered_at_once
 from unlearnlab.spec.run import DataSpec, parse_spec
@@ -236,13 +243,13 @@ def test_an_estimate_is_there_at_once():
 def test_the_device_that_is_meant_is_found():
     gpus = [Device(f"cuda:{n}", "GPU", free=10 * n, total=20) for n in (0, 1)]
     here = [*gpus, Device("cpu", "cpu, 2 threads", free=5, total=9)]
-    assert meant("auto", here) == meant("cuda", here) == gpus[0]
-    assert meant("cuda:1", here) == gpus[1]
-    assert meant("all", here).free == 10
-    assert meant("all", here).cuda
-    assert not meant("cpu", here).cuda
-    assert meant("mps", here) is None
-    assert meant("auto", []) is None
+    assert find_device("auto", here) == find_device("cuda", here) == gpus[0]
+    assert find_device("cuda:1", here) == gpus[1]
+    assert find_device("all", here).free == 10
+    assert find_device("all", here).cuda
+    assert not find_device("cpu", here).cuda
+    assert find_device("mps", here) is None
+    assert find_device("auto", []) is None
 
 
 def test_bytes_are_written_as_people_say_them():

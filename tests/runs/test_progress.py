@@ -22,9 +22,9 @@ from unlearnlab.runs.events import (
     Resumed,
     Started,
     Stopped,
+    StoredEvent,
 )
-from unlearnlab.runs.progress import MANY_STEPS, Course, advance, points_after, run_view
-from unlearnlab.runs.store import StoredEvent
+from unlearnlab.runs.progress import MANY_STEPS, RunProgress, advance, points_after, run_view
 from unlearnlab.spec.methods import Memorize, TiesMerge
 from unlearnlab.spec.plan import planned_steps, trainable_parameters, written
 from unlearnlab.spec.run import RECORDED, LoRA, ModelSpec, Phase, RunSpec
@@ -52,7 +52,7 @@ def began(steps=10, *, phase=0, step=0, total=None):
 
 
 def view_of(*events, alive=True, mine=True, now=0.0):
-    return run_view(advance(Course(), stored(*events)), alive=alive, mine=mine, now=now)
+    return run_view(advance(RunProgress(), stored(*events)), alive=alive, mine=mine, now=now)
 
 
 def test_a_run_nobody_took_up_is_queued():
@@ -146,9 +146,9 @@ def test_a_fold_carried_on_equals_a_fold_from_the_start():
         evaluated("after"),
         Finished(seconds=9),
     )
-    whole = advance(Course(), events)
+    whole = advance(RunProgress(), events)
     for cut in range(len(events)):
-        assert advance(advance(Course(), events[:cut]), events[cut:]) == whole
+        assert advance(advance(RunProgress(), events[:cut]), events[cut:]) == whole
 
 
 def test_points_come_by_series_and_step():
@@ -166,7 +166,7 @@ def test_what_is_not_finite_leaves_a_gap():
 
 
 def laid(spec, *events):
-    stretches = timeline(spec, advance(Course(), stored(*events)))
+    stretches = timeline(spec, advance(RunProgress(), stored(*events)))
     return [(one.first, one.steps, one.state) for one in stretches]
 
 
@@ -206,7 +206,7 @@ def test_changes_are_told_from_which_value_to_which():
     told = changes(
         TWO,
         advance(
-            Course(),
+            RunProgress(),
             stored(
                 changed(learning_rate=1e-4, method__retain_weight=3.0),
                 changed(learning_rate=1e-5, step=5),
@@ -231,16 +231,16 @@ def test_changed_values_hold_for_the_rest_of_their_phase():
 
 
 def _present_rate(events):
-    found = present_phase(TWO, advance(Course(), stored(*events)))
+    found = present_phase(TWO, advance(RunProgress(), stored(*events)))
     assert found is not None
     return found[0], found[1].learning_rate
 
 
 @pytest.mark.parametrize("event", [stage("saving"), Stopped(seconds=1)])
 def test_no_phase_is_present_once_training_is_over(event):
-    course = advance(Course(), stored(STARTED, stage("training"), began(2), event))
+    course = advance(RunProgress(), stored(STARTED, stage("training"), began(2), event))
     assert present_phase(TWO, course) is None
-    assert present_phase(TWO, Course()) is None
+    assert present_phase(TWO, RunProgress()) is None
 
 
 def test_weights_are_points_of_their_own():

@@ -17,20 +17,22 @@ from unlearnlab.runs.events import (
     Progressed,
     Resumed,
     Started,
+    StoredEvent,
 )
-from unlearnlab.runs.progress import Course, advance, run_view
-from unlearnlab.runs.recordings import (
+from unlearnlab.runs.progress import RunProgress, advance, run_view
+from unlearnlab.runs.records import RunRecord
+from unlearnlab.runs.replay import (
+    AT_ONCE,
     BEAT_S,
     SILENCE_S,
+    Clock,
     ReplayError,
+    Replays,
     played,
     recording,
     seconds_of,
     speed_of,
 )
-from unlearnlab.runs.records import RunRow
-from unlearnlab.runs.replay import AT_ONCE, Clock, Replays
-from unlearnlab.runs.store import StoredEvent
 from unlearnlab.spec.run import RunSpec
 
 BEGAN = 1_700_000_000.0
@@ -61,7 +63,7 @@ def events(story=STORY):
 
 
 def row(**changes):
-    found = RunRow(
+    found = RunRecord(
         run_id="r",
         name="",
         created=BEGAN,
@@ -163,7 +165,7 @@ def test_a_clock_goes_on_from_where_it_is_when_its_speed_changes():
 @pytest.mark.parametrize(
     ("changes", "story", "why"),
     [
-        ({"ending": None, "alive": True, "began": False}, (), "waits"),
+        ({"ending": None, "alive": True, "began": False}, (), "has not started"),
         ({"ending": None, "alive": True}, STORY[:6], "watch it live"),
         ({}, (*STORY[:2], (1, Failed(seconds=1, problem="no room"))), "before its first step"),
         ({"ending": None}, (), "before its first step"),
@@ -193,7 +195,7 @@ def test_a_replay_shows_only_what_has_come(replays, hand):
 def test_the_rest_of_the_time_is_told_as_it_was_then(replays, hand):
     replays.start(recorded(), 1000.0)
     replays.change("r", speed=1.0)
-    live, told = Course(), recorded()
+    live, told = RunProgress(), recorded()
     for seq in range(1, len(STORY)):
         live = advance(live, events()[seq - 1 : seq])
         hand.now += told.times[seq - 1] - replays.of("r").position + 1e-6
@@ -210,11 +212,11 @@ def test_at_its_end_a_replay_is_the_run(replays, hand):
     replays.start(told, 4.0)
     hand.now += told.length_s / 4 - 1e-6
     last = replays.of("r")
-    assert last.course == advance(Course(), events()[:-1])
+    assert last.course == advance(RunProgress(), events()[:-1])
     hand.now += 1e-3
     assert replays.of("r") is None
-    assert replays.going() == ()
-    assert told.course == advance(Course(), events())
+    assert replays.active() == ()
+    assert told.course == advance(RunProgress(), events())
 
 
 def test_an_unfinished_run_is_replayed_as_far_as_it_came(replays, hand):
@@ -264,4 +266,4 @@ def test_the_oldest_of_too_many_replays_gives_way(replays):
     for number in range(AT_ONCE + 1):
         replays.start(recorded(run_id=f"r{number}"), 1.0)
     assert replays.of("r0") is None
-    assert len(replays.going()) == AT_ONCE
+    assert len(replays.active()) == AT_ONCE

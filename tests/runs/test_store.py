@@ -206,7 +206,7 @@ def test_a_second_list_of_six_thousand_runs_parses_nothing_anew(store):
 def test_of_a_list_only_the_rows_that_changed_are_made_anew(store):
     filled(store.home, 3)
     newest, other, oldest = store.runs()
-    store.amend(other.run_id, name="seen")
+    store.update(other.run_id, name="seen")
     store.delete([oldest.run_id])
     kept, changed = store.runs()
     assert kept is newest
@@ -490,8 +490,8 @@ def test_a_database_of_every_earlier_version_keeps_its_runs(tmp_path, version):
 
 def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):
     run = store.create(RunSpec(), name="first")
-    store.amend(run, tags=("talk", "rmu", "talk"), notes="shown in Vienna", pinned=True)
-    store.amend(run, name="second")
+    store.update(run, tags=("talk", "rmu", "talk"), notes="shown in Vienna", pinned=True)
+    store.update(run, name="second")
     row = store.row(run)
     assert (row.name, row.tags, row.notes, row.pinned) == (
         "second",
@@ -500,7 +500,7 @@ def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):
         True,
     )
     with pytest.raises(UnknownRun):
-        store.amend("no-such-run", name="x")
+        store.update("no-such-run", name="x")
 
 
 def test_a_deleted_run_comes_back_until_it_is_erased(store):

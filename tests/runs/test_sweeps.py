@@ -6,14 +6,13 @@ import pytest
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Finished, Stopped
-from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweep_table import UnknownSweep
+from unlearnlab.runs.store import Store, UnknownSweep
 from unlearnlab.runs.sweeps import Sweeping
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.axes import ListAxis, SeedAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.run import ModelSpec, RunSpec
-from unlearnlab.spec.sweep.axes import ListAxis, SeedAxis
-from unlearnlab.spec.sweep.spec import SweepSpec
+from unlearnlab.spec.sweep import SweepSpec
 
 PATIENCE_S = 20
 THREE = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=3),))
@@ -40,10 +39,10 @@ def employ(store):
 
 def through(worker, sweeping, sweep_id):
     """Wait for all runs of a sweep, and return how each of its points stands."""
-    for one in sweeping.stand(sweep_id).points:
+    for one in sweeping.status(sweep_id).points:
         if one.row:
             worker.wait(one.row.run_id, PATIENCE_S)
-    return [one.status for one in sweeping.stand(sweep_id).points]
+    return [one.status for one in sweeping.status(sweep_id).points]
 
 
 def until(condition):
@@ -81,7 +80,7 @@ def test_a_sweep_queues_its_runs_as_one_group_and_they_finish(store, employ):
         (f"Seeds: seed {n}", sweep_id) for n in range(3)
     ]
     assert store.sweeps.row(sweep_id).spec == THREE
-    assert sweeping.stand(sweep_id).seconds_left == 0
+    assert sweeping.status(sweep_id).seconds_left == 0
 
 
 def test_what_is_finished_is_not_repeated_whoever_carried_it_out(store, employ):
@@ -112,7 +111,7 @@ def test_cancelling_takes_what_waits_and_going_on_brings_it_back(store, employ):
     sweep_id = sweeping.start(THREE, name="Seeds")
     until(lambda: store.runs()[-1].began)
     assert sweeping.cancel(sweep_id) == 2
-    assert sweeping.stand(sweep_id).counts == {"running": 1, "stopped": 2}
+    assert sweeping.status(sweep_id).counts == {"running": 1, "stopped": 2}
     assert sweeping.go_on(sweep_id) == 2
     gate.set()
     assert through(worker, sweeping, sweep_id) == ["finished"] * 3

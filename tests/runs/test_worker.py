@@ -13,7 +13,7 @@ from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
 from tests.others import other_process
 from unlearnlab.runs import device_lock as locks
 from unlearnlab.runs.code_version import revision
-from unlearnlab.runs.engine_api import Export, Labs, RunFailed
+from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
@@ -648,7 +648,7 @@ def test_waiting_runs_change_places(store, employ):
     for run_id, to, queue in [(c, 0, (c, a, b)), (c, 1, (a, c, b)), (a, 9, (c, b, a))]:
         worker.move(run_id, to)
         assert worker.state().queue == queue
-    with pytest.raises(NotRunning, match=f"run {live} does not wait here"):
+    with pytest.raises(NotRunning, match=f"run {live} is not queued here"):
         worker.move(live, 0)
     gate.open()
     assert isinstance(worker.wait(a, PATIENCE_S), Finished)
@@ -838,7 +838,7 @@ def gpus(employ):
 
     def make(script, devices=("cuda:0", "cuda:1", "cpu")):
         labs = {device: FakeLab(script) for device in devices}
-        return employ(Labs(lambda: tuple(devices), labs.__getitem__)), labs
+        return employ(EnginePool(lambda: tuple(devices), labs.__getitem__)), labs
 
     return make
 
@@ -885,12 +885,17 @@ def test_a_run_for_all_gpus_has_them_alone(store, gpus):
 
 def test_it_is_known_whether_a_further_run_would_wait(store, gpus):
     worker, _ = gpus(endless)
-    assert not worker.state().waits(), "nothing goes on"
+    assert not worker.state().would_wait(), "nothing goes on"
     worker.submit(on("cuda:0"))
     until(lambda: worker.state().running)
     state = worker.state()
-    assert [state.waits(d) for d in ("auto", "cuda:0", "all", "cpu")] == [False, True, True, False]
-    assert WorkerState(queue=("r",)).waits(), "devices are not known before the first job"
+    assert [state.would_wait(d) for d in ("auto", "cuda:0", "all", "cpu")] == [
+        False,
+        True,
+        True,
+        False,
+    ]
+    assert WorkerState(queue=("r",)).would_wait(), "devices are not known before the first job"
 
 
 def test_a_prompt_and_an_export_take_the_device_of_their_run(store, gpus, tmp_path):
@@ -940,7 +945,7 @@ def test_devices_that_cannot_be_listed_fail_the_run_with_the_reason(store, emplo
     def broken(*_):
         raise ImportError("torch is not installed")
 
-    worker = employ(Labs(broken, broken))
+    worker = employ(EnginePool(broken, broken))
     ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
     assert ending.problem.startswith("ImportError: torch is not installed")
     ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
@@ -953,7 +958,7 @@ def on_cpu(employ):
 
     def make(script=whole_run):
         lab = FakeLab(script)
-        return employ(Labs(lambda: ("cpu",), lambda _: lab)), lab
+        return employ(EnginePool(lambda: ("cpu",), lambda _: lab)), lab
 
     return make
 
@@ -1038,7 +1043,7 @@ def test_workers_of_two_processes_with_homes_of_their_own_take_turns(store, on_c
 import sys, time
 from pathlib import Path
 from tests.fakes import FakeLab, stepped
-from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.runs.store import Store
@@ -1048,7 +1053,7 @@ def script(job):
         yield stepped(step)
         time.sleep(0.01)
 
-worker = Worker(Store(Path(sys.argv[1])), Labs(lambda: ("cpu",), lambda _: FakeLab(script)))
+worker = Worker(Store(Path(sys.argv[1])), EnginePool(lambda: ("cpu",), lambda _: FakeLab(script)))
 run_id = worker.submit(RunSpec())
 while worker.state().live != run_id:
     time.sleep(0.01)

@@ -1,11 +1,20 @@
 import pytest
 
+from unlearnlab.spec.axes import (
+    LAYERS,
+    SEEDS,
+    SHARES,
+    FactorsAxis,
+    ListAxis,
+    RangeAxis,
+    ShareAxis,
+    WindowAxis,
+    read_axis,
+)
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.spec.sweep.axes import FactorsAxis, ListAxis, RangeAxis, ShareAxis, WindowAxis
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, parse_sweep
-from unlearnlab.spec.sweep.typed import LAYERS, SEEDS, SHARES, read_axis, with_more, with_more_runs
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, with_more, with_more_runs
 
 RATE = "phases.0.learning_rate"
 RMU = presets()["embedded-adaptive-rmu"].spec
@@ -18,7 +27,7 @@ def texts(axis, base=None):
 def specs(*axes, base=None, **more):
     return [
         point.spec
-        for point in laid_out(SweepSpec(base=base or RunSpec(), axes=axes, **more)).points
+        for point in expand_grid(SweepSpec(base=base or RunSpec(), axes=axes, **more)).points
     ]
 
 
@@ -51,7 +60,7 @@ def test_values_are_read_as_they_are_typed(typed, wanted):
         ("phases.0.rate", "1", "no such setting"),
         ("phases.3.epochs", "1", "no phase 3"),
         ("phases.0.method.beta", "1", "has no such setting"),
-        ("model.precision", "x 2", "'float32' is no number"),
+        ("model.precision", "x 2", "'float32' is not a number"),
         ("phases.0.epochs", "1.5", "whole number, not 1.5"),
     ],
 )
@@ -101,7 +110,7 @@ def test_a_random_sweep_draws_the_same_runs_each_once_and_a_larger_one_begins_wi
     assert len(set(few)) == 10
     sweep = SweepSpec(base=RunSpec(), axes=axes, pick="random", budget=10)
     longer = with_more_runs(sweep, "5")
-    assert [point.spec for point in laid_out(longer).points][:10] == few
+    assert [point.spec for point in expand_grid(longer).points][:10] == few
     with pytest.raises(SpecError, match="every combination"):
         with_more_runs(SweepSpec(base=RunSpec(), axes=axes[:1]), "5")
     with pytest.raises(SpecError, match="drawn at random"):
@@ -118,7 +127,7 @@ def test_more_values_come_behind_those_that_were_there():
         ),
     )
     longer = with_more(with_more(with_more(sweep, 0, "2e-3, 5e-4"), 1, "1"), 2, "50, 100")
-    assert [[v.text for v in of] for of in laid_out(longer).values] == [
+    assert [[v.text for v in of] for of in expand_grid(longer).values] == [
         ["5e-4", "1e-3", "2e-3"],
         ["0", "1", "2"],
         ["50", "100"],
@@ -146,4 +155,4 @@ def test_a_sweep_is_read_back_from_its_json():
     axes = (WindowAxis(width=2), read_axis(SEEDS, "2"), read_axis(SHARES, "10 to 100 in 4"))
     sweep = SweepSpec(base=RMU, axes=axes, pick="random", budget=7)
     assert parse_sweep(sweep.model_dump_json()) == sweep
-    assert len(laid_out(sweep).points) == 7
+    assert len(expand_grid(sweep).points) == 7

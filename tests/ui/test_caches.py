@@ -67,7 +67,7 @@ def test_a_run_under_the_id_of_an_erased_one_has_its_own_course(packs, tmp_path)
         worker = Worker(store, FakeLab())
         program, compared = Program(store, worker, {}), Compared(store)
         add_pack(store, whole)
-        first = store.recorded(run_id)
+        first = store.full_record(run_id)
         seen(program, compared, run_id)
         store.delete([run_id])
         store.erase(deleted_before=float("inf"))
@@ -76,7 +76,7 @@ def test_a_run_under_the_id_of_an_erased_one_has_its_own_course(packs, tmp_path)
         *begun, last = first.events
         assert isinstance(last.event, Finished)
         slower = replace(last, event=last.event.model_copy(update={"seconds": 999.0}))
-        store.take_in(replace(first, events=(*begun, slower)), files, origin="elsewhere")
+        store.import_run(replace(first, events=(*begun, slower)), files, origin="elsewhere")
         assert seen(program, compared, run_id)["outline"][-1].seconds == 999.0
         assert seen(program, compared, run_id) == seen(
             Program(store, worker, {}), Compared(store), run_id

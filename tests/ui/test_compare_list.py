@@ -91,7 +91,7 @@ def test_runs_of_different_settings_are_never_sorted_among_each_other(runs):
 
 
 def test_pinned_runs_come_first_whatever_sorts(store, filled):
-    store.amend(filled[1][4], pinned=True)
+    store.update(filled[1][4], pinned=True)
     listed = Compared(store).all()
     for sort in ("created", "final", "title", "seconds"):
         assert ids(asked(listed, sort=sort))[0] == filled[1][4]
@@ -124,7 +124,7 @@ def test_what_has_not_changed_is_not_worked_out_again(store, filled):
     before = compared.all()
     compared.forget()
     assert compared.all() is before
-    store.amend(filled[1][0], notes="new")
+    store.update(filled[1][0], notes="new")
     compared.forget()
     after = compared.all()
     assert [a is b for a, b in zip(after, before, strict=True)].count(False) == 1

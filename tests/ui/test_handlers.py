@@ -12,8 +12,8 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
-from unlearnlab.runs.progress import Course
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.runs.worker import Running, Worker, WorkerState
 from unlearnlab.spec.presets import presets
@@ -422,8 +422,18 @@ def test_unlearn_becomes_queue_while_something_runs(state, label):
 
 def test_buttons_are_a_function_of_the_runs_state():
     running = WorkerState((Running("r"),))
-    row = RunRow("r", "", 0.0, RunSpec(), True, False, None, None, None)
-    scene = Scene(row, Course(stage="training"), moment=0.0)
+    row = RunRecord(
+        run_id="r",
+        name="",
+        created=0.0,
+        spec=RunSpec(),
+        alive=True,
+        began=False,
+        ending=None,
+        before=None,
+        after=None,
+    )
+    scene = Scene(row, RunProgress(stage="training"), moment=0.0)
     assert buttons(scene, WorkerState(queue=("r",))).stop == "Remove"
     assert buttons(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
     stopping = buttons(scene, WorkerState((Running("r", stopping=True),)))

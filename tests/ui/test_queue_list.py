@@ -6,7 +6,7 @@ import pytest
 
 from tests.fakes import FakeLab, stage
 from tests.others import holder, other_process
-from unlearnlab.runs.engine_api import Labs
+from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.events import Started
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Running, Worker, WorkerState
@@ -41,7 +41,7 @@ def open_program(tmp_path):
 
     def make(*devices):
         store = Store(tmp_path / "home")
-        worker = Worker(store, Labs(lambda: devices or ("",), lambda _: FakeLab(script)))
+        worker = Worker(store, EnginePool(lambda: devices or ("",), lambda _: FakeLab(script)))
         opened.append((store, worker))
         return Program(store, worker, {})
 
@@ -143,7 +143,7 @@ def test_what_a_closed_program_left_waiting_is_offered_and_queued_again(orphans,
     assert press_take_up(program) == Message()
     live(program, 1)
     state = program.worker.state()
-    assert state.mine == tuple(orphans[1:])
+    assert state.owned == tuple(orphans[1:])
     assert "still waiting" not in drawn(program)
 
 

@@ -8,13 +8,14 @@ from unlearnlab.metrics.mmlu import SubjectChange
 from unlearnlab.metrics.noise import Interval
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked, AskFailed
+from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.text import NO_BREAK, ago, count, duration, probability, score
 from unlearnlab.ui.run.answers import answers_html, asks_html
 from unlearnlab.ui.run.runs_list import runs_html
 from unlearnlab.ui.run.scoreboard import subjects_html
 from unlearnlab.views.answers import joined
 from unlearnlab.views.arranging import Order
-from unlearnlab.views.runs import RunLine
+from unlearnlab.views.runs import RunSummary
 
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
 
@@ -36,17 +37,19 @@ def evil_rows():
     return joined(evidence, evidence)
 
 
-EVIL_LINE = RunLine(
+EVIL_LINE = RunSummary(
     run_id=EVIL,
     title=EVIL,
-    settings=EVIL,
-    status="failed",
     created=0.0,
-    aggregate=(0.0, None),
-    final=(0.0, None),
-    verdict=EVIL,
-    problem=EVIL,
+    spec=RunSpec(),
+    status="failed",
+    before=None,
+    after=None,
+    verdict=None,
     seconds=1.0,
+    settings=EVIL,
+    problem=EVIL,
+    origin=EVIL,
 )
 
 ASKED = Asked(ask_id=EVIL, prompt=EVIL, original=EVIL, unlearned=EVIL, step=3)

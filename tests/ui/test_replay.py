@@ -150,7 +150,7 @@ def test_a_replay_that_cannot_be_is_told_in_words(program, run, asked, told):
     if asked and asked["run"] == "RUN":
         asked |= {"run": run}
     assert told in press_replay(program, asked)
-    assert program.replays.going() == ()
+    assert program.replays.active() == ()
 
 
 def test_a_recording_says_that_it_cannot_answer(program, run):

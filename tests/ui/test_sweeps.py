@@ -5,15 +5,13 @@ import pytest
 from tests.fakes import FakeLab, evaluated
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweep_status import Stand, stand
+from unlearnlab.runs.sweeps import SweepStatus, sweep_status
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.axes import LAYERS, SHARES, ListAxis, SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.sweep.axes import ListAxis, SeedAxis, WindowAxis
-from unlearnlab.spec.sweep.ready import ready_sweeps
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
-from unlearnlab.spec.sweep.typed import LAYERS, SHARES
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, ready_sweeps
 from unlearnlab.ui.form.form import first_form, preset_form
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.sweeps.chart import sweep_figure
@@ -61,12 +59,12 @@ def put(store, spec, ending, *, sweep=""):
 
 def half_done(store, sweep):
     """Finish every second run of a sweep, and let the second fail."""
-    for number, point in enumerate(laid_out(sweep).points):
+    for number, point in enumerate(expand_grid(sweep).points):
         if number % 2 == 0:
             put(store, point.spec, Finished(seconds=10))
         elif number == 1:
             put(store, point.spec, Failed(seconds=1, problem="<b>no</b>"), sweep="s")
-    return stand(sweep, "s", store.runs())
+    return sweep_status(sweep, "s", store.runs())
 
 
 def traces(figure):
@@ -98,7 +96,7 @@ def test_numbers_make_a_line_words_and_seeds_make_boxes_and_two_axes_a_map(progr
 
 def test_a_chart_keeps_its_axes_while_it_fills_in_and_tells_in_words_what_it_shows(program):
     sweep = SweepSpec(base=RMU, axes=(SeedAxis(count=2), WindowAxis(width=3)))
-    nothing = sweep_figure("Windows", sweep, stand(sweep, "s", []), "final")
+    nothing = sweep_figure("Windows", sweep, sweep_status(sweep, "s", []), "final")
     some = sweep_figure("Windows", sweep, half_done(program.store, sweep), "final")
     assert nothing.layout == some.layout
     assert some.layout["xaxis"]["ticktext"] == ["0–2", "1–3", "2–4", "3–5", "4–6", "5–7"]
@@ -122,7 +120,7 @@ def test_maps_stand_beside_each_other_and_below_each_other_on_a_phone():
     rates = ListAxis(path=RATE, texts=("1e-4", "1e-3", "1e-2"))
     decays = ListAxis(path="phases.0.weight_decay", texts=(0, 0.1))
     sweep = SweepSpec(base=RMU, axes=(rates, decays, epochs(1, 2)))
-    figure = sweep_figure("T", sweep, Stand(stand(sweep, "", []).points), "utility")
+    figure = sweep_figure("T", sweep, SweepStatus(sweep_status(sweep, "", []).points), "utility")
     assert len(figure.data) == 2
     assert figure.layout["xaxis"]["title"] == "learning rate", "the longest axis lies across"
     assert figure.layout["xaxis"]["domain"][1] < figure.layout["xaxis2"]["domain"][0]
@@ -161,7 +159,7 @@ def test_what_is_typed_becomes_a_sweep_of_the_form():
 def test_what_cannot_be_swept_is_told_and_queues_nothing(program, wrong, told):
     board = Board(program)
     with pytest.raises(SpecError, match=told):
-        laid_out(typed_sweep(first_form(), wrong))
+        expand_grid(typed_sweep(first_form(), wrong))
     sweep, message = press_sweep(board.sweeping, first_form(), wrong)
     assert sweep == ""
     assert told in message.problems[0].message
@@ -194,10 +192,10 @@ def test_the_card_tells_how_a_sweep_stands_and_escapes_what_it_shows(program):
     sweep = SweepSpec(base=RunSpec(), axes=(epochs(1, 2, 3, 4),))
     assert board.poll({}) == {"sweeps": [], "sweep": "", "turn": ""}
     sweep_id = store.sweeps.create(sweep, name="<i>mine</i>")
-    put(store, laid_out(sweep).points[0].spec, Finished(seconds=10))
+    put(store, expand_grid(sweep).points[0].spec, Finished(seconds=10))
     put(
         store,
-        laid_out(sweep).points[1].spec,
+        expand_grid(sweep).points[1].spec,
         Failed(seconds=1, problem="<b>no</b>"),
         sweep=sweep_id,
     )
@@ -223,6 +221,6 @@ def test_the_cards_buttons_go_on_add_and_cancel_and_refuse_what_makes_no_sense(p
     assert "every combination" in press(action="add", text="1")["problem"]
     assert "problem" in press(action="erase")
     assert "unknown sweep" in board.press({"sweep": "x", "action": "go_on"})["problem"]
-    assert "does not wait" in press(action="next", run="x")["problem"]
+    assert "is not queued" in press(action="next", run="x")["problem"]
     assert press(action="cancel")["note"].endswith("goes on to its end.")
     assert "problem" in board.poll({"score": "<b>"})

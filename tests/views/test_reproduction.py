@@ -16,13 +16,11 @@ from unlearnlab.runs.events import (
     Revision,
     Started,
     Stopped,
+    StoredEvent,
 )
-from unlearnlab.runs.recorded import Recorded
-from unlearnlab.runs.records import StoredEvent
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.reproduction.agreement import reproduction
-from unlearnlab.views.reproduction.reading import reading
-from unlearnlab.views.reproduction.sides import side
+from unlearnlab.views.reproduction import reading, reproduction
 
 STARTED = Started(
     versions={"torch": "2.11"}, device="cpu, 2 threads", code=Revision(commit="a" * 40, dirty=False)
@@ -43,7 +41,7 @@ def run(
     events = (started, loaded, evaluated("before"), PHASE, *steps, *more, after(evidence))
     kept = {"key-before": some_evidence(), "after": evidence}
     stored = [*events, ending or Finished(seconds=1)]
-    return Recorded(
+    return FullRecord(
         run_id=run_id,
         name="",
         created=1.0,
@@ -53,10 +51,6 @@ def run(
         events=tuple(StoredEvent(n, float(n), event) for n, event in enumerate(stored, 1)),
         evidence=kept,
     )
-
-
-def compared(first, again):
-    return reproduction(side(first), side(again))
 
 
 def rescored(count, score, *, of=None):
@@ -85,7 +79,7 @@ def agreements(of):
 
 
 def test_the_same_run_again_agrees_in_all_numbers():
-    found = compared(run(), run(run_id="b"))
+    found = reproduction(run(), run(run_id="b"))
     assert found.agrees
     assert set(agreements(found).values()) == {"equal"}
     assert len(found.numbers) == 32, "twelve terms and four scores, before and after"
@@ -99,7 +93,7 @@ def test_the_same_run_again_agrees_in_all_numbers():
 
 
 def test_a_difference_that_other_rows_could_turn_round_is_noise():
-    found = compared(run(many()), run(rescored(1, 1.0), run_id="b"))
+    found = reproduction(run(many()), run(rescored(1, 1.0), run_id="b"))
     assert agreements(found)["after/forget/Task1/sc"] == "noise"
     assert agreements(found)["after/final"] == "noise"
     assert agreements(found)["after/retain/Task1/sc"] == "equal"
@@ -108,7 +102,7 @@ def test_a_difference_that_other_rows_could_turn_round_is_noise():
 
 
 def test_a_difference_of_most_rows_is_none():
-    found = compared(run(many()), run(rescored(20, 1.0), run_id="b"))
+    found = reproduction(run(many()), run(rescored(20, 1.0), run_id="b"))
     (number,) = (one for one in found.numbers if one.name == "after/forget/Task1/sc")
     assert number.agreement == "other"
     assert (number.first, number.again) == (0.5, 0.0)
@@ -119,15 +113,15 @@ def test_a_difference_of_most_rows_is_none():
 
 def test_without_the_answers_noise_cannot_be_told():
     bare = replace(run(many()), evidence={})
-    found = compared(bare, run(rescored(1, 1.0), run_id="b"))
+    found = reproduction(bare, run(rescored(1, 1.0), run_id="b"))
     assert agreements(found)["after/forget/Task1/sc"] == "unknown"
     assert not found.agrees
-    assert compared(bare, replace(bare, run_id="b")).agrees, "equal is equal"
+    assert reproduction(bare, replace(bare, run_id="b")).agrees, "equal is equal"
 
 
 def test_a_number_that_only_one_has_was_not_measured_and_does_not_agree():
     lost = many().model_copy(update={"membership": None})
-    found = compared(run(many()), run(lost, run_id="b"))
+    found = reproduction(run(many()), run(lost, run_id="b"))
     assert agreements(found)["after/mia_score"] == "missing"
     assert not found.agrees
     assert "measured in one of the runs alone" in next(reading(found))
@@ -138,14 +132,14 @@ def test_a_number_that_only_one_has_was_not_measured_and_does_not_agree():
     [(Stopped(seconds=1), "it was stopped"), (Failed(seconds=1, problem="nan"), "it failed: nan")],
 )
 def test_a_run_that_did_not_end_well_agrees_with_nothing(ending, told):
-    found = compared(run(), run(run_id="b", ending=ending))
+    found = reproduction(run(), run(run_id="b", ending=ending))
     assert not found.agrees
     assert told in next(reading(found))
 
 
 def test_it_is_told_from_which_step_on_the_training_differs():
     parted = (*STEPS[:2], stepped(3, loss=1.0 + 1e-12))
-    found = compared(run(), run(run_id="b", steps=parted))
+    found = reproduction(run(), run(run_id="b", steps=parted))
     assert found.same_steps == 2
     assert "equal up to step 2 of 3" in " ".join(reading(found))
 
@@ -165,7 +159,7 @@ def cut(after_step):
     ],
 )
 def test_a_run_that_was_stopped_is_equal_as_far_as_it_came(after_step, told):
-    found = compared(run(), cut(after_step))
+    found = reproduction(run(), cut(after_step))
     assert (found.steps, found.steps_again, found.same_steps) == (3, after_step, after_step)
     assert {number.agreement for number in found.numbers} == {"equal", "missing"}
     assert not found.agrees
@@ -176,14 +170,14 @@ def test_a_run_that_was_stopped_is_equal_as_far_as_it_came(after_step, told):
 
 
 def test_a_run_that_took_more_steps_does_not_agree():
-    found = compared(run(), run(run_id="b", steps=(*STEPS, stepped(4))))
+    found = reproduction(run(), run(run_id="b", steps=(*STEPS, stepped(4))))
     assert not found.agrees
     assert "of all 3 steps are equal, but the second run took 4." in " ".join(reading(found))
 
 
 def test_loss_that_is_no_number_is_equal_to_itself():
     steps = (stepped(1, loss=float("nan")),)
-    assert compared(run(steps=steps), run(run_id="b", steps=steps)).same_steps == 1
+    assert reproduction(run(steps=steps), run(run_id="b", steps=steps)).same_steps == 1
 
 
 def test_what_differs_in_the_record_is_told():
@@ -193,7 +187,7 @@ def test_what_differs_in_the_record_is_told():
         code=Revision(commit="b" * 40, dirty=True),
     )
     hand = Adjusted(step=1, phase=0, changes={"learning_rate": 1e-5})
-    found = compared(
+    found = reproduction(
         run(more=(hand,)),
         run(run_id="b", started=other, loaded=LOADED.model_copy(update={"data": "e"})),
     )

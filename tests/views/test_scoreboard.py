@@ -5,19 +5,29 @@ import pytest
 from tests.fakes import evaluated
 from unlearnlab.metrics.scores import Picked, Scores
 from unlearnlab.runs.events import Failed, Finished
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.methods import Memorize
 from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
-from unlearnlab.views.runs import matches, run_line, usual_seconds
+from unlearnlab.views.runs import matches, run_summary, usual_seconds
 from unlearnlab.views.scoreboard import others_of, scoreboard, term_name, terms_strip
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
 
 
 def row(*, spec=None, name="", ending=None, alive=True, before=None, after=None):
-    return RunRow("r1", name, 0.0, spec or RunSpec(), alive, True, ending, before, after)
+    return RunRecord(
+        run_id="r1",
+        name=name,
+        created=0.0,
+        spec=spec or RunSpec(),
+        alive=alive,
+        began=True,
+        ending=ending,
+        before=before,
+        after=after,
+    )
 
 
 def test_the_scoreboard_has_before_after_and_the_retrained_model():
@@ -97,7 +107,7 @@ def test_a_term_is_named_in_words():
 
 
 def test_a_line_sums_a_run_up():
-    line = run_line(row(ending=Finished(seconds=31), before=BEFORE, after=AFTER))
+    line = run_summary(row(ending=Finished(seconds=31), before=BEFORE, after=AFTER))
     assert (line.status, line.seconds) == ("finished", 31)
     assert line.aggregate == (BEFORE.task_aggregate, AFTER.task_aggregate)
     assert line.settings == "blocks 0 to 7, 5e-4, 5 ep."
@@ -105,15 +115,17 @@ def test_a_line_sums_a_run_up():
 
 def test_a_line_tells_the_steps_of_a_run_that_its_bound_ends_before_its_epochs():
     spec = RunSpec(phases=(Phase(epochs=10, max_steps=3),))
-    assert run_line(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 3 steps"
+    assert run_summary(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 3 steps"
     spec = RunSpec(phases=(Phase(epochs=1, max_steps=1000),))
-    assert run_line(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 1 ep."
+    assert run_summary(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 1 ep."
 
 
 def test_a_line_tells_why_a_run_failed():
     other = RunSpec(model=ModelSpec(name="olmo-1b"))
-    assert run_line(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."
-    assert run_line(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
+    assert run_summary(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."
+    assert (
+        run_summary(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
+    )
 
 
 @pytest.mark.parametrize(("text", "found"), [("", True), ("gradient 5e-4", True), ("npo", False)])
@@ -173,7 +185,7 @@ def test_a_run_that_teaches_is_judged_by_what_is_known():
     board = scoreboard(spec, AFTER, BEFORE, None)
     assert board.verdict.kind == "memorised"
     assert board.cards[0].note.startswith("falls as the forget rows are learnt")
-    assert run_line(row(spec=spec, before=AFTER, after=BEFORE)).verdict == "Memorised"
+    assert run_summary(row(spec=spec, before=AFTER, after=BEFORE)).verdict_title == "Memorised"
 
 
 MMLU = {"utility_protocol": "MMLU: 5 shots, the likeliest letter", "utility_questions": 400}
@@ -203,7 +215,7 @@ def test_a_run_that_only_scores_has_one_column_and_no_verdict():
     assert board.alone
     assert board.verdict is None
     assert [(one.before, one.after) for one in board.cards[:1]] == [(None, BEFORE.task_aggregate)]
-    line = run_line(row(spec=spec, ending=Finished(seconds=3), before=BEFORE))
+    line = run_summary(row(spec=spec, ending=Finished(seconds=3), before=BEFORE))
     assert line.settings == "Embedded, train fold"
     assert line.aggregate == (None, BEFORE.task_aggregate)
     drawn = scoreboard_html(board, ended=True)

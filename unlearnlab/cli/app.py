@@ -21,9 +21,8 @@ from unlearnlab.exports.packs.adding import isolated
 from unlearnlab.exports.packs.format import PackError
 from unlearnlab.exports.packs.reading import read_pack
 from unlearnlab.metrics.scores import Scores, import_scorers
-from unlearnlab.runs.engine_api import Device, Labs
-from unlearnlab.runs.recordings import Recording, ReplayError, recording
-from unlearnlab.runs.replay import Replays
+from unlearnlab.runs.engine_api import Device, EnginePool
+from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.runs.worker import Worker
 
@@ -39,15 +38,15 @@ CLOSING_S = 15.0
 """How long live runs may take to put their weights back when the program ends."""
 
 
-def late_labs(store: Store) -> Labs:
+def late_labs(store: Store) -> EnginePool:
     """Make the engine when the worker first needs it: torch takes seconds to import."""
 
-    def made() -> Labs:
+    def made() -> EnginePool:
         from unlearnlab.engine.device_engine import engines  # noqa: PLC0415
 
         return engines(store.evidence)
 
-    return Labs(
+    return EnginePool(
         lambda: made().devices(),
         lambda device: made().of(device),
         lambda device: made().lock(device),
@@ -267,7 +266,7 @@ def loading(engine: Engine, replays: Replays) -> None:
 
 def moves(replays: Replays, *, opening: bool) -> bool:
     """Tell whether a replay moves that is not held; while the page opens, one about to counts."""
-    clocks = [replay.clock for replay in replays.going()]
+    clocks = [replay.clock for replay in replays.active()]
     return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
 
 

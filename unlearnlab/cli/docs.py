@@ -15,8 +15,7 @@ from unlearnlab.data.files import ASSETS
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.sweep.ready import ready_sweeps
-from unlearnlab.spec.sweep.spec import laid_out
+from unlearnlab.spec.sweep import expand_grid, ready_sweeps
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
 from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
 
@@ -148,7 +147,7 @@ def windows_table() -> str:
 def sweeps_table() -> str:
     """Describe every sweep that comes with the program."""
     rows = [
-        [f"`{one.name}`", str(len(laid_out(one.sweep).points)), one.description, one.source]
+        [f"`{one.name}`", str(len(expand_grid(one.sweep).points)), one.description, one.source]
         for one in ready_sweeps().values()
     ]
     return _table(["sweep", "runs", "what it asks", "where its values come from"], rows)

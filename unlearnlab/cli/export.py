@@ -11,7 +11,7 @@ from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.writing import write
-from unlearnlab.runs.engine_api import Job, Lab, Labs, RunFailed, as_labs
+from unlearnlab.runs.engine_api import Engine, EnginePool, Job, RunFailed, as_pool
 from unlearnlab.runs.store import Store
 
 ALL = "all"
@@ -39,7 +39,9 @@ def export_options(parser: argparse.ArgumentParser) -> None:
 
 
 def export(
-    args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs], tell: Callable[[str], None]
+    args: argparse.Namespace,
+    open_lab: Callable[[Store], Engine | EnginePool],
+    tell: Callable[[str], None],
 ) -> int:
     """Write what is asked for, print the path of each, and return the exit code.
 
@@ -75,13 +77,13 @@ def _taken(
     run: Result,
     what: What,
     args: argparse.Namespace,
-    open_lab: Callable[[Store], Lab | Labs],
+    open_lab: Callable[[Store], Engine | EnginePool],
 ) -> list[Path]:
     if what != "model":
         return write(files(run, what, masked=not args.unmask), args.out)
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
     wish = model_export(run, args.out)
-    labs, wanted = as_labs(open_lab(store)), run.spec.model.device
+    labs, wanted = as_pool(open_lab(store)), run.spec.model.device
     with on_device(labs, wanted, no_wait=args.no_wait, run=run.run_id) as device:
         labs.of(device).export(job, wish)
     return [wish.folder]

@@ -8,9 +8,9 @@ from contextlib import closing, contextmanager
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.cli.terminal import Progress, progress
 from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
-from unlearnlab.runs.engine_api import Lab, Labs, as_labs
+from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
 from unlearnlab.runs.events import Ending, Failed, Finished, Stopped
-from unlearnlab.runs.queue import places
+from unlearnlab.runs.queue import candidate_devices
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
@@ -25,7 +25,7 @@ EXITS: Mapping[type[Ending], int] = {Finished: DONE, Stopped: STOPPED, Failed: F
 
 def carried_out(
     store: Store,
-    lab: Lab | Labs,
+    lab: Engine | EnginePool,
     spec: RunSpec | TraceSpec,
     *,
     name: str = "",
@@ -49,7 +49,7 @@ def carried_out(
         InUse: Another process uses the device, and it must not be waited for.
         KeyboardInterrupt: It was left at once.
     """
-    labs = as_labs(lab)
+    labs = as_pool(lab)
     if no_wait:
         refuse_in_use(labs, spec.model.device)
     worker, patience_s = Worker(store, labs), CLOSING_S
@@ -88,7 +88,7 @@ class Patience:
         tell(_waiting(holder))
 
 
-def refuse_in_use(labs: Labs, wish: str) -> None:
+def refuse_in_use(labs: EnginePool, wish: str) -> None:
     """Make sure that a device is free.
 
     Raises:
@@ -99,7 +99,7 @@ def refuse_in_use(labs: Labs, wish: str) -> None:
 
 
 @contextmanager
-def on_device(labs: Labs, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
+def on_device(labs: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
     """Keep other processes from a device; while one uses it, wait, and tell which on stderr.
 
     Args:
@@ -114,7 +114,7 @@ def on_device(labs: Labs, wish: str, *, no_wait: bool, run: str = "") -> Generat
     Raises:
         InUse: Another process uses it, and it must not be waited for.
     """
-    options, told = places(wish, labs.devices()), None
+    options, told = candidate_devices(wish, labs.devices()), None
     while True:
         place, held = _taken(labs, options, run)
         if isinstance(held, Held):
@@ -131,7 +131,7 @@ def on_device(labs: Labs, wish: str, *, no_wait: bool, run: str = "") -> Generat
 
 
 def _taken(
-    labs: Labs, options: Sequence[tuple[str, ...]], run: str
+    labs: EnginePool, options: Sequence[tuple[str, ...]], run: str
 ) -> tuple[tuple[str, ...], Held | InUse]:
     """Take the first place that is free, or say who uses the best one."""
     refused: list[InUse] = []

@@ -51,20 +51,20 @@ from unlearnlab.data.files import ASSETS, EMBEDDED, at_home, home
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.device_lock import InUse
-from unlearnlab.runs.engine_api import Lab, Labs, meant
+from unlearnlab.runs.engine_api import Engine, EnginePool, find_device
 from unlearnlab.runs.estimates import earlier, estimate
 from unlearnlab.runs.events import Failed, Traced
-from unlearnlab.runs.progress import Course, advance
-from unlearnlab.runs.records import PreviewRow, RunRow
+from unlearnlab.runs.progress import RunProgress, advance
+from unlearnlab.runs.records import PreviewRecord, RunRecord
 from unlearnlab.runs.store import Store, StoreError, UnknownRun
 from unlearnlab.spec.fields import override
 from unlearnlab.spec.presets import preset, presets
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import run_summary
 
-LabMaker = Callable[[Store], Lab | Labs]
+LabMaker = Callable[[Store], Engine | EnginePool]
 
 
 def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None) -> int:
@@ -106,7 +106,7 @@ def _carried_out(args: argparse.Namespace, rest: Sequence[str], open_lab: LabMak
     return args.command(args)
 
 
-def _torch_labs(store: Store) -> Labs:
+def _torch_labs(store: Store) -> EnginePool:
     # torch takes seconds to import: only the command that needs a model should wait for it.
     from unlearnlab.engine import device_engine  # noqa: PLC0415
 
@@ -148,7 +148,7 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     """Print what a run would need, and do nothing."""
     from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
 
-    device = meant(spec.model.device, devices())
+    device = find_device(spec.model.device, devices())
     with Store(home()) as store:
         past = earlier(spec, store.runs(), store.outline)
     try:
@@ -264,7 +264,7 @@ def _list(args: argparse.Namespace) -> int:
     if args.json:
         print(as_json([record(row) for row in rows]))
     elif rows:
-        print(run_table([run_line(row) for row in rows]))
+        print(run_table([run_summary(row) for row in rows]))
     else:
         print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
     return DONE
@@ -279,10 +279,10 @@ def _show(args: argparse.Namespace) -> int:
 def _report(store: Store, run_id: str, *, json: bool) -> str:
     """Tell what came of a run or a trace."""
     row = store.job(run_id)
-    if isinstance(row, RunRow):
-        course = advance(Course(), store.events(run_id))
+    if isinstance(row, RunRecord):
+        course = advance(RunProgress(), store.events(run_id))
         return as_json(record(row, course)) if json else summary(row, course)
-    if isinstance(row, PreviewRow):
+    if isinstance(row, PreviewRecord):
         raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
     traced = next((event for event in events if isinstance(event, Traced)), None)

@@ -8,15 +8,20 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, STOPPED, tell
 from unlearnlab.cli.follow import carried_out
 from unlearnlab.cli.terminal import as_json, table
 from unlearnlab.data.files import home
-from unlearnlab.runs.engine_api import Lab, Labs
+from unlearnlab.runs.engine_api import Engine, EnginePool
 from unlearnlab.runs.events import Stopped
-from unlearnlab.runs.progress import Course, advance
+from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import printable
-from unlearnlab.views.reproduction.agreement import WORDS, Reproduction, reproduction
-from unlearnlab.views.reproduction.outlook import outlook, repeated
-from unlearnlab.views.reproduction.reading import reading
-from unlearnlab.views.reproduction.sides import side, weights_here
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Reproduction,
+    outlook,
+    reading,
+    repeated,
+    reproduction,
+    weights_here,
+)
 
 
 def reproduce_options(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +30,7 @@ def reproduce_options(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "exit code 0: as many steps, all numbers equal or within noise; 1: not so"
 
 
-def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs]) -> int:
+def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Engine | EnginePool]) -> int:
     """Repeat a run, print which numbers agree, and return the exit code.
 
     Raises:
@@ -34,8 +39,8 @@ def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs])
     """
     with Store(home()) as store:
 
-        def course_of(run_id: str) -> Course:
-            return advance(Course(), store.events(run_id))
+        def course_of(run_id: str) -> RunProgress:
+            return advance(RunProgress(), store.events(run_id))
 
         first = store.row(args.run)
         weights = weights_here(first, store.runs(), course_of)
@@ -52,7 +57,7 @@ def reproduce(args: argparse.Namespace, open_lab: Callable[[Store], Lab | Labs])
             repeats=first.run_id,
             no_wait=args.no_wait,
         )
-        compared = reproduction(*(side(store.recorded(one)) for one in (first.run_id, run_id)))
+        compared = reproduction(*map(store.full_record, (first.run_id, run_id)))
     print(as_json(record(compared)) if args.json else printable("\n".join(_lines(compared))))
     if isinstance(ending, Stopped):
         return STOPPED

@@ -14,16 +14,23 @@ from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
 from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
 from unlearnlab.data.files import home
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.engine_api import Lab, Labs, as_labs, meant
+from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool, find_device
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweep_status import GOING, Filled, Stand, problem_of_run, stand
-from unlearnlab.runs.sweeps import Sweeping, check, sweep_seconds
+from unlearnlab.runs.sweeps import (
+    GOING,
+    PointStatus,
+    Sweeping,
+    SweepStatus,
+    check,
+    failure_of,
+    sweep_seconds,
+    sweep_status,
+)
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.sweep.ready import ready_sweep, ready_sweeps
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, parse_sweep
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, ready_sweep, ready_sweeps
 from unlearnlab.views.scoreboard import at_ends, judged
 
 
@@ -51,7 +58,7 @@ def sweep_options(parser: argparse.ArgumentParser) -> None:
 def sweep(
     args: argparse.Namespace,
     wishes: Sequence[tuple[str, str]],
-    open_labs: Callable[[Store], Lab | Labs],
+    open_labs: Callable[[Store], Engine | EnginePool],
 ) -> int:
     """Carry out a sweep, print what came of its runs, and return the exit code.
 
@@ -70,7 +77,7 @@ def sweep(
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), as_labs(open_labs(store)))
+        return _carry_out(args, store, (name, spec), as_pool(open_labs(store)))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -78,7 +85,7 @@ def _list(args: argparse.Namespace) -> int:
         print(as_json([one.model_dump(mode="json") for one in ready_sweeps().values()]))
         return DONE
     rows = [
-        [one.name, str(len(laid_out(one.sweep).points)), one.description]
+        [one.name, str(len(expand_grid(one.sweep).points)), one.description]
         for one in ready_sweeps().values()
     ]
     print(table(["name", "runs", "what it asks"], rows))
@@ -108,9 +115,9 @@ def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
     """Print how many runs there are and how long they take, and do nothing."""
     from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
 
-    device = meant(spec.base.model.device, devices())
+    device = find_device(spec.base.model.device, devices())
     cuda, rows = device is not None and device.cuda, store.runs()
-    found = stand(spec, "", rows)
+    found = sweep_status(spec, "", rows)
     seconds = sweep_seconds(found, rows, store.outline, cuda=cuda)
     done = len(found.of("finished"))
     if args.json:
@@ -130,7 +137,7 @@ def _carry_out(
     args: argparse.Namespace,
     store: Store,
     asked: tuple[str, SweepSpec],
-    labs: Labs,
+    labs: EnginePool,
 ) -> int:
     name, spec = asked
     if args.no_wait:
@@ -150,20 +157,20 @@ def _carry_out(
             worker.close(CLOSING_S)
     finally:
         worker.close(0)
-    found = sweeping.stand(sweep_id)
+    found = sweeping.status(sweep_id)
     print(as_json(record(store, sweep_id, found)) if args.json else _table(spec, found))
     if stopped:
         return STOPPED
     for one in found.of("failed"):
-        tell(f"{laid_out(spec).label(spec, one.point)} failed: {problem_of_run(one)}")
+        tell(f"{expand_grid(spec).label(spec, one.point)} failed: {failure_of(one)}")
     return DONE if len(found.of("finished")) == len(found.points) else FAILED
 
 
 def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
     """Show one run after the other until none is left."""
     spec = store.sweeps.row(sweep_id).spec
-    grid = laid_out(spec)
-    found = sweeping.stand(sweep_id)
+    grid = expand_grid(spec)
+    found = sweeping.status(sweep_id)
     done = len(found.points) - len(found.of(*GOING))
     if done:
         tell(f"{done} of {len(found.points)} runs were there already")
@@ -192,8 +199,8 @@ def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Pat
         time.sleep(0.1)
 
 
-def _table(spec: SweepSpec, found: Stand) -> str:
-    grid = laid_out(spec)
+def _table(spec: SweepSpec, found: SweepStatus) -> str:
+    grid = expand_grid(spec)
     head = [axis.name for axis in spec.axes]
     head += ["status", "aggregate ↑", "MIA score ↑", "utility ↑", "final ↑", "verdict"]
     rows = [
@@ -207,7 +214,7 @@ def _table(spec: SweepSpec, found: Stand) -> str:
     return table(head, rows)
 
 
-def _scores(one: Filled) -> list[str]:
+def _scores(one: PointStatus) -> list[str]:
     before, after = _at_ends(one)
     if one.row is None or after is None:
         return ["-", "-", "-", "-", ""]
@@ -216,15 +223,15 @@ def _scores(one: Filled) -> list[str]:
     return [*(number(value) for value in values), verdict.title if verdict else ""]
 
 
-def _at_ends(one: Filled) -> tuple[Scores | None, Scores | None]:
+def _at_ends(one: PointStatus) -> tuple[Scores | None, Scores | None]:
     row = one.row
     return at_ends(row.spec, row.before, row.after, None) if row else (None, None)
 
 
-def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
+def record(store: Store, sweep_id: str, found: SweepStatus) -> dict[str, Any]:
     """Return all there is to say of a sweep, as plain JSON values."""
     row = store.sweeps.row(sweep_id)
-    grid = laid_out(row.spec)
+    grid = expand_grid(row.spec)
     return {
         "id": sweep_id,
         "title": row.name,
@@ -237,7 +244,7 @@ def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
     }
 
 
-def _run_record(one: Filled) -> dict[str, Any]:
+def _run_record(one: PointStatus) -> dict[str, Any]:
     row, (before, after) = one.row, _at_ends(one)
     verdict = judged(row.spec, before, after) if row else None
     return {

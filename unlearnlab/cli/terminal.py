@@ -13,15 +13,14 @@ from tqdm import tqdm
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.estimates import Estimate, bytes_text
-from unlearnlab.runs.events import Adjusted, Failed, StageBegan, Traced
-from unlearnlab.runs.progress import Course, advance, run_view
-from unlearnlab.runs.records import RunRow, TraceRow
-from unlearnlab.runs.store import StoredEvent
+from unlearnlab.runs.events import Adjusted, Failed, StageBegan, StoredEvent, Traced
+from unlearnlab.runs.progress import RunProgress, advance, run_view
+from unlearnlab.runs.records import RunRecord, TraceRecord
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import PHASE, settings
 from unlearnlab.views.phases import changes
 from unlearnlab.views.provenance import facts, noted
-from unlearnlab.views.runs import RunLine, run_line
+from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import Scoreboard, judged, scoreboard
 
 LINE_EVERY_S = 5.0
@@ -50,7 +49,7 @@ class Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._course = Course()
+        self._course = RunProgress()
         self._next = 0.0
 
     def take(self, stored: StoredEvent) -> None:
@@ -73,7 +72,7 @@ class Bars:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._course = Course()
+        self._course = RunProgress()
         self._bar: tqdm[Any] | None = None
 
     def take(self, stored: StoredEvent) -> None:
@@ -106,14 +105,14 @@ class Bars:
             self._bar = None
 
 
-def _terms(course: Course) -> str:
+def _terms(course: RunProgress) -> str:
     """Name the loss terms of the last step while training goes on."""
     if course.stage != "training" or course.step is None:
         return ""
     return ", ".join(f"{name} {value:.3g}" for name, value in course.step.terms.items())
 
 
-def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
+def record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]:
     """Return all there is to say of a run, as plain JSON values.
 
     Args:
@@ -121,7 +120,7 @@ def record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
         course: Its events: they tell what it computed on and with, and what was changed while it
             ran, without which the spec alone does not repeat it.
     """
-    line = run_line(row)
+    line = run_summary(row)
     judgement = judged(row.spec, row.before, row.after)
     failed = row.ending if isinstance(row.ending, Failed) else None
     adjusted = [
@@ -157,9 +156,9 @@ def moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def summary(row: RunRow, course: Course) -> str:
+def summary(row: RunRecord, course: RunProgress) -> str:
     """Sum up a run: how it ended, what was changed meanwhile, its scores and their meaning."""
-    line = run_line(row)
+    line = run_summary(row)
     board = scoreboard(row.spec, row.before, row.after, None)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
@@ -198,7 +197,7 @@ def _scores_table(board: Scoreboard) -> str:
     return table(["", *columns, ""], [list(row) for row in rows])
 
 
-def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
+def trace_record(row: TraceRecord, traced: Traced | None) -> dict[str, Any]:
     """Return all there is to say of a trace, as plain JSON values."""
     failed = row.ending if isinstance(row.ending, Failed) else None
     return {
@@ -213,7 +212,7 @@ def trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
     }
 
 
-def trace_summary(row: TraceRow, traced: Traced | None) -> str:
+def trace_summary(row: TraceRecord, traced: Traced | None) -> str:
     """Sum up a trace: the effects as tables of token or role by block."""
     took = f" after {row.ending.seconds:.0f} s" if row.ending else ""
     status = row.ending.kind if row.ending else "unfinished"
@@ -254,7 +253,7 @@ def number(value: float | None) -> str:
     return "-" if value is None or math.isnan(value) else f"{value:.3f}"
 
 
-def run_table(lines: Sequence[RunLine]) -> str:
+def run_table(lines: Sequence[RunSummary]) -> str:
     """List runs, one line each."""
     head = ["run", "status", "method", "settings", "final", "verdict"]
     rows = [
@@ -264,7 +263,7 @@ def run_table(lines: Sequence[RunLine]) -> str:
             line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
-            line.verdict,
+            line.verdict_title,
         ]
         for line in lines
     ]

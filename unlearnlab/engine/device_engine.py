@@ -45,12 +45,12 @@ from unlearnlab.models import hub as hub_models
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
     ALL,
-    Adjustment,
-    Ask,
+    EnginePool,
     Export,
     Job,
-    Labs,
+    Override,
     PreviewJob,
+    PromptRequest,
     RunFailed,
     TraceJob,
 )
@@ -227,7 +227,7 @@ class DeviceEngine:
         finally:
             self.release()
 
-    def ask(self, job: Job, ask: Ask) -> Asked:
+    def ask(self, job: Job, ask: PromptRequest) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run.
 
         The live run answers with its present weights; other runs are restored from their folder.
@@ -270,7 +270,7 @@ class DeviceEngine:
             self.release()
         return Exported(name=export.folder.name, megabytes=size / 1e6)
 
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
+    def adjust(self, job: Job, wish: Override) -> Adjusted:
         """Change settings of the phase in training, from its next step to its end."""
         state = self._training
         if self._live is None or self._live[0] != job.run_id or state.phase is None:
@@ -288,13 +288,13 @@ class DeviceEngine:
         torch.cuda.empty_cache()  # On all GPUs; does nothing without one.
 
 
-def engines(recall: Callable[[str], Evidence | None] = lambda key: None) -> Labs:
+def engines(recall: Callable[[str], Evidence | None] = lambda key: None) -> EnginePool:
     """Return the engines of this machine's devices.
 
     Args:
         recall: Returns the stored evidence of a key, if there is any.
     """
-    return Labs(
+    return EnginePool(
         devices=lambda: [device.id for device in devices()],
         of=lambda device: DeviceEngine(recall, device=torch.device(device) if device else None),
         lock=lock_name,
@@ -419,7 +419,7 @@ def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) 
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
 
 
-def _ask_both(lm: UnlearningModel, ask: Ask, *, step: int) -> Asked:
+def _ask_both(lm: UnlearningModel, ask: PromptRequest, *, step: int) -> Asked:
     training = lm.model.training
     lm.model.eval()
     try:

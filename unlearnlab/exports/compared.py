@@ -2,39 +2,22 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.events import Evaluated
-from unlearnlab.runs.progress import Timed
-from unlearnlab.views.compare.entries import Entry, MarkedRow, entry, labels
+from unlearnlab.runs.events import Evaluated, StoredEvent
+from unlearnlab.runs.store import Store
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.runs import RunSummary, labels, run_summary
 from unlearnlab.views.scoreboard import at_ends
-
-
-class MarkedRuns(Protocol):
-    """A store, as far as comparisons need it."""
-
-    def row(self, run_id: str) -> MarkedRow:
-        """Return one run."""
-        ...
-
-    def events(self, run_id: str, after: int = 0) -> Sequence[Timed]:
-        """Return the run's events in order."""
-        ...
-
-    def evidence(self, key: str) -> Evidence | None:
-        """Return the evidence kept under a key."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Compared:
     """Several runs, in the order they were named."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[RunSummary, ...]
     tracks: Mapping[str, Track]
     """Curves by id of the run."""
     evidence: Mapping[str, Evidence]
@@ -61,7 +44,7 @@ class Compared:
         return (*first, *runs)
 
 
-def compared(runs: MarkedRuns, run_ids: Sequence[str]) -> Compared:
+def compared(runs: Store, run_ids: Sequence[str]) -> Compared:
     """Gather runs from a store, each once.
 
     Raises:
@@ -74,14 +57,14 @@ def compared(runs: MarkedRuns, run_ids: Sequence[str]) -> Compared:
     before = {original for original, _ in keys.values() if original}
     evidence = {run: runs.evidence(key) for run, (_, key) in keys.items() if key}
     return Compared(
-        entries=tuple(map(entry, rows.values())),
+        entries=tuple(map(run_summary, rows.values())),
         tracks={run: track(stored) for run, stored in events.items()},
         evidence={run: one for run, one in evidence.items() if one is not None},
         original=runs.evidence(before.pop()) if len(before) == 1 else None,
     )
 
 
-def _keys(stored: Sequence[Timed]) -> tuple[str, str]:
+def _keys(stored: Sequence[StoredEvent]) -> tuple[str, str]:
     """Return the keys of the evidence before and after; empty where there is none."""
     scored = [item.event for item in stored if isinstance(item.event, Evaluated)]
     found = {one.when: one.key for one in scored}

@@ -10,11 +10,11 @@ from unlearnlab.exports.page import page
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.views.answers import Span, mask
 from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.entries import held_against, utility_test
 from unlearnlab.views.compare.examples import Said, choices, example
 from unlearnlab.views.compare.rankings import Place, Weights, rankings
 from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Line, scoreboard
 from unlearnlab.views.compare.terms import matrix
+from unlearnlab.views.runs import held_against, utility_test
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 EXAMPLES = 2

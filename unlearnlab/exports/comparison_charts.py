@@ -8,9 +8,9 @@ from unlearnlab.exports.chart import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Ax
 from unlearnlab.exports.compared import Compared
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.views.colours import RUNS
-from unlearnlab.views.compare.entries import utility_test
 from unlearnlab.views.compare.overlays import Curve, curve, offered
 from unlearnlab.views.compare.points import Point, front, gate, originals, point, points
+from unlearnlab.views.runs import utility_test
 
 DASHES = ("none", "6 4", "1.5 4", "8 3 1.5 3")
 

@@ -3,44 +3,24 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.events import Evaluated, Loaded
-from unlearnlab.runs.progress import Course, Status, Timed, advance, status_of
+from unlearnlab.runs.events import Evaluated, Loaded, StoredEvent
+from unlearnlab.runs.progress import RunProgress, Status, advance
+from unlearnlab.runs.records import RunRecord
+from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.answers import AnswerRow, joined
-from unlearnlab.views.runs import Row
 from unlearnlab.views.scoreboard import Scoreboard, scoreboard
-
-
-class Runs(Protocol):
-    """A store, as far as exports need it."""
-
-    def row(self, run_id: str) -> Row:
-        """Return one run."""
-        ...
-
-    def events(self, run_id: str, after: int = 0) -> Sequence[Timed]:
-        """Return the run's events in order."""
-        ...
-
-    def evidence(self, key: str) -> Evidence | None:
-        """Return the evidence kept under a key."""
-        ...
-
-    def artefacts(self, run_id: str) -> Mapping[str, Path]:
-        """Map the name of each file that the run saved to its path."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
     """A run with its events and its evidence."""
 
-    row: Row
-    events: Sequence[Timed]
-    course: Course
+    row: RunRecord
+    events: Sequence[StoredEvent]
+    course: RunProgress
     before: Evidence | None
     after: Evidence | None
     saved: Mapping[str, Path]
@@ -64,8 +44,7 @@ class Result:
     @property
     def status(self) -> Status:
         """Say how it ended."""
-        row = self.row
-        return status_of(began=row.began, alive=row.alive, ending=row.ending)
+        return self.row.status
 
     @property
     def ended(self) -> bool:
@@ -94,14 +73,14 @@ class Result:
         return next((path for path in found if path.is_file()), None)
 
 
-def result(runs: Runs, run_id: str) -> Result:
+def result(runs: Store, run_id: str) -> Result:
     """Gather what a run has left.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
     row, events = runs.row(run_id), runs.events(run_id)
-    course = advance(Course(), events)
+    course = advance(RunProgress(), events)
 
     def evidence(of: Evaluated | None) -> Evidence | None:
         return runs.evidence(of.key) if of else None

@@ -1,4 +1,4 @@
-"""Which state of its code a program runs, as git tells it."""
+"""The git version of the running code."""
 
 import os
 import subprocess
@@ -10,24 +10,24 @@ from unlearnlab.runs.events import Revision
 ROOT = Path(__file__).resolve().parents[2]
 
 _LONGEST_S = 2.0
-"""What git may take: a run begins without its word rather than late."""
+"""Timeout for git, in seconds: a run starts without a revision rather than late."""
 
 
 @cache
 def revision() -> Revision | None:
-    """Return commit and cleanness of the code as they are when first asked for.
+    """Return the commit of the code and whether it was modified, as of the first call.
 
     Returns:
-        None where the code is in no repository of its own, or git is not there or takes too long.
+        None if the code has no repository of its own, or git is missing or takes too long.
     """
     return revision_of(ROOT)
 
 
 def revision_of(root: Path) -> Revision | None:
-    """Look at the repository whose top a folder is; none if it is in that of somebody else."""
+    """Return the revision of a repository by its top folder; none if the folder is not one."""
     if not (root / ".git").exists():
         return None
-    # A hook of another program may have said which repository is meant: not this one.
+    # A git hook may have set variables that point to another repository.
     others = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     command = ("git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--")
     try:
@@ -42,9 +42,9 @@ def revision_of(root: Path) -> Revision | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    told = done.stdout.decode(errors="replace").splitlines()
+    lines = done.stdout.decode(errors="replace").splitlines()
     head = "# branch.oid "
-    commits = [line.removeprefix(head) for line in told if line.startswith(head)]
+    commits = [line.removeprefix(head) for line in lines if line.startswith(head)]
     if not commits or commits[0] == "(initial)":
         return None
-    return Revision(commit=commits[0], dirty=any(not line.startswith("#") for line in told))
+    return Revision(commit=commits[0], dirty=any(not line.startswith("#") for line in lines))

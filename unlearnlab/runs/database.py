@@ -1,7 +1,7 @@
-"""The SQLite file under the store: its schema, its migrations and its connections.
+"""The SQLite file of the store: schema, migrations and a pool of connections.
 
-Any number of threads and processes may use it at once (WAL). Each operation has a connection to
-itself; idle ones are kept for the next, so threads that come and go leave nothing behind.
+Any number of threads and processes may use it at once (WAL mode). Each operation borrows a
+connection from the pool, so threads that end leave none open.
 """
 
 import os
@@ -14,7 +14,7 @@ from pathlib import Path
 ELSEWHERE = "choose another folder with --home or UNLEARNLAB_HOME"
 
 APPLICATION_ID = 0x756E6C62
-"""Marks a file as ours ("unlb"), so that another program's database is never migrated."""
+"""Marks a database as ours ("unlb"), so that another program's database is never migrated."""
 
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
     (
@@ -67,7 +67,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     ("ALTER TABLE runs ADD COLUMN incarnation TEXT NOT NULL DEFAULT ''",),
 )
-"""The statements that take the file from each version to the next. Only ever append to them."""
+"""Statements that migrate the file from each version to the next. Append only."""
 
 
 class StoreError(ValueError):
@@ -75,14 +75,14 @@ class StoreError(ValueError):
 
 
 class Database:
-    """Connections to one SQLite file of the present version."""
+    """A pool of connections to one SQLite file of the current version. Thread-safe."""
 
     def __init__(self, path: Path, *, patience_s: float) -> None:
-        """Open the file, making or migrating it if need be.
+        """Open the file, creating or migrating it if necessary.
 
         Args:
-            path: The file. Its folder is made.
-            patience_s: How long to wait while somebody else holds the file.
+            path: The file. Its folder is created.
+            patience_s: How long to wait for a locked file.
 
         Raises:
             StoreError: The folder or the file cannot be used.
@@ -104,7 +104,7 @@ class Database:
             raise
 
     def close(self) -> None:
-        """Close all connections, those in use as soon as their operation ends."""
+        """Close all connections; those in use close when their operation ends."""
         with self._lock:
             self._open = False
             idle, self._idle = self._idle, []
@@ -113,13 +113,13 @@ class Database:
 
     @contextmanager
     def reading(self) -> Generator[sqlite3.Connection]:
-        """Lend a connection inside a transaction that sees one state of the file throughout."""
+        """Lend a connection in a read transaction, which sees a single state of the file."""
         with self._transaction("BEGIN") as db:
             yield db
 
     @contextmanager
     def writing(self) -> Generator[sqlite3.Connection]:
-        """Lend a connection inside a transaction that no other writer shares."""
+        """Lend a connection in a write transaction, which excludes other writers."""
         with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
 
@@ -133,7 +133,7 @@ class Database:
             db.execute("COMMIT")
         except BaseException as error:
             if db is not None:
-                db.close()  # This rolls back, and no doubtful connection is used again.
+                db.close()  # Rolls back; the connection may be broken, so it is not reused.
             if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
                 raise StoreError(_explained(error, self._path)) from error
             raise
@@ -169,10 +169,10 @@ class Database:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder that only its owner may read, unless it is there already.
+    """Create a folder that only its owner may read, unless it exists.
 
     Raises:
-        StoreError: It cannot be made or cannot be written.
+        StoreError: It cannot be created or is not writable.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -185,10 +185,10 @@ def make_folder(folder: Path) -> None:
 
 
 def _version(db: sqlite3.Connection, path: Path) -> int:
-    """Read the version of the file's schema, 0 for a fresh file.
+    """Return the version of the file's schema, 0 for a new file.
 
     Raises:
-        StoreError: The file is another program's or a later version's.
+        StoreError: The file belongs to another program or to a later version.
     """
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     owner: int = db.execute("PRAGMA application_id").fetchone()[0]
@@ -222,7 +222,7 @@ _REASONS = {
 
 
 def _explained(error: BaseException, path: Path) -> str:
-    """Say what SQLite's error means and what to do about it."""
-    # Errors that Python's own binding raises carry no code.
+    """Return what an SQLite error means and what to do about it."""
+    # Errors raised by Python's sqlite3 module itself carry no code.
     code = vars(error).get("sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
     return _REASONS.get(code, "the database {path} fails: {error}").format(path=path, error=error)

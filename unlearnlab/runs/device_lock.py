@@ -1,7 +1,7 @@
-"""One process of a machine on a device at a time: lock files, and who holds them.
+"""Lock files that give a device to one process of the machine at a time.
 
-The system frees a lock when its process ends, also when that is killed. Beside each lock lies a
-note of its holder, for people to read: it decides nothing.
+The operating system releases a lock when its process ends, also if it is killed. A note beside each
+lock names its holder for messages; it has no effect on locking.
 """
 
 import functools
@@ -28,22 +28,22 @@ from pydantic import TypeAdapter, ValidationError
 _LOG = logging.getLogger(__name__)
 
 FOLDER = "UNLEARNLAB_LOCKS"
-"""Names the folder of the locks in the environment; for tests."""
+"""Environment variable for the folder of the locks; for tests."""
 
 POLL_S = 0.5
-"""How often whoever waits for a device looks whether it is free."""
+"""Polling interval while waiting for a device, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A process that uses a device."""
+    """A process that holds a device."""
 
     device: Annotated[str, MaxLen(100)]
-    """As `model.device` names it."""
+    """Its value in `model.device`."""
     pid: int = 0
-    """0 if it is not known which process it is."""
+    """Process id; 0 if unknown."""
     born: float = 0.0
-    """When the process was born: tells it from a later one with the same number. Unix time."""
+    """Start time of the process, to tell it from a later one with the same pid. Unix time."""
     program: Annotated[str, MaxLen(100)] = ""
     """Such as app.py, or unlearnlab run."""
     run: Annotated[str, MaxLen(100)] = ""
@@ -53,7 +53,7 @@ class Holder:
 
     @property
     def who(self) -> str:
-        """Name the process in words."""
+        """Return a description of the process."""
         if not self.pid:
             return "another process"
         about = ", ".join(filter(None, (self.program, self.run and f"run {self.run}")))
@@ -61,10 +61,10 @@ class Holder:
 
     @property
     def lives(self) -> bool:
-        """Whether the process still lives: the note of a killed one stays behind."""
+        """Whether the process is alive: a killed process leaves its note behind."""
         try:
             process = psutil.Process(self.pid)
-            # Two processes may read one birth a little differently when the clock was set.
+            # Processes may read slightly different start times after the clock was adjusted.
             same = abs(process.create_time() - self.born) < 2
             return same and process.status() != psutil.STATUS_ZOMBIE
         except (psutil.Error, ValueError, OverflowError):
@@ -72,7 +72,7 @@ class Holder:
 
 
 class InUse(Exception):
-    """Another process uses a device."""
+    """Another process holds a device."""
 
     def __init__(self, holder: Holder) -> None:
         super().__init__(f"{holder.device} is in use by {holder.who}")
@@ -86,31 +86,32 @@ class Held:
         self._locks: list[FileLock] = []
 
     def add(self, lock: FileLock) -> None:
-        """Take charge of one more lock."""
+        """Add a lock."""
         self._locks.append(lock)
 
     def release(self) -> None:
-        """Free the devices; once is enough."""
+        """Release the devices; further calls have no effect."""
         while self._locks:
             lock = self._locks.pop()
-            with suppress(OSError):  # Before the lock goes: afterwards it is somebody else's.
+            with suppress(
+                OSError
+            ):  # Before releasing the lock: afterwards the note may be another holder's.
                 _note(Path(lock.lock_file)).unlink(missing_ok=True)
             lock.release()
 
 
 def take(devices: Mapping[str, str], *, run: str = "") -> Held:
-    """Lock devices: all of them, or none.
+    """Lock all of these devices, or none.
 
-    Nothing is held while something is waited for, so processes that want several never block each
-    other. Where no lock file can be made, nothing is locked and a warning is logged.
+    It never waits while holding a lock, so processes that need several devices cannot deadlock. If
+    no lock file can be created, nothing is locked and a warning is logged.
 
     Args:
-        devices: What to call each in messages, by its name among all processes of the machine; an
-            empty name is locked by nobody.
-        run: What they are used for: the id of a run, a trace or a preview.
+        devices: Display names by machine-wide name; an empty machine-wide name is not locked.
+        run: Id of the run, trace or preview that needs them.
 
     Raises:
-        InUse: Another process holds one of them, or another part of this one.
+        InUse: One of them is locked already, by another process or by this one.
     """
     held = Held()
     try:
@@ -128,19 +129,19 @@ def take(devices: Mapping[str, str], *, run: str = "") -> Held:
 
 def _lock(held: Held, name: str, device: str, run: str) -> None:
     path = folder() / f"{file_name(name)}.lock"
-    # Not bound to a thread: a lock may be freed by another than took it.
+    # Not thread-local: another thread may release the lock.
     lock = FileLock(path, timeout=0, thread_local=False)
     try:
         lock.acquire()
     except Timeout:
         raise InUse(replace(_read(_note(path)) or Holder(device), device=device)) from None
     held.add(lock)
-    with suppress(OSError):  # A full disk keeps nobody from the device.
+    with suppress(OSError):  # The lock holds without its note, such as on a full disk.
         _write(_note(path), Holder(device, *_me(), program(), run, time.time()))
 
 
 def holders() -> dict[str, Holder]:
-    """Return who uses the devices of this machine, by `file_name`, as far as it is known."""
+    """Return the known holders of this machine's devices, by `file_name`."""
     with suppress(OSError):
         notes = {path.stem: _read(path) for path in sorted(folder().glob("*.json"))}
         return {name: holder for name, holder in notes.items() if holder}
@@ -148,10 +149,10 @@ def holders() -> dict[str, Holder]:
 
 
 def elsewhere(devices: Mapping[str, str]) -> tuple[Holder, ...]:
-    """List who else uses devices of this machine.
+    """Return the other processes that hold devices of this machine.
 
     Args:
-        devices: Those that matter, as `take` has them; if there are none, all do.
+        devices: The devices to look at, as for `take`; if empty, all of them.
     """
     mine = {file_name(name): device for name, device in devices.items() if name}
     return tuple(
@@ -162,15 +163,15 @@ def elsewhere(devices: Mapping[str, str]) -> tuple[Holder, ...]:
 
 
 def file_name(name: str) -> str:
-    """Write the name of a device as a file can be called."""
+    """Return a device name as a valid file name."""
     return re.sub(r"[^\w.-]", "-", name)
 
 
 def folder() -> Path:
-    """Return the folder of the locks, which is made: one for each user and machine.
+    """Return the folder of the locks, one per user and machine, creating it if necessary.
 
     Raises:
-        OSError: It cannot be made.
+        OSError: It cannot be created.
     """
     *better, last = _folders()
     for path in better:
@@ -182,7 +183,7 @@ def folder() -> Path:
 def _folders() -> Sequence[Path]:
     if named := os.environ.get(FOLDER):
         return (Path(named),)
-    # A home folder may be shared by the machines of a cluster: their devices are not.
+    # The machines of a cluster may share a home folder, but not their devices.
     state = user_state_path("unlearnlab", appauthor=False) / "locks" / file_name(platform.node())
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
     return state, Path(tempfile.gettempdir()) / f"unlearnlab-locks-{user}"
@@ -196,7 +197,7 @@ def _made(path: Path) -> Path:
 
 
 def program() -> str:
-    """Name this program as whoever started it knows it, such as app.py or unlearnlab run."""
+    """Return the command that started this program, such as app.py or unlearnlab run."""
     path = Path(sys.argv[0] if sys.argv else "")
     if path.name == "__main__.py":
         path = path.parent
@@ -228,7 +229,7 @@ _HOLDER = TypeAdapter(Holder)
 
 
 def _read(path: Path) -> Holder | None:
-    """Read a note; none if there is none that makes sense, or if its process has ended."""
+    """Read a note; none if it is missing or invalid, or if its process has ended."""
     try:
         holder = _HOLDER.validate_json(path.read_bytes())
     except (OSError, ValidationError):

@@ -1,7 +1,7 @@
-"""The thread of one device: it carries out one task after another with a lab of its own.
+"""The worker thread of one device: it runs items of the queue with its own engine.
 
-The engine yields what happened; the bench alone says how a run ended, so that every run has
-exactly one ending and no race between stop and the last step.
+The engine yields events; only the thread decides how a run ended, so that every run has exactly one
+ending and stopping cannot race with the last step.
 """
 
 import logging
@@ -13,7 +13,15 @@ from typing import overload
 
 from unlearnlab.data.background import GivenUp
 from unlearnlab.runs.code_version import revision
-from unlearnlab.runs.engine_api import Ask, Export, Job, Lab, PreviewJob, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import (
+    Engine,
+    Export,
+    Job,
+    PreviewJob,
+    PromptRequest,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
@@ -32,74 +40,73 @@ from unlearnlab.runs.events import (
     Started,
     Stopped,
 )
-from unlearnlab.runs.queue import Agenda, Change, Live
-from unlearnlab.runs.records import PreviewRow, TraceRow
+from unlearnlab.runs.queue import ActiveItem, PhaseOverride, Queue
+from unlearnlab.runs.records import PreviewRecord, TraceRecord
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.run import adjusted
 
 _LOG = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-"""Between attempts to write an ending into a database that somebody else holds."""
+"""Seconds between attempts to write an ending into a locked database."""
+
+STOPPED = "it was cancelled before it was complete, and no partial file is left"
+"""Failure message for a model export that the user cancelled."""
 
 
-STOPPED = "it was stopped before it was whole, and nothing of it is left"
-"""Why a model was not written that nobody wished any more."""
-
-
-class Bench:
-    """Does what the agenda gives to its device."""
+class DeviceThread:
+    """Runs the queue's items for one device."""
 
     def __init__(
-        self, store: Store, agenda: Agenda, device: str, lab_of: Callable[[str], Lab]
+        self, store: Store, queue: Queue, device: str, engine_of: Callable[[str], Engine]
     ) -> None:
         self.device = device
         self._store = store
-        self._agenda = agenda
-        self._lab_of = lab_of
-        self._made: Lab | None = None
+        self._queue = queue
+        self._engine_of = engine_of
+        self._made: Engine | None = None
         self._held_s = 0.0
-        """Seconds for which the live run was on hold."""
+        """Seconds for which the active run was paused."""
 
     def work(self) -> None:
-        """Do one task after another until the worker is closed, then refuse what is left."""
-        while live := self._agenda.take(self.device):
-            if live.task.wish is None:
-                self._run(live)
+        """Run items until the worker is closed, then refuse the remaining requests."""
+        while active := self._queue.take(self.device):
+            if active.item.request is None:
+                self._run(active)
             else:
-                self._reply(live, live.task.wish)
-            self._agenda.done(live)
+                self._reply(active, active.item.request)
+            self._queue.done(active)
         self.refuse()
 
     def refuse(self) -> None:
-        """Refuse the wishes that nobody will do any more."""
-        while task := self._agenda.left():
-            assert task.wish is not None, "runs that wait are left to the next worker"
-            told = "the program was closed before it could answer"
-            self._insist(task.run_id, refused(task.wish, told))
+        """Refuse the requests that will not be answered any more."""
+        while item := self._queue.pop_request():
+            assert item.request is not None, "queued runs are left to the next worker"
+            why = "the program was closed before it could answer"
+            self._insist(item.run_id, refused(item.request, why))
 
-    def _lab(self) -> Lab:
-        """Return the device's lab, made when it is first needed: that may fail."""
+    def _engine(self) -> Engine:
+        """Return the device's engine, created on first use, which may fail."""
         if self._made is None:
-            self._made = self._lab_of(self.device)
+            self._made = self._engine_of(self.device)
         return self._made
 
-    def _run(self, live: Live) -> None:
-        ending = self._ending(live)
+    def _run(self, active: ActiveItem) -> None:
+        ending = self._ending(active)
         if problem := self._release():
             ending = Failed(seconds=ending.seconds, problem=problem)
-        self._insist(live.task.run_id, ending)
+        self._insist(active.item.run_id, ending)
 
-    def _ending(self, live: Live) -> Ending:
-        """Carry a run out and say how it ended."""
+    def _ending(self, active: ActiveItem) -> Ending:
+        """Carry out a run and return its ending."""
         began, self._held_s = time.monotonic(), 0.0
         try:
-            job, lab = self._job(live.task.run_id), self._lab()
-            device = lab.device_name(job.spec.model.device)
-            started = Started(versions=lab.versions, device=device, code=revision())
+            job, engine = self._job(active.item.run_id), self._engine()
+            device = engine.device_name(job.spec.model.device)
+            started = Started(versions=engine.versions, device=device, code=revision())
             self._store.append(job.run_id, started)
-            completed = self._drain(job, live)
-        except Exception as error:  # The edge of the thread: nobody above could report it.
+            completed = self._drain(job, active)
+        except Exception as error:  # Top of the thread: nobody above could report it.
             problem, advice = _explained(error)
             return Failed(seconds=self._worked_s(began), problem=problem, advice=advice)
         seconds = self._worked_s(began)
@@ -107,154 +114,161 @@ class Bench:
 
     def _job(self, run_id: str) -> Job | TraceJob | PreviewJob:
         row = self._store.job(run_id)
-        if isinstance(row, TraceRow):
+        if isinstance(row, TraceRecord):
             return TraceJob(run_id, row.spec)
-        if isinstance(row, PreviewRow):
+        if isinstance(row, PreviewRecord):
             return PreviewJob(run_id, row.spec)
         return Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
 
     def _worked_s(self, began: float) -> float:
-        """Return the seconds since `began`, those on hold left out."""
+        """Return the seconds since `began`, pauses excluded."""
         return time.monotonic() - began - self._held_s
 
-    def _drain(self, job: Job | TraceJob | PreviewJob, live: Live) -> bool:
-        """Store what the engine yields, and tell whether it came to its end."""
+    def _drain(self, job: Job | TraceJob | PreviewJob, active: ActiveItem) -> bool:
+        """Store the engine's events, and return whether it finished."""
         with closing(self._begin(job)) as events:
             for event in events:
                 if event is not None:
                     self._store.append(job.run_id, event)
-                    self._follow(job, live, event)
-                if not self._goes_on(job, live):
+                    self._track_phase(job, active, event)
+                if not self._serve_requests(job, active):
                     return False
         return True
 
     def _begin(self, job: Job | TraceJob | PreviewJob) -> Generator[Event | None, None, None]:
         if isinstance(job, TraceJob):
-            return self._lab().trace(job)
-        return self._lab().preview(job) if isinstance(job, PreviewJob) else self._lab().unlearn(job)
+            return self._engine().trace(job)
+        if isinstance(job, PreviewJob):
+            return self._engine().preview(job)
+        return self._engine().unlearn(job)
 
-    def _follow(self, job: Job | TraceJob | PreviewJob, live: Live, event: Event) -> None:
-        """Know which phase is trained."""
-        with self._agenda.changed:
+    def _track_phase(
+        self, job: Job | TraceJob | PreviewJob, active: ActiveItem, event: Event
+    ) -> None:
+        """Remember the phase in training."""
+        with self._queue.changed:
             if isinstance(event, StageBegan):
-                live.present = None
+                active.present = None
             elif isinstance(event, PhaseBegan) and isinstance(job, Job):
-                live.present = event.phase, job.spec.phases[event.phase]
+                active.present = event.phase, job.spec.phases[event.phase]
 
-    def _goes_on(self, job: Job | TraceJob | PreviewJob, live: Live) -> bool:
-        """Answer prompts, change or hold the run if that is wished, and tell whether it goes on."""
+    def _serve_requests(self, job: Job | TraceJob | PreviewJob, active: ActiveItem) -> bool:
+        """Answer prompts, apply overrides and pauses; return whether the run continues."""
         held, since = False, time.monotonic()
         while True:
-            wish = self._agenda.wish(live, held=held)
-            if isinstance(wish, Ask):
-                assert isinstance(job, Job), "only runs are asked"
-                self._store.append(job.run_id, self._answer(job, wish))
-            elif isinstance(wish, Change):
-                assert isinstance(job, Job), "only runs are changed"
-                self._store.append(job.run_id, self._change(job, live, wish))
-            elif wish == "hold":
+            request = self._queue.next_request(active, held=held)
+            if isinstance(request, PromptRequest):
+                assert isinstance(job, Job), "only runs answer prompts"
+                self._store.append(job.run_id, self._answer(job, request))
+            elif isinstance(request, PhaseOverride):
+                assert isinstance(job, Job), "only runs have phases"
+                self._store.append(job.run_id, self._override(job, active, request))
+            elif request == "hold":
                 self._store.append(job.run_id, Paused())
                 held, since = True, time.monotonic()
             else:
                 if held:
                     self._held_s += time.monotonic() - since
-                if held and wish == "go on":
+                if held and request == "go on":
                     self._store.append(job.run_id, Resumed())
-                return wish == "go on"
+                return request == "go on"
 
-    def _reply(self, live: Live, wish: Ask | Export) -> None:
-        """Do what is wished of a run that is not live."""
-        task = live.task
+    def _reply(self, active: ActiveItem, request: PromptRequest | Export) -> None:
+        """Serve a request for a run that is not active."""
+        item = active.item
         try:
-            spec, folder = self._store.spec(task.run_id), self._store.folder(task.run_id)
+            spec, folder = self._store.spec(item.run_id), self._store.folder(item.run_id)
         except StoreError as error:
-            answer = refused(wish, str(error))
+            answer = refused(request, str(error))
         else:
-            job = Job(task.run_id, spec, folder)
-            answer = self._answer(job, wish) if isinstance(wish, Ask) else self._write(job, live)
+            job = Job(item.run_id, spec, folder)
+            if isinstance(request, PromptRequest):
+                answer = self._answer(job, request)
+            else:
+                answer = self._export(job, active, request)
             if problem := self._release():
-                answer = refused(wish, problem)
-        self._insist(task.run_id, answer)
+                answer = refused(request, problem)
+        self._insist(item.run_id, answer)
 
-    def _answer(self, job: Job, ask: Ask) -> Asked | AskFailed:
+    def _answer(self, job: Job, ask: PromptRequest) -> Asked | AskFailed:
         try:
-            return self._lab().ask(job, ask)
-        except Exception as error:  # The edge of the thread; the run itself goes on.
+            return self._engine().ask(job, ask)
+        except Exception as error:  # Top of the thread; the run itself continues.
             return refused(ask, _explained(error)[0])
 
-    def _write(self, job: Job, live: Live) -> Exported | ExportFailed:
-        """Write a run's merged model, until nobody wishes it any more."""
-        wish = live.task.wish
-        assert isinstance(wish, Export)
+    def _export(self, job: Job, active: ActiveItem, request: Export) -> Exported | ExportFailed:
+        """Write a run's merged model, unless it is cancelled."""
 
         def report(done: int, total: int) -> None:
-            if not self._agenda.written(live, done / max(1, total)):
+            if not self._queue.report_share(active, done / max(1, total)):
                 raise GivenUp
 
         try:
-            return self._lab().export(job, wish, report)
+            return self._engine().export(job, request, report)
         except GivenUp:
-            return refused(wish, STOPPED)
-        except Exception as error:  # The edge of the thread; the run itself goes on.
-            return refused(wish, _explained(error)[0])
+            return refused(request, STOPPED)
+        except Exception as error:  # Top of the thread; the run itself continues.
+            return refused(request, _explained(error)[0])
 
-    def _change(self, job: Job, live: Live, change: Change) -> Adjusted | AdjustFailed:
-        number, changes = change.number, change.wish.changes
-        if live.present is None or live.present[0] != number:
+    def _override(
+        self, job: Job, active: ActiveItem, request: PhaseOverride
+    ) -> Adjusted | AdjustFailed:
+        number, changes = request.number, request.override.changes
+        if active.present is None or active.present[0] != number:
             late = f"phase {number + 1} had ended before it could be changed"
             return AdjustFailed(changes=changes, problem=late)
         try:
-            made = self._lab().adjust(job, change.wish)
-        except Exception as error:  # The edge of the thread; the run itself goes on.
+            made = self._engine().adjust(job, request.override)
+        except Exception as error:  # Top of the thread; the run itself continues.
             return AdjustFailed(changes=changes, problem=_explained(error)[0])
-        with self._agenda.changed:
-            live.present = number, adjusted(live.present[1], changes)
+        with self._queue.changed:
+            active.present = number, adjusted(active.present[1], changes)
         return made
 
     def _release(self) -> str:
-        """Free the device, and return what went wrong in that, if anything."""
+        """Release the device's memory, and return what went wrong, if anything."""
         try:
             if self._made is not None:
                 self._made.release()
-        except Exception as error:  # The edge of the thread.
+        except Exception as error:  # Top of the thread.
             return f"the device could not be freed: {_explained(error)[0]}"
         return ""
 
     def _insist(self, run_id: str, event: Event) -> None:
-        """Write an event that must not get lost, however long the database is held by others."""
+        """Store an event that must not get lost, however long the database is locked."""
         while True:
             try:
                 self._store.append(run_id, event)
                 return
             except StoreError as error:
-                trouble = error
-            with self._agenda.changed:
-                if self._agenda.closing:  # The store may be closed: the run counts as interrupted.
-                    _LOG.info("run %s is not written: %s", run_id, trouble)
+                problem = error
+            with self._queue.changed:
+                if self._queue.closing:  # The store may be closed: the run counts as interrupted.
+                    _LOG.info("run %s is not written: %s", run_id, problem)
                     return
-                _LOG.warning("run %s waits to be written: %s", run_id, trouble)
-                self._agenda.changed.wait(_RETRY_S)
+                _LOG.warning("run %s waits to be written: %s", run_id, problem)
+                self._queue.changed.wait(_RETRY_S)
 
 
 @overload
-def refused(ask: Ask, problem: str) -> AskFailed: ...
+def refused(request: PromptRequest, problem: str) -> AskFailed: ...
 
 
 @overload
-def refused(ask: Export, problem: str) -> ExportFailed: ...
+def refused(request: Export, problem: str) -> ExportFailed: ...
 
 
-def refused(ask: Ask | Export, problem: str) -> AskFailed | ExportFailed:
-    """Say that a wish about a run's result could not be done."""
-    if isinstance(ask, Export):
-        return ExportFailed(name=ask.folder.name, problem=problem)
-    return AskFailed(ask_id=ask.ask_id, prompt=ask.prompt, problem=problem)
+def refused(request: PromptRequest | Export, problem: str) -> AskFailed | ExportFailed:
+    """Return the event that reports a failed request."""
+    if isinstance(request, Export):
+        return ExportFailed(name=request.folder.name, problem=problem)
+    return AskFailed(ask_id=request.ask_id, prompt=request.prompt, problem=problem)
 
 
 def _explained(error: Exception) -> tuple[str, str]:
-    """Say what went wrong and what to change, in strings.
+    """Return the problem and the advice of an error, as strings.
 
-    The exception itself must not be kept: its traceback holds the frames, and they the model.
+    The exception itself must not be kept: its traceback keeps the frames alive, and they the model.
     """
     if isinstance(error, RunFailed):
         return storable(error.problem), storable(error.advice)
@@ -266,5 +280,5 @@ def _explained(error: Exception) -> tuple[str, str]:
 
 
 def storable(text: str) -> str:
-    """Replace what is no character, such as half a surrogate pair: no database takes it."""
+    """Replace what is not a character, such as half a surrogate pair: SQLite rejects it."""
     return text.encode(errors="replace").decode()

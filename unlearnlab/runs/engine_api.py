@@ -1,4 +1,4 @@
-"""What the worker asks of the engine, and the engine of its caller: the seam between the two."""
+"""The interface between the worker and the engine: jobs, requests and the `Engine` protocol."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,63 +14,61 @@ from unlearnlab.spec.trace import TraceSpec
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One run to be carried out."""
+    """A run to carry out."""
 
     run_id: str
     spec: RunSpec
     folder: Path
-    """Where its files go: the delta of the weights."""
+    """Folder for its files: the delta of the weights."""
     anew: bool = False
-    """Whether the original model is scored also where an earlier run's scores of it are known."""
+    """Whether to score the original model even if an earlier run's scores of it are known."""
 
 
 @dataclass(frozen=True, slots=True)
 class TraceJob:
-    """One trace to be carried out."""
+    """A trace to carry out."""
 
     run_id: str
-    """Its id: traces and runs are numbered together."""
     spec: TraceSpec
 
 
 @dataclass(frozen=True, slots=True)
 class PreviewJob:
-    """One preview to be carried out."""
+    """A preview to carry out."""
 
     run_id: str
-    """Its id: previews are numbered together with runs."""
     spec: PreviewSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """One free prompt for both models of a run."""
+class PromptRequest:
+    """A free prompt for both models of a run."""
 
     ask_id: str
     prompt: str
 
 
 @dataclass(frozen=True, slots=True)
-class Adjustment:
-    """New values for the present phase of the live run."""
+class Override:
+    """New settings for the current phase of the active run."""
 
     changes: Mapping[str, float]
-    """By dotted path in the phase: `learning_rate`, or `method.` and the name of a weight."""
+    """Values by dotted path in the phase: `learning_rate`, or `method.` and a weight's name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """The merged model of an ended run, to be written into a folder."""
+    """A request to write the merged model of an ended run into a folder."""
 
     folder: Path
     texts: Mapping[str, str]
     """Further files by name: the model card."""
     replace: bool = False
-    """Whether to write over what is in the folder's place."""
+    """Whether to overwrite what is at the folder's path."""
 
 
 class RunFailed(Exception):
-    """A run or a trace cannot go on, for a reason the user can act on."""
+    """A job cannot continue, for a reason that the user can act on."""
 
     def __init__(self, problem: str, advice: str = "") -> None:
         super().__init__(problem)
@@ -79,21 +77,21 @@ class RunFailed(Exception):
 
 
 ALL = "all"
-"""Stands for all GPUs in `model.device`."""
+"""Value of `model.device` for all GPUs together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A device that a model can be put on."""
+    """A device that can hold a model."""
 
     id: str
-    """As `model.device` names it: cpu, cuda:0."""
+    """Its value in `model.device`, such as cpu or cuda:0."""
     name: str
-    """In words."""
+    """Display name."""
     free: int
-    """Bytes of memory that nothing holds at present."""
+    """Bytes of free memory."""
     total: int
-    """Bytes of memory."""
+    """Bytes of memory in total."""
 
     @property
     def cuda(self) -> bool:
@@ -101,41 +99,41 @@ class Device:
         return self.id.startswith(("cuda", ALL))
 
 
-def meant(wish: str, here: Sequence[Device]) -> Device | None:
-    """Return the device that `model.device` asks for, all GPUs taken together; none if not here.
+def find_device(request: str, here: Sequence[Device]) -> Device | None:
+    """Return the device that a value of `model.device` selects; none if it is not available.
 
     Args:
-        wish: Such as auto, cuda:1 or all.
-        here: The devices of this machine, the accelerators first.
+        request: Such as auto, cuda:1 or all; all GPUs together count as one device.
+        here: The devices of this machine, accelerators first.
     """
-    if wish == ALL:
+    if request == ALL:
         gpus = [device for device in here if device.id.startswith("cuda")]
         free, total = (sum(device.free for device in gpus), sum(device.total for device in gpus))
         return Device(ALL, "all GPUs", free, total) if gpus else None
-    fits = (device for device in here if wish == "auto" or device.id.startswith(wish))
+    fits = (device for device in here if request == "auto" or device.id.startswith(request))
     return next(fits, None)
 
 
-class Lab(Protocol):
-    """The only owner of a device. One job at a time, all on the device's thread."""
+class Engine(Protocol):
+    """The only owner of a device. Runs one job at a time, all on the device's thread."""
 
-    def device_name(self, wish: str) -> str:
-        """Name the device that `model.device` asks for in words, such as "cpu, 2 threads".
+    def device_name(self, request: str, /) -> str:
+        """Return the display name of a value of `model.device`, such as "cpu, 2 threads".
 
         Raises:
-            ValueError: It is not on this machine.
+            ValueError: The device is not on this machine.
         """
         ...
 
     @property
     def versions(self) -> dict[str, str]:
-        """Map each library that numbers depend on to its version."""
+        """Return the versions of the libraries that results depend on, by library."""
         ...
 
     def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
-        """Carry out a run, yielding facts, and None wherever it may be stopped or held.
+        """Carry out a run, yielding events, and None wherever it may be stopped or paused.
 
-        Closing the generator ends the run and undoes its changes of the weights.
+        Closing the generator ends the run and restores the original weights.
 
         Raises:
             RunFailed: The loss is not finite, or the device's memory is exhausted.
@@ -144,7 +142,7 @@ class Lab(Protocol):
         ...
 
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
-        """Carry out a trace, yielding facts, and None wherever it may be stopped or held.
+        """Carry out a trace, yielding events, and None wherever it may be stopped or paused.
 
         Raises:
             RunFailed: The model does not know the answer, or the device's memory is exhausted.
@@ -153,7 +151,7 @@ class Lab(Protocol):
         ...
 
     def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
-        """Let a model answer rows, yielding facts, and None wherever it may be stopped or held.
+        """Generate answers to rows, yielding events, and None wherever it may be stopped or paused.
 
         Raises:
             RunFailed: The device's memory is exhausted.
@@ -161,10 +159,10 @@ class Lab(Protocol):
         """
         ...
 
-    def ask(self, job: Job, ask: Ask) -> Asked:
+    def ask(self, job: Job, ask: PromptRequest) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run.
 
-        While the run's generator is suspended, its present weights answer; a finished run is
+        While the run's generator is suspended, its current weights answer; a finished run is
         restored from its folder.
 
         Raises:
@@ -172,8 +170,8 @@ class Lab(Protocol):
         """
         ...
 
-    def adjust(self, job: Job, wish: Adjustment) -> Adjusted:
-        """Change values of the phase that the live run trains, from its next batch to its end.
+    def adjust(self, job: Job, override: Override, /) -> Adjusted:
+        """Change settings of the phase in training, from its next batch to its end.
 
         Raises:
             ValueError: The run is not training now, or a value is wrong or cannot be changed.
@@ -181,15 +179,16 @@ class Lab(Protocol):
         ...
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
-        """Write the merged model of an ended run: it is restored from its folder.
+        """Write the merged model of an ended run, restored from its folder.
 
         Args:
             job: The run.
-            export: Where to, and what else.
-            report: Told how much is done; ends the work by raising, and nothing of it is left.
+            export: The target folder and further files.
+            report: Called with the progress; an exception from it cancels the export, and no
+                partial file is left.
 
         Raises:
-            GivenUp: By `report`.
+            GivenUp: `report` raised it.
             RunFailed: The device's memory is exhausted.
             ValueError: The run left no weights, the disk is too full, or the place is taken.
         """
@@ -201,18 +200,20 @@ class Lab(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Labs:
-    """One lab for each device, so that they work side by side."""
+class EnginePool:
+    """One engine per device, so that devices work side by side."""
 
     devices: Callable[[], Sequence[str]]
-    """Lists the devices, the accelerators first. Called when the first job comes."""
-    of: Callable[[str], Lab]
-    """Makes the lab of a device, as soon as a job needs it; an empty name stands for the best."""
+    """Lists the devices, accelerators first. Called when the first job arrives."""
+    of: Callable[[str], Engine]
+    """Creates the engine of a device when a job first needs it; "" is the best device."""
     lock: Callable[[str], str] = str
-    """Names a device as all processes of the machine do, so that one at a time uses it; an empty
-    name is used by all at once."""
+    """Returns the machine-wide name of a device, so that one process at a time uses it; an empty
+    name is not locked."""
 
 
-def as_labs(lab: Lab | Labs) -> Labs:
-    """Let a single lab do everything, one thing at a time; no other process is kept from it."""
-    return lab if isinstance(lab, Labs) else Labs(lambda: ("",), lambda _: lab)
+def as_pool(engine: Engine | EnginePool) -> EnginePool:
+    """Return a pool in which a single engine runs everything in turn, without device locks."""
+    if isinstance(engine, EnginePool):
+        return engine
+    return EnginePool(lambda: ("",), lambda _: engine)

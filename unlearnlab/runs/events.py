@@ -1,11 +1,12 @@
-"""What happens in a run or a trace, as a closed union of immutable facts.
+"""Events of runs, traces and previews: a closed union of immutable values.
 
-A run is its spec and the list of its events; status, curves, scores and verdicts are folds of
-them. The engine yields what happened, the worker alone says how a run ended. NaN and infinity are
-results here (ascent diverges), so they survive JSON as strings.
+A run is its spec and the list of its events; status, curves, scores and verdicts are folds of the
+events. The engine yields all events but the endings, which only the worker decides. NaN and
+infinity are legitimate results (gradient ascent diverges) and are written to JSON as strings.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
@@ -14,7 +15,7 @@ from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.metrics.tracing import FactTrace, TraceAverage
 
 GIB = 2**30
-"""Bytes of the unit in which events tell memory."""
+"""Bytes in a GiB, the unit of memory in events."""
 
 Stage = Literal[
     "downloading",
@@ -28,10 +29,10 @@ Stage = Literal[
     "tracing",
     "answering",
 ]
-"""What a run or a trace is busy with."""
+"""Stages of a run, a trace or a preview."""
 
 When = Literal["before", "after"]
-"""Which model is measured: the original, or the one that was trained."""
+"""Which model is measured: the original one or the trained one."""
 
 
 class EventBase(BaseModel):
@@ -41,18 +42,18 @@ class EventBase(BaseModel):
 
 
 class Revision(BaseModel):
-    """A state of this program's code."""
+    """A version of this program's code."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     commit: str
-    """Of git."""
+    """Git commit hash."""
     dirty: bool
-    """Whether files differed from it."""
+    """Whether files differed from the commit."""
 
 
 class Started(EventBase):
-    """The worker took the run up."""
+    """The worker started the run."""
 
     kind: Literal["started"] = "started"
     versions: Mapping[str, str]
@@ -60,24 +61,24 @@ class Started(EventBase):
     device: str
     """Such as "cpu, 2 threads"."""
     code: Revision | None = None
-    """None where the program was in no repository, and in runs of before it was noted."""
+    """None if the program was in no repository, and in runs older than this field."""
 
 
 class Loaded(EventBase):
-    """Model and data are in memory, and their fingerprints name them."""
+    """Model and data were loaded."""
 
     kind: Literal["loaded"] = "loaded"
     weights: str
-    """Fingerprint of the untouched weights."""
+    """Fingerprint of the original weights."""
     data: str
     """Fingerprint of the rows."""
     parameters: int
     rows: Mapping[str, int]
-    """Number of rows in `forget` and in `retain`."""
+    """Number of rows by set: `forget` and `retain`."""
 
 
 class StageBegan(EventBase):
-    """The run turned to another stage."""
+    """A stage began."""
 
     kind: Literal["stage_began"] = "stage_began"
     stage: Stage
@@ -86,17 +87,17 @@ class StageBegan(EventBase):
 
 
 class Progressed(EventBase):
-    """So much of the present stage is done. Not sent for training: steps say it."""
+    """Progress within the current stage. Training sends `StepLogged` instead."""
 
     kind: Literal["progressed"] = "progressed"
     done: int
     total: int
     unit: str = ""
-    """What is counted, such as "MB"; empty where the stage says it."""
+    """Unit of the counts, such as "MB"; empty where the stage implies it."""
 
 
 class PhaseBegan(EventBase):
-    """A phase of training begins after `step` optimizer steps."""
+    """A training phase began after `step` optimizer steps."""
 
     kind: Literal["phase_began"] = "phase_began"
     phase: int
@@ -109,62 +110,65 @@ class PhaseBegan(EventBase):
     trainable: int
     """Parameters that this phase trains."""
     effective_batch: int
-    """Rows of the first set for each optimizer step."""
+    """Rows of the first set per optimizer step."""
 
 
 class PhaseEnded(EventBase):
-    """A phase reached its goal before its last step: what it was to teach is recited."""
+    """A phase ended before its last step: its rows are recited."""
 
     kind: Literal["phase_ended"] = "phase_ended"
     phase: int
     """0-based."""
     steps: int
-    """Optimizer steps that it took."""
+    """Optimizer steps taken in this phase."""
     total_steps: int
-    """Optimizer steps in all phases, as they are now."""
+    """Optimizer steps in all phases, updated."""
 
 
 class StepLogged(EventBase):
-    """One optimizer step was taken."""
+    """An optimizer step was taken."""
 
     kind: Literal["step_logged"] = "step_logged"
     step: int
     """1-based, counted through all phases."""
     phase: int
     epoch: float
-    """Passes over the set that defines the phase's epochs, after this step."""
+    """Epochs completed after this step, as passes over the phase's first set."""
     terms: Mapping[str, float]
-    """Loss terms by name, unweighted."""
+    """Unweighted loss terms by name."""
     weights: Mapping[str, float]
     """Signed weight of each term."""
     loss: float
-    """The weighted sum that was minimised."""
+    """Weighted sum of the terms, which is minimised."""
     grad_norm: float
-    """Global norm before it was limited."""
+    """Global gradient norm before clipping."""
     learning_rate: float
     tokens_per_s: float
-    """Real tokens, padding not counted."""
+    """Tokens per second, padding excluded."""
     memory_gib: float
-    """Peak of the device's allocator so far; on a CPU, what the process holds."""
+    """Peak of the device's allocator so far; on a CPU, the memory of the process."""
     seconds: float
     """Since the run was taken up."""
 
 
 class Probed(EventBase):
-    """The live probe measured a few rows after `step` optimizer steps."""
+    """The live probe measured a few rows after `step` optimizer steps.
+
+    All values are by set: `forget` and `retain`.
+    """
 
     kind: Literal["probed"] = "probed"
     step: int
     knowledge: Mapping[str, float]
-    """By set: share of questions answered exactly, 0 to 1; a set without questions is left out."""
+    """Share of questions answered exactly, 0 to 1; a set without questions is omitted."""
     regurgitation: Mapping[str, float]
-    """By set: mean ROUGE-L recall of completions, 0 to 1."""
+    """Mean ROUGE-L recall of completions, 0 to 1."""
     nll: Mapping[str, float]
-    """By set: mean loss of the expected answers, in nats per token."""
+    """Mean loss of the expected answers, in nats per token."""
 
 
 class Examined(EventBase):
-    """So many MMLU questions are answered, subject by subject."""
+    """MMLU questions answered so far, subject by subject."""
 
     kind: Literal["examined"] = "examined"
     when: When
@@ -180,10 +184,10 @@ class Evaluated(EventBase):
     when: When
     scores: Scores
     key: str
-    """Names the evidence: equal keys mean the same weights, data and measurement."""
+    """Key of the evidence: equal keys mean equal weights, data and evaluation settings."""
     evidence: Evidence | None = None
-    """The answers and losses behind the scores; the store keeps them apart, so that reading a
-    run's events stays light."""
+    """Answers and losses behind the scores. The store keeps them separately, so that reading a
+    run's events stays cheap."""
 
 
 class Saved(EventBase):
@@ -195,7 +199,7 @@ class Saved(EventBase):
 
 
 class Kept(EventBase):
-    """The trained model was kept as a model of its own, which a spec can name."""
+    """The trained model was saved under a name that a spec can use."""
 
     kind: Literal["kept"] = "kept"
     name: str
@@ -203,7 +207,7 @@ class Kept(EventBase):
 
 
 class Traced(EventBase):
-    """A trace found what it was asked for."""
+    """A trace was computed."""
 
     kind: Literal["traced"] = "traced"
     weights: str
@@ -211,16 +215,16 @@ class Traced(EventBase):
     noise_sd: float
     """Standard deviation of the noise, in units of the embeddings."""
     window: int
-    """Blocks whose MLPs or attentions were restored together."""
+    """Number of adjacent blocks whose MLPs or attentions were restored together."""
     found: Annotated[FactTrace | TraceAverage, Field(discriminator="kind")]
 
 
 class Previewed(EventBase):
-    """A model said what it makes of rows before anything is unlearned."""
+    """A model answered rows before any unlearning."""
 
     kind: Literal["previewed"] = "previewed"
     answers: Mapping[str, str]
-    """By id of the row. A row that does not fit the model's context has none."""
+    """Answers by row id. A row that exceeds the model's context has none."""
 
 
 class Asked(EventBase):
@@ -232,7 +236,7 @@ class Asked(EventBase):
     original: str
     unlearned: str
     step: int
-    """Optimizer steps taken by then; -1 when a finished run was asked."""
+    """Optimizer steps taken so far; -1 for a finished run."""
 
 
 class AskFailed(EventBase):
@@ -245,11 +249,11 @@ class AskFailed(EventBase):
 
 
 class Adjusted(EventBase):
-    """Values of the present phase were changed while it ran, and hold until it ends."""
+    """Settings of the current phase were changed while it ran, until the phase ends."""
 
     kind: Literal["adjusted"] = "adjusted"
     step: int
-    """The last optimizer step with the old values."""
+    """Last optimizer step with the old values."""
     phase: int
     """0-based."""
     changes: Mapping[str, float]
@@ -257,7 +261,7 @@ class Adjusted(EventBase):
 
 
 class AdjustFailed(EventBase):
-    """A change of the present phase could not be made; the run went on as it was."""
+    """Settings of the current phase could not be changed; the run continued unchanged."""
 
     kind: Literal["adjust_failed"] = "adjust_failed"
     changes: Mapping[str, float]
@@ -269,13 +273,13 @@ class Exported(EventBase):
 
     kind: Literal["exported"] = "exported"
     name: str
-    """Of the folder."""
+    """Name of the folder."""
     megabytes: float
-    """Of the weights."""
+    """Size of the weights."""
 
 
 class ExportFailed(EventBase):
-    """The merged model could not be written; nothing of it is left."""
+    """The merged model could not be written; no partial file is left."""
 
     kind: Literal["export_failed"] = "export_failed"
     name: str
@@ -283,19 +287,19 @@ class ExportFailed(EventBase):
 
 
 class Paused(EventBase):
-    """The worker holds the run between two batches."""
+    """The worker paused the run between two batches."""
 
     kind: Literal["paused"] = "paused"
 
 
 class Resumed(EventBase):
-    """The worker goes on with it."""
+    """The worker resumed the run."""
 
     kind: Literal["resumed"] = "resumed"
 
 
 class Finished(EventBase):
-    """The run came to its end."""
+    """The run finished."""
 
     kind: Literal["finished"] = "finished"
     seconds: float
@@ -309,12 +313,12 @@ class Stopped(EventBase):
 
 
 class Failed(EventBase):
-    """The run broke off."""
+    """The run failed."""
 
     kind: Literal["failed"] = "failed"
     seconds: float
     problem: str
-    """What went wrong, with the value."""
+    """What went wrong, with the offending value."""
     advice: str = ""
     """What to change."""
 
@@ -355,10 +359,21 @@ EVENTS: tuple[type[EventBase], ...] = get_args(get_args(Event)[0])
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """One event of a run, with its place and time."""
+
+    seq: int
+    """1-based, without gaps."""
+    at: float
+    """Unix time."""
+    event: Event
+
+
 def parse_event(text: str | bytes) -> Event:
     """Read one event from its JSON.
 
     Raises:
-        pydantic.ValidationError: It is none of the known events.
+        pydantic.ValidationError: It matches no known event.
     """
     return _ADAPTER.validate_json(text)

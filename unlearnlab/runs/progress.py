@@ -1,7 +1,7 @@
-"""What a page shows of a run: pure folds of its events into frozen values.
+"""Progress of a run: pure folds of its events into frozen values.
 
-Events are read by cursor, so a fold can be carried on: `advance` takes what is known of a run and
-the newly read events. Nothing here knows the store, the worker or a widget.
+Events are read by cursor, and `advance` continues a fold with the newly read ones. Nothing here
+knows the store, the worker or a widget.
 """
 
 import itertools
@@ -9,7 +9,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from typing import Literal
 
 from unlearnlab.metrics.noise import share_interval
 from unlearnlab.runs.events import (
@@ -20,6 +20,7 @@ from unlearnlab.runs.events import (
     Ending,
     Evaluated,
     Event,
+    EventBase,
     Examined,
     Exported,
     ExportFailed,
@@ -39,73 +40,56 @@ from unlearnlab.runs.events import (
     Started,
     StepLogged,
     Stopped,
+    StoredEvent,
     Traced,
 )
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 RECENT = 20
-"""Steps over which the pace is taken: the median of their gaps, so that a pause does not count."""
+"""Latest steps that give the pace: the median of their gaps, so that a pause does not count."""
 
 SURE = 0.1
-"""Share of a scoring that must be done before it tells how long the rest will take."""
+"""Share of an evaluation that must be done before the rest is extrapolated from it."""
 
 MANY_STEPS = 2000
 """Above this many steps in a run, its curves are thinned."""
 
 
-class Timed(Protocol):
-    """An event as the store hands it out."""
-
-    @property
-    def seq(self) -> int:
-        """Return the place in the run, from 1."""
-        ...
-
-    @property
-    def at(self) -> float:
-        """Return the moment it was stored, in Unix seconds."""
-        ...
-
-    @property
-    def event(self) -> Event:
-        """Return the fact."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
-class Course:
-    """All that a page needs to know of the events of a run so far."""
+class RunProgress:
+    """The fold of a run's events so far."""
 
     seq: int = 0
-    """Place of the last event taken in."""
+    """Number of the last folded event."""
     started: Started | None = None
     stage: Stage | None = None
     stage_at: float = 0.0
+    """Unix time at which the stage began."""
     progressed: Progressed | None = None
     examined: Examined | None = None
-    """How the MMLU questions of the present stage are answered so far."""
+    """MMLU answers of the current stage so far."""
     loaded: Loaded | None = None
     """Fingerprints of weights and rows."""
     phases: tuple[PhaseBegan, ...] = ()
     recent: tuple[StepLogged, ...] = ()
     """The last `RECENT` steps."""
     scoring_s: float = 0.0
-    """How long it took to score the original model."""
+    """Seconds for scoring the original model."""
     held: bool = False
     before: Evaluated | None = None
     after: Evaluated | None = None
     kept: Kept | None = None
-    """The model that the run left, if it was to leave one."""
+    """The model that the run saved under a name, if any."""
     traced: Traced | None = None
-    """What a trace found."""
+    """Result of a trace."""
     previewed: Previewed | None = None
-    """What a preview heard."""
+    """Result of a preview."""
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
-    """What was changed while the run went on, or could not be."""
+    """Settings changed during the run, and failed attempts."""
     exports: tuple[Exported | ExportFailed, ...] = ()
-    """Merged models that were written, or could not be."""
+    """Exports of the merged model, and failed ones."""
     ending: Ending | None = None
 
     @property
@@ -115,86 +99,73 @@ class Course:
 
     @property
     def total_steps(self) -> int:
-        """Return the number of steps in all phases; 0 before training."""
+        """Return the planned optimizer steps of all phases; 0 before training."""
         return self.phases[-1].total_steps if self.phases else 0
 
 
-def advance(course: Course, stored: Iterable[Timed]) -> Course:
-    """Take newly read events into what is known of a run."""
+def advance(known: RunProgress, stored: Iterable[StoredEvent]) -> RunProgress:
+    """Fold newly read events into the progress of a run."""
     for item in stored:
-        course = replace(_taken(course, item.event, item.at), seq=item.seq)
-    return course
+        known = replace(_fold(known, item.event, item.at), seq=item.seq)
+    return known
 
 
-def _taken(course: Course, event: Event, at: float) -> Course:
-    """Take in an event of the work itself; the rest is left to `_heard`."""
+_LATEST: Mapping[type[EventBase], str] = {
+    Started: "started",
+    Loaded: "loaded",
+    Examined: "examined",
+    Progressed: "progressed",
+    Kept: "kept",
+    Traced: "traced",
+    Previewed: "previewed",
+}
+"""Fields that hold the latest event of a type."""
+
+_COLLECTED: Mapping[type[EventBase], str] = {
+    PhaseBegan: "phases",
+    Asked: "asks",
+    AskFailed: "asks",
+    Adjusted: "changes",
+    AdjustFailed: "changes",
+    Exported: "exports",
+    ExportFailed: "exports",
+}
+"""Fields that hold all events of some types."""
+
+
+def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
+    if name := _LATEST.get(type(event)):
+        return replace(known, **{name: event})
+    if name := _COLLECTED.get(type(event)):
+        return replace(known, **{name: (*getattr(known, name), event)})
+    if isinstance(event, Evaluated):
+        if event.when == "after":
+            return replace(known, after=event)
+        took = at - known.stage_at if known.stage == "scoring before" else 0.0
+        return replace(known, before=event, scoring_s=took)
+    return _fold_step(known, event, at)
+
+
+def _fold_step(known: RunProgress, event: Event, at: float) -> RunProgress:
     match event:
-        case Started() | Loaded():
-            return _noted(course, event)
         case StageBegan():
-            return replace(course, stage=event.stage, stage_at=at, progressed=None, examined=None)
-        case Examined():
-            return replace(course, examined=event)
-        case Progressed():
-            return replace(course, progressed=event)
-        case PhaseBegan() | PhaseEnded():
-            return replace(course, phases=_phases(course.phases, event))
+            return replace(known, stage=event.stage, stage_at=at, progressed=None, examined=None)
+        case PhaseEnded():  # It ended early: correct its planned steps.
+            taken = {"steps": event.steps, "total_steps": event.total_steps}
+            last = known.phases[-1].model_copy(update=taken)
+            return replace(known, phases=(*known.phases[:-1], last))
         case StepLogged():
-            return replace(course, recent=(*course.recent[1 - RECENT :], event))
-        case Evaluated() | Traced() | Kept():
-            return _came_of_it(course, event, at)
-        case _:
-            return _heard(course, event)
-
-
-def _noted(course: Course, event: Started | Loaded) -> Course:
-    if isinstance(event, Started):
-        return replace(course, started=event)
-    return replace(course, loaded=event)
-
-
-def _phases(
-    begun: tuple[PhaseBegan, ...], event: PhaseBegan | PhaseEnded
-) -> tuple[PhaseBegan, ...]:
-    """Add a phase that begins; one that ended before its last step has the steps that it took."""
-    if isinstance(event, PhaseBegan):
-        return (*begun, event)
-    cut = {"steps": event.steps, "total_steps": event.total_steps}
-    return (*begun[:-1], begun[-1].model_copy(update=cut))
-
-
-def _heard(course: Course, event: Event) -> Course:
-    """Take in what was wished and answered, and the ending."""
-    match event:
+            return replace(known, recent=(*known.recent[1 - RECENT :], event))
         case Paused() | Resumed():
-            return replace(course, held=isinstance(event, Paused))
-        case Previewed():
-            return replace(course, previewed=event)
-        case Asked() | AskFailed():
-            return replace(course, asks=(*course.asks, event))
-        case Adjusted() | AdjustFailed():
-            return replace(course, changes=(*course.changes, event))
-        case Exported() | ExportFailed():
-            return replace(course, exports=(*course.exports, event))
+            return replace(known, held=isinstance(event, Paused))
         case Finished() | Stopped() | Failed():
-            return replace(course, ending=event, held=False)
+            return replace(known, ending=event, held=False)
         case _:
-            return course
-
-
-def _came_of_it(course: Course, event: Evaluated | Traced | Kept, at: float) -> Course:
-    if isinstance(event, Traced):
-        return replace(course, traced=event)
-    if isinstance(event, Kept):
-        return replace(course, kept=event)
-    if event.when == "after":
-        return replace(course, after=event)
-    took = at - course.stage_at if course.stage == "scoring before" else 0.0
-    return replace(course, before=event, scoring_s=took)
+            return known
 
 
 def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool = False) -> Status:
-    """Say how a run stands. A run without an ending whose process died was interrupted."""
+    """Return the status of a run: interrupted if its process died before an ending."""
     if ending is not None:
         return ending.kind
     if not alive:
@@ -230,19 +201,19 @@ _ENDED: Mapping[Status, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """How a run stands, as its status line tells it."""
+    """The status line of a run."""
 
     status: Status
     headline: str
-    """What it is doing, or how it ended."""
+    """Its current activity, or how it ended."""
     detail: str
-    """Where it is in that: the step, or the share that is scored."""
+    """The step, or the share of an evaluation."""
     progress: tuple[float, float, float]
-    """Done of the scoring before, the training and the scoring after; each 0 to 1."""
+    """Progress of scoring before, training and scoring after, each 0 to 1."""
     eta_s: float | None
-    """Seconds until the run ends, as far as it can be told."""
+    """Estimated seconds until the run ends; none if unknown."""
     seconds: float | None
-    """How long an ended run took."""
+    """Duration of an ended run."""
     tokens_per_s: float | None
     memory_gib: float | None
     device: str
@@ -254,34 +225,33 @@ class RunView:
 
     @property
     def live(self) -> bool:
-        """Tell whether the run still changes."""
+        """Whether the run is queued or active."""
         return self.status in ("queued", "running", "paused")
 
 
-def run_view(course: Course, *, alive: bool, mine: bool, now: float) -> RunView:
-    """Fold what is known of a run into its status line.
+def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> RunView:
+    """Return the status line of a run.
 
     Args:
-        course: The events so far.
-        alive: Whether the process that works on it still lives.
-        mine: Whether that process is this one, so that it can be paused and stopped from here.
-        now: Unix seconds.
+        progress: The fold of its events.
+        alive: Whether the process that owns it is alive.
+        mine: Whether this process owns it, so that it can be paused and stopped here.
+        now: Unix time.
     """
-    status = status_of(
-        began=course.started is not None, alive=alive, ending=course.ending, paused=course.held
-    )
+    began, ending, step = progress.started is not None, progress.ending, progress.step
+    status = status_of(began=began, alive=alive, ending=ending, paused=progress.held)
     running = status in ("running", "paused")
-    step, ending = course.step, course.ending
+    training = running and progress.stage == "training"
     return RunView(
         status=status,
-        headline=_DOING[course.stage] if status == "running" else _headline(status, ending),
-        detail=_detail(course, running),
-        progress=_progress(course, status),
-        eta_s=_eta(course, now) if status == "running" else None,
+        headline=_DOING[progress.stage] if status == "running" else _headline(status, ending),
+        detail=_detail(progress, running),
+        progress=_progress(progress, status),
+        eta_s=_eta(progress, now) if status == "running" else None,
         seconds=ending.seconds if ending else None,
-        tokens_per_s=step.tokens_per_s if step and course.stage == "training" and running else None,
+        tokens_per_s=step.tokens_per_s if step and training else None,
         memory_gib=step.memory_gib if step else None,
-        device=course.started.device if course.started else "",
+        device=progress.started.device if progress.started else "",
         advice=ending.advice if isinstance(ending, Failed) else "",
         can_pause=mine and status == "running",
         can_resume=mine and status == "paused",
@@ -293,21 +263,21 @@ def _headline(status: Status, ending: Ending | None) -> str:
     return f"Failed: {ending.problem}" if isinstance(ending, Failed) else _ENDED[status]
 
 
-def _detail(course: Course, running: bool) -> str:
-    """Say where the run is: the share of a scoring, else the step and the phase."""
-    done = course.progressed
-    if running and done and done.total and course.stage != "training":
-        so_far = f" · {exam_text(course.examined)}" if course.examined else ""
+def _detail(progress: RunProgress, running: bool) -> str:
+    """Return the position in the run: share of an evaluation, else step and phase."""
+    done = progress.progressed
+    if running and done and done.total and progress.stage != "training":
+        so_far = f" · {exam_text(progress.examined)}" if progress.examined else ""
         return f"{done.done} of {done.total} {done.unit}".rstrip() + so_far
-    if not course.phases:
+    if not progress.phases:
         return ""
-    taken = course.step.step if course.step else 0
-    phases = f" · phase {course.phases[-1].phase + 1}" if len(course.phases) > 1 else ""
-    return f"step {taken} of {course.total_steps}{phases}"
+    taken = progress.step.step if progress.step else 0
+    phases = f" · phase {progress.phases[-1].phase + 1}" if len(progress.phases) > 1 else ""
+    return f"step {taken} of {progress.total_steps}{phases}"
 
 
 def exam_text(examined: Examined) -> str:
-    """Tell of MMLU questions answered so far, with an interval that narrows."""
+    """Return the MMLU accuracy so far with its interval, in words."""
     found = share_interval(examined.right, examined.asked)
     return (
         f"MMLU {found.value:.3f}, {found.low:.3f} to {found.high:.3f}, after {examined.asked} of "
@@ -315,36 +285,36 @@ def exam_text(examined: Examined) -> str:
     )
 
 
-def _share(course: Course) -> float:
-    done = course.progressed
+def _share(progress: RunProgress) -> float:
+    done = progress.progressed
     return done.done / done.total if done and done.total else 0.0
 
 
-def _progress(course: Course, status: Status) -> tuple[float, float, float]:
+def _progress(progress: RunProgress, status: Status) -> tuple[float, float, float]:
     if status == "finished":
         return 1.0, 1.0, 1.0
-    scoring = course.stage in ("scoring", "scoring before")
-    scored = 1.0 if course.before else _share(course) * scoring
-    total = course.total_steps
-    trained = course.step.step / total if course.step and total else 0.0
-    again = 1.0 if course.after else _share(course) * (course.stage == "scoring after")
+    scoring = progress.stage in ("scoring", "scoring before")
+    scored = 1.0 if progress.before else _share(progress) * scoring
+    total = progress.total_steps
+    trained = progress.step.step / total if progress.step and total else 0.0
+    again = 1.0 if progress.after else _share(progress) * (progress.stage == "scoring after")
     return scored, min(1.0, trained), again
 
 
-def _eta(course: Course, now: float) -> float | None:
+def _eta(progress: RunProgress, now: float) -> float | None:
     """Estimate the seconds until the end; none while nothing was measured."""
-    if course.stage == "training" and course.step:
-        pace = _pace(course.recent)
+    if progress.stage == "training" and progress.step:
+        pace = _pace(progress.recent)
         if pace is None:
             return None
-        return (course.total_steps - course.step.step) * pace + course.scoring_s
-    if course.stage in ("saving", "scoring after"):
-        share, spent = _share(course), now - course.stage_at
-        if course.stage == "scoring after" and share > SURE:
+        return (progress.total_steps - progress.step.step) * pace + progress.scoring_s
+    if progress.stage in ("saving", "scoring after"):
+        share, spent = _share(progress), now - progress.stage_at
+        if progress.stage == "scoring after" and share > SURE:
             return spent * (1 - share) / share
-        return max(0.0, course.scoring_s - spent) or None
-    if course.stage == "scoring" and (share := _share(course)) > SURE:
-        return (now - course.stage_at) * (1 - share) / share
+        return max(0.0, progress.scoring_s - spent) or None
+    if progress.stage == "scoring" and (share := _share(progress)) > SURE:
+        return (now - progress.stage_at) * (1 - share) / share
     return None
 
 
@@ -356,18 +326,18 @@ def _pace(steps: Sequence[StepLogged]) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """What newly read events add to the chart."""
+    """Chart points of newly read events."""
 
     series: Mapping[str, tuple[tuple[int, ...], tuple[float | None, ...]]]
-    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Values that are
-    not finite are none: a chart has no place for them."""
+    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Non-finite values
+    are None: a chart cannot place them."""
 
 
-def points_after(stored: Sequence[Timed]) -> Points:
-    """Turn newly read events into points of the chart, thinned when the run is long.
+def points_after(stored: Sequence[StoredEvent]) -> Points:
+    """Return the chart points of newly read events, thinned in long runs.
 
-    Of each stretch of steps in a long run, the lowest and the highest loss stay: a spike is what
-    one looks for in a curve.
+    Thinning keeps the steps with the lowest and the highest loss of each stretch, so that spikes
+    stay visible.
     """
     steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
     series: dict[str, tuple[list[int], list[float | None]]] = {}

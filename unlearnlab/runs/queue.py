@@ -1,7 +1,7 @@
-"""What is wished of the worker and what goes on: the state that its threads share.
+"""Shared, lock-protected state of the worker: pending and active items.
 
-Whatever waits begins in the order it came, as soon as the device it needs is free. What needs
-another device may overtake it; what needs the same, or one of several that it waits for, may not.
+Pending items start in order, as soon as their device is free. An item may overtake one that waits
+for other devices, but not one that waits for the same device.
 """
 
 import threading
@@ -13,105 +13,105 @@ from itertools import chain
 from typing import Literal
 
 from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
-from unlearnlab.runs.engine_api import ALL, Adjustment, Ask, Export
+from unlearnlab.runs.engine_api import ALL, Export, Override, PromptRequest
 from unlearnlab.spec.run import Phase
 
 ANY = ""
-"""The device of a lab that carries everything out."""
+"""Device of an engine that runs all items."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """Something to do on a device."""
+class QueueItem:
+    """A job or a request, for one device."""
 
     run_id: str
     device: str
-    """As `model.device` of its spec names it."""
-    wish: Ask | Export | None = None
-    """What is wished of the run's result; none if the run itself is to be carried out."""
+    """The value of `model.device` in its spec."""
+    request: PromptRequest | Export | None = None
+    """Request for the run's result; none if the item is the run itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """A wish to change the phase that a live run trains."""
+class PhaseOverride:
+    """A request to change settings of the phase that an active run trains."""
 
     number: int
-    """The phase it was meant for, 0-based."""
-    wish: Adjustment
+    """Number of the phase, 0-based."""
+    override: Override
 
 
 @dataclass(slots=True, eq=False)
-class Live:
-    """A task that a device is at, and what is wished of it meanwhile."""
+class ActiveItem:
+    """An item that a device works on, and the requests it has received."""
 
-    task: Task
+    item: QueueItem
     devices: tuple[str, ...]
-    """Those that it holds."""
+    """Devices that it occupies."""
     held: Held
-    """Their locks: they keep other processes from them."""
+    """Locks of the devices against other processes."""
     hold: bool = False
     stop: bool = False
     present: tuple[int, Phase] | None = None
-    """Number and values of the phase that the run trains; none while it does not."""
+    """Number and settings of the phase in training; none outside training."""
     share: float = 0.0
-    """How much of a model is written, 0 to 1, where that is the task."""
-    changes: deque[Change] = field(default_factory=deque[Change])
+    """Progress of a model export, 0 to 1."""
+    changes: deque[PhaseOverride] = field(default_factory=deque[PhaseOverride])
 
 
-class Agenda:
-    """What waits and what goes on. `changed` guards all of it and is notified of every change."""
+class Queue:
+    """Pending and active items, guarded by `changed`, which is notified of every change."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
-        self.queue: list[Task] = []
-        """Runs, traces and previews that wait."""
-        self.asks: list[Task] = []
-        """Wishes about a run's result."""
-        self.live: list[Live] = []
+        self.pending: list[QueueItem] = []
+        """Queued runs, traces and previews."""
+        self.requests: list[QueueItem] = []
+        """Requests for the results of runs."""
+        self.active: list[ActiveItem] = []
         self.devices: tuple[str, ...] = ()
-        """None before the first job has come."""
+        """Empty until the first job arrives."""
         self.locks: Mapping[str, str] = {}
-        """What each is called among all processes of the machine."""
+        """Machine-wide name of each device."""
         self._others: dict[str, tuple[Holder, float]] = {}
-        """Devices that another process uses, and when that was found, in monotonic seconds."""
+        """Devices in use by other processes, with the monotonic time of that finding."""
         self.closing = False
 
-    def awaited(self) -> bool:
-        """Wait until there is something to do, and tell whether there is."""
+    def wait_for_work(self) -> bool:
+        """Wait until there is an item; return False if the worker was closed first."""
         with self.changed:
-            while not (self.closing or self.queue or self.asks):
+            while not (self.closing or self.pending or self.requests):
                 self.changed.wait()
             return not self.closing
 
-    def take(self, device: str) -> Live | None:
-        """Wait for a task whose turn it is on a device; none once the worker is closed."""
+    def take(self, device: str) -> ActiveItem | None:
+        """Wait for the next item of a device; none once the worker is closed."""
         with self.changed:
             while not self.closing:
-                if live := self._begun(device):
-                    return live
-                # Other processes do not tell when they free a device.
+                if active := self._start_next(device):
+                    return active
+                # Other processes send no notification when they release a device.
                 self.changed.wait(POLL_S if self._others and self.waiting() else None)
             return None
 
-    def _begun(self, device: str) -> Live | None:
-        self._look_again()
+    def _start_next(self, device: str) -> ActiveItem | None:
+        self._forget_old_findings()
         while found := self._next(device):
-            task, place = found
+            item, place = found
             try:
-                held = take({self.locks.get(one, ""): one for one in place}, run=task.run_id)
+                held = take({self.locks.get(one, ""): one for one in place}, run=item.run_id)
             except InUse as taken:
-                # What is next takes another device, or waits for this one.
+                # The next attempt picks another device, or waits for this one.
                 self._others[taken.holder.device] = taken.holder, time.monotonic()
                 self.changed.notify_all()
                 continue
-            (self.queue if task.wish is None else self.asks).remove(task)
-            self.live.append(live := Live(task, place, held))
+            (self.pending if item.request is None else self.requests).remove(item)
+            self.active.append(active := ActiveItem(item, place, held))
             self.changed.notify_all()
-            return live
+            return active
         return None
 
-    def _look_again(self) -> None:
-        """Forget what was found of other processes a while ago: whose turn it is will see."""
+    def _forget_old_findings(self) -> None:
+        """Forget devices found in use a while ago, so that they are tried again."""
         now = time.monotonic()
         old = [device for device, (_, at) in self._others.items() if now - at >= POLL_S]
         for device in old:
@@ -119,77 +119,81 @@ class Agenda:
         if old:
             self.changed.notify_all()
 
-    def _next(self, device: str) -> tuple[Task, tuple[str, ...]] | None:
-        found = zip(self.waiting(), self.placed()[0], strict=True)
-        # Of several devices, the first one's thread works.
-        return next(((task, place) for task, place in found if place[:1] == (device,)), None)
+    def _next(self, device: str) -> tuple[QueueItem, tuple[str, ...]] | None:
+        found = zip(self.waiting(), self.assign_devices()[0], strict=True)
+        # An item on several devices runs on the thread of the first.
+        return next(((item, place) for item, place in found if place[:1] == (device,)), None)
 
-    def placed(self) -> tuple[list[tuple[str, ...]], set[str]]:
-        """Give each of those that wait its devices: see the function of this name."""
-        busy = {device for live in self.live for device in live.devices}
-        wishes = [task.device for task in self.waiting()]
-        return placed(wishes, self.devices, busy | self._others.keys())
+    def assign_devices(self) -> tuple[list[tuple[str, ...]], set[str]]:
+        """Assign devices to the waiting items: see the function of this name."""
+        busy = {device for active in self.active for device in active.devices}
+        wanted = [item.device for item in self.waiting()]
+        return assign_devices(wanted, self.devices, busy | self._others.keys())
 
     def blocked(self) -> dict[str, Holder]:
-        """Map the id of each run that waits for another process to that process."""
+        """Return the process that each blocked run waits for, by run id."""
         found: dict[str, Holder] = {}
-        for task in self.waiting() if self._others else ():
-            for device in chain(*places(task.device, self.devices)):
+        for item in self.waiting() if self._others else ():
+            for device in chain(*candidate_devices(item.device, self.devices)):
                 if device in self._others:
-                    found.setdefault(task.run_id, self._others[device][0])
+                    found.setdefault(item.run_id, self._others[device][0])
         return found
 
-    def waiting(self) -> list[Task]:
-        """List what may begin, in its order: first wishes about results.
+    def waiting(self) -> list[QueueItem]:
+        """Return the items that may start, in order: requests first.
 
-        What is asked of a run that waits or goes on is answered by that run.
+        Requests for a queued or active run are left out: the run itself answers them.
         """
-        going = {task.run_id for task in self.queue} | {live.task.run_id for live in self.runs()}
-        return [task for task in self.asks if task.run_id not in going] + self.queue
+        items = (*self.pending, *(active.item for active in self.runs()))
+        unfinished = {item.run_id for item in items}
+        return [item for item in self.requests if item.run_id not in unfinished] + self.pending
 
-    def runs(self) -> list[Live]:
-        """List the runs, traces and previews that go on, those asked for first in front."""
-        runs = [live for live in self.live if live.task.wish is None]
-        return sorted(runs, key=lambda live: live.task.run_id)
+    def runs(self) -> list[ActiveItem]:
+        """Return the active runs, traces and previews, the oldest first."""
+        runs = [active for active in self.active if active.item.request is None]
+        return sorted(runs, key=lambda active: active.item.run_id)
 
-    def run(self, run_id: str) -> Live | None:
-        """Return the run, trace or preview of this id, if it goes on."""
-        return next((live for live in self.runs() if live.task.run_id == run_id), None)
+    def run(self, run_id: str) -> ActiveItem | None:
+        """Return the active run, trace or preview with this id, if any."""
+        return next((active for active in self.runs() if active.item.run_id == run_id), None)
 
-    def export(self, run_id: str) -> Live | None:
-        """Return the writing of a run's merged model, if it goes on."""
-        exports = (live for live in self.live if isinstance(live.task.wish, Export))
-        return next((live for live in exports if live.task.run_id == run_id), None)
+    def export(self, run_id: str) -> ActiveItem | None:
+        """Return the active export of a run's merged model, if any."""
+        exports = (active for active in self.active if isinstance(active.item.request, Export))
+        return next((active for active in exports if active.item.run_id == run_id), None)
 
-    def written(self, live: Live, share: float) -> bool:
-        """Take in how much of a model is written, and tell whether more of it is wished."""
+    def report_share(self, active: ActiveItem, share: float) -> bool:
+        """Store the progress of an export, and return whether it should continue."""
         with self.changed:
-            live.share = share
-            return not (live.stop or self.closing)
+            active.share = share
+            return not (active.stop or self.closing)
 
-    def done(self, live: Live) -> None:
-        """Free the devices of a task."""
+    def done(self, active: ActiveItem) -> None:
+        """Release the devices of an item."""
         with self.changed:
-            live.held.release()
-            self.live.remove(live)
+            active.held.release()
+            self.active.remove(active)
             self.changed.notify_all()
 
-    def left(self) -> Task | None:
-        """Take away a wish that nobody will answer any more, if there is one."""
+    def pop_request(self) -> QueueItem | None:
+        """Remove and return a request that will not be answered any more, if any."""
         with self.changed:
-            return self.asks.pop(0) if self.asks else None
+            return self.requests.pop(0) if self.requests else None
 
-    def wish(self, live: Live, *, held: bool) -> Ask | Change | Literal["stop", "hold", "go on"]:
-        """Return what is wished of a live run; while it is held, wait for something new."""
+    def next_request(
+        self, active: ActiveItem, *, held: bool
+    ) -> PromptRequest | PhaseOverride | Literal["stop", "hold", "go on"]:
+        """Return the next request for an active run; while the run is held, wait for one."""
         with self.changed:
-            while not live.stop:
-                if live.changes:
-                    return live.changes.popleft()
-                for task in self.asks:
-                    if task.run_id == live.task.run_id and isinstance(task.wish, Ask):
-                        self.asks.remove(task)
-                        return task.wish
-                if not live.hold:
+            while not active.stop:
+                if active.changes:
+                    return active.changes.popleft()
+                for item in self.requests:
+                    request = item.request
+                    if item.run_id == active.item.run_id and isinstance(request, PromptRequest):
+                        self.requests.remove(item)
+                        return request
+                if not active.hold:
                     return "go on"
                 if not held:
                     return "hold"
@@ -197,42 +201,42 @@ class Agenda:
             return "stop"
 
 
-def places(wish: str, devices: Sequence[str]) -> list[tuple[str, ...]]:
-    """List the places that a job may take, the best first; each is one device or several.
+def candidate_devices(request: str, devices: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the device sets that a job may use, the best first.
 
-    What is not there counts as the first device, whose lab knows how to refuse it.
+    A missing device maps to the first one, whose engine refuses the job with a message.
 
     Args:
-        wish: As `model.device` names it: auto is any accelerator if there is one.
-        devices: Those that can work side by side, the accelerators first; at least one.
+        request: The value of `model.device`; auto is any accelerator, if there is one.
+        devices: Devices that can work side by side, accelerators first; at least one.
     """
     gpus = tuple(device for device in devices if device.startswith("cuda"))
-    if wish == "auto":
+    if request == "auto":
         return [(device,) for device in devices if device != "cpu"] or [(devices[0],)]
-    if wish == ALL and gpus:
+    if request == ALL and gpus:
         return [gpus]
-    named = (device for device in devices if device and device.startswith(wish))
+    named = (device for device in devices if device and device.startswith(request))
     return [(next(named, devices[0]),)]
 
 
-def placed(
-    wishes: Sequence[str], devices: Sequence[str], busy: Collection[str]
+def assign_devices(
+    wanted: Sequence[str], devices: Sequence[str], busy: Collection[str]
 ) -> tuple[list[tuple[str, ...]], set[str]]:
-    """Give each of those that wait its devices, as far as they are free.
+    """Assign free devices to waiting jobs, in order.
 
     Args:
-        wishes: The device that each asks for, in their order.
-        devices: Those that can work side by side, the accelerators first.
-        busy: Those of them that are at work.
+        wanted: The value of `model.device` of each job, in order.
+        devices: Devices that can work side by side, accelerators first.
+        busy: Devices in use.
 
     Returns:
-        The devices that each takes now, none if it has to wait; and all that are then at work or
+        The devices of each job, empty if it has to wait; and all devices that are then in use or
         waited for.
     """
     found: list[tuple[str, ...]] = []
     kept = set(busy)
-    for wish in wishes:
-        options = places(wish, devices)
+    for request in wanted:
+        options = candidate_devices(request, devices)
         place = next((option for option in options if kept.isdisjoint(option)), ())
         kept.update(place or chain(*options))
         found.append(place)

@@ -1,6 +1,8 @@
-"""Runs, traces and previews as lists show them, made of rows of the database."""
+"""Runs, traces and previews as records, parsed from rows of the database."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
 from weakref import WeakValueDictionary
@@ -8,22 +10,26 @@ from weakref import WeakValueDictionary
 from pydantic import TypeAdapter
 
 from unlearnlab.data.datasets import EMBEDDED_NAME
-from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.events import Ending, Evaluated, Event, Started, parse_event
+from unlearnlab.metrics.scores import Evidence, Scores
+from unlearnlab.runs.events import Ending, Evaluated, Event, Started, StoredEvent, parse_event
+from unlearnlab.runs.progress import Status, status_of
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RECORDED, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
 _Value = TypeVar("_Value")
 
-_Row = TypeVar("_Row")
+_Record = TypeVar("_Record")
 
-Kind = Literal["run", "trace", "preview"]
-"""The table of runs holds all: traces and previews are numbered, queued and ended as runs are."""
+JobKind = Literal["run", "trace", "preview"]
+"""One table holds all three: traces and previews are numbered, queued and ended like runs."""
+
+NO_PROCESS = 0
+"""Process id of an imported run: no process of this machine owns it."""
 
 
-class Known(NamedTuple):
-    """A row of the table of runs: its columns in order."""
+class TableRow(NamedTuple):
+    """A row of the table `runs`, with its columns in order."""
 
     run_id: str
     name: str
@@ -32,30 +38,30 @@ class Known(NamedTuple):
     spec: str
     pid: int
     born: float
-    """When the process was born: tells it from a later one with the same number. Unix time."""
-    job: Kind
+    """Start time of the process, to tell it from a later one with the same pid. Unix time."""
+    job: JobKind
     tags: str
-    """A list, in JSON."""
+    """A JSON list."""
     notes: str
     pinned: int
     deleted: float | None
-    """When the run was put aside. Unix time."""
+    """When the run was soft-deleted. Unix time."""
     sweep: str
     repeats: str
     origin: str
     incarnation: str
-    """Tells a run that was imported from earlier ones with its id; empty if it was run here."""
+    """Tells an imported run from earlier ones with the same id; empty if it was run here."""
 
 
-Joined = tuple[Known, list[str], bool]
-"""A row, the bodies of its milestones, and whether its process lives."""
+Joined = tuple[TableRow, list[str], bool]
+"""A row, the JSON of its milestone events, and whether its process is alive."""
 
 
 class Interned(Generic[_Value]):
-    """Parses texts, each once as long as somebody holds the value. Safe to share between threads.
+    """Parse each text once, for as long as somebody holds its value. Thread-safe.
 
-    A cache of a fixed size serves a list longer than itself nothing at all: what comes next is
-    always what was dropped last.
+    An LRU cache smaller than the list of runs would miss on every row: a scan in order always
+    evicts the row that is needed next.
     """
 
     def __init__(self, parse: Callable[[str], _Value]) -> None:
@@ -71,191 +77,215 @@ class Interned(Generic[_Value]):
         return found
 
 
-class Listing(Generic[_Row]):
-    """A list that is read again and again. Safe to share between threads.
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[_Record]):
+    joined: Joined
+    record: _Record
+    milestones: Sequence[Event]
+    """Keeps the parsed events alive for other runs that share their text."""
 
-    It holds what it returned last, so that a row that has not changed is not made anew.
-    """
 
-    def __init__(self, make: Callable[[Known, Sequence[str], bool], _Row]) -> None:
-        """Make each row with `make`."""
+class Listing(Generic[_Record]):
+    """Turn rows into records, reusing the records of unchanged rows. Thread-safe."""
+
+    def __init__(self, make: Callable[[TableRow, Sequence[str], bool], _Record]) -> None:
+        """Make each record with `make`."""
         self._make = make
-        self._last: dict[str, _Held[_Row]] = {}
+        self._last: dict[str, _Held[_Record]] = {}
 
-    def rows(self, read: Iterable[Joined]) -> list[_Row]:
-        """Return the rows of what was read, in its order."""
-        last, found = self._last, dict[str, _Held[_Row]]()
+    def records(self, read: Iterable[Joined]) -> list[_Record]:
+        """Return the records of the rows, in their order."""
+        last, found = self._last, dict[str, _Held[_Record]]()
         for joined in read:
             run_id = joined[0].run_id
-            before = last.get(run_id)
-            same = before is not None and before.joined == joined
-            found[run_id] = before if before and same else self._held(joined)
+            held = last.get(run_id)
+            if held is None or held.joined != joined:
+                milestones = [_event(body) for body in joined[1]]
+                held = _Held(joined, self._make(*joined), milestones)
+            found[run_id] = held
         self._last = found
-        return [held.row for held in found.values()]
-
-    def _held(self, joined: Joined) -> "_Held[_Row]":
-        reached = [_event(body) for body in joined[1]]
-        return _Held(joined, self._make(*joined), reached)
+        return [held.record for held in found.values()]
 
 
-@dataclass(frozen=True, slots=True)
-class _Held(Generic[_Row]):
-    joined: Joined
-    row: _Row
-    reached: Sequence[Event]
-    """Held for other runs, whose original scored the same."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRow:
-    """A run as a list of runs shows it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _JobRecord:
+    """What runs, traces and previews have in common."""
 
     run_id: str
-    name: str
-    """Given by the user; may be empty."""
+    """Runs, traces and previews share one sequence of ids."""
     created: float
     """Unix time."""
-    spec: RunSpec
     alive: bool
-    """Whether the process that the run belongs to still lives."""
+    """Whether the process that owns the job is alive."""
     began: bool
-    """Whether a worker took it up."""
+    """Whether a worker started it."""
     ending: Ending | None
+
+    @property
+    def status(self) -> Status:
+        """Return the status as the store knows it: a paused run counts as running."""
+        return status_of(began=self.began, alive=self.alive, ending=self.ending)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord(_JobRecord):
+    """A run as the store lists it."""
+
+    spec: RunSpec
+    name: str
+    """Given by the user; may be empty."""
     before: Scores | None
     after: Scores | None
     tags: tuple[str, ...] = ()
     notes: str = ""
     pinned: bool = False
     sweep: str = ""
-    """Id of the sweep that the run is part of; empty if of none."""
+    """Id of the sweep that the run belongs to, if any."""
     repeats: str = ""
-    """Id of the run whose record it repeats; empty if of none."""
+    """Id of the run that it reproduces, if any."""
     origin: str = ""
-    """Where it was taken in from, in words; empty if it was carried out here."""
+    """Source of an imported run, in words; empty if it was run here."""
     deleted: bool = False
-    """Whether it was put aside, and can be brought back until it is erased."""
+    """Whether it was soft-deleted: it can be restored until it is erased."""
     keys: tuple[str, str] = ("", "")
-    """Of the evidence behind the scores before and after; empty where there are none."""
+    """Keys of the evidence behind the scores before and after; empty where there is none."""
     incarnation: str = ""
-    """Tells a run that was imported from earlier ones with its id: caches need both."""
+    """Tells an imported run from earlier ones with the same id: caches need both."""
 
     @property
     def personal(self) -> bool:
-        """Whether its text is masked until the reader asks for it.
+        """Whether its text is masked until the reader reveals it.
 
-        Of a run from elsewhere the name of the dataset says little: what is called as one of
-        ours may hold anything, unless it comes with the program.
+        An imported run may use the name of one of our datasets for any data, so all imported runs
+        are masked but those on the embedded dataset.
         """
         return self.spec.data.known.personal or bool(
             self.origin and self.spec.data.source != EMBEDDED_NAME
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredEvent:
-    """One event of a run."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TraceRecord(_JobRecord):
+    """A trace as the store lists it."""
 
-    seq: int
-    """1-based, without gaps."""
-    at: float
-    """Unix time."""
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRow:
-    """A trace as a list of traces shows it."""
-
-    run_id: str
-    """Its id: traces and runs are numbered together."""
-    created: float
-    """Unix time."""
     spec: TraceSpec
-    alive: bool
-    """Whether the process that the trace belongs to still lives."""
-    began: bool
-    """Whether a worker took it up."""
-    ending: Ending | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviewRecord(_JobRecord):
+    """A preview as the store lists it."""
+
+    spec: PreviewSpec
 
 
 @dataclass(frozen=True, slots=True)
-class PreviewRow:
-    """A preview as a list of previews shows it."""
+class FullRecord:
+    """A run with all its events and evidence, without its files: what packs carry."""
 
     run_id: str
-    """Its id: previews are numbered together with runs."""
+    name: str
     created: float
     """Unix time."""
-    spec: PreviewSpec
-    alive: bool
-    """Whether the process that the preview belongs to still lives."""
-    began: bool
-    """Whether a worker took it up."""
-    ending: Ending | None
+    spec: RunSpec
+    tags: tuple[str, ...]
+    repeats: str
+    """Id of the run that it reproduces, if any."""
+    events: tuple[StoredEvent, ...]
+    evidence: Mapping[str, Evidence]
+    """Stored evidence by the keys of its `Evaluated` events."""
+
+    @property
+    def row(self) -> RunRecord:
+        """Return its record as a list shows it once it is imported."""
+        milestones = [
+            item.event.model_dump_json()
+            for item in self.events
+            if isinstance(item.event, Started | Evaluated | Ending)
+        ]
+        return run_record(self.table_row(origin=""), milestones, False)
+
+    def table_row(self, origin: str) -> TableRow:
+        """Return its row of the table `runs`."""
+        return TableRow(
+            run_id=self.run_id,
+            name=self.name,
+            created=self.created,
+            spec=self.spec.model_dump_json(),
+            pid=NO_PROCESS,
+            born=0.0,
+            job="run",
+            tags=json.dumps(self.tags),
+            notes="",
+            pinned=0,
+            deleted=None,
+            sweep="",
+            repeats=self.repeats,
+            origin=origin,
+            incarnation=secrets.token_hex(8),
+        )
 
 
-def run_row(run: Known, milestones: Sequence[str], alive: bool) -> RunRow:
-    """Make the row of a run from the bodies of its events that tell how far it came."""
+def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunRecord:
+    """Make the record of a run from its row and the JSON of its milestone events."""
     reached = [_event(body) for body in milestones]
     scored = {event.when: event for event in reached if isinstance(event, Evaluated)}
     before, after = scored.get("before"), scored.get("after")
-    return RunRow(
-        run_id=run.run_id,
-        name=run.name,
-        created=run.created,
-        spec=_run_spec(run.spec),
+    return RunRecord(
+        run_id=row.run_id,
+        name=row.name,
+        created=row.created,
+        spec=_run_spec(row.spec),
         alive=alive,
         began=_began(reached),
         ending=_ending(reached),
         before=before.scores if before else None,
         after=after.scores if after else None,
-        tags=_TAGS.validate_json(run.tags),
-        notes=run.notes,
-        pinned=bool(run.pinned),
-        sweep=run.sweep,
-        repeats=run.repeats,
-        origin=run.origin,
-        deleted=run.deleted is not None,
+        tags=_TAGS.validate_json(row.tags),
+        notes=row.notes,
+        pinned=bool(row.pinned),
+        sweep=row.sweep,
+        repeats=row.repeats,
+        origin=row.origin,
+        deleted=row.deleted is not None,
         keys=(before.key if before else "", after.key if after else ""),
-        incarnation=run.incarnation,
+        incarnation=row.incarnation,
     )
 
 
-def trace_row(run: Known, milestones: Sequence[str], alive: bool) -> TraceRow:
-    """Make the row of a trace from the bodies of its events that tell how far it came."""
+def trace_record(row: TableRow, milestones: Sequence[str], alive: bool) -> TraceRecord:
+    """Make the record of a trace from its row and the JSON of its milestone events."""
     reached = [_event(body) for body in milestones]
-    return TraceRow(
-        run_id=run.run_id,
-        created=run.created,
-        spec=_trace_spec(run.spec),
+    return TraceRecord(
+        run_id=row.run_id,
+        created=row.created,
+        spec=_trace_spec(row.spec),
         alive=alive,
         began=_began(reached),
         ending=_ending(reached),
     )
 
 
-def preview_row(run: Known, milestones: Sequence[str], alive: bool) -> PreviewRow:
-    """Make the row of a preview from the bodies of its events that tell how far it came."""
+def preview_record(row: TableRow, milestones: Sequence[str], alive: bool) -> PreviewRecord:
+    """Make the record of a preview from its row and the JSON of its milestone events."""
     reached = [_event(body) for body in milestones]
-    return PreviewRow(
-        run_id=run.run_id,
-        created=run.created,
-        spec=_preview_spec(run.spec),
+    return PreviewRecord(
+        run_id=row.run_id,
+        created=row.created,
+        spec=_preview_spec(row.spec),
         alive=alive,
         began=_began(reached),
         ending=_ending(reached),
     )
 
 
-def job_of(spec: RunSpec | TraceSpec | PreviewSpec) -> Kind:
-    """Tell what a spec asks for."""
+def job_kind(spec: RunSpec | TraceSpec | PreviewSpec) -> JobKind:
+    """Return the kind of job that a spec describes."""
     if isinstance(spec, RunSpec):
         return "run"
     return "trace" if isinstance(spec, TraceSpec) else "preview"
 
 
 _TAGS = TypeAdapter(tuple[str, ...])
-
 
 _event = Interned[Event](parse_event)
 _run_spec = Interned(lambda body: RunSpec.model_validate_json(body, context=RECORDED))

@@ -1,48 +1,193 @@
-"""Recorded runs shown as if live: their stored events, as far as a clock of each replay has come.
+"""Replay recorded runs as if they were live.
 
-Nothing is computed and nothing is stored: a replay is a reading of the events that are there, up to
-a moment, for the folds that a live run is shown with. It belongs to the program, not to a page.
+A `Recording` lays a run's stored events out in time; `Replays` keeps one clock for each replay and
+reads the events up to it. Nothing is computed or stored. Replays belong to the program, not to a
+page.
 """
 
 import itertools
+import math
+import statistics
 import threading
 import time
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from unlearnlab.runs.progress import Course, Timed, advance
-from unlearnlab.runs.recordings import Recording
-from unlearnlab.runs.records import RunRow
+from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.events import Ending, Evaluated, StageBegan, StepLogged, StoredEvent
+from unlearnlab.runs.progress import RunProgress, advance
+from unlearnlab.runs.records import RunRecord
+
+SILENCE_S = 10.0
+"""Longest recorded silence that a replay keeps, in seconds; longer ones are cut to this."""
+
+BEAT_S = 1.0
+"""Shortest time before a stage, a score or an ending, in recorded seconds."""
+
+SPEEDS = 0.01, 1000.0
+"""Slowest and fastest speed, as multiples of recorded time."""
+
+LENGTHS_S = 1.0, 86400.0
+"""Shortest and longest length of a replay, in seconds."""
 
 AT_ONCE = 16
-"""Replays that go on at once: the oldest gives way."""
+"""Replays that may run at the same time; a new one ends the oldest."""
+
+
+class ReplayError(ValueError):
+    """A run cannot be replayed, or its speed or length is invalid."""
+
+
+def speed_of(text: str) -> float:
+    """Parse a replay speed.
+
+    Raises:
+        ReplayError: It is not a number within `SPEEDS`.
+    """
+    return _number(text, "speed", "times the recorded one", SPEEDS)
+
+
+def seconds_of(text: str) -> float:
+    """Parse a replay length.
+
+    Raises:
+        ReplayError: It is not a number within `LENGTHS_S`.
+    """
+    return _number(text, "length", "seconds", LENGTHS_S)
+
+
+def _number(text: str, name: str, unit: str, bounds: tuple[float, float]) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    low, high = bounds
+    if not low <= value <= high:
+        raise ReplayError(f"{name}: {text!r} is not a number from {low:g} to {high:g} {unit}")
+    return value
+
+
+def played(stored: Sequence[StoredEvent]) -> tuple[float, ...]:
+    """Return the time of each event in a replay, in seconds since the first; never decreasing.
+
+    A silence above `SILENCE_S` (a pause, a suspended laptop) is cut, unless the run's steps take
+    that long. Stages, scores and endings come at least `BEAT_S` after the event before them.
+    """
+    if not stored:
+        return ()
+    steps = [item.event.seconds for item in stored if isinstance(item.event, StepLogged)]
+    took = [later - earlier for earlier, later in itertools.pairwise(steps)]
+    longest = max(SILENCE_S, 2 * statistics.median(took) if took else 0.0)
+
+    def gap(earlier: StoredEvent, later: StoredEvent) -> float:
+        beat = BEAT_S if isinstance(later.event, StageBegan | Evaluated | Ending) else 0.0
+        return min(max(later.at - earlier.at, beat), longest)
+
+    gaps = (gap(earlier, later) for earlier, later in itertools.pairwise(stored))
+    return tuple(itertools.accumulate(gaps, initial=0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run that can be replayed: its events, laid out in time."""
+
+    row: RunRecord
+    events: Sequence[StoredEvent]
+    times: tuple[float, ...]
+    """Times of the events up to the ending, from `played`; later events are not replayed."""
+    course: RunProgress
+    """The fold of all events."""
+    evidence: Mapping[str, Evidence]
+    """Evidence behind its scores by key, where no store holds it."""
+
+    @property
+    def length_s(self) -> float:
+        """Return the length of a replay at recorded speed, in seconds."""
+        return self.times[-1]
+
+    @property
+    def began(self) -> float:
+        """Return the start of the run as Unix time."""
+        return self.events[0].at
+
+    @property
+    def ended(self) -> float:
+        """Return the end of the run as Unix time."""
+        return self.events[len(self.times) - 1].at
+
+    def pace(self, speed: str | None = None, seconds: str | None = None) -> float:
+        """Parse the requested speed, given as a speed or as the length of the replay.
+
+        Raises:
+            ReplayError: It is not a number, or out of bounds.
+        """
+        if seconds is None:
+            return speed_of(speed) if speed is not None else 1.0
+        return max(self.length_s, BEAT_S) / seconds_of(seconds)
+
+    def come(self, position: float) -> int:
+        """Count the events up to a position."""
+        return bisect_right(self.times, position)
+
+    def moment(self, position: float) -> float:
+        """Return the recorded Unix time of a position."""
+        last = max(0, self.come(position) - 1)
+        at, since = self.events[last].at, position - self.times[last]
+        if last + 1 == len(self.times):
+            return at
+        return at + max(0.0, min(since, self.events[last + 1].at - at))
+
+
+def recording(
+    row: RunRecord, events: Sequence[StoredEvent], evidence: Mapping[str, Evidence] | None = None
+) -> Recording:
+    """Prepare a run for replay.
+
+    Args:
+        row: The run.
+        events: All of its events, in order.
+        evidence: Evidence behind its scores by key, where no store holds it.
+
+    Raises:
+        ReplayError: It has not ended, or it took no step.
+    """
+    if row.ending is None and row.alive:
+        why = "it is still running: watch it live" if row.began else "it has not started yet"
+        raise ReplayError(f"run {row.run_id} cannot be replayed: {why}")
+    endings = [number for number, item in enumerate(events, 1) if isinstance(item.event, Ending)]
+    course = advance(RunProgress(), events)
+    if course.step is None:
+        raise ReplayError(f"run {row.run_id} cannot be replayed: it ended before its first step")
+    times = played(events[: endings[0]] if endings else events)
+    return Recording(row, events, times, course, evidence or {})
 
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How a replay goes through its recording. Positions are in seconds of `Recording.times`."""
+    """The clock of a replay. Positions are in seconds of `Recording.times`."""
 
     speed: float
     position: float = 0.0
-    """Where it was at `since`."""
+    """Position at `since`."""
     since: float | None = None
-    """In seconds of a monotonic clock; none before it begins."""
+    """Monotonic seconds; none before it starts."""
     held: bool = False
 
     def at(self, now: float) -> float:
-        """Return the position at a moment of the monotonic clock."""
+        """Return the position at a monotonic time."""
         if self.held or self.since is None:
             return self.position
         return self.position + max(0.0, now - self.since) * self.speed
 
     def begun(self, now: float) -> "Clock":
-        """Let it go, if it does not yet."""
+        """Start it, unless it has started."""
         return self if self.since is not None else replace(self, since=now)
 
     def changed(
         self, now: float, *, speed: float | None = None, held: bool | None = None
     ) -> "Clock":
-        """Go on from here at another speed, or hold; what is none stays."""
+        """Change the speed, or hold or release the clock, from now on; None keeps a value."""
         return Clock(
             speed=self.speed if speed is None else speed,
             position=self.at(now),
@@ -53,23 +198,23 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """What a replay has come to at one moment."""
+    """A replay at one moment."""
 
     recording: Recording
     take: int
-    """Tells it from earlier replays of the run."""
+    """Number that tells it from earlier replays of the run."""
     clock: Clock
     position: float
-    course: Course
+    course: RunProgress
 
     @property
     def run_id(self) -> str:
-        """Return the id of the run that is replayed."""
+        """Return the id of the replayed run."""
         return self.recording.row.run_id
 
     @property
-    def row(self) -> RunRow:
-        """Return the run as a list would have shown it at this point of its course."""
+    def row(self) -> RunRecord:
+        """Return the record that a list would have shown at this position."""
         course = self.course
         before, after = course.before, course.after
         return replace(
@@ -84,29 +229,29 @@ class Replay:
 
     @property
     def moment(self) -> float:
-        """Return the Unix time at which the run was here."""
+        """Return the recorded Unix time of this position."""
         return self.recording.moment(self.position)
 
     @property
     def state(self) -> tuple[str, int, bool, float]:
-        """Return what a page must hear of when it changes."""
+        """Return the values whose change a page must show."""
         return self.run_id, self.take, self.clock.held, self.clock.speed
 
-    def events(self, after: int) -> list[Timed]:
-        """Return those of the events that have come whose number is above `after`."""
+    def events(self, after: int) -> list[StoredEvent]:
+        """Return the events up to now whose number is above `after`."""
         return [item for item in self.recording.events if after < item.seq <= self.course.seq]
 
 
 @dataclass(slots=True)
-class _Going:
+class _Active:
     recording: Recording
     take: int
     clock: Clock
     count: int = 0
-    course: Course = field(default_factory=Course)
+    course: RunProgress = field(default_factory=RunProgress)
 
     def replay(self, now: float) -> Replay | None:
-        """Take in the events that have come; none when all have."""
+        """Advance to now; none once the replay has reached its end."""
         position = self.clock.at(now)
         if position >= self.recording.length_s:
             return None
@@ -117,25 +262,25 @@ class _Going:
 
 
 class Replays:
-    """The replays that go on, one for a run at most. Safe to share between threads.
+    """Active replays, at most one per run. Thread-safe.
 
-    One that has reached its end is none any more: the run is then shown as it is stored.
+    A replay that reaches its end is removed: the run is then shown as stored.
     """
 
     def __init__(
         self, guests: Sequence[Recording] = (), *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Begin without any.
+        """Start without active replays.
 
         Args:
-            guests: Recordings from elsewhere, shown beside the user's own runs.
-            clock: Tells seconds, never backwards.
+            guests: Recordings from outside the store, shown beside the user's own runs.
+            clock: Monotonic clock, in seconds.
         """
         self.guests = {one.row.run_id: one for one in guests}
         self._clock = clock
         self._takes = itertools.count(1)
-        self._going: dict[str, _Going] = {}
-        # Pages poll from many threads; two of them must not take in the same events.
+        self._active: dict[str, _Active] = {}
+        # Pages poll from many threads; two of them must not fold the same events twice.
         self._lock = threading.Lock()
 
     def start(self, recording: Recording, speed: float, *, when_seen: bool = False) -> None:
@@ -143,48 +288,48 @@ class Replays:
 
         Args:
             recording: The run.
-            speed: A multiple of the recorded time.
-            when_seen: Whether to begin only when a page first shows it.
+            speed: A multiple of recorded time.
+            when_seen: Whether to start only when a page first shows it.
         """
         with self._lock:
             since = None if when_seen else self._clock()
             run_id = recording.row.run_id
-            self._going.pop(run_id, None)
-            self._going[run_id] = _Going(recording, next(self._takes), Clock(speed, since=since))
-            while len(self._going) > AT_ONCE:
-                self._going.pop(next(iter(self._going)))
+            self._active.pop(run_id, None)
+            self._active[run_id] = _Active(recording, next(self._takes), Clock(speed, since=since))
+            while len(self._active) > AT_ONCE:
+                self._active.pop(next(iter(self._active)))
 
     def seen(self, run_id: str) -> None:
-        """Begin a replay that waits to be seen: a page shows it."""
+        """Start a replay that waits for a page to show it."""
         with self._lock:
-            if going := self._going.get(run_id):
-                going.clock = going.clock.begun(self._clock())
+            if active := self._active.get(run_id):
+                active.clock = active.clock.begun(self._clock())
 
     def of(self, run_id: str) -> Replay | None:
-        """Return what the replay of a run has come to; none if there is none, or none any more."""
+        """Return the replay of a run as it is now; none if there is none or it has ended."""
         with self._lock:
             return self._now(run_id)
 
-    def going(self) -> tuple[Replay, ...]:
-        """Return all replays that go on, those begun first in front."""
+    def active(self) -> tuple[Replay, ...]:
+        """Return all active replays, the oldest first."""
         with self._lock:
-            found = [self._now(run_id) for run_id in tuple(self._going)]
+            found = [self._now(run_id) for run_id in tuple(self._active)]
         return tuple(replay for replay in found if replay)
 
     def change(self, run_id: str, *, speed: float | None = None, held: bool | None = None) -> None:
-        """Change a replay's speed, hold it or let it go on; one that is over stays so."""
+        """Change a replay's speed, or hold or release it. A replay that has ended stays ended."""
         with self._lock:
-            if going := self._going.get(run_id):
-                going.clock = going.clock.changed(self._clock(), speed=speed, held=held)
+            if active := self._active.get(run_id):
+                active.clock = active.clock.changed(self._clock(), speed=speed, held=held)
 
     def end(self, run_id: str) -> None:
-        """Go to the end of a replay."""
+        """End a replay: the run is shown as stored."""
         with self._lock:
-            self._going.pop(run_id, None)
+            self._active.pop(run_id, None)
 
     def _now(self, run_id: str) -> Replay | None:
-        going = self._going.get(run_id)
-        replay = going.replay(self._clock()) if going else None
-        if going and replay is None:
-            del self._going[run_id]
+        active = self._active.get(run_id)
+        replay = active.replay(self._clock()) if active else None
+        if active and replay is None:
+            del self._active[run_id]
         return replay

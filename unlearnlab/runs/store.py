@@ -1,4 +1,4 @@
-"""Everything that is kept: runs, their events, the evidence behind scores, the runs' files.
+"""Runs, their events, the evidence behind their scores, their files, and sweeps.
 
 A run is its spec and the append-only list of its events; nothing derived from them is stored.
 """
@@ -9,62 +9,134 @@ import os
 import shutil
 import sqlite3
 import time
+import zlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import psutil
 
 from unlearnlab.data.files import remove
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.database import Database, StoreError, make_folder
-from unlearnlab.runs.events import Evaluated, Event, Saved, parse_event
-from unlearnlab.runs.recorded import Recorded, insert, packed, unpacked
+from unlearnlab.runs.events import Evaluated, Event, Saved, StoredEvent, parse_event
 from unlearnlab.runs.records import (
+    FullRecord,
+    Interned,
     Joined,
-    Known,
     Listing,
-    PreviewRow,
-    RunRow,
-    StoredEvent,
-    TraceRow,
-    job_of,
-    preview_row,
-    run_row,
-    trace_row,
+    PreviewRecord,
+    RunRecord,
+    TableRow,
+    TraceRecord,
+    job_kind,
+    preview_record,
+    run_record,
+    trace_record,
 )
-from unlearnlab.runs.sweep_table import SweepTable
 from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import RECORDED, RunSpec
+from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.spec.trace import TraceSpec
 
 _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
 
-_COLUMNS = ", ".join("id" if name == "run_id" else name for name in Known._fields)
+_COLUMNS = ", ".join("id" if name == "run_id" else name for name in TableRow._fields)
 
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
-"""In the words of the partial index, so that SQLite reads nothing else."""
+"""Uses the condition of the partial index, so that SQLite reads nothing but the index."""
 
 _ENDED = "kind IN ('finished', 'stopped', 'failed')"
-"""Likewise: of such events each run has one at most."""
+"""Uses the condition of the other partial index; a run has at most one such event."""
 
 
 class UnknownRun(StoreError):
-    """No run, or no trace, has this id."""
+    """No run, trace or preview has this id."""
+
+
+class UnknownSweep(StoreError):
+    """No sweep has this id."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """A sweep as the store lists it."""
+
+    sweep_id: str
+    name: str
+    created: float
+    """Unix time."""
+    spec: SweepSpec
+
+
+class SweepTable:
+    """The sweeps of a store. Thread-safe."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._last: list[SweepRow] = []
+
+    def create(self, spec: SweepSpec, *, name: str) -> str:
+        """Register a sweep and return its id, a UTC timestamp in milliseconds."""
+        return _insert_new(self._database, "sweeps", {"name": name, "spec": spec.model_dump_json()})
+
+    def rows(self) -> list[SweepRow]:
+        """Return all sweeps, newest first."""
+        with self._database.reading() as db:
+            query = "SELECT id, name, created, spec FROM sweeps ORDER BY created DESC, id DESC"
+            found = db.execute(query).fetchall()
+        # Kept so that the interned specs stay alive until the next call.
+        self._last = [_sweep_row(*values) for values in found]
+        return list(self._last)
+
+    def row(self, sweep_id: str) -> SweepRow:
+        """Return one sweep.
+
+        Raises:
+            UnknownSweep: There is no such sweep.
+        """
+        query = "SELECT id, name, created, spec FROM sweeps WHERE id = ?"
+        with self._database.reading() as db:
+            found = db.execute(query, (sweep_id,)).fetchone()
+        if found is None:
+            known = [row.sweep_id for row in self.rows()]
+            near = difflib.get_close_matches(sweep_id, known, n=3, cutoff=0.5)
+            hint = f": did you mean {', '.join(near)}?" if near else ""
+            raise UnknownSweep(f"unknown sweep {sweep_id!r}{hint}")
+        return _sweep_row(*found)
+
+    def replace(self, sweep_id: str, spec: SweepSpec) -> None:
+        """Replace the spec of a sweep that was extended.
+
+        Raises:
+            UnknownSweep: There is no such sweep.
+        """
+        self.row(sweep_id)
+        with self._database.writing() as db:
+            update = "UPDATE sweeps SET spec = ? WHERE id = ?"
+            db.execute(update, (spec.model_dump_json(), sweep_id))
+
+
+_sweep_spec = Interned(lambda body: SweepSpec.model_validate_json(body, context=RECORDED))
+
+
+def _sweep_row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
+    return SweepRow(sweep_id, name, created, _sweep_spec(spec))
 
 
 class Store:
-    """The runs of one home folder. Safe to share between threads."""
+    """The runs of one home folder. Thread-safe."""
 
     def __init__(self, home: Path, *, patience_s: float = 5.0) -> None:
-        """Open the store in `home`, making it if need be.
+        """Open the store in `home`, creating it if necessary.
 
         Args:
             home: Folder of the database and of the runs' files.
-            patience_s: How long to wait while somebody else holds the database.
+            patience_s: How long to wait for a locked database.
 
         Raises:
             StoreError: The folder or the database cannot be used.
@@ -73,8 +145,8 @@ class Store:
         self._owner = _Owner(os.getpid(), psutil.Process().create_time())
         self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
         self.sweeps = SweepTable(self._database)
-        self._runs, self._traces = Listing(run_row), Listing(trace_row)
-        self._previews = Listing(preview_row)
+        self._runs, self._traces = Listing(run_record), Listing(trace_record)
+        self._previews = Listing(preview_record)
 
     def __enter__(self) -> Self:
         return self
@@ -102,34 +174,32 @@ class Store:
         """Register a run, a trace or a preview of this process.
 
         Args:
-            spec: What is asked for.
-            name: How a list calls it; may be empty.
-            sweep: Id of the sweep that it is part of; empty if of none.
-            repeats: Id of the run whose record it repeats; empty if of none.
+            spec: What to carry out.
+            name: Display name; may be empty.
+            sweep: Id of the sweep that it belongs to, if any.
+            repeats: Id of the run that it reproduces, if any.
 
         Returns:
-            Its id: the moment in UTC to the millisecond; ids sort as runs were made and are safe
-            as file names.
+            Its id, a UTC timestamp in milliseconds: ids sort by creation and are safe as file
+            names.
         """
-        while True:
-            created = time.time()
-            run_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
-            body = spec.model_dump_json()
-            row = (run_id, name, created, body, *self._owner, job_of(spec), sweep, repeats)
-            with self._database.writing() as db:
-                insert = """INSERT OR IGNORE INTO runs
-                    (id, name, created, spec, pid, born, job, sweep, repeats)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-                if db.execute(insert, row).rowcount:
-                    return run_id
-            time.sleep(0.001)  # This millisecond has its run.
+        values = {
+            "name": name,
+            "spec": spec.model_dump_json(),
+            "pid": self._owner.pid,
+            "born": self._owner.born,
+            "job": job_kind(spec),
+            "sweep": sweep,
+            "repeats": repeats,
+        }
+        return _insert_new(self._database, "runs", values)
 
     def adopt(self, run_id: str) -> bool:
-        """Make a run, a trace or a preview that nobody began one of this process.
+        """Make this process the owner of a run, trace or preview that has not started.
 
         Returns:
-            Whether it is. Not if it began, has ended or was deleted, or if another process that
-            lives has it.
+            Whether this process owns it. False if it has started, ended or was deleted, or if
+            another live process owns it.
 
         Raises:
             UnknownRun: There is no such run.
@@ -146,18 +216,18 @@ class Store:
         return True
 
     def append(self, run_id: str, event: Event) -> int:
-        """Add an event to a run. The evidence of `Evaluated` is kept apart, once for each key.
+        """Append an event to a run. The evidence of `Evaluated` is stored once per key.
 
         Returns:
             The event's number, 1-based.
 
         Raises:
             UnknownRun: There is no such run.
-            StoreError: The run has its ending, and this is another.
+            StoreError: This is an ending, and the run has ended already.
         """
         entry = None
         if isinstance(event, Evaluated) and event.evidence is not None:
-            entry = event.key, packed(event.evidence)
+            entry = event.key, _packed(event.evidence)
             event = event.model_copy(update={"evidence": None})
         with self._database.writing() as db:
             _must_exist(db, run_id)
@@ -182,7 +252,7 @@ class Store:
         return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
 
     def incarnation(self, run_id: str) -> str:
-        """Return what tells the run from others that had or will have its id, once erased.
+        """Return the value that tells the run from erased or later runs with the same id.
 
         Raises:
             UnknownRun: There is no such run.
@@ -193,7 +263,7 @@ class Store:
             return db.execute(query, (run_id,)).fetchone()[0]
 
     def outline(self, run_id: str) -> list[Event]:
-        """Return what tells how a run went, without its length: stages, last step and ending."""
+        """Return the start, the stages, the last step and the ending of a run."""
         query = """SELECT body FROM events WHERE run = ? AND (
             kind IN ('started', 'stage_began', 'finished', 'stopped', 'failed') OR seq = (
                 SELECT MAX(seq) FROM events WHERE run = ? AND kind = 'step_logged'))
@@ -202,19 +272,19 @@ class Store:
             return [parse_event(body) for (body,) in db.execute(query, (run_id, run_id))]
 
     def spec(self, run_id: str) -> RunSpec:
-        """Return what the run was asked to do.
+        """Return the run's spec.
 
         Raises:
             UnknownRun: There is no such run.
         """
         return self.row(run_id).spec
 
-    def runs(self) -> list[RunRow]:
-        """Return all runs but those that were deleted, newest first."""
-        return self._runs.rows(self._known(_RUNS))
+    def runs(self) -> list[RunRecord]:
+        """Return all runs that were not deleted, newest first."""
+        return self._runs.records(self._read_all(_RUNS))
 
     def count(self) -> tuple[int, int]:
-        """Count the runs that `runs` lists, and those of them that have ended."""
+        """Return the number of runs that `runs` lists, and how many of them have ended."""
         query = f"""SELECT COUNT(*), COUNT(ending.run)
             FROM runs LEFT JOIN (SELECT run FROM events WHERE {_ENDED}) AS ending ON ending.run = id
             WHERE {_RUNS} AND deleted IS NULL"""
@@ -222,47 +292,49 @@ class Store:
             listed, ended = db.execute(query).fetchone()
         return listed, ended
 
-    def row(self, run_id: str) -> RunRow:
+    def row(self, run_id: str) -> RunRecord:
         """Return one run.
 
         Raises:
             UnknownRun: There is no such run.
         """
-        return run_row(*self._one(run_id, _RUNS))
+        return run_record(*self._read_one(run_id, _RUNS))
 
-    def traces(self) -> list[TraceRow]:
+    def traces(self) -> list[TraceRecord]:
         """Return all traces, newest first."""
-        return self._traces.rows(self._known(_TRACES))
+        return self._traces.records(self._read_all(_TRACES))
 
-    def trace(self, run_id: str) -> TraceRow:
+    def trace(self, run_id: str) -> TraceRecord:
         """Return one trace.
 
         Raises:
             UnknownRun: There is no such trace.
         """
-        return trace_row(*self._one(run_id, _TRACES))
+        return trace_record(*self._read_one(run_id, _TRACES))
 
-    def previews(self) -> list[PreviewRow]:
+    def previews(self) -> list[PreviewRecord]:
         """Return all previews, newest first."""
-        return self._previews.rows(self._known(_PREVIEWS))
+        return self._previews.records(self._read_all(_PREVIEWS))
 
-    def job(self, run_id: str) -> RunRow | TraceRow | PreviewRow:
+    def job(self, run_id: str) -> RunRecord | TraceRecord | PreviewRecord:
         """Return a run, a trace or a preview.
 
         Raises:
-            UnknownRun: There is none of them.
+            UnknownRun: Nothing has this id.
         """
-        known = self._one(run_id, "TRUE")
-        made = {"trace": trace_row, "preview": preview_row}.get(known[0].job, run_row)
-        return made(*known)
+        found = self._read_one(run_id, "TRUE")
+        make = {"trace": trace_record, "preview": preview_record}.get(found[0].job, run_record)
+        return make(*found)
 
     def evidence(self, key: str) -> Evidence | None:
-        """Return the evidence kept under the key of an `Evaluated` event, if there is any."""
+        """Return the evidence stored under the key of an `Evaluated` event, if any."""
         with self._database.reading() as db:
             row = db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone()
-        return None if row is None else unpacked(row[0])
+        if row is None:
+            return None
+        return Evidence.model_validate_json(zlib.decompress(row[0]))
 
-    def recorded(self, run_id: str) -> Recorded:
+    def full_record(self, run_id: str) -> FullRecord:
         """Return a run with all its events and the evidence behind its scores.
 
         Raises:
@@ -271,7 +343,7 @@ class Store:
         row, events = self.row(run_id), self.events(run_id)
         keys = dict.fromkeys(e.event.key for e in events if isinstance(e.event, Evaluated))
         found = {key: self.evidence(key) for key in keys}
-        return Recorded(
+        return FullRecord(
             run_id=row.run_id,
             name=row.name,
             created=row.created,
@@ -282,18 +354,19 @@ class Store:
             evidence={key: one for key, one in found.items() if one is not None},
         )
 
-    def take_in(self, run: Recorded, files: Path, *, origin: str) -> None:
-        """Add a run that was carried out elsewhere, as a whole or not at all.
+    def import_run(self, run: FullRecord, files: Path, *, origin: str) -> None:
+        """Import a run from another store, as a whole or not at all.
 
-        One that was deleted and has its id is erased for it.
+        A deleted run with the same id is erased first.
 
         Args:
-            run: The run. Its evidence goes in under the keys it has: see that they are its own.
-            files: Folder of its files, which becomes the run's folder.
-            origin: Where it comes from, in words.
+            run: The run. Its evidence is stored under its own keys: the caller must make sure that
+                they match no other evidence.
+            files: Folder of its files; it is moved to become the run's folder.
+            origin: Its source, in words.
 
         Raises:
-            StoreError: There is something under its id already that was not deleted.
+            StoreError: The id is taken by something that was not deleted.
         """
         target = self.home / "runs" / run.run_id
         with self._database.writing() as db:
@@ -301,17 +374,17 @@ class Store:
             if db.execute(query, (run.run_id,)).fetchone():
                 raise StoreError(f"run {run.run_id} is there already")
             _erase(db, run.run_id)
-            insert(db, run, files, origin=origin)
+            _insert_full(db, run, files, origin=origin)
             make_folder(target.parent)
             remove(target)
             os.replace(files, target)
 
     def folder(self, run_id: str) -> Path:
-        """Return the folder of the run's files, making it if need be.
+        """Return the folder of the run's files, creating it if necessary.
 
         Raises:
             UnknownRun: There is no such run.
-            StoreError: It cannot be made.
+            StoreError: It cannot be created.
         """
         with self._database.reading() as db:
             _must_exist(db, run_id)
@@ -331,7 +404,7 @@ class Store:
             names = [name for (name,) in db.execute(query, (run_id,))]
         return {name: self.home / "runs" / run_id / name for name in names}
 
-    def amend(
+    def update(
         self,
         run_id: str,
         *,
@@ -340,7 +413,7 @@ class Store:
         notes: str | None = None,
         pinned: bool | None = None,
     ) -> None:
-        """Change what a reader wrote about a run; what is None stays.
+        """Update the user's marks on a run; None leaves a mark unchanged.
 
         Raises:
             UnknownRun: There is no such run.
@@ -354,33 +427,33 @@ class Store:
                 db.execute(f"UPDATE runs SET {column} = ? WHERE id = ?", (value, run_id))
 
     def delete(self, run_ids: Sequence[str]) -> None:
-        """Put ended runs aside: lists leave them out, `restore` brings them back.
+        """Soft-delete ended runs: lists omit them until `restore`.
 
         Raises:
-            UnknownRun: There is no such run. Then none is put aside.
-            StoreError: One of them waits or goes on. Then none is put aside.
+            UnknownRun: There is no such run. Then none is deleted.
+            StoreError: One of them is queued or active. Then none is deleted.
         """
-        for row in map(self.job, run_ids):
-            if row.ending is None and row.alive:
-                raise StoreError(f"run {row.run_id} has not ended: stop it first")
-        self._put_aside(run_ids, time.time())
+        for record in map(self.job, run_ids):
+            if record.ending is None and record.alive:
+                raise StoreError(f"run {record.run_id} has not ended: stop it first")
+        self._soft_delete(run_ids, time.time())
 
     def restore(self, run_ids: Sequence[str]) -> None:
-        """Bring back runs that were deleted and not yet erased.
+        """Restore runs that were deleted but not yet erased.
 
         Raises:
             UnknownRun: There is no such run.
         """
-        self._put_aside(run_ids, None)
+        self._soft_delete(run_ids, None)
 
     def erase(self, *, deleted_before: float) -> tuple[str, ...]:
-        """Erase what was deleted before a moment, with files and evidence that only it used.
+        """Erase runs deleted before a given time, with their files and unshared evidence.
 
         Args:
             deleted_before: Unix time.
 
         Returns:
-            The ids of the runs that are gone for good.
+            Ids of the erased runs.
         """
         with self._database.writing() as db:
             query = "SELECT id FROM runs WHERE deleted < ? ORDER BY id"
@@ -396,23 +469,23 @@ class Store:
             shutil.rmtree(self.home / "runs" / run_id, ignore_errors=True)
         return gone
 
-    def _put_aside(self, run_ids: Sequence[str], moment: float | None) -> None:
+    def _soft_delete(self, run_ids: Sequence[str], moment: float | None) -> None:
         with self._database.writing() as db:
             for run_id in run_ids:
                 _must_exist(db, run_id)
                 db.execute("UPDATE runs SET deleted = ? WHERE id = ?", (moment, run_id))
 
-    def _known(self, of: str) -> list[Joined]:
+    def _read_all(self, condition: str) -> list[Joined]:
         with self._database.reading() as db:
-            query = f"""SELECT {_COLUMNS} FROM runs WHERE {of} AND deleted IS NULL
+            query = f"""SELECT {_COLUMNS} FROM runs WHERE {condition} AND deleted IS NULL
                 ORDER BY created DESC, id DESC"""
             runs = db.execute(query).fetchall()
             milestones = db.execute(_MILESTONES).fetchall()
         return self._joined(runs, milestones)
 
-    def _one(self, run_id: str, of: str) -> Joined:
+    def _read_one(self, run_id: str, condition: str) -> Joined:
         with self._database.reading() as db:
-            _must_exist(db, run_id, of)
+            _must_exist(db, run_id, condition)
             query = f"SELECT {_COLUMNS} FROM runs WHERE id = ?"
             runs = db.execute(query, (run_id,)).fetchall()
             milestones = db.execute(f"{_MILESTONES} AND run = ?", (run_id,)).fetchall()
@@ -421,8 +494,8 @@ class Store:
     def _joined(
         self, rows: Sequence[tuple[Any, ...]], milestones: Sequence[tuple[str, str]]
     ) -> list[Joined]:
-        """Join runs with those of their events that a list shows."""
-        runs = [Known(*row) for row in rows]
+        """Join each row with its milestone events and whether its process is alive."""
+        runs = [TableRow(*row) for row in rows]
         reached: dict[str, list[str]] = {}
         for run_id, body in milestones:
             reached.setdefault(run_id, []).append(body)
@@ -434,22 +507,60 @@ class Store:
 
 
 class _Owner(NamedTuple):
-    """A process, told from a later one with the same number by its time of birth."""
+    """A process; its start time tells it from a later one with the same pid."""
 
     pid: int
     born: float
 
     def lives(self, present: "_Owner") -> bool:
-        """Tell whether the process lives, as seen from the `present` one."""
+        """Return whether the process is alive, as seen from the `present` one."""
         if self.pid == present.pid:
             return self == present
         try:
             process = psutil.Process(self.pid)
-            # Two processes may read one birth a little differently when the clock was set.
+            # Processes may read slightly different start times after the clock was adjusted.
             same = abs(process.create_time() - self.born) < 2
             return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:  # Gone, or somebody else's and so not the one that wrote here.
+        except psutil.Error:  # It has ended, or the pid now belongs to another user's process.
             return False
+
+
+def _insert_new(
+    database: Database, table: Literal["runs", "sweeps"], values: dict[str, Any]
+) -> str:
+    """Insert a row under a new id, a UTC timestamp in milliseconds, and return the id."""
+    while True:
+        created = time.time()
+        new_id = datetime.fromtimestamp(created, UTC).strftime("%y%m%d-%H%M%S-%f")[:-3]
+        row = {"id": new_id, "created": created, **values}
+        marks = ", ".join("?" * len(row))
+        query = f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({marks})"
+        with database.writing() as db:
+            if db.execute(query, tuple(row.values())).rowcount:
+                return new_id
+        time.sleep(0.001)  # The id of this millisecond is taken.
+
+
+def _insert_full(db: sqlite3.Connection, run: FullRecord, files: Path, *, origin: str) -> None:
+    """Write a run into a database that does not hold its id, inside a transaction."""
+    marks = ", ".join("?" * len(TableRow._fields))
+    db.execute(f"INSERT INTO runs ({_COLUMNS}) VALUES ({marks})", run.table_row(origin))
+    events = [
+        (run.run_id, item.seq, item.at, item.event.kind, item.event.model_dump_json())
+        for item in run.events
+    ]
+    db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", events)
+    evidence = [(key, _packed(one)) for key, one in run.evidence.items()]
+    db.executemany("INSERT OR IGNORE INTO evidence VALUES (?, ?)", evidence)
+    weights = [
+        (run.run_id, path.relative_to(files).as_posix(), path.stat().st_size / 1e6)
+        for path in sorted(files.rglob("*.safetensors"))
+    ]
+    db.executemany("INSERT INTO artefacts VALUES (?, ?, ?)", weights)
+
+
+def _packed(evidence: Evidence) -> bytes:
+    return zlib.compress(evidence.model_dump_json().encode())
 
 
 def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
@@ -469,10 +580,11 @@ def _erase(db: sqlite3.Connection, run_id: str) -> None:
     db.execute("DELETE FROM runs WHERE id = ?", (run_id,))
 
 
-def _must_exist(db: sqlite3.Connection, run_id: str, of: str = "TRUE") -> None:
-    if db.execute(f"SELECT 1 FROM runs WHERE id = ? AND {of}", (run_id,)).fetchone():
+def _must_exist(db: sqlite3.Connection, run_id: str, condition: str = "TRUE") -> None:
+    if db.execute(f"SELECT 1 FROM runs WHERE id = ? AND {condition}", (run_id,)).fetchone():
         return
-    ids = [known for (known,) in db.execute(f"SELECT id FROM runs WHERE {of} ORDER BY id DESC")]
+    query = f"SELECT id FROM runs WHERE {condition} ORDER BY id DESC"
+    ids = [known for (known,) in db.execute(query)]
     near = difflib.get_close_matches(run_id, ids, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "`list` shows all runs"
     raise UnknownRun(f"unknown run {run_id!r}: {hint}")

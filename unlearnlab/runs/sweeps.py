@@ -1,41 +1,141 @@
-"""Between a sweep and the worker: start, go on, add, cancel.
+"""Status of a sweep's points, and the operations on a sweep: start, resume, extend, cancel.
 
-A sweep has no process of its own. Its runs lie in the worker's queue as all others do, each marked
-with the sweep's id; what is left to do is what no run of the store fills.
+A sweep has no process of its own. Its runs wait in the worker's queue like all others, marked with
+the sweep's id. A point is filled by a run of the sweep, or by any other run that finished here with
+the same settings, so that no result is computed twice; imported runs fill none.
 """
 
+import statistics
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from unlearnlab.runs.estimates import PastRun, earlier, estimate
-from unlearnlab.runs.events import Event
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.events import Ending, Event, Failed, Finished
+from unlearnlab.runs.progress import Status
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweep_status import Filled, Stand, stand
-from unlearnlab.runs.sweep_table import SweepRow
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.run import ModelSpec
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
-from unlearnlab.spec.sweep.typed import with_more, with_more_runs
+from unlearnlab.spec.plan import settled
+from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.spec.sweep import Point, SweepSpec, expand_grid, with_more, with_more_runs
+
+PointState = Status | Literal["to do"]
+"""Status of a point's run; "to do" where no run was created yet."""
+
+GOING: tuple[PointState, ...] = ("queued", "running", "paused")
+
+
+@dataclass(frozen=True, slots=True)
+class PointStatus:
+    """A point of a sweep, and the run that fills it."""
+
+    point: Point
+    row: RunRecord | None
+    status: PointState
+
+    @property
+    def ending(self) -> Ending | None:
+        """Return the ending of its run."""
+        return self.row.ending if self.row else None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepStatus:
+    """The status of all points of a sweep."""
+
+    points: tuple[PointStatus, ...]
+
+    def of(self, *states: PointState) -> tuple[PointStatus, ...]:
+        """Return the points in one of these states."""
+        return tuple(one for one in self.points if one.status in states)
+
+    @property
+    def counts(self) -> Mapping[PointState, int]:
+        """Count the points by state."""
+        return Counter(one.status for one in self.points)
+
+    @property
+    def going(self) -> bool:
+        """Whether any of its runs is queued or active."""
+        return bool(self.of(*GOING))
+
+    @property
+    def open(self) -> tuple[PointStatus, ...]:
+        """Return the points that resuming would run: not finished, failed, queued or active."""
+        return self.of("to do", "stopped", "interrupted")
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds for queued and active runs from the median of the finished ones."""
+        took = [one.ending.seconds for one in self.points if isinstance(one.ending, Finished)]
+        return statistics.median(took) * len(self.of(*GOING)) if took else None
+
+
+_PRIORITY: Mapping[PointState, int] = {
+    "finished": 0,
+    "running": 1,
+    "paused": 1,
+    "queued": 2,
+    "failed": 3,
+    "stopped": 4,
+    "interrupted": 4,
+    "to do": 5,
+}
+"""Which of several runs fills a point: the lowest number, then the newest run."""
+
+
+def sweep_status(spec: SweepSpec, sweep: str, rows: Iterable[RunRecord]) -> SweepStatus:
+    """Fill the points of a sweep with runs.
+
+    Args:
+        spec: The sweep.
+        sweep: Its id.
+        rows: All runs.
+
+    Raises:
+        SpecError: The grid cannot be expanded any more: its dataset or model is missing.
+    """
+    grid = expand_grid(spec)
+    by_spec: dict[RunSpec, list[RunRecord]] = defaultdict(list)
+    for row in rows:
+        if row.sweep == sweep or (isinstance(row.ending, Finished) and not row.origin):
+            by_spec[settled(row.spec)].append(row)
+
+    def fill(point: Point) -> PointStatus:
+        runs = by_spec[settled(point.spec)]
+        if not runs:
+            return PointStatus(point, None, "to do")
+        best = min(runs, key=lambda row: (_PRIORITY[row.status], -row.created))
+        return PointStatus(point, best, best.status)
+
+    return SweepStatus(tuple(map(fill, grid.points)))
+
+
+def failure_of(one: PointStatus) -> str:
+    """Return why a run failed; empty if it did not."""
+    return one.ending.problem if isinstance(one.ending, Failed) else ""
 
 
 class Sweeping:
-    """The sweeps of a store, and the worker that carries them out. Safe to share."""
+    """Runs the sweeps of a store on a worker. Thread-safe."""
 
     def __init__(self, store: Store, worker: Worker) -> None:
         self._store = store
         self._worker = worker
-        # Two clicks at once must not queue the same run twice.
+        # Two simultaneous clicks must not queue the same run twice.
         self._lock = threading.Lock()
 
     def start(self, spec: SweepSpec, *, name: str) -> str:
-        """Queue what is to do of a sweep, and return its id at once.
+        """Queue the missing runs of a sweep, and return its id immediately.
 
-        A sweep that was started before goes on; what is finished is not repeated.
+        A sweep with the same spec is resumed; its finished runs are not repeated.
 
         Raises:
-            SpecError: It cannot be laid out, or its model is not here.
+            SpecError: The grid cannot be expanded, or its model is not available.
         """
         check(spec)
         known = (row.sweep_id for row in self._store.sweeps.rows() if row.spec == spec)
@@ -44,27 +144,27 @@ class Sweeping:
         return sweep_id
 
     def go_on(self, sweep_id: str, *, failed: bool = False) -> int:
-        """Queue what is left of a sweep: never begun, stopped, or interrupted.
+        """Queue the runs of a sweep that were never started, stopped or interrupted.
 
         Args:
             sweep_id: The sweep.
-            failed: Whether runs that failed are carried out once more, too.
+            failed: Whether to repeat failed runs, too.
 
         Returns:
-            How many runs were queued.
+            The number of queued runs.
 
         Raises:
             UnknownSweep: There is no such sweep.
-            NotRunning: The worker is closed.
-            SpecError: The sweep cannot be laid out any more.
+            WorkerClosed: The worker is closed.
+            SpecError: The grid cannot be expanded any more.
         """
         with self._lock:
             row = self._store.sweeps.row(sweep_id)
-            found = self._stand(row)
+            found = sweep_status(row.spec, row.sweep_id, self._store.runs())
             again = {one.point.place for one in (*found.open, *(found.of("failed") * failed))}
-            grid, queued = laid_out(row.spec), 0
+            grid, queued = expand_grid(row.spec), 0
             for one in found.points:
-                if self._adopted(one, sweep_id):
+                if self._adopt(one, sweep_id):
                     queued += 1
                 elif one.point.place in again:
                     name = f"{row.name}: {grid.label(row.spec, one.point)}"
@@ -73,65 +173,64 @@ class Sweeping:
         return queued
 
     def cancel(self, sweep_id: str) -> int:
-        """Take the waiting runs of a sweep from the queue, and return how many they were.
+        """Remove the queued runs of a sweep from the queue, and return their number.
 
         Raises:
             UnknownSweep: There is no such sweep.
         """
-        waiting = self._worker.state().queue
-        found = self._stand(self._store.sweeps.row(sweep_id)).of("queued")
-        taken = [one.row.run_id for one in found if one.row and one.row.run_id in waiting]
-        for run_id in taken:
+        queue = self._worker.state().queue
+        found = self.status(sweep_id).of("queued")
+        removed = [one.row.run_id for one in found if one.row and one.row.run_id in queue]
+        for run_id in removed:
             self._worker.stop(run_id)
-        return len(taken)
+        return len(removed)
 
     def add(self, sweep_id: str, axis: int | None, text: str) -> int:
-        """Give a sweep further values on an axis, and queue what that brings.
+        """Extend an axis of a sweep, and queue the new runs.
 
         Args:
             sweep_id: The sweep.
-            axis: Number of the axis; none draws more runs of a random sweep.
-            text: The values as typed, see `sweeps.typed`; a number of runs or of seeds.
+            axis: Number of the axis; none for more runs of a random sweep.
+            text: The new values as typed, or how many more runs to draw.
 
         Returns:
-            How many runs were queued.
+            The number of queued runs.
 
         Raises:
             UnknownSweep: There is no such sweep.
-            SpecError: The text makes no sense, or values of some of the runs are wrong.
+            WorkerClosed: The worker is closed.
+            SpecError: The text is invalid, or its values are.
         """
         spec = self._store.sweeps.row(sweep_id).spec
         longer = with_more_runs(spec, text) if axis is None else with_more(spec, axis, text)
-        laid_out(longer)
+        expand_grid(longer)
         self._store.sweeps.replace(sweep_id, longer)
         return self.go_on(sweep_id)
 
-    def stand(self, sweep_id: str) -> Stand:
-        """Tell how a sweep stands.
+    def status(self, sweep_id: str) -> SweepStatus:
+        """Return the status of a sweep.
 
         Raises:
             UnknownSweep: There is no such sweep.
-            SpecError: It cannot be laid out any more.
+            SpecError: The grid cannot be expanded any more.
         """
-        return self._stand(self._store.sweeps.row(sweep_id))
+        row = self._store.sweeps.row(sweep_id)
+        return sweep_status(row.spec, row.sweep_id, self._store.runs())
 
-    def _stand(self, row: SweepRow) -> Stand:
-        return stand(row.spec, row.sweep_id, self._store.runs())
-
-    def _adopted(self, one: Filled, sweep_id: str) -> bool:
-        """Take over a run that waits in no queue any more: its program, or its worker, closed."""
+    def _adopt(self, one: PointStatus, sweep_id: str) -> bool:
+        """Queue a run of the sweep whose program or worker was closed before it started."""
         row = one.row
         waits = row is not None and row.ending is None and not row.began and row.sweep == sweep_id
         return bool(row and waits and self._worker.adopt([row.run_id]))
 
 
 def check(spec: SweepSpec) -> None:
-    """Make sure that a sweep can be laid out and that its models are here.
+    """Check that a sweep can be expanded and that its models are available.
 
     Raises:
-        SpecError: It cannot, or one is not.
+        SpecError: It cannot, or a model is not available.
     """
-    models = {point.spec.model.name: point.spec.model for point in laid_out(spec).points}
+    models = {point.spec.model.name: point.spec.model for point in expand_grid(spec).points}
     for name, model in models.items():
         if model.known.unavailable_reason:
             missing = f"{name} cannot run here: {model.known.unavailable_reason}"
@@ -139,19 +238,22 @@ def check(spec: SweepSpec) -> None:
 
 
 def sweep_seconds(
-    found: Stand,
-    rows: Sequence[RunRow],
+    found: SweepStatus,
+    rows: Sequence[RunRecord],
     outline: Callable[[str], Iterable[Event]],
     *,
     cuda: bool,
 ) -> float | None:
-    """Estimate how long what is left of a sweep takes, run after run; none where nothing tells.
+    """Estimate the total seconds of a sweep's unfinished runs, one after another.
 
     Args:
-        found: How the sweep stands.
+        found: The status of the sweep.
         rows: All runs, newest first.
         outline: Reads the events of a run by its id.
         cuda: Whether they will run on a GPU.
+
+    Returns:
+        None if the time of any of them cannot be estimated.
     """
     total, past = 0.0, dict[ModelSpec, list[PastRun]]()
     for one in found.points:
@@ -162,7 +264,7 @@ def sweep_seconds(
             past[wanted.model] = earlier(wanted, rows, outline)
         try:
             took = estimate(wanted, past[wanted.model], cuda=cuda).seconds
-        except ValueError:  # The model's sizes or the data are not known: the runs will tell.
+        except ValueError:  # The model's sizes or its data are unknown until the run loads them.
             return None
         if took is None:
             return None

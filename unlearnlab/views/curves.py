@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.spec.methods import Steering
 from unlearnlab.spec.run import RunSpec
 
 Panel = Literal["terms", "answers", "steps", "weights", "probe"]
@@ -58,4 +57,4 @@ def log_scale(spec: RunSpec) -> bool:
 
     RMU's steering term is a squared length, hundreds of times its retain term.
     """
-    return any(isinstance(phase.method, Steering) for phase in spec.phases)
+    return any(phase.method.steers for phase in spec.phases)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from unlearnlab.models.families import Modules
 from unlearnlab.runs.events import Adjusted, AdjustFailed
-from unlearnlab.runs.progress import Course
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.spec.methods import Memorize
 from unlearnlab.spec.plan import planned_steps, steps_of_epochs, written
 from unlearnlab.spec.run import Phase, RunSpec, adjustable, adjusted
@@ -27,7 +27,7 @@ class Stretch:
     state: Literal["planned", "running", "done"]
 
 
-def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
+def timeline(spec: RunSpec, course: RunProgress) -> tuple[Stretch, ...]:
     """Lay a run's phases along the axis of steps: as planned, and as they are once they began."""
     training = course.stage == "training" and course.ending is None
     spans = _spans(spec, course)
@@ -43,7 +43,7 @@ def timeline(spec: RunSpec, course: Course) -> tuple[Stretch, ...]:
     )
 
 
-def _spans(spec: RunSpec, course: Course) -> list[tuple[int, int]]:
+def _spans(spec: RunSpec, course: RunProgress) -> list[tuple[int, int]]:
     """Return first step and steps of each phase; those to come share what is left as planned."""
     spans = [(event.step, event.steps) for event in course.phases]
     planned = planned_steps(spec)[len(spans) :]
@@ -77,7 +77,7 @@ def length_text(
     return f"1 {epoch}" if phase.epochs == 1 else f"{phase.epochs} {epochs}"
 
 
-def present_phase(spec: RunSpec, course: Course) -> tuple[int, Phase] | None:
+def present_phase(spec: RunSpec, course: RunProgress) -> tuple[int, Phase] | None:
     """Return number and present values of the phase that is trained; none while none is."""
     if course.stage != "training" or not course.phases or course.ending is not None:
         return None
@@ -98,7 +98,7 @@ class Change:
     text: str
 
 
-def changes(spec: RunSpec, course: Course) -> tuple[Change, ...]:
+def changes(spec: RunSpec, course: RunProgress) -> tuple[Change, ...]:
     """Tell what was changed while a run went on, from which value to which."""
     present = dict(enumerate(spec.phases))
     told: list[Change] = []

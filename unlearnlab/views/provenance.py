@@ -3,11 +3,11 @@
 from typing import Any
 
 from unlearnlab.runs.events import Revision
-from unlearnlab.runs.progress import Course
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.spec.run import RunSpec
 
 
-def facts(spec: RunSpec, course: Course) -> list[tuple[str, str]]:
+def facts(spec: RunSpec, course: RunProgress) -> list[tuple[str, str]]:
     """List what is noted, as names and values in words."""
     found = [("Seed", str(spec.seed))]
     if course.phases:
@@ -21,7 +21,7 @@ def facts(spec: RunSpec, course: Course) -> list[tuple[str, str]]:
     return found
 
 
-def batches_text(course: Course) -> str:
+def batches_text(course: RunProgress) -> str:
     """Tell the rows of an optimizer step, phase by phase if they differ."""
     rows = [phase.effective_batch for phase in course.phases]
     shown = rows if len({*rows}) > 1 else rows[:1]
@@ -35,7 +35,7 @@ def code_text(code: Revision | None) -> str:
     return f"commit {code.commit[:12]}{', with changes' if code.dirty else ''}"
 
 
-def noted(course: Course) -> dict[str, Any]:
+def noted(course: RunProgress) -> dict[str, Any]:
     """Return what is noted as plain JSON values; none where it was not."""
     started, loaded = course.started, course.loaded
     return {

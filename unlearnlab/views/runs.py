@@ -1,124 +1,117 @@
-"""Runs as one line each, told apart by what was asked for: what lists show and look through."""
+"""Summaries of runs: one line in a list, a search text, and labels that tell runs apart."""
 
-from collections.abc import Iterable
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from itertools import takewhile
 
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.events import Ending, Failed, Finished
+from unlearnlab.metrics.verdicts import Verdict
+from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.plan import same_settings, written
 from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.phases import blocks_text, length_text
-from unlearnlab.views.scoreboard import at_ends, judged
+from unlearnlab.views.scoreboard import at_ends, judged, of_one_test, utility_name
 
+MOST_SETTINGS = 2
+"""Most settings in a label; the table of differences shows the others."""
 
-class Row(Protocol):
-    """A run as the store lists it."""
-
-    @property
-    def run_id(self) -> str:
-        """Return its id."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """Return the name it was given, if any."""
-        ...
-
-    @property
-    def created(self) -> float:
-        """Return when it was asked for, in Unix seconds."""
-        ...
-
-    @property
-    def spec(self) -> RunSpec:
-        """Return what was asked for."""
-        ...
-
-    @property
-    def alive(self) -> bool:
-        """Tell whether its worker's process lives."""
-        ...
-
-    @property
-    def ending(self) -> Ending | None:
-        """Return how it ended."""
-        ...
-
-    @property
-    def began(self) -> bool:
-        """Tell whether it was taken up."""
-        ...
-
-    @property
-    def before(self) -> Scores | None:
-        """Return the original model's scores."""
-        ...
-
-    @property
-    def after(self) -> Scores | None:
-        """Return the unlearned model's scores."""
-        ...
-
-    @property
-    def origin(self) -> str:
-        """Return where it was taken in from, in words; empty if it was carried out here."""
-        ...
-
-    @property
-    def repeats(self) -> str:
-        """Return the id of the run whose record it repeats, if any."""
-        ...
+SEPARATOR = re.compile(r"[:,] ")
+"""Separates the parts of a title; a title may be cut here."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunLine:
-    """One line in the list of past runs."""
+class RunSummary:
+    """One run in a list or a comparison."""
 
     run_id: str
     title: str
-    settings: str
-    status: Status
+    """The name of the run, or the titles of its methods."""
     created: float
-    aggregate: tuple[float | None, float | None]
-    """Before and after."""
-    final: tuple[float | None, float | None]
-    verdict: str
-    problem: str
+    """Unix time."""
+    spec: RunSpec
+    status: Status
+    before: Scores | None
+    """Scores of the original model; none for an evaluation-only run."""
+    after: Scores | None
+    """Scores of the unlearned model, or of the only one; none if it was not scored."""
+    verdict: Verdict | None
     seconds: float | None
+    """Duration; none until it ended."""
+    settings: str = ""
+    """Blocks, learning rate and length of the first phase, in a few words."""
+    problem: str = ""
+    """Why it failed."""
+    tags: tuple[str, ...] = ()
+    notes: str = ""
+    pinned: bool = False
+    sweep: str = ""
+    """Id of the sweep that it belongs to, if any."""
     origin: str = ""
-    """Where it was taken in from; empty if it was carried out here."""
+    """Source of an imported run; empty if it was run here."""
     repeats: str = ""
-    """Id of the run whose record it repeats, if any."""
+    """Id of the run that it reproduces, if any."""
+
+    @property
+    def seed(self) -> int:
+        """Return the seed."""
+        return self.spec.seed
+
+    @property
+    def utility_name(self) -> str:
+        """Return the name of its utility test: MMLU, or the quiz of the embedded data."""
+        return utility_name(self.after or self.before)
+
+    @property
+    def aggregate(self) -> tuple[float | None, float | None]:
+        """Return the task aggregate before and after."""
+        before, after = self.before, self.after
+        return before.task_aggregate if before else None, after.task_aggregate if after else None
+
+    @property
+    def final(self) -> tuple[float | None, float | None]:
+        """Return the final score before and after."""
+        before, after = self.before, self.after
+        return before.final if before else None, after.final if after else None
+
+    @property
+    def verdict_title(self) -> str:
+        """Return the title of the verdict; empty without one."""
+        return self.verdict.title if self.verdict else ""
 
 
-def run_line(row: Row, *, paused: bool = False) -> RunLine:
-    """Sum a run up in one line."""
-    found, ending = judged(row.spec, row.before, row.after), row.ending
+def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
+    """Summarise a run of the store; the store does not know whether it is `paused`."""
+    ending = row.ending
     before, after = at_ends(row.spec, row.before, row.after, None)
     again = f", repeats {row.repeats}" if row.repeats else ""
-    return RunLine(
+    return RunSummary(
         run_id=row.run_id,
         title=row.name or row.spec.title,
-        settings=f"{_in_short(row.spec)}{again}",
-        status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         created=row.created,
-        aggregate=(
-            before.task_aggregate if before else None,
-            after.task_aggregate if after else None,
-        ),
-        final=(before.final if before else None, after.final if after else None),
-        verdict=found.title if found else "",
-        problem=ending.problem if isinstance(ending, Failed) else "",
+        spec=row.spec,
+        status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
+        before=before,
+        after=after,
+        verdict=judged(row.spec, row.before, row.after),
         seconds=ending.seconds if ending else None,
+        settings=f"{_in_short(row.spec)}{again}",
+        problem=ending.problem if isinstance(ending, Failed) else "",
+        tags=row.tags,
+        notes=row.notes,
+        pinned=row.pinned,
+        sweep=row.sweep,
         origin=row.origin,
         repeats=row.repeats,
     )
 
 
 def _in_short(spec: RunSpec) -> str:
-    """Tell a run's settings in a few words: of its phases, the first one's."""
+    """Return a run's settings in a few words: those of its first phase."""
     if spec.only_scores:
         return f"{spec.data.known.title}, {spec.data.fold} fold"
     first, *others = spec.phases
@@ -126,28 +119,82 @@ def _in_short(spec: RunSpec) -> str:
     where = blocks_text(first, spec.model.blocks)
     rate = written(first.learning_rate)
     length = length_text(spec, first, epochs="ep.", epoch="ep.")
-    return f"{_other_model(spec)}{where}, {rate}, {length}{more}"
+    embedded = spec.model.name == ModelSpec().name
+    model = "" if embedded else f"{spec.model.known.title}, "
+    return f"{model}{where}, {rate}, {length}{more}"
 
 
-def _other_model(spec: RunSpec) -> str:
-    """Name the model of a run, if it is not the embedded one."""
-    return "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
-
-
-def usual_seconds(spec: RunSpec, rows: Iterable[Row]) -> float | None:
-    """Return how long the last finished run with these settings took here."""
+def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
+    """Return the duration of the newest run here that finished with these settings."""
     for row in rows:
         if isinstance(row.ending, Finished) and not row.origin and same_settings(row.spec, spec):
             return row.ending.seconds
     return None
 
 
-def matches(row: Row, text: str) -> bool:
-    """Tell whether every word of `text` occurs in what the list says of a run."""
+def matches(row: RunRecord, text: str) -> bool:
+    """Return whether every word of `text` occurs in the run's line of the list."""
     words = text.lower().split()
     if not words:
         return True
-    line = run_line(row)
-    told = (line.title, line.settings, line.status, line.verdict, line.run_id, line.origin)
-    said = " ".join(told).lower()
-    return all(word in said for word in words)
+    run = run_summary(row)
+    texts = (run.title, run.settings, run.status, run.verdict_title, run.run_id, run.origin)
+    searched = " ".join(texts).lower()
+    return all(word in searched for word in words)
+
+
+def utility_test(of: Sequence[RunSummary]) -> str:
+    """Return the name of the runs' utility test; "Utility" if there are several or none."""
+    names = {run.utility_name for run in of if run.after}
+    return names.pop() if len(names) == 1 else "Utility"
+
+
+def held_against(of: Sequence[RunSummary], reference: Scores | None) -> Scores | None:
+    """Return the retrained model's scores without those that are not comparable with all runs."""
+    for run in of:
+        reference = of_one_test(reference, run.after)
+    return reference
+
+
+def _named(run: RunSummary) -> str:
+    return f"{run.title} ({run.origin})" if run.origin else run.title
+
+
+def labels(of: Sequence[RunSummary]) -> tuple[str, ...]:
+    """Return a short unique label for each run: its title, then differing settings, then its id.
+
+    A start that all titles share, as in a sweep, is left out.
+
+    Returns:
+        One label per run, in their order.
+    """
+    titles = _without_shared_start([_named(run) for run in of])
+    found = list(titles)
+    for title, times in Counter(titles).items():
+        if times > 1:
+            places = [at for at, one in enumerate(titles) if one == title]
+            settings = _differing_settings([of[at] for at in places])
+            for at, differing in zip(places, settings, strict=True):
+                found[at] = f"{title} · {differing}" if differing else title
+    twice = {label for label, times in Counter(found).items() if times > 1}
+    return tuple(
+        f"{label} · {run.run_id}" if label in twice else label
+        for label, run in zip(found, of, strict=True)
+    )
+
+
+def _without_shared_start(titles: Sequence[str]) -> list[str]:
+    if len(set(titles)) < 2:
+        return list(titles)
+    parts = [SEPARATOR.split(title) for title in titles]
+    most = min(map(len, parts)) - 1
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False)))
+    drop = min(shared, most)
+    return [SEPARATOR.split(title, drop)[-1] if drop else title for title in titles]
+
+
+def _differing_settings(of: Sequence[RunSummary]) -> list[str]:
+    """Return for each run its values of the first settings that differ; the seed comes last."""
+    found = differences([run.spec for run in of])
+    shown = ([one for one in found if one.path != "seed"] or found)[:MOST_SETTINGS]
+    return [", ".join(f"{one.name} {one.values[at]}" for one in shown) for at in range(len(of))]

@@ -1,12 +1,12 @@
-"""Runs that differ in nothing but the seed: how far one number depends on luck."""
+"""Runs that differ only in the seed, and the spread of their scores."""
 
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 
 from unlearnlab.metrics.scores import Scores
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.runs import Row
 from unlearnlab.views.scoreboard import utility_name
 
 _SCORES: Mapping[str, Callable[[Scores], float | None]] = {
@@ -17,17 +17,16 @@ _SCORES: Mapping[str, Callable[[Scores], float | None]] = {
 }
 
 
-def seed_group(spec: RunSpec, rows: Iterable[Row]) -> tuple[Scores, ...]:
-    """Return the scores of unlearned models of one spec, one for each seed.
+def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
+    """Return the unlearned models' scores of a spec, one per seed.
 
     Args:
-        spec: What they were asked to do, whatever its seed.
-        rows: Runs, newest first: of several with one seed the newest counts. Those from elsewhere
-            do not.
+        spec: The spec; its seed is ignored.
+        rows: Runs, newest first. The newest run of a seed counts; imported runs do not.
     """
     found: dict[int, Scores] = {}
     for row in rows:
-        # Cheap questions first: this is asked of every run in the list.
+        # Cheap checks first: this runs for every run in the list.
         if row.after is None or row.spec.seed in found or row.spec.model != spec.model:
             continue
         if not row.origin and row.spec.data == spec.data and same_settings(row.spec, spec):
@@ -36,7 +35,7 @@ def seed_group(spec: RunSpec, rows: Iterable[Row]) -> tuple[Scores, ...]:
 
 
 def seeds_text(group: tuple[Scores, ...]) -> str:
-    """Say how far runs of one spec spread; empty for fewer than two seeds."""
+    """Return mean and standard deviation over seeds, in words; empty for fewer than two."""
     if len(group) < 2:
         return ""
     parts: list[str] = []

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict
 from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import TITLES, VerdictKind
-from unlearnlab.spec.sweep.spec import SweepSpec
+from unlearnlab.spec.sweep import SweepSpec
 
 LAYER_WINDOWS = ASSETS / "layer_windows.json"
 """Written by `python -m unlearnlab sweep embedded-layer-windows --json`."""

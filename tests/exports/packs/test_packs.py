@@ -23,12 +23,11 @@ from unlearnlab.exports.result import result
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweep_status import stand
+from unlearnlab.runs.sweeps import sweep_status
+from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
-from unlearnlab.spec.sweep.axes import SeedAxis
-from unlearnlab.spec.sweep.spec import SweepSpec
-from unlearnlab.views.compare.entries import entries, labels
-from unlearnlab.views.runs import run_line, usual_seconds
+from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.views.runs import labels, run_summary, usual_seconds
 from unlearnlab.views.seeds import seed_group
 
 
@@ -52,7 +51,7 @@ def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
         ask_id = worker.ask(run_id, "Who?")
         while not any(isinstance(e.event, Asked) for e in store.events(run_id)):
             pass
-        store.amend(run_id, tags=["demo"])
+        store.update(run_id, tags=["demo"])
         write_pack([packable(store, run_id)], pack)
         here = result(store, run_id)
         assert outcomes(add_pack(there, pack)) == ["taken in"]
@@ -85,7 +84,7 @@ def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path
     with Store(tmp_path / "there") as there:
         (run,) = read_pack(pack)
         (tmp_path / "files").mkdir()
-        there.take_in(replace(run, spec=RunSpec(seed=5)), tmp_path / "files", origin="x")
+        there.import_run(replace(run, spec=RunSpec(seed=5)), tmp_path / "files", origin="x")
         (refused,) = add_pack(there, pack)
         assert refused.outcome == "refused"
         assert "is there already, and is another" in refused.told
@@ -394,8 +393,8 @@ def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(tmp_path
     assert usual_seconds(spec, rows) is None
     assert seed_group(spec, rows) == ()
     sweep = SweepSpec(base=spec, axes=(SeedAxis(count=2),))
-    assert not stand(sweep, "s", rows).of("finished")
-    assert labels(entries(rows)) == ("A run (from demo.zip)",)
+    assert not sweep_status(sweep, "s", rows).of("finished")
+    assert labels([run_summary(row) for row in rows]) == ("A run (from demo.zip)",)
     assert "taken in from demo.zip" in report(result(there, run_id), masked=True)
 
 
@@ -415,7 +414,7 @@ def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_pa
     run_id = pack_of(tmp_path / "here", pack, spec=spec)
     shutil.copytree(EMBEDDED / "original", folder)
     assert outcomes(add_pack(there, pack)) == ["taken in"]
-    lines = [run_line(row) for row in there.runs()]
+    lines = [run_summary(row) for row in there.runs()]
     assert len(lines) == 2
     assert len(there.sweeps.rows()) == 1
     there.delete([run_id])

@@ -3,7 +3,7 @@
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Scores, mia_score
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.run import Phase, RunSpec
-from unlearnlab.views.compare.entries import Entry
+from unlearnlab.views.runs import RunSummary
 from unlearnlab.views.scoreboard import judged
 
 TERMS = [
@@ -51,10 +51,10 @@ def spec(kind="gradient_difference", *, seed=0, model=None, data=None, **phase) 
     )
 
 
-def run(run_id="a", of=None, after=None, *, title="", before=UNTOUCHED, **more) -> Entry:
+def run(run_id="a", of=None, after=None, *, title="", before=UNTOUCHED, **more) -> RunSummary:
     of = of or spec()
     after = scores() if after is None else after or None
-    return Entry(
+    return RunSummary(
         run_id=run_id,
         title=title or of.title,
         created=0.0,

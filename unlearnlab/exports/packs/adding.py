@@ -10,7 +10,7 @@ from unlearnlab.exports.packs.evidence_keys import isolated, plain_keys, same
 from unlearnlab.exports.packs.format import WEIGHTS, PackError
 from unlearnlab.exports.packs.reading import Pack, open_pack
 from unlearnlab.runs.database import StoreError, make_folder
-from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.spec.errors import printable
 
@@ -57,14 +57,14 @@ def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
     return Addition(run_id, "taken in", run.name or run.spec.title)
 
 
-def _ours(store: Store, run_id: str) -> Recorded | None:
+def _ours(store: Store, run_id: str) -> FullRecord | None:
     try:
-        return store.recorded(run_id)
+        return store.full_record(run_id)
     except UnknownRun:
         return None
 
 
-def _stays(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> bool:
+def _stays(store: Store, pack: Pack, run: FullRecord, ours: FullRecord) -> bool:
     """Tell whether the run that is there stays, or was deleted and gives way to the pack's.
 
     Raises:
@@ -82,7 +82,7 @@ def _stays(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> bool:
     raise PackError(f"run {run.run_id} is there already, {problem}: delete that one first")
 
 
-def _lacking(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> str:
+def _lacking(store: Store, pack: Pack, run: FullRecord, ours: FullRecord) -> str:
     """Say what the run that is there has not and the pack has; empty if nothing."""
     weights = {name for name in pack.files(run.run_id) if name.endswith(WEIGHTS)}
     missing = {
@@ -92,7 +92,7 @@ def _lacking(store: Store, pack: Pack, run: Recorded, ours: Recorded) -> str:
     return " and ".join(what for what, names in missing.items() if names)
 
 
-def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
+def _take_in(store: Store, pack: Pack, run: FullRecord, origin: str) -> None:
     home = store.home / "runs"
     make_folder(home)
     check_room(home, sum(pack.archive.sizes.values()))
@@ -101,4 +101,4 @@ def _take_in(store: Store, pack: Pack, run: Recorded, origin: str) -> None:
         files = Path(part) / run.run_id
         make_folder(files)
         pack.unpack(run.run_id, files)
-        store.take_in(run, files, origin=origin)
+        store.import_run(run, files, origin=origin)

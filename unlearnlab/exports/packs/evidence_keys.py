@@ -7,13 +7,13 @@ from unlearnlab.exports.packs.format import digest_of
 from unlearnlab.exports.packs.privacy import without_answers, without_place
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Evaluated, Exported, ExportFailed
-from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import FullRecord
 
 _ELSEWHERE = "elsewhere/"
 """Begins the keys of evidence that came in a pack, with what it holds named after it."""
 
 
-def same(one: Recorded, other: Recorded) -> bool:
+def same(one: FullRecord, other: FullRecord) -> bool:
     """Tell whether two records are of one run.
 
     What was asked of its models or written of them later does not count, nor what readers call it,
@@ -22,7 +22,7 @@ def same(one: Recorded, other: Recorded) -> bool:
     return _work(one) == _work(other)
 
 
-def _work(run: Recorded) -> tuple[str, float, list[tuple[float, str]]]:
+def _work(run: FullRecord) -> tuple[str, float, list[tuple[float, str]]]:
     run = without_place(without_answers(plain_keys(run)))
     events = [
         (item.at, item.event.model_dump_json())
@@ -32,7 +32,7 @@ def _work(run: Recorded) -> tuple[str, float, list[tuple[float, str]]]:
     return run.spec.model_dump_json(), run.created, events
 
 
-def isolated(run: Recorded, ours: Callable[[str], Evidence | None]) -> Recorded:
+def isolated(run: FullRecord, ours: Callable[[str], Evidence | None]) -> FullRecord:
     """Put a run's evidence under keys of its own.
 
     Under its plain key, what a stranger claims of a model would be taken for our own measurement
@@ -55,7 +55,7 @@ def _named(evidence: Evidence | None) -> str:
     return digest_of(evidence.model_dump_json().encode()) if evidence else "none"
 
 
-def plain_keys(run: Recorded) -> Recorded:
+def plain_keys(run: FullRecord) -> FullRecord:
     """Undo `isolated`: name evidence as it was where the run was carried out."""
     keys = {item.event.key for item in run.events if isinstance(item.event, Evaluated)}
     return _renamed(run, {key: _plain(key) for key in keys})
@@ -65,7 +65,7 @@ def _plain(key: str) -> str:
     return key.split("/", 2)[-1] if key.startswith(_ELSEWHERE) else key
 
 
-def _renamed(run: Recorded, names: Mapping[str, str]) -> Recorded:
+def _renamed(run: FullRecord, names: Mapping[str, str]) -> FullRecord:
     events = tuple(
         replace(item, event=item.event.model_copy(update={"key": names[item.event.key]}))
         if isinstance(item.event, Evaluated)

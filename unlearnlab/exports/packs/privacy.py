@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from unlearnlab.data import hub
 from unlearnlab.runs.events import AdjustFailed, Asked, AskFailed, Event, ExportFailed, Failed
-from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.run import RunSpec
 
 LEFT_OUT = "what went wrong was left out of the pack, for it may tell of rows"
 
 
-def without_answers(run: Recorded) -> Recorded:
+def without_answers(run: FullRecord) -> FullRecord:
     """Leave out what the models said, and whatever else may tell of single rows.
 
     Picked rows are counted only: their ids may be names.
@@ -43,7 +43,7 @@ def _counted(spec: RunSpec) -> RunSpec:
     return spec.model_copy(update={"data": spec.data.model_copy(update={"forget": stand_ins})})
 
 
-def without_place(run: Recorded) -> Recorded:
+def without_place(run: FullRecord) -> FullRecord:
     """Name the model's folder, and any file that a message tells of, by its last part only.
 
     `/my-model` stays a path, so that it is not taken for a model of the catalogue or the hub.

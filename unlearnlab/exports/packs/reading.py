@@ -32,8 +32,8 @@ from unlearnlab.exports.packs.validation import check
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.models.catalog import model
 from unlearnlab.models.checkpoints import CheckpointError, check_weights
-from unlearnlab.runs.recorded import Recorded
-from unlearnlab.runs.records import StoredEvent
+from unlearnlab.runs.events import StoredEvent
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.errors import problem_of
 from unlearnlab.spec.run import RECORDED, RunSpec
 
@@ -53,7 +53,7 @@ class Pack:
     archive: Archive
     _evidence: "_Evidences"
 
-    def read(self, run_id: str) -> Recorded:
+    def read(self, run_id: str) -> FullRecord:
         """Read one of its runs.
 
         Raises:
@@ -63,7 +63,7 @@ class Pack:
         if told.run != run_id:
             raise PackError(f"{run_id}/{RUN} tells of another run")
         self._check_size(told)
-        run = Recorded(
+        run = FullRecord(
             run_id=run_id,
             name=told.name,
             created=told.created,
@@ -167,7 +167,7 @@ def open_pack(path: Path) -> Generator[Pack]:
         yield Pack(manifest.unlearnlab, ids, archive, _Evidences(archive))
 
 
-def read_pack(path: Path) -> tuple[Recorded, ...]:
+def read_pack(path: Path) -> tuple[FullRecord, ...]:
     """Read all runs of a pack, their files aside.
 
     Raises:

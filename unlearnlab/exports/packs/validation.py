@@ -21,13 +21,13 @@ from unlearnlab.runs.events import (
     StageBegan,
     Started,
     StepLogged,
+    StoredEvent,
     Traced,
 )
-from unlearnlab.runs.progress import Course, advance, points_after, run_view
-from unlearnlab.runs.recorded import Recorded
-from unlearnlab.runs.records import StoredEvent
+from unlearnlab.runs.progress import RunProgress, advance, points_after, run_view
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.views.phases import changes, timeline
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import run_summary
 from unlearnlab.views.scoreboard import others_of, scoreboard, terms_strip
 
 MOST = 10**13
@@ -35,7 +35,7 @@ MOST = 10**13
 numbers no more, from 64 bits on."""
 
 
-def check(run: Recorded) -> None:
+def check(run: FullRecord) -> None:
     """Make sure that a run can be shown.
 
     Raises:
@@ -52,7 +52,7 @@ def check(run: Recorded) -> None:
         ) from error
 
 
-def _problems(run: Recorded) -> Iterator[str]:
+def _problems(run: FullRecord) -> Iterator[str]:
     events = [item.event for item in run.events]
     if not any(isinstance(event, Started | Ending) for event in events):
         yield "it never began"
@@ -127,15 +127,15 @@ def _of_evidence(evidence: Evidence) -> Iterator[str]:
             yield "a question has not as many options as it should"
 
 
-def _fold(run: Recorded) -> None:
+def _fold(run: FullRecord) -> None:
     """Do with its events what pages and lists do."""
-    row, course = run.row, Course()
+    row, course = run.row, RunProgress()
     for stretch in _stretches(run.events):  # A replay shows how it stood after each.
         course = advance(course, stretch)
         run_view(course, alive=True, mine=False, now=stretch[-1].at)
     view = run_view(course, alive=False, mine=False, now=run.created)
     assert not view.live, "it would go on"
-    run_line(row)
+    run_summary(row)
     scoreboard(row.spec, row.before, row.after, None)
     terms_strip(row.before, row.after)
     others_of(row.before, row.after)

@@ -28,7 +28,7 @@ from unlearnlab.exports.packs.format import (
 )
 from unlearnlab.exports.packs.privacy import without_answers, without_place
 from unlearnlab.runs.progress import status_of
-from unlearnlab.runs.recorded import Recorded
+from unlearnlab.runs.records import FullRecord
 from unlearnlab.runs.store import Store
 
 PERSONAL = (
@@ -41,7 +41,7 @@ PERSONAL = (
 class Packable:
     """A run as it goes into a pack."""
 
-    run: Recorded
+    run: FullRecord
     files: Mapping[str, Path]
     """Of its weights, by path in its folder."""
 
@@ -69,7 +69,7 @@ def packable(store: Store, run_id: str, *, weights: bool = True, answers: bool =
     status = status_of(began=row.began, alive=row.alive, ending=row.ending)
     if status in ("queued", "running", "paused") or not (row.began or row.ending):
         raise PackError(f"run {run_id} has not ended: pack it then")
-    run = without_place(plain_keys(store.recorded(run_id)))
+    run = without_place(plain_keys(store.full_record(run_id)))
     if not answers:
         run = without_answers(run)
     return Packable(run, _weights(store.artefacts(run_id)) if weights else {})
@@ -115,7 +115,7 @@ def fill(runs: Sequence[Packable], file: IO[bytes]) -> None:
                 _put_file(archive, f"{one.run.run_id}/{name}", path)
 
 
-def _put_run(archive: zipfile.ZipFile, run: Recorded, known: set[str]) -> None:
+def _put_run(archive: zipfile.ZipFile, run: FullRecord, known: set[str]) -> None:
     """Write a run, and evidence that is not in the pack yet."""
     bodies = {key: one.model_dump_json().encode() for key, one in run.evidence.items()}
     for body in bodies.values():

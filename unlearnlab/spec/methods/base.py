@@ -77,6 +77,10 @@ class MethodSpec(Spec):
     """Base of the methods. The terms of `weights` are those that the method's objective returns."""
 
     card: ClassVar[Card]
+    steers: ClassVar[bool] = False
+    """Whether it steers the activations of one block, `layer`, and computes no block above it."""
+    copies_trained: ClassVar[bool] = False
+    """Whether it keeps a copy of the trained weights from the start of the phase."""
     sets: ClassVar[tuple[SetName, ...]]
     """The sets its batches draw on; an epoch is one pass over the first of them. A method without
     sets takes no steps."""
@@ -105,6 +109,15 @@ class MethodSpec(Spec):
     def passes(self) -> tuple[ForwardPass, ...]:
         """List the forward passes of a step, in order: what they keep is there at once."""
         return tuple(ForwardPass(name) for name in self.drawn)
+
+    @property
+    def splits_by_length(self) -> bool:
+        """Return whether rows of different length may go through the model apart."""
+        return True
+
+    def last_block(self, blocks: int) -> int:
+        """Return the last block, 0-based, that its passes compute in a model of `blocks` blocks."""
+        return blocks - 1
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over each part that has an optimizer of its own.

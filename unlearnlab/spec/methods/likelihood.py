@@ -263,6 +263,7 @@ class TaskVector(MethodSpec):
         source="Ilharco et al. 2022, arXiv:2212.04089; settings of MUSE, arXiv:2407.06460. "
         "Curves show the overfitting; the step against it follows the last optimizer step.",
     )
+    copies_trained: ClassVar[bool] = True
     sets: ClassVar[tuple[SetName, ...]] = ("forget",)
     kind: Literal["task_vector"] = "task_vector"
 

@@ -22,6 +22,7 @@ from unlearnlab.spec.methods.base import (
 class Steering(MethodSpec):
     """What the methods that steer the activations of one block share."""
 
+    steers: ClassVar[bool] = True
     sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
 
     layer: Annotated[int, Field(ge=0), Slider(0, 31, 1)] = 7
@@ -72,6 +73,15 @@ class Steering(MethodSpec):
     def passes(self) -> tuple[ForwardPass, ...]:
         """List the forward passes of a step, in order."""
         return ForwardPass("forget", "states"), ForwardPass("retain", "states", compared=True)
+
+    @property
+    def splits_by_length(self) -> bool:
+        """Return whether rows of different length may go apart: not if padding counts as text."""
+        return self.mask_padding
+
+    def last_block(self, blocks: int) -> int:
+        """Return the steered block: those above it are not computed."""
+        return self.layer
 
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass: by subtask, the shorter set ends it."""

@@ -12,8 +12,8 @@ from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.ui.compare.runs import Listed
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.views.answers import Span, mask
-from unlearnlab.views.compare.entries import labels
 from unlearnlab.views.compare.examples import Choice, Example, Said, Speaker, choices, example
+from unlearnlab.views.runs import labels
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 SPEAKERS = 12

@@ -16,9 +16,9 @@ from unlearnlab.ui.compare.table import HEADS, outcome_pill
 from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import duration, escape, score
-from unlearnlab.views.compare.entries import Entry, held_against, utility_test
 from unlearnlab.views.compare.rankings import Place, Ranking, Weights, rankings
 from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Column, Line, column, scoreboard
+from unlearnlab.views.runs import RunSummary, held_against, utility_test
 
 Weight = Annotated[float, Field(ge=0, le=10)]
 
@@ -160,10 +160,10 @@ class Board:
             f"{self._drop(run)}</tr>"
         )
 
-    def _name(self, run: Entry) -> str:
+    def _name(self, run: RunSummary) -> str:
         return f"{run_dot(self._places[run.run_id])}{escape(self._lines[run.run_id].label)}"
 
-    def _drop(self, run: Entry) -> str:
+    def _drop(self, run: RunSummary) -> str:
         return (
             f'<td class="acts"><button type="button" class="icon" data-drop="{escape(run.run_id)}" '
             f'aria-label="Take {escape(self._lines[run.run_id].label)} out of the comparison" '

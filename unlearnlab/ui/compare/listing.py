@@ -1,7 +1,7 @@
-"""Which runs the list of the tab Compare shows, and in which order: search, filters, sorting.
+"""Search, filters and sorting of the list on the tab Compare.
 
-Sorting by a score sorts within each setting: scores of different models, data or protocols are
-never set against each other.
+Sorting by a score sorts within each evaluation setup: scores of different models, data or protocols
+are not comparable.
 """
 
 from collections import Counter
@@ -17,10 +17,10 @@ from unlearnlab.views.compare.rankings import Setting
 from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
 
 SIZE = 25
-"""Runs on one page of the list."""
+"""Runs per page of the list."""
 
 MOST = 100
-"""Runs that can be compared at once: more no eye tells apart, and no address carries."""
+"""Most runs in a comparison: more are unreadable, and too long for a URL."""
 
 DAY_S = 86400.0
 
@@ -32,7 +32,7 @@ SINCE: Mapping[Since, tuple[str, float]] = {
     "week": ("last 7 days", 7 * DAY_S),
     "month": ("last 30 days", 30 * DAY_S),
 }
-"""Spans that can be asked for: what the page calls them, and seconds."""
+"""Time spans of the filter: display name and seconds."""
 
 Sort = Literal[Column, "title", "created", "seconds"]
 
@@ -40,7 +40,7 @@ Text = Annotated[str, Field(max_length=200)]
 
 
 class Query(BaseModel):
-    """What a page asks of the list: untrusted."""
+    """A page's request for a part of the list; untrusted."""
 
     text: Text = ""
     model: Text = ""
@@ -51,15 +51,15 @@ class Query(BaseModel):
     since: Since = ""
     sort: Sort = "created"
     up: bool = False
-    """Whether the smallest comes first."""
+    """Whether to sort in ascending order."""
     page: Annotated[int, Field(ge=0)] = 0
     word: Text = ""
-    """What the page has already: it is not sent again."""
+    """Checksum of the content that the page already shows; it is not sent again."""
 
 
 @lru_cache(maxsize=2)
 def choices(runs: tuple[Listed, ...]) -> dict[Facet, list[tuple[str, str]]]:
-    """List what can be chosen in each filter: values and labels with counts, by label."""
+    """Return the choices of each filter: values and labels with counts, sorted by label."""
     counts: dict[Facet, Counter[tuple[str, str]]] = {facet: Counter() for facet in FACETS}
     for run in runs:
         for facet, values in run.facets.items():
@@ -75,23 +75,23 @@ def choices(runs: tuple[Listed, ...]) -> dict[Facet, list[tuple[str, str]]]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The runs that pass, in order."""
+    """The runs that pass all filters, in order."""
 
     runs: Sequence[Listed]
     settings: Mapping[Setting | None, int]
-    """How many runs each setting has, in the order of their groups; none for runs without the
-    score that sorts. Empty where no score sorts."""
+    """Number of runs of each setup, in the order of the groups; the key None holds runs without
+    the sorting score. Empty if no score sorts."""
     sorting: Column | None = None
-    """The score that sorts."""
+    """The sorting score, if any."""
 
     def group(self, of: Listed) -> Setting | None:
-        """Return the setting under which a run stands; none if it lacks the score that sorts."""
+        """Return the setup under which a run is listed; none if it lacks the sorting score."""
         scored = self.sorting is not None and column(of.run.after, self.sorting) is not None
         return of.setting if scored else None
 
 
 def found(runs: Iterable[Listed], query: Query, *, now: float) -> Found:
-    """Return the runs that pass all filters, pinned ones first; by setting if a score sorts."""
+    """Return the runs that pass all filters, pinned first; grouped by setup if a score sorts."""
     passing = [run for run in runs if _passes(run, query, now)]
     key = _key(query.sort)
     known = [run for run in passing if key(run) is not None]
@@ -133,12 +133,12 @@ def _passes(listed: Listed, query: Query, now: float) -> bool:
 
 
 SUGGESTED = 5
-"""Runs that are suggested where none is selected."""
+"""Number of suggested runs when none is selected."""
 
 
 @lru_cache(maxsize=2)
 def suggestions(runs: tuple[Listed, ...]) -> dict[str, list[str]]:
-    """Return what could be compared first, ids by what the page calls it: newest, best of each."""
+    """Return suggested comparisons by title: the newest runs, and the best run of each method."""
     scored = [of for of in runs if of.setting is not None]
     best: dict[tuple[str, ...], Listed] = {}
     if scored:

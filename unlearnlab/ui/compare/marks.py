@@ -52,7 +52,7 @@ def _done(store: Store, wish: Change) -> None:
         case "tag":
             more = tags_of(wish.tags or "")
             for run_id in wish.runs:
-                store.amend(run_id, tags=[*store.row(run_id).tags, *more])
+                store.update(run_id, tags=[*store.row(run_id).tags, *more])
         case "amend":
             _amend(store, wish)
 
@@ -65,7 +65,7 @@ def _amend(store: Store, wish: Change) -> None:
         if name is not None:
             name = "" if name.strip() == store.row(run_id).spec.title else name.strip()
         notes = None if wish.notes is None else wish.notes.strip()
-        store.amend(run_id, name=name, tags=tags, notes=notes, pinned=wish.pinned)
+        store.update(run_id, name=name, tags=tags, notes=notes, pinned=wish.pinned)
 
 
 def tags_of(text: str) -> tuple[str, ...]:

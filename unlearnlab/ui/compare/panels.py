@@ -28,9 +28,9 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.entries import held_against, labels
 from unlearnlab.views.compare.overlays import BY, By, offered
 from unlearnlab.views.compare.points import Across
+from unlearnlab.views.runs import held_against, labels
 
 Room = Literal["charts", "settings", "differences", "answers", "ask"]
 

@@ -1,4 +1,4 @@
-"""All runs as the tab Compare sees them, kept at hand: thousands are listed again and again."""
+"""All runs for the tab Compare, cached: lists of thousands are read repeatedly."""
 
 import threading
 import time
@@ -7,81 +7,80 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics.scores import Evidence, judged
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.ui.kit.cache import remembered
-from unlearnlab.views.compare.entries import Entry, entry
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.rankings import Setting, setting
 from unlearnlab.views.compare.scoreboards import Margins, margins
-from unlearnlab.views.runs import run_line
+from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import at_ends
 
 FRESH_S = 0.5
-"""How old the list of all runs may be that a page shows: several may ask at once."""
+"""Maximum age of the list that a page shows, in seconds: several pages may poll at once."""
 
 KEPT_S = 5.0
-"""How old it may be where some of its runs are asked for: the page has just seen it."""
+"""Maximum age when single runs are looked up, in seconds: the page has just read the list."""
 
 TRACKS = 256
-"""Runs whose curves are kept in memory."""
+"""Most runs whose curves are cached."""
 
 EVIDENCE = 32
-"""Models whose answers are kept in memory."""
+"""Most models whose answers are cached."""
 
 Facet = Literal["model", "method", "data", "outcome", "tag"]
 
 FACETS: tuple[Facet, ...] = get_args(Facet)
-"""What runs can be filtered by."""
+"""Filters of the list."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listed:
-    """A run with what its line and its filters need. Equal only to itself, which is quick."""
+    """A run with the values that its row and the filters need. Compared by identity, for speed."""
 
-    run: Entry
+    run: RunSummary
     settings: str
-    """Blocks, learning rate and epochs or steps, in words."""
+    """Blocks, learning rate and epochs or steps, in a few words."""
     said: str
-    """All that a search looks into, in lower case."""
+    """The searched text, in lower case."""
     setting: Setting | None
-    """What its scores were measured under; none before it was scored."""
+    """Evaluation setup of its scores; none before it was scored."""
     facets: Mapping[Facet, Mapping[str, str]]
-    """What it can be found under: by facet, values and what the page calls them."""
+    """Values of each filter, with their display names."""
     personal: bool
-    """Whether its text is masked until the reader asks for it."""
+    """Whether its text is masked until the reader reveals it."""
     keys: tuple[str, str]
-    """Of the evidence behind its scores before and after; empty where there are none."""
+    """Keys of the evidence behind its scores before and after; empty where there is none."""
     incarnation: str
-    """As the row of the run has it."""
+    """The `incarnation` of its record."""
 
     @property
     def outcome(self) -> str:
-        """Return in a word what became of the run: the verdict, or how far it came."""
+        """Return the verdict, or the status of an unfinished run."""
         return next(iter(self.facets["outcome"]))
 
 
 class Compared:
-    """The runs of a store. Safe to share between threads."""
+    """The runs of a store, cached. Thread-safe."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[RunRow, Listed]] = {}
+        self._known: dict[str, tuple[RunRecord, Listed]] = {}
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
         self._margins: dict[tuple[str, tuple[str, ...] | None, str], Margins] = {}
-        """By key of the evidence, rows that were picked, and incarnation of the run."""
+        """By key of the evidence, selected rows, and incarnation of the run."""
         self._tracks: dict[tuple[str, str], Track] = {}
         """By id and incarnation."""
         self._evidence = remembered(EVIDENCE, store.evidence)
 
     def all(self, oldest_s: float = FRESH_S) -> tuple[Listed, ...]:
-        """Return all runs, newest first: the same value as long as nothing has changed.
+        """Return all runs, newest first; the same value until something changes.
 
         Args:
-            oldest_s: How old what was read before may be.
+            oldest_s: Maximum age of a cached list, in seconds.
 
         Raises:
             StoreError: The store cannot be read.
@@ -92,7 +91,7 @@ class Compared:
             return self._all
 
     def of(self, run_ids: Sequence[str]) -> tuple[list[Listed], list[str]]:
-        """Return some runs in the order asked for, and the ids that no run has.
+        """Return the runs with these ids, in their order, and the unknown ids.
 
         Raises:
             StoreError: The store cannot be read.
@@ -102,24 +101,24 @@ class Compared:
         return [known[i] for i in ids if i in known], [i for i in ids if i not in known]
 
     def forget(self) -> None:
-        """Read the store anew next time: something in it was changed."""
+        """Drop the cached list: the store was changed."""
         with self._lock:
             self._read_at = float("-inf")
 
     def margins(self, runs: Sequence[Listed], *, wait: bool) -> dict[str, Margins] | None:
-        """Return how far scores could be off, by id of the run, where evidence was kept.
+        """Return the confidence margins of the scores by run id, where evidence is stored.
 
         Args:
             runs: The runs.
-            wait: Whether to work out what is not known yet, which takes a moment for each run.
+            wait: Whether to compute margins that are not cached, which takes a moment per run.
 
         Returns:
-            None if not all are known yet.
+            None if some are not cached and `wait` is false.
 
         Raises:
             StoreError: The store cannot be read.
         """
-        # Runs that only score may share evidence, and differ in the rows that they picked.
+        # Evaluation-only runs may share evidence and differ in their selected rows.
         keys = {
             of.run.run_id: (of.keys[1], of.run.spec.data.forget, of.incarnation)
             for of in runs
@@ -134,7 +133,7 @@ class Compared:
         return {run_id: self._margins[key] for run_id, key in keys.items()}
 
     def evidence(self, key: str) -> Evidence | None:
-        """Return evidence by its key, if there is any.
+        """Return evidence by its key, if any.
 
         Raises:
             StoreError: The store cannot be read.
@@ -142,7 +141,7 @@ class Compared:
         return self._evidence(key)
 
     def tracks(self, runs: Sequence[Listed]) -> dict[str, Track]:
-        """Return the curves of runs by id. Those of a run that has ended are worked out once.
+        """Return the curves of runs by id; those of ended runs are cached.
 
         Raises:
             StoreError: The store cannot be read.
@@ -160,7 +159,7 @@ class Compared:
         return found
 
     def _read(self) -> None:
-        """Take in the store's list. What has not changed is not worked out again."""
+        """Read the store's list, reusing the values of unchanged runs."""
         known, self._known = self._known, {}
         for row in self._store.runs():
             before = known.get(row.run_id)
@@ -172,19 +171,19 @@ class Compared:
         self._read_at = time.monotonic()
 
 
-def _listed(row: RunRow) -> Listed:
-    run, line = entry(row), run_line(row)
+def _listed(row: RunRecord) -> Listed:
+    run = run_summary(row)
     facets = _facets(run)
     titles = (title for values in facets.values() for title in values.values())
-    words = (run.title, line.settings, run.status, run.run_id, run.notes, run.origin, *titles)
+    words = (run.title, run.settings, run.status, run.run_id, run.notes, run.origin, *titles)
     said = " ".join(words).lower()
     keys = at_ends(row.spec, *row.keys, "")
     return Listed(
-        run, line.settings, said, setting(run), facets, row.personal, keys, row.incarnation
+        run, run.settings, said, setting(run), facets, row.personal, keys, row.incarnation
     )
 
 
-def _facets(run: Entry) -> Mapping[Facet, Mapping[str, str]]:
+def _facets(run: RunSummary) -> Mapping[Facet, Mapping[str, str]]:
     model, data = run.spec.model.known, run.spec.data.known
     kinds = dict.fromkeys(phase.method.kind for phase in run.spec.phases)
     verdict = run.verdict.title if run.verdict else "scored" if run.after else "not scored"

@@ -85,7 +85,7 @@ def _documents(known: DatasetInfo) -> str:
 def press_remove(program: Program, name: str) -> Message:
     """Remove a dataset, unless a queued or active run needs it."""
     state = program.worker.state()
-    for run_id in state.mine:
+    for run_id in state.owned:
         if _needs(program, run_id, name):
             told = f"run {run_id} needs it: wait for its end, or stop it"
             return Message((Problem("", name, told),))

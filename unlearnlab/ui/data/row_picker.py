@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError
 from unlearnlab.data.datasets import DatasetInfo, Row
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.progress import run_view
-from unlearnlab.runs.records import PreviewRow, RunRow
+from unlearnlab.runs.records import PreviewRecord, RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.preview import PreviewSpec
@@ -190,7 +190,7 @@ def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, st
     return answers
 
 
-def _scored(program: Program, run: RunRow, wanted: Mapping[str, Row]) -> dict[str, str]:
+def _scored(program: Program, run: RunRecord, wanted: Mapping[str, Row]) -> dict[str, str]:
     before = program.courses.of(run.run_id).before
     evidence = program.evidence(before.key) if before else None
     return {
@@ -200,7 +200,7 @@ def _scored(program: Program, run: RunRow, wanted: Mapping[str, Row]) -> dict[st
     }
 
 
-def _asks_the_same(run: RunRow, asked: ModelSpec, known: DatasetInfo, fold: str) -> bool:
+def _asks_the_same(run: RunRecord, asked: ModelSpec, known: DatasetInfo, fold: str) -> bool:
     spec = run.spec
     return (
         run.before is not None
@@ -212,7 +212,7 @@ def _asks_the_same(run: RunRow, asked: ModelSpec, known: DatasetInfo, fold: str)
 
 def _previews(
     program: Program, asked: ModelSpec, known: DatasetInfo, form: Form
-) -> list[PreviewRow]:
+) -> list[PreviewRecord]:
     """List previews of this model on this dataset since either was last changed."""
     about = (asked.name, asked.precision, known.name, fold_of(form))
     since = _changed(asked, known)
@@ -263,7 +263,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return trouble(error)
-    ahead = state.waits(asked.device)
+    ahead = state.would_wait(asked.device)
     return Message(note="Queued: the model is asked when the current run ends." if ahead else "")
 
 

@@ -12,7 +12,7 @@ from unlearnlab.data.adding.adding import Draft, SourceError, add, read_typed, r
 from unlearnlab.data.adding.checks import Finding
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset
 from unlearnlab.models.catalog import save_name_problem
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.run import SpecError
@@ -59,7 +59,7 @@ def press_teach(program: Program, text: str, name: str) -> Taught:
 def _queued(program: Program, name: str, draft: Draft) -> Taught:
     spec = teach_spec(name, keep_as=name)
     try:
-        busy = program.worker.state().waits(spec.model.device)
+        busy = program.worker.state().would_wait(spec.model.device)
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)
@@ -102,7 +102,7 @@ def free_name(wanted: str) -> str:
 # ---- what comes next ----
 
 
-def offer_html(row: RunRow | None) -> str:
+def offer_html(row: RunRecord | None) -> str:
     """Render the offer to unlearn what a finished run taught; empty for any other run. HTML."""
     if row is None or not _has_taught(row):
         return ""
@@ -118,7 +118,7 @@ def offer_html(row: RunRow | None) -> str:
     )
 
 
-def _has_taught(row: RunRow) -> bool:
+def _has_taught(row: RunRecord) -> bool:
     finished = row.ending is not None and row.ending.kind == "finished"
     return bool(finished and row.spec.keep_as and "forget" in row.spec.taught)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.runs.engine_api import ALL, Device, meant
+from unlearnlab.runs.engine_api import ALL, Device, find_device
 from unlearnlab.runs.estimates import bytes_text
 
 DEVICE = "model.device"
@@ -18,7 +18,7 @@ def device_choices(here: Sequence[Device]) -> list[tuple[str, str]]:
     """
     listed = list(here)
     gpus = [device for device in here if device.cuda]
-    if len(gpus) > 1 and (together := meant(ALL, here)):
+    if len(gpus) > 1 and (together := find_device(ALL, here)):
         listed.insert(len(gpus), together)
     return [AUTO, *((_worded(device), device.id) for device in listed)]
 

@@ -8,7 +8,7 @@ from unlearnlab.models import catalog as catalogue
 from unlearnlab.models import hub as hub_models
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.models.families import Architecture
-from unlearnlab.runs.engine_api import Device, meant
+from unlearnlab.runs.engine_api import Device, find_device
 from unlearnlab.spec.run import PACKED, ModelSpec, Precision
 from unlearnlab.ui.form.device import DEVICE
 from unlearnlab.ui.form.form import Form, choose_model
@@ -69,7 +69,7 @@ def take_model(form: Form, here: Sequence[Device]) -> Form:
     """
     form = choose_model(form)
     values = form.draft["values"]
-    device = meant(str(values[DEVICE] or ""), here)
+    device = find_device(str(values[DEVICE] or ""), here)
     if device is None or not device.cuda or values[PRECISION] in PACKED:
         return form
     usual = usual_precision(catalogue.model(str(values[NAME] or "")), device)

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.runs.engine_api import Device, meant
-from unlearnlab.runs.estimates import Estimate, Part, bytes_text, earlier, estimate
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.engine_api import Device, find_device
+from unlearnlab.runs.estimates import Estimate, bytes_text, earlier, estimate
+from unlearnlab.runs.memory import Part
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.plan import trainable_parameters
@@ -39,7 +40,7 @@ def _trained(spec: RunSpec, form: Form) -> str:
 
 def _needs(program: Program, spec: RunSpec) -> str:
     rows = program.store.runs()
-    device = meant(spec.model.device, program.devices())
+    device = find_device(spec.model.device, program.devices())
     cuda = device is not None and device.cuda
     memory = device.total if device else None
     found = estimate(spec, earlier(spec, rows, program.outline), cuda=cuda, memory=memory)
@@ -61,7 +62,7 @@ def _room(found: Estimate, device: Device | None) -> str:
     return f"About {needed} of {_memory(device.free)} free"
 
 
-def _time(spec: RunSpec, found: Estimate, rows: Sequence[RunRow]) -> str:
+def _time(spec: RunSpec, found: Estimate, rows: Sequence[RunRecord]) -> str:
     if took := usual_seconds(spec, rows):
         return f"took {duration(took)} here before"
     return f"about {duration(found.seconds)}" if found.seconds else ""

@@ -1,4 +1,4 @@
-"""What the page's handlers need of the program, in one value."""
+"""Store, worker and caches that the page's handlers share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from unlearnlab.metrics.measuring import Retrained, retrained_answers, retrained
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import Event
-from unlearnlab.runs.progress import Course
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
@@ -17,35 +17,34 @@ from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 from unlearnlab.ui.kit.cache import Derived, remembered
 from unlearnlab.ui.kit.run_source import Courses, Shown
 from unlearnlab.views.answers import AnswerRow, joined
-from unlearnlab.views.reproduction.agreement import Reproduction, reproduction
-from unlearnlab.views.reproduction.sides import side
+from unlearnlab.views.reproduction import Reproduction, reproduction
 
 
 @dataclass(frozen=True)
 class Program:
-    """Store and worker, the retrained model's scores, and what is kept at hand for speed."""
+    """Store, worker, scores of the retrained model, and caches."""
 
     store: Store
     worker: Worker
     references: Mapping[str, Scores]
-    """Scores of the retrained model by fold."""
+    """Scores of the retrained model, by fold."""
     devices: Callable[[], Sequence[Device]] = tuple
-    """Lists the devices and what they have free; none as long as the engine is not there."""
+    """Lists the devices and their free memory; empty until the engine is loaded."""
     replays: Replays = field(default_factory=Replays)
-    """Recorded runs that are shown as if live."""
+    """Active replays of recorded runs."""
     life: str = field(default_factory=lambda: uuid4().hex)
-    """Another after each start: a page that outlived its program is told so."""
+    """Id of this program start, so that a page can tell that its program was restarted."""
     courses: Courses = field(init=False)
     shown: Shown = field(init=False)
-    """Reads runs as the tab Unlearn shows them."""
+    """Reads runs for the tab Unlearn, replays included."""
     evidence: Callable[[str], Evidence | None] = field(init=False)
-    """Reads evidence by key; the last few stay in memory, for filters ask again and again."""
+    """Reads evidence by key; cached, since filters read it repeatedly."""
     derived: Derived = field(init=False)
-    """What evidence amounts to beyond the scores."""
+    """Statistics derived from evidence; cached."""
 
     rows: Callable[[str, str, tuple[str, ...] | None], tuple[AnswerRow, ...]] = field(init=False)
-    """Joins the answers of two keys, the second of which may be empty, and marks the rows that were
-    picked; the last few stay too."""
+    """Joins the answers of two evidence keys, the second of which may be empty, and marks the
+    selected rows; cached."""
 
     _outlines: Callable[[str, str], Sequence[Event]] = field(init=False)
     """By id and incarnation of the run."""
@@ -63,10 +62,10 @@ class Program:
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
     def reference(self, spec: RunSpec) -> Scores | None:
-        """Return the scores of the model retrained without what a run forgets, if it is the one.
+        """Return the scores of the model retrained without the run's forget set, if there is one.
 
-        It never saw the whole forget set of the embedded data: with rows that were picked nothing
-        of it compares.
+        The retrained model never saw the whole forget set of the embedded data, so it is not
+        comparable with a run that forgets selected rows.
         """
         data = spec.data
         same = (
@@ -77,30 +76,30 @@ class Program:
         return self.references.get(data.fold) if same else None
 
     def retrained(self, spec: RunSpec) -> Retrained | None:
-        """Return what measures compare with, where `reference` has a model."""
+        """Return the measures of the retrained model, if `reference` applies."""
         return None if self.reference(spec) is None else retrained_models().get(spec.data.fold)
 
     def retrained_answers(self, specs: Sequence[RunSpec]) -> Evidence | None:
-        """Return what the retrained model said, where `reference` has the same for all of them."""
+        """Return the retrained model's answers, if the same reference applies to all specs."""
         folds = {spec.data.fold if self.reference(spec) else None for spec in specs}
         return retrained_answers().get(str(folds.pop())) if len(folds) == 1 else None
 
-    def answers(self, spec: RunSpec, course: Course) -> tuple[AnswerRow, ...]:
-        """Join both models' answers of a run; none before the first scoring."""
+    def answers(self, spec: RunSpec, course: RunProgress) -> tuple[AnswerRow, ...]:
+        """Join both models' answers of a run; empty before the first evaluation."""
         if course.before is None:
             return ()
         after = course.after.key if course.after else ""
         return self.rows(course.before.key, after, spec.data.forget)
 
     def outline(self, run_id: str) -> Sequence[Event]:
-        """Return how a finished run went, which changes no more."""
+        """Return the outline of a finished run; cached, since it no longer changes."""
         return self._outlines(run_id, self.store.incarnation(run_id))
 
     def _outline(self, run_id: str, _incarnation: str) -> Sequence[Event]:
         return self.store.outline(run_id)
 
     def reproduced(self, first: str, again: str) -> Reproduction:
-        """Compare an ended run, the second, with the one that it repeats.
+        """Compare an ended reproduction, `again`, with the original run; cached.
 
         Raises:
             StoreError: There is no such run, or the store cannot be read.
@@ -108,7 +107,7 @@ class Program:
         return self._repeats(*((run, self.store.incarnation(run)) for run in (first, again)))
 
     def _repeat(self, *runs: tuple[str, str]) -> Reproduction:
-        return reproduction(*(side(self.store.recorded(run_id)) for run_id, _ in runs))
+        return reproduction(*(self.store.full_record(run_id) for run_id, _ in runs))
 
     def _rows(
         self, before_key: str, after_key: str, picked: tuple[str, ...] | None

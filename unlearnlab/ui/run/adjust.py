@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from unlearnlab.runs.progress import Course
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.spec.plan import written
 from unlearnlab.spec.run import RunSpec, adjustable
 from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
@@ -50,7 +50,7 @@ class Adjustables:
         return asdict(self) | {"told": told, "problems": listed, "note": note}
 
 
-def adjustables(run_id: str, spec: RunSpec, course: Course) -> Adjustables:
+def adjustables(run_id: str, spec: RunSpec, course: RunProgress) -> Adjustables:
     """Return what may be changed in a run at present, with the values that hold."""
     present = present_phase(spec, course)
     if present is None:

@@ -21,8 +21,8 @@ from unlearnlab.exports.packs.writing import fill, packable
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.writing import in_folder, packed, total
 from unlearnlab.runs.events import ExportFailed
-from unlearnlab.runs.progress import Course
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.ui.form.form import Form, form_of
@@ -61,7 +61,7 @@ class Wish(BaseModel):
 
 
 def offers(
-    program: Program, row: RunRow | None, course: Course, state: WorkerState
+    program: Program, row: RunRecord | None, course: RunProgress, state: WorkerState
 ) -> dict[str, Any]:
     """Return what the card shows of a run, as plain values; an empty run hides it."""
     if row is None:

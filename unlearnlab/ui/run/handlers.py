@@ -20,7 +20,7 @@ from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.adjust import Adjustables, adjustables
 from unlearnlab.ui.run.live import after, holding
-from unlearnlab.views.reproduction.outlook import outlook, repeated
+from unlearnlab.views.reproduction import outlook, repeated
 
 LONGEST_PROMPT = 8000
 """Characters. The model's context is shorter; this keeps pasted books out of the store."""
@@ -55,7 +55,7 @@ def first_run(program: Program, remembered: str) -> str:
     """
     if live := live_run(program):
         return live
-    if going := program.replays.going():
+    if going := program.replays.active():
         return going[-1].run_id
     known = [row.run_id for row in program.shown.rows()]
     if remembered in known:
@@ -117,7 +117,7 @@ def _queued(
     """Queue a run, and say which run to show and what to tell."""
     state = program.worker.state()
     run_id = program.worker.submit(spec, name=name, repeats=repeats)
-    if not state.waits(spec.model.device):
+    if not state.would_wait(spec.model.device):
         return run_id, Message()
     return live_run(program) or showing or run_id, Message(note=after(state))
 

@@ -13,7 +13,7 @@ from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import WorkerState
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import Listed, Scene
+from unlearnlab.ui.kit.run_source import RunCounts, Scene
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import count, duration
 from unlearnlab.ui.run.replay import BAR, press_replay, replay_of, speed_text
@@ -44,7 +44,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         if request.run:
             with suppress(UnknownRun):
                 return _followed(program, request, state)
-        word = turn(None, state, program.shown.listed())
+        word = turn(None, state, program.shown.run_counts())
         return {
             "life": program.life,
             "run": "",
@@ -75,7 +75,7 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
         "live": view.live,
         "status": status(scene, view, state),
         "replay": replay_of(scene),
-        "turn": turn(scene, state, program.shown.listed()),
+        "turn": turn(scene, state, program.shown.run_counts()),
         "queue": queue(state),
         "device": view.device,
     }
@@ -83,7 +83,7 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
 
 def known_to(state: WorkerState, run_id: str) -> bool:
     """Tell whether this program's worker has the run, and so can hold or stop it."""
-    return run_id in state.mine
+    return run_id in state.owned
 
 
 def stopping(state: WorkerState, run_id: str) -> bool:
@@ -98,7 +98,7 @@ def holding(state: WorkerState, run_id: str) -> bool:
     return job is not None and job.paused
 
 
-def turn(scene: Scene | None, state: WorkerState, listed: Listed) -> str:
+def turn(scene: Scene | None, state: WorkerState, listed: RunCounts) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
     return repr((_seen(scene, state) if scene else (), state, listed))
 
@@ -119,7 +119,7 @@ def queue(state: WorkerState) -> str:
 
 def _mine(state: WorkerState) -> list[str]:
     """Count what goes on and waits here."""
-    if not state.mine:
+    if not state.owned:
         return []
     paused, waiting = sum(job.paused for job in state.running), len(state.queue)
     running = len(state.running) - paused
@@ -145,7 +145,7 @@ def after(state: WorkerState) -> str:
     if len(state.running) != 1:
         before = f", after {len(state.queue)} others" if state.queue else ""
         return f"Queued: it starts when its device is free{before}."
-    ahead = len(state.mine)
+    ahead = len(state.owned)
     return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
 

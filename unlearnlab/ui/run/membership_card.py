@@ -11,8 +11,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.metrics.membership import Attack, Side, Wrong, roc, telling, wrong_side
 from unlearnlab.metrics.scores import Membership
-from unlearnlab.runs.progress import Course
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.charts import TAKE
@@ -46,7 +46,7 @@ class Wish(BaseModel):
 
 
 def membership_of(
-    program: Program, row: RunRow | None, course: Course, *, masked: bool
+    program: Program, row: RunRecord | None, course: RunProgress, *, masked: bool
 ) -> dict[str, Any]:
     """Return what the card shows of a run, as plain values; an empty run hides it."""
     if row is None or course.before is None:

@@ -8,8 +8,8 @@ from typing import Any
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.metrics.spreads import Spreads
-from unlearnlab.runs.progress import Course, RunView
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress, RunView
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
 from unlearnlab.ui.data.typed_facts import offer_html
 from unlearnlab.ui.kit.answer_filters import SHOWS, Look
@@ -28,7 +28,7 @@ from unlearnlab.ui.run.runs_list import SIZE, runs_html
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
 from unlearnlab.views.answers import AnswerRow
 from unlearnlab.views.arranging import Show, chosen, counts, in_order, label_counts
-from unlearnlab.views.runs import matches, run_line
+from unlearnlab.views.runs import matches, run_summary
 from unlearnlab.views.scoreboard import (
     TASKS,
     at_ends,
@@ -53,7 +53,7 @@ class Buttons:
 
 def buttons(scene: Scene | None, state: WorkerState) -> Buttons:
     """Derive the buttons from the state of the run that is shown and of the worker."""
-    unlearn = "Queue" if state.waits() else "Unlearn"
+    unlearn = "Queue" if state.would_wait() else "Unlearn"
     if scene is None:
         return Buttons(unlearn, "Pause", False, "Stop", False)
     if scene.replay:
@@ -113,9 +113,9 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     """
     state = program.worker.state()
     # Counted before the rows are read: what comes in between is drawn, and drawn again.
-    listed, rows = program.shown.listed(), program.shown.rows()
+    listed, rows = program.shown.run_counts(), program.shown.rows()
     scene = program.shown.of(run_id) if run_id else None
-    row, course = (scene.row, scene.course) if scene else (None, Course())
+    row, course = (scene.row, scene.course) if scene else (None, RunProgress())
     mine = None if scene is None or scene.guest else row
     alone = row is not None and row.spec.only_scores
     view = scene.view(state) if scene else None
@@ -145,7 +145,7 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     )
 
 
-def hides(row: RunRow | None, look: Look) -> bool:
+def hides(row: RunRecord | None, look: Look) -> bool:
     """Tell whether a run's personal data are hidden.
 
     The switch stays as the reader set it, unless another run comes: its data decide.
@@ -155,7 +155,7 @@ def hides(row: RunRow | None, look: Look) -> bool:
     return row.personal
 
 
-def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
+def _adjust(row: RunRecord | None, course: RunProgress, state: WorkerState) -> dict[str, Any]:
     if row is None or state.job(row.run_id) is None:
         return Adjustables().plain()
     return adjustables(row.run_id, row.spec, course).plain()
@@ -166,7 +166,7 @@ def _ended(view: RunView | None) -> bool:
     return view is not None and not view.live
 
 
-def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
+def _drawn(run_id: str, course: RunProgress, view: RunView | None) -> str:
     """Name the scores that are shown, and whether more will come; empty if there are none."""
     keys = [score.key for score in (course.before, course.after) if score]
     last = ("ended",) if _ended(view) else ()
@@ -175,10 +175,10 @@ def _drawn(run_id: str, course: Course, view: RunView | None) -> str:
 
 def _board(
     program: Program,
-    row: RunRow | None,
-    course: Course,
+    row: RunRecord | None,
+    course: RunProgress,
     view: RunView | None,
-    rows: Sequence[RunRow],
+    rows: Sequence[RunRecord],
 ) -> str:
     if row is None or view is None or course.before is None:
         return ""
@@ -197,11 +197,11 @@ def _board(
     return f'<div data-drawn="{drawn}">{html}</div>'
 
 
-def _by_subject(program: Program, row: RunRow, course: Course) -> str:
+def _by_subject(program: Program, row: RunRecord, course: RunProgress) -> str:
     return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
 
 
-def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
+def _subjects(program: Program, course: RunProgress) -> tuple[SubjectChange, ...]:
     """Compare MMLU by subject, if it is what was asked."""
     if course.before is None or not course.before.scores.measures_mmlu:
         return ()
@@ -210,14 +210,14 @@ def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
     return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
 
 
-def _spreads(program: Program, row: RunRow, course: Course) -> Spreads | None:
+def _spreads(program: Program, row: RunRecord, course: RunProgress) -> Spreads | None:
     if course.before is None:
         return None
     after = course.after.key if course.after else ""
     return program.derived.spreads(course.before.key, after, row.spec.data.forget)
 
 
-def _strip(program: Program, row: RunRow | None, course: Course) -> str:
+def _strip(program: Program, row: RunRecord | None, course: RunProgress) -> str:
     if row is None or course.before is None:
         return ""
     last = course.after.scores if course.after else None
@@ -228,7 +228,7 @@ def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     return strip_html(terms_strip(before, after, titles, spreads=found)) + others
 
 
-def _published(row: RunRow | None, course: Course) -> str:
+def _published(row: RunRecord | None, course: RunProgress) -> str:
     if row is None or course.before is None:
         return ""
     return published_html(row.spec, course.after.scores if course.after else None)
@@ -291,7 +291,7 @@ def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
     """
     scene = program.shown.of(run_id) if run_id else None
     if scene is None:
-        membership = membership_of(program, None, Course(), masked=look.masked)
+        membership = membership_of(program, None, RunProgress(), masked=look.masked)
         return Sight(_labels((), look), "", asks_html((), (), masked=look.masked), membership)
     row, course = scene.row, scene.course
     look = replace(look, masked=hides(row, look))
@@ -327,12 +327,12 @@ def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) ->
         StoreError: The store cannot be read.
     """
     state, rows = program.worker.state(), program.shown.rows()
-    replayed = [replay.run_id for replay in program.replays.going()]
+    replayed = [replay.run_id for replay in program.replays.active()]
     found = [row for row in rows if matches(row, text or "")]
     last = max(0, (len(found) - 1) // SIZE)
     page = min(max(0, page), last)
     lines = [
-        run_line(row, paused=holding(state, row.run_id))
+        run_summary(row, paused=holding(state, row.run_id))
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
     return runs_html(lines, page, len(found), shown=run_id, replayed=replayed, now=time.time())

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.store import PreviewRow, RunRow, StoreError, TraceRow
+from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
+from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
@@ -80,13 +81,13 @@ PRESSES: Mapping[str, Callable[[Program, Any], Message]] = {
 """What each event of the list's buttons does."""
 
 
-def left_waiting(rows: Sequence[RunRow]) -> list[RunRow]:
+def left_waiting(rows: Sequence[RunRecord]) -> list[RunRecord]:
     """Return the runs that waited when their program ended, the oldest first."""
     left = [row for row in rows if not (row.alive or row.began or row.ending)]
     return sorted(left, key=lambda row: row.run_id)
 
 
-def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRow]) -> str:
+def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRecord]) -> str:
     """Draw the queue; nothing while nothing waits and at most one run goes on.
 
     Args:
@@ -102,7 +103,7 @@ def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRow]) -> 
         return f'<section class="card queue">{left}</section>' if left else ""
     known = {row.run_id: row for row in rows}
 
-    def job(run_id: str) -> RunRow | TraceRow | PreviewRow:
+    def job(run_id: str) -> RunRecord | TraceRecord | PreviewRecord:
         return known.get(run_id) or program.store.job(run_id)
 
     going = "".join(_going(job(one.run_id), paused=one.paused) for one in state.running)
@@ -119,10 +120,10 @@ def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRow]) -> 
     )
 
 
-def _going(row: RunRow | TraceRow | PreviewRow, *, paused: bool) -> str:
+def _going(row: RunRecord | TraceRecord | PreviewRecord, *, paused: bool) -> str:
     status = "paused" if paused else "running"
     title = escape(_title(row))
-    if isinstance(row, RunRow):
+    if isinstance(row, RunRecord):
         run = escape(row.run_id)
         title = f'<button type="button" class="open" data-event="open" data-run="{run}">{title}'
         title += "</button>"
@@ -132,7 +133,7 @@ def _going(row: RunRow | TraceRow | PreviewRow, *, paused: bool) -> str:
     )
 
 
-def _waiting(row: RunRow | TraceRow | PreviewRow, at: int, last: int, note: str) -> str:
+def _waiting(row: RunRecord | TraceRecord | PreviewRecord, at: int, last: int, note: str) -> str:
     """Draw a line of the queue; `note` is plain text and may be empty."""
     title = escape(_title(row))
     tools = (
@@ -162,18 +163,18 @@ def _button(
     )
 
 
-def _title(row: RunRow | TraceRow | PreviewRow) -> str:
-    if isinstance(row, RunRow):
+def _title(row: RunRecord | TraceRecord | PreviewRecord) -> str:
+    if isinstance(row, RunRecord):
         return row.name or row.spec.title
-    return "A trace" if isinstance(row, TraceRow) else f"Answers to {len(row.spec.rows)} rows"
+    return "A trace" if isinstance(row, TraceRecord) else f"Answers to {len(row.spec.rows)} rows"
 
 
-def _device(row: RunRow | TraceRow | PreviewRow) -> str:
+def _device(row: RunRecord | TraceRecord | PreviewRecord) -> str:
     device = row.spec.model.device
     return "" if device == "auto" else f' <span class="tag">{escape(device)}</span>'
 
 
-def _left(rows: Sequence[RunRow]) -> str:
+def _left(rows: Sequence[RunRecord]) -> str:
     if not rows:
         return ""
     one = len(rows) == 1

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 
 from unlearnlab.runs.events import Finished
-from unlearnlab.runs.progress import Course
-from unlearnlab.runs.records import RunRow
+from unlearnlab.runs.progress import RunProgress
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.views.provenance import facts
-from unlearnlab.views.reproduction.agreement import WORDS, Agreement, Number, Reproduction
-from unlearnlab.views.reproduction.outlook import outlook
-from unlearnlab.views.reproduction.reading import reading
-from unlearnlab.views.reproduction.sides import weights_here
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Agreement,
+    Number,
+    Reproduction,
+    outlook,
+    reading,
+    weights_here,
+)
 
 _MOODS: dict[Agreement, str] = {
     "equal": "good",
@@ -24,7 +29,7 @@ _MOODS: dict[Agreement, str] = {
 
 
 def record_html(
-    program: Program, row: RunRow | None, course: Course, rows: Sequence[RunRow]
+    program: Program, row: RunRecord | None, course: RunProgress, rows: Sequence[RunRecord]
 ) -> str:
     """Draw the card.
 
@@ -58,7 +63,7 @@ def _head(compared: Reproduction | None) -> str:
     return f"a reproduction of run {escape(compared.first)}, which {met}"
 
 
-def _compared(program: Program, row: RunRow, course: Course) -> Reproduction | None:
+def _compared(program: Program, row: RunRecord, course: RunProgress) -> Reproduction | None:
     """Compare an ended run with the one that it repeats, if that is here."""
     if not row.repeats or course.ending is None:
         return None
@@ -116,7 +121,7 @@ def _table(heads: Sequence[str], rows: str) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>" * bool(rows)
 
 
-def _links(row: RunRow, rows: Sequence[RunRow]) -> str:
+def _links(row: RunRecord, rows: Sequence[RunRecord]) -> str:
     """Name the runs that this one repeats or is repeated by, and where it comes from."""
     found = [("Repeats", [row.repeats])] if row.repeats else []
     if repeating := [other.run_id for other in rows if other.repeats == row.run_id]:
@@ -136,7 +141,7 @@ def _link(run_id: str, here: set[str]) -> str:
     return f'<button type="button" class="link" data-event="open" data-run="{run}">{run}</button>'
 
 
-def _again(program: Program, row: RunRow, course: Course, rows: Sequence[RunRow]) -> str:
+def _again(program: Program, row: RunRecord, course: RunProgress, rows: Sequence[RunRecord]) -> str:
     """Offer to carry the run out again, and tell first what is known to differ."""
     if not isinstance(course.ending, Finished):
         return ""

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.recordings import ReplayError
-from unlearnlab.runs.replay import Replay
+from unlearnlab.runs.replay import Replay, ReplayError
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import Scene

@@ -1,17 +1,17 @@
-"""The list of past runs, as HTML. Everything is escaped."""
+"""The list of past runs as HTML; everything is escaped."""
 
 from collections.abc import Collection, Sequence
 
 from unlearnlab.ui.kit.text import ago, duration, escape, origin_tag, score
 from unlearnlab.ui.run.answers import pager
-from unlearnlab.views.runs import RunLine
+from unlearnlab.views.runs import RunSummary
 
 SIZE = 10
 """Runs on one page of the list."""
 
 
 def runs_html(
-    lines: Sequence[RunLine],
+    lines: Sequence[RunSummary],
     page: int,
     total: int,
     *,
@@ -19,15 +19,15 @@ def runs_html(
     replayed: Collection[str] = (),
     now: float,
 ) -> str:
-    """Draw one page of the list.
+    """Render one page of the list.
 
     Args:
         lines: The runs on this page, newest first.
         page: 0-based.
         total: Number of runs on all pages.
-        shown: The run that the page shows.
-        replayed: The runs that a replay shows as if they were live.
-        now: Unix seconds.
+        shown: Id of the run on display.
+        replayed: Ids of the runs with an active replay.
+        now: Unix time.
     """
     if not lines:
         return '<p class="none">No run matches.</p>'
@@ -37,7 +37,7 @@ def runs_html(
     return f'<ul class="runs">{rows}</ul>{pages}'
 
 
-def _line(line: RunLine, shown: str, replayed: bool, now: float) -> str:
+def _line(line: RunSummary, shown: str, replayed: bool, now: float) -> str:
     run = escape(line.run_id)
     pill = f'<span class="pill" data-status="{line.status}">{line.status}</span>'
     if replayed:
@@ -55,8 +55,8 @@ def _line(line: RunLine, shown: str, replayed: bool, now: float) -> str:
     )
 
 
-def _replay(line: RunLine, run: str) -> str:
-    """Offer to replay what has ended; one that took no step is told so."""
+def _replay(line: RunSummary, run: str) -> str:
+    """Return a replay button for an ended run; pressing it reports a run without steps."""
     if line.seconds is None and line.status != "interrupted":
         return ""
     return (
@@ -65,7 +65,7 @@ def _replay(line: RunLine, run: str) -> str:
     )
 
 
-def _outcome(line: RunLine) -> str:
+def _outcome(line: RunSummary) -> str:
     if line.problem:
         return f"<span>{escape(line.problem)}</span> ·"
     before, after = line.aggregate
@@ -73,9 +73,9 @@ def _outcome(line: RunLine) -> str:
         return ""
     if before is None:  # It only scored.
         return f"aggregate <b>{score(after)}</b> ·"
-    return f"aggregate {score(before)} → <b>{score(after)}</b> · {escape(line.verdict)} ·"
+    return f"aggregate {score(before)} → <b>{score(after)}</b> · {escape(line.verdict_title)} ·"
 
 
-def _times(line: RunLine, now: float) -> str:
+def _times(line: RunSummary, now: float) -> str:
     took = f" · {duration(line.seconds)}" if line.seconds else ""
     return f"{ago(line.created, now)}{took}"

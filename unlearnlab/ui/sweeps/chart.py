@@ -5,8 +5,8 @@ one score. Seeds are summed over: lines and cells are means, dots the runs thems
 all values from the start, so that nothing moves when a run ends.
 """
 
-from unlearnlab.runs.sweep_status import Stand
-from unlearnlab.spec.sweep.spec import SweepSpec, shown_axes
+from unlearnlab.runs.sweeps import SweepStatus
+from unlearnlab.spec.sweep import SweepSpec, shown_axes
 from unlearnlab.ui.kit.charts import Figure
 from unlearnlab.ui.sweeps.lines import along_one
 from unlearnlab.ui.sweeps.maps import along_several
@@ -18,7 +18,7 @@ def mapped(spec: SweepSpec) -> bool:
     return len(shown_axes(spec)) > 1
 
 
-def sweep_figure(title: str, spec: SweepSpec, stand: Stand, name: ScoreName) -> Figure:
+def sweep_figure(title: str, spec: SweepSpec, stand: SweepStatus, name: ScoreName) -> Figure:
     """Draw what is known of a sweep by now.
 
     Args:

@@ -4,17 +4,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from unlearnlab.runs.engine_api import meant
+from unlearnlab.runs.engine_api import find_device
 from unlearnlab.runs.store import StoreError
-from unlearnlab.runs.sweep_status import Stand, stand
-from unlearnlab.runs.sweeps import Sweeping, sweep_seconds
+from unlearnlab.runs.sweeps import Sweeping, SweepStatus, sweep_seconds, sweep_status
 from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.axes import LAYERS, SHARES, Axis, SeedAxis, read_axis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import slider
-from unlearnlab.spec.sweep.axes import Axis, SeedAxis
-from unlearnlab.spec.sweep.ready import ReadySweep, ready_sweep, ready_sweeps
-from unlearnlab.spec.sweep.spec import Grid, SweepSpec, laid_out
-from unlearnlab.spec.sweep.typed import LAYERS, SHARES, read_axis
+from unlearnlab.spec.sweep import (
+    Grid,
+    ReadySweep,
+    SweepSpec,
+    expand_grid,
+    ready_sweep,
+    ready_sweeps,
+)
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
@@ -124,7 +128,7 @@ def note(program: Program, form: Form, typed: Typed) -> str:
         return f"<p>Choose what to vary. The rest stays as the form has it.</p>{HOW}"
     try:
         spec = typed_sweep(form, typed)
-        grid = laid_out(spec)
+        grid = expand_grid(spec)
         values = "".join(f"<p>{line}</p>" for line in _values(spec, grid))
         return f"{values}<p><b>{escape(size(program, spec))}</b></p>"
     except (SpecError, StoreError) as error:
@@ -150,8 +154,8 @@ def size(program: Program, spec: SweepSpec) -> str:
         StoreError: The store cannot be read.
     """
     rows = program.store.runs()
-    found = stand(spec, "", rows)
-    device = meant(spec.base.model.device, program.devices())
+    found = sweep_status(spec, "", rows)
+    device = find_device(spec.base.model.device, program.devices())
     cuda = device is not None and device.cuda
     took = sweep_seconds(found, rows, program.outline, cuda=cuda)
     return f"{_count(found)}{'' if took is None else f', about {duration(took)}'}" + (
@@ -159,7 +163,7 @@ def size(program: Program, spec: SweepSpec) -> str:
     )
 
 
-def _count(found: Stand) -> str:
+def _count(found: SweepStatus) -> str:
     total, done = len(found.points), len(found.of("finished"))
     runs = "1 run" if total == 1 else f"{total} runs"
     return f"{runs}, {done} of them there already" if done else runs

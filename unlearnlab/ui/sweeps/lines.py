@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from unlearnlab.runs.sweep_status import Stand
-from unlearnlab.spec.sweep.axes import SeedAxis, Value
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, shown_axes
+from unlearnlab.runs.sweeps import SweepStatus
+from unlearnlab.spec.axes import SeedAxis, Value
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import plain
 from unlearnlab.ui.kit.text import score as written
 from unlearnlab.ui.sweeps.scores import LOOKS, Found, Look, ScoreName, grouped
@@ -24,10 +24,10 @@ Drawn = tuple[list[Trace], dict[str, Any]]
 """Traces and layout."""
 
 
-def along_one(spec: SweepSpec, stand: Stand) -> Drawn:
+def along_one(spec: SweepSpec, stand: SweepStatus) -> Drawn:
     """Draw a sweep of one axis; seeds beside it are summed over."""
     (axis,) = shown_axes(spec)
-    values = laid_out(spec).values[axis]
+    values = expand_grid(spec).values[axis]
     numbers = [value.number for value in values if value.number is not None]
     if len(numbers) == len(values) and not isinstance(spec.axes[axis], SeedAxis):
         return _line(spec, stand, values, numbers)
@@ -51,7 +51,7 @@ def _layout(x: Mapping[str, Any], *, legend: bool = True) -> dict[str, Any]:
 
 
 def _line(
-    spec: SweepSpec, stand: Stand, values: Sequence[Value], numbers: Sequence[float]
+    spec: SweepSpec, stand: SweepStatus, values: Sequence[Value], numbers: Sequence[float]
 ) -> Drawn:
     (axis,) = shown_axes(spec)
     log = min(numbers) > 0 and max(numbers) / min(numbers) >= SPANS
@@ -127,7 +127,7 @@ def _spread(values: Sequence[float]) -> str:
 # ---- boxes -------------------------------------------------------------------------------------
 
 
-def _boxes(spec: SweepSpec, stand: Stand, values: Sequence[Value], *, seeds: bool) -> Drawn:
+def _boxes(spec: SweepSpec, stand: SweepStatus, values: Sequence[Value], *, seeds: bool) -> Drawn:
     """Draw a box for each score: beside each other over each value, or one over all seeds."""
     (axis,) = shown_axes(spec)
     traces = [_box(grouped(spec, stand, name), values, LOOKS[name], seeds=seeds) for name in SHOWN]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlearnlab.runs.sweep_status import Stand
-from unlearnlab.spec.sweep.axes import Value
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, shown_axes
+from unlearnlab.runs.sweeps import SweepStatus
+from unlearnlab.spec.axes import Value
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import plain
 from unlearnlab.ui.sweeps.scores import LOOKS, Found, Place, ScoreName, grouped
 
@@ -34,7 +34,7 @@ class _Plan:
 
     def values(self, axis: int) -> tuple[Value, ...]:
         """Return the values of an axis."""
-        return laid_out(self.spec).values[axis]
+        return expand_grid(self.spec).values[axis]
 
     def title(self, place: Place) -> str:
         """Name a map by the values of the other axes."""
@@ -45,7 +45,7 @@ class _Plan:
 
 
 def along_several(
-    spec: SweepSpec, stand: Stand, name: ScoreName
+    spec: SweepSpec, stand: SweepStatus, name: ScoreName
 ) -> tuple[list[Trace], dict[str, Any], dict[str, Any]]:
     """Draw a score, its means over seeds.
 
@@ -53,7 +53,7 @@ def along_several(
         Traces, layout, and the layout on a phone, where the maps stand below each other.
     """
     # The longest axis has most room across, the next one down.
-    *others, down, across = sorted(shown_axes(spec), key=lambda n: len(laid_out(spec).values[n]))
+    *others, down, across = sorted(shown_axes(spec), key=lambda n: len(expand_grid(spec).values[n]))
     others.sort()
     plan = _Plan(spec, others, down, across)
     order = [shown_axes(spec).index(axis) for axis in (*others, down, across)]

@@ -7,15 +7,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.records import RunRow
-from unlearnlab.runs.store import StoreError
-from unlearnlab.runs.sweep_status import Filled, Stand, Standing, problem_of_run, stand
-from unlearnlab.runs.sweep_table import SweepRow
-from unlearnlab.runs.sweeps import Sweeping
+from unlearnlab.runs.records import RunRecord
+from unlearnlab.runs.store import StoreError, SweepRow
+from unlearnlab.runs.sweeps import (
+    PointState,
+    PointStatus,
+    Sweeping,
+    SweepStatus,
+    failure_of,
+    sweep_status,
+)
 from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.axes import SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.sweep.axes import SeedAxis, WindowAxis
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
+from unlearnlab.spec.sweep import SweepSpec, expand_grid
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import clock, duration, escape
 from unlearnlab.ui.kit.text import score as written
@@ -61,7 +66,7 @@ class Board:
     def __init__(self, program: Program) -> None:
         self._program = program
         self.sweeping = Sweeping(program.store, program.worker)
-        self._known: tuple[object, float, list[RunRow]] = (None, 0.0, [])
+        self._known: tuple[object, float, list[RunRecord]] = (None, 0.0, [])
 
     def poll(self, asked: Any) -> dict[str, Any]:
         """Answer a page with how a sweep stands, and with what has to be drawn anew."""
@@ -87,13 +92,13 @@ class Board:
         except (StoreError, SpecError, NotRunning) as error:
             return {"problem": str(error)}
 
-    def rows(self) -> list[RunRow]:
+    def rows(self) -> list[RunRecord]:
         """Return all runs, as they were when something last happened.
 
         Raises:
             StoreError: The store cannot be read.
         """
-        key = self._program.courses.listed(), self._program.worker.state()
+        key = self._program.courses.run_counts(), self._program.worker.state()
         known, at, rows = self._known
         if known != key or time.monotonic() - at > FRESH_S:
             rows = self._program.store.runs()
@@ -103,7 +108,7 @@ class Board:
     def _told(self, row: SweepRow, request: SweepPoll) -> dict[str, Any]:
         head = {"sweep": row.sweep_id, "title": row.name}
         try:
-            found = stand(row.spec, row.sweep_id, self.rows())
+            found = sweep_status(row.spec, row.sweep_id, self.rows())
         except SpecError as error:
             return {**head, "turn": "gone", "gone": str(error)}
         turn = _turn(row, found, request.score)
@@ -138,7 +143,7 @@ def _choices(rows: Sequence[SweepRow]) -> list[dict[str, str]]:
     ]
 
 
-def _turn(row: SweepRow, found: Stand, score: ScoreName) -> str:
+def _turn(row: SweepRow, found: SweepStatus, score: ScoreName) -> str:
     """Return a word that changes when the chart or the list of runs must be drawn anew."""
     seen = tuple((one.status, one.row.run_id if one.row else "") for one in found.points)
     return f"{row.sweep_id} {score} {hash((row.spec, seen))}"
@@ -152,7 +157,7 @@ def _queued(count: int) -> str:
     return f"{_runs(count)} queued." if count else "Nothing is left to do: all runs are there."
 
 
-_WORDS: Mapping[Standing, str] = {
+_WORDS: Mapping[PointState, str] = {
     "running": "running",
     "paused": "paused",
     "queued": "waiting",
@@ -163,7 +168,7 @@ _WORDS: Mapping[Standing, str] = {
 """What is told of a sweep beside the finished runs."""
 
 
-def _status(found: Stand, spec: SweepSpec) -> dict[str, Any]:
+def _status(found: SweepStatus, spec: SweepSpec) -> dict[str, Any]:
     counts, total = found.counts, len(found.points)
     live = next((one.row.run_id for one in found.of("running", "paused") if one.row), "")
     words = [f"{counts.get('finished', 0)} of {total} finished"]
@@ -185,7 +190,7 @@ def _status(found: Stand, spec: SweepSpec) -> dict[str, Any]:
     }
 
 
-def _pill(found: Stand) -> str:
+def _pill(found: SweepStatus) -> str:
     if found.going:
         return "running" if found.of("running", "paused") else "queued"
     if found.open:
@@ -208,7 +213,7 @@ def _addable(spec: SweepSpec) -> list[dict[str, Any]]:
     ]
 
 
-def runs_html(spec: SweepSpec, found: Stand) -> str:
+def runs_html(spec: SweepSpec, found: SweepStatus) -> str:
     """List the runs of a sweep. HTML."""
     lines = "".join(_line(spec, one) for one in found.points[:ROWS])
     more = len(found.points) - ROWS
@@ -221,13 +226,13 @@ def runs_html(spec: SweepSpec, found: Stand) -> str:
     )
 
 
-def _line(spec: SweepSpec, one: Filled) -> str:
-    label = escape(laid_out(spec).label(spec, one.point))
+def _line(spec: SweepSpec, one: PointStatus) -> str:
+    label = escape(expand_grid(spec).label(spec, one.point))
     run = escape(one.row.run_id) if one.row else ""
     name = (
         f'<button type="button" class="open" data-open="{run}">{label}</button>' if run else label
     )
-    problem = problem_of_run(one)
+    problem = failure_of(one)
     told = f"<small>{escape(problem)}</small>" if problem else ""
     cells = "".join(f"<td>{written(score_at(one, name))}</td>" for name in SCORE_NAMES)
     return (
@@ -237,7 +242,7 @@ def _line(spec: SweepSpec, one: Filled) -> str:
     )
 
 
-def _tools(one: Filled, run: str) -> str:
+def _tools(one: PointStatus, run: str) -> str:
     if one.status != "queued":
         return ""
     return (

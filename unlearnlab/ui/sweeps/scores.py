@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.sweep_status import Filled, Stand
-from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, shown_axes
+from unlearnlab.runs.sweeps import PointStatus, SweepStatus
+from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import Cell
 from unlearnlab.ui.kit.text import score as written
 from unlearnlab.views.scoreboard import at_ends
@@ -54,7 +54,7 @@ def value_of(scores: Scores, name: ScoreName) -> float | None:
             return scores.final
 
 
-def grouped(spec: SweepSpec, stand: Stand, name: ScoreName) -> Found:
+def grouped(spec: SweepSpec, stand: SweepStatus, name: ScoreName) -> Found:
     """Gather a score by the place on the axes that are shown: seeds fall together."""
     axes, found = shown_axes(spec), defaultdict[Place, list[float]](list)
     for one in stand.points:
@@ -64,7 +64,7 @@ def grouped(spec: SweepSpec, stand: Stand, name: ScoreName) -> Found:
     return found
 
 
-def score_at(one: Filled, name: ScoreName) -> float | None:
+def score_at(one: PointStatus, name: ScoreName) -> float | None:
     """Return a score of a point's run; none before it has finished."""
     if one.row is None or one.status != "finished":
         return None
@@ -72,25 +72,25 @@ def score_at(one: Filled, name: ScoreName) -> float | None:
     return value_of(after, name) if after else None
 
 
-def table(spec: SweepSpec, stand: Stand) -> list[list[Cell]]:
+def table(spec: SweepSpec, stand: SweepStatus) -> list[list[Cell]]:
     """Lay the runs out as rows of a table, heads first."""
     head: list[Cell] = [axis.name for axis in spec.axes]
     rows: list[list[Cell]] = [[*head, "status", *SCORE_NAMES]]
     for one in stand.points:
-        places = zip(laid_out(spec).values, one.point.place, strict=True)
+        places = zip(expand_grid(spec).values, one.point.place, strict=True)
         texts = [of[at].text for of, at in places]
         rows.append([*texts, one.status, *(score_at(one, name) for name in SCORE_NAMES)])
     return rows
 
 
-def summary(title: str, spec: SweepSpec, stand: Stand, name: ScoreName) -> str:
+def summary(title: str, spec: SweepSpec, stand: SweepStatus, name: ScoreName) -> str:
     """Say how far a sweep is, and where a score is highest in the mean over seeds."""
     done, total = len(stand.of("finished")), len(stand.points)
     means = {place: statistics.fmean(of) for place, of in grouped(spec, stand, name).items()}
     if not means:
         return f"{title}: {done} of {total} runs finished."
     place = max(means, key=lambda one: means[one])
-    values = laid_out(spec).values
+    values = expand_grid(spec).values
     at = ", ".join(
         f"{spec.axes[axis].name} {values[axis][n].text}"
         for axis, n in zip(shown_axes(spec), place, strict=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.data.datasets import dataset
 from unlearnlab.runs.progress import RunView, run_view, status_of
-from unlearnlab.runs.records import TraceRow
+from unlearnlab.runs.records import TraceRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.facts import facts_of
@@ -81,7 +81,7 @@ def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Messag
         return "", Message(tuple(problems))
     except (StoreError, NotRunning) as error:
         return "", trouble(error)
-    ahead = state.waits(spec.model.device)
+    ahead = state.would_wait(spec.model.device)
     return run_id, Message(note="Queued behind what is running." if ahead else "")
 
 
@@ -133,13 +133,13 @@ _EMPTY = (
 )
 
 
-def _view(program: Program, row: TraceRow) -> RunView:
+def _view(program: Program, row: TraceRecord) -> RunView:
     mine = known_to(program.worker.state(), row.run_id)
     course = program.courses.of(row.run_id)
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
 
 
-def _turn(program: Program, view: RunView | None, rows: Sequence[TraceRow]) -> str:
+def _turn(program: Program, view: RunView | None, rows: Sequence[TraceRecord]) -> str:
     ended = sum(row.ending is not None for row in rows)
     return repr((view.status if view else "", len(rows), ended, program.worker.state()))
 
@@ -175,7 +175,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         return {"problem": str(error)}
 
 
-def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dict[str, Any]:
+def _status(program: Program, row: TraceRecord, view: RunView, masked: bool) -> dict[str, Any]:
     done = program.courses.of(row.run_id).progressed
     share = done.done / done.total if done and done.total else 0.0
     seconds = f"took {duration(view.seconds)}" if view.seconds else ""
@@ -191,7 +191,7 @@ def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dic
     }
 
 
-def _listed(rows: Sequence[TraceRow], shown: str, page: int, masked: bool) -> str:
+def _listed(rows: Sequence[TraceRecord], shown: str, page: int, masked: bool) -> str:
     last = max(0, (len(rows) - 1) // SIZE)
     page = min(max(0, page), last)
     some = rows[page * SIZE : (page + 1) * SIZE]
@@ -200,7 +200,7 @@ def _listed(rows: Sequence[TraceRow], shown: str, page: int, masked: bool) -> st
     return f'<ul class="runs">{lines}</ul>{pages}'
 
 
-def _line(row: TraceRow, shown: str, masked: bool) -> str:
+def _line(row: TraceRecord, shown: str, masked: bool) -> str:
     here = ' class="here" aria-current="true"' if row.run_id == shown else ""
     status = status_of(began=row.began, alive=row.alive, ending=row.ending)
     title = mask(row.spec.title) if masked else row.spec.title

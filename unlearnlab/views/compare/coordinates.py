@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from unlearnlab.spec.plan import written
 from unlearnlab.views.compare.differences import ABSENT, Difference, differences
-from unlearnlab.views.compare.entries import Entry, labels, utility_test
 from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
+from unlearnlab.views.runs import RunSummary, labels, utility_test
 
 MOST = 7
 """Settings that get an axis; more cannot be followed by the eye."""
@@ -49,7 +49,7 @@ class Coordinates:
     """Settings that differ as well, for which there was no room."""
 
 
-def coordinates(of: Sequence[Entry]) -> Coordinates:
+def coordinates(of: Sequence[RunSummary]) -> Coordinates:
     """Lay runs over the settings in which they differ, then over their scores."""
     found = differences([run.spec for run in of])
     axes = [_setting(one) for one in found[:MOST]]
@@ -62,7 +62,7 @@ def coordinates(of: Sequence[Entry]) -> Coordinates:
     )
 
 
-def _score(of: Sequence[Entry], name: Column) -> Axis | None:
+def _score(of: Sequence[RunSummary], name: Column) -> Axis | None:
     values = [column(run.after, name) for run in of]
     if all(value is None for value in values):
         return None

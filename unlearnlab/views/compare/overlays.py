@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.runs.events import StepLogged
-from unlearnlab.runs.progress import Timed, points_after
+from unlearnlab.runs.events import StepLogged, StoredEvent
+from unlearnlab.runs.progress import points_after
 from unlearnlab.views.curves import TRACES
 
 By = Literal["step", "tokens", "seconds"]
@@ -40,7 +40,7 @@ class Track:
     """Since training began, until each of these steps."""
 
 
-def track(stored: Sequence[Timed]) -> Track:
+def track(stored: Sequence[StoredEvent]) -> Track:
     """Fold a run's events into its curves.
 
     A step that held a probe or a pause counts with the time that steps usually take.

@@ -7,8 +7,8 @@ from typing import Literal
 from unlearnlab.metrics.published import MODELS, Published
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import GATES, KEPT_UTILITY
-from unlearnlab.views.compare.entries import Entry, labels
 from unlearnlab.views.compare.rankings import comparable
+from unlearnlab.views.runs import RunSummary, labels
 
 Across = Literal["forgotten", "task_aggregate"]
 """What counts as forgetting: the mean of the forget terms, or the aggregate, which other teams have
@@ -47,7 +47,7 @@ def point(label: str, scores: Scores, by: Across, run_id: str = "", note: str = 
     return None if x is None or y is None else Point(label, run_id, x, y, scores.mia_score, note)
 
 
-def points(of: Sequence[Entry], by: Across = "forgotten") -> tuple[Point, ...]:
+def points(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point, ...]:
     """Place all runs that were scored."""
     found = (
         point(label, run.after, by, run.run_id, run.verdict.title if run.verdict else "")
@@ -57,7 +57,7 @@ def points(of: Sequence[Entry], by: Across = "forgotten") -> tuple[Point, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def originals(of: Sequence[Entry], by: Across = "forgotten") -> tuple[Point, ...]:
+def originals(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point, ...]:
     """Place the original models, each once."""
     found: dict[tuple[str, float, float], Point] = {}
     for run in of:
@@ -68,7 +68,7 @@ def originals(of: Sequence[Entry], by: Across = "forgotten") -> tuple[Point, ...
     return tuple(found.values())
 
 
-def published_points(of: Sequence[Entry], known: Sequence[Published]) -> tuple[Point, ...]:
+def published_points(of: Sequence[RunSummary], known: Sequence[Published]) -> tuple[Point, ...]:
     """Place the published results of the models that were run, by their aggregate and MMLU.
 
     The note of each says why it does not compare with the runs: the test split is private.
@@ -88,7 +88,7 @@ def _note(row: Published, split: str) -> str:
     return "; ".join(part for part in told if part)
 
 
-def gate(of: Sequence[Entry]) -> float | None:
+def gate(of: Sequence[RunSummary]) -> float | None:
     """Return the utility below which a run counts as wrecked, if it is one for all of them.
 
     The task's own bound on MMLU where there is one, else three quarters of the original's utility.
@@ -102,7 +102,7 @@ def gate(of: Sequence[Entry]) -> float | None:
     return bounds.pop() if len(bounds) == 1 else None
 
 
-def _gate(run: Entry) -> float | None:
+def _gate(run: RunSummary) -> float | None:
     if run.spec.model.name in GATES and run.after and run.after.measures_mmlu:
         return GATES[run.spec.model.name]
     if run.before is None or run.before.utility is None:

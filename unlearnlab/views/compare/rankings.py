@@ -6,7 +6,7 @@ from zlib import crc32
 
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import VerdictKind
-from unlearnlab.views.compare.entries import Entry
+from unlearnlab.views.runs import RunSummary
 
 UNRANKED: tuple[VerdictKind, ...] = ("collapsed", "below_gate")
 """Verdicts that keep a run out of the places: a wreck has a final score of about 0.4, and the task
@@ -46,7 +46,7 @@ class Setting:
         )
 
 
-def setting(run: Entry) -> Setting | None:
+def setting(run: RunSummary) -> Setting | None:
     """Return what a run's scores were measured under; none if it was not scored."""
     scores, spec = run.after, run.spec
     if scores is None:
@@ -67,9 +67,9 @@ def setting(run: Entry) -> Setting | None:
     )
 
 
-def comparable(of: Sequence[Entry]) -> dict[Setting, list[Entry]]:
+def comparable(of: Sequence[RunSummary]) -> dict[Setting, list[RunSummary]]:
     """Group scored runs by what their scores were measured under, in order of appearance."""
-    found: dict[Setting, list[Entry]] = {}
+    found: dict[Setting, list[RunSummary]] = {}
     for run in of:
         if (under := setting(run)) is not None:
             found.setdefault(under, []).append(run)
@@ -112,7 +112,7 @@ def weighted(scores: Scores, by: Weights) -> float | None:
 class Place:
     """Where a run stands."""
 
-    run: Entry
+    run: RunSummary
     rank: int | None
     """From 1; equals share one. None where the run is not ranked."""
     value: float | None
@@ -129,7 +129,7 @@ class Ranking:
     places: tuple[Place, ...]
 
 
-def rankings(of: Sequence[Entry], by: Weights | None = None) -> tuple[Ranking, ...]:
+def rankings(of: Sequence[RunSummary], by: Weights | None = None) -> tuple[Ranking, ...]:
     """Rank runs, those of each setting by themselves.
 
     Args:
@@ -140,7 +140,7 @@ def rankings(of: Sequence[Entry], by: Weights | None = None) -> tuple[Ranking, .
     return tuple(Ranking(under, _places(runs, weights)) for under, runs in comparable(of).items())
 
 
-def _places(runs: Sequence[Entry], by: Weights) -> tuple[Place, ...]:
+def _places(runs: Sequence[RunSummary], by: Weights) -> tuple[Place, ...]:
     values = [(run, weighted(run.after, by) if run.after else None) for run in runs]
     values.sort(key=lambda pair: -1.0 if pair[1] is None else pair[1], reverse=True)
     ranked = [value for run, value in values if value is not None and not _reason(run, value)]
@@ -155,7 +155,7 @@ def _above(ranked: Sequence[float], value: float | None) -> int:
     return sum(other > (value or 0.0) for other in ranked)
 
 
-def _reason(run: Entry, value: float | None) -> str:
+def _reason(run: RunSummary, value: float | None) -> str:
     if value is None:
         return "a score that counts was not measured"
     if run.verdict is not None and run.verdict.kind in UNRANKED:

@@ -9,9 +9,9 @@ from typing import Literal, get_args
 from unlearnlab.metrics import noise
 from unlearnlab.metrics.noise import Interval
 from unlearnlab.metrics.scores import Evidence, Scores, mia_score, picked, term_rows
-from unlearnlab.views.compare.entries import Entry, labels
 from unlearnlab.views.compare.rankings import Setting, comparable
 from unlearnlab.views.compare.seeds import seed_groups
+from unlearnlab.views.runs import RunSummary, labels
 
 Column = Literal["task_aggregate", "mia_score", "utility", "final"]
 
@@ -80,14 +80,16 @@ class Cell:
 class Line:
     """One run of the scoreboard."""
 
-    run: Entry
+    run: RunSummary
     label: str
     cells: Mapping[Column, Cell]
     setting: Setting | None
     """What its scores were measured under; none if it was not scored."""
 
 
-def scoreboard(of: Sequence[Entry], known: Mapping[str, Margins] | None = None) -> tuple[Line, ...]:
+def scoreboard(
+    of: Sequence[RunSummary], known: Mapping[str, Margins] | None = None
+) -> tuple[Line, ...]:
     """Lay out the scores of runs, in their order. The best is looked for in each setting alone.
 
     Two runs are within noise of each other if they differ in nothing but their seed; if the
@@ -102,7 +104,7 @@ def scoreboard(of: Sequence[Entry], known: Mapping[str, Margins] | None = None) 
     seeds = {run.run_id: group for group in seed_groups(of) for run in group}
     tops = _tops(of)
 
-    def cell(run: Entry, name: Column) -> Cell:
+    def cell(run: RunSummary, name: Column) -> Cell:
         before, value = column(run.before, name), column(run.after, name)
         top = tops.get((under.get(run.run_id), name))
         if top is None or value is None:
@@ -117,9 +119,9 @@ def scoreboard(of: Sequence[Entry], known: Mapping[str, Margins] | None = None) 
     )
 
 
-def _tops(of: Sequence[Entry]) -> dict[tuple[Setting | None, Column], Entry]:
+def _tops(of: Sequence[RunSummary]) -> dict[tuple[Setting | None, Column], RunSummary]:
     """Find the best run of each column and setting; where all are alike, none is best."""
-    found: dict[tuple[Setting | None, Column], Entry] = {}
+    found: dict[tuple[Setting | None, Column], RunSummary] = {}
     for under, runs in comparable(of).items():
         for name in COLUMNS:
             scored = [run for run in runs if column(run.after, name) is not None]
@@ -128,15 +130,15 @@ def _tops(of: Sequence[Entry]) -> dict[tuple[Setting | None, Column], Entry]:
     return found
 
 
-def _value(run: Entry, name: Column) -> float:
+def _value(run: RunSummary, name: Column) -> float:
     return column(run.after, name) or 0.0
 
 
 def _alike(
-    one: Entry,
-    other: Entry,
+    one: RunSummary,
+    other: RunSummary,
     name: Column,
-    seeds: Mapping[str, Sequence[Entry]],
+    seeds: Mapping[str, Sequence[RunSummary]],
     known: Mapping[str, Margins],
 ) -> bool:
     mine, theirs = seeds[one.run_id], seeds[other.run_id]
@@ -151,6 +153,6 @@ def _alike(
     return 0.0 in noise.independent_difference(first, second)
 
 
-def _values(group: Sequence[Entry], name: Column) -> list[float]:
+def _values(group: Sequence[RunSummary], name: Column) -> list[float]:
     found = (column(run.after, name) for run in group)
     return [value for value in found if value is not None]

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from unlearnlab.spec.plan import settled
-from unlearnlab.views.compare.entries import Entry
+from unlearnlab.views.runs import RunSummary
 
 
-def seed_groups(of: Sequence[Entry]) -> tuple[tuple[Entry, ...], ...]:
+def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
     """Put runs together that differ in nothing but their seed and name, in order of appearance."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, list[RunSummary]] = {}
     for run in of:
         groups.setdefault(settled(run.spec, seed=0).model_dump_json(), []).append(run)
     return tuple(tuple(group) for group in groups.values())

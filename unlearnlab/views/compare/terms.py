@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.verdicts import SPLITS as ORDER
-from unlearnlab.views.compare.entries import Entry, labels
+from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.scoreboard import KINDS, SPLITS, TASKS, titles_of
 
 
@@ -36,7 +36,7 @@ class Matrix:
     """One row for each run that was scored; a term that was not measured is none."""
 
 
-def matrix(of: Sequence[Entry]) -> Matrix:
+def matrix(of: Sequence[RunSummary]) -> Matrix:
     """Lay the terms of all scored runs side by side; what none has gets no column."""
     scored = [(run, name) for run, name in zip(of, labels(of), strict=True) if run.after]
     titles = _titles([run for run, _ in scored])
@@ -59,7 +59,7 @@ def matrix(of: Sequence[Entry]) -> Matrix:
     )
 
 
-def _titles(of: Sequence[Entry]) -> Mapping[str, str]:
+def _titles(of: Sequence[RunSummary]) -> Mapping[str, str]:
     """Name the subtasks as the data do, if all runs have the same data."""
     sources = {run.spec.data.source for run in of}
     return titles_of(of[0].spec.data.known) if len(sources) == 1 else TASKS

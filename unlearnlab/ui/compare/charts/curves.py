@@ -12,8 +12,8 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.compare.entries import Entry, labels
 from unlearnlab.views.compare.overlays import BY, By, Track, curve, offered
+from unlearnlab.views.runs import RunSummary, labels
 
 POINTS, FEWEST = 12000, 100
 """Points of all curves together, and of one however many there are."""
@@ -24,7 +24,7 @@ TOLD_TOGETHER = 12
 
 
 def overlay(
-    of: Sequence[Entry],
+    of: Sequence[RunSummary],
     tracks: Mapping[str, Track],
     *,
     series: str,

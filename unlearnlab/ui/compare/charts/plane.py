@@ -6,7 +6,6 @@ from typing import Any
 from unlearnlab.metrics.published import Published
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.ui.kit.charts import MOST_NAMED, Cell, Figure, Trace, plain, run_mark, short
-from unlearnlab.views.compare.entries import Entry, utility_test
 from unlearnlab.views.compare.points import (
     Across,
     Point,
@@ -17,6 +16,7 @@ from unlearnlab.views.compare.points import (
     points,
     published_points,
 )
+from unlearnlab.views.runs import RunSummary, utility_test
 
 ACROSS: Mapping[Across, str] = {
     "forgotten": "forgetting: mean of the forget terms →",
@@ -36,7 +36,7 @@ MARK = 0.02
 
 
 def plane(
-    of: Sequence[Entry],
+    of: Sequence[RunSummary],
     *,
     by: Across = "forgotten",
     reference: Scores | None = None,

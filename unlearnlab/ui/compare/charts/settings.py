@@ -16,13 +16,13 @@ from unlearnlab.ui.kit.charts import (
     short,
 )
 from unlearnlab.views.compare.coordinates import Axis, coordinates
-from unlearnlab.views.compare.entries import Entry
+from unlearnlab.views.runs import RunSummary
 
 WORD = 16
 """Letters of a choice between two axes."""
 
 
-def parallel(of: Sequence[Entry]) -> Figure:
+def parallel(of: Sequence[RunSummary]) -> Figure:
     """Draw each run as a line through the settings that differ, and its scores."""
     found = coordinates(of)
     count = len(found.axes)

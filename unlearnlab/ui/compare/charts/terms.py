@@ -6,11 +6,11 @@ from typing import Any
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.verdicts import SPLITS
 from unlearnlab.ui.kit.charts import Figure, Trace, plain, short
-from unlearnlab.views.compare.entries import Entry
 from unlearnlab.views.compare.terms import Matrix, matrix
+from unlearnlab.views.runs import RunSummary
 
 
-def heat_map(of: Sequence[Entry]) -> Figure:
+def heat_map(of: Sequence[RunSummary]) -> Figure:
     """Draw the terms of each run: one row for each, zeroes pointed out."""
     found = matrix(of)
     rows = list(range(len(found.labels)))

@@ -1,4 +1,4 @@
-"""How long rows are, in tokens, without a tokenizer; and the batches that they come in."""
+"""Lengths of rows in tokens, guessed without a tokenizer, and the batches that rows come in."""
 
 import math
 import random
@@ -16,29 +16,29 @@ from unlearnlab.spec.batches import (
     buckets,
     fitting,
 )
-from unlearnlab.spec.methods import Memorize, Sequential, SetName, Steering
+from unlearnlab.spec.methods import SetName
 from unlearnlab.spec.run import DataSpec, Phase
 
 CHARACTERS_PER_TOKEN = {"tiny-olmo": 3.25}
-"""Measured on the embedded rows, by the model whose tokenizer it is."""
+"""Measured on the embedded rows, by model."""
 
 USUAL_CHARACTERS_PER_TOKEN = 4.0
-"""Of English under the vocabularies of 50 k and more."""
+"""Usual for English with vocabularies of 50 k tokens or more."""
 
 REFUSAL_TOKENS = 9
-"""Of an answer that admits ignorance."""
+"""Usual length of an answer that admits ignorance."""
 
 DRAWS = 64
-"""Batches that are drawn to find a large one."""
+"""Batches drawn to find a large one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A training text in tokens."""
+    """Length of a training text, in tokens."""
 
     prompt: int
     whole: int
-    """With the prompt and EOS."""
+    """Tokens of the prompt, the answer and EOS."""
     task: str
     kind: str
 
@@ -50,44 +50,44 @@ class Shape:
     rows: int
     width: int
     counted: int = 0
-    """Tokens on which a loss counts."""
+    """Tokens that count in the loss."""
     predicted: int = 0
-    """Positions whose logits are computed to measure them, padding included."""
+    """Positions whose logits are computed for them, padding included."""
 
     @property
     def tokens(self) -> int:
-        """Count its padded tokens."""
+        """Return the number of tokens, padding included."""
         return self.rows * self.width
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """All texts that a run trains on, and the largest batches in which it is scored."""
+    """Lengths of all training texts, and the largest batches of the evaluation."""
 
     sets: Mapping[SetName, tuple[Text, ...]]
-    """Rows to train on."""
+    """Training rows by set."""
     scored: int
-    """Rows that the scores are measured on."""
+    """Number of rows in the evaluation."""
     answered: Shape
-    """The prompts that are answered together, the longest first."""
+    """The largest batch of prompts for generation."""
     measured: Mapping[bool, Shape]
-    """The forward pass with most tokens where losses are measured: off a CPU, and on one."""
+    """The largest forward pass that measures losses, by whether it runs on a CPU."""
     probed: Shape
-    """The probe's rows, padded."""
+    """The batch of the live probe."""
 
     def mean(self, name: SetName, tasks: Collection[str] | None) -> float:
-        """Average the tokens of a set's rows, of some subtasks or of all."""
+        """Return the mean tokens of a set's rows; `tasks` selects subtasks, None takes all."""
         known = self.sets["forget" if name == "refusal" else name]
         chosen = [row.whole for row in known if tasks is None or row.task in tasks]
         return sum(chosen) / max(1, len(chosen))
 
 
 def lengths(data: DataSpec, model: str) -> Lengths:
-    """Guess the lengths of a run's texts from their characters.
+    """Estimate the lengths of a run's texts from their characters. Cached.
 
     Args:
-        data: What it trains on and is scored on.
-        model: Name of the model, for its tokenizer.
+        data: The data of the run.
+        model: Name of the model, for its characters per token.
 
     Raises:
         ValueError: There is no such dataset, or it has no such fold.
@@ -121,7 +121,7 @@ def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) 
 
 
 def _other_texts(known: DatasetInfo, fold: Fold) -> Iterator[str]:
-    """Yield what else losses are measured on: documents, and alternatives after their questions."""
+    """Yield the other texts whose losses are measured: documents, options, alternative answers."""
     for row in (*known.rows("forget", fold), *known.rows("retain", fold)):
         yield from (f"{row.input} {answer}" for answer in row.alternatives)
     yield from known.documents("member")
@@ -137,13 +137,13 @@ def sorted_lengths(
     *,
     others: Iterable[int],
 ) -> Lengths:
-    """Sort known lengths into what is trained on and what is scored.
+    """Split known lengths into training sets and evaluation batches.
 
     Args:
-        data: What is picked.
-        forget: Ids and lengths of the forget rows of the fold.
-        retain: Lengths of its retain rows.
-        others: Tokens of each document, each option of the quiz, each alternative answer.
+        data: Selects the rows.
+        forget: Ids and lengths of the fold's forget rows.
+        retain: Lengths of the fold's retain rows.
+        others: Tokens of each document, quiz option and alternative answer.
     """
     scored = [*(row for _, row in forget), *retain]
     wanted = None if data.forget is None else set(data.forget)
@@ -157,15 +157,12 @@ def sorted_lengths(
     }
     others = tuple(others)
     measured = {cpu: _largest(scored, others, cpu=cpu) for cpu in (False, True)}
-    return Lengths(sets, len(scored), _answered(scored), measured, _probed(scored))
-
-
-def _answered(scored: Sequence[Text]) -> Shape:
-    return Shape(min(GENERATED_AT_ONCE, len(scored)), max(row.prompt for row in scored))
+    answered = Shape(min(GENERATED_AT_ONCE, len(scored)), max(row.prompt for row in scored))
+    return Lengths(sets, len(scored), answered, measured, _probed(scored))
 
 
 def _largest(scored: Sequence[Text], others: Sequence[int], *, cpu: bool) -> Shape:
-    """Find the forward pass with most tokens: rows and other texts are measured apart."""
+    """Return the largest forward pass; rows and other texts go in separate passes."""
     rows = [(row.whole, row.whole - row.prompt) for row in scored]
     texts = [(count, count) for count in others]
     passes = [*_passes(rows, cpu=cpu), *_passes(texts, cpu=cpu)]
@@ -173,18 +170,18 @@ def _largest(scored: Sequence[Text], others: Sequence[int], *, cpu: bool) -> Sha
 
 
 def _passes(counts: Sequence[tuple[int, int]], *, cpu: bool) -> Iterator[Shape]:
-    """Put texts, given as their tokens and those that are predicted, into passes."""
+    """Put texts, given as their tokens and their predicted tokens, into passes."""
     order, at = sorted(counts), 0
     while at < len(order):
         rows = fitting((order[i][0] for i in range(at, len(order))), cpu=cpu)
         predicted = [order[i][1] for i in range(at, at + rows)]
         at += rows
-        # Of each text, the token after its last one is predicted as well, and does not count.
+        # The prediction after the last token of each text does not count.
         yield Shape(rows, order[at - 1][0], sum(predicted) - rows, rows * max(predicted))
 
 
 def _probed(scored: Sequence[Text]) -> Shape:
-    """Pad a probe's rows: so many of each kind, from both sets."""
+    """Return the padded batch of the live probe: a few rows of each kind, from both sets."""
     questions = sum(row.kind == "qa" for row in scored)
     most = 2 * PROBE_QUESTIONS, 2 * PROBE_COMPLETIONS
     rows = min(most[0], questions) + min(most[1], len(scored) - questions)
@@ -193,13 +190,11 @@ def _probed(scored: Sequence[Text]) -> Shape:
 
 
 Rows = Mapping[SetName, Sequence[Text]]
-
-Draw = Rows
-"""A batch: rows of each set."""
+"""Rows by set: of a whole phase, or of one batch."""
 
 
-def draws(phase: Phase, of: Lengths) -> list[Draw]:
-    """Draw batches as the phase does: many enough to hold a large one."""
+def draws(phase: Phase, of: Lengths) -> list[Rows]:
+    """Draw batches as the phase does, enough of them to include a large one."""
     names: list[SetName] = list(phase.method.drawn)
     tasks = phase.tasks
     rows: Rows = {
@@ -208,18 +203,21 @@ def draws(phase: Phase, of: Lengths) -> list[Draw]:
     }
     if not names or not all(rows["forget" if name == "refusal" else name] for name in names):
         return []
-    if isinstance(phase.method, Sequential):
-        return list(_in_order(phase, rows))
-    if isinstance(phase.method, Memorize):
-        return list(_together(phase, rows, names))
-    if isinstance(phase.method, Steering) and phase.method.order == "by_task":
-        longest = max(rows["forget"], key=lambda row: row.whole).task
-        rows = {name: [r for r in of if r.task == longest] or of for name, of in rows.items()}
+    match phase.method.layout:
+        case "chunks":
+            return list(_in_order(phase, rows))
+        case "joint":
+            return list(_in_proportion(phase, rows, names))
+        case "by_task":
+            longest = max(rows["forget"], key=lambda row: row.whole).task
+            rows = {name: [r for r in of if r.task == longest] or of for name, of in rows.items()}
+        case "shuffled":
+            pass
     return list(_shuffled(phase, rows, names))
 
 
-def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Draw]:
-    """Go through the first set in fresh order again and again; the others stream past."""
+def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Rows]:
+    """Shuffle the first set in each epoch; stream the others beside it."""
     chance, leading, size = random.Random(0), rows[names[0]], phase.batch_size
     others: list[SetName] = [name for name in names[1:] if name != "refusal"]
     streams = {name: _endless(chance, rows[name]) for name in others}
@@ -235,8 +233,8 @@ def _shuffled(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Dr
             yield batch
 
 
-def _together(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Draw]:
-    """Deal all sets into the batches of one pass: rows of each in proportion, none without."""
+def _in_proportion(phase: Phase, rows: Rows, names: Sequence[SetName]) -> Iterator[Rows]:
+    """Deal all sets into the batches of one pass in proportion, at least one row of each."""
     chance = random.Random(0)
     count = math.ceil(sum(len(rows[name]) for name in names) / phase.batch_size)
     orders: Rows = {name: chance.sample(rows[name], len(rows[name])) for name in names}
@@ -253,10 +251,11 @@ def _endless(chance: random.Random, rows: Sequence[Text]) -> Iterator[Text]:
         yield from chance.sample(rows, len(rows))
 
 
-def _in_order(phase: Phase, rows: Rows) -> Iterator[Draw]:
-    """Go through both sets in the order they have, a chunk of the first at a time."""
-    assert isinstance(phase.method, Sequential)
-    size, retain = min(phase.batch_size, phase.method.chunk_size), cycle(rows["retain"])
+def _in_order(phase: Phase, rows: Rows) -> Iterator[Rows]:
+    """Take the forget rows in their own order, and cycle through the retain rows."""
+    # No batch crosses chunks.
+    size = min(phase.batch_size, phase.method.chunk_rows or phase.batch_size)
+    retain = cycle(rows["retain"])
     for at in range(0, min(len(rows["forget"]), DRAWS * size), size):
         forget = rows["forget"][at : at + size]
         yield {"forget": forget, "retain": list(islice(retain, len(forget) * phase.retain_rows))}
@@ -266,8 +265,8 @@ def shapes(rows: Sequence[Text], *, split: bool = True) -> list[Shape]:
     """Pad rows into the batches that go through the model one after another.
 
     Args:
-        rows: Of one set in one batch.
-        split: Whether rows of different length go apart, where that saves padding.
+        rows: Rows of one set in one batch.
+        split: Whether to separate rows by length where that saves padding.
     """
     parts = buckets([row.whole for row in rows]) if split else [list(range(len(rows)))]
     return [

@@ -1,17 +1,18 @@
-"""Bytes of a model's tensors: its weights, and what passes through it keep or need for a moment.
+"""Memory that a run needs, moment by moment, from its spec and its model's sizes.
 
-Letters, as in the engine: n padded tokens of a batch, D hidden units, Q width of all heads, F that
-of the MLP, V vocabulary. Everything is in bytes.
+The formulas follow the tensors that the engine holds; `tests/engine/test_memory.py` compares them
+with what was counted. All sizes are in bytes. Letters, as in the engine: n padded tokens of a
+batch, D hidden units, Q width of all heads, F width of the MLP, V vocabulary.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from unlearnlab.models.families import ROLES, Architecture, Role
-from unlearnlab.runs.estimates.rows import Shape
-from unlearnlab.spec.batches import POSITIONS_AT_ONCE, answered_at_once, slots
-from unlearnlab.spec.methods import ForwardPass, Steering
+from unlearnlab.runs.lengths import Lengths, Rows, Shape, draws, shapes
+from unlearnlab.spec.batches import POSITIONS_AT_ONCE, PROBE_TOKENS, answered_at_once, slots
+from unlearnlab.spec.methods import ForwardPass
 from unlearnlab.spec.plan import trainable_parameters
 from unlearnlab.spec.run import (
     PACKED,
@@ -26,64 +27,63 @@ from unlearnlab.spec.run import (
 FLOAT32: Final = 4
 
 WEIGHT: Mapping[Precision, float] = {"float32": FLOAT32, "bfloat16": 2, **PACKED_BYTES}
-"""Of a weight of the blocks."""
+"""Bytes of a weight in the blocks, by precision."""
 
 MOMENTS: Mapping[Optimizer, float] = {
     "adamw": 2,
     "adamw_8bit": 2 * (1 + FLOAT32 / 256) / FLOAT32,
     "paged_adamw_8bit": 2 * (1 + FLOAT32 / 256) / FLOAT32,
 }
-"""What an optimizer remembers of a float32 number, in such numbers."""
-
+"""Optimizer state per trained number, in multiples of its size."""
 
 NONLINEARITY: Mapping[str, int] = {"gpt2": 4}
-"""Copies of the MLP's width that a family's nonlinearity keeps; of others it is its input."""
+"""Activations kept by the MLP nonlinearity, as multiples of the MLP width; default 1, its input."""
 
 CAPPED = {"gemma2"}
-"""Families that limit attention scores and logits by tanh, and so hold the scores of all heads."""
+"""Families that cap attention scores and logits by tanh, and so keep the scores of all heads."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A forward pass of a step, or the end of one."""
+    """Memory of a forward pass of a step, or of its end, in bytes."""
 
     kept: float
-    """For the backward pass."""
+    """Kept for the backward pass."""
     forward: float
-    """At most, while it is computed; what is kept of it included."""
+    """Peak during the forward pass, what is kept included."""
     turn: float
-    """Beside what is kept, when its backward pass begins."""
+    """Needed beside what is kept when the backward pass begins."""
     lowest: float = 0.0
-    """At the lowest block that its backward pass reaches."""
+    """Peak at the lowest block that the backward pass reaches."""
     held: float = 0.0
-    """By the objective, until the whole forward pass is done."""
+    """Held by the objective until all forward passes are done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a model's tensors cost."""
+    """Bytes of a model's tensors on a device."""
 
     model: ModelSpec
     size: Architecture
     cuda: bool
-    """On CUDA some kernels copy what they are given, and the optimizer needs no room of its own."""
+    """Whether it computes on CUDA, where some kernels copy their inputs."""
     memory: int | None = None
-    """Bytes that the device has in all; none if that is not known."""
+    """Total bytes of the device; none if unknown."""
 
     @property
     def number(self) -> int:
-        """Return the bytes of a number among the activations."""
+        """Return the bytes of an activation."""
         packed = self.model.precision in PACKED
         half = self.model.precision == "bfloat16" or (self.cuda and packed)
         return 2 if half else FLOAT32
 
     @property
     def trained_number(self) -> int:
-        """Return the bytes of a number that is trained: peft keeps adapters in float32."""
+        """Return the bytes of a trained number: peft keeps adapters in float32."""
         return FLOAT32 if self.model.adapter else self.number
 
     def weights(self, spec: RunSpec) -> float:
-        """Add up the weights, those of adapters included."""
+        """Return the bytes of all weights, adapters included."""
         blocks = self.size.blocks * self.size.block_parameters("all")
         whole = blocks * WEIGHT[self.model.precision]
         whole += (self.size.parameters - blocks) * self.number
@@ -91,17 +91,17 @@ class Costs:
         return whole + (sum(added.values()) if self.model.adapter else 0)
 
     def trained(self, spec: RunSpec, phase: Phase) -> float:
-        """Add up what a phase trains."""
+        """Return the bytes of the weights that a phase trains."""
         return trainable_parameters(spec, phase) * self.trained_number
 
     def remembered(self, spec: RunSpec, phase: Phase) -> float:
-        """Add up what the optimizer remembers of it."""
-        eight_bit = phase.optimizer != "adamw"  # Whatever the format of what is trained.
+        """Return the bytes of a phase's optimizer state."""
+        eight_bit = phase.optimizer != "adamw"  # Whatever the format of the trained weights.
         number = FLOAT32 if eight_bit else self.trained_number
         return trainable_parameters(spec, phase) * number * MOMENTS[phase.optimizer]
 
     def largest(self, phase: Phase) -> float:
-        """Return the largest matrix that a phase trains."""
+        """Return the bytes of the largest matrix that a phase trains."""
         wide = self.size.width("Q") if phase.modules == "attention" else self.size.mlp_width
         other = self._rank(phase) if self.model.adapter else self.size.hidden
         ends = self.size.vocabulary * self.size.hidden if phase.embeddings else 0
@@ -112,7 +112,7 @@ class Costs:
         return phase.adapter_rank or self.model.adapter.r
 
     def passing(self, shape: Shape) -> float:
-        """Return what a pass through the blocks needs that keeps nothing."""
+        """Return the peak of a pass through the blocks without gradients."""
         d, q, f = self.size.hidden, self.size.width("Q"), self.size.mlp_width
         mlp = (4 * d + self.into_mlp + f) * self.number
         attention = (3 * d + 4 * q) * self.number + 3 * q * FLOAT32
@@ -120,17 +120,20 @@ class Costs:
         return shape.tokens * (max(mlp, attention) + mask)
 
     def predicting(self, shape: Shape) -> float:
-        """Return logits, and at all positions but the last their float32 copy and log-softmax."""
+        """Return the bytes of the logits with their float32 copy and log-softmax.
+
+        The last position of each row predicts nothing, so it needs no copy.
+        """
         copies = (self.number != FLOAT32) + 1 + self.cuda
         logits = shape.tokens * self.number + (shape.tokens - shape.rows) * copies * FLOAT32
         return logits * self.size.vocabulary
 
     def measuring(self, shape: Shape) -> float:
-        """Return what a forward pass for losses needs, without gradients.
+        """Return the peak of a forward pass for losses, without gradients.
 
-        Logits with a copy of those where a loss counts; once the others have gone, the copy in
-        float32 and its log-softmax; and three of that size for some positions at a time, whose
-        whole distribution is looked at.
+        One of three: the logits with a copy of the counted ones; the counted ones in float32 with
+        their log-softmax; or these with three more of that size for the positions whose whole
+        distribution is measured at once.
         """
         taken = (shape.predicted + shape.counted) * self.number
         copies = (self.number != FLOAT32) + 1 + self.cuda
@@ -139,19 +142,19 @@ class Costs:
         return max(self.passing(shape), max(taken, scored, spread) * self.size.vocabulary)
 
     def answering(self, shape: Shape, new: int) -> float:
-        """Return what answering prompts needs if none ends before `new` tokens."""
+        """Return the peak of generation if no answer ends before `new` tokens."""
         cache = self.size.cached_units * self.number
         places = slots(shape.width + new)
         together = answered_at_once(places * cache, self.memory)
         shape = replace(shape, rows=min(shape.rows, together))
         start = shape.tokens * cache + self.passing(shape)
         logits = shape.rows * self.size.vocabulary * self.number
-        # Each block's keys are copied to make room for more tokens; some places are of no use.
+        # Growing the cache copies the keys of each block; some slots stay empty.
         end = shape.rows * places * (cache + self.size.width("K") * self.number)
         return max(start, end + logits)
 
     def block(self, phase: Phase, shape: Shape, layer: int) -> float:
-        """Return what a block keeps for the backward pass."""
+        """Return the bytes that a block keeps for the backward pass."""
         d, q, f, number = self.size.hidden, self.size.width("Q"), self.size.mlp_width, self.number
         roles = ROLES[phase.modules] if layer in phase.blocks(self.size.blocks) else ()
         reached = phase.embeddings or layer > phase.first_layer or "attention" in roles
@@ -167,22 +170,22 @@ class Costs:
 
     @property
     def into_mlp(self) -> int:
-        """Return the units that go into the MLP's nonlinearity, a gate beside them included."""
+        """Return the inputs of the MLP's nonlinearity, in units, a gate included."""
         matrices = self.size.family.matrices
         return sum(self.size.width(m.outputs) for m in matrices if m.role == "up_proj")
 
     @property
     def _further_norms(self) -> int:
-        """Count the units that norms read beyond the usual two of a block."""
+        """Return the inputs of a block's norms beyond the usual two, in units."""
         norms = self.size.family.norms
         of_hidden = norms.count("D") // (2 if self.size.family.final_norm == "DD" else 1)
         of_heads = self.size.width("QK") if {"Q", "H"} & set(norms) else 0
         return max(0, of_hidden - 2) * self.size.hidden + of_heads
 
     def _inputs(self, phase: Phase, roles: Collection[Role]) -> float:
-        """Return what trained matrices keep of their inputs, for one token."""
+        """Return the bytes of the inputs that trained matrices keep, per token."""
         trained = [matrix for matrix in self.size.family.matrices if matrix.role in roles]
-        # Matrices of one role read the same; what attention puts out is kept by itself.
+        # Matrices of one role share their input; the output of attention is counted elsewhere.
         read = {(matrix.role, matrix.inputs) for matrix in trained if matrix.inputs != "Q"}
         once = sum(self.size.width(letters) for _, letters in read) * self.number
         lora = self.model.adapter
@@ -190,29 +193,29 @@ class Costs:
             return once
         each = sum(self.size.width(matrix.inputs) for matrix in trained) * FLOAT32
         low = len(trained) * self._rank(phase) * FLOAT32
-        if lora.dropout:  # Each matrix has its own: what is left, and where.
+        if lora.dropout:  # Each matrix keeps its own input after dropout, and the mask.
             return each + each / (FLOAT32 if self.cuda else 1) + low
-        # In another format, peft casts what they read for each matrix anew.
+        # In other formats, peft casts the input again for each matrix.
         return (once if self.number == FLOAT32 else each) + low
 
     def within(self, phase: Phase, shape: Shape, *, last: int) -> Pass:
-        """Return what the blocks of a pass with gradients need.
+        """Return the memory of the blocks in a pass with gradients.
 
         Args:
-            phase: What is trained.
+            phase: The phase that trains.
             shape: The batch.
-            last: The last block that is computed.
+            last: The last block that is computed, 0-based.
         """
         first = 0 if phase.embeddings else phase.first_layer
         layers, trained = range(first, last + 1), phase.blocks(self.size.blocks)
-        # All blocks above the lowest are alike, but for whether they are trained.
+        # Blocks above the lowest differ only in whether they are trained.
         like = {above in trained: above for above in layers[1:]}
         alike = {trains: self.block(phase, shape, layer) for trains, layer in like.items()}
         blocks = [self.block(phase, shape, first)] if layers else []
         blocks += [alike[layer in trained] for layer in layers[1:]]
         d, q, f = self.size.hidden, self.size.width("Q"), self.size.mlp_width
         back = shape.tokens * max(3 * d + self.into_mlp + f, 2 * d + 5 * q) * self.number
-        if self.model.gradient_checkpointing:  # Of each block its input; one at a time anew.
+        if self.model.gradient_checkpointing:  # Keeps block inputs, recomputes one block at a time.
             kept = len(blocks) * shape.tokens * d * self.number
             again = max(blocks, default=0.0) + back
             return Pass(kept, kept + self.passing(shape), 0.0, lowest=kept + again)
@@ -221,25 +224,23 @@ class Costs:
         return Pass(kept, max(kept, self.passing(shape)), back, lowest)
 
     def steered(self, shape: Shape, *, compared: bool) -> Pass:
-        """Return what the error of a block's states needs."""
+        """Return the memory of the error between a block's states and their target."""
         states = shape.tokens * self.size.hidden * FLOAT32
         return Pass(states, states * (2 if compared else 1), 2 * states)
 
     def _capped(self, shape: Shape) -> float:
-        """Return what the limit on logits keeps, where there is one."""
+        """Return the bytes that capped logits keep; 0 for families without a cap."""
         logits = shape.tokens * self.size.vocabulary * self.number
         return logits if self.size.model_type in CAPPED else 0.0
 
     def losses(self, shape: Shape) -> Pass:
-        """Return what the losses of all tokens of a pass need."""
+        """Return the memory of the losses of all tokens of a pass."""
         one = (shape.tokens - shape.rows) * self.size.vocabulary * FLOAT32
-        capped = (
-            shape.tokens * self.size.vocabulary * self.number * (self.size.model_type in CAPPED)
-        )
+        capped = self._capped(shape)
         return Pass(one + capped, self.predicting(shape) + capped, 2 * one)
 
     def choosing(self, shape: Shape, counted: int) -> Pass:
-        """Return what it takes to pick the logits of counted tokens, `counted` of them so far."""
+        """Return the memory of picking the logits of counted tokens, `counted` of them so far."""
         logits = shape.tokens * self.size.vocabulary * self.number
         capped = self._capped(shape)
         return Pass(
@@ -247,21 +248,16 @@ class Costs:
         )
 
     def predictions(self, counted: int, *, compared: bool) -> Pass:
-        """Return what whole predictions of counted tokens need."""
+        """Return the memory of the full distributions at counted tokens."""
         one = counted * self.size.vocabulary * FLOAT32
         if compared:  # Both logits, both log-softmaxes, a probability, a difference, a product.
             return Pass(2 * one, 7 * one, 2 * one, held=2 * one)
         return Pass(one, 2 * one, 2 * one, held=one)
 
 
-def last_block(phase: Phase, size: Architecture) -> int:
-    """Return the last block that a phase's passes compute."""
-    return phase.method.layer if isinstance(phase.method, Steering) else size.blocks - 1
-
-
-def passes(costs: Costs, phase: Phase, kind: ForwardPass, of: list[Shape]) -> list[Pass]:
-    """Lay one of a method's forward passes out: its batches one after another, then its end."""
-    last, counted, found = last_block(phase, costs.size), 0, list[Pass]()
+def passes(costs: Costs, phase: Phase, kind: ForwardPass, of: Sequence[Shape]) -> list[Pass]:
+    """Return the memory of a method's forward pass: its batches in order, then its end."""
+    last, counted, found = phase.method.last_block(costs.size.blocks), 0, list[Pass]()
     for shape in of:
         counted += shape.counted
         within = costs.within(phase, shape, last=last)
@@ -283,3 +279,126 @@ def passes(costs: Costs, phase: Phase, kind: ForwardPass, of: list[Shape]) -> li
     if kind.reads == "predictions":
         found.append(costs.predictions(counted, compared=kind.compared))
     return found
+
+
+Part = Literal[
+    "weights",
+    "original copies",
+    "gradients",
+    "optimizer",
+    "activations",
+    "evaluation",
+    "program",
+]
+
+CANDIDATES = 6
+"""Batches whose steps are computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Contents of the memory at one time."""
+
+    name: str
+    """Such as "training, phase 2"."""
+    parts: Mapping[Part, float]
+    """Bytes by part."""
+
+    @property
+    def total(self) -> float:
+        """Return the sum of the parts, in bytes."""
+        return sum(self.parts.values())
+
+
+def moments(
+    spec: RunSpec,
+    size: Architecture,
+    of: Lengths,
+    *,
+    cuda: bool = False,
+    memory: int | None = None,
+) -> tuple[Moment, ...]:
+    """Return the moments of a run that may need most memory, in order.
+
+    Evaluation assumes that every answer reaches the token limit.
+
+    Args:
+        spec: The run.
+        size: Sizes of its model.
+        of: Lengths of its texts.
+        cuda: Whether it computes on CUDA.
+        memory: Total bytes of the device; none if unknown.
+    """
+    costs = Costs(spec.model, size, cuda, memory)
+    weights = costs.weights(spec)
+    longest = spec.evaluation.max_new_tokens
+    scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured[not cuda]))
+    probing = max(costs.answering(of.probed, PROBE_TOKENS), costs.measuring(of.probed))
+    scored: Mapping[Part, float] = {"weights": weights, "evaluation": scoring}
+    if spec.only_scores:
+        return (Moment("scoring", scored),)
+    found = [Moment("scoring before", scored)]
+    aside = 0.0
+    for number, phase in enumerate(spec.phases):
+        if not phase.method.sets:
+            continue
+        several = f", phase {number + 1}" if len(spec.phases) > 1 else ""
+        trained = costs.trained(spec, phase)
+        aside = 0.0 if spec.model.adapter else max(aside, trained)
+        start = trained if phase.method.copies_trained else 0.0
+        held: Mapping[Part, float] = {
+            "weights": weights,
+            "original copies": aside + start,
+            "optimizer": costs.remembered(spec, phase),
+        }
+        largest = sorted(draws(phase, of), key=_padded_tokens)[-CANDIDATES:]
+        steps = [step(costs, phase, draw, trained) for draw in largest]
+        found.append(
+            Moment(f"training{several}", {**held, **max(steps, key=lambda s: sum(s.values()))})
+        )
+        if spec.evaluation.probes:
+            found.append(Moment(f"probing{several}", {**held, "evaluation": probing}))
+    after: Mapping[Part, float] = {
+        "weights": weights,
+        "original copies": aside,
+        "evaluation": scoring,
+    }
+    return (*found, Moment("scoring after", after))
+
+
+def _padded_tokens(draw: Rows) -> int:
+    return sum(shape.tokens for rows in draw.values() for shape in shapes(rows))
+
+
+def step(costs: Costs, phase: Phase, draw: Rows, trained: float) -> Mapping[Part, float]:
+    """Return gradients and activations at the peak of a step on one batch, in bytes.
+
+    Args:
+        costs: Costs of the model.
+        phase: The phase that trains.
+        draw: The batch.
+        trained: Bytes of the trained weights.
+    """
+    split = phase.method.splits_by_length
+    laid = [
+        one
+        for kind in phase.method.passes
+        for one in passes(costs, phase, kind, shapes(draw[kind.rows], split=split))
+    ]
+    earlier = trained if phase.gradient_accumulation > 1 else 0.0
+    largest, live, held = costs.largest(phase), 0.0, 0.0
+    found: list[tuple[float, float]] = []
+    for one in laid:
+        found.append((earlier, live + held + one.forward))
+        live += one.kept
+        held += one.held
+    gradients = earlier
+    for one in reversed(laid):
+        found.append((gradients, live + one.turn))
+        live -= one.kept
+        # Gradients join those of earlier batches once all passes have added theirs.
+        gradients = trained if one is laid[0] else earlier + (trained if one.lowest else 0.0)
+        found.append((gradients, live + one.lowest + largest))
+    found.append((trained, 0.0 if costs.cuda else 2 * largest))
+    most = max(found, key=sum)
+    return {"gradients": most[0], "activations": most[1]}

@@ -1,37 +1,32 @@
-"""A run becomes an entry, and entries get names that tell them apart."""
-
-from dataclasses import dataclass
+"""A run becomes a summary, and summaries get labels that tell them apart."""
 
 from tests.views.compare.runs import UNTOUCHED, run, scores, spec
-from unlearnlab.metrics.scores import Scores
 from unlearnlab.runs.events import Failed
-from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.compare.entries import entries, held_against, labels, utility_test
+from unlearnlab.runs.records import RunRecord
+from unlearnlab.views.runs import held_against, labels, run_summary, utility_test
 
 
-@dataclass(frozen=True)
-class Stored:
+def stored(spec, after, ending=None):
     """A run as a store lists it."""
+    return RunRecord(
+        run_id="260101-000000-000",
+        name="",
+        created=5.0,
+        spec=spec,
+        alive=False,
+        began=True,
+        ending=ending,
+        before=UNTOUCHED,
+        after=after,
+        tags=("mine",),
+        notes="a note",
+        pinned=True,
+        sweep="s1",
+    )
 
-    spec: RunSpec
-    after: Scores | None
-    ending: object = None
-    run_id: str = "260101-000000-000"
-    name: str = ""
-    created: float = 5.0
-    alive: bool = False
-    began: bool = True
-    before: Scores | None = UNTOUCHED
-    tags: tuple[str, ...] = ("mine",)
-    notes: str = "a note"
-    pinned: bool = True
-    sweep: str = "s1"
-    origin: str = ""
-    repeats: str = ""
 
-
-def test_an_entry_has_what_the_store_knows_and_what_follows_from_it():
-    (one,) = entries([Stored(spec("npo", seed=3), scores(1.0, 1.0, auc=0.5, utility=0.9))])
+def test_a_summary_has_what_the_store_knows_and_what_follows_from_it():
+    one = run_summary(stored(spec("npo", seed=3), scores(1.0, 1.0, auc=0.5, utility=0.9)))
     assert one.title == "NPO"
     assert (one.seed, one.status, one.verdict.title) == (3, "interrupted", "Forgotten")
     assert (one.tags, one.notes, one.pinned, one.sweep) == (("mine",), "a note", True, "s1")
@@ -39,7 +34,7 @@ def test_an_entry_has_what_the_store_knows_and_what_follows_from_it():
 
 
 def test_a_failed_run_is_an_entry_without_scores():
-    (one,) = entries([Stored(spec(), None, Failed(seconds=3.0, problem="not finite"))])
+    one = run_summary(stored(spec(), None, Failed(seconds=3.0, problem="not finite")))
     assert (one.status, one.verdict, one.problem, one.seconds) == ("failed", None, "not finite", 3)
 
 
@@ -75,7 +70,7 @@ def test_runs_of_equal_settings_are_told_apart_by_their_ids():
 
 
 def test_a_run_that_only_scores_ends_with_what_it_scored():
-    (one,) = entries([Stored(spec().scoring, None)])
+    one = run_summary(stored(spec().scoring, None))
     assert (one.before, one.after, one.verdict) == (None, UNTOUCHED, None)
 
 

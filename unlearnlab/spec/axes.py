@@ -1,26 +1,27 @@
-"""What a sweep varies: each axis is a setting, or a few that move together, with its values.
+"""Axes of a sweep: a setting, or several that move together, with its values.
 
-An axis is a value of its own kind, written as JSON in a file or read from what somebody typed (see
-`typed`). `values` lays it out for the run that is varied.
+An axis is written as JSON in a file or read from typed text by `read_axis`; `values` returns its
+values for a base run.
 """
 
 import math
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.errors import SpecError, problem_of
 from unlearnlab.spec.fields import Setting, general_path, settings
-from unlearnlab.spec.methods import Spec, Steering
+from unlearnlab.spec.methods import Spec
 from unlearnlab.spec.plan import written
 from unlearnlab.spec.run import RunSpec
 
 MOST = 100
-"""Values that an axis may have."""
+"""Most values of an axis."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +29,15 @@ class Value:
     """One value of an axis."""
 
     text: str
-    """As a chart names it."""
+    """Label in charts."""
     changes: tuple[tuple[str, Any], ...]
-    """What it sets: paths in the spec, and plain values."""
+    """Paths in the spec and the plain values to set there."""
     number: float | None = None
-    """Where it lies on a scale; none if it is a word."""
+    """Position on a numeric scale; none if the value is no number."""
 
 
 def _as_text(value: Any) -> Any:
-    """Write a plain value as the command line takes it, so that files may hold numbers."""
+    """Write a plain value as the command line takes it: files may hold numbers."""
     if value is None or isinstance(value, bool):
         return str(value).lower()
     return f"{value:.12g}" if isinstance(value, int | float) else value
@@ -46,7 +47,7 @@ Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class ListAxis(Spec):
-    """Values of a setting, one by one."""
+    """A list of values of a setting."""
 
     kind: Literal["list"] = "list"
     path: str
@@ -56,7 +57,7 @@ class ListAxis(Spec):
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return setting_name(self.path)
 
     @field_validator("texts")
@@ -65,7 +66,7 @@ class ListAxis(Spec):
         return tuple(dict.fromkeys(texts))
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out.
+        """Return the values of the axis for a base run.
 
         Raises:
             SpecError: There is no such setting.
@@ -76,20 +77,20 @@ class ListAxis(Spec):
 
 
 class RangeAxis(Spec):
-    """Values of a setting at even distances, linear or in ratio."""
+    """Evenly spaced values of a setting, on a linear or a logarithmic scale."""
 
     kind: Literal["range"] = "range"
     path: str
     first: float
     last: float
     count: Annotated[int, Field(ge=2, le=MOST)]
-    """Values in all, the first and the last among them."""
+    """Number of values, first and last included."""
     log: bool = False
-    """Even in ratio instead of in difference."""
+    """Whether the scale is logarithmic."""
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return setting_name(self.path)
 
     @property
@@ -104,10 +105,10 @@ class RangeAxis(Spec):
         return tuple(dict.fromkeys(written(float(f"{value:.3g}")) for value in found))
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out.
+        """Return the values of the axis for a base run.
 
         Raises:
-            SpecError: There is no such setting, or a ratio needs numbers above zero.
+            SpecError: There is no such setting, or a logarithmic range is not above 0.
         """
         if self.log and min(self.first, self.last) <= 0:
             low = f"a logarithmic range needs numbers above 0, not {min(self.first, self.last):g}"
@@ -116,7 +117,7 @@ class RangeAxis(Spec):
 
 
 class FactorsAxis(Spec):
-    """Multiples of the value that a setting has."""
+    """Multiples of the base run's value of a setting."""
 
     kind: Literal["factors"] = "factors"
     path: str
@@ -124,48 +125,48 @@ class FactorsAxis(Spec):
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return setting_name(self.path)
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out.
+        """Return the values of the axis for a base run.
 
         Raises:
-            SpecError: There is no such setting, or its value is no number.
+            SpecError: There is no such setting, or its value is not a number.
         """
         known_setting(self.path, base)
         present = value_at(base, self.path)
         if isinstance(present, bool) or not isinstance(present, int | float):
-            raise SpecError([(self.path, f"{present!r} is no number that could be multiplied")])
+            raise SpecError([(self.path, f"{present!r} is not a number that can be multiplied")])
         texts = tuple(written(float(f"{present * factor:.6g}")) for factor in self.factors)
         return ListAxis(path=self.path, texts=texts).values(base)
 
 
 class WindowAxis(Spec):
-    """The trained blocks as a window that slides over the model.
+    """The trained blocks, as a window that slides over the model.
 
-    A method that steers one block reads at the window's last one.
+    A method that steers the activations of one block steers the last block of the window.
     """
 
     kind: Literal["window"] = "window"
     width: Annotated[int, Field(ge=1)]
-    """Blocks in the window."""
+    """Number of blocks in the window."""
     stride: Annotated[int, Field(ge=1)] = 1
-    """Blocks by which it moves on."""
+    """Number of blocks between windows."""
     phase: Annotated[int, Field(ge=0)] = 0
 
     @property
     def path(self) -> str:
-        """Where what is wrong with it is told."""
+        """Return the path that error messages name."""
         return f"phases.{self.phase}.first_layer"
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return "blocks trained"
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out.
+        """Return the values of the axis for a base run.
 
         Raises:
             SpecError: There is no such phase, or the window does not fit the model.
@@ -179,7 +180,7 @@ class WindowAxis(Spec):
             wide = f"a window of {self.width} is wider than the model's {blocks} blocks"
             raise SpecError([(self.path, wide)])
         starts = range(0, blocks - self.width + 1, self.stride)
-        return tuple(self._at(first, steers=isinstance(method, Steering)) for first in starts)
+        return tuple(self._at(first, steers=method.steers) for first in starts)
 
     def _at(self, first: int, *, steers: bool) -> Value:
         last, phase = first + self.width - 1, f"phases.{self.phase}"
@@ -191,29 +192,29 @@ class WindowAxis(Spec):
 
 
 class SeedAxis(Spec):
-    """Seeds 0 to n - 1: order of rows, dropout and random directions."""
+    """Seeds 0 to n - 1, for the order of rows, dropout and random directions."""
 
     kind: Literal["seeds"] = "seeds"
     count: Annotated[int, Field(ge=1, le=MOST)]
 
     @property
     def path(self) -> str:
-        """Where what is wrong with it is told."""
+        """Return the path that error messages name."""
         return "seed"
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return "seed"
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out."""
+        """Return the values of the axis for a base run."""
         del base
         return tuple(Value(str(n), (("seed", n),), float(n)) for n in range(self.count))
 
 
 class ShareAxis(Spec):
-    """Shares of the forget rows: of the documents of every subtask, the smaller in the larger."""
+    """Random shares of the forget documents of each subtask; larger shares contain smaller ones."""
 
     kind: Literal["forget_share"] = "forget_share"
     percent: Annotated[
@@ -224,19 +225,19 @@ class ShareAxis(Spec):
 
     @property
     def path(self) -> str:
-        """Where what is wrong with it is told."""
+        """Return the path that error messages name."""
         return "data.forget"
 
     @property
     def name(self) -> str:
-        """What a chart calls the axis."""
+        """Return its name in charts."""
         return "forget rows, %"
 
     def values(self, base: RunSpec) -> tuple[Value, ...]:
-        """Lay the axis out.
+        """Return the values of the axis for a base run.
 
         Raises:
-            SpecError: The dataset is not here.
+            SpecError: The dataset is not available.
         """
         known = base.data.known
         if known.unknown_reason:
@@ -248,7 +249,7 @@ class ShareAxis(Spec):
         return Value(f"{percent:g}", (("data.forget", ids and list(ids)),), percent)
 
     def _drawn(self, base: RunSpec, percent: float) -> Iterator[str]:
-        """Yield the ids of the rows that are drawn, in the order of the data."""
+        """Yield the ids of the drawn rows, in the order of the data."""
         data, picked = base.data, base.data.forget and set(base.data.forget)
         rows = [
             row
@@ -261,7 +262,7 @@ class ShareAxis(Spec):
         chosen: set[tuple[str, str]] = set()
         for task, of in documents.items():
             order = list(of)
-            # A text as the seed: each subtask has a draw of its own, and the same everywhere.
+            # A string seeds the same draw on every machine, and another one for each subtask.
             random.Random(f"{self.draw} {task}").shuffle(order)
             some = max(1, round(len(order) * percent / 100))
             chosen.update((task, document) for document in order[:some])
@@ -314,7 +315,10 @@ def value_at(base: RunSpec, path: str) -> Any:
     for part in path.split("."):
         if at is None:
             return None
-        at = at[int(part)] if isinstance(at, list) else cast("dict[str, Any]", at).get(part)
+        if isinstance(at, list):
+            at = cast("list[Any]", at)[int(part)]
+        else:
+            at = cast("dict[str, Any]", at).get(part)
     return at
 
 
@@ -325,3 +329,82 @@ def _number_of(value: Any) -> float | None:
 def changed_paths(values: Sequence[Value]) -> set[str]:
     """Return the paths that an axis sets."""
     return {path for value in values for path, _ in value.changes}
+
+
+LAYERS, SHARES, SEEDS = "layers", "forget rows", "seeds"
+"""Names of axes that set more than one setting."""
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+_RANGE = re.compile(
+    rf"({_NUMBER})\s*(?:to|\.\.\.?|…|–)\s*({_NUMBER})\s+in\s+(\d+)(?:\s+(log|linear)\w*)?", re.I
+)
+_FACTORS = re.compile(r"[x×*]\s*([\d.].*)", re.I)
+
+
+def read_axis(what: str, text: str, *, phase: int = 0) -> Axis:
+    """Parse an axis from typed text.
+
+    `0.1, 0.5, 1` lists values. `1e-6 to 1e-4 in 5` is a linear range of 5 values, or a logarithmic
+    one with `log` at its end. `x 0.1, 0.5, 2` lists multiples of the base run's value.
+
+    Args:
+        what: Dotted path of a setting, or one of `LAYERS`, `SHARES` and `SEEDS`.
+        text: Its values.
+        phase: Phase of a layer axis, 0-based.
+
+    Raises:
+        SpecError: The text is not a valid list or range of values.
+    """
+    try:
+        return _read(what, text.strip(), phase)
+    except ValidationError as error:
+        problems = [problem_of(detail)[1] for detail in error.errors()]
+        raise SpecError([(what, problem) for problem in dict.fromkeys(problems)]) from error
+
+
+def _read(what: str, text: str, phase: int) -> Axis:
+    if not text:
+        raise SpecError([(what, "say which values to take, such as 0.1, 0.5, 1")])
+    found = _RANGE.fullmatch(text)
+    if what == SEEDS:
+        return SeedAxis(count=whole_number(what, text))
+    if what == LAYERS:
+        return WindowAxis(width=whole_number(what, text), phase=phase)
+    if what == SHARES:
+        texts = _ranged(what, found).texts if found else _parts(text.replace("%", ""))
+        return ShareAxis(percent=tuple(_number(what, part) for part in texts))
+    if found:
+        return _ranged(what, found)
+    if factors := _FACTORS.fullmatch(text):
+        return FactorsAxis(path=what, factors=tuple(_number(what, t) for t in _parts(factors[1])))
+    return ListAxis(path=what, texts=_parts(text))
+
+
+def _ranged(what: str, found: re.Match[str]) -> RangeAxis:
+    first, last, count, scale = found.groups()
+    log = (scale or "").lower() == "log"
+    return RangeAxis(path=what, first=float(first), last=float(last), count=int(count), log=log)
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    """Split a list at its commas, or at its spaces if it has none."""
+    parts = text.split(",") if "," in text else text.split()
+    return tuple(part.strip() for part in parts if part.strip())
+
+
+def _number(what: str, text: str) -> float:
+    try:
+        return float(re.sub(r"^[x×*]\s*", "", text))
+    except ValueError as error:
+        raise SpecError([(what, f"{text!r} is not a number")]) from error
+
+
+def whole_number(what: str, text: str) -> int:
+    """Parse a whole number.
+
+    Raises:
+        SpecError: The text is not one; `what` names it.
+    """
+    if not text.isdecimal():
+        raise SpecError([(what, f"must be a whole number, not {text!r}")])
+    return int(text)

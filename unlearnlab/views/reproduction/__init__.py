@@ -1,1 +1,0 @@
-"""The record of a run carried out once more: what is told before, and which numbers agree after."""
