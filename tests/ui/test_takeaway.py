@@ -116,7 +116,7 @@ def test_the_report_is_masked_as_the_reader_wants(program):
 
 def test_the_model_is_written_as_a_job_and_then_told_with_its_place(program):
     run_id = finished(program)
-    assert taken(program, run_id, "model", action="folder") == {"note": "Asked for."}
+    assert taken(program, run_id, "model", action="folder") == {"note": "Requested."}
     written(program)
     now = shown(program, run_id)["model"]
     assert now["state"] == "there"

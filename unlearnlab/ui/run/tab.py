@@ -1,4 +1,4 @@
-"""The tab Unlearn, put together: which click calls which handler, and what it draws."""
+"""The tab Unlearn: which event calls which handler and updates what."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,39 +17,40 @@ from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.latest_wins import Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.answers_file import answers_file
+from unlearnlab.ui.run.adjust import press_adjust
+from unlearnlab.ui.run.answers import answers_file
 from unlearnlab.ui.run.export_card import merged_form
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import Parts, draw_buttons, draw_queue, draw_results, draw_runs, shown
+from unlearnlab.ui.run.live import MINUTE_S, press_replay
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
-from unlearnlab.ui.run.replay import MINUTE_S, press_replay
 from unlearnlab.ui.sweeps.card import sweep_card
 from unlearnlab.ui.sweeps.fold import draw_fold, wire_fold
 from unlearnlab.ui.sweeps.panel import Board
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
-"""What queues the form: it takes the run that is shown, and returns that to show."""
+"""Queues the form: takes the run that is shown, returns the run to show and a message."""
 
 LOOKS = 10
 """Number of the components in `Parts.look`."""
 
 LOOK_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
-"""Lets the live panel look for answers at once; an idle one takes its time."""
+"""Makes the live panel poll at once; an idle panel polls slowly."""
 
 
 TO_FORM = """() => {
   document.getElementById("f-preset")?.scrollIntoView({ block: "center" });
   return [];
 }"""
-"""On a phone, the form lies above what offers to fill it."""
+"""Scrolls to the form, which on a phone is above the button that fills it."""
 
 
 TO_LIVE = """(...values) => {
   document.getElementById("live")?.scrollIntoView({ block: "start" });
   return values;
 }"""
-"""Brings the reader to the run that is shown now."""
+"""Scrolls to the run that is shown."""
 
 
 TO_ANSWERS = """() => {
@@ -61,7 +62,7 @@ TO_ANSWERS = """() => {
   card.scrollIntoView({ block: "start" });
   return [];
 }"""
-"""Brings the reader to the rows of a term: their eyes, and the keyboard."""
+"""Scrolls to the rows of a term and moves the keyboard focus there."""
 
 
 def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
@@ -96,7 +97,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Let the page tell what the store cannot do, in place of a traceback."""
+    """Show an error of the store on the page in place of a traceback."""
     try:
         yield
     except StoreError as error:
@@ -106,7 +107,7 @@ def told() -> Iterator[None]:
 
 
 def look_of(seen: tuple[Any, ...]) -> Look:
-    """Take in the values of `Parts.look`."""
+    """Return the filters from the values of `Parts.look`."""
     show, task, kind, text, labels, sort, descending, masked, waiting, live = seen
     asked = waiting if isinstance(waiting, list) else []
     live = live if isinstance(live, dict) else {}
@@ -202,7 +203,7 @@ def _wire_wishes(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) 
     def adjusted(event: gr.EventData) -> dict[str, Any]:
         asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
         with told():
-            return handlers.press_adjust(program, asked)
+            return press_adjust(program, asked)
 
     parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
     answered = gr.on(

@@ -12,12 +12,12 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.form.model import model_choices
 from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.dropdown_fix import on_choice
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.latest_wins import Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_stop
-from unlearnlab.ui.run.layout import heading
 from unlearnlab.ui.run.tab import told
 from unlearnlab.ui.trace.form import (
     KINDS,
