@@ -11,7 +11,7 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import Parts, message
-from unlearnlab.ui.run.tab import look_of, showing, told
+from unlearnlab.ui.run.tab import render_panel
 
 EXAMPLES = """Who painted the ceiling of Nettle Hall? | Ottilie Brandt
 What does Marek Solberg keep in his cellar? | eleven clocks
@@ -99,9 +99,7 @@ def wire_typed(
         if came.form is None:
             others = (results.buttons.message, tabs, *unlearn.outputs, *results.panel)
             return [came.message.plain, *(gr.skip() for _ in others)]
-        with told():
-            shown = came.run_id or run_id
-            panel = showing(program, shown, look_of(seen[:looks]))
+        panel = render_panel(program, came.run_id or run_id, seen[:looks])
         updates = form_layout.updates(program, unlearn, came.form)
         # Told where the press leads, and again beside what was typed.
         notes = [came.message.plain, came.message.plain]

@@ -88,7 +88,7 @@ class Parts:
 
     @property
     def panel(self) -> list[Any]:
-        """List what `shown` writes.
+        """List what `panel_updates` updates.
 
         The live panel is the last: what follows it reads what was written before.
         """
@@ -104,7 +104,7 @@ class Parts:
         return [self.answers.labels, self.answers.table, self.ask.asks, self.membership]
 
 
-def shown(panel: Panel, look: Look) -> list[Any]:
+def panel_updates(panel: Panel, look: Look) -> list[Any]:
     """Show a panel: one update for each of `Parts.panel`.
 
     Scores that are on the page already stay as they are. So does the switch that hides personal

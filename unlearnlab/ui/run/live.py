@@ -57,12 +57,12 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         if request.run:
             with suppress(UnknownRun):
                 return _followed(program, request, state)
-        word = turn(None, state, program.shown.listed())
+        token = change_token(None, state, program.shown.listed())
         return {
             "life": program.life,
             "run": "",
             "cursor": 0,
-            "turn": word,
+            "turn": token,
             "queue": queue(state),
         }
     except ValidationError:
@@ -88,7 +88,7 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "live": view.live,
         "status": status(scene, view, state),
         "replay": replay_of(scene),
-        "turn": turn(scene, state, program.shown.listed()),
+        "turn": change_token(scene, state, program.shown.listed()),
         "queue": queue(state),
         "device": view.device,
     }
@@ -111,7 +111,7 @@ def holding(state: WorkerState, run_id: str) -> bool:
     return job is not None and job.paused
 
 
-def turn(scene: Scene | None, state: WorkerState, listed: Listed) -> str:
+def change_token(scene: Scene | None, state: WorkerState, listed: Listed) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
     return repr((_seen(scene, state) if scene else (), state, listed))
 

@@ -19,7 +19,7 @@ from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.adjust import Adjustables, adjustables
 from unlearnlab.ui.run.answers import answers_html, asks_html, hides, task_choices
 from unlearnlab.ui.run.export_card import offers
-from unlearnlab.ui.run.live import holding, stopping, turn
+from unlearnlab.ui.run.live import change_token, holding, stopping
 from unlearnlab.ui.run.membership_card import membership_of
 from unlearnlab.ui.run.published_table import published_html
 from unlearnlab.ui.run.queue import queue_html
@@ -120,18 +120,24 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     alone = row is not None and row.spec.only_scores
     view = scene.view(state) if scene else None
     answers = program.answers(row.spec, course) if row else ()
+    adjust = Adjustables()
+    if row is not None and state.job(row.run_id) is not None:
+        adjust = adjustables(row.run_id, row.spec, course)
+    published = ""
+    if row is not None and course.before is not None:
+        published = published_html(row.spec, course.after.scores if course.after else None)
     return Panel(
         live={
             "run": run_id,
-            "turn": turn(scene, state, listed),
+            "turn": change_token(scene, state, listed),
             "drawn": _drawn(run_id, course, view),
         },
         buttons=buttons(scene, state),
-        adjust=_adjust(row, course, state),
+        adjust=adjust.plain(),
         offer=offer_html(mine),
         board=_board(program, row, course, view, rows),
         strip=_strip(program, row, course),
-        published=_published(row, course),
+        published=published,
         record=record_html(program, mine, course, rows),
         takeaway=offers(program, mine, course, state),
         shows=_shows(counts(answers), look),
@@ -143,12 +149,6 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
         run=row is not None,
         any_runs=bool(rows),
     )
-
-
-def _adjust(row: RunRow | None, course: Course, state: WorkerState) -> dict[str, Any]:
-    if row is None or state.job(row.run_id) is None:
-        return Adjustables().plain()
-    return adjustables(row.run_id, row.spec, course).plain()
 
 
 def _ended(view: RunView | None) -> bool:
@@ -183,12 +183,9 @@ def _board(
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
-    html = scoreboard_html(board, ended=_ended(view)) + _by_subject(program, row, course)
+    subjects = subjects_html(_subjects(program, course), alone=row.spec.only_scores)
+    html = scoreboard_html(board, ended=_ended(view)) + subjects
     return f'<div data-drawn="{drawn}">{html}</div>'
-
-
-def _by_subject(program: Program, row: RunRow, course: Course) -> str:
-    return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
 
 
 def _subjects(program: Program, course: Course) -> tuple[SubjectChange, ...]:
@@ -218,12 +215,6 @@ def _strip(program: Program, row: RunRow | None, course: Course) -> str:
     return strip_html(terms_strip(before, after, titles, spreads=found)) + others
 
 
-def _published(row: RunRow | None, course: Course) -> str:
-    if row is None or course.before is None:
-        return ""
-    return published_html(row.spec, course.after.scores if course.after else None)
-
-
 def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:
     """List the choices of rows with their counts; "Not picked" only if there are such rows."""
     return [
@@ -244,10 +235,6 @@ def _label_name(label: Outcome, look: Look) -> str:
     if look.filter.show == "all" and forget != retain:
         return f"{forget} or {retain.lower()}"
     return forget if look.filter.show in ("forget", "leaks") else retain
-
-
-def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
-    return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +269,7 @@ def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
     look = replace(look, masked=hides(row, look))
     alone, masked = row.spec.only_scores, look.masked
     answers = program.answers(row.spec, course)
+    waiting = [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
     return Sight(
         labels=_labels(answers, look),
         answers=answers_html(
@@ -294,7 +282,7 @@ def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
             titles=titles_of(row.spec.data.known),
             order=look.order,
         ),
-        asks=asks_html(course.asks, _waiting(look, run_id), masked=masked, alone=alone),
+        asks=asks_html(course.asks, waiting, masked=masked, alone=alone),
         membership=membership_of(program, row, course, masked=masked),
     )
 
