@@ -107,12 +107,12 @@ def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     }
 
 
-def _place(program: Program, run_id: str) -> Path:
+def _exports(program: Program, run_id: str) -> Path:
     return program.store.folder(run_id) / "exports"
 
 
 def _merged(program: Program, run_id: str) -> Path:
-    return _place(program, run_id) / model_folder(run_id)
+    return _exports(program, run_id) / model_folder(run_id)
 
 
 def merged_form(program: Program, run_id: str) -> Form:
@@ -128,8 +128,12 @@ def merged_form(program: Program, run_id: str) -> Form:
     return take_model(Form(form.draft | {"values": values}), program.devices())
 
 
-def take(program: Program, asked: Any) -> dict[str, Any]:
-    """Answer a click: with a file, with a note that the model is being written, or a problem."""
+def press_export(program: Program, asked: Any) -> dict[str, Any]:
+    """Handle a click on the card.
+
+    Returns:
+        A file as `name` and `data` in base64, a `note`, or a `problem`.
+    """
     try:
         request = ExportRequest.model_validate(asked)
         run = result(program.store, request.run)
@@ -139,11 +143,11 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
             program.worker.stop_export(run.run_id)
             return {"note": "Stopping."}
         if request.what == "model" and request.action == "folder":
-            program.worker.export(run.run_id, model_export(run, _place(program, run.run_id)))
+            program.worker.export(run.run_id, model_export(run, _exports(program, run.run_id)))
             return {"note": "Requested."}
-        if request.what in ("pack", "bare-pack"):
-            return _pack(program, run.run_id, request.what)
-        return _sent(_files(program, run, request.what, masked=request.masked))
+        if request.what == "model":
+            return _sent(in_folder(_merged(program, run.run_id)))
+        return _made(program, run, request.what, masked=request.masked)
     except ValidationError:
         return {"problem": "The page asked for something that cannot be exported: reload it."}
     except (StoreError, NotRunning, NothingThere, PackError) as error:
@@ -152,26 +156,23 @@ def take(program: Program, asked: Any) -> dict[str, Any]:
         return {"problem": f"A file of the run cannot be read: {error.strerror}."}
 
 
-def _pack(program: Program, run_id: str, what: PackWhat) -> dict[str, Any]:
-    """Pack a run in memory, unless its weights are too large for that."""
-    found = packable(program.store, run_id, answers=what == "pack")
+def _made(program: Program, run: Result, what: What | PackWhat, *, masked: bool) -> dict[str, Any]:
+    """Make files of a run in memory; no pack whose weights are too large for that."""
+    if what not in ("pack", "bare-pack"):
+        return _sent(files(run, what, masked=masked))
+    found = packable(program.store, run.run_id, answers=what == "pack")
     if found.bytes > LARGEST:
         return {
             "problem": f"Weights of {size(found.bytes)} are too much for a download: use "
-            f"`python -m unlearnlab pack {run_id} --out FILE.zip`."
+            f"`python -m unlearnlab pack {run.run_id} --out FILE.zip`."
         }
     made = io.BytesIO()
     fill([found], made)
-    return _sent({f"{run_id}-{what}.zip": made.getvalue()})
+    return _sent({f"{run.run_id}-{what}.zip": made.getvalue()})
 
 
-def _files(program: Program, run: Result, what: What, *, masked: bool) -> dict[str, Content]:
-    if what == "model":
-        return dict(in_folder(_merged(program, run.run_id)))
-    return dict(files(run, what, masked=masked))
-
-
-def _sent(found: dict[str, Content]) -> dict[str, Any]:
+def _sent(found: Mapping[str, Content]) -> dict[str, Any]:
+    """Return files as one download, or the reason why they cannot be downloaded."""
     if not found:
         return {"problem": "The folder is not there any more: write the model again."}
     if (much := total(found)) > LARGEST:
@@ -184,11 +185,11 @@ def _sent(found: dict[str, Content]) -> dict[str, Any]:
     return {"name": name, "data": base64.b64encode(content).decode()}
 
 
-def takeaway_card(program: Program) -> gr.HTML:
+def export_card(program: Program) -> gr.HTML:
     """Draw the card. Its value is that of `offers`."""
 
     def take_away(asked: Any) -> dict[str, Any]:
-        return take(program, asked)
+        return press_export(program, asked)
 
     return gr.HTML(
         {"run": ""},

@@ -12,7 +12,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.adjust import adjust_card
 from unlearnlab.ui.run.answers import AnswersCard, draw_answers
-from unlearnlab.ui.run.export_card import takeaway_card
+from unlearnlab.ui.run.export_card import export_card
 from unlearnlab.ui.run.handlers import PROMPT, Message
 from unlearnlab.ui.run.live import live_panel
 from unlearnlab.ui.run.membership_card import membership_card
@@ -165,7 +165,7 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         membership=membership_card(program),
         published=_html("published", script("folds.js")),
         record=_html("record", script("folds.js") + script("buttons.js")),
-        takeaway=takeaway_card(program),
+        takeaway=export_card(program),
         ask=_ask(),
         answers=draw_answers(),
         runs=runs,
