@@ -23,6 +23,7 @@ from unlearnlab.spec.methods import METHODS, NPO
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.ui.kit import html as html_kit
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import origin_tag
@@ -40,6 +41,8 @@ from unlearnlab.views.runs import RunLine
 EVIL = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>&amp;{{ 7*7 }}{% raw %}${1}"
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "cards"
+
+TEMPLATES = Path(html_kit.__file__).parent.parent
 
 
 class Page(HTMLParser):
@@ -254,3 +257,19 @@ def test_no_card_of_a_run_takes_hostile_text_for_html(program, masked):
         assert_inert(Page(html if isinstance(html, str) else ""))
     assert "asks" in seen.asks
     assert "verdict" in panel.record
+
+
+def test_line_breaks_of_an_answer_reach_the_page():
+    said = [answer("Task1", "sc", expected="Ada Brock", generated="Ada\nBrock\n\n<b>")]
+    (row,) = joined(Evidence(answers=tuple(said)), Evidence(answers=tuple(said)))
+    assert ">Ada\nBrock<" in answers_html([row], 0, **TABLE)
+    assert "\n\n&lt;b&gt;" in answers_html([row], 0, **TABLE)
+
+
+def test_no_template_takes_a_value_for_html_but_the_buttons_of_a_chart():
+    unescaped = [
+        found
+        for path in sorted(TEMPLATES.rglob("*.html"))
+        for found in re.findall(r"\S+ *\| *safe|autoescape", path.read_text(encoding="utf-8"))
+    ]
+    assert unescaped == ["take | safe"]
