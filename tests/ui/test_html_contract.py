@@ -175,7 +175,7 @@ TABLE = {"masked": False, "scored": True}
 CARDS = {
     "answers": lambda _: answers_html(rows(), 0, **TABLE, order=Order("score", True)),
     "answers-one-kind": lambda _: answers_html(rows()[:1], 0, **TABLE, titles={EVIL: EVIL}),
-    "answers-page": lambda _: answers_html(rows() * 9, 1, **TABLE),
+    "answers-page": lambda _: answers_html(rows()[:1] * 22, 1, **TABLE),
     "answers-alone": lambda _: answers_html(
         [replace(row, unlearned=None) for row in rows()], 0, masked=False, scored=False, alone=True
     ),
