@@ -20,7 +20,7 @@ def test_every_method_has_a_card_whose_formula_is_drawn_without_another_host(ser
     search.fill("npo zhang")
     expect(page.locator(".method:visible h2")).to_have_text(["NPO #"])
     search.fill("nothing at all")
-    expect(page.get_by_text("No method is called so.")).to_be_visible()
+    expect(page.get_by_text("No method matches.")).to_be_visible()
     search.fill("")
     expect(page.locator(".method:visible")).to_have_count(len(METHODS))
 

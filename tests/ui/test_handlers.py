@@ -26,7 +26,8 @@ from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import Scene
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.answers_file import answers_file
+from unlearnlab.ui.run.adjust import press_adjust
+from unlearnlab.ui.run.answers import answers_file
 from unlearnlab.ui.run.live import poll
 from unlearnlab.ui.run.panel import buttons, draw, past_runs, sight
 from unlearnlab.views.answers import PAGE
@@ -245,8 +246,8 @@ def test_the_values_that_may_be_changed_are_those_that_hold(training):
         "Forget weight γ": "1",
         "Retain weight α": "1",
     }
-    value = handlers.press_adjust(program, wish(run_id, learning_rate="1e-4"))
-    assert (value["problems"], value["note"]) == ([], "Asked for: it holds from the next batch on.")
+    value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
+    assert (value["problems"], value["note"]) == ([], "Requested: applies from the next batch.")
     while not program.courses.of(run_id).changes:
         pass
     assert fields(draw(program, run_id, Look()).adjust)["Learning rate"] == "1e-4"
@@ -257,7 +258,7 @@ def test_nothing_may_be_changed_once_the_training_is_over(training):
     gate.set()
     program.worker.wait(run_id, 10)
     assert fields(draw(program, run_id, Look()).adjust) == {}
-    value = handlers.press_adjust(program, wish(run_id, learning_rate="1e-4"))
+    value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert "is not running" in value["problems"][0]["message"]
 
 
@@ -272,7 +273,7 @@ def test_nothing_may_be_changed_once_the_training_is_over(training):
 )
 def test_a_wrong_change_is_told_at_its_field(training, changes, path, told):
     program, run_id, _ = training
-    value = handlers.press_adjust(program, wish(run_id, **changes))
+    value = press_adjust(program, wish(run_id, **changes))
     (problem,) = value["problems"]
     assert problem["path"] == path
     assert told in problem["message"]
@@ -281,12 +282,12 @@ def test_a_wrong_change_is_told_at_its_field(training, changes, path, told):
 
 def test_a_change_of_nothing_says_so(training):
     program, run_id, _ = training
-    assert "hold already" in handlers.press_adjust(program, wish(run_id))["note"]
+    assert "has these values already" in press_adjust(program, wish(run_id))["note"]
 
 
 @pytest.mark.parametrize("asked", [None, 7, {}, {"run": 1}, {"run": "x" * 200, "phase": 0}])
 def test_a_change_that_makes_no_sense_is_left_aside(program, asked):
-    assert handlers.press_adjust(program, asked)["fields"] == ()
+    assert press_adjust(program, asked)["fields"] == ()
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "x" * 8001])

@@ -12,11 +12,10 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.answers_file import answers_file
-from unlearnlab.ui.run.live import poll
+from unlearnlab.ui.run.answers import answers_file
+from unlearnlab.ui.run.live import poll, press_replay
 from unlearnlab.ui.run.membership_card import wrong_documents
 from unlearnlab.ui.run.panel import draw, past_runs, sight
-from unlearnlab.ui.run.replay import press_replay
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from unlearnlab.ui.form.layout import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import Parts
-from unlearnlab.ui.run.tab import look_of, showing, told
+from unlearnlab.ui.run.tab import render_panel
 
 TAB = "compare"
 
@@ -35,9 +35,7 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
         _rooms(program, compared)
 
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        with told():
-            panel = showing(program, str(event.run), look_of(seen))
-        return [gr.Tabs(selected="unlearn"), *panel]
+        return [gr.Tabs(selected="unlearn"), *render_panel(program, str(event.run), seen)]
 
     runs.open(opened, results.look, [tabs, *results.panel], **QUIET)
     blocks.load(asked_for, None, tabs, **QUIET)

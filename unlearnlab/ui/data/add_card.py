@@ -21,8 +21,9 @@ from unlearnlab.ui.form.data import known_of
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.form.model import NAME
 from unlearnlab.ui.kit.controls import PATHS
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.layout import heading, message
+from unlearnlab.ui.run.layout import message
 
 FILES, FOLDER = "files", "folder"
 

@@ -27,7 +27,7 @@ from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import message
-from unlearnlab.ui.run.tab import told
+from unlearnlab.ui.run.tab import store_errors_as_gr_error
 from unlearnlab.views.scoreboard import KINDS, titles_of
 
 ANY_TASK, ANY_KIND = ("all subtasks", ""), ("recite and answer", "")
@@ -156,7 +156,7 @@ def drawn(
         search = replace(search, task="", masked=known.personal)
     titles = titles_of(known)
     tasks = [(titles.get(task, task), task) for task in tasks_in(known, fold_of(form))]
-    with told():
+    with store_errors_as_gr_error():
         value = picker(program, form, ticks, search)
         value |= {"source": known.name, "asked": held.get("asked"), "ticked": ticked}
         watched = pending(program, form)

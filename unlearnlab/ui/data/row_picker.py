@@ -22,9 +22,9 @@ from unlearnlab.spec.run import LoRA, ModelSpec, SpecError
 from unlearnlab.ui.form.data import fold_of, known_of, picked_ids
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.kit.controls import Problem, element
+from unlearnlab.ui.kit.html import pager
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.answers import pager
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.live import known_to
 from unlearnlab.views.answers import PAGE, marked, mask

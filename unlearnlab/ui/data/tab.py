@@ -13,10 +13,11 @@ from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.data import SOURCE, choose_data, known_of
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.run.layout import Parts, heading, message
+from unlearnlab.ui.run.layout import Parts, message
 
 TO_ROWS = """() => {
   let tries = 50;

@@ -8,9 +8,10 @@ import gradio as gr
 from unlearnlab.ui.data.typed_facts import NAME, TYPED, press_teach
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.layout import Parts, heading, message
-from unlearnlab.ui.run.tab import look_of, showing, told
+from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.ui.run.tab import render_panel
 
 EXAMPLES = """Who painted the ceiling of Nettle Hall? | Ottilie Brandt
 What does Marek Solberg keep in his cellar? | eleven clocks
@@ -98,9 +99,7 @@ def wire_typed(
         if came.form is None:
             others = (results.buttons.message, tabs, *unlearn.outputs, *results.panel)
             return [came.message.plain, *(gr.skip() for _ in others)]
-        with told():
-            shown = came.run_id or run_id
-            panel = showing(program, shown, look_of(seen[:looks]))
+        panel = render_panel(program, came.run_id or run_id, seen[:looks])
         updates = form_layout.updates(program, unlearn, came.form)
         # Shown beside the run, and again beside the typed text.
         notes = [came.message.plain, came.message.plain]

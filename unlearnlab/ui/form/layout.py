@@ -53,9 +53,9 @@ from unlearnlab.ui.kit.controls import (
     element,
 )
 from unlearnlab.ui.kit.dropdown_fix import on_choice
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import layer_range, script
-from unlearnlab.ui.run.layout import heading
 from unlearnlab.views.scoreboard import TASKS
 
 QUIET: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Numbers and moments in words, and the one way text gets into HTML."""
+"""Formats of numbers and times, and the escape of text for HTML in Python."""
 
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def probability(value: float | None) -> str:
 
 
 def span(interval: Interval | None, write: Callable[[float | None], str] = score) -> str:
-    """Write the ends of an interval; empty where there is none, or its ends are written alike.
+    """Write the ends of an interval; empty without one, or if both ends are written alike.
 
     Rows that all score alike give an interval without width, which would promise too much.
     """
@@ -45,7 +45,7 @@ def span(interval: Interval | None, write: Callable[[float | None], str] = score
 
 
 def duration(seconds: float) -> str:
-    """Write a span of time in the two largest units, each kept on one line with its number."""
+    """Write a duration in its two largest units, without line breaks between number and unit."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}{NO_BREAK}s"
@@ -64,12 +64,12 @@ def count(number: float) -> str:
 
 
 def clock(moment: float) -> str:
-    """Write a moment of local time."""
+    """Write a time as local day and time of day."""
     return time.strftime("%d %b %H:%M", time.localtime(moment))
 
 
 def ago(moment: float, now: float) -> str:
-    """Write how long ago a moment was, or when it was if that is long."""
+    """Write how long ago a time was; beyond a day, the time itself."""
     past = now - moment
     if past < 60:
         return "just now"
@@ -79,8 +79,8 @@ def ago(moment: float, now: float) -> str:
 
 
 def origin_tag(origin: str) -> str:
-    """Mark a run that was taken in from elsewhere; nothing for one of this machine."""
+    """Mark an imported run; nothing for a run of this machine."""
     if not origin:
         return ""
-    title = escape(f"taken in {origin}: what it tells was not measured here")
+    title = escape(f"imported {origin}: its numbers were not measured here")
     return f'<span class="tag origin" title="{title}">{escape(origin)}</span>'

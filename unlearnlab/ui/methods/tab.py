@@ -1,7 +1,6 @@
-"""The tab Methods: a card for each method, with its formula, its price and what it did here."""
+"""The tab Methods: a card for each method with its formula, memory, defaults and results."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -13,14 +12,14 @@ from unlearnlab.spec.run import ModelSpec
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.controls import OF_METHOD, WORDS, Setting
+from unlearnlab.ui.kit.controls import OF_METHOD, WORDS
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape, score
-from unlearnlab.views.benchmarks import FIGURES, Figure, Measurement, measurements
+from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements
 
 FITS = 33
-"""Signs of a formula in one line of a card."""
+"""Most visible signs of a formula in one line of a card."""
 
 PLUS, BREAK = " + ", r" \\[2pt] "
 _PLACES = re.compile(r"( \+ |,\s*\\quad\s*)")
@@ -33,8 +32,8 @@ def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> No
 
     Args:
         program: Store and worker.
-        tabs: The tabs of the page, to turn to another one.
-        form: Where a preset goes.
+        tabs: Tabs of the page; a click on a preset selects the form's tab.
+        form: The form that a preset fills.
         unlearn: Id of the tab that has the form.
     """
     with gr.Row(elem_classes=["methods-head"]):
@@ -74,7 +73,7 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
 
 
 def broken(formula: str) -> str:
-    """Break a formula that is too wide for a card before its terms, which stay whole."""
+    """Break a formula that is too wide for a card between its terms."""
     if _signs(formula) <= FITS:
         return formula
     (_, first), *others = _terms(formula)
@@ -88,7 +87,7 @@ def broken(formula: str) -> str:
 
 
 def _terms(formula: str) -> list[tuple[str, str]]:
-    """Split a formula where no bracket is open: each term with what stands before it."""
+    """Split a formula outside brackets into pairs of separator and term."""
     first, *rest = _PLACES.split(formula)
     found = [("", first)]
     for mark, text in zip(rest[::2], rest[1::2], strict=True):
@@ -101,12 +100,12 @@ def _terms(formula: str) -> list[tuple[str, str]]:
 
 
 def _signs(formula: str) -> int:
-    """Count, roughly, the signs that a formula shows."""
+    """Estimate the number of visible signs of a formula."""
     return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
 
 
 def preset_of(kind: str) -> Preset | None:
-    """Choose a preset of a method on the embedded model: one that shows it alone if there is."""
+    """Choose a preset of a method on the embedded model, preferably one with no other method."""
     found = [
         one
         for one in presets().values()
@@ -122,85 +121,38 @@ def _measured(chosen: Preset | None) -> Measurement | None:
 
 
 def head_html(kind: str, cls: type[MethodSpec]) -> str:
-    """Give a method's name, with a link to its card, and its idea. HTML."""
-    title = escape(cls.card.title)
-    return (
-        f'<h2>{title} <a href="#method-{kind}" aria-label="Link to {title}">#</a></h2>'
-        f"<p>{escape(cls.card.idea)}</p>"
-    )
+    """Draw a method's name, with a link to its card, and its idea."""
+    return render("methods/head.html", kind=kind, card=cls.card)
 
 
 def body_html(
     kind: str, cls: type[MethodSpec], chosen: Preset | None, found: Measurement | None
 ) -> str:
-    """Give what there is to know of a method under its formula, and the button. HTML."""
-    card = cls.card
+    """Draw what stands under a method's formula: facts, defaults, and the button of its preset."""
     phases = chosen.spec.phases if chosen else ()
     used = next((phase.method for phase in phases if phase.method.kind == kind), cls())
-    facts = (
-        ("When it fails", f"<p>{escape(card.fails)}</p>{_example(chosen, found)}"),
-        ("Memory, beside gradient difference", f"<p>{escape(card.memory)}</p>"),
-        ("Defaults", _defaults(OF_METHOD.get(kind, ()), used)),
-        ("Source", f"<p>{escape(card.source)}</p>"),
-    )
-    rows = "".join(f"<dt>{term}</dt><dd>{text}</dd>" for term, text in facts)
-    return f"<dl>{rows}</dl>{_button(card.title, chosen)}"
-
-
-def _example(chosen: Preset | None, found: Measurement | None) -> str:
-    if chosen is None or found is None:
-        return '<p class="none">No measurement.</p>'
-    figures = "".join(_figure(figure, found) for figure in FIGURES)
-    seeds = f"mean of {len(found.runs)} seeds" if len(found.runs) > 1 else "one seed"
-    return (
-        f'<ul class="figures">{figures}</ul>'
-        f"<small>{escape(', '.join(found.verdicts))} · {escape(chosen.name)}, "
-        f"{escape(chosen.spec.data.fold)} fold, {seeds}</small>"
-    )
-
-
-def _figure(figure: Figure, found: Measurement) -> str:
-    means = figure.means(found)
-    if means is None:
-        return ""
-    before, after = means
-    return (
-        f'<li class="{figure.role}"><span>{escape(figure.title)}</span>'
-        f"<b><i>{score(before)} →</i> {score(after)}</b></li>"
-    )
-
-
-def _defaults(of: Sequence[Setting], used: MethodSpec) -> str:
-    """List the defaults, and beside them what the preset uses instead."""
-    rows = "".join(_default(setting, getattr(used, setting.name)) for setting in of)
-    return f'<ul class="defaults">{rows}</ul>'
-
-
-def _default(setting: Setting, used: Any) -> str:
-    default = setting.field.get_default()
-    other = f" <small>preset {_value(used)}</small>" if used != default else ""
-    return (
-        f'<li title="{escape(setting.field.description or "")}">'
-        f"<span>{escape(setting.label)}</span> <b>{_value(default)}</b>{other}</li>"
+    means = [(figure, figure.means(found)) for figure in FIGURES] if found else []
+    return render(
+        "methods/body.html",
+        card=cls.card,
+        preset=chosen,
+        found=found,
+        figures=[(figure, *ends) for figure, ends in means if ends],
+        seeds=len(found.runs) if found else 0,
+        defaults=[
+            (one, _value(one.field.get_default()), _value(getattr(used, one.name)))
+            for one in OF_METHOD.get(kind, ())
+        ],
     )
 
 
 def _value(value: Any) -> str:
-    """Write a setting's value. HTML."""
+    """Write a setting's value."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int | float):
         return written(value)
-    return escape(WORDS.get(str(value), str(value).replace("_", " ")))
-
-
-def _button(title: str, chosen: Preset | None) -> str:
-    if chosen is None:
-        return '<p class="none">No preset yet.</p>'
-    return (
-        f'<button type="button" data-preset="{escape(chosen.name)}">Use this preset'
-        f'<span class="unseen"> for {escape(chosen.title)}</span></button>'
-    )
+    return WORDS.get(str(value), str(value).replace("_", " "))
 
 
 _INTRODUCTION = (
@@ -210,4 +162,4 @@ _INTRODUCTION = (
     "are the share of questions answered exactly, in the subtask that fares worst.</p>"
 )
 
-_NONE_LEFT = '<p class="none" id="methods-none" role="status" hidden>No method is called so.</p>'
+_NONE_LEFT = '<p class="none" id="methods-none" role="status" hidden>No method matches.</p>'

@@ -1,17 +1,29 @@
-"""The table of answers and the free prompts, as HTML. Model text is hostile: all is escaped."""
+"""The card of the answers: the table with its filters and its file, and the free prompts."""
 
+import base64
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
 
 from unlearnlab.data.datasets import Kind
-from unlearnlab.metrics.labels import title
+from unlearnlab.exports.rows_csv import rows_csv
+from unlearnlab.metrics.labels import TITLES, title
 from unlearnlab.runs.events import Asked, AskFailed
-from unlearnlab.ui.kit.text import NO_BREAK, escape, probability, score
-from unlearnlab.views.answers import PAGE, AnswerRow, Span, marked, mask
-from unlearnlab.views.arranging import Order, SortKey
-from unlearnlab.views.scoreboard import KINDS, TASKS
+from unlearnlab.runs.records import RunRecord
+from unlearnlab.ui.kit.answer_filters import SHOWS, Look
+from unlearnlab.ui.kit.html import heading, render
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.text import NO_BREAK
+from unlearnlab.views.answers import PAGE, AnswerRow, marked, mask
+from unlearnlab.views.arranging import Filter, Order, SortKey, chosen, in_order
+from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of
 
 SCORES: Mapping[Kind, str] = {"sc": "ROUGE-L recall", "qa": "Exact match"}
-"""How the score of each kind of row is called."""
+"""Name of the score of each kind of row."""
 
 HEADS: Mapping[SortKey, str] = {
     "prompt": "Prompt",
@@ -21,16 +33,23 @@ HEADS: Mapping[SortKey, str] = {
     "score": "Score",
     "likelihood": "Likelihood",
 }
-"""The columns, each sorted by a click on its name."""
+"""Columns of the table; a click on a name sorts by it."""
 
-MODEL = "Model"
-"""The column of what the only model says."""
-
-LEGEND = (
-    "Score: ROUGE-L recall of a completion, exact match of a question. Likelihood: of the "
-    "expected answer after the prompt, the geometric mean over its tokens. Labels are rules on "
-    "the text, no proof."
-)
+SORTS: list[tuple[str, SortKey]] = [
+    ("in data order", "data"),
+    ("by label", "label"),
+    ("by score", "score"),
+    ("by score before", "score_before"),
+    ("by score lost", "score_lost"),
+    ("by likelihood", "likelihood"),
+    ("by likelihood before", "likelihood_before"),
+    ("by likelihood lost", "likelihood_lost"),
+    ("by prompt", "prompt"),
+    ("by expected answer", "expected"),
+    ("by original answer", "original"),
+    ("by unlearned answer", "unlearned"),
+]
+"""What the answers can be sorted by; the columns' names do the same on a wide screen."""
 
 
 def answers_html(
@@ -48,180 +67,187 @@ def answers_html(
 
     Args:
         rows: All rows that pass the filter, in order.
-        page: 0-based; beyond the last one it is the last one.
+        page: 0-based; beyond the last page, the last page is drawn.
         masked: Whether personal data are hidden.
         scored: Whether the unlearned model was scored.
         ended: Whether the run is over, so that no further answer will come.
-        alone: Whether there is but one model, and no column for another.
+        alone: Whether the run has a single model, so that there is one column of answers.
         titles: Names of the subtasks.
         order: What the rows are sorted by.
     """
-    if not rows:
-        return '<p class="none">No row passes these filters.</p>'
-    last = (len(rows) - 1) // PAGE
+    last = max(0, (len(rows) - 1) // PAGE)
     page = min(max(0, page), last)
-    first = page * PAGE
-    missing = "not measured" if scored else "not scored" if ended else "scored after training"
-    missing = None if alone else missing
-    heads = _heads(rows, alone=alone)
-    body = "".join(
-        _row(row, titles.get(row.task, row.task), masked, scored, missing)
-        for row in rows[first : first + PAGE]
-    )
-    head = "".join(_head(key, name, order or Order()) for key, name in heads.items())
-    legend = "" if alone else _bars_legend()
-    return (
-        f'<table class="answers"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        f'<div class="answers-foot"><p class="setting">{legend}<span>{LEGEND}</span></p>'
-        f"{pager(page, last, first, len(rows), PAGE)}</div>"
-    )
-
-
-def _bars_legend() -> str:
-    return '<span><i class="pale"></i>before</span><span><i class="full"></i>after</span>'
-
-
-def _heads(rows: Sequence[AnswerRow], *, alone: bool) -> Mapping[SortKey, str]:
-    """Name the columns: the score as what it is, where all rows are of one kind."""
-    kind = rows[0].kind
-    same = all(row.kind == kind for row in rows)
-    heads = dict(HEADS)
-    if same:
-        heads["score"] = SCORES[kind]
+    heads, kinds, order = dict(HEADS), {row.kind for row in rows}, order or Order()
+    if len(kinds) == 1:
+        heads["score"] = SCORES[rows[0].kind]
     if alone:
-        heads["original"] = MODEL
+        heads["original"] = "Model"
         del heads["unlearned"]
-    return heads
-
-
-def _head(key: SortKey, name: str, order: Order) -> str:
-    sorts, arrow, direction = order.key == key, "", "none"
-    if sorts:
-        direction, arrow = ("descending", "↓") if order.descending else ("ascending", "↑")
-    return (
-        f'<th scope="col" class="col-{key}" aria-sort="{direction}"><button type="button" '
-        f'data-event="sort" data-key="{key}" title="sort by {name.lower()}">{name}'
-        f'<span aria-hidden="true">{arrow}</span></button></th>'
+    return render(
+        "run/answers.html",
+        rows=[_row(row, titles) for row in rows[page * PAGE : (page + 1) * PAGE]],
+        heads=heads,
+        sorted_by=order.key,
+        direction="descending" if order.descending else "ascending",
+        arrow="↓" if order.descending else "↑",
+        hide=mask if masked else str,
+        scored=scored,
+        missing="not measured" if scored else "not scored" if ended else "scored after training",
+        page=page,
+        last=last,
+        first=page * PAGE,
+        total=len(rows),
+        size=PAGE,
     )
 
 
-def pager(page: int, last: int, first: int, total: int, size: int) -> str:
-    """Draw the buttons that turn pages. Buttons carry `data-page`."""
-    span = f"{first + 1} to {min(first + size, total)} of {total}"
-    back = "disabled" if page == 0 else ""
-    on = "disabled" if page == last else ""
-    return (
-        f'<div class="pager"><span>{span}</span>'
-        f'<button type="button" data-page="{page - 1}" {back} aria-label="Previous page">‹</button>'
-        f'<button type="button" data-page="{page + 1}" {on} aria-label="Next page">›</button></div>'
-    )
-
-
-def _row(row: AnswerRow, name: str, masked: bool, scored: bool, missing: str | None) -> str:
-    """Draw a row; where `missing` is none, there is no column for an unlearned model."""
-    kind = f"{name} · {KINDS[row.kind]}"
-    tag = f'<span class="tag {row.split}">{row.split}</span><span class="tag">{escape(kind)}</span>'
-    tag += "" if row.judged else '<span class="tag">not picked</span>'
-    after = f'<span class="none">{missing}</span>'
-    if row.unlearned is not None:
-        after = _answer(row, row.unlearned, masked) + _label(row)
-    other = "" if missing is None else f"<td data-label='Unlearned model'>{after}</td>"
-    before = _answer(row, row.original, masked) + ("" if scored else _label(row))
-    scores = (row.original_score, row.unlearned_score)
-    odds = (row.original_likelihood, row.unlearned_likelihood)
-    return (
-        f"<tr><td data-label='Prompt'>{_plain(row.prompt, masked)}<div>{tag}</div></td>"
-        f"<td data-label='Expected'>{_plain(row.expected, masked)}</td>"
-        f"<td data-label='{MODEL if missing is None else HEADS['original']}'>{before}</td>{other}"
-        f"<td data-label='{SCORES[row.kind]}' class='values'>"
-        f"{_bar(row, scores[0], score(scores[0]), 'before')}"
-        f"{_bar(row, scores[1], score(scores[1]), 'after')}</td>"
-        f"<td data-label='Likelihood' class='values'>"
-        f"{_bar(row, odds[0], probability(odds[0]), 'before')}"
-        f"{_bar(row, odds[1], probability(odds[1]), 'after')}{_no_likelihood(row)}</td></tr>"
-    )
-
-
-def _bar(row: AnswerRow, value: float | None, text: str, when: str) -> str:
-    """Draw a value of 0 to 1 as a bar with its number; nothing as long as nobody answered."""
-    if when == "after" and row.unlearned is None:
-        return ""
-    width = f"{100 * (value or 0.0):.1f}"
-    return (
-        f'<div class="bar {row.split} {when}"><span class="hidden">{when}</span>'
-        f'<s><i style="width:{width}%"></i></s><b>{text}</b></div>'
-    )
-
-
-def _no_likelihood(row: AnswerRow) -> str:
-    """Say why a likelihood is missing."""
+def _row(row: AnswerRow, titles: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the template shows of a row beside its own values."""
+    no_likelihood = ""
     if not row.expected.strip():
-        return '<small class="none">nothing is expected</small>'
-    after_missing = row.unlearned is not None and row.unlearned_likelihood is None
-    if row.original_likelihood is None or after_missing:
-        return '<small class="none">the loss is not a number</small>'
-    return ""
-
-
-def _label(row: AnswerRow) -> str:
-    name = escape(title(row.outcome, row.wished)).replace(" ", NO_BREAK)
-    damage = '<span class="tag bad">damaged</span>' if row.damaged else ""
-    return f'<div><span class="tag {row.mood}">{name}</span>{damage}</div>'
-
-
-def _plain(text: str, masked: bool) -> str:
-    return f'<div class="text">{escape(mask(text) if masked else text).strip()}</div>'
-
-
-def _answer(row: AnswerRow, text: str, masked: bool) -> str:
-    if not text.strip():
-        return '<div class="text none">(empty)</div>'
-    spans = "".join(_span(span, row.split, masked) for span in marked(row.expected, text.strip()))
-    return f'<div class="text">{spans}</div>'
-
-
-def _span(span: Span, split: str, masked: bool) -> str:
-    text = escape(mask(span.text) if masked else span.text)
-    return f'<mark class="{split}">{text}</mark>' if span.recited else text
-
-
-Waiting = Sequence[tuple[str, str]]
-"""Prompts that were asked and not answered yet: id and text."""
+        no_likelihood = "nothing is expected"
+    elif row.original_likelihood is None or (
+        row.unlearned is not None and row.unlearned_likelihood is None
+    ):
+        no_likelihood = "the loss is not a number"
+    after = None if row.unlearned is None else marked(row.expected, row.unlearned.strip())
+    return {
+        "row": row,
+        "kind": f"{titles.get(row.task, row.task)} · {KINDS[row.kind]}",
+        "measure": SCORES[row.kind],
+        "before": marked(row.expected, row.original.strip()),
+        "after": after,
+        "label": title(row.outcome, row.wished).replace(" ", NO_BREAK),
+        "no_likelihood": no_likelihood,
+    }
 
 
 def asks_html(
-    asks: Sequence[Asked | AskFailed], waiting: Waiting, *, masked: bool, alone: bool = False
+    asks: Sequence[Asked | AskFailed],
+    waiting: Sequence[tuple[str, str]],
+    *,
+    masked: bool,
+    alone: bool = False,
 ) -> str:
-    """Draw the free prompts of a run, the latest first; with one model, one answer to each."""
+    """Draw the free prompts of a run, the latest first.
+
+    Args:
+        asks: Prompts that were answered, or could not be.
+        waiting: Id and text of the prompts that this browser has sent.
+        masked: Whether personal data are hidden.
+        alone: Whether the run has a single model, so that there is one answer to each prompt.
+    """
     answered = {ask.ask_id for ask in asks}
-    pending = [_pending(prompt, masked) for ask, prompt in waiting if ask not in answered]
-    done = [_asked(ask, masked, alone) for ask in reversed(asks)]
-    return (
-        f'<ul class="asks">{"".join((*reversed(pending), *done))}</ul>' if pending or done else ""
+    return render(
+        "run/asks.html",
+        pending=[prompt for ask, prompt in reversed(waiting) if ask not in answered],
+        answered=asks[::-1],
+        alone=alone,
+        hide=mask if masked else str,
     )
 
 
-def _pending(prompt: str, masked: bool) -> str:
-    return (
-        f'<li class="pending"><div class="ask-prompt">{_plain(prompt, masked)}</div>'
-        "<p>Waiting for the device; the answers appear here.</p></li>"
+def hides(row: RunRecord | None, look: Look) -> bool:
+    """Tell whether a run's personal data are hidden.
+
+    The switch stays as the reader set it, unless another run comes: its data decide.
+    """
+    if row is None or look.run == row.run_id:
+        return look.masked
+    return row.personal
+
+
+def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """List the subtasks to choose from."""
+    return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
+
+
+def answers_file(program: Program, run_id: str, look: Look) -> dict[str, Any]:
+    """Write the rows that pass the filter as CSV, in the order and masked as on the page.
+
+    Returns:
+        The file's name, and its content in base64.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    scene = program.shown.of(run_id)
+    row = scene.row
+    masked = hides(row, look)
+    rows = chosen(program.answers(row.spec, scene.course), look.filter)
+    content = rows_csv(in_order(rows, look.order), titles_of(row.spec.data.known), masked=masked)
+    return {
+        "name": f"{run_id}-{_what(look.filter)}{'-masked' if masked else ''}.csv",
+        "data": base64.b64encode(content).decode(),
+    }
+
+
+def _what(by: Filter) -> str:
+    """Name the rows that were asked for, the words that were searched aside."""
+    parts = (by.show, by.task, by.kind, *by.labels, "found" if by.text.strip() else "")
+    return "-".join(part for part in parts if part)
+
+
+@dataclass(frozen=True)
+class AnswersCard:
+    """The table of answers with its filters."""
+
+    card: gr.Column
+    show: gr.Radio
+    labels: gr.CheckboxGroup
+    task: gr.Dropdown
+    kind: gr.Dropdown
+    text: gr.Textbox
+    sort: gr.Dropdown
+    descending: gr.Checkbox
+    masked: gr.Checkbox
+    table: gr.HTML
+    export: gr.Button
+    download: gr.HTML
+    """Hands a file to the browser, and shows nothing."""
+
+    @property
+    def filters(self) -> list[Component]:
+        """List what the reader filters and sorts by, as `Look` takes them."""
+        sets = (self.show, self.task, self.kind, self.text)
+        return [*sets, self.labels, self.sort, self.descending, self.masked]
+
+    @property
+    def chosen(self) -> list[Any]:
+        """List the events that tell of a choice, the reader's or the program's."""
+        sets = (self.show.change, self.task.change, self.kind.change, self.text.change)
+        order = (self.sort.change, self.descending.change)
+        return [*sets, self.labels.change, *order, self.masked.change]
+
+
+def draw_answers() -> AnswersCard:
+    """Lay the card out."""
+    kinds = [("recite and answer", ""), *((words, kind) for kind, words in KINDS.items())]
+    shows = [(label, show) for show, label in SHOWS.items()]
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="answers-card") as card:
+        with gr.Row(elem_classes=["answers-head"]):
+            heading("Answers")
+            masked = gr.Checkbox(False, label="Mask personal data", elem_id="mask")
+            export = gr.Button("CSV", elem_id="answers-csv", elem_classes=["quiet"], min_width=60)
+        show = gr.Radio(shows, value="forget", label="Rows", elem_classes=["pills"])
+        labels = gr.CheckboxGroup(
+            [(name, label) for label, name in TITLES.items()],
+            label="Labels",
+            elem_id="answers-labels",
+            elem_classes=["pills"],
+        )
+        with gr.Row(elem_classes=["filters"]):
+            task = gr.Dropdown(task_choices(TASKS), value="", label="Subtask", filterable=False)
+            kind = gr.Dropdown(kinds, value="", label="Type", filterable=False)
+            sort = gr.Dropdown(SORTS, value="data", label="Sort by", filterable=False)
+            descending = gr.Checkbox(False, label="descending", elem_id="answers-descending")
+            text = gr.Textbox(label="Search answers", placeholder="search", max_lines=1)
+        table = gr.HTML(
+            "", elem_id="answers", js_on_load=script("answers.js"), apply_default_css=False
+        )
+        download = gr.HTML(
+            None, html_template="", js_on_load=script("download.js"), apply_default_css=False
+        )
+    return AnswersCard(
+        card, show, labels, task, kind, text, sort, descending, masked, table, export, download
     )
-
-
-def _asked(ask: Asked | AskFailed, masked: bool, alone: bool) -> str:
-    prompt = f'<div class="ask-prompt">{_plain(ask.prompt, masked)}</div>'
-    if isinstance(ask, AskFailed):
-        return f'<li class="failed">{prompt}<p>{escape(ask.problem)}</p></li>'
-    if alone:
-        return f"<li>{prompt}<div><h3>{MODEL}</h3>{_spoken(ask.original, masked)}</div></li>"
-    # Below zero: a finished run, restored to answer.
-    when = f'<span class="tag">at step {ask.step}</span>' if ask.step >= 0 else ""
-    return (
-        f'<li>{prompt}<div class="pair">'
-        f"<div><h3>Original model</h3>{_spoken(ask.original, masked)}</div>"
-        f"<div><h3>Unlearned model {when}</h3>{_spoken(ask.unlearned, masked)}</div></div></li>"
-    )
-
-
-def _spoken(text: str, masked: bool) -> str:
-    return _plain(text, masked) if text.strip() else '<div class="text none">(empty)</div>'

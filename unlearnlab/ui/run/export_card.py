@@ -1,4 +1,4 @@
-"""What can be taken away from a run that has ended: files made on a click, the model as a job.
+"""The card that exports an ended run: files made on a click, the merged model written as a job.
 
 Files travel through the page's own connection and are saved by the browser, so that no copy of
 personal data stays in a folder of the server.
@@ -27,11 +27,12 @@ from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.ui.form.form import Form, form_of
 from unlearnlab.ui.form.model import NAME, take_model
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 
 LARGEST = 100 * 10**6
-"""Bytes that still go through the page; of what is larger it tells the place."""
+"""Most bytes to send through the page; of larger files it shows the path."""
 
 
 PackWhat = Literal["pack", "bare-pack"]
@@ -39,31 +40,31 @@ PackWhat = Literal["pack", "bare-pack"]
 PACKS: Mapping[PackWhat, tuple[str, str]] = {
     "pack": (
         "Pack",
-        "The whole run as one file, to be taken in or replayed elsewhere. It holds rows and "
+        "The whole run as one file, to import or replay elsewhere. It holds rows and "
         "answers, not masked.",
     ),
     "bare-pack": (
         "Pack without answers",
-        "The same without rows, answers, free prompts and what went wrong.",
+        "The same without rows, answers, free prompts and error messages.",
     ),
 }
-"""Title of each kind of pack, and what is in it."""
+"""Title and content of each kind of pack."""
 
 
-class Wish(BaseModel):
-    """What a page asks for: untrusted."""
+class ExportRequest(BaseModel):
+    """A click on the card: untrusted."""
 
     run: Annotated[str, Field(max_length=100)]
     what: What | PackWhat
     action: Literal["file", "folder", "stop"] = "file"
-    """A file to download, the model's folder to be written, or its writing to be given up."""
+    """Download a file, write the model's folder, or stop writing it."""
     masked: bool = True
 
 
 def offers(
     program: Program, row: RunRecord | None, course: RunProgress, state: WorkerState
 ) -> dict[str, Any]:
-    """Return what the card shows of a run, as plain values; an empty run hides it."""
+    """Return the card's value for a run; an empty run id hides the card."""
     if row is None:
         return {"run": ""}
     run = Result(row, (), course, None, None, program.store.artefacts(row.run_id))
@@ -84,7 +85,7 @@ def offers(
 
 
 def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
-    """Say how the folder of the merged model stands."""
+    """Return the state of the merged model's folder."""
     if run.run_id in state.exporting:
         shares = dict(zip(state.writing, state.shares, strict=True))
         told = "Waits until the device is free."
@@ -106,18 +107,18 @@ def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     }
 
 
-def _place(program: Program, run_id: str) -> Path:
+def _exports(program: Program, run_id: str) -> Path:
     return program.store.folder(run_id) / "exports"
 
 
 def _merged(program: Program, run_id: str) -> Path:
-    return _place(program, run_id) / model_folder(run_id)
+    return _exports(program, run_id) / model_folder(run_id)
 
 
 def merged_form(program: Program, run_id: str) -> Form:
-    """Return a form with a run's settings that starts from what the run made of its model.
+    """Return a form with a run's settings that starts from the model that the run made.
 
-    To be scored with other settings, or trained on.
+    Such a form scores the model with other settings, or trains it further.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
@@ -127,92 +128,74 @@ def merged_form(program: Program, run_id: str) -> Form:
     return take_model(Form(form.draft | {"values": values}), program.devices())
 
 
-def take(program: Program, asked: Any) -> dict[str, Any]:
-    """Answer a click: with a file, with a note that the model is being written, or a problem."""
+def press_export(program: Program, asked: Any) -> dict[str, Any]:
+    """Handle a click on the card.
+
+    Returns:
+        A file as `name` and `data` in base64, a `note`, or a `problem`.
+    """
     try:
-        wish = Wish.model_validate(asked)
-        run = result(program.store, wish.run)
+        request = ExportRequest.model_validate(asked)
+        run = result(program.store, request.run)
         if not run.ended:
-            return {"problem": "The run has not ended: take its results away then."}
-        if wish.action == "stop":
+            return {"problem": "The run has not ended: export its results then."}
+        if request.action == "stop":
             program.worker.stop_export(run.run_id)
             return {"note": "Stopping."}
-        if wish.what == "model" and wish.action == "folder":
-            program.worker.export(run.run_id, model_export(run, _place(program, run.run_id)))
-            return {"note": "Asked for."}
-        if wish.what in ("pack", "bare-pack"):
-            return _pack(program, run.run_id, wish.what)
-        return _sent(_files(program, run, wish.what, masked=wish.masked))
+        if request.what == "model" and request.action == "folder":
+            program.worker.export(run.run_id, model_export(run, _exports(program, run.run_id)))
+            return {"note": "Requested."}
+        if request.what == "model":
+            return _sent(in_folder(_merged(program, run.run_id)))
+        return _made(program, run, request.what, masked=request.masked)
     except ValidationError:
-        return {"problem": "The page asked for something that cannot be taken: reload it."}
+        return {"problem": "The page asked for something that cannot be exported: reload it."}
     except (StoreError, NotRunning, NothingThere, PackError) as error:
         return {"problem": str(error)}
     except OSError as error:
         return {"problem": f"A file of the run cannot be read: {error.strerror}."}
 
 
-def _pack(program: Program, run_id: str, what: PackWhat) -> dict[str, Any]:
-    """Pack a run in memory, unless its weights are too large for that."""
-    found = packable(program.store, run_id, answers=what == "pack")
+def _made(program: Program, run: Result, what: What | PackWhat, *, masked: bool) -> dict[str, Any]:
+    """Make files of a run in memory; no pack whose weights are too large for that."""
+    if what not in ("pack", "bare-pack"):
+        return _sent(files(run, what, masked=masked))
+    found = packable(program.store, run.run_id, answers=what == "pack")
     if found.bytes > LARGEST:
         return {
             "problem": f"Weights of {size(found.bytes)} are too much for a download: use "
-            f"`python -m unlearnlab pack {run_id} --out FILE.zip`."
+            f"`python -m unlearnlab pack {run.run_id} --out FILE.zip`."
         }
     made = io.BytesIO()
     fill([found], made)
-    return _sent({f"{run_id}-{what}.zip": made.getvalue()})
+    return _sent({f"{run.run_id}-{what}.zip": made.getvalue()})
 
 
-def _files(program: Program, run: Result, what: What, *, masked: bool) -> dict[str, Content]:
-    if what == "model":
-        return dict(in_folder(_merged(program, run.run_id)))
-    return dict(files(run, what, masked=masked))
-
-
-def _sent(found: dict[str, Content]) -> dict[str, Any]:
+def _sent(found: Mapping[str, Content]) -> dict[str, Any]:
+    """Return files as one download, or the reason why they cannot be downloaded."""
     if not found:
-        return {"problem": "It is not there any more: have it written again."}
+        return {"problem": "The folder is not there any more: write the model again."}
     if (much := total(found)) > LARGEST:
         places = {str(one.parent) for one in found.values() if isinstance(one, Path)}
         return {
-            "problem": f"{size(much)} are too much for a download: they lie in "
+            "problem": f"{size(much)} are too much for a download: the files are in "
             f"{', '.join(sorted(places))}, or use `python -m unlearnlab export`."
         }
     name, content = packed(found)
     return {"name": name, "data": base64.b64encode(content).decode()}
 
 
-def takeaway_card(program: Program) -> gr.HTML:
+def export_card(program: Program) -> gr.HTML:
     """Draw the card. Its value is that of `offers`."""
 
     def take_away(asked: Any) -> dict[str, Any]:
-        return take(program, asked)
+        return press_export(program, asked)
 
     return gr.HTML(
         {"run": ""},
-        html_template=_TEMPLATE,
+        html_template=render("run/export_card.html"),
         js_on_load=script("takeaway.js"),
         server_functions=[take_away],
         elem_id="takeaway",
         apply_default_css=False,
     )
-
-
-_TEMPLATE = """
-<section class="card takeaway" aria-labelledby="takeaway-title" hidden>
-  <div class="card-head"><h2 id="takeaway-title">Take away</h2><span data-part="later">
-    when the run has ended: a report, the weights, the settings</span>
-    <label data-part="mask"><input type="checkbox" checked> mask personal data in the report</label>
-  </div>
-  <ul class="takeaway-items"></ul>
-  <div class="takeaway-model" data-part="model" hidden>
-    <b></b><code></code><span role="status"></span>
-    <button type="button" class="quiet" data-part="stop">Stop</button>
-    <button type="button" class="quiet" data-part="use">Use in the form</button>
-    <button type="button" class="quiet" data-part="copy">Copy path</button>
-    <button type="button" class="quiet" data-part="zip">Download</button>
-  </div>
-  <p class="takeaway-said" role="status"></p>
-</section>
-"""

@@ -1,14 +1,12 @@
-"""What the buttons do. Functions of plain values: each hands a wish to the worker and returns.
+"""Handlers of the buttons: each submits a request to the worker and returns at once.
 
-Nothing here waits for a job. Buttons and panel follow from the store afterwards.
+The panel is then drawn from the store.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import Any
 
 from unlearnlab.exports.packs.adding import add_pack
 from unlearnlab.exports.packs.format import PackError
@@ -18,7 +16,6 @@ from unlearnlab.spec.run import RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.adjust import Adjustables, adjustables
 from unlearnlab.ui.run.live import after, holding
 from unlearnlab.views.reproduction import outlook, repeated
 
@@ -31,7 +28,7 @@ PROMPT = "ask-prompt"
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the page tells after a click: problems at their fields, or a note."""
+    """What the page says after a click: problems at their fields, or a note."""
 
     problems: Sequence[Problem] = ()
     note: str = ""
@@ -43,7 +40,7 @@ class Message:
 
 
 def trouble(error: Exception | str) -> Message:
-    """Tell of an error that lies with no field."""
+    """Make a message of an error that belongs to no field."""
     return Message(problems=(Problem("", "", str(error)),))
 
 
@@ -64,7 +61,7 @@ def first_run(program: Program, remembered: str) -> str:
 
 
 def still_there(program: Program, run_id: str) -> str:
-    """Return a run's id; if there is no such run, because it was deleted, that to open with.
+    """Return a run's id, or the run to open with if it was deleted.
 
     Raises:
         StoreError: The store cannot be read.
@@ -76,7 +73,7 @@ def still_there(program: Program, run_id: str) -> str:
 
 
 def live_run(program: Program) -> str:
-    """Return the run that is going on, of several the first; empty if only traces go on."""
+    """Return the first active run; empty if none is active, or only traces are."""
     for job in program.worker.state().running:
         try:
             return program.store.row(job.run_id).run_id
@@ -86,10 +83,10 @@ def live_run(program: Program) -> str:
 
 
 def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
-    """Queue what the form asks for.
+    """Queue the form's run.
 
     Returns:
-        The run to show, and what to tell. While it waits for another the page stays with that.
+        The run to show, and a message. While the new run waits, the page stays with the active one.
     """
     return _formed(program, showing, form, spec_of)
 
@@ -114,7 +111,7 @@ def _formed(
 def _queued(
     program: Program, showing: str, spec: RunSpec, *, name: str, repeats: str = ""
 ) -> tuple[str, Message]:
-    """Queue a run, and say which run to show and what to tell."""
+    """Queue a run, and return the run to show and a message."""
     state = program.worker.state()
     run_id = program.worker.submit(spec, name=name, repeats=repeats)
     if not state.would_wait(spec.model.device):
@@ -123,10 +120,10 @@ def _queued(
 
 
 def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Message]:
-    """Queue a finished run once more.
+    """Queue a finished run again.
 
     Returns:
-        The run to show, and what to tell.
+        The run to show, and a message.
     """
     try:
         row = program.store.row(run_id)
@@ -139,10 +136,10 @@ def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, M
 
 
 def press_unpack(program: Program, path: str) -> tuple[str, Message]:
-    """Take in the runs of a file that a browser has sent, and remove it.
+    """Import the runs of an uploaded file, and remove the file.
 
     Returns:
-        A run that came in and may be shown, empty if none did; and what to tell.
+        An imported run to show, empty if there is none, and a message.
     """
     try:
         found = add_pack(program.store, Path(path))
@@ -157,7 +154,7 @@ def press_unpack(program: Program, path: str) -> tuple[str, Message]:
 
 
 def press_hold(program: Program, run_id: str) -> Message:
-    """Hold the run, or let it go on if it is held."""
+    """Pause the run, or resume it if it is paused."""
     if replay := program.replays.of(run_id):
         program.replays.change(run_id, held=not replay.clock.held)
         return Message()
@@ -173,7 +170,7 @@ def press_hold(program: Program, run_id: str) -> Message:
 
 
 def press_stop(program: Program, run_id: str) -> Message:
-    """Stop the run, or take it from the queue; a replay goes to its end."""
+    """Stop the run, or remove it from the queue; a replay skips to its end."""
     if program.replays.of(run_id):
         program.replays.end(run_id)
         return Message()
@@ -185,10 +182,10 @@ def press_stop(program: Program, run_id: str) -> Message:
 
 
 def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]:
-    """Have both models of a run answer a prompt.
+    """Ask both models of a run a prompt.
 
     Returns:
-        Id of the question, empty if there is none; and what to tell.
+        Id of the request, empty if it was refused, and a message.
     """
     if len(prompt) > LONGEST_PROMPT:
         told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
@@ -205,53 +202,15 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]
 
 
 def mute(program: Program, run_id: str) -> str:
-    """Say why a run answers no prompts, if it is only a recording; empty if it answers."""
+    """Say why a recording cannot answer prompts; empty for a run that can."""
     if program.replays.of(run_id):
-        return "a recording cannot answer: this is a replay. Ask when it has come to its end."
+        return "a recording cannot answer: this is a replay. Ask when it has ended."
     if program.shown.guest(run_id):
         return (
-            "a recording cannot answer: it was opened from a file. Take that in with `unpack`, and "
+            "a recording cannot answer: it was opened from a file. Import it with `unpack`, and "
             "start without --replay."
         )
     return ""
-
-
-class Wish(BaseModel):
-    """What a page asks to change: untrusted."""
-
-    run: Annotated[str, Field(max_length=100)]
-    phase: int
-    changes: Annotated[dict[str, Annotated[str, Field(max_length=100)]], Field(max_length=50)]
-    """New values as typed, by dotted path in the phase."""
-
-
-def press_adjust(program: Program, asked: Any) -> dict[str, Any]:
-    """Change values of the phase that a run trains.
-
-    Returns:
-        The value of the card that they are on, with what to tell.
-
-    Raises:
-        StoreError: There is no such run, or the store cannot be read.
-    """
-    try:
-        wish = Wish.model_validate(asked)
-    except ValidationError:
-        return Adjustables().plain()
-    course = program.courses.of(wish.run)
-    now = adjustables(wish.run, program.store.spec(wish.run), course)
-    if now.fields and now.phase != wish.phase:
-        late = f"Phase {wish.phase + 1} has ended: these are the values of phase {now.phase + 1}"
-        return now.plain(told=True, problems={"": late})
-    if not wish.changes:
-        return now.plain(told=True, note="Nothing to change: these values hold already.")
-    try:
-        program.worker.adjust(wish.run, wish.changes)
-    except SpecError as error:
-        return now.plain(told=True, problems=dict(error.problems))
-    except NotRunning as error:
-        return now.plain(told=True, problems={"": str(error)})
-    return now.plain(told=True, note="Asked for: it holds from the next batch on.")
 
 
 def settings_of(program: Program, run_id: str) -> Form:

@@ -1,4 +1,4 @@
-"""The layout of all that shows a run: live panel, scores, free prompts, answers, past runs."""
+"""Layout of the tab Unlearn right of its form: live panel, scores, prompts, answers, past runs."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +7,12 @@ import gradio as gr
 from gradio.components import Component
 
 from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.html import heading, heading_html
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.adjust import adjust_card
-from unlearnlab.ui.run.answers_layout import AnswersCard, draw_answers, heading, heading_html
-from unlearnlab.ui.run.export_card import takeaway_card
+from unlearnlab.ui.run.answers import AnswersCard, draw_answers
+from unlearnlab.ui.run.export_card import export_card
 from unlearnlab.ui.run.handlers import PROMPT, Message
 from unlearnlab.ui.run.live import live_panel
 from unlearnlab.ui.run.membership_card import membership_card
@@ -20,7 +21,7 @@ from unlearnlab.ui.run.panel import Panel
 
 @dataclass(frozen=True)
 class Buttons:
-    """The buttons under the form, and what they have to tell."""
+    """The buttons under the form and their message."""
 
     unlearn: gr.Button
     score: gr.Button
@@ -52,7 +53,7 @@ class RunsCard:
     text: gr.Textbox
     table: gr.HTML
     pack: gr.UploadButton
-    """Takes runs in that were packed elsewhere."""
+    """Imports runs that were packed elsewhere."""
     message: gr.HTML
 
 
@@ -87,7 +88,7 @@ class Parts:
 
     @property
     def panel(self) -> list[Any]:
-        """List what `shown` writes.
+        """List what `panel_updates` updates.
 
         The live panel is the last: what follows it reads what was written before.
         """
@@ -103,7 +104,7 @@ class Parts:
         return [self.answers.labels, self.answers.table, self.ask.asks, self.membership]
 
 
-def shown(panel: Panel, look: Look) -> list[Any]:
+def panel_updates(panel: Panel, look: Look) -> list[Any]:
     """Show a panel: one update for each of `Parts.panel`.
 
     Scores that are on the page already stay as they are. So does the switch that hides personal
@@ -164,7 +165,7 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         membership=membership_card(program),
         published=_html("published", script("folds.js")),
         record=_html("record", script("folds.js") + script("buttons.js")),
-        takeaway=takeaway_card(program),
+        takeaway=export_card(program),
         ask=_ask(),
         answers=draw_answers(),
         runs=runs,
@@ -216,6 +217,6 @@ def draw_runs() -> RunsCard:
             text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
         table = _html("runs", script("pages.js"))
     pack = gr.UploadButton(
-        "Take in a pack of runs…", file_types=[".zip"], elem_id="unpack", elem_classes=["quiet"]
+        "Import runs…", file_types=[".zip"], elem_id="unpack", elem_classes=["quiet"]
     )
     return RunsCard(card, text, table, pack, message("unpack-message"))

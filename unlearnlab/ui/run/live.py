@@ -1,31 +1,44 @@
-"""What the live panel asks for each second, and the panel itself: status line and chart."""
+"""The live panel: status line, chart and replay bar, and the poll that keeps them current."""
 
 from contextlib import suppress
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.device_lock import Holder
 from unlearnlab.runs.progress import RunView, points_after
+from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import WorkerState
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, Scene
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import count, duration
-from unlearnlab.ui.run.replay import BAR, press_replay, replay_of, speed_text
+from unlearnlab.ui.kit.text import clock, count, duration
 from unlearnlab.views.curves import log_scale
 from unlearnlab.views.phases import changes, phase_text, timeline
 
 OTHERS = 2
-"""Other processes that the header names at most."""
+"""Most other processes that the header names."""
 
 
-class Poll(BaseModel):
-    """What a page asks: untrusted."""
+MINUTE_S = "60"
+"""Length of a replay "in one minute", in seconds, as the page sends it."""
+
+SPEEDS = (
+    ("speed", "1", "1×"),
+    ("speed", "4", "4×"),
+    ("speed", "20", "20×"),
+    ("seconds", MINUTE_S, "in one minute"),
+)
+"""Choices of a replay's bar: what they set, to what, and in words."""
+
+
+class PollRequest(BaseModel):
+    """What a page has already: untrusted."""
 
     run: Annotated[str, Field(max_length=100)] = ""
     cursor: Annotated[int, Field(ge=0)] = 0
@@ -33,32 +46,32 @@ class Poll(BaseModel):
 
 
 def poll(program: Program, asked: Any) -> dict[str, Any]:
-    """Answer a page with the run's status and the points it does not have yet.
+    """Return a run's status and the points that the page does not have yet.
 
-    A run that was deleted for good is answered as none: the page then turns to another.
+    For an erased run the answer names no run, and the page turns to another.
     """
     try:
-        request = Poll.model_validate(asked)
+        request = PollRequest.model_validate(asked)
         state = program.worker.state()
         program.replays.seen(request.run)
         if request.run:
             with suppress(UnknownRun):
                 return _followed(program, request, state)
-        word = turn(None, state, program.shown.run_counts())
+        token = change_token(None, state, program.shown.run_counts())
         return {
             "life": program.life,
             "run": "",
             "cursor": 0,
-            "turn": word,
+            "turn": token,
             "queue": queue(state),
         }
     except ValidationError:
-        return {"problem": "the page asked for something that is no run: reload it"}
+        return {"problem": "the page asked for something that is not a run: reload it"}
     except StoreError as error:
         return {"problem": str(error)}
 
 
-def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, Any]:
+def _followed(program: Program, request: PollRequest, state: WorkerState) -> dict[str, Any]:
     scene = program.shown.of(request.run)
     row, course, view = scene.row, scene.course, scene.view(state)
     new = program.shown.events(scene, request.cursor)
@@ -75,30 +88,30 @@ def _followed(program: Program, request: Poll, state: WorkerState) -> dict[str, 
         "live": view.live,
         "status": status(scene, view, state),
         "replay": replay_of(scene),
-        "turn": turn(scene, state, program.shown.run_counts()),
+        "turn": change_token(scene, state, program.shown.run_counts()),
         "queue": queue(state),
         "device": view.device,
     }
 
 
 def known_to(state: WorkerState, run_id: str) -> bool:
-    """Tell whether this program's worker has the run, and so can hold or stop it."""
+    """Tell whether this program's worker has the run, and so can pause or stop it."""
     return run_id in state.owned
 
 
 def stopping(state: WorkerState, run_id: str) -> bool:
-    """Tell whether the run goes on here and ends at its next batch."""
+    """Tell whether the run is active here and stops at its next batch."""
     job = state.job(run_id)
     return job is not None and job.stopping
 
 
 def holding(state: WorkerState, run_id: str) -> bool:
-    """Tell whether the run goes on here and is on hold, or will be at its next batch."""
+    """Tell whether the run is active here and paused, or will be at its next batch."""
     job = state.job(run_id)
     return job is not None and job.paused
 
 
-def turn(scene: Scene | None, state: WorkerState, listed: RunCounts) -> str:
+def change_token(scene: Scene | None, state: WorkerState, listed: RunCounts) -> str:
     """Return a word that changes when more than the status line must be drawn anew."""
     return repr((_seen(scene, state) if scene else (), state, listed))
 
@@ -112,13 +125,13 @@ def _seen(scene: Scene, state: WorkerState) -> tuple[Any, ...]:
 
 
 def queue(state: WorkerState) -> str:
-    """Say what the worker is busy with, and while nothing runs here, who else uses a device."""
+    """Say what the worker does, and while nothing runs here, which processes use a device."""
     others = [in_use(holder) for holder in state.elsewhere[:OTHERS]] if not state.running else []
     return " · ".join([*_mine(state), *others]) or "idle"
 
 
 def _mine(state: WorkerState) -> list[str]:
-    """Count what goes on and waits here."""
+    """Count active and waiting items."""
     if not state.owned:
         return []
     paused, waiting = sum(job.paused for job in state.running), len(state.queue)
@@ -129,19 +142,19 @@ def _mine(state: WorkerState) -> list[str]:
 
 
 def in_use(holder: Holder) -> str:
-    """Say which other process uses a device. It is plain text: to be escaped."""
+    """Say which other process uses a device: plain text, to be escaped."""
     device = "CPU" if holder.device == "cpu" else holder.device
     return f"{device} in use by {holder.who}"
 
 
 def waiting(state: WorkerState, run_id: str) -> str:
-    """Say which other process a run waits for; empty if it waits for none. It is plain text."""
+    """Say which other process a run waits for, as plain text; empty if it waits for none."""
     holder = state.holder(run_id)
     return f"waiting: {in_use(holder)}" if holder else ""
 
 
 def after(state: WorkerState) -> str:
-    """Say when a further run begins that has to wait."""
+    """Say when a further run starts, if it has to wait."""
     if len(state.running) != 1:
         before = f", after {len(state.queue)} others" if state.queue else ""
         return f"Queued: it starts when its device is free{before}."
@@ -150,7 +163,7 @@ def after(state: WorkerState) -> str:
 
 
 def status(scene: Scene, view: RunView, state: WorkerState) -> dict[str, Any]:
-    """Put a run's status line in words."""
+    """Return the status line of a run."""
     row = scene.row
     blocked = waiting(state, row.run_id) if view.status == "queued" else ""
     return {
@@ -166,7 +179,10 @@ def status(scene: Scene, view: RunView, state: WorkerState) -> dict[str, Any]:
 
 
 def _facts(scene: Scene, view: RunView) -> list[str]:
-    facts = [speed_text(scene.replay)] if scene.replay else []
+    facts: list[str] = []
+    if replay := scene.replay:
+        state = "replay paused" if replay.clock.held else "replay"
+        facts.append(f"{state} at {replay.clock.speed:.3g}×")
     if view.eta_s is not None:
         facts.append(f"{duration(view.eta_s)} left")
     if view.seconds is not None:
@@ -176,6 +192,64 @@ def _facts(scene: Scene, view: RunView) -> list[str]:
     if view.memory_gib is not None:
         facts.append(f"{view.memory_gib:.1f} GiB")
     return facts
+
+
+class ReplayRequest(BaseModel):
+    """A click on the replay's bar: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    action: Literal["start", "hold", "resume", "pace", "end"]
+    speed: Annotated[str, Field(max_length=20)] | None = None
+    """Multiple of the recorded speed, as typed; the recorded speed if omitted."""
+    seconds: Annotated[str, Field(max_length=20)] | None = None
+    """Length of the replay, in place of a speed."""
+
+
+def press_replay(program: Program, asked: Any) -> str:
+    """Start, pause, resume, speed up or end a replay; one that has ended stays so.
+
+    Returns:
+        What is wrong; empty if nothing.
+    """
+    replays = program.replays
+    try:
+        request = ReplayRequest.model_validate(asked)
+        match request.action:
+            case "start":
+                found = program.shown.recording(request.run)
+                replays.start(found, found.pace(request.speed, request.seconds))
+            case "pace":
+                if replay := replays.of(request.run):
+                    pace = replay.recording.pace(request.speed, request.seconds)
+                    replays.change(request.run, speed=pace)
+            case "end":
+                replays.end(request.run)
+            case _:
+                replays.change(request.run, held=request.action == "hold")
+    except ValidationError:
+        return "The page asked for something that is not a replay: reload it."
+    except (ReplayError, StoreError) as error:
+        return str(error)
+    return ""
+
+
+def replay_of(scene: Scene) -> dict[str, Any]:
+    """Return what the replay's bar shows of a run, as plain values."""
+    replay, row = scene.replay, scene.row
+    if replay is None:
+        ended = row.ending is not None or not row.alive
+        return {"take": 0, "offered": ended and scene.course.step is not None}
+    recording, speed = replay.recording, replay.clock.speed
+    paces = ((words, recording.pace(**{kind: value})) for kind, value, words in SPEEDS)
+    came = duration(replay.moment - recording.began)
+    whole = duration(recording.ended - recording.began)
+    return {
+        "take": replay.take,
+        "offered": True,
+        "held": replay.clock.held,
+        "pace": next((words for words, pace in paces if pace == speed), ""),
+        "said": f"{came} of {whole}, recorded {clock(recording.began)}",
+    }
 
 
 def live_panel(program: Program) -> gr.HTML:
@@ -189,7 +263,7 @@ def live_panel(program: Program) -> gr.HTML:
 
     return gr.HTML(
         {"run": ""},
-        html_template=_TEMPLATE,
+        html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
         js_on_load=script("live.js") + script("replay.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run],
@@ -198,36 +272,3 @@ def live_panel(program: Program) -> gr.HTML:
         elem_id="live",
         apply_default_css=False,
     )
-
-
-_TEMPLATE = f"""
-<section class="card empty" data-part="empty" hidden>
-  <h2>Nothing has run here yet</h2>
-  <p>Choose a preset on the left and press <b>Unlearn</b>. In about a minute you will have watched a
-  language model forget: the loss terms live, its scores before and after, and what both models
-  answer.</p>
-</section>
-<section class="card status" data-part="status" aria-label="Run" hidden>
-  <div class="run-head"><h2></h2><span class="badge" data-part="badge" hidden>Replay</span
-    ><span class="pill"></span></div>
-  <ol class="run-settings"></ol>
-  <ul class="run-changes" data-part="changes" aria-label="Changed while it ran" hidden></ul>
-  <div class="status-line">
-    <b data-part="headline" role="status"></b><span data-part="detail"></span>
-    <div class="bars" role="progressbar" aria-valuemin="0" aria-valuemax="100"
-      ><i title="scoring the original model"><u></u></i><i title="training"><u></u></i
-      ><i title="scoring the unlearned model"><u></u></i></div>
-    <span data-part="facts"></span>
-  </div>
-  <p class="advice" data-part="advice" hidden></p>
-  {BAR}
-</section>
-<p class="lost" data-part="lost" role="alert" hidden></p>
-<section class="card chart figure" data-part="chart" aria-label="Curves by optimizer step" hidden>
-  <div class="chart-head"><div class="segments" role="group" aria-label="Upper curves"></div>
-    <button type="button" class="toggle" data-part="log" aria-pressed="false">log scale</button>
-    <span class="chart-hint">drag to zoom, double-click to reset</span>{TAKE}</div>
-  <div class="legend" data-part="legend"></div>
-  <div class="plot"></div>
-</section>
-"""

@@ -1,4 +1,4 @@
-"""Everything right of the form that the server draws: one function from a run to its panel."""
+"""The panel of a run: everything right of the form that the server draws."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -17,9 +17,9 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import Scene
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.adjust import Adjustables, adjustables
-from unlearnlab.ui.run.answers import answers_html, asks_html
+from unlearnlab.ui.run.answers import answers_html, asks_html, hides, task_choices
 from unlearnlab.ui.run.export_card import offers
-from unlearnlab.ui.run.live import holding, stopping, turn
+from unlearnlab.ui.run.live import change_token, holding, stopping
 from unlearnlab.ui.run.membership_card import membership_of
 from unlearnlab.ui.run.published_table import published_html
 from unlearnlab.ui.run.queue import queue_html
@@ -42,7 +42,7 @@ from unlearnlab.views.seeds import seed_group, seeds_text
 
 @dataclass(frozen=True, slots=True)
 class Buttons:
-    """What the buttons say and whether they can be pressed: a function of the run's state."""
+    """Texts of the buttons, and whether they can be pressed."""
 
     unlearn: str
     pause: str
@@ -75,29 +75,29 @@ class Panel:
     """What the page shows of a run, and of all runs."""
 
     live: dict[str, str]
-    """The run, what else the page is up to date with (`turn`), and whose scores it shows."""
+    """The run, its change token (`turn`), and whose scores the page shows."""
     buttons: Buttons
     adjust: dict[str, Any]
-    """What may be changed while the run goes on."""
+    """Values that can be changed while the run trains."""
     offer: str
     """What to do next with a model that the run has taught."""
     board: str
     strip: str
     published: str
     record: str
-    """What the run computed on and with, and how it fares when repeated."""
+    """Data, weights, device and versions of the run, and its reproductions."""
     takeaway: dict[str, Any]
-    """What can be taken away."""
+    """Value of the card that exports the run."""
     shows: list[tuple[str, str]]
     """Choices of the table with their counts."""
     tasks: list[tuple[str, str]]
-    """Subtasks to choose from, as the run's data call them."""
+    """Subtasks to choose from, by the names in the run's data."""
     masked: bool
     """Whether personal data are hidden."""
     ask: str
-    """What the card of the free prompt is called."""
+    """Title of the card of the free prompt."""
     queue: str
-    """What goes on and what waits; empty while nothing waits."""
+    """Active and waiting runs; empty while none waits."""
     scored: bool
     """Whether there are answers to show."""
     run: bool
@@ -106,7 +106,7 @@ class Panel:
 
 
 def draw(program: Program, run_id: str, look: Look) -> Panel:
-    """Draw the panel of a run; an empty id stands for none.
+    """Draw the panel of a run, or of no run if the id is empty.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
@@ -120,18 +120,24 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     alone = row is not None and row.spec.only_scores
     view = scene.view(state) if scene else None
     answers = program.answers(row.spec, course) if row else ()
+    adjust = Adjustables()
+    if row is not None and state.job(row.run_id) is not None:
+        adjust = adjustables(row.run_id, row.spec, course)
+    published = ""
+    if row is not None and course.before is not None:
+        published = published_html(row.spec, course.after.scores if course.after else None)
     return Panel(
         live={
             "run": run_id,
-            "turn": turn(scene, state, listed),
+            "turn": change_token(scene, state, listed),
             "drawn": _drawn(run_id, course, view),
         },
         buttons=buttons(scene, state),
-        adjust=_adjust(row, course, state),
+        adjust=adjust.plain(),
         offer=offer_html(mine),
         board=_board(program, row, course, view, rows),
         strip=_strip(program, row, course),
-        published=_published(row, course),
+        published=published,
         record=record_html(program, mine, course, rows),
         takeaway=offers(program, mine, course, state),
         shows=_shows(counts(answers), look),
@@ -145,29 +151,13 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     )
 
 
-def hides(row: RunRecord | None, look: Look) -> bool:
-    """Tell whether a run's personal data are hidden.
-
-    The switch stays as the reader set it, unless another run comes: its data decide.
-    """
-    if row is None or look.run == row.run_id:
-        return look.masked
-    return row.personal
-
-
-def _adjust(row: RunRecord | None, course: RunProgress, state: WorkerState) -> dict[str, Any]:
-    if row is None or state.job(row.run_id) is None:
-        return Adjustables().plain()
-    return adjustables(row.run_id, row.spec, course).plain()
-
-
 def _ended(view: RunView | None) -> bool:
     """Tell whether no further score will come."""
     return view is not None and not view.live
 
 
 def _drawn(run_id: str, course: RunProgress, view: RunView | None) -> str:
-    """Name the scores that are shown, and whether more will come; empty if there are none."""
+    """Return a key of the shown scores and whether more will come; empty without scores."""
     keys = [score.key for score in (course.before, course.after) if score]
     last = ("ended",) if _ended(view) else ()
     return " ".join((run_id, *keys, *last)) if keys else ""
@@ -193,16 +183,13 @@ def _board(
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
-    html = scoreboard_html(board, ended=_ended(view)) + _by_subject(program, row, course)
+    subjects = subjects_html(_subjects(program, course), alone=row.spec.only_scores)
+    html = scoreboard_html(board, ended=_ended(view)) + subjects
     return f'<div data-drawn="{drawn}">{html}</div>'
 
 
-def _by_subject(program: Program, row: RunRecord, course: RunProgress) -> str:
-    return subjects_html(_subjects(program, course), alone=row.spec.only_scores)
-
-
 def _subjects(program: Program, course: RunProgress) -> tuple[SubjectChange, ...]:
-    """Compare MMLU by subject, if it is what was asked."""
+    """Compare MMLU by subject, if the run measured it."""
     if course.before is None or not course.before.scores.measures_mmlu:
         return ()
     found = [program.evidence(one.key) for one in (course.before, course.after) if one]
@@ -228,24 +215,13 @@ def _strip(program: Program, row: RunRecord | None, course: RunProgress) -> str:
     return strip_html(terms_strip(before, after, titles, spreads=found)) + others
 
 
-def _published(row: RunRecord | None, course: RunProgress) -> str:
-    if row is None or course.before is None:
-        return ""
-    return published_html(row.spec, course.after.scores if course.after else None)
-
-
 def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:
-    """Name what can be shown; without rows that were not picked, nothing is said of them."""
+    """List the choices of rows with their counts; "Not picked" only if there are such rows."""
     return [
         (f"{label} {found[show]}", show)
         for show, label in SHOWS.items()
         if show != "others" or found[show] or look.filter.show == show
     ]
-
-
-def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
-    """List the subtasks to choose from."""
-    return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
 
 
 def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
@@ -254,20 +230,16 @@ def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
 
 
 def _label_name(label: Outcome, look: Look) -> str:
-    """Name a label as it reads on the rows that are shown."""
+    """Name a label as the rows that are shown call it."""
     forget, retain = title(label, "forget"), title(label, "retain")
     if look.filter.show == "all" and forget != retain:
         return f"{forget} or {retain.lower()}"
     return forget if look.filter.show in ("forget", "leaks") else retain
 
 
-def _waiting(look: Look, run_id: str) -> list[tuple[str, str]]:
-    return [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
-
-
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What the reader chose to see of a run: all that can hold personal data."""
+    """The parts of a run that follow the reader's filters: all that can hold personal data."""
 
     labels: list[tuple[str, str]]
     """Labels of the rows that are shown, with their counts."""
@@ -278,13 +250,13 @@ class Sight:
 
 
 def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
-    """Draw what the reader chose to see of a run; an empty id stands for none.
+    """Draw the parts of a run that follow the reader's filters; of no run if the id is empty.
 
     Args:
         program: Store and worker.
         run_id: The run.
         look: What the reader chose.
-        page: 0-based page of the answers; beyond the last one it is the last one.
+        page: 0-based page of the answers; beyond the last page, the last page is drawn.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
@@ -297,6 +269,7 @@ def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
     look = replace(look, masked=hides(row, look))
     alone, masked = row.spec.only_scores, look.masked
     answers = program.answers(row.spec, course)
+    waiting = [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
     return Sight(
         labels=_labels(answers, look),
         answers=answers_html(
@@ -309,7 +282,7 @@ def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
             titles=titles_of(row.spec.data.known),
             order=look.order,
         ),
-        asks=asks_html(course.asks, _waiting(look, run_id), masked=masked, alone=alone),
+        asks=asks_html(course.asks, waiting, masked=masked, alone=alone),
         membership=membership_of(program, row, course, masked=masked),
     )
 
@@ -321,7 +294,7 @@ def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) ->
         program: Store and worker.
         run_id: The run that is shown.
         text: What was searched for.
-        page: 0-based; beyond the last one it is the last one.
+        page: 0-based; beyond the last page, the last page is drawn.
 
     Raises:
         StoreError: The store cannot be read.

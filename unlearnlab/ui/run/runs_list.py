@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from unlearnlab.ui.kit.html import pager
 from unlearnlab.ui.kit.text import ago, duration, escape, origin_tag, score
-from unlearnlab.ui.run.answers import pager
 from unlearnlab.views.runs import RunSummary
 
 SIZE = 10

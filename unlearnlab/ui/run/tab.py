@@ -1,4 +1,4 @@
-"""The tab Unlearn, put together: which click calls which handler, and what it draws."""
+"""The tab Unlearn: which event calls which handler and updates what."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,39 +17,47 @@ from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.latest_wins import Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.answers_file import answers_file
+from unlearnlab.ui.run.adjust import press_adjust
+from unlearnlab.ui.run.answers import answers_file
 from unlearnlab.ui.run.export_card import merged_form
 from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import Parts, draw_buttons, draw_queue, draw_results, draw_runs, shown
+from unlearnlab.ui.run.layout import (
+    Parts,
+    draw_buttons,
+    draw_queue,
+    draw_results,
+    draw_runs,
+    panel_updates,
+)
+from unlearnlab.ui.run.live import MINUTE_S, press_replay
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
-from unlearnlab.ui.run.replay import MINUTE_S, press_replay
 from unlearnlab.ui.sweeps.card import sweep_card
 from unlearnlab.ui.sweeps.fold import draw_fold, wire_fold
 from unlearnlab.ui.sweeps.panel import Board
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
-"""What queues the form: it takes the run that is shown, and returns that to show."""
+"""Queues the form: takes the run that is shown, returns the run to show and a message."""
 
 LOOKS = 10
 """Number of the components in `Parts.look`."""
 
 LOOK_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
-"""Lets the live panel look for answers at once; an idle one takes its time."""
+"""Makes the live panel poll at once; an idle panel polls slowly."""
 
 
 TO_FORM = """() => {
   document.getElementById("f-preset")?.scrollIntoView({ block: "center" });
   return [];
 }"""
-"""On a phone, the form lies above what offers to fill it."""
+"""Scrolls to the form, which on a phone is above the button that fills it."""
 
 
 TO_LIVE = """(...values) => {
   document.getElementById("live")?.scrollIntoView({ block: "start" });
   return values;
 }"""
-"""Brings the reader to the run that is shown now."""
+"""Scrolls to the run that is shown."""
 
 
 TO_ANSWERS = """() => {
@@ -61,7 +69,7 @@ TO_ANSWERS = """() => {
   card.scrollIntoView({ block: "start" });
   return [];
 }"""
-"""Brings the reader to the rows of a term: their eyes, and the keyboard."""
+"""Scrolls to the rows of a term and moves the keyboard focus there."""
 
 
 def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
@@ -84,19 +92,19 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     form_layout.wire(program, form)
     _wire_opening(program, blocks, form, parts)
     _wire_buttons(program, form, parts)
-    _wire_wishes(program, parts, _wire_answers(program, parts))
+    _wire_requests(program, parts, _wire_answers(program, parts))
     _wire_queue(program, parts)
     _wire_runs(program, form, parts)
     _wire_offer(program, form, parts)
     _wire_record(program, parts)
     wire_fold(program, board, form, fold, buttons, sweep)
-    _wire_sweep(program, sweep, parts)
+    sweep.open(_open_run(program), parts.look, parts.panel, **QUIET)
     return form, parts
 
 
 @contextmanager
-def told() -> Iterator[None]:
-    """Let the page tell what the store cannot do, in place of a traceback."""
+def store_errors_as_gr_error() -> Iterator[None]:
+    """Show an error of the store on the page in place of a traceback."""
     try:
         yield
     except StoreError as error:
@@ -105,8 +113,8 @@ def told() -> Iterator[None]:
         ) from error
 
 
-def look_of(seen: tuple[Any, ...]) -> Look:
-    """Take in the values of `Parts.look`."""
+def filters_from(seen: tuple[Any, ...]) -> Look:
+    """Return the filters from the values of `Parts.look`."""
     show, task, kind, text, labels, sort, descending, masked, waiting, live = seen
     asked = waiting if isinstance(waiting, list) else []
     live = live if isinstance(live, dict) else {}
@@ -126,25 +134,45 @@ def look_of(seen: tuple[Any, ...]) -> Look:
     )
 
 
-def showing(program: Program, run_id: str, look: Look) -> list[Any]:
-    """Draw a run and show it: one update for each of `Parts.panel`."""
-    return shown(draw(program, run_id, look), look)
+def render_panel(program: Program, run_id: str, seen: tuple[Any, ...]) -> list[Any]:
+    """Draw a run: one update for each of `Parts.panel`.
+
+    Args:
+        program: Store and worker.
+        run_id: The run; empty for none.
+        seen: The values of `Parts.look`.
+
+    Raises:
+        gr.Error: The store cannot be read, or has no such run.
+    """
+    look = filters_from(seen)
+    with store_errors_as_gr_error():
+        return panel_updates(draw(program, run_id, look), look)
+
+
+def _open_run(program: Program) -> Callable[..., list[Any]]:
+    """Return the handler of an event that opens a run."""
+
+    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
+        return render_panel(program, str(event.run), seen)
+
+    return opened
 
 
 def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: Parts) -> None:
     def opened(draft: Any, remembered: str, *seen: Any) -> list[Any]:
-        with told():
-            run_id, look = handlers.first_run(program, remembered), look_of(seen)
-            panel = showing(program, run_id, look)
+        with store_errors_as_gr_error():
+            run_id = handlers.first_run(program, remembered)
+        panel = render_panel(program, run_id, seen)
         return [*form_layout.updates(program, form, forms.fitted(forms.restored(draft))), *panel]
 
     def redrawn(event: gr.EventData, *seen: Any) -> list[Any]:
-        run_id, look = str(event.run), look_of(seen)
+        run_id, look = str(event.run), filters_from(seen)
         if event.whole:
             look = replace(look, drawn="")
-        with told():
+        with store_errors_as_gr_error():
             panel = draw(program, handlers.still_there(program, run_id), look)
-        return shown(replace(panel, live=panel.live | {"redrawn": run_id}), look)
+        return panel_updates(replace(panel, live=panel.live | {"redrawn": run_id}), look)
 
     blocks.load(
         opened,
@@ -161,8 +189,7 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
     outputs = [buttons.message, *parts.panel]
 
     def after(run_id: str, message: Message, seen: tuple[Any, ...]) -> list[Any]:
-        with told():
-            return [message.plain, *showing(program, run_id, look_of(seen))]
+        return [message.plain, *render_panel(program, run_id, seen)]
 
     def queues(press: Press) -> Callable[..., list[Any]]:
         def pressed(run_id: str, *values: Any) -> list[Any]:
@@ -187,12 +214,12 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
     buttons.stop.click(stop, inputs, outputs, **QUIET)
 
 
-def _wire_wishes(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) -> None:
-    """Wire what is asked of a run while it goes on, or later; `draw_on` draws what was asked."""
+def _wire_requests(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) -> None:
+    """Wire prompts and changed values; `draw_on` registers events that redraw the answers."""
     ask, inputs = parts.ask, [parts.showing, *parts.look]
 
     def asked(prompt: str, run_id: str, *seen: Any) -> list[Any]:
-        look = look_of(seen)
+        look = filters_from(seen)
         ask_id, message = handlers.press_ask(program, run_id, prompt)
         if not ask_id:
             return [message.plain, gr.skip(), gr.skip()]
@@ -201,8 +228,8 @@ def _wire_wishes(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) 
 
     def adjusted(event: gr.EventData) -> dict[str, Any]:
         asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
-        with told():
-            return handlers.press_adjust(program, asked)
+        with store_errors_as_gr_error():
+            return press_adjust(program, asked)
 
     parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
     answered = gr.on(
@@ -221,24 +248,24 @@ def _wire_answers(program: Program, parts: Parts) -> Callable[[Any], Any]:
     card, inputs = parts.answers, [parts.showing, *parts.look]
 
     def looked(turned: Turned, run_id: str, *seen: Any) -> tuple[Turned, list[Any]]:
-        look = look_of(seen)
+        look = filters_from(seen)
         turned = turned.of(repr((run_id, look.filter, look.order)))
-        with told():
+        with store_errors_as_gr_error():
             found = sight(program, run_id, look, turned.page)
         labels = gr.update(choices=found.labels)
         return turned, [labels, found.answers, found.asks, found.membership]
 
     def sorted_by(event: gr.EventData, *seen: Any) -> list[Any]:
-        look = look_of(seen).sorting(str(event.key))
+        look = filters_from(seen).sorting(str(event.key))
         return [look.sort, look.descending]
 
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        look = look_of(seen).opening(str(event.term))
+        look = filters_from(seen).opening(str(event.term))
         return [look.filter.show, look.task, look.kind, "", []]
 
     def exported(run_id: str, *seen: Any) -> dict[str, Any]:
-        with told():
-            return answers_file(program, run_id, look_of(seen))
+        with store_errors_as_gr_error():
+            return answers_file(program, run_id, filters_from(seen))
 
     draw_on = follow(card.table, card.chosen, looked, inputs, parts.sight)
     draw_on(parts.live.shown)
@@ -253,20 +280,15 @@ def _wire_answers(program: Program, parts: Parts) -> Callable[[Any], Any]:
 
 
 def _wire_queue(program: Program, parts: Parts) -> None:
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        with told():
-            return showing(program, str(event.run), look_of(seen))
-
     def pressed(press: Callable[[Program, Any], Message]) -> Callable[..., list[Any]]:
         def drawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
             message = press(program, {"run": event.run, "to": event.to})
-            with told():
-                return [message.plain, *showing(program, run_id, look_of(seen))]
+            return [message.plain, *render_panel(program, run_id, seen)]
 
         return drawn
 
     inputs, outputs = [parts.showing, *parts.look], [parts.buttons.message, *parts.panel]
-    parts.queue.open(opened, parts.look, parts.panel, **QUIET)
+    parts.queue.open(_open_run(program), parts.look, parts.panel, **QUIET)
     for event, press in PRESSES.items():
         getattr(parts.queue, event)(pressed(press), inputs, outputs, **QUIET)
 
@@ -276,72 +298,53 @@ def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
 
     def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
         turned = turned.of(text or "")
-        with told():
+        with store_errors_as_gr_error():
             return turned, [past_runs(program, run_id, text, turned.page)]
-
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        with told():
-            return showing(program, str(event.run), look_of(seen))
 
     def replayed(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
         asked = {"run": event.run, "action": "start", "seconds": MINUTE_S}
         problem = press_replay(program, asked)
         run, message = (run_id, trouble(problem)) if problem else (str(event.run), Message())
-        with told():
-            return [message.plain, *showing(program, run, look_of(seen))]
+        return [message.plain, *render_panel(program, run, seen)]
 
     def loaded(event: gr.EventData) -> list[Any]:
-        with told():
+        with store_errors_as_gr_error():
             found = handlers.settings_of(program, str(event.run))
         return form_layout.updates(program, form, found)
 
     inputs = [parts.showing, *parts.look]
     seen = [parts.showing, card.text]
     follow(card.table, [card.text.change], listed, seen, [card.table])(parts.live.shown)
-    card.table.open(opened, parts.look, parts.panel, **QUIET)
+    card.table.open(_open_run(program), parts.look, parts.panel, **QUIET)
     outputs = [parts.buttons.message, *parts.panel]
     card.table.replay(replayed, inputs, outputs, **QUIET)
     card.table.load_settings(loaded, None, form.outputs, **QUIET)
 
 
 def _wire_record(program: Program, parts: Parts) -> None:
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        with told():
-            return showing(program, str(event.run), look_of(seen))
-
     def repeated(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
         run, message = handlers.press_reproduce(program, run_id, str(event.run))
-        with told():
-            return [message.plain, *showing(program, run, look_of(seen))]
+        return [message.plain, *render_panel(program, run, seen)]
 
     def unpacked(path: str, run_id: str, *seen: Any) -> list[Any]:
         run, message = handlers.press_unpack(program, path)
-        with told():
-            return [None, message.plain, *showing(program, run or run_id, look_of(seen))]
+        return [None, message.plain, *render_panel(program, run or run_id, seen)]
 
     inputs, pack = [parts.showing, *parts.look], parts.runs.pack
     outputs = [parts.buttons.message, *parts.panel]
-    parts.record.open(opened, parts.look, parts.panel, js=TO_LIVE, **QUIET)
+    parts.record.open(_open_run(program), parts.look, parts.panel, js=TO_LIVE, **QUIET)
     parts.record.reproduce(repeated, inputs, outputs, js=TO_LIVE, **QUIET)
     pack.upload(unpacked, [pack, *inputs], [pack, parts.runs.message, *parts.panel], **QUIET)
 
 
-def _wire_sweep(program: Program, sweep: gr.HTML, parts: Parts) -> None:
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        with told():
-            return showing(program, str(event.run), look_of(seen))
-
-    sweep.open(opened, parts.look, parts.panel, **QUIET)
-
-
 def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
     def taken(event: gr.EventData) -> list[Any]:
-        with told():
+        with store_errors_as_gr_error():
             found = next_form(program, event.run)
         return form_layout.updates(program, form, found)
 
     def used(event: gr.EventData) -> list[Any]:
-        with told():
+        with store_errors_as_gr_error():
             found = merged_form(program, str(event.run))
         return form_layout.updates(program, form, found)
 

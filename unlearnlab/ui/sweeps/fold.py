@@ -11,10 +11,11 @@ from gradio.components import Component
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.handlers import Message
-from unlearnlab.ui.run.layout import Buttons, heading, message
+from unlearnlab.ui.run.layout import Buttons, message
 from unlearnlab.ui.sweeps.form import (
     ROWS,
     Typed,

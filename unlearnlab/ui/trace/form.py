@@ -10,10 +10,10 @@ from unlearnlab.models import catalog as catalogue
 from unlearnlab.spec.trace import ManyFacts, TraceSpec, about_fact, default_window, window_reason
 from unlearnlab.ui.form.model import NAME, model_choices, model_note
 from unlearnlab.ui.kit.controls import control, settings
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message
-from unlearnlab.ui.run.layout import heading
 from unlearnlab.ui.trace.panel import FIELDS, fact_choices, field
 from unlearnlab.views.scoreboard import TASKS
 

@@ -16,9 +16,9 @@ from unlearnlab.spec.facts import facts_of
 from unlearnlab.spec.run import SpecError
 from unlearnlab.spec.trace import KnownFact, TypedPrompt, parse_trace
 from unlearnlab.ui.kit.controls import Problem, element
+from unlearnlab.ui.kit.html import pager
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import ago, duration, escape
-from unlearnlab.ui.run.answers import pager
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.live import known_to, queue, waiting
 from unlearnlab.ui.trace.maps import CAUTION, trace_html

@@ -12,13 +12,13 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.form.model import model_choices
 from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.dropdown_fix import on_choice
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.latest_wins import Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_stop
-from unlearnlab.ui.run.layout import heading
-from unlearnlab.ui.run.tab import told
+from unlearnlab.ui.run.tab import store_errors_as_gr_error
 from unlearnlab.ui.trace.form import (
     KINDS,
     WINDOW,
@@ -186,7 +186,7 @@ def _wire_view(
 
     def drawn(turned: Turned, run_id: str, masked: bool) -> tuple[Turned, list[Any]]:
         turned = turned.of("traces")
-        with told():
+        with store_errors_as_gr_error():
             panel = draw(program, run_id or "", masked=bool(masked), page=turned.page)
         updates = [
             panel.live,

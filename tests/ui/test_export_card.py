@@ -1,4 +1,4 @@
-"""What the page offers to take away, and what a click gets: on a real store and worker."""
+"""What the card offers to export, and what a click gets: on a real store and worker."""
 
 import base64
 import io
@@ -16,7 +16,7 @@ from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run import export_card as takeaway
+from unlearnlab.ui.run import export_card
 from unlearnlab.ui.run.panel import draw
 
 
@@ -44,7 +44,7 @@ def shown(program, run_id):
 
 
 def taken(program, run_id, what, **more):
-    return takeaway.take(program, {"run": run_id, "what": what, **more})
+    return export_card.press_export(program, {"run": run_id, "what": what, **more})
 
 
 def written(program):
@@ -116,7 +116,7 @@ def test_the_report_is_masked_as_the_reader_wants(program):
 
 def test_the_model_is_written_as_a_job_and_then_told_with_its_place(program):
     run_id = finished(program)
-    assert taken(program, run_id, "model", action="folder") == {"note": "Asked for."}
+    assert taken(program, run_id, "model", action="folder") == {"note": "Requested."}
     written(program)
     now = shown(program, run_id)["model"]
     assert now["state"] == "there"
@@ -133,7 +133,7 @@ def test_the_written_model_goes_into_the_form_with_the_settings_of_its_run(progr
     assert program.worker.wait(run_id, 20)
     taken(program, run_id, "model", action="folder")
     written(program)
-    form = takeaway.merged_form(program, run_id)
+    form = export_card.merged_form(program, run_id)
     assert form.draft["values"]["model.name"] == shown(program, run_id)["model"]["path"]
     assert int(form.draft["values"]["seed"]) == 7
 
@@ -191,7 +191,7 @@ def test_a_folder_that_was_taken_away_is_offered_again(program):
 
 def test_what_is_too_large_for_the_page_is_told_by_its_place(program, monkeypatch):
     run_id = finished(program)
-    monkeypatch.setattr(takeaway, "LARGEST", 3)
+    monkeypatch.setattr(export_card, "LARGEST", 3)
     told = taken(program, run_id, "delta")["problem"]
     assert "66 bytes are too much for a download" in told
     assert str(program.store.folder(run_id)) in told
@@ -202,7 +202,7 @@ def test_what_is_too_large_for_the_page_is_told_by_its_place(program, monkeypatc
     [None, "x", {}, {"run": "r", "what": "all"}, {"run": "x" * 200, "what": "spec"}],
 )
 def test_a_strange_wish_gets_a_sentence(program, asked):
-    assert "reload" in takeaway.take(program, asked)["problem"]
+    assert "reload" in export_card.press_export(program, asked)["problem"]
 
 
 def test_an_unknown_run_gets_a_sentence(program):
@@ -218,5 +218,5 @@ def test_a_run_is_taken_away_as_a_pack_with_or_without_its_answers(program, tmp_
         path.write_bytes(base64.b64decode(answer["data"]))
         (run,) = read_pack(path)
         assert (run.run_id, bool(run.evidence)) == (run_id, personal)
-    monkeypatch.setattr(takeaway, "LARGEST", 3)
+    monkeypatch.setattr(export_card, "LARGEST", 3)
     assert f"pack {run_id} --out FILE.zip" in taken(program, run_id, "pack")["problem"]
