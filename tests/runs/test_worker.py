@@ -497,7 +497,7 @@ def test_a_users_mistake_is_told_in_its_own_words(store, employ):
 def test_a_fault_of_the_program_is_told_with_its_kind_and_place(store, employ):
     worker = employ(FakeLab(failing(KeyError("terms"))))
     ending = worker.wait(worker.submit(RunSpec()), PATIENCE_S)
-    assert ending.problem.startswith("KeyError: 'terms' (test_runs.py, line ")
+    assert ending.problem.startswith("KeyError: 'terms' (test_worker.py, line ")
 
 
 def test_text_that_no_database_takes_ends_no_worker(store, employ):
