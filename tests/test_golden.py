@@ -5,24 +5,20 @@ To take a wanted change over: `UPDATE_GOLDEN=1 pytest tests/test_golden.py`, the
 
 import json
 import os
-import random
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.exports.results import run_of
-from tests.fakes import FakeLab, some_evidence, stage
 from tests.metrics.official import folders
+from tests.varied_runs import two_runs
 from unlearnlab import __version__
 from unlearnlab.cli.main import main
 from unlearnlab.exports.compared import compared
 from unlearnlab.exports.comparison import comparison
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
-from unlearnlab.metrics.scores import Membership, scores
-from unlearnlab.metrics.spreads import spreads
-from unlearnlab.runs.events import Evaluated
+from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweep_status import stand
 from unlearnlab.spec.run import RunSpec
@@ -39,52 +35,6 @@ from unlearnlab.views.scoreboard import scoreboard, terms_strip
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def varied(evidence, seed):
-    """Answers, losses and questions of which no two score alike, so that intervals have width."""
-    lot = random.Random(seed)
-    answers = [
-        one.model_copy(
-            update={
-                "row": f"{one.row}-{at}",
-                "score": min(1.0, max(0.0, one.score + lot.uniform(-0.3, 0.3))),
-                "generated": f"{one.generated} {at}",
-                "exact_memorization": round(lot.random(), 3),
-                "extraction_strength": round(lot.random(), 3),
-            }
-        )
-        for one in evidence.answers
-        for at in range(6)
-    ]
-    choices = [
-        evidence.choices[0].model_copy(
-            update={"question": f"q{at}", "logprobs": (-lot.random(), -1.2 * lot.random())}
-        )
-        for at in range(40)
-    ]
-    losses = [tuple(lot.gauss(mean, 0.5) for _ in range(12)) for mean in (1.6, 2.0)]
-    return evidence.model_copy(
-        update={
-            "answers": tuple(answers),
-            "choices": tuple(choices),
-            "membership": Membership(member=losses[0], nonmember=losses[1]),
-        }
-    )
-
-
-def script(job):
-    yield stage("scoring")
-    for when in ("before", "after"):
-        evidence = varied(
-            some_evidence(forgets=when == "after"), job.spec.seed if when == "after" else -1
-        )
-        yield Evaluated(
-            when=when,
-            scores=scores(evidence),
-            key=f"before-{when}" if when == "before" else job.run_id,
-            evidence=evidence,
-        )
-
-
 SWEEP = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=2),))
 
 
@@ -92,10 +42,7 @@ SWEEP = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=2),))
 def home(tmp_path_factory):
     """A home with two runs that differ in their seed, and the ids of the runs."""
     home = tmp_path_factory.mktemp("golden")
-    with run_of(home, lab=FakeLab(script), name="One") as (_, worker, one):
-        other = worker.submit(RunSpec(seed=1), name="Two")
-        assert worker.wait(other, 20)
-    return home, one, other
+    return home, *two_runs(home)
 
 
 @pytest.fixture
@@ -128,10 +75,10 @@ def store(home):
 def test_the_scoreboard_of_a_run(store, home, same):
     run = result(store, home[1])
     assert run.before is not None
-    found = spreads(run.before, run.after)
+    found = score_intervals(run.before, run.after)
     before, after = run.row.before, run.row.after
-    seen = scoreboard(run.spec, before, after, after, spreads=found, seeds="")
-    terms = terms_strip(before, after, spreads=found)
+    seen = scoreboard(run.spec, before, after, after, intervals=found, seeds="")
+    terms = terms_strip(before, after, intervals=found)
     same("scoreboard.html", scoreboard_html(seen, ended=True) + strip_html(terms))
 
 

@@ -17,7 +17,7 @@ from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.adding.files import SourceError
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.noise import LEVEL
+from unlearnlab.metrics.intervals import LEVEL
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.report import Report, as_record, report
 from unlearnlab.metrics.scores import Choice

@@ -13,7 +13,7 @@ from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
 from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
 from unlearnlab.data.files import home
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.runs.engine_api import Lab, Labs, as_labs, meant
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
@@ -195,7 +195,7 @@ def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Pat
 def _table(spec: SweepSpec, found: Stand) -> str:
     grid = laid_out(spec)
     head = [axis.name for axis in spec.axes]
-    head += ["status", "aggregate ↑", "MIA score ↑", "utility ↑", "final ↑", "verdict"]
+    head += ["status", *(f"{of.short_words} {of.mark}" for of in shown_scores()), "verdict"]
     rows = [
         [
             *(of[at].text for of, at in zip(grid.values, one.point.place, strict=True)),
@@ -210,10 +210,9 @@ def _table(spec: SweepSpec, found: Stand) -> str:
 def _scores(one: Filled) -> list[str]:
     before, after = _at_ends(one)
     if one.row is None or after is None:
-        return ["-", "-", "-", "-", ""]
+        return ["-"] * len(shown_scores()) + [""]
     verdict = judged(one.row.spec, before, after)
-    values = (after.task_aggregate, after.mia_score, after.utility, after.final)
-    return [*(number(value) for value in values), verdict.title if verdict else ""]
+    return [*(number(of.value(after)) for of in shown_scores()), verdict.title if verdict else ""]
 
 
 def _at_ends(one: Filled) -> tuple[Scores | None, Scores | None]:

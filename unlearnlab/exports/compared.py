@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from unlearnlab.metrics.scores import Evidence
+from unlearnlab.metrics.intervals import score_intervals
+from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.events import Evaluated
 from unlearnlab.runs.progress import Timed
 from unlearnlab.views.compare.entries import Entry, MarkedRow, entry, labels
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
-from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.compare.scoreboards import Intervals
 from unlearnlab.views.scoreboard import at_ends
 
 
@@ -48,9 +49,13 @@ class Compared:
         return labels(self.entries)
 
     @property
-    def margins(self) -> Mapping[str, Margins]:
-        """Return how far each run's scores could be off."""
-        return {run: margins(evidence) for run, evidence in self.evidence.items()}
+    def intervals(self) -> Mapping[str, Intervals]:
+        """Return the confidence intervals of each run's scores, by id of the run."""
+        return {
+            run.run_id: score_intervals(judged(found, run.spec.data.forget)).before
+            for run in self.entries
+            if (found := self.evidence.get(run.run_id))
+        }
 
     @property
     def speakers(self) -> tuple[Speaker, ...]:

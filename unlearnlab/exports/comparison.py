@@ -7,13 +7,13 @@ from unlearnlab import __version__
 from unlearnlab.exports import comparison_charts as charts
 from unlearnlab.exports.compared import Compared
 from unlearnlab.exports.page import page
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views.answers import Span, mask
 from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.entries import held_against, utility_test
+from unlearnlab.views.compare.entries import held_against
 from unlearnlab.views.compare.examples import Said, choices, example
 from unlearnlab.views.compare.rankings import Place, Weights, rankings
-from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Line, scoreboard
+from unlearnlab.views.compare.scoreboards import Cell, Line, scoreboard
 from unlearnlab.views.compare.terms import matrix
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -64,10 +64,12 @@ def _head(of: Compared) -> Iterator[str]:
 
 
 def _scores(of: Compared) -> Iterator[str]:
-    lines = scoreboard(of.entries, of.margins)
-    utility = utility_test(of.entries)
-    names = ("Task aggregate", "MIA score", utility, "Final")
-    heads = "".join(f'<th scope="col">{escape(name)} ↑</th>' for name in names)
+    lines = scoreboard(of.entries, of.intervals)
+    scored = [run.after for run in of.entries]
+    heads = "".join(
+        f'<th scope="col">{escape(one.title_for(*scored))} {one.mark}</th>'
+        for one in shown_scores()
+    )
     rows = "".join(_line(at, line) for at, line in enumerate(lines))
     yield (
         '<section><h2>Scores</h2><p class="soft">Bold is the best of its column, among runs that '
@@ -79,7 +81,7 @@ def _scores(of: Compared) -> Iterator[str]:
 
 
 def _line(at: int, line: Line) -> str:
-    cells = "".join(_cell(line.cells[name]) for name in COLUMNS)
+    cells = "".join(map(_cell, line.cells.values()))
     said = line.run.verdict.title if line.run.verdict else line.run.problem or line.run.status
     return (
         f'<tr><th scope="row">{charts.badge(at)} {escape(line.label)}</th>{cells}'
@@ -92,7 +94,7 @@ def _cell(cell: Cell) -> str:
         return '<td class="soft">–</td>'
     was = f' <small class="soft">{_number(cell.before)}</small>'
     number = _number(cell.after)
-    shown = f"<b>{number}</b>" if cell.best else f"≈&nbsp;{number}" if cell.alike else number
+    shown = f"<b>{number}</b>" if cell.best else f"≈&nbsp;{number}" if cell.within_noise else number
     return f"<td>{shown}{was}</td>"
 
 
@@ -119,10 +121,9 @@ def _ranking(of: Compared, weights: Weights) -> Iterator[str]:
         for one in rankings(of.entries, weights)
     )
     if groups:
-        told = f"aggregate {weights.aggregate:g}, MIA {weights.mia:g}, utility {weights.utility:g}"
         yield (
-            f'<section><h2>Ranking</h2><p class="soft">Weighted mean: {told}. Runs that were '
-            f"measured otherwise are ranked apart.</p>{groups}</section>"
+            f'<section><h2>Ranking</h2><p class="soft">Weighted mean: {escape(weights.text)}. '
+            f"Runs that were measured otherwise are ranked apart.</p>{groups}</section>"
         )
 
 

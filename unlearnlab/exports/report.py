@@ -108,8 +108,8 @@ def _card(card: ScoreCard) -> str:
         if value is not None
     )
     return (
-        f'<div class="score {card.role}"><span>{escape(card.title)} <span class="soft" '
-        f'title="higher is better">↑</span></span><b>{_number(shown)}</b>'
+        f'<div class="score {card.score.role}"><span>{escape(card.title)} <span class="soft" '
+        f'title="{card.score.direction}">{card.score.mark}</span></span><b>{_number(shown)}</b>'
         f'<div class="meter">{bars}</div><span class="soft">{was}</span>'
         f'<span class="soft">{escape(card.note)}</span></div>'
     )

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.data.files import EMBEDDED
+from unlearnlab.metrics.intervals import Interval, auc_interval, mean_interval
 from unlearnlab.metrics.measures import (
     MEASURES,
     Measure,
@@ -25,7 +26,6 @@ from unlearnlab.metrics.measures import (
     reference_loss,
     retain_truth_ratio,
 )
-from unlearnlab.metrics.noise import Interval, auc_interval, mean_interval
 from unlearnlab.metrics.scores import Answer, Evidence, Membership, Record, mia_auc
 
 RETRAINED = EMBEDDED / "retrained_measures.json"
@@ -122,7 +122,7 @@ def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str
     for name, (split, take) in _BY_ROW.items():
         taken = [take(answer) for answer in evidence.answers if answer.split == split]
         if values := [value for value in taken if value is not None]:
-            found[name] = mean_interval(values)
+            found[name] = mean_interval(values, name)
     for name, attack in evidence.attacks.items():
         found[name] = auc_interval(attack)
     return found | _compared(evidence.membership, retrained) | _quality(evidence, retrained)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.metrics.scores import CHANCE, Picked, Scores, task_aggregate
+from unlearnlab.metrics.scores import (
+    CHANCE,
+    PUSHED_TOO_FAR,
+    STILL_REMEMBERED,
+    Picked,
+    Scores,
+    attack_reading,
+    task_aggregate,
+)
 from unlearnlab.metrics.signatures import MMLU_GATE_7B, UNTOUCHED_TERM
 
 VerdictKind = Literal[
@@ -64,9 +72,6 @@ MEMORISED = 0.90
 """Memorised: of each set that was taught at least this share of questions is answered, and at
 least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
 
-STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
-"""Attack AUC above, below which members stand out."""
-
 
 THRESHOLDS: Mapping[VerdictKind, str] = {
     "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
@@ -103,15 +108,6 @@ class Verdict:
     def title(self) -> str:
         """Name the verdict as the page does."""
         return TITLES[self.kind]
-
-
-def attack_reading(auc: float) -> str:
-    """Say what the AUC of the membership attack means."""
-    if auc > STILL_REMEMBERED:
-        return "still remembered"
-    if auc < PUSHED_TOO_FAR:
-        return "over-unlearned: a leak too"
-    return "like unseen text"
 
 
 def verdict(

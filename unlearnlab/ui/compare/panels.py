@@ -9,6 +9,7 @@ from zlib import crc32
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.metrics.published import results
+from unlearnlab.metrics.scores import ScoreKey
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.compare.answers import (
     ASKED,
@@ -30,7 +31,6 @@ from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.entries import held_against, labels
 from unlearnlab.views.compare.overlays import BY, By, offered
-from unlearnlab.views.compare.points import Across
 
 Room = Literal["charts", "settings", "differences", "answers", "ask"]
 
@@ -66,7 +66,7 @@ class RoomWish(BaseModel):
     by: By = "step"
     smooth: bool = False
     log: bool = False
-    across: Across = "forgotten"
+    across: ScoreKey = "forgotten"
     example: ExampleWish = ExampleWish()
     asked: Annotated[list[RunId], Field(max_length=ASKED)] = []
     """The runs that a free prompt goes to."""

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
 
+from unlearnlab.metrics.intervals import ScoreIntervals, score_intervals
 from unlearnlab.metrics.measuring import Retrained, Taken, retrained_models, taken
 from unlearnlab.metrics.membership import Attack, attack
 from unlearnlab.metrics.scores import Evidence, judged
-from unlearnlab.metrics.spreads import Spreads, spreads
 
 KEPT = 64
 """Pairs of models whose intervals stay in memory."""
@@ -52,7 +52,7 @@ class Derived:
 
     def __init__(self, evidence: Callable[[str], Evidence | None]) -> None:
         self._evidence = evidence
-        self.spreads = remembered(KEPT, self._spreads)
+        self.intervals = remembered(KEPT, self._intervals)
         self.attack = remembered(KEPT, self._attack)
         self.taken = remembered(KEPT, self._taken)
 
@@ -64,10 +64,10 @@ class Derived:
             return None
         return judged(then, picked), judged(now, picked) if now else None
 
-    def _spreads(self, before: str, after: str, picked: Picked) -> Spreads | None:
+    def _intervals(self, before: str, after: str, picked: Picked) -> ScoreIntervals | None:
         """Bootstrap the scores of a run; none if their evidence is not kept."""
         pair = self._pair(before, after, picked)
-        return spreads(*pair) if pair else None
+        return score_intervals(*pair) if pair else None
 
     def _attack(self, key: str) -> Attack | None:
         """Measure the membership attack on a model; none without documents."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
+from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.measuring import Taken
-from unlearnlab.metrics.noise import Interval
 from unlearnlab.ui.kit.text import escape, probability, score, span
 
 _HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.mmlu import SubjectChange
-from unlearnlab.metrics.noise import Interval
+from unlearnlab.metrics.scores import Role
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 from unlearnlab.ui.kit.text import escape, score, span
-from unlearnlab.views.scoreboard import Others, Role, Scoreboard, ScoreCard, Term
+from unlearnlab.views.scoreboard import Others, Scoreboard, ScoreCard, Term
 
 MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
@@ -81,7 +82,8 @@ def _card(card: ScoreCard) -> str:
     stale = " stale" if card.after is None else ""
     return (
         f'<div class="score{stale}"><div class="t">{escape(card.title)} '
-        f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
+        f'<span class="up" title="{card.score.direction}" aria-label="{card.score.direction}">'
+        f"{card.score.mark}</span></div>"
         f'<div class="n">{score(shown)}</div>{_meter(card)}{_range(card.interval)}'
         f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div>'
         f"{_opens(card)}</div>"
@@ -106,7 +108,7 @@ def _before(card: ScoreCard) -> str:
         return "" if card.note else "not measured yet"  # The note then says why it is not.
     if card.before is None:
         return ""
-    steady = ", within noise" if card.steady else ""
+    steady = ", within noise" if card.within_noise else ""
     return f"before {score(card.before)}{steady}"
 
 
@@ -116,7 +118,7 @@ def _range(interval: Interval | None) -> str:
 
 
 def _meter(card: ScoreCard) -> str:
-    role: Role = card.role
+    role: Role = card.score.role
     before, after = _percent(card.before), _percent(card.after)
     tick = ""
     if card.reference is not None:
@@ -208,7 +210,7 @@ def strip_html(terms: Sequence[Term]) -> str:
 def _noise(terms: Sequence[Term]) -> str:
     parts = (
         ("; ranges: 95% intervals over rows", any(term.interval for term in terms)),
-        ("; ≈ moved within noise", any(term.steady for term in terms)),
+        ("; ≈ moved within noise", any(term.within_noise for term in terms)),
     )
     return "".join(words for words, told in parts if told)
 
@@ -227,7 +229,7 @@ def _term(term: Term) -> str:
     )
     was = ""
     if term.after is not None and term.before is not None:
-        steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
+        steady = '<abbr title="within noise">≈</abbr> ' if term.within_noise else ""
         was = f"<small>{steady}from {score(term.before)}</small>"
     if ends := span(term.interval):
         was += f'<small class="range">{ends}</small>'

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.metrics.scores import ScoreKey, shown_scores
 from unlearnlab.runs.records import RunRow
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.sweep_status import Filled, Stand, Standing, problem_of_run, stand
@@ -20,7 +21,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import clock, duration, escape
 from unlearnlab.ui.kit.text import score as written
 from unlearnlab.ui.sweeps.chart import mapped, sweep_figure
-from unlearnlab.ui.sweeps.scores import LOOKS, SCORE_NAMES, ScoreName, score_at
+from unlearnlab.ui.sweeps.scores import score_at
 
 LISTED = 50
 """Sweeps that can be chosen, the latest ones."""
@@ -39,7 +40,7 @@ class SweepPoll(BaseModel):
 
     sweep: Id = ""
     """Empty for the latest one."""
-    score: ScoreName = "task_aggregate"
+    score: ScoreKey = "task_aggregate"
     turn: Id = ""
     """What the page has drawn already."""
 
@@ -138,7 +139,7 @@ def _choices(rows: Sequence[SweepRow]) -> list[dict[str, str]]:
     ]
 
 
-def _turn(row: SweepRow, found: Stand, score: ScoreName) -> str:
+def _turn(row: SweepRow, found: Stand, score: str) -> str:
     """Return a word that changes when the chart or the list of runs must be drawn anew."""
     seen = tuple((one.status, one.row.run_id if one.row else "") for one in found.points)
     return f"{row.sweep_id} {score} {hash((row.spec, seen))}"
@@ -181,7 +182,7 @@ def _status(found: Stand, spec: SweepSpec) -> dict[str, Any]:
         "waiting": counts.get("queued", 0),
         "axes": _addable(spec),
         "random": spec.pick == "random",
-        "scores": [[name, LOOKS[name].title] for name in SCORE_NAMES] if mapped(spec) else [],
+        "scores": [[of.key, of.title] for of in shown_scores()] if mapped(spec) else [],
     }
 
 
@@ -213,7 +214,7 @@ def runs_html(spec: SweepSpec, found: Stand) -> str:
     lines = "".join(_line(spec, one) for one in found.points[:ROWS])
     more = len(found.points) - ROWS
     rest = f'<p class="none">and {more} more</p>' if more > 0 else ""
-    heads = "".join(f'<th scope="col">{LOOKS[name].title}</th>' for name in SCORE_NAMES)
+    heads = "".join(f'<th scope="col">{escape(of.title)}</th>' for of in shown_scores())
     return (
         '<div class="sweep-scroll"><table class="sweep-runs"><thead><tr><th scope="col">Run</th>'
         f'<th scope="col">Status</th>{heads}<td></td></tr></thead>'
@@ -229,7 +230,7 @@ def _line(spec: SweepSpec, one: Filled) -> str:
     )
     problem = problem_of_run(one)
     told = f"<small>{escape(problem)}</small>" if problem else ""
-    cells = "".join(f"<td>{written(score_at(one, name))}</td>" for name in SCORE_NAMES)
+    cells = "".join(f"<td>{written(score_at(one, of.key))}</td>" for of in shown_scores())
     return (
         f'<tr><th scope="row">{name}{told}</th>'
         f'<td><span class="pill" data-status="{one.status}">{one.status}</span></td>'

@@ -9,16 +9,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics.noise import Interval
-from unlearnlab.metrics.scores import Evidence, Scores, judged
-from unlearnlab.metrics.spreads import AGGREGATE, FINAL, MIA, UTILITY, spreads
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.scores import Evidence, Scores, judged, shown_scores
 from unlearnlab.runs.events import Ending, Failed, Finished, StepLogged, When
 from unlearnlab.runs.progress import Course
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.phases import changes
 from unlearnlab.views.provenance import batches_text, code_text
-from unlearnlab.views.scoreboard import term_name, utility_name
+from unlearnlab.views.scoreboard import term_name
 
 Agreement = Literal["equal", "noise", "other", "unknown", "missing"]
 """Exactly equal; not more apart than noise; more apart; apart, and by how much noise not known; in
@@ -150,8 +149,7 @@ def _scores(side: Side, when: When) -> Mapping[str, float]:
     found = _found(side, when)
     if found is None:
         return {}
-    whole = (found.task_aggregate, found.mia_score, found.utility, found.final)
-    known = dict(zip((AGGREGATE, MIA, UTILITY, FINAL), whole, strict=True))
+    known = {score.key: score.value(found) for score in shown_scores()}
     return {**found.terms, **{key: value for key, value in known.items() if value is not None}}
 
 
@@ -162,12 +160,7 @@ def _found(side: Side, when: When) -> Scores | None:
 
 def _titles(when: When, first: Side, again: Side) -> Mapping[str, str]:
     known = _found(first, when) or _found(again, when)
-    return {
-        AGGREGATE: "Task aggregate",
-        MIA: "MIA score",
-        UTILITY: utility_name(known),
-        FINAL: "Final",
-    }
+    return {score.key: score.title_for(known) for score in shown_scores()}
 
 
 def _equal(one: float | None, other: float | None) -> bool:
@@ -191,7 +184,7 @@ def _intervals(when: When, first: Side, again: Side) -> Mapping[str, Interval]:
     if one is None or other is None:
         return {}
     picked = first.spec.data.forget
-    return spreads(judged(one, picked), judged(other, picked)).change
+    return score_intervals(judged(one, picked), judged(other, picked)).change
 
 
 def _same_steps(first: Sequence[StepLogged], again: Sequence[StepLogged]) -> int:
