@@ -1,4 +1,4 @@
-"""One entry in the table of scores is all that a new score needs to be shown everywhere."""
+"""One entry in a table is all that a new score, or measure, needs to be shown everywhere."""
 
 import json
 
@@ -10,7 +10,8 @@ from unlearnlab.exports.compared import compared
 from unlearnlab.exports.comparison import comparison
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
-from unlearnlab.metrics.intervals import score_intervals
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.measures import BEFORE_THEM, MEASURES, Measure
 from unlearnlab.metrics.scores import SCORES, Score
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweep_status import stand
@@ -19,9 +20,11 @@ from unlearnlab.spec.sweep.axes import SeedAxis
 from unlearnlab.spec.sweep.spec import SweepSpec
 from unlearnlab.ui.compare.board import board
 from unlearnlab.ui.compare.charts.plane import plane
+from unlearnlab.ui.compare.panels import room
 from unlearnlab.ui.compare.runs import Compared
 from unlearnlab.ui.compare.table import listing
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.measures_table import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
 from unlearnlab.ui.sweeps.scores import table
 from unlearnlab.views.compare.coordinates import coordinates
@@ -42,9 +45,20 @@ def home(tmp_path_factory):
     return home, two_runs(home)
 
 
+LENGTH = Measure(
+    "length",
+    "Length & <words>",
+    ideal="<any>",
+    needs=("tokens",),
+    source="nobody",
+    take=lambda evidence, _: Interval(len(evidence.answers), 70, 74),
+)
+
+
 @pytest.fixture(autouse=True)
 def _added(monkeypatch):
     monkeypatch.setitem(SCORES, RETAINED.key, RETAINED)
+    monkeypatch.setitem(MEASURES, LENGTH.name, LENGTH)
 
 
 @pytest.fixture
@@ -103,3 +117,42 @@ def test_it_is_printed_by_the_command_line(home, capsys):
     assert first["scores"][RETAINED.key]["after"] > 0
     assert main(["show", home[1][0], "--home", str(home[0])]) == 0
     assert f"{RETAINED.title} ↑" in capsys.readouterr().out
+
+
+# ---- measures
+
+
+def test_a_measure_is_in_the_runs_table_and_in_a_room_of_compare(store, home):
+    program = Program(store, None, {})
+    scored = result(store, home[1][0])
+    visited = room(program, Compared(store), {"room": "measures", "runs": home[1]})["html"]
+    for html in (measures_html(scored.measures), visited):
+        assert "Length &amp; &lt;words&gt;" in html
+        assert "<b>72.00</b><small>70.00" in html
+        assert "<words>" not in html
+        assert "<any>" not in html
+
+
+def test_a_room_of_measures_says_so_where_no_evidence_is_kept(store):
+    program, waiting = Program(store, None, {}), store.create(RunSpec(seed=9))
+    html = room(program, Compared(store), {"room": "measures", "runs": [waiting]})["html"]
+    assert "evidence of these runs is not kept" in html
+
+
+def test_a_measure_is_in_both_reports(store, home):
+    for html in (
+        report(result(store, home[1][0]), masked=True),
+        comparison(compared(store, home[1]), masked=True),
+    ):
+        assert "Length &amp; &lt;words&gt;" in html
+        assert "72.00" in html
+
+
+def test_a_measure_is_printed_as_json(home, capsys):
+    assert main(["compare", *home[1], "--home", str(home[0]), "--json"]) == 0
+    first, _ = json.loads(capsys.readouterr().out)["runs"]
+    assert first["measures"]["length"] == {"value": 72, "low": 70, "high": 74}
+    assert main(["show", home[1][0], "--home", str(home[0]), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["measures"]
+    assert told["length"]["after"]["value"] == 72
+    assert told["min_k"] == {"missing": BEFORE_THEM}

@@ -10,6 +10,7 @@ from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import NoRoom, check_room, home, write_whole
 from unlearnlab.exports.compared import Compared, compared
 from unlearnlab.exports.comparison import comparison
+from unlearnlab.metrics.measures import interval_record
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import SpecError, printable
@@ -103,7 +104,7 @@ def _marked(cell: Cell) -> str:
 
 def _record(of: Compared, by: Weights) -> dict[str, Any]:
     """Return the comparison as plain JSON values."""
-    lines = scoreboard(of.entries, of.intervals)
+    lines, measures = scoreboard(of.entries, of.intervals), of.measures
     return {
         "runs": [
             {
@@ -119,6 +120,10 @@ def _record(of: Compared, by: Weights) -> dict[str, Any]:
                         "alike": c.within_noise,
                     }
                     for name, c in line.cells.items()
+                },
+                "measures": {
+                    name: interval_record(found)
+                    for name, found in measures.get(line.run.run_id, {}).items()
                 },
             }
             for line in lines

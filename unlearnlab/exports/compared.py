@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from unlearnlab.metrics.intervals import score_intervals
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.measures import measured
 from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.events import Evaluated
 from unlearnlab.runs.progress import Timed
@@ -12,7 +13,7 @@ from unlearnlab.views.compare.entries import Entry, MarkedRow, entry, labels
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.scoreboards import Intervals
-from unlearnlab.views.scoreboard import at_ends
+from unlearnlab.views.scoreboard import at_ends, retrained_of
 
 
 class MarkedRuns(Protocol):
@@ -53,6 +54,15 @@ class Compared:
         """Return the confidence intervals of each run's scores, by id of the run."""
         return {
             run.run_id: score_intervals(judged(found, run.spec.data.forget)).before
+            for run in self.entries
+            if (found := self.evidence.get(run.run_id))
+        }
+
+    @property
+    def measures(self) -> Mapping[str, Mapping[str, Interval]]:
+        """Return the further measures of each unlearned model, by id of the run."""
+        return {
+            run.run_id: measured(judged(found, run.spec.data.forget), retrained_of(run.spec))
             for run in self.entries
             if (found := self.evidence.get(run.run_id))
         }

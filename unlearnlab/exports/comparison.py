@@ -13,7 +13,7 @@ from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.entries import held_against
 from unlearnlab.views.compare.examples import Said, choices, example
 from unlearnlab.views.compare.rankings import Place, Weights, rankings
-from unlearnlab.views.compare.scoreboards import Cell, Line, scoreboard
+from unlearnlab.views.compare.scoreboards import Cell, Line, measure_table, scoreboard
 from unlearnlab.views.compare.terms import matrix
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -45,6 +45,7 @@ def comparison(
         *_ranking(of, weights or Weights()),
         *_charts(of, reference),
         *_terms(of),
+        *_measures(of),
         *_differences(of),
         *_examples(of, masked=masked),
         f'<footer class="soft">Written by unlearnlab {escape(__version__)}.</footer>',
@@ -166,6 +167,30 @@ def _term(value: float | None, split: str) -> str:
         return "<td></td>"
     zero = " zero" if value <= 0 else ""
     return f'<td class="heat {split}{zero}" style="--heat:{100 * value:.0f}%">{value:.2f}</td>'
+
+
+def _measures(of: Compared) -> Iterator[str]:
+    found = measure_table(of.entries, of.measures)
+    if not found.columns:
+        return
+    heads = "".join(
+        f'<th scope="col">{escape(one.title)} <small>best: {escape(one.ideal)}</small></th>'
+        for one in found.columns
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{charts.badge(at)} {escape(label)}</th>'
+        + "".join(
+            f"<td>{one.write(value.value if value else None)}</td>"
+            for value, one in zip(row, found.columns, strict=True)
+        )
+        + "</tr>"
+        for at, (label, row) in enumerate(zip(found.labels, found.rows, strict=True))
+    )
+    yield (
+        '<section><h2>Further measures</h2><p class="soft">Of the unlearned models.</p>'
+        f'<div class="scroll"><table class="board"><thead><tr><th scope="col">Run</th>{heads}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div></section>"
+    )
 
 
 def _differences(of: Compared) -> Iterator[str]:

@@ -83,8 +83,9 @@ def _means(values: Sequence[float], key: str) -> Any:
     """Draw bootstrap means of some rows: [RESAMPLES]."""
     np = _numpy()
     rows = np.asarray(values, dtype=float)
+    means = np.concatenate([of @ rows for of in _counts(key, len(rows))]) / len(rows)
     # Rounding must not turn a term that is zero in every sample into one that nearly is.
-    return np.round(np.concatenate([of @ rows for of in _counts(key, len(rows))]) / len(rows), 12)
+    return np.clip(means, rows.min(), rows.max())
 
 
 def _aucs(membership: Membership) -> Any:

@@ -10,9 +10,10 @@ from typing import TypeVar
 
 from unlearnlab.data.datasets import Kind, KnownDataset
 from unlearnlab.metrics.intervals import Interval, ScoreIntervals
+from unlearnlab.metrics.measures import Retrained, retrained_models
 from unlearnlab.metrics.scores import SCORES, Score, Scores, shown_scores
 from unlearnlab.metrics.verdicts import GATES, Verdict, over_picked, taught_verdict, verdict
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """How the page names the subtasks."""
@@ -157,6 +158,22 @@ def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None
     if not reference or not shown or reference.utility_protocol == shown.utility_protocol:
         return reference
     return reference.model_copy(update={"utility": None, "final": None})
+
+
+def compares_with_retrained(spec: RunSpec) -> bool:
+    """Tell whether the embedded retrained model is the ideal of what a run forgets.
+
+    It never saw the whole forget set of the embedded data: with rows that were picked nothing of
+    it compares.
+    """
+    data = spec.data
+    embedded = spec.model.name == ModelSpec().name and data.source == DataSpec().source
+    return embedded and data.forget is None
+
+
+def retrained_of(spec: RunSpec) -> Retrained | None:
+    """Return what a run's measures are compared with; None where nothing compares."""
+    return retrained_models().get(spec.data.fold) if compares_with_retrained(spec) else None
 
 
 def utility_name(scores: Scores | None) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics.intervals import Interval, independent_difference, seed_difference
+from unlearnlab.metrics.measures import MEASURES, Measure
 from unlearnlab.metrics.scores import Score, shown_scores, value_of
 from unlearnlab.views.compare.entries import Entry, labels
 from unlearnlab.views.compare.rankings import Setting, comparable
@@ -110,3 +111,29 @@ def _within_noise(
 def _values(group: Sequence[Entry], key: str) -> list[float]:
     found = (value_of(run.after, key) for run in group)
     return [value for value in found if value is not None]
+
+
+# ---- further measures
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTable:
+    """Further measures of several runs: a column for each that one of them has."""
+
+    columns: tuple[Measure, ...]
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Interval | None, ...], ...]
+    """One for each run, in the order of the labels."""
+
+
+def measure_table(of: Sequence[Entry], known: Mapping[str, Mapping[str, Interval]]) -> MeasureTable:
+    """Lay the measures of runs side by side.
+
+    Args:
+        of: The runs.
+        known: Measures of the unlearned model by id of the run, as far as evidence is kept.
+    """
+    taken = [known.get(run.run_id, {}) for run in of]
+    columns = tuple(one for name, one in MEASURES.items() if any(name in row for row in taken))
+    rows = tuple(tuple(row.get(one.name) for one in columns) for row in taken)
+    return MeasureTable(columns, labels(of), rows)
