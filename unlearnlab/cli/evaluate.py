@@ -21,7 +21,7 @@ from unlearnlab.metrics.intervals import LEVEL
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.report import Report, as_record, report
 from unlearnlab.metrics.scores import Choice
-from unlearnlab.metrics.signatures import LETTER_SHARES
+from unlearnlab.metrics.verdicts import LETTER_SHARES
 from unlearnlab.runs.engine_api import ALL, RunFailed
 from unlearnlab.runs.events import Event, Progressed, StageBegan
 from unlearnlab.spec.run import ModelSpec, Precision, SpecError

@@ -20,7 +20,7 @@ from unlearnlab.data.files import home
 from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
 from unlearnlab.metrics.official.mmlu import SUBJECTS
 from unlearnlab.metrics.scores import Choice, accuracy, always_picked, picked
-from unlearnlab.metrics.signatures import constant_letter
+from unlearnlab.metrics.verdicts import constant_letter
 
 LETTERS = "ABCD"
 

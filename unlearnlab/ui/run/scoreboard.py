@@ -114,7 +114,7 @@ def _before(card: ScoreCard) -> str:
 
 def _range(interval: Interval | None) -> str:
     ends = span(interval)
-    return f'<div class="b range">{ends}</div>' if ends else ""
+    return f'<div class="b range">95%: {ends}</div>' if ends else ""
 
 
 def _meter(card: ScoreCard) -> str:
@@ -200,8 +200,8 @@ def strip_html(terms: Sequence[Term]) -> str:
     return (
         '<section class="card" aria-label="The terms">'
         f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
-        "<span>their harmonic mean is the task aggregate: one zero makes it zero; each opens into "
-        f"its rows{_noise(terms)}</span></div>"
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero; click a cell "
+        f"to see its rows{_noise(terms)}</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
     )
