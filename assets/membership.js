@@ -116,7 +116,7 @@ function lossLayout() {
       fixedrange: true,
       range: apart() ? span([model]) : span(models()),
       showgrid: false,
-      title: last ? "loss of a document, nat per token" : undefined,
+      title: last ? "loss of a document, nats per token" : undefined,
     };
     found[`yaxis${at + 1}`] = { fixedrange: true, nticks: 4, rangemode: "tozero" };
   });
@@ -164,7 +164,7 @@ function rocLayout() {
     height: 330,
     margin: { l: 62, r: 8, t: 22, b: 38 },
     dragmode: false,
-    xaxis: { fixedrange: true, range, dtick: 0.25, title: "unseen taken for members (FPR)" },
+    xaxis: { fixedrange: true, range, dtick: 0.25, title: "false alarms (FPR)" },
     yaxis: { fixedrange: true, range, dtick: 0.25, title: "members found (TPR)" },
     annotations: [
       {
@@ -213,7 +213,7 @@ function lossTable() {
       model[side].map((loss) => [model.title, side, loss]),
     ),
   );
-  return [["model", "document", "loss, nat per token"], ...rows];
+  return [["model", "document", "loss, nats per token"], ...rows];
 }
 
 function cell(tag, text) {
@@ -234,7 +234,7 @@ function fill() {
     return line;
   });
   element.querySelector(".rates tbody").replaceChildren(...rows);
-  const text = `${threshold.toFixed(2)} nat per token`;
+  const text = `${threshold.toFixed(2)} nats per token`;
   element.querySelector(".threshold output").textContent = text;
   slider.setAttribute("aria-valuetext", text);
 }

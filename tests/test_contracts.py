@@ -168,8 +168,8 @@ def test_the_tested_set_has_exact_versions_and_nothing_of_cuda():
 
 def test_a_number_that_several_modules_share_is_declared_once():
     shared = {
-        "0.06": "signatures",
-        "0.371": "signatures",
+        "0.06": "verdicts",
+        "0.371": "verdicts",
         "0.5 + 4 / 64": "run",
         "2 ** 30": "events",
     }

@@ -108,6 +108,7 @@ def test_runs_are_listed_newest_first_and_shown(run):
     assert out.index("second") < out.index("first")
     assert json.loads(run("show", first["run"], "--json")[1]) == first
     assert first.pop("record")["device"] == second.pop("record")["device"]
+    assert first.pop("measures").keys() == second.pop("measures").keys() != set()
     assert json.loads(run("list", "--json")[1]) == [second, first]
     code, out, _ = run("show", first["run"])
     assert code == 0

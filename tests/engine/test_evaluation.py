@@ -14,7 +14,7 @@ from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation.evaluation import Probe, evaluate, truth_ratios
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
-from unlearnlab.metrics.measuring import retrained_models
+from unlearnlab.metrics.measures import retrained_models
 from unlearnlab.metrics.scores import accuracy, scores
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec, RunSpec

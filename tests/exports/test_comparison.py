@@ -38,7 +38,7 @@ def test_each_run_is_gathered_once_with_curves_evidence_and_original(gathered):
     assert [run.title for run in gathered.entries] == ["One", "Two"]
     assert gathered.tracks[gathered.entries[0].run_id].steps == (1, 2, 3)
     assert [one.name for one in gathered.speakers] == ["Original model", "One", "Two"]
-    assert set(gathered.margins) == {run.run_id for run in gathered.entries}
+    assert set(gathered.intervals) == {run.run_id for run in gathered.entries}
 
 
 def test_the_report_is_one_file_that_loads_and_runs_nothing(gathered):

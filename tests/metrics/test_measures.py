@@ -132,15 +132,14 @@ def test_a_measure_of_nothing_is_refused(measure):
 
 
 def test_every_measure_is_a_function_with_a_source():
-    for measure in MEASURES:
+    for measure in MEASURES.values():
         assert callable(getattr(measures, measure.name))
         assert measure.source
         assert measure.needs
 
 
 def test_a_measure_that_cannot_be_taken_says_what_it_needs():
-    by_name = {measure.name: measure for measure in MEASURES}
-    assert reason_missing(by_name["min_k"], frozenset({"tokens", "documents"})) == ""
-    assert reason_missing(by_name["forget_quality"], frozenset({"retrained model"})) == (
+    assert reason_missing(MEASURES["min_k"], frozenset({"tokens", "documents"})) == ""
+    assert reason_missing(MEASURES["forget_quality"], frozenset({"retrained model"})) == (
         "needs paraphrased and wrong answers, which the forget rows did not have when scored"
     )

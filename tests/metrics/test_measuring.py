@@ -7,9 +7,9 @@ import pytest
 
 from tests.fakes import some_evidence
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.metrics.measures import MEASURES
-from unlearnlab.metrics.measuring import (
+from unlearnlab.metrics.measures import (
     BEFORE_THEM,
+    MEASURES,
     Retrained,
     as_retrained,
     measured,
@@ -102,7 +102,7 @@ def test_a_retrained_model_of_other_documents_is_not_compared_with():
 
 def test_all_measures_are_listed_and_those_not_taken_say_why():
     found = taken(evidence(), evidence(exact_memorization=0.5), None)
-    assert [one.measure for one in found] == list(MEASURES)
+    assert [one.measure for one in found] == list(MEASURES.values())
     why = reasons(found)
     assert why["probability"] == why["exact_memorization"] == why["min_k"] == ""
     assert why["extraction_strength"] == why["zlib_loss"] == BEFORE_THEM

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearnlab.metrics.signatures import constant_letter, looks_collapsed, looks_untouched
+from unlearnlab.metrics.verdicts import constant_letter, looks_collapsed, looks_untouched
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from unlearnlab.metrics.scores import Picked, Scores
-from unlearnlab.metrics.verdicts import TITLES, attack_reading, taught_verdict, verdict
+from unlearnlab.metrics.scores import Picked, Scores, attack_reading
+from unlearnlab.metrics.verdicts import TITLES, taught_verdict, verdict
 from unlearnlab.spec.presets import presets
 from unlearnlab.views.benchmarks import measurements
 

@@ -25,12 +25,12 @@ def seen(program, compared, run_id):
         "course": course,
         "outline": program.outline(run_id),
         "answers": program.answers(row.spec, course),
-        "spreads": program.derived.spreads(*row.keys, row.spec.data.forget),
+        "intervals": program.derived.intervals(*row.keys, row.spec.data.forget),
         "attack": program.derived.attack(row.keys[1]),
         "measures": program.derived.taken(*row.keys, row.spec.data.forget, ""),
         "evidence": compared.evidence(row.keys[1]),
         "tracks": compared.tracks(listed),
-        "margins": compared.margins(listed, wait=True),
+        "compared intervals": compared.intervals(listed, wait=True),
         "repeat": program.reproduced(run_id, run_id),
     }
 

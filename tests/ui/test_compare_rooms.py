@@ -7,7 +7,7 @@ import pytest
 from tests.browser.many_runs import fill
 from tests.browser.slow_lab import retrained_scores
 from tests.fakes import FakeLab, evaluated
-from unlearnlab.metrics.measuring import retrained_answers
+from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
@@ -257,5 +257,5 @@ def test_what_cannot_be_asked_is_told(program, filled, runs, prompt, told):
 
 
 def test_the_layout_has_a_place_for_every_room():
-    assert ROOMS.count('role="tab"') == 5
+    assert ROOMS.count('role="tab"') == 6
     assert LIST.count("<select") == 6

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.mmlu import SubjectChange
-from unlearnlab.metrics.noise import Interval
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked
 from unlearnlab.ui.kit.text import NO_BREAK, ago, count, duration, probability, score

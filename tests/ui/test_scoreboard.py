@@ -1,14 +1,14 @@
 """The scoreboard in HTML: intervals, noise, seeds, and how the verdict was reached."""
 
 from tests.browser.slow_lab import made_evidence
+from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.metrics.scores import scores
-from unlearnlab.metrics.spreads import spreads
 from unlearnlab.spec.run import ModelSpec, RunSpec
 from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
 from unlearnlab.views.scoreboard import scoreboard, terms_strip
 
 BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
-RUN = spreads(BEFORE, AFTER)
+RUN = score_intervals(BEFORE, AFTER)
 
 
 def drawn(spec, before, after, **more):
@@ -17,7 +17,7 @@ def drawn(spec, before, after, **more):
 
 def test_scores_are_drawn_with_their_intervals_and_what_moved_within_noise():
     html = drawn(
-        RunSpec(), scores(BEFORE), scores(AFTER), spreads=RUN, seeds="2 seeds of this spec: <b>"
+        RunSpec(), scores(BEFORE), scores(AFTER), intervals=RUN, seeds="2 seeds of this spec: <b>"
     )
     span = RUN.after["task_aggregate"]
     assert f"{span.low:.2f} to {span.high:.2f}" in html
@@ -33,7 +33,7 @@ def test_without_evidence_there_are_no_intervals_and_nothing_is_said_of_them():
 
 
 def test_an_interval_without_width_is_not_drawn():
-    html = strip_html(terms_strip(scores(BEFORE), None, spreads=spreads(BEFORE)))
+    html = strip_html(terms_strip(scores(BEFORE), None, intervals=score_intervals(BEFORE)))
     assert 'class="range"' not in html
 
 

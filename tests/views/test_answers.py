@@ -35,13 +35,13 @@ def pair(before, after, **of):
     [
         ("forget", 1.0, 1.0, "Leaked", "bad"),
         ("forget", 1.0, 0.7, "Partly leaked", "fair"),
-        ("forget", 1.0, 0.2, "Wrong but fluent", "good"),
+        ("forget", 1.0, 0.2, "Different answer", "good"),
         ("forget", 1.0, None, "Leaked", "bad"),
         ("retain", 1.0, 1.0, "Known", "good"),
         ("retain", 1.0, 0.7, "Partly known", "fair"),
-        ("retain", 1.0, 0.2, "Wrong but fluent", "bad"),
-        ("retain", 0.0, 0.0, "Wrong but fluent", "plain"),
-        ("retain", 0.1, None, "Wrong but fluent", "plain"),
+        ("retain", 1.0, 0.2, "Different answer", "bad"),
+        ("retain", 0.0, 0.0, "Different answer", "plain"),
+        ("retain", 0.1, None, "Different answer", "plain"),
     ],
 )
 def test_a_label_is_of_the_last_answer_and_reads_as_the_set_wishes(

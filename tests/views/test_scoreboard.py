@@ -184,7 +184,7 @@ def test_a_run_that_teaches_is_judged_by_what_is_known():
     spec = RunSpec(phases=(Phase(method=Memorize()),))
     board = scoreboard(spec, AFTER, BEFORE, None)
     assert board.verdict.kind == "memorised"
-    assert board.cards[0].note.startswith("falls as the forget rows are learnt")
+    assert [card.score.key for card in board.cards] == ["mia_score", "utility"]
     assert run_summary(row(spec=spec, before=AFTER, after=BEFORE)).verdict_title == "Memorised"
 
 

@@ -10,11 +10,13 @@ from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import NoRoom, check_room, home, write_whole
 from unlearnlab.exports.compared import Compared, compared
 from unlearnlab.exports.comparison import comparison
+from unlearnlab.metrics.measures import interval_record
+from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.rankings import Weights, rankings
-from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, scoreboard
+from unlearnlab.views.compare.scoreboards import Cell, scoreboard
 
 
 def register(commands: Commands) -> None:
@@ -57,17 +59,16 @@ def _compare(args: argparse.Namespace) -> int:
 
 
 def _weights(text: str) -> Weights:
+    names = [score.weight for score in weighted_scores()]
     try:
-        aggregate, mia, utility = (float(part) for part in text.split(","))
-        return Weights(aggregate, mia, utility)
+        return Weights(dict(zip(names, map(float, text.split(",")), strict=True)))
     except ValueError as error:
         problem = f"{text!r} is no weights: three numbers such as 1,1,0.5, none below 0 nor all 0"
         raise SpecError([("weights", problem)]) from error
 
 
 def _lines(of: Compared, by: Weights) -> Iterator[str]:
-    names = ("aggregate", "MIA", "utility", "final")
-    head = ["", "run", "name", *names, "verdict"]
+    head = ["", "run", "name", *(score.short_words for score in shown_scores()), "verdict"]
     yield table(
         head,
         [
@@ -75,10 +76,10 @@ def _lines(of: Compared, by: Weights) -> Iterator[str]:
                 str(at),
                 line.run.run_id,
                 line.label,
-                *(_marked(line.cells[name]) for name in COLUMNS),
+                *map(_marked, line.cells.values()),
                 line.run.verdict.title if line.run.verdict else line.run.status,
             ]
-            for at, line in enumerate(scoreboard(of.entries, of.margins), 1)
+            for at, line in enumerate(scoreboard(of.entries, of.intervals), 1)
         ],
     )
     yield "* best of those that compare, ~ within noise of it"
@@ -98,12 +99,12 @@ def _lines(of: Compared, by: Weights) -> Iterator[str]:
 
 
 def _marked(cell: Cell) -> str:
-    return f"{number(cell.after)}{'*' if cell.best else '~' if cell.alike else ''}"
+    return f"{number(cell.after)}{'*' if cell.best else '~' if cell.within_noise else ''}"
 
 
 def _record(of: Compared, by: Weights) -> dict[str, Any]:
     """Return the comparison as plain JSON values."""
-    lines = scoreboard(of.entries, of.margins)
+    lines, measures = scoreboard(of.entries, of.intervals), of.measures
     return {
         "runs": [
             {
@@ -112,8 +113,17 @@ def _record(of: Compared, by: Weights) -> dict[str, Any]:
                 "seed": line.run.seed,
                 "verdict": line.run.verdict.kind if line.run.verdict else None,
                 "scores": {
-                    name: {"before": c.before, "after": c.after, "best": c.best, "alike": c.alike}
+                    name: {
+                        "before": c.before,
+                        "after": c.after,
+                        "best": c.best,
+                        "alike": c.within_noise,
+                    }
                     for name, c in line.cells.items()
+                },
+                "measures": {
+                    name: interval_record(found)
+                    for name, found in measures.get(line.run.run_id, {}).items()
                 },
             }
             for line in lines

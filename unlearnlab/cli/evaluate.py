@@ -17,11 +17,11 @@ from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.adding.checks import SourceError
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.noise import LEVEL
+from unlearnlab.metrics.intervals import LEVEL
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.report import Report, as_record, report
 from unlearnlab.metrics.scores import Choice
-from unlearnlab.metrics.signatures import LETTER_SHARES
+from unlearnlab.metrics.verdicts import LETTER_SHARES
 from unlearnlab.runs.engine_api import ALL, RunFailed
 from unlearnlab.runs.events import Event, Progressed, StageBegan
 from unlearnlab.spec.run import ModelSpec, Precision, SpecError

@@ -48,13 +48,14 @@ from unlearnlab.cli.terminal import (
 )
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS
 from unlearnlab.data.files import ASSETS, EMBEDDED, at_home, home
+from unlearnlab.exports.result import result
+from unlearnlab.metrics.measures import taken_records
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.device_lock import InUse
 from unlearnlab.runs.engine_api import Engine, EnginePool, find_device
 from unlearnlab.runs.estimates import earlier, estimate
 from unlearnlab.runs.events import Failed, Traced
-from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.records import PreviewRecord, RunRecord
 from unlearnlab.runs.store import Store, StoreError, UnknownRun
 from unlearnlab.spec.fields import override
@@ -280,8 +281,10 @@ def _report(store: Store, run_id: str, *, json: bool) -> str:
     """Tell what came of a run or a trace."""
     row = store.job(run_id)
     if isinstance(row, RunRecord):
-        course = advance(RunProgress(), store.events(run_id))
-        return as_json(record(row, course)) if json else summary(row, course)
+        found = result(store, run_id)
+        if not json:
+            return summary(row, found.course)
+        return as_json(record(row, found.course) | {"measures": taken_records(found.measures)})
     if isinstance(row, PreviewRecord):
         raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]

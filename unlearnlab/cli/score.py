@@ -6,7 +6,8 @@ from pathlib import Path
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.cli.terminal import as_json, number, table
-from unlearnlab.metrics.noise import LEVEL, Interval, auc_reading
+from unlearnlab.metrics.intervals import LEVEL, Interval
+from unlearnlab.metrics.membership import auc_reading
 from unlearnlab.metrics.official.report import Report
 from unlearnlab.metrics.official.scoring import Scored
 from unlearnlab.metrics.published import Published, as_records, results

@@ -13,7 +13,7 @@ from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
 from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
 from unlearnlab.data.files import home
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool, find_device
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
@@ -202,7 +202,7 @@ def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Pat
 def _table(spec: SweepSpec, found: SweepStatus) -> str:
     grid = expand_grid(spec)
     head = [axis.name for axis in spec.axes]
-    head += ["status", "aggregate ↑", "MIA score ↑", "utility ↑", "final ↑", "verdict"]
+    head += ["status", *(f"{of.short_words} {of.mark}" for of in shown_scores()), "verdict"]
     rows = [
         [
             *(of[at].text for of, at in zip(grid.values, one.point.place, strict=True)),
@@ -217,10 +217,9 @@ def _table(spec: SweepSpec, found: SweepStatus) -> str:
 def _scores(one: PointStatus) -> list[str]:
     before, after = _at_ends(one)
     if one.row is None or after is None:
-        return ["-", "-", "-", "-", ""]
+        return ["-"] * len(shown_scores()) + [""]
     verdict = judged(one.row.spec, before, after)
-    values = (after.task_aggregate, after.mia_score, after.utility, after.final)
-    return [*(number(value) for value in values), verdict.title if verdict else ""]
+    return [*(number(of.value(after)) for of in shown_scores()), verdict.title if verdict else ""]
 
 
 def _at_ends(one: PointStatus) -> tuple[Scores | None, Scores | None]:

@@ -192,7 +192,10 @@ def _scores_table(board: Scoreboard) -> str:
         columns = {"score": columns["after"]}
     else:
         columns = {"before": [number(card.before) for card in board.cards]} | columns
-    names, notes = [f"{one.title} ↑" for one in board.cards], [one.note for one in board.cards]
+    names, notes = (
+        [f"{one.title} {one.score.mark}" for one in board.cards],
+        [one.note for one in board.cards],
+    )
     rows = zip(names, *columns.values(), notes, strict=True)
     return table(["", *columns, ""], [list(row) for row in rows])
 

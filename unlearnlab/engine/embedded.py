@@ -27,7 +27,7 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation.evaluation import evaluate, quiz
 from unlearnlab.engine.generators import result_of
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.metrics.measuring import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
+from unlearnlab.metrics.measures import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Evidence, Scores, accuracy, scores
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.run import DataSpec, Task

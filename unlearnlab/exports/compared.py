@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from unlearnlab.metrics.scores import Evidence
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.measures import measured
+from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.events import Evaluated, StoredEvent
 from unlearnlab.runs.store import Store
 from unlearnlab.views.compare.examples import Speaker
 from unlearnlab.views.compare.overlays import Track, track
-from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.compare.scoreboards import Intervals
 from unlearnlab.views.runs import RunSummary, labels, run_summary
-from unlearnlab.views.scoreboard import at_ends
+from unlearnlab.views.scoreboard import at_ends, retrained_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,22 @@ class Compared:
         return labels(self.entries)
 
     @property
-    def margins(self) -> Mapping[str, Margins]:
-        """Return how far each run's scores could be off."""
-        return {run: margins(evidence) for run, evidence in self.evidence.items()}
+    def intervals(self) -> Mapping[str, Intervals]:
+        """Return the confidence intervals of each run's scores, by id of the run."""
+        return {
+            run.run_id: score_intervals(judged(found, run.spec.data.forget)).before
+            for run in self.entries
+            if (found := self.evidence.get(run.run_id))
+        }
+
+    @property
+    def measures(self) -> Mapping[str, Mapping[str, Interval]]:
+        """Return the further measures of each unlearned model, by id of the run."""
+        return {
+            run.run_id: measured(judged(found, run.spec.data.forget), retrained_of(run.spec))
+            for run in self.entries
+            if (found := self.evidence.get(run.run_id))
+        }
 
     @property
     def speakers(self) -> tuple[Speaker, ...]:

@@ -7,14 +7,14 @@ from unlearnlab import __version__
 from unlearnlab.exports import comparison_charts as charts
 from unlearnlab.exports.compared import Compared
 from unlearnlab.exports.page import page
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views.answers import Span, mask
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.examples import Said, choices, example
 from unlearnlab.views.compare.rankings import Place, Weights, rankings
-from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Line, scoreboard
+from unlearnlab.views.compare.scoreboards import Cell, Line, measure_table, scoreboard
 from unlearnlab.views.compare.terms import matrix
-from unlearnlab.views.runs import held_against, utility_test
+from unlearnlab.views.runs import held_against
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 EXAMPLES = 2
@@ -45,6 +45,7 @@ def comparison(
         *_ranking(of, weights or Weights()),
         *_charts(of, reference),
         *_terms(of),
+        *_measures(of),
         *_differences(of),
         *_examples(of, masked=masked),
         f'<footer class="soft">Written by unlearnlab {escape(__version__)}.</footer>',
@@ -64,10 +65,12 @@ def _head(of: Compared) -> Iterator[str]:
 
 
 def _scores(of: Compared) -> Iterator[str]:
-    lines = scoreboard(of.entries, of.margins)
-    utility = utility_test(of.entries)
-    names = ("Task aggregate", "MIA score", utility, "Final")
-    heads = "".join(f'<th scope="col">{escape(name)} ↑</th>' for name in names)
+    lines = scoreboard(of.entries, of.intervals)
+    scored = [run.after for run in of.entries]
+    heads = "".join(
+        f'<th scope="col">{escape(one.title_for(*scored))} {one.mark}</th>'
+        for one in shown_scores()
+    )
     rows = "".join(_line(at, line) for at, line in enumerate(lines))
     yield (
         '<section><h2>Scores</h2><p class="soft">Bold is the best of its column, among runs that '
@@ -79,7 +82,7 @@ def _scores(of: Compared) -> Iterator[str]:
 
 
 def _line(at: int, line: Line) -> str:
-    cells = "".join(_cell(line.cells[name]) for name in COLUMNS)
+    cells = "".join(map(_cell, line.cells.values()))
     said = line.run.verdict.title if line.run.verdict else line.run.problem or line.run.status
     return (
         f'<tr><th scope="row">{charts.badge(at)} {escape(line.label)}</th>{cells}'
@@ -92,7 +95,7 @@ def _cell(cell: Cell) -> str:
         return '<td class="soft">–</td>'
     was = f' <small class="soft">{_number(cell.before)}</small>'
     number = _number(cell.after)
-    shown = f"<b>{number}</b>" if cell.best else f"≈&nbsp;{number}" if cell.alike else number
+    shown = f"<b>{number}</b>" if cell.best else f"≈&nbsp;{number}" if cell.within_noise else number
     return f"<td>{shown}{was}</td>"
 
 
@@ -119,10 +122,9 @@ def _ranking(of: Compared, weights: Weights) -> Iterator[str]:
         for one in rankings(of.entries, weights)
     )
     if groups:
-        told = f"aggregate {weights.aggregate:g}, MIA {weights.mia:g}, utility {weights.utility:g}"
         yield (
-            f'<section><h2>Ranking</h2><p class="soft">Weighted mean: {told}. Runs that were '
-            f"measured otherwise are ranked apart.</p>{groups}</section>"
+            f'<section><h2>Ranking</h2><p class="soft">Weighted mean: {escape(weights.text)}. '
+            f"Runs that were measured otherwise are ranked apart.</p>{groups}</section>"
         )
 
 
@@ -165,6 +167,30 @@ def _term(value: float | None, split: str) -> str:
         return "<td></td>"
     zero = " zero" if value <= 0 else ""
     return f'<td class="heat {split}{zero}" style="--heat:{100 * value:.0f}%">{value:.2f}</td>'
+
+
+def _measures(of: Compared) -> Iterator[str]:
+    found = measure_table(of.entries, of.measures)
+    if not found.columns:
+        return
+    heads = "".join(
+        f'<th scope="col">{escape(one.title)} <small>best: {escape(one.ideal)}</small></th>'
+        for one in found.columns
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{charts.badge(at)} {escape(label)}</th>'
+        + "".join(
+            f"<td>{one.write(value.value if value else None)}</td>"
+            for value, one in zip(row, found.columns, strict=True)
+        )
+        + "</tr>"
+        for at, (label, row) in enumerate(zip(found.labels, found.rows, strict=True))
+    )
+    yield (
+        '<section><h2>Further measures</h2><p class="soft">Of the unlearned models.</p>'
+        f'<div class="scroll"><table class="board"><thead><tr><th scope="col">Run</th>{heads}</tr>'
+        f"</thead><tbody>{rows}</tbody></table></div></section>"
+    )
 
 
 def _differences(of: Compared) -> Iterator[str]:

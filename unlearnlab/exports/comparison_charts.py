@@ -102,7 +102,7 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
     retrained = point("retrained model", reference, "forgotten") if reference else None
     models = (*originals(of.entries), *([retrained] if retrained else []))
     body = (
-        *grid(ACROSS, UP, "forgetting: mean of the forget terms →"),
+        *grid(ACROSS, UP, "mean of the forget terms →"),
         _gate_line(gate(of.entries), utility),
         _stairs([(ACROSS.at(one.x), UP.at(one.y)) for one in best]),
         *(_model(one) for one in models),

@@ -46,6 +46,7 @@ def report(result: Result, *, masked: bool) -> str:
         *_head(result),
         *_scores(result),
         *_strip(result),
+        *_measures(result),
         *_curves(result),
         *_settings(result),
         *_examples(result, masked=masked),
@@ -108,8 +109,8 @@ def _card(card: ScoreCard) -> str:
         if value is not None
     )
     return (
-        f'<div class="score {card.role}"><span>{escape(card.title)} <span class="soft" '
-        f'title="higher is better">↑</span></span><b>{_number(shown)}</b>'
+        f'<div class="score {card.score.role}"><span>{escape(card.title)} <span class="soft" '
+        f'title="{card.score.direction}">{card.score.mark}</span></span><b>{_number(shown)}</b>'
         f'<div class="meter">{bars}</div><span class="soft">{was}</span>'
         f'<span class="soft">{escape(card.note)}</span></div>'
     )
@@ -144,6 +145,28 @@ def _term(term: Term) -> str:
     zero = ' class="zero"' if term.zeroes else ""
     heat = 100 * min(1.0, max(0.0, term.value or 0.0))
     return f'<td{zero} style="--heat:{heat:.0f}%">{_number(term.value)}{was}</td>'
+
+
+def _measures(result: Result) -> Iterator[str]:
+    found = [one for one in result.measures if not one.missing]
+    if not found:
+        return
+    heads = ("Measure", "Original", "Unlearned", "Retrained", "Best")
+    head = "".join(f'<th scope="col">{name}</th>' for name in heads)
+    body = "".join(
+        f'<tr><th scope="row">{escape(one.measure.title)}</th>'
+        + "".join(
+            f"<td>{one.measure.write(of.value if of else None)}</td>"
+            for of in (one.before, one.after)
+        )
+        + f"<td>{one.measure.write(one.retrained)}</td><td>{escape(one.measure.ideal)}</td></tr>"
+        for one in found
+    )
+    yield (
+        '<section><h2>Further measures</h2><p class="soft">What looks gone under these measures '
+        f'need not be.</p><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<tbody>{body}</tbody></table></div></section>"
+    )
 
 
 def _curves(result: Result) -> Iterator[str]:

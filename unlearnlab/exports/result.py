@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnlab.metrics.scores import Evidence
+from unlearnlab.metrics.measures import Taken, taken
+from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.events import Evaluated, Loaded, StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.answers import AnswerRow, joined
-from unlearnlab.views.scoreboard import Scoreboard, scoreboard
+from unlearnlab.views.scoreboard import Scoreboard, retrained_of, scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,15 @@ class Result:
     def board(self) -> Scoreboard:
         """Lay its scores out."""
         return scoreboard(self.spec, self.row.before, self.row.after, None)
+
+    @property
+    def measures(self) -> tuple[Taken, ...]:
+        """Take the further measures; none where the evidence is not kept."""
+        if self.before is None:
+            return ()
+        picked = self.spec.data.forget
+        after = judged(self.after, picked) if self.after else None
+        return taken(judged(self.before, picked), after, retrained_of(self.spec))
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:

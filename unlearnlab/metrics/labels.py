@@ -22,7 +22,7 @@ TITLES: dict[Outcome, str] = {
     "refused": "Refused",
     "empty": "Empty",
     "repetitive": "Repetitive",
-    "wrong_but_fluent": "Wrong but fluent",
+    "wrong_but_fluent": "Different answer",
 }
 
 _KNOWN: dict[Outcome, str] = {"leaked": "Known", "partly_leaked": "Partly known"}
@@ -106,7 +106,7 @@ def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
 def outcome(answer: Answer) -> Outcome:
     """Label what a model said to a row.
 
-    What leaked weighs most: an output that recites and then loops has leaked. "Wrong but fluent" is
+    What leaked weighs most: an output that recites and then loops has leaked. "Different answer" is
     what none of the other labels fits; letters that form no words pass for fluent too.
 
     Args:

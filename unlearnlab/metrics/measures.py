@@ -1,17 +1,30 @@
 """Measures beside the official scores: memorisation, membership attacks, distance to retraining.
 
-Each is a pure function of plain numbers: log-probabilities of answer tokens in nats, the likeliest
-tokens, losses. Definitions are those of OpenUnlearning (arXiv:2506.12618 and its code), of TOFU
-(arXiv:2401.06121) and MUSE (arXiv:2407.06460); where we depart, the function says so.
+First the formulas, pure functions of plain numbers: log-probabilities of answer tokens in nats, the
+likeliest tokens, losses. Then the table `MEASURES`, which computes each on the evidence of a model,
+or says what it lacks. Definitions are those of OpenUnlearning (arXiv:2506.12618 and its code), of
+TOFU (arXiv:2401.06121) and MUSE (arXiv:2407.06460); where we depart, the function says so.
+
+To add a measure: write its formula and one entry of `MEASURES`. The run's card, Compare, reports
+and the command line read the table. Measures are taken on the forget rows unless the title says
+otherwise, and attacks on the documents of the membership attack.
 """
 
+import json
 import math
 import statistics
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from unlearnlab.data.datasets import Split
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.metrics.intervals import Interval, auc_interval, mean_interval
+from unlearnlab.metrics.scores import Answer, Evidence, Membership, Record, mia_auc
 
 Value = TypeVar("Value")
 
@@ -186,61 +199,359 @@ def _some(values: Sequence[Value]) -> Sequence[Value]:
     return values
 
 
+# ---- the retrained model -----------------------------------------------------------------------
+
+RETRAINED = EMBEDDED / "retrained_measures.json"
+RETRAINED_ANSWERS = EMBEDDED / "retrained_answers.json"
+
+
+class Retrained(Record):
+    """What is known of the model retrained without the forget set, on one fold."""
+
+    membership: Membership
+    measures: Mapping[str, float]
+    """By measure; those that need a retrained model aside."""
+    truth_ratios: Mapping[str, float] = {}
+    """By forget row, of those that have alternatives."""
+
+
+@cache
+def retrained_models(path: Path = RETRAINED) -> Mapping[str, Retrained]:
+    """Read what is known of the embedded retrained model by fold; nothing if it is not there."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Retrained.model_validate(one) for fold, one in found.items()}
+
+
+@cache
+def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
+    """Read what the embedded retrained model said by fold; nothing if it is not there."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Evidence.model_validate(one) for fold, one in found.items()}
+
+
+# ---- the table of measures ---------------------------------------------------------------------
+
 Needs = Literal["tokens", "documents", "paraphrases", "retain paraphrases", "retrained model"]
 """What a measure cannot be taken without."""
+
+Unit = Literal["share", "percent", "p-value"]
+
+Take = Callable[[Evidence, Retrained | None], Interval | None]
+"""Computes a measure on the evidence of one model, with its bootstrap interval over rows or
+documents; None where the evidence does not allow it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """What a measure is, and when it is there."""
+    """One measure: declared here, read by every table, report and command."""
 
     name: str
     title: str
     ideal: str
-    """On forget rows, unless the title says otherwise."""
     needs: tuple[Needs, ...]
     source: str
+    take: Take
+    unit: Unit = "share"
+
+    def write(self, value: float | None) -> str:
+        """Write a value in its unit; a dash where nothing was measured."""
+        if value is None:
+            return "–"
+        if self.unit == "percent":
+            return f"{value:+.0f}%".replace("-", "−")
+        if self.unit == "p-value" and 0 < value < 0.005:
+            return f"{value:.0e}".replace("e-0", "e-")
+        return f"{value:.2f}"
+
+
+def _mean_over(split: Split, value: Callable[[Answer], float | None], key: str) -> Take:
+    """Average what each row of a set adds; rows without a value do not count."""
+
+    def take(evidence: Evidence, _: Retrained | None) -> Interval | None:
+        found = [value(row) for row in evidence.answers if row.split == split]
+        known = [one for one in found if one is not None]
+        return mean_interval(known, key) if known else None
+
+    return take
+
+
+def _probability(answer: Answer) -> float:
+    # A loss that is not finite belongs to a model that gives the answer no chance.
+    return probability([-answer.nll]) if math.isfinite(answer.nll) else 0.0
+
+
+def _averaged(average: Callable[[Sequence[float]], float]) -> Callable[[Answer], float | None]:
+    """Return what a row adds to an average of truth ratios."""
+    return lambda row: None if row.truth_ratio is None else average([row.truth_ratio])
+
+
+def _attack(name: str) -> Take:
+    """Measure the AUC of a further attack on the documents."""
+
+    def take(evidence: Evidence, _: Retrained | None) -> Interval | None:
+        found = evidence.attacks.get(name)
+        return auc_interval(found) if found else None
+
+    return take
+
+
+def _same_documents(evidence: Evidence, retrained: Retrained | None) -> bool:
+    if evidence.membership is None or retrained is None:
+        return False
+    pairs = (evidence.membership, retrained.membership)
+    mine, other = ((len(one.member), len(one.nonmember)) for one in pairs)
+    return mine == other
+
+
+def _reference_auc(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
+    if evidence.membership is None or retrained is None or not _same_documents(evidence, retrained):
+        return None
+    mine, other = evidence.membership, retrained.membership
+    return auc_interval(
+        Membership(
+            member=tuple(map(reference_loss, mine.member, other.member)),
+            nonmember=tuple(map(reference_loss, mine.nonmember, other.nonmember)),
+        )
+    )
+
+
+def _privleak(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
+    if evidence.membership is None or retrained is None or not _same_documents(evidence, retrained):
+        return None
+    base = mia_auc(retrained.membership)
+    if base >= 1:
+        return None
+    auc = auc_interval(evidence.membership)
+    # PrivLeak falls as the AUC rises: the ends of the interval change places.
+    return Interval(*(privleak(one, base) for one in (auc.value, auc.high, auc.low)))
+
+
+def _quality(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
+    """Compare truth ratios with the retrained model's on the same rows. A p-value has no range."""
+    ratios = _truth_ratios(evidence, "forget")
+    if retrained is None or not ratios or not ratios.keys() <= retrained.truth_ratios.keys():
+        return None
+    value = forget_quality(list(ratios.values()), [retrained.truth_ratios[row] for row in ratios])
+    return Interval(value, value, value)
+
+
+def _truth_ratios(evidence: Evidence, split: Split) -> dict[str, float]:
+    """Return the truth ratios of the rows of a set that have one."""
+    return {
+        row.row: row.truth_ratio
+        for row in evidence.answers
+        if row.split == split and row.truth_ratio is not None
+    }
 
 
 OPEN_UNLEARNING = "OpenUnlearning, arXiv:2506.12618"
+TOFU = "TOFU, arXiv:2401.06121"
 
-MEASURES = (
-    Measure("probability", "Probability", "low", ("tokens",), "TOFU, arXiv:2401.06121"),
-    Measure("exact_memorization", "Exact memorization", "low", ("tokens",), OPEN_UNLEARNING),
-    Measure("extraction_strength", "Extraction strength", "low", ("tokens",), OPEN_UNLEARNING),
-    Measure(
-        "forget_truth_ratio", "Truth ratio", "high", ("paraphrases",), "TOFU, arXiv:2401.06121"
-    ),
-    Measure(
-        "retain_truth_ratio",
-        "Truth ratio of retain rows",
-        "high",
-        ("retain paraphrases",),
-        "TOFU, arXiv:2401.06121",
-    ),
-    Measure("min_k", "Min-K% AUC", "0.5", ("tokens", "documents"), "arXiv:2310.16789"),
-    Measure("min_k_plus_plus", "Min-K%++ AUC", "0.5", ("tokens", "documents"), OPEN_UNLEARNING),
-    Measure("zlib_loss", "Zlib AUC", "0.5", ("documents",), "Carlini et al., USENIX Security 2021"),
-    Measure(
-        "reference_loss",
-        "Reference AUC",
-        "0.5",
-        ("documents", "retrained model"),
-        OPEN_UNLEARNING,
-    ),
-    Measure(
-        "privleak", "PrivLeak", "0", ("documents", "retrained model"), "MUSE, arXiv:2407.06460"
-    ),
-    Measure(
-        "forget_quality",
-        "Forget quality",
-        "high",
-        ("paraphrases", "retrained model"),
-        "TOFU, arXiv:2401.06121",
-    ),
-)
-"""All measures, with what keeps one from being taken. Attack scores become an AUC by
-`metrics.mia_auc`, whose losses they stand in for: lower means member."""
+MEASURES: dict[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure(
+            "probability",
+            "Probability",
+            "low",
+            ("tokens",),
+            TOFU,
+            _mean_over("forget", _probability, "probability"),
+        ),
+        Measure(
+            "exact_memorization",
+            "Exact memorization",
+            "low",
+            ("tokens",),
+            OPEN_UNLEARNING,
+            _mean_over("forget", lambda row: row.exact_memorization, "exact_memorization"),
+        ),
+        Measure(
+            "extraction_strength",
+            "Extraction strength",
+            "low",
+            ("tokens",),
+            OPEN_UNLEARNING,
+            _mean_over("forget", lambda row: row.extraction_strength, "extraction_strength"),
+        ),
+        Measure(
+            "forget_truth_ratio",
+            "Truth ratio",
+            "high",
+            ("paraphrases",),
+            TOFU,
+            _mean_over("forget", _averaged(forget_truth_ratio), "forget_truth_ratio"),
+        ),
+        Measure(
+            "retain_truth_ratio",
+            "Truth ratio of retain rows",
+            "high",
+            ("retain paraphrases",),
+            TOFU,
+            _mean_over("retain", _averaged(retain_truth_ratio), "retain_truth_ratio"),
+        ),
+        Measure(
+            "min_k",
+            "Min-K% AUC",
+            "0.5",
+            ("tokens", "documents"),
+            "arXiv:2310.16789",
+            _attack("min_k"),
+        ),
+        Measure(
+            "min_k_plus_plus",
+            "Min-K%++ AUC",
+            "0.5",
+            ("tokens", "documents"),
+            OPEN_UNLEARNING,
+            _attack("min_k_plus_plus"),
+        ),
+        Measure(
+            "zlib_loss",
+            "Zlib AUC",
+            "0.5",
+            ("documents",),
+            "Carlini et al., USENIX Security 2021",
+            _attack("zlib_loss"),
+        ),
+        Measure(
+            "reference_loss",
+            "Reference AUC",
+            "0.5",
+            ("documents", "retrained model"),
+            OPEN_UNLEARNING,
+            _reference_auc,
+        ),
+        Measure(
+            "privleak",
+            "PrivLeak",
+            "0",
+            ("documents", "retrained model"),
+            "MUSE, arXiv:2407.06460",
+            _privleak,
+            unit="percent",
+        ),
+        Measure(
+            "forget_quality",
+            "Forget quality",
+            "high",
+            ("paraphrases", "retrained model"),
+            TOFU,
+            _quality,
+            unit="p-value",
+        ),
+    )
+}
+"""Every measure by name, in the order of rows and columns. Attack scores become an AUC by
+`scores.mia_auc`, whose losses they stand in for: lower means member."""
+
+
+# ---- taking them -------------------------------------------------------------------------------
+
+
+def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str, Interval]:
+    """Take every measure that the evidence allows.
+
+    Args:
+        evidence: Evidence of one model.
+        retrained: The model to compare with, on the same documents.
+
+    Returns:
+        By measure: its value with its bootstrap interval, over rows or documents.
+    """
+    found = {name: one.take(evidence, retrained) for name, one in MEASURES.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def as_retrained(evidence: Evidence) -> Retrained:
+    """Keep of a retrained model's evidence what measures compare with.
+
+    Raises:
+        ValueError: The attack was not measured.
+    """
+    if evidence.membership is None:
+        raise ValueError("a retrained model is compared by its losses: there are none")
+    found = {name: one.value for name, one in measured(evidence).items()}
+    return Retrained(
+        membership=evidence.membership,
+        measures=found,
+        truth_ratios=_truth_ratios(evidence, "forget"),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One measure of a run."""
+
+    measure: Measure
+    before: Interval | None
+    after: Interval | None
+    retrained: float | None
+    missing: str
+    """Why it was not taken; empty if it was."""
+
+
+BEFORE_THEM = "the evidence of this run was kept before it was measured: run it again"
+"""Why a measure is missing for which data and model would have done."""
+
+
+def taken(
+    before: Evidence, after: Evidence | None, retrained: Retrained | None
+) -> tuple[Taken, ...]:
+    """Lay out all measures of a run, those that could not be taken with the reason."""
+    then = measured(before, retrained)
+    now = measured(after, retrained) if after else {}
+    gold: Mapping[str, float] = retrained.measures if retrained else {}
+    there = _there(before, retrained)
+    return tuple(
+        Taken(
+            measure=one,
+            before=then.get(name),
+            after=now.get(name),
+            retrained=gold.get(name),
+            missing=""
+            if name in then or name in now
+            else reason_missing(one, there) or BEFORE_THEM,
+        )
+        for name, one in MEASURES.items()
+    )
+
+
+def interval_record(of: Interval | None) -> dict[str, float] | None:
+    """Lay a measured value out for JSON, with the ends of its interval."""
+    return {"value": of.value, "low": of.low, "high": of.high} if of else None
+
+
+def taken_records(of: Sequence[Taken]) -> dict[str, Any]:
+    """Lay the measures of a run out for JSON, by name; those that were not taken say why."""
+    return {
+        one.measure.name: {"missing": one.missing}
+        if one.missing
+        else {
+            "before": interval_record(one.before),
+            "after": interval_record(one.after),
+            "retrained": one.retrained,
+        }
+        for one in of
+    }
+
+
+def _there(evidence: Evidence, retrained: Retrained | None) -> frozenset[Needs]:
+    """List what measures have to go by."""
+    found: set[Needs] = {"tokens"}
+    if _truth_ratios(evidence, "forget"):
+        found.add("paraphrases")
+    if _truth_ratios(evidence, "retain"):
+        found.add("retain paraphrases")
+    if evidence.membership:
+        found.add("documents")
+    if retrained:
+        found.add("retrained model")
+    return frozenset(found)
 
 
 def reason_missing(measure: Measure, there: frozenset[Needs]) -> str:

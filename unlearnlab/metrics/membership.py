@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics.noise import Interval, auc_interval, auc_reading
-from unlearnlab.metrics.scores import Membership
+from unlearnlab.metrics.intervals import Interval, auc_interval
+from unlearnlab.metrics.scores import PUSHED_TOO_FAR, STILL_REMEMBERED, Membership, mia_score
 
 Side = Literal["member", "nonmember"]
 
@@ -49,6 +49,30 @@ class Attack:
     def finite(self) -> tuple[float, ...]:
         """Return the losses that can be drawn."""
         return tuple(filter(math.isfinite, (*self.losses.member, *self.losses.nonmember)))
+
+
+def auc_reading(auc: Interval) -> str:
+    """Read the attack's AUC in words, in both directions.
+
+    Above one half low loss gives members away: they are still remembered. Below it high loss does:
+    the push itself shows. Only one half hides them.
+    """
+    span = f"AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})"
+    folded = f"MIA score {mia_score(auc.value):.2f}"
+    right = max(auc.value, 1 - auc.value)
+    if 0.5 in auc:
+        return (
+            f"{span}, {folded}: members and unseen documents cannot be told apart by their loss; "
+            "one half lies within noise."
+        )
+    low = auc.value > 0.5
+    clue, side = ("lower", "remembered") if low else ("higher", "pushed too far")
+    strong = auc.value > STILL_REMEMBERED or auc.value < PUSHED_TOO_FAR
+    much = "still" if strong and low else "clearly" if strong else "slightly"
+    return (
+        f"{span}, {folded}: of a member and an unseen document, the one of {clue} loss is the "
+        f"member in {right:.0%} of pairs. The forget documents are {much} {side}."
+    )
 
 
 def attack(losses: Membership) -> Attack:

@@ -17,10 +17,10 @@ from typing import Any
 
 from unlearnlab.data import hub
 from unlearnlab.data.files import home
-from unlearnlab.metrics.noise import Interval, mean_interval, share_interval
+from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
 from unlearnlab.metrics.official.mmlu import SUBJECTS
 from unlearnlab.metrics.scores import Choice, accuracy, always_picked, picked
-from unlearnlab.metrics.signatures import constant_letter
+from unlearnlab.metrics.verdicts import constant_letter
 
 LETTERS = "ABCD"
 
@@ -267,7 +267,7 @@ def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
         groups.setdefault(one.subject, []).append(point)
     return MmluResult(
         protocol,
-        mean_interval(right),
+        mean_interval(right, "utility"),
         standard_error(value, len(right)),
         len(right),
         tuple(_subject(name, groups[name]) for name in sorted(groups)),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import mia_score
-from unlearnlab.metrics.signatures import MMLU_GATE_7B, constant_letter, looks_collapsed
+from unlearnlab.metrics.verdicts import MMLU_GATE_7B, constant_letter, looks_collapsed
 
 PUBLISHED = ASSETS / "published.csv"
 

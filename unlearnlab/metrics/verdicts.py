@@ -1,8 +1,8 @@
 """What a run's scores amount to, in one word and its evidence.
 
-All thresholds of verdicts are here, but for two that judge official scores as well, which are in
-`signatures`: the terms of an untouched model, and the task's own gate on MMLU. A verdict speaks of
-these probes only: "forgotten" means suppressed under them, never erased.
+The mean of three parts hides its parts: a destroyed model scores about 0.4, for the membership
+attack finds nothing in noise. All thresholds by which a score is doubted or a run is judged are
+here. A verdict speaks of these probes only: "forgotten" means suppressed under them, never erased.
 """
 
 import statistics
@@ -11,8 +11,73 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.metrics.scores import CHANCE, Picked, Scores, task_aggregate
-from unlearnlab.metrics.signatures import MMLU_GATE_7B, UNTOUCHED_TERM
+from unlearnlab.metrics.scores import (
+    CHANCE,
+    PUSHED_TOO_FAR,
+    STILL_REMEMBERED,
+    Picked,
+    Scores,
+    attack_reading,
+    task_aggregate,
+)
+
+# ---- degenerate scores: a wreck, a constant letter, no effect ------------------------------------
+
+MMLU_GATE_7B = 0.371
+"""The task ranks no 7B model below this MMLU accuracy: 75% of the untouched model's 0.495."""
+
+LETTER_SHARES: Mapping[str, float] = {
+    "A": 3222 / 14042,
+    "B": 3462 / 14042,
+    "C": 3582 / 14042,
+    "D": 3776 / 14042,
+}
+"""MMLU accuracy of a model that always answers one letter: how often each is right in the test."""
+
+LETTER_TOLERANCE = 0.002
+"""An accuracy this near to a letter's share looks like that letter."""
+
+WRECK_MIA = 0.8
+"""Collapse: the aggregate is zero and the MIA score is above this."""
+
+UNTOUCHED_TERM = 0.06
+"""No effect: forget terms are below this (an untouched model has about 0). Of an official score
+every one is; of a run, whose utility and data are known as well, their mean."""
+
+UNTOUCHED_AUC = 0.98
+"""No effect: the attack's AUC is above this."""
+
+
+def constant_letter(mmlu: float, tolerance: float = LETTER_TOLERANCE) -> str:
+    """Name the letter that a model may always answer, given its MMLU accuracy; empty if none.
+
+    A model at chance can come as near: this is a hint, and the predictions decide.
+
+    Args:
+        mmlu: Accuracy, 0 to 1.
+        tolerance: How near to a letter's share counts as that letter.
+    """
+    letter = min(LETTER_SHARES, key=lambda one: abs(LETTER_SHARES[one] - mmlu))
+    return letter if abs(LETTER_SHARES[letter] - mmlu) <= tolerance else ""
+
+
+def looks_collapsed(task_aggregate: float, mia_score: float) -> bool:
+    """Tell whether a good MIA score comes with an aggregate of zero: nothing is left to attack."""
+    return task_aggregate == 0 and mia_score > WRECK_MIA
+
+
+def looks_untouched(terms: Mapping[str, float], mia_auc: float) -> bool:
+    """Tell whether nothing was unlearned: forget rows recited, members told apart.
+
+    Args:
+        terms: By `split/task/kind`, as `metrics.terms` makes them.
+        mia_auc: Of the loss attack, not folded.
+    """
+    forget = [value for key, value in terms.items() if key.startswith("forget")]
+    return bool(forget) and max(forget) < UNTOUCHED_TERM and mia_auc > UNTOUCHED_AUC
+
+
+# ---- verdicts on runs --------------------------------------------------------------------------
 
 VerdictKind = Literal[
     "no_effect",
@@ -64,9 +129,6 @@ MEMORISED = 0.90
 """Memorised: of each set that was taught at least this share of questions is answered, and at
 least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
 
-STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
-"""Attack AUC above, below which members stand out."""
-
 
 THRESHOLDS: Mapping[VerdictKind, str] = {
     "collapsed": f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, or "
@@ -103,15 +165,6 @@ class Verdict:
     def title(self) -> str:
         """Name the verdict as the page does."""
         return TITLES[self.kind]
-
-
-def attack_reading(auc: float) -> str:
-    """Say what the AUC of the membership attack means."""
-    if auc > STILL_REMEMBERED:
-        return "still remembered"
-    if auc < PUSHED_TOO_FAR:
-        return "over-unlearned: a leak too"
-    return "like unseen text"
 
 
 def verdict(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from unlearnlab.metrics.noise import share_interval
+from unlearnlab.metrics.intervals import share_interval
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from unlearnlab.metrics.noise import Interval
-from unlearnlab.metrics.scores import Evidence, Scores, judged
-from unlearnlab.metrics.spreads import AGGREGATE, FINAL, MIA, UTILITY, spreads
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.scores import Evidence, Scores, judged, shown_scores
 from unlearnlab.runs.events import Failed, Finished, StepLogged, When
 from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.records import FullRecord, RunRecord
@@ -21,7 +20,7 @@ from unlearnlab.spec.run import DataSpec, RunSpec, parse_spec
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.phases import changes
 from unlearnlab.views.provenance import batches_text, code_text
-from unlearnlab.views.scoreboard import term_name, utility_name
+from unlearnlab.views.scoreboard import term_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +260,8 @@ def _scored(when: When, first: _Side, again: _Side) -> tuple[Number, ...]:
     pairs = {key: (one.get(key), other.get(key)) for key in dict.fromkeys((*one, *other))}
     apart = any(not _equal(*pair) for pair in pairs.values())
     intervals = _intervals(when, first, again) if apart else dict[str, Interval]()
-    titles = {
-        AGGREGATE: "Task aggregate",
-        MIA: "MIA score",
-        UTILITY: utility_name(first.scores(when) or again.scores(when)),
-        FINAL: "Final",
-    }
+    found = first.scores(when) or again.scores(when)
+    titles = {score.key: score.title_for(found) for score in shown_scores()}
     return tuple(
         Number(
             name=f"{when}/{key}",
@@ -284,8 +279,7 @@ def _by_name(found: Scores | None) -> Mapping[str, float]:
     """Return scores by name, terms included."""
     if found is None:
         return {}
-    whole = (found.task_aggregate, found.mia_score, found.utility, found.final)
-    known = dict(zip((AGGREGATE, MIA, UTILITY, FINAL), whole, strict=True))
+    known = {score.key: score.value(found) for score in shown_scores()}
     return {**found.terms, **{key: value for key, value in known.items() if value is not None}}
 
 
@@ -310,7 +304,7 @@ def _intervals(when: When, first: _Side, again: _Side) -> Mapping[str, Interval]
     if one is None or other is None:
         return {}
     picked = first.spec.data.forget
-    return spreads(judged(one, picked), judged(other, picked)).change
+    return score_intervals(judged(one, picked), judged(other, picked)).change
 
 
 def _same_steps(first: Sequence[StepLogged], again: Sequence[StepLogged]) -> int:

@@ -1,37 +1,22 @@
-"""What a page shows of a run's scores: the scoreboard and the twelve terms.
+"""The scores of a run as cards, and the terms of its task aggregate as a strip.
 
-Pure folds like those of `views`. Every score is shown with its direction, its setting and, where
-it is known, the score of the retrained model, which never saw the forget set.
+Pure folds of scores. Every score is shown with its direction, its setting and, where it is known,
+the score of the retrained model, which never saw the forget set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from unlearnlab.data.datasets import DatasetInfo, Kind
-from unlearnlab.metrics.noise import Interval
-from unlearnlab.metrics.scores import CHANCE, Scores
-from unlearnlab.metrics.spreads import Spreads
-from unlearnlab.metrics.verdicts import (
-    GATES,
-    Verdict,
-    attack_reading,
-    over_picked,
-    taught_verdict,
-    verdict,
-)
-from unlearnlab.spec.run import RunSpec
-
-Role = Literal["plain", "membership", "utility"]
-"""What a colour stands for."""
-
-ScoreName = Literal["task_aggregate", "mia_score", "utility", "final"]
+from unlearnlab.metrics.intervals import Interval, ScoreIntervals
+from unlearnlab.metrics.measures import Retrained, retrained_models
+from unlearnlab.metrics.scores import SCORES, Score, Scores, shown_scores
+from unlearnlab.metrics.verdicts import GATES, Verdict, over_picked, taught_verdict, verdict
+from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """How the page names the subtasks."""
-
-ALL_TERMS = 12
-"""Terms of a complete task aggregate: sets, subtasks and kinds of rows."""
 
 
 def titles_of(known: DatasetInfo) -> Mapping[str, str]:
@@ -42,19 +27,16 @@ def titles_of(known: DatasetInfo) -> Mapping[str, str]:
 KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
 """How the page names the kinds of rows."""
 
-TAUGHT = "falls as the forget rows are learnt: it counts what is forgotten"
-"""What the task aggregate says of a run that teaches."""
-
 SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
 
 
 @dataclass(frozen=True, slots=True)
 class ScoreCard:
-    """One score, before and after, all on a scale of 0 to 1 where up is good."""
+    """One score of a run, before and after, 0 to 1."""
 
-    name: ScoreName
+    score: Score
     title: str
-    role: Role
+    """The score's, or the name of the test behind it."""
     before: float | None
     after: float | None
     reference: float | None
@@ -62,10 +44,10 @@ class ScoreCard:
     note: str
     """What else there is to know: the attack's AUC, the level of chance."""
     opens: str = ""
-    """What rows lie behind it: a term, or "all"; empty if none can be shown."""
+    """Rows behind it: the key of a term, or "all"; empty if none can be shown."""
     interval: Interval | None = None
-    """How far the shown value could be off."""
-    steady: bool = False
+    """Confidence interval of the shown value."""
+    within_noise: bool = False
     """Whether it moved by no more than noise."""
 
 
@@ -106,38 +88,34 @@ def scoreboard(
     after: Scores | None,
     reference: Scores | None,
     *,
-    spreads: Spreads | None = None,
+    intervals: ScoreIntervals | None = None,
     seeds: str = "",
 ) -> Scoreboard:
     """Lay the scores before, after and of the retrained model side by side.
 
+    Scores that only unlearning gives a meaning are left out of runs that teach the forget set.
+
     Args:
         spec: What was asked for.
-        before: Of the original model.
-        after: Of the unlearned model.
-        reference: Of the retrained model.
-        spreads: How far the scores could be off, where their evidence is at hand.
-        seeds: What other seeds of the spec came to.
+        before: Scores of the original model.
+        after: Scores of the unlearned model.
+        reference: Scores of the retrained model.
+        intervals: Confidence intervals of the scores, where their evidence is at hand.
+        seeds: Spread over runs of this spec with other seeds, in words.
     """
     before, after = at_ends(spec, before, after, None)
     shown = after or before
     reference = of_one_test(reference, shown)
-    aggregate = _card("Task aggregate", "plain", "task_aggregate", (before, after, reference))
-    if "forget" in spec.taught:
-        aggregate = replace(aggregate, note=TAUGHT)
-    if shown:
-        aggregate = replace(aggregate, opens=_opened(after))
-    cards = (
-        aggregate,
-        _card("MIA score", "membership", "mia_score", (before, after, reference)),
-        _card(utility_name(shown), "utility", "utility", (before, after, reference)),
-        _card("Final", "plain", "final", (before, after, reference)),
-    )
     judges = f"forget terms over {over_picked(shown.picked)}, " if shown and shown.picked else ""
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
     tokens = spec.evaluation.max_new_tokens
+    teaches = "forget" in spec.taught
     return Scoreboard(
-        cards=tuple(_spread(card, spreads) for card in cards) if spreads else cards,
+        cards=tuple(
+            _card(score, before, after, reference, intervals)
+            for score in shown_scores()
+            if not (teaches and score.unlearning_only)
+        ),
         verdict=judged(spec, before, after),
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
@@ -146,37 +124,33 @@ def scoreboard(
     )
 
 
-def _spread(card: ScoreCard, found: Spreads) -> ScoreCard:
-    return replace(card, interval=found.shown.get(card.name), steady=found.within_noise(card.name))
-
-
-def _opened(after: Scores | None) -> str:
-    """Choose the rows behind the task aggregate: those of the term that zeroes it, or all."""
-    zero = [key for key, value in after.terms.items() if value <= 0] if after else []
-    return zero[0] if zero else "all"
-
-
-def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
-    """Judge a run by what it was to do, unlearn or teach; none before it was scored."""
-    if before is None or after is None:
-        return None
-    if spec.taught:
-        return taught_verdict(before, after, spec.taught, spec.data.tasks)
-    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
-
-
-def utility_name(scores: Scores | None) -> str:
-    """Name the utility test; the embedded target's is a quiz and never MMLU."""
-    return "MMLU" if scores and scores.measures_mmlu else "Quiz"
-
-
 def _card(
-    title: str, role: Role, name: ScoreName, of: tuple[Scores | None, Scores | None, Scores | None]
+    score: Score,
+    before: Scores | None,
+    after: Scores | None,
+    reference: Scores | None,
+    intervals: ScoreIntervals | None,
 ) -> ScoreCard:
-    shown = of[1] or of[0]
-    before, after, reference = (_score(scores, name) for scores in of)
-    note = _note(name, shown, after=of[1] is not None) if shown else ""
-    return ScoreCard(name, title, role, before, after, reference, note)
+    shown = after or before
+    note, opens = score.note(shown) if shown else "", ""
+    if score.key == "task_aggregate" and shown:
+        zero = zeroing(shown)
+        if zero:
+            note = (
+                f"zero because of {term_name(zero[0])}"
+                if after
+                else "zero until something is forgotten"
+            )
+        opens = zero[0] if zero and after else "all"
+    return ScoreCard(
+        score,
+        score.title_for(shown),
+        *(score.value(of) if of else None for of in (before, after, reference)),
+        note=note,
+        opens=opens,
+        interval=intervals.shown.get(score.key) if intervals else None,
+        within_noise=intervals is not None and intervals.within_noise(score.key),
+    )
 
 
 def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None:
@@ -186,43 +160,34 @@ def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None
     return reference.model_copy(update={"utility": None, "final": None})
 
 
-def _score(scores: Scores | None, name: ScoreName) -> float | None:
-    if scores is None:
+def compares_with_retrained(spec: RunSpec) -> bool:
+    """Tell whether the embedded retrained model is the ideal of what a run forgets.
+
+    It never saw the whole forget set of the embedded data: with rows that were picked nothing of
+    it compares.
+    """
+    data = spec.data
+    embedded = spec.model.name == ModelSpec().name and data.source == DataSpec().source
+    return embedded and data.forget is None
+
+
+def retrained_of(spec: RunSpec) -> Retrained | None:
+    """Return what a run's measures are compared with; None where nothing compares."""
+    return retrained_models().get(spec.data.fold) if compares_with_retrained(spec) else None
+
+
+def utility_name(scores: Scores | None) -> str:
+    """Name the utility test; the embedded target's is a quiz and never MMLU."""
+    return SCORES["utility"].title_for(scores)
+
+
+def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
+    """Judge a run by what it was to do, unlearn or teach; none before it was scored."""
+    if before is None or after is None:
         return None
-    values: dict[ScoreName, float | None] = {
-        "task_aggregate": scores.task_aggregate,
-        "mia_score": scores.mia_score,
-        "utility": scores.utility,
-        "final": scores.final,
-    }
-    return values[name]
-
-
-def _note(name: ScoreName, scores: Scores, *, after: bool) -> str:
-    match name:
-        case "task_aggregate" if zero := zeroing(scores):
-            return f"zero because of {zero[0]}" if after else "zero until something is forgotten"
-        case "task_aggregate":
-            count = len(scores.terms)
-            return "" if count == ALL_TERMS else f"over {count} of the task's {ALL_TERMS} terms"
-        case "mia_score" if scores.mia_auc is not None:
-            return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
-        case "mia_score":
-            return "not measured: the data have no documents for the attack"
-        case "utility" if scores.utility is not None:
-            return _utility_note(scores)
-        case "utility":
-            return "not measured: the data have no questions for it"
-        case _:
-            return "mean of the three" if scores.final is not None else "needs all three"
-
-
-def _utility_note(scores: Scores) -> str:
-    """Tell of how many questions an accuracy is, and of answers that show no knowledge."""
-    asked = scores.utility_questions
-    if scores.constant_letter:
-        return f"{asked} questions, all answered {scores.constant_letter}: no knowledge shows"
-    return f"{asked} questions, chance {CHANCE}"
+    if spec.taught:
+        return taught_verdict(before, after, spec.taught, spec.data.tasks)
+    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +203,8 @@ class Term:
     zeroes: bool
     """Whether it makes the aggregate zero."""
     interval: Interval | None = None
-    """How far the shown value could be off."""
-    steady: bool = False
+    """Confidence interval of the shown value."""
+    within_noise: bool = False
     """Whether it moved by no more than noise."""
 
     @property
@@ -261,8 +226,8 @@ def term_name(key: str) -> str:
 
 
 def zeroing(scores: Scores) -> tuple[str, ...]:
-    """Name the terms that make the aggregate zero."""
-    return tuple(term_name(key) for key, value in scores.terms.items() if value <= 0)
+    """List the keys of the terms that make the aggregate zero."""
+    return tuple(key for key, value in scores.terms.items() if value <= 0)
 
 
 def terms_strip(
@@ -270,7 +235,7 @@ def terms_strip(
     after: Scores | None,
     titles: Mapping[str, str] = TASKS,
     *,
-    spreads: Spreads | None = None,
+    intervals: ScoreIntervals | None = None,
 ) -> tuple[Term, ...]:
     """Lay out the terms: the six of forget, then the six of retain.
 
@@ -281,7 +246,7 @@ def terms_strip(
         before: Scores of the original model.
         after: Scores of the unlearned one.
         titles: Names of the subtasks.
-        spreads: How far the terms could be off, where their evidence is at hand.
+        intervals: Confidence intervals of the terms, where their evidence is at hand.
     """
     found: list[Term] = []
     known = [key for scores in (before, after) if scores for key in scores.terms]
@@ -295,9 +260,9 @@ def terms_strip(
                 then = before.terms.get(key) if before else None
                 now = after.terms.get(key) if after else None
                 zero = now is not None and now <= 0
-                interval = spreads.shown.get(key) if spreads else None
-                steady = spreads is not None and spreads.within_noise(key)
-                found.append(Term(key, f"{name} {words}", then, now, zero, interval, steady))
+                interval = intervals.shown.get(key) if intervals else None
+                noise = intervals is not None and intervals.within_noise(key)
+                found.append(Term(key, f"{name} {words}", then, now, zero, interval, noise))
     return tuple(found)
 
 

@@ -1,20 +1,12 @@
 """Runs that differ only in the seed, and the spread of their scores."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.scoreboard import utility_name
-
-_SCORES: Mapping[str, Callable[[Scores], float | None]] = {
-    "task aggregate": lambda scores: scores.task_aggregate,
-    "MIA score": lambda scores: scores.mia_score,
-    "utility": lambda scores: scores.utility,
-    "final": lambda scores: scores.final,
-}
 
 
 def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
@@ -39,9 +31,9 @@ def seeds_text(group: tuple[Scores, ...]) -> str:
     if len(group) < 2:
         return ""
     parts: list[str] = []
-    for name, of in _SCORES.items():
-        values = [value for scores in group if (value := of(scores)) is not None]
+    for score in shown_scores():
+        values = [value for scores in group if (value := score.value(scores)) is not None]
         if len(values) == len(group):
-            title = utility_name(group[0]) if name == "utility" else name
+            title = score.title_for(group[0]) if score.variant else score.words
             parts.append(f"{title} {statistics.fmean(values):.2f} ± {statistics.stdev(values):.2f}")
     return f"{len(group)} seeds of this spec: {', '.join(parts)}"

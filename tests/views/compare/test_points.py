@@ -4,10 +4,10 @@ import pytest
 
 from tests.views.compare.runs import run, scores, spec
 from unlearnlab.metrics.published import results
+from unlearnlab.metrics.scores import forgotten
 from unlearnlab.spec.run import ModelSpec
 from unlearnlab.views.compare.points import (
     Point,
-    forgotten,
     front,
     gate,
     originals,

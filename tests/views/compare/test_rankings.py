@@ -8,7 +8,7 @@ from unlearnlab.views.compare.rankings import Weights, comparable, rankings, set
 
 
 def places(*runs, **weights):
-    (ranking,) = rankings(runs, Weights(**weights))
+    (ranking,) = rankings(runs, Weights({**Weights().of, **weights}))
     return [(place.run.run_id, place.rank) for place in ranking.places]
 
 
@@ -47,7 +47,7 @@ def test_a_part_that_counts_must_have_been_measured():
 @pytest.mark.parametrize("weights", [(0, 0, 0), (1, -1, 1)])
 def test_weights_that_cannot_rank_are_refused(weights):
     with pytest.raises(ValueError, match="cannot rank"):
-        Weights(*weights)
+        Weights(dict(zip(("aggregate", "mia", "utility"), weights, strict=True)))
 
 
 @pytest.mark.parametrize(

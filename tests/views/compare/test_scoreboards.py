@@ -1,19 +1,20 @@
 """The best of each column is marked, and what noise does not tell from it."""
 
+from dataclasses import replace
+
 import pytest
 
-from tests.fakes import some_evidence
 from tests.views.compare.runs import run, scores, spec
-from unlearnlab.metrics.noise import Interval, independent_difference
-from unlearnlab.metrics.scores import scores as scored
+from unlearnlab.metrics.intervals import Interval, independent_difference
+from unlearnlab.metrics.scores import SCORES
 from unlearnlab.spec.run import DataSpec
-from unlearnlab.views.compare.scoreboards import margins, scoreboard
+from unlearnlab.views.compare.scoreboards import scoreboard
 from unlearnlab.views.compare.seeds import seed_groups
 
 
 def marks(lines, name="task_aggregate"):
     return [
-        "best" if line.cells[name].best else "alike" if line.cells[name].alike else ""
+        "best" if line.cells[name].best else "alike" if line.cells[name].within_noise else ""
         for line in lines
     ]
 
@@ -36,7 +37,7 @@ def test_a_run_without_a_rival_is_no_best():
     assert [line.setting.fold for line in scoreboard([ALL[0], other])] == ["train", "validation"]
 
 
-def test_what_lies_within_the_margins_of_both_is_alike():
+def test_what_lies_within_the_intervals_of_both_is_alike():
     value = [one.after.task_aggregate for one in ALL]
     wide = {
         one.run_id: {"task_aggregate": Interval(v, v - 0.1, v + 0.1)}
@@ -62,23 +63,10 @@ def test_several_seeds_of_two_settings_tell_whether_they_differ():
 
 def test_a_run_without_scores_has_an_empty_line():
     cell = scoreboard([*ALL, run("d", after=False)])[3].cells["final"]
-    assert (cell.after, cell.best, cell.alike) == (None, False, False)
+    assert (cell.after, cell.best, cell.within_noise) == (None, False, False)
 
 
-def test_margins_hold_every_score_of_the_evidence():
-    evidence = some_evidence(forgets=True)
-    found, values = margins(evidence), scored(evidence)
-    assert found["final"].value == pytest.approx(values.final)
-    assert found["task_aggregate"].value == pytest.approx(values.task_aggregate)
-    assert all(one.low <= one.value <= one.high for one in found.values())
-
-
-def test_a_folded_interval_reaches_one_where_the_auc_may_be_one_half():
-    found = margins(some_evidence(forgets=True))["mia_score"]
-    assert found.high == 1.0
-
-
-def test_margins_add_as_squares():
+def test_half_widths_add_as_squares():
     difference = independent_difference(Interval(0.5, 0.2, 0.8), Interval(0.6, 0.2, 1.0))
     assert (difference.low, difference.high) == (pytest.approx(-0.4), pytest.approx(0.6))
 
@@ -86,3 +74,9 @@ def test_margins_add_as_squares():
 def test_seeds_of_one_setting_are_a_group():
     groups = seed_groups([run("a"), run("b", spec("npo")), run("c", spec(seed=2))])
     assert [[one.run_id for one in group] for group in groups] == [["a", "c"], ["b"]]
+
+
+def test_a_score_whose_ideal_is_not_one_is_best_where_it_comes_nearest(monkeypatch):
+    auc = replace(SCORES["mia_auc"], shown=True)
+    monkeypatch.setitem(SCORES, "mia_auc", auc)
+    assert marks(scoreboard(ALL), "mia_auc") == ["", "best", ""]

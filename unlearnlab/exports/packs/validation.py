@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from unlearnlab.exports.packs.format import PackError
-from unlearnlab.metrics.scores import Evidence, Scores
+from unlearnlab.metrics.scores import SCORES, Evidence, Scores
 from unlearnlab.runs.events import (
     Adjusted,
     Ending,
@@ -101,11 +101,7 @@ def _misfit(event: Event, phases: int) -> Iterator[str]:
 def _of_scores(scores: Scores) -> Iterator[str]:
     known = (
         *scores.terms.values(),
-        scores.task_aggregate,
-        scores.mia_auc,
-        scores.mia_score,
-        scores.utility,
-        scores.final,
+        *(score.value(scores) for score in SCORES.values()),
         scores.distinct,
         scores.ended,
     )

@@ -6,14 +6,14 @@ from typing import Literal
 
 from unlearnlab.metrics.official.mmlu import Mmlu
 from unlearnlab.metrics.official.scoring import Scored, short_of
-from unlearnlab.metrics.signatures import (
+from unlearnlab.metrics.verdicts import (
+    FEW_OUTPUTS,
     LETTER_SHARES,
     MMLU_GATE_7B,
     constant_letter,
     looks_collapsed,
     looks_untouched,
 )
-from unlearnlab.metrics.verdicts import FEW_OUTPUTS
 
 FlagKind = Literal[
     "zero_term",

@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.metrics.noise import LEVEL, Interval, auc_reading
+from unlearnlab.metrics.intervals import LEVEL, Interval
+from unlearnlab.metrics.membership import auc_reading
 from unlearnlab.metrics.official.flags import Flag, flags
 from unlearnlab.metrics.official.scoring import Scored, official, score, stored_differences
 from unlearnlab.metrics.official.submission import load

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.metrics.noise import Interval, aggregate_interval, auc_interval, term_intervals
+from unlearnlab.metrics.intervals import Interval, aggregate_interval, auc_interval, term_intervals
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.submission import SPLITS, TASKS, Output, Submission
 from unlearnlab.metrics.scores import mia_score, row_score, term_rows

@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from zlib import crc32
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Score, Scores, shown_scores, value_of, weighted_scores
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.compare.listing import MOST
 from unlearnlab.ui.compare.marks import RunId
 from unlearnlab.ui.compare.runs import Compared, Listed
-from unlearnlab.ui.compare.table import HEADS, outcome_pill
+from unlearnlab.ui.compare.table import outcome_pill
 from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import duration, escape, score
 from unlearnlab.views.compare.rankings import Place, Ranking, Weights, rankings
-from unlearnlab.views.compare.scoreboards import COLUMNS, Cell, Column, Line, column, scoreboard
+from unlearnlab.views.compare.scoreboards import Cell, Line, scoreboard
 from unlearnlab.views.runs import RunSummary, held_against, utility_test
 
 Weight = Annotated[float, Field(ge=0, le=10)]
@@ -27,19 +27,26 @@ class Selection(BaseModel):
     """Which runs a page asks to compare, and how: untrusted."""
 
     runs: Annotated[list[RunId], Field(max_length=MOST)]
-    aggregate: Weight = 1.0
-    mia: Weight = 1.0
-    utility: Weight = 1.0
+    parts: dict[str, Weight] = {}
+    """Weights by name; a page sends each as a field of its own."""
     wait: bool = False
     """Whether to wait until it is known what lies within noise."""
     word: Annotated[str, Field(max_length=20)] = ""
     """What the page has already: it is not sent again."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _gathered(cls, asked: Any) -> Any:
+        if not isinstance(asked, dict):
+            return asked
+        fields = cast("dict[str, Any]", asked)
+        names = [score.weight for score in weighted_scores()]
+        return {**fields, "parts": {name: fields.get(name, 1.0) for name in names}}
+
     @property
     def weights(self) -> Weights:
         """Return the weights; equal ones if all are zero, which rank nothing."""
-        parts = (self.aggregate, self.mia, self.utility)
-        return Weights(*parts) if any(parts) else Weights()
+        return Weights(self.parts) if any(self.parts.values()) else Weights()
 
 
 def board(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
@@ -52,12 +59,12 @@ def board(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
     try:
         wish = Selection.model_validate(asked)
         runs, unknown = compared.of(wish.runs)
-        margins = compared.margins(runs, wait=wish.wait)
+        intervals = compared.intervals(runs, wait=wish.wait)
     except ValidationError:
         return {"problem": "The page asked for a comparison that there is not: reload it."}
     except StoreError as error:
         return {"problem": str(error)}
-    lines = scoreboard([of.run for of in runs], margins)
+    lines = scoreboard([of.run for of in runs], intervals)
     drawn = Board(program, {of.run.run_id: of for of in runs}, lines, wish.weights)
     answer = {
         "html": f"{_unknown(unknown)}{drawn.html()}",
@@ -66,7 +73,7 @@ def board(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
             for place, line in enumerate(lines)
         ],
         "utility": drawn.utility,
-        "pending": margins is None,
+        "pending": intervals is None,
     }
     word = f"{crc32(json.dumps(answer).encode()):08x}"
     return {"same": True} if word == wish.word else {**answer, "word": word}
@@ -123,19 +130,16 @@ class Board:
             f"{self._legend()}"
         )
 
-    @property
-    def _weighted(self) -> bool:
-        by = self._weights
-        return not by.aggregate == by.mia == by.utility
-
     def _table(self, ranking: Ranking) -> str:
-        name = ranking.places[0].run.utility_name
-        titles = [*HEADS.values()]
-        titles[titles.index(HEADS["utility"])] = name
-        heads = "".join(f'<th scope="col" class="number">{title} ↑</th>' for title in titles)
-        if self._weighted:
+        after = ranking.places[0].run.after
+        heads = "".join(
+            f'<th scope="col" class="number">{escape(of.title_for(after, short=True))} {of.mark}'
+            "</th>"
+            for of in shown_scores()
+        )
+        if not self._weights.equal:
             heads += '<th scope="col" class="number">Weighted ↑</th>'
-        tops: dict[Column, float | None] = {of: _top(ranking, of) for of in COLUMNS}
+        tops = {of.key: _top(ranking, of) for of in shown_scores()}
         rows = "".join(self._row(place, tops) for place in ranking.places)
         return (
             f'<p class="setting">{escape(ranking.setting.text)}</p><div class="scroll">'
@@ -145,13 +149,13 @@ class Board:
             f"</tr></thead><tbody>{rows}{self._references(ranking)}</tbody></table></div>"
         )
 
-    def _row(self, place: Place, tops: Mapping[Column, float | None]) -> str:
+    def _row(self, place: Place, tops: Mapping[str, float | None]) -> str:
         run = place.run
         line = self._lines[run.run_id]
         rank = str(place.rank) if place.rank is not None else "–"
         why = f' title="not ranked: {escape(place.reason)}"' if place.reason else ""
-        cells = "".join(_cell(line.cells[of], tops[of], HEADS[of]) for of in COLUMNS)
-        if self._weighted:
+        cells = "".join(_cell(line.cells[of.key], tops[of.key], of) for of in shown_scores())
+        if not self._weights.equal:
             cells += f'<td class="number" data-label="Weighted"><b>{score(place.value)}</b></td>'
         return (
             f'<tr><td class="rank"{why}>{rank}</td><th scope="row">{self._name(run)}</th>{cells}'
@@ -179,11 +183,11 @@ class Board:
 
     def _reference(self, name: str, scores: Scores) -> str:
         cells = "".join(
-            f'<td class="number" data-label="{HEADS[of]}">{score(column(scores, of))}'
+            f'<td class="number" data-label="{escape(of.head)}">{score(of.value(scores))}'
             "<small></small></td>"
-            for of in COLUMNS
+            for of in shown_scores()
         )
-        weighted = "<td></td>" if self._weighted else ""
+        weighted = "" if self._weights.equal else "<td></td>"
         return (
             '<tr class="reference"><td class="rank"></td><th scope="row"><i class="dot ring"></i>'
             f'{name}</th>{cells}{weighted}<td data-label="Verdict"><span class="tag">reference'
@@ -209,19 +213,19 @@ class Board:
         )
 
 
-def _top(ranking: Ranking, of: Column) -> float | None:
-    values = [column(place.run.after, of) for place in ranking.places]
-    return max((value for value in values if value is not None), default=None)
+def _top(ranking: Ranking, of: Score) -> float | None:
+    values = [value_of(place.run.after, of.key) for place in ranking.places]
+    return min((value for value in values if value is not None), key=of.distance, default=None)
 
 
-def _cell(cell: Cell, top: float | None, head: str) -> str:
-    shown = score(cell.after)
+def _cell(cell: Cell, top: float | None, of: Score) -> str:
+    shown, head = score(cell.after), escape(of.head)
     if cell.best:
         return f'<td class="number best" data-label="{head}"><b>{shown}</b><small>best</small></td>'
     if cell.after is None or top is None or cell.after == top:
         return f'<td class="number" data-label="{head}">{shown}<small></small></td>'
-    far = f"−{top - cell.after:.2f}"
-    if cell.alike:
+    far = f"{cell.after - top:+.2f}".replace("-", "−")
+    if cell.within_noise:
         return (
             f'<td class="number alike" data-label="{head}" title="within noise of the best">'
             f"{shown}<small>≈ {far}</small></td>"

@@ -1,5 +1,6 @@
 """What the tab Compare holds before the server has drawn anything into it."""
 
+from unlearnlab.metrics.scores import SCORES, Score, weighted_scores
 from unlearnlab.ui.compare.answers import ASKED
 from unlearnlab.ui.compare.panels import ROOMS as NAMES
 from unlearnlab.ui.kit.text import escape
@@ -71,9 +72,16 @@ _CURVES = (
 _PLANE = _option(
     "across",
     "Forgetting as",
-    ("forgotten", "mean of the forget terms"),
-    ("task_aggregate", "task aggregate"),
+    *((of.key, of.words) for of in SCORES.values() if of.best == 1 and of.key != "utility"),
 )
+
+
+def _weight(of: Score) -> str:
+    return (
+        f'<label><span data-part="{of.key}">{escape(of.head)}</span> <input type="range" min="0" '
+        f'max="4" step="0.5" value="1" data-weight="{of.weight}"><output>1</output></label>'
+    )
+
 
 ROOMS = f"""
 <section class="card empty" data-part="empty" hidden>
@@ -86,12 +94,7 @@ ROOMS = f"""
   <div class="card-head board-head"><h2 id="board-title">Scoreboard</h2>
     <div class="weights" role="group" aria-label="Weights of the ranking">
       <span>rank by</span>
-      <label>Aggregate <input type="range" min="0" max="4" step="0.5" value="1"
-        data-weight="aggregate"><output>1</output></label>
-      <label>MIA <input type="range" min="0" max="4" step="0.5" value="1"
-        data-weight="mia"><output>1</output></label>
-      <label><span data-part="utility">Utility</span> <input type="range" min="0" max="4" step="0.5"
-        value="1" data-weight="utility"><output>1</output></label>
+      {"".join(map(_weight, weighted_scores()))}
       <button type="button" class="quiet" data-act="equal" hidden>Equal weights</button></div>
   </div>
   <p class="lost" data-part="lost" role="alert" hidden></p>

@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
+from unlearnlab.metrics.scores import ScoreKey, value_of
 from unlearnlab.ui.compare.runs import FACETS, Facet, Listed
 from unlearnlab.views.compare.rankings import Setting
-from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
 
 SIZE = 25
 """Runs per page of the list."""
@@ -34,7 +34,7 @@ SINCE: Mapping[Since, tuple[str, float]] = {
 }
 """Time spans of the filter: display name and seconds."""
 
-Sort = Literal[Column, "title", "created", "seconds"]
+Sort = Literal["title", "created", "seconds"] | ScoreKey
 
 Text = Annotated[str, Field(max_length=200)]
 
@@ -81,12 +81,12 @@ class Found:
     settings: Mapping[Setting | None, int]
     """Number of runs of each setup, in the order of the groups; the key None holds runs without
     the sorting score. Empty if no score sorts."""
-    sorting: Column | None = None
+    sorting: str | None = None
     """The sorting score, if any."""
 
     def group(self, of: Listed) -> Setting | None:
         """Return the setup under which a run is listed; none if it lacks the sorting score."""
-        scored = self.sorting is not None and column(of.run.after, self.sorting) is not None
+        scored = self.sorting is not None and value_of(of.run.after, self.sorting) is not None
         return of.setting if scored else None
 
 
@@ -98,17 +98,13 @@ def found(runs: Iterable[Listed], query: Query, *, now: float) -> Found:
     rest = [run for run in passing if key(run) is None]
     known.sort(key=lambda run: key(run) or 0, reverse=not query.up)
     known = sorted(known, key=lambda run: not run.run.pinned)
-    if (sorting := _score(query.sort)) is None:
+    if query.sort in ("title", "created", "seconds"):
         return Found([*known, *sorted(rest, key=lambda run: not run.run.pinned)], {})
     groups = Counter(run.setting for run in known)
     order = {setting: place for place, (setting, _) in enumerate(groups.most_common())}
     known.sort(key=lambda run: order[run.setting])
     settings = {setting: groups[setting] for setting in order}
-    return Found([*known, *rest], settings | ({None: len(rest)} if rest else {}), sorting)
-
-
-def _score(sort: Sort) -> Column | None:
-    return next((name for name in COLUMNS if name == sort), None)
+    return Found([*known, *rest], settings | ({None: len(rest)} if rest else {}), query.sort)
 
 
 def _key(sort: Sort) -> Callable[[Listed], float | str | None]:
@@ -120,7 +116,7 @@ def _key(sort: Sort) -> Callable[[Listed], float | str | None]:
         case "seconds":
             return lambda of: of.run.seconds
         case _:
-            return lambda of: column(of.run.after, sort)
+            return lambda of: value_of(of.run.after, sort)
 
 
 def _passes(listed: Listed, query: Query, now: float) -> bool:
@@ -155,4 +151,4 @@ def suggestions(runs: tuple[Listed, ...]) -> dict[str, list[str]]:
 
 
 def _final(of: Listed) -> float:
-    return column(of.run.after, "final") or 0.0
+    return value_of(of.run.after, "final") or 0.0

@@ -9,6 +9,7 @@ from zlib import crc32
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.metrics.published import results
+from unlearnlab.metrics.scores import ScoreKey
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.compare.answers import (
     ASKED,
@@ -27,16 +28,18 @@ from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_ask
+from unlearnlab.ui.run.measures_table import measure_cell
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.overlays import BY, By, offered
-from unlearnlab.views.compare.points import Across
+from unlearnlab.views.compare.scoreboards import measure_table
 from unlearnlab.views.runs import held_against, labels
 
-Room = Literal["charts", "settings", "differences", "answers", "ask"]
+Room = Literal["charts", "settings", "measures", "differences", "answers", "ask"]
 
 ROOMS: Mapping[Room, str] = {
     "charts": "Charts",
     "settings": "Settings and scores",
+    "measures": "Further measures",
     "differences": "What differs",
     "answers": "Answers",
     "ask": "Ask",
@@ -66,7 +69,7 @@ class RoomWish(BaseModel):
     by: By = "step"
     smooth: bool = False
     log: bool = False
-    across: Across = "forgotten"
+    across: ScoreKey = "forgotten"
     example: ExampleWish = ExampleWish()
     asked: Annotated[list[RunId], Field(max_length=ASKED)] = []
     """The runs that a free prompt goes to."""
@@ -138,6 +141,43 @@ def _settings(visit: Visit) -> dict[str, Any]:
     return {"html": figure_html(parallel([of.run for of in visit.runs]))}
 
 
+def _measures(visit: Visit) -> dict[str, Any]:
+    """Draw a table of further measures: one row for each run, one column for each measure."""
+    derived, program = visit.program.derived, visit.program
+    found = measure_table(
+        [of.run for of in visit.runs],
+        {
+            of.run.run_id: derived.measured(
+                of.keys[1],
+                of.run.spec.data.forget,
+                of.run.spec.data.fold if program.retrained(of.run.spec) else "",
+            )
+            for of in visit.runs
+            if of.keys[1]
+        },
+    )
+    if not found.columns:
+        return {"html": '<p class="none">The evidence of these runs is not kept.</p>'}
+    heads = "".join(
+        f'<th scope="col">{escape(one.title)}<small>best: {escape(one.ideal)}</small></th>'
+        for one in found.columns
+    )
+    rows = "".join(
+        f'<tr><th scope="row">{run_dot(at)}{escape(label)}</th>'
+        + "".join(
+            f"<td>{measure_cell(value, one)}</td>"
+            for value, one in zip(row, found.columns, strict=True)
+        )
+        + "</tr>"
+        for at, (label, row) in enumerate(zip(found.labels, found.rows, strict=True))
+    )
+    return {
+        "html": '<div class="scroll" tabindex="0"><table class="measures"><thead><tr>'
+        f'<th scope="col">Unlearned model</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
+        '</div><p class="setting">Ranges: 95% bootstrap intervals over rows or documents.</p>'
+    }
+
+
 def _differences(visit: Visit) -> dict[str, Any]:
     """Draw a table of the settings that differ: one row for each, one column for each run."""
     runs = [of.run for of in visit.runs]
@@ -192,6 +232,7 @@ def _ask(visit: Visit) -> dict[str, Any]:
 _ROOMS: Mapping[Room, Callable[[Visit], dict[str, Any]]] = {
     "charts": _charts,
     "settings": _settings,
+    "measures": _measures,
     "differences": _differences,
     "answers": _answers,
     "ask": _ask,

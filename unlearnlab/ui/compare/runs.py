@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
@@ -13,7 +14,7 @@ from unlearnlab.spec.methods import METHODS
 from unlearnlab.ui.kit.cache import remembered
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.rankings import Setting, setting
-from unlearnlab.views.compare.scoreboards import Margins, margins
+from unlearnlab.views.compare.scoreboards import Intervals
 from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import at_ends
 
@@ -70,7 +71,7 @@ class Compared:
         self._known: dict[str, tuple[RunRecord, Listed]] = {}
         self._all: tuple[Listed, ...] = ()
         self._read_at = float("-inf")
-        self._margins: dict[tuple[str, tuple[str, ...] | None, str], Margins] = {}
+        self._intervals: dict[tuple[str, tuple[str, ...] | None, str], Intervals] = {}
         """By key of the evidence, selected rows, and incarnation of the run."""
         self._tracks: dict[tuple[str, str], Track] = {}
         """By id and incarnation."""
@@ -105,8 +106,8 @@ class Compared:
         with self._lock:
             self._read_at = float("-inf")
 
-    def margins(self, runs: Sequence[Listed], *, wait: bool) -> dict[str, Margins] | None:
-        """Return the confidence margins of the scores by run id, where evidence is stored.
+    def intervals(self, runs: Sequence[Listed], *, wait: bool) -> dict[str, Intervals] | None:
+        """Return confidence intervals of scores by id of the run, where evidence was kept.
 
         Args:
             runs: The runs.
@@ -124,13 +125,15 @@ class Compared:
             for of in runs
             if of.keys[1]
         }
-        missing = dict.fromkeys(key for key in keys.values() if key not in self._margins)
+        missing = dict.fromkeys(key for key in keys.values() if key not in self._intervals)
         if missing and not wait:
             return None
         for key in missing:
             evidence = self._store.evidence(key[0])
-            self._margins[key] = margins(judged(evidence, key[1])) if evidence else {}
-        return {run_id: self._margins[key] for run_id, key in keys.items()}
+            self._intervals[key] = (
+                score_intervals(judged(evidence, key[1])).before if evidence else {}
+            )
+        return {run_id: self._intervals[key] for run_id, key in keys.items()}
 
     def evidence(self, key: str) -> Evidence | None:
         """Return evidence by its key, if any.

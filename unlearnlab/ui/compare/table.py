@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 from zlib import crc32
 
 from pydantic import ValidationError
 
+from unlearnlab.metrics.scores import SCORES, Score, shown_scores, value_of
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.compare.listing import (
     MOST,
@@ -25,17 +26,7 @@ from unlearnlab.ui.kit.html import pager
 from unlearnlab.ui.kit.text import clock, duration, escape, origin_tag, score
 from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.compare.rankings import Setting
-from unlearnlab.views.compare.scoreboards import Column, column
-
-HEADS: Mapping[Column, str] = {
-    "task_aggregate": "Aggregate",
-    "mia_score": "MIA",
-    "utility": "Utility",
-    "final": "Final",
-}
-
-WIDTH = 5 + len(HEADS)
-"""Columns of the list."""
+from unlearnlab.views.runs import RunSummary
 
 UNSCORED = "No such score"
 
@@ -88,7 +79,9 @@ def _table(passing: Found, query: Query, page: int, last: int) -> str:
 
 
 def _head(query: Query) -> str:
-    scores = "".join(_sorter(query, name, f"{title} ↑") for name, title in HEADS.items())
+    scores = "".join(
+        _sorter(query, of.key, f"{escape(of.head)} {of.mark}") for of in shown_scores()
+    )
     return (
         '<th class="pick"><input type="checkbox" data-all data-key="all" '
         'aria-label="Select all runs on this page"></th>'
@@ -102,7 +95,7 @@ def _sorter(query: Query, name: Sort, title: str) -> str:
     sorting = query.sort == name
     order = ("ascending" if query.up else "descending") if sorting else "none"
     mark = (" ▴" if query.up else " ▾") if sorting else ""
-    kind = ' class="number"' if name in HEADS or name == "seconds" else ""
+    kind = ' class="number"' if name in SCORES or name == "seconds" else ""
     return (
         f'<th scope="col"{kind} aria-sort="{order}"><button type="button" data-sort="{name}" '
         f'data-key="sort-{name}">{title}{mark}</button></th>'
@@ -123,9 +116,9 @@ def _rows(shown: Sequence[Listed], passing: Found) -> list[str]:
 
 
 def _heading(setting: Setting | None, count: int) -> str:
-    title = setting.text if setting else UNSCORED
+    title, width = setting.text if setting else UNSCORED, 5 + len(shown_scores())
     return (
-        f'<tr class="group"><th colspan="{WIDTH}" scope="colgroup">{escape(title)} '
+        f'<tr class="group"><th colspan="{width}" scope="colgroup">{escape(title)} '
         f"<small>{count} runs, sorted by themselves</small></th></tr>"
     )
 
@@ -133,7 +126,7 @@ def _heading(setting: Setting | None, count: int) -> str:
 def _row(of: Listed) -> str:
     run = of.run
     run_id, title = escape(run.run_id), escape(run.title)
-    scores = "".join(_score(of, name, head) for name, head in HEADS.items())
+    scores = "".join(_score(run, of_score) for of_score in shown_scores())
     took = duration(run.seconds) if run.seconds else "–"
     return (
         f'<tr data-run="{run_id}" data-mark="{escape(json.dumps(_mark(of)))}">'
@@ -175,10 +168,10 @@ def _notes(of: Listed) -> str:
     return f'<p class="notes">{escape(of.run.notes)}</p>' if of.run.notes else ""
 
 
-def _score(of: Listed, name: Column, head: str) -> str:
-    before, after = column(of.run.before, name), column(of.run.after, name)
+def _score(run: RunSummary, of: Score) -> str:
+    before, after = value_of(run.before, of.key), value_of(run.after, of.key)
     was = f' title="{score(before)} before"' if before is not None and after is not None else ""
-    return f'<td class="number" data-label="{head}"{was}>{score(after)}</td>'
+    return f'<td class="number" data-label="{escape(of.head)}"{was}>{score(after)}</td>'
 
 
 def outcome_pill(of: Listed) -> str:

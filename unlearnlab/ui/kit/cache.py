@@ -1,13 +1,13 @@
 """What evidence amounts to beyond the scores, worked out once: bootstraps take a moment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
 
-from unlearnlab.metrics.measuring import Retrained, Taken, retrained_models, taken
+from unlearnlab.metrics.intervals import Interval, ScoreIntervals, score_intervals
+from unlearnlab.metrics.measures import Retrained, Taken, measured, retrained_models, taken
 from unlearnlab.metrics.membership import Attack, attack
 from unlearnlab.metrics.scores import Evidence, judged
-from unlearnlab.metrics.spreads import Spreads, spreads
 
 KEPT = 64
 """Pairs of models whose intervals stay in memory."""
@@ -52,9 +52,10 @@ class Derived:
 
     def __init__(self, evidence: Callable[[str], Evidence | None]) -> None:
         self._evidence = evidence
-        self.spreads = remembered(KEPT, self._spreads)
+        self.intervals = remembered(KEPT, self._intervals)
         self.attack = remembered(KEPT, self._attack)
         self.taken = remembered(KEPT, self._taken)
+        self.measured = remembered(4 * KEPT, self._measured)
 
     def _pair(
         self, before: str, after: str, picked: Picked
@@ -64,10 +65,10 @@ class Derived:
             return None
         return judged(then, picked), judged(now, picked) if now else None
 
-    def _spreads(self, before: str, after: str, picked: Picked) -> Spreads | None:
+    def _intervals(self, before: str, after: str, picked: Picked) -> ScoreIntervals | None:
         """Bootstrap the scores of a run; none if their evidence is not kept."""
         pair = self._pair(before, after, picked)
-        return spreads(*pair) if pair else None
+        return score_intervals(*pair) if pair else None
 
     def _attack(self, key: str) -> Attack | None:
         """Measure the membership attack on a model; none without documents."""
@@ -79,3 +80,9 @@ class Derived:
         pair = self._pair(before, after, picked)
         retrained: Retrained | None = retrained_models().get(fold) if fold else None
         return taken(*pair, retrained) if pair else ()
+
+    def _measured(self, key: str, picked: Picked, fold: str) -> Mapping[str, Interval]:
+        """Take all measures of one model; `fold` names the retrained model, empty for none."""
+        evidence = self._evidence(key)
+        retrained = retrained_models().get(fold) if fold else None
+        return measured(judged(evidence, picked), retrained) if evidence else {}

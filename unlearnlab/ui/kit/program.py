@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import uuid4
 
-from unlearnlab.metrics.measuring import Retrained, retrained_answers, retrained_models
+from unlearnlab.metrics.measures import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import Event
@@ -13,11 +13,12 @@ from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
+from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.cache import Derived, remembered
 from unlearnlab.ui.kit.run_source import Courses, Shown
 from unlearnlab.views.answers import AnswerRow, joined
 from unlearnlab.views.reproduction import Reproduction, reproduction
+from unlearnlab.views.scoreboard import compares_with_retrained
 
 
 @dataclass(frozen=True)
@@ -62,18 +63,8 @@ class Program:
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
     def reference(self, spec: RunSpec) -> Scores | None:
-        """Return the scores of the model retrained without the run's forget set, if there is one.
-
-        The retrained model never saw the whole forget set of the embedded data, so it is not
-        comparable with a run that forgets selected rows.
-        """
-        data = spec.data
-        same = (
-            spec.model.name == ModelSpec().name
-            and data.source == DataSpec().source
-            and data.forget is None
-        )
-        return self.references.get(data.fold) if same else None
+        """Return the scores of the model retrained without what a run forgets, if it is the one."""
+        return self.references.get(spec.data.fold) if compares_with_retrained(spec) else None
 
     def retrained(self, spec: RunSpec) -> Retrained | None:
         """Return the measures of the retrained model, if `reference` applies."""

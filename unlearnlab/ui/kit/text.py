@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from html import escape
 
-from unlearnlab.metrics.noise import Interval
+from unlearnlab.metrics.intervals import Interval
 
 __all__ = [
     "ago",

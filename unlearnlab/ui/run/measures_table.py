@@ -1,10 +1,10 @@
 """The table of further measures: those that were taken, and why others were not."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from unlearnlab.metrics.measuring import Taken
-from unlearnlab.metrics.noise import Interval
-from unlearnlab.ui.kit.text import escape, probability, score, span
+from unlearnlab.metrics.intervals import Interval
+from unlearnlab.metrics.measures import Measure, Taken
+from unlearnlab.ui.kit.text import escape, span
 
 _HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")
 
@@ -33,25 +33,16 @@ def _row(one: Taken) -> str:
         return (
             f'<tr class="missing">{name}<td colspan="4">not taken: {escape(one.missing)}</td></tr>'
         )
-    write = _WRITTEN.get(measure.name, score)
-    cells = "".join(f"<td>{_value(value, write)}</td>" for value in (one.before, one.after))
-    retrained = "–" if one.retrained is None else write(one.retrained)
-    return f"<tr>{name}{cells}<td>{retrained}</td><td>{escape(measure.ideal)}</td></tr>"
+    cells = "".join(f"<td>{measure_cell(of, measure)}</td>" for of in (one.before, one.after))
+    return (
+        f"<tr>{name}{cells}<td>{measure.write(one.retrained)}</td>"
+        f"<td>{escape(measure.ideal)}</td></tr>"
+    )
 
 
-def _percent(value: float | None) -> str:
-    return "–" if value is None else f"{value:+.0f}%".replace("-", "−")
-
-
-_WRITTEN: Mapping[str, Callable[[float | None], str]] = {
-    "privleak": _percent,
-    "forget_quality": probability,
-}
-"""How a measure is written that is no score of 0 to 1."""
-
-
-def _value(of: Interval | None, write: Callable[[float | None], str]) -> str:
-    if of is None:
+def measure_cell(value: Interval | None, measure: Measure) -> str:
+    """Write a measured value with its interval, as HTML."""
+    if value is None:
         return "–"
-    ends = span(of, write)
-    return f"<b>{write(of.value)}</b>" + (f"<small>{ends}</small>" if ends else "")
+    ends = span(value, measure.write)
+    return f"<b>{measure.write(value.value)}</b>" + (f"<small>{ends}</small>" if ends else "")

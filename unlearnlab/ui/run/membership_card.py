@@ -32,7 +32,7 @@ NO_DOCUMENTS = "Not measured: the data have no documents for the attack."
 
 _HEADS: dict[Side, tuple[str, str]] = {
     "member": ("Members missed", "loss at or above the threshold"),
-    "nonmember": ("Unseen taken for members", "loss below the threshold"),
+    "nonmember": ("False alarms", "unseen, loss below the threshold"),
 }
 
 
@@ -187,7 +187,7 @@ _TEMPLATE = f"""
       <input type="range" min="0" max="1000" step="1"><output></output></label>
     <div class="scroll"><table class="rates"><thead><tr><td></td>
       <th scope="col">AUC</th><th scope="col">TPR<small>members found</small></th>
-      <th scope="col">FPR<small>unseen taken for members</small></th>
+      <th scope="col">FPR<small>false alarms</small></th>
       <th scope="col">TPR − FPR</th>
       </tr></thead><tbody></tbody></table></div>
     <p class="remark">The attack takes a document for a member where its loss is below the

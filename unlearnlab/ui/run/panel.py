@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from unlearnlab.metrics.intervals import ScoreIntervals
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
-from unlearnlab.metrics.spreads import Spreads
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
@@ -179,7 +179,7 @@ def _board(
         course.before.scores,
         after,
         reference,
-        spreads=_spreads(program, row, course),
+        intervals=_intervals(program, row, course),
         seeds=seeds_text(seed_group(row.spec, rows)),
     )
     drawn = escape(_drawn(row.run_id, course, view))
@@ -197,11 +197,11 @@ def _subjects(program: Program, course: RunProgress) -> tuple[SubjectChange, ...
     return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
 
 
-def _spreads(program: Program, row: RunRecord, course: RunProgress) -> Spreads | None:
+def _intervals(program: Program, row: RunRecord, course: RunProgress) -> ScoreIntervals | None:
     if course.before is None:
         return None
     after = course.after.key if course.after else ""
-    return program.derived.spreads(course.before.key, after, row.spec.data.forget)
+    return program.derived.intervals(course.before.key, after, row.spec.data.forget)
 
 
 def _strip(program: Program, row: RunRecord | None, course: RunProgress) -> str:
@@ -211,8 +211,8 @@ def _strip(program: Program, row: RunRecord | None, course: RunProgress) -> str:
     before, after = at_ends(row.spec, course.before.scores, last, None)
     titles = titles_of(row.spec.data.known)
     others = others_html(others_of(before, after, titles))
-    found = _spreads(program, row, course)
-    return strip_html(terms_strip(before, after, titles, spreads=found)) + others
+    found = _intervals(program, row, course)
+    return strip_html(terms_strip(before, after, titles, intervals=found)) + others
 
 
 def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:

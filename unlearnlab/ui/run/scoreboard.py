@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 
+from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.mmlu import SubjectChange
-from unlearnlab.metrics.noise import Interval
+from unlearnlab.metrics.scores import Role
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 from unlearnlab.ui.kit.text import escape, score, span
-from unlearnlab.views.scoreboard import Others, Role, Scoreboard, ScoreCard, Term
+from unlearnlab.views.scoreboard import Others, Scoreboard, ScoreCard, Term
 
 MOODS: dict[VerdictKind, str] = {
     "forgotten": "good",
@@ -81,7 +82,8 @@ def _card(card: ScoreCard) -> str:
     stale = " stale" if card.after is None else ""
     return (
         f'<div class="score{stale}"><div class="t">{escape(card.title)} '
-        f'<span class="up" title="higher is better" aria-label="higher is better">↑</span></div>'
+        f'<span class="up" title="{card.score.direction}" aria-label="{card.score.direction}">'
+        f"{card.score.mark}</span></div>"
         f'<div class="n">{score(shown)}</div>{_meter(card)}{_range(card.interval)}'
         f'<div class="b">{_before(card)}</div><div class="b">{escape(card.note)}</div>'
         f"{_opens(card)}</div>"
@@ -106,17 +108,17 @@ def _before(card: ScoreCard) -> str:
         return "" if card.note else "not measured yet"  # The note then says why it is not.
     if card.before is None:
         return ""
-    steady = ", within noise" if card.steady else ""
+    steady = ", within noise" if card.within_noise else ""
     return f"before {score(card.before)}{steady}"
 
 
 def _range(interval: Interval | None) -> str:
     ends = span(interval)
-    return f'<div class="b range">{ends}</div>' if ends else ""
+    return f'<div class="b range">95%: {ends}</div>' if ends else ""
 
 
 def _meter(card: ScoreCard) -> str:
-    role: Role = card.role
+    role: Role = card.score.role
     before, after = _percent(card.before), _percent(card.after)
     tick = ""
     if card.reference is not None:
@@ -198,8 +200,8 @@ def strip_html(terms: Sequence[Term]) -> str:
     return (
         '<section class="card" aria-label="The terms">'
         f'<div class="card-head"><h2>The {known} terms <span class="up">↑</span></h2>'
-        "<span>their harmonic mean is the task aggregate: one zero makes it zero; each opens into "
-        f"its rows{_noise(terms)}</span></div>"
+        "<span>their harmonic mean is the task aggregate: one zero makes it zero; click a cell "
+        f"to see its rows{_noise(terms)}</span></div>"
         f'<div class="scroll"><table class="strip"><thead><tr><td></td>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>{_zeroing(terms)}</section>"
     )
@@ -208,7 +210,7 @@ def strip_html(terms: Sequence[Term]) -> str:
 def _noise(terms: Sequence[Term]) -> str:
     parts = (
         ("; ranges: 95% intervals over rows", any(term.interval for term in terms)),
-        ("; ≈ moved within noise", any(term.steady for term in terms)),
+        ("; ≈ moved within noise", any(term.within_noise for term in terms)),
     )
     return "".join(words for words, told in parts if told)
 
@@ -227,7 +229,7 @@ def _term(term: Term) -> str:
     )
     was = ""
     if term.after is not None and term.before is not None:
-        steady = '<abbr title="within noise">≈</abbr> ' if term.steady else ""
+        steady = '<abbr title="within noise">≈</abbr> ' if term.within_noise else ""
         was = f"<small>{steady}from {score(term.before)}</small>"
     if ends := span(term.interval):
         was += f'<small class="range">{ends}</small>'

@@ -5,12 +5,13 @@ one score. Seeds are summed over: lines and cells are means, dots the runs thems
 all values from the start, so that nothing moves when a run ends.
 """
 
+from unlearnlab.metrics.scores import SCORES
 from unlearnlab.runs.sweeps import SweepStatus
 from unlearnlab.spec.sweep import SweepSpec, shown_axes
 from unlearnlab.ui.kit.charts import Figure
 from unlearnlab.ui.sweeps.lines import along_one
 from unlearnlab.ui.sweeps.maps import along_several
-from unlearnlab.ui.sweeps.scores import LOOKS, ScoreName, summary, table
+from unlearnlab.ui.sweeps.scores import summary, table
 
 
 def mapped(spec: SweepSpec) -> bool:
@@ -18,7 +19,7 @@ def mapped(spec: SweepSpec) -> bool:
     return len(shown_axes(spec)) > 1
 
 
-def sweep_figure(title: str, spec: SweepSpec, stand: SweepStatus, name: ScoreName) -> Figure:
+def sweep_figure(title: str, spec: SweepSpec, stand: SweepStatus, name: str) -> Figure:
     """Draw what is known of a sweep by now.
 
     Args:
@@ -32,7 +33,7 @@ def sweep_figure(title: str, spec: SweepSpec, stand: SweepStatus, name: ScoreNam
     """
     if mapped(spec):
         data, layout, narrow = along_several(spec, stand, name)
-        title = f"{title}: {LOOKS[name].title.lower()}"
+        title = f"{title}: {SCORES[name].words}"
     else:
         (data, layout), narrow = along_one(spec, stand), {}
     return Figure(

@@ -6,15 +6,17 @@ import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from unlearnlab.metrics.scores import Score, weighted_scores
 from unlearnlab.runs.sweeps import SweepStatus
 from unlearnlab.spec.axes import SeedAxis, Value
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import plain
 from unlearnlab.ui.kit.text import score as written
-from unlearnlab.ui.sweeps.scores import LOOKS, Found, Look, ScoreName, grouped
+from unlearnlab.ui.sweeps.scores import Found, grouped
 
-SHOWN: tuple[ScoreName, ...] = ("task_aggregate", "mia_score", "utility")
-"""What is shown at once; the final score is their mean."""
+ASIDE = (0.0, -0.05, 0.05)
+"""How far dots of the first, second, third score stand beside the line's, as shares of the distance
+between values."""
 
 SPANS = 50
 """From this ratio of the largest to the smallest value on, an axis is logarithmic."""
@@ -57,12 +59,13 @@ def _line(
     log = min(numbers) > 0 and max(numbers) / min(numbers) >= SPANS
     order = sorted(range(len(numbers)), key=lambda n: numbers[n])
     traces: list[Trace] = []
-    for name in SHOWN:
-        found = grouped(spec, stand, name)
+    # The parts of the final score, which is their mean.
+    for of, aside in zip(weighted_scores(), itertools.cycle(ASIDE), strict=False):
+        found = grouped(spec, stand, of.key)
         known = [at for at in order if found.get((at,))]
-        traces.append(_means(found, known, numbers, LOOKS[name]))
+        traces.append(_means(found, known, numbers, of))
         if any(len(found[(at,)]) > 1 for at in known):
-            traces.append(_runs(found, known, numbers, LOOKS[name], log=log))
+            traces.append(_runs(found, known, numbers, of, aside, log=log))
     ticks = {"tickvals": [*numbers], "ticktext": [plain(value.text) for value in values]}
     scale = {"type": "log" if log else "linear", "range": _room(numbers, log=log)}
     return traces, _layout({"title": spec.axes[axis].name, **ticks, **scale})
@@ -77,7 +80,7 @@ def _room(numbers: Sequence[float], *, log: bool) -> list[float]:
     return [first - margin, last + margin]
 
 
-def _means(found: Found, known: Sequence[int], numbers: Sequence[float], look: Look) -> Trace:
+def _means(found: Found, known: Sequence[int], numbers: Sequence[float], look: Score) -> Trace:
     return {
         "type": "scatter",
         "x": [numbers[at] for at in known],
@@ -92,10 +95,16 @@ def _means(found: Found, known: Sequence[int], numbers: Sequence[float], look: L
 
 
 def _runs(
-    found: Found, known: Sequence[int], numbers: Sequence[float], look: Look, *, log: bool
+    found: Found,
+    known: Sequence[int],
+    numbers: Sequence[float],
+    look: Score,
+    aside: float,
+    *,
+    log: bool,
 ) -> Trace:
     """Draw a dot for each run, a little aside, so that the scores do not cover each other."""
-    shift = look.aside * _gap([math.log(n) for n in numbers] if log else numbers)
+    shift = aside * _gap([math.log(n) for n in numbers] if log else numbers)
     dots = [
         (numbers[at] * math.exp(shift) if log else numbers[at] + shift, y)
         for at in known
@@ -130,16 +139,18 @@ def _spread(values: Sequence[float]) -> str:
 def _boxes(spec: SweepSpec, stand: SweepStatus, values: Sequence[Value], *, seeds: bool) -> Drawn:
     """Draw a box for each score: beside each other over each value, or one over all seeds."""
     (axis,) = shown_axes(spec)
-    traces = [_box(grouped(spec, stand, name), values, LOOKS[name], seeds=seeds) for name in SHOWN]
+    traces = [
+        _box(grouped(spec, stand, of.key), values, of, seeds=seeds) for of in weighted_scores()
+    ]
     words = [plain(value.text) for value in values]
-    texts = [LOOKS[name].title for name in SHOWN] if seeds else words
+    texts = [of.title for of in weighted_scores()] if seeds else words
     heading = f"{len(values)} seeds" if seeds else spec.axes[axis].name
     x = {"title": heading, "type": "category", "categoryorder": "array", "categoryarray": texts}
     layout = _layout({**x, "range": [-0.5, len(texts) - 0.5]}, legend=not seeds)
     return traces, {**layout, "boxmode": "overlay" if seeds else "group"}
 
 
-def _box(found: Found, values: Sequence[Value], look: Look, *, seeds: bool) -> Trace:
+def _box(found: Found, values: Sequence[Value], look: Score, *, seeds: bool) -> Trace:
     runs: Iterator[tuple[int, float]] = ((at, y) for (at,), of in sorted(found.items()) for y in of)
     ordered = list(runs)
     return {

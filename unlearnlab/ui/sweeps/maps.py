@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlearnlab.metrics.scores import SCORES
 from unlearnlab.runs.sweeps import SweepStatus
 from unlearnlab.spec.axes import Value
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import plain
-from unlearnlab.ui.sweeps.scores import LOOKS, Found, Place, ScoreName, grouped
+from unlearnlab.ui.sweeps.scores import Found, Place, grouped
 
 CELL_PX, TITLE_PX, FOOT_PX = 34, 30, 54
 """Heights of a cell, of a map's title, and of what stands under it."""
@@ -45,7 +46,7 @@ class _Plan:
 
 
 def along_several(
-    spec: SweepSpec, stand: SweepStatus, name: ScoreName
+    spec: SweepSpec, stand: SweepStatus, name: str
 ) -> tuple[list[Trace], dict[str, Any], dict[str, Any]]:
     """Draw a score, its means over seeds.
 
@@ -61,7 +62,7 @@ def along_several(
         tuple(place[at] for at in order): of for place, of in grouped(spec, stand, name).items()
     }
     traces = [
-        _map(plan, found, place, number, LOOKS[name].role)
+        _map(plan, found, place, number, SCORES[name].role)
         for number, place in enumerate(plan.places)
     ]
     return traces, _layout(plan, stacked=False), _layout(plan, stacked=True)

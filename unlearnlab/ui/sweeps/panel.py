@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.metrics.scores import ScoreKey, shown_scores
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError, SweepRow
 from unlearnlab.runs.sweeps import (
@@ -25,7 +26,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import clock, duration, escape
 from unlearnlab.ui.kit.text import score as written
 from unlearnlab.ui.sweeps.chart import mapped, sweep_figure
-from unlearnlab.ui.sweeps.scores import LOOKS, SCORE_NAMES, ScoreName, score_at
+from unlearnlab.ui.sweeps.scores import score_at
 
 LISTED = 50
 """Sweeps that can be chosen, the latest ones."""
@@ -44,7 +45,7 @@ class SweepPoll(BaseModel):
 
     sweep: Id = ""
     """Empty for the latest one."""
-    score: ScoreName = "task_aggregate"
+    score: ScoreKey = "task_aggregate"
     turn: Id = ""
     """What the page has drawn already."""
 
@@ -143,7 +144,7 @@ def _choices(rows: Sequence[SweepRow]) -> list[dict[str, str]]:
     ]
 
 
-def _turn(row: SweepRow, found: SweepStatus, score: ScoreName) -> str:
+def _turn(row: SweepRow, found: SweepStatus, score: str) -> str:
     """Return a word that changes when the chart or the list of runs must be drawn anew."""
     seen = tuple((one.status, one.row.run_id if one.row else "") for one in found.points)
     return f"{row.sweep_id} {score} {hash((row.spec, seen))}"
@@ -186,7 +187,7 @@ def _status(found: SweepStatus, spec: SweepSpec) -> dict[str, Any]:
         "waiting": counts.get("queued", 0),
         "axes": _addable(spec),
         "random": spec.pick == "random",
-        "scores": [[name, LOOKS[name].title] for name in SCORE_NAMES] if mapped(spec) else [],
+        "scores": [[of.key, of.title] for of in shown_scores()] if mapped(spec) else [],
     }
 
 
@@ -218,7 +219,7 @@ def runs_html(spec: SweepSpec, found: SweepStatus) -> str:
     lines = "".join(_line(spec, one) for one in found.points[:ROWS])
     more = len(found.points) - ROWS
     rest = f'<p class="none">and {more} more</p>' if more > 0 else ""
-    heads = "".join(f'<th scope="col">{LOOKS[name].title}</th>' for name in SCORE_NAMES)
+    heads = "".join(f'<th scope="col">{escape(of.title)}</th>' for of in shown_scores())
     return (
         '<div class="sweep-scroll"><table class="sweep-runs"><thead><tr><th scope="col">Run</th>'
         f'<th scope="col">Status</th>{heads}<td></td></tr></thead>'
@@ -234,7 +235,7 @@ def _line(spec: SweepSpec, one: PointStatus) -> str:
     )
     problem = failure_of(one)
     told = f"<small>{escape(problem)}</small>" if problem else ""
-    cells = "".join(f"<td>{written(score_at(one, name))}</td>" for name in SCORE_NAMES)
+    cells = "".join(f"<td>{written(score_at(one, of.key))}</td>" for of in shown_scores())
     return (
         f'<tr><th scope="row">{name}{told}</th>'
         f'<td><span class="pill" data-status="{one.status}">{one.status}</span></td>'

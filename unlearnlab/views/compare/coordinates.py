@@ -4,23 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlearnlab.metrics.scores import Score, shown_scores, value_of
 from unlearnlab.spec.plan import written
 from unlearnlab.views.compare.differences import ABSENT, Difference, differences
-from unlearnlab.views.compare.scoreboards import COLUMNS, Column, column
-from unlearnlab.views.runs import RunSummary, labels, utility_test
+from unlearnlab.views.runs import RunSummary, labels
 
 MOST = 7
 """Settings that get an axis; more cannot be followed by the eye."""
 
 DECADES = 20
 """Numbers above 0 whose largest is this many times the smallest lie on a logarithmic axis."""
-
-SCORES: dict[Column, str] = {
-    "task_aggregate": "task aggregate",
-    "mia_score": "MIA score",
-    "utility": "utility",
-    "final": "final",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +46,7 @@ def coordinates(of: Sequence[RunSummary]) -> Coordinates:
     """Lay runs over the settings in which they differ, then over their scores."""
     found = differences([run.spec for run in of])
     axes = [_setting(one) for one in found[:MOST]]
-    axes += [axis for name in COLUMNS if (axis := _score(of, name)) is not None]
+    axes += [axis for score in shown_scores() if (axis := _score(of, score)) is not None]
     return Coordinates(
         labels(of),
         tuple(run.run_id for run in of),
@@ -62,12 +55,12 @@ def coordinates(of: Sequence[RunSummary]) -> Coordinates:
     )
 
 
-def _score(of: Sequence[RunSummary], name: Column) -> Axis | None:
-    values = [column(run.after, name) for run in of]
+def _score(of: Sequence[RunSummary], score: Score) -> Axis | None:
+    values = [value_of(run.after, score.key) for run in of]
     if all(value is None for value in values):
         return None
     texts = tuple(ABSENT if value is None else f"{value:.2f}" for value in values)
-    title = utility_test(of) if name == "utility" else SCORES[name]
+    title = score.title_for(*(run.after for run in of)) if score.variant else score.words
     return Axis(title, True, tuple(values), texts, ((0.0, "0"), (0.5, "0.5"), (1.0, "1")))
 
 

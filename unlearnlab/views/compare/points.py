@@ -2,17 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from unlearnlab.metrics.published import MODELS, Published
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, value_of
 from unlearnlab.metrics.verdicts import GATES, KEPT_UTILITY
 from unlearnlab.views.compare.rankings import comparable
 from unlearnlab.views.runs import RunSummary, labels
-
-Across = Literal["forgotten", "task_aggregate"]
-"""What counts as forgetting: the mean of the forget terms, or the aggregate, which other teams have
-published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +26,13 @@ class Point:
     """The verdict, or why it does not compare."""
 
 
-def forgotten(scores: Scores) -> float | None:
-    """Average the forget terms, 0 to 1: how much is neither recited nor answered."""
-    found = [value for key, value in scores.terms.items() if key.startswith("forget")]
-    return sum(found) / len(found) if found else None
-
-
-def _across(scores: Scores, by: Across) -> float | None:
-    return forgotten(scores) if by == "forgotten" else scores.task_aggregate
-
-
-def point(label: str, scores: Scores, by: Across, run_id: str = "", note: str = "") -> Point | None:
+def point(label: str, scores: Scores, by: str, run_id: str = "", note: str = "") -> Point | None:
     """Place a model by its scores; none if either was not measured."""
-    x, y = _across(scores, by), scores.utility
+    x, y = value_of(scores, by), scores.utility
     return None if x is None or y is None else Point(label, run_id, x, y, scores.mia_score, note)
 
 
-def points(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point, ...]:
+def points(of: Sequence[RunSummary], by: str = "forgotten") -> tuple[Point, ...]:
     """Place all runs that were scored."""
     found = (
         point(label, run.after, by, run.run_id, run.verdict.title if run.verdict else "")
@@ -57,7 +42,7 @@ def points(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point, .
     return tuple(one for one in found if one is not None)
 
 
-def originals(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point, ...]:
+def originals(of: Sequence[RunSummary], by: str = "forgotten") -> tuple[Point, ...]:
     """Place the original models, each once."""
     found: dict[tuple[str, float, float], Point] = {}
     for run in of:
@@ -68,18 +53,26 @@ def originals(of: Sequence[RunSummary], by: Across = "forgotten") -> tuple[Point
     return tuple(found.values())
 
 
-def published_points(of: Sequence[RunSummary], known: Sequence[Published]) -> tuple[Point, ...]:
-    """Place the published results of the models that were run, by their aggregate and MMLU.
+def published_points(
+    of: Sequence[RunSummary], known: Sequence[Published], by: str = "task_aggregate"
+) -> tuple[Point, ...]:
+    """Place the published results of the models that were run, by a score and their MMLU.
 
     The note of each says why it does not compare with the runs: the test split is private.
+
+    Args:
+        of: The runs.
+        known: The results. Those that do not state the score are left out.
+        by: Key of the score.
     """
     models = {run.spec.model.name for run in of if run.after and run.after.measures_mmlu}
     folds = {"validation" if run.spec.data.fold == "validation" else "local" for run in of}
     split = next(iter(folds)) if len(folds) == 1 else ""
     return tuple(
-        Point(row.system, "", row.task_aggregate, row.mmlu, row.mia_score, _note(row, split))
+        Point(row.system, "", x, row.mmlu, row.mia_score, _note(row, split))
         for row in known
-        if MODELS[row.model] in models and row.task_aggregate is not None and row.mmlu is not None
+        if MODELS[row.model] in models and row.mmlu is not None
+        if (x := getattr(row, by, None)) is not None
     )
 
 

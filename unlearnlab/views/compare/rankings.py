@@ -1,18 +1,16 @@
 """Who is best under which weights, among runs whose numbers may be compared at all."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from zlib import crc32
 
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import ALL_TERMS, Scores, weighted_scores
 from unlearnlab.metrics.verdicts import VerdictKind
 from unlearnlab.views.runs import RunSummary
 
 UNRANKED: tuple[VerdictKind, ...] = ("collapsed", "below_gate")
 """Verdicts that keep a run out of the places: a wreck has a final score of about 0.4, and the task
 ranks no model below its MMLU gate."""
-
-ScoreOf = Callable[[Scores], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +35,7 @@ class Setting:
     @property
     def text(self) -> str:
         """Put it in one line."""
-        of = "" if len(self.terms) == 12 else f"{len(self.terms)} terms, "
+        of = "" if len(self.terms) == ALL_TERMS else f"{len(self.terms)} terms, "
         picked = "picked rows, " if self.picked else ""
         utility = f"{self.questions} questions" if self.questions else "no utility test"
         return (
@@ -76,32 +74,45 @@ def comparable(of: Sequence[RunSummary]) -> dict[Setting, list[RunSummary]]:
     return found
 
 
+def _equal_weights() -> Mapping[str, float]:
+    return {score.weight: 1.0 for score in weighted_scores()}
+
+
 @dataclass(frozen=True, slots=True)
 class Weights:
     """How much each part counts; equal weights give the task's final score."""
 
-    aggregate: float = 1.0
-    mia: float = 1.0
-    utility: float = 1.0
+    of: Mapping[str, float] = field(default_factory=_equal_weights)
+    """By the name of a score's weight; a score without one does not count."""
 
     def __post_init__(self) -> None:
-        parts = (self.aggregate, self.mia, self.utility)
+        parts = tuple(self.of.values())
         if min(parts) < 0 or sum(parts) <= 0:
             raise ValueError(f"weights {parts} cannot rank: none below 0, and one above it")
 
+    @property
+    def equal(self) -> bool:
+        """Tell whether all parts count alike."""
+        return len({self.of.get(score.weight, 0.0) for score in weighted_scores()}) == 1
+
+    @property
+    def text(self) -> str:
+        """Put them in words."""
+        named = ((score.short_words, score.weight) for score in weighted_scores())
+        return ", ".join(f"{name} {self.of.get(weight, 0.0):g}" for name, weight in named)
+
 
 def weighted(scores: Scores, by: Weights) -> float | None:
-    """Return the weighted mean of aggregate, MIA score and utility, 0 to 1.
+    """Return the weighted mean of the scores that count, 0 to 1.
 
     Returns:
-        None if a part that counts was not measured.
+        None if a score that counts was not measured.
     """
-    parts = (
-        (by.aggregate, scores.task_aggregate),
-        (by.mia, scores.mia_score),
-        (by.utility, scores.utility),
-    )
-    counted = [(weight, value) for weight, value in parts if weight > 0]
+    counted = [
+        (weight, score.value(scores))
+        for score in weighted_scores()
+        if (weight := by.of.get(score.weight, 0.0)) > 0
+    ]
     total = sum(weight for weight, _ in counted)
     if any(value is None for _, value in counted):
         return None

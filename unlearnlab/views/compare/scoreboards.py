@@ -1,67 +1,17 @@
 """The scoreboard of several runs: the best of each column, and what lies within noise of it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal, get_args
 
-from unlearnlab.metrics import noise
-from unlearnlab.metrics.noise import Interval
-from unlearnlab.metrics.scores import Evidence, Scores, mia_score, picked, term_rows
+from unlearnlab.metrics.intervals import Interval, independent_difference, seed_difference
+from unlearnlab.metrics.measures import MEASURES, Measure
+from unlearnlab.metrics.scores import Score, shown_scores, value_of
 from unlearnlab.views.compare.rankings import Setting, comparable
 from unlearnlab.views.compare.seeds import seed_groups
 from unlearnlab.views.runs import RunSummary, labels
 
-Column = Literal["task_aggregate", "mia_score", "utility", "final"]
-
-COLUMNS: tuple[Column, ...] = get_args(Column)
-
-Margins = Mapping[Column, Interval]
-"""How far each score of a run could be off; those that were not measured are not there."""
-
-
-def column(scores: Scores | None, name: Column) -> float | None:
-    """Return a score, 0 to 1, up is good; none if it was not measured."""
-    if scores is None:
-        return None
-    values: Mapping[Column, float | None] = {
-        "task_aggregate": scores.task_aggregate,
-        "mia_score": scores.mia_score,
-        "utility": scores.utility,
-        "final": scores.final,
-    }
-    return values[name]
-
-
-def margins(evidence: Evidence) -> Margins:
-    """Bootstrap the scores of one model over its rows, documents and questions.
-
-    The margin of the final score comes from those of its parts as if they were independent.
-    """
-    found: dict[Column, Interval] = {
-        "task_aggregate": noise.aggregate_interval(term_rows(evidence.answers))
-    }
-    if evidence.membership is not None:
-        found["mia_score"] = _folded(noise.auc_interval(evidence.membership))
-    if evidence.choices:
-        right = [float(picked(one) == one.right) for one in evidence.choices]
-        found["utility"] = noise.mean_interval(right)
-    if len(found) == len(COLUMNS) - 1:
-        found["final"] = _mean(list(found.values()))
-    return found
-
-
-def _folded(auc: Interval) -> Interval:
-    ends = (mia_score(auc.low), mia_score(auc.high))
-    return Interval(mia_score(auc.value), min(ends), 1.0 if 0.5 in auc else max(ends))
-
-
-def _mean(parts: Sequence[Interval]) -> Interval:
-    value = sum(one.value for one in parts) / len(parts)
-    down = math.hypot(*(one.value - one.low for one in parts)) / len(parts)
-    up = math.hypot(*(one.high - one.value for one in parts)) / len(parts)
-    return Interval(value, value - down, value + up)
+Intervals = Mapping[str, Interval]
+"""Confidence intervals of one run's scores, by key; those that were not measured are missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +22,7 @@ class Cell:
     after: float | None
     best: bool
     """Whether none of the comparable runs is better."""
-    alike: bool
+    within_noise: bool
     """Whether it lies within noise of the best, without being the best."""
 
 
@@ -82,77 +32,110 @@ class Line:
 
     run: RunSummary
     label: str
-    cells: Mapping[Column, Cell]
+    cells: Mapping[str, Cell]
+    """By key of the score, in the order of the columns."""
     setting: Setting | None
     """What its scores were measured under; none if it was not scored."""
 
 
 def scoreboard(
-    of: Sequence[RunSummary], known: Mapping[str, Margins] | None = None
+    of: Sequence[RunSummary], known: Mapping[str, Intervals] | None = None
 ) -> tuple[Line, ...]:
-    """Lay out the scores of runs, in their order. The best is looked for in each setting alone.
+    """Lay out the scores of runs, in their order, and mark the best of each setting.
 
     Two runs are within noise of each other if they differ in nothing but their seed; if the
     settings of both were run with several seeds, and those do not tell them apart; or if the
-    margins over rows do not.
+    intervals over rows do not.
 
     Args:
         of: The runs.
-        known: Margins by id of the run, for as many as there are.
+        known: Intervals by id of the run, for as many as there are.
     """
     under = {run.run_id: one for one, runs in comparable(of).items() for run in runs}
     seeds = {run.run_id: group for group in seed_groups(of) for run in group}
     tops = _tops(of)
 
-    def cell(run: RunSummary, name: Column) -> Cell:
-        before, value = column(run.before, name), column(run.after, name)
-        top = tops.get((under.get(run.run_id), name))
+    def cell(run: RunSummary, score: Score) -> Cell:
+        before, value = value_of(run.before, score.key), value_of(run.after, score.key)
+        top = tops.get((under.get(run.run_id), score.key))
         if top is None or value is None:
-            return Cell(before, value, best=False, alike=False)
-        best = value >= _value(top, name)
-        near = not best and _alike(top, run, name, seeds, known or {})
-        return Cell(before, value, best=best, alike=near)
+            return Cell(before, value, best=False, within_noise=False)
+        best = score.distance(value) <= _distance(top, score)
+        near = not best and _within_noise(top, run, score.key, seeds, known or {})
+        return Cell(before, value, best=best, within_noise=near)
 
+    scores = shown_scores()
     return tuple(
-        Line(run, label, {name: cell(run, name) for name in COLUMNS}, under.get(run.run_id))
+        Line(run, label, {one.key: cell(run, one) for one in scores}, under.get(run.run_id))
         for run, label in zip(of, labels(of), strict=True)
     )
 
 
-def _tops(of: Sequence[RunSummary]) -> dict[tuple[Setting | None, Column], RunSummary]:
+def _tops(of: Sequence[RunSummary]) -> dict[tuple[Setting | None, str], RunSummary]:
     """Find the best run of each column and setting; where all are alike, none is best."""
-    found: dict[tuple[Setting | None, Column], RunSummary] = {}
+    found: dict[tuple[Setting | None, str], RunSummary] = {}
     for under, runs in comparable(of).items():
-        for name in COLUMNS:
-            scored = [run for run in runs if column(run.after, name) is not None]
-            if len({_value(run, name) for run in scored}) > 1:
-                found[under, name] = max(scored, key=partial(_value, name=name))
+        for score in shown_scores():
+            scored = [run for run in runs if value_of(run.after, score.key) is not None]
+            distances = [_distance(run, score) for run in scored]
+            if len(set(distances)) > 1:
+                found[under, score.key] = scored[distances.index(min(distances))]
     return found
 
 
-def _value(run: RunSummary, name: Column) -> float:
-    return column(run.after, name) or 0.0
+def _distance(run: RunSummary, score: Score) -> float:
+    value = value_of(run.after, score.key)
+    assert value is not None, "only scored runs are compared"
+    return score.distance(value)
 
 
-def _alike(
+def _within_noise(
     one: RunSummary,
     other: RunSummary,
-    name: Column,
+    key: str,
     seeds: Mapping[str, Sequence[RunSummary]],
-    known: Mapping[str, Margins],
+    known: Mapping[str, Intervals],
 ) -> bool:
     mine, theirs = seeds[one.run_id], seeds[other.run_id]
     if mine is theirs:
         return True
-    between = noise.seed_difference(*(_values(group, name) for group in (mine, theirs)))
+    between = seed_difference(*(_values(group, key) for group in (mine, theirs)))
     if between is not None:
         return 0.0 in between
-    first, second = (known.get(run.run_id, {}).get(name) for run in (one, other))
+    first, second = (known.get(run.run_id, {}).get(key) for run in (one, other))
     if first is None or second is None:
         return False
-    return 0.0 in noise.independent_difference(first, second)
+    return 0.0 in independent_difference(first, second)
 
 
-def _values(group: Sequence[RunSummary], name: Column) -> list[float]:
-    found = (column(run.after, name) for run in group)
+def _values(group: Sequence[RunSummary], key: str) -> list[float]:
+    found = (value_of(run.after, key) for run in group)
     return [value for value in found if value is not None]
+
+
+# ---- further measures
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTable:
+    """Further measures of several runs: a column for each that one of them has."""
+
+    columns: tuple[Measure, ...]
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Interval | None, ...], ...]
+    """One for each run, in the order of the labels."""
+
+
+def measure_table(
+    of: Sequence[RunSummary], known: Mapping[str, Mapping[str, Interval]]
+) -> MeasureTable:
+    """Lay the measures of runs side by side.
+
+    Args:
+        of: The runs.
+        known: Measures of the unlearned model by id of the run, as far as evidence is kept.
+    """
+    taken = [known.get(run.run_id, {}) for run in of]
+    columns = tuple(one for name, one in MEASURES.items() if any(name in row for row in taken))
+    rows = tuple(tuple(row.get(one.name) for one in columns) for row in taken)
+    return MeasureTable(columns, labels(of), rows)

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from unlearnlab.metrics.published import Published
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import SCORES, Scores
 from unlearnlab.ui.kit.charts import MOST_NAMED, Cell, Figure, Trace, plain, run_mark, short
 from unlearnlab.views.compare.points import (
-    Across,
     Point,
     front,
     gate,
@@ -17,11 +16,6 @@ from unlearnlab.views.compare.points import (
     published_points,
 )
 from unlearnlab.views.runs import RunSummary, utility_test
-
-ACROSS: Mapping[Across, str] = {
-    "forgotten": "forgetting: mean of the forget terms →",
-    "task_aggregate": "task aggregate →",
-}
 
 PALEST = 0.12
 """Share of the colour of membership that a MIA score of 0 has."""
@@ -38,7 +32,7 @@ MARK = 0.02
 def plane(
     of: Sequence[RunSummary],
     *,
-    by: Across = "forgotten",
+    by: str = "forgotten",
     reference: Scores | None = None,
     published: Sequence[Published] = (),
 ) -> Figure:
@@ -46,14 +40,13 @@ def plane(
 
     Args:
         of: The runs.
-        by: What counts as forgetting.
+        by: Key of the score that counts as forgetting.
         reference: Scores of the retrained model.
-        published: Results to stand beside them as hollow marks. Of published runs only the
-            aggregate is known, so they are shown when it is what counts.
+        published: Results to stand beside them as hollow marks, where they state that score.
     """
     found = points(of, by)
     best = front(found)
-    hollow = published_points(of, published) if by == "task_aggregate" else ()
+    hollow = published_points(of, published, by)
     retrained = point("retrained model", reference, by) if reference else None
     models = [*originals(of, by), *([retrained] if retrained else [])]
     bound = gate(of)
@@ -73,7 +66,7 @@ def plane(
             "height": 400,
             "margin": {"l": 60, "r": 12, "t": 12, "b": 50},
             "hovermode": "closest",
-            "xaxis": {"title": ACROSS[by], "range": [-0.04, 1.06], "dtick": 0.25},
+            "xaxis": {"title": f"{SCORES[by].words} →", "range": [-0.04, 1.06], "dtick": 0.25},
             "yaxis": {"title": f"{utility} →", "range": [-0.04, 1.06], "dtick": 0.25},
             "shapes": _gate_line(bound),
             "annotations": _gate_words(bound, utility),
@@ -264,7 +257,7 @@ def _plane_summary(
 
 
 def _plane_table(
-    by: Across,
+    by: str,
     utility: str,
     found: Sequence[Point],
     models: Sequence[Point],

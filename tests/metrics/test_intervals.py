@@ -5,19 +5,22 @@ import statistics
 
 import pytest
 
-from unlearnlab.metrics.noise import (
+from tests.browser.slow_lab import made_evidence
+from tests.fakes import some_evidence
+from unlearnlab.metrics.intervals import (
     Interval,
     aggregate_interval,
     auc_interval,
-    auc_reading,
     difference_reading,
     mean_interval,
     paired_difference,
+    score_intervals,
     seed_difference,
     share_interval,
     term_intervals,
 )
-from unlearnlab.metrics.scores import Membership
+from unlearnlab.metrics.membership import auc_reading
+from unlearnlab.metrics.scores import SCORES, Membership, judged, scores, term_rows
 
 
 def test_a_means_interval_is_as_wide_as_theory_says():
@@ -52,7 +55,7 @@ def test_an_interval_covers_the_truth_about_as_often_as_it_says():
     hits = 0
     for seed in range(200):
         rows = [float(draw.random() < 0.3) for _ in range(80)]
-        hits += 0.3 in mean_interval(rows, seed)
+        hits += 0.3 in mean_interval(rows, str(seed))
     assert 0.88 <= hits / 200 <= 0.99
 
 
@@ -156,3 +159,78 @@ def test_a_share_has_wilsons_interval():
     assert share_interval(300, 1000).high - share_interval(300, 1000).low < 0.06
     with pytest.raises(ValueError, match="at least one question"):
         share_interval(0, 0)
+
+
+# ---- all scores of a run
+
+BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
+RUN = score_intervals(BEFORE, AFTER)
+
+
+def test_every_score_lies_in_its_interval():
+    found = scores(AFTER)
+    known = dict(found.terms) | {key: score.value(found) for key, score in SCORES.items()}
+    assert {key: span.value for key, span in RUN.after.items()} == pytest.approx(known)
+    assert all(span.low <= span.value <= span.high for span in RUN.after.values())
+
+
+def test_intervals_are_those_of_each_score_by_itself():
+    rows = term_rows(AFTER.answers)
+    assert RUN.after["task_aggregate"] == aggregate_interval(rows)
+    key = "retain/Task1/qa"
+    assert RUN.after[key] == term_intervals(rows)[key] == mean_interval(rows[key], key)
+    assert RUN.after["mia_auc"] == auc_interval(AFTER.membership)
+
+
+def test_a_folded_interval_reaches_one_where_the_auc_may_be_one_half():
+    assert score_intervals(some_evidence(forgets=True)).before["mia_score"].high == 1.0
+
+
+def test_a_model_has_the_same_intervals_alone_and_beside_another():
+    assert score_intervals(AFTER).before == RUN.after == score_intervals(AFTER, BEFORE).before
+
+
+def test_thousands_of_questions_are_drawn_in_blocks_of_bounded_memory():
+    found = mean_interval([float(at % 4 == 0) for at in range(14_000)])
+    error = (0.25 * 0.75 / 14_000) ** 0.5
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+
+
+def test_what_was_forgotten_moved_and_what_was_kept_did_not_move():
+    assert not RUN.within_noise("forget/Task1/qa")
+    assert not RUN.within_noise("task_aggregate")
+    assert score_intervals(AFTER, AFTER).within_noise("task_aggregate")
+    assert score_intervals(AFTER, AFTER).change["task_aggregate"].high == 0
+
+
+def test_a_change_is_judged_over_the_same_rows_and_so_more_sharply_than_two_models_apart():
+    def model(drop):
+        answers = [
+            answer.model_copy(update={"score": (at % 5) / 4 * (1 - drop)})
+            for at, answer in enumerate(AFTER.answers)
+        ]
+        return AFTER.model_copy(update={"answers": tuple(answers)})
+
+    found, key = score_intervals(model(0.0), model(0.1)), "retain/Task1/qa"
+    assert found.before[key].low < found.after[key].high
+    assert not found.within_noise(key)
+
+
+def test_models_that_were_asked_other_rows_have_intervals_and_no_change():
+    found = score_intervals(BEFORE, some_evidence())
+    assert found.change == {}
+    assert found.before["task_aggregate"].value == 0
+    assert not found.within_noise("task_aggregate")
+
+
+def test_until_the_unlearned_model_was_scored_the_originals_intervals_are_shown():
+    found = score_intervals(BEFORE)
+    assert found.shown == found.before
+    assert found.after == found.change == {}
+
+
+def test_with_picked_rows_the_intervals_are_those_of_the_terms_they_make():
+    picked = [answer.row for answer in AFTER.answers if answer.split == "forget"][::3]
+    found = score_intervals(judged(AFTER, picked)).before
+    assert found["forget/Task1/sc"].value == scores(AFTER, picked).terms["forget/Task1/sc"]
+    assert found["task_aggregate"].value == scores(AFTER, picked).task_aggregate
