@@ -61,7 +61,7 @@ def tab(
                 heading("Datasets")
                 known = gr.HTML(
                     "",
-                    js_on_load=script("buttons.js"),
+                    js_on_load=script("kit/buttons.js"),
                     elem_id="datasets",
                     apply_default_css=False,
                 )

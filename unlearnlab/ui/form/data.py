@@ -156,7 +156,7 @@ def draw_data(first: Form, drawn: dict[str, Control]) -> gr.HTML:
     drawn[ROWS] = gr.HTML(first.draft["values"][ROWS], html_template="", visible=False)
     note = gr.HTML(
         rows_note(first),
-        js_on_load=script("buttons.js"),
+        js_on_load=script("kit/buttons.js"),
         elem_id=element(ROWS),
         elem_classes=["note", "field"],
         apply_default_css=False,

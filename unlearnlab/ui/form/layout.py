@@ -22,6 +22,7 @@ from unlearnlab.ui.form.data import (
 )
 from unlearnlab.ui.form.device import DEVICE, device_choices
 from unlearnlab.ui.form.form import Form
+from unlearnlab.ui.form.layer_range import layer_range
 from unlearnlab.ui.form.model import (
     NAME,
     NOTE_JS,
@@ -54,7 +55,7 @@ from unlearnlab.ui.kit.controls import (
 )
 from unlearnlab.ui.kit.dropdown_fix import on_choice
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import layer_range, script
+from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import heading
 from unlearnlab.views.scoreboard import TASKS
 
@@ -181,7 +182,9 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("folds.js"))
+        size = gr.HTML(
+            elem_classes=["note"], elem_id="size-note", js_on_load=script("kit/folds.js")
+        )
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         expert, lora, rare, more = _expert(first, drawn)

@@ -16,7 +16,7 @@ def phase_list(value: dict[str, Any]) -> gr.HTML:
     return gr.HTML(
         value,
         html_template=_TEMPLATE,
-        js_on_load=script("phases.js"),
+        js_on_load=script("form/phases.js"),
         elem_id="phases",
         apply_default_css=False,
     )

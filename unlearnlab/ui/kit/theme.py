@@ -6,7 +6,7 @@ from typing import Any
 from gradio import Theme, themes
 
 from unlearnlab.data.files import ASSETS
-from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.script import source
 from unlearnlab.views.colours import TOKENS
 
 SANS = [
@@ -122,7 +122,7 @@ def served() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": [TOKENS, ASSETS / "style.css", ASSETS / "compare.css"],
-        "head": f"<script>{script('charts.js')}</script>",
+        "head": f"<script>{source('kit/charts.js')}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,

@@ -192,7 +192,7 @@ def takeaway_card(program: Program) -> gr.HTML:
     return gr.HTML(
         {"run": ""},
         html_template=_TEMPLATE,
-        js_on_load=script("takeaway.js"),
+        js_on_load=script("kit/poll.js", "run/export_card.js"),
         server_functions=[take_away],
         elem_id="takeaway",
         apply_default_css=False,

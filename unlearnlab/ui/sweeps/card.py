@@ -24,7 +24,7 @@ def sweep_card(board: Board) -> gr.HTML:
     return gr.HTML(
         {"sweep": "", "follow": False},
         html_template=_TEMPLATE,
-        js_on_load=script("sweep.js"),
+        js_on_load=script("kit/poll.js", "sweeps/card.js"),
         server_functions=[poll_sweep, press_sweep],
         elem_id="sweep",
         apply_default_css=False,

@@ -98,7 +98,7 @@ def draw_fold() -> SweepFold:
         start = gr.Button("Start the sweep", variant="primary", elem_id="sweep-start")
         heading("Ready-made")
         ready = gr.HTML(
-            "", elem_id="ready", js_on_load=script("buttons.js"), apply_default_css=False
+            "", elem_id="ready", js_on_load=script("kit/buttons.js"), apply_default_css=False
         )
     return SweepFold(kept, fold, rows, seeds, pick, budget, said, start, told, ready)
 

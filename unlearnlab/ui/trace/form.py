@@ -107,7 +107,7 @@ def draw_form() -> TraceForm:
         message = gr.HTML(
             Message().plain,
             html_template='<div class="message" role="alert" hidden></div>',
-            js_on_load=script("message.js"),
+            js_on_load=script("kit/message.js"),
             elem_id="trace-message",
             apply_default_css=False,
         )

@@ -75,7 +75,7 @@ def tab(
         with gr.Column(elem_classes=["right"]):
             view = TraceView(
                 live=_live(program),
-                found=_html("trace-found", "maps.js"),
+                found=_html("trace-found", "trace/maps.js"),
                 traces=traces,
                 card=card,
             )
@@ -98,7 +98,7 @@ def _windows() -> None:
 def _earlier() -> tuple[gr.Column, gr.HTML]:
     with gr.Column(elem_classes=["card"], visible=False, elem_id="traces-card") as card:
         heading("Earlier traces")
-        return card, _html("traces", "pages.js")
+        return card, _html("traces", "kit/pages.js")
 
 
 def _html(name: str, js: str) -> gr.HTML:
@@ -112,7 +112,7 @@ def _live(program: Program) -> gr.HTML:
     return gr.HTML(
         {"trace": ""},
         html_template=_TEMPLATE,
-        js_on_load=script("trace.js"),
+        js_on_load=script("kit/poll.js", "trace/tab.js"),
         server_functions=[poll_trace],
         elem_id="trace-live",
         apply_default_css=False,

@@ -1,18 +1,17 @@
 // The membership attack: losses of documents before and after, ROC, and a threshold to move.
 // Runs as the body of a function of (element, props, server, watch). Losses that are not finite
 // come as null and count as the highest.
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const card = element.querySelector(".membership");
 const slider = element.querySelector(".threshold input");
 const STEPS = 1000;
 const BINS = 28;
 const APART = 4; // Times that one model's losses may exceed the other's on a common axis.
 const WAIT_MS = 200;
-let show = "attack";
+const newest = latest();
+let view = "attack";
 let drawn = "";
 let moved = "";
 let threshold = 0;
-let asked = 0;
 let timer = null;
 let near = false; // Whether the card is on the screen: above it, nothing waits for its drawings.
 let due = false; // Whether its documents are still to be asked for.
@@ -216,21 +215,17 @@ function lossTable() {
   return [["model", "document", "loss, nat per token"], ...rows];
 }
 
-function cell(tag, text) {
-  return Object.assign(document.createElement(tag), { textContent: text });
-}
-
 function fill() {
   const rows = models().map((model) => {
     const { tpr, fpr } = rates(model);
     const line = document.createElement("tr");
-    const head = cell("th", model.title);
+    const head = made("th", "", model.title);
     head.scope = "row";
-    const auc = cell("td", model.auc);
-    auc.append(cell("small", model.span));
+    const auc = made("td", "", model.auc);
+    auc.append(made("small", "", model.span));
     const gain = tpr - fpr;
     const signed = `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(2)}`;
-    line.append(head, auc, ...[tpr.toFixed(2), fpr.toFixed(2), signed].map((t) => cell("td", t)));
+    line.append(head, auc, ...[tpr.toFixed(2), fpr.toFixed(2), signed].map((t) => made("td", "", t)));
     return line;
   });
   element.querySelector(".rates tbody").replaceChildren(...rows);
@@ -247,15 +242,12 @@ function place() {
 }
 
 async function ask() {
-  const mine = ++asked;
   const { run, masked } = props.value;
   try {
-    const answer = await server.wrong({ run, model: judged().name, threshold, masked });
-    if (mine !== asked) return;
-    if (answer.problem) part("wrong").textContent = answer.problem;
-    else part("wrong").innerHTML = answer.html;
-  } catch {
-    if (mine === asked) part("wrong").textContent = "The server did not answer: it may have ended.";
+    const answer = await newest(server.wrong({ run, model: judged().name, threshold, masked }));
+    if (answer) part("wrong").innerHTML = answered(answer, ["html"]).html;
+  } catch (error) {
+    part("wrong").textContent = problemOf(error);
   }
 }
 
@@ -278,23 +270,22 @@ slider.addEventListener("input", () => {
 });
 
 element.addEventListener("click", (event) => {
-  const button = event.target.closest("button[data-show]");
-  if (!button) return;
-  show = button.dataset.show;
+  const pressed = event.target.closest("button[data-show]");
+  if (!pressed) return;
+  view = pressed.dataset.show;
   arrange();
   draw();
 });
 
 function arrange() {
   const none = !models().length;
-  for (const button of element.querySelectorAll("[data-show]"))
-    button.setAttribute("aria-pressed", String(button.dataset.show === show));
-  part("attack").hidden = show !== "attack" || none;
+  press(element.querySelectorAll("[data-show]"), (one) => one.dataset.show === view);
+  show("attack", view === "attack" && !none);
   part("before").textContent = props.value.alone ? "ROC" : "ROC before";
-  part("after").hidden = models().length < 2;
-  part("gold").hidden = !props.value.retrained?.length;
-  part("absent").hidden = show !== "attack" || !none;
-  part("measures").hidden = show !== "measures";
+  show("after", models().length > 1);
+  show("gold", Boolean(props.value.retrained?.length));
+  show("absent", view === "attack" && none);
+  show("measures", view === "measures");
 }
 
 function load() {
@@ -304,7 +295,7 @@ function load() {
   const now = JSON.stringify([value.drawn, value.masked]);
   if (now === drawn) return;
   drawn = now;
-  asked += 1; // What was asked before may hold what is masked now.
+  newest(null); // What was asked before may hold what is masked now.
   part("wrong").replaceChildren();
   part("measures").innerHTML = value.measures;
   part("absent").textContent = value.absent;
@@ -328,10 +319,7 @@ function reveal() {
   }
 }
 
-const repaint = new MutationObserver(draw);
-repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
-new ResizeObserver(draw).observe(element);
+keepDrawn(draw);
 new IntersectionObserver(
   (seen) => {
     near = seen[seen.length - 1].isIntersecting;

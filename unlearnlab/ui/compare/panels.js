@@ -3,8 +3,8 @@
 // Runs as the body of a function of (element, props, server).
 const POLL_MS = 3000;
 const WAIT_MS = 700;
+const PATIENCE_MS = 120000; // Intervals of many runs take their time.
 const ROOM_KEY = "room";
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const tablist = part("rooms").querySelector('[role="tablist"]');
 const tabs = [...tablist.querySelectorAll("button")];
 const controls = [...element.querySelectorAll("[data-for]")];
@@ -17,59 +17,45 @@ let room = tabs.some((tab) => tab.dataset.room === address.get(ROOM_KEY))
   ? address.get(ROOM_KEY)
   : "charts";
 let words = { board: "", room: "" };
-let numbers = { board: 0, room: 0 };
+let whole = false; // Whether the scoreboard waits for what takes longer to compute.
 let at = 0; // The example.
 let asked = null; // Runs that are asked; the first few until the reader chooses.
 let waiting = [];
-let timer = null;
 
 const value = (name) => element.querySelector(`[data-option="${name}"]`);
-
-function lost(problem) {
-  part("lost").textContent = problem ? `${problem} Retrying.` : "";
-  part("lost").hidden = !problem;
-}
-
-// Only the answer to the latest question counts.
-async function question(what, wish, answered) {
-  const number = ++numbers[what];
-  try {
-    const call = what === "board" ? server.draw_board : server.draw_room;
-    const answer = await call({ ...wish, word: words[what] });
-    if (number !== numbers[what]) return;
-    if (!answer || answer.problem || (!answer.same && answer.html === undefined))
-      throw new Error(answer?.problem || "The server did not answer.");
-    lost("");
-    if (answer.same) return;
-    words[what] = answer.word;
-    await answered(answer);
-  } catch (error) {
-    if (number === numbers[what]) lost(error.message);
-  }
-}
 
 // ---- the scoreboard
 
 const weighed = () =>
   Object.fromEntries(weights.map((one) => [one.dataset.weight, Number(one.value)]));
 
-function board(wait = false) {
-  const wish = { runs: selected, ...weighed(), wait };
-  return question("board", wish, async (answer) => {
+const board = poll({
+  request: () => server.draw_board({ runs: selected, ...weighed(), wait: whole, word: words.board }),
+  take(answer) {
+    const waited = whole;
+    whole = false;
+    if (answer.same) return;
+    words.board = answer.word;
     runs = answer.runs;
     place(part("scores"), answer.html);
     part("utility").textContent = answer.utility;
     choices();
-    if (answer.pending && !wait) await board(true);
-  });
+    if (!answer.pending || waited) return;
+    whole = true;
+    board();
+  },
+  pace: () => POLL_MS,
+  seen,
+  needs: ["same", "html"],
+  patience: PATIENCE_MS,
+});
+
+function seen() {
+  return element.offsetParent !== null && selected.length > 0;
 }
 
-// Drawn anew under the keyboard's focus, which stays where it was.
 function place(box, html) {
-  const key = box.contains(document.activeElement) && document.activeElement.dataset.key;
-  box.innerHTML = html;
-  paint(box);
-  if (key) box.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
+  redraw(box, html, () => paint(box));
 }
 
 function paint(box) {
@@ -101,18 +87,17 @@ function shows() {
 
 function open(name) {
   room = name;
-  words.room = "";
   part("room").replaceChildren();
   const url = new URL(location.href);
   url.searchParams.set(ROOM_KEY, name);
   history.replaceState(history.state, "", url.href.replaceAll("%2C", ","));
   shows();
-  visit();
+  revisit();
 }
 
-function visit() {
+function wish() {
   const masked = value("masked").dataset.chosen ? value("masked").checked : null;
-  const wish = {
+  return {
     room,
     runs: selected,
     series: value("series").value,
@@ -130,22 +115,30 @@ function visit() {
     },
     asked: asking(),
     waiting,
+    word: words.room,
   };
-  return question("room", wish, (answer) => {
-    fill(value("series"), answer.series);
-    fill(value("by"), answer.by);
+}
+
+const visit = poll({
+  request: () => server.draw_room(wish()),
+  take(answer) {
+    if (answer.same) return;
+    words.room = answer.word;
+    if (answer.series) offer(value("series"), answer.series);
+    if (answer.by) offer(value("by"), answer.by);
     if (answer.masked !== undefined) value("masked").checked = answer.masked;
     if (answer.waiting) waiting = waiting.filter((one) => answer.waiting.includes(one.ask));
     place(part("room"), answer.html);
-  });
-}
+  },
+  pace: () => (waiting.length ? WAIT_MS : POLL_MS),
+  seen,
+  needs: ["same", "html"],
+  patience: PATIENCE_MS,
+});
 
-function fill(select, offered) {
-  if (!offered || select.dataset.drawn === JSON.stringify(offered)) return;
-  const was = select.value;
-  select.replaceChildren(...offered.map(([of, label]) => new Option(label, of)));
-  select.dataset.drawn = JSON.stringify(offered);
-  if (offered.some(([of]) => of === was)) select.value = was;
+function revisit() {
+  words.room = "";
+  visit();
 }
 
 tablist.addEventListener("click", (event) => {
@@ -164,8 +157,7 @@ for (const one of element.querySelectorAll("[data-option]"))
   one.addEventListener(one.type === "search" ? "input" : "change", () => {
     if (one.dataset.option === "masked") one.dataset.chosen = "yes";
     if (one.closest('[data-for~="answers"]') && one.dataset.option !== "masked") at = 0;
-    words.room = "";
-    visit();
+    revisit();
   });
 
 // ---- free prompts
@@ -180,15 +172,15 @@ function choices() {
   const full = chosen.size >= Number(part("asked").dataset.most);
   part("asked").replaceChildren(
     ...runs.map(({ run, label, colour }) => {
-      const box = Object.assign(document.createElement("input"), {
+      const box = Object.assign(made("input"), {
         type: "checkbox",
         value: run,
         checked: chosen.has(run),
         disabled: full && !chosen.has(run),
       });
-      const dot = Object.assign(document.createElement("i"), { className: "dot run" });
+      const dot = made("i", "dot run");
       dot.style.setProperty("--run", `var(${colour})`);
-      const line = document.createElement("label");
+      const line = made("label");
       line.append(box, dot, label);
       return line;
     }),
@@ -210,12 +202,12 @@ part("ask").addEventListener("submit", async (event) => {
   try {
     const answer = await server.ask_runs({ runs: asking(), prompt });
     for (const [run, ask] of Object.entries(answer.asks ?? {})) waiting.push({ run, ask, prompt });
-    if (answer.problem) throw new Error(answer.problem);
+    answered(answer);
     box.value = "";
   } catch (error) {
-    told.textContent = error.message || "The server did not answer.";
+    told.textContent = problemOf(error);
   }
-  soon(0);
+  visit();
 });
 part("ask").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey) return;
@@ -226,21 +218,20 @@ part("ask").addEventListener("keydown", (event) => {
 // ---- what is pressed in what the server drew
 
 element.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (!button || button.disabled) return;
-  const { drop, at: to, act, pick } = button.dataset;
+  const pressed = event.target.closest("button");
+  if (!pressed || pressed.disabled) return;
+  const { drop, at: to, act, pick } = pressed.dataset;
   if (drop) choose(selected.filter((id) => id !== drop));
   if (act === "known") choose(runs.map((one) => one.run));
   if (act === "equal") {
     for (const one of weights) one.value = one.nextElementSibling.textContent = "1";
-    button.hidden = true;
+    pressed.hidden = true;
     board();
   }
   if (pick) choose(pick.split(","));
   if (to !== undefined) {
     at = Number(to);
-    words.room = "";
-    visit();
+    revisit();
   }
 });
 
@@ -249,7 +240,7 @@ function choose(ids) {
   document.dispatchEvent(new CustomEvent("compare-select", { detail: ids }));
 }
 
-function redraw() {
+function reselect() {
   const none = selected.length === 0;
   part("empty").hidden = !none;
   part("board").hidden = part("rooms").hidden = none;
@@ -266,37 +257,14 @@ function redraw() {
 
 document.addEventListener("compare", (event) => {
   selected = event.detail;
-  redraw();
+  reselect();
 });
 document.addEventListener("compare-suggested", (event) => {
   const offered = Object.entries(event.detail);
-  const drawn = JSON.stringify(offered);
-  if (part("suggested").dataset.drawn === drawn) return;
-  part("suggested").dataset.drawn = drawn;
-  part("suggested").replaceChildren(
-    ...offered.map(([title, ids]) => {
-      const button = Object.assign(document.createElement("button"), {
-        type: "button",
-        className: "quiet",
-        textContent: title,
-      });
-      button.dataset.pick = ids.join(",");
-      return button;
-    }),
+  refill(part("suggested"), offered, () =>
+    offered.map(([title, ids]) => button("quiet", title, { pick: ids.join(",") })),
   );
 });
 
-function soon(pause) {
-  clearTimeout(timer);
-  timer = setTimeout(round, pause);
-}
-
-async function round() {
-  const visible = document.visibilityState === "visible" && element.offsetParent !== null;
-  if (visible && selected.length) await Promise.all([board(), visit()]);
-  soon(waiting.length ? WAIT_MS : POLL_MS);
-}
-
 shows();
-redraw();
-soon(POLL_MS);
+reselect();

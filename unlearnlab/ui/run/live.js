@@ -2,12 +2,9 @@
 // Runs as the body of a function of (element, trigger, props, server, watch).
 // All text from the server goes through textContent: it may be a model's or a user's.
 
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const LIVE_MS = 1000;
 const FIRST_MS = 400; // Until the first point: the reader waits for it.
 const IDLE_MS = 2500;
-const ANSWER_MS = 10000;
-const PATIENCE_MS = 5000;
 const MANY_POINTS = 6000;
 const LEFT = 64; // Room for five digits beside the title of the axis, in pixels.
 const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
@@ -16,12 +13,7 @@ let run = null;
 let adopted = null; // The value that the page shows.
 let shownTake = null; // Of the replay that the points at hand are of; 0 for the run itself.
 let cursor = 0;
-let turnAsked = { word: "", at: 0 };
 let opened = false;
-let failures = 0;
-let timer = null;
-let asking = false;
-let gone = 0;
 let last = null;
 let series = new Map();
 let phases = [];
@@ -29,6 +21,7 @@ let changes = [];
 let panel = "terms";
 let log = null;
 let hidden = new Set();
+const untold = once();
 let listening = false;
 let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
 
@@ -162,11 +155,11 @@ function layout(steps, waiting) {
       visible: panel === "steps",
       title: "learning rate",
     },
-    shapes: [...bands(), ...boundaries(), ...changes.filter(made).map(changeLine)],
+    shapes: [...bands(), ...boundaries(), ...changes.filter(happened).map(changeLine)],
     annotations: [
       ...(waiting ? [hint()] : []),
       ...bandLabels(),
-      ...changes.filter(made).map(changeMark),
+      ...changes.filter(happened).map(changeMark),
     ],
   };
 }
@@ -252,7 +245,7 @@ function bandLabels() {
   });
 }
 
-function made(change) {
+function happened(change) {
   return change.step !== null;
 }
 
@@ -331,95 +324,56 @@ function table(drawn) {
 }
 
 function legend(drawn) {
-  const box = part("legend");
-  const signature = drawn.map((trace) => trace.series + hidden.has(trace.series)).join();
-  if (box.dataset.of === signature) return;
-  box.dataset.of = signature;
+  const shown = drawn.map((trace) => [trace.series, hidden.has(trace.series)]);
   const focused = document.activeElement?.dataset?.series;
-  const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
-  const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
-  const word = Object.assign(document.createElement("span"), {
-    textContent: "Probe of a few rows:",
+  const renewed = refill(part("legend"), shown, () => {
+    const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
+    const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
+    return [...upper, ...(lower.length ? [made("span", "", "Probe of a few rows:"), ...lower] : [])];
   });
-  box.replaceChildren(...upper, ...(lower.length ? [word, ...lower] : []));
-  if (focused) box.querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
+  if (renewed && focused)
+    part("legend").querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
 }
 
 function legendButton(trace) {
-  const button = document.createElement("button");
-  const swatch = document.createElement("i");
-  swatch.className = `${trace.role} ${trace.dash}`;
-  button.type = "button";
-  button.dataset.series = trace.series;
-  button.setAttribute("aria-pressed", String(!hidden.has(trace.series)));
-  button.append(swatch, trace.label);
-  button.addEventListener("click", () => {
+  const node = button("", "", { series: trace.series });
+  node.setAttribute("aria-pressed", String(!hidden.has(trace.series)));
+  node.append(made("i", `${trace.role} ${trace.dash}`), trace.label);
+  node.addEventListener("click", () => {
     if (!hidden.delete(trace.series)) hidden.add(trace.series);
     draw();
   });
-  return button;
+  return node;
 }
 
 // ---- the status line -------------------------------------------------------------------------
-
-function show(name, visible) {
-  part(name).hidden = !visible;
-}
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 function fill(status) {
   const card = part("status");
   card.dataset.status = status.status;
   write(card.querySelector("h2"), status.title);
   write(card.querySelector(".pill"), status.status);
-  const lines = card.querySelector(".run-settings");
-  if (lines.dataset.of !== status.settings.join()) {
-    lines.dataset.of = status.settings.join();
-    lines.replaceChildren(
-      ...status.settings.map((text) =>
-        Object.assign(document.createElement("li"), { textContent: text }),
-      ),
-    );
-  }
+  refill(card.querySelector(".run-settings"), status.settings, () =>
+    status.settings.map((text) => made("li", "", text)),
+  );
   write(part("headline"), status.headline);
   write(part("detail"), status.detail);
   write(part("facts"), status.facts.join("  ·  "));
   listChanges();
-  const bars = card.querySelector(".bars");
   const [before, trained, after] = status.progress;
   // A run that only scores has one stretch.
-  bars.classList.toggle("one", phases.length === 0);
-  [...bars.querySelectorAll("u")].forEach(
-    (bar, at) => (bar.style.width = `${100 * status.progress[at]}%`),
-  );
-  bars.setAttribute(
-    "aria-valuenow",
-    String(Math.round(100 * (phases.length ? 0.2 * before + 0.6 * trained + 0.2 * after : before))),
-  );
-  bars.setAttribute("aria-label", status.headline);
+  const scoring = phases.length === 0;
+  card.querySelector(".bars").classList.toggle("one", scoring);
+  const now = scoring ? before : 0.2 * before + 0.6 * trained + 0.2 * after;
+  progress(card, status.progress, now, status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
 }
 
 function listChanges() {
-  const list = part("changes");
-  const lines = changes.map((one) => (made(one) ? `Step ${one.step}: ${one.text}` : one.text));
-  list.hidden = lines.length === 0;
-  if (list.dataset.of === lines.join("\n")) return;
-  list.dataset.of = lines.join("\n");
-  list.replaceChildren(
-    ...lines.map((text) => Object.assign(document.createElement("li"), { textContent: text })),
-  );
-}
-
-function chip(id, text) {
-  const node = document.getElementById(id);
-  if (!node || !text) return;
-  write(node, text);
-  node.hidden = false;
+  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
+  show("changes", lines.length > 0);
+  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
 }
 
 // ---- asking ----------------------------------------------------------------------------------
@@ -491,81 +445,34 @@ function mixed() {
 
 // The rest of the page is drawn by the server; it is told once for every change.
 function turned(word, whole) {
-  const now = Date.now();
-  if (turnAsked.word === word && now - turnAsked.at < 5000) return;
-  turnAsked = { word, at: now };
-  trigger("turned", { whole, run });
+  if (untold(word)) trigger("turned", { whole, run });
 }
 
 function tooMany() {
   return [...series.values()].some((points) => points.x.length > MANY_POINTS);
 }
 
-// After a laptop slept, a request may stay open for ever: it must not hold up the next one.
-function inTime(answer) {
-  const late = new Promise((_, refuse) =>
-    setTimeout(() => refuse(new Error("late")), ANSWER_MS),
-  );
-  return Promise.race([answer, late]);
+function request() {
+  if (tooMany()) forget();
+  return server.poll_run({ run, cursor });
 }
 
-async function ask() {
-  const of = run;
-  if (tooMany()) forget();
-  const from = cursor;
-  const answer = await inTime(server.poll_run({ run: of, cursor: from }));
-  if (of !== run || from !== cursor) return;
-  if (!answer || (answer.problem === undefined && answer.turn === undefined))
-    throw new Error("no answer");
-  if (answer.problem) throw new Error(answer.problem, { cause: "store" });
+function answer(found) {
   // Gradio loads the page again too, but later: what is pressed until then would be lost.
-  if (answer.life !== props.life) return location.reload();
-  const another = shownTake !== null && answer.run && answer.replay.take !== shownTake;
-  shownTake = answer.run ? answer.replay.take : null;
+  if (found.life !== props.life) return location.reload();
+  const another = shownTake !== null && found.run && found.replay.take !== shownTake;
+  shownTake = found.run ? found.replay.take : null;
   if (another) {
     forget();
-    return ask();
+    return soon();
   }
   const fresh =
-    from === 0 ||
-    Object.keys(answer.points?.series || {}).length > 0 ||
-    answer.steps !== last?.steps ||
-    JSON.stringify([answer.phases, answer.changes]) !== JSON.stringify([phases, changes]);
-  take(answer);
+    cursor === 0 ||
+    Object.keys(found.points?.series || {}).length > 0 ||
+    found.steps !== last?.steps ||
+    JSON.stringify([found.phases, found.changes]) !== JSON.stringify([phases, changes]);
+  take(found);
   if (fresh && !part("chart").hidden) draw();
-}
-
-function visible() {
-  return document.visibilityState === "visible" && element.offsetParent !== null;
-}
-
-async function round() {
-  clearTimeout(timer);
-  if (asking) return;
-  // Gradio may take the panel out and put it back; once it is gone for good, so is the asking.
-  gone = element.isConnected ? 0 : gone + 1;
-  if (gone > 20) return;
-  asking = true;
-  try {
-    // Until the page has opened, it is not known which run it shows.
-    if (opened && visible()) await ask();
-    failures = 0;
-    show("lost", false);
-  } catch (error) {
-    failures += 1;
-    write(
-      part("lost"),
-      error.cause === "store"
-        ? `${error.message}. Retrying.`
-        : "Connection lost, retrying. A running job goes on without this page.",
-    );
-    show("lost", true);
-  } finally {
-    asking = false;
-  }
-  const quick = awaited() || replayed();
-  const pace = quick ? FIRST_MS : !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
-  timer = setTimeout(round, failures ? Math.min(PATIENCE_MS, pace * 2 ** failures) : pace);
 }
 
 // Whether a prompt waits for its answers.
@@ -578,9 +485,9 @@ function replayed() {
   return last?.replay?.take > 0 && !last.replay.held;
 }
 
-function soon() {
-  clearTimeout(timer);
-  timer = setTimeout(round, 0);
+function pace() {
+  if (awaited() || replayed()) return FIRST_MS;
+  return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
 }
 
 // ---- controls of the chart -------------------------------------------------------------------
@@ -598,22 +505,16 @@ function offerWeights() {
 
 function choosePanel(name) {
   panel = name;
-  for (const button of element.querySelectorAll(".chart-head .segments button")) {
-    button.setAttribute("aria-pressed", String(button.dataset.panel === name));
-  }
+  press(element.querySelectorAll(".chart-head .segments button"), (one) => one.dataset.panel === name);
   draw();
 }
 
 element.querySelector(".chart-head .segments").replaceChildren(
   ...props.drawing.panels.map((one) => {
-    const button = Object.assign(document.createElement("button"), {
-      type: "button",
-      textContent: one.label,
-    });
-    button.dataset.panel = one.name;
-    button.setAttribute("aria-pressed", String(one.name === panel));
-    button.addEventListener("click", () => choosePanel(one.name));
-    return button;
+    const node = button("", one.label, { panel: one.name });
+    node.setAttribute("aria-pressed", String(one.name === panel));
+    node.addEventListener("click", () => choosePanel(one.name));
+    return node;
   }),
 );
 part("log").addEventListener("click", () => {
@@ -621,13 +522,17 @@ part("log").addEventListener("click", () => {
   draw();
 });
 
-const repaint = new MutationObserver(() => draw());
-repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
-document.addEventListener("visibilitychange", soon);
+keepDrawn(() => draw());
+const soon = poll({
+  request,
+  take: answer,
+  pace,
+  // Until the page has opened, it is not known which run it shows.
+  seen: () => opened && element.offsetParent !== null,
+  needs: ["turn"],
+  lost: "A running job goes on without this page.",
+});
 document.addEventListener("asked", soon);
-// Also when its tab opens, or its card grows.
-new ResizeObserver(draw).observe(element);
 watch("value", () => {
   if (adopt()) trigger("shown", {});
   soon();
@@ -635,4 +540,3 @@ watch("value", () => {
 adopt();
 // The first answer may have come before this panel was there to be told of it.
 if (opened) trigger("shown", {});
-soon();

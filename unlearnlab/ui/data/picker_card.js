@@ -8,7 +8,7 @@ let kept = props.value ?? {}; // What is shown.
 const ticked = (id) => props.value.ids.includes(id) !== props.value.inverted;
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
 
-function show() {
+function paint() {
   const value = props.value;
   if (!value || value.html === undefined) return;
   if (drawn !== value.html) table.innerHTML = drawn = value.html;
@@ -31,7 +31,7 @@ table.addEventListener("change", (event) => {
   const others = ids.filter((one) => one !== id);
   props.value = { ...props.value, ids: named ? [...others, id] : others };
   kept = props.value;
-  show();
+  paint();
 });
 
 table.addEventListener("click", (event) => {
@@ -53,6 +53,6 @@ watch("value", () => {
   const mine = !came.ticked && came.of === kept.of;
   kept = mine ? { ...came, ids: kept.ids, inverted: kept.inverted } : came;
   if (mine) props.value = kept;
-  show();
+  paint();
 });
-show();
+paint();

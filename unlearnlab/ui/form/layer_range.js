@@ -29,7 +29,7 @@ function load() {
   const value = props.value;
   if (!value) return;
   const known = value.blocks > 0;
-  for (const part of [bar.parentElement, ticks]) part.hidden = !known;
+  for (const one of [bar.parentElement, ticks]) one.hidden = !known;
   if (!known) {
     const end = value.last ?? "the last";
     output.textContent = value.first || value.last !== null ? words(value.first, end) : "All blocks";
@@ -38,11 +38,9 @@ function load() {
   for (const thumb of [first, last]) thumb.max = value.blocks - 1;
   if (ticks.childElementCount !== value.blocks) {
     ticks.replaceChildren(
-      ...Array.from({ length: value.blocks }, (_, block) => {
-        const tick = document.createElement("span");
-        tick.textContent = value.blocks <= 16 || block % 4 === 0 ? block : "";
-        return tick;
-      }),
+      ...Array.from({ length: value.blocks }, (_, block) =>
+        made("span", "", value.blocks <= 16 || block % 4 === 0 ? String(block) : ""),
+      ),
     );
   }
   first.value = value.first;

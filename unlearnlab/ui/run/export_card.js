@@ -3,29 +3,15 @@
 const card = element.querySelector(".takeaway");
 const list = element.querySelector(".takeaway-items");
 const said = element.querySelector(".takeaway-said");
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
-let shown = "";
-
-function made(tag, name, text) {
-  return Object.assign(document.createElement(tag), { className: name, textContent: text });
-}
 
 function tell(text, bad = false) {
   said.textContent = text;
   said.classList.toggle("bad", bad);
 }
 
-function save(name, data) {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const address = URL.createObjectURL(new Blob([bytes]));
-  const link = Object.assign(document.createElement("a"), { href: address, download: name });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(address), 60000);
-}
-
-async function take(what, action, button) {
+async function take(what, action, pressed) {
   const run = props.value.run;
-  button.disabled = true;
+  pressed.disabled = true;
   tell("");
   try {
     const masked = part("mask").querySelector("input").checked;
@@ -36,27 +22,25 @@ async function take(what, action, button) {
       model({ state: "busy", told: answer.note });
       document.dispatchEvent(new Event("asked"));
     }
-  } catch {
-    tell("The server did not answer: it may have ended.", true);
+  } catch (error) {
+    tell(problemOf(error), true);
   } finally {
-    button.disabled = false;
+    pressed.disabled = false;
   }
 }
 
 function item(one) {
-  const line = made("li", "", "");
-  const button = made("button", "takeaway-item", "");
-  button.type = "button";
-  button.dataset.what = one.what;
-  button.append(made("b", "", one.title), made("span", "", one.about));
+  const line = made("li");
+  const node = button("takeaway-item", "", { what: one.what });
+  node.append(made("b", "", one.title), made("span", "", one.about));
   if (one.missing) {
-    button.setAttribute("aria-disabled", "true");
-    button.lastChild.textContent = `None: ${one.missing}`;
+    node.setAttribute("aria-disabled", "true");
+    node.lastChild.textContent = `None: ${one.missing}`;
   } else {
     const action = one.what === "model" ? "folder" : "file";
-    button.addEventListener("click", () => take(one.what, action, button));
+    node.addEventListener("click", () => take(one.what, action, node));
   }
-  line.append(button);
+  line.append(node);
   return line;
 }
 
@@ -68,25 +52,20 @@ function model(now) {
   box.querySelector("b").textContent = "Merged model";
   box.querySelector("code").textContent = now.path || "";
   box.querySelector("span").textContent = now.told;
-  part("stop").hidden = now.state !== "busy";
-  part("use").hidden = !now.path;
-  part("copy").hidden = !now.path || !navigator.clipboard;
-  part("zip").hidden = !now.small;
-  const button = list.querySelector('[data-what="model"]');
-  if (button) button.disabled = now.state === "busy";
+  show("stop", now.state === "busy");
+  show("use", Boolean(now.path));
+  show("copy", Boolean(now.path && navigator.clipboard));
+  show("zip", Boolean(now.small));
+  const write = list.querySelector('[data-what="model"]');
+  if (write) write.disabled = now.state === "busy";
 }
 
 function load() {
   const value = props.value || { run: "" };
   card.hidden = !value.run;
-  part("later").hidden = Boolean(value.ended);
-  part("mask").hidden = !value.ended;
-  const now = JSON.stringify([value.run, value.items]);
-  if (now !== shown) {
-    shown = now;
-    list.replaceChildren(...(value.items || []).map(item));
-    tell("");
-  }
+  show("later", !value.ended);
+  show("mask", Boolean(value.ended));
+  if (refill(list, [value.run, value.items], () => (value.items || []).map(item))) tell("");
   model(value.model);
 }
 

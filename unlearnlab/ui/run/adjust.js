@@ -5,14 +5,10 @@ const form = element.querySelector("form");
 const said = element.querySelector('[role="status"]');
 let drawn = ""; // Run, phase and values that the fields were made for.
 
-function made(tag, name, text) {
-  return Object.assign(document.createElement(tag), { className: name, textContent: text });
-}
-
 function field(one) {
-  const box = made("div", "field", "");
+  const box = made("div", "field");
   box.dataset.path = one.path;
-  const input = made("input", "", "");
+  const input = made("input");
   Object.assign(input, { type: "text", id: `adjust-${one.path}`, value: one.value });
   input.autocomplete = "off";
   input.dataset.was = one.value;

@@ -185,9 +185,6 @@ function refresh() {
   draw();
 }
 
-const repaint = new MutationObserver(draw);
-repaint.observe(document.body, { attributes: true, attributeFilter: ["class"] });
-repaint.observe(document.documentElement, { attributes: true, attributeFilter: ["class"] });
-new ResizeObserver(draw).observe(element);
+keepDrawn(draw);
 watch("value", () => setTimeout(refresh, 0));
 refresh();

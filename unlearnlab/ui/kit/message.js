@@ -14,11 +14,7 @@ function mark(problem) {
   if (!field) return null;
   clear(field);
   field.classList.add("wrong");
-  const note = Object.assign(document.createElement("div"), {
-    className: "field-problem",
-    textContent: problem.message,
-  });
-  field.append(note);
+  field.append(made("div", "field-problem", problem.message));
   const input = field.querySelector("input, textarea");
   input?.setAttribute("aria-invalid", "true");
   return input;
@@ -38,12 +34,8 @@ function tell() {
   box.hidden = problems.length === 0 && !note;
   box.classList.toggle("bad", problems.length > 0);
   box.replaceChildren(
-    ...problems.map((one) =>
-      Object.assign(document.createElement("p"), {
-        textContent: one.label ? `${one.label}: ${one.message}` : one.message,
-      }),
-    ),
-    ...(note ? [Object.assign(document.createElement("p"), { textContent: note })] : []),
+    ...problems.map(({ label, message }) => made("p", "", label ? `${label}: ${message}` : message)),
+    ...(note ? [made("p", "", note)] : []),
   );
   const place = () => {
     const first = problems

@@ -1,11 +1,9 @@
 // The card of a sweep: asks how it stands, draws its chart as it fills in, and hands on what its
 // buttons wish. Runs as the body of a function of (element, trigger, props, server, watch).
 
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const KEY = "unlearnlab-sweep";
 const LIVE_MS = 1000;
 const IDLE_MS = 3000;
-const PATIENCE_MS = 15000;
 
 let chosen = localStorage.getItem(KEY) || "";
 let score = "task_aggregate";
@@ -14,13 +12,6 @@ let figure = null;
 let last = null;
 let unfolded = null; // As the reader left it.
 let followed = "";
-let failures = 0;
-let timer = null;
-let asking = false;
-
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
 
 // ---- drawing ---------------------------------------------------------------------------------
 
@@ -38,8 +29,8 @@ function fold(open) {
   part("fold").setAttribute("aria-expanded", String(open));
 }
 
-function button(action, count, text) {
-  const node = element.querySelector(`.sweep-tools [data-act="${action}"]`);
+function action(name, count, text) {
+  const node = element.querySelector(`.sweep-tools [data-act="${name}"]`);
   node.hidden = !count;
   write(node, text);
 }
@@ -48,37 +39,11 @@ function runs(count) {
   return count === 1 ? "1 run" : `${count} runs`;
 }
 
-function options(select, wanted) {
-  const signature = JSON.stringify(wanted);
-  if (select.dataset.of === signature) return;
-  select.dataset.of = signature;
-  const held = select.value;
-  select.replaceChildren(
-    ...wanted.map(([value, text]) =>
-      Object.assign(document.createElement("option"), { value, textContent: text }),
-    ),
-  );
-  if (wanted.some(([value]) => value === held)) select.value = held;
-}
-
 function segments(scores) {
   const box = part("scores");
   box.hidden = scores.length === 0;
-  if (box.dataset.of !== JSON.stringify(scores)) {
-    box.dataset.of = JSON.stringify(scores);
-    box.replaceChildren(
-      ...scores.map(([name, title]) => {
-        const node = Object.assign(document.createElement("button"), {
-          type: "button",
-          textContent: title,
-        });
-        node.dataset.score = name;
-        return node;
-      }),
-    );
-  }
-  for (const node of box.children)
-    node.setAttribute("aria-pressed", String(node.dataset.score === score));
+  refill(box, scores, () => scores.map(([name, title]) => button("", title, { score: name })));
+  press(box.children, (one) => one.dataset.score === score);
 }
 
 function hint() {
@@ -87,16 +52,13 @@ function hint() {
 }
 
 function steer(answer) {
-  button("go_on", answer.open, `Go on with ${runs(answer.open)}`);
-  button("retry", answer.failed, `Run ${answer.failed} failed again`);
-  button("cancel", answer.waiting, `Cancel ${runs(answer.waiting)} that wait`);
+  action("go_on", answer.open, `Go on with ${runs(answer.open)}`);
+  action("retry", answer.failed, `Run ${answer.failed} failed again`);
+  action("cancel", answer.waiting, `Cancel ${runs(answer.waiting)} that wait`);
   part("following").hidden = !answer.going;
   segments(answer.scores);
   part("add").hidden = answer.axes.length === 0;
-  options(
-    part("axis"),
-    answer.axes.map((axis, at) => [String(at), axis.name]),
-  );
+  offer(part("axis"), answer.axes.map((axis, at) => [String(at), axis.name]));
   hint();
 }
 
@@ -106,10 +68,7 @@ function take(answer) {
   if (!answer.sweeps.length) return;
   chosen = answer.sweep;
   write(part("title"), `Sweep: ${answer.title}`);
-  options(
-    part("choose"),
-    answer.sweeps.map((one) => [one.id, one.title]),
-  );
+  offer(part("choose"), answer.sweeps.map((one) => [one.id, one.title]));
   part("choose").hidden = answer.sweeps.length < 2;
   part("choose").value = answer.sweep;
   if (answer.gone) {
@@ -121,9 +80,7 @@ function take(answer) {
   write(part("pill"), answer.pill);
   part("pill").dataset.status = answer.pill;
   write(part("status"), answer.status);
-  const bars = element.querySelector(".bars");
-  bars.querySelector("u").style.width = `${100 * answer.share}%`;
-  bars.setAttribute("aria-valuenow", String(Math.round(100 * answer.share)));
+  progress(element, [answer.share], answer.share);
   // What opened by itself stays open when the sweep ends: somebody watches.
   if (unfolded === null && (answer.going || answer.open > 0)) unfolded = true;
   fold(Boolean(unfolded));
@@ -157,40 +114,6 @@ function follow(run) {
 
 // ---- asking ----------------------------------------------------------------------------------
 
-async function ask() {
-  const of = `${chosen} ${score}`;
-  const answer = await server.poll_sweep({ sweep: chosen, score, turn });
-  if (of !== `${chosen} ${score}`) return void soon();
-  if (!answer || answer.problem) throw new Error(answer?.problem ?? "no answer");
-  take(answer);
-}
-
-async function round() {
-  clearTimeout(timer);
-  if (asking) return;
-  asking = true;
-  try {
-    // A hidden card takes no room: what it stands in tells whether it would be seen.
-    const seen = document.visibilityState === "visible" && element.parentElement.offsetParent;
-    if (seen) await ask();
-    failures = 0;
-    part("lost").hidden = true;
-  } catch (error) {
-    failures += 1;
-    write(part("lost"), `${error.message}. Retrying; the sweep goes on without this page.`);
-    part("lost").hidden = false;
-  } finally {
-    asking = false;
-  }
-  const pace = last?.going ? LIVE_MS : IDLE_MS;
-  timer = setTimeout(round, failures ? Math.min(PATIENCE_MS, pace * 2 ** failures) : pace);
-}
-
-function soon() {
-  clearTimeout(timer);
-  timer = setTimeout(round, 0);
-}
-
 function choose(sweep) {
   chosen = sweep;
   localStorage.setItem(KEY, sweep);
@@ -200,7 +123,7 @@ function choose(sweep) {
   soon();
 }
 
-async function press(wish) {
+async function carryOut(wish) {
   write(part("said"), "");
   const answer = await server.press_sweep({ sweep: chosen, ...wish });
   part("said").classList.toggle("bad", Boolean(answer?.problem));
@@ -213,7 +136,7 @@ element.addEventListener("click", (event) => {
   const pressed = event.target.closest("button");
   if (!pressed) return;
   const { act, run, open, score: wanted } = pressed.dataset;
-  if (act) press({ action: act, run: run ?? "" });
+  if (act) carryOut({ action: act, run: run ?? "" });
   if (open) {
     part("follow").checked = false;
     trigger("open", { run: open });
@@ -236,13 +159,19 @@ element.querySelector(".sweep-add form").addEventListener("submit", async (event
   event.preventDefault();
   const axis = last.axes[Number(part("axis").value)];
   const text = part("text").value;
-  if (await press({ action: "add", axis: axis.axis, text })) part("text").value = "";
+  if (await carryOut({ action: "add", axis: axis.axis, text })) part("text").value = "";
 });
 
-for (const root of [document.documentElement, document.body])
-  new MutationObserver(draw).observe(root, { attributes: true, attributeFilter: ["class"] });
-new ResizeObserver(draw).observe(element);
-document.addEventListener("visibilitychange", soon);
+keepDrawn(draw);
+const soon = poll({
+  request: () => server.poll_sweep({ sweep: chosen, score, turn }),
+  take,
+  pace: () => (last?.going ? LIVE_MS : IDLE_MS),
+  // A hidden card takes no room: what it stands in tells whether it would be seen.
+  seen: () => element.parentElement?.offsetParent,
+  needs: ["sweeps"],
+  lost: "The sweep goes on without this page.",
+});
 let given = "";
 watch("value", () => {
   const { sweep, follow: following, at } = props.value ?? {};
@@ -253,4 +182,3 @@ watch("value", () => {
   choose(sweep);
   element.scrollIntoView({ behavior: "smooth", block: "start" });
 });
-soon();

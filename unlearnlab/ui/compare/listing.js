@@ -4,18 +4,14 @@
 const POLL_MS = 3000;
 const UNDO_MS = 600000;
 const UNDO_KEY = "unlearnlab-deleted";
-const part = (name) => element.querySelector(`[data-part="${name}"]`);
 const table = part("table");
 const selects = [...element.querySelectorAll("select[data-filter]")];
-const made = (tag, name, text) =>
-  Object.assign(document.createElement(tag), { className: name, textContent: text });
 
 let selected = fromAddress();
 let query = { sort: "created", up: false, page: 0, word: "" };
 let known = { found: 0, total: 0, ids: [], most: 100 };
 let anchor = null;
 let editing = false;
-let asked = 0;
 let typing = null;
 
 function fromAddress() {
@@ -73,72 +69,47 @@ function tell(text, bad = false) {
   box.classList.toggle("bad", bad);
 }
 
-// Rows are drawn anew: whoever was on one of them with the keyboard stays there.
-function draw(html) {
-  const key = table.contains(document.activeElement) && document.activeElement.dataset.key;
-  table.innerHTML = html;
-  mark();
-  if (key) table.querySelector(`[data-key="${CSS.escape(key)}"]`)?.focus();
-}
-
-function offer(choices, since) {
+function choices(offered, since) {
   for (const one of selects) {
     const name = one.dataset.filter;
-    const offered = name === "since" ? since : [["", one.dataset.any], ...choices[name]];
-    const text = JSON.stringify(offered);
-    if (one.dataset.drawn === text) continue;
-    const value = one.value;
-    one.replaceChildren(...offered.map(([of, label]) => new Option(label, of)));
-    one.dataset.drawn = text;
-    one.value = offered.some(([of]) => of === value) ? value : "";
-    if (name === "tag") one.hidden = offered.length < 2;
+    const pairs = name === "since" ? since : [["", one.dataset.any], ...offered[name]];
+    offer(one, pairs);
+    if (name === "tag") one.hidden = pairs.length < 2;
   }
 }
 
 function take(answer) {
-  if (answer.same) return;
+  if (editing || answer.same) return;
   known = answer;
   query.word = answer.word;
   query.page = answer.page;
-  offer(answer.choices, answer.since);
+  choices(answer.choices, answer.since);
   part("total").textContent =
     answer.found === answer.total ? `${answer.total} runs` : `${answer.found} of ${answer.total} runs`;
   element.firstElementChild.classList.toggle("bare", answer.total === 0);
-  draw(answer.html);
+  redraw(table, answer.html, mark);
   document.dispatchEvent(new CustomEvent("compare-suggested", { detail: answer.suggested }));
 }
 
-async function ask() {
-  const number = ++asked;
+function request() {
   const filters = Object.fromEntries(selects.map((one) => [one.dataset.filter, one.value]));
-  try {
-    const answer = await server.list_runs({ ...query, ...filters, text: part("text").value });
-    if (number !== asked || editing) return;
-    if (!answer || (!answer.same && answer.html === undefined))
-      throw new Error(answer?.problem || "The server did not answer.");
-    take(answer);
-    part("lost").hidden = true;
-  } catch (error) {
-    part("lost").textContent = `${error.message} Retrying.`;
-    part("lost").hidden = false;
-  }
+  return server.list_runs({ ...query, ...filters, text: part("text").value });
 }
 
 function look(changes) {
   query = { ...query, ...changes, word: "" };
-  return ask();
+  return soon();
 }
 
 async function change(wish) {
   try {
-    const answer = await server.change_runs(wish);
-    if (answer?.problem) throw new Error(answer.problem);
+    answered(await server.change_runs(wish));
     tell("");
     await look({});
     document.dispatchEvent(new CustomEvent("compare", { detail: selected }));
     return "";
   } catch (error) {
-    return error.message || "The server did not answer.";
+    return problemOf(error);
   }
 }
 
@@ -166,12 +137,12 @@ async function remove(runs) {
 }
 
 part("undo").addEventListener("click", async (event) => {
-  const button = event.target.closest("button");
+  const pressed = event.target.closest("button");
   const kept = undoable();
-  if (!button) return;
+  if (!pressed) return;
   sessionStorage.removeItem(UNDO_KEY);
   showUndo();
-  if (!kept || button.dataset.act !== "undo") return;
+  if (!kept || pressed.dataset.act !== "undo") return;
   const problem = await change({ action: "restore", runs: kept.runs });
   tell(problem, true);
 });
@@ -179,8 +150,8 @@ part("undo").addEventListener("click", async (event) => {
 // ---- editing: a row below the run; the list is not drawn anew while it is open.
 
 function field(label, name, value, rows) {
-  const box = made("label", "", "");
-  const input = document.createElement(rows ? "textarea" : "input");
+  const box = made("label");
+  const input = made(rows ? "textarea" : "input");
   Object.assign(input, { name, value });
   if (rows) input.rows = rows;
   box.append(made("span", "", label), input);
@@ -188,10 +159,9 @@ function field(label, name, value, rows) {
 }
 
 function act(name, text, kind = "quiet") {
-  const button = made("button", kind, text);
-  button.type = name === "save" ? "submit" : "button";
-  button.dataset.act = name;
-  return button;
+  const node = button(kind, text, { act: name });
+  if (name === "save") node.type = "submit";
+  return node;
 }
 
 function close(focus) {
@@ -208,15 +178,15 @@ function edit(row) {
   if (was) return;
   editing = true;
   const { title, tags, notes } = JSON.parse(row.dataset.mark);
-  const form = made("form", "edit-form", "");
-  const buttons = made("div", "edit-buttons", "");
-  const problem = made("p", "bad", "");
+  const form = made("form", "edit-form");
+  const buttons = made("div", "edit-buttons");
+  const problem = made("p", "bad");
   problem.setAttribute("role", "alert");
   buttons.append(act("save", "Save", "strong"), act("cancel", "Cancel"), act("delete", "Delete run"));
   form.append(field("Name", "name", title), field("Tags, with commas", "tags", tags));
   form.append(field("Notes", "notes", notes, 3), buttons, problem);
-  const line = made("tr", "edit", "");
-  const cell = document.createElement("td");
+  const line = made("tr", "edit");
+  const cell = made("td");
   cell.colSpan = row.cells.length;
   cell.append(form);
   line.append(cell);
@@ -258,18 +228,18 @@ table.addEventListener("click", (event) => {
     const rest = selected.filter((id) => !shown.includes(id));
     return select(event.target.checked ? [...rest, ...shown] : rest);
   }
-  const button = event.target.closest("button");
-  if (!button || button.disabled) return;
-  const { sort, page, open, pin, edit: of } = button.dataset;
+  const pressed = event.target.closest("button");
+  if (!pressed || pressed.disabled) return;
+  const { sort, page, open, pin, edit: of } = pressed.dataset;
   if (sort) {
     const up = query.sort === sort ? !query.up : sort === "title";
     look({ sort, up, page: 0 });
   }
   if (page !== undefined) look({ page: Number(page) });
   if (open) trigger("open", { run: open });
-  if (of) edit(button.closest("tr"));
+  if (of) edit(pressed.closest("tr"));
   if (pin) {
-    const { pinned } = JSON.parse(button.closest("tr").dataset.mark);
+    const { pinned } = JSON.parse(pressed.closest("tr").dataset.mark);
     change({ action: "amend", runs: [pin], pinned: !pinned }).then((problem) => tell(problem, true));
   }
 });
@@ -313,23 +283,15 @@ part("reporting").addEventListener("submit", async (event) => {
   const weights = Object.fromEntries(sliders.map((one) => [one.dataset.weight, Number(one.value)]));
   tell("The report is being written …");
   try {
-    const answer = await server.report_runs({ runs: selected, masked, ...weights });
-    if (!answer?.data) throw new Error(answer?.problem || "The server did not answer.");
-    save(answer.name, answer.data);
+    const asked = server.report_runs({ runs: selected, masked, ...weights });
+    const { name, data } = answered(await asked, ["data"]);
+    save(name, data, "text/html");
     tell("The report is downloaded. It needs no network and shows what this page shows.");
     part("reporting").hidden = true;
   } catch (error) {
-    tell(error.message, true);
+    tell(problemOf(error), true);
   }
 });
-
-function save(name, data) {
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const link = Object.assign(document.createElement("a"), { download: name });
-  link.href = URL.createObjectURL(new Blob([bytes], { type: "text/html" }));
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-}
 
 // Browsers lend the clipboard to pages of this machine and to encrypted ones alone.
 async function copy(link) {
@@ -350,16 +312,17 @@ function seen() {
   if (now === open) return;
   open = now;
   toAddress();
-  if (open) ask();
+  if (open) soon();
 }
 
-function round() {
-  if (document.visibilityState === "visible" && open && !editing) ask();
-  showUndo();
-  setTimeout(round, POLL_MS);
-}
-
+const soon = poll({
+  request,
+  take,
+  pace: () => POLL_MS,
+  seen: () => open && !editing,
+  needs: ["same", "html"],
+});
 new ResizeObserver(seen).observe(element);
-setTimeout(round, POLL_MS);
+setInterval(showUndo, POLL_MS);
 showUndo();
 mark();

@@ -11,29 +11,25 @@ function fillReplay(replay) {
   write(part("replay-hold"), replay.held ? "Resume" : "Pause");
   show("replay-hold", going);
   show("replay-end", going);
-  for (const button of bar.querySelectorAll(".segments button")) {
-    const chosen = going && button.textContent === replay.pace;
-    button.setAttribute("aria-pressed", String(chosen));
-  }
+  press(
+    bar.querySelectorAll(".segments button"),
+    (one) => going && one.textContent === replay.pace,
+  );
 }
 
 async function askReplay(action, pace = {}) {
-  let problem;
-  try {
-    ({ problem } = await server.replay_run({ run, action, ...pace }));
-  } catch {
-    problem = "The server did not answer: it may have ended.";
-  }
+  const call = server.replay_run({ run, action, ...pace });
+  const { problem } = await call.catch((error) => ({ problem: problemOf(error) }));
   write(part("replay-problem"), problem);
   show("replay-problem", Boolean(problem));
   soon();
 }
 
 bar.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
+  const pressed = event.target.closest("button");
   const going = last?.replay?.take > 0;
-  if (!button) return;
-  if (button === part("replay-hold")) askReplay(last?.replay?.held ? "resume" : "hold");
-  else if (button === part("replay-end")) askReplay("end");
-  else askReplay(going ? "pace" : "start", { ...button.dataset });
+  if (!pressed) return;
+  if (pressed === part("replay-hold")) askReplay(last?.replay?.held ? "resume" : "hold");
+  else if (pressed === part("replay-end")) askReplay("end");
+  else askReplay(going ? "pace" : "start", { ...pressed.dataset });
 });

@@ -5,23 +5,17 @@ const note = element.querySelector(".phase-note");
 const ONLY = "The only phase stays: a run needs at least one.";
 let wanted = ""; // The action whose button had the focus: the phase moves, the focus goes along.
 
-function made(tag, name, text) {
-  return Object.assign(document.createElement(tag), { className: name, textContent: text });
-}
-
 function tool(action, sign, words, disabled) {
-  const button = made("button", "quiet", sign);
-  button.type = "button";
-  button.dataset.action = action;
-  button.title = words;
-  button.setAttribute("aria-label", words);
+  const node = button("quiet", sign, { action });
+  node.title = words;
+  node.setAttribute("aria-label", words);
   // Not `disabled`: such a button would lose the focus, and could not say why.
-  if (disabled) button.setAttribute("aria-disabled", "true");
-  return button;
+  if (disabled) node.setAttribute("aria-disabled", "true");
+  return node;
 }
 
 function tools(at, count) {
-  const box = made("div", "phase-tools", "");
+  const box = made("div", "phase-tools");
   const name = `phase ${at + 1}`;
   const moves = [
     tool("earlier", "↑", `Move ${name} up`, at === 0),
@@ -37,22 +31,19 @@ function tools(at, count) {
 
 function card(phase, at, value) {
   const here = at === value.editing;
-  const item = made("li", "field", "");
+  const item = made("li", "field");
   item.id = `phase-card-${at}`;
   item.classList.toggle("here", here);
-  const show = made("button", "phase-card", "");
-  show.type = "button";
-  show.dataset.action = "show";
-  show.dataset.phase = at;
-  if (here) show.setAttribute("aria-current", "true");
+  const choose = button("phase-card", "", { action: "show", phase: at });
+  if (here) choose.setAttribute("aria-current", "true");
   const steps = value.steps[at];
-  show.append(
+  choose.append(
     made("span", "phase-number", String(at + 1)),
     made("b", "", phase.title),
     made("small", "phase-steps", steps ? `${steps} steps` : ""),
     made("small", "phase-settings", phase.settings),
   );
-  item.append(show);
+  item.append(choose);
   if (here) item.append(tools(at, value.cards.length));
   return item;
 }
@@ -72,10 +63,10 @@ function load() {
 }
 
 element.addEventListener("click", (event) => {
-  const button = event.target.closest("button");
-  if (!button || !button.dataset.action) return;
-  const { action, phase } = button.dataset;
-  if (button.getAttribute("aria-disabled")) {
+  const pressed = event.target.closest("button");
+  if (!pressed?.dataset.action) return;
+  const { action, phase } = pressed.dataset;
+  if (pressed.getAttribute("aria-disabled")) {
     note.textContent = action === "remove" ? ONLY : "";
     return;
   }
