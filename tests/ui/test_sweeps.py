@@ -16,6 +16,7 @@ from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
 from unlearnlab.spec.sweep.typed import LAYERS, SHARES
 from unlearnlab.ui.form.form import first_form, preset_form
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.sweeps.card import Board
 from unlearnlab.ui.sweeps.chart import sweep_figure
 from unlearnlab.ui.sweeps.form import (
     Typed,
@@ -26,7 +27,6 @@ from unlearnlab.ui.sweeps.form import (
     press_sweep,
     typed_sweep,
 )
-from unlearnlab.ui.sweeps.panel import Board
 
 RATE, EPOCHS = "phases.0.learning_rate", "phases.0.epochs"
 RMU = presets()["embedded-adaptive-rmu"].spec

@@ -10,9 +10,8 @@ from unlearnlab.ui.data.adding import COLUMNS, FIELDS, KIND_CHOICES, Wish, findi
 from unlearnlab.ui.data.list import datasets_html
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.data import known_of
+from unlearnlab.ui.form.choices import NAME, known_of
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.form.model import NAME
 from unlearnlab.ui.kit.controls import PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import heading, message

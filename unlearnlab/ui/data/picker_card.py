@@ -18,7 +18,7 @@ from unlearnlab.ui.data.row_picker import (
 )
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.data import fold_of, forget_all, known_of, tasks_in, use_rows
+from unlearnlab.ui.form.choices import fold_of, forget_all, known_of, tasks_in, use_rows
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.latest_wins import NUMBERED

@@ -10,32 +10,29 @@ from gradio.components import Component
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.data import (
+from unlearnlab.ui.form.choices import (
     FOLD,
+    NAME,
+    NOTE_JS,
+    PRECISION,
     SOURCE,
     choose_data,
     choose_fold,
     controls_of,
+    device_choices,
     draw_data,
     forget_all,
-    rows_note,
-)
-from unlearnlab.ui.form.device import DEVICE, device_choices
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layer_range import layer_range
-from unlearnlab.ui.form.model import (
-    NAME,
-    NOTE_JS,
-    PRECISION,
     looked_up,
     model_choices,
     model_note,
+    rows_note,
     take_model,
 )
-from unlearnlab.ui.form.phases import phase_list
+from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.size import size_note
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
+    DEVICE,
     EVALUATION,
     KEEP,
     LAYERS,
@@ -58,6 +55,55 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import heading
 from unlearnlab.views.scoreboard import TASKS
+
+
+def phase_list(value: dict[str, Any]) -> gr.HTML:
+    """Draw the list.
+
+    Its value is that of `form.phase_cards`; `rearrange` fires with an `action` and a `phase`, as
+    `form.rearranged` takes them.
+    """
+    return gr.HTML(
+        value,
+        html_template=_PHASES,
+        js_on_load=script("form/phases.js"),
+        elem_id="phases",
+        apply_default_css=False,
+    )
+
+
+_PHASES = """
+<div class="phases-head"><span class="field-label" id="phases-label">Phases, in order</span>
+  <button type="button" class="quiet" data-action="add">Add a phase</button></div>
+<ol class="phase-cards" aria-labelledby="phases-label"></ol>
+<p class="phase-note" role="status"></p>
+"""
+
+
+def layer_range(value: dict[str, Any]) -> gr.HTML:
+    """Draw the range.
+
+    Its value is `{"first": 2, "last": 5, "blocks": 8}`; `input` fires when a thumb is let go.
+    """
+    return gr.HTML(
+        value,
+        html_template=_RAIL,
+        js_on_load=script("form/layer_range.js"),
+        elem_id=element(LAYERS),
+        elem_classes=["field", "layers"],
+        apply_default_css=False,
+    )
+
+
+_RAIL = """
+<div class="rail-head"><span class="field-label">Layers</span><output></output></div>
+<div class="rail"><i></i><b></b>
+  <input type="range" min="0" step="1" aria-label="First trained block">
+  <input type="range" min="0" step="1" aria-label="Last trained block">
+</div>
+<div class="rail-ticks" aria-hidden="true"></div>
+"""
+
 
 QUIET: dict[str, Any] = {
     "queue": False,

@@ -25,8 +25,8 @@ from unlearnlab.runs.progress import Course
 from unlearnlab.runs.records import RunRow
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
+from unlearnlab.ui.form.choices import NAME, take_model
 from unlearnlab.ui.form.form import Form, form_of
-from unlearnlab.ui.form.model import NAME, take_model
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 

@@ -24,9 +24,8 @@ from unlearnlab.ui.run.layout import Parts, draw_buttons, draw_queue, draw_resul
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
 from unlearnlab.ui.run.replay import MINUTE_S, press_replay
-from unlearnlab.ui.sweeps.card import sweep_card
-from unlearnlab.ui.sweeps.fold import draw_fold, wire_fold
-from unlearnlab.ui.sweeps.panel import Board
+from unlearnlab.ui.sweeps.card import Board, sweep_card
+from unlearnlab.ui.sweeps.form import draw_fold, wire_fold
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
 """What queues the form: it takes the run that is shown, and returns that to show."""

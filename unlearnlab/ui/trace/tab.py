@@ -8,8 +8,8 @@ import gradio as gr
 from unlearnlab.data.datasets import dataset
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
+from unlearnlab.ui.form.choices import model_choices
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.form.model import model_choices
 from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.dropdown_fix import on_choice
 from unlearnlab.ui.kit.latest_wins import Turned, follow
@@ -26,12 +26,15 @@ from unlearnlab.ui.trace.form import (
     asked,
     chosen_model,
     chosen_source,
+    draw,
     draw_form,
+    fact_choices,
+    poll,
+    press_trace,
     restored,
     source_choices,
 )
-from unlearnlab.ui.trace.panel import draw, fact_choices, poll, press_trace
-from unlearnlab.ui.trace.windows_figure import windows_figure
+from unlearnlab.ui.trace.maps import windows_figure
 from unlearnlab.views.benchmarks import windows
 
 

@@ -1,18 +1,188 @@
-"""The form's choice of data: dataset, fold, subtasks, and the forget rows that were picked."""
+"""What the form offers: models, devices, and data with the rows that were picked."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, get_args
 
 import gradio as gr
 
-from unlearnlab.data.datasets import TASKS as ALL
+from unlearnlab.data.datasets import TASKS as ALL_TASKS
 from unlearnlab.data.datasets import Fold, KnownDataset, Row, Task, dataset, datasets
-from unlearnlab.spec.run import in_order
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.model import NAME, model_choices
-from unlearnlab.ui.kit.controls import DATA, PATHS, PHASE_TASKS, ROWS, Control, control, element
+from unlearnlab.data.files import size
+from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import hub as hub_models
+from unlearnlab.models.catalog import KnownModel
+from unlearnlab.models.families import Architecture
+from unlearnlab.runs.engine_api import ALL, Device, meant
+from unlearnlab.runs.estimates import bytes_text
+from unlearnlab.spec.run import PACKED, ModelSpec, Precision, in_order
+from unlearnlab.ui.form.form import Form, choose_model
+from unlearnlab.ui.kit.controls import (
+    AUTO,
+    DATA,
+    DEVICE,
+    PATHS,
+    PHASE_TASKS,
+    ROWS,
+    Control,
+    control,
+    element,
+)
 from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.text import count, escape
 from unlearnlab.views.scoreboard import titles_of
+
+NAME = "model.name"
+PRECISION = "model.precision"
+
+HINT = "Or type a folder's path, or the id of a model on the hub: org/name."
+
+NOTE_JS = """element.addEventListener("click", (event) => {
+  if (event.target.closest("button")) trigger("look_up");
+});"""
+"""Sends a press of the note's button."""
+
+LARGE = 5 * 10**8
+"""Parameters from which the number format decides whether a model fits a machine."""
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """List the models to choose from: the embedded one, those kept here, those of the task."""
+    listed = catalogue.models()
+    embedded, *others = listed
+    known = [catalogue.model(name) for name in (embedded, *catalogue.kept_names(), *others)]
+    return [(_titled(model), model.name) for model in known]
+
+
+def _titled(model: KnownModel) -> str:
+    return " · ".join(part for part in (model.title, _sizes(model.architecture)) if part)
+
+
+def _sizes(architecture: Architecture | None) -> str:
+    if architecture is None:
+        return ""
+    parameters = architecture.parameters
+    written = count(parameters) if parameters >= 1e9 else f"{parameters / 1e6:.1f} M"
+    return f"{architecture.blocks} blocks · {written}"
+
+
+def usual_precision(model: KnownModel, device: Device | None) -> Precision:
+    """Return the number format that a model is trained in on a device, as long as nobody chose.
+
+    On a GPU bfloat16 halves memory and time. The embedded model and what was made of it are small,
+    and compare with numbers that were measured in float32.
+    """
+    own = model.name == ModelSpec().name or bool(model.made)
+    return "bfloat16" if device is not None and device.cuda and not own else "float32"
+
+
+def take_model(form: Form, here: Sequence[Device]) -> Form:
+    """Fit the form to the model just chosen: its layers, and on a GPU its usual number format.
+
+    Packed weights are left as they are, and the format is, where there is no GPU.
+
+    Args:
+        form: The form, with the model.
+        here: The devices of this machine.
+    """
+    form = choose_model(form)
+    values = form.draft["values"]
+    device = meant(str(values[DEVICE] or ""), here)
+    if device is None or not device.cuda or values[PRECISION] in PACKED:
+        return form
+    usual = usual_precision(catalogue.model(str(values[NAME] or "")), device)
+    return Form(form.draft | {"values": values | {PRECISION: usual}})
+
+
+def model_note(name: object, precision: object = "", told: str = "", *, offers: bool = True) -> str:
+    """Say of the chosen model whether it is here, what a run fetches and what is missing. HTML.
+
+    Args:
+        name: What the control holds: a name, an id, a path.
+        precision: The number format that the form asks for.
+        told: What came of looking it up, if that failed.
+        offers: Whether there is a button to look it up with.
+    """
+    model = catalogue.model(str(name or ""))
+    if model.missing:
+        text = re.sub("`([^`]+)`", r"<code>\1</code>", escape(model.missing))
+        title = "" if model.gone else f"{escape(model.title)}: "
+        kind = "changed gone" if model.gone else "changed"
+        return f'<p class="{kind}">{title}{text}</p>'
+    parts = [_fetched(model), _made(model), _large(model, precision)]
+    note = " ".join(part for part in parts if part)
+    if model.architecture is None:
+        note += f" Its sizes are not known yet.{_BUTTON if offers else ''}"
+    problem = f'<p class="changed">{escape(told)}</p>' if told else ""
+    return f"{problem}<p>{note or HINT}</p>"
+
+
+_BUTTON = (
+    ' <button type="button" class="quiet" title="Asks the hub for the '
+    'model&#39;s config.json, and for nothing else">Look it up</button>'
+)
+
+
+def _fetched(model: KnownModel) -> str:
+    weights = [repository for repository, only_tokenizer in model.fetches if not only_tokenizer]
+    if not weights:
+        return "Its tokenizer will be downloaded by the run." if model.fetches else ""
+    bytes_ = hub_models.looked_up(weights[0])
+    return f"Not on this machine: the run downloads it{f', {size(bytes_)}' if bytes_ else ''}."
+
+
+def _made(model: KnownModel) -> str:
+    base, data, date = (escape(model.made.get(key, "")) for key in ("model", "dataset", "date"))
+    return f"Made here from {base} with the data {data}, {date[:10]}." if base and data else ""
+
+
+def _large(model: KnownModel, precision: object) -> str:
+    if model.architecture is None or model.architecture.parameters < LARGE:
+        return ""
+    parameters = model.architecture.parameters
+    if precision == "bfloat16":
+        return f"As bfloat16 its weights take {size(2 * parameters)}."
+    if precision != "float32":
+        return ""
+    return (
+        f"As float32 its weights take {size(4 * parameters)}; bfloat16 halves that, nf4 under a "
+        "LoRA adapter takes about an eighth."
+    )
+
+
+def looked_up(name: object) -> str:
+    """Look a model up on the hub, so that its sizes are known.
+
+    Returns:
+        What went wrong; empty if nothing did.
+    """
+    model = catalogue.model(str(name or ""))
+    if not model.repository:
+        return ""
+    try:
+        hub_models.look_up(model.repository)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def device_choices(here: Sequence[Device]) -> list[tuple[str, str]]:
+    """List what a model can be put on, in words and as the spec names it.
+
+    Args:
+        here: The devices of this machine; none as long as the engine is not there.
+    """
+    listed = list(here)
+    gpus = [device for device in here if device.cuda]
+    if len(gpus) > 1 and (together := meant(ALL, here)):
+        listed.insert(len(gpus), together)
+    return [AUTO, *((_worded(device), device.id) for device in listed)]
+
+
+def _worded(device: Device) -> str:
+    named = device.name if device.name.startswith(device.id) else f"{device.id}: {device.name}"
+    return f"{named} · {bytes_text(device.free)} of {bytes_text(device.total)} free"
+
 
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
 
@@ -37,7 +207,7 @@ def fold_of(form: Form) -> Fold:
 def tasks_in(known: KnownDataset, fold: Fold) -> tuple[Task, ...]:
     """List the subtasks that the forget set of a fold has; all if it has no rows."""
     found = {row.task for row in known.rows("forget", fold)}
-    return tuple(task for task in ALL if task in found) or ALL
+    return tuple(task for task in ALL_TASKS if task in found) or ALL_TASKS
 
 
 def source_choices(form: Form) -> list[tuple[str, str]]:
@@ -87,7 +257,7 @@ def use_rows(form: Form, ids: Sequence[str], rest: str) -> Form:
     rows = known_of(form).rows("forget", fold_of(form))
     picked = {row.task for row in rows if row.id in wanted}
     held = values[TASKS_PATH] or ()
-    tasks: list[Task] = [task for task in ALL if task in held or task in picked]
+    tasks: list[Task] = [task for task in ALL_TASKS if task in held or task in picked]
     chosen = {
         ROWS: _picked(ids, rest if rest in RESTS else "leave"),
         TASKS_PATH: list(in_order(tasks)),
