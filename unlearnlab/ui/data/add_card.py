@@ -12,7 +12,6 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.choices import NAME, known_of
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.controls import PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import heading, message
 
@@ -226,7 +225,7 @@ def wire_add(
     card.way.input(turned, card.way, [card.files, card.whole], **QUIET)
     _wire_columns(card)
     _wire_staleness(card, found)
-    model = unlearn.controls[PATHS.index(NAME)]
+    model = unlearn.controls[NAME]
     asked = [found.masked, model, *card.inputs]
     came = card.check.click(checked, asked, outputs, js=CHECKING, **QUIET)
     came.then(None, js=SHOW, **QUIET)

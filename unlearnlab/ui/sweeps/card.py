@@ -6,10 +6,9 @@ from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import gradio as gr
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from unlearnlab.runs.records import RunRow
-from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.sweep_status import Filled, Stand, Standing, problem_of_run, stand
 from unlearnlab.runs.sweep_table import SweepRow
 from unlearnlab.runs.sweeps import Sweeping
@@ -17,6 +16,7 @@ from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.sweep.axes import SeedAxis, WindowAxis
 from unlearnlab.spec.sweep.spec import SweepSpec, laid_out
+from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import TAKE
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
@@ -65,29 +65,20 @@ class Board:
         self.sweeping = Sweeping(program.store, program.worker)
         self._known: tuple[object, float, list[RunRow]] = (None, 0.0, [])
 
+    @answering("the page asked for something that is no sweep: reload it")
     def poll(self, asked: Any) -> dict[str, Any]:
-        """Answer a page with how a sweep stands, and with what has to be drawn anew."""
-        try:
-            request = SweepPoll.model_validate(asked)
-            rows = self._program.store.sweeps.rows()
-            if not rows:
-                return {"sweeps": [], "sweep": "", "turn": ""}
-            shown = next((row for row in rows if row.sweep_id == request.sweep), rows[0])
-            return {"sweeps": _choices(rows)} | self._told(shown, request)
-        except ValidationError:
-            return {"problem": "the page asked for something that is no sweep: reload it"}
-        except StoreError as error:
-            return {"problem": str(error)}
+        """Answer a page with a sweep's status, and with what has to be drawn anew."""
+        request = SweepPoll.model_validate(asked)
+        rows = self._program.store.sweeps.rows()
+        if not rows:
+            return {"sweeps": [], "sweep": "", "turn": ""}
+        shown = next((row for row in rows if row.sweep_id == request.sweep), rows[0])
+        return {"sweeps": _choices(rows)} | self._told(shown, request)
 
+    @answering("the page asked for something that it cannot: reload it", SpecError, NotRunning)
     def press(self, asked: Any) -> dict[str, Any]:
         """Do what a button asks, and say what came of it."""
-        try:
-            wish = SweepWish.model_validate(asked)
-            return {"note": self._done(wish)}
-        except ValidationError:
-            return {"problem": "the page asked for something that it cannot: reload it"}
-        except (StoreError, SpecError, NotRunning) as error:
-            return {"problem": str(error)}
+        return {"note": self._done(SweepWish.model_validate(asked))}
 
     def rows(self) -> list[RunRow]:
         """Return all runs, as they were when something last happened.

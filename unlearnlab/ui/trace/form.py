@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import gradio as gr
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset, datasets
 from unlearnlab.models import catalog as catalogue
@@ -27,6 +27,7 @@ from unlearnlab.spec.trace import (
     window_reason,
 )
 from unlearnlab.ui.form.choices import NAME, model_choices, model_note
+from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.controls import Problem, control, element, settings
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
@@ -166,27 +167,23 @@ class Poll(BaseModel):
     """Whether personal data are hidden."""
 
 
+@answering("the page asked for something that is no trace: reload it")
 def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a page with how a trace stands."""
-    try:
-        request = Poll.model_validate(asked)
-        rows = program.store.traces()
-        state = queue(program.worker.state())
-        row = next((row for row in rows if row.run_id == request.trace), None)
-        if row is None:
-            return {"trace": "", "turn": _turn(program, None, rows), "queue": state}
-        view = _view(program, row)
-        return {
-            "trace": row.run_id,
-            "turn": _turn(program, view, rows),
-            "queue": state,
-            "live": view.live,
-            "status": _status(program, row, view, request.masked),
-        }
-    except ValidationError:
-        return {"problem": "the page asked for something that is no trace: reload it"}
-    except StoreError as error:
-        return {"problem": str(error)}
+    request = Poll.model_validate(asked)
+    rows = program.store.traces()
+    state = queue(program.worker.state())
+    row = next((row for row in rows if row.run_id == request.trace), None)
+    if row is None:
+        return {"trace": "", "turn": _turn(program, None, rows), "queue": state}
+    view = _view(program, row)
+    return {
+        "trace": row.run_id,
+        "turn": _turn(program, view, rows),
+        "queue": state,
+        "live": view.live,
+        "status": _status(program, row, view, request.masked),
+    }
 
 
 def _status(program: Program, row: TraceRow, view: RunView, masked: bool) -> dict[str, Any]:
