@@ -29,7 +29,7 @@ from unlearnlab.ui.compare.runs import Compared
 from unlearnlab.ui.compare.table import listing
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
-from unlearnlab.ui.sweeps.scores import summary, table
+from unlearnlab.ui.sweeps.chart import summary, table
 from unlearnlab.views.scoreboard import scoreboard, terms_strip
 
 GOLDEN = Path(__file__).parent / "golden"

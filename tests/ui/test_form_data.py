@@ -7,7 +7,7 @@ from unlearnlab.data.datasets import dataset
 from unlearnlab.spec.run import SpecError
 from unlearnlab.ui.data.tab import use_data
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.data import (
+from unlearnlab.ui.form.choices import (
     FOLD,
     MOST_PICKED,
     SOURCE,

@@ -1,7 +1,7 @@
 """The choice of a device as the page words it."""
 
 from unlearnlab.runs.engine_api import Device
-from unlearnlab.ui.form.device import device_choices
+from unlearnlab.ui.form.choices import device_choices
 
 CPU = Device("cpu", "cpu, 8 threads", free=20 * 2**30, total=32 * 2**30)
 

@@ -9,7 +9,7 @@ from tests.ui.test_handlers import typed
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.model import HINT, looked_up, model_choices, model_note, take_model
+from unlearnlab.ui.form.choices import HINT, looked_up, model_choices, model_note, take_model
 
 CPU = (Device("cpu", "cpu, 8 threads", free=20 * 2**30, total=32 * 2**30),)
 GPU = (Device("cuda:0", "Big GPU", free=79 * 2**30, total=80 * 2**30), *CPU)

@@ -19,7 +19,7 @@ from unlearnlab.runs.worker import Running, Worker, WorkerState
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.model import model_note
+from unlearnlab.ui.form.choices import model_note
 from unlearnlab.ui.form.size import size_note
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.controls import METHOD, PATHS

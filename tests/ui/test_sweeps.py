@@ -14,6 +14,7 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, ready_sweeps
 from unlearnlab.ui.form.form import first_form, preset_form
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.sweeps.card import Board
 from unlearnlab.ui.sweeps.chart import sweep_figure
 from unlearnlab.ui.sweeps.form import (
     Typed,
@@ -24,7 +25,6 @@ from unlearnlab.ui.sweeps.form import (
     press_sweep,
     typed_sweep,
 )
-from unlearnlab.ui.sweeps.panel import Board
 
 RATE, EPOCHS = "phases.0.learning_rate", "phases.0.epochs"
 RMU = presets()["embedded-adaptive-rmu"].spec

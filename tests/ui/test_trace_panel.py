@@ -19,8 +19,8 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.kit.controls import LAYERS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
+from unlearnlab.ui.trace.form import draw, fact_choices, poll, press_trace
 from unlearnlab.ui.trace.maps import trace_html
-from unlearnlab.ui.trace.panel import draw, fact_choices, poll, press_trace
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -1,6 +1,6 @@
 """The figure of windows shows every seed and every block."""
 
-from unlearnlab.ui.trace.windows_figure import windows_figure
+from unlearnlab.ui.trace.maps import windows_figure
 from unlearnlab.views.benchmarks import windows
 
 

@@ -1,13 +1,16 @@
 """Colours can be told apart by everybody, and are declared once."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
+import unlearnlab
 from tests.vision import SIGHTS, contrast, distance
-from unlearnlab.data.files import ASSETS
 from unlearnlab.views.colours import RUNS, colours, following_the_system
 
+PACKAGE = Path(unlearnlab.__file__).parent
 ROLES = ("forget", "retain", "utility", "membership", "plain")
 ALL_RUNS = [f"run-{number}" for number in range(1, RUNS + 1)]
 THEMES = ("light", "dark")
@@ -41,7 +44,10 @@ def test_a_report_has_the_light_colours_and_the_dark_ones_on_dark_screens():
     assert colours("dark")["forget"] in dark
 
 
-@pytest.mark.parametrize("name", ["style.css", "report.css"])
-def test_no_other_sheet_declares_a_colour_of_its_own(name):
-    text = (ASSETS / name).read_text(encoding="utf-8")
-    assert not [one for one in colours("light") if f"  --{one}:" in text]
+SHEETS = sorted(path for path in PACKAGE.rglob("*.css") if path.parent.name != "assets")
+
+
+@pytest.mark.parametrize("sheet", SHEETS, ids=lambda path: path.name)
+def test_no_other_sheet_declares_a_colour_of_its_own(sheet):
+    text = sheet.read_text(encoding="utf-8")
+    assert not [one for one in colours("light") if re.search(rf"--{one}:", text)]

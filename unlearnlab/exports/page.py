@@ -2,9 +2,11 @@
 
 from collections.abc import Iterable
 from html import escape
+from pathlib import Path
 
-from unlearnlab.data.files import ASSETS
 from unlearnlab.views.colours import following_the_system
+
+_SHEET = Path(__file__).with_name("report.css")
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -14,7 +16,7 @@ def page(title: str, parts: Iterable[str]) -> str:
         title: Plain text.
         parts: HTML, everything in it escaped.
     """
-    style = following_the_system() + (ASSETS / "report.css").read_text(encoding="utf-8")
+    style = following_the_system() + _SHEET.read_text(encoding="utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'

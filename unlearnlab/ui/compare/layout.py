@@ -124,4 +124,4 @@ ROOMS = f"""
   <div data-part="room" role="tabpanel" id="compare-room"></div>
 </section>
 """
-"""The scoreboard and the rooms; `compare-rooms.js` brings them to life."""
+"""The scoreboard and the rooms; `panels.js` brings them to life."""

@@ -62,7 +62,7 @@ def _list(program: Program, compared: Compared) -> gr.HTML:
     return gr.HTML(
         {},
         html_template=LIST,
-        js_on_load=script("compare.js"),
+        js_on_load=script("kit/poll.js", "compare/listing.js"),
         server_functions=[list_runs, change_runs, report_runs],
         elem_id="compare-list",
         apply_default_css=False,
@@ -82,7 +82,7 @@ def _rooms(program: Program, compared: Compared) -> gr.HTML:
     return gr.HTML(
         {},
         html_template=ROOMS,
-        js_on_load=script("compare-rooms.js"),
+        js_on_load=script("kit/poll.js", "compare/panels.js"),
         server_functions=[draw_board, draw_room, ask_runs],
         elem_id="compare-rooms",
         apply_default_css=False,

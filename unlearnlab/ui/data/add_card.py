@@ -17,10 +17,8 @@ from unlearnlab.ui.data.adding import (
 from unlearnlab.ui.data.list import datasets_html
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.data import known_of
+from unlearnlab.ui.form.choices import NAME, known_of
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.form.model import NAME
-from unlearnlab.ui.kit.controls import PATHS
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import message
@@ -238,7 +236,7 @@ def wire_add(
     card.way.input(turned, card.way, [card.files, card.whole], **QUIET)
     _wire_columns(card)
     _wire_staleness(card, found)
-    model = unlearn.controls[PATHS.index(NAME)]
+    model = unlearn.controls[NAME]
     asked = [found.masked, model, *card.inputs]
     came = card.check.click(checked, asked, outputs, js=CHECKING, **QUIET)
     came.then(None, js=SHOW, **QUIET)

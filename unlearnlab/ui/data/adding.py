@@ -22,7 +22,7 @@ from unlearnlab.data.adding.adding import (
 from unlearnlab.data.adding.checks import Finding, Offender
 from unlearnlab.data.datasets import Row
 from unlearnlab.models import catalog as catalogue
-from unlearnlab.ui.form.data import number
+from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message

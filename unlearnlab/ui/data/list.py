@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from unlearnlab.data.adding.adding import SourceError, remove
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, DatasetInfo, Fold, Task, datasets
 from unlearnlab.runs.store import UnknownRun
-from unlearnlab.ui.form.data import number
+from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape

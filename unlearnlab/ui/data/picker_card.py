@@ -18,7 +18,7 @@ from unlearnlab.ui.data.row_picker import (
 )
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.data import fold_of, forget_all, known_of, tasks_in, use_rows
+from unlearnlab.ui.form.choices import fold_of, forget_all, known_of, tasks_in, use_rows
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.latest_wins import NUMBERED
@@ -83,7 +83,7 @@ def draw_picker(program: Program) -> PickerCard:
     rows = gr.HTML(
         {},
         html_template=_ROWS,
-        js_on_load=script("picker.js"),
+        js_on_load=script("data/picker_card.js"),
         elem_id="picker",
         apply_default_css=False,
     )
@@ -111,7 +111,7 @@ def _watch(program: Program) -> gr.HTML:
     return gr.HTML(
         {"preview": ""},
         html_template=_WATCH,
-        js_on_load=script("preview.js"),
+        js_on_load=script("kit/poll.js", "data/preview.js"),
         server_functions=[poll_preview, stop_preview],
         elem_id="preview-live",
         apply_default_css=False,

@@ -10,7 +10,7 @@ from unlearnlab.ui.data.picker_card import SEEN, PickerCard, draw_picker, drawn,
 from unlearnlab.ui.data.typed_card import draw_typed, wire_typed
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.data import SOURCE, choose_data, known_of
+from unlearnlab.ui.form.choices import SOURCE, choose_data, known_of
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.html import heading
@@ -62,7 +62,7 @@ def tab(
                 heading("Datasets")
                 known = gr.HTML(
                     "",
-                    js_on_load=script("buttons.js"),
+                    js_on_load=script("kit/buttons.js"),
                     elem_id="datasets",
                     apply_default_css=False,
                 )

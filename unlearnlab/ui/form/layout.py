@@ -1,6 +1,6 @@
 """The form's layout and wiring: cards "What" and "How"."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,31 +10,29 @@ from gradio.components import Component
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.data import (
+from unlearnlab.ui.form.choices import (
     FOLD,
+    NAME,
+    NOTE_JS,
+    PRECISION,
     SOURCE,
     choose_data,
     choose_fold,
     controls_of,
+    device_choices,
     draw_data,
     forget_all,
-    rows_note,
-)
-from unlearnlab.ui.form.device import DEVICE, device_choices
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.model import (
-    NAME,
-    NOTE_JS,
-    PRECISION,
     looked_up,
     model_choices,
     model_note,
+    rows_note,
     take_model,
 )
-from unlearnlab.ui.form.phases import phase_list
+from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.size import size_note
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
+    DEVICE,
     EVALUATION,
     KEEP,
     LAYERS,
@@ -55,8 +53,57 @@ from unlearnlab.ui.kit.controls import (
 from unlearnlab.ui.kit.dropdown_fix import on_choice
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import layer_range, script
+from unlearnlab.ui.kit.script import script
 from unlearnlab.views.scoreboard import TASKS
+
+
+def phase_list(value: dict[str, Any]) -> gr.HTML:
+    """Draw the list.
+
+    Its value is that of `form.phase_cards`; `rearrange` fires with an `action` and a `phase`, as
+    `form.rearranged` takes them.
+    """
+    return gr.HTML(
+        value,
+        html_template=_PHASES,
+        js_on_load=script("form/phases.js"),
+        elem_id="phases",
+        apply_default_css=False,
+    )
+
+
+_PHASES = """
+<div class="phases-head"><span class="field-label" id="phases-label">Phases, in order</span>
+  <button type="button" class="quiet" data-action="add">Add a phase</button></div>
+<ol class="phase-cards" aria-labelledby="phases-label"></ol>
+<p class="phase-note" role="status"></p>
+"""
+
+
+def layer_range(value: dict[str, Any]) -> gr.HTML:
+    """Draw the range.
+
+    Its value is `{"first": 2, "last": 5, "blocks": 8}`; `input` fires when a thumb is let go.
+    """
+    return gr.HTML(
+        value,
+        html_template=_RAIL,
+        js_on_load=script("form/layer_range.js"),
+        elem_id=element(LAYERS),
+        elem_classes=["field", "layers"],
+        apply_default_css=False,
+    )
+
+
+_RAIL = """
+<div class="rail-head"><span class="field-label">Layers</span><output></output></div>
+<div class="rail"><i></i><b></b>
+  <input type="range" min="0" step="1" aria-label="First trained block">
+  <input type="range" min="0" step="1" aria-label="Last trained block">
+</div>
+<div class="rail-ticks" aria-hidden="true"></div>
+"""
+
 
 QUIET: dict[str, Any] = {
     "queue": False,
@@ -98,32 +145,35 @@ class FormParts:
     size: gr.HTML
     expert: gr.Accordion
     """Holds the expert settings; unfolded, it lists the devices anew."""
-    controls: Sequence[Control]
+    controls: Mapping[str, Control]
+    """Every control by its path, in the order of `PATHS`."""
 
     @property
     def inputs(self) -> list[Component]:
         """List what a handler needs to gather the form."""
-        return [self.draft, *self.controls]
+        return [self.draft, *self.controls.values()]
 
     @property
     def outputs(self) -> list[Any]:
         """List what `updates` writes."""
-        told = (self.preset, self.preset_note, self.model_note, self.rows, self.phases, self.idea)
-        return [
-            self.draft,
-            *told,
-            self.card,
-            self.size,
-            self.lora,
-            self.tasks,
-            *self.training,
-            *(g for _, g in self.groups),
-            *self.controls,
-        ]
+        return [self.draft, self.preset, *self.notes, *self.controls.values()]
+
+    @property
+    def notes(self) -> list[Any]:
+        """List what follows the controls: texts, and groups that are shown or hidden."""
+        texts = (self.preset_note, self.model_note, self.rows, self.phases, self.idea, self.card)
+        groups = (self.lora, self.tasks, *self.training, *(group for _, group in self.groups))
+        return [*texts, self.size, *groups]
+
+    def gathered(self, held: Mapping[Any, Any]) -> Form:
+        """Gather the form from what its components hold, by component."""
+        return forms.gathered(held[self.draft], [held[box] for box in self.controls.values()])
 
 
-def updates(program: Program, parts: FormParts, form: Form, since: Form | None = None) -> list[Any]:
-    """Show a form: one update for each of `parts.outputs`.
+def changes(
+    program: Program, parts: FormParts, form: Form, since: Form | None = None
+) -> dict[Any, Any]:
+    """Show a form: one update for each component of `parts.outputs`.
 
     Args:
         program: The program.
@@ -133,23 +183,28 @@ def updates(program: Program, parts: FormParts, form: Form, since: Form | None =
             may be typing in it by the time that the answer arrives.
     """
     card = METHODS[form.method].card
-    preset = form.preset if form.preset in presets() else None
-    return [
-        form.draft,
-        gr.update(value=preset),
-        forms.preset_note(form),
-        _model_note(form),
-        rows_note(form),
-        forms.phase_cards(form),
-        forms.idea_html(card),
-        forms.card_markdown(card),
-        size_note(program, form),
-        gr.update(visible=form.draft["values"][ADAPTER]),
-        gr.update(visible=form.tells_tasks),
-        *(gr.update(visible=form.trains) for _ in parts.training),
-        *(gr.update(visible=kind == form.method) for kind, _ in parts.groups),
-        *controls_of(form, since),
-    ]
+    found: dict[Any, Any] = {
+        parts.draft: form.draft,
+        parts.preset: gr.update(value=form.preset if form.preset in presets() else None),
+        parts.preset_note: forms.preset_note(form),
+        parts.model_note: _model_note(form),
+        parts.rows: rows_note(form),
+        parts.phases: forms.phase_cards(form),
+        parts.idea: forms.idea_html(card),
+        parts.card: forms.card_markdown(card),
+        parts.size: size_note(program, form),
+        parts.lora: gr.update(visible=form.draft["values"][ADAPTER]),
+        parts.tasks: gr.update(visible=form.tells_tasks),
+    }
+    found |= {group: gr.update(visible=form.trains) for group in parts.training}
+    found |= {group: gr.update(visible=kind == form.method) for kind, group in parts.groups}
+    return found | dict(zip(parts.controls.values(), controls_of(form, since), strict=True))
+
+
+def updates(program: Program, parts: FormParts, form: Form, since: Form | None = None) -> list[Any]:
+    """Show a form: one update for each of `parts.outputs`, in that order; see `changes`."""
+    found = changes(program, parts, form, since)
+    return [found[component] for component in parts.outputs]
 
 
 def _model_note(form: Form, told: str = "") -> str:
@@ -181,11 +236,13 @@ def draw_form() -> FormParts:
         modules = next(s for s in PHASE if s.name == "modules")
         with gr.Group(visible=first.trains) as matrices:
             drawn[modules.path] = control(modules)
-        size = gr.HTML(elem_classes=["note"], elem_id="size-note", js_on_load=script("folds.js"))
+        size = gr.HTML(
+            elem_classes=["note"], elem_id="size-note", js_on_load=script("kit/folds.js")
+        )
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
         expert, lora, rare, more = _expert(first, drawn)
-    controls = [drawn[path] for path in PATHS]
+    controls = {path: drawn[path] for path in PATHS}
     training = [layers, matrices, rates, rare]
     kinds = [*groups, *more]
     return FormParts(
@@ -326,30 +383,27 @@ def wire(program: Program, parts: FormParts) -> None:
 
         return changed
 
-    def look_up(*held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
+    def look_up(held: dict[Any, Any]) -> dict[Any, Any]:
+        form = parts.gathered(held)
         told = looked_up(form.draft["values"][NAME])
-        shown = updates(program, parts, form if told else forms.fitted(form), since=form)
-        shown[parts.outputs.index(parts.model_note)] = _model_note(form, told)
-        return shown
+        shown = changes(program, parts, form if told else forms.fitted(form), since=form)
+        return shown | {parts.model_note: _model_note(form, told)}
 
     def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
         form = forms.gathered(held[0], held[1:])
         return updates(program, parts, forms.rearranged(form, event.action, event.phase), form)
 
-    def noted(*held: Any) -> list[Any]:
+    def noted(held: dict[Any, Any]) -> dict[Any, Any]:
         """Follow a change with all but the controls, which the reader may be typing in."""
-        form = forms.gathered(held[0], held[1:])
-        count = len(parts.outputs) - len(parts.controls)
-        return updates(program, parts, form)[2:count]
+        shown = changes(program, parts, parts.gathered(held))
+        return {note: shown[note] for note in parts.notes}
 
-    fixed = parts.outputs[2 : len(parts.outputs) - len(parts.controls)]
     # A text box fires `input` for keys alone: not for a paste, not for a deletion.
-    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in parts.controls]
+    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in parts.controls.values()]
     gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
-    gr.on(edits, noted, parts.inputs, fixed, trigger_mode="always_last", **QUIET)
+    gr.on(edits, noted, set(parts.inputs), parts.notes, trigger_mode="always_last", **QUIET)
     on_choice(parts.preset, preset, [parts.preset], parts.outputs, **QUIET)
-    of = dict(zip(PATHS, parts.controls, strict=True))
+    of = parts.controls
     choices = (
         (of[NAME], becomes(lambda form: take_model(form, program.devices()))),
         (of[SOURCE], becomes(choose_data)),
@@ -357,12 +411,12 @@ def wire(program: Program, parts: FormParts) -> None:
     )
     presses = (
         (parts.rows.all_rows, becomes(forget_all)),
-        (parts.model_note.look_up, look_up),
         (parts.phases.rearrange, rearranged),
     )
     answers = (
         *(on_choice(box, do, parts.inputs, parts.outputs, **QUIET) for box, do in choices),
         *(fired(do, parts.inputs, parts.outputs, **QUIET) for fired, do in presses),
+        parts.model_note.look_up(look_up, set(parts.inputs), parts.outputs, **QUIET),
     )
     for answered in answers:
         # What was typed since is in the controls, and in no answer.

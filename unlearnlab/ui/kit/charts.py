@@ -1,6 +1,6 @@
 """Charts: what every figure is, how it gets on the page, and what the live chart's curves are.
 
-`assets/charts.js` draws all of them in one look. Colours are named here and looked up there, so
+`kit/charts.js` draws all of them in one look. Colours are named here and looked up there, so
 that a chart follows light and dark.
 """
 

@@ -17,9 +17,11 @@ from unlearnlab.models import catalog as catalogue
 from unlearnlab.spec.methods import METHODS, Spec, expert, slider
 from unlearnlab.spec.plan import written
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.ui.form.device import AUTO, DEVICE
 from unlearnlab.views.phases import MODULES
 from unlearnlab.views.scoreboard import TASKS
+
+DEVICE = "model.device"
+AUTO = ("auto: a GPU if there is one", "auto")
 
 LAYERS = "phase.layers"
 """The range of blocks: one control for `first_layer` and `last_layer`."""

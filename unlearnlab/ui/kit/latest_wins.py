@@ -60,7 +60,7 @@ def follow(
     held = gr.HTML(
         {},
         html_template="",
-        js_on_load=script("latest.js"),
+        js_on_load=script("kit/latest_wins.js"),
         of=table.elem_id,
         drawn=[one.elem_id for one in outputs if one.elem_id],
         apply_default_css=False,

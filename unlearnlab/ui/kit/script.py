@@ -1,40 +1,22 @@
-"""The range of blocks: two thumbs on one rail, each an ordinary slider for the keyboard."""
+"""Scripts of the page, each beside the card that it belongs to."""
 
 from functools import cache
-from typing import Any
+from pathlib import Path
 
-import gradio as gr
-
-from unlearnlab.data.files import ASSETS
-from unlearnlab.ui.kit.controls import LAYERS, element
+UI = Path(__file__).parents[1]
+"""The folder of the page: scripts and style sheets are named by their path in it."""
 
 
 @cache
-def script(name: str) -> str:
-    """Return the text of a script that comes with the program."""
-    return (ASSETS / name).read_text(encoding="utf-8")
+def source(name: str) -> str:
+    """Return the text of a script, such as `kit/charts.js`."""
+    return (UI / name).read_text(encoding="utf-8")
 
 
-def layer_range(value: dict[str, Any]) -> gr.HTML:
-    """Draw the range.
+@cache
+def script(*names: str) -> str:
+    """Return what a component runs when it is loaded: the named scripts in one function body.
 
-    Its value is `{"first": 2, "last": 5, "blocks": 8}`; `input` fires when a thumb is let go.
+    `kit/dom.js` stands before them.
     """
-    return gr.HTML(
-        value,
-        html_template=_TEMPLATE,
-        js_on_load=script("layers.js"),
-        elem_id=element(LAYERS),
-        elem_classes=["field", "layers"],
-        apply_default_css=False,
-    )
-
-
-_TEMPLATE = """
-<div class="rail-head"><span class="field-label">Layers</span><output></output></div>
-<div class="rail"><i></i><b></b>
-  <input type="range" min="0" step="1" aria-label="First trained block">
-  <input type="range" min="0" step="1" aria-label="Last trained block">
-</div>
-<div class="rail-ticks" aria-hidden="true"></div>
-"""
+    return "\n".join(source(name) for name in ("kit/dom.js", *names))

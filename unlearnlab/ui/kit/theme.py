@@ -1,12 +1,13 @@
 """How the page looks and how it is served: what `launch()` takes."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from gradio import Theme, themes
 
 from unlearnlab.data.files import ASSETS
-from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.script import UI, source
 from unlearnlab.views.colours import TOKENS
 
 SANS = [
@@ -112,6 +113,11 @@ def theme() -> Theme:
     return quiet.set(**LOOK, **dark, **PLAIN)
 
 
+def sheets() -> list[Path]:
+    """List the style sheets of the page: the shared ones of `kit`, then each card's own."""
+    return [*sorted(UI.glob("kit/*.css")), *sorted(set(UI.rglob("*.css")) - set(UI.glob("kit/*")))]
+
+
 def served() -> dict[str, Any]:
     """Return the options of `launch()` that make the page what it is.
 
@@ -121,8 +127,8 @@ def served() -> dict[str, Any]:
     """
     return {
         "theme": theme(),
-        "css_paths": [TOKENS, ASSETS / "style.css", ASSETS / "compare.css"],
-        "head": f"<script>{script('charts.js')}</script>",
+        "css_paths": [TOKENS, *sheets()],
+        "head": f"<script>{source('kit/charts.js')}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,

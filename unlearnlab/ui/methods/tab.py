@@ -15,7 +15,7 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import OF_METHOD, WORDS
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.kit.script import script, source
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements
 
 FITS = 33
@@ -52,7 +52,7 @@ def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> No
         chosen = forms.preset_form(str(event.preset))
         return [gr.Tabs(selected=unlearn), *form_layout.updates(program, form, chosen)]
 
-    text.change(None, text, js=script("filter.js"), api_visibility="private")
+    text.change(None, text, js=source("methods/filter.js"), api_visibility="private")
     for card in cards:
         card.use_preset(used, None, [tabs, *form.outputs], **QUIET)
 
@@ -66,7 +66,7 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
         gr.Markdown(f"$$\n{broken(cls.card.formula)}\n$$", elem_classes=["formula"])
         return gr.HTML(
             body_html(kind, cls, chosen, _measured(chosen)),
-            js_on_load=script("methods.js"),
+            js_on_load=script("methods/tab.js"),
             elem_classes=["method-body"],
             apply_default_css=False,
         )

@@ -113,7 +113,7 @@ def adjust_card() -> gr.HTML:
     return gr.HTML(
         Adjustables().plain(),
         html_template=render("run/adjust.html"),
-        js_on_load=script("adjust.js"),
+        js_on_load=script("run/adjust.js"),
         elem_id="adjust",
         apply_default_css=False,
     )

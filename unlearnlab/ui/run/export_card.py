@@ -25,8 +25,8 @@ from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
+from unlearnlab.ui.form.choices import NAME, take_model
 from unlearnlab.ui.form.form import Form, form_of
-from unlearnlab.ui.form.model import NAME, take_model
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
@@ -194,7 +194,7 @@ def export_card(program: Program) -> gr.HTML:
     return gr.HTML(
         {"run": ""},
         html_template=render("run/export_card.html"),
-        js_on_load=script("takeaway.js"),
+        js_on_load=script("kit/poll.js", "run/export_card.js"),
         server_functions=[take_away],
         elem_id="takeaway",
         apply_default_css=False,

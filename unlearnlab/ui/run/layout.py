@@ -159,12 +159,12 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         queue=queue,
         live=live_panel(program),
         adjust=adjust_card(),
-        offer=_html("offer", script("buttons.js")),
-        board=_html("scoreboard", script("folds.js") + script("buttons.js")),
-        strip=_html("strip", script("buttons.js")),
+        offer=_html("offer", script("kit/buttons.js")),
+        board=_html("scoreboard", script("kit/folds.js", "kit/buttons.js")),
+        strip=_html("strip", script("kit/buttons.js")),
         membership=membership_card(program),
-        published=_html("published", script("folds.js")),
-        record=_html("record", script("folds.js") + script("buttons.js")),
+        published=_html("published", script("kit/folds.js")),
+        record=_html("record", script("kit/folds.js", "kit/buttons.js")),
         takeaway=export_card(program),
         ask=_ask(),
         answers=draw_answers(),
@@ -181,7 +181,7 @@ def message(name: str) -> gr.HTML:
     return gr.HTML(
         Message().plain,
         html_template='<div class="message" role="alert" hidden></div>',
-        js_on_load=script("message.js"),
+        js_on_load=script("kit/message.js"),
         elem_id=name,
         apply_default_css=False,
     )
@@ -206,7 +206,7 @@ def _ask() -> AskCard:
 
 def draw_queue() -> gr.HTML:
     """Lay the queue out."""
-    return _html("queue", script("queue.js"))
+    return _html("queue", script("run/queue.js"))
 
 
 def draw_runs() -> RunsCard:
@@ -215,7 +215,7 @@ def draw_runs() -> RunsCard:
         heading("Past runs")
         with gr.Row(elem_classes=["filters"]):
             text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
-        table = _html("runs", script("pages.js"))
+        table = _html("runs", script("kit/pages.js"))
     pack = gr.UploadButton(
         "Import runs…", file_types=[".zip"], elem_id="unpack", elem_classes=["quiet"]
     )

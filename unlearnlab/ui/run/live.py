@@ -264,7 +264,7 @@ def live_panel(program: Program) -> gr.HTML:
     return gr.HTML(
         {"run": ""},
         html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
-        js_on_load=script("live.js") + script("replay.js"),
+        js_on_load=script("kit/poll.js", "run/live.js", "run/replay.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run],
         drawing=drawing(),

@@ -159,7 +159,7 @@ def membership_card(program: Program) -> gr.HTML:
     return gr.HTML(
         {"run": ""},
         html_template=_TEMPLATE,
-        js_on_load=script("membership.js"),
+        js_on_load=script("kit/poll.js", "run/membership_card.js"),
         server_functions=[wrong],
         elem_id="membership",
         apply_default_css=False,

@@ -32,9 +32,8 @@ from unlearnlab.ui.run.layout import (
 from unlearnlab.ui.run.live import MINUTE_S, press_replay
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
-from unlearnlab.ui.sweeps.card import sweep_card
-from unlearnlab.ui.sweeps.fold import draw_fold, wire_fold
-from unlearnlab.ui.sweeps.panel import Board
+from unlearnlab.ui.sweeps.card import Board, sweep_card
+from unlearnlab.ui.sweeps.form import draw_fold, wire_fold
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
 """Queues the form: takes the run that is shown, returns the run to show and a message."""

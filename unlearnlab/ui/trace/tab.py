@@ -8,8 +8,8 @@ import gradio as gr
 from unlearnlab.data.datasets import dataset
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
+from unlearnlab.ui.form.choices import model_choices
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.form.model import model_choices
 from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.dropdown_fix import on_choice
 from unlearnlab.ui.kit.html import heading
@@ -26,12 +26,15 @@ from unlearnlab.ui.trace.form import (
     asked,
     chosen_model,
     chosen_source,
+    draw,
     draw_form,
+    fact_choices,
+    poll,
+    press_trace,
     restored,
     source_choices,
 )
-from unlearnlab.ui.trace.panel import draw, fact_choices, poll, press_trace
-from unlearnlab.ui.trace.windows_figure import windows_figure
+from unlearnlab.ui.trace.maps import windows_figure
 from unlearnlab.views.benchmarks import windows
 
 
@@ -75,7 +78,7 @@ def tab(
         with gr.Column(elem_classes=["right"]):
             view = TraceView(
                 live=_live(program),
-                found=_html("trace-found", "maps.js"),
+                found=_html("trace-found", "trace/maps.js"),
                 traces=traces,
                 card=card,
             )
@@ -98,7 +101,7 @@ def _windows() -> None:
 def _earlier() -> tuple[gr.Column, gr.HTML]:
     with gr.Column(elem_classes=["card"], visible=False, elem_id="traces-card") as card:
         heading("Earlier traces")
-        return card, _html("traces", "pages.js")
+        return card, _html("traces", "kit/pages.js")
 
 
 def _html(name: str, js: str) -> gr.HTML:
@@ -112,7 +115,7 @@ def _live(program: Program) -> gr.HTML:
     return gr.HTML(
         {"trace": ""},
         html_template=_TEMPLATE,
-        js_on_load=script("trace.js"),
+        js_on_load=script("kit/poll.js", "trace/tab.js"),
         server_functions=[poll_trace],
         elem_id="trace-live",
         apply_default_css=False,

@@ -1,0 +1,542 @@
+// The live panel: asks for what is new, fills the status line, draws the chart.
+// Runs as the body of a function of (element, trigger, props, server, watch).
+// All text from the server goes through textContent: it may be a model's or a user's.
+
+const LIVE_MS = 1000;
+const FIRST_MS = 400; // Until the first point: the reader waits for it.
+const IDLE_MS = 2500;
+const MANY_POINTS = 6000;
+const LEFT = 64; // Room for five digits beside the title of the axis, in pixels.
+const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
+
+let run = null;
+let adopted = null; // The value that the page shows.
+let shownTake = null; // Of the replay that the points at hand are of; 0 for the run itself.
+let cursor = 0;
+let opened = false;
+let last = null;
+let series = new Map();
+let phases = [];
+let changes = [];
+let panel = "terms";
+let log = null;
+let hidden = new Set();
+const untold = once();
+let listening = false;
+let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
+
+// ---- what is drawn ---------------------------------------------------------------------------
+
+function colour(name) {
+  return window.Charts.colour(element, name);
+}
+
+function plain(text) {
+  return String(text).replace(/[<>&]/g, "");
+}
+
+function known(name) {
+  const found = props.drawing.traces.find((trace) => trace.series === name);
+  if (found) return found;
+  const [kind, what] = name.split(".");
+  const panels = { term: ["terms", "loss"], weight: ["weights", "weight"] };
+  if (!panels[kind]) return null;
+  const [of, word] = panels[kind];
+  return {
+    series: name,
+    label: `${plain(what)} ${word}`,
+    panel: of,
+    role: "utility",
+    dash: "solid",
+  };
+}
+
+// Weights that stay as they were set are no news.
+function weightsVary() {
+  return [...series].some(
+    ([name, points]) =>
+      name.startsWith("weight.") && points.y.some((value) => value !== points.y[0]),
+  );
+}
+
+function traces() {
+  const order = props.drawing.traces.map((trace) => trace.series);
+  const names = [...series.keys()].sort((a, b) => order.indexOf(a) - order.indexOf(b));
+  return names
+    .map((name) => ({ ...known(name), points: series.get(name) }))
+    .filter((trace) => trace.panel === panel || trace.panel === "probe");
+}
+
+// A phase whose method has no such term leaves a gap, not a line from its neighbours.
+function withGaps(points) {
+  const missing = phases.filter(
+    (phase) =>
+      phase.state === "done" &&
+      !points.x.some((x) => x > phase.first && x <= phase.first + phase.steps),
+  );
+  if (!missing.length) return points;
+  const all = points.x.map((x, at) => [x, points.y[at]]);
+  all.push(...missing.map((phase) => [phase.first + 0.5, null]));
+  all.sort((a, b) => a[0] - b[0]);
+  return { x: all.map((one) => one[0]), y: all.map((one) => one[1]) };
+}
+
+function plotted(trace) {
+  const low = trace.panel === "probe";
+  const few = trace.points.x.length < 40;
+  const ofSteps = /^(term|weight)\./.test(trace.series);
+  const { x, y } = ofSteps ? withGaps(trace.points) : trace.points;
+  return {
+    x,
+    y,
+    name: plain(trace.label),
+    type: "scatter",
+    mode: low || few ? "lines+markers" : "lines",
+    marker: { size: low ? 5 : 4 },
+    line: {
+      color: colour(trace.role),
+      width: 2,
+      dash: trace.dash,
+      shape: trace.panel === "weights" ? "hv" : "linear",
+    },
+    yaxis: low ? "y2" : trace.series === "learning_rate" ? "y3" : "y",
+    visible: !hidden.has(trace.series),
+    hovertemplate: "%{y:.4~g}",
+    connectgaps: false,
+  };
+}
+
+function layout(steps, waiting) {
+  const narrow = element.clientWidth < 560;
+  const upper = props.drawing.panels.find((one) => one.name === panel);
+  const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
+  return {
+    uirevision: `${run} ${panel} ${log}`,
+    height: plotHeight(),
+    margin: { l: LEFT, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
+    hovermode: "x unified",
+    dragmode: narrow ? false : "zoom",
+    xaxis: {
+      anchor: "y2",
+      showgrid: false,
+      range: [0, Math.max(steps, 1)],
+      title: "optimizer step",
+      hoverformat: "d",
+      unifiedhovertitle: { text: "step %{x}" },
+      showticklabels: steps > 0,
+    },
+    yaxis: {
+      domain: [0.4, 1],
+      type: logged ? "log" : "linear",
+      title: upper.axis,
+      rangemode: logged ? "normal" : "tozero",
+      tickformat: "~g",
+      dtick: logged ? 1 : undefined,
+      nticks: 6,
+      showticklabels: !waiting,
+      range: waiting ? [0, 1] : undefined,
+    },
+    yaxis2: {
+      domain: [0, 0.3],
+      range: [-0.04, 1.06],
+      tickvals: [0, 0.5, 1],
+      title: "probe, share",
+    },
+    yaxis3: {
+      overlaying: "y",
+      anchor: "x",
+      side: "right",
+      showgrid: false,
+      type: "linear",
+      tickmode: "auto",
+      rangemode: "tozero",
+      tickformat: "~g",
+      nticks: 5,
+      visible: panel === "steps",
+      title: "learning rate",
+    },
+    shapes: [...bands(), ...boundaries(), ...changes.filter(happened).map(changeLine)],
+    annotations: [
+      ...(waiting ? [hint()] : []),
+      ...bandLabels(),
+      ...changes.filter(happened).map(changeMark),
+    ],
+  };
+}
+
+// ---- phases and changes over the curves ------------------------------------------------------
+
+function several() {
+  return phases.length > 1;
+}
+
+function top() {
+  return several() ? BAND.gap + BAND.height + 9 : 8;
+}
+
+function plotHeight() {
+  return (element.clientWidth < 560 ? 340 : 380) + (several() ? top() - 8 : 0);
+}
+
+// Pixels above the plot as a share of its height, which is what Plotly takes.
+function above(pixels) {
+  return 1 + pixels / (plotHeight() - top() - 34);
+}
+
+function bands() {
+  if (!several()) return [];
+  const fill = { planned: "rgba(0,0,0,0)", running: colour("ink"), done: colour("soft") };
+  const edge = { planned: colour("edge"), running: colour("ink"), done: colour("line") };
+  return phases.map((phase) => ({
+    type: "rect",
+    x0: phase.first,
+    x1: phase.first + phase.steps,
+    y0: above(BAND.gap),
+    y1: above(BAND.gap + BAND.height),
+    yref: "paper",
+    fillcolor: fill[phase.state],
+    line: {
+      color: edge[phase.state],
+      width: 1,
+      dash: phase.state === "planned" ? "dot" : "solid",
+    },
+  }));
+}
+
+function boundaries() {
+  return phases.slice(1).map((phase) => ({
+    type: "line",
+    x0: phase.first,
+    x1: phase.first,
+    y0: 0,
+    y1: several() ? above(BAND.gap) : 1,
+    yref: "paper",
+    line: { color: colour("mute"), width: 1, dash: "dot" },
+  }));
+}
+
+// A label stands in the middle of what is seen of its band, and is as long as it has room.
+function bandLabels() {
+  if (!several()) return [];
+  const plot = element.querySelector(".plot");
+  const drawn = plot.layout?.xaxis?.range?.map(Number) ?? [0, whole];
+  const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
+  const seen = zoomed ? drawn : [0, last ? last.steps : 1];
+  const pixels = (plot.clientWidth - LEFT - 12) / Math.max(seen[1] - seen[0], 1e-9);
+  return phases.flatMap((phase, at) => {
+    const from = Math.max(phase.first, seen[0]);
+    const to = Math.min(phase.first + phase.steps, seen[1]);
+    const room = (to - from) * pixels;
+    if (room < 14) return [];
+    const long = `${at + 1} · ${plain(phase.title)}`;
+    const ink = { planned: "mute", running: "page", done: "ink-soft" };
+    return [
+      {
+        x: (from + to) / 2,
+        y: above(BAND.gap + BAND.height / 2),
+        yref: "paper",
+        yanchor: "middle",
+        text: room > long.length * 6.4 + 8 ? long : String(at + 1),
+        hovertext: plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`),
+        showarrow: false,
+        font: { size: 11.5, color: colour(ink[phase.state]) },
+      },
+    ];
+  });
+}
+
+function happened(change) {
+  return change.step !== null;
+}
+
+function changeLine(change) {
+  return {
+    type: "line",
+    x0: change.step,
+    x1: change.step,
+    y0: 0,
+    y1: 1,
+    yref: "paper",
+    line: { color: colour("membership"), width: 1.5 },
+  };
+}
+
+function changeMark(change) {
+  return {
+    x: change.step,
+    y: 1,
+    yref: "paper",
+    yanchor: "top",
+    text: "◆",
+    hovertext: plain(`step ${change.step}: ${change.text}`),
+    showarrow: false,
+    font: { size: 14, color: colour("membership") },
+  };
+}
+
+function hint() {
+  const text =
+    last && last.live ? "the curves begin with the training" : "nothing was measured";
+  return {
+    x: 0.5,
+    y: 0.7,
+    xref: "paper",
+    yref: "paper",
+    text,
+    showarrow: false,
+    font: { size: 13 },
+  };
+}
+
+function draw() {
+  const plot = element.querySelector(".plot");
+  if (!window.Plotly || !window.Charts || plot.offsetParent === null) return;
+  const drawn = traces();
+  const waiting = drawn.length === 0;
+  // An axis without a trace is not drawn: this one keeps the probe's in its place from the start.
+  const empty = { x: [0], y: [null], yaxis: "y2", hoverinfo: "skip", showlegend: false };
+  window.Charts.draw(plot, {
+    data: [...drawn.map(plotted), empty],
+    layout: layout(last ? last.steps : 0, waiting),
+    name: `${run}-curves`,
+    title: `Curves of run ${run}`,
+    summary: summary(drawn),
+    table: () => table(drawn),
+  });
+  whole = Math.max(last ? last.steps : 0, 1);
+  if (!listening) plot.on("plotly_relayout", () => several() && draw());
+  listening = true;
+  legend(drawn);
+}
+
+function summary(drawn) {
+  const latest = drawn
+    .filter((trace) => trace.points.y.length)
+    .map((trace) => `${trace.label} ${Number(trace.points.y.at(-1)).toPrecision(3)}`);
+  return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
+}
+
+function table(drawn) {
+  const lines = drawn.flatMap(({ series, points }) =>
+    points.x.map((x, at) => [series, x, points.y[at]]),
+  );
+  return [["series", "step", "value"], ...lines];
+}
+
+function legend(drawn) {
+  const shown = drawn.map((trace) => [trace.series, hidden.has(trace.series)]);
+  const focused = document.activeElement?.dataset?.series;
+  const renewed = refill(part("legend"), shown, () => {
+    const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
+    const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
+    return [...upper, ...(lower.length ? [made("span", "", "Probe of a few rows:"), ...lower] : [])];
+  });
+  if (renewed && focused)
+    part("legend").querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
+}
+
+function legendButton(trace) {
+  const node = button("", "", { series: trace.series });
+  node.setAttribute("aria-pressed", String(!hidden.has(trace.series)));
+  node.append(made("i", `${trace.role} ${trace.dash}`), trace.label);
+  node.addEventListener("click", () => {
+    if (!hidden.delete(trace.series)) hidden.add(trace.series);
+    draw();
+  });
+  return node;
+}
+
+// ---- the status line -------------------------------------------------------------------------
+
+function fill(status) {
+  const card = part("status");
+  card.dataset.status = status.status;
+  write(card.querySelector("h2"), status.title);
+  write(card.querySelector(".pill"), status.status);
+  refill(card.querySelector(".run-settings"), status.settings, () =>
+    status.settings.map((text) => made("li", "", text)),
+  );
+  write(part("headline"), status.headline);
+  write(part("detail"), status.detail);
+  write(part("facts"), status.facts.join("  ·  "));
+  listChanges();
+  const [before, trained, after] = status.progress;
+  // A run that only scores has one stretch.
+  const scoring = phases.length === 0;
+  card.querySelector(".bars").classList.toggle("one", scoring);
+  const now = scoring ? before : 0.2 * before + 0.6 * trained + 0.2 * after;
+  progress(card, status.progress, now, status.headline);
+  write(part("advice"), status.advice && `What to try: ${status.advice}`);
+  show("advice", Boolean(status.advice));
+}
+
+function listChanges() {
+  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
+  show("changes", lines.length > 0);
+  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
+}
+
+// ---- asking ----------------------------------------------------------------------------------
+
+function forget() {
+  cursor = 0;
+  last = null;
+  series = new Map();
+  phases = [];
+  changes = [];
+}
+
+function adopt() {
+  // Asked for before the reader opened another run, answered after: what is shown stays.
+  if (run && props.value?.redrawn && props.value.redrawn !== run) {
+    props.value = adopted;
+    trigger("turned", { whole: true, run });
+    return false;
+  }
+  adopted = props.value;
+  const wanted = (props.value && props.value.run) || "";
+  const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
+  opened = Boolean(props.value && props.value.turn);
+  if (wanted === run) return true;
+  run = wanted;
+  shownTake = null;
+  log = null;
+  forget();
+  show("empty", run === "");
+  show("status", false);
+  show("chart", false);
+  if (chosen && element.getBoundingClientRect().top < 0)
+    element.scrollIntoView({ behavior: "smooth" });
+  if (chosen && window.innerWidth <= 860) element.scrollIntoView({ behavior: "smooth" });
+  return true;
+}
+
+function take(answer) {
+  last = answer;
+  cursor = answer.cursor;
+  chip("chip-queue", answer.queue);
+  chip("chip-device", answer.device);
+  if (answer.run) {
+    for (const [name, [xs, ys]] of Object.entries(answer.points.series)) {
+      if (!known(name)) continue;
+      const points = series.get(name) || { x: [], y: [] };
+      points.x.push(...xs);
+      points.y.push(...ys);
+      series.set(name, points);
+    }
+    phases = answer.phases;
+    changes = answer.changes;
+    fill(answer.status);
+    fillReplay(answer.replay);
+    show("status", true);
+    show("chart", answer.live || series.size > 0);
+    if (log === null) setLog(answer.log);
+    offerWeights();
+  }
+  if (answer.turn !== props.value.turn) turned(answer.turn, false);
+  else if (mixed()) turned(`${answer.turn} whole`, true);
+}
+
+// Two answers that overtook each other can leave one run's scores under another run's name.
+function mixed() {
+  const scores = document.querySelector("#scoreboard [data-drawn]");
+  return (scores?.dataset.drawn ?? "") !== (props.value.drawn ?? "");
+}
+
+// The rest of the page is drawn by the server; it is told once for every change.
+function turned(word, whole) {
+  if (untold(word)) trigger("turned", { whole, run });
+}
+
+function tooMany() {
+  return [...series.values()].some((points) => points.x.length > MANY_POINTS);
+}
+
+function request() {
+  if (tooMany()) forget();
+  return server.poll_run({ run, cursor });
+}
+
+function answer(found) {
+  // Gradio loads the page again too, but later: what is pressed until then would be lost.
+  if (found.life !== props.life) return location.reload();
+  const another = shownTake !== null && found.run && found.replay.take !== shownTake;
+  shownTake = found.run ? found.replay.take : null;
+  if (another) {
+    forget();
+    return soon();
+  }
+  const fresh =
+    cursor === 0 ||
+    Object.keys(found.points?.series || {}).length > 0 ||
+    found.steps !== last?.steps ||
+    JSON.stringify([found.phases, found.changes]) !== JSON.stringify([phases, changes]);
+  take(found);
+  if (fresh && !part("chart").hidden) draw();
+}
+
+// Whether a prompt waits for its answers.
+function awaited() {
+  return document.querySelector("#asks .pending") !== null;
+}
+
+// Whether recorded events come in, perhaps many times as fast as they happened.
+function replayed() {
+  return last?.replay?.take > 0 && !last.replay.held;
+}
+
+function pace() {
+  if (awaited() || replayed()) return FIRST_MS;
+  return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
+}
+
+// ---- controls of the chart -------------------------------------------------------------------
+
+function setLog(on) {
+  log = Boolean(on);
+  part("log").setAttribute("aria-pressed", String(log));
+}
+
+function offerWeights() {
+  const vary = weightsVary();
+  element.querySelector('.chart-head .segments [data-panel="weights"]').hidden = !vary;
+  if (!vary && panel === "weights") choosePanel("terms");
+}
+
+function choosePanel(name) {
+  panel = name;
+  press(element.querySelectorAll(".chart-head .segments button"), (one) => one.dataset.panel === name);
+  draw();
+}
+
+element.querySelector(".chart-head .segments").replaceChildren(
+  ...props.drawing.panels.map((one) => {
+    const node = button("", one.label, { panel: one.name });
+    node.setAttribute("aria-pressed", String(one.name === panel));
+    node.addEventListener("click", () => choosePanel(one.name));
+    return node;
+  }),
+);
+part("log").addEventListener("click", () => {
+  setLog(!log);
+  draw();
+});
+
+keepDrawn(() => draw());
+const soon = poll({
+  request,
+  take: answer,
+  pace,
+  // Until the page has opened, it is not known which run it shows.
+  seen: () => opened && element.offsetParent !== null,
+  needs: ["turn"],
+  lost: "A running job goes on without this page.",
+});
+document.addEventListener("asked", soon);
+watch("value", () => {
+  if (adopt()) trigger("shown", {});
+  soon();
+});
+adopt();
+// The first answer may have come before this panel was there to be told of it.
+if (opened) trigger("shown", {});
