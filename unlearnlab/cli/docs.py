@@ -1,7 +1,7 @@
-"""The generated parts of README.md, each between two comments that name it.
+"""The generated tables of README.md and docs/, each between two comments that name it.
 
-What the code declares (methods, settings, presets) and what was measured (files in `assets`) is
-never typed into the README by hand.
+What the code declares (methods, settings, presets, measures, verdicts) and what was measured (files
+in `assets`) is never typed into a page by hand.
 """
 
 import json
@@ -11,7 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.data.files import ASSETS
+from unlearnlab.data.files import ASSETS, DOCS
+from unlearnlab.metrics.measures import MEASURES
+from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
@@ -20,35 +22,37 @@ from unlearnlab.spec.sweep.spec import laid_out
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
 from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
 
-README = ASSETS.parent / "README.md"
+README = DOCS.parent / "README.md"
+PAGES = (README, *sorted(DOCS.glob("*.md")))
+"""Every page that may have a generated table."""
 
 _BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 
 
 def written(text: str) -> str:
-    """Return a README's text with all of its generated blocks anew.
+    """Return the text of a page with its generated blocks rewritten.
 
     Raises:
-        ValueError: It names a block that nothing generates.
+        ValueError: The page names a block that nothing generates.
     """
 
     def fill(found: re.Match[str]) -> str:
         name = found["name"]
         if name not in BLOCKS:
-            raise ValueError(f"unknown block {name!r} in the README: known are {', '.join(BLOCKS)}")
+            raise ValueError(f"unknown block {name!r}: known are {', '.join(BLOCKS)}")
         return f"{found[1]}{BLOCKS[name]()}\n{found[3]}"
 
     return _BLOCK.sub(fill, text)
 
 
-def write(readme: Path) -> None:
-    """Write all generated blocks of a README."""
-    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+def write(page: Path) -> None:
+    """Write all generated blocks of a page."""
+    page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def stale_blocks(readme: Path) -> list[str]:
-    """Name the blocks of a README that are not as they would be written now."""
-    text = readme.read_text(encoding="utf-8")
+def stale_blocks(page: Path) -> list[str]:
+    """Name the blocks of a page that differ from what would be written now."""
+    text = page.read_text(encoding="utf-8")
     pairs = zip(_BLOCK.finditer(text), _BLOCK.finditer(written(text)), strict=True)
     return [old["name"] for old, new in pairs if old[0] != new[0]]
 
@@ -77,7 +81,8 @@ def settings_table() -> str:
     rows = [
         [
             f"`{one.path}`",
-            _listed(one.values) + (f" in {one.unit}" if one.unit else ""),
+            # A bar would end the table's cell.
+            one.values.replace(" | ", ", ") + (f" in {one.unit}" if one.unit else ""),
             f"`{one.default}`",
             one.help,
         ]
@@ -87,15 +92,22 @@ def settings_table() -> str:
     return _table(["setting", "values", "default", "what it is"], rows)
 
 
-def _listed(values: str) -> str:
-    """Write alternatives as a list: a bar would end the table's cell."""
-    return values.replace(" | ", ", ")
-
-
 def presets_table() -> str:
     """Describe every preset."""
     rows = [[f"`{one.name}`", one.description, one.source] for one in presets().values()]
     return _table(["preset", "what to expect", "where its settings come from"], rows)
+
+
+def verdicts_table() -> str:
+    """Describe every verdict on unlearning, in the order in which they are tried."""
+    rows = [[f"**{TITLES[kind]}**", text] for kind, text in THRESHOLDS.items()]
+    return _table(["verdict", "holds if"], rows)
+
+
+def measures_table() -> str:
+    """Describe every further measure: goal, what it is computed from, source."""
+    rows = [[one.title, one.ideal, ", ".join(one.needs), one.source] for one in MEASURES]
+    return _table(["measure", "goal", "needs", "source"], rows)
 
 
 def target_table(assets: Path = ASSETS) -> str:
@@ -123,7 +135,7 @@ def results_table() -> str:
     note = (
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
         "questions answered exactly, in the subtask that fares worst. The original model's "
-        "scores are in the next table. Seconds: the quickest run, both scorings included, on "
+        "scores are in the last table. Seconds: the quickest run, both scorings included, on "
         f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
         "libraries included."
     )
@@ -170,7 +182,7 @@ def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
         for value, runs in found.along(axis).items()
         if runs
     ]
-    picture = f"![{found.title}: scores by {found.axes[axis].name}](assets/layer-windows.png)"
+    picture = f"![{found.title}: scores by {found.axes[axis].name}](../assets/layer-windows.png)"
     return f"{picture}\n\n{_table(head, rows)}\n\n{found.summary(axis)}"
 
 
@@ -197,6 +209,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "methods": methods_table,
     "settings": settings_table,
     "presets": presets_table,
+    "verdicts": verdicts_table,
+    "measures": measures_table,
     "target": target_table,
     "sweeps": sweeps_table,
     "layer_windows": layer_windows_table,

@@ -346,16 +346,18 @@ def _yes(met: bool) -> str:
 
 
 def _docs(args: argparse.Namespace) -> int:
-    if not args.readme.is_file():
-        tell(f"there is no {args.readme}: the tables are those of a clone's README.md")
+    if missing := [str(page) for page in args.pages if not page.is_file()]:
+        tell(f"there is no {' and no '.join(missing)}: only a clone has pages to write")
         return BAD_INPUT
-    stale = docs.stale_blocks(args.readme)
-    if not args.check:
-        docs.write(args.readme)
-        print(f"Written: {', '.join(stale) or 'nothing, all was current'}.")
-    elif stale:
-        tell(f"{args.readme} is not current ({', '.join(stale)}): python -m unlearnlab docs")
-        return FAILED
+    stale = {page: found for page in args.pages if (found := docs.stale_blocks(page))}
+    if args.check:
+        for page, names in stale.items():
+            tell(f"{page} is not current ({', '.join(names)}): python -m unlearnlab docs")
+        return FAILED if stale else DONE
+    for page in stale:
+        docs.write(page)
+    written = [name for names in stale.values() for name in names]
+    print(f"Written: {', '.join(written) or 'nothing, all was current'}.")
     return DONE
 
 
@@ -448,11 +450,16 @@ def _making(commands: Commands) -> None:
     checking.add_argument(
         "--write", action="store_true", help="keep the numbers for the README and the page"
     )
-    tables = commands.add("docs", _docs, "write the generated tables of the README")
+    tables = commands.add("docs", _docs, "write the generated tables of README.md and docs/")
     tables.add_argument(
-        "readme", nargs="?", type=Path, default=docs.README, help="the file (default: README.md)"
+        "pages",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        default=docs.PAGES,
+        help="pages to write (default: README.md and all of docs/)",
     )
-    tables.add_argument("--check", action="store_true", help="only tell whether they are current")
+    tables.add_argument("--check", action="store_true", help="only check that they are current")
 
 
 def _trace_options(tracing: argparse.ArgumentParser) -> None:
