@@ -1,17 +1,23 @@
-"""The generated tables of README.md and docs/, each between two comments that name it.
+"""The commands `docs` and `target`: tables of the pages, and the embedded model that they measure.
 
+`docs` writes the generated tables of README.md and docs/, each between two comments that name it.
 What the code declares (methods, settings, presets, measures, verdicts) and what was measured (files
 in `assets`) is never typed into a page by hand.
 """
 
+import argparse
 import json
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.data.files import ASSETS, DOCS
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.follow import on_device
+from unlearnlab.cli.terminal import as_json, number, table
+from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.measures import MEASURES
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
 from unlearnlab.spec.fields import Setting, settings
@@ -27,6 +33,29 @@ PAGES = (README, *sorted(DOCS.glob("*.md")))
 """Every page that may have a generated table."""
 
 _BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+    target = commands.group("target", "make or measure the embedded model")
+    about = "write its data and train both of its models"
+    building = target.add("build", _target_build, about, device=True)
+    building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
+    about = "measure both models against their targets"
+    checking = target.add("check", _target_check, about, json=True, device=True)
+    checking.add_argument(
+        "--write", action="store_true", help="save the numbers for docs/results.md and the page"
+    )
+    tables = commands.add("docs", _docs, "write the generated tables of README.md and docs/")
+    tables.add_argument(
+        "pages",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        default=PAGES,
+        help="pages to write (default: README.md and all of docs/)",
+    )
+    tables.add_argument("--check", action="store_true", help="only check that they are current")
 
 
 def written(text: str) -> str:
@@ -224,3 +253,54 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in cells]
     lines.insert(1, "|---" * len(head) + "|")
     return "\n".join(lines)
+
+
+def _target_build(args: argparse.Namespace) -> int:
+    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded.recipe import build  # noqa: PLC0415
+
+    with on_device(labs(), "cpu", no_wait=args.no_wait):
+        for one in build(args.out):
+            tell(f"{one.model} model, epoch {one.epoch} of {one.epochs}, loss {one.loss:.3f}")
+    return DONE
+
+
+def _target_check(args: argparse.Namespace) -> int:
+    from unlearnlab.engine.device_engine import labs  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded.check import check  # noqa: PLC0415
+
+    with on_device(labs(), "cpu", no_wait=args.no_wait):
+        report = check(tell)
+    if args.write:
+        report.write(ASSETS)
+    if args.json:
+        print(as_json({"met": report.met, "lines": [asdict(line) for line in report.lines]}))
+    else:
+        cells = [
+            [
+                line.name,
+                number(line.original),
+                number(line.retrained),
+                line.target,
+                "yes" if line.met else "NO",
+            ]
+            for line in report.lines
+        ]
+        print(table(["", "original", "retrained", "to reach", "reached"], cells))
+    return DONE if report.met else FAILED
+
+
+def _docs(args: argparse.Namespace) -> int:
+    if missing := [str(page) for page in args.pages if not page.is_file()]:
+        tell(f"there is no {' and no '.join(missing)}: only a clone has pages to write")
+        return BAD_INPUT
+    stale = {page: found for page in args.pages if (found := stale_blocks(page))}
+    if args.check:
+        for page, names in stale.items():
+            tell(f"{page} is not current ({', '.join(names)}): python -m unlearnlab docs")
+        return FAILED if stale else DONE
+    for page in stale:
+        write(page)
+    names = [name for of in stale.values() for name in of]
+    print(f"Written: {', '.join(names) or 'nothing, all was current'}.")
+    return DONE

@@ -4,17 +4,17 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
-from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
-from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
+from unlearnlab.cli.commands import DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.cli.follow import CLOSING_S, Patience, RunProgress, refuse_in_use
+from unlearnlab.cli.terminal import as_json, number, settings_help, table
 from unlearnlab.data.files import home
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.engine_api import Lab, Labs, as_labs, meant
+from unlearnlab.runs.engine_api import Labs, as_labs, meant
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweep_status import GOING, Filled, Stand, problem_of_run, stand
@@ -27,8 +27,10 @@ from unlearnlab.spec.sweep.spec import SweepSpec, laid_out, parse_sweep
 from unlearnlab.views.scoreboard import at_ends, judged
 
 
-def sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+def register(commands: Commands) -> None:
+    """Add the command to the program's."""
+    about = "carry out a sweep, or continue one"
+    parser = commands.add("sweep", _sweep, about, json=True, home=True, device=True, settings=True)
     parser.add_argument(
         "sweep",
         metavar="NAME|FILE",
@@ -36,41 +38,28 @@ def sweep_options(parser: argparse.ArgumentParser) -> None:
         help="a sweep that comes with the program, or a JSON file; without it, all are listed",
     )
     parser.add_argument(
-        "--estimate", action="store_true", help="tell how many runs and what time, and end"
+        "--estimate", action="store_true", help="print the number of runs and the time; run nothing"
     )
-    parser.add_argument(
-        "--failed", action="store_true", help="carry out once more the runs that failed"
-    )
+    parser.add_argument("--failed", action="store_true", help="repeat the runs that failed")
     parser.epilog = (
-        "What is finished is not repeated: after a stop, the same command goes on.\n"
+        "Finished runs are not repeated: after a stop, the same command continues.\n"
         "The settings change the run that is varied, such as --data.source NAME.\n\n"
         + settings_help()
     )
 
 
-def sweep(
-    args: argparse.Namespace,
-    wishes: Sequence[tuple[str, str]],
-    open_labs: Callable[[Store], Lab | Labs],
-) -> int:
-    """Carry out a sweep, print what came of its runs, and return the exit code.
-
-    Raises:
-        InUse: Another process uses the device, and it must not be waited for.
-        SpecError: There is no such sweep, or it cannot be laid out.
-        StoreError: The store cannot be used.
-    """
+def _sweep(args: argparse.Namespace) -> int:
     if args.sweep is None:
         return _list(args)
     name, spec = _asked_for(args.sweep)
-    if wishes:
-        base = override(spec.base.model_dump(mode="json"), wishes)
+    if args.settings:
+        base = override(spec.base.model_dump(mode="json"), args.settings)
         spec = parse_sweep(spec.model_dump(mode="json") | {"base": base})
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), as_labs(open_labs(store)))
+        return _carry_out(args, store, (name, spec), as_labs(args.open_lab(store)))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -170,8 +159,8 @@ def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience)
     for one in found.of(*GOING):
         assert one.row is not None, "what goes on is a run"
         tell(f"run {done + 1} of {len(found.points)}: {grid.label(spec, one.point)}")
-        with closing(progress(sys.stderr)) as shown:
-            _watch(store, one.row.run_id, shown.take, patience)
+        with closing(RunProgress(sys.stderr)) as progress:
+            _watch(store, one.row.run_id, progress.take, patience)
         done += 1
 
 
