@@ -37,6 +37,7 @@ ONLY_IN = dict.fromkeys(TENSORS, "engine") | {"gradio": "ui", "plotly": "ui", "a
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
     "huggingface_hub": "huggingface-hub",
+    "markdown_it": "markdown-it-py",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }

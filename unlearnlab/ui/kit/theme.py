@@ -7,6 +7,7 @@ from gradio import Theme, themes
 
 from unlearnlab.data.files import ASSETS
 from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.manual import routes
 from unlearnlab.views.colours import TOKENS
 
 SANS = [
@@ -130,4 +131,5 @@ def served() -> dict[str, Any]:
         "show_error": True,
         "quiet": True,
         "_frontend": False,
+        "app_kwargs": {"routes": routes()},
     }
