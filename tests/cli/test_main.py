@@ -533,7 +533,7 @@ def test_models_lists_what_can_be_named_and_how_it_stands(capsys, tmp_path, monk
     assert found["allenai/OLMo-1B-0724-hf"]["fetches"] == ["allenai/OLMo-1B-0724-hf"]
     assert main(["models"]) == 0
     told = capsys.readouterr().out
-    assert "fetched by the first run" in told
+    assert "downloaded by the first run" in told
     assert "olmo-1b: it is not on this machine" in told
 
 

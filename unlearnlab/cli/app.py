@@ -52,20 +52,20 @@ def late_labs(store: Store) -> Labs:
 
 
 class Engine:
-    """Torch and the rest of the engine, imported while the reader looks around."""
+    """The engine with torch, imported in the background while the page is already open."""
 
     def __init__(self) -> None:
         self._devices: Callable[[], Sequence[Device]] = tuple
 
     def load(self) -> None:
-        """Import it."""
+        """Import the engine."""
         from unlearnlab.engine.device_engine import devices  # noqa: PLC0415
 
         self._devices = devices
         import_scorers()
 
     def devices(self) -> Sequence[Device]:
-        """List the devices and what they have free; none as long as torch is not there."""
+        """List the devices and their free memory; none until torch is imported."""
         return self._devices()
 
 
@@ -155,7 +155,7 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
 
 
 def pass_by_proxy(host: str) -> None:
-    """Let this program ask its own page directly: as it starts, Gradio does so once.
+    """Keep the environment's proxy out of requests to our own page: Gradio makes one as it starts.
 
     A proxy that the environment names would be asked for it, and knows no such page.
     """
@@ -218,7 +218,7 @@ def replayed(store: Store, run: str | None, speed: str | None, seconds: str | No
 
 
 def packed(store: Store, path: Path) -> list[Recording]:
-    """Read the runs of a pack without taking them in; those without a step are left out.
+    """Read the runs of a pack without importing them; those without a step are left out.
 
     Raises:
         PackError: It is no pack of runs.
@@ -240,7 +240,7 @@ def packed(store: Store, path: Path) -> list[Recording]:
 
 
 def loading(engine: Engine, replays: Replays) -> None:
-    """Load the engine once no replay moves: none needs it, and it would take their time."""
+    """Load the engine once no replay moves: replays do not need it, and it would slow them down."""
     opening = time.monotonic() + OPENING_S
     while moves(replays, opening=time.monotonic() < opening):
         time.sleep(GLANCE_S)
@@ -248,7 +248,7 @@ def loading(engine: Engine, replays: Replays) -> None:
 
 
 def moves(replays: Replays, *, opening: bool) -> bool:
-    """Tell whether a replay moves that is not held; while the page opens, one about to counts."""
+    """Tell whether a replay moves; while the page opens, one about to begin counts."""
     clocks = [replay.clock for replay in replays.going()]
     return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
 

@@ -53,7 +53,7 @@ def register(commands: Commands) -> None:
         one.add_argument(
             "--precision",
             choices=get_args(Precision),
-            help="default: bfloat16 as the script on an accelerator, float32 on a CPU",
+            help="number format (default: bfloat16 on a GPU, as the script; float32 on a CPU)",
         )
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
         return one
@@ -66,7 +66,10 @@ def register(commands: Commands) -> None:
         help="folder with the forget and retain set, or the name of a dataset",
     )
     evaluating.add_argument(
-        "--fold", choices=("train", "validation"), default="train", help="default: train"
+        "--fold",
+        choices=("train", "validation"),
+        default="train",
+        help="fold of the data (default: train)",
     )
     evaluating.add_argument(
         "--mia",
@@ -90,9 +93,9 @@ def register(commands: Commands) -> None:
             "--questions",
             metavar="N",
             type=int,
-            help="ask only so many, drawn from every subject in proportion (default: all)",
+            help="ask N questions, drawn from every subject in proportion (default: all)",
         )
-        one.add_argument("--seed", type=int, default=0, help="of that draw (default: 0)")
+        one.add_argument("--seed", type=int, default=0, help="seed of that draw (default: 0)")
     asking.add_argument(
         "--shots",
         type=int,
@@ -120,7 +123,7 @@ ROW_COLUMNS = ("id", "input", "output", "task")
 SIDES = ("member", "nonmember")
 
 Document = tuple[str, str]
-"""Its id and its text."""
+"""Id and text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +255,7 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _reworded(made: Report, wanted: EvaluationData, test: mmlu.Mmlu | None) -> Report:
-    """Say of what was not asked how to ask it, instead of which file is not there."""
+    """For parts that were not asked, say how to ask instead of which file is missing."""
     unasked = {
         "mia": "" if any(wanted.documents.values()) else "not asked: name a folder with --mia",
         "mmlu": "" if test else "not asked: name a folder of cais/mmlu with --mmlu",
@@ -287,7 +290,7 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
 
 @contextmanager
 def _opened(args: argparse.Namespace) -> Generator[Any]:
-    """Open the checkpoint, and keep other processes from its device meanwhile."""
+    """Open the checkpoint, with its device locked."""
     from unlearnlab.engine.device_engine import labs  # noqa: PLC0415
     from unlearnlab.engine.model.devices import chosen, prepare, refuse_model  # noqa: PLC0415
     from unlearnlab.engine.model.opening import opened_alone  # noqa: PLC0415
@@ -351,7 +354,7 @@ def _record(
     said: dict[Split, Any],
     result: mmlu.MmluResult | None,
 ) -> dict[str, Any]:
-    """Lay an evaluation out: the script's keys, and ours under `unlearnlab`."""
+    """Return an evaluation as JSON values: the script's keys, and ours under `unlearnlab`."""
     found = as_record(made)
     found["unlearnlab"] |= {
         "model": args.model,
@@ -378,7 +381,7 @@ def _likelihoods(said: dict[Split, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    """Average the losses that are numbers: an output of no tokens has none."""
+    """Average the finite losses: an output without tokens has none."""
     there = [value for value in values if math.isfinite(value)]
     return statistics.fmean(there) if there else None
 
@@ -458,7 +461,7 @@ def _loss_files(data: EvaluationData, losses: Sequence[float]) -> dict[str, byte
 
 
 def _mmlu_files(result: mmlu.MmluResult, choices: Sequence[Choice], shots: int) -> dict[str, bytes]:
-    """Write what Open Instruct's evaluation leaves; a variant's where no score looks for it."""
+    """Write the files of Open Instruct's evaluation; a variant's go where `score` does not look."""
     folder = "mmlu" if shots == mmlu.SHOTS else f"mmlu_{shots}_shots"
     metrics = {
         "average_acc": result.accuracy.value,

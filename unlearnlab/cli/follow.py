@@ -177,7 +177,7 @@ def carried_out(
 
 
 class Patience:
-    """Tells once which process a worker's run waits for, or refuses to wait."""
+    """Reports once which process a run waits for, or refuses to wait."""
 
     def __init__(self, worker: Worker, no_wait: bool) -> None:
         self.worker = worker
@@ -185,10 +185,10 @@ class Patience:
         self._told: Holder | None = None
 
     def look(self, run_id: str) -> None:
-        """Tell if a run waits for a process that was not told yet.
+        """Report the process that a run waits for, unless it was reported already.
 
         Raises:
-            InUse: It waits and must not; it is stopped.
+            InUse: It must not wait; it is stopped.
         """
         holder = self.worker.state().holder(run_id)
         if holder is None or holder == self._told:
@@ -212,16 +212,16 @@ def refuse_in_use(labs: Labs, wish: str) -> None:
 
 @contextmanager
 def on_device(labs: Labs, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
-    """Keep other processes from a device; while one uses it, wait, and tell which on stderr.
+    """Lock a device; while another process uses it, wait, and name that process on stderr.
 
     Args:
-        labs: Know the devices.
+        labs: The engines of all devices.
         wish: The device, as `model.device` names it.
-        no_wait: Whether to refuse instead of waiting.
-        run: Id of the run that it is used for, if there is one.
+        no_wait: Refuse instead of waiting.
+        run: Id of the run that uses it; empty if none.
 
     Yields:
-        The device that was taken, of several the first.
+        The locked device; the first if there are several.
 
     Raises:
         InUse: Another process uses it, and it must not be waited for.
@@ -245,7 +245,7 @@ def on_device(labs: Labs, wish: str, *, no_wait: bool, run: str = "") -> Generat
 def _taken(
     labs: Labs, options: Sequence[tuple[str, ...]], run: str
 ) -> tuple[tuple[str, ...], Held | InUse]:
-    """Take the first place that is free, or say who uses the best one."""
+    """Lock the first free place, or say who uses the best one."""
     refused: list[InUse] = []
     for place in options:
         try:

@@ -1,4 +1,4 @@
-"""The commands `run`, `teach` and `trace`: carry out a run, print what came of it."""
+"""The commands `run`, `teach` and `trace`: carry out a run and print its result."""
 
 import argparse
 import json
@@ -137,7 +137,7 @@ def _teach(args: argparse.Namespace) -> int:
 
 
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec) -> int:
-    """Queue a run or a trace, show it until it ends, and print what came of it."""
+    """Queue a run or a trace, show it until it ends, and print its result."""
     with Store(home()) as store:
         run_id, ending = carried_out(
             store, args.open_lab(store), spec, name=args.name, no_wait=args.no_wait

@@ -97,7 +97,7 @@ def _models(args: argparse.Namespace) -> int:
 
 
 def _record(row: RunRow, course: Course | None = None) -> dict[str, Any]:
-    """Return all there is to say of a run, as plain JSON values.
+    """Return a run as plain JSON values.
 
     Args:
         row: The run.
@@ -141,7 +141,7 @@ def _moment(created: float) -> str:
 
 
 def _summary(row: RunRow, course: Course) -> str:
-    """Sum up a run: how it ended, what was changed meanwhile, its scores and their meaning."""
+    """Sum up a run: ending, changes made while it ran, scores, verdict, record."""
     line = run_line(row)
     board = scoreboard(row.spec, row.before, row.after, None)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
@@ -164,13 +164,13 @@ def _summary(row: RunRow, course: Course) -> str:
             out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
-    links = (("Taken in", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
+    links = (("Imported", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
     told = [*((name, text) for name, text in links if text), *facts(row.spec, course)]
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 
 def _scores_table(board: Scoreboard) -> str:
-    """Lay the scores out: before and after, or those of the only model."""
+    """Lay out the scores before and after, or those of the only model."""
     columns = {"after": [number(card.after) for card in board.cards]}
     if board.alone:
         columns = {"score": columns["after"]}
@@ -182,7 +182,7 @@ def _scores_table(board: Scoreboard) -> str:
 
 
 def _trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
-    """Return all there is to say of a trace, as plain JSON values."""
+    """Return a trace as plain JSON values."""
     failed = row.ending if isinstance(row.ending, Failed) else None
     return {
         "trace": row.run_id,
@@ -197,7 +197,7 @@ def _trace_record(row: TraceRow, traced: Traced | None) -> dict[str, Any]:
 
 
 def _trace_summary(row: TraceRow, traced: Traced | None) -> str:
-    """Sum up a trace: the effects as tables of token or role by block."""
+    """Sum up a trace: indirect effects by token (or role) and block."""
     took = f" after {row.ending.seconds:.0f} s" if row.ending else ""
     status = row.ending.kind if row.ending else "unfinished"
     out = [f"{row.run_id}  {row.spec.title}", f"{status}{took}"]
@@ -221,7 +221,7 @@ def _trace_summary(row: TraceRow, traced: Traced | None) -> str:
 
 
 def _effects(found: FactTrace | TraceAverage, part: Part) -> list[list[str]]:
-    """Lay one map out: a head of blocks, then a row for each token or role."""
+    """Return the rows of one map: the blocks, then one row for each token or role."""
     if isinstance(found, FactTrace):
         columns = zip(*found.effects[part], strict=True)
         rows = list(zip((token.strip() for token in found.tokens), columns, strict=True))
@@ -250,7 +250,7 @@ def _run_table(lines: Sequence[RunLine]) -> str:
 
 
 def _model_record(model: KnownModel) -> dict[str, Any]:
-    """Return what is known of a model, as plain JSON values."""
+    """Return a model as plain JSON values."""
     sizes = model.architecture
     return {
         "name": model.name,
@@ -275,4 +275,4 @@ def _model_row(model: KnownModel) -> list[str]:
 def _state(model: KnownModel) -> str:
     if model.missing:
         return "not ready"
-    return "fetched by the first run" if model.fetches else "ready"
+    return "downloaded by the first run" if model.fetches else "ready"

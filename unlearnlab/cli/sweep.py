@@ -1,4 +1,4 @@
-"""`python -m unlearnlab sweep`: carry out a sweep, or go on with one."""
+"""The command `sweep`: carry out a sweep, or continue one."""
 
 import argparse
 import json
@@ -75,7 +75,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _asked_for(named: str) -> tuple[str, SweepSpec]:
-    """Return title and spec of a sweep that comes with the program, or of a file's."""
+    """Return title and spec of a ready-made sweep or of a file."""
     path = Path(named)
     if not path.suffix and not path.is_file():
         found = ready_sweep(named)
@@ -94,7 +94,7 @@ def _asked_for(named: str) -> tuple[str, SweepSpec]:
 
 
 def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
-    """Print how many runs there are and how long they take, and do nothing."""
+    """Print the number of runs and the time they take; run nothing."""
     from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
 
     device = meant(spec.base.model.device, devices())
@@ -105,7 +105,7 @@ def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
     if args.json:
         print(as_json({"runs": len(found.points), "finished": done, "seconds": seconds}))
         return DONE
-    took = "no earlier run here to tell the time from" if seconds is None else _time(seconds)
+    took = "no earlier run to estimate the time from" if seconds is None else _time(seconds)
     print(f"{len(found.points)} runs, {done} of them finished already: {took}")
     return DONE
 
@@ -135,7 +135,7 @@ def _carry_out(
             _follow(store, sweeping, sweep_id, Patience(worker, args.no_wait))
         except KeyboardInterrupt:
             stopped = True
-            tell("stopping; the same command goes on later; Ctrl-C again leaves at once")
+            tell("stopping; the same command continues later; Ctrl-C again leaves at once")
             worker.close(CLOSING_S)
     finally:
         worker.close(0)
@@ -149,7 +149,7 @@ def _carry_out(
 
 
 def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
-    """Show one run after the other until none is left."""
+    """Show the runs one after another until all have ended."""
     spec = store.sweeps.row(sweep_id).spec
     grid = laid_out(spec)
     found = sweeping.stand(sweep_id)
@@ -165,7 +165,7 @@ def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience)
 
 
 def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Patience) -> None:
-    """Hand on the events of a run until it ends, or its process does."""
+    """Pass on the events of a run until it or its process ends."""
     seen = 0
     while True:
         alive = store.row(run_id).alive
@@ -211,7 +211,7 @@ def _at_ends(one: Filled) -> tuple[Scores | None, Scores | None]:
 
 
 def record(store: Store, sweep_id: str, found: Stand) -> dict[str, Any]:
-    """Return all there is to say of a sweep, as plain JSON values."""
+    """Return a sweep with its runs as plain JSON values."""
     row = store.sweeps.row(sweep_id)
     grid = laid_out(row.spec)
     return {
