@@ -1,6 +1,8 @@
-"""Opens the page: `python app.py`."""
+"""Opens the page: `python app.py`, the short form of `unlearnlab app`."""
 
-from unlearnlab.cli.app import program
+import sys
+
+from unlearnlab.cli.main import program
 
 if __name__ == "__main__":
-    program()
+    program(["app", *sys.argv[1:]])

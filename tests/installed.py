@@ -84,6 +84,8 @@ class Installed:
                 nearby = urllib.request.build_opener(urllib.request.ProxyHandler({}))
                 with nearby.open(address, timeout=60) as page:
                     assert "unlearnlab" in page.read().decode()
+                with nearby.open(f"{address}manual/", timeout=60) as page:
+                    assert "<h1" in page.read().decode()
             finally:
                 app.send_signal(signal.SIGTERM)
                 told = app.stderr.read()

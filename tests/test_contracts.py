@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.requirements import CUDA
-from unlearnlab.cli.docs import README, stale_blocks
+from unlearnlab.cli.docs import PAGES, README, stale_blocks
 from unlearnlab.data.files import ASSETS
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.models.catalog import models
@@ -37,6 +37,7 @@ ONLY_IN = dict.fromkeys(TENSORS, "engine") | {"gradio": "ui", "plotly": "ui", "a
 DISTRIBUTIONS = {
     "annotated_types": "annotated-types",
     "huggingface_hub": "huggingface-hub",
+    "markdown_it": "markdown-it-py",
     "rouge_score": "rouge-score",
     "sklearn": "scikit-learn",
 }
@@ -111,8 +112,27 @@ def test_every_setting_has_a_sentence():
     assert [setting.path for setting in settings() if not setting.help] == []
 
 
-def test_the_tables_of_the_readme_are_current():
-    assert stale_blocks(README) == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_tables_of_the_pages_are_current(page):
+    assert stale_blocks(page) == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_every_path_of_a_page_leads_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target, _, anchor in (link.partition("#") for link in re.findall(r"\]\(([^)]*)\)", text)):
+        path = page.parent / target if target else page
+        assert path.exists(), target
+        if anchor:
+            heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", head).lower().replace(" ", "-") for head in heads}
+            assert anchor in slugs, f"{target}#{anchor}"
+    for path in re.findall(r"`((?:unlearnlab|tests|assets)/[\w/.-]+)`", text):
+        assert (ROOT / path).exists() or "capped" in path or "NAME" in path, path
+
+
+def test_the_readme_is_read_in_one_sitting():
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= 250
 
 
 def test_the_readme_names_every_room():

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from unlearnlab.cli import app
+from unlearnlab.cli.main import main
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,23 +23,23 @@ def taken():
 
 @pytest.mark.parametrize("auth", ["ada", ":secret", "ada:"])
 def test_a_password_without_its_user_is_refused(auth, tmp_path, capsys):
-    assert app.main(["--home", str(tmp_path), "--auth", auth]) == 2
+    assert main(["app", "--home", str(tmp_path), "--auth", auth]) == 2
     assert "--auth takes USER:PASSWORD" in capsys.readouterr().err
 
 
 def test_a_taken_port_is_named(taken, tmp_path, capsys):
-    assert app.main(["--home", str(tmp_path), "--port", str(taken)]) == 2
+    assert main(["app", "--home", str(tmp_path), "--port", str(taken)]) == 2
     assert f"port {taken} on 127.0.0.1 cannot be used" in capsys.readouterr().err
 
 
 def test_a_home_folder_that_is_a_file_is_refused(tmp_path, capsys):
     (tmp_path / "home").touch()
-    assert app.main(["--home", str(tmp_path / "home")]) == 2
+    assert main(["app", "--home", str(tmp_path / "home")]) == 2
     assert str(tmp_path / "home") in capsys.readouterr().err
 
 
 def test_a_run_that_is_not_there_cannot_be_replayed(tmp_path, capsys):
-    assert app.main(["--home", str(tmp_path), "--replay", "nothing"]) == 2
+    assert main(["app", "--home", str(tmp_path), "--replay", "nothing"]) == 2
     assert "nothing" in capsys.readouterr().err
 
 

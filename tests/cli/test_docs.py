@@ -1,13 +1,83 @@
+"""Tables of the pages come from the code, and the example of docs/code.md works as written."""
+
 import json
+import re
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
 
 import pytest
 
 from unlearnlab.cli import docs
 from unlearnlab.cli.main import main
+from unlearnlab.data.files import DOCS
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import Preset, presets
 from unlearnlab.spec.run import RunSpec
+
+ROOT = Path(__file__).parents[2]
+
+EXAMPLE = """
+from unlearnlab.cli.docs import methods_table
+from unlearnlab.cli.terminal import settings_help
+from unlearnlab.ui.form.form import METHODS
+from unlearnlab.ui.kit.controls import OF_METHOD
+assert "**Capped ascent** `capped_ascent`" in methods_table() and "`cap` 8 nats" in methods_table()
+assert "with --phases.N.method.kind capped_ascent" in settings_help()
+assert METHODS["capped_ascent"].card.title == "Capped ascent"
+assert [one.name for one in OF_METHOD["capped_ascent"]][0] == "cap"
+"""
+
+
+@pytest.fixture(scope="module")
+def extended(tmp_path_factory):
+    """A copy of the program to which the steps under "Add a method" were applied."""
+    root = tmp_path_factory.mktemp("extended")
+    for name in ("unlearnlab", "tests", "assets", "docs"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("README.md", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, root / name)
+    page = (DOCS / "code.md").read_text(encoding="utf-8")
+    section = page.split("## Add a method\n")[1].split("\n## ")[0]
+    found = re.split(r"`((?:unlearnlab|assets|tests)/[\w/.-]+)`", section)
+    for path, text in zip(found[1::2], found[2::2], strict=True):
+        for language, code in re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL):
+            change(root / path, language, textwrap.dedent(code))
+    return root
+
+
+def change(path, language, code):
+    """Put a code block where the page says: a diff in its place, anything else at the end."""
+    before = path.read_text(encoding="utf-8") if path.exists() else ""
+    if language != "diff":
+        path.write_text(f"{before}\n\n{code}".lstrip("\n"), encoding="utf-8")
+        return
+    lines = code.splitlines()
+    old = "\n".join(line[1:] for line in lines if line[0] != "+")
+    new = "\n".join(line[1:] for line in lines if line[0] != "-")
+    assert before.count(old) == 1, f"{path} has not, or more than once:\n{old}"
+    path.write_text(before.replace(old, new), encoding="utf-8")
+
+
+def carried_out(root, *words):
+    done = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_method_of_the_example_is_offered_by_form_command_line_and_table(extended):
+    carried_out(extended, "-c", EXAMPLE)
+
+
+def test_the_method_of_the_example_trains_and_passes_the_tests_of_every_method(extended):
+    places = ("tests/test_contracts.py", "tests/engine/test_loop.py")
+    places += ("tests/engine/test_objectives.py",)
+    options = ("-n0", "-q", "-p", "no:cacheprovider")
+    # Of the tests that run once for each method, those of other methods would show nothing new.
+    only = "capped or every_objective"
+    carried_out(extended, "-m", "pytest", *options, "-k", only, *places)
 
 
 def block(name, text="what was here"):

@@ -48,6 +48,7 @@ PAGE = (
     LAB
     + """
 from unlearnlab.cli import app
+from unlearnlab.cli import main as program
 from unlearnlab.spec.run import RunSpec
 
 class Busy(app.Worker):
@@ -57,8 +58,8 @@ class Busy(app.Worker):
 
 app.Worker = Busy
 app.loading = lambda *_: time.sleep(1000)  # As if torch were being imported.
-sys.argv[1:] = ["--no-open", "--home", home]
-app.program()
+sys.argv[1:] = ["app", "--no-open", "--home", home]
+program.program()
 """
 )
 
@@ -155,4 +156,4 @@ def test_a_page_that_is_told_twice_leaves_at_once(tmp_path):
     assert "the page is at" in process.stderr.readline()
     code, err = told_to_end(process, *[signal.SIGINT] * 4)
     assert (code, status(tmp_path)) == (130, False)
-    assert "left at once: what was going on counts as interrupted" in err
+    assert "left at once: the running run counts as interrupted" in err

@@ -1,6 +1,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -15,8 +16,9 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from tests.others import other_process
+from unlearnlab.cli.follow import RunProgress
 from unlearnlab.cli.main import main
-from unlearnlab.cli.terminal import Bars, Lines, progress
+from unlearnlab.cli.terminal import table
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import MODEL_NOTE
 from unlearnlab.runs.engine_api import EnginePool, RunFailed
@@ -61,7 +63,7 @@ def test_run_without_a_word_of_what_prints_its_help_and_ends_with_two(run):
     code, out, err = run("run")
     assert code == 2
     assert out == run("run", "--help")[1]
-    assert "nothing was run: name a preset or a file, or a setting, such as --seed 0" in err
+    assert "nothing was run: name a preset, a file or a setting, such as --seed 0" in err
     assert json.loads(run("list", "--json")[1]) == []
 
 
@@ -188,7 +190,7 @@ def test_interrupting_a_run_stops_it_in_good_order(run, interruptible):
         (["run", "--model.name", "olmo"], "unknown model 'olmo': did you mean"),
         (["run", "--model.name", "olmo-7b"], "model.name: olmo-7b cannot run here"),
         (["run", "--sed", "3"], "sed: there is no such setting: did you mean seed?"),
-        (["run", "stray"], "cannot make sense of 'stray'"),
+        (["run", "stray"], "cannot read 'stray'"),
         (["run", "--preset", "a", "--spec", "b"], "not allowed with argument"),
         (["show", "nope"], "unknown run 'nope'"),
         (["list", "--seed", "3"], "unknown option: --seed 3"),
@@ -374,23 +376,33 @@ class Folder:
 
 def test_a_terminal_shows_a_bar_for_each_stage():
     screen = Terminal()
-    shown = progress(screen)
-    assert isinstance(shown, Bars)
-    show(shown, Folder())
-    text = screen.getvalue()
-    assert "Training: 100%" in text
-    assert "3/3" in text
-    assert "forget 1, retain 0.5" in text
+    show(RunProgress(screen), Folder())
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n")
+    (bar,) = {line for line in last.splitlines() if "Training" in line and "3/3" in line}
+    assert "forget 1, retain 0.5" in bar
 
 
 def test_without_a_terminal_lines_are_few():
     stream = io.StringIO()
-    shown = progress(stream)
-    assert isinstance(shown, Lines)
+    shown = RunProgress(stream)
     for item in stored(STARTED, stage("training"), *map(stepped, range(1, 500))):
         shown.take(item)
     assert stream.getvalue().count("\n") < 5
     assert stream.getvalue().startswith("Starting\nTraining\n")
+    assert "\x1b" not in stream.getvalue()
+
+
+def test_a_table_fits_a_terminal_and_is_a_line_for_each_row_anywhere_else(monkeypatch):
+    rows = [["one", "word " * 60], ["[red]two", "\x1b[31mred"]]
+    lines = table(["name", "text"], rows).splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "one", "[red]two"]
+    assert lines[2].endswith("\N{REPLACEMENT CHARACTER}[31mred")
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = table(["name", "text"], rows).splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 70
 
 
 def test_a_trace_prints_its_effects(run):
@@ -522,7 +534,7 @@ def test_models_lists_what_can_be_named_and_how_it_stands(capsys, tmp_path, monk
     assert found["allenai/OLMo-1B-0724-hf"]["fetches"] == ["allenai/OLMo-1B-0724-hf"]
     assert main(["models"]) == 0
     told = capsys.readouterr().out
-    assert "fetched by the first run" in told
+    assert "downloaded by the first run" in told
     assert "olmo-1b: it is not on this machine" in told
 
 

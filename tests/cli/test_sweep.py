@@ -88,7 +88,7 @@ def test_an_interrupt_stops_cleanly_and_the_next_call_goes_on(sweep, home, inter
 
     code, _, err = sweep(script=script)
     assert code == 130
-    assert "the same command goes on later" in err
+    assert "the same command continues later" in err
     code, _, _ = sweep()
     assert code == 0
     finished = [row for row in runs(home) if isinstance(row.ending, Finished)]

@@ -1,4 +1,4 @@
-"""Opens the page: `python app.py`, `unlearnlab app`. Here store, worker, engine and page meet."""
+"""The command `app`: serves the page. Here store, worker, engine and page meet."""
 
 import argparse
 import ipaddress
@@ -12,10 +12,8 @@ import webbrowser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
 
-from unlearnlab.cli.commands import HOME, STOPPED, quiet_libraries
-from unlearnlab.cli.ending import leave, obey_signals
+from unlearnlab.cli.commands import BAD_INPUT, DONE, STOPPED, Commands, tell
 from unlearnlab.data.files import EMBEDDED, home
 from unlearnlab.exports.packs.adding import isolated
 from unlearnlab.exports.packs.format import PackError
@@ -23,19 +21,18 @@ from unlearnlab.exports.packs.reading import read_pack
 from unlearnlab.metrics.scores import Scores, import_scorers
 from unlearnlab.runs.engine_api import Device, EnginePool
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
-from unlearnlab.runs.store import Store, StoreError
+from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 
 FIRST_PORT, LAST_PORT = 7860, 7959
-BAD_INPUT = 2
 GLANCE_S = 1.0
-"""How often it is looked whether a replay still goes on."""
+"""Polling interval for active replays, in seconds."""
 
 OPENING_S = 15.0
-"""How long a replay that no page shows yet keeps the engine waiting: a browser is opening."""
+"""How long the engine waits for a browser to open before it loads beside a replay, in seconds."""
 
 CLOSING_S = 15.0
-"""How long live runs may take to put their weights back when the program ends."""
+"""How long live runs may take to restore their weights when the program ends, in seconds."""
 
 
 def late_labs(store: Store) -> EnginePool:
@@ -54,20 +51,20 @@ def late_labs(store: Store) -> EnginePool:
 
 
 class Engine:
-    """Torch and the rest of the engine, imported while the reader looks around."""
+    """The engine with torch, imported in the background while the page is already open."""
 
     def __init__(self) -> None:
         self._devices: Callable[[], Sequence[Device]] = tuple
 
     def load(self) -> None:
-        """Import it."""
+        """Import the engine."""
         from unlearnlab.engine.device_engine import devices  # noqa: PLC0415
 
         self._devices = devices
         import_scorers()
 
     def devices(self) -> Sequence[Device]:
-        """List the devices and what they have free; none as long as torch is not there."""
+        """List the devices and their free memory; none until torch is imported."""
         return self._devices()
 
 
@@ -80,26 +77,24 @@ def references() -> Mapping[str, Scores]:
     return {fold: Scores.model_validate(scores) for fold, scores in found.items()}
 
 
-def parser(called: str | None = None) -> argparse.ArgumentParser:
-    """Declare the options of the server; `called` is the command in its help, `app.py` if none."""
-    about = "Opens the unlearnlab page in a browser."
-    options = argparse.ArgumentParser(called, description=about, allow_abbrev=False)
+def register(commands: Commands) -> None:
+    """Add the command to the program's."""
+    options = commands.add("app", _app, "open the page in a browser", home=True)
     options.add_argument("--host", default="127.0.0.1", help="address to listen on")
     options.add_argument(
-        "--port", type=int, help=f"the first free one from {FIRST_PORT} if not given"
+        "--port", type=int, help=f"port (default: the first free one from {FIRST_PORT})"
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
-    options.add_argument("--home", metavar="DIR", help=HOME)
     options.add_argument(
         "--replay",
         metavar="RUN",
         help="show a recorded run as if it were live, without a GPU: its id, or a FILE.zip",
     )
     pace = options.add_mutually_exclusive_group()
-    pace.add_argument("--speed", metavar="N", help="of the replay: N times the recorded speed")
+    pace.add_argument("--speed", metavar="N", help="replay at N times the recorded speed")
     pace.add_argument(
-        "--in", metavar="SECONDS", dest="seconds", help="how long the replay is to last"
+        "--in", metavar="SECONDS", dest="seconds", help="make the replay last this long"
     )
     options.add_argument(
         "--open",
@@ -107,7 +102,6 @@ def parser(called: str | None = None) -> argparse.ArgumentParser:
         default=has_screen(),
         help="open the page in a browser",
     )
-    return options
 
 
 def has_screen() -> bool:
@@ -160,7 +154,7 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
 
 
 def pass_by_proxy(host: str) -> None:
-    """Let this program ask its own page directly: as it starts, Gradio does so once.
+    """Keep the environment's proxy out of requests to our own page: Gradio makes one as it starts.
 
     A proxy that the environment names would be asked for it, and knows no such page.
     """
@@ -169,49 +163,37 @@ def pass_by_proxy(host: str) -> None:
         os.environ[name] = ",".join(filter(None, (known, "localhost", "127.0.0.1", "::1", host)))
 
 
-def say(text: str) -> None:
-    """Tell whoever started the program."""
-    sys.stderr.write(f"unlearnlab: {text}\n")
-
-
-def main(argv: Sequence[str] | None = None, *, called: str | None = None) -> int:
-    """Serve the page until Ctrl-C, and return the exit code.
-
-    Args:
-        argv: The words after the program's name; those of the process if not given.
-        called: The command, for its help.
-
-    Raises:
-        KeyboardInterrupt: It was left at once.
-    """
-    args = parser(called).parse_args(argv)
+def _app(args: argparse.Namespace) -> int:
+    """Serve the page until Ctrl-C."""
     try:
         auth = credentials(args.auth)
         port = free_port(args.host, args.port)
-        store = Store(home(args.home))
-        os.environ["UNLEARNLAB_HOME"] = str(store.home)  # Datasets and models lie there too.
-    except (StoreError, ValueError) as error:
-        say(str(error))
+        store = Store(home())
+    except ValueError as error:
+        tell(str(error))
         return BAD_INPUT
     if (args.share or open_to_others(args.host)) and auth is None:
-        say(
+        tell(
             "others can reach this page without a password: they see its runs, and can add data "
             "files of this machine by their path: consider --auth"
         )
-    with store:
-        try:
+    try:
+        with store:
             replays = replayed(store, args.replay, args.speed, args.seconds)
-        except (PackError, ReplayError, StoreError) as error:
-            say(str(error))
-            return BAD_INPUT
-        worker = Worker(store, late_labs(store))
-        try:
-            serve(store, worker, replays, args, port, auth)
-        except KeyboardInterrupt:
-            say("ending; Ctrl-C again leaves at once")
-        finally:
-            worker.close(CLOSING_S)
-    return 0
+            worker = Worker(store, late_labs(store))
+            try:
+                serve(store, worker, replays, args, port, auth)
+            except KeyboardInterrupt:
+                tell("ending; Ctrl-C again leaves at once")
+            finally:
+                worker.close(CLOSING_S)
+    except (PackError, ReplayError) as error:
+        tell(str(error))
+        return BAD_INPUT
+    except KeyboardInterrupt:  # A second one, while it was ending.
+        tell("left at once: the running run counts as interrupted")
+        return STOPPED
+    return DONE
 
 
 def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
@@ -235,7 +217,7 @@ def replayed(store: Store, run: str | None, speed: str | None, seconds: str | No
 
 
 def packed(store: Store, path: Path) -> list[Recording]:
-    """Read the runs of a pack without taking them in; those without a step are left out.
+    """Read the runs of a pack without importing them; those without a step are left out.
 
     Raises:
         PackError: It is no pack of runs.
@@ -257,7 +239,7 @@ def packed(store: Store, path: Path) -> list[Recording]:
 
 
 def loading(engine: Engine, replays: Replays) -> None:
-    """Load the engine once no replay moves: none needs it, and it would take their time."""
+    """Load the engine once no replay moves: replays do not need it, and it would slow them down."""
     opening = time.monotonic() + OPENING_S
     while moves(replays, opening=time.monotonic() < opening):
         time.sleep(GLANCE_S)
@@ -265,7 +247,7 @@ def loading(engine: Engine, replays: Replays) -> None:
 
 
 def moves(replays: Replays, *, opening: bool) -> bool:
-    """Tell whether a replay moves that is not held; while the page opens, one about to counts."""
+    """Tell whether a replay moves; while the page opens, one about to begin counts."""
     clocks = [replay.clock for replay in replays.active()]
     return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
 
@@ -302,7 +284,7 @@ def serve(
         prevent_thread_lock=True,
         **served(),
     )
-    say(f"the page is at {public or url} (Ctrl-C ends the program)")
+    tell(f"the page is at {public or url} (Ctrl-C ends the program)")
     threading.Thread(
         target=loading, args=(engine, replays), name="import-engine", daemon=True
     ).start()
@@ -312,15 +294,3 @@ def serve(
         threading.Event().wait()
     finally:
         blocks.close(verbose=False)
-
-
-def program() -> NoReturn:
-    """Run as a program, until Ctrl-C or a signal ends it."""
-    quiet_libraries()
-    obey_signals()
-    try:
-        code = main()
-    except KeyboardInterrupt:  # Once more, while it was ending.
-        say("left at once: what was going on counts as interrupted")
-        code = STOPPED
-    leave(code)

@@ -1,25 +1,36 @@
-"""What the program's commands share: exit codes, how they are declared, how they tell."""
+"""What all commands share: declaration, exit codes, messages on stderr, and an orderly end."""
 
 import argparse
+import atexit
+import os
+import signal
+import stat
 import sys
+import threading
 import warnings
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
+from unlearnlab.runs.engine_api import Engine, EnginePool
+from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import printable
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
-"""What the program's exit code says."""
+"""Exit codes of the program."""
+
+LabMaker = Callable[[Store], Engine | EnginePool]
+"""Makes the engine, which keeps its evidence in a store."""
 
 JSON = "print JSON on stdout"
 HOME = (
-    "folder of runs, datasets and kept models (default: UNLEARNLAB_HOME, else the user's data "
+    "folder of runs, datasets and saved models (default: UNLEARNLAB_HOME, else the user's data "
     "folder)"
 )
-NO_WAIT = (
-    "where another process uses the device, refuse with exit code 1 instead of waiting until it is "
-    "free"
-)
+NO_WAIT = "if another process uses the device, refuse with exit code 1 instead of waiting for it"
+
+END_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Signals that end the program as Ctrl-C does, where the platform has them."""
 
 
 class Commands:
@@ -32,24 +43,25 @@ class Commands:
     def add(
         self,
         name: str,
-        command: Callable[..., int],
+        command: Callable[[argparse.Namespace], int],
         about: str,
         *,
         json: bool = False,
         home: bool = False,
         device: bool = False,
-        own_options: bool = False,
+        settings: bool = False,
     ) -> argparse.ArgumentParser:
         """Add a command and return its parser.
 
         Args:
-            name: How it is called.
-            command: Carries it out and returns the exit code; kept as `command` of the arguments.
+            name: Its word on the command line.
+            command: Carries it out and returns the exit code. It gets the arguments with two
+                values more: `settings`, pairs of path and text, and `open_lab`, a `LabMaker`.
             about: What it does, in a line without capital and full stop.
             json: Whether it takes `--json`.
             home: Whether it takes `--home`.
             device: Whether it uses a device, and so takes `--no-wait`.
-            own_options: Whether it reads all that follows itself, `--help` included.
+            settings: Whether it takes the settings of a run, such as `--phases.0.epochs 2`.
         """
         parser = self._parts.add_parser(
             name,
@@ -57,9 +69,8 @@ class Commands:
             description=f"{about[0].upper()}{about[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
             allow_abbrev=False,
-            add_help=not own_options,
         )
-        parser.set_defaults(command=command)
+        parser.set_defaults(command=command, takes_settings=settings)
         if json:
             parser.add_argument("--json", action="store_true", help=JSON)
         if home:
@@ -83,3 +94,44 @@ def quiet_libraries() -> None:
     """Keep warnings of libraries out of the user's terminal; Python's option `-W` shows them."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+
+
+def obey_signals() -> None:
+    """Let every signal that ends the program raise KeyboardInterrupt.
+
+    A signal that was ignored when the program began stays ignored: `nohup` keeps it away.
+    """
+    for name in END_SIGNALS:
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    if number == getattr(signal, "SIGHUP", None):
+        # The terminal is gone, and writing to it would fail.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                os.dup2(nothing, stream)
+    raise KeyboardInterrupt
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with an exit code.
+
+    Threads that are still in a library's native code are left where they are: an interpreter that
+    shuts down under them aborts instead. Signals that come now are ignored: it ends already.
+    """
+    for name in ("SIGINT", *END_SIGNALS):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if threading.active_count() == 1:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):  # The reader is gone.
+            continue
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    os._exit(code)

@@ -1,38 +1,56 @@
-"""`python -m unlearnlab compare RUN RUN ...`: set runs beside each other."""
+"""The commands `compare` and `reproduce`: several runs side by side, and a run repeated."""
 
 import argparse
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import DONE, FAILED, Commands, tell
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.cli.follow import carried_out
 from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import NoRoom, check_room, home, write_whole
 from unlearnlab.exports.compared import Compared, compared
 from unlearnlab.exports.comparison import comparison
 from unlearnlab.metrics.measures import interval_record
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
+from unlearnlab.runs.events import Stopped
+from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.rankings import Weights, rankings
 from unlearnlab.views.compare.scoreboards import Cell, scoreboard
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Reproduction,
+    outlook,
+    reading,
+    repeated,
+    reproduction,
+    weights_here,
+)
 
 
 def register(commands: Commands) -> None:
-    """Add the command to the program's."""
-    about = "set runs beside each other: scores, ranking, settings"
+    """Add the commands to the program's."""
+    about = "repeat a finished run, and compare the numbers"
+    repeating = commands.add("reproduce", _reproduce, about, json=True, home=True, device=True)
+    repeating.add_argument("run", metavar="RUN", help="id of a finished run")
+    repeating.epilog = (
+        "exit code 0: all numbers equal or within noise after as many steps; 1: otherwise"
+    )
+    about = "compare runs: scores, ranking, settings that differ"
     parser = commands.add("compare", _compare, about, json=True, home=True)
     parser.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
     parser.add_argument(
         "--weights",
         metavar="A,M,U",
         default="1,1,1",
-        help="what task aggregate, MIA score and utility count in the ranking (default: 1,1,1, "
-        "the task's final score)",
+        help="weights of task aggregate, MIA score and utility in the ranking (default: 1,1,1, the "
+        "task's final score)",
     )
     parser.add_argument(
-        "--report", metavar="FILE", type=Path, help="write the comparison as one HTML file as well"
+        "--report", metavar="FILE", type=Path, help="also write the comparison as one HTML file"
     )
     parser.add_argument(
         "--unmask",
@@ -43,7 +61,7 @@ def register(commands: Commands) -> None:
 
 def _compare(args: argparse.Namespace) -> int:
     by = _weights(args.weights)
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         of = compared(store, args.runs)
     print(as_json(_record(of, by)) if args.json else printable("\n".join(_lines(of, by))))
     if args.report is None:
@@ -63,7 +81,9 @@ def _weights(text: str) -> Weights:
     try:
         return Weights(dict(zip(names, map(float, text.split(",")), strict=True)))
     except ValueError as error:
-        problem = f"{text!r} is no weights: three numbers such as 1,1,0.5, none below 0 nor all 0"
+        problem = (
+            f"{text!r} is not A,M,U: give three numbers such as 1,1,0.5, none below 0, not all 0"
+        )
         raise SpecError([("weights", problem)]) from error
 
 
@@ -148,3 +168,85 @@ def _record(of: Compared, by: Weights) -> dict[str, Any]:
             for one in differences([run.spec for run in of.entries])
         },
     }
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    """Repeat a run, and print which numbers agree."""
+    with Store(home()) as store:
+
+        def course_of(run_id: str) -> RunProgress:
+            return advance(RunProgress(), store.events(run_id))
+
+        first = store.row(args.run)
+        weights = weights_here(first, store.runs(), course_of)
+        found = outlook(first, course_of(first.run_id), weights=weights)
+        for told in (*found.problems, *found.warnings):
+            tell(told)
+        if found.problems:
+            return BAD_INPUT
+        run_id, ending = carried_out(
+            store,
+            args.open_lab(store),
+            repeated(first.spec),
+            name=first.name,
+            repeats=first.run_id,
+            no_wait=args.no_wait,
+        )
+        again = reproduction(*map(store.full_record, (first.run_id, run_id)))
+    print(
+        as_json(_reproduction_record(again))
+        if args.json
+        else printable("\n".join(_reproduction_lines(again)))
+    )
+    if isinstance(ending, Stopped):
+        return STOPPED
+    return DONE if again.agrees else FAILED
+
+
+def _reproduction_record(of: Reproduction) -> dict[str, Any]:
+    """Return a comparison as plain JSON values."""
+    return {
+        "run": of.again,
+        "repeats": of.first,
+        "agrees": of.agrees,
+        "reading": list(reading(of)),
+        "problem": of.problem,
+        "numbers": {
+            number.name: {
+                "first": _plain(number.first),
+                "again": _plain(number.again),
+                "agreement": number.agreement,
+            }
+            for number in of.numbers
+        },
+        "steps": of.steps,
+        "steps_again": of.steps_again,
+        "same_steps": of.same_steps,
+        "record": [{"name": x.name, "first": x.first, "again": x.again} for x in of.record],
+    }
+
+
+def _plain(value: float | None) -> float | str | None:
+    """Write a number as JSON can hold it."""
+    return str(value) if value is not None and value != value else value
+
+
+def _reproduction_lines(of: Reproduction) -> Iterator[str]:
+    yield f"Run {of.again} repeats run {of.first}."
+    yield from reading(of)
+    if of.numbers:
+        yield ""
+        yield table(
+            ["number", "first", "again", ""],
+            [
+                [one.title, _exact(one.first), _exact(one.again), WORDS[one.agreement]]
+                for one in of.numbers
+            ],
+        )
+    if of.record:
+        yield "\nIn the record:"
+        yield table(["", "first", "again"], [[x.name, x.first, x.again] for x in of.record])
+
+
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"

@@ -1,17 +1,25 @@
-"""The generated parts of README.md, each between two comments that name it.
+"""The commands `docs` and `target`: tables of the pages, and the embedded model that they measure.
 
-What the code declares (methods, settings, presets) and what was measured (files in `assets`) is
-never typed into the README by hand.
+`docs` writes the generated tables of README.md and docs/, each between two comments that name it.
+What the code declares (methods, settings, presets, measures, verdicts) and what was measured (files
+in `assets`) is never typed into a page by hand.
 """
 
+import argparse
 import json
 import re
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.data.files import ASSETS
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.follow import on_device
+from unlearnlab.cli.terminal import as_json, number, table
+from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
+from unlearnlab.metrics.measures import MEASURES
+from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
@@ -19,35 +27,60 @@ from unlearnlab.spec.sweep import expand_grid, ready_sweeps
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
 from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
 
-README = ASSETS.parent / "README.md"
+README = DOCS.parent / "README.md"
+PAGES = (README, *sorted(DOCS.glob("*.md")))
+"""Every page that may have a generated table."""
 
 _BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -->)", re.DOTALL)
 
 
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+    target = commands.group("target", "make or measure the embedded model")
+    about = "write its data and train both of its models"
+    building = target.add("build", _target_build, about, device=True)
+    building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
+    about = "measure both models against their targets"
+    checking = target.add("check", _target_check, about, json=True, device=True)
+    checking.add_argument(
+        "--write", action="store_true", help="save the numbers for docs/results.md and the page"
+    )
+    tables = commands.add("docs", _docs, "write the generated tables of README.md and docs/")
+    tables.add_argument(
+        "pages",
+        metavar="FILE",
+        nargs="*",
+        type=Path,
+        default=PAGES,
+        help="pages to write (default: README.md and all of docs/)",
+    )
+    tables.add_argument("--check", action="store_true", help="only check that they are current")
+
+
 def written(text: str) -> str:
-    """Return a README's text with all of its generated blocks anew.
+    """Return the text of a page with its generated blocks rewritten.
 
     Raises:
-        ValueError: It names a block that nothing generates.
+        ValueError: The page names a block that nothing generates.
     """
 
     def fill(found: re.Match[str]) -> str:
         name = found["name"]
         if name not in BLOCKS:
-            raise ValueError(f"unknown block {name!r} in the README: known are {', '.join(BLOCKS)}")
+            raise ValueError(f"unknown block {name!r}: known are {', '.join(BLOCKS)}")
         return f"{found[1]}{BLOCKS[name]()}\n{found[3]}"
 
     return _BLOCK.sub(fill, text)
 
 
-def write(readme: Path) -> None:
-    """Write all generated blocks of a README."""
-    readme.write_text(written(readme.read_text(encoding="utf-8")), encoding="utf-8")
+def write(page: Path) -> None:
+    """Write all generated blocks of a page."""
+    page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def stale_blocks(readme: Path) -> list[str]:
-    """Name the blocks of a README that are not as they would be written now."""
-    text = readme.read_text(encoding="utf-8")
+def stale_blocks(page: Path) -> list[str]:
+    """Name the blocks of a page that differ from what would be written now."""
+    text = page.read_text(encoding="utf-8")
     pairs = zip(_BLOCK.finditer(text), _BLOCK.finditer(written(text)), strict=True)
     return [old["name"] for old, new in pairs if old[0] != new[0]]
 
@@ -76,7 +109,8 @@ def settings_table() -> str:
     rows = [
         [
             f"`{one.path}`",
-            _listed(one.values) + (f" in {one.unit}" if one.unit else ""),
+            # A bar would end the table's cell.
+            one.values.replace(" | ", ", ") + (f" in {one.unit}" if one.unit else ""),
             f"`{one.default}`",
             one.help,
         ]
@@ -86,15 +120,22 @@ def settings_table() -> str:
     return _table(["setting", "values", "default", "what it is"], rows)
 
 
-def _listed(values: str) -> str:
-    """Write alternatives as a list: a bar would end the table's cell."""
-    return values.replace(" | ", ", ")
-
-
 def presets_table() -> str:
     """Describe every preset."""
     rows = [[f"`{one.name}`", one.description, one.source] for one in presets().values()]
     return _table(["preset", "what to expect", "where its settings come from"], rows)
+
+
+def verdicts_table() -> str:
+    """Describe every verdict on unlearning, in the order in which they are tried."""
+    rows = [[f"**{TITLES[kind]}**", text] for kind, text in THRESHOLDS.items()]
+    return _table(["verdict", "holds if"], rows)
+
+
+def measures_table() -> str:
+    """Describe every further measure: goal, what it is computed from, source."""
+    rows = [[one.title, one.ideal, ", ".join(one.needs), one.source] for one in MEASURES.values()]
+    return _table(["measure", "goal", "needs", "source"], rows)
 
 
 def target_table(assets: Path = ASSETS) -> str:
@@ -122,7 +163,7 @@ def results_table() -> str:
     note = (
         f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
         "questions answered exactly, in the subtask that fares worst. The original model's "
-        "scores are in the next table. Seconds: the quickest run, both scorings included, on "
+        "scores are in the last table. Seconds: the quickest run, both scorings included, on "
         f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
         "libraries included."
     )
@@ -169,7 +210,7 @@ def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
         for value, runs in found.along(axis).items()
         if runs
     ]
-    picture = f"![{found.title}: scores by {found.axes[axis].name}](assets/layer-windows.png)"
+    picture = f"![{found.title}: scores by {found.axes[axis].name}](../assets/layer-windows.png)"
     return f"{picture}\n\n{_table(head, rows)}\n\n{found.summary(axis)}"
 
 
@@ -196,6 +237,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "methods": methods_table,
     "settings": settings_table,
     "presets": presets_table,
+    "verdicts": verdicts_table,
+    "measures": measures_table,
     "target": target_table,
     "sweeps": sweeps_table,
     "layer_windows": layer_windows_table,
@@ -209,3 +252,54 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(row)} |" for row in cells]
     lines.insert(1, "|---" * len(head) + "|")
     return "\n".join(lines)
+
+
+def _target_build(args: argparse.Namespace) -> int:
+    from unlearnlab.engine.device_engine import engines  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded import build  # noqa: PLC0415
+
+    with on_device(engines(), "cpu", no_wait=args.no_wait):
+        for one in build(args.out):
+            tell(f"{one.model} model, epoch {one.epoch} of {one.epochs}, loss {one.loss:.3f}")
+    return DONE
+
+
+def _target_check(args: argparse.Namespace) -> int:
+    from unlearnlab.engine.device_engine import engines  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.embedded import check  # noqa: PLC0415
+
+    with on_device(engines(), "cpu", no_wait=args.no_wait):
+        report = check(tell)
+    if args.write:
+        report.write(ASSETS)
+    if args.json:
+        print(as_json({"met": report.met, "lines": [asdict(line) for line in report.lines]}))
+    else:
+        cells = [
+            [
+                line.name,
+                number(line.original),
+                number(line.retrained),
+                line.target,
+                "yes" if line.met else "NO",
+            ]
+            for line in report.lines
+        ]
+        print(table(["", "original", "retrained", "to reach", "reached"], cells))
+    return DONE if report.met else FAILED
+
+
+def _docs(args: argparse.Namespace) -> int:
+    if missing := [str(page) for page in args.pages if not page.is_file()]:
+        tell(f"there is no {' and no '.join(missing)}: only a clone has pages to write")
+        return BAD_INPUT
+    stale = {page: found for page in args.pages if (found := stale_blocks(page))}
+    if args.check:
+        for page, names in stale.items():
+            tell(f"{page} is not current ({', '.join(names)}): python -m unlearnlab docs")
+        return FAILED if stale else DONE
+    for page in stale:
+        write(page)
+    names = [name for of in stale.values() for name in of]
+    print(f"Written: {', '.join(names) or 'nothing, all was current'}.")
+    return DONE

@@ -1,26 +1,30 @@
 """The commands `evaluate` and `mmlu`: official scores of a checkpoint, here or on the hub."""
 
 import argparse
+import json
 import math
 import statistics
 import tempfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
-from unlearnlab.cli.follow import on_device
+from unlearnlab.cli.follow import on_device, shown
 from unlearnlab.cli.score import as_text
 from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.adding.checks import SourceError
-from unlearnlab.data.datasets import Split
+from unlearnlab.data.adding.reading import layout, read_table
+from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
+from unlearnlab.data.files import write_whole
+from unlearnlab.exports.answers_csv import COLUMNS, LOSS_COLUMNS, csv_table
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.intervals import LEVEL
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.report import Report, as_record, report
-from unlearnlab.metrics.scores import Choice
+from unlearnlab.metrics.scores import Choice, picked
 from unlearnlab.metrics.verdicts import LETTER_SHARES
 from unlearnlab.runs.engine_api import ALL, RunFailed
 from unlearnlab.runs.events import Event, Progressed, StageBegan
@@ -48,7 +52,7 @@ def register(commands: Commands) -> None:
         one.add_argument(
             "--precision",
             choices=get_args(Precision),
-            help="default: bfloat16 as the script on an accelerator, float32 on a CPU",
+            help="number format (default: bfloat16 on a GPU, as the script; float32 on a CPU)",
         )
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
         return one
@@ -61,7 +65,10 @@ def register(commands: Commands) -> None:
         help="folder with the forget and retain set, or the name of a dataset",
     )
     evaluating.add_argument(
-        "--fold", choices=("train", "validation"), default="train", help="default: train"
+        "--fold",
+        choices=("train", "validation"),
+        default="train",
+        help="fold of the data (default: train)",
     )
     evaluating.add_argument(
         "--mia",
@@ -85,9 +92,9 @@ def register(commands: Commands) -> None:
             "--questions",
             metavar="N",
             type=int,
-            help="ask only so many, drawn from every subject in proportion (default: all)",
+            help="ask N questions, drawn from every subject in proportion (default: all)",
         )
-        one.add_argument("--seed", type=int, default=0, help="of that draw (default: 0)")
+        one.add_argument("--seed", type=int, default=0, help="seed of that draw (default: 0)")
     asking.add_argument(
         "--shots",
         type=int,
@@ -110,30 +117,131 @@ def _guarded(command: Any, args: argparse.Namespace) -> int:
         raise SpecError([("", str(error))]) from error
 
 
-def _evaluate(args: argparse.Namespace) -> int:
-    # torch takes seconds to import: bad input is told before.
-    from unlearnlab.cli import evaluate_asked as asked  # noqa: PLC0415
+ROW_COLUMNS = ("id", "input", "output", "task")
 
-    wanted = asked.asked(args.data, args.fold, args.mia)
+SIDES = ("member", "nonmember")
+
+Document = tuple[str, str]
+"""Id and text."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationData:
+    """All that a checkpoint is scored on."""
+
+    rows: Mapping[Split, tuple[Row, ...]]
+    documents: Mapping[str, tuple[Document, ...]]
+    """Members and non-members for the attack; empty without one."""
+
+
+def _read_data(data: str, fold: Fold, attack: Path | None) -> EvaluationData:
+    """Read rows and documents as they are, as the organisers' script does: nothing is checked away.
+
+    Args:
+        data: A folder, or the name of a dataset.
+        fold: Which of its folds.
+        attack: Folder of `member.jsonl` and `nonmember.jsonl`; none takes a named dataset's own.
+
+    Raises:
+        SourceError: There is no such dataset, or files that cannot be used.
+    """
+    folder = Path(data)
+    if folder.is_dir():
+        rows = _of_folder(folder, fold)
+        documents = _none()
+    else:
+        rows, documents = _of_dataset(data, fold)
+    if attack is not None:
+        documents = {side: tuple(_documents(attack / f"{side}.jsonl")) for side in SIDES}
+    for split in SPLITS:
+        if not rows[split]:
+            raise SourceError(f"{data} has no {split} rows in the {fold} fold: both sets are asked")
+    return EvaluationData(rows, documents)
+
+
+def _none() -> dict[str, tuple[Document, ...]]:
+    return {side: () for side in SIDES}
+
+
+def _of_dataset(
+    name: str, fold: Fold
+) -> tuple[dict[Split, tuple[Row, ...]], dict[str, tuple[Document, ...]]]:
+    known = dataset(name)
+    if known.unknown_reason:
+        raise SourceError(f"{name!r} is no folder, and {known.unknown_reason}")
+    rows: dict[Split, tuple[Row, ...]] = {split: known.rows(split, fold) for split in SPLITS}
+    texts = {"member": known.documents("member", fold)}
+    texts["nonmember"] = known.documents("nonmember", fold)
+    if not all(texts.values()):
+        return rows, _none()
+    return rows, {
+        side: tuple((f"{side}-{n}", text) for n, text in enumerate(of, 1))
+        for side, of in texts.items()
+    }
+
+
+def _of_folder(folder: Path, fold: Fold) -> dict[Split, tuple[Row, ...]]:
+    sets = layout(folder).sets
+    return {
+        split: tuple(row for path in sets.get(f"{split}_{fold}", ()) for row in _rows(path))
+        for split in SPLITS
+    }
+
+
+def _rows(path: Path) -> Iterator[Row]:
+    for cells, line in _lines(path, ROW_COLUMNS):
+        if len(cells["id"]) < 3 or cells["id"][-3:-1] not in ("sc", "qa"):
+            raise SourceError(
+                f"{path.name}, column id, row {line}: the id ends in neither sc nor qa and one "
+                "more character, which says what kind of row it is"
+            )
+        yield Row(**cells)  # pyright: ignore[reportArgumentType]  (any task is scored)
+
+
+def _documents(path: Path) -> Iterator[Document]:
+    if not path.is_file():
+        raise SourceError(f"{path}: there is no such file: the attack needs members and others")
+    for cells, line in _lines(path, ("document",)):
+        yield str(cells.get("id", line)), cells["document"]
+
+
+def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the needed cells, and an id if there is one, with the line number."""
+    table = read_table(path)
+    if table.findings:
+        raise SourceError(f"{path.name}: {table.findings[0].message}")
+    if lacking := [name for name in needed if name not in table.columns]:
+        there = ", ".join(table.columns)
+        raise SourceError(f"{path.name}: no column {', '.join(lacking)}: it has {there}")
+    for row, line in zip(table.rows, table.lines, strict=True):
+        for name in needed:
+            if not isinstance(row.get(name), str):
+                raise SourceError(f"{path.name}, column {name}, row {line}: there is no text")
+        yield {name: row[name] for name in (*needed, "id") if row.get(name) is not None}, line
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    # torch takes seconds to import: bad input is reported before.
+    wanted = _read_data(args.data, args.fold, args.mia)
     if args.questions is not None and args.mmlu is None:
         raise SpecError([("questions", "say of which test: --mmlu DIR")])
     test = _questions(args) if args.mmlu else None
-    from unlearnlab.cli import evaluate_files as files  # noqa: PLC0415
-
     if args.outputs:
-        files.refuse_used(args.outputs)
+        _refuse_used(args.outputs)
     with _opened(args) as target:
         said = _said(target, wanted)
-        written = files.answer_files(wanted, said)
+        written = _answer_files(wanted, said)
         if any(wanted.documents.values()):
-            written |= files.loss_files(wanted, _losses(target, wanted))
+            written |= _loss_files(wanted, _losses(target, wanted))
         result = None
         if test:
             result, choices = _answered(target, test, mmlu.SHOTS)
-            written |= files.mmlu_files(result, choices, mmlu.SHOTS)
+            written |= _mmlu_files(result, choices, mmlu.SHOTS)
     with tempfile.TemporaryDirectory() as scratch:
         folder: Path = args.outputs or Path(scratch)
-        files.write(folder, written)
+        for name, content in written.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(folder / name, content)
         made = _reworded(report(folder), wanted, test)
     if args.json:
         print(as_json(_record(args, target, made, said, result)))
@@ -145,8 +253,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     return BAD_INPUT if made.empty else DONE
 
 
-def _reworded(made: Report, wanted: Any, test: mmlu.Mmlu | None) -> Report:
-    """Say of what was not asked how to ask it, instead of which file is not there."""
+def _reworded(made: Report, wanted: EvaluationData, test: mmlu.Mmlu | None) -> Report:
+    """For parts that were not asked, say how to ask instead of which file is missing."""
     unasked = {
         "mia": "" if any(wanted.documents.values()) else "not asked: name a folder with --mia",
         "mmlu": "" if test else "not asked: name a folder of cais/mmlu with --mmlu",
@@ -181,8 +289,7 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
 
 @contextmanager
 def _opened(args: argparse.Namespace) -> Generator[Any]:
-    """Open the checkpoint, and keep other processes from its device meanwhile."""
-    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+    """Open the checkpoint, with its device locked."""
     from unlearnlab.engine.device_engine import engines, opened_alone  # noqa: PLC0415
     from unlearnlab.engine.model.devices import prepare, refuse_model, resolve_device  # noqa: PLC0415
     from unlearnlab.engine.training.loop import Clock  # noqa: PLC0415
@@ -203,8 +310,7 @@ def _event(event: Event | None) -> tuple[int, int | None, str] | None:
     return (event.done, event.total, event.unit) if isinstance(event, Progressed) else None
 
 
-def _said(target: Any, wanted: Any) -> dict[Split, Any]:
-    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+def _said(target: Any, wanted: EvaluationData) -> dict[Split, Any]:
     from unlearnlab.engine.evaluation.official import said  # noqa: PLC0415
 
     rows = [row for of in wanted.rows.values() for row in of]
@@ -213,8 +319,7 @@ def _said(target: Any, wanted: Any) -> dict[Split, Any]:
     return {split: [next(left) for _ in of] for split, of in wanted.rows.items()}
 
 
-def _losses(target: Any, wanted: Any) -> list[float]:
-    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
+def _losses(target: Any, wanted: EvaluationData) -> list[float]:
     from unlearnlab.engine.evaluation.official import document_losses  # noqa: PLC0415
 
     texts = [text for of in wanted.documents.values() for _, text in of]
@@ -226,7 +331,6 @@ def _losses(target: Any, wanted: Any) -> list[float]:
 
 
 def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult, list[Choice]]:
-    from unlearnlab.cli.evaluate_progress import shown  # noqa: PLC0415
     from unlearnlab.engine.evaluation.mmlu import answer, most_tokens  # noqa: PLC0415
 
     def remark(so_far: Sequence[Choice]) -> tuple[int, int, str]:
@@ -248,7 +352,7 @@ def _record(
     said: dict[Split, Any],
     result: mmlu.MmluResult | None,
 ) -> dict[str, Any]:
-    """Lay an evaluation out: the script's keys, and ours under `unlearnlab`."""
+    """Return an evaluation as JSON values: the script's keys, and ours under `unlearnlab`."""
     found = as_record(made)
     found["unlearnlab"] |= {
         "model": args.model,
@@ -275,7 +379,7 @@ def _likelihoods(said: dict[Split, Any]) -> dict[str, dict[str, float | None]]:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    """Average the losses that are numbers: an output of no tokens has none."""
+    """Average the finite losses: an output without tokens has none."""
     there = [value for value in values if math.isfinite(value)]
     return statistics.fmean(there) if there else None
 
@@ -323,3 +427,74 @@ def _mmlu_text(result: mmlu.MmluResult) -> str:
             f"one chose it for {result.letters[letter]:.1%} of the questions."
         )
     return "\n".join(lines)
+
+
+OURS = ("split", "id", "nll", "nll_after_space", "ended")
+"""Columns of our likelihoods."""
+
+
+def _answer_files(data: EvaluationData, said: Mapping[Split, Sequence[Any]]) -> dict[str, bytes]:
+    """Write outputs as the script does, and our likelihoods of the same rows beside them."""
+    files: dict[str, bytes] = {}
+    ours: list[tuple[object, ...]] = []
+    for split, rows in data.rows.items():
+        pairs = list(zip(rows, said[split], strict=True))
+        files[f"{split}_0.csv"] = csv_table(
+            COLUMNS,
+            [(r.id, r.task, r.input, r.output, one.generated, one.nll) for r, one in pairs],
+        )
+        ours += [(split, r.id, one.nll, one.spaced_nll, one.ended) for r, one in pairs]
+    return {**files, "likelihoods.csv": csv_table(OURS, ours)}
+
+
+def _loss_files(data: EvaluationData, losses: Sequence[float]) -> dict[str, bytes]:
+    """Write document losses as the script does, given those of all documents in order."""
+    left = iter(losses)
+    return {
+        f"mia_results/{side}_0.csv": csv_table(
+            LOSS_COLUMNS, [(name, next(left)) for name, _ in documents]
+        )
+        for side, documents in data.documents.items()
+    }
+
+
+def _mmlu_files(result: mmlu.MmluResult, choices: Sequence[Choice], shots: int) -> dict[str, bytes]:
+    """Write the files of Open Instruct's evaluation; a variant's go where `score` does not look."""
+    folder = "mmlu" if shots == mmlu.SHOTS else f"mmlu_{shots}_shots"
+    metrics = {
+        "average_acc": result.accuracy.value,
+        "protocol": result.protocol,
+        "questions": result.questions,
+    }
+    files = {f"{folder}/metrics.json": json.dumps(metrics, indent=2).encode()}
+    columns = (
+        "question",
+        "answer",
+        "correct",
+        *(f"choice{letter}_probs" for letter in mmlu.LETTERS),
+    )
+    for subject in result.subjects:
+        rows = [_row(one) for one in choices if one.subject == subject.subject]
+        files[f"{folder}/{subject.subject}.csv"] = csv_table(columns, rows)
+    return files
+
+
+def _row(choice: Choice) -> tuple[object, ...]:
+    right = picked(choice) == choice.right
+    # Log-probabilities would order alike, but the columns are called probabilities.
+    probabilities = [math.exp(value) for value in choice.logprobs]
+    return (choice.question, mmlu.LETTERS[choice.right], right, *probabilities)
+
+
+def _refuse_used(folder: Path) -> None:
+    """Refuse a folder with the files of another evaluation, which would be scored as well.
+
+    Raises:
+        SpecError: It has some.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise SpecError([("outputs", f"{folder} is no folder")])
+    for pattern in ("forget_*.csv", "retain_*.csv", "mia_results", "mmlu"):
+        if next(folder.glob(pattern), None):
+            what = f"{folder} has files of another evaluation ({pattern}): name another folder"
+            raise SpecError([("outputs", what)])

@@ -1,63 +1,78 @@
-"""`python -m unlearnlab export RUN`: take the result of a run away."""
+"""The commands `export`, `pack` and `unpack`: results of a run, and runs as one file."""
 
 import argparse
-from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
-from unlearnlab.cli.commands import DONE, FAILED
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
 from unlearnlab.cli.follow import on_device
-from unlearnlab.data.files import home
+from unlearnlab.cli.terminal import as_json, table
+from unlearnlab.data.files import NoRoom, Taken, home
 from unlearnlab.exports.kinds import KINDS, WHATS, What, files
 from unlearnlab.exports.model import model_export
+from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs.format import PackError
+from unlearnlab.exports.packs.writing import PERSONAL, packable, write_pack
 from unlearnlab.exports.result import Result, result
 from unlearnlab.exports.writing import write
-from unlearnlab.runs.engine_api import Engine, EnginePool, Job, RunFailed, as_pool
+from unlearnlab.runs.engine_api import Job, RunFailed, as_pool
 from unlearnlab.runs.store import Store
 
 ALL = "all"
 
 
-def export_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument("run", metavar="RUN", help="id of the run")
-    parser.add_argument(
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+    about = "write the results of a run as files"
+    exporting = commands.add("export", _export, about, home=True, device=True)
+    exporting.add_argument("run", metavar="RUN", help="id of the run")
+    exporting.add_argument(
         "--what",
         choices=[*WHATS, ALL],
         action="append",
-        help="what to take; repeatable (default: all that the run has)",
+        help="what to write; repeatable (default: all that the run has)",
     )
-    parser.add_argument(
+    exporting.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="folder to write into (default: .)"
     )
-    parser.add_argument(
+    exporting.add_argument(
         "--unmask",
         action="store_true",
         help="show names, numbers and addresses in the report's sample answers",
     )
     kinds = (f"  {one.what:<9}{one.about}" for one in KINDS.values())
-    parser.epilog = "\n".join(("what can be taken:", *kinds))
+    exporting.epilog = "\n".join(("kinds of export:", *kinds))
+
+    about = "write ended runs into one file, to be imported or replayed elsewhere"
+    packing = commands.add("pack", _pack, about, home=True)
+    packing.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
+    packing.add_argument(
+        "--out", metavar="FILE.zip", type=Path, required=True, help="the file to write"
+    )
+    packing.add_argument(
+        "--without-weights", action="store_true", help="leave out what was trained"
+    )
+    packing.add_argument(
+        "--without-answers",
+        action="store_true",
+        help="leave out rows, answers, free prompts and error messages; scores and curves stay",
+    )
+    about = "import the runs of a file that `pack` wrote"
+    unpacking = commands.add("unpack", _unpack, about, json=True, home=True)
+    unpacking.add_argument("file", metavar="FILE.zip", type=Path, help="the file")
 
 
-def export(
-    args: argparse.Namespace,
-    open_lab: Callable[[Store], Engine | EnginePool],
-    tell: Callable[[str], None],
-) -> int:
-    """Write what is asked for, print the path of each, and return the exit code.
-
-    Raises:
-        InUse: Another process uses the device, and it must not be waited for.
-        StoreError: There is no such run.
-    """
+def _export(args: argparse.Namespace) -> int:
+    """Write each kind that is asked for, and print the path of each file."""
     with Store(home()) as store:
         run = result(store, args.run)
         if not run.ended:
-            tell(f"run {run.run_id} has not ended: take it away then")
+            tell(f"run {run.run_id} has not ended: export it then")
             return FAILED
         failed = False
         for what in _wanted(args.what, run):
             try:
-                for path in _taken(store, run, what, args, open_lab):
+                for path in _written(store, run, what, args):
                     print(path)
             except (OSError, ValueError, RunFailed) as error:
                 tell(str(error))
@@ -66,24 +81,51 @@ def export(
 
 
 def _wanted(asked: list[str] | None, run: Result) -> list[What]:
-    """List what is to be written: what is named, or everything that the run has."""
+    """List the kinds that are named, or all that the run has."""
     if asked is None or ALL in asked:
         return [what for what in WHATS if not KINDS[what].missing(run)]
     return [what for what in WHATS if what in asked]
 
 
-def _taken(
-    store: Store,
-    run: Result,
-    what: What,
-    args: argparse.Namespace,
-    open_lab: Callable[[Store], Engine | EnginePool],
-) -> list[Path]:
+def _written(store: Store, run: Result, what: What, args: argparse.Namespace) -> list[Path]:
     if what != "model":
         return write(files(run, what, masked=not args.unmask), args.out)
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
     wish = model_export(run, args.out)
-    labs, wanted = as_pool(open_lab(store)), run.spec.model.device
+    labs, wanted = as_pool(args.open_lab(store)), run.spec.model.device
     with on_device(labs, wanted, no_wait=args.no_wait, run=run.run_id) as device:
         labs.of(device).export(job, wish)
     return [wish.folder]
+
+
+def _pack(args: argparse.Namespace) -> int:
+    weights, answers = not args.without_weights, not args.without_answers
+    ids = tuple(dict.fromkeys(args.runs))
+    try:
+        with Store(home()) as store:
+            runs = [packable(store, one, weights=weights, answers=answers) for one in ids]
+            write_pack(runs, args.out)
+    except (PackError, NoRoom, Taken) as error:
+        tell(str(error))
+        return FAILED
+    except OSError as error:
+        tell(f"{args.out} cannot be written: {error.strerror}")
+        return FAILED
+    print(args.out)
+    if answers:
+        tell(PERSONAL)
+    return DONE
+
+
+def _unpack(args: argparse.Namespace) -> int:
+    try:
+        with Store(home()) as store:
+            found = add_pack(store, args.file)
+    except PackError as error:
+        tell(str(error))
+        return BAD_INPUT
+    if args.json:
+        print(as_json({"runs": [asdict(one) for one in found]}))
+    else:
+        print(table(["run", "", ""], [[one.run_id, one.outcome, one.told] for one in found]))
+    return FAILED if any(one.outcome == "refused" for one in found) else DONE

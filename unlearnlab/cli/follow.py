@@ -1,26 +1,138 @@
-"""What a command does on a device: the device is waited for, and a run is shown until it ends."""
+"""Work on a device: wait for the device, carry a run out, and show progress on stderr."""
 
 import sys
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from typing import TextIO, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bars
 
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
-from unlearnlab.cli.terminal import Progress, progress
 from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
-from unlearnlab.runs.events import Ending, Failed, Finished, Stopped
+from unlearnlab.runs.events import Ending, Failed, Finished, StageBegan, Stopped
+from unlearnlab.runs.progress import RunProgress, advance, run_view
 from unlearnlab.runs.queue import candidate_devices
-from unlearnlab.runs.store import Store
+from unlearnlab.runs.store import Store, StoredEvent
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
+T = TypeVar("T")
+Y = TypeVar("Y")
+
+LINE_EVERY_S = 5.0
+"""Seconds between lines of progress where there is no terminal."""
+
 CLOSING_S = 30.0
-"""How long a run that was stopped may take to put its weights back."""
+"""How long a stopped run may take to restore its weights, in seconds."""
 
 EXITS: Mapping[type[Ending], int] = {Finished: DONE, Stopped: STOPPED, Failed: FAILED}
-"""What a command's exit code says of the run that it carried out."""
+"""Exit code of a command by the ending of its run."""
+
+
+class Progress:
+    """How far a piece of work is: a bar for each stage in a terminal, elsewhere a line at times."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._next = 0.0
+        self._task: TaskID | None = None
+        self._bars: Bars | None = None
+        if stream.isatty():
+            text = TextColumn("{task.description}", markup=False)
+            remark = TextColumn("{task.fields[remark]}", markup=False)
+            screen = Console(file=stream)
+            self._bars = Bars(text, BarColumn(), MofNCompleteColumn(), remark, console=screen)
+            self._bars.start()
+
+    def stage(self, title: str, remark: str = "") -> None:
+        """Begin the next stage; the bars of those before stay as they are."""
+        if self._bars is None:
+            self._line(", ".join(filter(None, (title, remark))))
+            return
+        if self._task is not None:
+            self._bars.stop_task(self._task)
+        self._task = self._bars.add_task(title, total=None, remark=remark)
+
+    def move(self, done: float, total: float | None, remark: str, *, line: str) -> None:
+        """Show how much of the stage is done.
+
+        Args:
+            done: How much.
+            total: Of how much; none if it is not known.
+            remark: What else a bar shows.
+            line: All of it in words, for where there are no bars.
+        """
+        if self._bars is None:
+            if time.monotonic() >= self._next:
+                self._line(line)
+        elif self._task is not None:
+            self._bars.update(self._task, completed=done, total=total, remark=remark)
+
+    def _line(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+        self._next = time.monotonic() + LINE_EVERY_S
+
+    def close(self) -> None:
+        """Leave the terminal in order."""
+        if self._bars is not None:
+            self._bars.stop()
+
+
+class RunProgressBar(Progress):
+    """How far a run is, by its events."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._course = RunProgress()
+
+    def take(self, stored: StoredEvent) -> None:
+        """Show one more event."""
+        self._course = course = advance(self._course, [stored])
+        view = run_view(course, alive=True, mine=True, now=stored.at)
+        done, total, terms = 0, None, ""
+        if course.stage == "training":
+            done, total = course.step.step if course.step else 0, course.total_steps or None
+            found = course.step.terms.items() if course.step else ()
+            terms = ", ".join(f"{name} {value:.3g}" for name, value in found)
+        elif course.progressed:
+            done, total = course.progressed.done, course.progressed.total
+        if isinstance(stored.event, StageBegan):
+            self.stage(view.headline, terms)
+        line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
+        self.move(done, total, terms, line=line)
+
+
+def shown(
+    work: Generator[Y, None, T],
+    what: str,
+    *,
+    done: Callable[[Y], tuple[int, int | None, str] | None],
+) -> T:
+    """Carry out work to its end, and show on stderr how far it is.
+
+    Args:
+        work: Yields something about its progress.
+        what: Its name.
+        done: Reads what was yielded: how much is done, of how much, and a remark; none shows
+            nothing new.
+    """
+    with closing(work), closing(Progress(sys.stderr)) as progress:
+        progress.stage(what)
+        while True:
+            try:
+                told = done(next(work))
+            except StopIteration as end:
+                return end.value
+            if told is not None:
+                amount, total, remark = told
+                of = f" of {total}" if total else ""
+                line = f"{what}: {amount}{of}, {remark}".rstrip(", ")
+                progress.move(amount, total, remark, line=line)
 
 
 def carried_out(
@@ -35,19 +147,19 @@ def carried_out(
     """Carry out a run or a trace and show it on stderr until it ends.
 
     Args:
-        store: Where it is kept.
-        lab: Does the work, or those of all devices.
-        spec: What is asked for.
-        name: How a list calls it; may be empty.
-        repeats: Id of the run whose record it repeats; empty if of none.
-        no_wait: Whether to refuse instead of waiting for a device that another process uses.
+        store: Where to keep it.
+        lab: The engine, or the engines of all devices.
+        spec: The run or trace.
+        name: Its name in lists; may be empty.
+        repeats: Id of the run that it repeats; empty if none.
+        no_wait: Refuse instead of waiting for a device that another process uses.
 
     Returns:
         Its id and its ending.
 
     Raises:
         InUse: Another process uses the device, and it must not be waited for.
-        KeyboardInterrupt: It was left at once.
+        KeyboardInterrupt: The user left at once.
     """
     labs = as_pool(lab)
     if no_wait:
@@ -55,8 +167,8 @@ def carried_out(
     worker, patience_s = Worker(store, labs), CLOSING_S
     try:
         run_id = worker.submit(spec, name=name, repeats=repeats)
-        with closing(progress(sys.stderr)) as shown:
-            return run_id, _follow(store, Patience(worker, no_wait), run_id, shown)
+        with closing(RunProgressBar(sys.stderr)) as progress:
+            return run_id, _follow(store, Patience(worker, no_wait), run_id, progress)
     except KeyboardInterrupt:
         patience_s = 0
         raise
@@ -65,7 +177,7 @@ def carried_out(
 
 
 class Patience:
-    """Tells once which process a worker's run waits for, or refuses to wait."""
+    """Reports once which process a run waits for, or refuses to wait."""
 
     def __init__(self, worker: Worker, no_wait: bool) -> None:
         self.worker = worker
@@ -73,10 +185,10 @@ class Patience:
         self._told: Holder | None = None
 
     def look(self, run_id: str) -> None:
-        """Tell if a run waits for a process that was not told yet.
+        """Report the process that a run waits for, unless it was reported already.
 
         Raises:
-            InUse: It waits and must not; it is stopped.
+            InUse: It must not wait; it is stopped.
         """
         holder = self.worker.state().holder(run_id)
         if holder is None or holder == self._told:
@@ -100,16 +212,16 @@ def refuse_in_use(labs: EnginePool, wish: str) -> None:
 
 @contextmanager
 def on_device(labs: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
-    """Keep other processes from a device; while one uses it, wait, and tell which on stderr.
+    """Lock a device; while another process uses it, wait, and name that process on stderr.
 
     Args:
-        labs: Know the devices.
+        labs: The engines of all devices.
         wish: The device, as `model.device` names it.
-        no_wait: Whether to refuse instead of waiting.
-        run: Id of the run that it is used for, if there is one.
+        no_wait: Refuse instead of waiting.
+        run: Id of the run that uses it; empty if none.
 
     Yields:
-        The device that was taken, of several the first.
+        The locked device; the first if there are several.
 
     Raises:
         InUse: Another process uses it, and it must not be waited for.
@@ -133,7 +245,7 @@ def on_device(labs: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> G
 def _taken(
     labs: EnginePool, options: Sequence[tuple[str, ...]], run: str
 ) -> tuple[tuple[str, ...], Held | InUse]:
-    """Take the first place that is free, or say who uses the best one."""
+    """Lock the first free place, or say who uses the best one."""
     refused: list[InUse] = []
     for place in options:
         try:
@@ -147,14 +259,14 @@ def _waiting(holder: Holder) -> str:
     return f"{InUse(holder)}: waiting; --no-wait refuses instead"
 
 
-def _follow(store: Store, patience: Patience, run_id: str, shown: Progress) -> Ending:
+def _follow(store: Store, patience: Patience, run_id: str, progress: RunProgressBar) -> Ending:
     """Show a run's events until it ends. The first Ctrl-C stops it, the second leaves at once."""
     seen, stopping = 0, False
     while True:
         try:
             for stored in store.events(run_id, after=seen):
                 seen = stored.seq
-                shown.take(stored)
+                progress.take(stored)
                 if isinstance(stored.event, Ending):
                     return stored.event
             if not seen:

@@ -16,7 +16,7 @@ from unlearnlab.spec.run import SpecError
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's."""
-    about = "score a folder that the official script left, without a model"
+    about = "score a folder that the official script wrote, without a model"
     scoring = commands.add("score", _score, about, json=True)
     scoring.add_argument(
         "folder",

@@ -1,20 +1,20 @@
-"""`python -m unlearnlab sweep`: carry out a sweep, or go on with one."""
+"""The command `sweep`: carry out a sweep, or continue one."""
 
 import argparse
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
-from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
-from unlearnlab.cli.follow import CLOSING_S, Patience, refuse_in_use
-from unlearnlab.cli.terminal import as_json, number, progress, settings_help, table
+from unlearnlab.cli.commands import DONE, FAILED, STOPPED, Commands, tell
+from unlearnlab.cli.follow import CLOSING_S, Patience, RunProgressBar, refuse_in_use
+from unlearnlab.cli.terminal import as_json, number, settings_help, table
 from unlearnlab.data.files import home
 from unlearnlab.metrics.scores import Scores, shown_scores
-from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool, find_device
+from unlearnlab.runs.engine_api import EnginePool, as_pool, find_device
 from unlearnlab.runs.events import Ending, Failed
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import (
@@ -34,8 +34,10 @@ from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, ready_swe
 from unlearnlab.views.scoreboard import at_ends, judged
 
 
-def sweep_options(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
+def register(commands: Commands) -> None:
+    """Add the command to the program's."""
+    about = "carry out a sweep, or continue one"
+    parser = commands.add("sweep", _sweep, about, json=True, home=True, device=True, settings=True)
     parser.add_argument(
         "sweep",
         metavar="NAME|FILE",
@@ -43,41 +45,28 @@ def sweep_options(parser: argparse.ArgumentParser) -> None:
         help="a sweep that comes with the program, or a JSON file; without it, all are listed",
     )
     parser.add_argument(
-        "--estimate", action="store_true", help="tell how many runs and what time, and end"
+        "--estimate", action="store_true", help="print the number of runs and the time; run nothing"
     )
-    parser.add_argument(
-        "--failed", action="store_true", help="carry out once more the runs that failed"
-    )
+    parser.add_argument("--failed", action="store_true", help="repeat the runs that failed")
     parser.epilog = (
-        "What is finished is not repeated: after a stop, the same command goes on.\n"
+        "Finished runs are not repeated: after a stop, the same command continues.\n"
         "The settings change the run that is varied, such as --data.source NAME.\n\n"
         + settings_help()
     )
 
 
-def sweep(
-    args: argparse.Namespace,
-    wishes: Sequence[tuple[str, str]],
-    open_labs: Callable[[Store], Engine | EnginePool],
-) -> int:
-    """Carry out a sweep, print what came of its runs, and return the exit code.
-
-    Raises:
-        InUse: Another process uses the device, and it must not be waited for.
-        SpecError: There is no such sweep, or it cannot be laid out.
-        StoreError: The store cannot be used.
-    """
+def _sweep(args: argparse.Namespace) -> int:
     if args.sweep is None:
         return _list(args)
     name, spec = _asked_for(args.sweep)
-    if wishes:
-        base = override(spec.base.model_dump(mode="json"), wishes)
+    if args.settings:
+        base = override(spec.base.model_dump(mode="json"), args.settings)
         spec = parse_sweep(spec.model_dump(mode="json") | {"base": base})
-    with Store(home(args.home)) as store:
+    with Store(home()) as store:
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), as_pool(open_labs(store)))
+        return _carry_out(args, store, (name, spec), as_pool(args.open_lab(store)))
 
 
 def _list(args: argparse.Namespace) -> int:
@@ -93,7 +82,7 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _asked_for(named: str) -> tuple[str, SweepSpec]:
-    """Return title and spec of a sweep that comes with the program, or of a file's."""
+    """Return title and spec of a ready-made sweep or of a file."""
     path = Path(named)
     if not path.suffix and not path.is_file():
         found = ready_sweep(named)
@@ -112,7 +101,7 @@ def _asked_for(named: str) -> tuple[str, SweepSpec]:
 
 
 def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
-    """Print how many runs there are and how long they take, and do nothing."""
+    """Print the number of runs and the time they take; run nothing."""
     from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
 
     device = find_device(spec.base.model.device, devices())
@@ -123,7 +112,7 @@ def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
     if args.json:
         print(as_json({"runs": len(found.points), "finished": done, "seconds": seconds}))
         return DONE
-    took = "no earlier run here to tell the time from" if seconds is None else _time(seconds)
+    took = "no earlier run to estimate the time from" if seconds is None else _time(seconds)
     print(f"{len(found.points)} runs, {done} of them finished already: {took}")
     return DONE
 
@@ -153,7 +142,7 @@ def _carry_out(
             _follow(store, sweeping, sweep_id, Patience(worker, args.no_wait))
         except KeyboardInterrupt:
             stopped = True
-            tell("stopping; the same command goes on later; Ctrl-C again leaves at once")
+            tell("stopping; the same command continues later; Ctrl-C again leaves at once")
             worker.close(CLOSING_S)
     finally:
         worker.close(0)
@@ -167,7 +156,7 @@ def _carry_out(
 
 
 def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
-    """Show one run after the other until none is left."""
+    """Show the runs one after another until all have ended."""
     spec = store.sweeps.row(sweep_id).spec
     grid = expand_grid(spec)
     found = sweeping.status(sweep_id)
@@ -177,13 +166,13 @@ def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience)
     for one in found.of(*GOING):
         assert one.row is not None, "what goes on is a run"
         tell(f"run {done + 1} of {len(found.points)}: {grid.label(spec, one.point)}")
-        with closing(progress(sys.stderr)) as shown:
-            _watch(store, one.row.run_id, shown.take, patience)
+        with closing(RunProgressBar(sys.stderr)) as progress:
+            _watch(store, one.row.run_id, progress.take, patience)
         done += 1
 
 
 def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Patience) -> None:
-    """Hand on the events of a run until it ends, or its process does."""
+    """Pass on the events of a run until it or its process ends."""
     seen = 0
     while True:
         alive = store.row(run_id).alive
@@ -228,7 +217,7 @@ def _at_ends(one: PointStatus) -> tuple[Scores | None, Scores | None]:
 
 
 def record(store: Store, sweep_id: str, found: SweepStatus) -> dict[str, Any]:
-    """Return all there is to say of a sweep, as plain JSON values."""
+    """Return a sweep with its runs as plain JSON values."""
     row = store.sweeps.row(sweep_id)
     grid = expand_grid(row.spec)
     return {

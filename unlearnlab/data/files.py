@@ -18,6 +18,9 @@ ASSETS = next(f for f in (_PACKAGE / "assets", _PACKAGE.parent / "assets") if f.
 """Files that come with the program: presets, the embedded model, styles and scripts. They are in an
 installed package, and beside the package in a clone."""
 
+DOCS = next(f for f in (_PACKAGE / "docs", _PACKAGE.parent / "docs") if f.is_dir())
+"""The documentation, in Markdown: found as the assets are."""
+
 EMBEDDED = ASSETS / "tiny-olmo"
 """The embedded model: `original/`, `retrained/` and `data/`."""
 

@@ -75,6 +75,7 @@ def _header(device: str) -> str:
         '<header class="top"><h1>unlearnlab</h1>'
         f'<span class="chip" id="chip-device"{hidden}>{escape(device)}</span>'
         '<span class="chip" id="chip-queue" role="status" hidden></span>'
+        '<a class="chip" href="manual/" target="_blank" rel="noopener">Docs</a>'
         '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
         "</header>"
     )

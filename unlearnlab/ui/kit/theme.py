@@ -8,6 +8,7 @@ from gradio import Theme, themes
 
 from unlearnlab.data.files import ASSETS
 from unlearnlab.ui.kit.script import UI, source
+from unlearnlab.ui.manual import routes
 from unlearnlab.views.colours import TOKENS
 
 SANS = [
@@ -136,4 +137,5 @@ def served() -> dict[str, Any]:
         "show_error": True,
         "quiet": True,
         "_frontend": False,
+        "app_kwargs": {"routes": routes()},
     }

@@ -1,0 +1,221 @@
+"""The commands `run`, `teach` and `trace`: carry out a run and print its result."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, cast
+
+from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands, tell
+from unlearnlab.cli.follow import EXITS, carried_out
+from unlearnlab.cli.show import report
+from unlearnlab.cli.terminal import as_json, settings_help, table
+from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS
+from unlearnlab.data.files import home
+from unlearnlab.models.catalog import save_name_problem
+from unlearnlab.runs.engine_api import find_device
+from unlearnlab.runs.estimates import Estimate, bytes_text, earlier, estimate
+from unlearnlab.runs.events import Failed
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.fields import override
+from unlearnlab.spec.presets import preset
+from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
+from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
+
+
+def register(commands: Commands) -> None:
+    """Add the commands to the program's."""
+    about = "carry out a run and print its scores"
+    running = commands.add("run", _run, about, json=True, home=True, device=True, settings=True)
+    running.set_defaults(print_help=running.print_help)
+    source = running.add_mutually_exclusive_group()
+    source.add_argument(
+        "--preset", metavar="NAME", help="start from a preset; `presets` lists them"
+    )
+    source.add_argument(
+        "--spec", metavar="FILE", help="start from a JSON file: a spec, a preset or a run's record"
+    )
+    source.add_argument("--taught", metavar="MODEL", help="unlearn what this model was taught")
+    running.add_argument(
+        "--score-only", action="store_true", help="train nothing: score the model as it is"
+    )
+    running.add_argument(
+        "--estimate", action="store_true", help="print the memory and time a run needs; run nothing"
+    )
+    about = "teach a model rows that it can then be made to forget"
+    teaching = commands.add(
+        "teach", _teach, about, json=True, home=True, device=True, settings=True
+    )
+    teaching.add_argument("--data", metavar="NAME", required=True, help="dataset to memorise")
+    teaching.add_argument(
+        "--model",
+        metavar="NAME",
+        default=ModelSpec().name,
+        help="model to start from (default: the embedded one)",
+    )
+    teaching.add_argument(
+        "--keep-as", metavar="NAME", required=True, help="name under which to save the taught model"
+    )
+    for one in (running, teaching):
+        one.add_argument("--name", default="", help="name of the run in lists")
+        one.epilog = settings_help()
+    about = "find the states that carry a fact, by causal tracing"
+    tracing = commands.add("trace", _trace, about, json=True, home=True, device=True)
+    tracing.set_defaults(name="")
+    what = tracing.add_mutually_exclusive_group(required=True)
+    what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
+    what.add_argument("--prompt", help="a prompt of your own; needs --subject")
+    what.add_argument(
+        "--average", metavar="N", type=int, help="an average over N facts of the data"
+    )
+    tracing.add_argument(
+        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset of the fact (default: ours)"
+    )
+    tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
+    tracing.add_argument("--answer", help="the expected answer (default: the model's own)")
+    tracing.add_argument("--set", choices=SPLITS, help="set to average over")
+    tracing.add_argument(
+        "--task", action="append", metavar="TASK", help="subtask to average over; repeatable"
+    )
+    tracing.add_argument(
+        "--model",
+        metavar="NAME",
+        help="model: a name, a folder, an id on the hub (default: the embedded one)",
+    )
+    for name, kind in (("window", int), ("noise", float), ("copies", int), ("seed", int)):
+        about = " ".join((TraceSpec.model_fields[name].description or "").split())
+        tracing.add_argument(f"--{name}", type=kind, help=about)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if not (args.settings or _says_what(args)):
+        # Not 0: a script that expects a run must not go on without one.
+        args.print_help()
+        tell("nothing was run: name a preset, a file or a setting, such as --seed 0")
+        return BAD_INPUT
+    if args.preset is not None:
+        base = preset(args.preset).spec
+    elif args.taught is not None:
+        try:
+            base = unlearn_spec(args.taught, taught_data(args.taught))
+        except ValueError as error:
+            raise SpecError([("taught", str(error))]) from error
+    else:
+        base = RunSpec() if args.spec is None else _read_spec(args.spec)
+    spec = _with_settings(base, args.settings, ready=not args.estimate)
+    spec = spec.scoring if args.score_only else spec
+    return _estimate(args, spec) if args.estimate else _carry_out(args, spec)
+
+
+def _says_what(args: argparse.Namespace) -> bool:
+    """Tell whether an option of `run` asks for something; `--home` alone does not."""
+    sources = (args.preset, args.spec, args.taught)
+    wanted = args.score_only or args.estimate or args.json or args.name
+    return bool(wanted) or any(one is not None for one in sources)
+
+
+def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
+    """Print what a run needs, and run nothing."""
+    from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
+
+    device = find_device(spec.model.device, devices())
+    with Store(home()) as store:
+        past = earlier(spec, store.runs(), store.outline)
+    try:
+        cuda, memory = (device.cuda, device.total) if device else (False, None)
+        found = estimate(spec, past, cuda=cuda, memory=memory)
+    except ValueError as error:
+        raise SpecError([("", f"no estimate: {error}")]) from error
+    free = device and device.free
+    print(as_json(_estimate_record(found, free)) if args.json else _estimate_text(found, free))
+    return DONE
+
+
+def _teach(args: argparse.Namespace) -> int:
+    base = teach_spec(args.data, model=args.model)
+    return _carry_out(args, _with_settings(base, [("keep_as", args.keep_as), *args.settings]))
+
+
+def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec) -> int:
+    """Queue a run or a trace, show it until it ends, and print its result."""
+    with Store(home()) as store:
+        run_id, ending = carried_out(
+            store, args.open_lab(store), spec, name=args.name, no_wait=args.no_wait
+        )
+        print(report(store, run_id, as_record=args.json))
+    if isinstance(ending, Failed):
+        tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
+    return EXITS[type(ending)]
+
+
+def _trace(args: argparse.Namespace) -> int:
+    if args.id is not None:
+        about = about_fact(args.data, args.id)
+    elif args.prompt is not None:
+        if args.subject is None:
+            raise SpecError([("subject", "is missing: name what the prompt is about")])
+        about = {"kind": "prompt", "prompt": args.prompt, "subject": args.subject}
+        about["answer"] = args.answer or ""
+    else:
+        about = {"kind": "average", "count": args.average, "split": args.set}
+        if args.task:
+            about["tasks"] = args.task
+    chosen = {name: getattr(args, name) for name in ("window", "noise", "copies", "seed")}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    model = {"name": args.model} if args.model else {}
+    return _carry_out(args, parse_trace({"about": about, "model": model} | given))
+
+
+def _with_settings(
+    base: RunSpec, settings: list[tuple[str, str]], *, ready: bool = True
+) -> RunSpec:
+    """Put settings on top of a spec.
+
+    Raises:
+        SpecError: The result is invalid or, with `ready`, cannot run on this machine.
+    """
+    spec = parse_spec(override(base.model_dump(mode="json"), settings)) if settings else base
+    if spec.keep_as and (taken := save_name_problem(spec.keep_as)):
+        raise SpecError([("keep_as", taken)])
+    if ready and (missing := spec.model.known.unavailable_reason):
+        raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
+    return spec
+
+
+def _read_spec(path: str) -> RunSpec:
+    """Read a spec from a file: bare, or inside a preset or a run's record."""
+    try:
+        # Bytes: the reader finds out which Unicode encoding a shell has written.
+        values: Any = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise SpecError([("spec", f"{path} cannot be read: {error.strerror}")]) from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError([("spec", f"{path} is not JSON: {error}")]) from error
+    if not isinstance(values, dict):
+        raise SpecError([("spec", f"{path} holds no spec: expected a JSON object")])
+    found = cast("dict[str, Any]", values)
+    return parse_spec(found.get("spec", found))
+
+
+def _estimate_text(found: Estimate, free: int | None) -> str:
+    """Write what a run needs, part by part; `free` is the device's free memory in bytes."""
+    peak = found.peak
+    rows = [[part, bytes_text(size)] for part, size in found.parts]
+    room = "" if free is None else f" of {bytes_text(free)} free"
+    short = [found.advice] if free is not None and peak.total > free else []
+    took = [] if found.seconds is None else [f"Time: about {found.seconds:.0f} s."]
+    lines = [table(["at most", bytes_text(peak.total) + room], rows), *found.notes, *took, *short]
+    return "\n".join(lines)
+
+
+def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
+    """Return what a run needs as plain values: bytes and seconds."""
+    return {
+        "bytes": round(found.peak.total),
+        "free": free,
+        "when": found.peak.name,
+        "parts": {part: round(size) for part, size in found.peak.parts.items()},
+        "moments": {moment.name: round(moment.total) for moment in found.moments},
+        "seconds": found.seconds,
+        "corrected_by_runs": found.runs,
+    }
