@@ -16,7 +16,7 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from tests.others import other_process
-from unlearnlab.cli.follow import RunProgress
+from unlearnlab.cli.follow import RunProgressBar
 from unlearnlab.cli.main import main
 from unlearnlab.cli.terminal import table
 from unlearnlab.data.files import EMBEDDED
@@ -376,7 +376,7 @@ class Folder:
 
 def test_a_terminal_shows_a_bar_for_each_stage():
     screen = Terminal()
-    show(RunProgress(screen), Folder())
+    show(RunProgressBar(screen), Folder())
     last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue()).replace("\r", "\n")
     (bar,) = {line for line in last.splitlines() if "Training" in line and "3/3" in line}
     assert "forget 1, retain 0.5" in bar
@@ -384,7 +384,7 @@ def test_a_terminal_shows_a_bar_for_each_stage():
 
 def test_without_a_terminal_lines_are_few():
     stream = io.StringIO()
-    shown = RunProgress(stream)
+    shown = RunProgressBar(stream)
     for item in stored(STARTED, stage("training"), *map(stepped, range(1, 500))):
         shown.take(item)
     assert stream.getvalue().count("\n") < 5

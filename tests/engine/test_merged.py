@@ -167,7 +167,7 @@ def test_a_full_disk_is_told_before_anything_is_written(folder, tmp_path, monkey
     lm = UnlearningModel.open(folder, precision="float32", device=CPU)
     usage = shutil.disk_usage(tmp_path)._replace(free=70 * 10**6)
     monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(NoRoom, match=r"are needed .* but 70\.0 MB are"):
+    with pytest.raises(NoRoom, match=r"are needed .* but only 70\.0 MB are"):
         save_merged(lm, tmp_path / "merged")
     assert list(tmp_path.iterdir()) == []
 

@@ -111,8 +111,8 @@ def test_the_command_writes_the_report(compare, tmp_path):
     ("words", "code", "told"),
     [
         (["nope"], 2, "unknown run 'nope'"),
-        (["--weights", "1,2"], 2, "'1,2' is no weights"),
-        (["--weights", "0,0,0"], 2, "is no weights"),
+        (["--weights", "1,2"], 2, "'1,2' is not A,M,U"),
+        (["--weights", "0,0,0"], 2, "is not A,M,U"),
         (["--report", "/proc/x/y.html"], 1, "cannot be written"),
     ],
 )

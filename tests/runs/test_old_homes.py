@@ -49,7 +49,7 @@ def test_each_run_gives_its_result_and_its_report(home):
 
 def test_its_dataset_and_its_models_can_be_named(home):
     assert datasets()["facts"].personal
-    assert model("taught").missing == ""
+    assert model("taught").unavailable_reason == ""
     assert model("taught").made["dataset"] == "facts"
 
 

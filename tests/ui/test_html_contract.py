@@ -212,14 +212,16 @@ def laid_out(html):
 RUN_LINE = RunSummary(
     run_id=EVIL,
     title=EVIL,
-    settings=EVIL,
-    status="failed",
     created=0.0,
-    aggregate=(0.0, None),
-    final=(0.0, None),
-    verdict=EVIL,
-    problem=EVIL,
+    spec=RunSpec(),
+    status="failed",
+    before=None,
+    after=None,
+    verdict=None,
     seconds=1.0,
+    settings=EVIL,
+    problem=EVIL,
+    origin=EVIL,
 )
 
 

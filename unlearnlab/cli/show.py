@@ -249,7 +249,7 @@ def _run_table(lines: Sequence[RunSummary]) -> str:
             line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
-            line.verdict,
+            line.verdict_title,
         ]
         for line in lines
     ]

@@ -243,10 +243,13 @@ def draw_answers() -> AnswersCard:
             descending = gr.Checkbox(False, label="descending", elem_id="answers-descending")
             text = gr.Textbox(label="Search answers", placeholder="search", max_lines=1)
         table = gr.HTML(
-            "", elem_id="answers", js_on_load=script("answers.js"), apply_default_css=False
+            "", elem_id="answers", js_on_load=script("run/answers.js"), apply_default_css=False
         )
         download = gr.HTML(
-            None, html_template="", js_on_load=script("download.js"), apply_default_css=False
+            None,
+            html_template="",
+            js_on_load=script("run/answers_file.js"),
+            apply_default_css=False,
         )
     return AnswersCard(
         card, show, labels, task, kind, text, sort, descending, masked, table, export, download
