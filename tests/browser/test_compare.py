@@ -46,7 +46,7 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     assert "tab=compare" in page.url
     expect(page.locator("#compare-room .js-plotly-plot")).to_have_count(3)
     page.locator("#room-charts").focus()
-    for heading in ("adapter", "learning rate", "example 1 of 72"):
+    for heading in ("adapter", "Min-K% AUC", "learning rate", "example 1 of 72"):
         page.keyboard.press("ArrowRight")
         if heading != "adapter":
             expect(page.locator("#compare-room")).to_contain_text(heading)
@@ -123,7 +123,7 @@ def test_up_to_four_models_answer_a_free_prompt(serve, tabs, ids):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", ["charts", "settings", "differences", "answers", "ask"])
+@pytest.mark.parametrize("room", ["charts", "settings", "measures", "differences", "answers", "ask"])
 def test_every_room_fits_a_phone(serve, tabs, ids, room):
     address = f"{serve()}?tab=compare&room={room}&compare={','.join(ids[:4])}"
     page = tabs(address, ready=False, width=390, height=800)
