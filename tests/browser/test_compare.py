@@ -123,7 +123,9 @@ def test_up_to_four_models_answer_a_free_prompt(serve, tabs, ids):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("room", ["charts", "settings", "measures", "differences", "answers", "ask"])
+@pytest.mark.parametrize(
+    "room", ["charts", "settings", "measures", "differences", "answers", "ask"]
+)
 def test_every_room_fits_a_phone(serve, tabs, ids, room):
     address = f"{serve()}?tab=compare&room={room}&compare={','.join(ids[:4])}"
     page = tabs(address, ready=False, width=390, height=800)
