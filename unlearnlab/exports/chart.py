@@ -82,8 +82,8 @@ def chart(result: Result, panel: Panel, *, label: str) -> str:
     """Draw a panel of curves by optimizer step with its legend; empty if nothing was measured.
 
     Args:
-        result: Of the run.
-        panel: One of those of `curves`.
+        result: Result of the run.
+        panel: Panel of `curves` to draw.
         label: What the vertical axis counts.
     """
     drawn = lines(result, panel)

@@ -1,4 +1,4 @@
-"""Charts of several runs as SVG. Runs are told by number as well as by colour and dash."""
+"""Charts of several runs as SVG. Number, colour and dash tell the runs apart."""
 
 import math
 from collections.abc import Sequence

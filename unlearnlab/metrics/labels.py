@@ -26,7 +26,7 @@ TITLES: dict[Outcome, str] = {
 }
 
 _KNOWN: dict[Outcome, str] = {"leaked": "Known", "partly_leaked": "Partly known"}
-"""What a label is called on the retain set, where leaking is what is wished."""
+"""Titles of labels on the retain set, where reciting the answer is the goal."""
 
 Mood = Literal["good", "fair", "bad", "plain"]
 """How a label is to be read: what was wished, in part, not, or neither."""

@@ -452,7 +452,7 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
 
 
 WEIGHT = "weight"
-"""How the names of those of a method's settings end that may be changed while it runs."""
+"""Name ending of the method settings that may be changed during training."""
 
 
 def adjustable(phase: Phase) -> dict[str, float]:

@@ -40,7 +40,7 @@ from unlearnlab.spec.run import RECORDED, RunSpec
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 TOLD = 300
-"""Characters of a problem that are told: a value may be of any length."""
+"""Longest error message, in characters: it may quote a value of any length."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Answers to requests of the page's scripts: what goes wrong is told, never raised."""
+"""Answers requests of the page's scripts: returns errors as messages instead of raising."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -160,7 +160,7 @@ _WORDS: Mapping[PointState, str] = {
     "stopped": "stopped",
     "interrupted": "interrupted",
 }
-"""What is told of a sweep beside the finished runs."""
+"""Words for the states that the status line counts besides finished runs."""
 
 
 def _status(found: SweepStatus, spec: SweepSpec) -> dict[str, Any]:
