@@ -194,7 +194,9 @@ def test_a_killed_program_leaves_an_interrupted_run_and_a_new_one_works(host, tm
         page.locator("#unlearn").click()
         page.wait_for_function(f"({POINTS})() > 2")
         mortal.kill()
-        expect(page.get_by_text("Connection lost, retrying")).to_be_visible(timeout=20000)
+        lost = page.locator('#live [data-part="lost"]')
+        expect(lost).to_contain_text("Connection lost, retrying", timeout=20000)
+        expect(lost).to_be_visible()
     page.evaluate("window.before = true")
     # Its parts have other numbers than those of the page that is open.
     host.close(host.open(tmp_path / "other"))
