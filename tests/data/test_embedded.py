@@ -5,8 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab.data.embedded.corpus import TRAIN_SIZES, Corpus, Document, corpus, write
-from unlearnlab.data.embedded.words import ISLANDS, RELATIONS
+from unlearnlab.data.embedded import (
+    ISLANDS,
+    RELATIONS,
+    TRAIN_SIZES,
+    Corpus,
+    Document,
+    corpus,
+    write,
+)
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "tiny-olmo" / "data"
 NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
@@ -213,8 +220,8 @@ def test_quiz_facts_belong_to_neither_set(made):
 
 def test_no_value_of_the_quiz_begins_another(made):
     for relation in RELATIONS:
-        for value in relation.values:
-            assert not [v for v in relation.values if v != value and v.startswith(value)]
+        for value in relation["values"]:
+            assert not [v for v in relation["values"] if v != value and v.startswith(value)]
 
 
 def test_background_reading_repeats_nothing():
