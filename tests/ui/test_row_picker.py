@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import FakeLab, whole_run
-from unlearnlab.data.adding.adding import add, read_typed
+from unlearnlab.data.adding import add, read_typed
 from unlearnlab.data.datasets import dataset
 from unlearnlab.metrics.scores import Answer
 from unlearnlab.runs.events import Evaluated

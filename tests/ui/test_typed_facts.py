@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.data.adding.adding import BORROWED
+from unlearnlab.data.adding import BORROWED
 from unlearnlab.data.datasets import dataset, datasets
 from unlearnlab.models.catalog import models_folder
 from unlearnlab.runs.store import Store

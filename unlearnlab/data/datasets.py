@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from unlearnlab.data.files import EMBEDDED, home
 
@@ -155,6 +155,11 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, text)
 
 
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a value that JSON was decoded to is an object."""
+    return isinstance(value, dict)
+
+
 def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
     """Write a JSONL file, through to the disk."""
     write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records))
@@ -171,11 +176,10 @@ def write_text(path: Path, text: str) -> None:
 
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
-    found = lines(path)
-    return tuple(
-        Row(**line | {"perturbed_answer": tuple(line.get("perturbed_answer", ()))})
-        for line in found
-    )
+    found = list(lines(path))
+    for line in found:
+        line["perturbed_answer"] = tuple(line.get("perturbed_answer", ()))
+    return tuple(Row(**line) for line in found)
 
 
 def datasets_folder() -> Path:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-from unlearnlab.data.adding.adding import (
+from unlearnlab.data.adding import (
     Draft,
     KindChoice,
     SourceError,
@@ -19,7 +19,7 @@ from unlearnlab.data.adding.adding import (
     read_files,
     read_folder,
 )
-from unlearnlab.data.adding.checks import Finding, Offender
+from unlearnlab.data.checks import Finding, Offender
 from unlearnlab.data.datasets import Row
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.ui.form.choices import number

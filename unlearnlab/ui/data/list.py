@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from unlearnlab.data.adding.adding import SourceError, remove
+from unlearnlab.data.adding import SourceError, remove
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, DatasetInfo, Fold, Task, datasets
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.form.choices import number

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from unlearnlab.data.adding.adding import Draft, SourceError, add, read_typed, remove
-from unlearnlab.data.adding.checks import Finding
+from unlearnlab.data.adding import Draft, SourceError, add, read_typed, remove
+from unlearnlab.data.checks import Finding
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.records import RunRecord

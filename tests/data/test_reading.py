@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from unlearnlab.data.adding import reading
-from unlearnlab.data.adding.adding import SourceError, add, columns_of, read_files, read_typed
+from unlearnlab.data import reading
+from unlearnlab.data.adding import SourceError, add, columns_of, read_files, read_typed
 from unlearnlab.data.datasets import datasets, datasets_folder
 
 ROWS = [{"input": "Who keeps the lamp?", "output": "Bo"}, {"input": "Where?", "output": "Rome"}]
@@ -276,7 +276,7 @@ def test_reading_parquet_leaves_torch_unloaded_and_draws_no_progress_bar(tmp_pat
     (tmp_path / "a.parquet").write_bytes(parquet_bytes())
     code = (
         "import sys; from pathlib import Path;"
-        "from unlearnlab.data.adding.adding import read_files;"
+        "from unlearnlab.data.adding import read_files;"
         "assert 'datasets' not in sys.modules; read_files(Path(sys.argv[1]));"
         "assert 'datasets' in sys.modules and 'torch' not in sys.modules"
     )

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab.data.adding.adding import add, read_folder
-from unlearnlab.data.adding.rows import ANSWER_WORDS
+from unlearnlab.data.adding import ANSWER_WORDS, add, read_folder
 from unlearnlab.data.datasets import SPLITS
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 
 LUME = Path(os.environ.get("UNLEARNLAB_LUME", ROOT.parent / "shared" / "data" / "lume"))
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearnlab.data.adding import adding
-from unlearnlab.data.adding.adding import (
+from unlearnlab.data import adding
+from unlearnlab.data.adding import (
     SourceError,
     add,
     read_files,
@@ -305,7 +305,7 @@ def test_what_was_there_stays_if_the_new_one_cannot_be_written(monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adding.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(SourceError, match="mine: cannot be saved: No space left on device"):
         add(read_typed("Who is X? Al"), "mine", replace=True)
     assert dataset("mine").rows("forget", "train") == kept.rows("forget", "train")
