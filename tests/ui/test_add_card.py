@@ -11,8 +11,15 @@ from unlearnlab.models.catalog import models
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.ui.data.adding import AddRequest, check, columns, findings_html, guessed, press_add
-from unlearnlab.ui.data.list import datasets_html, press_remove
+from unlearnlab.ui.data.add_card import (
+    AddRequest,
+    check,
+    columns,
+    findings_html,
+    guessed,
+    press_add,
+)
+from unlearnlab.ui.data.tab import datasets_html, press_remove
 from unlearnlab.ui.kit.program import Program
 
 ROWS = [

@@ -14,9 +14,8 @@ from unlearnlab.runs.events import Evaluated
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.ui.data.row_picker import (
+from unlearnlab.ui.data.picker_card import (
     Search,
-    pending,
     picker,
     poll,
     press_preview,
@@ -112,10 +111,10 @@ def test_the_model_is_asked_by_a_job_and_its_answers_stay(program, form):
     (row,) = program.store.previews()
     assert program.worker.wait(row.run_id, 10).kind == "finished"
     assert poll(program, {"preview": row.run_id}) == {"live": False, "failed": False, "told": ""}
-    assert pending(program, form) == {"preview": ""}
-    html = picker(program, form, ticks_of(form, {}), ALL)["html"]
-    assert html.count("the answer to") == 2
-    assert html.count("not asked") == 1
+    value = picker(program, form, ticks_of(form, {}), ALL)
+    assert value["preview"] == ""
+    assert value["html"].count("the answer to") == 2
+    assert value["html"].count("not asked") == 1
 
 
 def test_a_question_is_stopped_or_taken_from_the_queue(program, form):
