@@ -402,10 +402,10 @@ def wire_add(
         return updates
 
     def checked(held: dict[Any, Any]) -> dict[Any, Any]:
-        came = check(card.request(held), held[model])
-        draft = came.draft
+        result = check(card.request(held), held[model])
+        draft = result.draft
         return {
-            card.message: came.message.plain,
+            card.message: result.message.plain,
             card.add: gr.update(interactive=draft is not None and draft.sound),
             found.card: gr.update(visible=draft is not None),
             found.table: findings_html(draft, masked=bool(held[found.masked])) if draft else "",
@@ -431,10 +431,10 @@ def wire_add(
     asked = {found.masked, model, *values}
     outputs = [card.message, card.add, found.card, found.table]
     card.check.click(None, values, js=REMEMBER, **QUIET)
-    came = card.check.click(checked, asked, outputs, js=BUSY, **QUIET)
-    came.then(None, js=IDLE, **QUIET).then(None, js=SHOW, **QUIET)
+    pressed = card.check.click(checked, asked, outputs, js=BUSY, **QUIET)
+    pressed.then(None, js=IDLE, **QUIET).then(None, js=SHOW, **QUIET)
     # Values typed while the files were read were not checked.
-    came.then(**shut, js=STALE, **QUIET)
+    pressed.then(**shut, js=STALE, **QUIET)
     found.masked.input(checked, asked, outputs, trigger_mode="always_last", **QUIET)
     outputs = [card.message, card.add, table, *unlearn.outputs]
     pressed = card.add.click(added, {*values, *unlearn.inputs}, outputs, js=BUSY, **QUIET)

@@ -162,17 +162,17 @@ def wire_typed(
         return [str(values.get(name) or "") for name in ("text", "name")]
 
     def taught(held: dict[Any, Any]) -> dict[Any, Any]:
-        came = press_teach(program, str(held[card.text] or ""), str(held[card.name] or ""))
-        if came.form is None:
-            return {card.message: came.message.plain}
+        result = press_teach(program, str(held[card.text] or ""), str(held[card.name] or ""))
+        if result.form is None:
+            return {card.message: result.message.plain}
         filters = tuple(held[one] for one in results.look)
-        panel = render_panel(program, came.run_id or held[results.showing], filters)
+        panel = render_panel(program, result.run_id or held[results.showing], filters)
         return {
             # Shown beside the typed text, and again beside the run.
-            card.message: came.message.plain,
-            results.buttons.message: came.message.plain,
+            card.message: result.message.plain,
+            results.buttons.message: result.message.plain,
             tabs: gr.Tabs(selected="unlearn"),
-            **form_layout.changes(program, unlearn, came.form),
+            **form_layout.changes(program, unlearn, result.form),
             **dict(zip(results.panel, panel, strict=True)),
         }
 
