@@ -112,56 +112,70 @@ TWICE = '{"input": "a", "input": "b", "output": "c"}'
 
 FOUND = {
     "broken line": (
-        *("a.jsonl", jsonl(ROWS[0], '{"input": "a"', ROWS[1])),
-        *("broken line", "1 line is not a JSON object: fix or remove it", [2]),
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a"', ROWS[1])),
+        ("broken line", "1 line is not a JSON object: fix or remove it", [2]),
     ),
-    "key twice": ("a.jsonl", jsonl(ROWS[0], TWICE), "broken line", "1 line", [2]),
-    "nested without end": ("a.jsonl", jsonl(ROWS[0], "[" * 99999), "broken line", "1 line", [2]),
+    "key twice": (("a.jsonl", jsonl(ROWS[0], TWICE)), ("broken line", "1 line", [2])),
+    "nested without end": (
+        ("a.jsonl", jsonl(ROWS[0], "[" * 99999)),
+        ("broken line", "1 line", [2]),
+    ),
     "latin-1 lines in utf-8": (
-        *("a.csv", "input,output\nWho?,José\n".encode() + "Where?,Orléans\n".encode("latin-1")),
-        *("mixed encodings", "1 line is not UTF-8", [3]),
+        ("a.csv", "input,output\nWho?,José\n".encode() + "Where?,Orléans\n".encode("latin-1")),
+        ("mixed encodings", "1 line is not UTF-8", [3]),
     ),
-    "empty cell": ("a.csv", b"input,output\na,\nb, \nc,d\n", "empty cell", "2 rows", [2, 3]),
-    "null": ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": None}), "empty cell", "1 row", [2]),
-    "nan": ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": NaN}'), "empty cell", "1 row", [2]),
-    "list": ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": []}), "wrong type", "1 row", [2]),
-    "object": ("a.json", jsonl({"input": "a", "output": {"b": 1}}), "wrong type", "1 row", [1]),
+    "empty cell": (
+        ("a.csv", b"input,output\na,\nb, \nc,d\n"),
+        ("empty cell", "2 rows", [2, 3]),
+    ),
+    "null": (
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": None})),
+        ("empty cell", "1 row", [2]),
+    ),
+    "nan": (
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": NaN}')),
+        ("empty cell", "1 row", [2]),
+    ),
+    "list": (
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": []})),
+        ("wrong type", "1 row", [2]),
+    ),
+    "object": (
+        ("a.json", jsonl({"input": "a", "output": {"b": 1}})),
+        ("wrong type", "1 row", [1]),
+    ),
     "list in parquet": (
-        *("a.parquet", parquet_bytes([{"input": "a", "output": ["b"]}])),
-        *("wrong type", "a list or an object as 'output'", [1]),
+        ("a.parquet", parquet_bytes([{"input": "a", "output": ["b"]}])),
+        ("wrong type", "a list or an object as 'output'", [1]),
     ),
     "row without the column": (
-        *("a.jsonl", jsonl(ROWS[0], {"input": "a"})),
-        *("missing column", "1 row has no 'output' at all", [2]),
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a"})),
+        ("missing column", "1 row has no 'output' at all", [2]),
     ),
     "half a character": (
-        *("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": "\\ud83d"}')),
-        *("broken character", "1 row has half a character", [2]),
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": "\\ud83d"}')),
+        ("broken character", "1 row has half a character", [2]),
     ),
     "too many cells": (
-        *("a.csv", b"input,output\na,b,c\nd,e\n"),
-        *("wrong number of cells", "1 row does not have 2 cells", [2]),
+        ("a.csv", b"input,output\na,b,c\nd,e\n"),
+        ("wrong number of cells", "1 row does not have 2 cells", [2]),
     ),
     "repeated id": (
-        *("a.csv", b"id,input,output\n7sc1,a,b\n7sc1,c,d\n"),
-        *("repeated id", "1 row has the id of another row", [3]),
+        ("a.csv", b"id,input,output\n7sc1,a,b\n7sc1,c,d\n"),
+        ("repeated id", "1 row has the id of another row", [3]),
     ),
     "row of the other set": (
-        *("a.csv", b"input,output,split\na,b,forget\nc,d,retain\n"),
-        *("another set", "1 row is not in the forget set", [3]),
+        ("a.csv", b"input,output,split\na,b,forget\nc,d,retain\n"),
+        ("another set", "1 row is not in the forget set", [3]),
     ),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind", "told", "lines"), FOUND.values(), ids=list(FOUND)
-)
-def test_what_is_wrong_with_some_rows_is_counted_with_their_lines(
-    tmp_path, name, content, kind, told, lines
-):
-    path = tmp_path / name
-    path.write_bytes(content)
-    draft = read_files(path)
+@pytest.mark.parametrize(("file", "finding"), FOUND.values(), ids=list(FOUND))
+def test_what_is_wrong_with_some_rows_is_counted_with_their_lines(tmp_path, file, finding):
+    (name, content), (kind, told, lines) = file, finding
+    (tmp_path / name).write_bytes(content)
+    draft = read_files(tmp_path / name)
     found = next(one for one in draft.findings if one.kind == kind)
     assert told in found.message
     assert (found.severity, found.count) == ("error", len(lines))
@@ -308,11 +322,11 @@ def test_a_file_larger_than_memory_should_hold_is_refused_unread(tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [*REFUSED.values(), *((name, content, told) for name, content, _, told, _ in FOUND.values())],
+    ("name", "content"),
+    [*(of[:2] for of in REFUSED.values()), *(file for file, _ in FOUND.values())],
     ids=[*REFUSED, *(f"found {name}" for name in FOUND)],
 )
-def test_a_bad_file_leaves_what_was_there_before(tmp_path, monkeypatch, name, content, told):
+def test_a_bad_file_leaves_what_was_there_before(tmp_path, monkeypatch, name, content):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
     kept = add(read_typed("Who keeps the lamp? Bo"), "mine")
     before = {path.name: path.read_bytes() for path in kept.folder.iterdir()}

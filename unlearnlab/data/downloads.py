@@ -33,7 +33,7 @@ from huggingface_hub.errors import (
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.files import home
 
-ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+REPOSITORY_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 """Pattern of a repository id on the hub."""
 
 # HTTP errors of whichever library huggingface_hub is built on, and errors of sockets.
@@ -76,26 +76,26 @@ def asking(repository: str, what: str = "model") -> Generator[None]:
     if constants.HF_HUB_OFFLINE and not os.environ.get("UNLEARNLAB_MAY_ASK_HUB"):
         raise HubError(f"{what} {repository!r}: {_REASONS[OfflineModeIsEnabled]}")
     try:
-        with _DOOR.opened():
+        with _OFFLINE_MODE.lifted():
             yield
     except (HFValidationError, *_NETWORK) as error:
         raise HubError(f"{what} {repository!r}: {_reason(error, what)}") from error
 
 
-class _Door:
-    """Allows requests to the hub while any thread is inside `asking`."""
+class _OfflineMode:
+    """Lifts huggingface_hub's offline mode while any thread is inside `asking`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asking = 0
-        self._closed = False
+        self._offline = False
 
     @contextmanager
-    def opened(self) -> Generator[None]:
+    def lifted(self) -> Generator[None]:
         how: Any = constants
         with self._lock:
             if not self._asking:
-                self._closed, how.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
+                self._offline, how.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, False
             self._asking += 1
         try:
             yield
@@ -103,10 +103,10 @@ class _Door:
             with self._lock:
                 self._asking -= 1
                 if not self._asking:
-                    how.HF_HUB_OFFLINE = self._closed
+                    how.HF_HUB_OFFLINE = self._offline
 
 
-_DOOR = _Door()
+_OFFLINE_MODE = _OfflineMode()
 
 
 def _reason(error: Exception, what: str) -> str:

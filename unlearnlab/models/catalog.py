@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from unlearnlab.data.downloads import ID, has_token
+from unlearnlab.data.downloads import REPOSITORY_ID, has_token
 from unlearnlab.data.files import EMBEDDED, home
 from unlearnlab.models.checkpoints import (
     CheckpointError,
@@ -104,7 +104,7 @@ class ModelInfo:
             problem = _problem(lambda: check_tokenizer(tokens))
         if problem is not None:
             return str(problem)
-        if self._own and not self._as_stated:
+        if self._own and self.architecture not in (None, architecture(self.folder)):
             return f"{self.folder} holds another model: the sizes in its config.json differ"
         return ""
 
@@ -126,10 +126,6 @@ class ModelInfo:
     def _weights_problem(self) -> CheckpointError | None:
         folder = self.folder
         return _problem(lambda: architecture(folder), lambda: tensors(folder))
-
-    @property
-    def _as_stated(self) -> bool:
-        return self.architecture in (None, architecture(self.folder))
 
 
 def _problem(*checks: Callable[[], object]) -> CheckpointError | None:
@@ -190,7 +186,7 @@ def model(name: str) -> ModelInfo:
         return ModelInfo(name, name, _sizes(kept), place=kept, made=_made(kept))
     if name and (folder / "config.json").is_file():
         return ModelInfo(name, folder.name, _sizes(folder), place=folder.absolute())
-    if ID.fullmatch(name) and not folder.is_dir():
+    if REPOSITORY_ID.fullmatch(name) and not folder.is_dir():
         cached = snapshot(name)
         return ModelInfo(name, name, cached and _sizes(cached), name)
     return ModelInfo(name, name, None, unknown_reason=_unknown(name, folder))

@@ -50,7 +50,7 @@ def without_place(run: FullRecord) -> FullRecord:
     """
     model = run.spec.model
     *above, last = re.split(r"[/\\]+", model.name.rstrip("/\\"))
-    placed = bool(above) and not downloads.ID.fullmatch(model.name)
+    placed = bool(above) and not downloads.REPOSITORY_ID.fullmatch(model.name)
     known = (model.name,) if placed else ()
     events = tuple(replace(one, event=_moved(one.event, known)) for one in run.events)
     if not placed:
