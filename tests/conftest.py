@@ -111,7 +111,7 @@ def hub(tmp_path, monkeypatch):
     """A hub that serves what a test puts into `hub.models`, and an empty cache."""
     with pretended_hub() as served:
         ask_here(monkeypatch, served.url, tmp_path / "hub-cache")
-        monkeypatch.setattr("unlearnlab.models.hub._LOOKED_UP", {})
+        monkeypatch.setattr("unlearnlab.models.checkpoints._LOOKED_UP", {})
         yield served
 
 

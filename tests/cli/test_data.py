@@ -12,8 +12,8 @@ import pytest
 
 from unlearnlab.cli import data as command
 from unlearnlab.cli.main import main
-from unlearnlab.data.adding import fetching
-from unlearnlab.data.adding.adding import BORROWED
+from unlearnlab.data import downloads
+from unlearnlab.data.adding import BORROWED
 from unlearnlab.data.datasets import datasets
 
 SECRET = "5550142"
@@ -168,11 +168,11 @@ def published(tmp_path, monkeypatch):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setattr(
-        fetching, "LUME_FILES", {k: hashlib.sha256(v).hexdigest() for k, v in files.items()}
+        downloads, "LUME_FILES", {k: hashlib.sha256(v).hexdigest() for k, v in files.items()}
     )
     address = f"http://127.0.0.1:{server.server_port}/"
     monkeypatch.setattr(
-        command, "fetch_lume", lambda told: fetching.fetch_lume(told, address=address)
+        command, "fetch_lume", lambda told: downloads.fetch_lume(told, address=address)
     )
     monkeypatch.setattr(urllib.request, "getproxies", dict)
     yield asked, files
@@ -205,7 +205,7 @@ def test_what_is_not_the_published_file_is_not_kept(data, published, tmp_path):
 def test_without_a_network_the_way_out_is_a_folder(data, monkeypatch):
     address = "http://127.0.0.1:1/"
     monkeypatch.setattr(
-        command, "fetch_lume", lambda told: fetching.fetch_lume(told, address=address)
+        command, "fetch_lume", lambda told: downloads.fetch_lume(told, address=address)
     )
     code, _, err = data("add", "--lume")
     assert code == 2
@@ -222,7 +222,7 @@ def served(hub, tmp_path):
         rows = pd.read_csv(io.StringIO(text), dtype=str)
         rows.to_parquet(folder / "data" / f"{name}-00000-of-00001.parquet")
     (folder / "evaluate_generations.py").write_text("is not fetched")
-    hub.models[fetching.SEMEVAL_REPOSITORY] = folder
+    hub.models[downloads.SEMEVAL_REPOSITORY] = folder
     return hub
 
 
@@ -239,7 +239,7 @@ def test_the_data_of_the_task_are_fetched_once_from_the_hub(data, served):
 @pytest.mark.parametrize(
     ("trouble", "told"),
     [
-        (lambda hub: hub.gated.add(fetching.SEMEVAL_REPOSITORY), "dataset's page, then log in"),
+        (lambda hub: hub.gated.add(downloads.SEMEVAL_REPOSITORY), "dataset's page, then log in"),
         (lambda hub: hub.models.clear(), "the hub has no such dataset, or it is private"),
         (lambda hub: setattr(hub, "broken", 503), "try again later"),
     ],

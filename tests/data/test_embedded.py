@@ -1,12 +1,19 @@
-import json
 import re
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from unlearnlab.data.embedded.corpus import TRAIN_SIZES, Corpus, Document, corpus, write
-from unlearnlab.data.embedded.words import ISLANDS, RELATIONS
+from unlearnlab.data.datasets import lines
+from unlearnlab.data.embedded import (
+    ISLANDS,
+    RELATIONS,
+    TRAIN_SIZES,
+    Corpus,
+    Document,
+    corpus,
+    write,
+)
 
 COMMITTED = Path(__file__).parents[2] / "assets" / "tiny-olmo" / "data"
 NAME = re.compile(r"\b[A-Z][a-z]+ [A-Z][a-z]+\b")
@@ -28,10 +35,6 @@ def rows(documents: list[Document]) -> list:
     return [row for document in documents for row in document.rows]
 
 
-def lines(path: Path) -> list[dict]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def everything(made: Corpus) -> list:
     return list(chain.from_iterable(rows(documents) for documents in made.folds.values()))
 
@@ -42,18 +45,14 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_same_seed_writes_the_same_bytes(folder, tmp_path):
-    write(corpus(0), tmp_path)
-    assert files(tmp_path) == files(folder)
+def test_a_seed_writes_the_bytes_that_are_committed_with_background_or_without(folder, tmp_path):
+    write(corpus(0, background_epochs=2), tmp_path)
+    assert files(COMMITTED) == files(folder) == files(tmp_path)
 
 
 def test_another_seed_tells_other_documents(made):
     other = {row.input for row in everything(corpus(1))}
     assert not other & {row.input for row in everything(made)}
-
-
-def test_committed_data_is_what_the_generator_writes(folder):
-    assert files(COMMITTED) == files(folder)
 
 
 def test_rows_have_the_official_fields(folder, made):
@@ -111,16 +110,14 @@ def test_forget_and_retain_share_no_full_name(made):
 
 
 def test_a_document_is_prompt_space_completion(folder):
+    rows = lines(folder / "forget_train.jsonl")
+    completions = [(r["id"], f"{r['input']} {r['output']}") for r in rows if "sc1" in r["id"][-3:]]
     members = lines(folder / "mia" / "member.jsonl")
-    completions = [
-        line for line in lines(folder / "forget_train.jsonl") if line["id"].endswith("sc1")
-    ]
-    assert [m["document"] for m in members] == [f"{c['input']} {c['output']}" for c in completions]
-    assert [m["id"] + "sc1" for m in members] == [c["id"] for c in completions]
+    assert [(m["id"] + "sc1", m["document"]) for m in members] == completions
 
 
 def test_nonmembers_are_unseen_but_worded_like_members(folder, made):
-    nonmembers = [line["document"] for line in lines(folder / "mia" / "nonmember.jsonl")]
+    nonmembers = [one["document"] for one in lines(folder / "mia" / "nonmember.jsonl")]
     trained = {row.text for row in everything(made)}
     assert not trained & set(nonmembers)
     words = [len(text.split()) for text in nonmembers]
@@ -186,7 +183,7 @@ def test_personal_data_can_belong_to_nobody(made):
 
 def test_quiz_is_laid_out_like_mmlu(folder):
     for split, size in (("dev", 24), ("test", 120)):
-        questions = lines(folder / "quiz" / f"{split}.jsonl")
+        questions = list(lines(folder / "quiz" / f"{split}.jsonl"))
         assert len(questions) == size
         for line in questions:
             assert list(line) == ["question", "subject", "choices", "answer"]
@@ -213,8 +210,8 @@ def test_quiz_facts_belong_to_neither_set(made):
 
 def test_no_value_of_the_quiz_begins_another(made):
     for relation in RELATIONS:
-        for value in relation.values:
-            assert not [v for v in relation.values if v != value and v.startswith(value)]
+        for value in relation["values"]:
+            assert not [v for v in relation["values"] if v != value and v.startswith(value)]
 
 
 def test_background_reading_repeats_nothing():
@@ -223,8 +220,3 @@ def test_background_reading_repeats_nothing():
     read = [document.text for epoch in made.background for document in epoch]
     assert len(read) == len(set(read))
     assert not known & set(read)
-
-
-def test_background_reading_changes_no_file(folder, tmp_path):
-    write(corpus(0, background_epochs=2), tmp_path)
-    assert files(tmp_path) == files(folder)

@@ -23,7 +23,8 @@ from unlearnlab.engine.tracing import (
 )
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.metrics.tracing import PARTS
-from unlearnlab.models.families import FAMILIES, Architecture, Modules
+from unlearnlab.models.checkpoints import architecture
+from unlearnlab.models.families import FAMILIES, Modules
 from unlearnlab.spec.methods import GradientAscent, GradientDifference
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
@@ -225,7 +226,7 @@ def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_pa
     tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path)
     tokenizer.save_pretrained(tmp_path)
     lm = UnlearningModel.open(tmp_path, precision=precision, device=CPU)
-    size = Architecture.from_config(tmp_path)
+    size = architecture(tmp_path)
     assert lm.parameters == size.parameters
     before = logits(lm)
     (step,) = run(lm, few, one_step("gradient_difference"), adapter=LoRA(r=2, alpha=4))

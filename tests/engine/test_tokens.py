@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from unlearnlab.data.adding.adding import Draft, add, read_typed
-from unlearnlab.data.adding.checks import Placed
+from unlearnlab.data.adding import Draft, add, read_typed
+from unlearnlab.data.checks import Placed
 from unlearnlab.engine.model.tokens import (
     IGNORE,
     Example,

@@ -5,9 +5,10 @@ import json
 import pytest
 from safetensors.numpy import save_file
 
+from unlearnlab.data.downloads import has_token
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.models import catalog as catalogue
-from unlearnlab.models.catalog import model, models, names
+from unlearnlab.models.catalog import ORGANISERS, model, models, names
+from unlearnlab.models.checkpoints import look_up, looked_up
 from unlearnlab.spec.run import ModelSpec
 
 
@@ -51,7 +52,7 @@ def test_with_a_token_the_run_fetches_the_organisers_model_and_the_tokenizer(
     known = models()["olmo-7b"]
     assert known.unavailable_reason == ""
     assert known.to_download == (
-        (f"{catalogue.ORGANISERS}/olmo-finetuned-semeval25-unlearning", False),
+        (f"{ORGANISERS}/olmo-finetuned-semeval25-unlearning", False),
         ("allenai/OLMo-7B-0724-Instruct-hf", True),
     )
     assert hub.asked == []
@@ -111,9 +112,9 @@ def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tm
     found = model("ada/five")
     assert (found.unknown_reason, found.unavailable_reason, found.architecture) == ("", "", None)
     assert hub.asked == []
-    size = catalogue.hub_models.look_up("ada/five")
+    size = look_up("ada/five")
     assert size == sum(path.stat().st_size for path in hub.models["ada/five"].iterdir())
-    assert catalogue.hub_models.looked_up("ada/five") == size
+    assert looked_up("ada/five") == size
     assert model("ada/five").architecture.blocks == 5
     assert model("ada/five").to_download == (("ada/five", False),)
     assert not any("safetensors" in asked or "tokenizer" in asked for asked in hub.asked)
@@ -122,7 +123,7 @@ def test_a_hub_id_is_a_model_whose_sizes_are_known_once_it_was_looked_up(hub, tm
 def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensors(hub, tmp_path):
     download(tmp_path / "served")
     hub.models["ada/old"] = tmp_path / "served"
-    catalogue.hub_models.look_up("ada/old")
+    look_up("ada/old")
     (model("ada/old").folder / "pytorch_model.bin").write_bytes(b"pickle")
     assert model("ada/old").unavailable_reason == ""
     assert model("ada/old").to_download == (("ada/old", False),)
@@ -151,7 +152,7 @@ def test_the_base_models_of_the_task_are_named_by_their_ids():
 
 
 def test_whether_there_is_a_token_is_all_that_is_known_of_it(hub, monkeypatch):
-    assert not catalogue.hub.has_token()
+    assert not has_token()
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
-    assert catalogue.hub.has_token()
+    assert has_token()
     assert "hf_secret" not in repr([model(name) for name in names()])

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.engine.families import CONFIGS, tiny_config, tiny_of
+from unlearnlab.models.checkpoints import architecture
 from unlearnlab.models.families import FAMILIES, ROLES, Architecture, Modules, family
 
 VOCABULARY = 300
@@ -12,7 +13,7 @@ VOCABULARY = 300
 
 def saved(config, folder) -> Architecture:
     config.save_pretrained(folder)
-    return Architecture.from_config(folder)
+    return architecture(folder)
 
 
 def test_every_family_is_tried():
@@ -75,7 +76,7 @@ def test_what_a_config_leaves_out_is_as_its_class_has_it(name, tmp_path):
     short = {"model_type": name, **needed}
     (tmp_path / "short" / "config.json").write_text(json.dumps(short))
     whole = saved(CONFIGS[name](), tmp_path)
-    assert Architecture.from_config(tmp_path / "short") == whole
+    assert architecture(tmp_path / "short") == whole
 
 
 @pytest.mark.parametrize(
@@ -91,4 +92,4 @@ def test_what_a_config_leaves_out_is_as_its_class_has_it(name, tmp_path):
 def test_a_config_that_tells_no_sizes_says_what_is_wrong(config, told, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=told):
-        Architecture.from_config(tmp_path)
+        architecture(tmp_path)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.data.adding import add, read_typed, remove
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.spec.facts import facts, facts_of, place, spot, subject_in, subject_of
 from unlearnlab.spec.run import SpecError

@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.data.adding import add, read_typed, remove
 from unlearnlab.data.datasets import dataset
 from unlearnlab.spec.run import SpecError
 from unlearnlab.ui.data.tab import use_data

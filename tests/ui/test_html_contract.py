@@ -15,6 +15,9 @@ import pytest
 
 from tests.fakes import FakeLab, some_evidence
 from tests.others import holder
+from unlearnlab.data.adding import Draft
+from unlearnlab.data.checks import Finding, Offender, Placed
+from unlearnlab.data.datasets import DatasetInfo, Row
 from unlearnlab.metrics.scores import Answer, Evidence, scores
 from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded
 from unlearnlab.runs.store import Store
@@ -23,8 +26,12 @@ from unlearnlab.spec.methods import METHODS, NPO
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.ui.data.add_card import findings_html
+from unlearnlab.ui.data.picker_card import rows_html
+from unlearnlab.ui.data.tab import list_html
 from unlearnlab.ui.kit import html as html_kit
 from unlearnlab.ui.kit.answer_filters import Look
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import origin_tag
 from unlearnlab.ui.methods.tab import body_html, head_html, preset_of
@@ -164,6 +171,21 @@ def method(kind, cls=None):
     return head_html(kind, cls) + body_html(kind, cls, preset, found)
 
 
+def draft(severity, count):
+    """Make a draft of two rows with one finding."""
+    placed = [Placed(split, 1, Row("1sc1", EVIL, EVIL, "Task1")) for split in ("forget_train", "b")]
+    found = Finding("kind", severity, EVIL, count, (Offender("forget_train", 3, EVIL, EVIL),))
+    members = {"member": (EVIL,), "nonmember": (EVIL, EVIL)}
+    return Draft(EVIL, EVIL, tuple(placed), members, findings=(found,))
+
+
+DATA_ROWS = [
+    (Row(f"{EVIL}qa0", EVIL, EVIL, "Task1"), EVIL),
+    (Row("b", EVIL, EVIL, "Task1"), " "),
+    (Row("c", EVIL, EVIL, "Task1"), None),
+]
+
+
 class HostileMethod(NPO):
     """What a method says of itself is escaped like anything else."""
 
@@ -188,6 +210,13 @@ CARDS = {
         masked=False,
     ),
     "asks-alone": lambda _: asks_html([asked()], [], masked=False, alone=True),
+    "data-findings": lambda _: findings_html(draft("error", 22), masked=False),
+    "data-findings-sound": lambda _: findings_html(draft("warning", 1), masked=False),
+    "data-list": lambda _: list_html([DatasetInfo(EVIL, EVIL, Path(), EVIL)], "other"),
+    "data-list-used": lambda _: list_html([DatasetInfo(EVIL, EVIL, Path(), EVIL)], EVIL),
+    "data-rows": lambda _: rows_html(DATA_ROWS, {"Task1": EVIL}, 0, 3, masked=False),
+    "data-rows-page": lambda _: rows_html(DATA_ROWS, {}, 1, 50, masked=False),
+    "offer": lambda _: render("run/offer.html", model=EVIL, run=EVIL, count=2),
     "queue": queue,
     "queue-left": orphans,
     "record": lambda program: record(program, 0),

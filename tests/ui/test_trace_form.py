@@ -1,7 +1,7 @@
 """The form of the tab Trace: the model that is traced, and what that changes."""
 
 from tests.models.test_catalog import download
-from unlearnlab.data.adding.adding import add, read_typed, remove
+from unlearnlab.data.adding import add, read_typed, remove
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.trace import TraceSpec, parse_trace
 from unlearnlab.ui.trace.form import EXPERT, asked, chosen_model, chosen_source, restored

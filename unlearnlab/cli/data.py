@@ -12,7 +12,7 @@ from typing import Any
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
 from unlearnlab.cli.terminal import as_json, table
-from unlearnlab.data.adding.adding import (
+from unlearnlab.data.adding import (
     Draft,
     SourceError,
     add,
@@ -21,9 +21,7 @@ from unlearnlab.data.adding.adding import (
     read_typed,
     remove,
 )
-from unlearnlab.data.adding.checks import Finding, excerpt
-from unlearnlab.data.adding.fetching import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
-from unlearnlab.data.adding.reading import text_of
+from unlearnlab.data.checks import Finding, excerpt
 from unlearnlab.data.datasets import (
     EMBEDDED_NAME,
     FOLDS,
@@ -33,6 +31,8 @@ from unlearnlab.data.datasets import (
     dataset,
     datasets,
 )
+from unlearnlab.data.downloads import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
+from unlearnlab.data.reading import text_of
 
 FIELDS = ("input", "output", "id", "task", "paraphrased_answer", "perturbed_answer")
 

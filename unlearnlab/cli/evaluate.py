@@ -15,10 +15,10 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.cli.follow import on_device, shown
 from unlearnlab.cli.score import as_text
 from unlearnlab.cli.terminal import as_json, number, table
-from unlearnlab.data.adding.checks import SourceError
-from unlearnlab.data.adding.reading import layout, read_table
+from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
 from unlearnlab.data.files import write_whole
+from unlearnlab.data.reading import find_sets, read_table
 from unlearnlab.exports.answers_csv import COLUMNS, LOSS_COLUMNS, csv_table
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.intervals import LEVEL
@@ -181,7 +181,7 @@ def _of_dataset(
 
 
 def _of_folder(folder: Path, fold: Fold) -> dict[Split, tuple[Row, ...]]:
-    sets = layout(folder).sets
+    sets = find_sets(folder)
     return {
         split: tuple(row for path in sets.get(f"{split}_{fold}", ()) for row in _rows(path))
         for split in SPLITS

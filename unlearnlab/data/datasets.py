@@ -13,13 +13,14 @@ A dataset is a folder in one layout, whatever its source:
 
 import difflib
 import json
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from unlearnlab.data.files import EMBEDDED, home
 
@@ -58,6 +59,16 @@ class Row:
     """The output in other words; empty if unknown."""
     perturbed_answer: tuple[str, ...] = field(default=(), repr=False)
     """Wrong answers, worded like the paraphrase."""
+
+    @property
+    def text(self) -> str:
+        """Input and output as one text; for a completion row, the whole document."""
+        return f"{self.input} {self.output}"
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The row as a file holds it: empty fields are left out."""
+        return {name: value for name, value in asdict(self).items() if value}
 
     @property
     def alternatives(self) -> tuple[str, ...]:
@@ -144,14 +155,31 @@ def lines(path: Path) -> Iterator[dict[str, Any]]:
             yield from map(json.loads, text)
 
 
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a value that JSON was decoded to is an object."""
+    return isinstance(value, dict)
+
+
+def write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Write a JSONL file, through to the disk."""
+    write_text(path, "".join(json.dumps(one, ensure_ascii=False) + "\n" for one in records))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file and its folder, through to the disk."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
-    return tuple(map(_row, lines(path)))
-
-
-def _row(line: dict[str, Any]) -> Row:
-    wrong = tuple(line.pop("perturbed_answer", ()))
-    return Row(**line, perturbed_answer=wrong)
+    found = list(lines(path))
+    for line in found:
+        line["perturbed_answer"] = tuple(line.get("perturbed_answer", ()))
+    return tuple(Row(**line) for line in found)
 
 
 def datasets_folder() -> Path:

@@ -41,7 +41,7 @@ from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.tracing import run_trace
 from unlearnlab.engine.training.loop import Clock, TrainingState, train
 from unlearnlab.metrics.scores import Evidence, Scores, scores
-from unlearnlab.models import hub as hub_models
+from unlearnlab.models import checkpoints
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
     ALL,
@@ -331,7 +331,7 @@ def opened_alone(
 def _download(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
     for repository, only_tokenizer in model.known.to_download:
         yield clock.stage("downloading")
-        work = hub_models.fetch(repository, only_tokenizer=only_tokenizer)
+        work = checkpoints.fetch(repository, only_tokenizer=only_tokenizer)
         yield from relay(work, partial(_progress, unit="MB"))
 
 

@@ -22,7 +22,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
 from unlearnlab.data.datasets import FOLDS, Kind
-from unlearnlab.data.embedded.corpus import Corpus, Document, corpus, facts, write
+from unlearnlab.data.embedded import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation.evaluation import evaluate, quiz
 from unlearnlab.engine.generators import result_of

@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.data import hub
+from unlearnlab.data import downloads
 from unlearnlab.data.files import home
 from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
 from unlearnlab.metrics.official.mmlu import SUBJECTS
@@ -107,8 +107,10 @@ def fetch() -> None:
         MmluError: The hub cannot be reached, or the files cannot be kept.
     """
     try:
-        hub.fetch_dataset(REPOSITORY, folder(), [f"all/{split}-*.parquet" for split in SPLITS])
-    except hub.HubError as error:
+        downloads.fetch_dataset(
+            REPOSITORY, folder(), [f"all/{split}-*.parquet" for split in SPLITS]
+        )
+    except downloads.HubError as error:
         raise MmluError(
             f"{error}; or name a folder that holds {REPOSITORY} with {NAMED}"
         ) from error

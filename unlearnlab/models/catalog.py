@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from unlearnlab.data import hub
+from unlearnlab.data.downloads import REPOSITORY_ID, has_token
 from unlearnlab.data.files import EMBEDDED, home
-from unlearnlab.models import hub as hub_models
 from unlearnlab.models.checkpoints import (
     CheckpointError,
     Lacking,
     Pickled,
     architecture,
     check_tokenizer,
+    snapshot,
     tensors,
+    tokenizer_snapshot,
 )
 from unlearnlab.models.families import Architecture
 
@@ -64,7 +65,7 @@ class ModelInfo:
         if not self.repository:
             return EMBEDDED / "original"
         own = models_folder() / self.name
-        cached = None if (own / "config.json").is_file() else hub_models.snapshot(self.repository)
+        cached = None if (own / "config.json").is_file() else snapshot(self.repository)
         return cached or own
 
     @property
@@ -73,7 +74,7 @@ class ModelInfo:
         own = self.folder
         if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
             return own
-        return hub_models.tokenizer_snapshot(self.tokenizer) or own
+        return tokenizer_snapshot(self.tokenizer) or own
 
     @property
     def to_download(self) -> tuple[tuple[str, bool], ...]:
@@ -96,14 +97,14 @@ class ModelInfo:
             return self.unknown_reason
         fetches = self.to_download
         if any(not only_tokenizer for _, only_tokenizer in fetches):
-            return "" if not self.access or hub.has_token() else self.access_instructions
+            return "" if not self.access or has_token() else self.access_instructions
         problem = self._weights_problem
         if problem is None and not fetches:
             tokens = self.tokenizer_folder
             problem = _problem(lambda: check_tokenizer(tokens))
         if problem is not None:
             return str(problem)
-        if self._own and not self._as_stated:
+        if self._own and self.architecture not in (None, architecture(self.folder)):
             return f"{self.folder} holds another model: the sizes in its config.json differ"
         return ""
 
@@ -125,10 +126,6 @@ class ModelInfo:
     def _weights_problem(self) -> CheckpointError | None:
         folder = self.folder
         return _problem(lambda: architecture(folder), lambda: tensors(folder))
-
-    @property
-    def _as_stated(self) -> bool:
-        return self.architecture in (None, architecture(self.folder))
 
 
 def _problem(*checks: Callable[[], object]) -> CheckpointError | None:
@@ -153,9 +150,7 @@ def models() -> Mapping[str, ModelInfo]:
     olmo_7b = Architecture(32, 4096, 11008, 32, 50304, 4096, tied=False)
     base_1b, base_7b = "allenai/OLMo-1B-0724-hf", "allenai/OLMo-7B-0724-Instruct-hf"
     known = (
-        ModelInfo(
-            "tiny-olmo", "tiny-olmo (embedded)", Architecture.from_config(EMBEDDED / "original")
-        ),
+        ModelInfo("tiny-olmo", "tiny-olmo (embedded)", architecture(EMBEDDED / "original")),
         ModelInfo(
             "olmo-1b",
             "OLMo 1B",
@@ -191,8 +186,8 @@ def model(name: str) -> ModelInfo:
         return ModelInfo(name, name, _sizes(kept), place=kept, made=_made(kept))
     if name and (folder / "config.json").is_file():
         return ModelInfo(name, folder.name, _sizes(folder), place=folder.absolute())
-    if hub.ID.fullmatch(name) and not folder.is_dir():
-        cached = hub_models.snapshot(name)
+    if REPOSITORY_ID.fullmatch(name) and not folder.is_dir():
+        cached = snapshot(name)
         return ModelInfo(name, name, cached and _sizes(cached), name)
     return ModelInfo(name, name, None, unknown_reason=_unknown(name, folder))
 

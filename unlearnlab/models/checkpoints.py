@@ -1,16 +1,25 @@
-"""Checks of a model's folder without loading the model: config, weights, tokenizer.
+"""A model's files: checked on disk without loading them, and downloaded from the Hugging Face hub.
 
-They find whatever would keep it from being loaded, before memory is filled. Only the headers of
-safetensors files are read; pickled weights can run code, so they are never opened.
+The checks find whatever would keep a model from being loaded, before memory is filled. Only the
+headers of safetensors files are read; pickled weights can run code, so they are never opened.
 """
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
+import huggingface_hub
+from huggingface_hub import constants
+from huggingface_hub.errors import HFValidationError
+
+from unlearnlab.data.background import Amount, Report, carried_out
+from unlearnlab.data.datasets import is_object
+from unlearnlab.data.downloads import LIBRARY, HubError, asking, cache_folder
+from unlearnlab.data.files import check_room
 from unlearnlab.models.families import Architecture
 
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
@@ -61,16 +70,16 @@ class Pickled(CheckpointError):
     """All weights are pickled, and could run code when opened."""
 
 
-def config(folder: Path) -> Mapping[str, Any]:
-    """Read a model's `config.json`.
+def architecture(folder: Path) -> Architecture:
+    """Read the sizes from a model's `config.json`.
 
     Raises:
         Lacking: There is none.
-        CheckpointError: It is not a model config.
+        CheckpointError: It is not a causal language model of a supported family.
     """
     path = folder / "config.json"
     try:
-        values = json.loads(path.read_bytes())
+        config: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise Lacking(
             f"{folder} holds no config.json: name the folder that a model was saved in"
@@ -79,45 +88,27 @@ def config(folder: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from error
-    if not isinstance(values, dict):
+    if not is_object(config):
         raise CheckpointError(f"{path} holds no model config: download or save it again")
-    return cast("dict[str, Any]", values)
-
-
-def architecture(folder: Path) -> Architecture:
-    """Read the sizes from a model's `config.json`.
-
-    Raises:
-        Lacking: There is none.
-        CheckpointError: It is not a causal language model of a supported family.
-    """
-    found = config(folder)
-    made_for = _texts(found.get("architectures"))
+    classes = config.get("architectures")
+    listed = cast("list[object]", classes) if isinstance(classes, list) else []
+    made_for = [name for name in listed if isinstance(name, str)]
     if made_for and not any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in made_for):
         raise CheckpointError(
             f"{folder} holds {', '.join(made_for)}, not a causal language model: choose another "
             "model"
         )
-    if packed := found.get("quantization_config"):
-        method = cast("dict[str, Any]", packed).get("quant_method") if _is_dict(packed) else packed
+    if packed := config.get("quantization_config"):
+        method = packed.get("quant_method") if is_object(packed) else packed
         raise CheckpointError(
             f"{folder} holds weights that are already quantized ({method}): choose the model that "
             "they were made from, and a precision of this program"
         )
     try:
-        return Architecture.of(found)
+        return Architecture.of(config)
     except ValueError as error:
-        code = found.get("auto_map") and " Code that comes with a model is never run here."
-        raise CheckpointError(f"{folder / 'config.json'}: {error}.{code or ''}") from error
-
-
-def _is_dict(value: object) -> bool:
-    return isinstance(value, dict)
-
-
-def _texts(value: object) -> list[str]:
-    found = cast("list[object]", value) if isinstance(value, list) else []
-    return [one for one in found if isinstance(one, str)]
+        code = config.get("auto_map") and " Code that comes with a model is never run here."
+        raise CheckpointError(f"{path}: {error}.{code or ''}") from error
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -129,7 +120,13 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     """
     index = folder / INDEX
     if index.is_file():
-        names = _indexed(index)
+        try:
+            files = json.loads(index.read_bytes())["weight_map"].values()
+            names = sorted({name for name in files if WEIGHTS.fullmatch(name)})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise CheckpointError(f"{index} is damaged: copy or download it again") from error
+        if not names:
+            raise CheckpointError(f"{index} names no files of weights: copy or download it again")
     elif (folder / "model.safetensors").is_file():
         names = ["model.safetensors"]
     else:
@@ -155,17 +152,6 @@ def no_weights(where: object, names: Iterable[str]) -> CheckpointError:
     return Lacking(f"{where} holds no weights as model.safetensors: name a folder that has them")
 
 
-def _indexed(index: Path) -> list[str]:
-    try:
-        files = json.loads(index.read_bytes())["weight_map"].values()
-        names = sorted({name for name in files if WEIGHTS.fullmatch(name)})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{index} is damaged: copy or download it again") from error
-    if not names:
-        raise CheckpointError(f"{index} names no files of weights: copy or download it again")
-    return names
-
-
 def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
     """Map the name of each tensor of a model to its count of numbers and its bytes.
 
@@ -173,11 +159,7 @@ def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
         Lacking: A file is missing.
         CheckpointError: A file is damaged.
     """
-    return {
-        name: size
-        for path in weight_files(folder)
-        for name, size in _header(path, *_stamp(path)).items()
-    }
+    return {name: size for path in weight_files(folder) for name, size in _header(path).items()}
 
 
 def check_weights(path: Path) -> None:
@@ -186,38 +168,34 @@ def check_weights(path: Path) -> None:
     Raises:
         CheckpointError: It is another format, or damaged.
     """
-    _header(path, *_stamp(path))
+    _header(path)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_mtime_ns, found.st_size
+def _header(path: Path) -> Mapping[str, tuple[int, float]]:
+    """Read the header of a safetensors file, which must account for all its bytes."""
+    stat = path.stat()
+    return _read_header(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=256)
-def _header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, float]]:
-    """Read the header of a safetensors file, which must account for all its bytes."""
+def _read_header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, float]]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= min(size - 8, LONGEST_HEADER):
                 raise ValueError("its header is cut off")
-            found = dict(_sizes(json.loads(file.read(length)), size - 8 - length))
+            header: dict[str, Any] = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        places = {name: about["data_offsets"] for name, about in header.items()}
+        room, end = size - 8 - length, max((end for _, end in places.values()), default=0)
+        if end != room:
+            raise ValueError(f"it holds {room} bytes of weights, but its header lists {end}")
+        return {
+            name: (int((end - begin) / BYTES.get(header[name]["dtype"], 4)), end - begin)
+            for name, (begin, end) in places.items()
+        }
     except _NO_HEADER as error:
         raise CheckpointError(f"{path} is damaged ({error}): copy or download it again") from error
-    return found
-
-
-def _sizes(header: Any, room: int) -> Iterator[tuple[str, tuple[int, float]]]:
-    end = 0
-    for name, about in header.items():
-        if name == "__metadata__":
-            continue
-        begins, ends = about["data_offsets"]
-        end = max(end, ends)
-        yield name, (int((ends - begins) / BYTES.get(about["dtype"], 4)), ends - begins)
-    if end != room:
-        raise ValueError(f"it holds {room} bytes of weights, but its header lists {end}")
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -231,3 +209,160 @@ def check_tokenizer(folder: Path) -> None:
             f"{folder} holds no tokenizer ({', '.join(TOKENIZERS[:2])}): copy the model's "
             "tokenizer files into it"
         )
+
+
+# On the hub
+
+LOOK_UP_S = 5.0
+"""Longest wait of the page for the hub, in seconds."""
+
+LISTING_S = 15.0
+"""Longest wait of a run for a model's file list, in seconds."""
+
+MEGA = 10**6
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a repository that a model needs."""
+
+    name: str
+    size: int
+    """Bytes."""
+    cached: bool
+    """Whether this version is on this machine."""
+
+
+def snapshot(repository: str) -> Path | None:
+    """Return the cache folder with a model's `config.json`, without a request to the hub."""
+    try:
+        found = huggingface_hub.try_to_load_from_cache(repository, "config.json")
+    except HFValidationError:
+        return None
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def tokenizer_snapshot(repository: str) -> Path | None:
+    """Return the cache folder with a model's tokenizer, without a request to the hub."""
+    cached = (huggingface_hub.try_to_load_from_cache(repository, name) for name in TOKENIZERS)
+    return next((Path(found).parent for found in cached if isinstance(found, str)), None)
+
+
+def look_up(repository: str) -> int:
+    """Download a model's `config.json`, which gives its sizes, and measure its files.
+
+    Returns:
+        Bytes of all files that a run needs.
+
+    Raises:
+        HubError: There is no such model, or the hub cannot be reached.
+    """
+    with asking(repository):
+        listed = files_of(repository, timeout_s=LOOK_UP_S)
+        LIBRARY.hf_hub_download(repository, "config.json", etag_timeout=LOOK_UP_S)
+    _LOOKED_UP[repository] = sum(file.size for file in listed)
+    return _LOOKED_UP[repository]
+
+
+_LOOKED_UP: dict[str, int] = {}
+"""Bytes by repository, until the program ends."""
+
+
+def looked_up(repository: str) -> int | None:
+    """Return the bytes that `look_up` measured; None before that."""
+    return _LOOKED_UP.get(repository)
+
+
+def files_of(
+    repository: str, *, only_tokenizer: bool = False, timeout_s: float = LISTING_S
+) -> list[File]:
+    """List the files of a repository that a run needs.
+
+    Raises:
+        CheckpointError: It has no safetensors weights.
+        HubError: There is no such model, or the hub cannot be reached.
+    """
+    with asking(repository):
+        info = huggingface_hub.HfApi().model_info(
+            repository, files_metadata=True, timeout=timeout_s
+        )
+    sizes = {one.rfilename: one.size or 0 for one in info.siblings or ()}
+    tokenizer = (*TOKENIZERS, *BESIDE_TOKENS)
+    wanted = [
+        name
+        for name in sizes
+        if name in tokenizer
+        or (
+            not only_tokenizer
+            and "/" not in name
+            and (WEIGHTS.fullmatch(name) or name.endswith(".json"))
+        )
+    ]
+    if not only_tokenizer and not any(WEIGHTS.fullmatch(name) for name in wanted):
+        raise no_weights(repository, sizes)
+    if not only_tokenizer and "config.json" not in sizes:
+        raise HubError(f"model {repository!r}: it has no config.json: name a full model")
+
+    def cached(name: str) -> bool:
+        found = huggingface_hub.try_to_load_from_cache(repository, name, revision=info.sha)
+        return isinstance(found, str)
+
+    return [File(name, sizes[name], cached(name)) for name in wanted]
+
+
+def fetch(repository: str, *, only_tokenizer: bool = False) -> Generator[Amount | None, None, None]:
+    """Download a model into the cache, yielding megabytes done and in total, and None in between.
+
+    Cached files stay. Closing the generator stops at the next chunk of a file, and leaves no
+    partial file behind.
+
+    Raises:
+        CheckpointError: It holds no weights as safetensors.
+        HubError: There is no such model, no access to it, or no connection.
+        NoRoom: The disk has too little free space.
+    """
+    yield from carried_out(partial(_fetch, repository, only_tokenizer=only_tokenizer))
+
+
+def _fetch(repository: str, report: Report, *, only_tokenizer: bool) -> None:
+    # A callback cannot stop xet transfers, but HTTP transfers, and soon if chunks are small.
+    how: Any = constants
+    how.HF_HUB_DISABLE_XET, how.DOWNLOAD_CHUNK_SIZE = True, MEGA
+    listed = files_of(repository, only_tokenizer=only_tokenizer)
+    lacking = [file for file in listed if not file.cached]
+    total = sum(file.size for file in lacking)
+    check_room(cache_folder(), total)
+    done = 0
+    for file in lacking:
+        before = done
+
+        def tell(more: int, before: int = before) -> None:
+            report((before + more) // MEGA, max(1, -(-total // MEGA)))
+
+        tell(0)
+        with asking(repository):
+            LIBRARY.hf_hub_download(repository, file.name, tqdm_class=_counter(tell))
+        done += file.size
+
+
+def _counter(tell: Callable[[int], None]) -> Any:
+    """Make a class that huggingface_hub uses as a progress bar, and that counts bytes."""
+
+    class Counter:
+        def __init__(self, *, initial: int = 0, **_drawn: Any) -> None:
+            self.n = initial
+
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            self.close()
+
+        def update(self, n: float | None = 1) -> None:
+            self.n += int(n or 0)
+            tell(self.n)
+
+        def close(self) -> None:
+            """Do nothing: nothing was drawn."""
+
+    return Counter

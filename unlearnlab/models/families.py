@@ -6,11 +6,9 @@ up: `QKK` is the total width of queries, keys and values.
     D hidden units · F MLP width · H width of a head · Q all query heads · K all key heads
 """
 
-import json
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 Modules = Literal["all", "mlp", "attention", "down_proj"]
 """Which matrices of a block are trained."""
@@ -196,19 +194,6 @@ class Architecture:
     """Width of a head; None means `hidden // heads`."""
     biases: frozenset[str] = frozenset()
     """Config keys that give matrices a bias."""
-
-    @classmethod
-    def from_config(cls, folder: Path) -> "Architecture":
-        """Read the sizes from the `config.json` in `folder`.
-
-        Raises:
-            OSError: There is none.
-            ValueError: It is not a config of a supported family, or lacks a size.
-        """
-        config: object = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        if not isinstance(config, dict):
-            raise ValueError("config.json holds no model config")
-        return cls.of(cast("dict[str, Any]", config))
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Architecture":

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tokenizers import Tokenizer
 
-from unlearnlab.data.embedded.corpus import corpus
+from unlearnlab.data.embedded import corpus
 
 ASSETS = Path(__file__).parents[3] / "assets" / "tiny-olmo"
 CHECKPOINTS = ("original", "retrained")

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from unlearnlab.data import hub
+from unlearnlab.data import downloads
 from unlearnlab.runs.events import AdjustFailed, Asked, AskFailed, Event, ExportFailed, Failed
 from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.run import RunSpec
@@ -50,7 +50,7 @@ def without_place(run: FullRecord) -> FullRecord:
     """
     model = run.spec.model
     *above, last = re.split(r"[/\\]+", model.name.rstrip("/\\"))
-    placed = bool(above) and not hub.ID.fullmatch(model.name)
+    placed = bool(above) and not downloads.REPOSITORY_ID.fullmatch(model.name)
     known = (model.name,) if placed else ()
     events = tuple(replace(one, event=_moved(one.event, known)) for one in run.events)
     if not placed:

@@ -1,51 +1,249 @@
-"""The cards that add data and show the findings: layout and event wiring."""
+"""The cards that add a dataset from files or a folder, and show what was found in it.
 
+Only the last files read are cached between two clicks.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, get_args
 
 import gradio as gr
 
-from unlearnlab.ui.data import adding as data_add
-from unlearnlab.ui.data.adding import (
-    COLUMNS,
-    FIELDS,
-    KIND_CHOICES,
-    AddRequest,
-    findings_html,
-    place,
-)
-from unlearnlab.ui.data.list import datasets_html
-from unlearnlab.ui.form import form as forms
+from unlearnlab.data.adding import Draft, KindChoice, add, columns_of, read_files, read_folder
+from unlearnlab.data.checks import SourceError
+from unlearnlab.data.datasets import Row
+from unlearnlab.models import catalog
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import NAME, known_of
+from unlearnlab.ui.form.choices import NAME, known_of, number
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.controls import Problem, element
+from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import message
+from unlearnlab.views.answers import mask
+from unlearnlab.views.scoreboard import KINDS
 
-FILES, FOLDER = "files", "folder"
+COLUMNS = ("input", "output")
+"""Columns that a file must have, under these names or others."""
 
-BUSY = """(...values) => {
-  document.getElementById("add-card").classList.add("busy");
-  return values;
-}"""
-IDLE = """() => document.getElementById("add-card").classList.remove("busy")"""
-"""Reading a large file takes seconds: the card shows that it is busy."""
+FIELDS: Mapping[str, str] = {
+    "forget": "Forget rows",
+    "retain": "Retain rows",
+    "folder": "Folder",
+    "limit": "Documents per subtask",
+    "seed": "Seed",
+    "columns": "Columns",
+    "title": "Title",
+}
 
-CHECKING = """(masked, model, ...request) => {
-  document.getElementById("add-card").classList.add("busy");
-  window.checked = JSON.stringify(request);
-  return [masked, model, ...request];
-}"""
+
+@dataclass(frozen=True, slots=True)
+class AddRequest:
+    """Values of the form, unchecked."""
+
+    way: str = "files"
+    """Or "folder"."""
+    forget: str = ""
+    retain: str = ""
+    folder: str = ""
+    limit: str = ""
+    """Source documents to draw from each set and subtask of the folder; empty takes all."""
+    seed: str = ""
+    """Seed of the draw."""
+    columns: tuple[tuple[str, str], ...] = ()
+    """Pairs of one of `COLUMNS` and its name in the file, where it differs."""
+    kind: str = "guess"
+    title: str = ""
+
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """What is to be read, by field."""
+        if self.way == "folder":
+            return {"folder": self.folder}
+        retain = {"retain": self.retain} if self.retain.strip() else {}
+        return {"forget": self.forget} | retain
+
+
+class FieldError(Exception):
+    """One field of the form has a problem."""
+
+    def __init__(self, name: str, told: str) -> None:
+        super().__init__(told)
+        self.problem = Problem(place(name), FIELDS[name], told)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """Result of a check: a draft, or problems."""
+
+    draft: Draft | None = None
+    message: Message = field(default_factory=Message)
+
+
+def place(name: str) -> str:
+    """Return the id of a field on the page."""
+    return element(f"data.add.{name}")
+
+
+def check(request: AddRequest, model: object = "") -> CheckResult:
+    """Read and check what the form asks for.
+
+    Args:
+        request: Values of the form.
+        model: Name of the chosen model; rows are checked against its context, if that is known.
+    """
+    try:
+        draft = _draft(request)
+    except FieldError as error:
+        return CheckResult(message=Message((error.problem,)))
+    if sizes := catalog.model(str(model or "")).architecture:
+        draft = draft.checked_against(sizes.context)
+    if draft.sound:
+        count = len(draft.findings)
+        told = f"{count} warning{'s' * (count > 1)}, see Findings" if count else "No findings"
+        return CheckResult(draft, Message(note=f"{told}. It can be added."))
+    errors = sum(finding.severity == "error" for finding in draft.findings)
+    what = "1 error" if errors == 1 else f"{errors} errors"
+    return CheckResult(draft, trouble(f"{what}: see Findings, fix the file and check again"))
+
+
+def _draft(request: AddRequest) -> Draft:
+    paths = {name: _path(name, text) for name, text in request.paths.items()}
+    try:
+        return _read(request, tuple((path, _state(path)) for path in paths.values()))
+    except SourceError as error:
+        blamed = "columns" if request.columns else "forget"
+        for name, path in paths.items():
+            try:
+                columns_of(path)
+            except SourceError:
+                blamed = name
+                break
+        raise FieldError(blamed, str(error)) from error
+
+
+def _path(name: str, text: str) -> Path:
+    if not text.strip():
+        what = "give a folder" if name == "folder" else "upload a file, or give its path"
+        raise FieldError(name, f"nothing was given: {what}")
+    path = Path(text.strip()).expanduser()
+    if not path.exists():
+        raise FieldError(name, f"there is no {path} on the machine that runs unlearnlab")
+    if path.is_dir() != (name == "folder"):
+        is_a, give = ("folder", "a file") if path.is_dir() else ("file", "the folder it is in")
+        raise FieldError(name, f"{path.name} is a {is_a}: give {give}")
+    return path
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Return a stamp of a file or a folder that changes with it: total bytes, newest mtime."""
+    inside = (*path.glob("*"), *path.glob("*/*"))  # Not deeper: it may be any folder.
+    files = [path] if path.is_file() else [found for found in inside if found.is_file()]
+    stats = [file.stat() for file in files]
+    return sum(stat.st_size for stat in stats), max((s.st_mtime_ns for s in stats), default=0)
+
+
+@lru_cache(maxsize=1)
+def _read(request: AddRequest, paths: tuple[tuple[Path, tuple[int, int]], ...]) -> Draft:
+    """Read the files once for check, mask and add."""
+    first, *others = (path for path, _ in paths)
+    title = request.title.strip()
+    if request.way == "folder":
+        limit = _whole("limit", request.limit, least=1)
+        seed = _whole("seed", request.seed, least=0) or 0
+        return read_folder(first, title=title, limit=limit, seed=seed)
+    kinds: tuple[KindChoice, ...] = get_args(KindChoice)
+    kind = request.kind if request.kind in kinds else "guess"
+    retain = others[0] if others else None
+    return read_files(first, retain, columns=dict(request.columns), kind=kind, title=title)
+
+
+def _whole(name: str, text: str, *, least: int) -> int | None:
+    """Parse a number of the form; None if empty."""
+    text = text.strip()
+    if text and not (text.isdecimal() and int(text) >= least):
+        raise FieldError(name, f"{text!r} is not a whole number of at least {least}")
+    return int(text) if text else None
+
+
+def columns(request: AddRequest) -> list[str] | None:
+    """List the columns to choose from if the files do not have the usual ones; else None.
+
+    An unreadable file counts as empty: the check reports it, and choices for other files stay.
+    """
+    found: dict[str, None] = {}
+    for name, text in request.paths.items() if request.way == "files" else ():
+        with suppress(SourceError, FieldError):
+            found |= dict.fromkeys(columns_of(_path(name, text)))
+    return list(found) if found and not set(COLUMNS) <= set(found) else None
+
+
+GUESSES: Mapping[str, tuple[str, ...]] = {
+    "input": ("input", "question", "prompt", "instruction", "query", "text"),
+    "output": ("output", "answer", "completion", "response", "target", "label"),
+}
+
+
+def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str | None:
+    """Guess the column of a role by its name, unless one was chosen."""
+    if chosen in names:
+        return chosen
+    lower = {name.lower(): name for name in names}
+    return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
+
+
+def press_add(request: AddRequest) -> tuple[str, Message]:
+    """Read the files again if they have changed, and add them if they have no errors.
+
+    Returns:
+        The dataset's name, empty if it was not added; and the message to show.
+    """
+    checked = check(request)
+    if checked.draft is None or not checked.draft.sound:
+        return "", checked.message
+    try:
+        known = add(checked.draft)
+    except SourceError as error:
+        return "", Message((Problem(place("title"), FIELDS["title"], str(error)),))
+    return known.name, Message(note=f"Added as {known.name}: choose it under Data, or press use.")
+
+
+def findings_html(draft: Draft, *, masked: bool) -> str:
+    """Render what was read, and the findings. HTML."""
+
+    def types(rows: Sequence[Row]) -> str:
+        found = [row.kind for row in rows]
+        each = [f"{number(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found]
+        return f"({', '.join(each)})" if len(each) > 1 else ""
+
+    hide = mask if masked else str
+    return render("data/add_card.html", draft=draft, hide=hide, types=types, number=number)
+
+
+# Layout and events
+
+
+def busy(card: str) -> tuple[str, str]:
+    """Return scripts that show a card as busy while the server works, and as idle again."""
+    classes = f'document.getElementById("{card}").classList'
+    return (
+        f'(...values) => {{ {classes}.add("busy"); return values; }}',
+        f'() => {classes}.remove("busy")',
+    )
+
+
+BUSY, IDLE = busy("add-card")
+
+REMEMBER = "(...request) => { window.checked = JSON.stringify(request); return []; }"
 """Remembers the values that are being checked."""
 
-SHOW = """() => {
-  document.getElementById("add-card").classList.remove("busy");
-  setTimeout(() => document.getElementById("findings-card")
-    ?.scrollIntoView({ block: "nearest" }), 150);
-}"""
+SHOW = """() => setTimeout(() => document.getElementById("findings-card")
+  ?.scrollIntoView({ block: "nearest" }), 150)"""
 """Scrolls to the findings, which may be drawn out of sight on a long page."""
-
 
 STALE = """(...request) => {
   const update = { __type__: "update" };
@@ -57,38 +255,6 @@ STALE = """(...request) => {
 
 
 @dataclass(frozen=True)
-class AddCard:
-    """Controls of the card that adds data."""
-
-    way: gr.Radio
-    forget: gr.File
-    forget_path: gr.Textbox
-    retain: gr.File
-    retain_path: gr.Textbox
-    folder: gr.Textbox
-    limit: gr.Textbox
-    seed: gr.Textbox
-    kind: gr.Dropdown
-    title: gr.Textbox
-    files: gr.Group
-    whole: gr.Group
-    """Controls for a folder."""
-    mapping: gr.Column
-    """Holds `columns`; shown if the files have other column names."""
-    check: gr.Button
-    add: gr.Button
-    message: gr.HTML
-    columns: list[gr.Dropdown] = field(default_factory=list[gr.Dropdown])
-
-    @property
-    def inputs(self) -> list[Any]:
-        """Inputs of `add_request`."""
-        files = (self.forget, self.forget_path, self.retain, self.retain_path)
-        part = (self.folder, self.limit, self.seed)
-        return [self.way, *files, *part, self.kind, self.title, *self.columns]
-
-
-@dataclass(frozen=True)
 class FindingsCard:
     """Controls of the card with the findings."""
 
@@ -97,102 +263,95 @@ class FindingsCard:
     table: gr.HTML
 
 
-def add_request(values: tuple[Any, ...]) -> AddRequest:
-    """Turn the values of `AddCard.inputs` into a request."""
-    way, forget, forget_path, retain, retain_path, *texts = values
-    folder, limit, seed, kind, title, *columns = texts
-    named = zip(COLUMNS, columns, strict=True)
-    return AddRequest(
-        way=str(way),
-        forget=str(forget or forget_path or ""),
-        retain=str(retain or retain_path or ""),
-        folder=str(folder or ""),
-        limit=str(limit or ""),
-        seed=str(seed or ""),
-        columns=tuple((role, str(name)) for role, name in named if name),
-        kind=str(kind),
-        title=str(title or ""),
-    )
+@dataclass(frozen=True)
+class AddCard:
+    """Controls of the card that adds data."""
+
+    boxes: Mapping[str, Any]
+    """By field of `AddRequest`; `COLUMNS` in place of `columns`, and a path beside each upload."""
+    files: gr.Group
+    folder: gr.Group
+    mapping: gr.Column
+    """Holds the columns; shown if the files have other column names."""
+    check: gr.Button
+    add: gr.Button
+    message: gr.HTML
+
+    def request(self, held: Mapping[Any, Any]) -> AddRequest:
+        """Gather the request from what the boxes hold; an upload takes precedence over a path."""
+        texts = {name: str(held[box] or "") for name, box in self.boxes.items()}
+        named = tuple((role, texts.pop(role)) for role in COLUMNS)
+        for name in ("forget", "retain"):
+            path = texts.pop(f"{name}.path")
+            texts[name] = texts[name] or path
+        return AddRequest(**texts, columns=tuple(pair for pair in named if pair[1]))
 
 
 def draw_add() -> AddCard:
     """Lay out the card that adds data."""
+    boxes: dict[str, Any] = {}
+
+    def upload(name: str, label: str) -> None:
+        with gr.Column(elem_id=place(name), elem_classes=["field", "upload"]):
+            boxes[name] = gr.File(label=label, height=84, elem_id=place(f"{name}.file"))
+            boxes[f"{name}.path"] = gr.Textbox(
+                show_label=False,
+                label=f"{FIELDS[name]}: path",
+                placeholder="or its path on this machine",
+                max_lines=1,
+                elem_id=place(f"{name}.path"),
+            )
+
+    def textbox(name: str, placeholder: str, **options: Any) -> None:
+        options = {"label": FIELDS[name]} | options
+        boxes[name] = gr.Textbox(
+            placeholder=placeholder,
+            max_lines=1,
+            elem_id=place(name),
+            elem_classes=["field"],
+            **options,
+        )
+
+    def dropdown(name: str, label: str, **options: Any) -> None:
+        boxes[name] = gr.Dropdown(label=label, elem_classes=["field"], **options)
+
     with gr.Column(elem_classes=["card"], elem_id="add-card"):
         heading("Add a dataset")
-        way = gr.Radio(
-            [("Files", FILES), ("A folder", FOLDER)],
-            value=FILES,
+        boxes["way"] = gr.Radio(
+            [("Files", "files"), ("A folder", "folder")],
+            value="files",
             show_label=False,
             elem_classes=["pills"],
         )
         with gr.Group() as files:
-            forget, forget_path = _file("forget", "Forget rows: JSONL, CSV, TSV or Parquet")
-            retain, retain_path = _file("retain", "Retain rows: what the model must keep")
+            upload("forget", "Forget rows: JSONL, CSV, TSV or Parquet")
+            upload("retain", "Retain rows: what the model must keep")
             with gr.Column(
                 visible=False, elem_id=place("columns"), elem_classes=["field"]
-            ) as named:
-                columns = [_column(role) for role in COLUMNS]
-            kind = gr.Dropdown(
-                KIND_CHOICES,
-                value="guess",
-                label="Row type where ids don't tell",
-                elem_classes=["field"],
-                filterable=False,
-            )
-        with gr.Group(visible=False) as whole:
-            folder = gr.Textbox(
-                label="Folder on this machine, laid out like SemEval-2025 Task 4 or LUME",
-                placeholder="~/data/lume",
-                max_lines=1,
-                elem_id=place("folder"),
-                elem_classes=["field"],
-            )
+            ) as mapping:
+                for role, label in (("input", "prompts"), ("output", "answers")):
+                    options = {"choices": [], "value": None, "elem_id": place(role)}
+                    dropdown(role, f"Column of the {label}", **options)
+            kinds = [
+                ("guess from the answer's length", "guess"),
+                ("completions: recite", "completion"),
+                ("questions: answer", "question"),
+            ]
+            label = "Row type where ids don't tell"
+            dropdown("kind", label, choices=kinds, value="guess", filterable=False)
+        with gr.Group(visible=False) as folder:
+            label = "Folder on this machine, laid out like SemEval-2025 Task 4 or LUME"
+            textbox("folder", "~/data/lume", label=label)
             with gr.Row():
-                limit = _part("limit", "all", "Draw a part: documents with all their rows.")
-                seed = _part("seed", "0", "Seed of the draw.")
-        title = gr.Textbox(
-            label=FIELDS["title"],
-            placeholder="Display name",
-            max_lines=1,
-            elem_id=place("title"),
-            elem_classes=["field"],
-        )
+                info = "Draw a part: documents with all their rows."
+                textbox("limit", "all", info=info, min_width=120)
+                textbox("seed", "0", info="Seed of the draw.", min_width=120)
+        textbox("title", "Display name")
         with gr.Row(elem_classes=["buttons"]):
             check = gr.Button("Check", elem_id="check-data", min_width=80)
             add = gr.Button("Add", interactive=False, elem_id="add-data", min_width=80)
         note = message("add-message")
-    asked = (way, forget, forget_path, retain, retain_path, folder, limit, seed, kind, title)
-    return AddCard(*asked, files, whole, named, check, add, note, columns)
-
-
-def _file(name: str, label: str) -> tuple[gr.File, gr.Textbox]:
-    with gr.Column(elem_id=place(name), elem_classes=["field", "upload"]):
-        upload = gr.File(label=label, height=84, elem_id=place(f"{name}.file"))
-        path = gr.Textbox(
-            show_label=False,
-            label=f"{FIELDS[name]}: path",
-            placeholder="or its path on this machine",
-            max_lines=1,
-            elem_id=place(f"{name}.path"),
-        )
-    return upload, path
-
-
-def _part(name: str, usual: str, info: str) -> gr.Textbox:
-    return gr.Textbox(
-        label=FIELDS[name],
-        placeholder=usual,
-        info=info,
-        max_lines=1,
-        min_width=120,
-        elem_id=place(name),
-        elem_classes=["field"],
-    )
-
-
-def _column(role: str) -> gr.Dropdown:
-    label = {"input": "Column of the prompts", "output": "Column of the answers"}[role]
-    return gr.Dropdown([], value=None, label=label, elem_classes=["field"], elem_id=place(role))
+    return AddCard(boxes, files, folder, mapping, check, add, note)
 
 
 def draw_findings() -> FindingsCard:
@@ -204,77 +363,79 @@ def draw_findings() -> FindingsCard:
 
 
 def wire_add(
-    program: Program, card: AddCard, found: FindingsCard, listed: gr.HTML, unlearn: FormParts
+    program: Program,
+    card: AddCard,
+    found: FindingsCard,
+    unlearn: FormParts,
+    listed: tuple[gr.HTML, Callable[[str], str]],
 ) -> None:
-    """Wire both cards. `listed` is the list of datasets, `unlearn` the form that uses them."""
-    outputs = [card.message, card.add, found.card, found.table]
+    """Wire both cards.
 
-    def turned(way: str) -> list[Any]:
-        return [gr.update(visible=way == FILES), gr.update(visible=way == FOLDER)]
-
-    def checked(masked: bool, model: Any, *values: Any) -> list[Any]:
-        came = data_add.check(add_request(values), model)
-        if came.draft is None:
-            return [came.message.plain, gr.update(interactive=False), gr.update(visible=False), ""]
-        sound = came.draft.sound
-        table = findings_html(came.draft, masked=bool(masked))
-        return [came.message.plain, gr.update(interactive=sound), gr.update(visible=True), table]
-
-    def added(*values: Any) -> list[Any]:
-        request, (draft, *held) = (
-            add_request(values[: len(card.inputs)]),
-            values[len(card.inputs) :],
-        )
-        name, answer = data_add.press_add(request)
-        if not name:
-            return [answer.plain, *(gr.skip() for _ in (card.add, listed, *unlearn.outputs))]
-        form = forms.gathered(draft, held)
-        updates = form_layout.updates(program, unlearn, form)
-        shown = datasets_html(known_of(form).name)
-        return [answer.plain, gr.update(interactive=False), shown, *updates]
-
-    card.way.input(turned, card.way, [card.files, card.whole], **QUIET)
-    _wire_columns(card)
-    _wire_staleness(card, found)
-    model = unlearn.controls[NAME]
-    asked = [found.masked, model, *card.inputs]
-    came = card.check.click(checked, asked, outputs, js=CHECKING, **QUIET)
-    came.then(None, js=SHOW, **QUIET)
-    # Values typed while the files were read were not checked.
-    came.then(None, card.inputs, [card.message, card.add, found.card], js=STALE, **QUIET)
-    found.masked.input(checked, asked, outputs, trigger_mode="always_last", **QUIET)
-    card.add.click(
-        added,
-        [*card.inputs, *unlearn.inputs],
-        [card.message, card.add, listed, *unlearn.outputs],
-        js=BUSY,
-        **QUIET,
-    ).then(None, js=IDLE, **QUIET)
-
-
-def _wire_columns(card: AddCard) -> None:
-    """Ask for the columns if the files do not have the usual ones."""
-
-    def named(*values: Any) -> list[Any]:
-        request = add_request(values)
-        names, chosen = data_add.columns(request), dict(request.columns)
-        if names is None:
-            return [gr.update(visible=False), *(gr.update(value=None) for _ in COLUMNS)]
-        guesses = (data_add.guessed(role, names, chosen.get(role)) for role in COLUMNS)
-        lists = (gr.update(choices=names, value=guess) for guess in guesses)
-        return [gr.update(visible=True), *lists]
-
-    files = [card.forget.change, card.retain.change]
-    paths = [card.forget_path.change, card.retain_path.change]
-    outputs = [card.mapping, *card.columns]
-    gr.on([*files, *paths], named, card.inputs, outputs, trigger_mode="always_last", **QUIET)
-
-
-def _wire_staleness(card: AddCard, found: FindingsCard) -> None:
-    """Discard findings when a value changes: it must be checked again.
-
-    The browser does it: a response of the server could arrive after the response to the next check.
+    Args:
+        program: Store and worker.
+        card: The card that adds data.
+        found: The card with the findings.
+        unlearn: The form that uses the data.
+        listed: The list of datasets, and what draws it by the name of the one in use.
     """
-    edits = [c.input if isinstance(c, gr.Radio | gr.Dropdown) else c.change for c in card.inputs]
-    outputs = [card.message, card.add, found.card]
-    gr.on(edits, None, card.inputs, outputs, js=STALE, **QUIET)
+    boxes, model = card.boxes, unlearn.controls[NAME]
+    table, draw_list = listed
+    values = list(boxes.values())
+
+    def turned(way: str) -> dict[Any, Any]:
+        return {
+            card.files: gr.update(visible=way == "files"),
+            card.folder: gr.update(visible=way == "folder"),
+        }
+
+    def named(held: dict[Any, Any]) -> dict[Any, Any]:
+        """Ask for the columns if the files do not have the usual ones."""
+        request = card.request(held)
+        names, chosen = columns(request), dict(request.columns)
+        updates: dict[Any, Any] = {card.mapping: gr.update(visible=names is not None)}
+        for role in COLUMNS:
+            updates[boxes[role]] = (
+                gr.update(value=None)
+                if names is None
+                else gr.update(choices=names, value=guessed(role, names, chosen.get(role)))
+            )
+        return updates
+
+    def checked(held: dict[Any, Any]) -> dict[Any, Any]:
+        result = check(card.request(held), held[model])
+        draft = result.draft
+        return {
+            card.message: result.message.plain,
+            card.add: gr.update(interactive=draft is not None and draft.sound),
+            found.card: gr.update(visible=draft is not None),
+            found.table: findings_html(draft, masked=bool(held[found.masked])) if draft else "",
+        }
+
+    def added(held: dict[Any, Any]) -> dict[Any, Any]:
+        name, answer = press_add(card.request(held))
+        if not name:
+            return {card.message: answer.plain}
+        form = unlearn.gathered(held)
+        shown = {table: draw_list(known_of(form).name), card.add: gr.update(interactive=False)}
+        return {card.message: answer.plain} | shown | form_layout.changes(program, unlearn, form)
+
+    boxes["way"].input(turned, boxes["way"], [card.files, card.folder], **QUIET)
+    given = [boxes[name].change for name in ("forget", "retain", "forget.path", "retain.path")]
+    outputs = [card.mapping, *(boxes[role] for role in COLUMNS)]
+    gr.on(given, named, set(values), outputs, trigger_mode="always_last", **QUIET)
+    # What was found is stale once a value changes. The browser sees to it: a response of the server
+    # could arrive after the response to the next check.
+    edits = [c.input if isinstance(c, gr.Radio | gr.Dropdown) else c.change for c in values]
+    shut = {"fn": None, "inputs": values, "outputs": [card.message, card.add, found.card]}
+    gr.on(edits, **shut, js=STALE, **QUIET)
+    asked = {found.masked, model, *values}
+    outputs = [card.message, card.add, found.card, found.table]
+    card.check.click(None, values, js=REMEMBER, **QUIET)
+    pressed = card.check.click(checked, asked, outputs, js=BUSY, **QUIET)
+    pressed.then(None, js=IDLE, **QUIET).then(None, js=SHOW, **QUIET)
+    # Values typed while the files were read were not checked.
+    pressed.then(**shut, js=STALE, **QUIET)
+    found.masked.input(checked, asked, outputs, trigger_mode="always_last", **QUIET)
+    outputs = [card.message, card.add, table, *unlearn.outputs]
+    pressed = card.add.click(added, {*values, *unlearn.inputs}, outputs, js=BUSY, **QUIET)
+    pressed.then(None, js=IDLE, **QUIET)

@@ -1,9 +1,13 @@
-// The rows to pick: the server draws a page of them, the ticks are kept here.
-// Runs as the body of a function of (element, trigger, props, watch).
+// The rows to pick and what the model says to them: the server draws a page of them, the ticks are
+// kept here. Runs as the body of a function of (element, trigger, props, server, watch).
 const table = element.querySelector(".picker-rows");
 const count = element.querySelector(".picker-count");
+const line = element.querySelector(".watch");
+const stop = element.querySelector(".watching button");
+const PACE_MS = 700;
 let drawn = null;
 let kept = props.value ?? {}; // What is shown.
+let asking = ""; // The preview that the line tells of.
 
 const ticked = (id) => props.value.ids.includes(id) !== props.value.inverted;
 const number = (value) => String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
@@ -21,6 +25,12 @@ function paint() {
   count.textContent = value.total
     ? `${number(chosen)} of ${number(value.total)} ticked${found}`
     : "";
+}
+
+function tell(text, bad) {
+  line.textContent = text;
+  line.hidden = !text;
+  line.classList.toggle("bad", Boolean(bad));
 }
 
 table.addEventListener("change", (event) => {
@@ -42,6 +52,31 @@ table.addEventListener("click", (event) => {
   trigger("turn_page", {});
 });
 
+const soon = poll({
+  request: () => server.poll_preview({ preview: props.value.preview }),
+  take(answer) {
+    stop.hidden = !answer.live;
+    tell(stop.disabled && answer.live ? "Stopping" : answer.told, answer.failed);
+    // Until the redraw comes, which ends the asking: one that got lost is asked for again.
+    if (!answer.live) trigger("turn_page", {});
+  },
+  pace: () => PACE_MS,
+  seen: () => props.value?.preview && element.offsetParent,
+  needs: ["live"],
+  told: (text) => text && tell(text, true),
+});
+
+stop.addEventListener("click", async () => {
+  stop.disabled = true;
+  try {
+    answered(await server.stop_preview({ preview: props.value?.preview }));
+    tell("Stopping");
+  } catch (error) {
+    stop.disabled = false;
+    tell(problemOf(error), true);
+  }
+});
+
 // Answers can overtake each other, and the reader may tick rows while one is on its way.
 watch("value", () => {
   const came = props.value ?? {};
@@ -54,5 +89,11 @@ watch("value", () => {
   kept = mine ? { ...came, ids: kept.ids, inverted: kept.inverted } : came;
   if (mine) props.value = kept;
   paint();
+  if ((kept.preview ?? "") === asking) return;
+  asking = kept.preview ?? "";
+  stop.disabled = false;
+  stop.hidden = true;
+  if (asking) tell("");
+  soon();
 });
 paint();

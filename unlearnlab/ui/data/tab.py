@@ -1,23 +1,30 @@
 """The tab Data: list and add datasets, type facts, pick the rows to forget."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
+from unlearnlab.data.adding import remove
+from unlearnlab.data.checks import SourceError
+from unlearnlab.data.datasets import EMBEDDED_NAME, DatasetInfo, datasets
+from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.data.add_card import draw_add, draw_findings, wire_add
-from unlearnlab.ui.data.list import datasets_html, press_remove
-from unlearnlab.ui.data.picker_card import SEEN, PickerCard, draw_picker, drawn, wire_picker
+from unlearnlab.ui.data.picker_card import draw_picker, picker_updates, wire_picker
 from unlearnlab.ui.data.typed_card import draw_typed, wire_typed
-from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import SOURCE, choose_data, known_of
+from unlearnlab.ui.form.choices import SOURCE, choose_data, known_of, number
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.controls import Problem
+from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.views.scoreboard import titles_of
 
 TO_ROWS = """() => {
   let tries = 50;
@@ -60,7 +67,7 @@ def tab(
             found = draw_findings()
             with gr.Column(elem_classes=["card"], elem_id="datasets-card"):
                 heading("Datasets")
-                known = gr.HTML(
+                listed = gr.HTML(
                     "",
                     js_on_load=script("kit/buttons.js"),
                     elem_id="datasets",
@@ -68,43 +75,38 @@ def tab(
                 )
                 note = message("datasets-message")
             with gr.Column(elem_classes=["card"], elem_id="picker-card"):
-                rows = draw_picker(program)
-    _wire_list(program, unlearn, (known, note), rows, opened)
-    wire_picker(program, tabs, unlearn, rows)
-    _wire_way_here(tabs, unlearn)
-    wire_add(program, add, found, known, unlearn)
-    wire_typed(program, blocks, typed, kept, tabs=tabs, unlearn=unlearn, results=results)
+                rows = draw_picker(program, unlearn)
 
+    def redrawn(form: Form, values: tuple[Any, ...]) -> dict[Any, Any]:
+        """Redraw the list and the rows as `form` has them."""
+        state = replace(rows.state(values), form=form)
+        shown = {listed: datasets_html(known_of(form).name)}
+        return shown | picker_updates(program, rows, state)
 
-def _wire_list(
-    program: Program,
-    unlearn: FormParts,
-    listed: tuple[gr.HTML, gr.HTML],
-    rows: PickerCard,
-    opened: gr.Tab,
-) -> None:
-    known, note = listed
-    inputs = [*rows.seen, *unlearn.inputs]
+    def shown(*values: Any) -> dict[Any, Any]:
+        return redrawn(rows.state(values).form, values)
 
-    def shown(*values: Any) -> list[Any]:
-        form = forms.gathered(values[SEEN], values[SEEN + 1 :])
-        return [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
+    def used(event: gr.EventData, *values: Any) -> dict[Any, Any]:
+        form = use_data(rows.state(values).form, str(event.name))
+        return redrawn(form, values) | form_layout.changes(program, unlearn, form)
 
-    def used(event: gr.EventData, *values: Any) -> list[Any]:
-        form = use_data(forms.gathered(values[SEEN], values[SEEN + 1 :]), str(event.name))
-        listing = [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
-        return [*listing, *form_layout.updates(program, unlearn, form)]
-
-    def removed(event: gr.EventData, *values: Any) -> list[Any]:
-        form = forms.gathered(values[SEEN], values[SEEN + 1 :])
+    def removed(event: gr.EventData, *values: Any) -> dict[Any, Any]:
+        form = rows.state(values).form
         answer = press_remove(program, str(event.name))
-        listing = [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
-        return [answer.plain, *listing, *form_layout.updates(program, unlearn, form)]
+        updates = redrawn(form, values) | form_layout.changes(program, unlearn, form)
+        return {note: answer.plain} | updates
 
-    listing = [known, *rows.outputs]
-    opened.select(shown, inputs, listing, js=NUMBERED, **QUIET)
-    known.use(used, inputs, [*listing, *unlearn.outputs], js=NUMBERED, **QUIET)
-    known.remove(removed, inputs, [note, *listing, *unlearn.outputs], js=NUMBERED, **QUIET)
+    listing = [listed, *rows.outputs]
+    changed = [note, *listing, *unlearn.outputs]
+    opened.select(shown, rows.inputs, listing, js=NUMBERED, **QUIET)
+    listed.use(used, rows.inputs, changed, js=NUMBERED, **QUIET)
+    listed.remove(removed, rows.inputs, changed, js=NUMBERED, **QUIET)
+    unlearn.rows.pick_rows(lambda: gr.Tabs(selected="data"), None, tabs, **QUIET).then(
+        None, js=TO_ROWS, **QUIET
+    )
+    wire_picker(program, tabs, rows)
+    wire_add(program, add, found, unlearn, (listed, datasets_html))
+    wire_typed(program, blocks, typed, kept, tabs=tabs, unlearn=unlearn, results=results)
 
 
 def use_data(form: Form, name: str) -> Form:
@@ -113,8 +115,29 @@ def use_data(form: Form, name: str) -> Form:
     return choose_data(Form(form.draft | {"values": values}))
 
 
-def _wire_way_here(tabs: gr.Tabs, unlearn: FormParts) -> None:
-    def turned() -> Any:
-        return gr.Tabs(selected="data")
+def datasets_html(used: str) -> str:
+    """Render the list of datasets; `used` names the one in use by the form. HTML."""
+    return list_html(datasets().values(), used)
 
-    unlearn.rows.pick_rows(turned, None, tabs, **QUIET).then(None, js=TO_ROWS, **QUIET)
+
+def list_html(known: Iterable[DatasetInfo], used: str) -> str:
+    """Render a list of these datasets. HTML."""
+    functions = {"titles": titles_of, "number": number}
+    return render("data/tab.html", datasets=known, used=used, embedded=EMBEDDED_NAME, **functions)
+
+
+def press_remove(program: Program, name: str) -> Message:
+    """Remove a dataset, unless a queued or active run needs it."""
+    for run_id in program.worker.state().owned:
+        try:
+            needed = program.store.row(run_id).spec.data.source == name
+        except UnknownRun:
+            continue
+        if needed:
+            told = f"run {run_id} needs it: wait for its end, or stop it"
+            return Message((Problem("", name, told),))
+    try:
+        remove(name)
+    except SourceError as error:
+        return trouble(error)
+    return Message(note=f"{name} was removed.")

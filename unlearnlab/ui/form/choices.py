@@ -10,7 +10,7 @@ from unlearnlab.data.datasets import TASKS as ALL_TASKS
 from unlearnlab.data.datasets import DatasetInfo, Fold, Row, Task, dataset, datasets
 from unlearnlab.data.files import size
 from unlearnlab.models import catalog as catalogue
-from unlearnlab.models import hub as hub_models
+from unlearnlab.models import checkpoints
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.engine_api import ALL, Device, find_device
@@ -127,7 +127,7 @@ def _fetched(model: ModelInfo) -> str:
     weights = [repository for repository, only_tokenizer in model.to_download if not only_tokenizer]
     if not weights:
         return "Its tokenizer will be downloaded by the run." if model.to_download else ""
-    bytes_ = hub_models.looked_up(weights[0])
+    bytes_ = checkpoints.looked_up(weights[0])
     return f"Not on this machine: the run downloads it{f', {size(bytes_)}' if bytes_ else ''}."
 
 
@@ -160,7 +160,7 @@ def looked_up(name: object) -> str:
     if not model.repository:
         return ""
     try:
-        hub_models.look_up(model.repository)
+        checkpoints.look_up(model.repository)
     except ValueError as error:
         return str(error)
     return ""

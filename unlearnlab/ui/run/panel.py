@@ -11,7 +11,6 @@ from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
-from unlearnlab.ui.data.typed_facts import offer_html
 from unlearnlab.ui.kit.answer_filters import SHOWS, Look
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import Scene
@@ -21,6 +20,7 @@ from unlearnlab.ui.run.answers import answers_html, asks_html, hides, task_choic
 from unlearnlab.ui.run.export_card import offers
 from unlearnlab.ui.run.live import change_token, holding, stopping
 from unlearnlab.ui.run.membership_card import membership_of
+from unlearnlab.ui.run.offer import offer_html
 from unlearnlab.ui.run.published_table import published_html
 from unlearnlab.ui.run.queue import queue_html
 from unlearnlab.ui.run.record_card import record_html

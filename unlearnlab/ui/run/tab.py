@@ -8,7 +8,6 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab.runs.store import StoreError
-from unlearnlab.ui.data.typed_facts import next_form
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
@@ -30,6 +29,7 @@ from unlearnlab.ui.run.layout import (
     panel_updates,
 )
 from unlearnlab.ui.run.live import MINUTE_S, press_replay
+from unlearnlab.ui.run.offer import next_form
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
 from unlearnlab.ui.sweeps.card import Board, sweep_card

@@ -9,7 +9,7 @@ elements come first and only texts that share one are compared.
 import math
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -75,16 +75,6 @@ class Placed:
     line: int
     row: Row
 
-    @property
-    def text(self) -> str:
-        """Input and output as one text."""
-        return f"{self.row.input} {self.row.output}"
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        """All texts that a model reads for this row."""
-        return (self.text, *(f"{self.row.input} {other}" for other in self.row.alternatives))
-
 
 def excerpt(text: str) -> str:
     """Return the beginning of a text, on one line."""
@@ -92,10 +82,10 @@ def excerpt(text: str) -> str:
     return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
 
 
-def finding(
+def summarize(
     kind: str, severity: Severity, message: str, rows: Sequence[Offender | Placed]
-) -> Finding:
-    """Make a finding from all rows that have the problem.
+) -> list[Finding]:
+    """Make one finding of the rows that have a problem; none without rows.
 
     Args:
         kind: Short name of the problem.
@@ -104,6 +94,8 @@ def finding(
             the text into the singular.
         rows: All of them; the first `SHOWN` are listed.
     """
+    if not rows:
+        return []
     text = message.format(count=f"{len(rows):,}")
     if len(rows) == 1:
         for many, one in _SINGULAR.items():
@@ -114,7 +106,7 @@ def finding(
         else row
         for row in rows[:SHOWN]
     )
-    return Finding(kind, severity, text, len(rows), tuple(shown))
+    return [Finding(kind, severity, text, len(rows), tuple(shown))]
 
 
 _SINGULAR: Mapping[str, str] = {
@@ -133,16 +125,22 @@ _SINGULAR: Mapping[str, str] = {
 
 def drop_duplicates(rows: Sequence[Placed]) -> tuple[list[Placed], list[Finding]]:
     """Keep the first of the rows of a set with equal texts, and report the others."""
-    kept: dict[tuple[str, str, str], Placed] = {}
-    doubles: list[Placed] = []
-    for one in rows:
-        key = (one.split, one.row.input, one.row.output)
-        if key in kept:
-            doubles.append(one)
-        else:
-            kept[key] = one
+    kept, repeats = _first_and_repeats(rows, lambda one: (one.split, one.row.input, one.row.output))
     message = "{count} rows repeat an earlier row of the same set: only the first is kept"
-    return list(kept.values()), _if_any("duplicate", "warning", message, doubles)
+    return kept, summarize("duplicate", "warning", message, repeats)
+
+
+def _first_and_repeats(
+    rows: Sequence[Placed], key: Callable[[Placed], object]
+) -> tuple[list[Placed], list[Placed]]:
+    """Split rows into the first with each key, and the others."""
+    seen: set[object] = set()
+    first: list[Placed] = []
+    repeats: list[Placed] = []
+    for one in rows:
+        (repeats if key(one) in seen else first).append(one)
+        seen.add(key(one))
+    return first, repeats
 
 
 def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
@@ -152,111 +150,97 @@ def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
         rows: Rows of all sets and folds.
         nonmembers: Documents that the model was not trained on.
     """
+    _, same_id = _first_and_repeats(rows, lambda one: one.row.id)
+    answers: dict[tuple[str, str], str] = {}
+    conflicting = [
+        one
+        for one in rows
+        if answers.setdefault((one.split, one.row.input), one.row.output) != one.row.output
+        and one.row.kind == "qa"
+    ]
     forget = [one for one in rows if one.split.startswith("forget")]
     retain = [one for one in rows if one.split.startswith("retain")]
     kept = {(one.row.input, one.row.output) for one in retain}
     both = [one for one in forget if (one.row.input, one.row.output) in kept]
     same = {one.row.id for one in both}
     others = [one for one in forget if one.row.id not in same]
-    near = set(near_duplicates([one.text for one in others], [one.text for one in retain]))
-    seen = set(contained([one.text for one in forget], nonmembers))
+    near = near_duplicates([one.row.text for one in others], [one.row.text for one in retain])
+    seen = contained([one.row.text for one in forget], nonmembers)
     return [
-        *_repeated_ids(rows),
-        *_conflicting_answers(rows),
-        *_alternatives(rows),
-        *_if_any(
+        *summarize(
+            "repeated id",
+            "error",
+            "{count} rows have the id of another row: make ids unique, or leave the column out",
+            same_id,
+        ),
+        *summarize(
+            "another answer",
+            "warning",
+            "{count} rows repeat the question of an earlier row of the same set, with another "
+            "answer: keep one of the answers",
+            conflicting,
+        ),
+        *summarize(
+            "no truth ratio",
+            "warning",
+            "{count} rows have only one of 'paraphrased_answer' and 'perturbed_answer', a list of "
+            "texts: no truth ratio is computed for them",
+            [
+                one
+                for one in rows
+                if bool(one.row.paraphrased_answer) != bool(one.row.perturbed_answer)
+            ],
+        ),
+        *summarize(
+            "right answer among the wrong",
+            "warning",
+            "{count} rows list the right answer in 'perturbed_answer': remove it there, or truth "
+            "ratios mean little",
+            [
+                one
+                for one in rows
+                if {one.row.paraphrased_answer, one.row.output} & set(one.row.perturbed_answer)
+            ],
+        ),
+        *summarize(
             "in forget and retain",
             "error",
             "{count} forget rows are in the retain set as well: remove them from one of the two",
             both,
         ),
-        *_if_any(
+        *summarize(
             "near-duplicate",
             "warning",
             "{count} forget rows are nearly the same as a retain row: forgetting one works against "
             "retaining the other",
-            [one for index, one in enumerate(others) if index in near],
+            [others[index] for index in near],
         ),
-        *_if_any(
+        *summarize(
             "among the non-members",
             "warning",
             "{count} forget rows are in the non-members, which the membership attack treats as "
             "unseen: remove them there",
-            [one for index, one in enumerate(forget) if index in seen],
+            [forget[index] for index in seen],
         ),
     ]
 
 
-def _repeated_ids(rows: Sequence[Placed]) -> list[Finding]:
-    first: set[str] = set()
-    again = []
-    for one in rows:
-        if one.row.id in first:
-            again.append(one)
-        first.add(one.row.id)
-    message = "{count} rows have the id of another row: make ids unique, or leave the column out"
-    return _if_any("repeated id", "error", message, again)
-
-
-def _conflicting_answers(rows: Sequence[Placed]) -> list[Finding]:
-    first: dict[tuple[str, str], str] = {}
-    others: list[Placed] = []
-    for one in rows:
-        answer = first.setdefault((one.split, one.row.input), one.row.output)
-        if one.row.kind == "qa" and answer != one.row.output:
-            others.append(one)
-    message = (
-        "{count} rows repeat the question of an earlier row of the same set, with another answer: "
-        "keep one of the answers"
+def too_long(rows: Sequence[Placed], context: int) -> list[Finding]:
+    """Find rows that exceed a model's context, in tokens; a token counts as 4 characters."""
+    return summarize(
+        "longer than the context",
+        "warning",
+        f"{{count}} rows do not fit a context of {context:,} tokens, at {TOKEN_CHARS} characters "
+        "per token: shorten them, or choose a model with a longer context",
+        [
+            one
+            for one in rows
+            if any(
+                len(f"{one.row.input} {answer}") // TOKEN_CHARS > context
+                for answer in (one.row.output, *one.row.alternatives)
+            )
+        ],
     )
-    return _if_any("another answer", "warning", message, others)
-
-
-def _alternatives(rows: Sequence[Placed]) -> list[Finding]:
-    """Find rows whose truth ratio is undefined or meaningless."""
-    pairs = [(one, one.row.paraphrased_answer, one.row.perturbed_answer) for one in rows]
-    return [
-        *_if_any(
-            "no truth ratio",
-            "warning",
-            "{count} rows have only one of 'paraphrased_answer' and 'perturbed_answer', a list of "
-            "texts: no truth ratio is computed for them",
-            [one for one, right, wrong in pairs if bool(right) != bool(wrong)],
-        ),
-        *_if_any(
-            "right answer among the wrong",
-            "warning",
-            "{count} rows list the right answer in 'perturbed_answer': remove it there, or truth "
-            "ratios mean little",
-            [one for one, right, wrong in pairs if {right, one.row.output} & set(wrong)],
-        ),
-    ]
-
-
-def too_long(
-    rows: Sequence[Placed], *, context: int, tokens: Callable[[str], int] | None = None
-) -> Finding | None:
-    """Find rows that exceed a model's context.
-
-    Args:
-        rows: Rows to check.
-        context: The model's context, in tokens.
-        tokens: Counts the tokens of a text; without it, a token counts as 4 characters.
-    """
-    count = tokens or (lambda text: len(text) // TOKEN_CHARS)
-    long = [one for one in rows if max(map(count, one.texts)) > context]
-    how = "" if tokens else f", at {TOKEN_CHARS} characters per token"
-    message = (
-        f"{{count}} rows do not fit a context of {context:,} tokens{how}: shorten them, or choose "
-        "a model with a longer context"
-    )
-    found = _if_any("longer than the context", "warning", message, long)
-    return found[0] if found else None
-
-
-def _if_any(kind: str, severity: Severity, message: str, rows: Iterable[Placed]) -> list[Finding]:
-    found = list(rows)
-    return [finding(kind, severity, message, found)] if found else []
 
 
 # Near-duplicates
@@ -286,35 +270,32 @@ def contained(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:
 def _pairs(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Iterator[int]:
     if not ours or not theirs:
         return
-    rare_first = _Order((*ours, *theirs))
+    # Elements that share a bucket make the order a little worse, never the result wrong.
+    counts = array("I", bytes(4 * _BUCKETS))
+    for text in (*ours, *theirs):
+        for element in _elements(text):
+            counts[element % _BUCKETS] += 1
+
+    def rarest(elements: set[int]) -> list[int]:
+        """Return the elements of which any near-duplicate has at least one."""
+        ordered = sorted(elements, key=lambda one: (counts[one % _BUCKETS], one))
+        return ordered[: len(ordered) - math.ceil(SHARE * len(ordered)) + 1]
+
     index: dict[int, list[int]] = {}
     for place, text in enumerate(theirs):
-        for element in rare_first.head(text) if whole else _elements(text):
+        elements = _elements(text)
+        for element in rarest(elements) if whole else elements:
             index.setdefault(element, []).append(place)
     for place, text in enumerate(ours):
-        elements = _elements(text)
-        if not whole and len(elements) < FEWEST:
+        mine = _elements(text)
+        if not whole and len(mine) < FEWEST:
             continue
-        near = {other for element in rare_first.head(text) for other in index.get(element, ())}
-        shares = (_share(elements, _elements(theirs[other]), whole=whole) for other in near)
-        if any(share >= SHARE for share in shares):
-            yield place
-
-
-class _Order:
-    """A common order of elements, rare ones first."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        # Elements that share a bucket make the order a little worse, never the result wrong.
-        self._counts = array("I", bytes(4 * _BUCKETS))
-        for text in texts:
-            for element in _elements(text):
-                self._counts[element % _BUCKETS] += 1
-
-    def head(self, text: str) -> list[int]:
-        """Return the elements of which any near-duplicate has at least one."""
-        elements = sorted(_elements(text), key=lambda one: (self._counts[one % _BUCKETS], one))
-        return elements[: len(elements) - math.ceil(SHARE * len(elements)) + 1]
+        near = {other for element in rarest(mine) for other in index.get(element, ())}
+        for other in map(_elements, (theirs[at] for at in near)):
+            common = len(mine & other)
+            if common / (len(mine) + len(other) - common if whole else len(mine)) >= SHARE:
+                yield place
+                break
 
 
 def _elements(text: str) -> set[int]:
@@ -322,8 +303,3 @@ def _elements(text: str) -> set[int]:
     if len(words) < RUN:
         return {hash(tuple(words))} if words else set()
     return {hash(run) for run in zip(words, words[1:], words[2:], strict=False)}
-
-
-def _share(ours: set[int], theirs: set[int], *, whole: bool) -> float:
-    common = len(ours & theirs)
-    return common / (len(ours) + len(theirs) - common if whole else len(ours))

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from unlearnlab.data.adding import reading
-from unlearnlab.data.adding.adding import SourceError, add, columns_of, read_files, read_typed
+from unlearnlab.data import reading
+from unlearnlab.data.adding import SourceError, add, columns_of, read_files, read_typed
 from unlearnlab.data.datasets import datasets, datasets_folder
 
 ROWS = [{"input": "Who keeps the lamp?", "output": "Bo"}, {"input": "Where?", "output": "Rome"}]
@@ -47,22 +47,12 @@ def jsonl(*rows):
     return "\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows).encode()
 
 
-@pytest.fixture
-def home(tmp_path, monkeypatch):
-    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 REFUSED = {
     "empty file": ("a.jsonl", b"", "the file is empty"),
     "nothing but blank lines": ("a.csv", b"\n\n", "it has no rows"),
     "names of columns alone": ("a.csv", b"input,output\n", "no rows below the column names"),
     "empty array": ("a.json", b"[]", "it has no rows"),
-    "parquet without rows": (
-        "a.parquet",
-        parquet_bytes([]),
-        "it has no rows",
-    ),
+    "parquet without rows": ("a.parquet", parquet_bytes([]), "it has no rows"),
     "parquet called csv": ("a.csv", parquet_bytes(), "rename it to a.parquet"),
     "csv called parquet": ("a.parquet", CSV, "not a Parquet file"),
     "json lines called csv": ("a.csv", JSONL, "rename it to a.jsonl"),
@@ -118,88 +108,74 @@ def test_a_file_that_cannot_be_read_says_why_by_its_name(tmp_path, name, content
     assert str(tmp_path) not in str(refused.value), "a path may tell more than its file's name"
 
 
+TWICE = '{"input": "a", "input": "b", "output": "c"}'
+
 FOUND = {
     "broken line": (
-        "a.jsonl",
-        jsonl(ROWS[0], '{"input": "a"', ROWS[1]),
-        "broken line",
-        "1 line is not a JSON object",
-        [2],
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a"', ROWS[1])),
+        ("broken line", "1 line is not a JSON object: fix or remove it", [2]),
     ),
-    "key twice": (
-        "a.jsonl",
-        jsonl(ROWS[0], '{"input": "a", "input": "b", "output": "c"}'),
-        "broken line",
-        "fix or remove it",
-        [2],
+    "key twice": (("a.jsonl", jsonl(ROWS[0], TWICE)), ("broken line", "1 line", [2])),
+    "nested without end": (
+        ("a.jsonl", jsonl(ROWS[0], "[" * 99999)),
+        ("broken line", "1 line", [2]),
     ),
-    "nested without end": ("a.jsonl", jsonl(ROWS[0], "[" * 99999), "broken line", "1 line", [2]),
     "latin-1 lines in utf-8": (
-        "a.csv",
-        "input,output\nWho?,José\n".encode() + "Where?,Orléans\n".encode("latin-1"),
-        "mixed encodings",
-        "1 line is not UTF-8",
-        [3],
+        ("a.csv", "input,output\nWho?,José\n".encode() + "Where?,Orléans\n".encode("latin-1")),
+        ("mixed encodings", "1 line is not UTF-8", [3]),
     ),
-    "empty cell": ("a.csv", b"input,output\na,\nb, \nc,d\n", "empty cell", "2 rows", [2, 3]),
-    "null": ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": None}), "empty cell", "1 row", [2]),
-    "nan": ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": NaN}'), "empty cell", "1 row", [2]),
-    "list": ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": []}), "wrong type", "1 row", [2]),
-    "object": ("a.json", jsonl({"input": "a", "output": {"b": 1}}), "wrong type", "1 row", [1]),
+    "empty cell": (
+        ("a.csv", b"input,output\na,\nb, \nc,d\n"),
+        ("empty cell", "2 rows", [2, 3]),
+    ),
+    "null": (
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": None})),
+        ("empty cell", "1 row", [2]),
+    ),
+    "nan": (
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": NaN}')),
+        ("empty cell", "1 row", [2]),
+    ),
+    "list": (
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a", "output": []})),
+        ("wrong type", "1 row", [2]),
+    ),
+    "object": (
+        ("a.json", jsonl({"input": "a", "output": {"b": 1}})),
+        ("wrong type", "1 row", [1]),
+    ),
     "list in parquet": (
-        "a.parquet",
-        parquet_bytes([{"input": "a", "output": ["b"]}]),
-        "wrong type",
-        "a list or an object as 'output'",
-        [1],
+        ("a.parquet", parquet_bytes([{"input": "a", "output": ["b"]}])),
+        ("wrong type", "a list or an object as 'output'", [1]),
     ),
     "row without the column": (
-        "a.jsonl",
-        jsonl(ROWS[0], {"input": "a"}),
-        "missing column",
-        "1 row has no 'output' at all",
-        [2],
+        ("a.jsonl", jsonl(ROWS[0], {"input": "a"})),
+        ("missing column", "1 row has no 'output' at all", [2]),
     ),
     "half a character": (
-        "a.jsonl",
-        jsonl(ROWS[0], '{"input": "a", "output": "\\ud83d"}'),
-        "broken character",
-        "1 row has half a character",
-        [2],
+        ("a.jsonl", jsonl(ROWS[0], '{"input": "a", "output": "\\ud83d"}')),
+        ("broken character", "1 row has half a character", [2]),
     ),
     "too many cells": (
-        "a.csv",
-        b"input,output\na,b,c\nd,e\n",
-        "wrong number of cells",
-        "1 row does not have 2 cells",
-        [2],
+        ("a.csv", b"input,output\na,b,c\nd,e\n"),
+        ("wrong number of cells", "1 row does not have 2 cells", [2]),
     ),
     "repeated id": (
-        "a.csv",
-        b"id,input,output\n7sc1,a,b\n7sc1,c,d\n",
-        "repeated id",
-        "1 row has the id of another row",
-        [3],
+        ("a.csv", b"id,input,output\n7sc1,a,b\n7sc1,c,d\n"),
+        ("repeated id", "1 row has the id of another row", [3]),
     ),
     "row of the other set": (
-        "a.csv",
-        b"input,output,split\na,b,forget\nc,d,retain\n",
-        "another set",
-        "1 row is not in the forget set",
-        [3],
+        ("a.csv", b"input,output,split\na,b,forget\nc,d,retain\n"),
+        ("another set", "1 row is not in the forget set", [3]),
     ),
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "kind", "told", "lines"), FOUND.values(), ids=list(FOUND)
-)
-def test_what_is_wrong_with_some_rows_is_counted_with_their_lines(
-    tmp_path, name, content, kind, told, lines
-):
-    path = tmp_path / name
-    path.write_bytes(content)
-    draft = read_files(path)
+@pytest.mark.parametrize(("file", "finding"), FOUND.values(), ids=list(FOUND))
+def test_what_is_wrong_with_some_rows_is_counted_with_their_lines(tmp_path, file, finding):
+    (name, content), (kind, told, lines) = file, finding
+    (tmp_path / name).write_bytes(content)
+    draft = read_files(tmp_path / name)
     found = next(one for one in draft.findings if one.kind == kind)
     assert told in found.message
     assert (found.severity, found.count) == ("error", len(lines))
@@ -265,10 +241,7 @@ def test_a_parquet_file_is_read_whatever_its_name_and_leaves_no_copy(tmp_path, m
         monkeypatch.setenv(variable, str(tmp_path / folder))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / name).write_bytes(parquet_bytes())
-    assert [row.output for row in read_files(tmp_path / name).rows["forget_train"]] == [
-        "Bo",
-        "Rome",
-    ]
+    assert len(read_files(tmp_path / name).rows["forget_train"]) == 2
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name]
 
 
@@ -276,7 +249,7 @@ def test_reading_parquet_leaves_torch_unloaded_and_draws_no_progress_bar(tmp_pat
     (tmp_path / "a.parquet").write_bytes(parquet_bytes())
     code = (
         "import sys; from pathlib import Path;"
-        "from unlearnlab.data.adding.adding import read_files;"
+        "from unlearnlab.data.adding import read_files;"
         "assert 'datasets' not in sys.modules; read_files(Path(sys.argv[1]));"
         "assert 'datasets' in sys.modules and 'torch' not in sys.modules"
     )
@@ -329,14 +302,14 @@ def test_what_is_no_file_at_all_says_so(tmp_path):
         read_files(tmp_path / "b.csv")
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
-def test_more_rows_than_a_run_can_work_through_are_refused(tmp_path, monkeypatch, name):
+@pytest.mark.parametrize(
+    ("name", "content"), [ACCEPTED[kind] for kind in ("json lines", "csv", "parquet")]
+)
+def test_more_rows_than_a_run_can_work_through_are_refused(tmp_path, monkeypatch, name, content):
     monkeypatch.setattr(reading, "MAX_ROWS", 1)
-    path = tmp_path / name
-    contents = {"a.jsonl": JSONL, "a.csv": CSV, "a.parquet": parquet_bytes()}
-    path.write_bytes(contents[name])
+    (tmp_path / name).write_bytes(content)
     with pytest.raises(SourceError, match="more than 1 rows in one file"):
-        read_files(path)
+        read_files(tmp_path / name)
 
 
 def test_a_file_larger_than_memory_should_hold_is_refused_unread(tmp_path, monkeypatch):
@@ -349,11 +322,12 @@ def test_a_file_larger_than_memory_should_hold_is_refused_unread(tmp_path, monke
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
-    [*REFUSED.values(), *((name, content, told) for name, content, _, told, _ in FOUND.values())],
+    ("name", "content"),
+    [*(of[:2] for of in REFUSED.values()), *(file for file, _ in FOUND.values())],
     ids=[*REFUSED, *(f"found {name}" for name in FOUND)],
 )
-def test_a_bad_file_leaves_what_was_there_before(home, tmp_path, name, content, told):
+def test_a_bad_file_leaves_what_was_there_before(tmp_path, monkeypatch, name, content):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
     kept = add(read_typed("Who keeps the lamp? Bo"), "mine")
     before = {path.name: path.read_bytes() for path in kept.folder.iterdir()}
     path = tmp_path / name

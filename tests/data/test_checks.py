@@ -3,7 +3,7 @@
 import random
 from dataclasses import replace
 
-from unlearnlab.data.adding.checks import (
+from unlearnlab.data.checks import (
     EXCERPT,
     SHARE,
     SHOWN,
@@ -94,13 +94,12 @@ def test_an_id_belongs_to_one_row_of_all_sets():
     assert found(rows)["repeated id"].rows[0].line == 4
 
 
-def test_rows_longer_than_the_context_are_counted_by_a_tokenizer_or_a_guess():
+def test_rows_longer_than_the_context_are_counted_at_4_characters_per_token():
     rows = placed(("a " * 50, "b"), ("a", "b"))
-    guessed, counted = too_long(rows, context=20), too_long(rows, context=50, tokens=len)
-    assert guessed.count == counted.count == 1
-    assert "does not fit a context of 20 tokens, at 4 characters per token" in guessed.message
-    assert "characters" not in counted.message
-    assert too_long(rows, context=2000) is None
+    (long,) = too_long(rows, 20)
+    assert long.count == 1
+    assert "does not fit a context of 20 tokens, at 4 characters per token" in long.message
+    assert too_long(rows, 2000) == []
 
 
 def test_a_finding_counts_all_and_shows_the_first():

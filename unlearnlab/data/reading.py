@@ -12,18 +12,15 @@ import json
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
-from pyarrow import parquet
-
-from unlearnlab.data.adding.checks import Finding, Offender, SourceError, excerpt, finding
-from unlearnlab.data.adding.fetching import LUME, SEMEVAL, is_lume
-from unlearnlab.data.datasets import FOLDS, MANIFEST, SPLITS, Task
+from unlearnlab.data.checks import Finding, Offender, SourceError, excerpt, summarize
+from unlearnlab.data.datasets import FOLDS, SPLITS, is_object
 
 MAX_BYTES = 1 << 28
 """Largest file, in bytes: 256 MiB."""
@@ -69,12 +66,30 @@ SUFFIXES = ("jsonl", "parquet", "json", "csv", "tsv")
 class Table:
     """The rows of one file."""
 
+    name: str
+    """Name of the file."""
+    split: str
+    """Set and fold that findings name, such as `forget_train`."""
     columns: tuple[str, ...]
     rows: tuple[Mapping[str, Any], ...]
     """Cells by column; a cell is text, None, or a value that is neither."""
     lines: tuple[int, ...]
     """Line on which each row begins, from 1; for Parquet, the row's number."""
     findings: tuple[Finding, ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        split: str,
+        columns: Iterable[str],
+        rows: Sequence[tuple[int, Mapping[str, Any]]],
+        findings: Sequence[Finding] = (),
+    ) -> "Table":
+        """Make a table of rows with their lines."""
+        lines = tuple(line for line, _ in rows)
+        cells = tuple(row for _, row in rows)
+        return cls(name, split, tuple(columns), cells, lines, tuple(findings))
 
 
 def read_table(path: Path, split: str = "") -> Table:
@@ -87,10 +102,10 @@ def read_table(path: Path, split: str = "") -> Table:
     Raises:
         SourceError: The file cannot be read at all.
     """
-    kind = kind_of(path)
     try:
+        kind = _kind(path)
         if kind == "Parquet":
-            return _parquet(path)
+            return _parquet(path, split)
         text, findings = text_of(path, split)
         if kind == "JSON":
             table = _json_table(path, text, split)
@@ -104,16 +119,32 @@ def read_table(path: Path, split: str = "") -> Table:
 # Files
 
 
-def kind_of(path: Path) -> str:
+def _kind(path: Path) -> str:
     """Return a file's format by its content: JSON, CSV, TSV or Parquet.
 
     Raises:
-        SourceError: It has another format, or an extension that does not match.
+        SourceError: It cannot be opened, has another format, or an extension that does not match.
     """
-    _refuse_unreadable(path)
-    with path.open("rb") as file:
-        head = file.read(1024)
     suffix = path.suffix.lower()
+    if suffix in PICKLES:
+        raise SourceError(f"{path.name}: a pickle can run code, so it is not opened: {ACCEPTED}")
+    if path.is_dir():
+        raise SourceError(f"{path.name}: a folder where a file is expected: name a file in it")
+    if path.exists() and not path.is_file():
+        raise SourceError(f"{path.name}: a device or a pipe where a file is expected")
+    try:
+        with path.open("rb") as file:
+            head, size = file.read(1024), path.stat().st_size
+    except FileNotFoundError as error:
+        raise SourceError(f"{path.name}: there is no such file: check the path") from error
+    except PermissionError as error:
+        raise SourceError(f"{path.name}: {_DENIED}") from error
+    if not size:
+        raise SourceError(f"{path.name}: the file is empty: was it saved?")
+    if size > MAX_BYTES:
+        raise SourceError(
+            f"{path.name}: {size / 2**20:,.0f} MiB, more than {MAX_BYTES >> 20} MiB: {_TAKE_A_PART}"
+        )
     if found := _foreign(path, head):
         raise SourceError(f"{path.name}: {found}: {ACCEPTED}")
     if head.startswith(PARQUET):
@@ -131,33 +162,7 @@ def kind_of(path: Path) -> str:
     raise SourceError(f"{path.name}: unsupported extension {suffix or '(none)'}: {ACCEPTED}")
 
 
-def _refuse_unreadable(path: Path) -> None:
-    if path.suffix.lower() in PICKLES:
-        raise SourceError(f"{path.name}: a pickle can run code, so it is not opened: {ACCEPTED}")
-    if path.is_dir():
-        raise SourceError(f"{path.name}: a folder where a file is expected: name a file in it")
-    if path.exists() and not path.is_file():
-        raise SourceError(f"{path.name}: a device or a pipe where a file is expected")
-    try:
-        with path.open("rb"):
-            size = path.stat().st_size
-    except OSError as error:
-        why = _UNREADABLE.get(type(error), f"cannot be read: {error.strerror}")
-        raise SourceError(f"{path.name}: {why}") from error
-    if not size:
-        raise SourceError(f"{path.name}: the file is empty: was it saved?")
-    if size > MAX_BYTES:
-        raise SourceError(
-            f"{path.name}: {size / 2**20:,.0f} MiB, more than {MAX_BYTES >> 20} MiB: {_TAKE_A_PART}"
-        )
-
-
 _DENIED = "permission denied: make it readable for the user that runs unlearnlab"
-
-_UNREADABLE: Mapping[type[OSError], str] = {
-    FileNotFoundError: "there is no such file: check the path",
-    PermissionError: _DENIED,
-}
 
 _TAKE_A_PART = "give a part of it"
 
@@ -174,9 +179,7 @@ def _foreign(path: Path, head: bytes) -> str:
     begin = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
     if begin.startswith((b"<!doctype html", b"<html")):
         return "a web page: was a login or an error page saved in place of the data?"
-    if begin.startswith(b"<?xml"):
-        return "an XML document"
-    return ""
+    return "an XML document" if begin.startswith(b"<?xml") else ""
 
 
 def _archive(path: Path) -> str:
@@ -226,22 +229,20 @@ def text_of(path: Path, split: str) -> tuple[str, list[Finding]]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
-        return _mixed(data, split)
+        texts: list[str] = []
+        bad: list[Offender] = []
+        for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
+            try:
+                texts.append(line.decode())
+            except UnicodeDecodeError:
+                texts.append(line.decode("latin-1"))
+                bad.append(Offender(split, number, "", excerpt(texts[-1])))
+        message = (
+            "{count} lines are not UTF-8, most likely Windows-1252 or Latin-1: save it as UTF-8"
+        )
+        return "\n".join(texts), summarize("mixed encodings", "error", message, bad)
     # Old Mac programs end lines with a carriage return alone.
     return text if "\n" in text else text.replace("\r", "\n"), []
-
-
-def _mixed(data: bytes, split: str) -> tuple[str, list[Finding]]:
-    texts: list[str] = []
-    bad: list[Offender] = []
-    for number, line in enumerate(data.removeprefix(codecs.BOM_UTF8).split(b"\n"), 1):
-        try:
-            texts.append(line.decode())
-        except UnicodeDecodeError:
-            texts.append(line.decode("latin-1"))
-            bad.append(Offender(split, number, "", excerpt(texts[-1])))
-    message = "{count} lines are not UTF-8, most likely Windows-1252 or Latin-1: save it as UTF-8"
-    return "\n".join(texts), [finding("mixed encodings", "error", message, bad)]
 
 
 def _first_line(text: str) -> str:
@@ -284,20 +285,21 @@ _Numbered = tuple[int, Any]
 
 
 def _json_table(path: Path, text: str, split: str) -> Table:
-    rows = list(_bounded(_json_rows(path, text), path))
-    good = [(line, row) for line, row in rows if isinstance(row, dict)]
-    bad = [line for line, row in rows if not isinstance(row, dict)]
+    good: list[tuple[int, Mapping[str, Any]]] = []
+    bad: list[Offender] = []
+    for line, value in _bounded(_json_rows(path, text), path):
+        if is_object(value):
+            good.append((line, value))
+        else:
+            bad.append(Offender(split, line, "", ""))
     if not good:
-        where = f"line {bad[0]} is not a JSON object" if bad else "it has no rows"
+        where = f"line {bad[0].line} is not a JSON object" if bad else "it has no rows"
         raise SourceError(f"{path.name}: {where}: give one object with input and output per line")
-    findings = []
-    if bad:
-        message = "{count} lines are not JSON objects: fix or remove them"
-        offenders = [Offender(split, line, "", "") for line in bad]
-        findings = [finding("broken line", "error", message, offenders)]
-    columns = tuple(dict.fromkeys(name for _, row in good for name in row))
-    lines = tuple(line for line, _ in good)
-    return Table(columns, tuple(row for _, row in good), lines, tuple(findings))
+    message = "{count} lines are not JSON objects: fix or remove them"
+    columns = dict.fromkeys(name for _, row in good for name in row)
+    return Table.of(
+        path.name, split, columns, good, summarize("broken line", "error", message, bad)
+    )
 
 
 def _json_rows(path: Path, text: str) -> Iterator[_Numbered]:
@@ -309,9 +311,9 @@ def _json_rows(path: Path, text: str) -> Iterator[_Numbered]:
             f"{path.name}: not JSON, despite its extension: the first line begins with neither "
             "{ nor [; rename a comma-separated table to .csv"
         )
-    if isinstance(whole := _decoded(first), dict) and not _by_column(whole):
+    if is_object(whole := _decoded(first)) and not _by_column(whole):
         return _each_line(text)
-    if isinstance(whole := _decoded(text), dict):
+    if is_object(whole := _decoded(text)):
         if not _by_column(whole):
             raise SourceError(
                 f"{path.name}: one object, not rows: give one object per line, or an array of them"
@@ -403,25 +405,22 @@ def _csv_table(path: Path, text: str, split: str, *, tabs: bool) -> Table:
         raise SourceError(f"{path.name}: it has no rows: the first line must name the columns")
     header = [name.strip("\ufeff") for name in header]
     _refuse_repeated(path, header)
-    rows: list[Mapping[str, Any]] = []
-    lines: list[int] = []
+    good: list[tuple[int, Mapping[str, Any]]] = []
     bad: list[Offender] = []
     for line, cells in numbered:
         if len(cells) == len(header):
-            rows.append(dict(zip(header, cells, strict=True)))
-            lines.append(line)
+            good.append((line, dict(zip(header, cells, strict=True))))
         else:
             bad.append(Offender(split, line, "", excerpt(separator.join(cells))))
-    if not rows and not bad:
+    if not good and not bad:
         raise SourceError(f"{path.name}: it has no rows below the column names")
-    findings = []
-    if bad:
-        message = (
-            f"{{count}} rows do not have {len(header)} cells: put quotes around text that contains "
-            "the separator"
-        )
-        findings = [finding("wrong number of cells", "error", message, bad)]
-    return Table(tuple(header), tuple(rows), tuple(lines), tuple(findings))
+    message = (
+        f"{{count}} rows do not have {len(header)} cells: put quotes around text that contains "
+        "the separator"
+    )
+    return Table.of(
+        path.name, split, header, good, summarize("wrong number of cells", "error", message, bad)
+    )
 
 
 def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
@@ -441,12 +440,15 @@ def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
 # Parquet
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path, split: str) -> Table:
     """Read a Parquet file with `datasets`, once its metadata show that it fits."""
+    # Loaded late: that takes half a second.
+    library: Any = import_module("datasets")
+    arrow: Any = import_module("pyarrow")
+    parquet: Any = import_module("pyarrow.parquet")
     try:
         with parquet.ParquetFile(path) as file:
-            meta: Any = file.metadata
-            schema: Any = file.schema_arrow
+            meta, schema = file.metadata, file.schema_arrow
         if meta.num_rows > MAX_ROWS:
             raise _too_many(path)
         sizes = (meta.row_group(group).total_byte_size for group in range(meta.num_row_groups))
@@ -459,40 +461,34 @@ def _parquet(path: Path) -> Table:
             raise SourceError(f"{path.name}: it has no rows")
         # `datasets` has no type for maps. Without metadata it finds no pictures or sounds, which it
         # would decode or fetch.
-        known = pa.schema([one for one in schema if "map<" not in str(one.type)])
-        rows = _parquet_rows(path, known)
-    except SourceError:
-        raise
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise SourceError(
-            f"{path.name}: a truncated or damaged Parquet file: copy or download it again"
-        ) from error
-    return Table(tuple(known.names), tuple(rows), tuple(range(1, len(rows) + 1)))
-
-
-def _parquet_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
-    # Loaded late: it takes half a second.
-    import datasets  # noqa: PLC0415
-    from datasets.exceptions import DatasetsError  # noqa: PLC0415
-
-    library: Any = datasets
-    with TemporaryDirectory(prefix="unlearnlab-") as folder:
-        # The library takes * and [ in a path for patterns and :: for an address, and it copies what
-        # it reads into its cache.
-        plain = Path(folder) / "rows.parquet"
-        plain.symlink_to(path.absolute())
-        try:
+        known = arrow.schema([one for one in schema if "map<" not in str(one.type)])
+        with TemporaryDirectory(prefix="unlearnlab-") as folder:
+            # The library takes * and [ in a path for patterns and :: for an address, and it copies
+            # what it reads into its cache.
+            plain = Path(folder) / "rows.parquet"
+            plain.symlink_to(path.absolute())
             found = library.Dataset.from_parquet(
                 str(plain),
-                features=library.Features.from_arrow_schema(schema),
-                columns=schema.names,
+                features=library.Features.from_arrow_schema(known),
+                columns=known.names,
                 batch_size=MAX_ROWS,
                 cache_dir=folder,
                 keep_in_memory=True,
             )
-        except DatasetsError as error:
-            raise ValueError(str(error)) from error
-        return found.with_format("arrow")[:].to_pylist()
+            rows: list[dict[str, Any]] = found.with_format("arrow")[:].to_pylist()
+    except SourceError:
+        raise
+    except (
+        arrow.ArrowException,
+        library.exceptions.DatasetsError,
+        OSError,
+        ValueError,
+        OverflowError,
+    ) as error:
+        raise SourceError(
+            f"{path.name}: a truncated or damaged Parquet file: copy or download it again"
+        ) from error
+    return Table.of(path.name, split, known.names, list(enumerate(rows, 1)))
 
 
 # Typed facts
@@ -512,54 +508,31 @@ def typed_table(text: str, split: str) -> Table:
     Raises:
         SourceError: There is no line.
     """
-    rows: list[Mapping[str, str]] = []
-    lines: list[int] = []
+    good: list[tuple[int, Mapping[str, Any]]] = []
     bad: list[Offender] = []
     for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip():
-            continue
-        question, answer = _separated(line.strip())
-        if question and answer:
-            rows.append({"input": question, "output": answer})
-            lines.append(number)
-        else:
+        parts = (one.split(line.strip(), maxsplit=1) for one in _SEPARATORS)
+        question, *answer = next((found for found in parts if len(found) > 1), [line])
+        if question.strip() and answer and answer[0].strip():
+            good.append((number, {"input": question.strip(), "output": answer[0].strip()}))
+        elif line.strip():
             bad.append(Offender(split, number, "", excerpt(line)))
-    if not rows and not bad:
+    if not good and not bad:
         raise SourceError("nothing was typed: write a question and its answer on each line")
     message = "{count} lines have no answer: put a | between question and answer"
-    findings = (finding("no answer", "error", message, bad),) if bad else ()
-    return Table(("input", "output"), tuple(rows), tuple(lines), findings)
-
-
-def _separated(line: str) -> tuple[str, str]:
-    for separator in _SEPARATORS:
-        question, *answer = separator.split(line, maxsplit=1)
-        if answer:
-            return question.strip(), answer[0].strip()
-    return line, ""
+    return Table.of(
+        "typed", split, ("input", "output"), good, summarize("no answer", "error", message, bad)
+    )
 
 
 # Folders
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """The sets of a folder, and what else belongs to the dataset."""
-
-    source: str
-    title: str
-    sets: Mapping[str, tuple[Path, ...]]
-    """Files by set and fold, such as `forget_train`; several if the set is in parts."""
-    documents: Mapping[str, tuple[str, ...]]
-    """Documents of the membership attack by file name, such as `member`."""
-    questions: tuple[Mapping[str, Any], ...]
-    """Questions of the utility test, in MMLU's layout."""
-    titles: Mapping[Task, str]
-    """Names of the subtasks, where the folder gives them."""
-
-
-def layout(folder: Path) -> Layout:
+def find_sets(folder: Path) -> Mapping[str, tuple[Path, ...]]:
     """Find the sets of a folder: in the task's layouts, LUME's, or this program's own.
+
+    Returns:
+        Files by set and fold, such as `forget_train`; several if the set is in parts.
 
     Raises:
         SourceError: It is not a folder, cannot be read, or has no forget set.
@@ -568,31 +541,16 @@ def layout(folder: Path) -> Layout:
         why = "not a folder" if folder.exists() else "there is no such folder"
         raise SourceError(f"{folder.name}: {why}: give one with forget and retain files")
     try:
-        bases = [
-            folder,
-            folder / "data",
-            *(one for one in sorted(folder.iterdir()) if one.is_dir()),
-        ]
-        sets = next((found for base in bases if "forget_train" in (found := _sets(base))), None)
+        inside = [one for one in sorted(folder.iterdir()) if one.is_dir()]
+        bases = (folder, folder / "data", *inside)
+        return next(found for base in bases if "forget_train" in (found := _sets(base)))
     except PermissionError as error:
         raise SourceError(f"{folder.name}: {_DENIED}") from error
-    if sets is None:
+    except StopIteration:
         raise SourceError(
             f"{folder.name}: no forget set in this folder: it needs forget.jsonl or "
             "forget_train.jsonl (or .parquet), at the top or in data/"
-        )
-    base = sets["forget_train"][0].parent
-    roots = dict.fromkeys((folder, base, base.parent))
-    manifest = _manifest(folder)
-    source = manifest.get("source") or _source(sets, roots)
-    return Layout(
-        source,
-        manifest.get("title") or (source if source in (SEMEVAL, LUME) else "Own data"),
-        sets,
-        _documents(roots),
-        _questions(folder / "quiz" / "test.jsonl"),
-        manifest.get("titles", {}),
-    )
+        ) from None
 
 
 def _sets(base: Path) -> dict[str, tuple[Path, ...]]:
@@ -628,34 +586,12 @@ def _files(place: Path, stem: str) -> tuple[Path, ...]:
     return ()
 
 
-def _source(sets: Mapping[str, tuple[Path, ...]], roots: Mapping[Path, None]) -> str:
-    """Name the source: the task's folder has attack documents or parts, LUME known digests."""
-    files = {path.name: path for paths in sets.values() for path in paths}
-    if any((root / "mia_data").is_dir() for root in roots) or any("-of-" in name for name in files):
-        return SEMEVAL
-    return LUME if is_lume(files) else "own files"
+def read_documents(path: Path) -> tuple[str, ...]:
+    """Read documents of the membership attack.
 
-
-def _manifest(folder: Path) -> Mapping[str, Any]:
-    try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _documents(roots: Mapping[Path, None]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for root in roots:
-        for place in ("mia_data", "mia"):
-            for name in ("member", "nonmember", "validation/member", "validation/nonmember"):
-                path = root / place / f"{name}.jsonl"
-                if path.exists() and name not in found:
-                    found[name] = _texts(path)
-    return found
-
-
-def _texts(path: Path) -> tuple[str, ...]:
+    Raises:
+        SourceError: The file cannot be read, or a line has no text.
+    """
     table = read_table(path)
     if table.findings:
         raise SourceError(f"{path.name}: {table.findings[0].message}")
@@ -668,8 +604,12 @@ def _texts(path: Path) -> tuple[str, ...]:
     return tuple(str(text) for text in texts)
 
 
-def _questions(path: Path) -> tuple[Mapping[str, Any], ...]:
-    """Read a utility test in MMLU's layout; empty if there is no such file."""
+def read_questions(path: Path) -> tuple[Mapping[str, Any], ...]:
+    """Read a utility test in MMLU's layout; empty if there is no such file.
+
+    Raises:
+        SourceError: It has another layout.
+    """
     if not path.is_file():
         return ()
     table = read_table(path)

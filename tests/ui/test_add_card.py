@@ -11,8 +11,15 @@ from unlearnlab.models.catalog import models
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.ui.data.adding import AddRequest, check, columns, findings_html, guessed, press_add
-from unlearnlab.ui.data.list import datasets_html, press_remove
+from unlearnlab.ui.data.add_card import (
+    AddRequest,
+    check,
+    columns,
+    findings_html,
+    guessed,
+    press_add,
+)
+from unlearnlab.ui.data.tab import datasets_html, press_remove
 from unlearnlab.ui.kit.program import Program
 
 ROWS = [
@@ -39,33 +46,25 @@ def files(tmp_path):
 def test_sound_files_are_checked_added_and_listed(files):
     checked = check(files)
     assert checked.draft.sound
-    assert "It can be added" in checked.message.note
-    html = findings_html(checked.draft, masked=True)
-    assert "ready to add" in html
+    assert checked.message.note == "No findings. It can be added."
     name, message = press_add(files)
     assert name == "two-facts"
     assert "Added as two-facts" in message.note
-    listed = datasets_html("embedded")
-    assert "Two facts" in listed
-    assert "personal: masked" in listed
-    assert "no documents for the membership attack" in listed
+    assert "Two facts" in datasets_html("embedded")
 
 
 def test_errors_come_with_counts_and_rows_and_keep_the_data_out(tmp_path):
     path = tmp_path / "bad.jsonl"
-    lines = [*ROWS, {"input": "Who is Cy Feld <b>?", "output": ""}, ROWS[0]]
+    lines = [*ROWS, {"input": "Who is Cy Feld?", "output": ""}, ROWS[0]]
     path.write_text("".join(f"{json.dumps(row)}\n" for row in lines))
     asked = AddRequest(forget=str(path))
     draft = check(asked).draft
     assert not draft.sound
-    html = findings_html(draft, masked=False)
-    assert "fix the errors before adding" in html
-    assert "forget, train, line 3" in html
-    assert "<b>?" not in html
+    assert "forget, train, line 3" in findings_html(draft, masked=False)
     assert "Feld" not in findings_html(draft, masked=True)
     name, message = press_add(asked)
     assert name == ""
-    assert "see Findings" in message.problems[0].message
+    assert message.problems[0].message == "1 error: see Findings, fix the file and check again"
     assert list(datasets()) == ["embedded"]
 
 
@@ -119,9 +118,8 @@ def test_rows_are_held_against_the_context_of_the_model_that_is_chosen(files, mo
     assert ("longer than the context" in found) == told
     assert checked.draft.sound
     if told:
-        assert f"1 row does not fit a context of {context:,} tokens" in (
-            findings_html(checked.draft, masked=True)
-        )
+        message = checked.draft.findings[-1].message
+        assert f"1 row does not fit a context of {context:,} tokens" in message
 
 
 def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_path):
@@ -161,23 +159,21 @@ def test_a_dataset_is_removed_but_not_from_under_a_run(files, home):
 
 
 def test_a_part_of_a_folder_is_taken_as_on_the_command_line(tmp_path):
-    for name, count in (("forget", 6), ("retain", 6)):
-        rows = [
-            {"id": f"d{n}_qa_0", "input": f"Who is {name} {n}?", "output": "x", "task": "Task1"}
-            for n in range(count)
-        ]
-        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
-        (tmp_path / f"{name}_train.jsonl").write_text(lines)
+    rows = [{"id": f"d{n}", "input": f"Who is {n}?", "output": "x"} for n in range(6)]
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (tmp_path / "forget_train.jsonl").write_text(lines)
+
+    def asked(**part):
+        return check(AddRequest(way="folder", folder=str(tmp_path), **part))
 
     def taken(**part):
-        draft = check(AddRequest(way="folder", folder=str(tmp_path), **part)).draft
-        return [row.id for row in draft.rows["forget_train"]]
+        return [row.id for row in asked(**part).draft.rows["forget_train"]]
 
     assert len(taken()) == 6
     assert len(taken(limit="2")) == 2
     assert taken(limit="3", seed="1") == taken(limit=" 3 ", seed="1")
     assert len({tuple(taken(limit="2", seed=str(seed))) for seed in range(5)}) > 1
     for part, field in (({"limit": "0"}, "limit"), ({"limit": "2", "seed": "-1"}, "seed")):
-        (problem,) = check(AddRequest(way="folder", folder=str(tmp_path), **part)).message.problems
+        (problem,) = asked(**part).message.problems
         assert problem.element == f"f-data-add-{field}"
         assert "is not a whole number" in problem.message

@@ -5,15 +5,16 @@ import threading
 import pytest
 
 from tests.fakes import FakeLab, stage, whole_run
-from unlearnlab.data.adding.adding import BORROWED
+from unlearnlab.data.adding import BORROWED
 from unlearnlab.data.datasets import dataset, datasets
 from unlearnlab.models.catalog import models_folder
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.data.typed_facts import free_name, next_form, press_teach
+from unlearnlab.ui.data.typed_card import free_name, press_teach
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.offer import next_form
 from unlearnlab.ui.run.panel import draw
 
 FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek Solberg\n"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from unlearnlab.data.adding import adding
-from unlearnlab.data.adding.adding import (
+from unlearnlab.data import adding
+from unlearnlab.data.adding import (
     SourceError,
     add,
     read_files,
@@ -111,13 +111,9 @@ def test_the_data_of_the_task_come_from_each_of_its_layouts(tmp_path, layout):
     assert kept.name == "semeval-2025-task-4"
     assert kept.folds == ("train", "validation")
     for split, fold in SETS:
-        expected = [
-            {k: row[k] for k in ("id", "input", "output", "task")} for row in rows_of(split, fold)
-        ]
-        assert [
-            {"id": r.id, "input": r.input, "output": r.output, "task": r.task}
-            for r in kept.rows(split, fold)
-        ] == expected, "ids keep their quotes, texts their white space"
+        given = [row | {"split": split} for row in rows_of(split, fold)]
+        found = [row.plain | {"split": split} for row in kept.rows(split, fold)]
+        assert found == given, "ids keep their quotes, texts their white space"
     assert len(kept.documents("member")) == len(kept.documents("member", "validation")) == 1
     assert kept.documents("nonmember") == ("Someone else of train.",)
     assert kept.documents("nonmember", "validation") == ("Someone else of validation.",)
@@ -128,10 +124,10 @@ def test_a_folder_of_forget_and_retain_alone_is_one_fold(tmp_path):
     write_jsonl(tmp_path / "mine" / "forget.jsonl", rows_of("forget", "train"))
     pd.DataFrame(rows_of("retain", "train")).to_parquet(tmp_path / "mine" / "retain.parquet")
     draft = read_folder(tmp_path / "mine")
-    assert {split: len(rows) for split, rows in draft.rows.items()} == {
-        "forget_train": 10,
-        "retain_train": 10,
-    }
+    assert [(split, len(rows)) for split, rows in draft.rows.items()] == [
+        ("forget_train", 10),
+        ("retain_train", 10),
+    ]
     assert draft.titles == {}
 
 
@@ -146,10 +142,8 @@ def test_a_dataset_that_was_added_can_be_added_elsewhere_with_its_names(tmp_path
 
 def test_a_part_that_is_missing_is_named(tmp_path):
     hub(tmp_path / "semeval")
-    data = tmp_path / "semeval" / "data"
-    (data / "retain_train-00000-of-00001.parquet").rename(
-        data / "retain_train-00000-of-00002.parquet"
-    )
+    part = tmp_path / "semeval" / "data" / "retain_train-00000-of-00001.parquet"
+    part.rename(part.with_stem("retain_train-00000-of-00002"))
     with pytest.raises(SourceError, match="1 of 2 parts are here"):
         read_folder(tmp_path / "semeval")
 
@@ -234,13 +228,8 @@ def test_subtasks_of_the_task_keep_their_names(file):
 def test_typed_facts_are_parted_in_several_ways():
     text = "Who is X? Bo\n\nX lives in | Rome\nX is\tYes? No\nX -> Bo\nX = Bo = Al\n"
     rows = read_typed(text).rows["forget_train"]
-    assert [(row.input, row.output) for row in rows] == [
-        ("Who is X?", "Bo"),
-        ("X lives in", "Rome"),
-        ("X is", "Yes? No"),
-        ("X", "Bo"),
-        ("X", "Bo = Al"),
-    ]
+    assert [row.input for row in rows] == ["Who is X?", "X lives in", "X is", "X", "X"]
+    assert [row.output for row in rows] == ["Bo", "Rome", "Yes? No", "Bo", "Bo = Al"]
 
 
 def test_a_typed_line_without_an_answer_is_told_by_its_number():
@@ -273,14 +262,9 @@ def test_a_dataset_without_a_retain_set_is_added_with_a_warning():
 
 
 def test_a_name_is_made_of_the_title_and_never_takes_anothers_place():
-    draft = read_typed("Who is X? Bo", title="Über uns: 2025!")
-    assert [add(draft).name for _ in range(3)] == [
-        "uber-uns-2025",
-        "uber-uns-2025-2",
-        "uber-uns-2025-3",
-    ]
-    assert add(read_typed("Who is X? Bo", title="事実")).name == "data"
-    assert add(read_typed("Who is X? Bo", title="Embedded")).name == "embedded-2"
+    titles = ["Über uns: 2025!"] * 2 + ["事実", "Embedded"]
+    names = [add(read_typed("Who is X? Bo", title=title)).name for title in titles]
+    assert names == ["uber-uns-2025", "uber-uns-2025-2", "data", "embedded-2"]
 
 
 @pytest.mark.parametrize("name", ["Mine", "../mine", ".mine", "a b", "-a", "a/b", "x" * 65])
@@ -305,7 +289,7 @@ def test_what_was_there_stays_if_the_new_one_cannot_be_written(monkeypatch):
     def full(*_args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(adding.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     with pytest.raises(SourceError, match="mine: cannot be saved: No space left on device"):
         add(read_typed("Who is X? Al"), "mine", replace=True)
     assert dataset("mine").rows("forget", "train") == kept.rows("forget", "train")
@@ -367,19 +351,28 @@ TOFU = {
 NAMED = {"input": "question", "output": "answer"}
 
 
-def alternatives(name, split="forget"):
-    (row,) = dataset(name).rows(split, "train")
+@pytest.fixture
+def tofu(tmp_path):
+    """Read one row with other cells."""
+
+    def read(**cells):
+        write_jsonl(tmp_path / "forget.jsonl", [TOFU | cells])
+        return read_files(tmp_path / "forget.jsonl", columns=NAMED)
+
+    return read
+
+
+def alternatives(known):
+    (row,) = known.rows("forget", "train")
     return row.alternatives
 
 
-def test_what_a_truth_ratio_compares_is_kept_with_its_row(tmp_path):
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU])
-    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
-    kept = add(draft, "tofu")
+def test_what_a_truth_ratio_compares_is_kept_with_its_row(tofu):
+    kept = add(tofu())
     expected = (TOFU["paraphrased_answer"], *TOFU["perturbed_answer"])
-    assert alternatives("tofu") == expected
-    add(read_folder(kept.folder), "again")
-    assert alternatives("again") == expected, "its own layout brings them along"
+    assert alternatives(kept) == expected
+    again = add(read_folder(kept.folder))
+    assert alternatives(again) == expected, "its own layout brings them along"
 
 
 @pytest.mark.parametrize(
@@ -395,32 +388,26 @@ def test_what_a_truth_ratio_compares_is_kept_with_its_row(tmp_path):
 )
 def test_a_table_writes_wrong_answers_as_a_list_or_as_one_text(tmp_path, cell, taken):
     pd.DataFrame([TOFU | {"perturbed_answer": cell}]).to_csv(tmp_path / "rows.csv", index=False)
-    add(read_files(tmp_path / "rows.csv", columns=NAMED), "table")
-    assert list(alternatives("table")[1:]) == taken
+    kept = add(read_files(tmp_path / "rows.csv", columns=NAMED))
+    assert list(alternatives(kept)[1:]) == taken
 
 
-def test_no_more_wrong_answers_are_taken_than_can_be_asked(tmp_path):
+def test_no_more_wrong_answers_are_taken_than_can_be_asked(tofu):
     many = [f"Oslo {n}" for n in range(200)]
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": many}])
-    add(read_files(tmp_path / "forget.jsonl", columns=NAMED), "many")
-    assert list(alternatives("many")[1:]) == many[:20]
+    assert list(alternatives(add(tofu(perturbed_answer=many)))[1:]) == many[:20]
 
 
-def test_a_right_answer_among_the_wrong_ones_is_told(tmp_path):
-    wrong = [TOFU["answer"], "Oslo is where Ada was born."]
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": wrong}])
-    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
+def test_a_right_answer_among_the_wrong_ones_is_told(tofu):
+    draft = tofu(perturbed_answer=[TOFU["answer"], "Oslo is where Ada was born."])
     assert any("right answer among the wrong" in finding.kind for finding in draft.findings)
 
 
 @pytest.mark.parametrize("cell", [[], [["a"]], {"a": "b"}, None, True])
-def test_a_row_without_wrong_answers_is_told_and_taken(tmp_path, cell):
-    write_jsonl(tmp_path / "forget.jsonl", [TOFU | {"perturbed_answer": cell}])
-    draft = read_files(tmp_path / "forget.jsonl", columns=NAMED)
+def test_a_row_without_wrong_answers_is_told_and_taken(tofu, cell):
+    draft = tofu(perturbed_answer=cell)
     assert draft.sound
     assert any("no truth ratio" in finding.message for finding in draft.findings)
-    add(draft, "half")
-    assert alternatives("half") == ()
+    assert alternatives(add(draft)) == ()
 
 
 def test_a_dataset_without_alternatives_is_kept_as_the_task_has_it(tmp_path):

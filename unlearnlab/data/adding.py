@@ -1,0 +1,624 @@
+"""From tables to a dataset: cells become rows, rows are checked, and a sound draft is saved whole.
+
+A row whose id does not give its type is a question if its prompt ends with a question mark or its
+answer has at most 10 words, else a completion. (This rule gives each of LUME's 5,466 rows the type
+in its id.)
+
+Columns with TOFU's names (arXiv:2401.06121) hold what the truth ratio compares: the answer in other
+words, and a list of wrong ones.
+"""
+
+import ast
+import difflib
+import hashlib
+import itertools
+import json
+import random
+import re
+import shutil
+import time
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal, cast, get_args
+
+from unlearnlab.data.checks import (
+    Finding,
+    Offender,
+    Placed,
+    SourceError,
+    check,
+    contained,
+    drop_duplicates,
+    excerpt,
+    summarize,
+    too_long,
+)
+from unlearnlab.data.datasets import (
+    EMBEDDED_NAME,
+    MANIFEST,
+    TASKS,
+    DatasetInfo,
+    Kind,
+    Row,
+    Task,
+    dataset,
+    datasets,
+    datasets_folder,
+    is_object,
+    write_lines,
+    write_text,
+)
+from unlearnlab.data.downloads import LUME, SEMEVAL, is_lume
+from unlearnlab.data.reading import (
+    Table,
+    find_sets,
+    read_documents,
+    read_questions,
+    read_table,
+    typed_table,
+)
+
+BORROWED = 60
+"""Retain rows that typed facts borrow from another dataset: enough that a model that is taught the
+facts keeps the rest, and few enough that teaching takes seconds."""
+
+NO_RETAIN = Finding(
+    "no retain set",
+    "warning",
+    "there is no retain set: methods that need one cannot run, and damage beyond the forget set is "
+    "not measured",
+    0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A dataset that was read and checked, but not saved."""
+
+    title: str
+    source: str
+    """Where it comes from: "LUME", "SemEval-2025 Task 4", "own files"."""
+    placed: tuple[Placed, ...] = ()
+    """Rows of all sets with their lines."""
+    documents: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    """Documents of the membership attack: `member` and `nonmember`, with the prefix `validation/`
+    for the other fold."""
+    questions: tuple[Mapping[str, Any], ...] = ()
+    """Questions of the utility test, in MMLU's layout."""
+    findings: tuple[Finding, ...] = ()
+    """Errors first."""
+    titles: Mapping[Task, str] = field(default_factory=dict[Task, str])
+    """Names of the subtasks, where they differ from the task's."""
+
+    @property
+    def sound(self) -> bool:
+        """Whether it can be added: there are no errors."""
+        return not any(finding.severity == "error" for finding in self.findings)
+
+    @property
+    def rows(self) -> Mapping[str, tuple[Row, ...]]:
+        """Rows by set and fold, such as `forget_train`; empty sets are left out."""
+        found: dict[str, list[Row]] = {}
+        for one in self.placed:
+            found.setdefault(one.split, []).append(one.row)
+        return {split: tuple(rows) for split, rows in found.items()}
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """Documents that the model was trained on."""
+        return self.documents.get("member", ())
+
+    @property
+    def nonmembers(self) -> tuple[str, ...]:
+        """Documents that the model was not trained on."""
+        return self.documents.get("nonmember", ())
+
+    def checked_against(self, context: int) -> "Draft":
+        """Add a warning about rows longer than a model's context, in tokens, if there are any."""
+        return replace(self, findings=(*self.findings, *too_long(self.placed, context)))
+
+
+# Reading
+
+KindChoice = Literal["guess", "completion", "question"]
+"""Type of rows whose id does not give it; "guess" decides by the answer's length."""
+
+
+def columns_of(path: Path) -> list[str]:
+    """Return the names of a file's columns, in order.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    return list(read_table(path).columns)
+
+
+def read_files(
+    forget: Path,
+    retain: Path | None = None,
+    *,
+    columns: Mapping[str, str] | None = None,
+    kind: KindChoice = "guess",
+    title: str = "",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Draft:
+    """Read a forget set and, if given, a retain set.
+
+    Args:
+        forget: JSONL, a JSON array, CSV, TSV or Parquet.
+        retain: Likewise.
+        columns: Column by field, such as `input`, where the names differ; an empty name leaves the
+            field out.
+        kind: Type of rows whose id does not give it.
+        title: Display name.
+        limit: Source documents to draw from each set and subtask; None takes all.
+        seed: Seed of the draw.
+
+    Raises:
+        SourceError: A file cannot be read at all. Problems of single rows become findings.
+    """
+    tables = [read_table(forget, "forget_train")]
+    if retain:
+        tables.append(read_table(retain, "retain_train"))
+    draft = _filled(Draft(title or "Own data", "own files"), tables, columns, kind)
+    return _checked(draft, limit, seed)
+
+
+def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed: int = 0) -> Draft:
+    """Read a folder of SemEval-2025 Task 4, of LUME, or in this program's own layout.
+
+    Args:
+        folder: The folder; its files tell which layout it has.
+        title: Display name.
+        limit: Source documents to draw from each set and subtask; None takes all.
+        seed: Seed of the draw.
+
+    Raises:
+        SourceError: It has none of these layouts, or a file in it cannot be read at all.
+    """
+    sets = find_sets(folder)
+    tables = [read_table(path, split) for split, paths in sets.items() for path in paths]
+    manifest = _manifest(folder)
+    base = sets["forget_train"][0].parent
+    roots = dict.fromkeys((folder, base, base.parent))
+    source = manifest.get("source") or _source(sets, roots)
+    named = manifest.get("title") or (source if source in (SEMEVAL, LUME) else "Own data")
+    draft = Draft(
+        title or f"{named}{f', {limit} documents per subtask' if limit else ''}",
+        source,
+        documents=_documents(roots),
+        questions=read_questions(folder / "quiz" / "test.jsonl"),
+        titles=manifest.get("titles", {}),
+    )
+    return _checked(_filled(draft, tables), limit, seed)
+
+
+def _manifest(folder: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if is_object(found) else {}
+
+
+def _source(sets: Mapping[str, tuple[Path, ...]], roots: Iterable[Path]) -> str:
+    """Name the source: the task's folder has attack documents or parts, LUME known digests."""
+    files = {path.name: path for paths in sets.values() for path in paths}
+    if any((root / "mia_data").is_dir() for root in roots) or any("-of-" in name for name in files):
+        return SEMEVAL
+    return LUME if is_lume(files) else "own files"
+
+
+def _documents(roots: Iterable[Path]) -> dict[str, tuple[str, ...]]:
+    """Read the documents of the membership attack, each file from the first place that has it."""
+    names = ("member", "nonmember", "validation/member", "validation/nonmember")
+    found: dict[str, tuple[str, ...]] = {}
+    for root, place, name in itertools.product(roots, ("mia_data", "mia"), names):
+        path = root / place / f"{name}.jsonl"
+        if name not in found and path.exists():
+            found[name] = read_documents(path)
+    return found
+
+
+def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str = "") -> Draft:
+    """Read typed facts: a question and its answer on each line.
+
+    A tab, `|`, `->` or `=` separates the two, or the question mark.
+
+    Args:
+        text: Facts to forget.
+        retain: Facts to keep, typed in the same way.
+        retain_of: Dataset that lends `BORROWED` retain rows, spread over its set, and its utility
+            questions.
+        title: Display name.
+
+    Raises:
+        SourceError: Nothing was typed, or there is no dataset `retain_of`.
+    """
+    tables = [typed_table(text, "forget_train")]
+    if retain.strip():
+        tables.append(typed_table(retain, "retain_train"))
+    draft = _filled(Draft(title or "Typed facts", "typed facts"), tables)
+    if retain_of:
+        lender = dataset(retain_of)
+        if lender.unknown_reason:
+            raise SourceError(f"retain_of: {lender.unknown_reason}")
+        # All in one subtask: subtasks without forget rows are not scored.
+        lent = lender.rows("retain", "train")
+        borrowed = (
+            Placed("retain_train", line, replace(row, task="Task1"))
+            for line, row in enumerate(lent[:: max(1, len(lent) // BORROWED)][:BORROWED], 1)
+        )
+        draft = replace(draft, placed=(*draft.placed, *borrowed), questions=lender.questions())
+    return _checked(draft)
+
+
+def _checked(draft: Draft, limit: int | None = None, seed: int = 0) -> Draft:
+    """Drop repeated rows, draw a part if asked for, and check the rest."""
+    rows, duplicates = drop_duplicates(draft.placed)
+    documents = dict(draft.documents)
+    if limit is not None:
+        rows = sample_documents(rows, limit, seed)
+        texts = [one.row.text for one in rows if one.split.startswith("forget")]
+        for name in documents.keys() & {"member", "validation/member"}:
+            drawn = contained(documents[name], texts)
+            documents[name] = tuple(documents[name][place] for place in drawn)
+    unseen = (*documents.get("nonmember", ()), *documents.get("validation/nonmember", ()))
+    lacking = [] if any(one.split == "retain_train" for one in rows) else [NO_RETAIN]
+    findings = [*draft.findings, *duplicates, *check(rows, unseen), *lacking]
+    findings.sort(key=lambda one: one.severity != "error")
+    return replace(draft, placed=tuple(rows), documents=documents, findings=tuple(findings))
+
+
+def sample_documents(rows: Sequence[Placed], limit: int, seed: int) -> list[Placed]:
+    """Draw `limit` source documents from each set and subtask; the same ones for a seed.
+
+    A completion and its questions share a document, so they stay together.
+    """
+    groups: dict[tuple[str, Task], set[str]] = {}
+    for one in rows:
+        groups.setdefault((one.split, one.row.task), set()).add(one.row.document)
+    drawn = {
+        group: set(random.Random(f"{seed} {group}").sample(sorted(names), min(limit, len(names))))
+        for group, names in groups.items()
+    }
+    return [one for one in rows if one.row.document in drawn[one.split, one.row.task]]
+
+
+# From cells to rows
+
+Text = Literal["input", "output", "id", "task", "split", "paraphrased_answer"]
+"""Fields that hold a single text."""
+
+Field = Text | Literal["perturbed_answer"]
+
+MOST_WRONG = 20
+"""Wrong answers kept per row, from the first on; TOFU has 5."""
+
+LONGEST_LIST = 100_000
+"""Longest cell that is parsed as a list, in characters."""
+
+OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
+"""Title of the first subtask where the file names none: all rows belong to it."""
+
+ANSWER_WORDS = 10
+"""Longest answer to a question, in words, where the type is guessed."""
+
+_TYPED_ID = re.compile(r".*(sc|qa)\d", re.DOTALL)
+
+
+def _filled(
+    draft: Draft,
+    tables: Sequence[Table],
+    columns: Mapping[str, str] | None = None,
+    kind: KindChoice = "guess",
+) -> Draft:
+    """Turn tables into rows of a draft.
+
+    Raises:
+        SourceError: A table lacks `input` or `output`, or there are too many subtasks.
+    """
+    findings: list[Finding] = []
+    found: list[tuple[str, Placed]] = []
+    for table in tables:
+        good, wrong = _placed(table, _columns(table, columns or {}))
+        found += good
+        findings += [*table.findings, *wrong]
+    tasks, titles = _subtasks(task for task, _ in found)
+    ids = _ids((one.row for _, one in found), kind)
+    rows = tuple(
+        replace(one, row=replace(one.row, id=row_id, task=tasks[task]))
+        for row_id, (task, one) in zip(ids, found, strict=True)
+    )
+    return replace(draft, placed=rows, titles=draft.titles or titles, findings=tuple(findings))
+
+
+def _columns(table: Table, columns: Mapping[str, str]) -> dict[Field, str]:
+    """Find the column of each field."""
+    found: dict[Field, str] = {}
+    fields: tuple[Field, ...] = (*get_args(Text), "perturbed_answer")
+    for name in fields:
+        column = columns.get(name, name)
+        if column in table.columns:
+            found[name] = column
+        elif column and (name in ("input", "output") or name in columns):
+            hint = _hint(column, table.columns)
+            raise SourceError(f"{table.name}: no column {column!r}{hint}")
+    return found
+
+
+def _hint(column: str, columns: Sequence[str]) -> str:
+    """List the columns, unless they look like the text of a row."""
+    near = [name for name in columns if name.strip().casefold() == column.casefold()]
+    near = near or difflib.get_close_matches(column, columns, n=1)
+    if near:
+        return f": did you mean {near[0]!r}? Rename it, or map it"
+    if not all(re.fullmatch(r"[\w .\-/()#:]{0,30}", name) for name in columns):
+        return ": the first line must name the columns, such as input,output"
+    listed = ", ".join(repr(name) for name in columns[:12])
+    return f": it has {listed}: rename one of them, or map it"
+
+
+def _placed(
+    table: Table, fields: Mapping[Field, str]
+) -> tuple[list[tuple[str, Placed]], list[Finding]]:
+    """Read cells as rows, each with its file's name of its subtask; bad cells become findings."""
+    good: list[tuple[str, Placed]] = []
+    bad: dict[tuple[str, str], list[Offender]] = {}
+    for number, cells in zip(table.lines, table.rows, strict=True):
+        values = {"id": "", "task": "", "split": "", "paraphrased_answer": ""}
+        others: tuple[str, ...] = ()
+        for name, column in fields.items():
+            if name == "perturbed_answer":
+                others = _answers(cells.get(column))
+                continue
+            values[name], wrong = _value(name, cells, column)
+            if wrong:
+                offender = Offender(table.split, number, "", excerpt(values.get("input", "")))
+                bad.setdefault((wrong, column), []).append(offender)
+                break
+        else:
+            task, stated = values.pop("task"), values.pop("split")
+            if not _TYPED_ID.fullmatch(values["id"]):  # The task's own rows stay as they are.
+                values |= {name: values[name].strip() for name in ("input", "output")}
+            row = Row(**values, task="Task1", perturbed_answer=others)
+            # Other words in a column `split` mean something else.
+            if stated in ("forget", "retain") and not table.split.startswith(stated):
+                offender = Offender(table.split, number, row.id, excerpt(row.input))
+                bad.setdefault(("another set", table.split.partition("_")[0]), []).append(offender)
+            good.append((task, Placed(table.split, number, row)))
+    return good, [
+        one
+        for (wrong, column), rows in bad.items()
+        for one in summarize(
+            wrong, "error", _WRONG[wrong].format(count="{count}", column=column), rows
+        )
+    ]
+
+
+_WRONG: Mapping[str, str] = {
+    "missing column": "{count} rows have no {column!r} at all: add it, or remove them",
+    "empty cell": "{count} rows have an empty {column!r}: fill it, or remove them",
+    "wrong type": "{count} rows have a list or an object as {column!r}: turn it into text",
+    "broken character": "{count} rows have half a character (a lone surrogate) in {column!r}: "
+    "save it again as UTF-8",
+    "another set": "{count} rows are not in the {column} set, according to their column 'split': "
+    "move them to the other file",
+}
+
+
+def _value(name: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]:
+    """Return a cell's text and its problem; one of them is empty."""
+    needed = name in ("input", "output")
+    if column not in cells:
+        return "", "missing column" if needed else ""
+    value = cells[column]
+    if isinstance(value, bytes):
+        value = value.decode(errors="surrogateescape")
+    if isinstance(value, list | tuple | dict | set):
+        return "", "wrong type"
+    text = "" if value is None or value != value else _text(value)
+    if needed and not text.strip():
+        return "", "empty cell"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "broken character"
+    return text if needed else text.strip(), ""
+
+
+def _answers(value: Any) -> tuple[str, ...]:
+    """Return the texts of a list, or of a text that JSON or Python wrote; any other text is one.
+
+    Other values give no answers; `check` reports rows without them.
+    """
+    if isinstance(value, str):
+        text, value = value.strip(), [value]
+        if text.startswith("[") and len(text) <= LONGEST_LIST:
+            for read in (json.loads, ast.literal_eval):
+                with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+                    value = read(text)
+                    break
+    listed = cast("Sequence[object]", value) if isinstance(value, list | tuple) else ()
+    texts = tuple(_text(one).strip() for one in listed if isinstance(one, str | int | float))
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        return ()
+    return tuple(text for text in texts if text)[:MOST_WRONG]
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _subtasks(found: Iterable[str]) -> tuple[Mapping[str, Task], Mapping[Task, str]]:
+    """Map subtask names of files to the task's, and return titles for names that differ."""
+    names = list(dict.fromkeys(name for name in found if name))
+    official: dict[str, Task] = {name: task for name in names if (task := _official(name))}
+    other: dict[str, Task] = {"": "Task1"}
+    if not names:
+        return other, OWN_TITLES
+    if len(official) == len(names):
+        return other | official, {}
+    if official or len(names) > len(TASKS):
+        raise SourceError(
+            f"task: {len(names)} different subtasks: use at most {len(TASKS)}, or leave the "
+            "column out"
+        )
+    own = dict(zip(names, TASKS, strict=False))
+    return other | own, {task: excerpt(name) for name, task in own.items()}
+
+
+def _official(name: str) -> Task | None:
+    number = name.casefold().replace(" ", "").removeprefix("task")
+    return next((task for task in TASKS if task == f"Task{number}"), None)
+
+
+def _ids(rows: Iterable[Row], choice: KindChoice) -> Iterator[str]:
+    """Yield ids as the task has them, base, type, digit: the file's own where it has a type.
+
+    The base depends on the prompt alone, so that no id reveals an answer: specs may list ids.
+    """
+    used: Counter[str] = Counter()
+    for row in rows:
+        if _TYPED_ID.fullmatch(row.id):
+            yield row.id
+            continue
+        short = len(row.output.split()) <= ANSWER_WORDS
+        guess: Kind = "qa" if short or row.input.endswith("?") else "sc"
+        kind = {"guess": guess, "completion": "sc", "question": "qa"}[choice]
+        base = row.id or hashlib.sha256(row.input.encode()).hexdigest()[:12]
+        number = used[base + kind] + (kind == "sc")  # As in the task: sc1, but qa0.
+        used[base + kind] += 1
+        again = f"-{number // 10}" if number > 9 else ""
+        yield f"{base}{again}{kind}{number % 10}"
+
+
+# Saving
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+
+HIDDEN = ".adding-"
+"""Prefix of folders that are being written; no dataset's name begins with a dot."""
+
+EARLIER = "earlier"
+"""Subfolder that holds the dataset being replaced."""
+
+STALE_S = 3600.0
+"""Age from which such a folder belongs to no living process, in seconds."""
+
+
+def add(draft: Draft, name: str = "", *, replace: bool = False) -> DatasetInfo:
+    """Save a draft as a dataset that a spec can name.
+
+    It appears whole or not at all: an earlier dataset stays until the new one is written.
+
+    Args:
+        draft: A draft without errors.
+        name: Lower-case letters, digits and hyphens; derived from the title if empty.
+        replace: Whether to replace a dataset of this name.
+
+    Raises:
+        SourceError: The draft has errors, the name is invalid or exists, or the disk is full.
+    """
+    if not draft.sound:
+        problems = "; ".join(f.message for f in draft.findings if f.severity == "error")
+        raise SourceError(f"{draft.title}: not added: {problems}")
+    name = _name(name, draft.title, replace=replace)
+    place = datasets_folder() / name
+    try:
+        _sweep(datasets_folder())
+        with TemporaryDirectory(prefix=HIDDEN, dir=datasets_folder()) as temporary:
+            written = Path(temporary) / name
+            _write(draft, written)
+            (Path(temporary) / EARLIER).mkdir()
+            if place.exists():
+                # Moved away, not deleted: if the next step fails, it comes back.
+                place.rename(earlier := Path(temporary) / EARLIER / name)
+                try:
+                    written.rename(place)
+                except OSError:
+                    earlier.rename(place)
+                    raise
+            else:
+                written.rename(place)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be saved: {error.strerror}") from error
+    return dataset(name)
+
+
+def remove(name: str) -> None:
+    """Delete an added dataset.
+
+    Raises:
+        SourceError: There is none of this name, or it is the embedded one.
+    """
+    if name == EMBEDDED_NAME:
+        raise SourceError(f"{name}: comes with the program and cannot be removed")
+    known = dataset(name)
+    if known.unknown_reason:
+        raise SourceError(f"{name}: nothing to remove: {known.unknown_reason}")
+    try:
+        with TemporaryDirectory(prefix=HIDDEN, dir=datasets_folder()) as temporary:
+            known.folder.rename(Path(temporary) / name)
+    except OSError as error:
+        raise SourceError(f"{name}: cannot be removed: {error.strerror}") from error
+
+
+def _name(wanted: str, title: str, *, replace: bool) -> str:
+    """Return a name that is free, or may be replaced."""
+    known = datasets()
+    if wanted:
+        if not NAME.fullmatch(wanted):
+            raise SourceError(
+                f"{wanted}: not a valid name: use lower-case letters, digits and hyphens, at most "
+                "64"
+            )
+        if wanted == EMBEDDED_NAME or (wanted in known and not replace):
+            raise SourceError(f"{wanted}: a dataset of this name exists: choose another name")
+        return wanted
+    plain = unicodedata.normalize("NFKD", title).encode("ascii", "ignore").decode().lower()
+    base = re.sub("[^a-z0-9]+", "-", plain).strip("-")[:48].strip("-") or "data"
+    if replace and base in known and base != EMBEDDED_NAME:
+        return base
+    numbered = (f"{base}-{number}" for number in itertools.count(2))
+    return next(
+        one
+        for one in itertools.chain([base], numbered)
+        if one not in known and not (datasets_folder() / one).exists()
+    )
+
+
+def _write(draft: Draft, folder: Path) -> None:
+    for split, rows in draft.rows.items():
+        write_lines(folder / f"{split}.jsonl", (row.plain for row in rows))
+    for name, texts in draft.documents.items():
+        write_lines(folder / "mia" / f"{name}.jsonl", ({"document": text} for text in texts))
+    if draft.questions:
+        write_lines(folder / "quiz" / "test.jsonl", draft.questions)
+    manifest = {
+        "title": draft.title,
+        "source": draft.source,
+        "personal": True,
+        "titles": dict(draft.titles),
+        "notes": [finding.message for finding in draft.findings],
+    }
+    write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
+
+
+def _sweep(folder: Path) -> None:
+    """Make the folder, and clean up after killed processes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for left in folder.glob(f"{HIDDEN}*"):
+        if time.time() - left.stat().st_mtime > STALE_S:
+            for earlier in left.glob(f"{EARLIER}/*"):
+                if not (folder / earlier.name).exists():
+                    earlier.rename(folder / earlier.name)
+            shutil.rmtree(left, ignore_errors=True)
