@@ -1,4 +1,4 @@
-"""What is compared of a selection: the scoreboard, the rooms, and free prompts to several runs."""
+"""What is compared of a selection: the scoreboard, the panels, and free prompts to several runs."""
 
 import re
 
@@ -13,11 +13,9 @@ from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.ui.compare.answers import ASKED, SPEAKERS
 from unlearnlab.ui.compare.board import board
-from unlearnlab.ui.compare.layout import LIST, ROOMS
-from unlearnlab.ui.compare.panels import ask, room
-from unlearnlab.ui.compare.runs import Compared
+from unlearnlab.ui.compare.panels import ASKED, SPEAKERS, ask, panel
+from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
 
 RUNS = 14
@@ -40,15 +38,15 @@ def program(filled, tmp_path):
 
 @pytest.fixture
 def compared(program):
-    return Compared(program.store)
+    return CachedRuns(program.store)
 
 
 @pytest.fixture
 def drawn(program, compared, filled):
-    """Draw a room of the first runs."""
+    """Draw a panel of the first runs."""
 
     def draw(name, count=4, **wish):
-        return room(program, compared, {"room": name, "runs": filled[1][:count], **wish})
+        return panel(program, compared, {"panel": name, "runs": filled[1][:count], **wish})
 
     return draw
 
@@ -127,7 +125,7 @@ def test_a_broken_selection_is_told(program, compared, wrong):
     assert "reload" in board(program, compared, wrong)["problem"]
 
 
-# ---- the rooms
+# ---- the panels
 
 
 def test_charts_show_curves_trade_off_and_terms(drawn):
@@ -140,12 +138,12 @@ def test_charts_show_curves_trade_off_and_terms(drawn):
 
 def test_charts_of_runs_without_events_say_that_there_is_nothing_yet(program, compared):
     waiting = program.store.create(RunSpec())
-    answer = room(program, compared, {"room": "charts", "runs": [waiting]})
+    answer = panel(program, compared, {"panel": "charts", "runs": [waiting]})
     assert "no curves and no scores yet" in answer["html"]
 
 
 @pytest.mark.parametrize("name", ["settings", "differences"])
-def test_rooms_that_need_two_runs_say_so(drawn, name):
+def test_panels_that_need_two_runs_say_so(drawn, name):
     assert "Select a second run" in drawn(name, count=1)["html"]
     assert "Select a second run" not in drawn(name, count=3)["html"]
 
@@ -171,8 +169,8 @@ def test_the_retrained_model_answers_too_where_it_was_asked_the_same_rows(progra
     before = evaluated("before").model_copy(update={"key": "embedded", "evidence": knew})
     for event in (before, evaluated("after"), Finished(seconds=1)):
         program.store.append(run, event)
-    wish = {"room": "answers", "runs": [run], "example": {"text": gold[0].prompt[:60]}}
-    html = room(program, compared, wish)["html"]
+    wish = {"panel": "answers", "runs": [run], "example": {"text": gold[0].prompt[:60]}}
+    html = panel(program, compared, wish)["html"]
     assert "example 1 of 1" in html
     rows = re.findall(r'<th scope="row">(.*?)</th>', html, re.DOTALL)
     assert ["Original model" in rows[0], "Retrained model" in rows[1]] == [True, True]
@@ -200,14 +198,14 @@ def test_as_many_runs_answer_as_can_be_read(drawn):
     assert html.count('<th scope="row">') == SPEAKERS + 1
 
 
-def test_a_room_that_has_not_changed_is_not_sent_again(drawn):
+def test_a_panel_that_has_not_changed_is_not_sent_again(drawn):
     word = drawn("charts")["word"]
     assert drawn("charts", word=word) == {"same": True}
 
 
-@pytest.mark.parametrize("wrong", [None, {"room": "cellar", "runs": []}, {"runs": []}])
-def test_a_room_that_there_is_not_is_told(program, compared, wrong):
-    assert "reload" in room(program, compared, wrong)["problem"]
+@pytest.mark.parametrize("wrong", [None, {"panel": "cellar", "runs": []}, {"runs": []}])
+def test_a_panel_that_there_is_not_is_told(program, compared, wrong):
+    assert "reload" in panel(program, compared, wrong)["problem"]
 
 
 # ---- free prompts
@@ -215,9 +213,9 @@ def test_a_room_that_there_is_not_is_told(program, compared, wrong):
 
 def answered(program, compared, runs, asks, prompt):
     waiting = [{"run": run, "ask": asks[run], "prompt": prompt} for run in runs]
-    wish = {"room": "ask", "runs": runs, "asked": runs, "waiting": waiting}
+    wish = {"panel": "ask", "runs": runs, "asked": runs, "waiting": waiting}
     for _ in range(500):
-        answer = room(program, compared, wish)
+        answer = panel(program, compared, wish)
         if not answer["waiting"]:
             return answer
         program.worker.wait(runs[0], 0.01)
@@ -236,8 +234,8 @@ def test_a_prompt_goes_to_several_runs_and_their_answers_stand_together(program,
 
 def test_a_prompt_that_waits_is_shown_as_waiting(program, compared, filled):
     waiting = [{"run": filled[1][0], "ask": "later", "prompt": "who is bo"}]
-    wish = {"room": "ask", "runs": filled[1][:2], "asked": filled[1][:2], "waiting": waiting}
-    answer = room(program, compared, wish)
+    wish = {"panel": "ask", "runs": filled[1][:2], "asked": filled[1][:2], "waiting": waiting}
+    answer = panel(program, compared, wish)
     assert answer["waiting"] == ["later"]
     assert "who is bo" in answer["html"]
     assert "waits for the device" in answer["html"]
@@ -254,8 +252,3 @@ def test_a_prompt_that_waits_is_shown_as_waiting(program, compared, filled):
 def test_what_cannot_be_asked_is_told(program, filled, runs, prompt, told):
     wish = {"runs": filled[1][:1] if runs is None else runs, "prompt": prompt}
     assert told in ask(program, wish)["problem"]
-
-
-def test_the_layout_has_a_place_for_every_room():
-    assert ROOMS.count('role="tab"') == 6
-    assert LIST.count("<select") == 6
