@@ -253,9 +253,10 @@ def tags_of(text: str) -> tuple[str, ...]:
 
 def _explained(error: ValidationError) -> str:
     first = error.errors()[0]
-    field, limit = str([*first["loc"], ""][0]), first.get("ctx", {}).get("max_length")
-    if field == "runs" and limit:
+    limit = first.get("ctx", {}).get("max_length")
+    if not limit:
+        return OUTDATED
+    if first["loc"] == ("runs",):
         return f"{len(first['input'])} runs at once: {limit} is the most"
-    if limit:
-        return f"{field.capitalize()}: {len(str(first['input']))} characters: {limit} is the most"
-    return OUTDATED
+    field = str(first["loc"][0]).capitalize()
+    return f"{field}: {len(first['input'])} characters: {limit} is the most"

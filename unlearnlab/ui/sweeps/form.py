@@ -1,4 +1,4 @@
-"""Sweep settings in the form: text boxes, a preview, and sweeps to begin with."""
+"""The fold that makes a sweep of the form: what varies, a preview, and ready-made sweeps."""
 
 import time
 from collections.abc import Mapping
@@ -35,25 +35,25 @@ from unlearnlab.ui.run.layout import Buttons, heading, message
 from unlearnlab.ui.sweeps.card import SweepBoard
 
 ROWS = 3
-"""Settings that can be varied at once."""
+"""Most settings that a sweep of the form varies."""
 
 SHOWN = 8
-"""Values of an axis that the note lists."""
+"""Most values of an axis that the note lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What the fold holds: unchecked."""
+    """What the reader typed into the fold: unchecked."""
 
     rows: tuple[tuple[str, str], ...]
-    """What is varied, and its values as typed."""
+    """Path of each varied setting, empty for none, and its values as typed."""
     seeds: Any
     pick: str
     budget: Any
 
 
 def choices(form: Form) -> list[tuple[str, str]]:
-    """List what can be varied of a form: label, and the path in the spec."""
+    """List the settings of a form that a sweep can vary: labels and paths in the spec."""
     at = f"phases.{form.editing}"
     phase = [s for s in PHASE if s not in OF_ADAPTER] if form.trains else []
     later = f", phase {form.editing + 1}" if form.editing else ""
@@ -80,7 +80,7 @@ HINT = "0.1, 0.5, 1"
 
 
 def hint(what: str, form: Form) -> str:
-    """Show what to type for a setting."""
+    """Return an example of what to type for a setting."""
     known = (*PHASE, *MODEL, *OF_METHOD.get(form.method, ()))
     words = (s for s in known if s.choices and what.endswith(f".{s.name}"))
     setting = next(words, None)
@@ -88,7 +88,7 @@ def hint(what: str, form: Form) -> str:
 
 
 def typed_sweep(form: Form, typed: Typed) -> SweepSpec:
-    """Make the sweep that form and fold ask for.
+    """Return the sweep that form and fold ask for.
 
     Raises:
         SpecError: Something in one of them is wrong.
@@ -139,7 +139,7 @@ def size(program: Program, spec: SweepSpec) -> str:
     """Say how many runs a sweep has and how long they take, before it starts.
 
     Raises:
-        SpecError: The sweep cannot be laid out.
+        SpecError: The sweep cannot be expanded.
         StoreError: The store cannot be read.
     """
     rows = program.store.runs()
@@ -155,7 +155,7 @@ def size(program: Program, spec: SweepSpec) -> str:
 
 
 def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
-    """Start what form and fold ask for.
+    """Start the sweep that form and fold ask for.
 
     Returns:
         Id of the sweep, empty if it was not started; and what to tell.
@@ -171,18 +171,18 @@ def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Mess
 
 
 def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Message]:
-    """Start a sweep that comes with the program; see `fitted`."""
+    """Start a ready-made sweep; see `with_form_data`."""
     try:
         ready = ready_sweep(name)
-        return sweeping.start(fitted(ready, form), name=ready.title), Message()
+        return sweeping.start(with_form_data(ready, form), name=ready.title), Message()
     except (StoreError, SpecError, NotRunning) as error:
         return "", trouble(error)
 
 
-def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
-    """Put the form's data under a sweep of another model than the embedded one.
+def with_form_data(ready: ReadySweep, form: Form) -> SweepSpec:
+    """Return a ready-made sweep, on the form's data unless it is of the embedded model.
 
-    That model does not know the embedded data.
+    Other models do not know the embedded data.
 
     Raises:
         SpecError: Something in the form is wrong.
@@ -196,7 +196,7 @@ def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
 
 
 def ready_html(program: Program, form: Form) -> str:
-    """List the sweeps that come with the program, one press each. HTML."""
+    """List the ready-made sweeps, each with a button that starts it. HTML."""
     sweeps: list[tuple[ReadySweep, str, bool]] = []
     for one in ready_sweeps().values():
         model = one.sweep.base.model
@@ -207,7 +207,7 @@ def ready_html(program: Program, form: Form) -> str:
         )
         if not off:
             try:
-                told = size(program, fitted(one, form))
+                told = size(program, with_form_data(one, form))
             except (SpecError, StoreError) as error:
                 told, off = str(error), True
         sweeps.append((one, told, off))
@@ -221,12 +221,12 @@ INTO_VIEW = """() => {
 
 SAVE = """(kept, ...values) =>
   document.activeElement?.closest("#sweep-fold") ? { values } : kept"""
-"""Keeps what is typed in the browser; only what the reader does counts."""
+"""Keeps what the reader types in the browser; updates by the server do not count."""
 
 
 @dataclass(frozen=True)
 class SweepFold:
-    """Its components."""
+    """The components of the fold."""
 
     kept: gr.BrowserState
     fold: gr.Accordion
@@ -253,7 +253,7 @@ class SweepFold:
 
 
 def build_fold() -> SweepFold:
-    """Lay it out."""
+    """Lay the fold out."""
     kept = gr.BrowserState({}, storage_key="unlearnlab-sweep-1", secret="unlearnlab")
     field: dict[str, Any] = {"elem_classes": ["field"]}
     with gr.Column(elem_classes=["card"], elem_id="sweep-fold"):
@@ -318,7 +318,7 @@ def wire_fold(
     buttons: Buttons,
     card: gr.HTML,
 ) -> None:
-    """Wire it. A start turns the card to the sweep."""
+    """Wire the fold. A start turns the card to the sweep."""
 
     def noted(held: dict[Any, Any]) -> dict[Any, Any]:
         """Say what the sweep would be, and what to type."""
@@ -364,7 +364,7 @@ def wire_fold(
     def readied(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
         return shown(press_ready(board.sweeping, form.gathered(held), str(event.name)))
 
-    inputs = {*form.inputs, *fold.inputs}
+    inputs: set[Any] = {*form.inputs, *fold.inputs}
     hints = [text for _, text in fold.rows]
     typed_into = [*hints, fold.seeds, fold.budget]
     chosen = [*(what for what, _ in fold.rows), fold.pick]
