@@ -200,4 +200,4 @@ def test_a_number_that_several_modules_share_is_declared_once():
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
             if isinstance(node, ast.Constant | ast.BinOp) and ast.unparse(node) == number
         }
-        assert holding - {"plane"} == {place}, number  # A line of the plane is so wide.
+        assert holding - {"charts"} == {place}, number  # A line of labels is so high.

@@ -25,11 +25,11 @@ from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.ui.compare.board import board
-from unlearnlab.ui.compare.runs import Compared
-from unlearnlab.ui.compare.table import listing
+from unlearnlab.ui.compare.listing import listing
+from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
-from unlearnlab.ui.sweeps.chart import summary, table
+from unlearnlab.ui.sweeps.card import summary, table
 from unlearnlab.views.scoreboard import scoreboard, terms_strip
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -83,7 +83,7 @@ def test_the_scoreboard_of_a_run(store, home, same):
 
 
 def test_the_board_and_the_list_of_the_tab_compare(store, home, same):
-    program, runs = Program(store, None, {}), Compared(store)
+    program, runs = Program(store, None, {}), CachedRuns(store)
     asked = {"runs": list(home[1:]), "wait": True, "mia": 2.0}
     same("compare.html", board(program, runs, asked)["html"])
     drawn = listing(runs, {"sort": "title", "text": "One"})["html"]

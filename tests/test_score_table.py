@@ -19,14 +19,14 @@ from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.ui.compare.board import board
-from unlearnlab.ui.compare.charts.plane import plane
-from unlearnlab.ui.compare.panels import room
-from unlearnlab.ui.compare.runs import Compared
-from unlearnlab.ui.compare.table import listing
+from unlearnlab.ui.compare.charts import plane
+from unlearnlab.ui.compare.listing import listing
+from unlearnlab.ui.compare.panels import panel
+from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.measures_table import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
-from unlearnlab.ui.sweeps.chart import table
+from unlearnlab.ui.sweeps.card import table
 from unlearnlab.views.compare.coordinates import coordinates
 
 RETAINED = Score(
@@ -80,7 +80,7 @@ def test_it_has_a_card_with_its_note_and_interval(store, home):
 
 
 def test_it_is_a_column_of_compare_and_sorts_the_list(store, home):
-    runs = Compared(store)
+    runs = CachedRuns(store)
     html = board(Program(store, None, {}), runs, {"runs": home[1], "wait": True})["html"]
     assert f"{ESCAPED} ↑</th>" in html
     html = listing(runs, {"sort": RETAINED.key})["html"]
@@ -122,10 +122,10 @@ def test_it_is_printed_by_the_command_line(home, capsys):
 # ---- measures
 
 
-def test_a_measure_is_in_the_runs_table_and_in_a_room_of_compare(store, home):
+def test_a_measure_is_in_the_runs_table_and_in_a_panel_of_compare(store, home):
     program = Program(store, None, {})
     scored = result(store, home[1][0])
-    visited = room(program, Compared(store), {"room": "measures", "runs": home[1]})["html"]
+    visited = panel(program, CachedRuns(store), {"panel": "measures", "runs": home[1]})["html"]
     for html in (measures_html(scored.measures), visited):
         assert "Length &amp; &lt;words&gt;" in html
         assert "<b>72.00</b><small>70.00" in html
@@ -133,9 +133,9 @@ def test_a_measure_is_in_the_runs_table_and_in_a_room_of_compare(store, home):
         assert "<any>" not in html
 
 
-def test_a_room_of_measures_says_so_where_no_evidence_is_kept(store):
+def test_a_panel_of_measures_says_so_where_no_evidence_is_kept(store):
     program, waiting = Program(store, None, {}), store.create(RunSpec(seed=9))
-    html = room(program, Compared(store), {"room": "measures", "runs": [waiting]})["html"]
+    html = panel(program, CachedRuns(store), {"panel": "measures", "runs": [waiting]})["html"]
     assert "evidence of these runs is not kept" in html
 
 

@@ -1,4 +1,4 @@
-"""Comparing runs in a browser: a selection and its link, the rooms, what a reader changes."""
+"""Comparing runs in a browser: a selection and its link, the panels, what a reader changes."""
 
 import pytest
 from playwright.sync_api import expect
@@ -44,12 +44,12 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     chosen = [ids[1], ids[3], ids[4]]
     assert f"compare={','.join(chosen)}" in page.url
     assert "tab=compare" in page.url
-    expect(page.locator("#compare-room .js-plotly-plot")).to_have_count(3)
-    page.locator("#room-charts").focus()
+    expect(page.locator("#compare-panel .js-plotly-plot")).to_have_count(3)
+    page.locator("#panel-charts").focus()
     for heading in ("adapter", "Min-K% AUC", "learning rate", "example 1 of 72"):
         page.keyboard.press("ArrowRight")
         if heading != "adapter":
-            expect(page.locator("#compare-room")).to_contain_text(heading)
+            expect(page.locator("#compare-panel")).to_contain_text(heading)
     page.locator('[data-weight="mia"]').fill("4")
     expect(page.locator(".ranking thead").first).to_contain_text("Weighted")
 
@@ -59,7 +59,7 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     expect(other.get_by_text("1 run of this link is not in this store")).to_be_visible()
     other.get_by_role("button", name="Leave out").click()
     expect(other.get_by_text("1 run of this link")).to_have_count(0)
-    expect(other.locator("#compare-room")).to_contain_text("example 1 of 72")
+    expect(other.locator("#compare-panel")).to_contain_text("example 1 of 72")
     other.get_by_role("tab", name="Unlearn").click()
     other.wait_for_function("!location.search.includes('tab=')")
 
@@ -124,13 +124,13 @@ def test_up_to_four_models_answer_a_free_prompt(serve, tabs, ids):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "room", ["charts", "settings", "measures", "differences", "answers", "ask"]
+    "panel", ["charts", "settings", "measures", "differences", "answers", "ask"]
 )
-def test_every_room_fits_a_phone(serve, tabs, ids, room):
-    address = f"{serve()}?tab=compare&room={room}&compare={','.join(ids[:4])}"
+def test_every_panel_fits_a_phone(serve, tabs, ids, panel):
+    address = f"{serve()}?tab=compare&room={panel}&compare={','.join(ids[:4])}"
     page = tabs(address, ready=False, width=390, height=800)
     expect(ranked(page)).to_have_count(4)
-    page.wait_for_function("document.querySelector('#compare-room').childElementCount")
+    page.wait_for_function("document.querySelector('#compare-panel').childElementCount")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 

@@ -11,7 +11,7 @@ from unlearnlab.exports.packs.writing import packable, write_pack
 from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.ui.compare.runs import Compared
+from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.cache import remembered
 from unlearnlab.ui.kit.program import Program
 
@@ -28,7 +28,7 @@ def seen(program, compared, run_id):
         "intervals": program.derived.intervals(*row.keys, row.spec.data.forget),
         "attack": program.derived.attack(row.keys[1]),
         "measures": program.derived.taken(*row.keys, row.spec.data.forget, ""),
-        "evidence": compared.evidence(row.keys[1]),
+        "evidence": program.evidence(row.keys[1]),
         "tracks": compared.tracks(listed),
         "compared intervals": compared.intervals(listed, wait=True),
         "repeat": program.reproduced(run_id, run_id),
@@ -49,7 +49,7 @@ def test_a_run_imported_anew_is_seen_whole_by_a_page_that_knew_it_bare(packs, tm
     run_id, thin, whole = packs
     with Store(tmp_path / "there") as store:
         worker = Worker(store, FakeLab())
-        program, compared = Program(store, worker, {}), Compared(store)
+        program, compared = Program(store, worker, {}), CachedRuns(store)
         add_pack(store, thin)
         bare = seen(program, compared, run_id)
         assert bare["answers"] == ()
@@ -57,7 +57,7 @@ def test_a_run_imported_anew_is_seen_whole_by_a_page_that_knew_it_bare(packs, tm
         add_pack(store, whole)
         warm = seen(program, compared, run_id)
         assert len(warm["answers"]) > 0
-        assert warm == seen(Program(store, worker, {}), Compared(store), run_id)
+        assert warm == seen(Program(store, worker, {}), CachedRuns(store), run_id)
         worker.close(5)
 
 
@@ -65,7 +65,7 @@ def test_a_run_under_the_id_of_an_erased_one_has_its_own_course(packs, tmp_path)
     run_id, _, whole = packs
     with Store(tmp_path / "there") as store:
         worker = Worker(store, FakeLab())
-        program, compared = Program(store, worker, {}), Compared(store)
+        program, compared = Program(store, worker, {}), CachedRuns(store)
         add_pack(store, whole)
         first = store.full_record(run_id)
         seen(program, compared, run_id)
@@ -79,7 +79,7 @@ def test_a_run_under_the_id_of_an_erased_one_has_its_own_course(packs, tmp_path)
         store.import_run(replace(first, events=(*begun, slower)), files, origin="elsewhere")
         assert seen(program, compared, run_id)["outline"][-1].seconds == 999.0
         assert seen(program, compared, run_id) == seen(
-            Program(store, worker, {}), Compared(store), run_id
+            Program(store, worker, {}), CachedRuns(store), run_id
         )
         worker.close(5)
 

@@ -5,7 +5,7 @@ import pytest
 from tests.fakes import FakeLab, evaluated
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
-from unlearnlab.runs.sweeps import SweepStatus, sweep_status
+from unlearnlab.runs.sweeps import sweep_status
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.axes import LAYERS, SHARES, ListAxis, SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
@@ -14,8 +14,7 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, ready_sweeps
 from unlearnlab.ui.form.form import first_form, preset_form
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.sweeps.card import Board
-from unlearnlab.ui.sweeps.chart import sweep_figure
+from unlearnlab.ui.sweeps.card import SweepBoard, sweep_figure
 from unlearnlab.ui.sweeps.form import (
     Typed,
     choices,
@@ -27,6 +26,7 @@ from unlearnlab.ui.sweeps.form import (
 )
 
 RATE, EPOCHS = "phases.0.learning_rate", "phases.0.epochs"
+DECAYS = ListAxis(path="phases.0.weight_decay", texts=(0, 0.1))
 RMU = presets()["embedded-adaptive-rmu"].spec
 NOTHING = Typed((("", ""),) * 3, 1, "grid", 20)
 
@@ -67,27 +67,19 @@ def half_done(store, sweep):
     return sweep_status(sweep, "s", store.runs())
 
 
-def traces(figure):
-    return [
-        (trace["type"], trace["name"]) for trace in figure.data if trace.get("showlegend", True)
-    ]
-
-
 def test_numbers_make_a_line_words_and_seeds_make_boxes_and_two_axes_a_map(program):
-    line = SweepSpec(base=RMU, axes=(SeedAxis(count=2), WindowAxis(width=3)))
-    box = SweepSpec(base=RMU, axes=(ListAxis(path="phases.0.modules", texts=("mlp", "all")),))
-    seeds = SweepSpec(base=RMU, axes=(SeedAxis(count=3),))
-    maps = SweepSpec(
-        base=RMU,
-        axes=(
-            epochs(1, 2, 3),
-            ListAxis(path="phases.0.weight_decay", texts=(0, 0.1)),
-            SeedAxis(count=2),
-        ),
-    )
+    axes = {
+        "line": (SeedAxis(count=2), WindowAxis(width=3)),
+        "box": (ListAxis(path="phases.0.modules", texts=("mlp", "all")),),
+        "seeds": (SeedAxis(count=3),),
+        "maps": (epochs(1, 2, 3), DECAYS, SeedAxis(count=2)),
+    }
     kinds = {}
-    for name, sweep in {"line": line, "box": box, "seeds": seeds, "maps": maps}.items():
-        kinds[name] = traces(sweep_figure("T", sweep, half_done(program.store, sweep), "final"))
+    for name, along in axes.items():
+        sweep = SweepSpec(base=RMU, axes=along)
+        figure = sweep_figure("T", sweep, half_done(program.store, sweep), "final")
+        named = [trace for trace in figure.data if trace.get("showlegend", True)]
+        kinds[name] = [(trace["type"], trace["name"]) for trace in named]
     scores = ["Task aggregate", "MIA score", "Utility"]
     assert kinds["line"] == [("scatter", score) for score in scores]
     assert kinds["box"] == kinds["seeds"] == [("box", score) for score in scores]
@@ -104,23 +96,15 @@ def test_a_chart_keeps_its_axes_while_it_fills_in_and_tells_in_words_what_it_sho
     assert some.summary.startswith("Windows: 6 of 12 runs finished. Highest final 0.")
     assert some.summary.endswith("at blocks trained 0–2.")
     assert some.table is not None
-    assert some.table[0] == [
-        "seed",
-        "blocks trained",
-        "status",
-        "task_aggregate",
-        "mia_score",
-        "utility",
-        "final",
-    ]
+    scores = ["task_aggregate", "mia_score", "utility", "final"]
+    assert some.table[0] == ["seed", "blocks trained", "status", *scores]
     assert some.table[2][:4] == ["0", "1–3", "failed", None]
 
 
 def test_maps_stand_beside_each_other_and_below_each_other_on_a_phone():
     rates = ListAxis(path=RATE, texts=("1e-4", "1e-3", "1e-2"))
-    decays = ListAxis(path="phases.0.weight_decay", texts=(0, 0.1))
-    sweep = SweepSpec(base=RMU, axes=(rates, decays, epochs(1, 2)))
-    figure = sweep_figure("T", sweep, SweepStatus(sweep_status(sweep, "", []).points), "utility")
+    sweep = SweepSpec(base=RMU, axes=(rates, DECAYS, epochs(1, 2)))
+    figure = sweep_figure("T", sweep, sweep_status(sweep, "", []), "utility")
     assert len(figure.data) == 2
     assert figure.layout["xaxis"]["title"] == "learning rate", "the longest axis lies across"
     assert figure.layout["xaxis"]["domain"][1] < figure.layout["xaxis2"]["domain"][0]
@@ -157,7 +141,7 @@ def test_what_is_typed_becomes_a_sweep_of_the_form():
     ],
 )
 def test_what_cannot_be_swept_is_told_and_queues_nothing(program, wrong, told):
-    board = Board(program)
+    board = SweepBoard(program)
     with pytest.raises(SpecError, match=told):
         expand_grid(typed_sweep(first_form(), wrong))
     sweep, message = press_sweep(board.sweeping, first_form(), wrong)
@@ -175,7 +159,7 @@ def test_count_and_time_are_told_before_the_start(program):
 
 
 def test_a_ready_made_sweep_starts_with_one_press(program):
-    board = Board(program)
+    board = SweepBoard(program)
     sweep, message = press_ready(board.sweeping, first_form(), "embedded-layer-windows")
     assert not message.problems
     assert len(program.store.runs()) == 12
@@ -188,7 +172,7 @@ def test_a_ready_made_sweep_starts_with_one_press(program):
 
 
 def test_the_card_tells_how_a_sweep_stands_and_escapes_what_it_shows(program):
-    board, store = Board(program), program.store
+    board, store = SweepBoard(program), program.store
     sweep = SweepSpec(base=RunSpec(), axes=(epochs(1, 2, 3, 4),))
     assert board.poll({}) == {"sweeps": [], "sweep": "", "turn": ""}
     sweep_id = store.sweeps.create(sweep, name="<i>mine</i>")
@@ -201,7 +185,9 @@ def test_the_card_tells_how_a_sweep_stands_and_escapes_what_it_shows(program):
     )
     answer = board.poll({"sweep": "gone by now"})
     assert answer["status"] == "1 of 4 finished · 1 failed"
-    assert (answer["open"], answer["failed"], answer["going"]) == (2, 1, False)
+    assert (answer["open"], answer["going"]) == (2, False)
+    tools = {"go_on": "Go on with 2 runs", "retry": "Run 1 failed again", "cancel": ""}
+    assert answer["tools"] == tools
     assert "&lt;b&gt;no&lt;/b&gt;" in answer["runs"]
     assert "<b>no" not in answer["runs"]
     again = board.poll({"sweep": sweep_id, "turn": answer["turn"]})
@@ -210,10 +196,13 @@ def test_the_card_tells_how_a_sweep_stands_and_escapes_what_it_shows(program):
 
 
 def test_the_cards_buttons_go_on_add_and_cancel_and_refuse_what_makes_no_sense(program):
-    board = Board(program)
+    board = SweepBoard(program)
     sweep = SweepSpec(base=RunSpec(), axes=(epochs(1, 2),))
     sweep_id = program.store.sweeps.create(sweep, name="Epochs")
-    press = lambda **wish: board.press({"sweep": sweep_id} | wish)  # noqa: E731
+
+    def press(**wish):
+        return board.press({"sweep": sweep_id} | wish)
+
     assert press(action="go_on") == {"note": "2 runs queued."}
     assert press(action="add", axis=0, text="3") == {"note": "1 run queued."}
     assert "not 'x'" in press(action="add", axis=0, text="x")["problem"]
@@ -222,5 +211,5 @@ def test_the_cards_buttons_go_on_add_and_cancel_and_refuse_what_makes_no_sense(p
     assert "problem" in press(action="erase")
     assert "unknown sweep" in board.press({"sweep": "x", "action": "go_on"})["problem"]
     assert "is not queued" in press(action="next", run="x")["problem"]
-    assert press(action="cancel")["note"].endswith("goes on to its end.")
+    assert press(action="cancel")["note"].endswith("Active runs go on.")
     assert "problem" in board.poll({"score": "<b>"})

@@ -2,15 +2,17 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Literal
 
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import Verdict
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
 from unlearnlab.runs.records import RunRecord
+from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.plan import same_settings, written
 from unlearnlab.spec.run import ModelSpec, RunSpec
 from unlearnlab.views.compare.differences import differences
@@ -24,9 +26,13 @@ SEPARATOR = re.compile(r"[:,] ")
 """Separates the parts of a title; a title may be cut here."""
 
 
-@dataclass(frozen=True, slots=True)
+Facet = Literal["model", "method", "data", "outcome", "tag"]
+"""What a list of runs can be filtered by."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RunSummary:
-    """One run in a list or a comparison."""
+    """One run in a list or a comparison. Compared by identity: lists hold thousands."""
 
     run_id: str
     title: str
@@ -55,6 +61,12 @@ class RunSummary:
     """Source of an imported run; empty if it was run here."""
     repeats: str = ""
     """Id of the run that it reproduces, if any."""
+    keys: tuple[str, str] = ("", "")
+    """Keys of the evidence behind its scores before and after; empty where there is none."""
+    personal: bool = False
+    """Whether its texts are masked until the reader reveals them."""
+    incarnation: str = ""
+    """The `incarnation` of its record."""
 
     @property
     def seed(self) -> int:
@@ -83,6 +95,32 @@ class RunSummary:
         """Return the title of the verdict; empty without one."""
         return self.verdict.title if self.verdict else ""
 
+    @property
+    def outcome(self) -> str:
+        """Return the verdict, or the status of an unfinished run."""
+        if self.status != "finished":
+            return self.status
+        return self.verdict_title or ("scored" if self.after else "not scored")
+
+    @property
+    def facets(self) -> Mapping[Facet, Mapping[str, str]]:
+        """Map each facet to the run's values with their titles."""
+        kinds = (phase.method.kind for phase in self.spec.phases)
+        return {
+            "model": {self.spec.model.name: self.spec.model.known.title},
+            "method": {kind: METHODS[kind].card.title for kind in kinds},
+            "data": {self.spec.data.source: self.spec.data.known.title},
+            "outcome": {self.outcome: self.outcome},
+            "tag": {tag: tag for tag in self.tags},
+        }
+
+    def matches(self, text: str) -> bool:
+        """Return whether every word of `text` occurs in what lists show of the run."""
+        titles = (title for values in self.facets.values() for title in values.values())
+        texts = (self.title, self.settings, self.status, self.run_id, self.notes, self.origin)
+        searched = " ".join((*texts, *titles)).lower()
+        return all(word in searched for word in text.lower().split())
+
 
 def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
     """Summarise a run of the store; the store does not know whether it is `paused`."""
@@ -107,6 +145,9 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
         sweep=row.sweep,
         origin=row.origin,
         repeats=row.repeats,
+        keys=at_ends(row.spec, *row.keys, ""),
+        personal=row.personal,
+        incarnation=row.incarnation,
     )
 
 
@@ -133,14 +174,8 @@ def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
 
 
 def matches(row: RunRecord, text: str) -> bool:
-    """Return whether every word of `text` occurs in the run's line of the list."""
-    words = text.lower().split()
-    if not words:
-        return True
-    run = run_summary(row)
-    texts = (run.title, run.settings, run.status, run.verdict_title, run.run_id, run.origin)
-    searched = " ".join(texts).lower()
-    return all(word in searched for word in words)
+    """Return whether every word of `text` occurs in what lists show of a run."""
+    return not text.strip() or run_summary(row).matches(text)
 
 
 def utility_test(of: Sequence[RunSummary]) -> str:

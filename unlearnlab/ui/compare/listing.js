@@ -6,18 +6,15 @@ const UNDO_MS = 600000;
 const UNDO_KEY = "unlearnlab-deleted";
 const table = part("table");
 const selects = [...element.querySelectorAll("select[data-filter]")];
+const every = element.querySelector('[data-act="every"]');
 
-let selected = fromAddress();
+let selected = (new URLSearchParams(location.search).get("compare") || "").split(",");
+selected = [...new Set(selected.filter(Boolean))];
 let query = { sort: "created", up: false, page: 0, word: "" };
 let known = { found: 0, total: 0, ids: [], most: 100 };
 let anchor = null;
-let editing = false;
+let editing = false; // The list is not drawn anew meanwhile.
 let typing = null;
-
-function fromAddress() {
-  const runs = new URLSearchParams(location.search).get("compare") || "";
-  return [...new Set(runs.split(",").filter(Boolean))];
-}
 
 // Ids hold digits and hyphens only, so that commas need no escaping.
 function toAddress() {
@@ -30,36 +27,45 @@ function toAddress() {
   history.replaceState(history.state, "", `${location.pathname}${parts && `?${parts}`}${location.hash}`);
 }
 
+function tellSelected() {
+  document.dispatchEvent(new CustomEvent("compare", { detail: selected }));
+}
+
 function select(runs) {
   const over = runs.length > known.most;
   selected = [...new Set(runs)].slice(0, known.most);
   tell(over ? `${known.most} runs at most are compared at once: the rest are not ticked.` : "");
   toAddress();
   mark();
-  document.dispatchEvent(new CustomEvent("compare", { detail: selected }));
+  tellSelected();
+}
+
+function tick(runs, on) {
+  const rest = selected.filter((id) => !runs.includes(id));
+  select(on ? [...rest, ...runs] : rest);
 }
 
 const boxes = () => [...table.querySelectorAll("input[data-pick]")];
 
 function mark() {
   const ticked = new Set(selected);
-  for (const box of boxes()) {
+  const shown = boxes();
+  for (const box of shown) {
     box.checked = ticked.has(box.dataset.pick);
     box.closest("tr").classList.toggle("picked", box.checked);
   }
   const all = table.querySelector("input[data-all]");
-  const there = boxes().filter((box) => box.checked).length;
+  const there = shown.filter((box) => box.checked).length;
   if (all) {
-    all.checked = there > 0 && there === boxes().length;
+    all.checked = there > 0 && there === shown.length;
     all.indeterminate = there > 0 && !all.checked;
   }
   const none = selected.length === 0;
   part("count").textContent = none ? "none selected" : `${selected.length} selected`;
   for (const one of element.querySelectorAll("[data-needs]")) one.hidden = none;
   if (none) for (const form of element.querySelectorAll("form.tagging")) form.hidden = true;
-  const more = known.ids.some((id) => !ticked.has(id)) && known.found > boxes().length;
-  part("every").hidden = !more;
-  part("every").textContent = `Select all ${known.found} found`;
+  every.hidden = known.found <= shown.length || known.ids.every((id) => ticked.has(id));
+  every.textContent = `Select all ${known.found} found`;
 }
 
 function tell(text, bad = false) {
@@ -69,24 +75,19 @@ function tell(text, bad = false) {
   box.classList.toggle("bad", bad);
 }
 
-function choices(offered, since) {
-  for (const one of selects) {
-    const name = one.dataset.filter;
-    const pairs = name === "since" ? since : [["", one.dataset.any], ...offered[name]];
-    offer(one, pairs);
-    if (name === "tag") one.hidden = pairs.length < 2;
-  }
-}
-
 function take(answer) {
   if (editing || answer.same) return;
   known = answer;
   query.word = answer.word;
   query.page = answer.page;
-  choices(answer.choices, answer.since);
-  part("total").textContent =
-    answer.found === answer.total ? `${answer.total} runs` : `${answer.found} of ${answer.total} runs`;
-  element.firstElementChild.classList.toggle("bare", answer.total === 0);
+  for (const one of selects) {
+    const { filter, any } = one.dataset;
+    offer(one, filter === "since" ? answer.since : [["", any], ...answer.choices[filter]]);
+    if (filter === "tag") one.hidden = answer.choices.tag.length === 0;
+  }
+  const { found, total } = answer;
+  part("total").textContent = found === total ? `${total} runs` : `${found} of ${total} runs`;
+  element.firstElementChild.classList.toggle("bare", total === 0);
   redraw(table, answer.html, mark);
   document.dispatchEvent(new CustomEvent("compare-suggested", { detail: answer.suggested }));
 }
@@ -101,146 +102,118 @@ function look(changes) {
   return soon();
 }
 
-async function change(wish) {
+// Returns whether the change was made; tells why it was not.
+async function change(wanted, told = tell) {
   try {
-    answered(await server.change_runs(wish));
-    tell("");
-    await look({});
-    document.dispatchEvent(new CustomEvent("compare", { detail: selected }));
-    return "";
+    answered(await server.change_runs(wanted));
   } catch (error) {
-    return problemOf(error);
+    told(problemOf(error), true);
+    return false;
   }
+  tell("");
+  await look({});
+  tellSelected();
+  return true;
 }
 
-// What was deleted can be brought back for a while, also after a reload of the page.
+// Deleted runs can be restored for a while, also after a reload of the page.
 function undoable() {
   const kept = JSON.parse(sessionStorage.getItem(UNDO_KEY) || "null");
-  return kept && Date.now() - kept.at < UNDO_MS ? kept : null;
+  return kept && Date.now() - kept.at < UNDO_MS ? kept.runs : null;
 }
 
 function showUndo() {
-  const kept = undoable();
-  part("undo").hidden = !kept;
-  if (!kept) return;
-  const count = kept.runs.length === 1 ? "1 run is" : `${kept.runs.length} runs are`;
+  const runs = undoable();
+  show("undo", Boolean(runs));
+  if (!runs) return;
+  const count = runs.length === 1 ? "1 run is" : `${runs.length} runs are`;
   part("undo").querySelector("span").textContent = `${count} deleted.`;
 }
 
 async function remove(runs) {
-  const problem = await change({ action: "delete", runs });
-  if (problem) return tell(problem, true);
+  if (!(await change({ action: "delete", runs }))) return;
   sessionStorage.setItem(UNDO_KEY, JSON.stringify({ runs, at: Date.now() }));
   showUndo();
-  select(selected.filter((id) => !runs.includes(id)));
+  tick(runs, false);
   part("undo").querySelector("button").focus();
 }
 
-part("undo").addEventListener("click", async (event) => {
-  const pressed = event.target.closest("button");
-  const kept = undoable();
-  if (!pressed) return;
+part("undo").addEventListener("click", (event) => {
+  const act = event.target.dataset.act;
+  const runs = undoable();
+  if (!act) return;
   sessionStorage.removeItem(UNDO_KEY);
   showUndo();
-  if (!kept || pressed.dataset.act !== "undo") return;
-  const problem = await change({ action: "restore", runs: kept.runs });
-  tell(problem, true);
+  if (runs && act === "undo") change({ action: "restore", runs });
 });
 
-// ---- editing: a row below the run; the list is not drawn anew while it is open.
+// ---- editing: a row below the run
 
-function field(label, name, value, rows) {
-  const box = made("label");
-  const input = made(rows ? "textarea" : "input");
-  Object.assign(input, { name, value });
-  if (rows) input.rows = rows;
-  box.append(made("span", "", label), input);
-  return box;
-}
-
-function act(name, text, kind = "quiet") {
-  const node = button(kind, text, { act: name });
-  if (name === "save") node.type = "submit";
-  return node;
-}
-
-function close(focus) {
+function close() {
   const open = table.querySelector("tr.edit");
   const run = open?.previousElementSibling.dataset.run;
   open?.remove();
   editing = false;
-  if (focus && run) table.querySelector(`[data-edit="${CSS.escape(run)}"]`)?.focus();
+  if (run) refocus(run);
+}
+
+function refocus(run) {
+  table.querySelector(`[data-edit="${CSS.escape(run)}"]`)?.focus();
 }
 
 function edit(row) {
   const was = row.nextElementSibling?.matches("tr.edit");
-  close(true);
+  close();
   if (was) return;
   editing = true;
-  const { title, tags, notes } = JSON.parse(row.dataset.mark);
-  const form = made("form", "edit-form");
-  const buttons = made("div", "edit-buttons");
-  const problem = made("p", "bad");
-  problem.setAttribute("role", "alert");
-  buttons.append(act("save", "Save", "strong"), act("cancel", "Cancel"), act("delete", "Delete run"));
-  form.append(field("Name", "name", title), field("Tags, with commas", "tags", tags));
-  form.append(field("Notes", "notes", notes, 3), buttons, problem);
-  const line = made("tr", "edit");
-  const cell = made("td");
-  cell.colSpan = row.cells.length;
-  cell.append(form);
-  line.append(cell);
+  const run = row.dataset.run;
+  const line = element.querySelector("template").content.firstElementChild.cloneNode(true);
+  const form = line.querySelector("form");
+  line.cells[0].colSpan = row.cells.length;
+  const { name, tags, notes } = JSON.parse(row.dataset.mark);
+  for (const [key, value] of Object.entries({ name, tags, notes })) form.elements[key].value = value;
   row.after(line);
   form.elements.name.select();
-  const run = row.dataset.run;
-  const leave = () => (close(true), look({}));
+  const leave = () => (close(), look({}));
   form.addEventListener("keydown", (event) => event.key === "Escape" && leave());
   form.addEventListener("click", (event) => {
-    const name = event.target.dataset.act;
-    if (name === "cancel") leave();
-    if (name === "delete") (close(false), remove([run]));
+    const act = event.target.dataset.act;
+    if (act === "cancel") leave();
+    if (act === "delete") (close(), remove([run]));
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    const [name, tags, notes] = ["name", "tags", "notes"].map((of) => form.elements[of].value);
+    const values = Object.fromEntries(new FormData(form));
+    const told = (text) => (form.querySelector("p").textContent = text);
     editing = false;
-    problem.textContent = await change({ action: "amend", runs: [run], name, tags, notes });
-    editing = Boolean(problem.textContent);
-    if (!editing) table.querySelector(`[data-edit="${CSS.escape(run)}"]`)?.focus();
+    editing = !(await change({ action: "amend", runs: [run], ...values }, told));
+    if (!editing) refocus(run);
   });
 }
 
 // ---- what is pressed
 
 table.addEventListener("click", (event) => {
+  const shown = boxes().map((one) => one.dataset.pick);
   const box = event.target.closest("input[data-pick]");
   if (box) {
-    const shown = boxes().map((one) => one.dataset.pick);
     const here = shown.indexOf(box.dataset.pick);
-    const from = event.shiftKey && anchor !== null ? shown.indexOf(anchor) : here;
-    const range = shown.slice(Math.min(here, from < 0 ? here : from), Math.max(here, from) + 1);
+    const last = event.shiftKey ? shown.indexOf(anchor) : -1;
+    const from = last < 0 ? here : last;
     anchor = box.dataset.pick;
-    const rest = selected.filter((id) => !range.includes(id));
-    return select(box.checked ? [...rest, ...range] : rest);
+    return tick(shown.slice(Math.min(here, from), Math.max(here, from) + 1), box.checked);
   }
-  if (event.target.matches("input[data-all]")) {
-    const shown = boxes().map((one) => one.dataset.pick);
-    const rest = selected.filter((id) => !shown.includes(id));
-    return select(event.target.checked ? [...rest, ...shown] : rest);
-  }
+  if (event.target.matches("input[data-all]")) return tick(shown, event.target.checked);
   const pressed = event.target.closest("button");
   if (!pressed || pressed.disabled) return;
   const { sort, page, open, pin, edit: of } = pressed.dataset;
-  if (sort) {
-    const up = query.sort === sort ? !query.up : sort === "title";
-    look({ sort, up, page: 0 });
-  }
+  if (sort) look({ sort, up: query.sort === sort ? !query.up : sort === "title", page: 0 });
   if (page !== undefined) look({ page: Number(page) });
   if (open) trigger("open", { run: open });
   if (of) edit(pressed.closest("tr"));
   if (pin) {
     const { pinned } = JSON.parse(pressed.closest("tr").dataset.mark);
-    change({ action: "amend", runs: [pin], pinned: !pinned }).then((problem) => tell(problem, true));
+    change({ action: "amend", runs: [pin], pinned: !pinned });
   }
 });
 
@@ -257,29 +230,27 @@ function unfold(name) {
 }
 
 part("bar").addEventListener("click", (event) => {
-  const name = event.target.closest("button")?.dataset.act;
-  if (name === "clear") select([]);
-  if (name === "every") select([...selected, ...known.ids]);
-  if (name === "delete") remove(selected);
-  if (name === "tag") unfold("tagging");
-  if (name === "report") unfold("reporting");
-  if (name === "link") copy(location.href);
+  const act = event.target.dataset.act;
+  if (act === "clear") select([]);
+  if (act === "every") select([...selected, ...known.ids]);
+  if (act === "delete") remove(selected);
+  if (act === "tag") unfold("tagging");
+  if (act === "report") unfold("reporting");
+  if (act === "link") copy(location.href);
 });
 
 part("tagging").addEventListener("submit", async (event) => {
   event.preventDefault();
   const input = part("tagging").querySelector("input");
-  const problem = await change({ action: "tag", runs: selected, tags: input.value });
-  tell(problem, true);
-  if (problem) return;
+  if (!(await change({ action: "tag", runs: selected, tags: input.value }))) return;
   input.value = "";
-  part("tagging").hidden = true;
+  show("tagging", false);
 });
 
 part("reporting").addEventListener("submit", async (event) => {
   event.preventDefault();
   const masked = part("reporting").querySelector("input").checked;
-  const sliders = [...document.querySelectorAll("#compare-rooms [data-weight]")];
+  const sliders = [...document.querySelectorAll("#compare-panels [data-weight]")];
   const weights = Object.fromEntries(sliders.map((one) => [one.dataset.weight, Number(one.value)]));
   tell("The report is being written …");
   try {
@@ -287,7 +258,7 @@ part("reporting").addEventListener("submit", async (event) => {
     const { name, data } = answered(await asked, ["data"]);
     save(name, data, "text/html");
     tell("The report is downloaded. It needs no network and shows what this page shows.");
-    part("reporting").hidden = true;
+    show("reporting", false);
   } catch (error) {
     tell(problemOf(error), true);
   }

@@ -1,69 +1,57 @@
-// What is compared of the selected runs: the scoreboard, and one room at a time below it. The server
+// What is compared of the selected runs: the scoreboard, and one panel at a time below it. The server
 // draws both; here they are asked for, and what the reader chose to see is kept.
 // Runs as the body of a function of (element, props, server).
 const POLL_MS = 3000;
 const WAIT_MS = 700;
 const PATIENCE_MS = 120000; // Intervals of many runs take their time.
-const ROOM_KEY = "room";
-const tablist = part("rooms").querySelector('[role="tablist"]');
+const PANEL_KEY = "room"; // In the address, where links of earlier versions have it.
+const tablist = part("panels").querySelector('[role="tablist"]');
 const tabs = [...tablist.querySelectorAll("button")];
-const controls = [...element.querySelectorAll("[data-for]")];
 const weights = [...element.querySelectorAll("[data-weight]")];
 const address = new URLSearchParams(location.search);
 
 let selected = (address.get("compare") || "").split(",").filter(Boolean);
-let runs = []; // Of the scoreboard: id, label, colour.
-let room = tabs.some((tab) => tab.dataset.room === address.get(ROOM_KEY))
-  ? address.get(ROOM_KEY)
-  : "charts";
-let words = { board: "", room: "" };
+let runs = []; // Ids on the scoreboard.
+let panel = tabs.find((tab) => tab.dataset.panel === address.get(PANEL_KEY))?.dataset.panel ?? "charts";
+let words = { board: "", panel: "" };
 let whole = false; // Whether the scoreboard waits for what takes longer to compute.
 let at = 0; // The example.
 let asked = null; // Runs that are asked; the first few until the reader chooses.
 let waiting = [];
 
-const value = (name) => element.querySelector(`[data-option="${name}"]`);
+const option = (name) => element.querySelector(`[data-option="${name}"]`);
+
+const polled = {
+  pace: () => POLL_MS,
+  seen: () => element.offsetParent !== null && selected.length > 0,
+  needs: ["same", "html"],
+  patience: PATIENCE_MS,
+};
 
 // ---- the scoreboard
 
-const weighed = () =>
-  Object.fromEntries(weights.map((one) => [one.dataset.weight, Number(one.value)]));
-
 const board = poll({
-  request: () => server.draw_board({ runs: selected, ...weighed(), wait: whole, word: words.board }),
+  ...polled,
+  request() {
+    const weighed = weights.map((one) => [one.dataset.weight, Number(one.value)]);
+    const wanted = { runs: selected, ...Object.fromEntries(weighed), wait: whole, word: words.board };
+    return server.render_board(wanted);
+  },
   take(answer) {
     const waited = whole;
     whole = false;
     if (answer.same) return;
     words.board = answer.word;
     runs = answer.runs;
-    place(part("scores"), answer.html);
+    redraw(part("scores"), answer.html);
     part("utility").textContent = answer.utility;
-    choices();
+    part("asked").innerHTML = answer.asked;
+    limitAsked();
     if (!answer.pending || waited) return;
     whole = true;
     board();
   },
-  pace: () => POLL_MS,
-  seen,
-  needs: ["same", "html"],
-  patience: PATIENCE_MS,
 });
-
-function seen() {
-  return element.offsetParent !== null && selected.length > 0;
-}
-
-function place(box, html) {
-  redraw(box, html, () => paint(box));
-}
-
-function paint(box) {
-  for (const dot of box.querySelectorAll(".dot[data-of]")) {
-    const run = runs.find((one) => one.run === dot.dataset.of);
-    if (run) dot.style.setProperty("--run", `var(${run.colour})`);
-  }
-}
 
 for (const one of weights)
   one.addEventListener("input", () => {
@@ -73,123 +61,105 @@ for (const one of weights)
     board();
   });
 
-// ---- the rooms
+// ---- the panels
 
-function shows() {
+function showTab() {
   for (const tab of tabs) {
-    const here = tab.dataset.room === room;
+    const here = tab.dataset.panel === panel;
     tab.setAttribute("aria-selected", String(here));
     tab.setAttribute("aria-pressed", String(here));
     tab.tabIndex = here ? 0 : -1;
   }
-  for (const one of controls) one.hidden = !one.dataset.for.split(" ").includes(room);
+  for (const one of element.querySelectorAll("[data-for]"))
+    one.hidden = !one.dataset.for.split(" ").includes(panel);
 }
 
 function open(name) {
-  room = name;
-  part("room").replaceChildren();
+  panel = name;
+  part("panel").replaceChildren();
   const url = new URL(location.href);
-  url.searchParams.set(ROOM_KEY, name);
+  url.searchParams.set(PANEL_KEY, name);
   history.replaceState(history.state, "", url.href.replaceAll("%2C", ","));
-  shows();
+  showTab();
   revisit();
 }
 
-function wish() {
-  const masked = value("masked").dataset.chosen ? value("masked").checked : null;
-  return {
-    room,
-    runs: selected,
-    series: value("series").value,
-    by: value("by").value || "step",
-    smooth: value("smooth").checked,
-    log: value("log").checked,
-    across: value("across").value,
-    example: {
-      split: value("split").value,
-      task: value("task").value,
-      kind: value("kind").value,
-      text: value("text").value,
-      at,
-      masked,
-    },
-    asked: asking(),
-    waiting,
-    word: words.room,
-  };
-}
-
 const visit = poll({
-  request: () => server.draw_room(wish()),
+  ...polled,
+  request: () =>
+    server.render_compare_panel({
+      panel,
+      runs: selected,
+      series: option("series").value,
+      by: option("by").value || "step",
+      smooth: option("smooth").checked,
+      log: option("log").checked,
+      across: option("across").value,
+      example: {
+        ...Object.fromEntries(["split", "task", "kind", "text"].map((one) => [one, option(one).value])),
+        at,
+        masked: option("masked").dataset.chosen ? option("masked").checked : null,
+      },
+      asked: asking(),
+      waiting,
+      word: words.panel,
+    }),
   take(answer) {
     if (answer.same) return;
-    words.room = answer.word;
-    if (answer.series) offer(value("series"), answer.series);
-    if (answer.by) offer(value("by"), answer.by);
-    if (answer.masked !== undefined) value("masked").checked = answer.masked;
+    words.panel = answer.word;
+    if (answer.series) offer(option("series"), answer.series);
+    if (answer.by) offer(option("by"), answer.by);
+    if (answer.masked !== undefined) option("masked").checked = answer.masked;
     if (answer.waiting) waiting = waiting.filter((one) => answer.waiting.includes(one.ask));
-    place(part("room"), answer.html);
+    redraw(part("panel"), answer.html);
   },
   pace: () => (waiting.length ? WAIT_MS : POLL_MS),
-  seen,
-  needs: ["same", "html"],
-  patience: PATIENCE_MS,
 });
 
 function revisit() {
-  words.room = "";
+  words.panel = "";
   visit();
 }
 
 tablist.addEventListener("click", (event) => {
   const tab = event.target.closest("button");
-  if (tab) open(tab.dataset.room);
+  if (tab) open(tab.dataset.panel);
 });
 tablist.addEventListener("keydown", (event) => {
   const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
   if (!step) return;
-  const next = tabs[(tabs.findIndex((tab) => tab.dataset.room === room) + step + tabs.length) % tabs.length];
+  const here = tabs.findIndex((tab) => tab.dataset.panel === panel);
+  const next = tabs[(here + step + tabs.length) % tabs.length];
   next.focus();
-  open(next.dataset.room);
+  open(next.dataset.panel);
 });
 
 for (const one of element.querySelectorAll("[data-option]"))
   one.addEventListener(one.type === "search" ? "input" : "change", () => {
     if (one.dataset.option === "masked") one.dataset.chosen = "yes";
-    if (one.closest('[data-for~="answers"]') && one.dataset.option !== "masked") at = 0;
+    else if (one.closest('[data-for="answers"]')) at = 0;
     revisit();
   });
 
 // ---- free prompts
 
-const asking = () =>
-  (asked ?? runs.map((one) => one.run))
-    .filter((id) => selected.includes(id))
-    .slice(0, Number(part("asked").dataset.most));
+const mostAsked = Number(part("asked").dataset.most);
 
-function choices() {
-  const chosen = new Set(asking());
-  const full = chosen.size >= Number(part("asked").dataset.most);
-  part("asked").replaceChildren(
-    ...runs.map(({ run, label, colour }) => {
-      const box = Object.assign(made("input"), {
-        type: "checkbox",
-        value: run,
-        checked: chosen.has(run),
-        disabled: full && !chosen.has(run),
-      });
-      const dot = made("i", "dot run");
-      dot.style.setProperty("--run", `var(${colour})`);
-      const line = made("label");
-      line.append(box, dot, label);
-      return line;
-    }),
-  );
+function asking() {
+  return (asked ?? runs).filter((id) => selected.includes(id)).slice(0, mostAsked);
+}
+
+function limitAsked() {
+  const chosen = asking();
+  for (const box of part("asked").querySelectorAll("input")) {
+    box.checked = chosen.includes(box.value);
+    box.disabled = chosen.length >= mostAsked && !box.checked;
+  }
 }
 
 part("asked").addEventListener("change", () => {
   asked = [...part("asked").querySelectorAll("input:checked")].map((box) => box.value);
-  choices();
+  limitAsked();
   visit();
 });
 
@@ -222,7 +192,7 @@ element.addEventListener("click", (event) => {
   if (!pressed || pressed.disabled) return;
   const { drop, at: to, act, pick } = pressed.dataset;
   if (drop) choose(selected.filter((id) => id !== drop));
-  if (act === "known") choose(runs.map((one) => one.run));
+  if (act === "known") choose(runs);
   if (act === "equal") {
     for (const one of weights) one.value = one.nextElementSibling.textContent = "1";
     pressed.hidden = true;
@@ -242,12 +212,13 @@ function choose(ids) {
 
 function reselect() {
   const none = selected.length === 0;
-  part("empty").hidden = !none;
-  part("board").hidden = part("rooms").hidden = none;
+  show("empty", none);
+  show("board", !none);
+  show("panels", !none);
   if (none) {
     part("scores").replaceChildren();
-    part("room").replaceChildren();
-    words = { board: "", room: "" };
+    part("panel").replaceChildren();
+    words = { board: "", panel: "" };
     runs = [];
     return;
   }
@@ -266,5 +237,5 @@ document.addEventListener("compare-suggested", (event) => {
   );
 });
 
-shows();
+showTab();
 reselect();

@@ -1,42 +1,34 @@
-"""The rooms of the tab Compare: each sets the selected runs side by side in its own way."""
+"""The panels of the tab Compare: each sets the selected runs side by side in its own way."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
-from zlib import crc32
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from unlearnlab.metrics.labels import mood, title
 from unlearnlab.metrics.published import results
-from unlearnlab.metrics.scores import ScoreKey
-from unlearnlab.runs.store import StoreError
-from unlearnlab.ui.compare.answers import (
-    ASKED,
-    ExampleWish,
-    asks_html,
-    example_html,
-    masks,
-    speakers,
-)
-from unlearnlab.ui.compare.board import run_dot
+from unlearnlab.metrics.scores import Evidence, ScoreKey
+from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.ui.compare.charts import heat_map, overlay, parallel, plane
-from unlearnlab.ui.compare.listing import MOST
-from unlearnlab.ui.compare.marks import RunId
-from unlearnlab.ui.compare.runs import Compared, Listed
-from unlearnlab.ui.kit.charts import figure_html
+from unlearnlab.ui.compare.listing import MOST, OUTDATED, RunId, Text
+from unlearnlab.ui.compare.runs import CachedRuns
+from unlearnlab.ui.kit.answering import Answer, answering, unless_same
+from unlearnlab.ui.kit.charts import figure_html, run_colour
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.text import span
 from unlearnlab.ui.run.handlers import press_ask
-from unlearnlab.ui.run.measures_table import measure_cell
+from unlearnlab.views.answers import mask
 from unlearnlab.views.compare.differences import differences
+from unlearnlab.views.compare.examples import Speaker, choices, example
 from unlearnlab.views.compare.overlays import BY, By, offered
 from unlearnlab.views.compare.scoreboards import measure_table
-from unlearnlab.views.runs import held_against, labels
+from unlearnlab.views.runs import RunSummary, held_against, labels
+from unlearnlab.views.scoreboard import KINDS, TASKS
 
-Room = Literal["charts", "settings", "measures", "differences", "answers", "ask"]
+Panel = Literal["charts", "settings", "measures", "differences", "answers", "ask"]
 
-ROOMS: Mapping[Room, str] = {
+PANELS: Mapping[Panel, str] = {
     "charts": "Charts",
     "settings": "Settings and scores",
     "measures": "Further measures",
@@ -44,220 +36,225 @@ ROOMS: Mapping[Room, str] = {
     "answers": "Answers",
     "ask": "Ask",
 }
-"""What the page calls the rooms."""
+"""Titles of the panels."""
 
 SMOOTHING = 0.9
-"""Of smoothed curves: the weight of what came before."""
+"""Weight of the earlier points in a smoothed curve."""
 
-Text = Annotated[str, Field(max_length=100)]
+SPEAKERS = 12
+"""Most runs whose answers stand side by side: more would not be read."""
+
+ASKED = 4
+"""Most runs that one free prompt goes to."""
 
 
-class Wait(BaseModel):
-    """A prompt that was asked of a run."""
+class ExampleRequest(BaseModel):
+    """Which example a page asks to see; untrusted."""
+
+    split: Literal["", "forget", "retain"] = "forget"
+    task: Text = ""
+    kind: Text = ""
+    text: Text = ""
+    at: Annotated[int, Field(ge=0)] = 0
+    """Its place among the examples that pass, 0-based."""
+    masked: bool | None = None
+    """Whether personal data are masked; if None, only where the data of a run are personal."""
+
+
+class Waiting(BaseModel):
+    """A prompt that a run was asked."""
 
     run: RunId
-    ask: Text
+    ask: RunId
     prompt: Annotated[str, Field(max_length=8000)]
 
 
-class RoomWish(BaseModel):
-    """Which room a page asks for, and how: untrusted."""
+class PanelRequest(BaseModel):
+    """Which panel a page asks for, and how; untrusted."""
 
-    room: Room
+    panel: Panel
     runs: Annotated[list[RunId], Field(max_length=MOST)]
     series: Text = ""
     by: By = "step"
     smooth: bool = False
     log: bool = False
     across: ScoreKey = "forgotten"
-    example: ExampleWish = ExampleWish()
+    example: ExampleRequest = ExampleRequest()
     asked: Annotated[list[RunId], Field(max_length=ASKED)] = []
     """The runs that a free prompt goes to."""
-    waiting: Annotated[list[Wait], Field(max_length=50)] = []
+    waiting: Annotated[list[Waiting], Field(max_length=50)] = []
     word: Annotated[str, Field(max_length=20)] = ""
-    """What the page has already: it is not sent again."""
+    """Checksum of the panel that the page already shows; it is not sent again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """What a room is drawn from."""
-
-    program: Program
-    compared: Compared
-    runs: Sequence[Listed]
-    wish: RoomWish
-
-
-def room(program: Program, compared: Compared, asked: Any) -> dict[str, Any]:
-    """Answer a page with a room.
-
-    Returns:
-        The room as HTML, and what its controls need; only `same` if the page has it already; or a
-        problem to tell.
-    """
-    try:
-        wish = RoomWish.model_validate(asked)
-        runs, _ = compared.of(wish.runs)
-        answer = _ROOMS[wish.room](Visit(program, compared, runs, wish))
-    except ValidationError:
-        return {"problem": "The page asked for a comparison that there is not: reload it."}
-    except StoreError as error:
-        return {"problem": str(error)}
-    word = f"{crc32(json.dumps(answer).encode()):08x}"
-    return {"same": True} if word == wish.word else {**answer, "word": word}
+@answering(OUTDATED)
+def panel(program: Program, cached: CachedRuns, asked: Any) -> Answer:
+    """Answer a page with a panel as HTML, and with what its controls need."""
+    request = PanelRequest.model_validate(asked)
+    runs, _ = cached.of(request.runs)
+    match request.panel:
+        case "charts":
+            answer = _charts(program, cached, runs, request)
+        case "settings" if len(runs) > 1:
+            answer = {"html": figure_html(parallel(runs))}
+        case "settings":
+            told = "Select a second run to see which settings go with which scores."
+            answer = {"html": f'<p class="none">{told}</p>'}
+        case "measures":
+            answer = _measures(program, runs)
+        case "differences":
+            found = differences([run.spec for run in runs]) if len(runs) > 1 else ()
+            answer = _html("differences", runs, found=found, labels=labels(runs))
+        case "answers":
+            answer = _answers(program, runs, request.example)
+        case "ask":
+            answer = _asks(program, runs, request)
+    return unless_same(answer, request.word)
 
 
-def _charts(visit: Visit) -> dict[str, Any]:
+def _html(panel: Panel, runs: Sequence[RunSummary], **values: Any) -> Answer:
+    """Render a panel; `colours` maps the ids of all selected runs to their colours."""
+    colours = {run.run_id: run_colour(place) for place, run in enumerate(runs)}
+    return {"html": render("compare/panel.html", panel=panel, colours=colours, **values)}
+
+
+def _charts(
+    program: Program, cached: CachedRuns, runs: Sequence[RunSummary], request: PanelRequest
+) -> Answer:
     """Draw curves and trade-off beside each other, and the terms below them."""
-    wish, runs = visit.wish, [of.run for of in visit.runs]
-    tracks = visit.compared.tracks(visit.runs)
+    tracks = cached.tracks(runs)
     series = offered(list(tracks.values()))
-    chosen = wish.series if wish.series in series else next(iter(series), "")
-    smoothing = SMOOTHING if wish.smooth else 0.0
-    curves = overlay(runs, tracks, series=chosen, by=wish.by, smoothing=smoothing, log=wish.log)
-    reference = held_against(runs, visit.program.reference(runs[0].spec)) if runs else None
-    figures = [("", curves if series else None)]
-    if any(of.setting for of in visit.runs):
-        figures.append(("", plane(runs, by=wish.across, reference=reference, published=results())))
-        figures.append(("wide", heat_map(runs)))
-    drawn = "".join(
-        f'<div class="{kind}">{figure_html(figure)}</div>'
-        for kind, figure in figures
-        if figure is not None
-    )
+    chosen = request.series if request.series in series else next(iter(series), "")
+    smoothing = SMOOTHING if request.smooth else 0.0
+    html = ""
+    if series:
+        curves = overlay(
+            runs, tracks, series=chosen, by=request.by, smoothing=smoothing, log=request.log
+        )
+        html = f"<div>{figure_html(curves)}</div>"
+    if any(run.after for run in runs):
+        reference = held_against(runs, program.reference(runs[0].spec))
+        trade_off = plane(runs, by=request.across, reference=reference, published=results())
+        html += f"<div>{figure_html(trade_off)}</div>"
+        html += f'<div class="wide">{figure_html(heat_map(runs))}</div>'
     none = '<p class="none">These runs have no curves and no scores yet.</p>'
     return {
-        "html": f'<div class="charts-grid">{drawn}</div>' if drawn else none,
+        "html": f'<div class="charts-grid">{html}</div>' if html else none,
         "series": list(series.items()),
         "by": list(BY.items()),
     }
 
 
-def _settings(visit: Visit) -> dict[str, Any]:
-    """Draw each run as a line through the settings that differ and its scores."""
-    if len(visit.runs) < 2:
-        told = "Select a second run to see which settings go with which scores."
-        return {"html": f'<p class="none">{told}</p>'}
-    return {"html": figure_html(parallel([of.run for of in visit.runs]))}
-
-
-def _measures(visit: Visit) -> dict[str, Any]:
-    """Draw a table of further measures: one row for each run, one column for each measure."""
-    derived, program = visit.program.derived, visit.program
-    found = measure_table(
-        [of.run for of in visit.runs],
-        {
-            of.run.run_id: derived.measured(
-                of.keys[1],
-                of.run.spec.data.forget,
-                of.run.spec.data.fold if program.retrained(of.run.spec) else "",
-            )
-            for of in visit.runs
-            if of.keys[1]
-        },
-    )
-    if not found.columns:
-        return {"html": '<p class="none">The evidence of these runs is not kept.</p>'}
-    heads = "".join(
-        f'<th scope="col">{escape(one.title)}<small>best: {escape(one.ideal)}</small></th>'
-        for one in found.columns
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{run_dot(at)}{escape(label)}</th>'
-        + "".join(
-            f"<td>{measure_cell(value, one)}</td>"
-            for value, one in zip(row, found.columns, strict=True)
+def _measures(program: Program, runs: Sequence[RunSummary]) -> Answer:
+    """Lay out further measures: one row for each run, one column for each measure."""
+    known = {
+        run.run_id: program.derived.measured(
+            run.keys[1],
+            run.spec.data.forget,
+            run.spec.data.fold if program.retrained(run.spec) else "",
         )
-        + "</tr>"
-        for at, (label, row) in enumerate(zip(found.labels, found.rows, strict=True))
-    )
-    return {
-        "html": '<div class="scroll" tabindex="0"><table class="measures"><thead><tr>'
-        f'<th scope="col">Unlearned model</th>{heads}</tr></thead><tbody>{rows}</tbody></table>'
-        '</div><p class="setting">Ranges: 95% bootstrap intervals over rows or documents.</p>'
+        for run in runs
+        if run.keys[1]
     }
+    return _html("measures", runs, table=measure_table(runs, known), span=span)
 
 
-def _differences(visit: Visit) -> dict[str, Any]:
-    """Draw a table of the settings that differ: one row for each, one column for each run."""
-    runs = [of.run for of in visit.runs]
-    if len(runs) < 2:
-        return {
-            "html": '<p class="none">Select a second run to see in which settings they differ.</p>'
-        }
-    found = differences([run.spec for run in runs])
-    if not found:
-        return {"html": '<p class="none">These runs have the same settings, seed and all.</p>'}
-    heads = "".join(
-        f'<th scope="col">{run_dot(at)}{escape(label)}</th>'
-        for at, label in enumerate(labels(runs))
+def _masked(runs: Sequence[RunSummary], chosen: bool | None) -> bool:
+    return any(run.personal for run in runs) if chosen is None else chosen
+
+
+def _answers(program: Program, runs: Sequence[RunSummary], request: ExampleRequest) -> Answer:
+    """Set the answers of all models to one example side by side."""
+    models = speakers(program, runs)
+    passing = [
+        one
+        for one in choices(models)
+        if request.split in ("", one.split)
+        and request.task in ("", one.task)
+        and request.kind in ("", one.kind)
+        and all(word in one.prompt.lower() for word in request.text.lower().split())
+    ]
+    at = min(request.at, len(passing) - 1)
+    shown = example(passing[at].row, models) if passing else None
+    masked = _masked(runs, request.masked)
+    cut = f"The first {SPEAKERS} of {len(runs)} runs answer here."
+    answer = _html(
+        "answers",
+        runs,
+        example=shown,
+        kind=f"{TASKS.get(shown.task, shown.task)} · {KINDS[shown.kind]}" if shown else "",
+        at=at,
+        count=len(passing),
+        hide=mask if masked else str,
+        mood=mood,
+        title=title,
+        cut=cut if len(runs) > SPEAKERS else "",
     )
-    rows = "".join(
-        f'<tr><th scope="row" title="{escape(one.path)}">{escape(one.name)}</th>'
-        + "".join(f"<td>{escape(value)}</td>" for value in one.values)
-        + "</tr>"
-        for one in found
+    return {**answer, "masked": masked}
+
+
+def speakers(program: Program, runs: Sequence[RunSummary]) -> list[Speaker]:
+    """Return the models that answered: the original ones, each once, the retrained, the runs'."""
+    heard = runs[:SPEAKERS]
+    originals: dict[str, str] = {}
+    for run in heard:
+        if run.keys[0]:
+            originals.setdefault(run.keys[0], run.spec.model.known.title)
+    several = len(originals) > 1
+    found = [
+        Speaker(f"Original model{f', {title}' if several else ''}", program.evidence(key))
+        for key, title in originals.items()
+    ]
+    if retrained := program.retrained_answers([run.spec for run in runs]):
+        # Of its answers, those to rows that other models answered.
+        rows = {answer.row for one in found if one.evidence for answer in one.evidence.answers}
+        answers = tuple(answer for answer in retrained.answers if answer.row in rows)
+        found += [Speaker("Retrained model", Evidence(answers=answers))] if answers else []
+    return found + [
+        Speaker(name, program.evidence(run.keys[1]) if run.keys[1] else None, run.run_id)
+        for run, name in zip(heard, labels(heard), strict=True)
+    ]
+
+
+def _asks(program: Program, runs: Sequence[RunSummary], request: PanelRequest) -> Answer:
+    """Set the answers to free prompts side by side, the latest prompt first."""
+    chosen = [run for run in runs if run.run_id in request.asked]
+    replies: dict[str, dict[str, Asked | AskFailed]] = {}
+    known: set[str] = set()
+    for run in chosen:
+        for ask in reversed(program.courses.of(run.run_id).asks):
+            replies.setdefault(ask.prompt, {}).setdefault(run.run_id, ask)
+            known.add(ask.ask_id)
+    waiting = [one for one in request.waiting if one.run in request.asked and one.ask not in known]
+    pending = [one.prompt for one in waiting if one.prompt not in replies]
+    masked = _masked(runs, request.example.masked)
+    answer = _html(
+        "ask",
+        runs,
+        replies={**{prompt: {} for prompt in pending}, **replies},
+        labels=dict(zip((run.run_id for run in chosen), labels(chosen), strict=True)),
+        hide=mask if masked else str,
     )
-    return {
-        "html": '<div class="scroll" tabindex="0"><table class="differences"><thead><tr>'
-        f'<th scope="col">Setting</th>{heads}</tr></thead><tbody>{rows}</tbody></table></div>'
-    }
-
-
-def _answers(visit: Visit) -> dict[str, Any]:
-    wish = visit.wish.example
-    masked = masks(visit.runs, wish.masked)
-    retrained = visit.program.retrained_answers([of.run.spec for of in visit.runs])
-    heard = speakers(visit.runs, visit.compared.evidence, retrained)
-    html = example_html(heard, wish, masked=masked, of=len(visit.runs))
-    return {"html": html, "masked": masked}
-
-
-def _ask(visit: Visit) -> dict[str, Any]:
-    wish = visit.wish
-    asked, courses = set(wish.asked), visit.program.courses
-    chosen = [of for of in visit.runs if of.run.run_id in asked]
-    heard = [(of, courses.of(of.run.run_id).asks) for of in chosen]
-    known = {ask.ask_id for _, asks in heard for ask in asks}
-    waiting = [one for one in wish.waiting if one.run in asked and one.ask not in known]
-    masked = masks(visit.runs, wish.example.masked)
-    prompts = [one.prompt for one in waiting]
-    return {
-        "html": asks_html(heard, prompts, masked=masked),
-        "masked": masked,
-        "waiting": [one.ask for one in waiting],
-    }
-
-
-_ROOMS: Mapping[Room, Callable[[Visit], dict[str, Any]]] = {
-    "charts": _charts,
-    "settings": _settings,
-    "measures": _measures,
-    "differences": _differences,
-    "answers": _answers,
-    "ask": _ask,
-}
+    return {**answer, "masked": masked, "waiting": [one.ask for one in waiting]}
 
 
 class Question(BaseModel):
-    """A free prompt to several runs: untrusted."""
+    """A free prompt to several runs; untrusted."""
 
     runs: Annotated[list[RunId], Field(max_length=ASKED)]
     prompt: str
 
 
-def ask(program: Program, asked: Any) -> dict[str, Any]:
-    """Have the models of some runs answer a prompt.
+@answering(f"Choose at most {ASKED} runs to ask.")
+def ask(program: Program, asked: Any) -> Answer:
+    """Ask the models of some runs a prompt.
 
     Returns:
-        The ids of the questions by run, and a problem if one of them cannot be asked.
+        The ids of the asks by run, and a problem if one of the runs cannot be asked.
     """
-    try:
-        question = Question.model_validate(asked)
-    except ValidationError:
-        return {"problem": f"Choose at most {ASKED} runs to ask.", "asks": {}}
+    question = Question.model_validate(asked)
     if not question.runs:
-        return {"problem": "No run is chosen: tick at least one to ask.", "asks": {}}
+        return {"problem": "No run is chosen: tick at least one to ask."}
     asks: dict[str, str] = {}
     for run_id in question.runs:
         ask_id, message = press_ask(program, run_id, question.prompt)

@@ -1,21 +1,22 @@
-"""The tab Compare: all runs, a selection of them, and rooms that set those side by side."""
+"""The tab Compare: all runs, a selection of them, and panels that set those side by side."""
 
 from typing import Any
 
 import gradio as gr
 
-from unlearnlab.ui.compare.board import board
-from unlearnlab.ui.compare.layout import LIST, ROOMS
-from unlearnlab.ui.compare.marks import change
-from unlearnlab.ui.compare.panels import ask, room
-from unlearnlab.ui.compare.report import report
-from unlearnlab.ui.compare.runs import Compared
-from unlearnlab.ui.compare.table import listing
+from unlearnlab.metrics.scores import SCORES, weighted_scores
+from unlearnlab.ui.compare.board import board, report
+from unlearnlab.ui.compare.listing import change, listing
+from unlearnlab.ui.compare.panels import ASKED, PANELS, ask, panel
+from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.form.layout import QUIET
+from unlearnlab.ui.kit.answering import Answer
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import Parts
 from unlearnlab.ui.run.tab import render_panel
+from unlearnlab.views.scoreboard import KINDS, TASKS
 
 TAB = "compare"
 
@@ -29,14 +30,60 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
         tabs: The tabs of the page, to turn to another one.
         results: What shows a single run.
     """
-    compared = Compared(program.store)
-    with gr.Column(elem_classes=["compare"]):
-        runs = _list(program, compared)
-        _rooms(program, compared)
+    cached = CachedRuns(program.store)
+
+    def list_runs(asked: Any) -> Answer:
+        return listing(cached, asked)
+
+    def change_runs(asked: Any) -> Answer:
+        answer = change(program.store, asked)
+        cached.forget()
+        return answer
+
+    def report_runs(asked: Any) -> Answer:
+        return report(program, asked)
+
+    def render_board(asked: Any) -> Answer:
+        return board(program, cached, asked)
+
+    def render_compare_panel(asked: Any) -> Answer:
+        return panel(program, cached, asked)
+
+    def ask_runs(asked: Any) -> Answer:
+        return ask(program, asked)
 
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
         return [gr.Tabs(selected="unlearn"), *render_panel(program, str(event.run), seen)]
 
+    with gr.Column(elem_classes=["compare"]):
+        runs = gr.HTML(
+            {},
+            html_template=render("compare/listing.html"),
+            js_on_load=script("kit/poll.js", "compare/listing.js"),
+            server_functions=[list_runs, change_runs, report_runs],
+            elem_id="compare-list",
+            apply_default_css=False,
+        )
+        gr.HTML(
+            {},
+            html_template=render(
+                "compare/panels.html",
+                weighted=weighted_scores(),
+                panels=PANELS,
+                across=[
+                    (score.key, score.words)
+                    for score in SCORES.values()
+                    if score.best == 1 and score.key != "utility"
+                ],
+                tasks=TASKS,
+                kinds=KINDS,
+                most_asked=ASKED,
+            ),
+            js_on_load=script("kit/poll.js", "compare/panels.js"),
+            server_functions=[render_board, render_compare_panel, ask_runs],
+            elem_id="compare-panels",
+            apply_default_css=False,
+        )
     runs.open(opened, results.look, [tabs, *results.panel], **QUIET)
     blocks.load(asked_for, None, tabs, **QUIET)
 
@@ -45,45 +92,3 @@ def asked_for(request: gr.Request) -> Any:
     """Open this tab if the page's address says so."""
     asked = request.query_params.get("tab") == TAB
     return gr.Tabs(selected=TAB) if asked else gr.skip()
-
-
-def _list(program: Program, compared: Compared) -> gr.HTML:
-    def list_runs(asked: Any) -> dict[str, Any]:
-        return listing(compared, asked)
-
-    def change_runs(asked: Any) -> dict[str, Any]:
-        answer = change(program.store, asked)
-        compared.forget()
-        return answer
-
-    def report_runs(asked: Any) -> dict[str, Any]:
-        return report(program, asked)
-
-    return gr.HTML(
-        {},
-        html_template=LIST,
-        js_on_load=script("kit/poll.js", "compare/listing.js"),
-        server_functions=[list_runs, change_runs, report_runs],
-        elem_id="compare-list",
-        apply_default_css=False,
-    )
-
-
-def _rooms(program: Program, compared: Compared) -> gr.HTML:
-    def draw_board(asked: Any) -> dict[str, Any]:
-        return board(program, compared, asked)
-
-    def draw_room(asked: Any) -> dict[str, Any]:
-        return room(program, compared, asked)
-
-    def ask_runs(asked: Any) -> dict[str, Any]:
-        return ask(program, asked)
-
-    return gr.HTML(
-        {},
-        html_template=ROOMS,
-        js_on_load=script("kit/poll.js", "compare/panels.js"),
-        server_functions=[draw_board, draw_room, ask_runs],
-        elem_id="compare-rooms",
-        apply_default_css=False,
-    )

@@ -20,6 +20,9 @@ from unlearnlab.views.answers import AnswerRow, joined
 from unlearnlab.views.reproduction import Reproduction, reproduction
 from unlearnlab.views.scoreboard import compares_with_retrained
 
+EVIDENCE = 32
+"""Models whose answers stay in memory: a comparison reads a dozen each time that it is drawn."""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -56,7 +59,7 @@ class Program:
     def __post_init__(self) -> None:
         object.__setattr__(self, "courses", Courses(self.store))
         object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
-        object.__setattr__(self, "evidence", remembered(6, self.shown.evidence))
+        object.__setattr__(self, "evidence", remembered(EVIDENCE, self.shown.evidence))
         object.__setattr__(self, "derived", Derived(self.evidence))
         object.__setattr__(self, "rows", remembered(6, self._rows))
         object.__setattr__(self, "_outlines", lru_cache(maxsize=64)(self._outline))

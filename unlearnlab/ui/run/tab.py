@@ -32,8 +32,8 @@ from unlearnlab.ui.run.live import MINUTE_S, press_replay
 from unlearnlab.ui.run.offer import next_form
 from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import PRESSES
-from unlearnlab.ui.sweeps.card import Board, sweep_card
-from unlearnlab.ui.sweeps.form import draw_fold, wire_fold
+from unlearnlab.ui.sweeps.card import SweepBoard, sweep_card
+from unlearnlab.ui.sweeps.form import build_fold, wire_fold
 
 Press = Callable[[Program, str, Form], tuple[str, Message]]
 """Queues the form: takes the run that is shown, returns the run to show and a message."""
@@ -79,13 +79,13 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
     with gr.Row(elem_classes=["board"]):
         with gr.Column(elem_classes=["left"]):
             form = form_layout.draw_form()
-            fold = draw_fold()
+            fold = build_fold()
             buttons = draw_buttons()
         with gr.Column(elem_classes=["past"]):
             queue = draw_queue()
             runs = draw_runs()
         with gr.Column(elem_classes=["right"]):
-            board = Board(program)
+            board = SweepBoard(program)
             sweep = sweep_card(board)
             parts = draw_results(program, buttons, queue, runs)
     form_layout.wire(program, form)

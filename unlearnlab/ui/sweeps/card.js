@@ -1,5 +1,5 @@
-// The card of a sweep: asks how it stands, draws its chart as it fills in, and hands on what its
-// buttons wish. Runs as the body of a function of (element, trigger, props, server, watch).
+// The card of a sweep: asks for its status, draws its chart as it fills in, and sends what its
+// buttons ask for. Runs as the body of a function of (element, trigger, props, server, watch).
 
 const KEY = "unlearnlab-sweep";
 const LIVE_MS = 1000;
@@ -8,73 +8,54 @@ const IDLE_MS = 3000;
 let chosen = localStorage.getItem(KEY) || "";
 let score = "task_aggregate";
 let turn = "";
-let figure = null;
 let last = null;
 let unfolded = null; // As the reader left it.
 let followed = "";
 
-// ---- drawing ---------------------------------------------------------------------------------
-
-function draw() {
-  const plot = element.querySelector(".plot");
-  if (!figure || !window.Charts || plot.offsetParent === null) return;
-  const narrow = plot.clientWidth < 560 ? figure.narrow : {};
-  const layout = { ...figure.layout, ...narrow };
-  plot.style.minHeight = `${layout.height}px`;
-  window.Charts.draw(plot, { ...figure, layout });
-}
-
 function fold(open) {
-  part("body").hidden = !open;
+  show("body", open);
   part("fold").setAttribute("aria-expanded", String(open));
 }
 
-function action(name, count, text) {
-  const node = element.querySelector(`.sweep-tools [data-act="${name}"]`);
-  node.hidden = !count;
-  write(node, text);
-}
-
-function runs(count) {
-  return count === 1 ? "1 run" : `${count} runs`;
-}
-
-function segments(scores) {
+function segments() {
   const box = part("scores");
-  box.hidden = scores.length === 0;
-  refill(box, scores, () => scores.map(([name, title]) => button("", title, { score: name })));
+  box.hidden = last.scores.length === 0;
+  refill(box, last.scores, () =>
+    last.scores.map(([name, title]) => button("", title, { score: name })),
+  );
   press(box.children, (one) => one.dataset.score === score);
 }
 
 function hint() {
-  const axis = last?.axes?.[Number(part("axis").value)];
-  part("text").placeholder = axis ? axis.hint : "";
+  part("text").placeholder = last?.axes?.[Number(part("axis").value)]?.hint ?? "";
 }
 
 function steer(answer) {
-  action("go_on", answer.open, `Go on with ${runs(answer.open)}`);
-  action("retry", answer.failed, `Run ${answer.failed} failed again`);
-  action("cancel", answer.waiting, `Cancel ${runs(answer.waiting)} that wait`);
-  part("following").hidden = !answer.going;
-  segments(answer.scores);
-  part("add").hidden = answer.axes.length === 0;
+  for (const [act, text] of Object.entries(answer.tools)) {
+    const node = element.querySelector(`.sweep-tools [data-act="${act}"]`);
+    node.hidden = !text;
+    write(node, text);
+  }
+  show("following", answer.going);
+  segments();
+  show("add", answer.axes.length > 0);
   offer(part("axis"), answer.axes.map((axis, at) => [String(at), axis.name]));
   hint();
 }
 
 function take(answer) {
   last = answer;
-  part("card").hidden = answer.sweeps.length === 0;
+  show("card", answer.sweeps.length > 0);
   if (!answer.sweeps.length) return;
   chosen = answer.sweep;
   write(part("title"), `Sweep: ${answer.title}`);
   offer(part("choose"), answer.sweeps.map((one) => [one.id, one.title]));
-  part("choose").hidden = answer.sweeps.length < 2;
+  show("choose", answer.sweeps.length > 1);
   part("choose").value = answer.sweep;
+  turn = answer.turn;
   if (answer.gone) {
     write(part("status"), answer.gone);
     fold(false);
-    turn = answer.turn;
     return;
   }
   write(part("pill"), answer.pill);
@@ -86,22 +67,12 @@ function take(answer) {
   fold(Boolean(unfolded));
   steer(answer);
   if (answer.figure) {
-    figure = answer.figure;
-    turn = answer.turn;
-    keepFocus(() => (part("runs").innerHTML = answer.runs));
-    draw();
+    // charts.js draws it, once it sees that the list has changed.
+    part("plot").figure = null;
+    part("plot").dataset.figure = JSON.stringify(answer.figure);
+    redraw(part("runs"), answer.runs);
   }
   follow(answer.live);
-}
-
-// The list is drawn anew when a run ends: the keyboard must not lose its place.
-function keepFocus(change) {
-  const { act, run, open } = document.activeElement?.dataset ?? {};
-  change();
-  const wanted = open
-    ? `[data-open="${CSS.escape(open)}"]`
-    : run && `[data-act="${CSS.escape(act)}"][data-run="${CSS.escape(run)}"]`;
-  if (wanted) part("runs").querySelector(wanted)?.focus();
 }
 
 function follow(run) {
@@ -112,8 +83,6 @@ function follow(run) {
   trigger("open", { run });
 }
 
-// ---- asking ----------------------------------------------------------------------------------
-
 function choose(sweep) {
   chosen = sweep;
   localStorage.setItem(KEY, sweep);
@@ -123,9 +92,9 @@ function choose(sweep) {
   soon();
 }
 
-async function carryOut(wish) {
+async function carryOut(wanted) {
   write(part("said"), "");
-  const answer = await server.press_sweep({ sweep: chosen, ...wish });
+  const answer = await server.press_sweep({ sweep: chosen, ...wanted });
   part("said").classList.toggle("bad", Boolean(answer?.problem));
   write(part("said"), answer?.problem ?? answer?.note ?? "No answer: try again.");
   soon();
@@ -143,13 +112,12 @@ element.addEventListener("click", (event) => {
   }
   if (wanted) {
     score = wanted;
-    segments(last.scores);
+    segments();
     soon();
   }
   if (pressed === part("fold")) {
     unfolded = part("body").hidden;
     fold(unfolded);
-    draw();
   }
 });
 
@@ -157,12 +125,10 @@ part("choose").addEventListener("change", () => choose(part("choose").value));
 part("axis").addEventListener("change", hint);
 element.querySelector(".sweep-add form").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const axis = last.axes[Number(part("axis").value)];
-  const text = part("text").value;
-  if (await carryOut({ action: "add", axis: axis.axis, text })) part("text").value = "";
+  const { axis } = last.axes[Number(part("axis").value)];
+  if (await carryOut({ action: "add", axis, text: part("text").value })) part("text").value = "";
 });
 
-keepDrawn(draw);
 const soon = poll({
   request: () => server.poll_sweep({ sweep: chosen, score, turn }),
   take,

@@ -1,7 +1,7 @@
-"""Sweep settings in the form: text boxes, a preview, and sweeps to begin with."""
+"""The fold that makes a sweep of the form: what varies, a preview, and ready-made sweeps."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,13 +10,12 @@ from gradio.components import Component
 
 from unlearnlab.runs.engine_api import find_device
 from unlearnlab.runs.store import StoreError
-from unlearnlab.runs.sweeps import Sweeping, SweepStatus, sweep_seconds, sweep_status
+from unlearnlab.runs.sweeps import Sweeping, sweep_seconds, sweep_status
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.axes import LAYERS, SHARES, Axis, SeedAxis, read_axis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import slider
 from unlearnlab.spec.sweep import (
-    Grid,
     ReadySweep,
     SweepSpec,
     expand_grid,
@@ -27,41 +26,34 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import duration, escape
+from unlearnlab.ui.kit.text import duration
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import Buttons, heading, message
-from unlearnlab.ui.sweeps.card import Board
+from unlearnlab.ui.sweeps.card import SweepBoard
 
 ROWS = 3
-"""Settings that can be varied at once."""
+"""Most settings that a sweep of the form varies."""
 
 SHOWN = 8
-"""Values of an axis that the note lists."""
+"""Most values of an axis that the note lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class Typed:
-    """What the fold holds: unchecked."""
+    """What the reader typed into the fold: unchecked."""
 
     rows: tuple[tuple[str, str], ...]
-    """What is varied, and its values as typed."""
+    """Path of each varied setting, empty for none, and its values as typed."""
     seeds: Any
     pick: str
     budget: Any
 
-    @classmethod
-    def of(cls, values: Sequence[Any]) -> "Typed":
-        """Take in what the controls hold, in the order in which they are drawn."""
-        names, texts = values[0 : 2 * ROWS : 2], values[1 : 2 * ROWS : 2]
-        rows = tuple((str(w or ""), str(t or "")) for w, t in zip(names, texts, strict=True))
-        seeds, pick, budget = values[2 * ROWS :]
-        return cls(rows, seeds, str(pick), budget)
-
 
 def choices(form: Form) -> list[tuple[str, str]]:
-    """List what can be varied of a form: label, and the path in the spec."""
+    """List the settings of a form that a sweep can vary: labels and paths in the spec."""
     at = f"phases.{form.editing}"
     phase = [s for s in PHASE if s not in OF_ADAPTER] if form.trains else []
     later = f", phase {form.editing + 1}" if form.editing else ""
@@ -86,14 +78,9 @@ def _sweepable(setting: Setting) -> bool:
 HINTS = {LAYERS: "blocks, such as 3", SHARES: "10, 25, 50, 100"}
 HINT = "0.1, 0.5, 1"
 
-HOW = (
-    "<p>Values one by one (0.1, 0.5, 1), at even distances (0 to 1 in 5), at even ratios "
-    "(1e-6 to 1e-4 in 5 log), or as multiples of the form's value (x 0.1, 0.5, 2).</p>"
-)
-
 
 def hint(what: str, form: Form) -> str:
-    """Show what to type for a setting."""
+    """Return an example of what to type for a setting."""
     known = (*PHASE, *MODEL, *OF_METHOD.get(form.method, ()))
     words = (s for s in known if s.choices and what.endswith(f".{s.name}"))
     setting = next(words, None)
@@ -101,7 +88,7 @@ def hint(what: str, form: Form) -> str:
 
 
 def typed_sweep(form: Form, typed: Typed) -> SweepSpec:
-    """Make the sweep that form and fold ask for.
+    """Return the sweep that form and fold ask for.
 
     Raises:
         SpecError: Something in one of them is wrong.
@@ -133,32 +120,26 @@ def _number(name: str, value: Any) -> int:
 def note(program: Program, form: Form, typed: Typed) -> str:
     """Say what the sweep would be: its values, its runs, its time; or what is wrong. HTML."""
     if not any(what for what, _ in typed.rows) and typed.seeds in (None, 1):
-        return f"<p>Choose what to vary. The rest stays as the form has it.</p>{HOW}"
+        return render("sweeps/note.html", problems=(), size="")
     try:
         spec = typed_sweep(form, typed)
-        grid = expand_grid(spec)
-        values = "".join(f"<p>{line}</p>" for line in _values(spec, grid))
-        return f"{values}<p><b>{escape(size(program, spec))}</b></p>"
+        lines: list[str] = []
+        for axis, values in zip(spec.axes, expand_grid(spec).values, strict=True):
+            texts = [value.text for value in values]
+            if len(texts) > SHOWN:
+                texts = [*texts[: SHOWN - 1], "…", texts[-1]]
+            lines.append(f"{axis.name}: {', '.join(texts)}")
+        told = size(program, spec)
     except (SpecError, StoreError) as error:
-        lines = "".join(f"<p>{escape(line)}</p>" for line in str(error).splitlines())
-        return f'<div class="problems">{lines}</div>'
-
-
-def _values(spec: SweepSpec, grid: Grid) -> list[str]:
-    """List the values of each axis, as HTML."""
-    lines: list[str] = []
-    for axis, values in zip(spec.axes, grid.values, strict=True):
-        texts = [value.text for value in values]
-        told = [*texts[: SHOWN - 1], "…", texts[-1]] if len(texts) > SHOWN else texts
-        lines.append(f"{escape(axis.name)}: {escape(', '.join(told))}")
-    return lines
+        return render("sweeps/note.html", problems=str(error).splitlines())
+    return render("sweeps/note.html", problems=(), lines=lines, size=told)
 
 
 def size(program: Program, spec: SweepSpec) -> str:
     """Say how many runs a sweep has and how long they take, before it starts.
 
     Raises:
-        SpecError: The sweep cannot be laid out.
+        SpecError: The sweep cannot be expanded.
         StoreError: The store cannot be read.
     """
     rows = program.store.runs()
@@ -166,19 +147,15 @@ def size(program: Program, spec: SweepSpec) -> str:
     device = find_device(spec.base.model.device, program.devices())
     cuda = device is not None and device.cuda
     took = sweep_seconds(found, rows, program.outline, cuda=cuda)
-    return f"{_count(found)}{'' if took is None else f', about {duration(took)}'}" + (
-        "; the first run will tell the time" if took is None else ""
-    )
-
-
-def _count(found: SweepStatus) -> str:
     total, done = len(found.points), len(found.of("finished"))
     runs = "1 run" if total == 1 else f"{total} runs"
-    return f"{runs}, {done} of them there already" if done else runs
+    there = f", {done} of them finished already" if done else ""
+    wait = "; the first run will tell the time" if took is None else f", about {duration(took)}"
+    return f"{runs}{there}{wait}"
 
 
 def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
-    """Start what form and fold ask for.
+    """Start the sweep that form and fold ask for.
 
     Returns:
         Id of the sweep, empty if it was not started; and what to tell.
@@ -194,18 +171,18 @@ def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Mess
 
 
 def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Message]:
-    """Start a sweep that comes with the program; see `fitted`."""
+    """Start a ready-made sweep; see `with_form_data`."""
     try:
         ready = ready_sweep(name)
-        return sweeping.start(fitted(ready, form), name=ready.title), Message()
+        return sweeping.start(with_form_data(ready, form), name=ready.title), Message()
     except (StoreError, SpecError, NotRunning) as error:
         return "", trouble(error)
 
 
-def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
-    """Put the form's data under a sweep of another model than the embedded one.
+def with_form_data(ready: ReadySweep, form: Form) -> SweepSpec:
+    """Return a ready-made sweep, on the form's data unless it is of the embedded model.
 
-    That model does not know the embedded data.
+    Other models do not know the embedded data.
 
     Raises:
         SpecError: Something in the form is wrong.
@@ -219,31 +196,22 @@ def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
 
 
 def ready_html(program: Program, form: Form) -> str:
-    """List the sweeps that come with the program, one press each. HTML."""
-    items = "".join(_item(program, form, one) for one in ready_sweeps().values())
-    return f'<ul class="ready-sweeps">{items}</ul>'
-
-
-_NOT_HERE = (
-    "Needs {}, which is not on this machine: choose it as the model, and the note under it tells "
-    "how to get it."
-)
-
-
-def _item(program: Program, form: Form, one: ReadySweep) -> str:
-    model = one.sweep.base.model
-    off = bool(model.known.unavailable_reason)
-    try:
-        told = _NOT_HERE.format(model.name) if off else size(program, fitted(one, form))
-    except (SpecError, StoreError) as error:
-        told, off = str(error), True
-    said = f"<small>{escape(told)}</small>"
-    return (
-        f'<li><div class="run-row"><b>{escape(one.title)}</b>'
-        f'<button type="button" class="quiet" data-event="ready" data-name="{escape(one.name)}"'
-        f"{' disabled' if off else ''}>Start</button></div>"
-        f"<small>{escape(one.description)}</small>{said}</li>"
-    )
+    """List the ready-made sweeps, each with a button that starts it. HTML."""
+    sweeps: list[tuple[ReadySweep, str, bool]] = []
+    for one in ready_sweeps().values():
+        model = one.sweep.base.model
+        off = bool(model.known.unavailable_reason)
+        told = (
+            f"Needs {model.name}, which is not on this machine: choose it as the model to see how "
+            "to get it."
+        )
+        if not off:
+            try:
+                told = size(program, with_form_data(one, form))
+            except (SpecError, StoreError) as error:
+                told, off = str(error), True
+        sweeps.append((one, told, off))
+    return render("sweeps/ready.html", sweeps=sweeps)
 
 
 INTO_VIEW = """() => {
@@ -253,12 +221,12 @@ INTO_VIEW = """() => {
 
 SAVE = """(kept, ...values) =>
   document.activeElement?.closest("#sweep-fold") ? { values } : kept"""
-"""Keeps what is typed in the browser; only what the reader does counts."""
+"""Keeps what the reader types in the browser; updates by the server do not count."""
 
 
 @dataclass(frozen=True)
 class SweepFold:
-    """Its components."""
+    """The components of the fold."""
 
     kept: gr.BrowserState
     fold: gr.Accordion
@@ -274,42 +242,62 @@ class SweepFold:
 
     @property
     def inputs(self) -> list[Component]:
-        """List what `Typed.of` takes."""
+        """List what the reader types into, in the order in which the browser keeps the values."""
         named = [component for row in self.rows for component in row]
         return [*named, self.seeds, self.pick, self.budget]
 
+    def typed(self, held: Mapping[Any, Any]) -> Typed:
+        """Gather what was typed from what the components hold, by component."""
+        rows = tuple((str(held[what] or ""), str(held[text] or "")) for what, text in self.rows)
+        return Typed(rows, held[self.seeds], str(held[self.pick]), held[self.budget])
 
-def draw_fold() -> SweepFold:
-    """Lay it out."""
+
+def build_fold() -> SweepFold:
+    """Lay the fold out."""
     kept = gr.BrowserState({}, storage_key="unlearnlab-sweep-1", secret="unlearnlab")
+    field: dict[str, Any] = {"elem_classes": ["field"]}
     with gr.Column(elem_classes=["card"], elem_id="sweep-fold"):
         fold = gr.Accordion("Sweep this", open=False, elem_classes=["fold"])
         # Outside of the fold: a block that holds a message without words is not shown at all.
         told = message("sweep-message")
     with fold:
-        rows = [_row(number) for number in range(ROWS)]
+        rows: list[tuple[gr.Dropdown, gr.Textbox]] = []
+        for number in range(ROWS):
+            with gr.Group(elem_classes=["fields"]):
+                what = gr.Dropdown(
+                    [],
+                    value=None,
+                    label="Vary" if number == 0 else "and",
+                    elem_id=f"sweep-what-{number}",
+                    min_width=90,
+                    allow_custom_value=True,
+                    **field,
+                )
+                text = gr.Textbox(
+                    label="Values",
+                    max_lines=1,
+                    elem_id=f"sweep-values-{number}",
+                    min_width=90,
+                    **field,
+                )
+            rows.append((what, text))
+        whole: dict[str, Any] = {"precision": 0, "step": 1, "minimum": 1, "min_width": 100}
         with gr.Group(elem_classes=["fields"]):
             seeds = gr.Number(
                 1,
                 label="Seeds",
                 info="0 to n - 1 of each run; the chart shows their mean.",
-                precision=0,
-                step=1,
-                minimum=1,
                 elem_id="sweep-seeds",
-                elem_classes=["field"],
-                min_width=100,
+                **whole,
+                **field,
             )
             budget = gr.Number(
                 20,
                 label="Runs at random",
-                precision=0,
-                step=1,
-                minimum=1,
                 visible=False,
                 elem_id="sweep-budget",
-                elem_classes=["field"],
-                min_width=100,
+                **whole,
+                **field,
             )
         picks = [("every combination", "grid"), ("some at random", "random")]
         pick = gr.Radio(picks, value="grid", label="Which runs", elem_classes=["field", "pills"])
@@ -322,109 +310,74 @@ def draw_fold() -> SweepFold:
     return SweepFold(kept, fold, rows, seeds, pick, budget, said, start, told, ready)
 
 
-def _row(number: int) -> tuple[gr.Dropdown, gr.Textbox]:
-    with gr.Group(elem_classes=["fields"]):
-        what = gr.Dropdown(
-            [],
-            value=None,
-            label="Vary" if number == 0 else "and",
-            elem_id=f"sweep-what-{number}",
-            elem_classes=["field"],
-            min_width=90,
-            allow_custom_value=True,
-        )
-        text = gr.Textbox(
-            label="Values",
-            max_lines=1,
-            elem_id=f"sweep-values-{number}",
-            elem_classes=["field"],
-            min_width=90,
-        )
-    return what, text
-
-
-@dataclass(frozen=True)
-class _Wires:
-    """What the handlers of the fold know."""
-
-    program: Program
-    board: Board
-    form: FormParts
-    fold: SweepFold
-
-    def gathered(self, values: Sequence[Any]) -> tuple[Form, Typed]:
-        """Take in what form and fold hold."""
-        count = len(self.form.inputs)
-        return forms.gathered(values[0], values[1:count]), Typed.of(values[count:])
-
-    def noted(self, *values: Any) -> list[Any]:
-        """Say what the sweep would be, and what to type."""
-        form, typed = self.gathered(values)
-        hints = [gr.update(placeholder=hint(what, form)) for what, _ in typed.rows]
-        budget = gr.update(visible=typed.pick == "random")
-        return [note(self.program, form, typed), *hints, budget]
-
-    def opened(self, kept: Any, *values: Any) -> list[Any]:
-        """Offer what the form has by now, with what was typed before."""
-        held = kept.get("values") if isinstance(kept, dict) else None
-        if isinstance(held, list) and len(held) == len(self.fold.inputs):
-            values = (*values[: len(self.form.inputs)], *held)
-        form, typed = self.gathered(values)
-        offered = choices(form)
-        known = {path for _, path in offered}
-        rows: list[Any] = []
-        for what, text in typed.rows:
-            rows.append(gr.update(choices=offered, value=what if what in known else None))
-            rows.append(gr.update(value=text, placeholder=hint(what, form)))
-        budget = gr.update(value=typed.budget, visible=typed.pick == "random")
-        said = note(self.program, form, typed)
-        return [*rows, typed.seeds, typed.pick, budget, said, ready_html(self.program, form)]
-
-    def started(self, *values: Any) -> list[Any]:
-        """Start what was typed."""
-        return _turned(press_sweep(self.board.sweeping, *self.gathered(values)))
-
-    def readied(self, event: gr.EventData, draft: Any, *held: Any) -> list[Any]:
-        """Start a sweep that comes with the program."""
-        form = forms.gathered(draft, held)
-        return _turned(press_ready(self.board.sweeping, form, str(event.name)))
-
-
-def _turned(pressed: tuple[str, Message]) -> list[Any]:
-    """Tell what came of a press, and turn the card to a sweep that was started."""
-    sweep, told = pressed
-    # With the moment: the same sweep may be started twice.
-    value = {"sweep": sweep, "follow": True, "at": time.time()}
-    return [told.plain, value if sweep else gr.skip()]
-
-
 def wire_fold(
     program: Program,
-    board: Board,
+    board: SweepBoard,
     form: FormParts,
     fold: SweepFold,
     buttons: Buttons,
     card: gr.HTML,
 ) -> None:
-    """Wire it. A start turns the card to the sweep."""
-    wires = _Wires(program, board, form, fold)
-    inputs = [*form.inputs, *fold.inputs]
+    """Wire the fold. A start turns the card to the sweep."""
+
+    def noted(held: dict[Any, Any]) -> dict[Any, Any]:
+        """Say what the sweep would be, and what to type."""
+        now, typed = form.gathered(held), fold.typed(held)
+        hints = {
+            text: gr.update(placeholder=hint(what, now))
+            for (what, _), (_, text) in zip(typed.rows, fold.rows, strict=True)
+        }
+        budget = gr.update(visible=typed.pick == "random")
+        return {fold.note: note(program, now, typed), fold.budget: budget, **hints}
+
+    def opened(held: dict[Any, Any]) -> dict[Any, Any]:
+        """Offer what the form has by now, with what was typed before."""
+        kept = held[fold.kept]
+        values = kept.get("values") if isinstance(kept, dict) else None
+        if isinstance(values, list) and len(values) == len(fold.inputs):
+            held = held | dict(zip(fold.inputs, values, strict=True))
+        now, typed = form.gathered(held), fold.typed(held)
+        offered = choices(now)
+        known = {path for _, path in offered}
+        updates: dict[Any, Any] = {
+            fold.seeds: typed.seeds,
+            fold.pick: typed.pick,
+            fold.budget: gr.update(value=typed.budget, visible=typed.pick == "random"),
+            fold.note: note(program, now, typed),
+            fold.ready: ready_html(program, now),
+        }
+        for (what, text), (path, words) in zip(fold.rows, typed.rows, strict=True):
+            updates[what] = gr.update(choices=offered, value=path if path in known else None)
+            updates[text] = gr.update(value=words, placeholder=hint(path, now))
+        return updates
+
+    def shown(pressed: tuple[str, Message]) -> dict[Any, Any]:
+        """Tell what came of a press, and turn the card to a sweep that was started."""
+        sweep, told = pressed
+        # With the moment: the same sweep may be started twice.
+        turned = {card: {"sweep": sweep, "follow": True, "at": time.time()}} if sweep else {}
+        return {fold.message: told.plain, **turned}
+
+    def started(held: dict[Any, Any]) -> dict[Any, Any]:
+        return shown(press_sweep(board.sweeping, form.gathered(held), fold.typed(held)))
+
+    def readied(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
+        return shown(press_ready(board.sweeping, form.gathered(held), str(event.name)))
+
+    inputs: set[Any] = {*form.inputs, *fold.inputs}
     hints = [text for _, text in fold.rows]
-    noting = [fold.note, *hints, fold.budget]
-    opening = ([fold.kept, *inputs], [*fold.inputs, fold.note, fold.ready])
-    typed = (*hints, fold.seeds, fold.budget)
-    edits = [
-        *(box.change for box in typed),
-        *(what.input for what, _ in fold.rows),
-        fold.pick.input,
-    ]
-    fold.fold.expand(wires.opened, *opening, **QUIET)
+    typed_into = [*hints, fold.seeds, fold.budget]
+    chosen = [*(what for what, _ in fold.rows), fold.pick]
+    edits = [*(box.change for box in typed_into), *(box.input for box in chosen)]
+    opening = ({fold.kept, *inputs}, [*fold.inputs, fold.note, fold.ready])
+    fold.fold.expand(opened, *opening, **QUIET)
     opener = buttons.sweep.click(
         lambda: gr.update(open=True), None, fold.fold, js=INTO_VIEW, **QUIET
     )
-    opener.then(wires.opened, *opening, **QUIET)
+    opener.then(opened, *opening, **QUIET)
     gr.on(edits, None, [fold.kept, *fold.inputs], fold.kept, js=SAVE, **QUIET)
-    gr.on(edits, wires.noted, inputs, noting, trigger_mode="always_last", **QUIET)
+    noting = [fold.note, fold.budget, *hints]
+    gr.on(edits, noted, inputs, noting, trigger_mode="always_last", **QUIET)
     outputs = [fold.message, card]
-    fold.start.click(wires.started, inputs, outputs, **QUIET)
-    fold.ready.ready(wires.readied, form.inputs, outputs, **QUIET)
+    fold.start.click(started, inputs, outputs, **QUIET)
+    fold.ready.ready(readied, set(form.inputs), outputs, **QUIET)
