@@ -21,9 +21,8 @@ from unlearnlab.exports.result import result
 from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
-from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec
 from unlearnlab.ui.compare.board import board
 from unlearnlab.ui.compare.runs import Compared
 from unlearnlab.ui.compare.table import listing

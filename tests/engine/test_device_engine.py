@@ -22,8 +22,7 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.spec import rows as training_rows
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import parse_spec
+from unlearnlab.spec.run import PreviewSpec, parse_spec
 from unlearnlab.spec.trace import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(

@@ -14,8 +14,7 @@ from unlearnlab.engine.evaluation.generation import expected_stats, generate
 from unlearnlab.engine.model.likelihoods import token_stats
 from unlearnlab.engine.model.tokens import encode_continuation
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.spec.batches import CACHE_SHARE, slots
-from unlearnlab.spec.rows import load
+from unlearnlab.spec.rows import CACHE_SHARE, load, slots
 from unlearnlab.spec.run import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget

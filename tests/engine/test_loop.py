@@ -26,9 +26,16 @@ from unlearnlab.spec.methods import (
     Sequential,
     TaskVector,
 )
-from unlearnlab.spec.plan import planned_steps
 from unlearnlab.spec.rows import load
-from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import (
+    DataSpec,
+    EvaluationSpec,
+    LoRA,
+    ModelSpec,
+    Phase,
+    RunSpec,
+    planned_steps,
+)
 
 
 def run(tokenizer, data, *phases: Phase, seed: int = 0, probes: int = 0, adapter=None):

@@ -12,9 +12,8 @@ from unlearnlab.engine.evaluation.evaluation import Probe
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.runs.events import PhaseBegan, StepLogged
-from unlearnlab.spec.adapters import RESERVED
 from unlearnlab.spec.methods import GradientAscent, GradientDescent, TiesMerge
-from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import RESERVED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])
 

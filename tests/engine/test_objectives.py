@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.engine.model.tokens import IGNORE, collate, encode
-from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
+from unlearnlab.engine.objectives import OBJECTIVES
+from unlearnlab.engine.objectives.context import Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
 from unlearnlab.engine.objectives.likelihood import (
     joint_weights,
@@ -30,7 +32,7 @@ from unlearnlab.engine.objectives.representation import (
     natural_length,
 )
 from unlearnlab.spec.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
-from unlearnlab.spec.rows import REFUSALS, SETS
+from unlearnlab.spec.rows import REFUSALS
 from unlearnlab.spec.run import Phase
 
 
@@ -42,7 +44,7 @@ def batch(lm, data) -> Batch:
             [encode(lm.tokenizer, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
         )
 
-    return Batch({name: tokens(name) for name in (*SETS, "refusal")})
+    return Batch({name: tokens(name) for name in (*SPLITS, "refusal")})
 
 
 def context(lm, method) -> Context:

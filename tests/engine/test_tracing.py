@@ -24,9 +24,8 @@ from unlearnlab.engine.tracing import (
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Progressed, Traced
-from unlearnlab.spec.facts import facts
 from unlearnlab.spec.run import ModelSpec
-from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt, facts
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Corruption(noise=0.1, copies=3, seed=0, span=1)

@@ -17,9 +17,8 @@ from unlearnlab.runs.estimates import Estimate, bytes_text, earlier, estimate
 from unlearnlab.runs.events import Failed
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.presets import preset
+from unlearnlab.spec.presets import preset, taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
 
 

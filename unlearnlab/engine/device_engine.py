@@ -19,6 +19,7 @@ import torch
 
 from unlearnlab import __version__
 from unlearnlab.data.background import Amount, Report, carried_out, stretch
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import check_free, check_room
 from unlearnlab.engine.evaluation.evaluation import PROTOCOL, Probe, evaluate, preview
 from unlearnlab.engine.evaluation.generation import generate
@@ -67,13 +68,9 @@ from unlearnlab.runs.events import (
     When,
 )
 from unlearnlab.spec import rows as training_rows
-from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import ModelSpec, RunSpec, adjusted, parse_spec
+from unlearnlab.spec.run import ANSWER_TOKENS, ModelSpec, PreviewSpec, RunSpec, adjusted, parse_spec
 from unlearnlab.spec.trace import TraceSpec, parse_trace
-
-ANSWER_TOKENS = 128
-"""Longest answer to a free prompt, in tokens."""
 
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """Parts of torch's messages for exhausted memory on Windows, Linux and other devices."""
@@ -154,7 +151,7 @@ class DeviceEngine:
             weights=lm.fingerprint,
             data=fold.fingerprint,
             parameters=lm.parameters,
-            rows={name: len(fold.rows(name)) for name in training_rows.SETS},
+            rows={name: len(fold.rows(name)) for name in SPLITS},
         )
         if spec.only_scores:
             yield clock.stage("scoring")

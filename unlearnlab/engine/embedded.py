@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
-from unlearnlab.data.datasets import FOLDS, Kind
+from unlearnlab.data.datasets import FOLDS, SPLITS, Kind
 from unlearnlab.data.embedded.corpus import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation.evaluation import evaluate, quiz
@@ -316,7 +316,7 @@ def check(tell: Callable[[str], None]) -> CheckReport:
 
 
 def _fold_lines(before: Scores, after: Scores, fold: str) -> Iterator[CheckLine]:
-    for split in training_rows.SETS:
+    for split in SPLITS:
         for task in get_args(Task):
             for kind, label in LABELS.items():
                 key = f"{split}/{task}/{kind}"

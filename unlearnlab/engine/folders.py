@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import pandas
 import torch
-from pydantic import ValidationError
 
 from unlearnlab.data.datasets import Row, Split, Task
 from unlearnlab.data.files import check_free
@@ -19,7 +18,7 @@ from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.loop import Clock, train
 from unlearnlab.runs.engine_api import ALL
 from unlearnlab.runs.events import PhaseBegan, StepLogged
-from unlearnlab.spec.errors import SpecError, problem_of
+from unlearnlab.spec.errors import SpecError, validated
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import RunSpec
 
@@ -91,10 +90,7 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
     device = "all" if model.get("device") == "all" else "auto"
     plain["model"] = model | {"name": str(folder.absolute()), "device": device}
     plain["evaluation"] = {"probes": 0, "max_new_tokens": 1}
-    try:
-        asked = RunSpec.model_validate(plain)
-    except ValidationError as error:
-        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    asked = validated(RunSpec, plain)
     if missing := asked.model.known.unavailable_reason:
         raise SpecError([("model", missing)])
     return asked

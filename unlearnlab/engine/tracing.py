@@ -34,8 +34,16 @@ from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Event, Progressed, Traced
-from unlearnlab.spec.facts import Fact, facts, spot
-from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, TypedPrompt, nearest_facts
+from unlearnlab.spec.trace import (
+    Fact,
+    KnownFact,
+    ManyFacts,
+    TraceSpec,
+    TypedPrompt,
+    facts,
+    nearest_facts,
+    spot,
+)
 
 OWN_ANSWER = 12
 """Longest answer that the model gives itself where none is expected, in tokens."""

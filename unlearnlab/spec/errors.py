@@ -1,8 +1,11 @@
 """What is wrong with what a user asked for: the field, and a sentence with its value."""
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from unlearnlab.spec.methods import METHODS
 
@@ -16,6 +19,23 @@ class SpecError(ValueError):
         super().__init__(
             "\n".join(f"{where}: {what}" if where else what for where, what in problems)
         )
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def validated(cls: type[S], asked: Mapping[str, Any] | str) -> S:
+    """Make a spec of a class from JSON text or plain values.
+
+    Raises:
+        SpecError: One line for every field that is wrong, with its value.
+    """
+    try:
+        return cls.model_validate(json.loads(asked) if isinstance(asked, str) else asked)
+    except json.JSONDecodeError as error:
+        raise SpecError([("", f"this is not JSON: {error}")]) from error
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
 
 
 def unknown(name: str, known: Iterable[str], what: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any, Literal, cast, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from unlearnlab.spec.methods import METHODS, Spec, expert, slider
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.base import Spec, expert, slider
 from unlearnlab.spec.run import Phase, RunSpec, SpecError
 
 PHASE = "N"

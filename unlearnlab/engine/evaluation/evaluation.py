@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unlearnlab.data.datasets import Kind, Row, Split, dataset
+from unlearnlab.data.datasets import SPLITS, Kind, Row, Split, dataset
 from unlearnlab.engine.evaluation.generation import Generation, expected_stats, generate
 from unlearnlab.engine.evaluation.mmlu import MmluSample, ask_mmlu
 from unlearnlab.engine.generators import relay, silently
@@ -23,9 +23,14 @@ from unlearnlab.metrics.measures import (
 )
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Answer, Choice, Evidence, Membership, row_score
 from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
-from unlearnlab.spec.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
-from unlearnlab.spec.preview import ANSWER_TOKENS, PreviewSpec
-from unlearnlab.spec.rows import SETS, Dataset, QuizQuestion
+from unlearnlab.spec.rows import (
+    PROBE_COMPLETIONS,
+    PROBE_QUESTIONS,
+    PROBE_TOKENS,
+    Dataset,
+    QuizQuestion,
+)
+from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
 PROTOCOL = 2
 """Version of the measurements, part of the key of stored evidence: raise it when they change."""
@@ -53,7 +58,7 @@ def evaluate(
         mmlu_sample: MMLU questions to ask in place of the data's own.
         when: Before or after unlearning.
     """
-    rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
+    rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
     total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
     answers = yield from _answer_rows(lm, rows, max_new_tokens=max_new_tokens, total=total)
     membership, attacks = yield from silently(_membership(lm, data))
@@ -214,7 +219,7 @@ class Probe:
         return cls(
             tuple(
                 (name, row)
-                for name in SETS
+                for name in SPLITS
                 for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
                 for row in _evenly([r for r in data.rows(name) if r.kind == kind], count)
             )

@@ -27,7 +27,7 @@ from unlearnlab.engine.model.kv_cache import KeptRows, attention_mask, concatena
 from unlearnlab.engine.model.likelihoods import TokenStats, token_stats
 from unlearnlab.engine.model.tokens import encode_continuation, on
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.spec.batches import GENERATED_AT_ONCE, WASTE, answered_at_once, fitting, slots
+from unlearnlab.spec.rows import GENERATED_AT_ONCE, WASTE, answered_at_once, fitting, slots
 
 LONGEST = 8
 """Longest draft, in tokens."""

@@ -25,7 +25,7 @@ from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.mmlu import LETTERS, MOST_TOKENS, Question, prompt
 from unlearnlab.metrics.scores import Choice, picked
 from unlearnlab.runs.events import Event, Examined, Progressed, When
-from unlearnlab.spec.batches import fitting
+from unlearnlab.spec.rows import fitting
 from unlearnlab.spec.run import EvaluationSpec
 
 CACHED_AT_ONCE = 16384

@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.spec.batches import ROOM
+from unlearnlab.spec.rows import ROOM
 
 
 class RoomyLayer(DynamicLayer):

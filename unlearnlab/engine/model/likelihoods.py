@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from unlearnlab.engine.model.tokens import IGNORE, Example, Tokens, collate, on
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.spec.batches import POSITIONS_AT_ONCE, fitting
+from unlearnlab.spec.rows import POSITIONS_AT_ONCE, fitting
 
 ROWS_AT_ONCE = 16
 """Rows in one forward pass of `recites`."""

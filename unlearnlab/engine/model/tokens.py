@@ -12,9 +12,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from unlearnlab.data.datasets import Row
-from unlearnlab.spec.batches import buckets
-from unlearnlab.spec.rows import SETS, Dataset
+from unlearnlab.data.datasets import SPLITS, Row
+from unlearnlab.spec.rows import Dataset, buckets
 
 IGNORE = -100
 """Label of positions that carry no loss."""
@@ -175,7 +174,7 @@ def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer
         ValueError: Some rows are too long.
     """
     lengths: list[tuple[int, str, str]] = []
-    for name in SETS:
+    for name in SPLITS:
         for row in data.rows(name):
             prompt, text = tokenizer.encode(row.input), encode(tokenizer, row).ids
             other = (encode_continuation(tokenizer, row.input, one) for one in row.alternatives)

@@ -34,9 +34,17 @@ from unlearnlab.engine.model.loading import (
 )
 from unlearnlab.engine.model.tokens import Tokenizer
 from unlearnlab.models.families import ROLES, Architecture
-from unlearnlab.spec.adapters import DEFAULT, Adapter, adapters
-from unlearnlab.spec.methods import Combination
-from unlearnlab.spec.run import LoRA, ModelSpec, Phase, Precision, RunSpec
+from unlearnlab.spec.methods.likelihood import Combination
+from unlearnlab.spec.run import (
+    DEFAULT,
+    Adapter,
+    LoRA,
+    ModelSpec,
+    Phase,
+    Precision,
+    RunSpec,
+    adapters,
+)
 
 disable_progress_bar()
 

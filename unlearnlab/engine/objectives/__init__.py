@@ -40,8 +40,6 @@ from unlearnlab.engine.objectives.likelihood import (
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
 
-__all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
-
 _ANSWERS = {name: answer_tokens(name) for name in ("forget", "retain")}
 _TEXT = {name: real_tokens(name) for name in ("forget", "retain")}
 _KL = {"kl": answer_tokens("retain")}

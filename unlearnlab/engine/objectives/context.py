@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from unlearnlab.engine.model.tokens import Tokens
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.training.schedules import Rows
-from unlearnlab.spec.adapters import DEFAULT
-from unlearnlab.spec.methods import MethodSpec, SetName
+from unlearnlab.spec.methods.base import MethodSpec, SetName
+from unlearnlab.spec.run import DEFAULT
 
 M = TypeVar("M", bound=MethodSpec)
 

@@ -15,7 +15,6 @@ from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
 from unlearnlab.engine.training.schedules import Rows
 from unlearnlab.spec.methods import (
-    AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
@@ -25,6 +24,7 @@ from unlearnlab.spec.methods import (
     TiesMerge,
     WeightedAscent,
 )
+from unlearnlab.spec.methods.likelihood import AdaptiveDifference
 
 A = TypeVar("A", bound=AdaptiveDifference)
 

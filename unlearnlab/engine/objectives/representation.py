@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from unlearnlab.engine.model.hooks import capturing, decoder_blocks
 from unlearnlab.engine.model.tokens import Tokens
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.spec.methods import RMU, AdaptiveRMU, Steering
+from unlearnlab.spec.methods import RMU, AdaptiveRMU
+from unlearnlab.spec.methods.representation import Steering
 
 S = TypeVar("S", bound=Steering)
 

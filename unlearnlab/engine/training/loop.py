@@ -17,7 +17,8 @@ from unlearnlab.engine.evaluation.evaluation import Probe
 from unlearnlab.engine.model.devices import memory_gib
 from unlearnlab.engine.model.tokens import Tokenizer, collate, encode
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.objectives import OBJECTIVES, Batch, Context
+from unlearnlab.engine.objectives import OBJECTIVES
+from unlearnlab.engine.objectives.context import Batch, Context
 from unlearnlab.engine.training.optimizer_step import (
     PendingStep,
     StepResult,

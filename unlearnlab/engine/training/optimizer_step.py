@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from unlearnlab.engine.objectives import Batch, Context, Objective
+from unlearnlab.engine.objectives.context import Batch, Context, Objective
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.spec.run import Phase
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import torch
 
 from unlearnlab.engine.model.tokens import Example
-from unlearnlab.spec.methods import Layout, SetName
+from unlearnlab.spec.methods.base import Layout, SetName
 from unlearnlab.spec.run import Phase
 
 T = TypeVar("T")

@@ -17,8 +17,7 @@ from unlearnlab.runs.progress import run_view
 from unlearnlab.runs.records import PreviewRecord, RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import LoRA, ModelSpec, SpecError
+from unlearnlab.spec.run import LoRA, ModelSpec, PreviewSpec, SpecError
 from unlearnlab.ui.form.choices import fold_of, known_of, picked_ids
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.kit.controls import Problem, element

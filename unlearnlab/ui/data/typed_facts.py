@@ -15,8 +15,8 @@ from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.presets import teach_spec, unlearn_spec
 from unlearnlab.spec.run import SpecError
-from unlearnlab.spec.teaching import teach_spec, unlearn_spec
 from unlearnlab.ui.form.form import Form, form_of
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.program import Program

@@ -20,9 +20,8 @@ from unlearnlab.runs.sweeps import (
     sweep_status,
 )
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.axes import SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.sweep import SweepSpec, expand_grid
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec, WindowAxis, expand_grid
 from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import TAKE
 from unlearnlab.ui.kit.program import Program

@@ -15,8 +15,7 @@ from typing import Any
 
 from unlearnlab.metrics.scores import SCORES, Score, shown_scores, value_of, weighted_scores
 from unlearnlab.runs.sweeps import PointStatus, SweepStatus
-from unlearnlab.spec.axes import SeedAxis, Value
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec, Value, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import Cell, Figure, Trace, plain
 from unlearnlab.ui.kit.text import score as written
 from unlearnlab.views.scoreboard import at_ends
