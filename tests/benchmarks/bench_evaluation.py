@@ -31,10 +31,10 @@ import torch
 from tests.engine import plain
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.evaluation.mmlu import answer, most_tokens
-from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import cleaned, document_losses, said
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.mmlu import answer, most_tokens
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import picked, row_score
 from unlearnlab.spec.rows import Dataset, load

@@ -8,9 +8,9 @@ the number of threads.
 
 import time
 
-from unlearnlab.engine.model.devices import best_device, device_name
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.loading import best_device, device_name
 from unlearnlab.engine.tracing import locate_answer, run_trace
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, facts
 

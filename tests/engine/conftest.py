@@ -7,7 +7,7 @@ from transformers import AutoTokenizer
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import Dataset, QuizQuestion
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from unlearnlab.engine.model.kv_cache import attention_mask
+from unlearnlab.engine.generation import attention_mask
 
 
 def test_predictions_are_those_under_the_librarys_own_mask(lm):

@@ -9,7 +9,7 @@ import torch
 from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import Job, Override, PreviewJob, PromptRequest, RunFailed, TraceJob
 from unlearnlab.runs.events import (
     Evaluated,

@@ -5,7 +5,7 @@ import torch
 
 from tests.engine.tiny import CPU
 from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.engine.model.devices import (
+from unlearnlab.engine.loading import (
     best_device,
     devices,
     lock_name,

@@ -11,8 +11,8 @@ from rouge_score.rouge_scorer import RougeScorer
 from tests.engine.tiny import finish
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import evidence_key
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate, truth_ratios
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import Probe, evaluate, truth_ratios
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measures import retrained_models
 from unlearnlab.metrics.scores import accuracy, scores

@@ -9,8 +9,7 @@ from tests.engine.tiny import CPU
 from unlearnlab.data.background import GivenUp
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.runs.engine_api import Export, Job, PromptRequest
 from unlearnlab.runs.events import Evaluated, Exported
 from unlearnlab.spec import rows as training_rows

@@ -8,11 +8,9 @@ import torch
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.hooks import decoder_blocks
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.hooks import decoder_blocks
 from unlearnlab.engine.tracing import (
     Corruption,
     locate_answer,
@@ -21,7 +19,8 @@ from unlearnlab.engine.tracing import (
     run_corrupted,
     trace,
 )
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.models.families import FAMILIES, Architecture, Modules
 from unlearnlab.spec.methods import GradientAscent, GradientDifference

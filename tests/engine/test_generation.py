@@ -10,10 +10,9 @@ import torch
 from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.generation import expected_stats, generate
-from unlearnlab.engine.model.likelihoods import token_stats
-from unlearnlab.engine.model.tokens import encode_continuation
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.generation import expected_stats, generate
+from unlearnlab.engine.likelihoods import encode_continuation, token_stats
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import CACHE_SHARE, load, slots
 from unlearnlab.spec.run import DataSpec
 

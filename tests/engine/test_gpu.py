@@ -17,10 +17,10 @@ from transformers import OlmoConfig, OlmoForCausalLM
 from tests.engine.test_loop import phase, steps
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.data.datasets import Row
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.devices import devices, memory_gib, prepare, resolve_device
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.loading import devices, memory_gib, prepare, resolve_device
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.presets import presets

@@ -5,14 +5,16 @@ import torch
 from torch.nn import functional as F
 
 from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.model.likelihoods import (
+from unlearnlab.engine.likelihoods import (
+    Example,
+    collate,
+    encode,
     losses,
     mean_nll,
     row_nll,
     sequence_logprob,
     token_stats,
 )
-from unlearnlab.engine.model.tokens import Example, collate, encode
 
 ROWS = [Example((5, 6, 7, 8), 2), Example((9, 10, 11), 1), Example(tuple(range(20, 60)), 30)]
 

@@ -12,11 +12,11 @@ from transformers import AutoTokenizer
 from tests.engine.folders import changed, copied, whole_folder
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data.background import GivenUp
+from unlearnlab.engine import loading
 from unlearnlab.engine.device_engine import opened
-from unlearnlab.engine.model import loading
-from unlearnlab.engine.model.loading import check_memory, weight_bytes
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock
+from unlearnlab.engine.loading import check_memory, weight_bytes
+from unlearnlab.engine.training import Clock
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Progressed, StageBegan

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.objectives.likelihood import retain_weight
-from unlearnlab.engine.training.loop import Clock, TrainingState, plan_phases, probe_steps, train
+from unlearnlab.engine.training import Clock, TrainingState, plan_phases, probe_steps, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import PhaseBegan, Probed, StepLogged
 from unlearnlab.spec.methods import (

@@ -9,10 +9,10 @@ from tests.engine.families import CONFIGS, tiny_config, tiny_of
 from tests.engine.live import LiveTensors
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data.datasets import Row
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe, evaluate
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.lengths import Shape, Text, sorted_lengths
 from unlearnlab.runs.memory import Costs, moments

@@ -12,11 +12,10 @@ from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.data import files as disk
 from unlearnlab.data.files import NoRoom, Taken
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, RunSpec

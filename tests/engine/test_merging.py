@@ -8,9 +8,9 @@ from torch.testing import assert_close
 
 from tests.engine.test_loop import phase
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.events import PhaseBegan, StepLogged
 from unlearnlab.spec.methods import GradientAscent, GradientDescent, TiesMerge
 from unlearnlab.spec.run import RESERVED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec

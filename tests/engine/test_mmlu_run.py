@@ -5,9 +5,9 @@ import pytest
 
 from tests.engine.tiny import finish
 from unlearnlab.engine.device_engine import evidence_key
-from unlearnlab.engine.evaluation.evaluation import evaluate
-from unlearnlab.engine.evaluation.mmlu import answer, prepare_mmlu
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import evaluate
+from unlearnlab.engine.mmlu import answer, prepare_mmlu
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import picked, scores
 from unlearnlab.runs.events import Examined, Progressed, StageBegan

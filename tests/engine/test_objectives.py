@@ -8,7 +8,7 @@ import torch
 
 from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import SPLITS
-from unlearnlab.engine.model.tokens import IGNORE, collate, encode
+from unlearnlab.engine.likelihoods import IGNORE, collate, encode
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence

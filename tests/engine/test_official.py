@@ -7,8 +7,8 @@ from tests.engine.plain import script_document, script_row
 from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import cleaned, document_losses, said
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import load
 from unlearnlab.spec.run import DataSpec
 

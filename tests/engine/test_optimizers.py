@@ -11,9 +11,9 @@ from torch.overrides import TorchFunctionMode
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.test_loop import TRAINING, default, phase, run, steps
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import StepLogged

@@ -7,10 +7,10 @@ import torch
 
 from tests.engine.test_loop import TRAINING, default, phase, steps
 from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
-from unlearnlab.engine.model.loading import compute_dtype
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe, evaluate
+from unlearnlab.engine.loading import compute_dtype
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.run import (
     PACKED,

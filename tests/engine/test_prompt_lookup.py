@@ -1,6 +1,6 @@
 """A draft follows what is expected, and after it what a row repeats."""
 
-from unlearnlab.engine.evaluation.generation import LONGEST, Draft, continuations
+from unlearnlab.engine.generation import LONGEST, Draft, continuations
 
 TEXT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 0]
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 
-from unlearnlab.engine.model.tokens import Example
+from unlearnlab.engine.likelihoods import Example
 from unlearnlab.engine.training import schedules
 from unlearnlab.spec.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
 from unlearnlab.spec.run import Phase

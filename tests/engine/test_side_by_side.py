@@ -11,7 +11,7 @@ import torch
 
 from tests.engine.tiny import CPU
 from unlearnlab.engine.device_engine import DeviceEngine, engines
-from unlearnlab.engine.model.devices import seed
+from unlearnlab.engine.loading import seed
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import StepLogged
 from unlearnlab.spec.run import parse_spec

@@ -12,9 +12,8 @@ from tests.engine.test_loop import phase, run, steps
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data import files as disk
 from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.likelihoods import recites
-from unlearnlab.engine.model.tokens import Example
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.likelihoods import Example, recites
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, Kept, PhaseBegan, PhaseEnded, Probed, StageBegan

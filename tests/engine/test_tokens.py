@@ -5,7 +5,7 @@ import torch
 
 from unlearnlab.data.adding.adding import Draft, add, read_typed
 from unlearnlab.data.adding.checks import Placed
-from unlearnlab.engine.model.tokens import (
+from unlearnlab.engine.likelihoods import (
     IGNORE,
     Example,
     Row,
@@ -14,7 +14,7 @@ from unlearnlab.engine.model.tokens import (
     encode_document,
     refuse_too_long,
 )
-from unlearnlab.engine.training.loop import plan_phases
+from unlearnlab.engine.training import plan_phases
 from unlearnlab.spec.methods import NPO, GradientAscent
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec, Phase, RunSpec

@@ -7,8 +7,7 @@ import torch
 from torch.nn.functional import layer_norm
 
 from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.model.hooks import beginning_at, decoder_blocks
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.hooks import beginning_at, decoder_blocks
 from unlearnlab.engine.tracing import (
     Corruption,
     embedding_sd,
@@ -21,6 +20,7 @@ from unlearnlab.engine.tracing import (
     trace,
     window,
 )
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Progressed, Traced

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.engine.tiny import CPU, tiny_model
-from unlearnlab.engine.model.unlearning_model import UnlearningModel, fingerprint
+from unlearnlab.engine.unlearning_model import UnlearningModel, fingerprint
 from unlearnlab.exports.packs.format import Adapter
 from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec
 

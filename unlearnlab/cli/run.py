@@ -115,7 +115,7 @@ def _says_what(args: argparse.Namespace) -> bool:
 
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     """Print what a run needs, and run nothing."""
-    from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.loading import devices  # noqa: PLC0415  (torch)
 
     device = find_device(spec.model.device, devices())
     with Store(home()) as store:

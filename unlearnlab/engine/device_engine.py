@@ -21,11 +21,11 @@ from unlearnlab import __version__
 from unlearnlab.data.background import Amount, Report, carried_out, stretch
 from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import check_free, check_room
-from unlearnlab.engine.evaluation.evaluation import PROTOCOL, Probe, evaluate, preview
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.evaluation.mmlu import MmluSample, prepare_mmlu
-from unlearnlab.engine.generators import relay, result_of
-from unlearnlab.engine.model.devices import (
+from unlearnlab.engine import relay, result_of
+from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate, preview
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.likelihoods import refuse_too_long
+from unlearnlab.engine.loading import (
     best_device,
     device_name,
     devices,
@@ -36,11 +36,10 @@ from unlearnlab.engine.model.devices import (
     resolve_device,
     seed,
 )
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.tokens import refuse_too_long
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.mmlu import MmluSample, prepare_mmlu
 from unlearnlab.engine.tracing import run_trace
-from unlearnlab.engine.training.loop import Clock, TrainingState, train
+from unlearnlab.engine.training import Clock, TrainingState, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models import hub as hub_models
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem

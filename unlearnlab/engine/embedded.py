@@ -24,9 +24,9 @@ from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 from unlearnlab.data.datasets import FOLDS, SPLITS, Kind
 from unlearnlab.data.embedded.corpus import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.evaluation import evaluate, quiz
-from unlearnlab.engine.generators import result_of
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine import result_of
+from unlearnlab.engine.evaluation import evaluate, quiz
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.measures import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Evidence, Scores, accuracy, scores
 from unlearnlab.spec import rows as training_rows

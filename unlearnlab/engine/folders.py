@@ -11,11 +11,10 @@ import torch
 
 from unlearnlab.data.datasets import Row, Split, Task
 from unlearnlab.data.files import check_free
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.devices import prepare, refuse_run, resolve_device
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.loading import prepare, refuse_run, resolve_device
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.runs.engine_api import ALL
 from unlearnlab.runs.events import PhaseBegan, StepLogged
 from unlearnlab.spec.errors import SpecError, validated

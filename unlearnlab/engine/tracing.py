@@ -20,8 +20,8 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.generators import relay, silently
-from unlearnlab.engine.model.hooks import (
+from unlearnlab.engine import relay, silently
+from unlearnlab.engine.hooks import (
     beginning_at,
     capturing,
     capturing_input,
@@ -29,8 +29,9 @@ from unlearnlab.engine.model.hooks import (
     editing,
     family_of,
 )
-from unlearnlab.engine.model.tokens import Tokenizer, encode_continuation
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.likelihoods import encode_continuation
+from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Event, Progressed, Traced

@@ -7,10 +7,7 @@ sums and logs them, so that every term has a curve and weights are applied in on
 from collections.abc import Mapping
 
 from unlearnlab.engine.objectives.context import (
-    Batch,
-    Context,
     Objective,
-    Terms,
     answer_tokens,
     real_tokens,
     rows,

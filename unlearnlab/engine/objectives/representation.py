@@ -10,8 +10,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.model.hooks import capturing, decoder_blocks
-from unlearnlab.engine.model.tokens import Tokens
+from unlearnlab.engine.hooks import capturing, decoder_blocks
+from unlearnlab.engine.likelihoods import Tokens
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.spec.methods import RMU, AdaptiveRMU
 from unlearnlab.spec.methods.representation import Steering

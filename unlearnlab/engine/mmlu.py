@@ -18,9 +18,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearnlab.data.background import carried_out
-from unlearnlab.engine.model.kv_cache import RoomyLayer, causal_mask
-from unlearnlab.engine.model.tokens import Tokenizer, on
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.generation import RoomyLayer, causal_mask
+from unlearnlab.engine.likelihoods import on
+from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.mmlu import LETTERS, MOST_TOKENS, Question, prompt
 from unlearnlab.metrics.scores import Choice, picked
