@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
+from unlearnlab.engine import training
 from unlearnlab.engine.likelihoods import Example
-from unlearnlab.engine.training import schedules
 from unlearnlab.spec.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
 from unlearnlab.spec.run import Phase
 
@@ -16,8 +16,8 @@ def examples(count, *, tasks=("Task1",)):
 
 
 def passes(phase, rows, seed=0):
-    (chunk,) = schedules.plan_chunks(phase, rows)
-    return schedules.passes(phase, chunk, torch.Generator().manual_seed(seed))
+    (chunk,) = training.plan_chunks(phase, rows)
+    return training.passes(phase, chunk, torch.Generator().manual_seed(seed))
 
 
 def indices(batches, name):
@@ -55,7 +55,7 @@ def test_refusals_are_those_of_the_batchs_own_rows():
 def test_chunks_are_disjoint_and_retain_rows_come_round_in_turn():
     rows = {"forget": examples(10), "retain": examples(8)}
     phase = Phase(method=Sequential(chunk_size=4), batch_size=2, retain_rows=3)
-    chunks = schedules.plan_chunks(phase, rows)
+    chunks = training.plan_chunks(phase, rows)
     assert [[e.index for e in one["forget"]] for one in chunks] == [
         [0, 1, 2, 3],
         [4, 5, 6, 7],
@@ -69,8 +69,8 @@ def test_chunks_are_disjoint_and_retain_rows_come_round_in_turn():
 def test_a_chunk_is_gone_through_in_the_same_order_in_each_pass():
     rows = {"forget": examples(4), "retain": examples(8)}
     phase = Phase(method=Sequential(chunk_size=4), batch_size=3, retain_rows=2)
-    (chunk,) = schedules.plan_chunks(phase, rows)
-    first, second = itertools.islice(schedules.passes(phase, chunk, torch.Generator()), 2)
+    (chunk,) = training.plan_chunks(phase, rows)
+    first, second = itertools.islice(training.passes(phase, chunk, torch.Generator()), 2)
     assert first == second
     assert indices(first, "forget") == [0, 1, 2, 3]
     assert indices(first, "retain") == list(range(8))
