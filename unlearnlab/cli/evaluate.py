@@ -290,7 +290,7 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
 @contextmanager
 def _opened(args: argparse.Namespace) -> Generator[Any]:
     """Open the checkpoint, with its device locked."""
-    from unlearnlab.engine.device_engine import engines, opened_alone  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import engines, opened  # noqa: PLC0415
     from unlearnlab.engine.loading import prepare, refuse_model, resolve_device  # noqa: PLC0415
     from unlearnlab.engine.training import Clock  # noqa: PLC0415
 
@@ -301,7 +301,7 @@ def _opened(args: argparse.Namespace) -> Generator[Any]:
         model = ModelSpec(name=args.model, precision=precision, device=args.device)
         refuse_model(model, device)
         prepare(device, spread=args.device == ALL)
-        yield shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
+        yield shown(opened(model, device=device, clock=Clock()), "loading", done=_event)
 
 
 def _event(event: Event | None) -> tuple[int, int | None, str] | None:

@@ -278,12 +278,13 @@ class CheckReport:
         ]
         table = {"settings": SETTINGS, "rows": rows}
         _write(assets / "target.json", table)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.retrained.items()}
-        _write(assets / "tiny-olmo" / "retrained_scores.json", kept)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.measures.items()}
-        _write(assets / "tiny-olmo" / RETRAINED.name, kept)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.answers.items()}
-        _write(assets / "tiny-olmo" / RETRAINED_ANSWERS.name, kept)
+        for name, of in (
+            ("retrained_scores.json", self.retrained),
+            (RETRAINED.name, self.measures),
+            (RETRAINED_ANSWERS.name, self.answers),
+        ):
+            kept = {fold: found.model_dump(mode="json") for fold, found in of.items()}
+            _write(assets / "tiny-olmo" / name, kept)
 
 
 def _write(path: Path, content: object) -> None:

@@ -1,4 +1,8 @@
-"""Scoring a model: the evidence for scores, probes during training, previews, official losses."""
+"""Scoring a model: the evidence for scores, probes during training, previews, official losses.
+
+The organisers' script, `evaluate_generations.py` of December 2024, reads one row at a time with a
+model in bfloat16; the answers in batches are the same (see `generation`).
+"""
 
 import math
 import statistics
@@ -56,14 +60,7 @@ def evaluate(
     """Measure everything that the scores are computed from, yielding progress.
 
     Attacks need members and non-members, and the utility test needs questions: they are left out
-    where the data have none.
-
-    Args:
-        lm: The model.
-        data: Rows, documents and questions.
-        max_new_tokens: Longest answer, in tokens.
-        mmlu_sample: MMLU questions to ask in place of the data's own.
-        when: Before or after unlearning.
+    where the data have none. An `mmlu_sample` takes the place of the data's own questions.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
     total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
@@ -111,7 +108,8 @@ def _answer_rows(
             ended=one.finished_with_eos,
             score=row_score(row.kind, row.output, one.text),
             truth_ratio=ratio,
-            **_memorization(of),
+            exact_memorization=exact_memorization(of.likeliest, of.tokens) if of.tokens else None,
+            extraction_strength=extraction_strength(of.likeliest, of.tokens) if of.tokens else None,
         )
         for (name, row), one, of, ratio in zip(rows, generated, stats, ratios, strict=True)
     )
@@ -132,15 +130,6 @@ def _progress(work: Generator[int, None, T], total: int) -> Generator[Event | No
 def _loss(of: TokenStats) -> float:
     """Return the mean loss in nats per token; 0 for an empty answer."""
     return of.loss if of.tokens else 0.0
-
-
-def _memorization(of: TokenStats) -> dict[str, float]:
-    if not of.tokens:
-        return {}
-    return {
-        "exact_memorization": exact_memorization(of.likeliest, of.tokens),
-        "extraction_strength": extraction_strength(of.likeliest, of.tokens),
-    }
 
 
 def truth_ratios(

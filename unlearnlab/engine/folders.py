@@ -107,12 +107,9 @@ def _train(lm: UnlearningModel, spec: RunSpec, rows: Dataset) -> None:
 
 
 def read_rows(path: Path, split: Split) -> Iterator[Row]:
-    """Read the rows of one set.
+    """Read the rows of one set from a .jsonl or .parquet file, or from a folder with one.
 
-    Args:
-        path: A .jsonl or .parquet file, or a folder with one; of several, the one with the set's
-            name in its file name.
-        split: The set.
+    Of several files, the one with the set's name in its file name is read.
 
     Raises:
         ValueError: There is no such file, or a row does not have the task's columns.

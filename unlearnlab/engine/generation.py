@@ -165,15 +165,9 @@ def attention_mask(lm: UnlearningModel, mask_BS: Tensor, new: int) -> Tensor:
 
 
 def causal_mask(lm: UnlearningModel, slots: int, new: int) -> Tensor | None:
-    """Return the attention mask of a pass with no padding before any token.
+    """Return the attention mask of a pass of `new` tokens, T, with no padding before any token.
 
-    Args:
-        lm: The model.
-        slots: Number of slots, S.
-        new: Number of tokens of the pass, T.
-
-    Returns:
-        [1, 1, T, S] for all rows; None where transformers makes the masks without one.
+    [1, 1, T, S] for all rows and `slots` slots; None where transformers makes masks without one.
     """
     all_1S = torch.ones(1, slots, dtype=torch.long, device=lm.device)
     made = attention_mask(lm, all_1S, new)
@@ -285,15 +279,9 @@ class DecodingRow:
         return self.draft.ahead(self.most - len(self.answer) - 1)
 
     def accept(self, ahead: Sequence[int], likeliest: Sequence[int], eos: int) -> int:
-        """Accept the draft up to its first wrong token, and one token more.
+        """Accept the draft up to its first wrong token, and one token more; count the right ones.
 
-        Args:
-            ahead: The draft that was read.
-            likeliest: The most likely token after the unread tokens, and after each draft token.
-            eos: Token that ends the answer.
-
-        Returns:
-            Number of right draft tokens.
+        `likeliest` are the most likely tokens after the unread tokens and after each draft token.
         """
         self.read += len(self.unread)
         right = 0
@@ -399,7 +387,10 @@ class DecodingBatch:
         none: list[int] = []
         crowded = self._crowded
         ahead = [none if row.done or crowded else row.ahead() for row in self.rows]
-        ahead = _worthwhile(ahead)
+        # Cut drafts to a length at which they do not make too much padding in other rows.
+        lengths = sorted(map(len, ahead))
+        longest = lengths[int(len(lengths) * (1 - DRAFTED))]
+        ahead = [draft[:longest] for draft in ahead]
         self._accept(ahead, self._logits(ahead).argmax(-1).tolist())
 
     @torch.no_grad()
@@ -439,13 +430,6 @@ class DecodingBatch:
             right = [[1] * (longest - count) + [0] * count for count in wrong]
             self._gaps = True
             self._mask_BS[:, -longest:] *= on(self._lm.device, right)
-
-
-def _worthwhile(ahead: Sequence[list[int]]) -> list[list[int]]:
-    """Cut drafts to a length at which they do not make too much padding in other rows."""
-    lengths = sorted(map(len, ahead))
-    longest = lengths[int(len(lengths) * (1 - DRAFTED))]
-    return [draft[:longest] for draft in ahead]
 
 
 @dataclass(frozen=True, slots=True)
@@ -532,12 +516,8 @@ def expected_stats(
 ) -> Generator[int, None, list[TokenStats]]:
     """Return the statistics of each expected answer after one space.
 
-    Takes those that `generate` computed, and computes the others, yielding how many are done.
-
-    Args:
-        lm: The model.
-        rows: Prompts and expected answers.
-        generated: Results of `generate` for these.
+    Takes those that `generate` computed for these rows, and computes the others, yielding how many
+    are done.
     """
     missing = [row for row, one in zip(rows, generated, strict=True) if one.expected is None]
     examples = [encode_continuation(lm.tokenizer, row.input, row.output) for row in missing]

@@ -141,16 +141,10 @@ def on(device: torch.device, whole: Sequence) -> Tensor:
 
 
 def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer: int) -> None:
-    """Refuse a dataset with rows that exceed the model's context.
-
-    Args:
-        data: The rows.
-        tokenizer: The model's tokenizer.
-        context: Context length of the model, in tokens.
-        answer: Longest answer generated to a prompt, in tokens.
+    """Refuse a dataset with rows that exceed the model's `context` of so many tokens.
 
     Raises:
-        ValueError: Some rows are too long.
+        ValueError: Some rows are too long, or leave no room for an `answer` of so many tokens.
     """
     lengths: list[tuple[int, str, str]] = []
     for name in SPLITS:
@@ -344,10 +338,7 @@ def token_stats(
 ) -> Generator[int, None, list[TokenStats]]:
     """Compute the token statistics of examples, yielding the number of examples done.
 
-    Args:
-        lm: The model.
-        examples: Tokenised texts.
-        moments: Whether to compute mean and standard deviation over the vocabulary.
+    With `moments`, mean and standard deviation over the vocabulary as well.
     """
     found: dict[int, TokenStats] = {}
     for batch, tokens in length_sorted_batches(lm, examples):

@@ -66,11 +66,7 @@ def devices() -> tuple[Device, ...]:
 
 
 def lock_name(device: str) -> str:
-    """Return a device's lock name: the same in all processes, however each numbers its GPUs.
-
-    Args:
-        device: Id from `devices`.
-    """
+    """Return a device's lock name: the same in all processes, however each numbers its GPUs."""
     if not device.startswith("cuda"):
         return device
     known = getattr(torch.cuda.get_device_properties(device), "uuid", None)
@@ -100,9 +96,7 @@ def resolve_device(request: str) -> torch.device:
 def prepare(device: torch.device, *, spread: bool = False) -> None:
     """Enable TF32 on a GPU and reset its peak memory counter; do nothing for other devices.
 
-    Args:
-        device: The device.
-        spread: Whether it stands for all GPUs. If not, others are not touched: they may be in use.
+    Only if `spread` does the device stand for all GPUs: others may be in use.
     """
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = True
@@ -123,10 +117,7 @@ def total_memory(places: Iterable[torch.device]) -> int:
 def seed(device: torch.device, number: int, *, spread: bool = False) -> None:
     """Seed the random generator of a device, and not those of other devices, where possible.
 
-    Args:
-        device: Device of the run.
-        number: The seed.
-        spread: Whether the device stands for all GPUs.
+    If `spread`, the device stands for all GPUs.
     """
     if device.type == "cuda":
         for gpu in _gpus(device, spread=spread):
@@ -365,11 +356,7 @@ def reported(report: Report | None, bar: str = LOADING) -> Generator[None]:
 
 
 def check_complete(folder: Path, info: Mapping[str, Any]) -> None:
-    """Check that every weight of a model came from its files.
-
-    Args:
-        folder: Folder of the model.
-        info: Loading info that transformers returns.
+    """Check, by transformers' loading `info`, that every weight of a model came from its files.
 
     Raises:
         ValueError: Weights are missing or have other shapes.

@@ -1,5 +1,6 @@
 """Training: the order of rows, one optimizer step, and the loop over phases with an event per step.
 
+The method declares the `layout` in which rows are drawn, from the phase's own random generator.
 The loop is a generator without threads, files or callbacks. It yields None after each micro-batch,
 where its consumer may pause or close it. On a GPU the host runs ahead of the device, and fetching a
 number makes it wait: so the numbers of a step are fetched all at once.
@@ -171,14 +172,7 @@ def _sliced(items: Sequence[T], size: int) -> list[Sequence[T]]:
 def optimizer_of(
     trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """Make a phase's optimizer, AdamW in 32 or 8 bits, and its learning-rate schedule.
-
-    Args:
-        trained: Parameters to train.
-        phase: Settings of the optimizer and the schedule.
-        steps: Number of optimizer steps that the schedule spans.
-        device: Device of the parameters.
-    """
+    """Make a phase's optimizer, AdamW in 32 or 8 bits, and its schedule over so many `steps`."""
     rate, decay = phase.learning_rate, phase.weight_decay
     if phase.optimizer == "adamw":
         fused = device.type == "cuda"
@@ -395,13 +389,7 @@ def train(
 ) -> Generator[Event | None, None, None]:
     """Train all phases on the same weights, running the probe at regular steps.
 
-    Args:
-        lm: The model to train.
-        spec: The run.
-        data: The rows.
-        probe: Measures a few rows during training.
-        clock: The run's clock.
-        state: Kept up to date; a phase put there takes effect at the next step.
+    `state` is kept up to date; a phase put there takes effect at the next step.
 
     Raises:
         RunFailed: A loss term is not finite; that step has not changed the weights.
@@ -498,13 +486,20 @@ class _PhaseTraining:
             rescale(optimizer, schedule, state.phase.learning_rate / rate)
             rate = state.phase.learning_rate
             step = state.begun = state.step + 1
-            batches = [self._collated(micro) for micro in group.batches]
+            pad, device = self._lm.tokenizer.pad_token_id, self._lm.device
+            batches = [
+                Batch({name: collate(of, pad=pad, device=device) for name, of in micro.items()})
+                for micro in group.batches
+            ]
             pending = yield from gradients(
                 self._lm.model, batches, self._objective, self._ctx, step=step
             )
             began = time.perf_counter()
             present_rate = float(optimizer.param_groups[0]["lr"])
-            result = self._update(optimizer, pending, step=step)
+            norm = nn.utils.clip_grad_norm_(self._trained, planned.phase.max_grad_norm)
+            result = pending.fetch(norm, step=step)  # Refuses numbers that are not finite.
+            optimizer.step()
+            optimizer.zero_grad()
             schedule.step()
             if self._objective.observe is not None:
                 self._objective.observe(result.terms, self._ctx)
@@ -529,16 +524,6 @@ class _PhaseTraining:
             if step < last and group.ends_pass and (yield from self._reached_goal(rows)):
                 return
 
-    def _update(
-        self, optimizer: torch.optim.Optimizer, pending: PendingStep, *, step: int
-    ) -> StepResult:
-        """Clip the gradients, check that all numbers are finite, and take the step."""
-        norm = nn.utils.clip_grad_norm_(self._trained, self._planned.phase.max_grad_norm)
-        result = pending.fetch(norm, step=step)
-        optimizer.step()
-        optimizer.zero_grad()
-        return result
-
     def _reached_goal(self, rows: Rows) -> Generator[None, None, bool]:
         if self._objective.done is None:
             return False
@@ -551,10 +536,6 @@ class _PhaseTraining:
         self._finished = True
         if self._objective.finish is not None:
             self._objective.finish(self._lm, self._ctx)
-
-    def _collated(self, rows: Rows) -> Batch:
-        pad, device = self._lm.tokenizer.pad_token_id, self._lm.device
-        return Batch({name: collate(of, pad=pad, device=device) for name, of in rows.items()})
 
 
 @dataclass(frozen=True, slots=True)

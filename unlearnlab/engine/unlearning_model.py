@@ -258,12 +258,9 @@ class UnlearningModel:
             yield
 
     def merge(self, into: str, *, combination: Combination, density: float) -> None:
-        """Merge all adapters with weights 1 into a new one and activate it.
+        """Merge all adapters with weights 1 into a new one, as peft does, and activate it.
 
-        Args:
-            into: Name of the new adapter.
-            combination: How peft combines them.
-            density: Share of each adapter's entries to keep, for combinations that drop entries.
+        `density` is the share of each adapter's entries to keep, where a combination drops some.
         """
         assert isinstance(self.model, PeftModel), "nothing to merge without adapters"
         names = list(self.model.peft_config)
@@ -296,21 +293,20 @@ class UnlearningModel:
         return list(chosen.values())
 
     def _trained_parameters(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the matrices and biases to train, or the factors of the phase's adapter."""
         blocks = decoder_blocks(self.model)
-        trained = {id(p) for p in self._block_parameters(blocks, phase)}
+        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
+        trained = {
+            id(parameter)
+            for layer in phase.blocks(len(blocks))
+            for matrix in family_of(self.model).named(ROLES[phase.modules])
+            for name, parameter in blocks[layer].get_submodule(matrix).named_parameters()
+            if not self.has_adapter or name in factors
+        }
         if phase.embeddings and not self.has_adapter:
             ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
             trained |= {id(p) for end in ends if end is not None for p in end.parameters()}
         return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
-
-    def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
-        """Yield the matrices and biases to train, or the factors of the phase's adapter."""
-        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
-        for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
-            for matrix in family_of(self.model).named(ROLES[phase.modules]):
-                for name, parameter in block.get_submodule(matrix).named_parameters():
-                    if not self.has_adapter or name in factors:
-                        yield parameter
 
     @property
     def has_adapter(self) -> bool:

@@ -1,4 +1,4 @@
-"""What is wrong with what a user asked for: the field, and a sentence with its value."""
+"""Errors in what a user asked for: the field, and a message that quotes its value."""
 
 import difflib
 import json
@@ -42,6 +42,20 @@ def unknown(name: str, known: Iterable[str], what: str) -> str:
     """Say that a name is none of those known, and which are near."""
     near = difflib.get_close_matches(name, known, n=3) or known
     return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
+
+
+T = TypeVar("T")
+
+
+def named(name: str, known: Mapping[str, T], what: str) -> T:
+    """Return what is called `name`.
+
+    Raises:
+        SpecError: Nothing is; the message names what is near.
+    """
+    if name not in known:
+        raise SpecError([(what, unknown(name, known, what))])
+    return known[name]
 
 
 _MUST_BE: Mapping[str, str] = {

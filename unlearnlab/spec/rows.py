@@ -1,4 +1,7 @@
-"""The rows of a run: what is trained on and scored, and how many go through a model at once."""
+"""The rows of a run: what is trained on and scored, and how many go through a model at once.
+
+The engine and the memory estimate share the batch sizes.
+"""
 
 import hashlib
 import math
@@ -64,7 +67,7 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Name the content: equal fingerprints mean equal rows in equal order."""
+        """Hash the content: equal fingerprints mean equal rows in equal order."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @property
@@ -75,7 +78,7 @@ class Dataset:
 
 
 def fingerprint(spec: DataSpec) -> str:
-    """Name the content of the fold that a spec names, as `Dataset.fingerprint` does.
+    """Hash the content of the fold that a spec names, as `Dataset.fingerprint` does.
 
     Raises:
         ValueError: There is no such dataset, or it has no such fold.
@@ -146,28 +149,28 @@ GENERATED_AT_ONCE = 128
 """Prompts that are answered together, if their keys and values fit."""
 
 CACHE_SHARE = 1 / 8
-"""Of a device's memory: what keys and values of prompts that are answered together may take."""
+"""Share of a device's memory for the keys and values of prompts that are answered together."""
 
 ROOM = 16
-"""Tokens for which the cache of keys and values makes room in advance."""
+"""Free token slots that the KV cache allocates in advance."""
 
 WASTE = 0.25
-"""The cache is made anew once this share of it is of no use: doing so copies the rest."""
+"""Share of unused slots at which the KV cache is compacted, which copies the rest."""
 
 TOKENS_AT_ONCE = 8192
 """Padded tokens in one forward pass where losses are measured."""
 
+TOKENS_IN_CACHE = 1024
+"""The same on a CPU, which is slower as soon as activations leave its cache."""
+
 POSITIONS_AT_ONCE = 256
-"""Positions whose whole distribution is held beside the logits: 0.1 GB at 100 k words."""
+"""Positions whose distribution is held beside the logits: 0.1 GB for 100,000 tokens."""
 
 PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
 """Rows of each set in a probe."""
 
 PROBE_TOKENS = 64
 """Longest answer in a probe, in tokens: a fraction of a full answer."""
-
-TOKENS_IN_CACHE = 1024
-"""The same on a CPU, which is slower as soon as activations leave its cache."""
 
 WORTH_SPLITTING = 0.8
 """A batch is split by length if that leaves at most this share of its padded tokens."""
@@ -177,12 +180,7 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
     """Put rows of similar length together, where that saves a good part of the padding.
 
     Questions are a fraction of a completion's length, so one batch of both is mostly padding.
-
-    Args:
-        lengths: Tokens of each row.
-
-    Returns:
-        One or two lists of positions in `lengths`.
+    Returns one or two lists of positions in `lengths`, the tokens of each row.
     """
     order = sorted(range(len(lengths)), key=lambda row: lengths[row])
     longest = lengths[order[-1]]
@@ -197,7 +195,7 @@ def buckets(lengths: Sequence[int]) -> list[list[int]]:
 
 
 def slots(tokens: int) -> int:
-    """Count the places that so many tokens take in the cache at worst."""
+    """Count the KV-cache slots that so many tokens take at worst."""
     return math.ceil((tokens + ROOM) / (1 - WASTE))
 
 
@@ -215,12 +213,7 @@ def answered_at_once(row_bytes: float, memory: int | None) -> int:
 
 
 def fitting(lengths: Iterable[int], *, cpu: bool = False) -> int:
-    """Count the rows, from the first on, that fit into one forward pass.
-
-    Args:
-        lengths: Tokens of each row.
-        cpu: Whether it runs on a CPU.
-    """
+    """Count the rows of so many tokens, from the first on, that fit into one forward pass."""
     most = TOKENS_IN_CACHE if cpu else TOKENS_AT_ONCE
     count = width = 0
     for length in lengths:

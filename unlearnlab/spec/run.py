@@ -31,7 +31,7 @@ from unlearnlab.spec.methods.base import Expert, RowCounts, SetName, Slider, Spe
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 
 PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
-"""What a packed weight takes; nf4 scales each 64 of them by a float32 of their own."""
+"""Bytes of a packed weight; nf4 has a float32 scale for every 64 of them."""
 
 PACKED: tuple[Precision, ...] = tuple(PACKED_BYTES)
 """Precisions whose matrices are packed, and cannot be trained themselves."""
@@ -39,14 +39,14 @@ PACKED: tuple[Precision, ...] = tuple(PACKED_BYTES)
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 
 RECORDED = {"recorded": True}
-"""Context to read a spec in that was asked for earlier or elsewhere: it was checked there, against
-models and data that this machine may not have, or have changed since."""
+"""Validation context of a stored spec: it was checked when it was submitted, against models and
+data that may be missing or changed by now."""
 
 DEFAULT = "default"
 """Name of the adapter of phases that name none."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-"""What a kept model may be called: safe as the name of a folder anywhere."""
+"""Names that a kept model may have, safe as folder names on every system."""
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -230,11 +230,7 @@ class DataSpec(Spec):
         return dataset(self.source)
 
     def counts(self, tasks: Sequence[Task] | None = None) -> RowCounts:
-        """Count the rows that are trained on, by set and subtask.
-
-        Args:
-            tasks: Of a phase; none takes all that the run forgets.
-        """
+        """Count the rows of subtasks, or of all that the run forgets, by set and subtask."""
         known, wanted = self.known, self.tasks if tasks is None else tasks
         found = {split: Counter[str](known.counts(self.fold)[split]) for split in SPLITS}
         if self.forget is not None:
@@ -407,15 +403,15 @@ the model has the name, and peft, which tells adapters apart by it, would not sa
 
 @dataclass(frozen=True, slots=True)
 class Adapter:
-    """Where one adapter sits in the model."""
+    """Rank of an adapter, and the matrices that it adds to."""
 
     rank: int
     roles: frozenset[Role]
-    """What its matrices are for."""
+    """Roles of the matrices."""
     blocks: frozenset[int]
 
     def with_phase(self, phase: Phase, blocks: int) -> "Adapter":
-        """Return it, with room for what a phase trains."""
+        """Return a copy that also covers the matrices of a phase."""
         roles = self.roles | frozenset(ROLES[phase.modules])
         return Adapter(self.rank, roles, self.blocks | frozenset(phase.blocks(blocks)))
 
@@ -606,17 +602,12 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
 
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs ask for the same, the seed and a name to keep it under aside."""
+    """Tell whether two specs differ in nothing but the seed and the name of the kept model."""
     return settled(one, seed=0) == settled(other, seed=0)
 
 
 def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
-    """Put in plain numbers what may be left open, and drop a name to keep the result under.
-
-    Args:
-        spec: The run.
-        seed: What to put in place of its seed; none leaves it.
-    """
+    """Fill in what depends on the model, drop the kept model's name, and set a given `seed`."""
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(

@@ -16,11 +16,10 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator
 
-from unlearnlab.data.files import ASSETS
-from unlearnlab.spec.errors import SpecError, problem_of, unknown, validated
+from unlearnlab.spec.errors import SpecError, named, problem_of, validated
 from unlearnlab.spec.fields import Setting, general_path, replaced, settings
 from unlearnlab.spec.methods.base import Spec
-from unlearnlab.spec.presets import preset
+from unlearnlab.spec.presets import Shipped, preset, shipped
 from unlearnlab.spec.run import ModelSpec, RunSpec, parse_spec, written
 
 MOST = 100
@@ -75,8 +74,12 @@ class ListAxis(Spec):
             SpecError: There is no such setting.
         """
         setting = known_setting(self.path, base)
-        parsed = [(text, setting.parse(text)) for text in self.texts]
-        return tuple(Value(t, ((self.path, v),), _number_of(v)) for t, v in parsed)
+        found: list[Value] = []
+        for text in self.texts:
+            value = setting.parse(text)
+            number = float(value) if isinstance(value, int | float) else None
+            found.append(Value(text, ((self.path, value),), number))
+        return tuple(found)
 
 
 class RangeAxis(Spec):
@@ -179,15 +182,15 @@ class WindowAxis(Spec):
             wide = f"a window of {self.width} is wider than the model's {blocks} blocks"
             raise SpecError([(self.path, wide)])
         starts = range(0, blocks - self.width + 1, self.stride)
-        return tuple(self._at(first, steers=method.steers) for first in starts)
-
-    def _at(self, first: int, *, steers: bool) -> Value:
-        last, phase = first + self.width - 1, f"phases.{self.phase}"
-        changes = [(f"{phase}.first_layer", first), (f"{phase}.last_layer", last)]
-        if steers:
-            changes.append((f"{phase}.method.layer", last))
-        text = f"{first}" if first == last else f"{first}–{last}"
-        return Value(text, tuple(changes), (first + last) / 2)
+        found: list[Value] = []
+        for first in starts:
+            last, phase = first + self.width - 1, f"phases.{self.phase}"
+            changes = [(f"{phase}.first_layer", first), (f"{phase}.last_layer", last)]
+            if method.steers:
+                changes.append((f"{phase}.method.layer", last))
+            text = f"{first}" if first == last else f"{first}–{last}"
+            found.append(Value(text, tuple(changes), (first + last) / 2))
+        return tuple(found)
 
 
 class SeedAxis(Spec):
@@ -304,10 +307,6 @@ def value_at(base: RunSpec, path: str) -> Any:
         else:
             at = cast("dict[str, Any]", at).get(part)
     return at
-
-
-def _number_of(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 LAYERS, SHARES, SEEDS = "layers", "forget rows", "seeds"
@@ -604,19 +603,9 @@ def with_more_runs(spec: SweepSpec, text: str) -> SweepSpec:
     return spec.model_copy(update={"budget": spec.budget + whole_number("budget", text)})
 
 
-FOLDER = ASSETS / "sweeps"
+class ReadySweep(Shipped):
+    """A sweep that comes with the program."""
 
-
-class ReadySweep(Spec):
-    """A sweep that ships with the program, with its source."""
-
-    name: str
-    """Name of its file, and its name on the command line."""
-    title: str
-    description: str
-    """The question it answers, in a sentence or two."""
-    source: str
-    """Who proposed it, and the source of its values."""
     sweep: SweepSpec
 
     @property
@@ -627,13 +616,8 @@ class ReadySweep(Spec):
 
 @cache
 def ready_sweeps() -> Mapping[str, ReadySweep]:
-    """Return the sweeps in `assets/sweeps` by name, those of the embedded model first."""
-    found = [
-        ReadySweep.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in FOLDER.glob("*.json")
-    ]
-    found.sort(key=lambda one: (not one.embedded, one.name))
-    return {one.name: one for one in found}
+    """Map the name of each sweep in `assets/sweeps` to it, those of the embedded model first."""
+    return shipped("sweeps", ReadySweep, lambda one: (not one.embedded, one.name))
 
 
 def ready_sweep(name: str) -> ReadySweep:
@@ -642,6 +626,4 @@ def ready_sweep(name: str) -> ReadySweep:
     Raises:
         SpecError: There is none of this name.
     """
-    if name not in ready_sweeps():
-        raise SpecError([("sweep", unknown(name, ready_sweeps(), "sweep"))])
-    return ready_sweeps()[name]
+    return named(name, ready_sweeps(), "sweep")

@@ -6,7 +6,6 @@ with a capital, that only that document has. In added data it is guessed from th
 """
 
 import difflib
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from unlearnlab.data.datasets import EMBEDDED_NAME, FOLDS, SPLITS, Fold, Split, dataset
-from unlearnlab.data.files import EMBEDDED
+from unlearnlab.data.datasets import EMBEDDED_NAME, FOLDS, SPLITS, Fold, Row, Split, dataset
 from unlearnlab.spec.methods.base import Expert, Slider, Spec
 from unlearnlab.spec.run import RECORDED, ModelSpec, SpecError, Task
 
@@ -47,30 +45,18 @@ class Fact:
 @cache
 def facts() -> Mapping[str, Fact]:
     """Map the id of each question row whose subject is known to its fact."""
-    sources: dict[tuple[Split, Fold], list[Any]] = {
-        (split, fold): _rows(split, fold) for split in SPLITS for fold in FOLDS
-    }
-    every = [row for rows in sources.values() for row in rows]
-    documents = {
-        _base(row["id"]): f"{row['input']} {row['output']}"
-        for row in every
-        if _kind(row["id"]) == "sc"
-    }
+    known = dataset(EMBEDDED_NAME)
+    every: list[tuple[Split, Fold, Row]] = [
+        (split, fold, row) for split in SPLITS for fold in FOLDS for row in known.rows(split, fold)
+    ]
+    documents = {row.document: f"{row.input} {row.output}" for *_, row in every if row.kind == "sc"}
     found: dict[str, Fact] = {}
-    for (split, fold), rows in sources.items():
-        for row in (row for row in rows if _kind(row["id"]) == "qa"):
-            own = documents.get(_base(row["id"]), "")
+    for split, fold, row in every:
+        if row.kind == "qa":
+            own = documents.get(row.document, "")
             others = [text for text in documents.values() if text != own]
-            if subject := subject_of(row["input"], own, others):
-                found[row["id"]] = Fact(
-                    id=row["id"],
-                    prompt=row["input"],
-                    subject=subject,
-                    answer=row["output"],
-                    split=split,
-                    fold=fold,
-                    task=row["task"],
-                )
+            if subject := subject_of(row.input, own, others):
+                found[row.id] = Fact(row.id, row.input, subject, row.output, split, fold, row.task)
     return found
 
 
@@ -89,21 +75,6 @@ def facts_of(source: str) -> Mapping[str, Fact]:
         for row in known.rows(split, fold)
         if row.kind == "qa" and (subject := subject_in(row.input))
     }
-
-
-def _rows(split: Split, fold: Fold) -> list[Any]:
-    path = EMBEDDED / "data" / f"{split}_{fold}.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
-def _base(row_id: str) -> str:
-    """Name the document that a row belongs to: the id without type and number."""
-    return row_id[:-3]
-
-
-def _kind(row_id: str) -> str:
-    """Return `sc` or `qa`: the id without its last character says it."""
-    return row_id[-3:-1]
 
 
 def subject_of(question: str, document: str, others: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ RowCounts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """How a number is offered on the page; `Field` bounds are the truth, these may be narrower."""
+    """Range of a number's control on the page, at most as wide as the bounds of its `Field`."""
 
     minimum: float
     maximum: float
@@ -55,14 +55,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """A forward pass of a step, as far as the memory that it needs depends on the method."""
+    """A forward pass of a training step, described for the memory estimate."""
 
     rows: SetName
     reads: Literal["losses", "predictions", "states"] = "losses"
-    """What is made of it: losses of all tokens, predictions of the counted ones, or one block's
+    """What is kept of it: losses of all tokens, predictions of those with a loss, or one block's
     states."""
     compared: bool = False
-    """Whether the original model's are held beside them."""
+    """Whether the original model's values are held as well."""
 
 
 class Spec(BaseModel):
