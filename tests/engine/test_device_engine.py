@@ -145,11 +145,11 @@ def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept
 
 
 def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
-    lab = engine()
+    owner = engine()
     answers = only(facts, Evaluated)
     row = answers[0].evidence.answers[0]
     after = answers[1].evidence.answers[0]
-    asked = lab.ask(job, PromptRequest("a1", row.prompt))
+    asked = owner.ask(job, PromptRequest("a1", row.prompt))
     assert (asked.ask_id, asked.step) == ("a1", -1)
     # Scores were made with up to 16 tokens, free prompts are answered with more.
     assert row.generated
@@ -158,23 +158,23 @@ def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
 
 
 def test_a_run_that_is_still_loading_answers_no_prompt(job):
-    lab = engine()
-    work = lab.unlearn(job)
+    owner = engine()
+    work = owner.unlearn(job)
     next(work)
     with pytest.raises(ValueError, match="still loading its model"):
-        lab.ask(job, PromptRequest("a1", "The"))
+        owner.ask(job, PromptRequest("a1", "The"))
     work.close()
 
 
 def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts):
     def terms(interrupted: bool):
-        lab = engine(kept.get)
+        owner = engine(kept.get)
         found = []
-        for event in lab.unlearn(job):
+        for event in owner.unlearn(job):
             if isinstance(event, StepLogged):
                 found.append(event.terms)
                 if interrupted:
-                    lab.ask(job, PromptRequest("a", "The"))
+                    owner.ask(job, PromptRequest("a", "The"))
         return found
 
     assert terms(True) == terms(False)
@@ -190,14 +190,14 @@ def test_closing_a_run_frees_the_device_and_the_next_starts_clean(job, kept, fac
         return lm
 
     monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", watched)
-    lab = engine(kept.get)
-    work = lab.unlearn(job)
+    owner = engine(kept.get)
+    work = owner.unlearn(job)
     while not isinstance(next(work), StepLogged):
         pass
     assert opened[0]() is not None
     work.close()
     assert opened[0]() is None
-    loaded = first_of(lab.unlearn(job), Loaded)
+    loaded = first_of(owner.unlearn(job), Loaded)
     assert loaded.weights == first_of(facts, Loaded).weights
 
 
@@ -218,38 +218,40 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch, load, 
 
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
-    lab = engine(kept.get)
+    owner = engine(kept.get)
     wish = Override({"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
-        lab.adjust(job, wish)
+        owner.adjust(job, wish)
     found, changed = [], []
-    for event in lab.unlearn(job):
+    for event in owner.unlearn(job):
         if isinstance(event, StepLogged):
             found.append(event)
             if event.step == 1:
-                changed.append(lab.adjust(job, wish))
+                changed.append(owner.adjust(job, wish))
             elif event.step == 3:
                 with pytest.raises(ValueError, match="taken its last step"):
-                    lab.adjust(job, wish)
+                    owner.adjust(job, wish)
     assert [(c.step, c.phase, c.changes) for c in changed] == [(1, 0, wish.changes)]
     assert [event.weights["forget"] for event in found] == [-1, -7, -7]
     assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])
     with pytest.raises(ValueError, match="not training now"):
-        lab.adjust(job, wish)
+        owner.adjust(job, wish)
 
 
 def test_a_trace_tells_its_stages_and_leaves_the_device_free():
-    lab = engine()
+    owner = engine()
     about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
-    seen = [e for e in lab.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None]
+    seen = [
+        e for e in owner.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
+    ]
     assert [e.stage for e in only(seen, StageBegan)] == ["loading", "tracing"]
     assert isinstance(seen[-1], Traced)
     assert seen[-1].found.subject == "Ada Brock"
 
 
 def test_a_trace_can_be_broken_off_at_any_place():
-    lab = engine()
-    work = lab.trace(TraceJob("t", TraceSpec()))
+    owner = engine()
+    work = owner.trace(TraceJob("t", TraceSpec()))
     for _ in range(4):
         next(work)
     work.close()
@@ -265,11 +267,11 @@ def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearn
 
 
 def test_a_preview_of_rows_that_are_gone_says_so():
-    lab = engine()
+    owner = engine()
     with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
-        list(lab.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+        list(owner.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
-        list(lab.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+        list(owner.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
 
 
 def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
@@ -319,15 +321,15 @@ def answers(events, when):
 
 @pytest.mark.parametrize("kind", MODELS)
 def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, tmp_path):
-    lab = engine()
+    owner = engine()
     job = Job("run-1", spec(MODELS[kind]), tmp_path / "run")
     job.folder.mkdir()
-    events = list(lab.unlearn(job))
+    events = list(owner.unlearn(job))
     after = answers(events, "after")
     assert after != answers(events, "before"), "the run changed what is said"
-    asked = lab.ask(job, PromptRequest("1", PROMPT))
+    asked = owner.ask(job, PromptRequest("1", PROMPT))
 
-    done = lab.export(job, Export(tmp_path / "model", {"README.md": "card"}))
+    done = owner.export(job, Export(tmp_path / "model", {"README.md": "card"}))
     assert isinstance(done, Exported)
     assert (done.name, done.megabytes) == ("model", pytest.approx(7.87, abs=0.1))
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
@@ -344,19 +346,19 @@ def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, 
 
 
 def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_path):
-    lab = engine()
+    owner = engine()
     run = Job("run-1", spec({}), tmp_path / "run")
     run.folder.mkdir()
     (after,) = (
         event
-        for event in lab.unlearn(run)
+        for event in owner.unlearn(run)
         if isinstance(event, Evaluated) and event.when == "after"
     )
-    lab.export(run, Export(tmp_path / "model", {}))
+    owner.export(run, Export(tmp_path / "model", {}))
     wish = spec({}).scoring.model_dump() | {"model": {"name": str(tmp_path / "model")}}
     (alone,) = (
         event
-        for event in lab.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
+        for event in owner.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
         if isinstance(event, Evaluated)
     )
     assert alone.scores == after.scores
@@ -364,9 +366,9 @@ def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_pat
 
 
 def test_a_run_without_weights_has_no_model(tmp_path):
-    lab = engine()
+    owner = engine()
     with pytest.raises(ValueError, match="left no weights"):
-        lab.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
+        owner.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
     assert not (tmp_path / "model").exists()
 
 
@@ -413,7 +415,7 @@ def test_a_seed_fixes_what_is_drawn_next():
     assert torch.equal(torch.rand(3), first)
 
 
-def test_there_is_a_lab_for_each_device():
+def test_there_is_an_engine_for_each_device():
     made = engines(lambda key: None)
     assert made.devices()[-1] == "cpu"
     assert made.of("cpu").device_name("auto").startswith("cpu")

@@ -18,7 +18,7 @@ from unlearnlab.engine.evaluation import (
     cleaned,
     document_losses,
     evaluate,
-    said,
+    official_answers,
     truth_ratios,
 )
 from unlearnlab.engine.unlearning_model import UnlearningModel
@@ -191,7 +191,7 @@ ROWS = (FOLD.forget + FOLD.retain)[::6]
 
 def test_outputs_and_losses_of_the_embedded_model_are_the_scripts_row_by_row(embedded):
     assert {row.kind for row in ROWS} == {"sc", "qa"}
-    found = finish(said(embedded, ROWS))[1]
+    found = finish(official_answers(embedded, ROWS))[1]
     for row, one in zip(ROWS, found, strict=True):
         output, loss = script_row(embedded.model, embedded.tokenizer, row.input, row.output)
         assert one.generated == output
@@ -212,7 +212,7 @@ def test_a_document_beyond_the_context_is_named(lm):
 
 
 def test_an_output_of_no_tokens_of_its_own_has_no_loss(lm):
-    (one,) = finish(said(lm, [Row("aqa0", "Who?", "", "Task1")], max_new_tokens=2))[1]
+    (one,) = finish(official_answers(lm, [Row("aqa0", "Who?", "", "Task1")], max_new_tokens=2))[1]
     assert one.nll != one.nll
 
 

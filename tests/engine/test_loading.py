@@ -24,7 +24,7 @@ from unlearnlab.engine.loading import (
 )
 from unlearnlab.engine.training import Clock
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 from unlearnlab.runs.engine_api import Job, RunFailed
 from unlearnlab.runs.events import Progressed, StageBegan
 from unlearnlab.spec.run import (
@@ -106,7 +106,7 @@ def test_a_run_that_its_device_cannot_do_ends_before_the_model_is_loaded(tmp_pat
         list(engine.unlearn(Job("one", spec, tmp_path)))
 
 
-def test_a_lab_names_the_device_that_a_run_asks_for():
+def test_an_engine_names_the_device_that_a_run_asks_for():
     engine = DeviceEngine(lambda key: None, device=CPU)
     assert engine.device_name("auto") == engine.device_name("cpu") == devices()[-1].name
     with pytest.raises(ValueError, match="not on this machine"):
@@ -242,7 +242,7 @@ def test_pickled_weights_beside_safetensors_are_never_opened(folder):
 
 
 def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(folder, monkeypatch):
-    known = catalogue.model(str(folder))
+    known = catalog.model(str(folder))
     full, half = (weight_bytes(known, name, CPU) for name in ("float32", "bfloat16"))
     assert full == 2 * half
     monkeypatch.setattr(loading, "free_memory", lambda *_, **__: full - 1)
@@ -257,7 +257,7 @@ def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(fold
 
 
 def test_four_bits_pack_the_blocks_and_nothing_else(folder):
-    known, gpu = catalogue.model(str(folder)), torch.device("cuda")
+    known, gpu = catalog.model(str(folder)), torch.device("cuda")
     sizes = known.architecture
     blocks, rest = 2 * sizes.block_parameters("all"), sizes.embedding_parameters
     assert weight_bytes(known, "nf4", gpu) == int(blocks * 0.5625 + rest * 2)
@@ -291,7 +291,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     (folder / "modeling.py").write_text("raise SystemExit")
     (folder / "onnx").mkdir()
     (folder / "onnx" / "config.json").write_text("{}")
-    assert catalogue.model("ada/tiny").to_download == (("ada/tiny", False),)
+    assert catalog.model("ada/tiny").to_download == (("ada/tiny", False),)
     seen, lm = finish(opening("ada/tiny"))
     stages = [event.stage for event in only(seen, StageBegan)]
     assert stages == ["downloading", "loading"]
@@ -300,7 +300,7 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     assert "model.safetensors" in asked
     assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
     hub.asked.clear()
-    assert catalogue.model("ada/tiny").to_download == ()
+    assert catalog.model("ada/tiny").to_download == ()
     finish(opening("ada/tiny"))
     assert hub.asked == []
 
@@ -322,15 +322,15 @@ def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folde
     run.close()
     cache = [path.name for path in (folder.parent / "hub-cache").rglob("*")]
     assert not any(name.endswith(".incomplete") for name in cache)
-    assert catalogue.model("ada/big").to_download
+    assert catalog.model("ada/big").to_download
 
 
 def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_path, monkeypatch):
     words = copied(folder, tmp_path / "words")
     hub.models |= {"ada/weights": folder, "ada/words": words}
     lost("tokenizer.json", "tokenizer_config.json")(folder)
-    known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
-    monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
+    known = replace(catalog.model("ada/weights"), name="two", tokenizer="ada/words")
+    monkeypatch.setattr(catalog, "models", lambda: {"two": known})
     assert known.to_download == (("ada/weights", False), ("ada/words", True))
     _, lm = finish(opening("two"))
     assert lm.tokenizer.eos_token_id == 0

@@ -172,37 +172,23 @@ def last_terms(events) -> dict:
     return dict(steps(events)[-1].terms)
 
 
+# A random adapter moves slowly at first: its second matrix starts at zero.
+@pytest.mark.parametrize("adapter", [None, LoRA(r=4, alpha=16)], ids=["full", "lora"])
 @pytest.mark.parametrize("kind", TRAINING)
-def test_every_method_moves_its_terms_the_way_its_weights_say(tokenizer, data, kind):
-    _, events = run(tokenizer, data, phase(default(kind), epochs=6))
-    first, last = steps(events)[0], steps(events)[-1]
-    assert last.loss < first.loss
-    assert len(steps(events)) == 6 * 3
+def test_every_method_moves_its_terms_the_way_its_weights_say(tokenizer, data, kind, adapter):
+    events = steps(run(tokenizer, data, phase(default(kind), epochs=6), adapter=adapter)[1])
+    assert events[-1].loss < events[0].loss
+    assert len(events) == 6 * 3
 
 
-@pytest.mark.parametrize("kind", TRAINING)
-def test_every_method_trains_an_adapter_too(tokenizer, data, kind):
-    # A random adapter moves slowly at first: its second matrix starts at zero.
-    lora = LoRA(r=4, alpha=16)
-    _, events = run(tokenizer, data, phase(default(kind), epochs=6), adapter=lora)
-    assert steps(events)[-1].loss < steps(events)[0].loss
-
-
-def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tokenizer, data):
-    settings = phase(NPO(), epochs=1)
+@pytest.mark.parametrize("adapter", [None, LoRA(r=2, dropout=0.3)], ids=["full", "lora dropout"])
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tokenizer, data, adapter):
+    one = phase(NPO(), epochs=1)
     first, again, other = (
-        last_terms(run(tokenizer, data, settings, seed=seed)[1]) for seed in (1, 1, 2)
+        last_terms(run(tokenizer, data, one, seed=seed, adapter=adapter)[1]) for seed in (1, 1, 2)
     )
     assert first == again
     assert first != other
-
-
-def test_adapter_dropout_is_covered_by_the_seed(tokenizer, data):
-    lora = LoRA(r=2, dropout=0.3)
-    first, again = (
-        last_terms(run(tokenizer, data, phase(NPO(), epochs=1), adapter=lora)[1]) for _ in range(2)
-    )
-    assert first == again
 
 
 # Adaptive RMU measures its target on its first batch, which is another one here.

@@ -311,10 +311,12 @@ def _event(event: Event | None) -> tuple[int, int | None, str] | None:
 
 
 def _said(target: Any, wanted: EvaluationData) -> dict[Split, Any]:
-    from unlearnlab.engine.evaluation import said  # noqa: PLC0415
+    from unlearnlab.engine.evaluation import official_answers  # noqa: PLC0415
 
     rows = [row for of in wanted.rows.values() for row in of]
-    found = shown(said(target, rows), "answering", done=lambda done: (done, len(rows), "rows"))
+    found = shown(
+        official_answers(target, rows), "answering", done=lambda done: (done, len(rows), "rows")
+    )
     left = iter(found)
     return {split: [next(left) for _ in of] for split, of in wanted.rows.items()}
 

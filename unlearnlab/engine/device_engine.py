@@ -80,7 +80,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "gradio")
 class DeviceEngine:
     """Owner of a device. Holds at most one model, and only while a job needs it.
 
-    Implements `runs.engine_api.Lab`.
+    Implements `runs.engine_api.Engine`.
     """
 
     def __init__(

@@ -296,7 +296,7 @@ CLEANED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class OfficialAnswer:
     """Answer and losses of one row."""
 
     generated: str
@@ -321,9 +321,9 @@ def glued(tokenizer: Tokenizer, row: Row) -> Example:
     return Example(tuple(ids), min(len(tokenizer.encode(row.input)), len(ids)))
 
 
-def said(
+def official_answers(
     lm: UnlearningModel, rows: Sequence[Row], *, max_new_tokens: int = MAX_NEW_TOKENS
-) -> Generator[int, None, list[Said]]:
+) -> Generator[int, None, list[OfficialAnswer]]:
     """Answer every row and compute both losses, yielding how many rows are answered.
 
     Raises:
@@ -340,7 +340,7 @@ def said(
     )
     spaced = [one.loss for one in (yield from expected_stats(lm, rows, answers))]
     return [
-        Said(cleaned(one.text), one.finished_with_eos, nll, spaced_nll)
+        OfficialAnswer(cleaned(one.text), one.finished_with_eos, nll, spaced_nll)
         for one, nll, spaced_nll in zip(answers, nlls, spaced, strict=True)
     ]
 
