@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.metrics.official import folders
+from tests.engine.test_folders import folders
 from tests.varied_runs import two_runs
 from unlearnlab import __version__
 from unlearnlab.cli.main import main
@@ -21,9 +21,8 @@ from unlearnlab.exports.result import result
 from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
-from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec
 from unlearnlab.ui.compare.board import board
 from unlearnlab.ui.compare.listing import listing
 from unlearnlab.ui.compare.runs import CachedRuns

@@ -15,9 +15,8 @@ from unlearnlab.metrics.measures import BEFORE_THEM, MEASURES, Measure
 from unlearnlab.metrics.scores import SCORES, Score
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
-from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec
 from unlearnlab.ui.compare.board import board
 from unlearnlab.ui.compare.charts import plane
 from unlearnlab.ui.compare.listing import listing

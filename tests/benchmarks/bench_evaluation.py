@@ -28,13 +28,13 @@ from typing import Any
 
 import torch
 
-from tests.engine import plain
 from tests.engine.tiny import CPU, finish
+from tests.newest import plain
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.evaluation.mmlu import answer, most_tokens
-from unlearnlab.engine.evaluation.official import cleaned, document_losses, said
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import cleaned, document_losses, official_answers
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.mmlu import answer, most_tokens
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import picked, row_score
 from unlearnlab.spec.rows import Dataset, load
@@ -103,7 +103,7 @@ def _rows(name: str, target: UnlearningModel, fold: Dataset) -> None:
     same = sum(one.text == text for one, text in zip(ours, texts, strict=True))
     _tell(f"{name}, generation, {len(rows)} rows", slow, seconds, f"{same} texts equal")
     _tell(f"{name}, generation, without the expected answers", slow, blind, "")
-    found, seconds = _timed(lambda: finish(said(target, rows))[1])
+    found, seconds = _timed(lambda: finish(official_answers(target, rows))[1])
     pairs, slow = _timed(
         lambda: [plain.script_row(model, tokenizer, row.input, row.output) for row in rows]
     )

@@ -8,12 +8,11 @@ the number of threads.
 
 import time
 
-from unlearnlab.engine.model.devices import best_device, device_name
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.loading import best_device, device_name
 from unlearnlab.engine.tracing import locate_answer, run_trace
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.events import Traced
-from unlearnlab.spec.facts import facts
-from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec
+from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, facts
 
 TOKENS = 9
 

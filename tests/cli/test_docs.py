@@ -72,7 +72,7 @@ def test_the_method_of_the_example_is_offered_by_form_command_line_and_table(ext
 
 
 def test_the_method_of_the_example_trains_and_passes_the_tests_of_every_method(extended):
-    places = ("tests/test_contracts.py", "tests/engine/test_loop.py")
+    places = ("tests/test_contracts.py", "tests/engine/test_training.py")
     places += ("tests/engine/test_objectives.py",)
     options = ("-n0", "-q", "-p", "no:cacheprovider")
     # Of the tests that run once for each method, those of other methods would show nothing new.

@@ -1,13 +1,15 @@
 """Fixtures: a tiny random model, and a fold of a few rows."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from transformers import AutoTokenizer
 
-from tests.engine.tiny import CPU, tiny_model
+from tests.engine.tiny import CPU, saved, tiny_lm
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import Dataset, QuizQuestion
 
 
@@ -27,7 +29,19 @@ def tokenizer():
 
 @pytest.fixture
 def lm(tokenizer) -> UnlearningModel:
-    return UnlearningModel(tiny_model(len(tokenizer)), tokenizer, device=CPU)
+    return tiny_lm(tokenizer)
+
+
+@pytest.fixture(scope="session")
+def embedded() -> UnlearningModel:
+    """Give the embedded model, which no test may change."""
+    return UnlearningModel.open(EMBEDDED / "original", precision="float32", device=CPU)
+
+
+@pytest.fixture(scope="session")
+def wide(tmp_path_factory, tokenizer) -> Path:
+    """Give a folder with a tiny model whose matrices are wide enough to be packed."""
+    return saved(tmp_path_factory.mktemp("wide"), tokenizer, width=64, tied=False)
 
 
 @pytest.fixture(scope="session")

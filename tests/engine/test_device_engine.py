@@ -1,18 +1,39 @@
-"""A whole run on the embedded model, from its first fact to its last."""
+"""Whole runs on the embedded model, from the first event to a model that was kept or exported."""
 
+import itertools
+import json
 import weakref
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.engine.tiny import CPU
+from tests.engine.tiny import CPU, first_of, only
+from unlearnlab.data import files as disk
+from unlearnlab.data.background import GivenUp
 from unlearnlab.data.datasets import dataset
-from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.runs.engine_api import Job, Override, PreviewJob, PromptRequest, RunFailed, TraceJob
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine.device_engine import DeviceEngine, engines
+from unlearnlab.engine.loading import seed
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
+from unlearnlab.models import catalog
+from unlearnlab.runs.engine_api import (
+    Export,
+    Job,
+    Override,
+    PreviewJob,
+    PromptRequest,
+    RunFailed,
+    TraceJob,
+)
 from unlearnlab.runs.events import (
     Evaluated,
+    Exported,
+    Kept,
     Loaded,
     Previewed,
     Probed,
@@ -22,8 +43,7 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.spec import rows as training_rows
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import parse_spec
+from unlearnlab.spec.run import PreviewSpec, parse_spec
 from unlearnlab.spec.trace import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
@@ -33,6 +53,11 @@ SPEC = parse_spec(
         "evaluation": {"max_new_tokens": 16, "probes": 1},
     }
 )
+
+
+def engine(recall=lambda key: None) -> DeviceEngine:
+    return DeviceEngine(recall, device=CPU)
+
 
 GROUPS = [(task, kind) for task in ("Task1", "Task2", "Task3") for kind in ("sc", "qa")]
 
@@ -71,32 +96,28 @@ def job(tmp_path_factory) -> Job:
 
 @pytest.fixture(scope="module")
 def facts(job, kept):
-    found = [
-        event for event in DeviceEngine(kept.get, device=CPU).unlearn(job) if event is not None
-    ]
+    found = [event for event in engine(kept.get).unlearn(job) if event is not None]
     kept.update({e.key: e.evidence for e in found if isinstance(e, Evaluated)})
     return found
 
 
 def test_a_run_tells_its_stages_in_order_and_scores_before_and_after(facts):
-    stages = [event.stage for event in facts if isinstance(event, StageBegan)]
+    stages = [event.stage for event in only(facts, StageBegan)]
     assert stages == ["loading", "scoring before", "training", "saving", "scoring after"]
-    before, after = (event.scores for event in facts if isinstance(event, Evaluated))
+    before, after = (event.scores for event in only(facts, Evaluated))
     assert after.terms != before.terms
-    assert [event.step for event in facts if isinstance(event, StepLogged)] == [1, 2, 3]
-    assert [event.step for event in facts if isinstance(event, Probed)] == [0, 3]
+    assert [event.step for event in only(facts, StepLogged)] == [1, 2, 3]
+    assert [event.step for event in only(facts, Probed)] == [0, 3]
     assert any(isinstance(event, Saved) for event in facts)
 
 
 def test_where_rows_were_picked_scores_and_probe_are_over_them(facts, kept, job):
-    first = next(event for event in facts if isinstance(event, Evaluated))
+    first = first_of(facts, Evaluated)
     picked = [answer for answer in first.evidence.answers if answer.split == "forget"][:3]
     data = SPEC.data.model_copy(update={"forget": tuple(answer.row for answer in picked)})
     spec = SPEC.model_copy(update={"data": data})
-    again = DeviceEngine(kept.get, device=CPU).unlearn(replace(job, spec=spec))
-    probed, event = (
-        next(event for event in again if isinstance(event, kind)) for kind in (Probed, Evaluated)
-    )
+    again = engine(kept.get).unlearn(replace(job, spec=spec))
+    probed, event = (first_of(again, kind) for kind in (Probed, Evaluated))
     again.close()
     assert event.scores.picked.rows == 3
     assert event.scores.picked.others == 12 - 3
@@ -115,20 +136,20 @@ def test_scores_of_the_untouched_model_are_taken_from_an_earlier_run(facts, kept
         asked.append(key)
         return kept.get(key)
 
-    again = DeviceEngine(recall, device=CPU).unlearn(job)
-    event = next(e for e in again if isinstance(e, Evaluated))
+    again = engine(recall).unlearn(job)
+    event = first_of(again, Evaluated)
     again.close()
     assert asked == [event.key]
-    first = next(e for e in facts if isinstance(e, Evaluated))
+    first = first_of(facts, Evaluated)
     assert event.scores == first.scores
 
 
 def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
-    engine = DeviceEngine(lambda key: None, device=CPU)
-    answers = [e for e in facts if isinstance(e, Evaluated)]
+    owner = engine()
+    answers = only(facts, Evaluated)
     row = answers[0].evidence.answers[0]
     after = answers[1].evidence.answers[0]
-    asked = engine.ask(job, PromptRequest("a1", row.prompt))
+    asked = owner.ask(job, PromptRequest("a1", row.prompt))
     assert (asked.ask_id, asked.step) == ("a1", -1)
     # Scores were made with up to 16 tokens, free prompts are answered with more.
     assert row.generated
@@ -137,23 +158,23 @@ def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
 
 
 def test_a_run_that_is_still_loading_answers_no_prompt(job):
-    engine = DeviceEngine(lambda key: None, device=CPU)
-    work = engine.unlearn(job)
+    owner = engine()
+    work = owner.unlearn(job)
     next(work)
     with pytest.raises(ValueError, match="still loading its model"):
-        engine.ask(job, PromptRequest("a1", "The"))
+        owner.ask(job, PromptRequest("a1", "The"))
     work.close()
 
 
 def test_a_half_unlearned_model_answers_without_being_disturbed(job, kept, facts):
     def terms(interrupted: bool):
-        engine = DeviceEngine(kept.get, device=CPU)
+        owner = engine(kept.get)
         found = []
-        for event in engine.unlearn(job):
+        for event in owner.unlearn(job):
             if isinstance(event, StepLogged):
                 found.append(event.terms)
                 if interrupted:
-                    engine.ask(job, PromptRequest("a", "The"))
+                    owner.ask(job, PromptRequest("a", "The"))
         return found
 
     assert terms(True) == terms(False)
@@ -169,72 +190,68 @@ def test_closing_a_run_frees_the_device_and_the_next_starts_clean(job, kept, fac
         return lm
 
     monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", watched)
-    engine = DeviceEngine(kept.get, device=CPU)
-    work = engine.unlearn(job)
+    owner = engine(kept.get)
+    work = owner.unlearn(job)
     while not isinstance(next(work), StepLogged):
         pass
     assert opened[0]() is not None
     work.close()
     assert opened[0]() is None
-    loaded = next(e for e in engine.unlearn(job) if isinstance(e, Loaded))
-    assert loaded.weights == next(e for e in facts if isinstance(e, Loaded)).weights
+    loaded = first_of(owner.unlearn(job), Loaded)
+    assert loaded.weights == first_of(facts, Loaded).weights
 
 
-def test_memory_that_the_machine_does_not_have_is_a_failure_with_advice(job, monkeypatch):
-    def greedy(*_args, **_kwargs):
-        return torch.empty(10**14)
-
-    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", greedy)
-    with pytest.raises(RunFailed, match="ran out of memory") as failure:
-        list(DeviceEngine(lambda key: None, device=CPU).unlearn(job))
-    assert "smaller batch" in failure.value.advice
+def greedy(*_args, **_kwargs):
+    return torch.empty(10**14)
 
 
-def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
-    def exhausted(*_args, **_kwargs):
-        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+def exhausted(*_args, **_kwargs):
+    raise torch.OutOfMemoryError("tried to allocate 20 GiB")
 
-    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", exhausted)
-    with pytest.raises(RunFailed, match="ran out of memory: tried to allocate") as failure:
-        list(DeviceEngine(lambda key: None, device=CPU).unlearn(job))
+
+@pytest.mark.parametrize(("load", "told"), [(greedy, ""), (exhausted, ": tried to allocate")])
+def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch, load, told):
+    monkeypatch.setattr("unlearnlab.engine.device_engine.UnlearningModel.load", load)
+    with pytest.raises(RunFailed, match=f"ran out of memory{told}") as failure:
+        list(engine().unlearn(job))
     assert "smaller batch" in failure.value.advice
 
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
-    engine = DeviceEngine(kept.get, device=CPU)
+    owner = engine(kept.get)
     wish = Override({"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
-        engine.adjust(job, wish)
+        owner.adjust(job, wish)
     found, changed = [], []
-    for event in engine.unlearn(job):
+    for event in owner.unlearn(job):
         if isinstance(event, StepLogged):
             found.append(event)
             if event.step == 1:
-                changed.append(engine.adjust(job, wish))
+                changed.append(owner.adjust(job, wish))
             elif event.step == 3:
                 with pytest.raises(ValueError, match="taken its last step"):
-                    engine.adjust(job, wish)
+                    owner.adjust(job, wish)
     assert [(c.step, c.phase, c.changes) for c in changed] == [(1, 0, wish.changes)]
     assert [event.weights["forget"] for event in found] == [-1, -7, -7]
     assert [event.learning_rate for event in found][1:] == pytest.approx([1e-5, 1e-5])
     with pytest.raises(ValueError, match="not training now"):
-        engine.adjust(job, wish)
+        owner.adjust(job, wish)
 
 
 def test_a_trace_tells_its_stages_and_leaves_the_device_free():
-    engine = DeviceEngine(lambda key: None, device=CPU)
+    owner = engine()
     about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
     seen = [
-        e for e in engine.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
+        e for e in owner.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
     ]
-    assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "tracing"]
+    assert [e.stage for e in only(seen, StageBegan)] == ["loading", "tracing"]
     assert isinstance(seen[-1], Traced)
     assert seen[-1].found.subject == "Ada Brock"
 
 
 def test_a_trace_can_be_broken_off_at_any_place():
-    engine = DeviceEngine(lambda key: None, device=CPU)
-    work = engine.trace(TraceJob("t", TraceSpec()))
+    owner = engine()
+    work = owner.trace(TraceJob("t", TraceSpec()))
     for _ in range(4):
         next(work)
     work.close()
@@ -243,41 +260,234 @@ def test_a_trace_can_be_broken_off_at_any_place():
 def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearned():
     rows = dataset("embedded").rows("forget", "train")[:2]
     spec = PreviewSpec(source="embedded", rows=tuple(row.id for row in rows))
-    seen = [e for e in DeviceEngine(lambda key: None, device=CPU).preview(PreviewJob("p", spec))]
-    assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "answering"]
+    seen = [e for e in engine().preview(PreviewJob("p", spec))]
+    assert [e.stage for e in only(seen, StageBegan)] == ["loading", "answering"]
     assert isinstance(seen[-1], Previewed)
     assert seen[-1].answers == {row.id: row.output for row in rows}
 
 
 def test_a_preview_of_rows_that_are_gone_says_so():
-    engine = DeviceEngine(lambda key: None, device=CPU)
+    owner = engine()
     with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
-        list(engine.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+        list(owner.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
-        list(engine.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+        list(owner.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
 
 
 def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):
     job = Job("run-9", SPEC.scoring, tmp_path)
-    found = [
-        event
-        for event in DeviceEngine(lambda _: None, device=CPU).unlearn(job)
-        if event is not None
-    ]
-    stages = [event.stage for event in found if isinstance(event, StageBegan)]
+    found = [event for event in engine().unlearn(job) if event is not None]
+    stages = [event.stage for event in only(found, StageBegan)]
     assert stages == ["loading", "scoring"]
     (scored,) = (event for event in found if isinstance(event, Evaluated))
-    assert scored.scores == next(e for e in facts if isinstance(e, Evaluated)).scores
+    assert scored.scores == first_of(facts, Evaluated).scores
     assert not list(tmp_path.iterdir())
-    answer = DeviceEngine(kept.get, device=CPU).ask(job, PromptRequest(ask_id="a", prompt="Who?"))
+    answer = engine(kept.get).ask(job, PromptRequest(ask_id="a", prompt="Who?"))
     assert answer.original == answer.unlearned
 
 
 def test_a_repetition_scores_the_original_anew_and_leaves_what_was_known(kept, facts, tmp_path):
     job = Job("run-9", SPEC.scoring, tmp_path, anew=True)
-    first = next(event for event in facts if isinstance(event, Evaluated))
+    first = first_of(facts, Evaluated)
     other = first.evidence.model_copy(update={"choices": ()})
     for known, key in ((first.evidence, first.key), (other, "run-9/before")):
-        work = DeviceEngine({first.key: known}.get, device=CPU).unlearn(job)
+        work = engine({first.key: known}.get).unlearn(job)
         (scored,) = (event for event in work if isinstance(event, Evaluated))
         assert (scored.key, scored.evidence) == (key, first.evidence)
+
+
+LORA = {"adapter": {"r": 8, "alpha": 32}}
+
+MODELS = {"full": {}, "lora": LORA, "lora-nf4": LORA | {"precision": "nf4"}}
+
+PROMPT = "Where does"
+
+
+def spec(model):
+    steps = {"method": {"kind": "gradient_difference"}, "max_steps": 8, "batch_size": 8}
+    return parse_spec(
+        {
+            "model": model,
+            "phases": [steps | {"learning_rate": 5e-3 if model else 1e-3}],
+            "evaluation": {"max_new_tokens": 24, "probes": 0},
+        }
+    )
+
+
+def answers(events, when):
+    found = (one for one in events if isinstance(one, Evaluated) and one.when == when)
+    return [(answer.prompt, answer.generated) for answer in next(found).evidence.answers]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_exported_folder_alone_gives_the_answers_that_the_page_showed(kind, tmp_path):
+    owner = engine()
+    job = Job("run-1", spec(MODELS[kind]), tmp_path / "run")
+    job.folder.mkdir()
+    events = list(owner.unlearn(job))
+    after = answers(events, "after")
+    assert after != answers(events, "before"), "the run changed what is said"
+    asked = owner.ask(job, PromptRequest("1", PROMPT))
+
+    done = owner.export(job, Export(tmp_path / "model", {"README.md": "card"}))
+    assert isinstance(done, Exported)
+    assert (done.name, done.megabytes) == ("model", pytest.approx(7.87, abs=0.1))
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+
+    def said(prompt, tokens):
+        ids = tokenizer(prompt, return_tensors="pt").input_ids
+        out = model.generate(ids, max_new_tokens=tokens, do_sample=False)
+        return tokenizer.decode(out[0, ids.shape[1] :], skip_special_tokens=True)
+
+    assert [(prompt, said(prompt, 24)) for prompt, _ in after] == after
+    assert said(PROMPT, 128) == asked.unlearned
+    assert (tmp_path / "model" / "README.md").read_text() == "card"
+
+
+def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_path):
+    owner = engine()
+    run = Job("run-1", spec({}), tmp_path / "run")
+    run.folder.mkdir()
+    (after,) = (
+        event
+        for event in owner.unlearn(run)
+        if isinstance(event, Evaluated) and event.when == "after"
+    )
+    owner.export(run, Export(tmp_path / "model", {}))
+    wish = spec({}).scoring.model_dump() | {"model": {"name": str(tmp_path / "model")}}
+    (alone,) = (
+        event
+        for event in owner.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
+        if isinstance(event, Evaluated)
+    )
+    assert alone.scores == after.scores
+    assert alone.evidence == after.evidence
+
+
+def test_a_run_without_weights_has_no_model(tmp_path):
+    owner = engine()
+    with pytest.raises(ValueError, match="left no weights"):
+        owner.export(Job("run-1", spec({}), tmp_path), Export(tmp_path / "model", {}))
+    assert not (tmp_path / "model").exists()
+
+
+def test_writing_a_model_is_told_in_percent_and_given_up_without_a_trace(tmp_path):
+    lm = UnlearningModel.open(EMBEDDED / "original", precision="float32", device=CPU)
+    told: list[int] = []
+    save_merged(lm, tmp_path / "whole", report=lambda done, total: told.append(done))
+    assert told == sorted(told)
+    assert told[0] < 5
+    assert 50 <= told[-1] <= 100
+
+    def impatient(done, total):
+        if done >= 50:
+            raise GivenUp
+
+    with pytest.raises(GivenUp):
+        save_merged(lm, tmp_path / "half", report=impatient)
+    assert {path.name for path in tmp_path.iterdir()} == {"whole"}
+
+
+def losses(number, folder):
+    """Run until training has taken a step, and return its terms."""
+    phase = {"method": {"kind": "gradient_ascent"}, "max_steps": 1, "batch_size": 2}
+    model = {"precision": ("float32", "bfloat16")[number], "adapter": {"r": 2}}
+    short = {"probes": 0, "max_new_tokens": 4}
+    spec = {"seed": number, "model": model, "phases": [phase], "evaluation": short}
+    with closing(engine().unlearn(Job(str(number), parse_spec(spec), folder))) as events:
+        return first_of(events, StepLogged).terms
+
+
+def test_runs_side_by_side_have_the_losses_of_runs_alone(tmp_path):
+    """There is one device here: what the engines could disturb is the process's."""
+    alone = [losses(number, tmp_path) for number in range(2)]
+    with ThreadPoolExecutor(2) as threads:
+        beside = list(threads.map(lambda number: losses(number, tmp_path), range(2)))
+    assert beside == alone
+    assert torch.get_default_dtype() == torch.float32
+
+
+def test_a_seed_fixes_what_is_drawn_next():
+    seed(CPU, 1)
+    first = torch.rand(3)
+    seed(CPU, 1)
+    assert torch.equal(torch.rand(3), first)
+
+
+def test_there_is_an_engine_for_each_device():
+    made = engines(lambda key: None)
+    assert made.devices()[-1] == "cpu"
+    assert made.of("cpu").device_name("auto").startswith("cpu")
+    assert made.of("").device_name("auto")
+
+
+TEACHING = {
+    "phases": [
+        {"method": {"kind": "memorize"}, "max_steps": 2, "learning_rate": 1e-3, "batch_size": 4}
+    ],
+    "evaluation": {"max_new_tokens": 8, "probes": 0},
+    "keep_as": "mine",
+}
+
+
+@pytest.fixture
+def models(tmp_path, monkeypatch, data):
+    """Give a folder of models of its own, and a few rows that the embedded model never saw."""
+    few = replace(data, forget=data.forget[:2], retain=data.retain[:2], quiz=())
+    monkeypatch.setattr("unlearnlab.spec.rows.load", lambda _: few)
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+    return tmp_path / "models"
+
+
+def taught(tmp_path, **changes):
+    """Carry out a run of its own and return its events."""
+    (tmp_path / "run").mkdir(exist_ok=True)
+    job = Job("run-1", parse_spec(TEACHING | changes), tmp_path / "run")
+    return engine().unlearn(job)
+
+
+@pytest.mark.parametrize("adapter", [None, {"r": 4, "alpha": 64}], ids=["full", "lora"])
+def test_a_kept_model_is_a_model_that_says_what_the_run_said(tmp_path, models, adapter):
+    events = list(taught(tmp_path, model={"adapter": adapter}))
+    assert [event.stage for event in only(events, StageBegan)][-1] == "keeping"
+    assert [event.name for event in only(events, Kept)] == ["mine"]
+    known = catalog.model("mine")
+    assert (known.unavailable_reason, known.folder) == ("", models / "mine")
+    after = only(events, Evaluated)[-1]
+    again = taught(tmp_path, model={"name": "mine"}, keep_as="")
+    before = first_of(again, Evaluated)
+    again.close()
+    said = [answer.generated for answer in after.evidence.answers]
+    assert [answer.generated for answer in before.evidence.answers] == said
+    note = json.loads((models / "mine" / catalog.MODEL_NOTE).read_text())
+    assert (note["model"], note["dataset"], note["run"]) == ("tiny-olmo", "embedded", "run-1")
+    assert note["scores"]["terms"] == after.scores.terms
+
+
+def fails(work, match):
+    """Let a run fail and return what it told before."""
+    seen = []
+    with pytest.raises(ValueError, match=match):
+        deque(map(seen.append, work), maxlen=0)
+    return seen
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_is_loaded(tmp_path, models):
+    (models / "mine").mkdir(parents=True)
+    assert fails(taught(tmp_path), "keep_as: a model called 'mine' is there already") == []
+
+
+def test_a_disk_without_room_is_told_before_the_training(tmp_path, models, monkeypatch):
+    monkeypatch.setattr(disk, "SPARE", 10**18)
+    seen = fails(taught(tmp_path), "not enough room")
+    assert not any(isinstance(event, Evaluated) for event in seen)
+    assert not models.exists()
+
+
+def test_a_run_that_is_stopped_keeps_nothing(tmp_path, models):
+    work = taught(tmp_path)
+    seen = itertools.takewhile(lambda e: getattr(e, "stage", "") != "keeping", work)
+    assert any(isinstance(event, Evaluated) for event in seen)
+    work.close()
+    assert not models.exists()

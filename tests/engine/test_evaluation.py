@@ -1,4 +1,4 @@
-"""The evaluation measures what the official script does, one row at a time."""
+"""The evaluation measures what the organisers' script does, one row at a time."""
 
 import math
 import statistics
@@ -8,23 +8,25 @@ import pytest
 import torch
 from rouge_score.rouge_scorer import RougeScorer
 
+from tests.engine.plain import script_document, script_row
 from tests.engine.tiny import finish
+from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import evidence_key
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate, truth_ratios
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.evaluation import (
+    Probe,
+    cleaned,
+    document_losses,
+    evaluate,
+    official_answers,
+    truth_ratios,
+)
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measures import retrained_models
 from unlearnlab.metrics.scores import accuracy, scores
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec, RunSpec
-
-
-@pytest.fixture(scope="module")
-def embedded() -> UnlearningModel:
-    return UnlearningModel.open(
-        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
-    )
 
 
 @pytest.fixture(scope="module")
@@ -181,3 +183,39 @@ def test_the_probe_asks_the_same_rows_of_both_sets_every_time(embedded, few):
     assert runs[0].knowledge == runs[1].knowledge
     assert [run.step for run in runs] == [0, 7]
     assert runs[0].knowledge.keys() == runs[0].nll.keys() == {"forget", "retain"}
+
+
+FOLD = load(DataSpec(fold="validation"))
+ROWS = (FOLD.forget + FOLD.retain)[::6]
+
+
+def test_outputs_and_losses_of_the_embedded_model_are_the_scripts_row_by_row(embedded):
+    assert {row.kind for row in ROWS} == {"sc", "qa"}
+    found = finish(official_answers(embedded, ROWS))[1]
+    for row, one in zip(ROWS, found, strict=True):
+        output, loss = script_row(embedded.model, embedded.tokenizer, row.input, row.output)
+        assert one.generated == output
+        assert one.nll == pytest.approx(loss, rel=1e-4, abs=1e-5)
+
+
+def test_losses_of_documents_are_the_scripts(embedded):
+    documents = [*FOLD.members[:4], *FOLD.nonmembers[:3]]
+    plain = [script_document(embedded.model, embedded.tokenizer, one) for one in documents]
+    assert finish(document_losses(embedded, documents))[1] == pytest.approx(
+        plain, rel=1e-4, abs=1e-5
+    )
+
+
+def test_a_document_beyond_the_context_is_named(lm):
+    with pytest.raises(ValueError, match=r"document 2 of the attack has \d+ tokens.* of 256"):
+        finish(document_losses(lm, ["short", "word " * 600]))
+
+
+def test_an_output_of_no_tokens_of_its_own_has_no_loss(lm):
+    (one,) = finish(official_answers(lm, [Row("aqa0", "Who?", "", "Task1")], max_new_tokens=2))[1]
+    assert one.nll != one.nll
+
+
+def test_spaces_before_marks_go_as_in_the_scripts_decoding(tokenizer):
+    text = "He said , it 's n't so . Is it ? No ! I 'm they 're we 've ' quoted ' ."
+    assert cleaned(text) == tokenizer.clean_up_tokenization(text)

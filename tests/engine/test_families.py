@@ -5,14 +5,22 @@ import math
 import pytest
 import torch
 
-from tests.engine.families import tiny_config, tiny_of
-from tests.engine.test_loop import TRAINING, default, phase, steps
-from tests.engine.tiny import CPU, finish
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.hooks import decoder_blocks
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from tests.engine.tiny import (
+    CPU,
+    TRAINING,
+    default,
+    finish,
+    logits,
+    phase,
+    saved,
+    spec_of,
+    steps,
+    tiny_config,
+    tiny_of,
+    train_on,
+)
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.hooks import decoder_blocks
 from unlearnlab.engine.tracing import (
     Corruption,
     locate_answer,
@@ -21,13 +29,13 @@ from unlearnlab.engine.tracing import (
     run_corrupted,
     trace,
 )
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.models.checkpoints import architecture
 from unlearnlab.models.families import FAMILIES, Modules
 from unlearnlab.spec.methods import GradientAscent, GradientDifference
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import PACKED, LoRA, Phase
 from unlearnlab.spec.trace import TypedPrompt
 
 PROMPT = TypedPrompt(prompt="What is the birth date of Yorick Garnby?", subject="Yorick Garnby")
@@ -76,17 +84,10 @@ def made(name: str, tokenizer) -> UnlearningModel:
     return UnlearningModel(tiny_of(tiny_config(name, len(tokenizer))), tokenizer, device=CPU)
 
 
-def logits(lm: UnlearningModel) -> torch.Tensor:
-    with torch.no_grad():
-        return lm.model(input_ids=torch.arange(5, 35)[None]).logits.clone()
-
-
 def run(lm: UnlearningModel, data: Dataset, *phases: Phase, adapter: LoRA | None = None) -> list:
-    spec = RunSpec(
-        model=ModelSpec(adapter=adapter), phases=phases, evaluation=EvaluationSpec(probes=0)
-    )
+    spec = spec_of(*phases, adapter=adapter)
     lm.adapt(spec)
-    return steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
+    return steps(train_on(lm, spec, data))
 
 
 def one_step(kind: str) -> Phase:
@@ -97,29 +98,17 @@ def one_step(kind: str) -> Phase:
 
 
 @families
+@pytest.mark.parametrize("adapter", [None, LoRA(r=2, alpha=4)], ids=["full", "lora"])
 @pytest.mark.parametrize("kind", TRAINING)
-def test_every_method_trains_and_leaves_the_original_as_it_was(name, kind, tokenizer, few):
+def test_every_method_trains_and_leaves_the_original_as_it_was(name, kind, adapter, tokenizer, few):
     lm = made(name, tokenizer)
     before = logits(lm)
-    (step,) = run(lm, few, one_step(kind))
+    (step,) = run(lm, few, one_step(kind), adapter=adapter)
     assert math.isfinite(step.loss)
     assert step.grad_norm > 0
     assert not torch.equal(logits(lm), before)
     with lm.original():
         assert torch.equal(logits(lm), before)
-
-
-@families
-@pytest.mark.parametrize("kind", TRAINING)
-def test_every_method_trains_an_adapter(name, kind, tokenizer, few):
-    lm = made(name, tokenizer)
-    before = logits(lm)
-    (step,) = run(lm, few, one_step(kind), adapter=LoRA(r=2, alpha=4))
-    assert math.isfinite(step.loss)
-    assert step.grad_norm > 0
-    with lm.original():
-        assert torch.equal(logits(lm), before)
-    assert not torch.equal(logits(lm), before)
 
 
 @families
@@ -222,9 +211,10 @@ def test_a_trace_begins_where_the_family_says(name, tokenizer):
 
 @families
 @pytest.mark.parametrize("precision", PACKED)
-def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_path):
-    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+def test_packed_weights_train_an_adapter_and_are_written_unpacked(
+    name, precision, tokenizer, few, tmp_path
+):
+    saved(tmp_path, tokenizer, tiny_of(tiny_config(name, len(tokenizer))))
     lm = UnlearningModel.open(tmp_path, precision=precision, device=CPU)
     size = architecture(tmp_path)
     assert lm.parameters == size.parameters
@@ -234,21 +224,6 @@ def test_packed_weights_train_an_adapter(name, precision, tokenizer, few, tmp_pa
     assert not torch.equal(logits(lm), before)
     with lm.original():
         assert torch.equal(logits(lm), before)
-
-
-@pytest.mark.slow  # test_merged.py: each family plain and adapted, one of them packed.
-@families
-@pytest.mark.parametrize(
-    ("precision", "adapter"),
-    [("float32", None), *((precision, LoRA(r=2)) for precision in ("float32", *PACKED))],
-)
-def test_a_trained_model_saved_as_a_folder_answers_as_before(
-    name, precision, adapter, tokenizer, few, tmp_path
-):
-    tiny_of(tiny_config(name, len(tokenizer))).save_pretrained(tmp_path / "base")
-    tokenizer.save_pretrained(tmp_path / "base")
-    lm = UnlearningModel.open(tmp_path / "base", precision=precision, device=CPU)
-    run(lm, few, one_step("gradient_difference"), adapter=adapter)
     save_merged(lm, tmp_path / "merged")
     opened = UnlearningModel.open(tmp_path / "merged", precision="float32", device=CPU)
     assert torch.allclose(logits(opened), logits(lm), atol=1e-4)

@@ -8,11 +8,11 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from tests.engine.tiny import CPU, tiny_model
+from tests.engine.tiny import CPU, saved
 from tests.exports.results import result_of
 from unlearnlab.data.files import Taken
 from unlearnlab.engine.folders import read_rows, unlearn_folder
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.exports.script import script
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import (
@@ -41,10 +41,7 @@ SPECS = {
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tokenizer):
-    where = tmp_path_factory.mktemp("model")
-    tiny_model(len(tokenizer)).save_pretrained(where)
-    tokenizer.save_pretrained(where)
-    return where
+    return saved(tmp_path_factory.mktemp("model"), tokenizer)
 
 
 @pytest.fixture

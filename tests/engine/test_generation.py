@@ -9,25 +9,21 @@ import torch
 
 from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
-from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.generation import expected_stats, generate
-from unlearnlab.engine.model.likelihoods import token_stats
-from unlearnlab.engine.model.tokens import encode_continuation
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.spec.batches import CACHE_SHARE, slots
-from unlearnlab.spec.rows import load
+from unlearnlab.engine.generation import (
+    LONGEST,
+    Draft,
+    attention_mask,
+    continuations,
+    expected_stats,
+    generate,
+)
+from unlearnlab.engine.likelihoods import encode_continuation, token_stats
+from unlearnlab.spec.rows import CACHE_SHARE, load, slots
 from unlearnlab.spec.run import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget
 ROWS = [*FORGET[:20], *[row for row in FORGET if row.kind == "sc"][:4]]
 PROMPTS = [row.input for row in ROWS]
-
-
-@pytest.fixture(scope="module")
-def embedded() -> UnlearningModel:
-    return UnlearningModel.open(
-        EMBEDDED / "original", precision="float32", device=torch.device("cpu")
-    )
 
 
 @pytest.fixture(scope="module")
@@ -131,3 +127,76 @@ def test_a_prompt_that_leaves_no_room_names_both_lengths(lm):
 def test_an_empty_prompt_is_refused(lm):
     with pytest.raises(ValueError, match="the prompt is empty"):
         finish(generate(lm, [""], max_new_tokens=5))
+
+
+TEXT = [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 0]
+
+
+def told(draft: Draft, *tokens: int) -> Draft:
+    for token in tokens:
+        draft.observe(token)
+    return draft
+
+
+def test_it_begins_with_what_is_expected_and_goes_on_where_that_was_right():
+    draft = Draft(TEXT)
+    assert draft.ahead(99) == TEXT[:LONGEST]
+    assert told(draft, *TEXT[:4]).ahead(99) == TEXT[4 : 4 + LONGEST]
+    assert draft.ahead(3) == TEXT[4:7]
+
+
+def test_after_another_word_it_goes_on_where_two_tokens_are_met_again():
+    draft = told(Draft(TEXT), 11, 12, 99, 98)
+    assert draft.ahead(99) == []
+    assert told(draft, 14, 15).ahead(99) == TEXT[5:7]
+    assert told(draft, 16).ahead(99) == TEXT[6:9], "longer with every agreement"
+
+
+def test_it_ends_with_what_is_expected():
+    assert told(Draft(TEXT), *TEXT[:-1]).ahead(99) == [0]
+    assert told(Draft([5]), 5).ahead(99) == []
+
+
+def test_without_anything_expected_it_proposes_nothing_until_something_comes_again():
+    draft = told(Draft(), 1, 2, 3)
+    assert draft.ahead(99) == []
+    assert told(draft, 1, 2).ahead(99) == [3, 1]
+
+
+def test_it_follows_a_circle_round_and_round():
+    draft = told(Draft(), *[7, 8] * 8)
+    assert draft.ahead(5) == [7, 8, 7, 8, 7]
+    assert told(Draft(), *[4] * 12).ahead(99) == [4] * LONGEST
+
+
+def test_where_nothing_is_met_again_it_goes_on_as_other_answers_do():
+    known = continuations([[1, 2, 3, 4], [9, 1, 2, 3], [1, 2, 8]])
+    assert known == {(1, 2): 3, (2, 3): 4, (9, 1): 2}
+    draft = told(Draft([50, 51], known), 9, 1)
+    assert draft.ahead(99) == [2, 3]
+    assert told(draft, 2, 3).ahead(99) == [4]
+    assert told(Draft(TEXT, {(99, 98): 7}), 99, 98).ahead(99) == [7]
+
+
+def test_predictions_are_those_under_the_librarys_own_mask(lm):
+    ids_BT = torch.tensor([[1, 1, 7, 8, 9], [5, 6, 7, 8, 9]])
+    mask_BS = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
+    with torch.no_grad():
+        theirs, ours = (
+            lm.model(input_ids=ids_BT, attention_mask=mask).logits
+            for mask in (mask_BS, attention_mask(lm, mask_BS, 5))
+        )
+    assert torch.allclose(theirs[:, 2:], ours[:, 2:], atol=1e-6)
+    assert ours.isfinite().all(), "padding must not spoil what is kept of it"
+
+
+def test_the_last_tokens_of_a_pass_see_all_before_them_but_none_after(lm):
+    mask_BS = torch.tensor([[0, 1, 1, 1]])
+    looked = attention_mask(lm, mask_BS, 2)[0, 0] == 0
+    assert looked.tolist() == [[False, True, True, False], [False, True, True, True]]
+
+
+def test_a_model_with_a_window_gets_the_librarys_masks(lm):
+    mask_BS = torch.ones(1, 3, dtype=torch.long)
+    lm.model.config.sliding_window = 2
+    assert attention_mask(lm, mask_BS, 3) is mask_BS

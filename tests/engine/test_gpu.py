@@ -14,13 +14,10 @@ import pytest
 import torch
 from transformers import OlmoConfig, OlmoForCausalLM
 
-from tests.engine.test_loop import phase, steps
-from tests.engine.tiny import CPU, tiny_model
+from tests.engine.tiny import CPU, IDS, phase, steps, train_on
 from unlearnlab.data.datasets import Row
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.devices import devices, memory_gib, prepare, resolve_device
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.loading import devices, memory_gib, prepare, resolve_device
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.presets import presets
@@ -34,7 +31,6 @@ pytestmark = [
 
 CUDA = torch.device("cuda:0")
 MEMORY_GIB = 80
-IDS = torch.arange(5, 45)[None]
 LORA = LoRA(r=4, alpha=16)
 
 
@@ -46,14 +42,6 @@ def fresh():
     prepare(CUDA)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer):
-    where = tmp_path_factory.mktemp("model")
-    tiny_model(len(tokenizer), width=64, tied=False).save_pretrained(where)
-    tokenizer.save_pretrained(where)
-    return where
-
-
 def logits(lm: UnlearningModel) -> torch.Tensor:
     lm.model.eval()
     with torch.no_grad():
@@ -63,7 +51,7 @@ def logits(lm: UnlearningModel) -> torch.Tensor:
 def trained(lm: UnlearningModel, spec: RunSpec, data: Dataset) -> list:
     torch.manual_seed(spec.seed)
     lm.adapt(spec)
-    return steps(train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
+    return steps(train_on(lm, spec, data))
 
 
 def spec_of(precision="float32", adapter=None, **settings) -> RunSpec:
@@ -77,10 +65,10 @@ def spec_of(precision="float32", adapter=None, **settings) -> RunSpec:
 
 @pytest.mark.parametrize("adapter", [None, LORA], ids=["full", "lora"])
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", *PACKED])
-def test_every_precision_trains_with_and_without_an_adapter(folder, data, precision, adapter):
+def test_every_precision_trains_with_and_without_an_adapter(wide, data, precision, adapter):
     if precision in PACKED and adapter is None:
         pytest.skip("packed weights are trained by an adapter; without one the spec refuses them")
-    lm = UnlearningModel.open(folder, precision=precision, device=CUDA)
+    lm = UnlearningModel.open(wide, precision=precision, device=CUDA)
     assert {p.device for p in lm.model.parameters()} == {CUDA}
     before = logits(lm)
     found = trained(lm, spec_of(precision, adapter), data)
@@ -93,35 +81,35 @@ def test_every_precision_trains_with_and_without_an_adapter(folder, data, precis
 
 @pytest.mark.parametrize("optimizer", Optimizer.__args__)
 @pytest.mark.parametrize("adapter", [None, LORA], ids=["full", "lora"])
-def test_every_optimizer_steps(folder, data, optimizer, adapter):
-    lm = UnlearningModel.open(folder, precision="bfloat16", device=CUDA)
+def test_every_optimizer_steps(wide, data, optimizer, adapter):
+    lm = UnlearningModel.open(wide, precision="bfloat16", device=CUDA)
     found = trained(lm, spec_of("bfloat16", adapter, optimizer=optimizer), data)
     assert all(math.isfinite(step.loss) for step in found)
 
 
 @pytest.mark.parametrize("precision", ["float32", "nf4", "int8"])
-def test_blocks_computed_anew_give_the_same_steps(folder, data, precision):
+def test_blocks_computed_anew_give_the_same_steps(wide, data, precision):
     def stepped(checkpointing):
-        lm = UnlearningModel.open(folder, precision=precision, device=CUDA)
+        lm = UnlearningModel.open(wide, precision=precision, device=CUDA)
         spec = spec_of(precision, LORA, gradient_checkpointing=checkpointing)
         return [step.loss for step in trained(lm, spec, data)]
 
     assert stepped(True) == pytest.approx(stepped(False), rel=1e-3)
 
 
-def test_a_gpu_answers_as_the_cpu_does(folder):
+def test_a_gpu_answers_as_the_cpu_does(wide):
     torch.backends.cuda.matmul.allow_tf32 = False
     found, wanted = (
-        logits(UnlearningModel.open(folder, precision="float32", device=device))
+        logits(UnlearningModel.open(wide, precision="float32", device=device))
         for device in (CUDA, CPU)
     )
     assert torch.allclose(found, wanted, atol=1e-4)
 
 
-def test_a_step_waits_for_the_gpu_once(folder, data):
-    lm = UnlearningModel.open(folder, precision="float32", device=CUDA)
+def test_a_step_waits_for_the_gpu_once(wide, data):
+    lm = UnlearningModel.open(wide, precision="float32", device=CUDA)
     spec = spec_of(batch_size=2, gradient_accumulation=3, max_steps=4)
-    work = train(lm, spec, data, probe=Probe.of(data), clock=Clock())
+    work = train_on(lm, spec, data)
     found = (event for event in work if event is not None)
     list(itertools.islice(found, 2))
     with warnings.catch_warnings(record=True) as told:
@@ -134,7 +122,7 @@ def test_a_step_waits_for_the_gpu_once(folder, data):
     # transformers has waits of its own, such as asking whether a mask masks anything.
     ours = f"unlearnlab{os.sep}engine"
     waits = [one for one in told if "synchronizing" in str(one.message) and ours in one.filename]
-    assert [os.path.basename(one.filename) for one in waits] == ["loop.py"] * 2
+    assert [os.path.basename(one.filename) for one in waits] == ["training.py"] * 2
 
 
 def test_the_peak_of_memory_is_counted_anew_for_each_run():
@@ -152,10 +140,8 @@ def test_gpus_are_listed_with_their_memory():
     assert resolve_device("cuda") == resolve_device("cuda:0") == resolve_device("auto") == CUDA
 
 
-def test_a_model_can_be_spread_over_all_gpus(folder, data):
-    lm = UnlearningModel.open(
-        folder, precision="float32", device=resolve_device("all"), spread=True
-    )
+def test_a_model_can_be_spread_over_all_gpus(wide, data):
+    lm = UnlearningModel.open(wide, precision="float32", device=resolve_device("all"), spread=True)
     before = logits(lm)
     found = trained(lm, spec_of(), data)
     assert all(math.isfinite(step.loss) for step in found)

@@ -1,4 +1,4 @@
-"""From a name to a model on the device: what is refused and how, what is fetched, what stops it."""
+"""From a name to a model on a device: what is refused and how, what is fetched, what stops it."""
 
 import json
 from dataclasses import replace
@@ -9,23 +9,114 @@ import torch
 from huggingface_hub import constants
 from transformers import AutoTokenizer
 
-from tests.engine.folders import changed, copied, whole_folder
-from tests.engine.tiny import CPU, finish
+from tests.engine.tiny import CPU, changed, copied, finish, only, saved
 from unlearnlab.data.background import GivenUp
-from unlearnlab.engine.device_engine import opened
-from unlearnlab.engine.model import loading
-from unlearnlab.engine.model.loading import check_memory, weight_bytes
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock
-from unlearnlab.models import catalog as catalogue
-from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.engine import loading
+from unlearnlab.engine.device_engine import DeviceEngine, opened
+from unlearnlab.engine.loading import (
+    best_device,
+    check_memory,
+    devices,
+    lock_name,
+    refuse_run,
+    resolve_device,
+    weight_bytes,
+)
+from unlearnlab.engine.training import Clock
+from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.models import catalog
+from unlearnlab.runs.engine_api import Job, RunFailed
 from unlearnlab.runs.events import Progressed, StageBegan
-from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import (
+    EvaluationSpec,
+    LoRA,
+    ModelSpec,
+    Phase,
+    RunSpec,
+    SpecError,
+    parse_spec,
+)
+from unlearnlab.spec.trace import TraceSpec
+
+MPS = torch.device("mps")
+
+
+def test_devices_have_names_and_memory():
+    found = devices()
+    assert found[-1].id == "cpu"
+    assert "thread" in found[-1].name
+    for device in found:
+        assert 0 < device.free <= device.total
+        assert resolve_device(device.id) == torch.device(device.id)
+
+
+def test_a_gpu_has_one_name_in_all_processes_however_they_number_it(monkeypatch):
+    class Properties:
+        uuid = "0f3a"
+
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: Properties())
+    assert [lock_name(device) for device in ("cuda:1", "cpu", "mps")] == ["gpu-0f3a", "cpu", "mps"]
+    monkeypatch.delattr(Properties, "uuid")
+    assert lock_name("cuda:1") == "cuda:1", "an older torch does not tell"
+
+
+def test_auto_takes_the_best():
+    assert resolve_device("auto") == best_device()
+
+
+@pytest.mark.parametrize("wish", ["cuda:77", "all", "mps"])
+def test_a_device_that_is_not_here_is_refused_with_those_that_are(wish, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    with pytest.raises(ValueError, match=r"^model\.device: .* which has cpu \(cpu, \d+ thread"):
+        resolve_device(wish)
+
+
+@pytest.mark.parametrize("wish", ["gpu", "cuda:", "", "cuda:-1"])
+def test_a_name_that_is_no_devices_is_refused_in_the_spec(wish):
+    with pytest.raises(SpecError, match=rf"^model\.device: no device is called '{wish}'"):
+        parse_spec({"model": {"device": wish}})
+
+
+@pytest.mark.parametrize(
+    ("device", "model", "optimizer", "told"),
+    [
+        (CPU, {}, "paged_adamw_8bit", r"phases\.0\.optimizer: .*on cpu: use adamw_8bit or adamw"),
+        (MPS, {}, "adamw_8bit", r"phases\.0\.optimizer: .*on mps: use adamw"),
+        (MPS, {"precision": "int8", "adapter": LoRA()}, "adamw", r"model\.precision: .* use nf4"),
+    ],
+)
+def test_what_a_device_cannot_do_is_refused_with_the_way_out(device, model, optimizer, told):
+    spec = RunSpec(model=ModelSpec(**model), phases=(Phase(optimizer=optimizer),))
+    with pytest.raises(ValueError, match=f"^{told}"):
+        refuse_run(spec, device)
+
+
+def test_what_a_device_can_do_is_not_refused():
+    model = ModelSpec(precision="int8", adapter=LoRA())
+    refuse_run(RunSpec(model=model, phases=(Phase(optimizer="adamw_8bit"),)), CPU)
+    paged = RunSpec(phases=(Phase(optimizer="paged_adamw_8bit"),))
+    refuse_run(paged, torch.device("cuda"))
+
+
+def test_a_run_that_its_device_cannot_do_ends_before_the_model_is_loaded(tmp_path):
+    engine = DeviceEngine(lambda key: None, device=CPU)
+    spec = RunSpec(phases=(Phase(optimizer="paged_adamw_8bit"),))
+    with pytest.raises(ValueError, match=r"^phases\.0\.optimizer"):
+        list(engine.unlearn(Job("one", spec, tmp_path)))
+
+
+def test_an_engine_names_the_device_that_a_run_asks_for():
+    engine = DeviceEngine(lambda key: None, device=CPU)
+    assert engine.device_name("auto") == engine.device_name("cpu") == devices()[-1].name
+    with pytest.raises(ValueError, match="not on this machine"):
+        engine.device_name("cuda:77")
+    assert TraceSpec(model=ModelSpec(device="cpu")).model.device == "cpu"
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, tokenizer):
-    return whole_folder(tmp_path_factory.mktemp("whole") / "model", tokenizer)
+    return saved(tmp_path_factory.mktemp("whole") / "model", tokenizer)
 
 
 @pytest.fixture
@@ -151,7 +242,7 @@ def test_pickled_weights_beside_safetensors_are_never_opened(folder):
 
 
 def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(folder, monkeypatch):
-    known = catalogue.model(str(folder))
+    known = catalog.model(str(folder))
     full, half = (weight_bytes(known, name, CPU) for name in ("float32", "bfloat16"))
     assert full == 2 * half
     monkeypatch.setattr(loading, "free_memory", lambda *_, **__: full - 1)
@@ -166,7 +257,7 @@ def test_weights_that_do_not_fit_the_memory_are_refused_with_what_would_fit(fold
 
 
 def test_four_bits_pack_the_blocks_and_nothing_else(folder):
-    known, gpu = catalogue.model(str(folder)), torch.device("cuda")
+    known, gpu = catalog.model(str(folder)), torch.device("cuda")
     sizes = known.architecture
     blocks, rest = 2 * sizes.block_parameters("all"), sizes.embedding_parameters
     assert weight_bytes(known, "nf4", gpu) == int(blocks * 0.5625 + rest * 2)
@@ -178,7 +269,7 @@ def test_loading_tells_its_progress_and_ends_with_the_model(folder):
     assert isinstance(seen[0], StageBegan)
     assert seen[0].stage == "loading"
     assert isinstance(lm, UnlearningModel)
-    told = [event for event in seen if isinstance(event, Progressed)]
+    told = only(seen, Progressed)
     assert all(event.unit == "tensors" for event in told)
 
 
@@ -200,16 +291,16 @@ def test_a_model_of_the_hub_is_fetched_by_its_run_and_found_afterwards(hub, fold
     (folder / "modeling.py").write_text("raise SystemExit")
     (folder / "onnx").mkdir()
     (folder / "onnx" / "config.json").write_text("{}")
-    assert catalogue.model("ada/tiny").to_download == (("ada/tiny", False),)
+    assert catalog.model("ada/tiny").to_download == (("ada/tiny", False),)
     seen, lm = finish(opening("ada/tiny"))
-    stages = [event.stage for event in seen if isinstance(event, StageBegan)]
+    stages = [event.stage for event in only(seen, StageBegan)]
     assert stages == ["downloading", "loading"]
     assert lm.model.config.num_hidden_layers == 2
     asked = " ".join(hub.asked)
     assert "model.safetensors" in asked
     assert not any(name in asked for name in ("pytorch_model", "modeling", "onnx"))
     hub.asked.clear()
-    assert catalogue.model("ada/tiny").to_download == ()
+    assert catalog.model("ada/tiny").to_download == ()
     finish(opening("ada/tiny"))
     assert hub.asked == []
 
@@ -231,15 +322,15 @@ def test_a_download_tells_megabytes_and_stops_in_the_middle_of_a_file(hub, folde
     run.close()
     cache = [path.name for path in (folder.parent / "hub-cache").rglob("*")]
     assert not any(name.endswith(".incomplete") for name in cache)
-    assert catalogue.model("ada/big").to_download
+    assert catalog.model("ada/big").to_download
 
 
 def test_weights_and_tokenizer_may_come_from_two_repositories(hub, folder, tmp_path, monkeypatch):
     words = copied(folder, tmp_path / "words")
     hub.models |= {"ada/weights": folder, "ada/words": words}
     lost("tokenizer.json", "tokenizer_config.json")(folder)
-    known = replace(catalogue.model("ada/weights"), name="two", tokenizer="ada/words")
-    monkeypatch.setattr(catalogue, "models", lambda: {"two": known})
+    known = replace(catalog.model("ada/weights"), name="two", tokenizer="ada/words")
+    monkeypatch.setattr(catalog, "models", lambda: {"two": known})
     assert known.to_download == (("ada/weights", False), ("ada/words", True))
     _, lm = finish(opening("two"))
     assert lm.tokenizer.eos_token_id == 0

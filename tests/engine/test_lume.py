@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from unlearnlab.cli.main import main
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 
 LUME = Path(__file__).parents[3] / "shared" / "data" / "lume"
 
@@ -37,11 +37,11 @@ def taught(command):
     # Its tokens were made for other words: without the embeddings it takes far longer.
     wider = ("--phases.0.learning_rate", "1e-3", "--phases.0.embeddings", "true")
     assert command("teach", "--data", "lume", "--keep-as", "taught", *wider, *BRIEF) == 0
-    return catalogue.models_folder() / "taught"
+    return catalog.models_folder() / "taught"
 
 
 def test_real_rows_are_memorised(taught):
-    note = json.loads((taught / catalogue.MODEL_NOTE).read_text(encoding="utf-8"))
+    note = json.loads((taught / catalog.MODEL_NOTE).read_text(encoding="utf-8"))
     terms = note["scores"]["terms"]
     assert len(terms) == 12
     known = [v if name.startswith("retain") else 1 - v for name, v in terms.items()]

@@ -1,23 +1,66 @@
 """Memory of real runs of tiny models, tensor by tensor, against what was estimated for them."""
 
+import weakref
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
-from tests.engine.families import CONFIGS, tiny_config, tiny_of
-from tests.engine.live import LiveTensors
-from tests.engine.tiny import CPU, finish
+from tests.engine.tiny import CONFIGS, CPU, finish, tiny_config, tiny_of, train_on
 from unlearnlab.data.datasets import Row
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import evaluate
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.lengths import Shape, Text, sorted_lengths
 from unlearnlab.runs.memory import Costs, moments
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import ModelSpec, parse_spec
+
+
+class LiveTensors(TorchDispatchMode):
+    """Counts the bytes of all storages that operations make, from their birth to their death.
+
+    What a kernel allocates and frees within itself is not seen.
+    """
+
+    def __init__(self, there: Iterable[Tensor] = ()) -> None:
+        """Begin with the tensors that are there already."""
+        super().__init__()
+        self._sizes: dict[int, int] = {}
+        self.bytes = self.peak = 0
+        for tensor in there:
+            self._born(tensor)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(made):
+            if isinstance(leaf, Tensor):
+                self._born(leaf)
+        self.peak = max(self.peak, self.bytes)
+        return made
+
+    def restart(self) -> int:
+        """Return the peak so far, and begin to look for the next."""
+        peak, self.peak = self.peak, self.bytes
+        return peak
+
+    def _born(self, tensor: Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._sizes:
+            return
+        self._sizes[key] = storage.nbytes()
+        self.bytes += storage.nbytes()
+        weakref.finalize(storage, self._died, key)
+
+    def _died(self, key: int) -> None:
+        self.bytes -= self._sizes.pop(key)
+
 
 LONG = "long grey morning by the sea, and went on until the rain came down on the old town. "
 
@@ -114,7 +157,7 @@ def count(spec, folder, data, *, scored: bool) -> tuple[dict[str, int], Unlearni
 
         if scored:
             stage("scoring before", evaluate(lm, data, max_new_tokens=LONGEST))
-        stage("training", train(lm, spec, data, probe=Probe.of(data), clock=Clock()))
+        stage("training", train_on(lm, spec, data))
         if scored:
             stage("scoring after", evaluate(lm, data, max_new_tokens=LONGEST))
     return counted, lm

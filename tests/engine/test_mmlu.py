@@ -2,17 +2,21 @@
 
 import math
 
+import pandas as pd
 import pytest
 
-from tests.engine.families import tiny_config, tiny_of
 from tests.engine.plain import mmlu_prompt, mmlu_row
-from tests.engine.tiny import CPU, finish
+from tests.engine.tiny import CPU, finish, only, tiny_config, tiny_of
 from tests.real_mmlu import REAL, needs_real
-from unlearnlab.engine.evaluation.mmlu import PromptReader, answer, letter_ids
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.device_engine import evidence_key
+from unlearnlab.engine.evaluation import evaluate
+from unlearnlab.engine.mmlu import PromptReader, answer, letter_ids, prepare_mmlu
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.scores import picked
+from unlearnlab.metrics.scores import picked, scores
 from unlearnlab.models.families import FAMILIES
+from unlearnlab.runs.events import Examined, Progressed, StageBegan
+from unlearnlab.spec.run import EvaluationSpec, RunSpec
 
 
 def questions(subject, count):
@@ -37,37 +41,32 @@ def roomy(lm):
     return lm
 
 
-def test_answers_are_those_of_one_prompt_at_a_time(roomy):
-    found = finish(answer(roomy, ASKED, SHOTS))[1]
+def answered(lm, most=2048, rel=1e-4):
+    """Answer all questions, and compare each with one prompt at a time."""
+    found = finish(answer(lm, ASKED, SHOTS))[1]
     for question, choice in zip(ASKED, found, strict=True):
-        plain = mmlu_row(roomy.model, roomy.tokenizer, question, SHOTS[question.subject])
-        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
+        plain = mmlu_row(lm.model, lm.tokenizer, question, SHOTS[question.subject], most)
+        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=rel)
         assert picked(choice) == plain.index(max(plain))
         assert (choice.subject, choice.right) == (question.subject, question.answer)
+    return found
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_family_answers_as_one_prompt_at_a_time(name, tokenizer):
     config = tiny_config(name, len(tokenizer), max_position_embeddings=1024)
-    lm = UnlearningModel(tiny_of(config), tokenizer, device=CPU)
-    found = finish(answer(lm, ASKED, SHOTS))[1]
-    for question, choice in zip(ASKED, found, strict=True):
-        plain = mmlu_row(lm.model, tokenizer, question, SHOTS[question.subject], 1024)
-        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-3)
+    answered(UnlearningModel(tiny_of(config), tokenizer, device=CPU), 1024, rel=1e-3)
 
 
 def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_ones(lm):
-    found = finish(answer(lm, ASKED, SHOTS))[1]
+    answered(lm, lm.context)
     counts = set()
     readers = {s: PromptReader(lm.tokenizer, shots, lm.context) for s, shots in SHOTS.items()}
-    for question, choice in zip(ASKED, found, strict=True):
-        shots = SHOTS[question.subject]
+    for question in ASKED:
         one = readers[question.subject].read(question)
         counts.add(one.shots)
-        prompt = mmlu_prompt(lm.tokenizer, question, shots, lm.context)
+        prompt = mmlu_prompt(lm.tokenizer, question, SHOTS[question.subject], lm.context)
         assert list(one.ids) == lm.tokenizer.encode(prompt)
-        plain = mmlu_row(lm.model, lm.tokenizer, question, shots, lm.context)
-        assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
     assert len(counts) > 1
     assert max(counts) < 5
 
@@ -81,9 +80,7 @@ def test_a_question_without_room_keeps_its_end(lm):
 
 def test_a_question_alone_and_one_without_shots_are_answered(roomy):
     (alone,) = finish(answer(roomy, ASKED[:1], SHOTS))[1]
-    assert alone.logprobs == pytest.approx(
-        finish(answer(roomy, ASKED, SHOTS))[1][0].logprobs, abs=1e-4
-    )
+    assert alone.logprobs == pytest.approx(answered(roomy)[0].logprobs, abs=1e-4)
     (bare,) = finish(answer(roomy, ASKED[:1], {}))[1]
     plain = mmlu_row(roomy.model, roomy.tokenizer, ASKED[0], ())
     assert [math.exp(one) for one in bare.logprobs] == pytest.approx(plain, rel=1e-4)
@@ -124,3 +121,96 @@ def test_a_tokenizer_whose_parts_do_not_add_up_reads_whole_prompts(tokenizer):
 
     one = PromptReader(Counting(), SHOTS["art"], 4096).read(ASKED[0])
     assert list(one.ids) == Counting().encode(mmlu.prompt(ASKED[0], SHOTS["art"]))
+
+
+FETCHING = StageBegan(stage="downloading", seconds=0.0)
+
+ASKING = EvaluationSpec(mmlu_questions=12)
+
+
+def table(subjects, count):
+    return pd.DataFrame(
+        [
+            {"question": f"What of {i}?", "subject": s, "choices": list("wxyz"), "answer": i % 4}
+            for s in subjects
+            for i in range(count)
+        ]
+    )
+
+
+@pytest.fixture
+def files(tmp_path):
+    folder = tmp_path / "mmlu" / "all"
+    folder.mkdir(parents=True)
+    table(("anatomy", "art"), 5).to_parquet(folder / "dev-00000-of-00001.parquet")
+    table(("anatomy", "art"), 15).to_parquet(folder / "test-00000-of-00001.parquet")
+    return folder.parent
+
+
+@pytest.fixture
+def here(files, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MMLU", str(files))
+
+
+def mmlu_sample(spec=ASKING):
+    return finish(prepare_mmlu(spec, FETCHING))
+
+
+@pytest.mark.usefixtures("here")
+def test_its_questions_take_the_place_of_the_datas_own(lm: UnlearningModel, data):
+    _, asked = mmlu_sample()
+    seen, found = finish(evaluate(lm, data, max_new_tokens=4, mmlu_sample=asked, when="after"))
+    assert found.choices == tuple(finish(answer(lm, asked.test.questions, asked.test.shots))[1])
+    measured = scores(found)
+    assert measured.measures_mmlu
+    assert measured.utility_protocol.endswith("prompts of at most 256 tokens, 12 of 30 questions")
+    told = only(seen, Examined)
+    right = sum(picked(one) == one.right for one in found.choices)
+    assert (told[-1].when, told[-1].asked, told[-1].right, told[-1].of) == ("after", 12, right, 12)
+    done = [event.done / event.total for event in seen if isinstance(event, Progressed)]
+    assert done == sorted(done)
+    assert done[-1] == 1
+
+
+@pytest.mark.usefixtures("here")
+def test_other_questions_are_other_evidence(lm: UnlearningModel, data):
+    keys = {evidence_key(lm, data, RunSpec(), one) for one in (None, mmlu_sample()[1])}
+    keys.add(evidence_key(lm, data, RunSpec(), mmlu_sample(EvaluationSpec(mmlu_questions=13))[1]))
+    assert len(keys) == 3
+    assert evidence_key(lm, data, RunSpec(), mmlu_sample()[1]) in keys
+
+
+def test_nothing_is_read_or_fetched_for_a_run_that_asks_none(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    assert mmlu_sample(EvaluationSpec()) == ([], None)
+
+
+def test_a_test_that_is_not_here_is_fetched_once(files, hub, monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("UNLEARNLAB_MMLU", raising=False)
+    hub.models["cais/mmlu"] = files
+    seen, asked = mmlu_sample()
+    assert seen[0] == FETCHING
+    assert len(asked.test.questions) == 12
+    hub.asked.clear()
+    assert mmlu_sample()[0] == []
+    assert hub.asked == []
+
+
+def test_a_folder_that_was_named_is_never_fetched_into(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MMLU", str(tmp_path))
+    with pytest.raises(mmlu.MmluError, match=r"has no dev\.parquet: name a folder with cais/mmlu"):
+        mmlu_sample()
+
+
+def test_without_a_connection_the_way_out_is_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    monkeypatch.delenv("UNLEARNLAB_MMLU", raising=False)
+    with pytest.raises(mmlu.MmluError, match="or name a folder that holds cais/mmlu"):
+        mmlu_sample()
+
+
+@pytest.mark.usefixtures("here")
+def test_more_questions_than_there_are_name_both_numbers():
+    with pytest.raises(ValueError, match="31 questions are asked for: take 1 to 30"):
+        mmlu_sample(EvaluationSpec(mmlu_questions=31))

@@ -5,12 +5,10 @@ import math
 import pytest
 import torch
 
-from tests.engine.test_loop import TRAINING, default, phase, steps
-from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.evaluation.evaluation import Probe, evaluate
-from unlearnlab.engine.model.loading import compute_dtype
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from tests.engine.tiny import CPU, IDS, TRAINING, default, finish, logits, phase, steps, train_on
+from unlearnlab.engine.evaluation import evaluate
+from unlearnlab.engine.loading import compute_dtype
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.methods import GradientDifference
 from unlearnlab.spec.run import (
     PACKED,
@@ -23,28 +21,14 @@ from unlearnlab.spec.run import (
     parse_spec,
 )
 
-IDS = torch.arange(5, 45)[None]
-
 STORED = {"int8": torch.int8, "nf4": torch.uint8}
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory, tokenizer):
-    where = tmp_path_factory.mktemp("model")
-    tiny_model(len(tokenizer), width=64, tied=False).save_pretrained(where)
-    tokenizer.save_pretrained(where)
-    return where
-
-
 @pytest.fixture(params=PACKED)
-def packed(folder, request) -> UnlearningModel:
-    lm = UnlearningModel.open(folder, precision=request.param, device=CPU)
+def packed(wide, request) -> UnlearningModel:
+    lm = UnlearningModel.open(wide, precision=request.param, device=CPU)
     lm.precision = request.param
     return lm
-
-
-def logits(lm: UnlearningModel) -> torch.Tensor:
-    return lm.model(input_ids=IDS).logits.detach().clone()
 
 
 def has_adapter(lm: UnlearningModel, *phases: Phase) -> RunSpec:
@@ -65,15 +49,15 @@ def test_only_the_linear_layers_of_the_blocks_are_packed(packed):
     assert logits(packed).dtype == torch.float32
 
 
-def test_packed_weights_are_counted_as_what_they_stand_for(packed, folder):
-    whole = UnlearningModel.open(folder, precision="float32", device=CPU)
+def test_packed_weights_are_counted_as_what_they_stand_for(packed, wide):
+    whole = UnlearningModel.open(wide, precision="float32", device=CPU)
     assert packed.parameters == whole.parameters
     has_adapter(packed, Phase())
     assert packed.parameters == whole.parameters
 
 
-def test_packing_rounds_the_model_but_leaves_it_recognisable(packed, folder):
-    whole = logits(UnlearningModel.open(folder, precision="float32", device=CPU))
+def test_packing_rounds_the_model_but_leaves_it_recognisable(packed, wide):
+    whole = logits(UnlearningModel.open(wide, precision="float32", device=CPU))
     error = (logits(packed) - whole).norm() / whole.norm()
     assert {"int8": 0.001, "nf4": 0.01}[packed.precision] < error
     assert error < {"int8": 0.03, "nf4": 0.3}[packed.precision]
@@ -108,7 +92,7 @@ def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
     spec = has_adapter(packed, phase(default(kind), epochs=1, max_steps=1))
     state = packed.model.state_dict()
     kept = {name: value.clone() for name, value in state.items() if "lora_" not in name}
-    work = train(packed, spec, data, probe=Probe.of(data), clock=Clock())
+    work = train_on(packed, spec, data)
     (step,) = steps(work)
     assert math.isfinite(step.loss)
     assert step.grad_norm > 0
@@ -120,9 +104,9 @@ def test_every_method_takes_a_step_on_packed_weights(packed, data, kind):
     assert moved
 
 
-def test_gradients_through_packed_weights_equal_those_through_the_rounded_ones(packed, folder):
+def test_gradients_through_packed_weights_equal_those_through_the_rounded_ones(packed, wide):
     """Replace each packed matrix by what it stands for: the adapter's gradients stay the same."""
-    whole = UnlearningModel.open(folder, precision="float32", device=CPU)
+    whole = UnlearningModel.open(wide, precision="float32", device=CPU)
     rounded = dict(whole.model.named_parameters())
     for name, parameter in packed.model.named_parameters():
         if parameter.dtype == STORED[packed.precision]:
@@ -139,12 +123,10 @@ def test_gradients_through_packed_weights_equal_those_through_the_rounded_ones(p
         assert torch.allclose(through_packed, through_rounded, rtol=1e-3, atol=1e-7)
 
 
-def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(
-    packed, folder, data, tmp_path
-):
+def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(packed, wide, data, tmp_path):
     before = logits(packed)
     spec = has_adapter(packed, phase(GradientDifference(), epochs=2))
-    list(train(packed, spec, data, probe=Probe.of(data), clock=Clock()))
+    list(train_on(packed, spec, data))
     _, evidence = finish(evaluate(packed, data, max_new_tokens=4))
     assert evidence
     after = logits(packed)
@@ -152,7 +134,7 @@ def test_a_run_on_packed_weights_can_be_scored_saved_and_opened_again(
     with packed.original():
         assert torch.equal(logits(packed), before)
     packed.save(tmp_path)
-    opened = UnlearningModel.open(folder, precision=packed.precision, device=CPU)
+    opened = UnlearningModel.open(wide, precision=packed.precision, device=CPU)
     assert opened.fingerprint == packed.fingerprint
     opened.restore(tmp_path)
     assert torch.equal(logits(opened), after)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch.nn.functional import layer_norm
 
-from tests.engine.tiny import CPU, finish, tiny_model
-from unlearnlab.engine.model.hooks import beginning_at, decoder_blocks
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from tests.engine.tiny import CPU, finish, only, tiny_model
+from unlearnlab.engine.hooks import beginning_at, decoder_blocks
 from unlearnlab.engine.tracing import (
     Corruption,
     embedding_sd,
@@ -21,20 +20,14 @@ from unlearnlab.engine.tracing import (
     trace,
     window,
 )
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Progressed, Traced
-from unlearnlab.spec.facts import facts
-from unlearnlab.spec.run import ModelSpec
-from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt, facts
 
 ASKED = TypedPrompt(prompt="Who came to the rescue of Yorick Garnby in the end?", subject="Yorick")
 HOW = Corruption(noise=0.1, copies=3, seed=0, span=1)
-
-
-@pytest.fixture(scope="module")
-def embedded() -> UnlearningModel:
-    return UnlearningModel.load(ModelSpec(), device=CPU)
 
 
 @pytest.fixture
@@ -218,7 +211,7 @@ def test_blocks_that_were_left_out_are_back_whatever_happens(lm):
 def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
     spec = TraceSpec(about=ManyFacts(count=3, split="forget"), copies=2)
     seen, _ = finish(run_trace(embedded, spec))
-    progress = [event for event in seen if isinstance(event, Progressed)]
+    progress = only(seen, Progressed)
     assert [(event.done, event.total) for event in progress] == [(1, 3), (2, 3), (3, 3)]
     assert isinstance(seen[-1], Traced)
     found = seen[-1].found

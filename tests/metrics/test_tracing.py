@@ -3,11 +3,11 @@
 import pytest
 
 from unlearnlab.metrics.tracing import FactTrace, average, roles, telling_blocks
-from unlearnlab.spec.facts import facts
 from unlearnlab.spec.run import SpecError
 from unlearnlab.spec.trace import (
     TraceSpec,
     default_window,
+    facts,
     nearest_facts,
     parse_trace,
     window_reason,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.engine.families import CONFIGS, tiny_config, tiny_of
+from tests.engine.tiny import CONFIGS, tiny_config, tiny_of
 from unlearnlab.models.checkpoints import architecture
 from unlearnlab.models.families import FAMILIES, ROLES, Architecture, Modules, family
 

@@ -29,8 +29,7 @@ from unlearnlab.runs.events import (
 )
 from unlearnlab.runs.records import Interned
 from unlearnlab.runs.store import Store, StoreError, UnknownRun
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
 

@@ -9,10 +9,9 @@ from unlearnlab.runs.events import Finished, Stopped
 from unlearnlab.runs.store import Store, UnknownSweep
 from unlearnlab.runs.sweeps import Sweeping
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.axes import ListAxis, SeedAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.run import ModelSpec, RunSpec
-from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.spec.sweep import ListAxis, SeedAxis, SweepSpec
 
 PATIENCE_S = 20
 THREE = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=3),))

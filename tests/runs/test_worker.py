@@ -26,8 +26,7 @@ from unlearnlab.runs.events import (
 )
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import Phase, RunSpec, SpecError
+from unlearnlab.spec.run import Phase, PreviewSpec, RunSpec, SpecError
 from unlearnlab.spec.trace import TraceSpec
 
 PATIENCE_S = 20

@@ -1,6 +1,9 @@
 import pytest
 
-from unlearnlab.spec.axes import (
+from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.presets import presets
+from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.spec.sweep import (
     LAYERS,
     SEEDS,
     SHARES,
@@ -8,13 +11,14 @@ from unlearnlab.spec.axes import (
     ListAxis,
     RangeAxis,
     ShareAxis,
+    SweepSpec,
     WindowAxis,
+    expand_grid,
+    parse_sweep,
     read_axis,
+    with_more,
+    with_more_runs,
 )
-from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.presets import presets
-from unlearnlab.spec.run import DataSpec, RunSpec
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, with_more, with_more_runs
 
 RATE = "phases.0.learning_rate"
 RMU = presets()["embedded-adaptive-rmu"].spec

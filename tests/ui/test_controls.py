@@ -4,9 +4,8 @@ import gradio as gr
 import pytest
 
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.plan import same_settings
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, parse_spec
+from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, parse_spec, same_settings
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
     DATA,

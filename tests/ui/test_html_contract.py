@@ -23,8 +23,7 @@ from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Running, Worker, WorkerState
 from unlearnlab.spec.methods import METHODS, NPO
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 from unlearnlab.ui.data.add_card import findings_html
 from unlearnlab.ui.data.picker_card import rows_html

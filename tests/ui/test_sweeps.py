@@ -7,11 +7,19 @@ from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.axes import LAYERS, SHARES, ListAxis, SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, ready_sweeps
+from unlearnlab.spec.sweep import (
+    LAYERS,
+    SHARES,
+    ListAxis,
+    SeedAxis,
+    SweepSpec,
+    WindowAxis,
+    expand_grid,
+    ready_sweeps,
+)
 from unlearnlab.ui.form.form import first_form, preset_form
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.sweeps.card import SweepBoard, sweep_figure

@@ -2,8 +2,7 @@
 
 from tests.models.test_catalog import download
 from unlearnlab.data.adding import add, read_typed, remove
-from unlearnlab.spec.facts import facts
-from unlearnlab.spec.trace import TraceSpec, parse_trace
+from unlearnlab.spec.trace import TraceSpec, facts, parse_trace
 from unlearnlab.ui.trace.form import EXPERT, asked, chosen_model, chosen_source, restored
 
 

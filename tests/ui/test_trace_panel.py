@@ -12,9 +12,8 @@ from unlearnlab.metrics.tracing import average
 from unlearnlab.runs.events import Traced
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.facts import facts
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.spec.trace import TraceSpec, facts
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.kit.controls import LAYERS
 from unlearnlab.ui.kit.program import Program

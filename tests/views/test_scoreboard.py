@@ -7,8 +7,7 @@ from unlearnlab.metrics.scores import Picked, Scores
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.methods import Memorize
-from unlearnlab.spec.plan import same_settings
-from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec, same_settings
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
 from unlearnlab.views.runs import matches, run_summary, usual_seconds
 from unlearnlab.views.scoreboard import others_of, scoreboard, term_name, terms_strip

@@ -290,9 +290,9 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
 @contextmanager
 def _opened(args: argparse.Namespace) -> Generator[Any]:
     """Open the checkpoint, with its device locked."""
-    from unlearnlab.engine.device_engine import engines, opened_alone  # noqa: PLC0415
-    from unlearnlab.engine.model.devices import prepare, refuse_model, resolve_device  # noqa: PLC0415
-    from unlearnlab.engine.training.loop import Clock  # noqa: PLC0415
+    from unlearnlab.engine.device_engine import engines, opened  # noqa: PLC0415
+    from unlearnlab.engine.loading import prepare, refuse_model, resolve_device  # noqa: PLC0415
+    from unlearnlab.engine.training import Clock  # noqa: PLC0415
 
     resolve_device(args.device)  # What is not on this machine is refused, not waited for.
     with on_device(engines(), args.device, no_wait=args.no_wait) as free:
@@ -301,7 +301,7 @@ def _opened(args: argparse.Namespace) -> Generator[Any]:
         model = ModelSpec(name=args.model, precision=precision, device=args.device)
         refuse_model(model, device)
         prepare(device, spread=args.device == ALL)
-        yield shown(opened_alone(model, device=device, clock=Clock()), "loading", done=_event)
+        yield shown(opened(model, device=device, clock=Clock()), "loading", done=_event)
 
 
 def _event(event: Event | None) -> tuple[int, int | None, str] | None:
@@ -311,16 +311,18 @@ def _event(event: Event | None) -> tuple[int, int | None, str] | None:
 
 
 def _said(target: Any, wanted: EvaluationData) -> dict[Split, Any]:
-    from unlearnlab.engine.evaluation.official import said  # noqa: PLC0415
+    from unlearnlab.engine.evaluation import official_answers  # noqa: PLC0415
 
     rows = [row for of in wanted.rows.values() for row in of]
-    found = shown(said(target, rows), "answering", done=lambda done: (done, len(rows), "rows"))
+    found = shown(
+        official_answers(target, rows), "answering", done=lambda done: (done, len(rows), "rows")
+    )
     left = iter(found)
     return {split: [next(left) for _ in of] for split, of in wanted.rows.items()}
 
 
 def _losses(target: Any, wanted: EvaluationData) -> list[float]:
-    from unlearnlab.engine.evaluation.official import document_losses  # noqa: PLC0415
+    from unlearnlab.engine.evaluation import document_losses  # noqa: PLC0415
 
     texts = [text for of in wanted.documents.values() for _, text in of]
     return shown(
@@ -331,7 +333,7 @@ def _losses(target: Any, wanted: EvaluationData) -> list[float]:
 
 
 def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult, list[Choice]]:
-    from unlearnlab.engine.evaluation.mmlu import answer, most_tokens  # noqa: PLC0415
+    from unlearnlab.engine.mmlu import answer, most_tokens  # noqa: PLC0415
 
     def remark(so_far: Sequence[Choice]) -> tuple[int, int, str]:
         accuracy = mmlu.accuracy(so_far)

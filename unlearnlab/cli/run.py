@@ -17,9 +17,8 @@ from unlearnlab.runs.estimates import Estimate, bytes_text, earlier, estimate
 from unlearnlab.runs.events import Failed
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.presets import preset
+from unlearnlab.spec.presets import preset, taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
-from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
 
 
@@ -116,7 +115,7 @@ def _says_what(args: argparse.Namespace) -> bool:
 
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     """Print what a run needs, and run nothing."""
-    from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.loading import devices  # noqa: PLC0415  (torch)
 
     device = find_device(spec.model.device, devices())
     with Store(home()) as store:

@@ -102,7 +102,7 @@ def _asked_for(named: str) -> tuple[str, SweepSpec]:
 
 def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
     """Print the number of runs and the time they take; run nothing."""
-    from unlearnlab.engine.model.devices import devices  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.loading import devices  # noqa: PLC0415  (torch)
 
     device = find_device(spec.base.model.device, devices())
     cuda, rows = device is not None and device.cuda, store.runs()

@@ -19,12 +19,13 @@ import torch
 
 from unlearnlab import __version__
 from unlearnlab.data.background import Amount, Report, carried_out, stretch
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import check_free, check_room
-from unlearnlab.engine.evaluation.evaluation import PROTOCOL, Probe, evaluate, preview
-from unlearnlab.engine.evaluation.generation import generate
-from unlearnlab.engine.evaluation.mmlu import MmluSample, prepare_mmlu
-from unlearnlab.engine.generators import relay, result_of
-from unlearnlab.engine.model.devices import (
+from unlearnlab.engine import relay, result_of
+from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate, preview
+from unlearnlab.engine.generation import generate
+from unlearnlab.engine.likelihoods import refuse_too_long
+from unlearnlab.engine.loading import (
     best_device,
     device_name,
     devices,
@@ -35,11 +36,10 @@ from unlearnlab.engine.model.devices import (
     resolve_device,
     seed,
 )
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.tokens import refuse_too_long
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.mmlu import MmluSample, prepare_mmlu
 from unlearnlab.engine.tracing import run_trace
-from unlearnlab.engine.training.loop import Clock, TrainingState, train
+from unlearnlab.engine.training import Clock, TrainingState, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.scores import Evidence, Scores, scores
 from unlearnlab.models import checkpoints
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
@@ -64,16 +64,11 @@ from unlearnlab.runs.events import (
     Loaded,
     Progressed,
     Saved,
-    When,
 )
 from unlearnlab.spec import rows as training_rows
-from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import ModelSpec, RunSpec, adjusted, parse_spec
+from unlearnlab.spec.run import ANSWER_TOKENS, ModelSpec, PreviewSpec, RunSpec, adjusted, parse_spec
 from unlearnlab.spec.trace import TraceSpec, parse_trace
-
-ANSWER_TOKENS = 128
-"""Longest answer to a free prompt, in tokens."""
 
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
 """Parts of torch's messages for exhausted memory on Windows, Linux and other devices."""
@@ -85,7 +80,7 @@ LIBRARIES = ("torch", "transformers", "peft", "bitsandbytes", "gradio")
 class DeviceEngine:
     """Owner of a device. Holds at most one model, and only while a job needs it.
 
-    Implements `runs.engine_api.Lab`.
+    Implements `runs.engine_api.Engine`.
     """
 
     def __init__(
@@ -110,6 +105,15 @@ class DeviceEngine:
         prepare(device, spread=model.device == ALL)
         return device
 
+    @contextmanager
+    def _on_device(self) -> Generator[None]:
+        """Free the device after the `with` block, and advise where it runs out of memory."""
+        try:
+            with _memory_advice():
+                yield
+        finally:
+            self.release()
+
     def _opened(
         self, spec: RunSpec | TraceSpec | PreviewSpec, clock: Clock
     ) -> Generator[Event | None, None, UnlearningModel]:
@@ -123,11 +127,8 @@ class DeviceEngine:
 
     def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         """Run all phases with scores before and after, yielding events, and None in between."""
-        try:
-            with _memory_advice():
-                yield from self._unlearn(job)
-        finally:
-            self.release()
+        with self._on_device():
+            yield from self._unlearn(job)
 
     def _unlearn(self, job: Job) -> Generator[Event | None, None, None]:
         spec, clock = job.spec, Clock()
@@ -138,13 +139,8 @@ class DeviceEngine:
         refuse_run(spec, device)
         mmlu_sample = yield from prepare_mmlu(spec.evaluation, clock.stage("downloading"))
         lm = yield from self._opened(spec, clock)
-        fold = training_rows.load(spec.data)
-        refuse_too_long(
-            fold,
-            lm.tokenizer,
-            context=lm.context,
-            answer=spec.evaluation.max_new_tokens,
-        )
+        fold, longest = training_rows.load(spec.data), spec.evaluation.max_new_tokens
+        refuse_too_long(fold, lm.tokenizer, context=lm.context, answer=longest)
         if spec.keep_as:
             check_room(models_folder(), lm.merged_bytes)
         if not spec.only_scores:
@@ -154,31 +150,26 @@ class DeviceEngine:
             weights=lm.fingerprint,
             data=fold.fingerprint,
             parameters=lm.parameters,
-            rows={name: len(fold.rows(name)) for name in training_rows.SETS},
+            rows={name: len(fold.rows(name)) for name in SPLITS},
         )
-        if spec.only_scores:
-            yield clock.stage("scoring")
-            yield from self._score_before(job, lm, fold, mmlu_sample)
-        else:
-            yield from self._train(job, lm, fold, mmlu_sample, clock)
-
-    def _train(
-        self,
-        job: Job,
-        lm: UnlearningModel,
-        fold: Dataset,
-        mmlu_sample: MmluSample | None,
-        clock: Clock,
-    ) -> Generator[Event | None, None, None]:
-        """Train all phases, with scores before and after."""
-        spec = job.spec
-        selected = fold.chosen(spec.data)
+        measured = partial(evaluate, lm, fold, max_new_tokens=longest, mmlu_sample=mmlu_sample)
+        selected = fold if spec.only_scores else fold.chosen(spec.data)
         # A probe of all rows would hardly move where only some are trained.
         probe = Probe.of(replace(fold, forget=selected.forget) if spec.data.forget else fold)
-        if spec.evaluation.probes:  # First, so that the chart has its first point at once.
-            yield from probe.run(lm, step=0)
-        yield clock.stage("scoring before")
-        yield from self._score_before(job, lm, fold, mmlu_sample)
+        if spec.evaluation.probes and not spec.only_scores:
+            yield from probe.run(
+                lm, step=0
+            )  # First, so that the chart has its first point at once.
+        yield clock.stage("scoring" if spec.only_scores else "scoring before")
+        key = evidence_key(lm, fold, spec, mmlu_sample)
+        known = before = self._recall(key)
+        if before is None or job.anew:
+            before = yield from measured(when="before")
+        if known not in (None, before):  # Stored evidence is never replaced.
+            key = f"{job.run_id}/before"
+        yield Evaluated(when="before", scores=_scores(before, spec), key=key, evidence=before)
+        if spec.only_scores:
+            return
         yield clock.stage("training")
         yield from train(lm, spec, selected, probe=probe, clock=clock, state=self._training)
         yield clock.stage("saving")
@@ -186,46 +177,28 @@ class DeviceEngine:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield clock.stage("scoring after")
-        key = f"{job.run_id}/after"
-        found = yield from _score(lm, fold, spec, mmlu_sample, when="after", key=key)
+        after = yield from measured(when="after")
+        found, key = _scores(after, spec), f"{job.run_id}/after"
+        yield Evaluated(when="after", scores=found, key=key, evidence=after)
         if spec.keep_as:
             yield clock.stage("keeping")
             yield _save_model_as(lm, fold, job, found)
 
-    def _score_before(
-        self, job: Job, lm: UnlearningModel, fold: Dataset, mmlu_sample: MmluSample | None
-    ) -> Generator[Event | None, None, None]:
-        """Score the original model, or reuse the evidence of an earlier run."""
-        spec = job.spec
-        key = evidence_key(lm, fold, spec, mmlu_sample)
-        known = found = self._recall(key)
-        if found is None or job.anew:
-            found = yield from _measured(lm, fold, spec, mmlu_sample, when="before")
-        if known not in (None, found):  # Stored evidence is never replaced.
-            key = f"{job.run_id}/before"
-        yield Evaluated(when="before", scores=_scores(found, spec), key=key, evidence=found)
-
     def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding events, and None where it may be paused."""
         clock = Clock()
-        try:
-            with _memory_advice():
-                lm = yield from self._opened(job.spec, clock)
-                yield clock.stage("tracing")
-                yield from run_trace(lm, job.spec)
-        finally:
-            self.release()
+        with self._on_device():
+            lm = yield from self._opened(job.spec, clock)
+            yield clock.stage("tracing")
+            yield from run_trace(lm, job.spec)
 
     def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
         """Generate answers to rows, yielding events, and None where it may be paused."""
         clock = Clock()
-        try:
-            with _memory_advice():
-                lm = yield from self._opened(job.spec, clock)
-                yield clock.stage("answering")
-                yield from preview(lm, job.spec)
-        finally:
-            self.release()
+        with self._on_device():
+            lm = yield from self._opened(job.spec, clock)
+            yield clock.stage("answering")
+            yield from preview(lm, job.spec)
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run.
@@ -238,36 +211,30 @@ class DeviceEngine:
         if self._loading == job.run_id:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
-        try:
+        with self._on_device():
             model = job.spec.model
             lm = UnlearningModel.load(model, device=self._prepared_device(model))
             if not job.spec.only_scores:
                 lm.restore(job.folder)
-            with _memory_advice():
-                return _ask_both(lm, ask, step=-1)
-        finally:
-            self.release()
+            return _ask_both(lm, ask, step=-1)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         """Write the merged model of a finished run, restored from its folder."""
         assert self._live is None, "another run is on the device"
         if not export.replace:
             check_free(export.folder)
-        try:
-            with _memory_advice():
-                model = job.spec.model
-                device = self._prepared_device(model)
-                lm = UnlearningModel.load(model, stretch(report, 0, 40), device=device)
-                lm.restore(job.folder)
-                size = save_merged(
-                    lm,
-                    export.folder,
-                    texts=export.texts,
-                    replace=export.replace,
-                    report=stretch(report, 40, 100),
-                )
-        finally:
-            self.release()
+        with self._on_device():
+            model = job.spec.model
+            device = self._prepared_device(model)
+            lm = UnlearningModel.load(model, stretch(report, 0, 40), device=device)
+            lm.restore(job.folder)
+            size = save_merged(
+                lm,
+                export.folder,
+                texts=export.texts,
+                replace=export.replace,
+                report=stretch(report, 40, 100),
+            )
         return Exported(name=export.folder.name, megabytes=size / 1e6)
 
     def adjust(self, job: Job, wish: Override) -> Adjusted:
@@ -289,11 +256,7 @@ class DeviceEngine:
 
 
 def engines(recall: Callable[[str], Evidence | None] = lambda key: None) -> EnginePool:
-    """Return the engines of this machine's devices.
-
-    Args:
-        recall: Returns the stored evidence of a key, if there is any.
-    """
+    """Return the engines of this machine's devices; `recall` returns a key's stored evidence."""
     return EnginePool(
         devices=lambda: [device.id for device in devices()],
         of=lambda device: DeviceEngine(recall, device=torch.device(device) if device else None),
@@ -302,45 +265,28 @@ def engines(recall: Callable[[str], Evidence | None] = lambda key: None) -> Engi
 
 
 def opened(
-    spec: RunSpec | TraceSpec | PreviewSpec, *, device: torch.device, clock: Clock
+    spec: RunSpec | TraceSpec | PreviewSpec | ModelSpec, *, device: torch.device, clock: Clock
 ) -> Generator[Event | None, None, UnlearningModel]:
-    """Download the spec's model if needed and load it, yielding stages and progress.
+    """Download a model, or that of a spec, if needed and load it, yielding stages and progress.
 
     Raises:
         RunFailed: The device has too little memory for the weights.
         ValueError: The model cannot be downloaded or loaded, or the spec does not fit it.
     """
-    if spec.model.known.to_download:
-        yield from _download(spec.model, clock)
+    model = spec if isinstance(spec, ModelSpec) else spec.model
+    if missing := model.known.to_download:
+        for repository, only_tokenizer in missing:
+            yield clock.stage("downloading")
+            work = checkpoints.fetch(repository, only_tokenizer=only_tokenizer)
+            yield from relay(work, partial(_progress, unit="MB"))
         plain = spec.model_dump(mode="json")  # The model's sizes may be known only now.
         if isinstance(spec, RunSpec):
             parse_spec(plain)
         elif isinstance(spec, TraceSpec):
             parse_trace(plain)
-    return (yield from _load(spec.model, device, clock))
-
-
-def opened_alone(
-    model: ModelSpec, *, device: torch.device, clock: Clock
-) -> Generator[Event | None, None, UnlearningModel]:
-    """Download a model if needed and load it, without a spec to check."""
-    yield from _download(model, clock)
-    return (yield from _load(model, device, clock))
-
-
-def _download(model: ModelSpec, clock: Clock) -> Generator[Event | None, None, None]:
-    for repository, only_tokenizer in model.known.to_download:
-        yield clock.stage("downloading")
-        work = checkpoints.fetch(repository, only_tokenizer=only_tokenizer)
-        yield from relay(work, partial(_progress, unit="MB"))
-
-
-def _load(
-    model: ModelSpec, device: torch.device, clock: Clock
-) -> Generator[Event | None, None, UnlearningModel]:
     yield clock.stage("loading")
-    work = carried_out(partial(UnlearningModel.load, model, device=device))
-    return (yield from relay(work, partial(_progress, unit="tensors")))
+    loading = carried_out(partial(UnlearningModel.load, model, device=device))
+    return (yield from relay(loading, partial(_progress, unit="tensors")))
 
 
 def _progress(amount: Amount | None, *, unit: str) -> Event | None:
@@ -365,30 +311,6 @@ def evidence_key(
 
 def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
     return scores(evidence, spec.data.forget, spec.data.rest)
-
-
-def _measured(
-    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None, *, when: When
-) -> Generator[Event | None, None, Evidence]:
-    tokens = spec.evaluation.max_new_tokens
-    return (
-        yield from evaluate(lm, fold, max_new_tokens=tokens, mmlu_sample=mmlu_sample, when=when)
-    )
-
-
-def _score(
-    lm: UnlearningModel,
-    fold: Dataset,
-    spec: RunSpec,
-    mmlu_sample: MmluSample | None,
-    *,
-    when: When,
-    key: str,
-) -> Generator[Event | None, None, Scores]:
-    evidence = yield from _measured(lm, fold, spec, mmlu_sample, when=when)
-    found = _scores(evidence, spec)
-    yield Evaluated(when=when, scores=found, key=key, evidence=evidence)
-    return found
 
 
 def check_model_name(spec: RunSpec) -> None:
@@ -443,18 +365,13 @@ def _memory_advice() -> Generator[None]:
     """Raise a `RunFailed` with advice where the device runs out of memory."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _out_of_memory(error) from None
-    except RuntimeError as error:
-        if not any(sign in str(error) for sign in EXHAUSTED):
+    except (MemoryError, RuntimeError) as error:
+        exhausted = isinstance(error, torch.OutOfMemoryError | MemoryError)
+        if not exhausted and not any(sign in str(error) for sign in EXHAUSTED):
             raise
-        raise _out_of_memory(error) from None
-
-
-def _out_of_memory(error: Exception) -> RunFailed:
-    detail = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return RunFailed(
-        f"the device ran out of memory: {detail}",
-        "use a smaller batch, fewer layers, gradient checkpointing, a LoRA adapter, or 4-bit "
-        "weights with one (precision nf4)",
-    )
+        detail = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RunFailed(
+            f"the device ran out of memory: {detail}",
+            "use a smaller batch, fewer layers, gradient checkpointing, a LoRA adapter, or 4-bit "
+            "weights with one (precision nf4)",
+        ) from None

@@ -21,12 +21,12 @@ from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import OlmoConfig, OlmoForCausalLM, PreTrainedTokenizerFast
 
-from unlearnlab.data.datasets import FOLDS, Kind
+from unlearnlab.data.datasets import FOLDS, SPLITS, Kind
 from unlearnlab.data.embedded import Corpus, Document, corpus, facts, write
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation.evaluation import evaluate, quiz
-from unlearnlab.engine.generators import result_of
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine import result_of
+from unlearnlab.engine.evaluation import evaluate, quiz
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.measures import RETRAINED, RETRAINED_ANSWERS, Retrained, as_retrained
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Evidence, Scores, accuracy, scores
 from unlearnlab.spec import rows as training_rows
@@ -278,12 +278,13 @@ class CheckReport:
         ]
         table = {"settings": SETTINGS, "rows": rows}
         _write(assets / "target.json", table)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.retrained.items()}
-        _write(assets / "tiny-olmo" / "retrained_scores.json", kept)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.measures.items()}
-        _write(assets / "tiny-olmo" / RETRAINED.name, kept)
-        kept = {fold: found.model_dump(mode="json") for fold, found in self.answers.items()}
-        _write(assets / "tiny-olmo" / RETRAINED_ANSWERS.name, kept)
+        for name, of in (
+            ("retrained_scores.json", self.retrained),
+            (RETRAINED.name, self.measures),
+            (RETRAINED_ANSWERS.name, self.answers),
+        ):
+            kept = {fold: found.model_dump(mode="json") for fold, found in of.items()}
+            _write(assets / "tiny-olmo" / name, kept)
 
 
 def _write(path: Path, content: object) -> None:
@@ -316,7 +317,7 @@ def check(tell: Callable[[str], None]) -> CheckReport:
 
 
 def _fold_lines(before: Scores, after: Scores, fold: str) -> Iterator[CheckLine]:
-    for split in training_rows.SETS:
+    for split in SPLITS:
         for task in get_args(Task):
             for kind, label in LABELS.items():
                 key = f"{split}/{task}/{kind}"

@@ -8,18 +8,16 @@ from typing import Any, get_args
 
 import pandas
 import torch
-from pydantic import ValidationError
 
 from unlearnlab.data.datasets import Row, Split, Task
 from unlearnlab.data.files import check_free
-from unlearnlab.engine.evaluation.evaluation import Probe
-from unlearnlab.engine.model.devices import prepare, refuse_run, resolve_device
-from unlearnlab.engine.model.merged import save_merged
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.loop import Clock, train
+from unlearnlab.engine.evaluation import Probe
+from unlearnlab.engine.loading import prepare, refuse_run, resolve_device
+from unlearnlab.engine.training import Clock, train
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.runs.engine_api import ALL
 from unlearnlab.runs.events import PhaseBegan, StepLogged
-from unlearnlab.spec.errors import SpecError, problem_of
+from unlearnlab.spec.errors import SpecError, validated
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import RunSpec
 
@@ -91,10 +89,7 @@ def _for_model(spec: RunSpec | Mapping[str, Any], folder: Path) -> RunSpec:
     device = "all" if model.get("device") == "all" else "auto"
     plain["model"] = model | {"name": str(folder.absolute()), "device": device}
     plain["evaluation"] = {"probes": 0, "max_new_tokens": 1}
-    try:
-        asked = RunSpec.model_validate(plain)
-    except ValidationError as error:
-        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    asked = validated(RunSpec, plain)
     if missing := asked.model.known.unavailable_reason:
         raise SpecError([("model", missing)])
     return asked
@@ -112,12 +107,9 @@ def _train(lm: UnlearningModel, spec: RunSpec, rows: Dataset) -> None:
 
 
 def read_rows(path: Path, split: Split) -> Iterator[Row]:
-    """Read the rows of one set.
+    """Read the rows of one set from a .jsonl or .parquet file, or from a folder with one.
 
-    Args:
-        path: A .jsonl or .parquet file, or a folder with one; of several, the one with the set's
-            name in its file name.
-        split: The set.
+    Of several files, the one with the set's name in its file name is read.
 
     Raises:
         ValueError: There is no such file, or a row does not have the task's columns.

@@ -20,8 +20,8 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.generators import relay, silently
-from unlearnlab.engine.model.hooks import (
+from unlearnlab.engine import relay, silently
+from unlearnlab.engine.hooks import (
     beginning_at,
     capturing,
     capturing_input,
@@ -29,13 +29,22 @@ from unlearnlab.engine.model.hooks import (
     editing,
     family_of,
 )
-from unlearnlab.engine.model.tokens import Tokenizer, encode_continuation
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.likelihoods import encode_continuation
+from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Event, Progressed, Traced
-from unlearnlab.spec.facts import Fact, facts, spot
-from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, TypedPrompt, nearest_facts
+from unlearnlab.spec.trace import (
+    Fact,
+    KnownFact,
+    ManyFacts,
+    TraceSpec,
+    TypedPrompt,
+    facts,
+    nearest_facts,
+    spot,
+)
 
 OWN_ANSWER = 12
 """Longest answer that the model gives itself where none is expected, in tokens."""
@@ -340,29 +349,22 @@ def trace(
     found = locate_answer(lm, asked)
     runs = run_corrupted(lm, found, noise=how.noise, copies=how.copies, seed=how.seed)
     effects: dict[Part, tuple[tuple[float, ...], ...]] = {}
-    blocks = len(runs.modules)
+    blocks, start = len(runs.modules), found.subject.start
+    cells_NT = torch.eye(runs.width, dtype=torch.bool, device=runs.hidden[0].device)[start:]
+    at_once = max(1, TOKENS_AT_ONCE // (how.copies * runs.width))
     for number, part in enumerate(PARTS):
         rows: list[tuple[float, ...]] = []
         for block in range(blocks):
             span = 1 if part == "residual" else how.span
-            row = yield from _row(runs, part, window(block, span, blocks))
-            rows.append(row)
+            row = [0.0] * start
+            for some_NT in cells_NT.split(at_once):
+                restored = restore_states(runs, part, window(block, span, blocks), some_NT)
+                row += [probability - runs.corrupted for probability in restored]
+                yield None
+            rows.append(tuple(row))
             yield number * blocks + block + 1
         effects[part] = tuple(rows)
     return _fact_trace(lm, asked, runs, effects)
-
-
-def _row(runs: TracedRuns, part: Part, blocks: range) -> Generator[None, None, tuple[float, ...]]:
-    """Compute the indirect effect of each position at one window."""
-    start, copies = runs.found.subject.start, len(runs.hidden[0]) - 1
-    device = runs.hidden[0].device
-    cells_NT = torch.eye(runs.width, dtype=torch.bool, device=device)[start:]
-    at_once = max(1, TOKENS_AT_ONCE // (copies * runs.width))
-    found: list[float] = [0.0] * start
-    for some_NT in cells_NT.split(at_once):
-        found += [p - runs.corrupted for p in restore_states(runs, part, blocks, some_NT)]
-        yield None
-    return tuple(found)
 
 
 def _fact_trace(

@@ -7,8 +7,7 @@ from typing import Protocol
 
 from unlearnlab.data.background import Report
 from unlearnlab.runs.events import Adjusted, Asked, Event, Exported
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
 

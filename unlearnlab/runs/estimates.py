@@ -11,8 +11,7 @@ from unlearnlab.runs.events import GIB, Event, Finished, StageBegan, Started, St
 from unlearnlab.runs.lengths import Lengths, lengths
 from unlearnlab.runs.memory import Moment, Part, moments
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.plan import planned_steps
-from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.spec.run import Phase, RunSpec, planned_steps
 
 PROGRAM = 0.5 * GIB
 """Default bytes of the process beside the tensors on a CPU: the libraries."""

@@ -9,14 +9,14 @@ from itertools import cycle, islice
 from pathlib import Path
 
 from unlearnlab.data.datasets import DatasetInfo, Fold, Row
-from unlearnlab.spec.batches import (
+from unlearnlab.spec.methods.base import SetName
+from unlearnlab.spec.rows import (
     GENERATED_AT_ONCE,
     PROBE_COMPLETIONS,
     PROBE_QUESTIONS,
     buckets,
     fitting,
 )
-from unlearnlab.spec.methods import SetName
 from unlearnlab.spec.run import DataSpec, Phase
 
 CHARACTERS_PER_TOKEN = {"tiny-olmo": 3.25}

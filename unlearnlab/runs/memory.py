@@ -11,9 +11,8 @@ from typing import Final, Literal
 
 from unlearnlab.models.families import ROLES, Architecture, Role
 from unlearnlab.runs.lengths import Lengths, Rows, Shape, draws, shapes
-from unlearnlab.spec.batches import POSITIONS_AT_ONCE, PROBE_TOKENS, answered_at_once, slots
-from unlearnlab.spec.methods import ForwardPass
-from unlearnlab.spec.plan import trainable_parameters
+from unlearnlab.spec.methods.base import ForwardPass
+from unlearnlab.spec.rows import POSITIONS_AT_ONCE, PROBE_TOKENS, answered_at_once, slots
 from unlearnlab.spec.run import (
     PACKED,
     PACKED_BYTES,
@@ -22,6 +21,7 @@ from unlearnlab.spec.run import (
     Phase,
     Precision,
     RunSpec,
+    trainable_parameters,
 )
 
 FLOAT32: Final = 4

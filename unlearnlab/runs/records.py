@@ -13,8 +13,7 @@ from unlearnlab.data.datasets import EMBEDDED_NAME
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.events import Ending, Evaluated, Event, Started, StoredEvent, parse_event
 from unlearnlab.runs.progress import Status, status_of
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RECORDED, RunSpec
+from unlearnlab.spec.run import RECORDED, PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
 _Value = TypeVar("_Value")

@@ -37,8 +37,7 @@ from unlearnlab.runs.records import (
     run_record,
     trace_record,
 )
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RECORDED, RunSpec
+from unlearnlab.spec.run import RECORDED, PreviewSpec, RunSpec
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.spec.trace import TraceSpec
 

@@ -19,8 +19,7 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.plan import settled
-from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.spec.run import ModelSpec, RunSpec, settled
 from unlearnlab.spec.sweep import Point, SweepSpec, expand_grid, with_more, with_more_runs
 
 PointState = Status | Literal["to do"]

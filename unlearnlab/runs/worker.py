@@ -19,8 +19,7 @@ from unlearnlab.runs.engine_api import Engine, EnginePool, Export, Override, Pro
 from unlearnlab.runs.events import Ending, Stopped
 from unlearnlab.runs.queue import ANY, ActiveItem, PhaseOverride, Queue, QueueItem, assign_devices
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import RunSpec, adjustable, adjusted
+from unlearnlab.spec.run import PreviewSpec, RunSpec, adjustable, adjusted
 from unlearnlab.spec.trace import TraceSpec
 
 _LOG = logging.getLogger(__name__)

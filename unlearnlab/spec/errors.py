@@ -1,8 +1,11 @@
-"""What is wrong with what a user asked for: the field, and a sentence with its value."""
+"""Errors in what a user asked for: the field, and a message that quotes its value."""
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from unlearnlab.spec.methods import METHODS
 
@@ -18,10 +21,41 @@ class SpecError(ValueError):
         )
 
 
+S = TypeVar("S", bound=BaseModel)
+
+
+def validated(cls: type[S], asked: Mapping[str, Any] | str) -> S:
+    """Make a spec of a class from JSON text or plain values.
+
+    Raises:
+        SpecError: One line for every field that is wrong, with its value.
+    """
+    try:
+        return cls.model_validate(json.loads(asked) if isinstance(asked, str) else asked)
+    except json.JSONDecodeError as error:
+        raise SpecError([("", f"this is not JSON: {error}")]) from error
+    except ValidationError as error:
+        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+
+
 def unknown(name: str, known: Iterable[str], what: str) -> str:
     """Say that a name is none of those known, and which are near."""
     near = difflib.get_close_matches(name, known, n=3) or known
     return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
+
+
+T = TypeVar("T")
+
+
+def named(name: str, known: Mapping[str, T], what: str) -> T:
+    """Return what is called `name`.
+
+    Raises:
+        SpecError: Nothing is; the message names what is near.
+    """
+    if name not in known:
+        raise SpecError([(what, unknown(name, known, what))])
+    return known[name]
 
 
 _MUST_BE: Mapping[str, str] = {

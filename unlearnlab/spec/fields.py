@@ -7,7 +7,7 @@ declared once, in `spec` or `methods`.
 import copy
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Literal, cast, get_args, get_origin
@@ -15,7 +15,8 @@ from typing import Any, Literal, cast, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from unlearnlab.spec.methods import METHODS, Spec, expert, slider
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.base import Spec, expert, slider
 from unlearnlab.spec.run import Phase, RunSpec, SpecError
 
 PHASE = "N"
@@ -155,7 +156,9 @@ def _of(spec: type[Spec], prefix: str, method: str) -> Iterator[Setting]:
         path, kinds = prefix + name, _alternatives(field.annotation)
         nested = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Spec)]
         if field.discriminator:
-            yield _kind(field, f"{path}.{field.discriminator}")
+            tag, kind = f"{path}.{field.discriminator}", field.get_default().kind
+            one = _setting(field, tag, "")
+            yield replace(one, values=" | ".join(METHODS), default=kind, shape="text")
             for kind, cls in METHODS.items():
                 yield from _of(cls, f"{path}.", kind)
         elif nested:
@@ -168,20 +171,6 @@ def _of(spec: type[Spec], prefix: str, method: str) -> Iterator[Setting]:
             yield _setting(field, path, method)
 
 
-def _kind(field: FieldInfo, path: str) -> Setting:
-    return Setting(
-        path=path,
-        method="",
-        values=" | ".join(METHODS),
-        default=field.get_default().kind,
-        unit="",
-        help=_sentence(field),
-        expert=False,
-        shape="text",
-        optional=False,
-    )
-
-
 def _setting(field: FieldInfo, path: str, method: str) -> Setting:
     kinds = _alternatives(field.annotation)
     drawn = slider(field)
@@ -191,15 +180,11 @@ def _setting(field: FieldInfo, path: str, method: str) -> Setting:
         values=_values(field, kinds),
         default=_text(field.get_default()),
         unit=drawn.unit if drawn else "",
-        help=_sentence(field),
+        help=" ".join((field.description or "").split()),
         expert=expert(field),
         shape=_shape(kinds[0]),
         optional=NoneType in kinds,
     )
-
-
-def _sentence(field: FieldInfo) -> str:
-    return " ".join((field.description or "").split())
 
 
 def _alternatives(annotation: Any) -> tuple[Any, ...]:

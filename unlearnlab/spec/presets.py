@@ -1,24 +1,40 @@
-"""Runs worth starting from: each a spec as JSON in `assets/presets`, with its source."""
+"""Runs to start from: presets in `assets/presets`; teaching a dataset, and unlearning it again.
 
-from collections.abc import Mapping
+The settings of teaching and unlearning did well on 5 to 20 typed facts with 60 retain rows of the
+embedded dataset: the embedded model learned them in 5 to 16 epochs, and forgot them with the retain
+rows and the quiz held.
+"""
+
+import json
+import math
+from collections.abc import Callable, Mapping
 from functools import cache
+from typing import Any, TypeVar
 
+from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import ASSETS
-from unlearnlab.spec.errors import SpecError, unknown
-from unlearnlab.spec.methods import METHODS, Spec
-from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.models.catalog import MODEL_NOTE, models_folder
+from unlearnlab.spec.errors import named
+from unlearnlab.spec.methods import METHODS, NPO, Memorize
+from unlearnlab.spec.methods.base import Spec
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec
 
 
-class Preset(Spec):
-    """A spec worth starting from."""
+class Shipped(Spec):
+    """Base of what comes with the program: it names its source."""
 
     name: str
     """Name of its file and on the command line."""
     title: str
     description: str
-    """What to expect of it, in a sentence."""
+    """What to expect of it, or the question that it answers, in a sentence or two."""
     source: str
     """Where its settings come from."""
+
+
+class Preset(Shipped):
+    """A spec worth starting from."""
+
     published: Mapping[str, float] | None = None
     """The paper's own numbers for it, where known."""
     spec: RunSpec
@@ -29,25 +45,25 @@ class Preset(Spec):
         return self.spec.model.name == ModelSpec().name
 
 
+S = TypeVar("S", bound=Shipped)
+
+
+def shipped(folder: str, cls: type[S], order: Callable[[S], Any]) -> Mapping[str, S]:
+    """Map the name of each JSON file in a folder of `assets` to what it holds, in order."""
+    files = (ASSETS / folder).glob("*.json")
+    found = [cls.model_validate_json(path.read_text(encoding="utf-8")) for path in files]
+    return {one.name: one for one in sorted(found, key=order)}
+
+
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Map the name of each preset in `assets/presets` to it.
-
-    The embedded model's come first, and then they go in the order of the methods.
-    """
-    found = [
-        Preset.model_validate_json(path.read_text(encoding="utf-8"))
-        for path in (ASSETS / "presets").glob("*.json")
-    ]
+    """Map each preset's name to it: the embedded model's first, in the order of the methods."""
     kinds = list(METHODS)
-    found.sort(
-        key=lambda one: (
-            not one.embedded,
-            kinds.index(one.spec.phases[0].method.kind),
-            one.name,
-        )
-    )
-    return {one.name: one for one in found}
+
+    def order(one: Preset) -> tuple[bool, int, str]:
+        return not one.embedded, kinds.index(one.spec.phases[0].method.kind), one.name
+
+    return shipped("presets", Preset, order)
 
 
 def preset(name: str) -> Preset:
@@ -56,6 +72,74 @@ def preset(name: str) -> Preset:
     Raises:
         SpecError: There is none.
     """
-    if name not in presets():
-        raise SpecError([("preset", unknown(name, presets(), "preset"))])
-    return presets()[name]
+    return named(name, presets(), "preset")
+
+
+PROBES = EvaluationSpec(probes=6)
+"""On rows that few, probes take as long as the steps."""
+
+SMALL = 100_000_000
+"""Parameters up to which a model takes the embedded model's learning rates."""
+
+STEPS = 40
+"""Optimizer steps that forgetting a handful of rows takes at least."""
+
+
+def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> RunSpec:
+    """Make the spec that teaches a dataset, with its retain rows if it has any, to a model.
+
+    Raises:
+        pydantic.ValidationError: `keep_as` cannot be a name.
+    """
+    retain = sum(dataset(data).counts("train")["retain"].values())
+    phase = Phase(
+        method=Memorize(on="both" if retain else "forget"),
+        learning_rate=5e-4 if _small(model) else 2e-5,
+        epochs=100,
+        batch_size=16,
+    )
+    return RunSpec(
+        model=ModelSpec(name=model),
+        data=DataSpec(source=data),
+        phases=(phase,),
+        evaluation=PROBES,
+        keep_as=keep_as,
+    )
+
+
+def unlearn_spec(model: str, data: str) -> RunSpec:
+    """Make the spec that unlearns the forget rows of a dataset that a model was taught."""
+    spec = ModelSpec(name=model)
+    rows, size = sum(dataset(data).counts("train")["forget"].values()), 4
+    phase = Phase(
+        method=NPO(),
+        modules="mlp",
+        # The early blocks, three of the embedded model's eight.
+        last_layer=math.ceil(spec.blocks * 3 / 8) - 1 if spec.blocks else None,
+        learning_rate=1e-3 if _small(model) else 5e-5,
+        epochs=max(10, math.ceil(STEPS / math.ceil(max(rows, 1) / size))),
+        batch_size=size,
+        retain_rows=4,
+    )
+    return RunSpec(model=spec, data=DataSpec(source=data), phases=(phase,), evaluation=PROBES)
+
+
+def taught_data(model: str) -> str:
+    """Return the name of the dataset that a kept model was made with.
+
+    Raises:
+        ValueError: The model was not kept by a run.
+    """
+    try:
+        note = json.loads((models_folder() / model / MODEL_NOTE).read_bytes())
+        return str(note["dataset"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"no run has kept a model called {model!r}: `teach --data NAME --keep-as {model}` "
+            "makes one"
+        ) from error
+
+
+def _small(model: str) -> bool:
+    sizes = ModelSpec(name=model).known.architecture
+    return sizes is not None and sizes.parameters <= SMALL

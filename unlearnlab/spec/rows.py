@@ -1,14 +1,17 @@
-"""The rows of a run: one fold of a dataset, what is trained on of it and what it is scored on."""
+"""The rows of a run: what is trained on and scored, and how many go through a model at once.
+
+The engine and the memory estimate share the batch sizes.
+"""
 
 import hashlib
+import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Final
 
-from unlearnlab.data.datasets import Fold, Row, Task
-from unlearnlab.spec.methods import SetName
+from unlearnlab.data.datasets import SPLITS, Fold, Row, Task
+from unlearnlab.spec.methods.base import SetName
 from unlearnlab.spec.run import DataSpec
 
 
@@ -40,7 +43,7 @@ class Dataset:
 
     def only(self, tasks: Sequence[Task]) -> "Dataset":
         """Keep the rows of some subtasks, for training on a part of what is scored."""
-        kept = {name: tuple(r for r in self.rows(name) if r.task in tasks) for name in SETS}
+        kept = {name: tuple(r for r in self.rows(name) if r.task in tasks) for name in SPLITS}
         return replace(self, forget=kept["forget"], retain=kept["retain"])
 
     def chosen(self, spec: DataSpec) -> "Dataset":
@@ -64,18 +67,18 @@ class Dataset:
 
     @property
     def fingerprint(self) -> str:
-        """Name the content: equal fingerprints mean equal rows in equal order."""
+        """Hash the content: equal fingerprints mean equal rows in equal order."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     @property
     def alternatives(self) -> tuple[tuple[str, ...], ...]:
         """Return the alternatives of every row that is scored; nothing if no row has any."""
-        found = tuple(row.alternatives for name in SETS for row in self.rows(name))
+        found = tuple(row.alternatives for name in SPLITS for row in self.rows(name))
         return found if any(found) else ()
 
 
 def fingerprint(spec: DataSpec) -> str:
-    """Name the content of the fold that a spec names, as `Dataset.fingerprint` does.
+    """Hash the content of the fold that a spec names, as `Dataset.fingerprint` does.
 
     Raises:
         ValueError: There is no such dataset, or it has no such fold.
@@ -89,8 +92,6 @@ def fingerprint(spec: DataSpec) -> str:
 def _fingerprint(source: str, fold: Fold, _changed: tuple[tuple[str, int, int], ...]) -> str:
     return load(DataSpec(source=source, fold=fold)).fingerprint
 
-
-SETS: Final = ("forget", "retain")
 
 REFUSALS = (
     "I don't know.",
@@ -142,3 +143,82 @@ def load(spec: DataSpec) -> Dataset:
             for q in known.questions()
         ),
     )
+
+
+GENERATED_AT_ONCE = 128
+"""Prompts that are answered together, if their keys and values fit."""
+
+CACHE_SHARE = 1 / 8
+"""Share of a device's memory for the keys and values of prompts that are answered together."""
+
+ROOM = 16
+"""Free token slots that the KV cache allocates in advance."""
+
+WASTE = 0.25
+"""Share of unused slots at which the KV cache is compacted, which copies the rest."""
+
+TOKENS_AT_ONCE = 8192
+"""Padded tokens in one forward pass where losses are measured."""
+
+TOKENS_IN_CACHE = 1024
+"""The same on a CPU, which is slower as soon as activations leave its cache."""
+
+POSITIONS_AT_ONCE = 256
+"""Positions whose distribution is held beside the logits: 0.1 GB for 100,000 tokens."""
+
+PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
+"""Rows of each set in a probe."""
+
+PROBE_TOKENS = 64
+"""Longest answer in a probe, in tokens: a fraction of a full answer."""
+
+WORTH_SPLITTING = 0.8
+"""A batch is split by length if that leaves at most this share of its padded tokens."""
+
+
+def buckets(lengths: Sequence[int]) -> list[list[int]]:
+    """Put rows of similar length together, where that saves a good part of the padding.
+
+    Questions are a fraction of a completion's length, so one batch of both is mostly padding.
+    Returns one or two lists of positions in `lengths`, the tokens of each row.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    longest = lengths[order[-1]]
+
+    def padded(cut: int) -> int:
+        return cut * lengths[order[cut - 1]] + (len(order) - cut) * longest
+
+    cut = min(range(1, len(order) + 1), key=padded)
+    if padded(cut) > WORTH_SPLITTING * padded(len(order)):
+        return [order]
+    return [order[:cut], order[cut:]]
+
+
+def slots(tokens: int) -> int:
+    """Count the KV-cache slots that so many tokens take at worst."""
+    return math.ceil((tokens + ROOM) / (1 - WASTE))
+
+
+def answered_at_once(row_bytes: float, memory: int | None) -> int:
+    """Count the prompts that are answered together.
+
+    Args:
+        row_bytes: Keys and values of one prompt with its longest answer.
+        memory: Bytes that the device has in all, so that each run on it goes the same way; none if
+            that is not known.
+    """
+    if memory is None:
+        return GENERATED_AT_ONCE
+    return min(GENERATED_AT_ONCE, max(1, int(CACHE_SHARE * memory / row_bytes)))
+
+
+def fitting(lengths: Iterable[int], *, cpu: bool = False) -> int:
+    """Count the rows of so many tokens, from the first on, that fit into one forward pass."""
+    most = TOKENS_IN_CACHE if cpu else TOKENS_AT_ONCE
+    count = width = 0
+    for length in lengths:
+        width = max(width, length)
+        if count and width * (count + 1) > most:
+            break
+        count += 1
+    return count

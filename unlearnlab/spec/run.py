@@ -1,20 +1,21 @@
-"""What a user can ask for: a run is one `RunSpec`, an immutable value.
+"""A run as a spec: model, data, phases, measurements and seed; what it rules out and amounts to.
 
-Phases, model, data and evaluation are declared as the methods are (see `methods`): bounds and
-control in the annotation, help in the docstring, written once and read everywhere.
+Every setting is a field with bounds and control in its annotation and help in its docstring,
+written once and read by form, command line, help and validation (see `methods`).
 """
 
-import json
+import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
+    AfterValidator,
     Field,
     StringConstraints,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -22,40 +23,30 @@ from pydantic import (
 
 from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Task, dataset
 from unlearnlab.models.catalog import ModelInfo, model, models, save_name_problem
-from unlearnlab.models.families import Modules
-from unlearnlab.spec.adapters import DEFAULT, adapter_problems
-from unlearnlab.spec.errors import SpecError, problem_of
-from unlearnlab.spec.methods import (
-    Expert,
-    GradientDifference,
-    Memorize,
-    Method,
-    RowCounts,
-    Sequential,
-    SetName,
-    Slider,
-    Spec,
-    Steering,
-    TaskVector,
-)
+from unlearnlab.models.families import ROLES, Modules, Role
+from unlearnlab.spec.errors import SpecError, validated
+from unlearnlab.spec.methods import GradientDifference, Method
+from unlearnlab.spec.methods.base import Expert, RowCounts, SetName, Slider, Spec
 
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 
 PACKED_BYTES: Mapping[Precision, float] = {"int8": 1.0, "nf4": 0.5 + 4 / 64}
-"""What a packed weight takes; nf4 scales each 64 of them by a float32 of their own."""
+"""Bytes of a packed weight; nf4 has a float32 scale for every 64 of them."""
 
 PACKED: tuple[Precision, ...] = tuple(PACKED_BYTES)
 """Precisions whose matrices are packed, and cannot be trained themselves."""
 
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw_8bit"]
 
-
 RECORDED = {"recorded": True}
-"""Context to read a spec in that was asked for earlier or elsewhere: it was checked there, against
-models and data that this machine may not have, or have changed since."""
+"""Validation context of a stored spec: it was checked when it was submitted, against models and
+data that may be missing or changed by now."""
+
+DEFAULT = "default"
+"""Name of the adapter of phases that name none."""
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
-"""What a kept model may be called: safe as the name of a folder anywhere."""
+"""Names that a kept model may have, safe as folder names on every system."""
 
 
 def in_order(tasks: Sequence[Task]) -> tuple[Task, ...]:
@@ -217,7 +208,7 @@ class DataSpec(Spec):
     fold: Fold = "train"
     """Fold that is unlearned and scored."""
 
-    tasks: tuple[Task, ...] = get_args(Task)
+    tasks: Annotated[tuple[Task, ...], AfterValidator(in_order)] = get_args(Task)
     """Subtasks to unlearn; the scores always cover all of them."""
 
     forget: Annotated[tuple[str, ...] | None, Expert()] = None
@@ -225,11 +216,6 @@ class DataSpec(Spec):
 
     rest: Annotated[Literal["leave", "retain"], Expert()] = "leave"
     """What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
-
-    @field_validator("tasks")
-    @classmethod
-    def _some(cls, tasks: tuple[Task, ...]) -> tuple[Task, ...]:
-        return in_order(tasks)
 
     @field_validator("forget")
     @classmethod
@@ -244,11 +230,7 @@ class DataSpec(Spec):
         return dataset(self.source)
 
     def counts(self, tasks: Sequence[Task] | None = None) -> RowCounts:
-        """Count the rows that are trained on, by set and subtask.
-
-        Args:
-            tasks: Of a phase; none takes all that the run forgets.
-        """
+        """Count the rows of subtasks, or of all that the run forgets, by set and subtask."""
         known, wanted = self.known, self.tasks if tasks is None else tasks
         found = {split: Counter[str](known.counts(self.fold)[split]) for split in SPLITS}
         if self.forget is not None:
@@ -304,13 +286,9 @@ class RunSpec(Spec):
         return name
 
     @model_validator(mode="after")
-    def _makes_what_it_keeps(self) -> Self:
+    def _contradicts_nothing(self) -> Self:
         if self.keep_as and self.only_scores:
             raise ValueError("keep_as: a run that only scores makes no model: leave it empty")
-        return self
-
-    @model_validator(mode="after")
-    def _fits_the_model(self) -> Self:
         for number, phase in enumerate(self.phases):
             if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
                 raise ValueError(
@@ -322,7 +300,7 @@ class RunSpec(Spec):
                     f"phases.{number}.embeddings: an adapter trains no embeddings: "
                     "switch one of the two off"
                 )
-            if isinstance(phase.method, TaskVector) and self.model.adapter and number:
+            if phase.method.needs_new_adapter and self.model.adapter and number:
                 raise ValueError(
                     f"phases.{number}.method.kind: an adapter can be negated only as it was "
                     "learnt from zero: make this the first phase, or train without an adapter"
@@ -336,13 +314,13 @@ class RunSpec(Spec):
         architecture, lora = self.model.known.architecture, self.model.adapter
         if architecture is None:  # The engine will know them.
             return self
+        blocks, rank = architecture.blocks, lora and lora.r
         for number, phase in enumerate(self.phases):
-            for field, problem in _misfits(phase, architecture.blocks):
-                raise ValueError(f"phases.{number}.{field}: {problem}")
-        for field, problem in adapter_problems(
-            self.phases, blocks=architecture.blocks, rank=lora and lora.r
-        ):
-            raise ValueError(f"{field}: {problem}")
+            if problem := _layer_problem(phase, blocks):
+                raise ValueError(f"phases.{number}.{problem}")
+        for number, phase in enumerate(self.phases):
+            if problem := _adapter_problem(phase, self.phases[:number], blocks, rank):
+                raise ValueError(f"phases.{number}.{problem}")
         if self.evaluation.max_new_tokens > architecture.context // 2:
             raise ValueError(
                 f"evaluation.max_new_tokens: {self.evaluation.max_new_tokens} leave too little of "
@@ -356,14 +334,14 @@ class RunSpec(Spec):
         if info.context == RECORDED:
             return self
         for number, phase in enumerate(self.phases):
-            if not isinstance(phase.method, Sequential) or self.data.known.unknown_reason:
+            size = phase.method.chunk_rows
+            if size is None or self.data.known.unknown_reason:
                 continue
             forget = sum(self.rows(phase)["forget"].values())
-            if phase.method.chunk_size > forget:
+            if size > forget:
                 raise ValueError(
-                    f"phases.{number}.method.chunk_size: a chunk of {phase.method.chunk_size} rows "
-                    f"is larger than the forget set of {forget}: take at most that, or another "
-                    "method"
+                    f"phases.{number}.method.chunk_size: a chunk of {size} rows is larger than the "
+                    f"forget set of {forget}: take at most that, or another method"
                 )
         return self
 
@@ -384,12 +362,9 @@ class RunSpec(Spec):
     @property
     def taught(self) -> tuple[SetName, ...]:
         """The sets that the run teaches; none if any of its phases does something else."""
-        found: set[SetName] = set()
-        for phase in self.phases:
-            if not isinstance(phase.method, Memorize):
-                return ()
-            found.update(phase.method.drawn)
-        return tuple(name for name in Memorize.sets if name in found)
+        if not all(phase.method.teaches for phase in self.phases):
+            return ()
+        return tuple(n for n in SPLITS if any(n in phase.method.drawn for phase in self.phases))
 
     @property
     def title(self) -> str:
@@ -400,32 +375,149 @@ class RunSpec(Spec):
         return " → ".join(phase.method.card.title for phase in self.phases)
 
 
-def _misfits(phase: Phase, blocks: int) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with a phase's layers on a model of `blocks` blocks."""
+def _layer_problem(phase: Phase, blocks: int) -> str:
+    """Say which field of a phase does not fit the layers of a model, and why; empty if all do."""
     trained = phase.blocks(blocks)
     for field, layer in (("last_layer", phase.last_layer), ("first_layer", phase.first_layer)):
         if layer is not None and layer >= blocks:
-            yield field, f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}"
+            return f"{field}: layer {layer} is out of range: the model has blocks 0 to {blocks - 1}"
     if not trained:
-        yield (
-            "first_layer",
-            f"first layer {phase.first_layer} comes after last layer {trained.stop - 1}",
+        return (
+            f"first_layer: first layer {phase.first_layer} comes after last layer "
+            f"{trained.stop - 1}"
         )
-    if isinstance(phase.method, Steering):
-        layer = phase.method.layer
-        if layer >= blocks:
-            yield (
-                "method.layer",
-                f"layer {layer} is out of range: the model has blocks 0 to {blocks - 1}",
-            )
-        elif trained and layer < trained.start:
-            yield (
-                "method.layer",
-                (
-                    f"block {layer} lies below the first trained block {trained.start}: its output "
-                    f"would never change; read at block {trained.start} or above"
-                ),
-            )
+    problem = phase.method.layer_problem(trained, blocks)
+    return problem and f"method.{problem}"
+
+
+RESERVED = frozenset(
+    """
+    apply bfloat16 buffers children clear compile cpu cuda double eval float forward half ipu
+    items keys layers mlp model modules mtia parameters pop to train training type update values
+    weight xpu
+    """.split()  # noqa: SIM905
+)
+"""Words that cannot name an adapter: torch keeps adapters beside attributes so called, or a part of
+the model has the name, and peft, which tells adapters apart by it, would not save that part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """Rank of an adapter, and the matrices that it adds to."""
+
+    rank: int
+    roles: frozenset[Role]
+    """Roles of the matrices."""
+    blocks: frozenset[int]
+
+    def with_phase(self, phase: Phase, blocks: int) -> "Adapter":
+        """Return a copy that also covers the matrices of a phase."""
+        roles = self.roles | frozenset(ROLES[phase.modules])
+        return Adapter(self.rank, roles, self.blocks | frozenset(phase.blocks(blocks)))
+
+
+def adapters(phases: Sequence[Phase], *, blocks: int, rank: int) -> Mapping[str, Adapter]:
+    """Map the name of each adapter to where it sits, in the order in which they come up.
+
+    Each adapter starts at the original weights; phases of the same name go on with it. A merge
+    makes a new adapter of all those before it.
+
+    Args:
+        phases: In order.
+        blocks: Count of the model's blocks.
+        rank: Of phases that choose none.
+    """
+    found: dict[str, Adapter] = {}
+    for phase in phases:
+        name = phase.adapter_name
+        if phase.method.merges:
+            found.setdefault(name, next(iter(found.values())))
+        else:
+            fresh = Adapter(phase.adapter_rank or rank, frozenset(), frozenset())
+            found[name] = found.get(name, fresh).with_phase(phase, blocks)
+    return found
+
+
+def _adapter_problem(phase: Phase, before: Sequence[Phase], blocks: int, rank: int | None) -> str:
+    """Say which field of a phase asks for an impossible adapter, and the way out; empty if none.
+
+    Args:
+        phase: The phase.
+        before: All earlier phases.
+        blocks: Count of the model's blocks.
+        rank: Of phases that choose none; none if the run has no adapter at all.
+    """
+    name, merges = phase.adapter_name, phase.method.merges
+    if rank is None:
+        return _missing_adapter(phase)
+    if name in RESERVED:
+        return (
+            f"adapter_name: no adapter can be called {name!r}, which means something to the model: "
+            f"take another name, such as '{name}-1'"
+        )
+    earlier = adapters(before, blocks=blocks, rank=rank)
+    if merges:
+        return _merge_problem(phase, earlier)
+    known = earlier.get(name)
+    if known and phase.adapter_rank not in (None, known.rank):
+        return (
+            f"adapter_rank: adapter {name!r} has rank {known.rank} from an earlier phase, "
+            f"not {phase.adapter_rank}: leave the rank out, or name another adapter"
+        )
+    merged = {one.adapter_name for one in before if one.method.merges}
+    if known and name in merged and known.with_phase(phase, blocks) != known:
+        return (
+            f"adapter_name: the merged adapter {name!r} does not reach all layers and modules of "
+            "this phase: choose those of its parts"
+        )
+    return ""
+
+
+def _missing_adapter(phase: Phase) -> str:
+    if phase.method.merges:
+        return "method.kind: a merge needs LoRA adapters: switch the adapter on (model.adapter)"
+    if phase.adapter_name != DEFAULT:
+        return (
+            f"adapter_name: there is no adapter to call {phase.adapter_name!r}: switch LoRA on "
+            f"(model.adapter), or leave the name at {DEFAULT!r}"
+        )
+    if phase.adapter_rank is not None:
+        return (
+            f"adapter_rank: there is no adapter to give rank {phase.adapter_rank}: switch LoRA on "
+            "(model.adapter), or leave the rank out"
+        )
+    return ""
+
+
+def _merge_problem(phase: Phase, before: Mapping[str, Adapter]) -> str:
+    names = " and ".join(repr(name) for name in before)
+    if len(before) < 2:
+        return (
+            f"method.kind: nothing to merge: {names or 'no adapter'} was trained before it: "
+            "let two phases before it train adapters of different names"
+        )
+    if len({one.rank for one in before.values()}) > 1:
+        ranks = ", ".join(f"{name!r} has {one.rank}" for name, one in before.items())
+        return (
+            f"method.kind: adapters of different rank cannot be merged ({ranks}): "
+            "give their phases one rank"
+        )
+    if len({(one.roles, one.blocks) for one in before.values()}) > 1:
+        return (
+            f"method.kind: {names} were trained in different layers or modules: "
+            "let their phases train the same"
+        )
+    if phase.adapter_name in before:
+        return (
+            f"adapter_name: {phase.adapter_name!r} is the name of an adapter trained before: "
+            "call the merged one otherwise"
+        )
+    if phase.adapter_rank is not None:
+        return (
+            f"adapter_rank: a merged adapter has the rank of its parts, not {phase.adapter_rank}: "
+            "leave it out"
+        )
+    return ""
 
 
 def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
@@ -434,14 +526,7 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     Raises:
         SpecError: One line for every field that is wrong, with its value.
     """
-    try:
-        values = json.loads(asked) if isinstance(asked, str) else asked
-    except json.JSONDecodeError as error:
-        raise SpecError([("", f"this is not JSON: {error}")]) from error
-    try:
-        spec = RunSpec.model_validate(values)
-    except ValidationError as error:
-        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    spec = validated(RunSpec, asked)
     unknown = [
         ("model.name", spec.model.known.unknown_reason),
         ("data.source", spec.data.known.unknown_reason),
@@ -482,7 +567,75 @@ def adjusted(phase: Phase, changes: Mapping[str, Any]) -> Phase:
     for path, value in changes.items():
         *inside, name = path.split(".")
         (plain["method"] if inside else plain)[name] = value
-    try:
-        return Phase.model_validate(plain)
-    except ValidationError as error:
-        raise SpecError([problem_of(detail) for detail in error.errors()]) from error
+    return validated(Phase, plain)
+
+
+def planned_steps(spec: RunSpec) -> tuple[int, ...]:
+    """Count the optimizer steps that each phase will take."""
+    counts = ((steps_of_epochs(spec, phase), phase.max_steps) for phase in spec.phases)
+    return tuple(steps if most is None else min(steps, most) for steps, most in counts)
+
+
+def steps_of_epochs(spec: RunSpec, phase: Phase) -> int:
+    """Count the optimizer steps of a phase's epochs; 0 where its rows are not on this machine."""
+    parts = phase.method.batches(spec.rows(phase), phase.batch_size, phase.retain_rows)
+    return phase.epochs * sum(math.ceil(n / phase.gradient_accumulation) for n in parts)
+
+
+def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
+    """Count the parameters that a phase trains.
+
+    Raises:
+        ValueError: The model's sizes are not known on this machine.
+    """
+    size = spec.model.known.architecture
+    if size is None:
+        raise ValueError(f"the sizes of {spec.model.name} are not known here")
+    blocks = len(phase.blocks(size.blocks))
+    if not phase.method.sets:
+        return 0
+    if lora := spec.model.adapter:
+        sits = adapters(spec.phases, blocks=size.blocks, rank=lora.r)
+        return blocks * size.adapter_parameters(phase.modules, sits[phase.adapter_name].rank)
+    whole = size.embedding_parameters if phase.embeddings else 0
+    return whole + blocks * size.block_parameters(phase.modules)
+
+
+def same_settings(one: RunSpec, other: RunSpec) -> bool:
+    """Tell whether two specs differ in nothing but the seed and the name of the kept model."""
+    return settled(one, seed=0) == settled(other, seed=0)
+
+
+def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
+    """Fill in what depends on the model, drop the kept model's name, and set a given `seed`."""
+    blocks = spec.model.blocks
+    last = None if blocks is None else blocks - 1
+    phases = tuple(
+        phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
+        for phase in spec.phases
+    )
+    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
+    return spec.model_copy(update=changes)
+
+
+def written(number: float) -> str:
+    """Write a number that spans orders of magnitude: 0.0005 as 5e-4."""
+    mantissa, exponent = f"{number:.6e}".split("e")
+    if -2 <= int(exponent) <= 3:
+        return f"{number:g}"
+    return f"{float(mantissa):g}e{int(exponent)}"
+
+
+ANSWER_TOKENS = 128
+"""Longest answer to a previewed row or a free prompt."""
+
+
+class PreviewSpec(Spec):
+    """A model as it is, and the forget rows that it shall answer."""
+
+    model: ModelSpec = ModelSpec()
+    source: str
+    """Name of the dataset."""
+    fold: Fold = "train"
+    rows: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
+    """Ids of the rows."""

@@ -9,9 +9,15 @@ from typing import Literal
 from unlearnlab.models.families import Modules
 from unlearnlab.runs.events import Adjusted, AdjustFailed
 from unlearnlab.runs.progress import RunProgress
-from unlearnlab.spec.methods import Memorize
-from unlearnlab.spec.plan import planned_steps, steps_of_epochs, written
-from unlearnlab.spec.run import Phase, RunSpec, adjustable, adjusted
+from unlearnlab.spec.run import (
+    Phase,
+    RunSpec,
+    adjustable,
+    adjusted,
+    planned_steps,
+    steps_of_epochs,
+    written,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +156,7 @@ def phase_text(spec: RunSpec, phase: Phase) -> str:
     if not phase.method.sets:
         return f"{phase.method.card.title} · {MERGES}"
     length = length_text(spec, phase)
-    if isinstance(phase.method, Memorize) and phase.method.stop_at is not None:
+    if phase.method.ends_early:
         length = f"at most {length}"
     where = f"{blocks_text(phase, spec.model.blocks)}, {MODULES[phase.modules]}"
     rate = f"learning rate {written(phase.learning_rate)}"

@@ -13,8 +13,7 @@ from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.plan import same_settings, written
-from unlearnlab.spec.run import ModelSpec, RunSpec
+from unlearnlab.spec.run import ModelSpec, RunSpec, same_settings, written
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.phases import blocks_text, length_text
 from unlearnlab.views.scoreboard import at_ends, judged, of_one_test, utility_name

@@ -5,8 +5,7 @@ from collections.abc import Iterable
 
 from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.plan import same_settings
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import RunSpec, same_settings
 
 
 def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:

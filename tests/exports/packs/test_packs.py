@@ -24,9 +24,8 @@ from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
-from unlearnlab.spec.axes import SeedAxis
 from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
-from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec
 from unlearnlab.views.runs import labels, run_summary, usual_seconds
 from unlearnlab.views.seeds import seed_group
 

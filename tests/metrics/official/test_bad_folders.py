@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.metrics.official import folders
+from tests.engine.test_folders import folders
 from unlearnlab.metrics.official.findings import Finding
 from unlearnlab.metrics.official.report import as_record, report
 

@@ -9,7 +9,7 @@ import pandas
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from tests.metrics.official import folders
+from tests.engine.test_folders import folders
 from unlearnlab.cli.score import as_text
 from unlearnlab.metrics.official.report import as_record, report
 from unlearnlab.metrics.official.scoring import official, score

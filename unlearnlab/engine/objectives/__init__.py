@@ -7,10 +7,7 @@ sums and logs them, so that every term has a curve and weights are applied in on
 from collections.abc import Mapping
 
 from unlearnlab.engine.objectives.context import (
-    Batch,
-    Context,
     Objective,
-    Terms,
     answer_tokens,
     real_tokens,
     rows,
@@ -39,8 +36,6 @@ from unlearnlab.engine.objectives.likelihood import (
 )
 from unlearnlab.engine.objectives.preference import idk_dpo, npo, simnpo
 from unlearnlab.engine.objectives.representation import adaptive_rmu, rmu
-
-__all__ = ["OBJECTIVES", "Batch", "Context", "Objective", "Terms"]
 
 _ANSWERS = {name: answer_tokens(name) for name in ("forget", "retain")}
 _TEXT = {name: real_tokens(name) for name in ("forget", "retain")}

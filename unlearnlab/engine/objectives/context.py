@@ -1,22 +1,25 @@
 """The inputs of an objective beside the model, and the parts that an objective is made of."""
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from torch import Tensor, nn
 
-from unlearnlab.engine.model.tokens import Tokens
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.training.schedules import Rows
-from unlearnlab.spec.adapters import DEFAULT
-from unlearnlab.spec.methods import MethodSpec, SetName
+from unlearnlab.engine.likelihoods import Example, Tokens
+from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.spec.methods.base import MethodSpec, SetName
+from unlearnlab.spec.run import DEFAULT
 
 M = TypeVar("M", bound=MethodSpec)
 
 Terms = dict[str, Tensor]
 """Unweighted loss terms by name, scalars; the names are the keys of the method's `weights`."""
+
+
+Rows = Mapping[SetName, Sequence[Example]]
+"""Examples of each set that a method uses, its leading set first."""
 
 
 @dataclass(frozen=True, slots=True)

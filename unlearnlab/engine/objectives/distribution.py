@@ -8,8 +8,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll
-from unlearnlab.engine.model.tokens import Tokens
+from unlearnlab.engine.likelihoods import Tokens, answer_logits, mean_nll
 from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
 from unlearnlab.engine.objectives.likelihood import joint, joint_weights, remember_first_epoch
 from unlearnlab.spec.methods import JointKL, KLMinimization, Undial

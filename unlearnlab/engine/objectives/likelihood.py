@@ -10,12 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.likelihoods import answer_logits, mean_nll, recites
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
-from unlearnlab.engine.training.schedules import Rows
+from unlearnlab.engine.likelihoods import answer_logits, mean_nll, recites
+from unlearnlab.engine.objectives.context import Batch, Context, Rows, Terms, Values
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.methods import (
-    AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
@@ -25,6 +23,7 @@ from unlearnlab.spec.methods import (
     TiesMerge,
     WeightedAscent,
 )
+from unlearnlab.spec.methods.likelihood import AdaptiveDifference
 
 A = TypeVar("A", bound=AdaptiveDifference)
 

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.model.likelihoods import mean_nll, row_nll, sequence_logprob
-from unlearnlab.engine.model.tokens import Tokens, on
+from unlearnlab.engine.likelihoods import Tokens, mean_nll, on, row_nll, sequence_logprob
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
 from unlearnlab.engine.objectives.distribution import divergence_from_reference
-from unlearnlab.spec.methods import NPO, IdkDPO, SetName, SimNPO
+from unlearnlab.spec.methods import NPO, IdkDPO, SimNPO
+from unlearnlab.spec.methods.base import SetName
 
 
 def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:

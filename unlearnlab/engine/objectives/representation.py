@@ -10,10 +10,11 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from unlearnlab.engine.model.hooks import capturing, decoder_blocks
-from unlearnlab.engine.model.tokens import Tokens
+from unlearnlab.engine.hooks import capturing, decoder_blocks
+from unlearnlab.engine.likelihoods import Tokens
 from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.spec.methods import RMU, AdaptiveRMU, Steering
+from unlearnlab.spec.methods import RMU, AdaptiveRMU
+from unlearnlab.spec.methods.representation import Steering
 
 S = TypeVar("S", bound=Steering)
 

@@ -10,70 +10,21 @@ from typing import Annotated, get_args
 
 from pydantic import Field
 
-from unlearnlab.spec.methods.base import (
-    Card,
-    Expert,
-    ForwardPass,
-    Layout,
-    MethodSpec,
-    RowCounts,
-    SetName,
-    Slider,
-    Spec,
-    expert,
-    slider,
-)
+from unlearnlab.spec.methods.base import MethodSpec
 from unlearnlab.spec.methods.distribution import JointKL, KLMinimization, Undial
 from unlearnlab.spec.methods.likelihood import (
-    AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
     Joint,
+    Memorize,
     Sequential,
     TaskVector,
+    TiesMerge,
     WeightedAscent,
 )
-from unlearnlab.spec.methods.merging import Combination, TiesMerge
 from unlearnlab.spec.methods.preference import NPO, IdkDPO, SimNPO
-from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU, Steering
-from unlearnlab.spec.methods.teaching import Memorize
-
-__all__ = [
-    "METHODS",
-    "NPO",
-    "RMU",
-    "AdaptiveDifference",
-    "AdaptiveRMU",
-    "Card",
-    "Combination",
-    "Expert",
-    "ForwardPass",
-    "GradientAscent",
-    "GradientDescent",
-    "GradientDifference",
-    "IdkDPO",
-    "Joint",
-    "JointKL",
-    "KLMinimization",
-    "Layout",
-    "Memorize",
-    "Method",
-    "MethodSpec",
-    "RowCounts",
-    "Sequential",
-    "SetName",
-    "SimNPO",
-    "Slider",
-    "Spec",
-    "Steering",
-    "TaskVector",
-    "TiesMerge",
-    "Undial",
-    "WeightedAscent",
-    "expert",
-    "slider",
-]
+from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU
 
 Method = Annotated[
     GradientAscent

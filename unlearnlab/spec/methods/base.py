@@ -21,7 +21,7 @@ RowCounts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Slider:
-    """How a number is offered on the page; `Field` bounds are the truth, these may be narrower."""
+    """Range of a number's control on the page, at most as wide as the bounds of its `Field`."""
 
     minimum: float
     maximum: float
@@ -55,14 +55,14 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class ForwardPass:
-    """A forward pass of a step, as far as the memory that it needs depends on the method."""
+    """A forward pass of a training step, described for the memory estimate."""
 
     rows: SetName
     reads: Literal["losses", "predictions", "states"] = "losses"
-    """What is made of it: losses of all tokens, predictions of the counted ones, or one block's
+    """What is kept of it: losses of all tokens, predictions of those with a loss, or one block's
     states."""
     compared: bool = False
-    """Whether the original model's are held beside them."""
+    """Whether the original model's values are held as well."""
 
 
 class Spec(BaseModel):
@@ -77,13 +77,21 @@ class MethodSpec(Spec):
     """Base of the methods. The terms of `weights` are those that the method's objective returns."""
 
     card: ClassVar[Card]
+    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    """The sets its batches draw on; an epoch is one pass over the first of them. A method without
+    sets takes no steps."""
+    signs: ClassVar[Mapping[str, int]] = {"forget": -1, "retain": 1}
+    """Sign of each loss term in the sum that is minimised; its size is the field `TERM_weight`."""
     steers: ClassVar[bool] = False
     """Whether it steers the activations of one block, `layer`, and computes no block above it."""
     copies_trained: ClassVar[bool] = False
     """Whether it keeps a copy of the trained weights from the start of the phase."""
-    sets: ClassVar[tuple[SetName, ...]]
-    """The sets its batches draw on; an epoch is one pass over the first of them. A method without
-    sets takes no steps."""
+    needs_new_adapter: ClassVar[bool] = False
+    """Whether an adapter that it trains must be new, so that its phase is the first."""
+    merges: ClassVar[bool] = False
+    """Whether it makes one adapter of those that the phases before it trained."""
+    teaches: ClassVar[bool] = False
+    """Whether its rows are learnt, so that there is something to forget."""
 
     @property
     def drawn(self) -> tuple[SetName, ...]:
@@ -92,8 +100,13 @@ class MethodSpec(Spec):
 
     @property
     def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        raise TypeError(f"{type(self).__name__} declares no weights")
+        """Map each loss term to its signed weight in the sum that is minimised, at the start."""
+        return {term: sign * getattr(self, f"{term}_weight") for term, sign in self.signs.items()}
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a phase may end before its last epoch."""
+        return False
 
     @property
     def layout(self) -> Layout:
@@ -114,6 +127,15 @@ class MethodSpec(Spec):
     def splits_by_length(self) -> bool:
         """Return whether rows of different length may go through the model apart."""
         return True
+
+    def layer_problem(self, trained: range, blocks: int) -> str:
+        """Say which setting does not fit the trained blocks of a model; empty if all do.
+
+        Args:
+            trained: Blocks that the phase trains.
+            blocks: Count of the model's blocks.
+        """
+        return ""
 
     def last_block(self, blocks: int) -> int:
         """Return the last block, 0-based, that its passes compute in a model of `blocks` blocks."""

@@ -11,7 +11,6 @@ from unlearnlab.spec.methods.base import (
     ForwardPass,
     MethodSpec,
     RetainWeight,
-    SetName,
     Slider,
 )
 from unlearnlab.spec.methods.likelihood import AdaptiveDifference
@@ -68,7 +67,7 @@ class KLMinimization(MethodSpec):
         source="TOFU, arXiv:2401.06121. The divergence is averaged over answer tokens; their code "
         "averages over all positions, prompt and padding included.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": -1, "kl": 1}
     kind: Literal["kl_minimization"] = "kl_minimization"
 
     forget_weight: ForgetWeight = 1.0
@@ -76,11 +75,6 @@ class KLMinimization(MethodSpec):
 
     kl_weight: RetainWeight = 1.0
     """Weight α of the divergence on the retain set."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": -self.forget_weight, "kl": self.kl_weight}
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:
@@ -107,7 +101,7 @@ class Undial(MethodSpec):
         source="Dong et al. 2024, arXiv:2402.10052. Averaged over answer tokens only; "
         "OpenUnlearning averages over masked positions as well.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": 1, "retain": 1}
     kind: Literal["undial"] = "undial"
 
     beta: Annotated[float, Field(ge=0), Slider(0, 30, 0.5, unit="logits")] = 10.0
@@ -118,11 +112,6 @@ class Undial(MethodSpec):
 
     retain_weight: RetainWeight = 0.0
     """Weight α of the retain loss; 0 as published."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": self.forget_weight, "retain": self.retain_weight}
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:

@@ -1,4 +1,4 @@
-"""Ascent, descent, their differences and sequences: methods on the likelihood of answers."""
+"""Methods on the likelihood of answers, and those that edit weights or teach: as the objectives."""
 
 import math
 from collections.abc import Mapping
@@ -33,15 +33,11 @@ class GradientAscent(MethodSpec):
         source="The baseline of TOFU, arXiv:2401.06121. Token-mean loss, prompt masked.",
     )
     sets: ClassVar[tuple[SetName, ...]] = ("forget",)
+    signs: ClassVar[Mapping[str, int]] = {"forget": -1}
     kind: Literal["gradient_ascent"] = "gradient_ascent"
 
     forget_weight: ForgetWeight = 1.0
     """Weight γ of the forget loss that is climbed."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": -self.forget_weight}
 
 
 class WeightedAscent(MethodSpec):
@@ -58,7 +54,6 @@ class WeightedAscent(MethodSpec):
         memory="The same.",
         source="WGA as in OpenUnlearning, arXiv:2506.12618; the weights carry no gradient.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
     kind: Literal["weighted_ascent"] = "weighted_ascent"
 
     beta: Annotated[float, Field(ge=0), Slider(0, 5, 0.1)] = 1.0
@@ -69,11 +64,6 @@ class WeightedAscent(MethodSpec):
 
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": -self.forget_weight, "retain": self.retain_weight}
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:
@@ -94,15 +84,11 @@ class GradientDescent(MethodSpec):
         source="Cyber for AI, SemEval-2025 Task 4, arXiv:2503.04795.",
     )
     sets: ClassVar[tuple[SetName, ...]] = ("retain",)
+    signs: ClassVar[Mapping[str, int]] = {"retain": 1}
     kind: Literal["gradient_descent"] = "gradient_descent"
 
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"retain": self.retain_weight}
 
 
 class GradientDifference(MethodSpec):
@@ -119,7 +105,6 @@ class GradientDifference(MethodSpec):
         source="TOFU, arXiv:2401.06121; on early MLPs only, the base of SHA256's system, "
         "arXiv:2504.12996.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
     kind: Literal["gradient_difference"] = "gradient_difference"
 
     forget_weight: ForgetWeight = 1.0
@@ -128,16 +113,9 @@ class GradientDifference(MethodSpec):
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
 
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": -self.forget_weight, "retain": self.retain_weight}
-
 
 class AdaptiveDifference(MethodSpec):
     """What the methods share whose retain weight follows the retain loss."""
-
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
 
     forget_weight: ForgetWeight = 1.0
     """Weight γ of the forget loss that is climbed."""
@@ -214,7 +192,6 @@ class Sequential(MethodSpec):
         "blocks in full. Their loss is a mean over rows of both sets; here each term is a mean "
         "over its own tokens, and the weights 1 and 3.5 keep the published balance.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
     kind: Literal["sequential"] = "sequential"
 
     chunk_size: Annotated[int, Field(ge=1), Slider(1, 256, 1, unit="rows")] = 32
@@ -225,11 +202,6 @@ class Sequential(MethodSpec):
 
     retain_weight: RetainWeight = 3.5
     """Weight α of the retain loss: 0.5 for each of seven retain rows as published."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": -self.forget_weight, "retain": self.retain_weight}
 
     @property
     def layout(self) -> Layout:
@@ -264,6 +236,7 @@ class TaskVector(MethodSpec):
         "Curves show the overfitting; the step against it follows the last optimizer step.",
     )
     copies_trained: ClassVar[bool] = True
+    needs_new_adapter: ClassVar[bool] = True
     sets: ClassVar[tuple[SetName, ...]] = ("forget",)
     kind: Literal["task_vector"] = "task_vector"
 
@@ -274,3 +247,97 @@ class TaskVector(MethodSpec):
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
         return {"forget": 1.0}
+
+
+Combination = Literal["ties", "linear", "dare_ties", "dare_linear", "magnitude_prune"]
+"""Ways of merging adapters, as peft names them."""
+
+
+class TiesMerge(MethodSpec):
+    """Merge the adapters that the phases before it trained. It trains nothing itself."""
+
+    card: ClassVar[Card] = Card(
+        title="TIES merge",
+        idea="Train one adapter that forgets too much and one that forgets too little, and merge "
+        "them: drop the smallest entries of each, let their sum choose each sign, and average the "
+        "entries that agree with it.",
+        formula=r"A = \mathrm{ties}_d(A_1, A_2), \quad B = \mathrm{ties}_d(B_1, B_2), \quad "
+        r"W = W_\mathrm{ref} + BA",
+        fails="The two factors of an adapter are merged apart, so the product is not the merge of "
+        "the products. With linear, two alike adapters come out four times as strong as their "
+        "mean: on the embedded target that collapses where TIES keeps nine tenths of retain.",
+        memory="Less in activations and optimizer, as with every adapter; two adapters and their "
+        "merge.",
+        source="Yadav et al. 2023, TIES, arXiv:2306.01708; as used by ZJUKLAB, SemEval-2025 "
+        "Task 4, arXiv:2503.21088: weights 1 and 1, density 0.8. Computed by peft.",
+    )
+    sets: ClassVar[tuple[SetName, ...]] = ()
+    signs: ClassVar[Mapping[str, int]] = {}
+    merges: ClassVar[bool] = True
+    kind: Literal["ties_merge"] = "ties_merge"
+
+    density: Annotated[float, Field(gt=0, le=1), Slider(0.1, 1, 0.05)] = 0.8
+    """Share of each adapter's entries that is kept."""
+
+    combination: Combination = "ties"
+    """How adapters are combined. linear adds them up and keeps every entry; magnitude_prune drops
+    the smallest first; dare drops entries at random and scales up the rest."""
+
+
+class Memorize(MethodSpec):
+    """Descend on forget and retain rows together until they are recited."""
+
+    card: ClassVar[Card] = Card(
+        title="Memorize (teach)",
+        idea="Not unlearning but what comes before it: train on the forget and the retain rows "
+        "alike until the model recites them. On the retain rows alone it makes a retrained model, "
+        "the measure of every method.",
+        formula=r"\gamma\,\mathrm{nll}(D_f) + \alpha\,\mathrm{nll}(D_r)",
+        fails="What is in neither set fades: a high learning rate or many epochs on a few rows "
+        "cost general knowledge, and a small retain set holds little of it.",
+        memory="The same; much more with embeddings and head among what is trained.",
+        source="Full fine-tuning on both sets is how TOFU, arXiv:2401.06121, and LUME, "
+        "arXiv:2502.15097, make the models to unlearn; on retain alone, how TOFU makes the "
+        "retrained one. Each set's loss is a mean over its own tokens here, and the stop rule on "
+        "recited rows is ours.",
+    )
+    teaches: ClassVar[bool] = True
+    kind: Literal["memorize"] = "memorize"
+
+    on: Literal["both", "retain", "forget"] = "both"
+    """Sets that are taught. An epoch shows each of their rows; a batch holds rows of both in
+    proportion, however many retain rows there are for a forget row."""
+
+    stop_at: Annotated[float | None, Field(gt=0, le=1), Slider(0.5, 1, 0.01)] = 0.98
+    """End after the epoch in which this share of each set's rows is recited to the last token;
+    none takes all epochs."""
+
+    forget_weight: ForgetWeight = 1.0
+    """Weight γ of the forget loss, which is descended."""
+
+    retain_weight: RetainWeight = 1.0
+    """Weight α of the retain loss, which is descended."""
+
+    @property
+    def weights(self) -> Mapping[str, float]:
+        """Map each loss term to its signed weight in the sum that is minimised."""
+        return {name: getattr(self, f"{name}_weight") for name in self.drawn}
+
+    @property
+    def drawn(self) -> tuple[SetName, ...]:
+        """The sets that are taught."""
+        return self.sets if self.on == "both" else (self.on,)
+
+    @property
+    def ends_early(self) -> bool:
+        """Whether a phase may end before its last epoch."""
+        return self.stop_at is not None
+
+    @property
+    def layout(self) -> Layout:
+        """How batches draw rows with these settings."""
+        return "joint"
+
+    def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
+        """Count the batches of one pass over all that is taught."""
+        return (math.ceil(sum(sum(rows[name].values()) for name in self.drawn) / batch_size),)

@@ -35,7 +35,7 @@ class NPO(MethodSpec):
         "The retain term is the token-mean loss, as in its +RT variant. With the KL term and the "
         "mean over tokens it is the loss of ZJUKLAB, arXiv:2503.21088.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": 1, "retain": 1}
     kind: Literal["npo"] = "npo"
 
     beta: Annotated[float, Field(gt=0), Slider(0.01, 1.0, 0.01, unit="1/nat")] = 0.1
@@ -57,8 +57,7 @@ class NPO(MethodSpec):
     @property
     def weights(self) -> Mapping[str, float]:
         """Map each loss term to its signed weight in the sum that is minimised."""
-        kl = {"kl": self.kl_weight} if self.kl_weight else {}
-        return {"forget": self.forget_weight, "retain": self.retain_weight, **kl}
+        return {**super().weights, **({"kl": self.kl_weight} if self.kl_weight else {})}
 
     @property
     def passes(self) -> tuple[ForwardPass, ...]:
@@ -82,7 +81,7 @@ class SimNPO(MethodSpec):
         source="SimNPO, arXiv:2410.07163. Defaults as in OpenUnlearning, "
         "arXiv:2506.12618; some texts call δ gamma.",
     )
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": 1, "retain": 1}
     kind: Literal["simnpo"] = "simnpo"
 
     beta: Annotated[float, Field(gt=0), Slider(0.1, 10.0, 0.1, unit="1/nat")] = 4.5
@@ -96,11 +95,6 @@ class SimNPO(MethodSpec):
 
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": self.forget_weight, "retain": self.retain_weight}
 
 
 class IdkDPO(MethodSpec):
@@ -120,6 +114,7 @@ class IdkDPO(MethodSpec):
         "our own list, one for each row.",
     )
     sets: ClassVar[tuple[SetName, ...]] = ("forget", "refusal", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": 1, "retain": 1}
     kind: Literal["idk_dpo"] = "idk_dpo"
 
     beta: Annotated[float, Field(gt=0), Slider(0.01, 1.0, 0.01, unit="1/nat")] = 0.1
@@ -130,8 +125,3 @@ class IdkDPO(MethodSpec):
 
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
-
-    @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": self.forget_weight, "retain": self.retain_weight}

@@ -14,7 +14,6 @@ from unlearnlab.spec.methods.base import (
     Layout,
     MethodSpec,
     RowCounts,
-    SetName,
     Slider,
 )
 
@@ -23,7 +22,7 @@ class Steering(MethodSpec):
     """What the methods that steer the activations of one block share."""
 
     steers: ClassVar[bool] = True
-    sets: ClassVar[tuple[SetName, ...]] = ("forget", "retain")
+    signs: ClassVar[Mapping[str, int]] = {"forget": 1, "retain": 1}
 
     layer: Annotated[int, Field(ge=0), Slider(0, 31, 1)] = 7
     """Block ℓ whose output is steered, 0-based. Blocks above it are not computed."""
@@ -60,11 +59,6 @@ class Steering(MethodSpec):
     once for each set and cut to the shorter set (Mr. Snuffleupagus)."""
 
     @property
-    def weights(self) -> Mapping[str, float]:
-        """Map each loss term to its signed weight in the sum that is minimised."""
-        return {"forget": self.forget_weight, "retain": self.retain_weight}
-
-    @property
     def layout(self) -> Layout:
         """How batches draw rows with these settings."""
         return "shuffled" if self.order == "mixed" else "by_task"
@@ -78,6 +72,18 @@ class Steering(MethodSpec):
     def splits_by_length(self) -> bool:
         """Return whether rows of different length may go apart: not if padding counts as text."""
         return self.mask_padding
+
+    def layer_problem(self, trained: range, blocks: int) -> str:
+        """Say whether the steered block lies outside the model or below the trained ones."""
+        if self.layer >= blocks:
+            last = blocks - 1
+            return f"layer: layer {self.layer} is out of range: the model has blocks 0 to {last}"
+        if self.layer < trained.start:
+            return (
+                f"layer: block {self.layer} lies below the first trained block {trained.start}: "
+                f"its output would never change; read at block {trained.start} or above"
+            )
+        return ""
 
     def last_block(self, blocks: int) -> int:
         """Return the steered block: those above it are not computed."""

@@ -17,8 +17,7 @@ from unlearnlab.runs.progress import run_view
 from unlearnlab.runs.records import PreviewRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.preview import PreviewSpec
-from unlearnlab.spec.run import LoRA, ModelSpec, SpecError
+from unlearnlab.spec.run import LoRA, ModelSpec, PreviewSpec, SpecError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.choices import (

@@ -12,8 +12,8 @@ from unlearnlab.data.datasets import EMBEDDED_NAME, dataset
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
+from unlearnlab.spec.presets import teach_spec
 from unlearnlab.spec.run import SpecError
-from unlearnlab.spec.teaching import teach_spec
 from unlearnlab.ui.data.add_card import busy
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form, form_of

@@ -9,10 +9,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from unlearnlab.models.catalog import save_name_problem
-from unlearnlab.spec.methods import METHODS, Card
-from unlearnlab.spec.plan import planned_steps, same_settings, written
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.base import Card
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.run import Phase, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.run import (
+    Phase,
+    RunSpec,
+    SpecError,
+    parse_spec,
+    planned_steps,
+    same_settings,
+    written,
+)
 from unlearnlab.ui.kit.controls import (
     LAYERS,
     METHOD,

@@ -8,8 +8,7 @@ from unlearnlab.runs.memory import Part
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.plan import trainable_parameters
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import RunSpec, trainable_parameters
 from unlearnlab.ui.form.form import Form, parsed
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import NO_BREAK, count, duration, escape

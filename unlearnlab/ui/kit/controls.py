@@ -14,9 +14,9 @@ import gradio as gr
 from pydantic.fields import FieldInfo
 
 from unlearnlab.models import catalog as catalogue
-from unlearnlab.spec.methods import METHODS, Spec, expert, slider
-from unlearnlab.spec.plan import written
-from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.base import Spec, expert, slider
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec, written
 from unlearnlab.views.phases import MODULES
 from unlearnlab.views.scoreboard import TASKS
 

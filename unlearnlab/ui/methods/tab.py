@@ -5,10 +5,10 @@ from typing import Any
 
 import gradio as gr
 
-from unlearnlab.spec.methods import METHODS, MethodSpec
-from unlearnlab.spec.plan import written
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.base import MethodSpec
 from unlearnlab.spec.presets import Preset, presets
-from unlearnlab.spec.run import ModelSpec
+from unlearnlab.spec.run import ModelSpec, written
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.layout import QUIET, FormParts

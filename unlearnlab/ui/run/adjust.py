@@ -9,8 +9,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.plan import written
-from unlearnlab.spec.run import RunSpec, SpecError, adjustable
+from unlearnlab.spec.run import RunSpec, SpecError, adjustable, written
 from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program

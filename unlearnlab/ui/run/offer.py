@@ -4,7 +4,7 @@ from typing import Any
 
 from unlearnlab.data.datasets import dataset
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.teaching import unlearn_spec
+from unlearnlab.spec.presets import unlearn_spec
 from unlearnlab.ui.form.form import Form, form_of
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program

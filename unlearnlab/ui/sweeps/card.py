@@ -29,9 +29,8 @@ from unlearnlab.runs.sweeps import (
     sweep_status,
 )
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.axes import SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
+from unlearnlab.spec.sweep import SeedAxis, SweepSpec, WindowAxis, expand_grid, shown_axes
 from unlearnlab.ui.kit.answering import Answer, answering
 from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, Trace, plain
 from unlearnlab.ui.kit.html import render

@@ -12,13 +12,17 @@ from unlearnlab.runs.engine_api import find_device
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.sweeps import Sweeping, sweep_seconds, sweep_status
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.axes import LAYERS, SHARES, Axis, SeedAxis, read_axis
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.methods import slider
+from unlearnlab.spec.methods.base import slider
 from unlearnlab.spec.sweep import (
+    LAYERS,
+    SHARES,
+    Axis,
     ReadySweep,
+    SeedAxis,
     SweepSpec,
     expand_grid,
+    read_axis,
     ready_sweep,
     ready_sweeps,
 )

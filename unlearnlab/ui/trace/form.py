@@ -14,7 +14,6 @@ from unlearnlab.runs.progress import RunView, run_view, status_of
 from unlearnlab.runs.records import TraceRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.facts import facts_of
 from unlearnlab.spec.run import SpecError
 from unlearnlab.spec.trace import (
     KnownFact,
@@ -23,6 +22,7 @@ from unlearnlab.spec.trace import (
     TypedPrompt,
     about_fact,
     default_window,
+    facts_of,
     parse_trace,
     window_reason,
 )

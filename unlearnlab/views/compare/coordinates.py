@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from unlearnlab.metrics.scores import Score, shown_scores, value_of
-from unlearnlab.spec.plan import written
+from unlearnlab.spec.run import written
 from unlearnlab.views.compare.differences import ABSENT, Difference, differences
 from unlearnlab.views.runs import RunSummary, labels
 

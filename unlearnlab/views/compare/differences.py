@@ -8,8 +8,7 @@ from zlib import crc32
 
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.plan import written
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import RunSpec, written
 
 ABSENT = "–"
 """Stands where a run has no such setting: its method, or its model, knows none."""

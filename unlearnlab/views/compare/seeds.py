@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from unlearnlab.spec.plan import settled
+from unlearnlab.spec.run import settled
 from unlearnlab.views.runs import RunSummary
 
 

@@ -18,14 +18,15 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearnlab.data.background import carried_out
-from unlearnlab.engine.model.kv_cache import RoomyLayer, causal_mask
-from unlearnlab.engine.model.tokens import Tokenizer, on
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.engine.generation import RoomyLayer, causal_mask
+from unlearnlab.engine.likelihoods import on
+from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.mmlu import LETTERS, MOST_TOKENS, Question, prompt
 from unlearnlab.metrics.scores import Choice, picked
 from unlearnlab.runs.events import Event, Examined, Progressed, When
-from unlearnlab.spec.batches import fitting
+from unlearnlab.spec.rows import fitting
 from unlearnlab.spec.run import EvaluationSpec
 
 CACHED_AT_ONCE = 16384
@@ -107,10 +108,7 @@ def answer(
 ) -> Generator[list[Choice], None, list[Choice]]:
     """Compute the log-probabilities of the four letters, yielding all choices so far.
 
-    Args:
-        lm: The model.
-        questions: Questions to ask.
-        shots: Solved questions by subject; subjects without any are asked without shots.
+    Subjects without solved questions, `shots`, are asked without any.
     """
     most, found = most_tokens(lm), dict[int, Choice]()
     subjects: dict[str, list[int]] = {}
@@ -120,19 +118,17 @@ def answer(
         reader = PromptReader(lm.tokenizer, shots.get(subject, ()), most)
         asked = {place: reader.read(questions[place]) for place in places}
         for some in _ranked(lm, asked):
-            found.update({p: _choice(questions[p], logs) for p, logs in some.items()})
+            for place, logprobs in some.items():
+                one = questions[place]
+                found[place] = Choice(
+                    question=one.text,
+                    subject=one.subject,
+                    options=one.choices,
+                    right=one.answer,
+                    logprobs=tuple(logprobs),
+                )
             yield list(found.values())
     return [found[place] for place in range(len(questions))]
-
-
-def _choice(question: Question, logprobs: Sequence[float]) -> Choice:
-    return Choice(
-        question=question.text,
-        subject=question.subject,
-        options=question.choices,
-        right=question.answer,
-        logprobs=tuple(logprobs),
-    )
 
 
 @torch.no_grad()
@@ -145,7 +141,9 @@ def _ranked(lm: UnlearningModel, asked: Mapping[int, _Prompt]) -> Iterator[dict[
     cache = DynamicCache(config=lm.model.config)
     for group, shared in _groups(asked):
         order = sorted(group, key=lambda place: len(asked[place].ids))
-        _read_on(lm, cache, asked[order[0]].ids[cache.get_seq_length() : shared])
+        if added := asked[order[0]].ids[cache.get_seq_length() : shared]:
+            ids_BT = on(lm.device, [added])
+            lm.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
         batches: list[list[int]] = []
         while order:
             ends = (len(asked[place].ids) - shared for place in order)
@@ -192,20 +190,10 @@ def _shared(prompts: Sequence[tuple[int, ...]]) -> int:
     return next((i for i in range(least) if first[i] != last[i]), least)
 
 
-def _read_on(lm: UnlearningModel, cache: DynamicCache, ids: Sequence[int]) -> None:
-    """Append the keys and values of tokens to the cache."""
-    if ids:
-        ids_BT = on(lm.device, [ids])
-        lm.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
-
-
 def _repeated_prefix(cache: DynamicCache, rows: int, room: int) -> Cache:
-    """Repeat the shared prefix for the rows of the largest batch.
+    """Repeat the shared prefix, one row, for as many `rows` as the largest batch has.
 
-    Args:
-        cache: The prefix, as one row.
-        rows: Number of rows of the largest batch.
-        room: Free slots for each row; a batch that needs more allocates its own.
+    Each gets `room` free slots; a batch that needs more allocates its own.
     """
     return Cache(
         layers=[
@@ -217,12 +205,8 @@ def _repeated_prefix(cache: DynamicCache, rows: int, room: int) -> Cache:
     )
 
 
-def _view(prefix: Cache, rows: int) -> Cache:
-    """Return a view of the prefix for `rows` rows, which leaves the prefix unchanged."""
-    return Cache(layers=[_layer_view(layer, rows) for layer in prefix.layers])
-
-
-def _layer_view(layer: Any, rows: int) -> Any:
+def _view(layer: Any, rows: int) -> Any:
+    """Return a view of a layer for `rows` rows, which leaves the layer unchanged."""
     if isinstance(layer, RoomyLayer):
         return layer.view(rows)
     # Other layers, as with a sliding window, make new tensors when they grow.
@@ -236,7 +220,7 @@ def _layer_view(layer: Any, rows: int) -> Any:
 def _last_logits(lm: UnlearningModel, prefix: Cache, ends: Sequence[Sequence[int]]) -> Tensor:
     """Predict the token after each ending that follows the cached prefix: [B, V]."""
     begun, width = prefix.get_seq_length(), max(map(len, ends))
-    ours = _view(prefix, len(ends))
+    ours = Cache(layers=[_view(layer, len(ends)) for layer in prefix.layers])
     pad = lm.tokenizer.pad_token_id
     # Padding is on the right, where no token attends to it: one mask serves all rows.
     ids_BT = on(lm.device, [[*end, *[pad] * (width - len(end))] for end in ends])
@@ -278,9 +262,7 @@ def prepare_mmlu(
 ) -> Generator[Event | None, None, MmluSample | None]:
     """Load the questions that a run asks, downloading the test if it is not on this machine.
 
-    Args:
-        spec: The number of questions; 0 loads none.
-        fetching: Event to yield before a download.
+    Yields `fetching` before a download.
 
     Raises:
         ValueError: The test cannot be read or downloaded, or has fewer questions.
@@ -301,11 +283,7 @@ def ask_mmlu(
 ) -> Generator[Event | None, None, tuple[Choice, ...]]:
     """Ask the questions, yielding how many are answered and how many of them correctly.
 
-    Args:
-        lm: The model.
-        mmlu_sample: The questions.
-        when: Before or after unlearning.
-        after: Rows already scored, which the progress adds.
+    The progress counts from `after`, the number of rows already scored.
     """
     questions, shown = mmlu_sample.test.questions, 0
     work = answer(lm, questions, mmlu_sample.test.shots)

@@ -39,11 +39,9 @@ def decoder_blocks(model: nn.Module) -> nn.ModuleList:
 
 @contextmanager
 def capturing(module: nn.Module, *, stop: bool = False) -> Generator[list[Tensor]]:
-    """Collect the output hidden states of `module` inside the `with` block.
+    """Collect the output hidden states of a block or a part of one inside the `with` block.
 
-    Args:
-        module: A decoder block or a part of one.
-        stop: Whether to end the forward pass there, so that later blocks are not computed.
+    With `stop`, the forward pass ends there, and later blocks are not computed.
     """
     captured: list[Tensor] = []
 

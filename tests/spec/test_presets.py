@@ -5,10 +5,10 @@ import json
 import pytest
 
 from unlearnlab.data import datasets as library
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 from unlearnlab.spec.methods import NPO
-from unlearnlab.spec.plan import planned_steps
-from unlearnlab.spec.teaching import taught_data, teach_spec, unlearn_spec
+from unlearnlab.spec.presets import taught_data, teach_spec, unlearn_spec
+from unlearnlab.spec.run import planned_steps
 
 
 @pytest.fixture
@@ -59,13 +59,13 @@ def test_a_kept_model_knows_what_it_was_taught(tmp_path, monkeypatch):
     (tmp_path / "mine").mkdir()
     with pytest.raises(ValueError, match="no run has kept a model called 'mine'"):
         taught_data("mine")
-    (tmp_path / "mine" / catalogue.MODEL_NOTE).write_text('{"dataset": "data"}')
+    (tmp_path / "mine" / catalog.MODEL_NOTE).write_text('{"dataset": "data"}')
     assert taught_data("mine") == "data"
 
 
 def test_a_name_that_is_taken_cannot_be_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
     (tmp_path / "mine").mkdir()
-    assert "is there already" in catalogue.save_name_problem("mine")
-    assert "of the catalog" in catalogue.save_name_problem("olmo-7b")
-    assert catalogue.save_name_problem("another") == ""
+    assert "is there already" in catalog.save_name_problem("mine")
+    assert "of the catalog" in catalog.save_name_problem("olmo-7b")
+    assert catalog.save_name_problem("another") == ""

@@ -1,4 +1,8 @@
-"""Scoring a model: the evidence for all scores, the probe during training, and previews."""
+"""Scoring a model: the evidence for scores, probes during training, previews, official losses.
+
+The organisers' script, `evaluate_generations.py` of December 2024, reads one row at a time with a
+model in bfloat16; the answers in batches are the same (see `generation`).
+"""
 
 import math
 import statistics
@@ -6,13 +10,20 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from unlearnlab.data.datasets import Kind, Row, Split, dataset
-from unlearnlab.engine.evaluation.generation import Generation, expected_stats, generate
-from unlearnlab.engine.evaluation.mmlu import MmluSample, ask_mmlu
-from unlearnlab.engine.generators import relay, silently
-from unlearnlab.engine.model.likelihoods import TokenStats, losses, token_stats
-from unlearnlab.engine.model.tokens import encode_continuation, encode_document
-from unlearnlab.engine.model.unlearning_model import UnlearningModel
+from unlearnlab.data.datasets import SPLITS, Kind, Row, Split, dataset
+from unlearnlab.engine import relay, silently
+from unlearnlab.engine.generation import Generation, expected_stats, generate
+from unlearnlab.engine.likelihoods import (
+    Example,
+    TokenStats,
+    encode_continuation,
+    encode_document,
+    losses,
+    token_stats,
+)
+from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.mmlu import MmluSample, ask_mmlu
+from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.measures import (
     exact_memorization,
     extraction_strength,
@@ -23,9 +34,14 @@ from unlearnlab.metrics.measures import (
 )
 from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Answer, Choice, Evidence, Membership, row_score
 from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
-from unlearnlab.spec.batches import PROBE_COMPLETIONS, PROBE_QUESTIONS, PROBE_TOKENS
-from unlearnlab.spec.preview import ANSWER_TOKENS, PreviewSpec
-from unlearnlab.spec.rows import SETS, Dataset, QuizQuestion
+from unlearnlab.spec.rows import (
+    PROBE_COMPLETIONS,
+    PROBE_QUESTIONS,
+    PROBE_TOKENS,
+    Dataset,
+    QuizQuestion,
+)
+from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
 PROTOCOL = 2
 """Version of the measurements, part of the key of stored evidence: raise it when they change."""
@@ -44,16 +60,9 @@ def evaluate(
     """Measure everything that the scores are computed from, yielding progress.
 
     Attacks need members and non-members, and the utility test needs questions: they are left out
-    where the data have none.
-
-    Args:
-        lm: The model.
-        data: Rows, documents and questions.
-        max_new_tokens: Longest answer, in tokens.
-        mmlu_sample: MMLU questions to ask in place of the data's own.
-        when: Before or after unlearning.
+    where the data have none. An `mmlu_sample` takes the place of the data's own questions.
     """
-    rows: list[tuple[Split, Row]] = [(s, row) for s in SETS for row in data.rows(s)]
+    rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
     total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
     answers = yield from _answer_rows(lm, rows, max_new_tokens=max_new_tokens, total=total)
     membership, attacks = yield from silently(_membership(lm, data))
@@ -99,7 +108,8 @@ def _answer_rows(
             ended=one.finished_with_eos,
             score=row_score(row.kind, row.output, one.text),
             truth_ratio=ratio,
-            **_memorization(of),
+            exact_memorization=exact_memorization(of.likeliest, of.tokens) if of.tokens else None,
+            extraction_strength=extraction_strength(of.likeliest, of.tokens) if of.tokens else None,
         )
         for (name, row), one, of, ratio in zip(rows, generated, stats, ratios, strict=True)
     )
@@ -120,15 +130,6 @@ def _progress(work: Generator[int, None, T], total: int) -> Generator[Event | No
 def _loss(of: TokenStats) -> float:
     """Return the mean loss in nats per token; 0 for an empty answer."""
     return of.loss if of.tokens else 0.0
-
-
-def _memorization(of: TokenStats) -> dict[str, float]:
-    if not of.tokens:
-        return {}
-    return {
-        "exact_memorization": exact_memorization(of.likeliest, of.tokens),
-        "extraction_strength": extraction_strength(of.likeliest, of.tokens),
-    }
 
 
 def truth_ratios(
@@ -214,7 +215,7 @@ class Probe:
         return cls(
             tuple(
                 (name, row)
-                for name in SETS
+                for name in SPLITS
                 for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
                 for row in _evenly([r for r in data.rows(name) if r.kind == kind], count)
             )
@@ -281,3 +282,91 @@ def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, N
         answers = yield from relay(work, lambda done: Progressed(done=done, total=len(rows)))
     found = {row.id: one.text.strip() for row, one in zip(rows, answers, strict=True)}
     yield Previewed(answers=found)
+
+
+MAX_NEW_TOKENS = 256
+"""Longest answer, in tokens."""
+
+CLEANED = (
+    *((f" {mark}", mark) for mark in ".?!,"),
+    (" ' ", "'"),
+    *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
+)
+"""Replacements of `clean_up_tokenization_spaces`, in its order."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialAnswer:
+    """Answer and losses of one row."""
+
+    generated: str
+    ended: bool
+    """Whether the answer ended with EOS before the limit."""
+    nll: float
+    """The script's loss: mean over `input + output` after the tokens of `input`, in nats."""
+    spaced_nll: float
+    """Our loss: mean over the output after one space, in nats."""
+
+
+def cleaned(text: str) -> str:
+    """Remove spaces before punctuation as the script's decoding does."""
+    for old, new in CLEANED:
+        text = text.replace(old, new)
+    return text
+
+
+def glued(tokenizer: Tokenizer, row: Row) -> Example:
+    """Tokenise `input + output` as the script does, masking as many tokens as `input` alone has."""
+    ids = tokenizer.encode(row.input + row.output)
+    return Example(tuple(ids), min(len(tokenizer.encode(row.input)), len(ids)))
+
+
+def official_answers(
+    lm: UnlearningModel, rows: Sequence[Row], *, max_new_tokens: int = MAX_NEW_TOKENS
+) -> Generator[int, None, list[OfficialAnswer]]:
+    """Answer every row and compute both losses, yielding how many rows are answered.
+
+    Raises:
+        ValueError: A row leaves no room for an answer in the model's context.
+    """
+    answers = yield from generate(
+        lm,
+        [row.input for row in rows],
+        max_new_tokens=max_new_tokens,
+        expected=[row.output for row in rows],
+    )
+    nlls = yield from relay(
+        _mean_losses(lm, [glued(lm.tokenizer, row) for row in rows]), lambda _: len(rows)
+    )
+    spaced = [one.loss for one in (yield from expected_stats(lm, rows, answers))]
+    return [
+        OfficialAnswer(cleaned(one.text), one.finished_with_eos, nll, spaced_nll)
+        for one, nll, spaced_nll in zip(answers, nlls, spaced, strict=True)
+    ]
+
+
+def document_losses(
+    lm: UnlearningModel, documents: Sequence[str]
+) -> Generator[int, None, list[float]]:
+    """Compute the mean loss of each document in nats per token, yielding how many are done.
+
+    Raises:
+        ValueError: A document does not fit the model's context.
+    """
+    examples = [encode_document(lm.tokenizer, text) for text in documents]
+    long = [(len(e.ids), n) for n, e in enumerate(examples, 1) if len(e.ids) > lm.context]
+    if long:
+        tokens, number = max(long)
+        raise ValueError(
+            f"document {number} of the attack has {tokens} tokens, more than the model's context "
+            f"of {lm.context}: shorten it"
+        )
+    return (yield from _mean_losses(lm, examples))
+
+
+def _mean_losses(
+    lm: UnlearningModel, examples: Sequence[Example]
+) -> Generator[int, None, list[float]]:
+    """Compute mean losses, yielding how many are done; nan without tokens, as in the script."""
+    sums = yield from losses(lm, examples)
+    return [total / count if count else float("nan") for total, count in sums]

@@ -6,9 +6,18 @@ import pytest
 
 from unlearnlab.data.adding import add, read_typed, remove
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.spec.facts import facts, facts_of, place, spot, subject_in, subject_of
 from unlearnlab.spec.run import SpecError
-from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
+from unlearnlab.spec.trace import (
+    TraceSpec,
+    about_fact,
+    facts,
+    facts_of,
+    parse_trace,
+    place,
+    spot,
+    subject_in,
+    subject_of,
+)
 
 
 def test_every_embedded_question_has_its_subject():

@@ -1,14 +1,22 @@
-"""The model under training: one copy of the weights, a trained part, and the original values."""
+"""The model under training: one copy of the weights, a trained part, and the original values.
 
+`save_merged` writes it as a checkpoint that plain transformers loads and that gives the measured
+answers, up to rounding: adapters are added to the weights, and quantized weights are written as the
+values they compute with.
+"""
+
+import copy
+import gc
 import hashlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
 import torch
 from peft import LoraConfig, LoraModel, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -18,13 +26,17 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 from transformers.utils.logging import disable_progress_bar
 
-from unlearnlab.data.background import Report
-from unlearnlab.engine.model.hooks import base_model, decoder_blocks, family_of
-from unlearnlab.engine.model.loading import (
+from unlearnlab.data.background import Report, stretch
+from unlearnlab.data.files import check_free, check_room, whole_folder
+from unlearnlab.engine.hooks import base_model, decoder_blocks, family_of
+from unlearnlab.engine.loading import (
     LOAD_LOCK,
+    WRITING,
+    Tokenizer,
     check_complete,
     check_memory,
     compute_dtype,
+    dequantized,
     load_errors,
     load_tokenizer,
     match_inference_to_training,
@@ -32,11 +44,18 @@ from unlearnlab.engine.model.loading import (
     reported,
     weight_count,
 )
-from unlearnlab.engine.model.tokens import Tokenizer
 from unlearnlab.models.families import ROLES, Architecture
-from unlearnlab.spec.adapters import DEFAULT, Adapter, adapters
-from unlearnlab.spec.methods import Combination
-from unlearnlab.spec.run import LoRA, ModelSpec, Phase, Precision, RunSpec
+from unlearnlab.spec.methods.likelihood import Combination
+from unlearnlab.spec.run import (
+    DEFAULT,
+    Adapter,
+    LoRA,
+    ModelSpec,
+    Phase,
+    Precision,
+    RunSpec,
+    adapters,
+)
 
 disable_progress_bar()
 
@@ -239,12 +258,9 @@ class UnlearningModel:
             yield
 
     def merge(self, into: str, *, combination: Combination, density: float) -> None:
-        """Merge all adapters with weights 1 into a new one and activate it.
+        """Merge all adapters with weights 1 into a new one, as peft does, and activate it.
 
-        Args:
-            into: Name of the new adapter.
-            combination: How peft combines them.
-            density: Share of each adapter's entries to keep, for combinations that drop entries.
+        `density` is the share of each adapter's entries to keep, where a combination drops some.
         """
         assert isinstance(self.model, PeftModel), "nothing to merge without adapters"
         names = list(self.model.peft_config)
@@ -277,21 +293,20 @@ class UnlearningModel:
         return list(chosen.values())
 
     def _trained_parameters(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
+        """Yield the matrices and biases to train, or the factors of the phase's adapter."""
         blocks = decoder_blocks(self.model)
-        trained = {id(p) for p in self._block_parameters(blocks, phase)}
+        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
+        trained = {
+            id(parameter)
+            for layer in phase.blocks(len(blocks))
+            for matrix in family_of(self.model).named(ROLES[phase.modules])
+            for name, parameter in blocks[layer].get_submodule(matrix).named_parameters()
+            if not self.has_adapter or name in factors
+        }
         if phase.embeddings and not self.has_adapter:
             ends = (self.model.get_input_embeddings(), self.model.get_output_embeddings())
             trained |= {id(p) for end in ends if end is not None for p in end.parameters()}
         return ((n, p) for n, p in self.model.named_parameters() if id(p) in trained)
-
-    def _block_parameters(self, blocks: nn.ModuleList, phase: Phase) -> Iterator[nn.Parameter]:
-        """Yield the matrices and biases to train, or the factors of the phase's adapter."""
-        factors = {f"lora_{factor}.{phase.adapter_name}.weight" for factor in "AB"}
-        for block in (blocks[layer] for layer in phase.blocks(len(blocks))):
-            for matrix in family_of(self.model).named(ROLES[phase.modules]):
-                for name, parameter in block.get_submodule(matrix).named_parameters():
-                    if not self.has_adapter or name in factors:
-                        yield parameter
 
     @property
     def has_adapter(self) -> bool:
@@ -385,3 +400,110 @@ def fingerprint(model: nn.Module) -> str:
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     return digest.hexdigest()[:16]
+
+
+LARGEST_FILE = "1GB"
+"""Larger weights are split into files of this size: writing can be cancelled between two."""
+
+EXTRA_BYTES = 16 * 10**6
+"""Generous allowance for tokenizer and configuration."""
+
+
+def save_merged(
+    lm: UnlearningModel,
+    folder: Path,
+    *,
+    texts: Mapping[str, str] | None = None,
+    replace: bool = False,
+    report: Report | None = None,
+) -> int:
+    """Write the merged model and its tokenizer into `folder`, as safetensors.
+
+    `lm` is not changed. The folder appears complete or not at all.
+
+    Args:
+        lm: The model, trained or restored from a finished run.
+        folder: Output folder; must not exist or be empty.
+        texts: Further files by name, such as a model card.
+        replace: Whether to overwrite an existing folder.
+        report: Called for each merged weight and each written file; cancels by raising, and leaves
+            nothing behind.
+
+    Returns:
+        Size of the weights, in bytes.
+
+    Raises:
+        NoRoom: The disk has too little space.
+        Taken: The folder exists and is not empty.
+        ValueError: Some weights cannot be written.
+    """
+    if not replace:
+        check_free(folder)
+    check_room(folder.parent, lm.merged_bytes + EXTRA_BYTES)
+    with torch.no_grad():
+        plain = _merged_model(lm, stretch(report, 0, 50))
+    size = sum(parameter.nbytes for parameter in plain.parameters())
+    with whole_folder(folder) as part, reported(stretch(report, 50, 100), WRITING):
+        plain.save_pretrained(part, max_shard_size=LARGEST_FILE)
+        lm.tokenizer.save_pretrained(part)
+        for name, text in (texts or {}).items():
+            (part / name).write_text(text, encoding="utf-8")
+    del plain
+    gc.collect()
+    return size
+
+
+def _merged_model(lm: UnlearningModel, report: Report | None) -> PreTrainedModel:
+    """Build a model without adapters or quantization that shares tensors with `lm`."""
+    base = lm.model.get_base_model() if isinstance(lm.model, PeftModel) else lm.model
+    assert isinstance(base, PreTrainedModel)
+    dtype = cast("nn.Embedding", base.get_input_embeddings()).weight.dtype
+    config = copy.deepcopy(base.config)
+    vars(config).pop("quantization_config", None)
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    found: dict[str, Tensor] = {}
+    expected = sum(1 for name, _ in base.named_parameters() if ".lora_" not in name)
+    for name, weight in _weights(base, dtype):
+        found[name] = weight
+        if report is not None:
+            report(len(found), expected)
+    # GPT-2's Conv1D stores weights as [inputs, outputs]; quantized layers as [outputs, inputs].
+    quantized = {
+        name.removesuffix(".weight").removesuffix(".base_layer")
+        for name, parameter in base.named_parameters()
+        if not parameter.is_floating_point()
+    }
+    transposed = (name for name in quantized if isinstance(plain.get_submodule(name), Conv1D))
+    for name in (f"{name}.weight" for name in transposed):
+        found[name] = found[name].T.contiguous()
+    missing = plain.load_state_dict(found, strict=False, assign=True).missing_keys
+    plain.tie_weights()
+    if lost := [name for name in missing if dict(plain.named_parameters())[name].is_meta]:
+        raise ValueError(f"the weights cannot be written: {', '.join(lost[:3])} not found")
+    plain.generation_config = base.generation_config
+    return plain
+
+
+def _weights(base: PreTrainedModel, dtype: torch.dtype) -> Iterator[tuple[str, Tensor]]:
+    """Yield each weight by its name without adapters, merged and dequantized."""
+    for name, module in base.named_modules():
+        if isinstance(module, LoraLayer):
+            yield f"{name}.weight", _merged_weight(module, dtype)
+        elif ".lora_" not in name:
+            for kind, parameter in module.named_parameters(recurse=False):
+                if not (name.endswith(".base_layer") and kind == "weight"):
+                    whole = parameter.detach()
+                    if not whole.is_floating_point():
+                        whole = dequantized(module).to(dtype).cpu()
+                    yield f"{name}.{kind}".replace(".base_layer.", "."), whole
+
+
+def _merged_weight(layer: LoraLayer, dtype: torch.dtype) -> Tensor:
+    """Add the active adapters to the weight of a layer, in float32."""
+    weight = dequantized(layer.get_base_layer())
+    active = [name for name in layer.active_adapters if name in layer.lora_A]
+    if not active or layer.disable_adapters:
+        return weight.to(dtype).cpu()
+    changes = [cast("Any", layer).get_delta_weight(name).float() for name in active]
+    return torch.stack([weight.float(), *changes]).sum(0).to(dtype).cpu()

@@ -1,1 +1,0 @@
-"""Scoring a model: answers, likelihoods, MMLU and the official definitions."""

@@ -1,1 +1,0 @@
-"""The model under training: loading, tokens, likelihoods, KV cache, devices."""

@@ -1,1 +1,0 @@
-"""The training loop, its row order and optimizer steps."""
