@@ -23,7 +23,7 @@ from unlearnlab.engine.training import Clock, train
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.models.families import FAMILIES, Architecture, Modules
-from unlearnlab.spec.methods import GradientAscent, GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDifference
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.spec.trace import TypedPrompt

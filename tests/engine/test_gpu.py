@@ -22,7 +22,7 @@ from unlearnlab.engine.loading import devices, memory_gib, prepare, resolve_devi
 from unlearnlab.engine.training import Clock, train
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
-from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientDifference
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec

@@ -13,19 +13,18 @@ from unlearnlab.engine.training import Clock, TrainingState, plan_phases, probe_
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import PhaseBegan, Probed, StepLogged
-from unlearnlab.spec.methods import (
-    METHODS,
-    NPO,
-    RMU,
-    AdaptiveRMU,
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.distribution import JointKL
+from unlearnlab.spec.methods.likelihood import (
     GradientAscent,
     GradientDescent,
     GradientDifference,
     Joint,
-    JointKL,
     Sequential,
     TaskVector,
 )
+from unlearnlab.spec.methods.preference import NPO
+from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU
 from unlearnlab.spec.rows import load
 from unlearnlab.spec.run import (
     DataSpec,

@@ -17,7 +17,7 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.training import Clock, train
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.models.families import FAMILIES
-from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientDifference
 from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, RunSpec
 
 PROMPTS = ("alpha story 1 began on a", "Who is beta 2 in Task1?", "x")

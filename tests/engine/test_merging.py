@@ -12,7 +12,7 @@ from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.training import Clock, train
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.events import PhaseBegan, StepLogged
-from unlearnlab.spec.methods import GradientAscent, GradientDescent, TiesMerge
+from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDescent, TiesMerge
 from unlearnlab.spec.run import RESERVED, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])

@@ -17,7 +17,7 @@ from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import StepLogged
-from unlearnlab.spec.methods import GradientDifference, Joint
+from unlearnlab.spec.methods.likelihood import GradientDifference, Joint
 from unlearnlab.spec.run import EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.arange(5, 45)[None]

@@ -11,7 +11,7 @@ from unlearnlab.engine.evaluation import Probe, evaluate
 from unlearnlab.engine.loading import compute_dtype
 from unlearnlab.engine.training import Clock, train
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientDifference
 from unlearnlab.spec.run import (
     PACKED,
     EvaluationSpec,

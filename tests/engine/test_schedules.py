@@ -7,7 +7,9 @@ import torch
 
 from unlearnlab.engine import training
 from unlearnlab.engine.likelihoods import Example
-from unlearnlab.spec.methods import NPO, AdaptiveRMU, IdkDPO, Memorize, Sequential
+from unlearnlab.spec.methods.likelihood import Memorize, Sequential
+from unlearnlab.spec.methods.preference import NPO, IdkDPO
+from unlearnlab.spec.methods.representation import AdaptiveRMU
 from unlearnlab.spec.run import Phase
 
 

@@ -17,7 +17,7 @@ from unlearnlab.engine.likelihoods import Example, recites
 from unlearnlab.models import catalog as catalogue
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, Kept, PhaseBegan, PhaseEnded, Probed, StageBegan
-from unlearnlab.spec.methods import GradientAscent, Memorize
+from unlearnlab.spec.methods.likelihood import GradientAscent, Memorize
 from unlearnlab.spec.run import LoRA, parse_spec
 
 

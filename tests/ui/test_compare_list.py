@@ -10,7 +10,7 @@ from tests.fakes import FakeLab
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.run import Phase, RunSpec
 from unlearnlab.ui.compare.listing import MOST, Query, choices, found, suggestions
 from unlearnlab.ui.compare.marks import change, tags_of
