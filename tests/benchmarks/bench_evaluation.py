@@ -28,8 +28,8 @@ from typing import Any
 
 import torch
 
+from tests.engine import plain
 from tests.engine.tiny import CPU, finish
-from tests.newest import plain
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.evaluation import cleaned, document_losses, official_answers
 from unlearnlab.engine.generation import generate

@@ -1,5 +1,7 @@
 """Tables of the pages come from the code, and the example of docs/code.md works as written."""
 
+import ast
+import filecmp
 import json
 import re
 import shutil
@@ -50,10 +52,14 @@ def extended(tmp_path_factory):
 
 
 def change(path, language, code):
-    """Put a code block where the page says: a diff in its place, anything else at the end."""
+    """Put a code block where the page says: diffs in place, code above the last table."""
     before = path.read_text(encoding="utf-8") if path.exists() else ""
     if language != "diff":
-        path.write_text(f"{before}\n\n{code}".lstrip("\n"), encoding="utf-8")
+        last = ast.parse(before).body[-1] if before else None
+        lines = before.splitlines(keepends=True)
+        at = last.lineno - 1 if isinstance(last, ast.Assign | ast.AnnAssign) else len(lines)
+        text = f"{''.join(lines[:at])}\n\n{code}\n\n{''.join(lines[at:])}"
+        path.write_text(text.strip("\n") + "\n", encoding="utf-8")
         return
     lines = code.splitlines()
     old = "\n".join(line[1:] for line in lines if line[0] != "+")
@@ -65,6 +71,25 @@ def change(path, language, code):
 def carried_out(root, *words):
     done = subprocess.run([sys.executable, *words], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_method_of_the_example_changes_three_files_beside_its_test(extended):
+    files = {
+        path.relative_to(extended)
+        for name in ("unlearnlab", "assets", "docs")
+        for path in (extended / name).rglob("*.*")
+    }
+    changed = {
+        path.as_posix()
+        for path in files
+        if "__pycache__" not in path.parts
+        and (not (ROOT / path).exists() or not filecmp.cmp(ROOT / path, extended / path, False))
+    }
+    assert changed == {
+        "unlearnlab/spec/methods/likelihood.py",
+        "unlearnlab/engine/objectives/likelihood.py",
+        "assets/presets/embedded-capped-ascent.json",
+    }
 
 
 def test_the_method_of_the_example_is_offered_by_form_command_line_and_table(extended):

@@ -33,7 +33,7 @@ from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.models.checkpoints import architecture
 from unlearnlab.models.families import FAMILIES, Modules
-from unlearnlab.spec.methods import GradientAscent, GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDifference
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, LoRA, Phase
 from unlearnlab.spec.trace import TypedPrompt

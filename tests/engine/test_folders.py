@@ -15,13 +15,13 @@ from unlearnlab.engine.folders import read_rows, unlearn_folder
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.exports.script import script
 from unlearnlab.spec.errors import SpecError
-from unlearnlab.spec.methods import (
-    RMU,
+from unlearnlab.spec.methods.likelihood import (
     GradientAscent,
     GradientDescent,
     GradientDifference,
     Sequential,
 )
+from unlearnlab.spec.methods.representation import RMU
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 
 QUICK = {"max_steps": 3, "learning_rate": 0.05, "batch_size": 8}

@@ -19,7 +19,7 @@ from unlearnlab.data.datasets import Row
 from unlearnlab.engine.loading import devices, memory_gib, prepare, resolve_device
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
-from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientDifference
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import PACKED, EvaluationSpec, LoRA, ModelSpec, Optimizer, RunSpec

@@ -22,7 +22,8 @@ from unlearnlab.engine.likelihoods import (
     token_stats,
 )
 from unlearnlab.engine.training import plan_phases
-from unlearnlab.spec.methods import NPO, GradientAscent
+from unlearnlab.spec.methods.likelihood import GradientAscent
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec, Phase, RunSpec
 

@@ -31,7 +31,10 @@ from unlearnlab.engine.objectives.representation import (
     masked_mse,
     natural_length,
 )
-from unlearnlab.spec.methods import METHODS, NPO, RMU, AdaptiveRMU, GradientDifference, Joint
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.likelihood import GradientDifference, Joint
+from unlearnlab.spec.methods.preference import NPO
+from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU
 from unlearnlab.spec.rows import REFUSALS
 from unlearnlab.spec.run import Phase
 

@@ -9,7 +9,7 @@ from tests.engine.tiny import CPU, IDS, TRAINING, default, finish, logits, phase
 from unlearnlab.engine.evaluation import evaluate
 from unlearnlab.engine.loading import compute_dtype
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.spec.methods import GradientDifference
+from unlearnlab.spec.methods.likelihood import GradientDifference
 from unlearnlab.spec.run import (
     PACKED,
     EvaluationSpec,

@@ -35,20 +35,18 @@ from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import PhaseBegan, PhaseEnded, Probed, StepLogged
-from unlearnlab.spec.methods import (
-    NPO,
-    RMU,
-    AdaptiveRMU,
+from unlearnlab.spec.methods.distribution import JointKL
+from unlearnlab.spec.methods.likelihood import (
     GradientAscent,
     GradientDescent,
     GradientDifference,
-    IdkDPO,
     Joint,
-    JointKL,
     Memorize,
     Sequential,
     TaskVector,
 )
+from unlearnlab.spec.methods.preference import NPO, IdkDPO
+from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU
 from unlearnlab.spec.rows import load
 from unlearnlab.spec.run import (
     DataSpec,

@@ -30,7 +30,12 @@ from unlearnlab.engine.unlearning_model import UnlearningModel, fingerprint, sav
 from unlearnlab.exports.packs.format import Adapter
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.events import PhaseBegan
-from unlearnlab.spec.methods import GradientAscent, GradientDescent, GradientDifference, TiesMerge
+from unlearnlab.spec.methods.likelihood import (
+    GradientAscent,
+    GradientDescent,
+    GradientDifference,
+    TiesMerge,
+)
 from unlearnlab.spec.run import RESERVED, LoRA, ModelSpec, Phase, RunSpec
 
 

@@ -11,7 +11,7 @@ from unlearnlab.cli.main import main
 from unlearnlab.exports.compared import compared
 from unlearnlab.exports.comparison import comparison
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.run import Phase, RunSpec
 
 OTHER = RunSpec(phases=(Phase(method=NPO(), learning_rate=1e-5),), seed=1)

@@ -12,7 +12,7 @@ from unlearnlab.exports.chart import Axis, chart
 from unlearnlab.exports.report import EXAMPLES, report, shown
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import PhaseBegan
-from unlearnlab.spec.methods import RMU
+from unlearnlab.spec.methods.representation import RMU
 from unlearnlab.spec.run import Phase, RunSpec
 
 VOID = {"meta", "br", "circle", "path", "line", "rect"}

@@ -17,7 +17,8 @@ from unlearnlab.exports.spec_file import spec_file
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Adjusted, PhaseBegan
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.methods import NPO, GradientAscent, Memorize
+from unlearnlab.spec.methods.likelihood import GradientAscent, Memorize
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.presets import preset, presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec, parse_spec
 

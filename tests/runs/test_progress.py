@@ -25,7 +25,7 @@ from unlearnlab.runs.events import (
     StoredEvent,
 )
 from unlearnlab.runs.progress import MANY_STEPS, RunProgress, advance, points_after, run_view
-from unlearnlab.spec.methods import Memorize, TiesMerge
+from unlearnlab.spec.methods.likelihood import Memorize, TiesMerge
 from unlearnlab.spec.run import (
     RECORDED,
     LoRA,

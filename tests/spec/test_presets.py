@@ -6,7 +6,7 @@ import pytest
 
 from unlearnlab.data import datasets as library
 from unlearnlab.models import catalog
-from unlearnlab.spec.methods import NPO
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.presets import taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.run import planned_steps
 

@@ -22,7 +22,8 @@ from unlearnlab.metrics.scores import Answer, Evidence, scores
 from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Running, Worker, WorkerState
-from unlearnlab.spec.methods import METHODS, NPO
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 from unlearnlab.ui.data.add_card import findings_html

@@ -4,7 +4,8 @@ from html import unescape
 
 import pytest
 
-from unlearnlab.spec.methods import METHODS, NPO
+from unlearnlab.spec.methods import METHODS
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.ui.methods.tab import body_html, broken, head_html, preset_of
 from unlearnlab.views.benchmarks import measurements
 

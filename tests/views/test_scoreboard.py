@@ -6,7 +6,7 @@ from tests.fakes import evaluated
 from unlearnlab.metrics.scores import Picked, Scores
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.methods import Memorize
+from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec, same_settings
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
 from unlearnlab.views.runs import matches, run_summary, usual_seconds

@@ -15,8 +15,10 @@ from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import ASSETS
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder
 from unlearnlab.spec.errors import named
-from unlearnlab.spec.methods import METHODS, NPO, Memorize
+from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import Spec
+from unlearnlab.spec.methods.likelihood import Memorize
+from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec
 
 

@@ -25,8 +25,9 @@ from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Task, dataset
 from unlearnlab.models.catalog import ModelInfo, model, models, save_name_problem
 from unlearnlab.models.families import ROLES, Modules, Role
 from unlearnlab.spec.errors import SpecError, validated
-from unlearnlab.spec.methods import GradientDifference, Method
+from unlearnlab.spec.methods import Method
 from unlearnlab.spec.methods.base import Expert, RowCounts, SetName, Slider, Spec
+from unlearnlab.spec.methods.likelihood import GradientDifference
 
 Precision = Literal["float32", "bfloat16", "int8", "nf4"]
 

@@ -102,3 +102,10 @@ def real_tokens(name: SetName) -> Count:
 def rows(name: SetName) -> Count:
     """Count the rows of a set."""
     return lambda batch: len(batch.sets[name].index)
+
+
+ANSWERS = {name: answer_tokens(name) for name in ("forget", "retain")}
+"""Counts of objectives whose terms are means over the tokens of answers."""
+
+KL = {"kl": answer_tokens("retain")}
+"""Count of a KL term on the retain set."""

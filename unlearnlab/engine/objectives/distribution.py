@@ -9,9 +9,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.engine.likelihoods import Tokens, answer_logits, mean_nll
-from unlearnlab.engine.objectives.context import Batch, Context, Terms, Values
+from unlearnlab.engine.objectives.context import (
+    ANSWERS,
+    KL,
+    Batch,
+    Context,
+    Objective,
+    Terms,
+    Values,
+)
 from unlearnlab.engine.objectives.likelihood import joint, joint_weights, remember_first_epoch
-from unlearnlab.spec.methods import JointKL, KLMinimization, Undial
+from unlearnlab.spec.methods.distribution import JointKL, KLMinimization, Undial
 
 
 def kl_minimization(model: nn.Module, batch: Batch, ctx: Context[KLMinimization]) -> Terms:
@@ -94,3 +102,12 @@ def distillation_loss(
     """
     lowered_NV = reference_NV - beta * F.one_hot(ids_N, reference_NV.shape[-1])
     return F.cross_entropy(logits_NV, lowered_NV.softmax(-1))
+
+
+OF_DISTRIBUTION: Mapping[str, Objective] = {
+    "joint_kl": Objective(
+        joint_kl, ANSWERS | KL, weights=joint_kl_weights, observe=observe_divergence
+    ),
+    "kl_minimization": Objective(kl_minimization, ANSWERS | KL),
+    "undial": Objective(undial, ANSWERS),
+}

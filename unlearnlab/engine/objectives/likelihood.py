@@ -11,9 +11,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.engine.likelihoods import answer_logits, mean_nll, recites
-from unlearnlab.engine.objectives.context import Batch, Context, Rows, Terms, Values
+from unlearnlab.engine.objectives.context import (
+    ANSWERS,
+    Batch,
+    Context,
+    Objective,
+    Rows,
+    Terms,
+    Values,
+)
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.spec.methods import (
+from unlearnlab.spec.methods.likelihood import (
+    AdaptiveDifference,
     GradientAscent,
     GradientDescent,
     GradientDifference,
@@ -23,7 +32,6 @@ from unlearnlab.spec.methods import (
     TiesMerge,
     WeightedAscent,
 )
-from unlearnlab.spec.methods.likelihood import AdaptiveDifference
 
 A = TypeVar("A", bound=AdaptiveDifference)
 
@@ -178,3 +186,16 @@ def ties_merge(lm: UnlearningModel, ctx: Context[TiesMerge]) -> None:
     Source: Yadav et al. 2023, arXiv:2306.01708; ZJUKLAB, arXiv:2503.21088.
     """
     lm.merge(ctx.adapter, combination=ctx.method.combination, density=ctx.method.density)
+
+
+OF_LIKELIHOOD: Mapping[str, Objective] = {
+    "gradient_ascent": Objective(gradient_ascent, ANSWERS),
+    "gradient_descent": Objective(gradient_descent, ANSWERS),
+    "gradient_difference": Objective(gradient_difference, ANSWERS),
+    "weighted_ascent": Objective(weighted_ascent, ANSWERS),
+    "joint": Objective(joint, ANSWERS, weights=joint_weights, observe=remember_first_epoch),
+    "sequential": Objective(gradient_difference, ANSWERS),
+    "task_vector": Objective(task_vector, ANSWERS, finish=negate),
+    "ties_merge": Objective(no_terms, {}, finish=ties_merge),
+    "memorize": Objective(memorize, ANSWERS, done=memorized),
+}

@@ -3,15 +3,25 @@
 Shape suffix: B sequences.
 """
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.engine.likelihoods import Tokens, mean_nll, on, row_nll, sequence_logprob
-from unlearnlab.engine.objectives.context import Batch, Context, Terms
+from unlearnlab.engine.objectives.context import (
+    KL,
+    Batch,
+    Context,
+    Objective,
+    Terms,
+    answer_tokens,
+    rows,
+)
 from unlearnlab.engine.objectives.distribution import divergence_from_reference
-from unlearnlab.spec.methods import NPO, IdkDPO, SimNPO
 from unlearnlab.spec.methods.base import SetName
+from unlearnlab.spec.methods.preference import NPO, IdkDPO, SimNPO
 
 
 def npo(model: nn.Module, batch: Batch, ctx: Context[NPO]) -> Terms:
@@ -116,3 +126,12 @@ def reference_logprob(
         with ctx.reference():
             known.update(zip(tokens.index, sequence_logprob(model, tokens), strict=True))
     return torch.stack([known[index] for index in tokens.index])
+
+
+_COUNTS = {"forget": rows("forget"), "retain": answer_tokens("retain")}
+
+OF_PREFERENCE: Mapping[str, Objective] = {
+    "npo": Objective(npo, _COUNTS | KL),
+    "simnpo": Objective(simnpo, _COUNTS),
+    "idk_dpo": Objective(idk_dpo, _COUNTS),
+}

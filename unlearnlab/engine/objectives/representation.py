@@ -4,7 +4,7 @@ Shape suffixes: B sequences, T positions, D model width.
 """
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import torch
@@ -12,9 +12,8 @@ from torch import Tensor, nn
 
 from unlearnlab.engine.hooks import capturing, decoder_blocks
 from unlearnlab.engine.likelihoods import Tokens
-from unlearnlab.engine.objectives.context import Batch, Context, Terms
-from unlearnlab.spec.methods import RMU, AdaptiveRMU
-from unlearnlab.spec.methods.representation import Steering
+from unlearnlab.engine.objectives.context import Batch, Context, Objective, Terms, real_tokens
+from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU, Steering
 
 S = TypeVar("S", bound=Steering)
 
@@ -160,3 +159,11 @@ def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
     with capturing(decoder_blocks(model)[layer], stop=True) as captured:
         model(input_ids=tokens.ids_BT, attention_mask=tokens.mask_BT, use_cache=False)
     return captured[0].to(tokens.ids_BT.device)
+
+
+_TEXT = {name: real_tokens(name) for name in ("forget", "retain")}
+
+OF_REPRESENTATION: Mapping[str, Objective] = {
+    "rmu": Objective(rmu, _TEXT),
+    "adaptive_rmu": Objective(adaptive_rmu, _TEXT),
+}

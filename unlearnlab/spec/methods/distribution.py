@@ -117,3 +117,6 @@ class Undial(MethodSpec):
     def passes(self) -> tuple[ForwardPass, ...]:
         """List the forward passes of a step, in order."""
         return ForwardPass("forget", "predictions", compared=True), ForwardPass("retain")
+
+
+OfDistribution = JointKL | KLMinimization | Undial

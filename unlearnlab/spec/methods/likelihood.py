@@ -341,3 +341,16 @@ class Memorize(MethodSpec):
     def batches(self, rows: RowCounts, batch_size: int, retain_rows: int) -> tuple[int, ...]:
         """Count the batches of one pass over all that is taught."""
         return (math.ceil(sum(sum(rows[name].values()) for name in self.drawn) / batch_size),)
+
+
+OfLikelihood = (
+    GradientAscent
+    | GradientDescent
+    | GradientDifference
+    | WeightedAscent
+    | Joint
+    | Sequential
+    | TaskVector
+    | TiesMerge
+    | Memorize
+)

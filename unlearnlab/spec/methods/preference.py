@@ -125,3 +125,6 @@ class IdkDPO(MethodSpec):
 
     retain_weight: RetainWeight = 1.0
     """Weight α of the retain loss."""
+
+
+OfPreference = NPO | SimNPO | IdkDPO

@@ -150,3 +150,6 @@ class AdaptiveRMU(Steering):
     """When the natural length is measured: on the first forget batch of each direction, once for
     the phase (the paper's code) or anew in each epoch (the code of Mr. Snuffleupagus, whose paper
     speaks of a fixed length), where it can drift upward with the model."""
+
+
+OfRepresentation = RMU | AdaptiveRMU
