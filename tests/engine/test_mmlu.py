@@ -11,7 +11,7 @@ from tests.real_mmlu import REAL, needs_real
 from unlearnlab.engine.evaluation.mmlu import PromptReader, answer, letter_ids
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.scores import picked
+from unlearnlab.metrics.scores import argmax_option
 from unlearnlab.models.families import FAMILIES
 
 
@@ -42,7 +42,7 @@ def test_answers_are_those_of_one_prompt_at_a_time(roomy):
     for question, choice in zip(ASKED, found, strict=True):
         plain = mmlu_row(roomy.model, roomy.tokenizer, question, SHOTS[question.subject])
         assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=1e-4)
-        assert picked(choice) == plain.index(max(plain))
+        assert argmax_option(choice) == plain.index(max(plain))
         assert (choice.subject, choice.right) == (question.subject, question.answer)
 
 
@@ -103,7 +103,7 @@ def test_500_real_questions_are_answered_as_one_at_a_time(lm):
     for question, choice in zip(asked, found, strict=True):
         shots = test.shots[question.subject]
         plain = mmlu_row(lm.model, lm.tokenizer, question, shots, lm.context)
-        assert picked(choice) == plain.index(max(plain))
+        assert argmax_option(choice) == plain.index(max(plain))
 
 
 @needs_real

@@ -9,7 +9,7 @@ from unlearnlab.engine.evaluation.evaluation import evaluate
 from unlearnlab.engine.evaluation.mmlu import answer, prepare_mmlu
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.scores import picked, scores
+from unlearnlab.metrics.scores import argmax_option, scores
 from unlearnlab.runs.events import Examined, Progressed, StageBegan
 from unlearnlab.spec.run import EvaluationSpec, RunSpec
 
@@ -55,7 +55,7 @@ def test_its_questions_take_the_place_of_the_datas_own(lm: UnlearningModel, data
     assert measured.measures_mmlu
     assert measured.utility_protocol.endswith("prompts of at most 256 tokens, 12 of 30 questions")
     told = [event for event in seen if isinstance(event, Examined)]
-    right = sum(picked(one) == one.right for one in found.choices)
+    right = sum(argmax_option(one) == one.right for one in found.choices)
     assert (told[-1].when, told[-1].asked, told[-1].right, told[-1].of) == ("after", 12, right, 12)
     done = [event.done / event.total for event in seen if isinstance(event, Progressed)]
     assert done == sorted(done)

@@ -9,9 +9,9 @@ from unlearnlab.metrics.scores import (
     Membership,
     Picked,
     accuracy,
+    argmax_option,
     mia_auc,
     mia_score,
-    picked,
     row_score,
     scores,
     task_aggregate,
@@ -135,8 +135,8 @@ def test_the_mia_score_is_best_where_the_attack_guesses(auc, score):
 
 
 def test_the_likeliest_option_is_picked_and_the_first_of_equals():
-    assert picked(choice(0, -3.0, -1.0, -2.0)) == 1
-    assert picked(choice(0, -1.0, -1.0)) == 0
+    assert argmax_option(choice(0, -3.0, -1.0, -2.0)) == 1
+    assert argmax_option(choice(0, -1.0, -1.0)) == 0
 
 
 def test_accuracy_is_the_share_of_right_picks():

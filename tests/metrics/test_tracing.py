@@ -2,7 +2,7 @@
 
 import pytest
 
-from unlearnlab.metrics.tracing import FactTrace, average, roles, telling_blocks
+from unlearnlab.metrics.tracing import FactTrace, average, peak_blocks, roles
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.run import SpecError
 from unlearnlab.spec.trace import (
@@ -155,8 +155,8 @@ def test_the_nearest_facts_come_first():
     assert nearest_facts(fact.prompt.upper(), facts().values(), 3)[0] == fact
 
 
-def test_the_telling_blocks_are_those_around_the_peak():
+def test_the_peak_blocks_are_those_around_the_peak():
     rows = tuple((value, 0.0) for value in (0.5, 0.1, 0.4, 0.8, 0.5, 0.3))
     one = traced(range(1), rows)
-    assert telling_blocks(one) == range(2, 5)
-    assert telling_blocks(average([one, one], unknown=0)) == range(2, 5)
+    assert peak_blocks(one) == range(2, 5)
+    assert peak_blocks(average([one, one], unknown=0)) == range(2, 5)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from unlearnlab.metrics.intervals import score_intervals
-from unlearnlab.metrics.scores import Evidence, judged
+from unlearnlab.metrics.scores import Evidence, scored_evidence
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
@@ -131,7 +131,7 @@ class Compared:
         for key in missing:
             evidence = self._store.evidence(key[0])
             self._intervals[key] = (
-                score_intervals(judged(evidence, key[1])).before if evidence else {}
+                score_intervals(scored_evidence(evidence, key[1])).before if evidence else {}
             )
         return {run_id: self._intervals[key] for run_id, key in keys.items()}
 
