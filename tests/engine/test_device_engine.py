@@ -202,7 +202,7 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch):
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
     engine = DeviceEngine(kept.get, device=CPU)
-    wish = Override({"learning_rate": 1e-5, "method.forget_weight": 7.0})
+    wish = Override(0, {"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
         engine.adjust(job, wish)
     found, changed = [], []

@@ -2,9 +2,9 @@ import subprocess
 
 import pytest
 
-from unlearnlab.runs import code_version as module
-from unlearnlab.runs.code_version import revision_of
+from unlearnlab.runs import worker as module
 from unlearnlab.runs.events import Revision, Started, parse_event
+from unlearnlab.runs.worker import revision_of
 from unlearnlab.views.provenance import code_text
 
 
@@ -42,7 +42,7 @@ def test_without_a_repository_of_its_own_there_is_none(repository, monkeypatch):
 
 
 def test_a_slow_git_is_not_waited_for(repository, monkeypatch):
-    monkeypatch.setattr(module, "_LONGEST_S", 0.0)
+    monkeypatch.setattr(module, "_GIT_S", 0.0)
     assert revision_of(repository) is None
 
 

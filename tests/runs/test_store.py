@@ -15,7 +15,6 @@ import pytest
 
 from tests.fakes import evaluated, some_evidence, some_trace, stage, stepped
 from unlearnlab.data.files import home
-from unlearnlab.runs.database import APPLICATION_ID, MIGRATIONS
 from unlearnlab.runs.events import (
     Failed,
     Finished,
@@ -28,7 +27,7 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.runs.records import Interned
-from unlearnlab.runs.store import Store, StoreError, UnknownRun
+from unlearnlab.runs.store import APPLICATION_ID, MIGRATIONS, Store, StoreError, UnknownRun
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec

@@ -11,8 +11,7 @@ import pytest
 
 from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
 from tests.others import other_process
-from unlearnlab.runs import device_lock as locks
-from unlearnlab.runs.code_version import revision
+from unlearnlab.runs import devices as locks
 from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed
 from unlearnlab.runs.events import (
     Adjusted,
@@ -25,7 +24,7 @@ from unlearnlab.runs.events import (
     Stopped,
 )
 from unlearnlab.runs.store import Store, UnknownRun
-from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState
+from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState, revision
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import Phase, RunSpec, SpecError
 from unlearnlab.spec.trace import TraceSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unlearnlab.data.background import Report
-from unlearnlab.runs.events import Adjusted, Asked, Event, Exported
+from unlearnlab.runs.events import Adjusted, Asked, AskFailed, Event, Exported, ExportFailed
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
@@ -47,11 +47,17 @@ class PromptRequest:
     ask_id: str
     prompt: str
 
+    def failed(self, problem: str) -> AskFailed:
+        """Return the event that reports its failure."""
+        return AskFailed(ask_id=self.ask_id, prompt=self.prompt, problem=problem)
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """New settings for the current phase of the active run."""
+    """New settings for a phase of an active run."""
 
+    phase: int
+    """Number of the phase, 0-based: it must be in training."""
     changes: Mapping[str, float]
     """Values by dotted path in the phase: `learning_rate`, or `method.` and a weight's name."""
 
@@ -65,6 +71,10 @@ class Export:
     """Further files by name: the model card."""
     replace: bool = False
     """Whether to overwrite what is at the folder's path."""
+
+    def failed(self, problem: str) -> ExportFailed:
+        """Return the event that reports its failure."""
+        return ExportFailed(name=self.folder.name, problem=problem)
 
 
 class RunFailed(Exception):

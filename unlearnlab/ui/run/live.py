@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.device_lock import Holder
+from unlearnlab.runs.devices import Holder
 from unlearnlab.runs.progress import RunView, points_after
 from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import StoreError, UnknownRun
