@@ -154,15 +154,15 @@ def test_a_fold_carried_on_equals_a_fold_from_the_start():
 def test_points_come_by_series_and_step():
     probe = Probed(step=2, knowledge={"forget": 0.5}, regurgitation={"retain": 1.0}, nll={})
     points = points_after(stored(stepped(1), stepped(2, loss=3.0), probe))
-    assert points.series["term.forget"] == ((1, 2), (1.0, 3.0))
-    assert points.series["knowledge.forget"] == ((2,), (0.5,))
-    assert points.series["regurgitation.retain"] == ((2,), (1.0,))
-    assert points.series["learning_rate"] == ((1, 2), (1e-4, 1e-4))
+    assert points["term.forget"] == ((1, 2), (1.0, 3.0))
+    assert points["knowledge.forget"] == ((2,), (0.5,))
+    assert points["regurgitation.retain"] == ((2,), (1.0,))
+    assert points["learning_rate"] == ((1, 2), (1e-4, 1e-4))
 
 
 def test_what_is_not_finite_leaves_a_gap():
     points = points_after(stored(stepped(1, loss=math.nan), stepped(2, loss=math.inf)))
-    assert points.series["term.forget"] == ((1, 2), (None, None))
+    assert points["term.forget"] == ((1, 2), (None, None))
 
 
 def laid(spec, *events):
@@ -245,13 +245,13 @@ def test_no_phase_is_present_once_training_is_over(event):
 
 def test_weights_are_points_of_their_own():
     points = points_after(stored(stepped(1), stepped(2)))
-    assert points.series["weight.forget"] == ((1, 2), (-1.0, -1.0))
+    assert points["weight.forget"] == ((1, 2), (-1.0, -1.0))
 
 
 def test_a_long_run_is_thinned_but_keeps_its_spike_and_its_ends():
     many = 5 * MANY_STEPS
     steps = [stepped(n, loss=50.0 if n == 1234 else 1.0) for n in range(1, many + 1)]
-    xs, ys = points_after(stored(*steps)).series["term.forget"]
+    xs, ys = points_after(stored(*steps))["term.forget"]
     assert len(xs) <= MANY_STEPS + 2
     assert (xs[0], xs[-1]) == (1, many)
     assert ys[xs.index(1234)] == 50.0
