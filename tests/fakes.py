@@ -22,6 +22,7 @@ from unlearnlab.runs.events import (
     Stage,
     StageBegan,
     StepLogged,
+    StoredEvent,
     Traced,
 )
 
@@ -118,6 +119,24 @@ def stage(name: Stage) -> StageBegan:
     return StageBegan(stage=name, seconds=0.0)
 
 
+def phase_began(
+    steps: int = 10, *, phase: int = 0, step: int = 0, total: int | None = None
+) -> PhaseBegan:
+    return PhaseBegan(
+        phase=phase,
+        step=step,
+        steps=steps,
+        total_steps=total or steps,
+        trainable=7,
+        effective_batch=2,
+    )
+
+
+def stored(*events: Event) -> list[StoredEvent]:
+    """Number events as the store does, one second apart."""
+    return [StoredEvent(seq, float(seq), event) for seq, event in enumerate(events, 1)]
+
+
 def whole_run(job: Job) -> Generator[Event | None, None, None]:
     """Yield what a normal run yields, in its order."""
     yield stage("loading")
@@ -132,7 +151,7 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
     yield evaluated("before")
     yield Probed(step=0, knowledge={"forget": 1.0}, regurgitation={}, nll={"forget": 0.1})
     yield stage("training")
-    yield PhaseBegan(phase=0, step=0, steps=3, total_steps=3, trainable=7, effective_batch=2)
+    yield phase_began(3)
     for step in (1, 2, 3):
         yield None
         yield stepped(step)

@@ -7,7 +7,7 @@ a sentence scores zero, but has leaked; a label says so. All thresholds of label
 import re
 import zlib
 from collections import Counter
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.scores import Answer
@@ -15,32 +15,30 @@ from unlearnlab.metrics.scores import Answer
 Outcome = Literal["leaked", "partly_leaked", "refused", "empty", "repetitive", "wrong_but_fluent"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
-TITLES: dict[Outcome, str] = {
-    "leaked": "Leaked",
-    "partly_leaked": "Partly leaked",
-    "refused": "Refused",
-    "empty": "Empty",
-    "repetitive": "Repetitive",
-    "wrong_but_fluent": "Different answer",
-}
-
-_KNOWN: dict[Outcome, str] = {"leaked": "Known", "partly_leaked": "Partly known"}
-"""Titles of labels on the retain set, where reciting the answer is the goal."""
-
 Mood = Literal["good", "fair", "bad", "plain"]
 """Whether a label is the desired outcome: yes, in part, no, or neither."""
 
-_FORGET_MOODS: dict[Outcome, Mood] = {
-    "leaked": "bad",
-    "partly_leaked": "fair",
-    "refused": "good",
-    "empty": "plain",
-    "repetitive": "plain",
-    "wrong_but_fluent": "good",
-}
-"""On the forget set. Empty and repetitive answers are gone too, but suggest a collapsed model."""
 
-_RETAIN_MOODS: dict[Outcome, Mood] = {"leaked": "good", "partly_leaked": "fair"}
+class _Reading(NamedTuple):
+    title: str
+    forget: Mood
+    """On the forget set. Empty and repetitive answers forget too, but suggest a collapsed model."""
+    known: str = ""
+    """Title on the retain set, where reciting the answer is the goal; the same if empty."""
+    retain: Mood | None = None
+    """On the retain set; none if it depends on whether the row lost its score."""
+
+
+_READINGS: dict[Outcome, _Reading] = {
+    "leaked": _Reading("Leaked", "bad", "Known", "good"),
+    "partly_leaked": _Reading("Partly leaked", "fair", "Partly known", "fair"),
+    "refused": _Reading("Refused", "good"),
+    "empty": _Reading("Empty", "plain"),
+    "repetitive": _Reading("Repetitive", "plain"),
+    "wrong_but_fluent": _Reading("Different answer", "good"),
+}
+
+TITLES: dict[Outcome, str] = {label: reading.title for label, reading in _READINGS.items()}
 
 RECITED = 0.9
 """Lowest recall of a leaked completion: word for word, or nearly so."""
@@ -85,7 +83,8 @@ REFUSES_EARLY = 120
 
 def title(label: Outcome, split: Split) -> str:
     """Name a label as it reads on a set."""
-    return TITLES[label] if split == "forget" else _KNOWN.get(label, TITLES[label])
+    reading = _READINGS[label]
+    return reading.title if split == "forget" else reading.known or reading.title
 
 
 def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
@@ -96,9 +95,10 @@ def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
         split: The set of the row.
         damaged: Whether a retain row lost its score. If not, the model may never have known it.
     """
+    reading = _READINGS[label]
     if split == "forget":
-        return _FORGET_MOODS[label]
-    return _RETAIN_MOODS.get(label, "bad" if damaged else "plain")
+        return reading.forget
+    return reading.retain or ("bad" if damaged else "plain")
 
 
 def outcome(answer: Answer) -> Outcome:

@@ -69,11 +69,6 @@ class Holder:
         about = ", ".join(filter(None, (self.program, self.run and f"run {self.run}")))
         return f"process {self.pid} ({about})" if about else f"process {self.pid}"
 
-    @property
-    def lives(self) -> bool:
-        """Whether the process is alive: a killed process leaves its note behind."""
-        return process_lives(self.pid, self.born)
-
 
 def process_lives(pid: int, born: float) -> bool:
     """Return whether a process is alive; its start time tells it from later ones with its pid."""
@@ -225,12 +220,12 @@ _HOLDER = TypeAdapter(Holder)
 
 
 def _read(path: Path) -> Holder | None:
-    """Read a note; none if it is missing or invalid, or if its process has ended."""
+    """Read a note; none if it is missing or invalid, or if a killed process left it behind."""
     try:
         holder = _HOLDER.validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
-    return holder if holder.lives else None
+    return holder if process_lives(holder.pid, holder.born) else None
 
 
 # ---- the queue of this process -------------------------------------------------------------------

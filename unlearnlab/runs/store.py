@@ -17,6 +17,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -143,7 +144,9 @@ class Database:
                 version = _version(db, path)
             if version < len(MIGRATIONS):
                 with self.writing() as db:
-                    _migrate(db, _version(db, path))
+                    for statement in chain(*MIGRATIONS[_version(db, path) :]):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         except BaseException:
             self.close()
             raise
@@ -248,13 +251,6 @@ def _version(db: sqlite3.Connection, path: Path) -> int:
     return version
 
 
-def _migrate(db: sqlite3.Connection, version: int) -> None:
-    for statements in MIGRATIONS[version:]:
-        for statement in statements:
-            db.execute(statement)
-    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-
-
 _REASONS = {
     sqlite3.SQLITE_BUSY: "the database {path} is locked by another program: close that, or wait "
     "and try again",
@@ -299,7 +295,7 @@ class SweepRow:
 
 
 class SweepTable:
-    """The sweeps of a store. Thread-safe."""
+    """The sweeps of a store. Thread-safe. An unknown id raises `UnknownSweep`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -319,11 +315,7 @@ class SweepTable:
         return list(self._last)
 
     def row(self, sweep_id: str) -> SweepRow:
-        """Return one sweep.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-        """
+        """Return one sweep."""
         query = "SELECT id, name, created, spec FROM sweeps WHERE id = ?"
         with self._database.reading() as db:
             found = db.execute(query, (sweep_id,)).fetchone()
@@ -335,11 +327,7 @@ class SweepTable:
         return _sweep_row(*found)
 
     def replace(self, sweep_id: str, spec: SweepSpec) -> None:
-        """Replace the spec of a sweep that was extended.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-        """
+        """Replace the spec of a sweep that was extended."""
         self.row(sweep_id)
         with self._database.writing() as db:
             update = "UPDATE sweeps SET spec = ? WHERE id = ?"
@@ -354,7 +342,10 @@ def _sweep_row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
 
 
 class Store:
-    """The runs of one home folder. Thread-safe."""
+    """The runs of one home folder. Thread-safe.
+
+    Whatever takes the id of a run raises `UnknownRun` if there is no such run, trace or preview.
+    """
 
     def __init__(self, home: Path, *, patience_s: float = 5.0) -> None:
         """Open the store in `home`, creating it if necessary.
@@ -415,14 +406,9 @@ class Store:
         return _insert_new(self._database, "runs", values)
 
     def adopt(self, run_id: str) -> bool:
-        """Make this process the owner of a run, trace or preview that has not started.
+        """Make this process the owner of a job that has not started; return whether it is.
 
-        Returns:
-            Whether this process owns it. False if it has started, ended or was deleted, or if
-            another live process owns it.
-
-        Raises:
-            UnknownRun: There is no such run.
+        False if the job has started, ended or was deleted, or if another live process owns it.
         """
         with self._database.writing() as db:
             _must_exist(db, run_id)
@@ -442,7 +428,6 @@ class Store:
             The event's number, 1-based.
 
         Raises:
-            UnknownRun: There is no such run.
             StoreError: This is an ending, and the run has ended already.
         """
         entry = None
@@ -467,11 +452,7 @@ class Store:
                 ) from error
 
     def events(self, run_id: str, after: int = 0) -> list[StoredEvent]:
-        """Return the run's events with numbers above `after`, in order.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the run's events with numbers above `after`, in order."""
         with self._database.reading() as db:
             query = "SELECT seq, at, body FROM events WHERE run = ? AND seq > ? ORDER BY seq"
             rows = db.execute(query, (run_id, after)).fetchall()
@@ -480,11 +461,7 @@ class Store:
         return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
 
     def incarnation(self, run_id: str) -> str:
-        """Return the value that tells the run from erased or later runs with the same id.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the value that tells the run from erased or later runs with the same id."""
         with self._database.reading() as db:
             _must_exist(db, run_id)
             query = "SELECT incarnation FROM runs WHERE id = ?"
@@ -500,11 +477,7 @@ class Store:
             return [parse_event(body) for (body,) in db.execute(query, (run_id, run_id))]
 
     def spec(self, run_id: str) -> RunSpec:
-        """Return the run's spec.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the run's spec."""
         return self.row(run_id).spec
 
     def runs(self) -> list[RunRecord]:
@@ -521,11 +494,7 @@ class Store:
         return listed, ended
 
     def row(self, run_id: str) -> RunRecord:
-        """Return one run.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return one run."""
         return run_record(*self._read_one(run_id, _RUNS))
 
     def traces(self) -> list[TraceRecord]:
@@ -533,11 +502,7 @@ class Store:
         return self._traces.records(self._read_all(_TRACES))
 
     def trace(self, run_id: str) -> TraceRecord:
-        """Return one trace.
-
-        Raises:
-            UnknownRun: There is no such trace.
-        """
+        """Return one trace."""
         return trace_record(*self._read_one(run_id, _TRACES))
 
     def previews(self) -> list[PreviewRecord]:
@@ -545,11 +510,7 @@ class Store:
         return self._previews.records(self._read_all(_PREVIEWS))
 
     def job(self, run_id: str) -> RunRecord | TraceRecord | PreviewRecord:
-        """Return a run, a trace or a preview.
-
-        Raises:
-            UnknownRun: Nothing has this id.
-        """
+        """Return a run, a trace or a preview."""
         found = self._read_one(run_id, "TRUE")
         make = {"trace": trace_record, "preview": preview_record}.get(found[0].job, run_record)
         return make(*found)
@@ -563,11 +524,7 @@ class Store:
         return Evidence.model_validate_json(zlib.decompress(row[0]))
 
     def full_record(self, run_id: str) -> FullRecord:
-        """Return a run with all its events and the evidence behind its scores.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return a run with all its events and the evidence behind its scores."""
         row, events = self.row(run_id), self.events(run_id)
         keys = dict.fromkeys(e.event.key for e in events if isinstance(e.event, Evaluated))
         found = {key: self.evidence(key) for key in keys}
@@ -611,7 +568,6 @@ class Store:
         """Return the folder of the run's files, creating it if necessary.
 
         Raises:
-            UnknownRun: There is no such run.
             StoreError: It cannot be created.
         """
         with self._database.reading() as db:
@@ -621,11 +577,7 @@ class Store:
         return folder
 
     def artefacts(self, run_id: str) -> dict[str, Path]:
-        """Map the name of each file that the run saved to its path.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Map the name of each file that the run saved to its path."""
         with self._database.reading() as db:
             _must_exist(db, run_id)
             query = "SELECT name FROM artefacts WHERE run = ? ORDER BY name"
@@ -641,11 +593,7 @@ class Store:
         notes: str | None = None,
         pinned: bool | None = None,
     ) -> None:
-        """Update the user's marks on a run; None leaves a mark unchanged.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Update the user's marks on a run; None leaves a mark unchanged."""
         cleaned = None if tags is None else json.dumps(list(dict.fromkeys(tags)))
         values = {"name": name, "tags": cleaned, "notes": notes, "pinned": pinned}
         changed = {column: value for column, value in values.items() if value is not None}
@@ -658,7 +606,6 @@ class Store:
         """Soft-delete ended runs: lists omit them until `restore`.
 
         Raises:
-            UnknownRun: There is no such run. Then none is deleted.
             StoreError: One of them is queued or active. Then none is deleted.
         """
         for record in map(self.job, run_ids):
@@ -667,11 +614,7 @@ class Store:
         self._soft_delete(run_ids, time.time())
 
     def restore(self, run_ids: Sequence[str]) -> None:
-        """Restore runs that were deleted but not yet erased.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Restore runs that were deleted but not yet erased."""
         self._soft_delete(run_ids, None)
 
     def erase(self, *, deleted_before: float) -> tuple[str, ...]:

@@ -71,8 +71,14 @@ _LOG = logging.getLogger(__name__)
 _RETRY_S = 1.0
 """Seconds between attempts to write an ending into a locked database."""
 
+_GLANCE_S = 0.2
+"""Polling interval of `Worker.wait` for runs of other processes, in seconds."""
+
 STOPPED = "it was cancelled before it was complete, and no partial file is left"
 """Failure message for a model export that the user cancelled."""
+
+
+# ---- the thread of a device ----------------------------------------------------------------------
 
 
 class DeviceThread:
@@ -97,10 +103,6 @@ class DeviceThread:
             else:
                 self._reply(active, active.item.request)
             self._queue.done(active)
-        self.refuse()
-
-    def refuse(self) -> None:
-        """Refuse the requests that will not be answered any more."""
         while item := self._queue.pop_request():
             assert item.request is not None, "queued runs are left to the next worker"
             why = "the program was closed before it could answer"
@@ -282,8 +284,7 @@ def storable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-_GLANCE_S = 0.2
-"""Polling interval of `wait` for runs of other processes, in seconds."""
+# ---- the worker ----------------------------------------------------------------------------------
 
 
 class NotRunning(ValueError):
@@ -351,7 +352,11 @@ class WorkerState:
 
 
 class Worker:
-    """Runs queued jobs in order and answers prompts in between."""
+    """Runs queued jobs in order and answers prompts in between.
+
+    Whatever needs an open worker raises `WorkerClosed`; whatever takes the id of a run raises
+    `UnknownRun` if there is no such run, and `NotRunning` if its state does not allow the request.
+    """
 
     def __init__(self, store: Store, engines: Engine | EnginePool) -> None:
         """Start the worker.
@@ -403,17 +408,7 @@ class Worker:
         sweep: str = "",
         repeats: str = "",
     ) -> str:
-        """Queue a run, a trace or a preview and return its id immediately.
-
-        Args:
-            spec: What to carry out.
-            name: Display name; may be empty.
-            sweep: Id of the sweep that it belongs to, if any.
-            repeats: Id of the run that it reproduces, if any.
-
-        Raises:
-            WorkerClosed: The worker is closed.
-        """
+        """Queue a run, a trace or a preview and return its id immediately; see `Store.create`."""
         with self._queue.changed:
             self._must_be_open()
             run_id = self._store.create(spec, name=storable(name), sweep=sweep, repeats=repeats)
@@ -422,11 +417,7 @@ class Worker:
         return run_id
 
     def move(self, run_id: str, to: int) -> None:
-        """Move a queued run to another position, 0-based; one past the end is the last.
-
-        Raises:
-            NotRunning: It is not queued here.
-        """
+        """Move a queued run to another position, 0-based; one past the end is the last."""
         with self._queue.changed:
             item = self._waiting(run_id)
             if item is None:
@@ -436,17 +427,10 @@ class Worker:
             self._queue.changed.notify_all()
 
     def adopt(self, run_ids: Sequence[str]) -> list[str]:
-        """Queue runs that were still queued when their program ended, in the given order.
+        """Queue runs that were still queued when their program ended, and return their ids.
 
         Runs that started, ended, or belong to a live program are skipped: an interrupted run is
-        repeated by submitting its spec again.
-
-        Returns:
-            Ids of the adopted runs.
-
-        Raises:
-            UnknownRun: There is no such run. The ones before it are adopted.
-            WorkerClosed: The worker is closed.
+        repeated by submitting its spec again. Runs before an unknown one are adopted.
         """
         adopted: list[str] = []
         with self._queue.changed:
@@ -463,11 +447,8 @@ class Worker:
     def stop(self, run_id: str) -> None:
         """Stop a run at its next batch, or remove it from the queue; ended runs stay unchanged.
 
-        A run that an ended program left in its queue is stopped as well.
-
-        Raises:
-            NotRunning: Another program runs it, or was killed while it did.
-            UnknownRun: There is no such run.
+        A run that an ended program left in its queue is stopped as well, but not one that another
+        program runs or was killed in.
         """
         with self._queue.changed:
             if item := self._waiting(run_id):
@@ -484,32 +465,23 @@ class Worker:
             self._queue.changed.notify_all()
 
     def pause(self, run_id: str) -> None:
-        """Pause an active run at its next batch.
-
-        Raises:
-            NotRunning: It is not active.
-        """
+        """Pause an active run at its next batch."""
         self._set_hold(run_id, True)
 
     def resume(self, run_id: str) -> None:
-        """Resume a paused run.
-
-        Raises:
-            NotRunning: It is not active.
-        """
+        """Resume a paused run."""
         self._set_hold(run_id, False)
 
     def adjust(self, run_id: str, changes: Mapping[str, Any]) -> None:
         """Change settings of the phase in training, from the next batch on.
 
-        Answered by an event `Adjusted` or `AdjustFailed` of the run.
+        Answered by an event `Adjusted` or `AdjustFailed` of the run, which may be paused.
 
         Args:
-            run_id: An active run; it may be paused.
+            run_id: The run.
             changes: New values by dotted path in the phase, see `spec.run.adjusted`.
 
         Raises:
-            NotRunning: It is not active, or it is not training now.
             SpecError: A path cannot be changed, or a value is wrong.
         """
         with self._queue.changed:
@@ -532,8 +504,6 @@ class Worker:
 
         Raises:
             ValueError: The prompt is empty.
-            WorkerClosed: The worker is closed.
-            UnknownRun: There is no such run.
         """
         if not prompt.strip():
             raise ValueError("prompt: it is empty: write a few words to ask")
@@ -550,11 +520,6 @@ class Worker:
 
         Answered by an event `Exported` or `ExportFailed` of the run. A second request while one
         waits is ignored.
-
-        Raises:
-            NotRunning: The run has not ended.
-            WorkerClosed: The worker is closed.
-            UnknownRun: There is no such run.
         """
         row = self._store.row(run_id)
         if row.ending is None and row.alive:
@@ -583,14 +548,10 @@ class Worker:
             queue.changed.notify_all()
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
-        """Wait for a run to end, here or in another process.
+        """Wait for a run to end, here or in another process, and return its ending.
 
-        Returns:
-            Its ending; none after the timeout, or if it cannot end: its process died, or this
-            worker was closed before it started.
-
-        Raises:
-            UnknownRun: There is no such run.
+        None after the timeout, or if it cannot end: its process died, or this worker was closed
+        before it started.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -604,11 +565,10 @@ class Worker:
                 self._queue.changed.wait(_GLANCE_S)
 
     def close(self, timeout_s: float) -> bool:
-        """Stop the active runs and end the threads. Queued runs stay queued: see `adopt`.
+        """Stop the active runs, end the threads, and return whether they ended in time.
 
-        Returns:
-            Whether the threads ended in time. If not, their runs count as interrupted once the
-            program exits.
+        Runs of threads that did not end count as interrupted once the program exits. Queued runs
+        stay queued: see `adopt`.
         """
         with self._queue.changed:
             self._queue.closing = True
