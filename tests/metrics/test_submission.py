@@ -42,95 +42,58 @@ QUESTIONLESS = [row for row in folders.RETAIN if row[1] != "Task2" or "sc" in ro
 LAYOUT = json.dumps({"results": {"mmlu": {"acc,none": 0.3}}})
 
 
-@pytest.mark.parametrize(
-    ("spoil", "said", "unscored"),
-    [
-        (delete("retain_0.csv"), ["retain set: no file retain_*.csv in"], "task"),
+FAULTS = {
+    "task": [
+        (delete("retain_0.csv"), "retain set: no file retain_*.csv in"),
         (
             swap("forget_1.csv", b"model_output", b"model_outputs"),
-            ["forget_1.csv, column model_output: is missing", "Is it 'model_outputs'?"],
-            "task",
+            "forget_1.csv, column model_output: is missing",
+            "Is it 'model_outputs'?",
         ),
-        (text("forget_1.csv", ""), ["forget_1.csv: is not a table: No columns"], "task"),
-        (outputs("retain_0.csv", []), ["retain set: retain_*.csv has no rows"], "task"),
-        (
-            swap("forget_1.csv", b"b1qa0,Task2", b'b1qa0,"Task2'),
-            ["forget_1.csv: is not a table"],
-            "task",
-        ),
-        (
-            swap("retain_0.csv", b"THE CATS", b"\xff\xfe CATS"),
-            ["retain_0.csv: is not UTF-8: byte"],
-            "task",
-        ),
-        (
-            swap("retain_0.csv", b",0.5\n", b",0.5,1\n"),
-            ["retain_0.csv: rows have more cells than the header"],
-            "task",
-        ),
-        (
-            swap("retain_0.csv", b"c1qa0", b""),
-            ["retain_0.csv, column id, row 2: is no text"],
-            "task",
-        ),
+        (text("forget_1.csv", ""), "forget_1.csv: is not a table: No columns"),
+        (outputs("retain_0.csv", []), "retain set: retain_*.csv has no rows"),
+        (swap("forget_1.csv", b"b1qa0,", b'b1qa0,"'), "forget_1.csv: is not a table"),
+        (swap("retain_0.csv", b"THE", b"\xff\xfe"), "retain_0.csv: is not UTF-8: byte"),
+        (swap("retain_0.csv", b",0.5\n", b",0.5,1\n"), "rows have more cells than the header"),
+        (swap("retain_0.csv", b"c1qa0", b""), "retain_0.csv, column id, row 2: is no text"),
         (
             lambda folder: (folder / "forget_7.csv").mkdir(),
-            ["forget_7.csv: cannot be read: Is a directory"],
-            "task",
+            "forget_7.csv: cannot be read: Is a directory",
         ),
-        (
-            outputs("retain_0.csv", QUESTIONLESS),
-            ["retain_*.csv, column id: Task2 has no qa rows"],
-            "task",
-        ),
-        (
-            lambda folder: shutil.rmtree(folder / "mia_results"),
-            ["MIA: no folder mia_results in"],
-            "mia",
-        ),
-        (
-            delete("mia_results/nonmember_0.csv"),
-            ["MIA: no file mia_results/nonmember_*.csv"],
-            "mia",
-        ),
+        (outputs("retain_0.csv", QUESTIONLESS), "retain_*.csv, column id: Task2 has no qa rows"),
+    ],
+    "mia": [
+        (lambda folder: shutil.rmtree(folder / "mia_results"), "MIA: no folder mia_results in"),
+        (delete("mia_results/nonmember_0.csv"), "MIA: no file mia_results/nonmember_*.csv"),
         (
             losses(member=(1.0, "", 2.0, "nan")),
-            ["mia_results/member_0.csv, column nll, rows 2, 4: holds no loss"],
-            "mia",
+            "mia_results/member_0.csv, column nll, rows 2, 4: holds no loss",
         ),
-        (
-            losses(member=(1.0, "oops")),
-            ["member_0.csv, column nll, row 2: 'oops' is not a number"],
-            "mia",
-        ),
-        (
-            losses(nonmember=(1.0, "inf")),
-            ["nonmember_0.csv, column nll, row 2: the loss is infinite"],
-            "mia",
-        ),
-        (
-            text("metrics.json", LAYOUT),
-            ["metrics.json, column average_acc: is missing", "harness"],
-            "mmlu",
-        ),
+        (losses(member=(1.0, "oops")), "member_0.csv, column nll, row 2: 'oops' is not a number"),
+        (losses(nonmember=(1.0, "inf")), "column nll, row 2: the loss is infinite"),
+    ],
+    "mmlu": [
+        (text("metrics.json", LAYOUT), "metrics.json, column average_acc: is missing", "harness"),
         (
             text("metrics.json", '{"accuracy": 0.3}'),
-            ["expected an object with average_acc, found accuracy"],
-            "mmlu",
+            "expected an object with average_acc, found accuracy",
         ),
-        (text("metrics.json", "[0.3]"), ["found nothing of the kind"], "mmlu"),
-        (
-            text("metrics.json", '{"average_acc": 51.2}'),
-            ["51.2 is not an accuracy from 0 to 1"],
-            "mmlu",
-        ),
-        (text("metrics.json", '{"average_acc": "high"}'), ["'high' is not a number"], "mmlu"),
-        (text("metrics.json", '{"average_acc": NaN}'), ["is nan"], "mmlu"),
-        (text("metrics.json", "average_acc: 0.3"), ["metrics.json: is not JSON"], "mmlu"),
-        (delete("metrics.json"), ["MMLU: no metrics.json in"], "mmlu"),
+        (text("metrics.json", "[0.3]"), "found nothing of the kind"),
+        (text("metrics.json", '{"average_acc": 51.2}'), "51.2 is not an accuracy from 0 to 1"),
+        (text("metrics.json", '{"average_acc": "high"}'), "'high' is not a number"),
+        (text("metrics.json", '{"average_acc": NaN}'), "is nan"),
+        (text("metrics.json", "average_acc: 0.3"), "metrics.json: is not JSON"),
+        (delete("metrics.json"), "MMLU: no metrics.json in"),
     ],
+}
+"""By what is not scored then: what spoils a folder, and words of what is said of it."""
+
+
+@pytest.mark.parametrize(
+    ("unscored", "spoil", "said"),
+    [(part, spoil, said) for part, cases in FAULTS.items() for spoil, *said in cases],
 )
-def test_what_cannot_be_scored_is_listed_and_the_rest_is_scored(folder, spoil, said, unscored):
+def test_what_cannot_be_scored_is_listed_and_the_rest_is_scored(folder, unscored, spoil, said):
     spoil(folder)
     made = report(folder)
     record = as_record(made)

@@ -93,7 +93,7 @@ class Mmlu:
     shots: Mapping[str, tuple[Question, ...]]
     """Questions of the dev split by subject, in its order."""
     questions: tuple[Question, ...]
-    """Of the test split, in its order."""
+    """Questions of the test split, in its order."""
     notes: tuple[str, ...] = ()
     """What is missing, where the rest can be scored."""
 
@@ -257,7 +257,7 @@ class MmluResult:
     standard_error: float
     questions: int
     subjects: tuple[SubjectResult, ...]
-    """By name."""
+    """Sorted by name."""
     letters: Mapping[str, float]
     """Share of the questions that each letter was chosen for."""
     constant: str

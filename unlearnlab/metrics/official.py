@@ -35,10 +35,10 @@ KINDS: Mapping[Kind, str] = {"sc": "regurgitation-score", "qa": "knowledge-score
 """The script's names, in its order."""
 
 UNMEASURED = -1.0
-"""What the script writes for an aggregate score where MIA or MMLU are missing: no score."""
+"""The script's placeholder for an aggregate score if MIA or MMLU are missing."""
 
 STORED = ("evaluation_results.jsonl", "evaluation_results.json")
-"""Where the script leaves its own scores."""
+"""Files with the script's own scores."""
 
 SAME = 1e-9
 """Scores that differ by less are equal."""
@@ -293,7 +293,7 @@ class Report:
     scored: Scored
     flags: tuple[Flag, ...]
     stored: tuple[str, ...]
-    """Where the script's own scores in the folder differ from these."""
+    """Differences from the script's own scores in the folder."""
 
     @property
     def problems(self) -> tuple[str, ...]:

@@ -60,11 +60,11 @@ class Answer(Record):
     score: float
     """ROUGE-L recall of a completion, exact match of a question; 0 to 1."""
     exact_memorization: float | None = None
-    """Of `expected`, as `measures` defines it; none in evidence older than the measure."""
+    """Exact memorization of `expected`, see `measures`; none in evidence older than the measure."""
     extraction_strength: float | None = None
-    """Of `expected`, as `measures` defines it; none in older evidence."""
+    """Extraction strength of `expected`, see `measures`; none in older evidence."""
     truth_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """As `measures` defines it; none where the data have no paraphrase and wrong answers."""
+    """See `measures`; none where the data have no paraphrase and wrong answers."""
 
 
 class Membership(Record):
@@ -339,7 +339,7 @@ def _picked(scored: Sequence[Answer], others: Sequence[Answer], rest: Rest) -> P
 # ---- the table of scores -----------------------------------------------------------------------
 
 Role = Literal["plain", "membership", "utility"]
-"""What the colour of a score stands for."""
+"""Meaning of a score's colour."""
 
 Draws = Mapping[str, Any]
 """Bootstrap values by key, arrays of shape [resamples]: of terms, "mia_auc" and "utility", then of
@@ -366,11 +366,11 @@ class Score:
     shown: bool = True
     """Whether it has a card and a column; the others can be chosen as the axis of a chart."""
     weight: str = ""
-    """What its weight in a ranking is called in links and options; empty if it has none."""
+    """Name of its weight in a ranking, in links and options; empty if it has none."""
     unlearning_only: bool = False
     """Whether it means nothing for runs that teach the forget set."""
     note: Callable[[Scores], str] = lambda _: ""
-    """What else there is to know, such as the level of chance."""
+    """Returns a remark, such as the level of chance."""
     variant: Callable[[Scores], str] | None = None
     """Names the test behind it, where evaluations differ in it."""
 

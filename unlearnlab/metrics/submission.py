@@ -141,7 +141,7 @@ def load(folder: Path, mmlu_file: Path | None = None) -> Submission:
 
 
 class Place(NamedTuple):
-    """Where a row was read."""
+    """The file and the position of a row."""
 
     file: str
     row: int
@@ -154,7 +154,7 @@ class Table:
 
     columns: dict[str, list[Any]]
     places: tuple[Place, ...]
-    """Of each row."""
+    """Place of each row."""
     faults: tuple[Finding, ...]
 
     def column(self, name: str) -> list[Any]:

@@ -101,7 +101,7 @@ class Listing(Generic[_Record]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _JobRecord:
-    """What runs, traces and previews have in common."""
+    """Fields that runs, traces and previews share."""
 
     run_id: str
     """Runs, traces and previews share one sequence of ids."""
