@@ -6,7 +6,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
-from unlearnlab.runs.engine_api import Export, Job, Override, PreviewJob, PromptRequest, TraceJob
+from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -25,6 +25,8 @@ from unlearnlab.runs.events import (
     StoredEvent,
     Traced,
 )
+from unlearnlab.spec.preview import PreviewSpec
+from unlearnlab.spec.trace import TraceSpec
 
 _HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 
@@ -182,19 +184,19 @@ class FakeLab:
         self.log.append(f"unlearn {job.run_id}")
         return self.script(job)
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
-        self.log.append(f"trace {job.run_id}")
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
+        self.log.append("trace")
         yield stage("tracing")
         for done in (1, 2):
             yield Progressed(done=done, total=2)
             yield None
-        yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=some_trace())
+        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=some_trace())
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
-        self.log.append(f"preview {job.run_id}")
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
+        self.log.append("preview")
         yield stage("answering")
         yield Progressed(done=1, total=1)
-        yield Previewed(answers={row: f"the answer to {row}" for row in job.spec.rows})
+        yield Previewed(answers={row: f"the answer to {row}" for row in spec.rows})
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         self.log.append(f"ask {job.run_id}")

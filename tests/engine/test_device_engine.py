@@ -10,7 +10,7 @@ from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
-from unlearnlab.runs.engine_api import Job, Override, PreviewJob, PromptRequest, RunFailed, TraceJob
+from unlearnlab.runs.engine_api import Job, Override, PromptRequest, RunFailed
 from unlearnlab.runs.events import (
     Evaluated,
     Loaded,
@@ -224,9 +224,7 @@ def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, fa
 def test_a_trace_tells_its_stages_and_leaves_the_device_free():
     engine = DeviceEngine(lambda key: None, device=CPU)
     about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
-    seen = [
-        e for e in engine.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
-    ]
+    seen = [e for e in engine.trace(TraceSpec(about=about, copies=2)) if e is not None]
     assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "tracing"]
     assert isinstance(seen[-1], Traced)
     assert seen[-1].found.subject == "Ada Brock"
@@ -234,7 +232,7 @@ def test_a_trace_tells_its_stages_and_leaves_the_device_free():
 
 def test_a_trace_can_be_broken_off_at_any_place():
     engine = DeviceEngine(lambda key: None, device=CPU)
-    work = engine.trace(TraceJob("t", TraceSpec()))
+    work = engine.trace(TraceSpec())
     for _ in range(4):
         next(work)
     work.close()
@@ -243,7 +241,7 @@ def test_a_trace_can_be_broken_off_at_any_place():
 def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearned():
     rows = dataset("embedded").rows("forget", "train")[:2]
     spec = PreviewSpec(source="embedded", rows=tuple(row.id for row in rows))
-    seen = [e for e in DeviceEngine(lambda key: None, device=CPU).preview(PreviewJob("p", spec))]
+    seen = [e for e in DeviceEngine(lambda key: None, device=CPU).preview(spec)]
     assert [e.stage for e in seen if isinstance(e, StageBegan)] == ["loading", "answering"]
     assert isinstance(seen[-1], Previewed)
     assert seen[-1].answers == {row.id: row.output for row in rows}
@@ -252,9 +250,9 @@ def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearn
 def test_a_preview_of_rows_that_are_gone_says_so():
     engine = DeviceEngine(lambda key: None, device=CPU)
     with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
-        list(engine.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+        list(engine.preview(PreviewSpec(source="embedded", rows=("strange",))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
-        list(engine.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+        list(engine.preview(PreviewSpec(source="mine", rows=("strange",))))
 
 
 def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):

@@ -688,7 +688,7 @@ def test_a_trace_or_preview_is_queued_among_runs_and_ends_as_they_do(
     gate.open()
     finish(worker, job_id)
     assert kinds(store, job_id) == ["started", "stage_began", *facts, "finished"]
-    assert lab.log == [f"unlearn {run_id}", "release", f"{name} {job_id}", "release"]
+    assert lab.log == [f"unlearn {run_id}", "release", name, "release"]
 
 
 def test_a_trace_can_be_stopped_and_taken_from_the_queue(employ):
@@ -701,7 +701,7 @@ def test_a_trace_can_be_stopped_and_taken_from_the_queue(employ):
 
 def test_a_trace_that_fails_says_why_and_the_next_job_runs(employ):
     class Puzzled(FakeLab):
-        def trace(self, job):
+        def trace(self, spec):
             yield stage("tracing")
             raise ValueError("the model does not know this answer")
 

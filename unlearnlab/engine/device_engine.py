@@ -49,10 +49,8 @@ from unlearnlab.runs.engine_api import (
     Export,
     Job,
     Override,
-    PreviewJob,
     PromptRequest,
     RunFailed,
-    TraceJob,
 )
 from unlearnlab.runs.events import (
     Adjusted,
@@ -205,25 +203,25 @@ class DeviceEngine:
             key = f"{job.run_id}/before"
         yield Evaluated(when="before", scores=_scores(found, spec), key=key, evidence=found)
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding events, and None where it may be paused."""
         clock = Clock()
         try:
             with _memory_advice():
-                lm = yield from self._opened(job.spec, clock)
+                lm = yield from self._opened(spec, clock)
                 yield clock.stage("tracing")
-                yield from run_trace(lm, job.spec)
+                yield from run_trace(lm, spec)
         finally:
             self.release()
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         """Generate answers to rows, yielding events, and None where it may be paused."""
         clock = Clock()
         try:
             with _memory_advice():
-                lm = yield from self._opened(job.spec, clock)
+                lm = yield from self._opened(spec, clock)
                 yield clock.stage("answering")
-                yield from preview(lm, job.spec)
+                yield from preview(lm, spec)
         finally:
             self.release()
 

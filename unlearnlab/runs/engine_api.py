@@ -25,22 +25,6 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceJob:
-    """A trace to carry out."""
-
-    run_id: str
-    spec: TraceSpec
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewJob:
-    """A preview to carry out."""
-
-    run_id: str
-    spec: PreviewSpec
-
-
-@dataclass(frozen=True, slots=True)
 class PromptRequest:
     """A free prompt for both models of a run."""
 
@@ -151,7 +135,7 @@ class Engine(Protocol):
         """
         ...
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding events, and None wherever it may be stopped or paused.
 
         Raises:
@@ -160,7 +144,7 @@ class Engine(Protocol):
         """
         ...
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         """Generate answers to rows, yielding events, and None wherever it may be stopped or paused.
 
         Raises:

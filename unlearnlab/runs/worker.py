@@ -35,10 +35,8 @@ from unlearnlab.runs.engine_api import (
     Export,
     Job,
     Override,
-    PreviewJob,
     PromptRequest,
     RunFailed,
-    TraceJob,
     as_pool,
 )
 from unlearnlab.runs.events import (
@@ -60,7 +58,7 @@ from unlearnlab.runs.events import (
     Started,
     Stopped,
 )
-from unlearnlab.runs.records import PreviewRecord, TraceRecord
+from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import RunSpec, adjustable, adjusted
@@ -123,71 +121,70 @@ class DeviceThread:
     def _ending(self, active: ActiveItem) -> Ending:
         """Carry out a run and return its ending."""
         began, self._held_s = time.monotonic(), 0.0
+        run_id = active.item.run_id
         try:
-            job, engine = self._job(active.item.run_id), self._engine()
-            device = engine.device_name(job.spec.model.device)
+            row, engine = self._store.job(run_id), self._engine()
+            job = None
+            if isinstance(row, RunRecord):
+                job = Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
+            device = engine.device_name(row.spec.model.device)
             started = Started(versions=engine.versions, device=device, code=revision())
-            self._store.append(job.run_id, started)
-            completed = self._drain(job, active)
+            self._store.append(run_id, started)
+            if job:
+                events = engine.unlearn(job)
+            elif isinstance(row, TraceRecord):
+                events = engine.trace(row.spec)
+            else:
+                assert isinstance(row, PreviewRecord), "the third kind of job"
+                events = engine.preview(row.spec)
+            completed = self._drain(events, job, active)
         except Exception as error:  # Top of the thread: nobody above could report it.
             problem, advice = _explained(error)
             return Failed(seconds=self._worked_s(began), problem=problem, advice=advice)
         seconds = self._worked_s(began)
         return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
 
-    def _job(self, run_id: str) -> Job | TraceJob | PreviewJob:
-        row = self._store.job(run_id)
-        if isinstance(row, TraceRecord):
-            return TraceJob(run_id, row.spec)
-        if isinstance(row, PreviewRecord):
-            return PreviewJob(run_id, row.spec)
-        return Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
-
     def _worked_s(self, began: float) -> float:
         """Return the seconds since `began`, pauses excluded."""
         return time.monotonic() - began - self._held_s
 
-    def _drain(self, job: Job | TraceJob | PreviewJob, active: ActiveItem) -> bool:
+    def _drain(
+        self, events: Generator[Event | None, None, None], job: Job | None, active: ActiveItem
+    ) -> bool:
         """Store the engine's events, and return whether it finished."""
-        with closing(self._begin(job)) as events:
+        with closing(events):
             for event in events:
                 if event is not None:
-                    self._store.append(job.run_id, event)
+                    self._store.append(active.item.run_id, event)
                     with self._queue.changed:  # Remember the phase in training.
                         if isinstance(event, StageBegan):
                             active.present = None
-                        elif isinstance(event, PhaseBegan) and isinstance(job, Job):
+                        elif isinstance(event, PhaseBegan) and job:
                             active.present = event.phase, job.spec.phases[event.phase]
                 if not self._serve_requests(job, active):
                     return False
         return True
 
-    def _begin(self, job: Job | TraceJob | PreviewJob) -> Generator[Event | None, None, None]:
-        if isinstance(job, TraceJob):
-            return self._engine().trace(job)
-        if isinstance(job, PreviewJob):
-            return self._engine().preview(job)
-        return self._engine().unlearn(job)
-
-    def _serve_requests(self, job: Job | TraceJob | PreviewJob, active: ActiveItem) -> bool:
+    def _serve_requests(self, job: Job | None, active: ActiveItem) -> bool:
         """Answer prompts, apply overrides and pauses; return whether the run continues."""
+        run_id = active.item.run_id
         held, since = False, time.monotonic()
         while True:
             request = self._queue.next_request(active, held=held)
             if isinstance(request, PromptRequest):
-                assert isinstance(job, Job), "only runs answer prompts"
-                self._store.append(job.run_id, self._answer(job, request))
+                assert job, "only runs answer prompts"
+                self._store.append(run_id, self._answer(job, request))
             elif isinstance(request, Override):
-                assert isinstance(job, Job), "only runs have phases"
-                self._store.append(job.run_id, self._override(job, active, request))
+                assert job, "only runs have phases"
+                self._store.append(run_id, self._override(job, active, request))
             elif request == "hold":
-                self._store.append(job.run_id, Paused())
+                self._store.append(run_id, Paused())
                 held, since = True, time.monotonic()
             else:
                 if held:
                     self._held_s += time.monotonic() - since
                 if held and request == "go on":
-                    self._store.append(job.run_id, Resumed())
+                    self._store.append(run_id, Resumed())
                 return request == "go on"
 
     def _reply(self, active: ActiveItem, request: PromptRequest | Export) -> None:
