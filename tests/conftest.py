@@ -12,7 +12,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from tests.hubs import ask_here, pretended_hub
-from unlearnlab.runs.device_lock import FOLDER
+from unlearnlab.runs.devices import FOLDER
 
 OURS = {"app", "unlearnlab", "tests"}
 

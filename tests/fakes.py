@@ -6,7 +6,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
-from unlearnlab.runs.engine_api import Export, Job, Override, PreviewJob, PromptRequest, TraceJob
+from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -22,8 +22,11 @@ from unlearnlab.runs.events import (
     Stage,
     StageBegan,
     StepLogged,
+    StoredEvent,
     Traced,
 )
+from unlearnlab.spec.run import PreviewSpec
+from unlearnlab.spec.trace import TraceSpec
 
 _HEADER = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
 
@@ -118,6 +121,24 @@ def stage(name: Stage) -> StageBegan:
     return StageBegan(stage=name, seconds=0.0)
 
 
+def phase_began(
+    steps: int = 10, *, phase: int = 0, step: int = 0, total: int | None = None
+) -> PhaseBegan:
+    return PhaseBegan(
+        phase=phase,
+        step=step,
+        steps=steps,
+        total_steps=total or steps,
+        trainable=7,
+        effective_batch=2,
+    )
+
+
+def stored(*events: Event) -> list[StoredEvent]:
+    """Number events as the store does, one second apart."""
+    return [StoredEvent(seq, float(seq), event) for seq, event in enumerate(events, 1)]
+
+
 def whole_run(job: Job) -> Generator[Event | None, None, None]:
     """Yield what a normal run yields, in its order."""
     yield stage("loading")
@@ -132,7 +153,7 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
     yield evaluated("before")
     yield Probed(step=0, knowledge={"forget": 1.0}, regurgitation={}, nll={"forget": 0.1})
     yield stage("training")
-    yield PhaseBegan(phase=0, step=0, steps=3, total_steps=3, trainable=7, effective_batch=2)
+    yield phase_began(3)
     for step in (1, 2, 3):
         yield None
         yield stepped(step)
@@ -163,19 +184,19 @@ class FakeLab:
         self.log.append(f"unlearn {job.run_id}")
         return self.script(job)
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
-        self.log.append(f"trace {job.run_id}")
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
+        self.log.append("trace")
         yield stage("tracing")
         for done in (1, 2):
             yield Progressed(done=done, total=2)
             yield None
-        yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=some_trace())
+        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=some_trace())
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
-        self.log.append(f"preview {job.run_id}")
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
+        self.log.append("preview")
         yield stage("answering")
         yield Progressed(done=1, total=1)
-        yield Previewed(answers={row: f"the answer to {row}" for row in job.spec.rows})
+        yield Previewed(answers={row: f"the answer to {row}" for row in spec.rows})
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         self.log.append(f"ask {job.run_id}")

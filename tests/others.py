@@ -4,11 +4,11 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
-from unlearnlab.runs.device_lock import Holder
+from unlearnlab.runs.devices import Holder
 
 _HOLD = """
 import sys
-from unlearnlab.runs.device_lock import take
+from unlearnlab.runs.devices import take
 held = take({name: name for name in sys.argv[2:]}, run=sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

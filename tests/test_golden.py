@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_folders import folders
+from tests.metrics import folders
 from tests.varied_runs import two_runs
 from unlearnlab import __version__
 from unlearnlab.cli.main import main

@@ -36,7 +36,7 @@ from unlearnlab.engine.generation import generate
 from unlearnlab.engine.mmlu import answer, most_tokens
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.scores import picked, row_score
+from unlearnlab.metrics.scores import argmax_option, row_score
 from unlearnlab.spec.rows import Dataset, load
 from unlearnlab.spec.run import DataSpec
 
@@ -133,13 +133,15 @@ def _mmlu(name: str, target: UnlearningModel, test: mmlu.Mmlu, asked: list[mmlu.
             for one in asked
         ]
     )
-    same = sum(picked(one) == row.index(max(row)) for one, row in zip(ours, rows, strict=True))
+    same = sum(
+        argmax_option(one) == row.index(max(row)) for one, row in zip(ours, rows, strict=True)
+    )
     _tell(name, slow, seconds, f"{same} of {len(asked)} predictions equal")
     if find_spec("lm_eval") is None:
         print("lm-evaluation-harness is not installed")
         return
     theirs, slow = _timed(lambda: harness_picks(target, asked, test.shots))
-    same = sum(picked(one) == pick for one, pick in zip(ours, theirs, strict=True))
+    same = sum(argmax_option(one) == pick for one, pick in zip(ours, theirs, strict=True))
     _tell(f"{name}, lm-evaluation-harness", slow, seconds, f"{same} predictions equal")
 
 

@@ -15,7 +15,6 @@ from typing import Any
 
 from tests.benchmarks.bench_presets import alone, measure, varied
 from unlearnlab.engine.device_engine import DeviceEngine
-from unlearnlab.runs.engine_api import TraceJob
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import RunSpec, parse_spec
@@ -69,8 +68,8 @@ def moved(spec: RunSpec, first: int, last: int) -> RunSpec:
 
 def effects() -> dict[str, Any]:
     """Trace facts of the forget set: the average indirect effect by state, token role and block."""
-    job = TraceJob("windows", TraceSpec(about=ManyFacts(count=40, split="forget")))
-    found = next(e for e in DeviceEngine(lambda key: None).trace(job) if isinstance(e, Traced))
+    spec = TraceSpec(about=ManyFacts(count=40, split="forget"))
+    found = next(e for e in DeviceEngine(lambda key: None).trace(spec) if isinstance(e, Traced))
     return found.model_dump(mode="json")
 
 

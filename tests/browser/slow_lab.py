@@ -28,10 +28,8 @@ from unlearnlab.runs.engine_api import (
     Export,
     Job,
     Override,
-    PreviewJob,
     PromptRequest,
     RunFailed,
-    TraceJob,
 )
 from unlearnlab.runs.events import (
     Adjusted,
@@ -49,8 +47,8 @@ from unlearnlab.runs.events import (
     StepLogged,
     Traced,
 )
-from unlearnlab.spec.run import Phase, adjusted
-from unlearnlab.spec.trace import KnownFact, ManyFacts, TypedPrompt
+from unlearnlab.spec.run import Phase, PreviewSpec, adjusted
+from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, TypedPrompt
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""
@@ -173,24 +171,24 @@ class SlowLab:
         else:
             yield Evaluated(when="after", scores=scores(evidence), key=key, evidence=evidence)
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         yield StageBegan(stage="tracing", seconds=0)
         for done in range(1, 13):
             time.sleep(self.step_s)
             yield Progressed(done=done, total=12)
-        about = job.spec.about
+        about = spec.about
         one = some_trace(about.fact.prompt if isinstance(about, KnownFact) else NAMED)
         found = average([one, one], unknown=0) if isinstance(about, ManyFacts) else one
         if isinstance(about, TypedPrompt):
             found = some_trace(about.prompt)
-        yield Traced(weights="w", noise_sd=0.3, window=job.spec.span, found=found)
+        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=found)
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         yield StageBegan(stage="answering", seconds=0)
         for done in range(1, 6):
             time.sleep(self.step_s)
             yield Progressed(done=done, total=5)
-        yield Previewed(answers=dict.fromkeys(job.spec.rows, f"Her number is 555-0142. {HOSTILE}"))
+        yield Previewed(answers=dict.fromkeys(spec.rows, f"Her number is 555-0142. {HOSTILE}"))
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         if len(ask.prompt) > 2000:

@@ -427,7 +427,7 @@ def test_a_trace_is_one_json_object_and_is_no_run(run):
 
 def test_interrupting_a_trace_stops_it_in_good_order(tmp_path, capsys, interruptible):
     class Interrupted(FakeLab):
-        def trace(self, job):
+        def trace(self, spec):
             yield stage("tracing")
             os.kill(os.getpid(), signal.SIGINT)
             while True:

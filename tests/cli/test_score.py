@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.engine.test_folders import folders
+from tests.metrics import folders
 from unlearnlab.cli.main import main
 
 

@@ -21,15 +21,7 @@ from unlearnlab.engine.device_engine import DeviceEngine, engines
 from unlearnlab.engine.loading import seed
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.models import catalog
-from unlearnlab.runs.engine_api import (
-    Export,
-    Job,
-    Override,
-    PreviewJob,
-    PromptRequest,
-    RunFailed,
-    TraceJob,
-)
+from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, RunFailed
 from unlearnlab.runs.events import (
     Evaluated,
     Exported,
@@ -219,7 +211,7 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch, load, 
 
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
     owner = engine(kept.get)
-    wish = Override({"learning_rate": 1e-5, "method.forget_weight": 7.0})
+    wish = Override(0, {"learning_rate": 1e-5, "method.forget_weight": 7.0})
     with pytest.raises(ValueError, match="not training now"):
         owner.adjust(job, wish)
     found, changed = [], []
@@ -241,9 +233,7 @@ def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, fa
 def test_a_trace_tells_its_stages_and_leaves_the_device_free():
     owner = engine()
     about = TypedPrompt(prompt="Who helped Ada Brock in the end?", subject="Ada Brock")
-    seen = [
-        e for e in owner.trace(TraceJob("t", TraceSpec(about=about, copies=2))) if e is not None
-    ]
+    seen = [e for e in owner.trace(TraceSpec(about=about, copies=2)) if e is not None]
     assert [e.stage for e in only(seen, StageBegan)] == ["loading", "tracing"]
     assert isinstance(seen[-1], Traced)
     assert seen[-1].found.subject == "Ada Brock"
@@ -251,7 +241,7 @@ def test_a_trace_tells_its_stages_and_leaves_the_device_free():
 
 def test_a_trace_can_be_broken_off_at_any_place():
     owner = engine()
-    work = owner.trace(TraceJob("t", TraceSpec()))
+    work = owner.trace(TraceSpec())
     for _ in range(4):
         next(work)
     work.close()
@@ -260,7 +250,7 @@ def test_a_trace_can_be_broken_off_at_any_place():
 def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearned():
     rows = dataset("embedded").rows("forget", "train")[:2]
     spec = PreviewSpec(source="embedded", rows=tuple(row.id for row in rows))
-    seen = [e for e in engine().preview(PreviewJob("p", spec))]
+    seen = [e for e in engine().preview(spec)]
     assert [e.stage for e in only(seen, StageBegan)] == ["loading", "answering"]
     assert isinstance(seen[-1], Previewed)
     assert seen[-1].answers == {row.id: row.output for row in rows}
@@ -269,9 +259,9 @@ def test_a_preview_brings_what_the_model_says_to_rows_before_anything_is_unlearn
 def test_a_preview_of_rows_that_are_gone_says_so():
     owner = engine()
     with pytest.raises(ValueError, match="none of them is in the forget set of embedded"):
-        list(owner.preview(PreviewJob("p", PreviewSpec(source="embedded", rows=("strange",)))))
+        list(owner.preview(PreviewSpec(source="embedded", rows=("strange",))))
     with pytest.raises(ValueError, match="unknown dataset 'mine'"):
-        list(owner.preview(PreviewJob("p", PreviewSpec(source="mine", rows=("strange",)))))
+        list(owner.preview(PreviewSpec(source="mine", rows=("strange",))))
 
 
 def test_a_run_that_only_scores_loads_scores_and_ends(kept, facts, tmp_path):

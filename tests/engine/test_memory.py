@@ -16,8 +16,7 @@ from unlearnlab.engine.evaluation import evaluate
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import Architecture
-from unlearnlab.runs.lengths import Shape, Text, sorted_lengths
-from unlearnlab.runs.memory import Costs, moments
+from unlearnlab.runs.memory import Costs, Shape, Text, moments, sorted_lengths
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import ModelSpec, parse_spec
 

@@ -13,7 +13,7 @@ from unlearnlab.engine.evaluation import evaluate
 from unlearnlab.engine.mmlu import PromptReader, answer, letter_ids, prepare_mmlu
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.scores import picked, scores
+from unlearnlab.metrics.scores import argmax_option, scores
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.events import Examined, Progressed, StageBegan
 from unlearnlab.spec.run import EvaluationSpec, RunSpec
@@ -47,7 +47,7 @@ def answered(lm, most=2048, rel=1e-4):
     for question, choice in zip(ASKED, found, strict=True):
         plain = mmlu_row(lm.model, lm.tokenizer, question, SHOTS[question.subject], most)
         assert [math.exp(one) for one in choice.logprobs] == pytest.approx(plain, rel=rel)
-        assert picked(choice) == plain.index(max(plain))
+        assert argmax_option(choice) == plain.index(max(plain))
         assert (choice.subject, choice.right) == (question.subject, question.answer)
     return found
 
@@ -100,7 +100,7 @@ def test_500_real_questions_are_answered_as_one_at_a_time(lm):
     for question, choice in zip(asked, found, strict=True):
         shots = test.shots[question.subject]
         plain = mmlu_row(lm.model, lm.tokenizer, question, shots, lm.context)
-        assert picked(choice) == plain.index(max(plain))
+        assert argmax_option(choice) == plain.index(max(plain))
 
 
 @needs_real
@@ -165,7 +165,7 @@ def test_its_questions_take_the_place_of_the_datas_own(lm: UnlearningModel, data
     assert measured.measures_mmlu
     assert measured.utility_protocol.endswith("prompts of at most 256 tokens, 12 of 30 questions")
     told = only(seen, Examined)
-    right = sum(picked(one) == one.right for one in found.choices)
+    right = sum(argmax_option(one) == one.right for one in found.choices)
     assert (told[-1].when, told[-1].asked, told[-1].right, told[-1].of) == ("after", 12, right, 12)
     done = [event.done / event.total for event in seen if isinstance(event, Progressed)]
     assert done == sorted(done)

@@ -11,9 +11,9 @@ from tests.fakes import stage
 from unlearnlab.exports.answers_csv import COLUMNS, answers_csv
 from unlearnlab.exports.kinds import files
 from unlearnlab.exports.writing import write
-from unlearnlab.metrics.official.scoring import official, score
-from unlearnlab.metrics.official.submission import load
+from unlearnlab.metrics.official import official, score
 from unlearnlab.metrics.scores import mia_auc
+from unlearnlab.metrics.submission import load
 
 
 def read(content):

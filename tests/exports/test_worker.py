@@ -21,7 +21,7 @@ def wish(tmp_path):
 
 def answered(store, worker, run_id):
     """Wait for the answer to a wish and return it."""
-    while worker.state().exporting:
+    while worker.state().exports:
         threading.Event().wait(0.01)
     (found,) = advance(RunProgress(), store.events(run_id)).exports
     return found
@@ -60,7 +60,7 @@ def test_a_model_waits_for_the_run_that_has_the_device(tmp_path):
             threading.Event().wait(0.01)
         worker.export(first, wish(tmp_path))
         worker.export(first, wish(tmp_path))
-        assert worker.state().exporting == (first,)
+        assert worker.state().exports == {first: None}
         with pytest.raises(NotRunning, match="has not ended"):
             worker.export(second, wish(tmp_path))
         gate.set()
@@ -114,8 +114,7 @@ def test_a_model_that_is_being_written_tells_how_far_it_is_and_can_be_stopped(tm
         assert half.wait(20)
         worker.export(second, wish(tmp_path))
         state = worker.state()
-        assert (state.writing, state.shares) == ((first,), (0.5,))
-        assert state.exporting == (first, second)
+        assert state.exports == {first: 0.5, second: None}
         worker.stop_export(second)
         worker.stop_export(first)
         worker.stop_export("strange")

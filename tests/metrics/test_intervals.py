@@ -11,16 +11,14 @@ from unlearnlab.metrics.intervals import (
     Interval,
     aggregate_interval,
     auc_interval,
-    difference_reading,
     mean_interval,
-    paired_difference,
     score_intervals,
     seed_difference,
     share_interval,
     term_intervals,
 )
 from unlearnlab.metrics.membership import auc_reading
-from unlearnlab.metrics.scores import SCORES, Membership, judged, scores, term_rows
+from unlearnlab.metrics.scores import SCORES, Membership, scored_evidence, scores, term_rows
 
 
 def test_a_means_interval_is_as_wide_as_theory_says():
@@ -120,32 +118,18 @@ def test_the_attack_is_read_in_both_directions(auc, words):
     assert words in auc_reading(auc)
 
 
-def test_a_difference_is_taken_row_by_row():
-    before = [float(i % 2) for i in range(100)]
-    after = [value / 2 for value in before]
-    found = paired_difference(before, after)
-    assert found.value == pytest.approx(-0.25)
-    assert found.high < -0.15
-    assert "more than noise" in difference_reading(found)
-    with pytest.raises(ValueError, match="100 rows before and 1 after"):
-        paired_difference(before, [1.0])
-
-
 def test_two_settings_are_compared_over_their_seeds():
     # By hand: means 0.5 and 0.8, standard errors 0.1 / 3 ** 0.5 each, so t with 4 degrees: 2.776.
     found = seed_difference([0.4, 0.5, 0.6], [0.7, 0.8, 0.9])
     assert found.value == pytest.approx(0.3)
     assert found.high - 0.3 == pytest.approx(2.7764451 * (2 * 0.01 / 3) ** 0.5)
-    assert difference_reading(found) == "+0.300 (+0.073 to +0.527): more than noise."
-
-
-def test_settings_that_overlap_differ_within_noise():
-    assert "within noise" in difference_reading(seed_difference([0.2, 0.9], [0.3, 0.8]))
+    assert (found.low, found.high) == pytest.approx((0.073, 0.527), abs=1e-3)
+    overlapping = seed_difference([0.2, 0.9], [0.3, 0.8])
+    assert overlapping.low < 0 < overlapping.high
 
 
 def test_one_seed_tells_nothing_and_equal_seeds_have_no_width():
     assert seed_difference([0.5], [0.4, 0.6]) is None
-    assert "cannot be told" in difference_reading(None)
     assert seed_difference([0.5, 0.5], [0.7, 0.7]) == Interval(
         pytest.approx(0.2), *[pytest.approx(0.2)] * 2
     )
@@ -231,6 +215,6 @@ def test_until_the_unlearned_model_was_scored_the_originals_intervals_are_shown(
 
 def test_with_picked_rows_the_intervals_are_those_of_the_terms_they_make():
     picked = [answer.row for answer in AFTER.answers if answer.split == "forget"][::3]
-    found = score_intervals(judged(AFTER, picked)).before
+    found = score_intervals(scored_evidence(AFTER, picked)).before
     assert found["forget/Task1/sc"].value == scores(AFTER, picked).terms["forget/Task1/sc"]
     assert found["task_aggregate"].value == scores(AFTER, picked).task_aggregate

@@ -3,7 +3,14 @@
 import pytest
 
 from unlearnlab.metrics.scores import Picked, Scores, attack_reading
-from unlearnlab.metrics.verdicts import TITLES, taught_verdict, verdict
+from unlearnlab.metrics.verdicts import (
+    TITLES,
+    constant_letter,
+    looks_collapsed,
+    looks_untouched,
+    taught_verdict,
+    verdict,
+)
 from unlearnlab.spec.presets import presets
 from unlearnlab.views.benchmarks import measurements
 
@@ -207,3 +214,26 @@ def test_mmlu_answered_with_one_letter_is_a_collapse_unless_it_was_so_before():
     assert "Every MMLU question is answered A." in found.evidence
     always = BEFORE.model_copy(update={"constant_letter": "A"})
     assert verdict(always, constant.model_copy(update={"utility": 1.0})).kind != "collapsed"
+
+
+# ---- degenerate scores
+
+
+def test_a_constant_letter_has_its_accuracy_to_a_tolerance():
+    letters = [constant_letter(mmlu) for mmlu in (0.2295, 0.2465, 0.2551, 0.2689, 0.25, 0.275, 0.4)]
+    assert letters == ["A", "B", "C", "D", "", "", ""]
+    assert (constant_letter(0.248), constant_letter(0.248, 0.001)) == ("B", "")
+
+
+def test_a_collapsed_model_has_no_aggregate_and_a_good_mia_score():
+    assert looks_collapsed(0.0, 0.98)
+    assert not looks_collapsed(0.0, 0.4)
+    assert not looks_collapsed(0.3, 0.98)
+
+
+def test_an_untouched_model_recites_and_gives_members_away():
+    terms = {"forget/Task1/sc": 0.05, "forget/Task1/qa": 0.0, "retain/Task1/qa": 1.0}
+    assert looks_untouched(terms, 0.99)
+    assert not looks_untouched(terms, 0.9)
+    assert not looks_untouched(terms | {"forget/Task2/qa": 0.3}, 0.99)
+    assert not looks_untouched({}, 0.99)

@@ -17,7 +17,7 @@ from unlearnlab.runs.estimates import (
     past_run,
 )
 from unlearnlab.runs.events import GIB, Finished, StageBegan, Started
-from unlearnlab.runs.lengths import lengths
+from unlearnlab.runs.memory import lengths
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.rows import answered_at_once
 from unlearnlab.spec.run import DataSpec, parse_spec

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import evaluated, stage, stepped
+from tests.fakes import evaluated, phase_began, stage, stepped
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import (
     Asked,
     Failed,
     Finished,
     Paused,
-    PhaseBegan,
     Probed,
     Progressed,
     Resumed,
@@ -30,14 +29,11 @@ from unlearnlab.runs.replay import (
     Replays,
     played,
     recording,
-    seconds_of,
-    speed_of,
 )
 from unlearnlab.spec.run import RunSpec
 
 BEGAN = 1_700_000_000.0
 
-PHASE = PhaseBegan(phase=0, step=0, steps=3, total_steps=3, trainable=7, effective_batch=2)
 ASKED = Asked(ask_id="a", prompt="Who?", original="Ada", unlearned="?", step=-1)
 
 STORY = (
@@ -45,7 +41,7 @@ STORY = (
     (0.0, stage("scoring before")),
     (4.0, evaluated("before").model_copy(update={"evidence": None})),
     (4.0, stage("training")),
-    (4.0, PHASE),
+    (4.0, phase_began(3)),
     (5.0, stepped(1)),
     (6.0, stepped(2)),
     (6.0, Probed(step=2, knowledge={"forget": 0.5}, regurgitation={}, nll={})),
@@ -121,7 +117,7 @@ def test_stages_scores_and_endings_that_came_at_once_come_one_after_another():
 def test_what_came_after_the_ending_is_not_waited_for():
     told = recorded([*STORY, (9000.0, ASKED)])
     assert told.length_s == recorded().length_s
-    assert told.course.asks == (ASKED,)
+    assert told.progress.asks == (ASKED,)
 
 
 @pytest.mark.parametrize("position", [0, 3.3, 7, 10, 99])
@@ -136,13 +132,13 @@ def test_the_moment_of_a_position_lies_between_the_recorded_events(position):
 @pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "fast", "", "1e9", "1,5"])
 def test_a_speed_that_is_none_is_refused_with_what_was_typed(text):
     with pytest.raises(ReplayError, match=r"is not a number from 0\.01 to 1000"):
-        speed_of(text)
+        recorded().pace(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-60", "nan", "a minute", "1e9"])
 def test_a_length_that_is_none_is_refused(text):
     with pytest.raises(ReplayError, match="is not a number from 1 to 86400 seconds"):
-        seconds_of(text)
+        recorded().pace(seconds=text)
 
 
 def test_a_replay_lasts_as_long_as_was_asked():
@@ -185,9 +181,9 @@ def test_a_replay_shows_only_what_has_come(replays, hand):
     scored = replays.of("r")
     assert scored.row.before == scores(evaluated("before").evidence)
     assert scored.row.after is None
-    assert run_view(scored.course, alive=True, mine=True, now=scored.moment).status == "running"
+    assert run_view(scored.progress, alive=True, mine=True, now=scored.moment).status == "running"
     hand.now += 3
-    assert [item.event for item in replays.of("r").events(scored.course.seq)] == [
+    assert [item.event for item in replays.of("r").events(scored.progress.seq)] == [
         STORY[number][1] for number in (3, 4, 5, 6, 7)
     ]
 
@@ -200,10 +196,10 @@ def test_the_rest_of_the_time_is_told_as_it_was_then(replays, hand):
         live = advance(live, events()[seq - 1 : seq])
         hand.now += told.times[seq - 1] - replays.of("r").position + 1e-6
         seen = replays.of("r")
-        if seen.course.seq != seq:  # What came at once comes at once.
+        if seen.progress.seq != seq:  # What came at once comes at once.
             continue
         then = run_view(live, alive=True, mine=True, now=BEGAN + STORY[seq - 1][0])
-        now = run_view(seen.course, alive=True, mine=True, now=seen.moment)
+        now = run_view(seen.progress, alive=True, mine=True, now=seen.moment)
         assert (now.eta_s or 0) == pytest.approx(then.eta_s or 0, abs=1e-3)
 
 
@@ -212,17 +208,17 @@ def test_at_its_end_a_replay_is_the_run(replays, hand):
     replays.start(told, 4.0)
     hand.now += told.length_s / 4 - 1e-6
     last = replays.of("r")
-    assert last.course == advance(RunProgress(), events()[:-1])
+    assert last.progress == advance(RunProgress(), events()[:-1])
     hand.now += 1e-3
     assert replays.of("r") is None
     assert replays.active() == ()
-    assert told.course == advance(RunProgress(), events())
+    assert told.progress == advance(RunProgress(), events())
 
 
 def test_an_unfinished_run_is_replayed_as_far_as_it_came(replays, hand):
     replays.start(recorded(STORY[:8], ending=None), 1.0)
     hand.now += 7.5
-    assert replays.of("r").course.step.step == 1
+    assert replays.of("r").progress.step.step == 1
     hand.now += 60
     assert replays.of("r") is None
 
@@ -259,7 +255,7 @@ def test_a_replay_that_is_started_again_is_another_take(replays, hand):
     replays.start(recorded(), 1.0)
     again = replays.of("r")
     assert again.take != first.take
-    assert again.course.seq < first.course.seq
+    assert again.progress.seq < first.progress.seq
 
 
 def test_the_oldest_of_too_many_replays_gives_way(replays):

@@ -8,14 +8,15 @@ import sys
 import threading
 import time
 import weakref
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import evaluated, some_evidence, some_trace, stage, stepped
+from tests.runs.waiting import locked
 from unlearnlab.data.files import home
-from unlearnlab.runs.database import APPLICATION_ID, MIGRATIONS
 from unlearnlab.runs.events import (
     Failed,
     Finished,
@@ -28,30 +29,26 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.runs.records import Interned
-from unlearnlab.runs.store import Store, StoreError, UnknownRun
+from unlearnlab.runs.store import MIGRATIONS, Store, StoreError, UnknownRun
 from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
 
-@pytest.fixture
-def store(tmp_path):
-    with Store(tmp_path / "home") as store:
-        yield store
+@contextmanager
+def database(home):
+    """Open the database of a home as another program would."""
+    with closing(sqlite3.connect(home / "unlearnlab.sqlite3")) as db, db:
+        yield db
 
 
-def in_another_process(code, *arguments, wait=True):
-    """Run code in a fresh interpreter, with what it needs of ours imported."""
+def in_another_process(code, *arguments):
+    """Start code in a fresh interpreter, with what it needs of ours imported."""
     head = (
         "import os, sys, time; from pathlib import Path; from unlearnlab.runs.store import Store;"
         "from unlearnlab.spec.run import RunSpec; from unlearnlab.runs.events import *;"
     )
     command = [sys.executable, "-c", head + code, *map(str, arguments)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    if wait:
-        output, _ = process.communicate(timeout=30)
-        assert process.returncode == 0
-        return output.strip()
-    return process
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
 def test_a_new_home_is_made_for_its_owner_alone(tmp_path):
@@ -62,6 +59,8 @@ def test_a_new_home_is_made_for_its_owner_alone(tmp_path):
 def test_a_run_is_read_back_as_it_was_asked_for(store):
     spec = RunSpec(seed=7)
     run_id = store.create(spec, name="seventh")
+    with database(store.home) as db:
+        assert json.loads(db.execute("SELECT spec FROM runs").fetchone()[0])["seed"] == 7
     row = store.row(run_id)
     assert store.spec(run_id) == row.spec == spec
     assert (row.run_id, row.name) == (run_id, "seventh")
@@ -107,9 +106,8 @@ def test_evidence_is_kept_apart_once_for_each_key(store):
     assert store.events(first)[0].event.evidence is None
     assert store.evidence("key-before") == some_evidence()
     assert store.evidence("no such key") is None
-    with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
+    with database(store.home) as db:
         assert db.execute("SELECT COUNT(*) FROM evidence").fetchone() == (1,)
-    db.close()
 
 
 def test_a_row_shows_the_milestones_of_its_run(store):
@@ -159,45 +157,30 @@ def test_a_saved_file_is_found_in_the_folder_of_its_run(store):
     assert store.artefacts(run_id) == {"delta.safetensors": folder / "delta.safetensors"}
 
 
-def test_a_list_of_two_thousand_runs_is_quick(store):
-    after = evaluated("after").model_copy(update={"evidence": None})
-    with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
-        for number in range(2000):
-            run_id, seed = f"run-{number:05}", RunSpec(seed=number).model_dump_json()
-            query = (
-                "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, '', ?, ?, 1, 0)"
-            )
-            db.execute(query, (run_id, number, seed))
-            body = after.model_copy(update={"key": run_id}).model_dump_json()
-            events = [(run_id, 1, 0, "evaluated", body)]
-            events += [(run_id, n, 0, "paused", '{"kind":"paused"}') for n in range(2, 22)]
-            db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", events)
-    db.close()
-    began = time.perf_counter()
-    assert len(store.runs()) == 2000
-    assert time.perf_counter() - began < 2.0
-
-
 def filled(home, runs):
-    """Insert ended runs, each with a spec of its own."""
-    with sqlite3.connect(home / "unlearnlab.sqlite3") as db:
-        plain = RunSpec().model_dump_json()
+    """Insert ended and scored runs, each with a spec of its own and twenty further events."""
+    after = evaluated("after").model_copy(update={"evidence": None}).model_dump_json()
+    plain = RunSpec().model_dump_json()
+    with database(home) as db:
         for number in range(runs):
-            spec = plain.replace('"seed":0', f'"seed":{number}')
-            query = (
-                "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, '', ?, ?, 1, 0)"
-            )
             run_id = f"run-{number:05}"
-            db.execute(query, (run_id, number, spec))
+            db.execute(
+                "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, '', ?, ?, 1, 0)",
+                (run_id, number, plain.replace('"seed":0', f'"seed":{number}')),
+            )
             body = Finished(seconds=number).model_dump_json()
-            db.execute("INSERT INTO events VALUES (?, 1, 0, 'finished', ?)", (run_id, body))
-    db.close()
+            events = [(run_id, 1, 0, "finished", body), (run_id, 2, 0, "evaluated", after)]
+            events += [(run_id, n, 0, "paused", '{"kind":"paused"}') for n in range(3, 23)]
+            db.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?)", events)
 
 
-def test_a_second_list_of_six_thousand_runs_parses_nothing_anew(store):
-    filled(store.home, 6000)
-    first, second = store.runs(), store.runs()
-    assert len({row.spec for row in first}) == len(second) == 6000
+def test_a_list_of_two_thousand_runs_is_quick_and_a_second_one_parses_nothing_anew(store):
+    filled(store.home, 2000)
+    began = time.perf_counter()
+    first = store.runs()
+    assert time.perf_counter() - began < 2.0
+    second = store.runs()
+    assert len({row.spec for row in first}) == len(second) == 2000
     pairs = list(zip(first, second, strict=True))
     assert all(a.spec is b.spec and a.ending is b.ending for a, b in pairs)
 
@@ -275,7 +258,7 @@ def test_two_processes_append_to_one_store_and_see_each_other(store):
         "[store.append(sys.argv[2], Paused()) for _ in range(50)];"
         "print(theirs, store.row(sys.argv[2]).alive, store.row(theirs).alive); store.close()"
     )
-    process = in_another_process(code, store.home, mine, wait=False)
+    process = in_another_process(code, store.home, mine)
     for _ in range(50):
         store.append(mine, Paused())
     output, _ = process.communicate(timeout=30)
@@ -292,7 +275,7 @@ def test_a_run_whose_process_was_killed_is_not_alive_and_its_history_is_intact(s
         "store.append(run, Started(versions={}, device='cpu')); store.append(run, Paused());"
         "print(run, flush=True); time.sleep(60)"
     )
-    process = in_another_process(code, store.home, wait=False)
+    process = in_another_process(code, store.home)
     run_id = process.stdout.readline().strip()
     assert store.row(run_id).alive
     process.kill()
@@ -307,9 +290,8 @@ def test_a_run_whose_process_was_killed_is_not_alive_and_its_history_is_intact(s
 
 def test_a_process_with_a_reused_number_is_not_taken_for_the_owner(store):
     run_id = store.create(RunSpec())
-    with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
+    with database(store.home) as db:
         db.execute("UPDATE runs SET born = born - 1")
-    db.close()
     assert not store.row(run_id).alive
 
 
@@ -337,22 +319,18 @@ def test_a_file_that_is_not_a_database_is_refused_and_left_alone(tmp_path):
 
 
 def test_a_database_of_another_program_is_refused_and_left_alone(tmp_path):
-    path = tmp_path / "unlearnlab.sqlite3"
-    with sqlite3.connect(path) as db:
+    with database(tmp_path) as db:
         db.execute("CREATE TABLE recipes (name TEXT)")
-    db.close()
     with pytest.raises(StoreError, match="another program"):
         Store(tmp_path)
-    with sqlite3.connect(path) as db:
+    with database(tmp_path) as db:
         assert db.execute("SELECT name FROM sqlite_master").fetchall() == [("recipes",)]
-    db.close()
 
 
 def test_a_database_of_a_newer_version_is_refused(tmp_path):
     Store(tmp_path).close()
-    with sqlite3.connect(tmp_path / "unlearnlab.sqlite3") as db:
+    with database(tmp_path) as db:
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
-    db.close()
     with pytest.raises(StoreError, match=rf"newer unlearnlab .* version {len(MIGRATIONS) + 1}"):
         Store(tmp_path)
 
@@ -360,27 +338,24 @@ def test_a_database_of_a_newer_version_is_refused(tmp_path):
 def test_a_locked_database_is_reported_not_waited_for_without_end(tmp_path):
     with Store(tmp_path, patience_s=0.05) as store:
         run_id = store.create(RunSpec())
-        holder = sqlite3.connect(tmp_path / "unlearnlab.sqlite3", isolation_level=None)
-        holder.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(StoreError, match="is locked by another program"):
-            store.append(run_id, Paused())
-        assert store.row(run_id).ending is None, "reading goes on"
-        holder.execute("ROLLBACK")
-        holder.close()
+        with locked(tmp_path, "EXCLUSIVE"):
+            with pytest.raises(StoreError, match="is locked by another program"):
+                store.append(run_id, Paused())
+            assert store.row(run_id).ending is None, "reading goes on"
         assert store.append(run_id, Paused()) == 1
 
 
 def test_a_database_locked_before_it_was_made_is_reported(tmp_path):
-    holder = sqlite3.connect(tmp_path / "unlearnlab.sqlite3", isolation_level=None)
-    holder.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(StoreError, match="is locked by another program"):
+    with (
+        locked(tmp_path, "EXCLUSIVE"),
+        pytest.raises(StoreError, match="is locked by another program"),
+    ):
         Store(tmp_path, patience_s=0.05)
-    holder.close()
 
 
 def test_several_processes_may_make_the_same_store_at_once(tmp_path):
     code = "store = Store(Path(sys.argv[1])); store.create(RunSpec()); store.close()"
-    processes = [in_another_process(code, tmp_path, wait=False) for _ in range(4)]
+    processes = [in_another_process(code, tmp_path) for _ in range(4)]
     for process in processes:
         process.communicate(timeout=30)
     assert [process.returncode for process in processes] == [0, 0, 0, 0]
@@ -412,79 +387,55 @@ def test_home_is_the_option_then_the_environment_then_the_data_folder(tmp_path, 
     assert home("~/x") == Path.home() / "x"
 
 
-def test_what_is_stored_is_plain_json(store):
-    run_id = store.create(RunSpec(seed=3))
-    with sqlite3.connect(store.home / "unlearnlab.sqlite3") as db:
-        (body,) = db.execute("SELECT spec FROM runs WHERE id = ?", (run_id,)).fetchone()
-    db.close()
-    assert json.loads(body)["seed"] == 3
+TRACED = Traced(weights="w", noise_sd=0.3, window=3, found=some_trace())
 
 
-def test_traces_and_runs_are_kept_apart_and_numbered_together(store):
-    run_id, trace_id = store.create(RunSpec()), store.create(TraceSpec(seed=4))
-    store.append(trace_id, Started(versions={}, device="cpu"))
-    found = Traced(weights="w", noise_sd=0.3, window=3, found=some_trace())
-    store.append(trace_id, found)
-    store.append(trace_id, Finished(seconds=1))
+@pytest.mark.parametrize(
+    ("spec", "listed", "event"),
+    [
+        (TraceSpec(seed=4), Store.traces, TRACED),
+        (
+            PreviewSpec(source="mine", rows=("a", "b")),
+            Store.previews,
+            Previewed(answers={"a": "Ada"}),
+        ),
+    ],
+)
+def test_traces_previews_and_runs_are_kept_apart_and_numbered_together(store, spec, listed, event):
+    run_id, job_id = store.create(RunSpec()), store.create(spec)
+    for each in (Started(versions={}, device="cpu"), event, Finished(seconds=1)):
+        store.append(job_id, each)
     assert [row.run_id for row in store.runs()] == [run_id]
-    (row,) = store.traces()
-    assert (row.run_id, row.spec, row.began) == (trace_id, TraceSpec(seed=4), True)
-    assert row == store.trace(trace_id) == store.job(trace_id)
-    assert isinstance(row.ending, Finished)
-    assert store.events(trace_id)[1].event == found
+    (row,) = listed(store)
+    assert (row.run_id, row.spec, row.began) == (job_id, spec, True)
+    assert (row.ending, row) == (Finished(seconds=1), store.job(job_id))
+    assert len(store.traces()) + len(store.previews()) == 1
+    assert store.events(job_id)[1].event == event
     assert store.job(run_id) == store.row(run_id)
-    with pytest.raises(UnknownRun):
-        store.row(trace_id)
-    with pytest.raises(UnknownRun):
-        store.trace(run_id)
-
-
-def test_previews_are_kept_apart_from_runs_and_numbered_together_with_them(store):
-    spec = PreviewSpec(source="mine", rows=("a", "b"))
-    preview_id, run_id = store.create(spec), store.create(RunSpec())
-    store.append(preview_id, Previewed(answers={"a": "Ada"}))
-    store.append(preview_id, Finished(seconds=1))
-    (row,) = store.previews()
-    assert (row.run_id, row.spec, row.ending) == (preview_id, spec, Finished(seconds=1))
-    assert row == store.job(preview_id)
-    assert store.events(preview_id)[0].event == Previewed(answers={"a": "Ada"})
-    assert [row.run_id for row in store.runs()] == [run_id]
-    assert store.traces() == []
-
-
-def test_a_database_from_before_there_were_traces_keeps_its_runs(tmp_path):
-    spec = RunSpec(seed=5)
-    with sqlite3.connect(tmp_path / "unlearnlab.sqlite3") as db:
-        for statement in MIGRATIONS[0]:
-            db.execute(statement)
-        run = ("run-1", "old", 1.0, spec.model_dump_json(), 1, 0.0)
-        db.execute("INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?)", run)
-        event = ("run-1", 1, 1.0, "finished", Finished(seconds=2).model_dump_json())
-        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", event)
-        db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        db.execute("PRAGMA user_version = 1")
-    db.close()
-    with Store(tmp_path) as store:
-        (row,) = store.runs()
-        assert (row.run_id, row.name, row.spec) == ("run-1", "old", spec)
-        assert row.ending == Finished(seconds=2)
-        assert store.traces() == []
-        store.create(TraceSpec())
-        assert len(store.traces()) == 1
+    for read, other in ((store.row, job_id), (store.trace, run_id)):
+        with pytest.raises(UnknownRun):
+            read(other)
+    if listed is Store.traces:
+        assert row == store.trace(job_id)
 
 
 @pytest.mark.parametrize("version", range(1, len(MIGRATIONS)))
 def test_a_database_of_every_earlier_version_keeps_its_runs(tmp_path, version):
-    with sqlite3.connect(tmp_path / "unlearnlab.sqlite3") as db:
+    with database(tmp_path) as db:
         for statement in (one for step in MIGRATIONS[:version] for one in step):
             db.execute(statement)
         insert = "INSERT INTO runs (id, name, created, spec, pid, born) VALUES (?, ?, ?, ?, ?, ?)"
-        db.execute(insert, ("run-1", "old", 1.0, RunSpec().model_dump_json(), 1, 0.0))
+        db.execute(insert, ("run-1", "old", 1.0, RunSpec(seed=5).model_dump_json(), 1, 0.0))
+        event = ("run-1", 1, 1.0, "finished", Finished(seconds=2).model_dump_json())
+        db.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?)", event)
         db.execute(f"PRAGMA user_version = {version}")
-    db.close()
     with Store(tmp_path) as store:
         (row,) = store.runs()
         assert (row.run_id, row.name, row.repeats, row.origin) == ("run-1", "old", "", "")
+        assert (row.spec, row.ending) == (RunSpec(seed=5), Finished(seconds=2))
+        assert store.traces() == []
+        store.create(TraceSpec())
+        assert len(store.traces()) == 1
 
 
 def test_what_a_reader_writes_about_a_run_is_kept_apart_from_its_record(store):

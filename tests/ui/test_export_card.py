@@ -48,7 +48,7 @@ def taken(program, run_id, what, **more):
 
 
 def written(program):
-    while program.worker.state().exporting:
+    while program.worker.state().exports:
         threading.Event().wait(0.01)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.browser.slow_lab import made_evidence, retrained_scores
 from tests.fakes import FakeLab, whole_run
-from tests.metrics.test_measuring import MEMBERS, evidence
+from tests.metrics.test_measures import MEMBERS, evidence
 from unlearnlab.metrics.measures import Retrained, taken
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated

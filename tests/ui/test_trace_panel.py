@@ -118,10 +118,10 @@ def test_unlearn_stays_with_its_run_while_a_trace_goes_on(tmp_path):
     gate = threading.Event()
 
     class Held(FakeLab):
-        def trace(self, job):
+        def trace(self, spec):
             while not gate.wait(0.01):
                 yield None
-            yield from super().trace(job)
+            yield from super().trace(spec)
 
     with Store(tmp_path / "home") as store:
         worker = Worker(store, Held())

@@ -22,9 +22,9 @@ from unlearnlab.data.reading import find_sets, read_table
 from unlearnlab.exports.answers_csv import COLUMNS, LOSS_COLUMNS, csv_table
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.intervals import LEVEL
-from unlearnlab.metrics.official.findings import Finding
-from unlearnlab.metrics.official.report import Report, as_record, report
-from unlearnlab.metrics.scores import Choice, picked
+from unlearnlab.metrics.official import Report, as_record, report
+from unlearnlab.metrics.scores import Choice, argmax_option
+from unlearnlab.metrics.submission import Finding
 from unlearnlab.metrics.verdicts import LETTER_SHARES
 from unlearnlab.runs.engine_api import ALL, RunFailed
 from unlearnlab.runs.events import Event, Progressed, StageBegan
@@ -482,7 +482,7 @@ def _mmlu_files(result: mmlu.MmluResult, choices: Sequence[Choice], shots: int) 
 
 
 def _row(choice: Choice) -> tuple[object, ...]:
-    right = picked(choice) == choice.right
+    right = argmax_option(choice) == choice.right
     # Log-probabilities would order alike, but the columns are called probabilities.
     probabilities = [math.exp(value) for value in choice.logprobs]
     return (choice.question, mmlu.LETTERS[choice.right], right, *probabilities)

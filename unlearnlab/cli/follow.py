@@ -11,11 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
-from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
+from unlearnlab.runs.devices import POLL_S, Held, Holder, InUse, candidate_devices, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
 from unlearnlab.runs.events import Ending, Failed, Finished, StageBegan, Stopped
 from unlearnlab.runs.progress import RunProgress, advance, run_view
-from unlearnlab.runs.queue import candidate_devices
 from unlearnlab.runs.store import Store, StoredEvent
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec

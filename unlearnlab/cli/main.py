@@ -27,7 +27,7 @@ from unlearnlab.cli.commands import (
     tell,
 )
 from unlearnlab.data.files import at_home
-from unlearnlab.runs.device_lock import InUse
+from unlearnlab.runs.devices import InUse
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.run import SpecError

@@ -8,8 +8,7 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
 from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.metrics.intervals import LEVEL, Interval
 from unlearnlab.metrics.membership import auc_reading
-from unlearnlab.metrics.official.report import Report
-from unlearnlab.metrics.official.scoring import Scored
+from unlearnlab.metrics.official import Report, Scored, as_record, report
 from unlearnlab.metrics.published import Published, as_records, results
 from unlearnlab.spec.run import SpecError
 
@@ -32,9 +31,6 @@ def register(commands: Commands) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    # Readers of tables take a second to import: only this command should wait.
-    from unlearnlab.metrics.official.report import as_record, report  # noqa: PLC0415
-
     if not args.folder.is_dir():
         raise SpecError([("score", f"{args.folder} is not a folder")])
     found = report(args.folder, args.mmlu)

@@ -49,10 +49,8 @@ from unlearnlab.runs.engine_api import (
     Export,
     Job,
     Override,
-    PreviewJob,
     PromptRequest,
     RunFailed,
-    TraceJob,
 )
 from unlearnlab.runs.events import (
     Adjusted,
@@ -184,21 +182,21 @@ class DeviceEngine:
             yield clock.stage("keeping")
             yield _save_model_as(lm, fold, job, found)
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding events, and None where it may be paused."""
         clock = Clock()
         with self._on_device():
-            lm = yield from self._opened(job.spec, clock)
+            lm = yield from self._opened(spec, clock)
             yield clock.stage("tracing")
-            yield from run_trace(lm, job.spec)
+            yield from run_trace(lm, spec)
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         """Generate answers to rows, yielding events, and None where it may be paused."""
         clock = Clock()
         with self._on_device():
-            lm = yield from self._opened(job.spec, clock)
+            lm = yield from self._opened(spec, clock)
             yield clock.stage("answering")
-            yield from preview(lm, job.spec)
+            yield from preview(lm, spec)
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         """Answer a prompt with the original and the unlearned model of a run.

@@ -24,7 +24,7 @@ from unlearnlab.engine.loading import Tokenizer
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.mmlu import LETTERS, MOST_TOKENS, Question, prompt
-from unlearnlab.metrics.scores import Choice, picked
+from unlearnlab.metrics.scores import Choice, argmax_option
 from unlearnlab.runs.events import Event, Examined, Progressed, When
 from unlearnlab.spec.rows import fitting
 from unlearnlab.spec.run import EvaluationSpec
@@ -296,6 +296,6 @@ def ask_mmlu(
             yield None
             continue
         shown = len(found)
-        right = sum(picked(one) == one.right for one in found)
+        right = sum(argmax_option(one) == one.right for one in found)
         yield Examined(when=when, asked=shown, of=len(questions), right=right)
         yield Progressed(done=after + shown, total=after + len(questions))

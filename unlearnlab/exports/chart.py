@@ -63,7 +63,7 @@ class Axis:
 
 def lines(result: Result, panel: Panel) -> list[Line]:
     """Return the curves of a panel, in the order in which they are always drawn."""
-    series = points_after(result.events).series
+    series = points_after(result.events)
     order = [trace.series for trace in TRACES]
     found = sorted(series, key=lambda name: order.index(name) if name in order else len(order))
     drawn = ((_trace(name), *series[name]) for name in found)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.measures import measured
-from unlearnlab.metrics.scores import Evidence, judged
+from unlearnlab.metrics.scores import Evidence, scored_evidence
 from unlearnlab.runs.events import Evaluated, StoredEvent
 from unlearnlab.runs.store import Store
 from unlearnlab.views.compare.examples import Speaker
@@ -36,7 +36,7 @@ class Compared:
     def intervals(self) -> Mapping[str, Intervals]:
         """Return the confidence intervals of each run's scores, by id of the run."""
         return {
-            run.run_id: score_intervals(judged(found, run.spec.data.forget)).before
+            run.run_id: score_intervals(scored_evidence(found, run.spec.data.forget)).before
             for run in self.entries
             if (found := self.evidence.get(run.run_id))
         }
@@ -45,7 +45,9 @@ class Compared:
     def measures(self) -> Mapping[str, Mapping[str, Interval]]:
         """Return the further measures of each unlearned model, by id of the run."""
         return {
-            run.run_id: measured(judged(found, run.spec.data.forget), retrained_of(run.spec))
+            run.run_id: measured(
+                scored_evidence(found, run.spec.data.forget), retrained_of(run.spec)
+            )
             for run in self.entries
             if (found := self.evidence.get(run.run_id))
         }

@@ -1,21 +1,16 @@
 """The scores of both models as JSON, under the keys of the organisers' script of December 2024.
 
-They are worked out anew from the evidence, by what scores a folder of that script. An accuracy on
-MMLU counts as the script's; the embedded target's quiz is no MMLU, and does not.
+They are recomputed from the answers' texts by the code that scores a folder of that script. An
+accuracy on MMLU counts as the script's; the embedded model's quiz is not MMLU, and does not count.
 """
 
 import json
-from pathlib import Path
 
 from unlearnlab.exports.result import Result
-from unlearnlab.metrics.official.findings import Finding
-from unlearnlab.metrics.official.flags import flags
-from unlearnlab.metrics.official.mmlu import Mmlu
-from unlearnlab.metrics.official.report import Report, as_record
-from unlearnlab.metrics.official.scoring import score
-from unlearnlab.metrics.official.submission import Output, Submission
-from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.metrics.official import Report, as_record, flags, score
+from unlearnlab.metrics.scores import Evidence, row_score
 from unlearnlab.metrics.scores import scores as our_scores
+from unlearnlab.metrics.submission import Finding, MmluScores, Submission
 
 UNASKED = Finding("mmlu", "not asked in this run: set a number of MMLU questions")
 
@@ -34,11 +29,14 @@ def official_scores(result: Result) -> dict[str, bytes]:
 
 def _record(result: Result, evidence: Evidence) -> dict[str, object]:
     ours = our_scores(evidence)
-    mmlu = Mmlu(average=ours.utility if ours.measures_mmlu else None)
-    outputs = tuple(_output(one) for one in evidence.answers)
+    mmlu = MmluScores(average=ours.utility if ours.measures_mmlu else None)
     faults = () if ours.measures_mmlu else (UNASKED,)
     faults += () if evidence.membership else (UNREAD,)
-    scored = score(Submission(Path(), outputs, evidence.membership, mmlu, faults))
+    answers = tuple(
+        one.model_copy(update={"score": row_score(one.kind, one.expected, one.generated)})
+        for one in evidence.answers
+    )
+    scored = score(Submission(answers, 0, evidence.membership, mmlu, faults))
     found = as_record(Report(scored, flags(scored, mmlu), ()))
     found["unlearnlab"] |= {
         "model": result.spec.model.known.title,
@@ -48,7 +46,3 @@ def _record(result: Result, evidence: Evidence) -> dict[str, object]:
         "utility_protocol": ours.utility_protocol,
     }
     return found
-
-
-def _output(one: Answer) -> Output:
-    return Output(one.row, one.split, one.task, one.kind, one.expected, one.generated, False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnlab.metrics.measures import Taken, taken
-from unlearnlab.metrics.scores import Evidence, judged
+from unlearnlab.metrics.scores import Evidence, scored_evidence
 from unlearnlab.runs.events import Evaluated, Loaded, StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
@@ -68,8 +68,8 @@ class Result:
         if self.before is None:
             return ()
         picked = self.spec.data.forget
-        after = judged(self.after, picked) if self.after else None
-        return taken(judged(self.before, picked), after, retrained_of(self.spec))
+        after = scored_evidence(self.after, picked) if self.after else None
+        return taken(scored_evidence(self.before, picked), after, retrained_of(self.spec))
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:

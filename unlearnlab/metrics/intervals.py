@@ -1,9 +1,9 @@
 """Confidence intervals of scores, and differences within noise: one bootstrap for all of them.
 
-Every interval resamples rows, documents or questions of one model `RESAMPLES` times. Which ones
-are drawn depends only on a key, such as a term's, and on their number. So a score has the same
-interval wherever it is computed, and two models that were asked the same rows are resampled alike:
-their difference is judged row by row.
+Every interval resamples rows, documents or questions of one model `RESAMPLES` times. The draws
+depend only on a key, such as a term's, and on the number of rows. So a score has the same interval
+wherever it is computed, and two models that answered the same rows are resampled alike: their
+difference is judged row by row.
 
 An interval says what other rows of the same kind would give for this one model, not what another
 seed of the run would: published runs differ by 0.1 to 0.3 in the MIA score between seeds, far more
@@ -23,9 +23,10 @@ from unlearnlab.metrics.scores import (
     SCORES,
     Evidence,
     Membership,
+    argmax_option,
+    finite_sides,
     harmonic_means,
     mia_auc,
-    picked,
     scores,
     task_aggregate,
     term_rows,
@@ -55,7 +56,7 @@ class Interval:
 
 
 def _numpy() -> Any:
-    # A command that resamples nothing should not wait for it.
+    # Imported late: commands that resample nothing should not wait for it.
     return import_module("numpy")
 
 
@@ -65,7 +66,7 @@ def _numpy() -> Any:
 def _counts(key: str, rows: int) -> Iterator[Any]:
     """Yield how often each row is drawn, in blocks of shape [some resamples, rows].
 
-    The seed is the key's checksum, so that what is drawn depends on nothing else.
+    The seed is the key's checksum: draws depend on nothing but the key and the number of rows.
     """
     np = _numpy()
     if not rows:
@@ -89,7 +90,7 @@ def _means(values: Sequence[float], key: str) -> Any:
 
 
 def _aucs(membership: Membership) -> Any:
-    """Draw the attack's AUC, members and non-members each on their own: [RESAMPLES]."""
+    """Draw bootstrap AUCs of the attack: [RESAMPLES]."""
     np = _numpy()
     member, other = (np.asarray(side, dtype=float) for side in finite_sides(membership))
     won = (member[:, None] < other[None, :]) + 0.5 * (member[:, None] == other[None, :])
@@ -103,15 +104,6 @@ def _aucs(membership: Membership) -> Any:
 def _term_draws(rows: Mapping[str, Sequence[float]]) -> dict[str, Any]:
     means = {key: _means(values, key) for key, values in rows.items()}
     return {key: 1 - mean if key.startswith("forget") else mean for key, mean in means.items()}
-
-
-def finite_sides(membership: Membership) -> tuple[list[float], list[float]]:
-    """Put a number in place of losses that are none, as the AUC does: they count as highest."""
-    member, other = (
-        [min(x, 1e30) if x == x else 1e30 for x in side]
-        for side in (membership.member, membership.nonmember)
-    )
-    return member, other
 
 
 def _percentiles(value: float, sample: Any) -> Interval:
@@ -130,8 +122,8 @@ def mean_interval(values: Sequence[float], key: str = "rows") -> Interval:
     Rows that all score alike give no width: the interval knows only what was seen.
 
     Args:
-        values: One score a row.
-        key: Seed of the resampling; rows of equal keys and number are drawn alike.
+        values: One score per row.
+        key: Seed of the resampling; equal keys and numbers of rows give equal draws.
 
     Raises:
         ValueError: There are no rows.
@@ -145,11 +137,11 @@ def share_interval(count: int, of: int) -> Interval:
     Source: Wilson 1927, Journal of the American Statistical Association 22(158).
 
     Args:
-        count: How many were right.
-        of: How many were asked.
+        count: Number of right answers.
+        of: Number of questions.
 
     Raises:
-        ValueError: None were.
+        ValueError: There are no questions.
     """
     if of < 1:
         raise ValueError("an interval needs at least one question")
@@ -188,11 +180,7 @@ def _term(key: str, values: Sequence[float]) -> float:
 
 
 def auc_interval(membership: Membership) -> Interval:
-    """Bootstrap the attack's AUC: members and non-members are resampled on their own.
-
-    Args:
-        membership: Losses of whole documents.
-    """
+    """Bootstrap the attack's AUC: members and non-members are resampled separately."""
     return _percentiles(mia_auc(membership), _aucs(membership))
 
 
@@ -205,22 +193,22 @@ class ScoreIntervals:
 
     before: Mapping[str, Interval]
     after: Mapping[str, Interval]
-    """Empty until the unlearned model was scored."""
+    """Empty until the unlearned model is scored."""
     change: Mapping[str, Interval]
-    """After minus before; empty too where the two were measured on different rows."""
+    """After minus before; also empty if the two were measured on different rows."""
 
     @property
     def shown(self) -> Mapping[str, Interval]:
-        """Return the intervals of the model whose scores are shown: after if it is known."""
+        """Return the intervals of the model whose scores are shown: after, if it was scored."""
         return self.after or self.before
 
     def within_noise(self, key: str) -> bool:
-        """Tell whether a score moved by no more than chance in the choice of rows explains."""
+        """Tell whether a score changed by no more than the sampling of rows explains."""
         return key in self.change and 0.0 in self.change[key]
 
 
 def score_intervals(before: Evidence, after: Evidence | None = None) -> ScoreIntervals:
-    """Bootstrap all scores of one model, or of a run's two models and what changed."""
+    """Bootstrap all scores of one model, or of a run's two models and their change."""
     then = _draws(before)
     first = _intervals(before, then)
     if after is None:
@@ -237,7 +225,7 @@ def score_intervals(before: Evidence, after: Evidence | None = None) -> ScoreInt
 
 
 def _asked(of: Evidence) -> Any:
-    """List the rows and questions of a model, in order, and count its documents."""
+    """Return a model's rows and questions, in order, and its numbers of documents."""
     read = of.membership and (len(of.membership.member), len(of.membership.nonmember))
     rows = [(answer.split, answer.row) for answer in of.answers]
     return rows, [choice.question for choice in of.choices], read
@@ -261,7 +249,7 @@ def _draws(of: Evidence) -> dict[str, Any]:
         found["mia_auc"] = _aucs(of.membership)
     if of.choices:
         found["utility"] = _means(
-            [float(picked(one) == one.right) for one in of.choices], "utility"
+            [float(argmax_option(one) == one.right) for one in of.choices], "utility"
         )
     for key, score in SCORES.items():
         if score.drawn is not None and (drawn := score.drawn(found)) is not None:
@@ -272,24 +260,11 @@ def _draws(of: Evidence) -> dict[str, Any]:
 # ---- differences -------------------------------------------------------------------------------
 
 
-def paired_difference(
-    before: Sequence[float], after: Sequence[float], key: str = "rows"
-) -> Interval:
-    """Bootstrap what changed, `after` minus `before`, over the same rows.
-
-    Raises:
-        ValueError: The two do not have one value for each row.
-    """
-    if len(before) != len(after):
-        raise ValueError(f"{len(before)} rows before and {len(after)} after: pair them by row")
-    return mean_interval([b - a for a, b in zip(before, after, strict=True)], key)
-
-
 def independent_difference(one: Interval, other: Interval) -> Interval:
-    """Compare two values whose errors have nothing to do with each other: `other` minus `one`.
+    """Compare two values with independent errors: `other` minus `one`.
 
-    Margins are added as squares. For two models on the same rows this is on the careful side: the
-    rows that are hard for one are hard for the other as well.
+    Margins are added as squares. For two models on the same rows this is conservative: the rows
+    that are hard for one are hard for the other as well.
     """
     value = other.value - one.value
     down = math.hypot(other.value - other.low, one.high - one.value)
@@ -298,12 +273,9 @@ def independent_difference(one: Interval, other: Interval) -> Interval:
 
 
 def seed_difference(one: Sequence[float], other: Sequence[float]) -> Interval | None:
-    """Compare two settings that were run with several seeds each: `other` minus `one`.
+    """Compare two settings that ran with several seeds each: `other` minus `one`.
 
-    Welch's t interval, which lets the two spread differently.
-
-    Returns:
-        None where fewer than two seeds of either are there: one run shows no spread.
+    Welch's t interval, which allows unequal variances; none with fewer than two seeds of either.
     """
     if len(one) < 2 or len(other) < 2:
         return None
@@ -313,13 +285,3 @@ def seed_difference(one: Sequence[float], other: Sequence[float]) -> Interval | 
     test: Callable[..., Any] = import_module("scipy.stats").ttest_ind
     found = test(other, one, equal_var=False).confidence_interval(LEVEL)
     return Interval(value, float(found.low), float(found.high))
-
-
-def difference_reading(difference: Interval | None) -> str:
-    """Say in words whether a difference is more than noise."""
-    if difference is None:
-        return "One run each: whether they differ cannot be told."
-    span = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-    if 0.0 in difference:
-        return f"{span}: within noise."
-    return f"{span}: more than noise."

@@ -2,7 +2,7 @@
 
 First the formulas, pure functions of plain numbers: log-probabilities of answer tokens in nats, the
 likeliest tokens, losses. Then the table `MEASURES`, which computes each on the evidence of a model,
-or says what it lacks. Definitions are those of OpenUnlearning (arXiv:2506.12618 and its code), of
+or says what is missing. Definitions are those of OpenUnlearning (arXiv:2506.12618 and its code), of
 TOFU (arXiv:2401.06121) and MUSE (arXiv:2407.06460); where we depart, the function says so.
 
 To add a measure: write its formula and one entry of `MEASURES`. The run's card, Compare, reports
@@ -15,7 +15,7 @@ import math
 import statistics
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -29,23 +29,19 @@ from unlearnlab.metrics.scores import Answer, Evidence, Membership, Record, mia_
 Value = TypeVar("Value")
 
 LOWEST = 0.2
-"""Share of tokens that Min-K% looks at; MUSE and the configurations for TOFU take 0.4."""
+"""Share of tokens in Min-K%; MUSE and the configurations for TOFU use 0.4."""
 
 SMALLEST_STD = 1e-3
-"""Spread below which Min-K%++ divides by this instead: variances are cut at 1e-6."""
+"""Smallest standard deviation in Min-K%++: variances are clipped at 1e-6."""
 
 
 def probability(logprobs: Sequence[float]) -> float:
-    """Return the length-normalised probability of an answer, 0 to 1: exp of the mean log-prob.
-
-    Args:
-        logprobs: Of its tokens, in nats.
-    """
+    """Return the length-normalised probability of an answer, 0 to 1: exp of the mean log-prob."""
     return math.exp(statistics.fmean(_some(logprobs)))
 
 
 def exact_memorization(likeliest: Sequence[int], answer: Sequence[int]) -> float:
-    """Return the share of answer tokens that are the likeliest where they stand, 0 to 1.
+    """Return the share of answer tokens that equal the argmax at their position, 0 to 1.
 
     Args:
         likeliest: The argmax at each position, given prompt and answer so far.
@@ -56,15 +52,11 @@ def exact_memorization(likeliest: Sequence[int], answer: Sequence[int]) -> float
 
 
 def extraction_strength(likeliest: Sequence[int], answer: Sequence[int]) -> float:
-    """Return how little of an answer brings out the rest: 1 - k / length, 0 to 1.
+    """Return 1 - k / length, 0 to 1, where k tokens of the answer suffice to extract the rest.
 
-    k is the length of the shortest prefix after which every remaining token is the likeliest, all
-    in one teacher-forced pass. OpenUnlearning's code never returns less than 1 / length; here an
-    answer whose last token is wrong has strength 0.
-
-    Args:
-        likeliest: The argmax at each position, given prompt and answer so far.
-        answer: The answer's tokens.
+    k is the length of the shortest prefix after which every remaining token is the argmax, all in
+    one teacher-forced pass. OpenUnlearning's code never returns less than 1 / length; here an
+    answer whose last token is wrong has strength 0. Arguments as for `exact_memorization`.
     """
     length = len(_some(answer))
     kept = 0
@@ -82,8 +74,8 @@ def truth_ratio(right: Sequence[float], wrong: Sequence[Sequence[float]]) -> flo
     and losses of the wrong answers averaged first, as in OpenUnlearning's code.
 
     Args:
-        right: Log-probabilities of the paraphrase's tokens; the lab gives them without an EOS.
-        wrong: The same of each wrong answer.
+        right: Log-probabilities of the paraphrase's tokens, without an EOS.
+        wrong: Log-probabilities of each wrong answer's tokens.
     """
     losses = [-statistics.fmean(_some(one)) for one in _some(wrong)]
     return math.exp(-statistics.fmean(losses)) / (probability(right) + 1e-10)
@@ -136,23 +128,12 @@ def zlib_loss(loss: float, text: str) -> float:
     """Attack by loss against how well the text compresses, in nats per token and byte.
 
     Lower means member. Source: Carlini et al., USENIX Security 2021.
-
-    Args:
-        loss: Mean loss of the text, in nats per token.
-        text: The text itself.
     """
     return loss / len(zlib.compress(text.encode("utf-8")))
 
 
 def reference_loss(loss: float, reference: float) -> float:
-    """Attack by loss against that of a model that never saw the text, in nats per token.
-
-    Lower means member.
-
-    Args:
-        loss: Of the model that is attacked.
-        reference: Of the reference, here the retrained model.
-    """
+    """Attack by loss relative to that of the retrained model, in nats per token; lower = member."""
     return loss - reference
 
 
@@ -163,11 +144,11 @@ def privleak(auc: float, retrained: float = 0.5) -> float:
     A = 1 - AUC, MUSE's way of reporting: 100 (A - A_retrained) / A_retrained.
 
     Args:
-        auc: Of the unlearned model, near 1 where members are remembered.
-        retrained: Of the retrained model; one half where there is none.
+        auc: AUC on the unlearned model, near 1 if members are remembered.
+        retrained: AUC on the retrained model; one half if there is none.
 
     Raises:
-        ValueError: The retrained model tells every member apart: there is no scale.
+        ValueError: The attack on the retrained model finds every member: there is no scale.
     """
     if retrained >= 1:
         raise ValueError(f"the retrained model's AUC is {retrained}: PrivLeak divides by 1 - AUC")
@@ -177,23 +158,15 @@ def privleak(auc: float, retrained: float = 0.5) -> float:
 def forget_quality(unlearned: Sequence[float], retrained: Sequence[float]) -> float:
     """Test whether truth ratios look like the retrained model's: a p-value, 0 to 1, up is good.
 
-    Two-sample Kolmogorov-Smirnov test, as in TOFU. With few rows it finds no difference whatever
-    the models: a high value is then no proof.
-
-    Args:
-        unlearned: Truth ratios of the forget rows.
-        retrained: Of the same rows, under the retrained model.
+    Two-sample Kolmogorov-Smirnov test of the truth ratios of the forget rows under both models, as
+    in TOFU. With few rows it rarely finds a difference: a high value then proves nothing.
     """
     stats: Any = import_module("scipy.stats")
     return float(stats.ks_2samp(_some(unlearned), _some(retrained)).pvalue)
 
 
 def _some(values: Sequence[Value]) -> Sequence[Value]:
-    """Return values of which there is at least one.
-
-    Raises:
-        ValueError: There is none.
-    """
+    """Return the values; a ValueError if there are none."""
     if not values:
         raise ValueError("a measure needs at least one value")
     return values
@@ -206,18 +179,18 @@ RETRAINED_ANSWERS = EMBEDDED / "retrained_answers.json"
 
 
 class Retrained(Record):
-    """What is known of the model retrained without the forget set, on one fold."""
+    """Measures of the model retrained without the forget set, on one fold."""
 
     membership: Membership
     measures: Mapping[str, float]
-    """By measure; those that need a retrained model aside."""
+    """Measures that need no retrained model, by name."""
     truth_ratios: Mapping[str, float] = {}
-    """By forget row, of those that have alternatives."""
+    """Truth ratios by forget row, of the rows with alternatives."""
 
 
 @cache
 def retrained_models(path: Path = RETRAINED) -> Mapping[str, Retrained]:
-    """Read what is known of the embedded retrained model by fold; nothing if it is not there."""
+    """Read the measures of the embedded retrained model by fold; empty if the file is missing."""
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -226,7 +199,7 @@ def retrained_models(path: Path = RETRAINED) -> Mapping[str, Retrained]:
 
 @cache
 def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
-    """Read what the embedded retrained model said by fold; nothing if it is not there."""
+    """Read the answers of the embedded retrained model by fold; empty if the file is missing."""
     if not path.exists():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
@@ -236,13 +209,13 @@ def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
 # ---- the table of measures ---------------------------------------------------------------------
 
 Needs = Literal["tokens", "documents", "paraphrases", "retain paraphrases", "retrained model"]
-"""What a measure cannot be taken without."""
+"""Requirements of a measure."""
 
 Unit = Literal["share", "percent", "p-value"]
 
 Take = Callable[[Evidence, Retrained | None], Interval | None]
 """Computes a measure on the evidence of one model, with its bootstrap interval over rows or
-documents; None where the evidence does not allow it."""
+documents; None if the evidence does not allow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +242,7 @@ class Measure:
 
 
 def _mean_over(split: Split, value: Callable[[Answer], float | None], key: str) -> Take:
-    """Average what each row of a set adds; rows without a value do not count."""
+    """Average a value over the rows of a set; rows without a value do not count."""
 
     def take(evidence: Evidence, _: Retrained | None) -> Interval | None:
         found = [value(row) for row in evidence.answers if row.split == split]
@@ -280,12 +253,12 @@ def _mean_over(split: Split, value: Callable[[Answer], float | None], key: str) 
 
 
 def _probability(answer: Answer) -> float:
-    # A loss that is not finite belongs to a model that gives the answer no chance.
+    # With a loss that is not finite, the model gives the answer no chance.
     return probability([-answer.nll]) if math.isfinite(answer.nll) else 0.0
 
 
 def _averaged(average: Callable[[Sequence[float]], float]) -> Callable[[Answer], float | None]:
-    """Return what a row adds to an average of truth ratios."""
+    """Return a row's part of an average of truth ratios."""
     return lambda row: None if row.truth_ratio is None else average([row.truth_ratio])
 
 
@@ -299,18 +272,21 @@ def _attack(name: str) -> Take:
     return take
 
 
-def _same_documents(evidence: Evidence, retrained: Retrained | None) -> bool:
+def _paired(
+    evidence: Evidence, retrained: Retrained | None
+) -> tuple[Membership, Membership] | None:
+    """Return the losses of both models if they are of the same documents."""
     if evidence.membership is None or retrained is None:
-        return False
-    pairs = (evidence.membership, retrained.membership)
-    mine, other = ((len(one.member), len(one.nonmember)) for one in pairs)
-    return mine == other
+        return None
+    pair = evidence.membership, retrained.membership
+    sizes = {(len(one.member), len(one.nonmember)) for one in pair}
+    return pair if len(sizes) == 1 else None
 
 
 def _reference_auc(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
-    if evidence.membership is None or retrained is None or not _same_documents(evidence, retrained):
+    if (pair := _paired(evidence, retrained)) is None:
         return None
-    mine, other = evidence.membership, retrained.membership
+    mine, other = pair
     return auc_interval(
         Membership(
             member=tuple(map(reference_loss, mine.member, other.member)),
@@ -320,18 +296,15 @@ def _reference_auc(evidence: Evidence, retrained: Retrained | None) -> Interval 
 
 
 def _privleak(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
-    if evidence.membership is None or retrained is None or not _same_documents(evidence, retrained):
+    if (pair := _paired(evidence, retrained)) is None or (base := mia_auc(pair[1])) >= 1:
         return None
-    base = mia_auc(retrained.membership)
-    if base >= 1:
-        return None
-    auc = auc_interval(evidence.membership)
+    auc = auc_interval(pair[0])
     # PrivLeak falls as the AUC rises: the ends of the interval change places.
     return Interval(*(privleak(one, base) for one in (auc.value, auc.high, auc.low)))
 
 
 def _quality(evidence: Evidence, retrained: Retrained | None) -> Interval | None:
-    """Compare truth ratios with the retrained model's on the same rows. A p-value has no range."""
+    """Compare truth ratios with the retrained model's on the same rows; without an interval."""
     ratios = _truth_ratios(evidence, "forget")
     if retrained is None or not ratios or not ratios.keys() <= retrained.truth_ratios.keys():
         return None
@@ -459,16 +432,13 @@ def measured(evidence: Evidence, retrained: Retrained | None = None) -> dict[str
     Args:
         evidence: Evidence of one model.
         retrained: The model to compare with, on the same documents.
-
-    Returns:
-        By measure: its value with its bootstrap interval, over rows or documents.
     """
     found = {name: one.take(evidence, retrained) for name, one in MEASURES.items()}
     return {name: value for name, value in found.items() if value is not None}
 
 
 def as_retrained(evidence: Evidence) -> Retrained:
-    """Keep of a retrained model's evidence what measures compare with.
+    """Compute from a retrained model's evidence what measures compare with.
 
     Raises:
         ValueError: The attack was not measured.
@@ -496,13 +466,13 @@ class Taken:
 
 
 BEFORE_THEM = "the evidence of this run was kept before it was measured: run it again"
-"""Why a measure is missing for which data and model would have done."""
+"""Reason why a measure is missing although data and model allow it."""
 
 
 def taken(
     before: Evidence, after: Evidence | None, retrained: Retrained | None
 ) -> tuple[Taken, ...]:
-    """Lay out all measures of a run, those that could not be taken with the reason."""
+    """Return all measures of a run; those that could not be taken give the reason."""
     then = measured(before, retrained)
     now = measured(after, retrained) if after else {}
     gold: Mapping[str, float] = retrained.measures if retrained else {}
@@ -522,12 +492,12 @@ def taken(
 
 
 def interval_record(of: Interval | None) -> dict[str, float] | None:
-    """Lay a measured value out for JSON, with the ends of its interval."""
-    return {"value": of.value, "low": of.low, "high": of.high} if of else None
+    """Return a measured value and its interval as JSON values."""
+    return asdict(of) if of else None
 
 
 def taken_records(of: Sequence[Taken]) -> dict[str, Any]:
-    """Lay the measures of a run out for JSON, by name; those that were not taken say why."""
+    """Return the measures of a run as JSON values, by name; those that were not taken say why."""
     return {
         one.measure.name: {"missing": one.missing}
         if one.missing
@@ -541,17 +511,15 @@ def taken_records(of: Sequence[Taken]) -> dict[str, Any]:
 
 
 def _there(evidence: Evidence, retrained: Retrained | None) -> frozenset[Needs]:
-    """List what measures have to go by."""
-    found: set[Needs] = {"tokens"}
-    if _truth_ratios(evidence, "forget"):
-        found.add("paraphrases")
-    if _truth_ratios(evidence, "retain"):
-        found.add("retain paraphrases")
-    if evidence.membership:
-        found.add("documents")
-    if retrained:
-        found.add("retrained model")
-    return frozenset(found)
+    """Return the requirements that are met."""
+    found: dict[Needs, object] = {
+        "tokens": True,
+        "paraphrases": _truth_ratios(evidence, "forget"),
+        "retain paraphrases": _truth_ratios(evidence, "retain"),
+        "documents": evidence.membership,
+        "retrained model": retrained,
+    }
+    return frozenset(need for need, met in found.items() if met)
 
 
 def reason_missing(measure: Measure, there: frozenset[Needs]) -> str:

@@ -1,12 +1,11 @@
-"""The membership attack on the documents of a run, as a page shows it: curves, thresholds, words.
+"""The membership attack on a run's documents: ROC curve, thresholds, misclassified documents.
 
-The attack takes a document for a member where its loss lies below a threshold. Losses that are
-not finite count as the highest.
+The attack takes documents whose loss is below a threshold for members. Losses that are not finite
+count as the highest.
 """
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,17 +17,17 @@ Side = Literal["member", "nonmember"]
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What a threshold does."""
+    """True and false positive rates of a threshold."""
 
     threshold: float
     tpr: float
-    """Share of members that it finds, 0 to 1."""
+    """Share of members found, 0 to 1."""
     fpr: float
-    """Share of unseen documents that it takes for members, 0 to 1."""
+    """Share of unseen documents taken for members, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wrong:
+class Misclassified:
     """A document on the wrong side of a threshold."""
 
     side: Side
@@ -52,10 +51,10 @@ class Attack:
 
 
 def auc_reading(auc: Interval) -> str:
-    """Read the attack's AUC in words, in both directions.
+    """Interpret the attack's AUC, in both directions.
 
-    Above one half low loss gives members away: they are still remembered. Below it high loss does:
-    the push itself shows. Only one half hides them.
+    Above one half, low loss gives members away: they are still remembered. Below it, high loss
+    does: unlearning itself shows. Only one half hides them.
     """
     span = f"AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})"
     folded = f"MIA score {mia_score(auc.value):.2f}"
@@ -76,27 +75,18 @@ def auc_reading(auc: Interval) -> str:
 
 
 def attack(losses: Membership) -> Attack:
-    """Measure the attack on one model and read it in words."""
+    """Measure and interpret the attack on one model."""
     auc = auc_interval(losses)
     return Attack(losses, auc, auc_reading(auc))
 
 
-def rates(losses: Membership, threshold: float) -> Rates:
-    """Count what lies below a threshold."""
-
-    def share(side: Sequence[float]) -> float:
-        return sum(loss < threshold for loss in side) / len(side)
-
-    return Rates(threshold, share(losses.member), share(losses.nonmember))
-
-
 def roc(losses: Membership) -> tuple[Rates, ...]:
-    """List the rates at every threshold that makes a difference, from none found to all."""
+    """Return the ROC curve: the rates at every threshold that changes them, in rising order."""
     member, other = (
         sorted(filter(math.isfinite, side)) for side in (losses.member, losses.nonmember)
     )
     sizes = len(losses.member), len(losses.nonmember)
-    # The last one lies above all that is finite.
+    # The last threshold lies above all finite losses.
     steps = [*sorted({*member, *other}), math.inf]
     between = (
         Rates(step, bisect_left(member, step) / sizes[0], bisect_left(other, step) / sizes[1])
@@ -105,30 +95,30 @@ def roc(losses: Membership) -> tuple[Rates, ...]:
     return (*between, Rates(math.inf, 1.0, 1.0))
 
 
-def telling(losses: Membership) -> float:
-    """Return the threshold that tells most, in either direction: the widest gap of the rates.
+def best_threshold(losses: Membership) -> float:
+    """Return the threshold that maximises |TPR - FPR| (Youden's J); 0 if no loss is finite.
 
-    Of an over-unlearned model it is the one above which the members lie. 0 where no loss is finite.
+    The members of an over-unlearned model lie above it.
     """
     known = [one for one in roc(losses) if math.isfinite(one.threshold)]
     best = max(known, key=lambda one: abs(one.tpr - one.fpr), default=None)
     if best is None:
         return 0.0
-    # Halfway down to the loss before it: not on a document, which any rounding would move across.
+    # Halfway to the next lower loss: on a document itself, rounding would decide.
     below = [one.threshold for one in known if one.threshold < best.threshold]
     return (best.threshold + below[-1]) / 2 if below else best.threshold
 
 
-def wrong_side(losses: Membership, threshold: float, side: Side) -> tuple[Wrong, ...]:
-    """List documents that a threshold gets wrong, the farthest from it first."""
+def misclassified(losses: Membership, threshold: float, side: Side) -> tuple[Misclassified, ...]:
+    """Return the documents that a threshold misclassifies, the farthest from it first."""
     of = losses.member if side == "member" else losses.nonmember
     found = [
-        Wrong(side, number, loss)
+        Misclassified(side, number, loss)
         for number, loss in enumerate(of)
         if (loss < threshold) is (side == "nonmember")
     ]
 
-    def how_far(one: Wrong) -> float:
+    def distance(one: Misclassified) -> float:
         return abs(one.loss - threshold) if math.isfinite(one.loss) else math.inf
 
-    return tuple(sorted(found, key=how_far, reverse=True))
+    return tuple(sorted(found, key=distance, reverse=True))

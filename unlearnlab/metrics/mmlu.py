@@ -1,4 +1,4 @@
-"""MMLU as the task measures it: its files, its prompts, a stratified part, and what came of it.
+"""MMLU as the task measures it: its files, prompts, a stratified sample, and results.
 
 The protocol is Open Instruct's (`eval/mmlu/run_eval.py`): five shots of the dev split, a header
 with two spaces before the subject, prompts cut to 2048 tokens by leaving out shots, the likeliest
@@ -18,8 +18,7 @@ from typing import Any
 from unlearnlab.data import downloads
 from unlearnlab.data.files import home
 from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
-from unlearnlab.metrics.official.mmlu import SUBJECTS
-from unlearnlab.metrics.scores import Choice, accuracy, always_picked, picked
+from unlearnlab.metrics.scores import Choice, accuracy, always_picked, argmax_option
 from unlearnlab.metrics.verdicts import constant_letter
 
 LETTERS = "ABCD"
@@ -31,7 +30,7 @@ MOST_TOKENS = 2048
 """Longest prompt."""
 
 REPOSITORY = "cais/mmlu"
-"""Of the test on the hub."""
+"""The test on the hub."""
 
 NAMED = "UNLEARNLAB_MMLU"
 """Environment variable with the test's folder."""
@@ -39,10 +38,28 @@ NAMED = "UNLEARNLAB_MMLU"
 SPLITS = ("dev", "test")
 
 COLUMNS = ("question", "subject", "choices", "answer")
-"""Of the files, as `cais/mmlu` names them."""
+"""Columns of the files, as `cais/mmlu` names them."""
+
+SUBJECTS = frozenset(
+    """
+    abstract_algebra anatomy astronomy business_ethics clinical_knowledge college_biology
+    college_chemistry college_computer_science college_mathematics college_medicine college_physics
+    computer_security conceptual_physics econometrics electrical_engineering elementary_mathematics
+    formal_logic global_facts high_school_biology high_school_chemistry
+    high_school_computer_science high_school_european_history high_school_geography
+    high_school_government_and_politics high_school_macroeconomics high_school_mathematics
+    high_school_microeconomics high_school_physics high_school_psychology high_school_statistics
+    high_school_us_history high_school_world_history human_aging human_sexuality international_law
+    jurisprudence logical_fallacies machine_learning management marketing medical_genetics
+    miscellaneous moral_disputes moral_scenarios nutrition philosophy prehistory
+    professional_accounting professional_law professional_medicine professional_psychology
+    public_relations security_studies sociology us_foreign_policy virology world_religions
+    """.split()  # noqa: SIM905
+)
+"""The 57 subjects of the test set."""
 
 MANY = 5000
-"""Questions from which on an accuracy tells a letter's share from chance: fewer vary too much."""
+"""Fewest questions at which an accuracy can tell a letter's share from chance."""
 
 
 class MmluError(ValueError):
@@ -60,25 +77,25 @@ class Question:
     """Index of the right option."""
 
     def asked(self) -> str:
-        """Write it without its answer."""
+        """Return the question without its answer, as it is asked."""
         options = [f"{letter}. {text}" for letter, text in zip(LETTERS, self.choices, strict=True)]
         return "\n".join([self.text, *options, "Answer:"])
 
     def solved(self) -> str:
-        """Write it as a shot."""
+        """Return the question with its answer, as a shot."""
         return f"{self.asked()} {LETTERS[self.answer]}\n\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Mmlu:
-    """What a folder holds."""
+    """The questions of a folder."""
 
     shots: Mapping[str, tuple[Question, ...]]
     """Questions of the dev split by subject, in its order."""
     questions: tuple[Question, ...]
-    """Of the test split, in its order."""
+    """Questions of the test split, in its order."""
     notes: tuple[str, ...] = ()
-    """What is lacking, where the rest can be scored."""
+    """What is missing, where the rest can be scored."""
 
 
 def prompt(question: Question, shots: Sequence[Question]) -> str:
@@ -207,13 +224,13 @@ def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Qu
 
 
 def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: int = 0) -> str:
-    """Name how it was measured. Only what begins with MMLU is the task's, and comparable.
+    """Name the protocol. Only those whose name begins with MMLU are the task's, and comparable.
 
     Args:
         shots: Solved questions before each.
         most_tokens: Longest prompt.
-        asked: Questions that were asked, where they are a part of the test.
-        of: Questions of the test.
+        asked: Number of questions asked, if only some of the test are.
+        of: Number of questions in the test.
     """
     cut = f", prompts of at most {most_tokens} tokens" if most_tokens != MOST_TOKENS else ""
     part = f", {asked} of {of} questions" if asked < of else ""
@@ -224,7 +241,7 @@ def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: 
 
 @dataclass(frozen=True, slots=True)
 class SubjectResult:
-    """What came of one subject."""
+    """The result of one subject."""
 
     subject: str
     questions: int
@@ -234,7 +251,7 @@ class SubjectResult:
 
 @dataclass(frozen=True, slots=True)
 class MmluResult:
-    """What came of a test."""
+    """The result of a test."""
 
     protocol: str
     accuracy: Interval
@@ -242,45 +259,40 @@ class MmluResult:
     standard_error: float
     questions: int
     subjects: tuple[SubjectResult, ...]
-    """By name."""
+    """Sorted by name."""
     letters: Mapping[str, float]
     """Share of the questions that each letter was chosen for."""
     constant: str
-    """The letter whose accuracy as a constant answer this is, or that was always chosen."""
+    """The letter that was always chosen, or whose accuracy as a constant answer this is."""
 
 
 def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
-    """Work out the scores of answered questions.
+    """Score answered questions.
 
     Args:
         choices: With the log-likelihood of each letter.
-        protocol: How they were asked.
+        protocol: Name of the protocol.
 
     Raises:
         ValueError: There are none.
     """
-    right = [float(picked(one) == one.right) for one in choices]
-    value = accuracy(choices)
-    chosen = Counter(LETTERS[picked(one)] for one in choices)
-    letters = {letter: chosen[letter] / len(choices) for letter in LETTERS}
+    value, count = accuracy(choices), len(choices)
+    chosen = Counter(LETTERS[argmax_option(one)] for one in choices)
     always = "" if (place := always_picked(choices)) is None else LETTERS[place]
-    groups: dict[str, list[float]] = {}
-    for one, point in zip(choices, right, strict=True):
-        groups.setdefault(one.subject, []).append(point)
+    subjects: list[SubjectResult] = []
+    for subject, right in sorted(_right(choices).items()):
+        share = sum(right) / len(right)
+        error = standard_error(share, len(right))
+        subjects.append(SubjectResult(subject, len(right), share, error))
     return MmluResult(
         protocol,
-        mean_interval(right, "utility"),
-        standard_error(value, len(right)),
-        len(right),
-        tuple(_subject(name, groups[name]) for name in sorted(groups)),
-        letters,
-        always or (constant_letter(value) if len(right) >= MANY else ""),
+        mean_interval([float(argmax_option(one) == one.right) for one in choices], "utility"),
+        standard_error(value, count),
+        count,
+        tuple(subjects),
+        {letter: chosen[letter] / count for letter in LETTERS},
+        always or (constant_letter(value) if count >= MANY else ""),
     )
-
-
-def _subject(name: str, right: Sequence[float]) -> SubjectResult:
-    value = sum(right) / len(right)
-    return SubjectResult(name, len(right), value, standard_error(value, len(right)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,15 +304,15 @@ class SubjectChange:
     before: float | None
     after: float | None
     interval: Interval
-    """Of the last of the two."""
+    """Interval of the later accuracy."""
 
 
 def subject_changes(before: Sequence[Choice], after: Sequence[Choice]) -> tuple[SubjectChange, ...]:
     """Compare answers subject by subject, by name.
 
     Args:
-        before: Of the original model; may be empty.
-        after: Of the unlearned one, to the same questions; empty while it is not asked.
+        before: Answers of the original model; may be empty.
+        after: Answers of the unlearned one to the same questions; empty until it is asked.
     """
     then, now = _right(before), _right(after)
     found: list[SubjectChange] = []
@@ -319,10 +331,10 @@ def subject_changes(before: Sequence[Choice], after: Sequence[Choice]) -> tuple[
 
 
 def _right(choices: Sequence[Choice]) -> dict[str, list[bool]]:
-    """Say of each answer, by subject, whether it is right."""
+    """Return by subject whether each answer is right."""
     found: dict[str, list[bool]] = {}
     for one in choices:
-        found.setdefault(one.subject, []).append(picked(one) == one.right)
+        found.setdefault(one.subject, []).append(argmax_option(one) == one.right)
     return found
 
 

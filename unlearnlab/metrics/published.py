@@ -1,11 +1,10 @@
-"""Published results of SemEval-2025 Task 4: what others reached, and where that is written.
+"""Published results of SemEval-2025 Task 4, with their sources.
 
-Both leaderboards, the organisers' baselines, and what the teams' papers and files tell of runs of
-their own. Only numbers of one model on one split compare; each row says which it is of.
+Both leaderboards, the organisers' baselines, and runs that the teams' papers and files report.
+Results compare only on the same model and the same split.
 """
 
 import csv
-import statistics
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -14,16 +13,15 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from unlearnlab.data.files import ASSETS
-from unlearnlab.metrics.scores import mia_score
 from unlearnlab.metrics.verdicts import MMLU_GATE_7B, constant_letter, looks_collapsed
 
 PUBLISHED = ASSETS / "published.csv"
 
 PRINTED = 0.001
-"""Parts and final score are printed with three digits: their mean may be off by this."""
+"""Rounding of printed scores, which have three digits."""
 
 MODELS = {"7B": "olmo-7b", "1B": "olmo-1b"}
-"""The catalogue's names of the task's models."""
+"""Names of the task's models in our catalog."""
 
 SPLITS = {
     "test": "the private test split",
@@ -39,7 +37,7 @@ class Published(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str = Field(min_length=1)
-    """The team, or the method; with the setting where a team tells of several."""
+    """The team or the method, with the setting where a team reports several."""
     model: Literal["7B", "1B"]
     kind: Literal["leaderboard", "baseline", "reference", "paper"]
     split: Literal["test", "validation", "local", "not told"]
@@ -53,9 +51,9 @@ class Published(BaseModel):
     rank: int | None
     """On the leaderboard; none where it was not ranked."""
     paper: str
-    """Of the system, where known."""
+    """The system's paper, where known."""
     evidence: Literal["website", "paper", "code", "data", "derived", "second-hand"]
-    """How far the number is from who measured it."""
+    """Type of the source, from the organisers' own to second-hand."""
     source: str = Field(min_length=1)
     note: str
 
@@ -79,23 +77,12 @@ class Published(BaseModel):
             found.append("below the MMLU gate")
         return tuple(found)
 
-    @property
-    def consistent(self) -> bool:
-        """Tell whether the numbers agree with each other, to the digits printed."""
-        parts = (self.task_aggregate, self.mia_score, self.mmlu)
-        known = [part for part in parts if part is not None]
-        whole = len(known) < len(parts) or self.final is None
-        folded = self.mia_auc is None or self.mia_score is None
-        return (whole or abs(statistics.fmean(known) - (self.final or 0.0)) <= PRINTED) and (
-            folded or abs(mia_score(self.mia_auc or 0.0) - (self.mia_score or 0.0)) <= 2 * PRINTED
-        )
-
     def differs(self, model: str, split: str) -> str:
-        """Say why a run does not compare with it; empty if it does.
+        """Say why a run does not compare with the result; empty if it does.
 
         Args:
-            model: The run's, by the catalogue's name.
-            split: What the run was scored on; the private test split is at hand for nobody.
+            model: The run's model, by its name in the catalog.
+            split: The run's split; the test split is private.
         """
         reasons: list[str] = []
         if MODELS[self.model] != model:
@@ -113,5 +100,5 @@ def results(path: Path = PUBLISHED) -> tuple[Published, ...]:
 
 
 def as_records(rows: Sequence[Published]) -> list[dict[str, Any]]:
-    """Lay results out for JSON, with their flags."""
+    """Return results as JSON values, with their flags."""
     return [{**row.model_dump(), "flags": list(row.flags)} for row in rows]

@@ -14,17 +14,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from unlearnlab.data.datasets import Kind, Split
 
 QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
-"""How the embedded target's utility is measured. Not MMLU, and not comparable with it."""
+"""How the embedded model's utility is measured. Not MMLU, and not comparable with it."""
 
 ALWAYS = 0.98
-"""An option picked for this share of the questions is picked always."""
+"""An option chosen for this share of the questions counts as always chosen."""
 
 CHANCE = 0.25
 """Utility of a guesser: both the quiz and MMLU have four options."""
@@ -43,7 +43,7 @@ class Record(BaseModel):
 
 
 class Answer(Record):
-    """What a model said to one row, with the row itself and the score: the evidence of a term."""
+    """A model's answer to one row, with the row itself and the score: the evidence of a term."""
 
     row: str
     """The row's id."""
@@ -56,15 +56,15 @@ class Answer(Record):
     nll: float
     """Mean loss of `expected` after `prompt` and one space, in nats per token."""
     ended: bool
-    """Whether the model ended its answer by itself."""
+    """Whether the model ended its answer itself, with EOS."""
     score: float
     """ROUGE-L recall of a completion, exact match of a question; 0 to 1."""
     exact_memorization: float | None = None
-    """Of `expected`, as `measures` defines it; none in evidence of before it was measured."""
+    """Exact memorization of `expected`, see `measures`; none in evidence older than the measure."""
     extraction_strength: float | None = None
-    """The same."""
+    """Extraction strength of `expected`, see `measures`; none in older evidence."""
     truth_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
-    """As `measures` defines it; none where the data have no paraphrase and wrong answers."""
+    """See `measures`; none where the data have no paraphrase and wrong answers."""
 
 
 class Membership(Record):
@@ -89,31 +89,32 @@ class Choice(Record):
 
 
 class Evidence(Record):
-    """All that the scores of one model are computed from."""
+    """Everything from which the scores of one model are computed."""
 
     answers: tuple[Answer, ...]
     membership: Membership | None = None
     attacks: Mapping[str, Membership] = {}
-    """What further attacks make of the same documents, by measure; they stand in for losses."""
+    """Scores of the same documents by further attacks, by measure; used in place of losses."""
     choices: tuple[Choice, ...] = ()
     utility_protocol: str = ""
 
 
 Rest = Literal["leave", "retain"]
-"""What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+"""Policy for forget rows that were not picked: leave them alone, or move them to the retain set."""
 
 
 class Picked(Record):
-    """How the forget set was split where only some of its rows were picked to be forgotten."""
+    """The split of a forget set of which only some rows were picked to be forgotten."""
 
     rows: int
     """Forget rows that were picked: the forget terms are over them."""
     others: int
-    """Forget rows that were not picked. They are part of no term."""
+    """Forget rows that were not picked: they are part of no term."""
     rest: Rest
-    """What became of those."""
+    """Policy for the rows that were not picked."""
     kept: Mapping[str, float]
-    """Of those the mean row score by `task/kind`, 0 to 1: up is still known."""
+    """Mean row score of the rows that were not picked by `task/kind`, 0 to 1; higher = still
+    known."""
 
 
 class Scores(Record):
@@ -122,7 +123,7 @@ class Scores(Record):
     terms: Mapping[str, float]
     """By `split/task/kind`, 0 to 1, up is good: forget terms are one minus the mean."""
     picked: Picked | None = None
-    """None if all forget rows are judged."""
+    """None if all forget rows are scored."""
     task_aggregate: float
     mia_auc: float | None
     mia_score: float | None
@@ -130,17 +131,17 @@ class Scores(Record):
     utility_protocol: str
     utility_questions: int
     constant_letter: str = ""
-    """The letter that MMLU's questions are all answered with; empty for any other test."""
+    """The letter that answers all MMLU questions, if there is one; empty for any other test."""
     final: float | None
     rows: int
     distinct: float
     """Share of distinct outputs among all, 0 to 1: near 0 for a model that repeats itself."""
     ended: float
-    """Share of outputs that the model ended by itself."""
+    """Share of outputs that the model ended itself, with EOS."""
 
     @property
     def measures_mmlu(self) -> bool:
-        """Tell whether utility is an MMLU accuracy, and no quiz of our own."""
+        """Tell whether utility is an MMLU accuracy rather than our own quiz."""
         return self.utility_protocol.lower().startswith("mmlu")
 
     def mean(self, split: str, kind: Kind) -> float:
@@ -163,7 +164,7 @@ def _rouge() -> Any:
 
 
 def import_scorers() -> None:
-    """Import the libraries that scores need, which otherwise the first score waits for."""
+    """Import the libraries that scores need, so that the first score does not wait for them."""
     _rouge()
     import_module("sklearn.metrics")
 
@@ -179,31 +180,7 @@ def row_score(kind: Kind, expected: str, generated: str) -> float:
     return float(expected.strip().lower() == generated.strip().lower())
 
 
-class ScoredRow(Protocol):
-    """What a term is made of: an `Answer`, or a row that another program scored."""
-
-    @property
-    def split(self) -> Split:
-        """Return the set it belongs to."""
-        ...
-
-    @property
-    def task(self) -> str:
-        """Return its subtask."""
-        ...
-
-    @property
-    def kind(self) -> Kind:
-        """Return whether it completes or answers."""
-        ...
-
-    @property
-    def score(self) -> float:
-        """Return its row score, 0 to 1."""
-        ...
-
-
-def term_rows(answers: Sequence[ScoredRow]) -> dict[str, list[float]]:
+def term_rows(answers: Sequence[Answer]) -> dict[str, list[float]]:
     """Group row scores by `split/task/kind`, in the official order of the terms."""
     groups: dict[str, list[float]] = {}
     for answer in answers:
@@ -212,7 +189,7 @@ def term_rows(answers: Sequence[ScoredRow]) -> dict[str, list[float]]:
     return {key: groups[key] for key in order}
 
 
-def terms(answers: Sequence[ScoredRow]) -> dict[str, float]:
+def terms(answers: Sequence[Answer]) -> dict[str, float]:
     """Compute the terms of the task aggregate, in the official order.
 
     Returns:
@@ -240,10 +217,19 @@ def mia_auc(membership: Membership) -> float:
     A document counts as a member the lower its loss. Near 1: still remembered. 0.5: members look
     like any other document. Near 0: pushed so far that the push itself gives members away.
     """
-    labels = [1] * len(membership.member) + [0] * len(membership.nonmember)
-    losses = [*membership.member, *membership.nonmember]
-    finite = [min(loss, 1e30) if loss == loss else 1e30 for loss in losses]
-    return float(import_module("sklearn.metrics").roc_auc_score(labels, [-x for x in finite]))
+    member, other = finite_sides(membership)
+    labels = [1] * len(member) + [0] * len(other)
+    ranks = [-loss for loss in (*member, *other)]
+    return float(import_module("sklearn.metrics").roc_auc_score(labels, ranks))
+
+
+def finite_sides(membership: Membership) -> tuple[list[float], list[float]]:
+    """Return members' and non-members' losses, those that are not finite as the highest."""
+    member, other = (
+        [min(loss, 1e30) if loss == loss else 1e30 for loss in side]
+        for side in (membership.member, membership.nonmember)
+    )
+    return member, other
 
 
 def mia_score(auc: float) -> float:
@@ -251,20 +237,20 @@ def mia_score(auc: float) -> float:
     return 1 - 2 * abs(auc - 0.5)
 
 
-def picked(choice: Choice) -> int:
+def argmax_option(choice: Choice) -> int:
     """Return the index of the option that the model finds likeliest; the first of equals."""
     return max(range(len(choice.options)), key=lambda i: (choice.logprobs[i], -i))
 
 
 def always_picked(choices: Sequence[Choice]) -> int | None:
-    """Return the place of the option that is picked whatever the question; none if there is none.
+    """Return the index of the option that the model chooses whatever the question, if any.
 
     Raises:
         ValueError: There are no questions.
     """
     if not choices:
-        raise ValueError("a habit needs at least one question")
-    place, times = Counter(map(picked, choices)).most_common(1)[0]
+        raise ValueError("a constant answer needs at least one question")
+    place, times = Counter(map(argmax_option, choices)).most_common(1)[0]
     return place if times >= ALWAYS * len(choices) else None
 
 
@@ -276,7 +262,7 @@ def accuracy(choices: Sequence[Choice]) -> float:
     """
     if not choices:
         raise ValueError("accuracy needs at least one question")
-    return statistics.fmean(picked(choice) == choice.right for choice in choices)
+    return statistics.fmean(argmax_option(choice) == choice.right for choice in choices)
 
 
 def scores(
@@ -285,15 +271,15 @@ def scores(
     """Compute all scores of one model.
 
     Args:
-        evidence: What was measured, on all rows.
-        picked: Ids of the forget rows to be judged; none judges all.
-        rest: What became of the others.
+        evidence: Evidence of all rows.
+        picked: Ids of the forget rows to score; None scores all.
+        rest: Policy for the other forget rows.
 
     Raises:
         ValueError: There are no answers.
     """
-    judged, others = _split(evidence.answers, picked)
-    values = terms(judged)
+    scored, others = _split(evidence.answers, picked)
+    values = terms(scored)
     aggregate = task_aggregate(values)
     auc = mia_auc(evidence.membership) if evidence.membership else None
     folded = None if auc is None else mia_score(auc)
@@ -303,7 +289,7 @@ def scores(
     outputs = [answer.generated for answer in evidence.answers]
     found = Scores(
         terms=values,
-        picked=None if picked is None else _picked(judged, others, rest),
+        picked=None if picked is None else _picked(scored, others, rest),
         task_aggregate=aggregate,
         mia_auc=auc,
         mia_score=folded,
@@ -320,13 +306,8 @@ def scores(
     return found.model_copy(update={"constant_letter": "ABCD"[place]})
 
 
-def judged(evidence: Evidence, picked: Collection[str] | None) -> Evidence:
-    """Leave out the answers to forget rows that are part of no term.
-
-    Args:
-        evidence: What was measured, on all rows.
-        picked: Ids of the forget rows to be judged; none judges all.
-    """
+def scored_evidence(evidence: Evidence, picked: Collection[str] | None) -> Evidence:
+    """Leave out the answers to forget rows that were not picked: they are part of no term."""
     if picked is None:
         return evidence
     return evidence.model_copy(update={"answers": tuple(_split(evidence.answers, picked)[0])})
@@ -335,20 +316,20 @@ def judged(evidence: Evidence, picked: Collection[str] | None) -> Evidence:
 def _split(
     answers: Sequence[Answer], picked: Collection[str] | None
 ) -> tuple[list[Answer], list[Answer]]:
-    """Part the answers into those that are judged and those to forget rows that were not picked."""
+    """Separate the answers that are scored from those to forget rows that were not picked."""
     wanted = None if picked is None else set(picked)
-    judged: list[Answer] = []
+    scored: list[Answer] = []
     others: list[Answer] = []
     for answer in answers:
         left_out = wanted is not None and answer.split == "forget" and answer.row not in wanted
-        (others if left_out else judged).append(answer)
-    return judged, others
+        (others if left_out else scored).append(answer)
+    return scored, others
 
 
-def _picked(judged: Sequence[Answer], others: Sequence[Answer], rest: Rest) -> Picked:
+def _picked(scored: Sequence[Answer], others: Sequence[Answer], rest: Rest) -> Picked:
     means = {key: statistics.fmean(of) for key, of in term_rows(others).items()}
     return Picked(
-        rows=sum(answer.split == "forget" for answer in judged),
+        rows=sum(answer.split == "forget" for answer in scored),
         others=len(others),
         rest=rest,
         kept={key.partition("/")[2]: mean for key, mean in means.items()},
@@ -358,7 +339,7 @@ def _picked(judged: Sequence[Answer], others: Sequence[Answer], rest: Rest) -> P
 # ---- the table of scores -----------------------------------------------------------------------
 
 Role = Literal["plain", "membership", "utility"]
-"""What the colour of a score stands for."""
+"""Meaning of a score's colour."""
 
 Draws = Mapping[str, Any]
 """Bootstrap values by key, arrays of shape [resamples]: of terms, "mia_auc" and "utility", then of
@@ -385,11 +366,11 @@ class Score:
     shown: bool = True
     """Whether it has a card and a column; the others can be chosen as the axis of a chart."""
     weight: str = ""
-    """What its weight in a ranking is called in links and options; empty if it has none."""
+    """Name of its weight in a ranking, in links and options; empty if it has none."""
     unlearning_only: bool = False
     """Whether it means nothing for runs that teach the forget set."""
     note: Callable[[Scores], str] = lambda _: ""
-    """What else there is to know, such as the level of chance."""
+    """Returns a remark, such as the level of chance."""
     variant: Callable[[Scores], str] | None = None
     """Names the test behind it, where evaluations differ in it."""
 
@@ -470,8 +451,7 @@ def _drawn_forgotten(draws: Draws) -> Any:
 
 
 def _drawn_mia_score(draws: Draws) -> Any:
-    auc = draws.get("mia_auc")
-    return None if auc is None else 1 - 2 * abs(auc - 0.5)
+    return mia_score(draws["mia_auc"]) if "mia_auc" in draws else None
 
 
 def _drawn_final(draws: Draws) -> Any:
@@ -498,10 +478,6 @@ def _utility_note(scores: Scores) -> str:
     if scores.constant_letter:
         return f"{asked} questions, all answered {scores.constant_letter}: no knowledge shows"
     return f"{asked} questions, chance {CHANCE}"
-
-
-def _final_note(scores: Scores) -> str:
-    return "mean of the three" if scores.final is not None else "needs all three"
 
 
 SCORES: dict[str, Score] = {
@@ -558,7 +534,7 @@ SCORES: dict[str, Score] = {
             value=lambda scores: scores.final,
             drawn=_drawn_final,
             unlearning_only=True,
-            note=_final_note,
+            note=lambda scores: "needs all three" if scores.final is None else "mean of the three",
         ),
     )
 }

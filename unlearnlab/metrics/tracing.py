@@ -1,10 +1,10 @@
-"""Causal tracing: what it finds, and averages of that over many facts.
+"""Causal traces, and averages over many facts.
 
 Three kinds of run of the same prompt: clean; corrupted, with noise on the embeddings of the
 subject; restored, the corrupted run with some clean states put back. The total effect is what the
-noise costs the answer, P(clean) - P(corrupted); the indirect effect of a state is what restoring
-it brings back, P(restored) - P(corrupted). Meng et al. 2022, arXiv:2202.05262; as SHA256 uses it,
-arXiv:2504.12996.
+noise costs the answer, P(clean) - P(corrupted); the indirect effect of a state is what its
+restoration brings back, P(restored) - P(corrupted). Sources: Meng et al. 2022, arXiv:2202.05262;
+SHA256, arXiv:2504.12996.
 """
 
 import statistics
@@ -14,19 +14,19 @@ from typing import Literal, Self, get_args
 from pydantic import BaseModel, ConfigDict
 
 Part = Literal["residual", "mlp", "attention"]
-"""Which states are restored: what a block puts out, or what its MLP or its attention adds."""
+"""Restored states: the output of a block, or of its MLP or its attention."""
 
 PARTS: tuple[Part, ...] = get_args(Part)
 
 Role = Literal["before", "first", "middle", "last subject", "after", "last"]
-"""Part that a token plays in the prompt: before the subject; its first, a middle, its last token;
-after it; the last token of all, at which the answer is read."""
+"""Position of a token: before the subject; its first, a middle, its last token; after it; the last
+token of the prompt, at which the answer is read."""
 
 ROLES: tuple[Role, ...] = get_args(Role)
 
 
 def roles(tokens: int, subject: range) -> tuple[Role, ...]:
-    """Give each token its one role. A subject of one token is its own last one."""
+    """Return the role of each token. The only token of a subject is its last one."""
 
     def role(at: int) -> Role:
         if at < subject.start:
@@ -40,46 +40,46 @@ def roles(tokens: int, subject: range) -> tuple[Role, ...]:
     return tuple(role(at) for at in range(tokens))
 
 
-class Found(BaseModel):
-    """Base of what tracing finds."""
+class TraceResult(BaseModel):
+    """Base of traces and their averages."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class FactTrace(Found):
+class FactTrace(TraceResult):
     """The trace of one prompt."""
 
     kind: Literal["fact"] = "fact"
     id: str
-    """Of the row; empty for a typed prompt."""
+    """Id of the row; empty for a typed prompt."""
     prompt: str
     subject: str
-    """What was disturbed: whole tokens."""
+    """The text whose embeddings were noised: whole tokens."""
     answer: str
     tokens: tuple[str, ...]
-    """The prompt's, and after them those of the answer's beginning that the model was given."""
+    """The prompt's tokens, then those at the start of the answer that the model was given."""
     roles: tuple[Role, ...]
-    """Of each token."""
+    """Role of each token."""
     given: int
-    """How many of the tokens are the answer's."""
+    """Number of tokens that belong to the answer."""
     scored: str
     """The answer's token whose probability is measured."""
     clean: float
     """Its probability in the clean run."""
     corrupted: float
-    """The same, in the mean over the noised copies."""
+    """Its mean probability over the noised copies."""
     effects: Mapping[Part, tuple[tuple[float, ...], ...]]
-    """Indirect effect by block and token, in the mean over the noised copies."""
+    """Mean indirect effect over the noised copies, by block and token."""
     notes: tuple[str, ...] = ()
-    """What the reader must know of how it was done."""
+    """Caveats for the reader."""
 
     @property
     def total_effect(self) -> float:
-        """What the noise costs the answer, in probability."""
+        """Return the drop of the answer's probability under noise."""
         return self.clean - self.corrupted
 
 
-class Spread(Found):
+class Spread(TraceResult):
     """Mean and standard deviation over facts."""
 
     mean: float
@@ -87,36 +87,40 @@ class Spread(Found):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Self:
-        """Sum up one value of each fact. The standard deviation of a single one is 0."""
+        """Summarise one value per fact. A single value has standard deviation 0."""
         sd = statistics.stdev(values) if len(values) > 1 else 0.0
         return cls(mean=statistics.fmean(values), sd=sd)
 
 
-class TraceAverage(Found):
-    """The average over many facts, by the role of tokens."""
+class TraceAverage(TraceResult):
+    """The average over many facts, by role of tokens."""
 
     kind: Literal["average"] = "average"
     facts: int
-    """Facts that count."""
+    """Number of averaged facts."""
     unknown: int
-    """Facts left out because the clean model's top token is not the answer's."""
+    """Number of facts left out because the clean model's top token is not the answer's."""
     having: Mapping[Role, int]
-    """Facts that have tokens of a role."""
+    """Number of facts with tokens of a role."""
     clean: Spread
     corrupted: Spread
     total_effect: Spread
     curves: Mapping[Part, Mapping[Role, tuple[Spread, ...]]]
-    """Indirect effect by block."""
+    """Indirect effect by block, for each part and role."""
 
 
 def average(traces: Sequence[FactTrace], *, unknown: int) -> TraceAverage:
     """Average traces of models of the same depth.
 
-    A fact's tokens of one role are averaged first, so that a long subject counts no more than a
-    short one; then facts are averaged. A fact without tokens of a role does not count there. (The
-    published plots take the first subject token for the last one, and what follows the subject
-    one token off.)
+    The tokens of a role are first averaged within each fact, so that a long subject counts no more
+    than a short one. A fact without tokens of a role does not count there. (The published plots
+    take the first subject token for the last one, and shift what follows by one token.)
     """
+
+    def curve(having: Sequence[FactTrace], part: Part, role: Role) -> tuple[Spread, ...]:
+        by_fact = [role_effects(trace, part, role) for trace in having]
+        return tuple(Spread.of(values) for values in zip(*by_fact, strict=True))
+
     present: dict[Role, list[FactTrace]] = {}
     for role in ROLES:
         if having := [trace for trace in traces if role in trace.roles]:
@@ -129,25 +133,20 @@ def average(traces: Sequence[FactTrace], *, unknown: int) -> TraceAverage:
         corrupted=Spread.of([trace.corrupted for trace in traces]),
         total_effect=Spread.of([trace.total_effect for trace in traces]),
         curves={
-            part: {role: _curve(having, part, role) for role, having in present.items()}
+            part: {role: curve(having, part, role) for role, having in present.items()}
             for part in PARTS
         },
     )
 
 
-def _curve(traces: Sequence[FactTrace], part: Part, role: Role) -> tuple[Spread, ...]:
-    by_fact = [role_effects(trace, part, role) for trace in traces]
-    return tuple(Spread.of(values) for values in zip(*by_fact, strict=True))
-
-
 def role_effects(trace: FactTrace, part: Part, role: Role) -> tuple[float, ...]:
-    """Average one trace's indirect effects over its tokens of a role: one number for each block."""
+    """Average a trace's indirect effects over its tokens of a role: one number per block."""
     at = [token for token, played in enumerate(trace.roles) if played == role]
     return tuple(statistics.fmean(block[token] for token in at) for block in trace.effects[part])
 
 
-def telling_blocks(found: FactTrace | TraceAverage) -> range:
-    """Return the blocks around the largest MLP effect in which at least half of it remains."""
+def peak_blocks(found: FactTrace | TraceAverage) -> range:
+    """Return the blocks around the largest MLP effect whose effect is at least half of it."""
     if isinstance(found, FactTrace):
         peaks = [max(block) for block in found.effects["mlp"]]
     else:

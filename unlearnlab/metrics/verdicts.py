@@ -1,8 +1,8 @@
-"""What a run's scores amount to, in one word and its evidence.
+"""Judge a run by its scores: one word, with its evidence.
 
-The mean of three parts hides its parts: a destroyed model scores about 0.4, for the membership
-attack finds nothing in noise. All thresholds by which a score is doubted or a run is judged are
-here. A verdict speaks of these probes only: "forgotten" means suppressed under them, never erased.
+A mean of three parts hides the parts: a destroyed model scores about 0.4, because the membership
+attack finds nothing in noise. All thresholds for doubting a score or judging a run are here.
+A verdict covers these probes only: "forgotten" means suppressed under them, never erased.
 """
 
 import statistics
@@ -21,7 +21,7 @@ from unlearnlab.metrics.scores import (
     task_aggregate,
 )
 
-# ---- degenerate scores: a wreck, a constant letter, no effect ------------------------------------
+# ---- degenerate scores: collapse, a constant letter, no effect -----------------------------------
 
 MMLU_GATE_7B = 0.371
 """The task ranks no 7B model below this MMLU accuracy: 75% of the untouched model's 0.495."""
@@ -37,12 +37,12 @@ LETTER_SHARES: Mapping[str, float] = {
 LETTER_TOLERANCE = 0.002
 """An accuracy this near to a letter's share looks like that letter."""
 
-WRECK_MIA = 0.8
+COLLAPSED_MIA = 0.8
 """Collapse: the aggregate is zero and the MIA score is above this."""
 
 UNTOUCHED_TERM = 0.06
-"""No effect: forget terms are below this (an untouched model has about 0). Of an official score
-every one is; of a run, whose utility and data are known as well, their mean."""
+"""No effect: forget terms are below this (an untouched model has about 0). For an official score
+every one of them; for a run, whose utility and data are known as well, their mean."""
 
 UNTOUCHED_AUC = 0.98
 """No effect: the attack's AUC is above this."""
@@ -51,11 +51,11 @@ UNTOUCHED_AUC = 0.98
 def constant_letter(mmlu: float, tolerance: float = LETTER_TOLERANCE) -> str:
     """Name the letter that a model may always answer, given its MMLU accuracy; empty if none.
 
-    A model at chance can come as near: this is a hint, and the predictions decide.
+    A model at chance can come as near: this is a hint; only the predictions prove it.
 
     Args:
         mmlu: Accuracy, 0 to 1.
-        tolerance: How near to a letter's share counts as that letter.
+        tolerance: Largest difference from the letter's share.
     """
     letter = min(LETTER_SHARES, key=lambda one: abs(LETTER_SHARES[one] - mmlu))
     return letter if abs(LETTER_SHARES[letter] - mmlu) <= tolerance else ""
@@ -63,15 +63,15 @@ def constant_letter(mmlu: float, tolerance: float = LETTER_TOLERANCE) -> str:
 
 def looks_collapsed(task_aggregate: float, mia_score: float) -> bool:
     """Tell whether a good MIA score comes with an aggregate of zero: nothing is left to attack."""
-    return task_aggregate == 0 and mia_score > WRECK_MIA
+    return task_aggregate == 0 and mia_score > COLLAPSED_MIA
 
 
 def looks_untouched(terms: Mapping[str, float], mia_auc: float) -> bool:
-    """Tell whether nothing was unlearned: forget rows recited, members told apart.
+    """Tell whether nothing was unlearned: forget rows recited, members recognised.
 
     Args:
-        terms: By `split/task/kind`, as `metrics.terms` makes them.
-        mia_auc: Of the loss attack, not folded.
+        terms: Terms by `split/task/kind`, from `scores.terms`.
+        mia_auc: AUC of the loss attack, not folded.
     """
     forget = [value for key, value in terms.items() if key.startswith("forget")]
     return bool(forget) and max(forget) < UNTOUCHED_TERM and mia_auc > UNTOUCHED_AUC
@@ -114,7 +114,7 @@ KEPT_UTILITY = 0.75
 """Over-unlearned: less than this share of the original's utility is left. The task's own gate."""
 
 GATES: Mapping[str, float] = {"olmo-7b": MMLU_GATE_7B}
-"""Below the gate: the task's own bound on MMLU, by model. For others the share above holds."""
+"""Below the gate: the task's own bound on MMLU, by model. Other models use the share above."""
 
 LOST_RETAIN = 0.50
 """Over-unlearned: less than this share of the original's retain scores is left, on average."""
@@ -126,8 +126,8 @@ FEW_OUTPUTS = 0.10
 """Collapsed: fewer distinct outputs than this share of all outputs."""
 
 MEMORISED = 0.90
-"""Memorised: of each set that was taught at least this share of questions is answered, and at
-least this much of completions recited (ROUGE-L recall), as a mean over its subtasks."""
+"""Memorised: at least this share of questions answered and of completions recited (ROUGE-L recall)
+in each taught set, as a mean over its subtasks."""
 
 
 THRESHOLDS: Mapping[VerdictKind, str] = {
@@ -145,17 +145,17 @@ THRESHOLDS: Mapping[VerdictKind, str] = {
     f"{KEPT:.0%} of the original's retain scores is left",
     "partly_forgotten": "none of these",
 }
-"""What each verdict on unlearning asks for, in words; in this order, and the first decides."""
+"""Conditions of each verdict on unlearning, in words; the first that holds decides."""
 
 WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
-"""What is known of rows of a kind."""
+"""Names of what is known of each kind of rows."""
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One word on a run, and why."""
+    """A judgement of a run, and its reasons."""
 
     kind: VerdictKind
     evidence: tuple[str, ...]
@@ -163,7 +163,7 @@ class Verdict:
 
     @property
     def title(self) -> str:
-        """Name the verdict as the page does."""
+        """Return the verdict's title on the page."""
         return TITLES[self.kind]
 
 
@@ -173,15 +173,13 @@ def verdict(
     """Judge a run by the scores of the original and of the unlearned model.
 
     Args:
-        before: Of the original model.
-        after: Of the unlearned model.
-        tasks: Subtasks that were to be forgotten; none means all. Forget rows of the others are
-            left out of the judgement, for nothing was asked of them.
-        gate: MMLU accuracy that the task asks of this model; without one, a share of the
+        before: Scores of the original model.
+        after: Scores of the unlearned model.
+        tasks: Subtasks to forget; none means all. Forget rows of other subtasks do not count.
+        gate: MMLU accuracy that the task requires of this model; without one, a share of the
             original's.
     """
     if tasks:
-        # Of the others nothing was asked but that they stay.
         before, after = (_only(scores, tasks, ["forget"]) for scores in (before, after))
     gated = _below_gate(before, after, gate)
     for kind, holds in _RULES:
@@ -195,13 +193,13 @@ def verdict(
 def taught_verdict(
     before: Scores, after: Scores, sets: Sequence[str], tasks: Sequence[str] = ()
 ) -> Verdict:
-    """Judge a run that teaches: whether what it taught is answered and recited.
+    """Judge a memorization run: whether the taught rows are answered and recited.
 
     Args:
-        before: Of the original model.
-        after: Of the taught model.
-        sets: That were taught.
-        tasks: Subtasks that were taught; none means all. Rows of others are left out.
+        before: Scores of the original model.
+        after: Scores of the taught model.
+        sets: The taught sets.
+        tasks: The taught subtasks; none means all. Rows of other subtasks do not count.
     """
     if tasks:
         before, after = (_only(scores, tasks, SPLITS) for scores in (before, after))
@@ -226,13 +224,13 @@ def taught_verdict(
 
 
 def _known(scores: Scores, split: str, kind: Kind) -> float:
-    """Return how much of a set's questions is answered, or of its completions recited, 0 to 1."""
+    """Return the share of a set's questions answered, or of its completions recited, 0 to 1."""
     mean = scores.mean(split, kind)
     return 1 - mean if split == "forget" else mean
 
 
 def _only(scores: Scores, tasks: Sequence[str], splits: Sequence[str]) -> Scores:
-    """Leave out the terms of some sets that belong to other subtasks."""
+    """Leave out the terms of these sets that belong to other subtasks."""
     kept = {
         name: value
         for name, value in scores.terms.items()
@@ -244,14 +242,14 @@ def _only(scores: Scores, tasks: Sequence[str], splits: Sequence[str]) -> Scores
 
 
 def _retain_left(before: Scores, after: Scores) -> float:
-    """Return the share of the original's retain scores that is left, 0 to 1, on average."""
+    """Return the average share of the original's retain scores that is left, 0 to 1."""
     kept = [(before.terms[k], after.terms[k]) for k in after.terms if k.startswith("retain")]
     start = sum(b for b, _ in kept)
     return sum(a for _, a in kept) / start if start else 1.0
 
 
 def _others_left(before: Scores, after: Scores) -> float | None:
-    """Return what is left of the scores of forget rows that were not picked; none if all were."""
+    """Return the share of the scores left on forget rows not picked; none if all were picked."""
     if before.picked is None or after.picked is None or not after.picked.others:
         return None
     start = sum(before.picked.kept.values())
@@ -280,7 +278,7 @@ def _no_effect(before: Scores, after: Scores) -> list[str]:
 
 
 def _below_gate(before: Scores, after: Scores, gate: float | None) -> list[str]:
-    """Tell of MMLU below what the task asks; of any other test the task asks nothing."""
+    """Report MMLU below the task's gate; other tests have no gate."""
     if before.utility is None or after.utility is None or not after.measures_mmlu:
         return []
     bound = KEPT_UTILITY * before.utility if gate is None else gate
@@ -337,7 +335,7 @@ def _shortfalls(before: Scores, after: Scores) -> list[str]:
 
 
 def _always(before: Scores, after: Scores) -> list[str]:
-    """List what every verdict on unlearning states: answers before and after, and the rest."""
+    """List the scores that every verdict on unlearning states."""
     lines: list[str] = []
     for split, label in (("forget", "Forget"), ("retain", "Retain")):
         if any(key.startswith(split) and key.endswith("qa") for key in after.terms):
@@ -349,7 +347,7 @@ def _always(before: Scores, after: Scores) -> list[str]:
 
 
 def _judged_over(before: Scores, after: Scores) -> list[str]:
-    """Say which forget rows are judged, where some were picked, and how the others fare."""
+    """State which forget rows were picked, if not all, and what is left of the others."""
     if after.picked is None:
         return []
     lines = [f"Judged over {over_picked(after.picked)}."]
@@ -368,7 +366,7 @@ def over_picked(picked: Picked) -> str:
 
 
 def _beside(before: Scores, after: Scores) -> list[str]:
-    """List what concerns neither set: utility and the attack."""
+    """State utility and the attack."""
     lines: list[str] = []
     if before.utility is not None and after.utility is not None:
         lines.append(f"Utility {before.utility:.2f} → {after.utility:.2f}.")
@@ -383,4 +381,4 @@ _RULES: Sequence[tuple[VerdictKind, Callable[[Scores, Scores], list[str]]]] = (
     ("over_unlearned", _over_unlearned),
     ("forgotten", _forgotten),
 )
-"""Asked in this order; the first that finds evidence decides."""
+"""Checked in this order; the first that finds evidence decides."""

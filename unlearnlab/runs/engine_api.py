@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from unlearnlab.data.background import Report
-from unlearnlab.runs.events import Adjusted, Asked, Event, Exported
+from unlearnlab.runs.events import Adjusted, Asked, AskFailed, Event, Exported, ExportFailed
 from unlearnlab.spec.run import PreviewSpec, RunSpec
 from unlearnlab.spec.trace import TraceSpec
 
@@ -24,33 +24,23 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class TraceJob:
-    """A trace to carry out."""
-
-    run_id: str
-    spec: TraceSpec
-
-
-@dataclass(frozen=True, slots=True)
-class PreviewJob:
-    """A preview to carry out."""
-
-    run_id: str
-    spec: PreviewSpec
-
-
-@dataclass(frozen=True, slots=True)
 class PromptRequest:
     """A free prompt for both models of a run."""
 
     ask_id: str
     prompt: str
 
+    def failed(self, problem: str) -> AskFailed:
+        """Return the event that reports its failure."""
+        return AskFailed(ask_id=self.ask_id, prompt=self.prompt, problem=problem)
+
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """New settings for the current phase of the active run."""
+    """New settings for a phase of an active run."""
 
+    phase: int
+    """Number of the phase, 0-based: it must be in training."""
     changes: Mapping[str, float]
     """Values by dotted path in the phase: `learning_rate`, or `method.` and a weight's name."""
 
@@ -64,6 +54,10 @@ class Export:
     """Further files by name: the model card."""
     replace: bool = False
     """Whether to overwrite what is at the folder's path."""
+
+    def failed(self, problem: str) -> ExportFailed:
+        """Return the event that reports its failure."""
+        return ExportFailed(name=self.folder.name, problem=problem)
 
 
 class RunFailed(Exception):
@@ -140,7 +134,7 @@ class Engine(Protocol):
         """
         ...
 
-    def trace(self, job: TraceJob) -> Generator[Event | None, None, None]:
+    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         """Carry out a trace, yielding events, and None wherever it may be stopped or paused.
 
         Raises:
@@ -149,7 +143,7 @@ class Engine(Protocol):
         """
         ...
 
-    def preview(self, job: PreviewJob) -> Generator[Event | None, None, None]:
+    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         """Generate answers to rows, yielding events, and None wherever it may be stopped or paused.
 
         Raises:

@@ -8,8 +8,7 @@ from typing import get_args
 
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.events import GIB, Event, Finished, StageBegan, Started, StepLogged
-from unlearnlab.runs.lengths import Lengths, lengths
-from unlearnlab.runs.memory import Moment, Part, moments
+from unlearnlab.runs.memory import Lengths, Moment, Part, lengths, moments
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.run import Phase, RunSpec, planned_steps
 
@@ -110,30 +109,18 @@ def earlier(
     return list(islice((run for run in found if run is not None), AT_ONCE))
 
 
-@dataclass(frozen=True, slots=True)
-class Correction:
-    """Correction of an estimate by earlier runs."""
+def _correction(
+    past: Sequence[PastRun], *, cuda: bool, memory: int | None
+) -> tuple[float, float, int]:
+    """Compare the memory that earlier runs on the same kind of device measured with its estimate.
 
-    factor: float = 1.0
-    """Ratio of measured to computed memory, on a GPU."""
-    program: float = 0.0
-    """Bytes of the process beside the tensors, on a CPU."""
-    runs: int = 0
-    """Number of earlier runs behind it."""
-
-
-def correction(past: Sequence[PastRun], *, cuda: bool, memory: int | None = None) -> Correction:
-    """Compare the memory that earlier runs measured with their own estimates.
-
-    Args:
-        past: The earlier runs.
-        cuda: Whether to compare runs on a GPU or those on a CPU.
-        memory: Total bytes of the device; none if unknown.
+    Returns:
+        `factor`, `program` and `runs` of `Estimate`.
     """
     found: list[float] = []
     for run in past:
         size = run.spec.model.known.architecture
-        if size is None or run.cuda != cuda:
+        if size is None:
             continue
         of = lengths(run.spec.data, run.spec.model.name)
         computed = moments(run.spec, size, of, cuda=run.cuda, memory=memory)
@@ -142,40 +129,36 @@ def correction(past: Sequence[PastRun], *, cuda: bool, memory: int | None = None
         peak = max(one.total for one in computed if one.name.startswith(names))
         found.append(run.memory / peak if cuda else run.memory - peak)
     if not found:
-        return Correction(program=0.0 if cuda else PROGRAM)
+        return 1.0, 0.0 if cuda else PROGRAM, 0
     middle = statistics.median(found)
     if cuda:
-        return Correction(min(max(middle, 0.5), 2.0), 0.0, len(found))
-    return Correction(1.0, min(max(middle, PROGRAM / 2), 4 * PROGRAM), len(found))
+        return min(max(middle, 0.5), 2.0), 0.0, len(found)
+    return 1.0, min(max(middle, PROGRAM / 2), 4 * PROGRAM), len(found)
 
 
-def seconds(
+def _seconds(
     spec: RunSpec, of: Lengths, size: Architecture, past: Sequence[PastRun]
 ) -> float | None:
     """Estimate the seconds of a run from comparable runs; none without any."""
+
+    def evaluation(spec: RunSpec) -> tuple[object, ...]:
+        """Return the settings that the scores of the original model depend on."""
+        evaluation, data = spec.evaluation, spec.data
+        return evaluation.max_new_tokens, evaluation.mmlu_questions, data.source, data.fold
+
+    known = any(evaluation(run.spec) == evaluation(spec) for run in past)
     found: list[float] = []
     for run in past:
         theirs = lengths(run.spec.data, run.spec.model.name)
-        trained = work(spec, of, size) / max(1.0, work(run.spec, theirs, size))
-        scored = of.scored / theirs.scored
-        known = any(_same_start(run.spec, spec) for run in past)
-        before = 0.0 if known else run.after_s * scored
-        after = 0.0 if spec.only_scores else run.after_s * scored
+        trained = _work(spec, of, size) / max(1.0, _work(run.spec, theirs, size))
+        scored = run.after_s * of.scored / theirs.scored
+        before = 0.0 if known else scored
+        after = 0.0 if spec.only_scores else scored
         found.append(run.loading_s + before + run.training_s * trained + after)
     return statistics.median(found) if found else None
 
 
-def _same_start(one: RunSpec, other: RunSpec) -> bool:
-    """Return whether two runs measure the same scores of the original model."""
-
-    def measured(spec: RunSpec) -> tuple[object, ...]:
-        evaluation, data = spec.evaluation, spec.data
-        return evaluation.max_new_tokens, evaluation.mmlu_questions, data.source, data.fold
-
-    return measured(one) == measured(other)
-
-
-def work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
+def _work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
     """Return the computation of a run's training, in parameters times tokens."""
     return sum(
         steps * phase.gradient_accumulation * _of_a_batch(phase, of, size)
@@ -221,10 +204,9 @@ class Estimate:
     def peak(self) -> Moment:
         """Return the moment that needs most, with corrected parts."""
         most = max(self.moments, key=lambda moment: moment.total)
-        parts: dict[Part, float] = {}
-        for part, size in most.parts.items():
-            if size:
-                parts[part] = size * self.factor
+        parts: dict[Part, float] = {
+            part: size * self.factor for part, size in most.parts.items() if size
+        }
         if self.program:
             parts["program"] = self.program
         return Moment(most.name, parts)
@@ -283,11 +265,8 @@ def estimate(
         raise ValueError(f"the sizes of {spec.model.name} are not known on this machine yet")
     of = lengths(spec.data, spec.model.name)
     runs = [run for run in past if run.cuda == cuda]
-    corrected = correction(runs, cuda=cuda, memory=memory)
     return Estimate(
         moments(spec, size, of, cuda=cuda, memory=memory),
-        corrected.factor,
-        corrected.program,
-        corrected.runs,
-        seconds(spec, of, size, runs),
+        *_correction(runs, cuda=cuda, memory=memory),
+        _seconds(spec, of, size, runs),
     )

@@ -47,10 +47,10 @@ from unlearnlab.runs.events import (
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 RECENT = 20
-"""Latest steps that give the pace: the median of their gaps, so that a pause does not count."""
+"""Number of latest steps that give the pace: the median of their gaps, which ignores pauses."""
 
 SURE = 0.1
-"""Share of an evaluation that must be done before the rest is extrapolated from it."""
+"""Share of an evaluation that must be done before the rest is extrapolated."""
 
 MANY_STEPS = 2000
 """Above this many steps in a run, its curves are thinned."""
@@ -138,16 +138,12 @@ def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
         return replace(known, **{name: event})
     if name := _COLLECTED.get(type(event)):
         return replace(known, **{name: (*getattr(known, name), event)})
-    if isinstance(event, Evaluated):
-        if event.when == "after":
-            return replace(known, after=event)
-        took = at - known.stage_at if known.stage == "scoring before" else 0.0
-        return replace(known, before=event, scoring_s=took)
-    return _fold_step(known, event, at)
-
-
-def _fold_step(known: RunProgress, event: Event, at: float) -> RunProgress:
     match event:
+        case Evaluated(when="after"):
+            return replace(known, after=event)
+        case Evaluated():
+            took = at - known.stage_at if known.stage == "scoring before" else 0.0
+            return replace(known, before=event, scoring_s=took)
         case StageBegan():
             return replace(known, stage=event.stage, stage_at=at, progressed=None, examined=None)
         case PhaseEnded():  # It ended early: correct its planned steps.
@@ -242,9 +238,13 @@ def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> R
     status = status_of(began=began, alive=alive, ending=ending, paused=progress.held)
     running = status in ("running", "paused")
     training = running and progress.stage == "training"
+    if status == "running":
+        headline = _DOING[progress.stage]
+    else:
+        headline = f"Failed: {ending.problem}" if isinstance(ending, Failed) else _ENDED[status]
     return RunView(
         status=status,
-        headline=_DOING[progress.stage] if status == "running" else _headline(status, ending),
+        headline=headline,
         detail=_detail(progress, running),
         progress=_progress(progress, status),
         eta_s=_eta(progress, now) if status == "running" else None,
@@ -259,30 +259,21 @@ def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> R
     )
 
 
-def _headline(status: Status, ending: Ending | None) -> str:
-    return f"Failed: {ending.problem}" if isinstance(ending, Failed) else _ENDED[status]
-
-
 def _detail(progress: RunProgress, running: bool) -> str:
     """Return the position in the run: share of an evaluation, else step and phase."""
-    done = progress.progressed
+    done, exam = progress.progressed, progress.examined
     if running and done and done.total and progress.stage != "training":
-        so_far = f" · {exam_text(progress.examined)}" if progress.examined else ""
-        return f"{done.done} of {done.total} {done.unit}".rstrip() + so_far
+        text = f"{done.done} of {done.total} {done.unit}".rstrip()
+        if exam is None:
+            return text
+        found = share_interval(exam.right, exam.asked)
+        span = f"{found.low:.3f} to {found.high:.3f}"
+        return f"{text} · MMLU {found.value:.3f}, {span}, after {exam.asked} of {exam.of} questions"
     if not progress.phases:
         return ""
     taken = progress.step.step if progress.step else 0
     phases = f" · phase {progress.phases[-1].phase + 1}" if len(progress.phases) > 1 else ""
     return f"step {taken} of {progress.total_steps}{phases}"
-
-
-def exam_text(examined: Examined) -> str:
-    """Return the MMLU accuracy so far with its interval, in words."""
-    found = share_interval(examined.right, examined.asked)
-    return (
-        f"MMLU {found.value:.3f}, {found.low:.3f} to {found.high:.3f}, after {examined.asked} of "
-        f"{examined.of} questions"
-    )
 
 
 def _share(progress: RunProgress) -> float:
@@ -304,10 +295,9 @@ def _progress(progress: RunProgress, status: Status) -> tuple[float, float, floa
 def _eta(progress: RunProgress, now: float) -> float | None:
     """Estimate the seconds until the end; none while nothing was measured."""
     if progress.stage == "training" and progress.step:
-        pace = _pace(progress.recent)
-        if pace is None:
-            return None
-        return (progress.total_steps - progress.step.step) * pace + progress.scoring_s
+        gaps = [later.seconds - one.seconds for one, later in itertools.pairwise(progress.recent)]
+        left = progress.total_steps - progress.step.step
+        return left * statistics.median(gaps) + progress.scoring_s if gaps else None
     if progress.stage in ("saving", "scoring after"):
         share, spent = _share(progress), now - progress.stage_at
         if progress.stage == "scoring after" and share > SURE:
@@ -318,26 +308,15 @@ def _eta(progress: RunProgress, now: float) -> float | None:
     return None
 
 
-def _pace(steps: Sequence[StepLogged]) -> float | None:
-    """Return seconds per step."""
-    gaps = [b.seconds - a.seconds for a, b in itertools.pairwise(steps)]
-    return statistics.median(gaps) if gaps else None
+Series = tuple[tuple[int, ...], tuple[float | None, ...]]
+"""Steps and values of a curve. Non-finite values are None: a chart cannot place them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Points:
-    """Chart points of newly read events."""
+def points_after(stored: Sequence[StoredEvent]) -> dict[str, Series]:
+    """Return the chart points of newly read events by series, such as `term.forget`.
 
-    series: Mapping[str, tuple[tuple[int, ...], tuple[float | None, ...]]]
-    """Steps and values by series, such as `term.forget` or `knowledge.retain`. Non-finite values
-    are None: a chart cannot place them."""
-
-
-def points_after(stored: Sequence[StoredEvent]) -> Points:
-    """Return the chart points of newly read events, thinned in long runs.
-
-    Thinning keeps the steps with the lowest and the highest loss of each stretch, so that spikes
-    stay visible.
+    The steps of long runs are thinned: those with the lowest and the highest loss of each stretch
+    are kept, so that spikes stay visible.
     """
     steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
     series: dict[str, tuple[list[int], list[float | None]]] = {}
@@ -346,7 +325,7 @@ def points_after(stored: Sequence[StoredEvent]) -> Points:
             xs, ys = series.setdefault(name, ([], []))
             xs.append(event.step)
             ys.append(value if math.isfinite(value) else None)
-    return Points(series={name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()})
+    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()}
 
 
 def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:

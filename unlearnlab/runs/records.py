@@ -76,39 +76,31 @@ class Interned(Generic[_Value]):
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class _Held(Generic[_Record]):
-    joined: Joined
-    record: _Record
-    milestones: Sequence[Event]
-    """Keeps the parsed events alive for other runs that share their text."""
-
-
 class Listing(Generic[_Record]):
     """Turn rows into records, reusing the records of unchanged rows. Thread-safe."""
 
     def __init__(self, make: Callable[[TableRow, Sequence[str], bool], _Record]) -> None:
         """Make each record with `make`."""
         self._make = make
-        self._last: dict[str, _Held[_Record]] = {}
+        self._last: dict[str, tuple[Joined, _Record, Sequence[Event]]] = {}
+        """Also holds the milestone events, for other runs that share their text."""
 
     def records(self, read: Iterable[Joined]) -> list[_Record]:
         """Return the records of the rows, in their order."""
-        last, found = self._last, dict[str, _Held[_Record]]()
+        last, found = self._last, dict[str, tuple[Joined, _Record, Sequence[Event]]]()
         for joined in read:
             run_id = joined[0].run_id
             held = last.get(run_id)
-            if held is None or held.joined != joined:
-                milestones = [_event(body) for body in joined[1]]
-                held = _Held(joined, self._make(*joined), milestones)
+            if held is None or held[0] != joined:
+                held = joined, self._make(*joined), [_event(body) for body in joined[1]]
             found[run_id] = held
         self._last = found
-        return [held.record for held in found.values()]
+        return [record for _, record, _ in found.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _JobRecord:
-    """What runs, traces and previews have in common."""
+    """Fields that runs, traces and previews share."""
 
     run_id: str
     """Runs, traces and previews share one sequence of ids."""
@@ -230,13 +222,9 @@ def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunReco
     scored = {event.when: event for event in reached if isinstance(event, Evaluated)}
     before, after = scored.get("before"), scored.get("after")
     return RunRecord(
-        run_id=row.run_id,
-        name=row.name,
-        created=row.created,
+        **_job_fields(row, reached, alive),
         spec=_run_spec(row.spec),
-        alive=alive,
-        began=_began(reached),
-        ending=_ending(reached),
+        name=row.name,
         before=before.scores if before else None,
         after=after.scores if after else None,
         tags=_TAGS.validate_json(row.tags),
@@ -253,28 +241,24 @@ def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunReco
 
 def trace_record(row: TableRow, milestones: Sequence[str], alive: bool) -> TraceRecord:
     """Make the record of a trace from its row and the JSON of its milestone events."""
-    reached = [_event(body) for body in milestones]
-    return TraceRecord(
-        run_id=row.run_id,
-        created=row.created,
-        spec=_trace_spec(row.spec),
-        alive=alive,
-        began=_began(reached),
-        ending=_ending(reached),
-    )
+    fields = _job_fields(row, [_event(body) for body in milestones], alive)
+    return TraceRecord(**fields, spec=_trace_spec(row.spec))
 
 
 def preview_record(row: TableRow, milestones: Sequence[str], alive: bool) -> PreviewRecord:
     """Make the record of a preview from its row and the JSON of its milestone events."""
-    reached = [_event(body) for body in milestones]
-    return PreviewRecord(
-        run_id=row.run_id,
-        created=row.created,
-        spec=_preview_spec(row.spec),
-        alive=alive,
-        began=_began(reached),
-        ending=_ending(reached),
-    )
+    fields = _job_fields(row, [_event(body) for body in milestones], alive)
+    return PreviewRecord(**fields, spec=_preview_spec(row.spec))
+
+
+def _job_fields(row: TableRow, reached: Sequence[Event], alive: bool) -> dict[str, Any]:
+    return {
+        "run_id": row.run_id,
+        "created": row.created,
+        "alive": alive,
+        "began": any(isinstance(event, Started) for event in reached),
+        "ending": next((event for event in reached if isinstance(event, Ending)), None),
+    }
 
 
 def job_kind(spec: RunSpec | TraceSpec | PreviewSpec) -> JobKind:
@@ -290,11 +274,3 @@ _event = Interned[Event](parse_event)
 _run_spec = Interned(lambda body: RunSpec.model_validate_json(body, context=RECORDED))
 _trace_spec = Interned(lambda body: TraceSpec.model_validate_json(body, context=RECORDED))
 _preview_spec = Interned(PreviewSpec.model_validate_json)
-
-
-def _began(reached: Sequence[Event]) -> bool:
-    return any(isinstance(event, Started) for event in reached)
-
-
-def _ending(reached: Sequence[Event]) -> Ending | None:
-    return next((event for event in reached if isinstance(event, Ending)), None)

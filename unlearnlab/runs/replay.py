@@ -20,7 +20,7 @@ from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.records import RunRecord
 
 SILENCE_S = 10.0
-"""Longest recorded silence that a replay keeps, in seconds; longer ones are cut to this."""
+"""Longest silence in a replay, in seconds; longer ones are cut to this."""
 
 BEAT_S = 1.0
 """Shortest time before a stage, a score or an ending, in recorded seconds."""
@@ -37,24 +37,6 @@ AT_ONCE = 16
 
 class ReplayError(ValueError):
     """A run cannot be replayed, or its speed or length is invalid."""
-
-
-def speed_of(text: str) -> float:
-    """Parse a replay speed.
-
-    Raises:
-        ReplayError: It is not a number within `SPEEDS`.
-    """
-    return _number(text, "speed", "times the recorded one", SPEEDS)
-
-
-def seconds_of(text: str) -> float:
-    """Parse a replay length.
-
-    Raises:
-        ReplayError: It is not a number within `LENGTHS_S`.
-    """
-    return _number(text, "length", "seconds", LENGTHS_S)
 
 
 def _number(text: str, name: str, unit: str, bounds: tuple[float, float]) -> float:
@@ -96,7 +78,7 @@ class Recording:
     events: Sequence[StoredEvent]
     times: tuple[float, ...]
     """Times of the events up to the ending, from `played`; later events are not replayed."""
-    course: RunProgress
+    progress: RunProgress
     """The fold of all events."""
     evidence: Mapping[str, Evidence]
     """Evidence behind its scores by key, where no store holds it."""
@@ -122,9 +104,11 @@ class Recording:
         Raises:
             ReplayError: It is not a number, or out of bounds.
         """
-        if seconds is None:
-            return speed_of(speed) if speed is not None else 1.0
-        return max(self.length_s, BEAT_S) / seconds_of(seconds)
+        if seconds is not None:
+            return max(self.length_s, BEAT_S) / _number(seconds, "length", "seconds", LENGTHS_S)
+        if speed is None:
+            return 1.0
+        return _number(speed, "speed", "times the recorded one", SPEEDS)
 
     def come(self, position: float) -> int:
         """Count the events up to a position."""
@@ -156,11 +140,11 @@ def recording(
         why = "it is still running: watch it live" if row.began else "it has not started yet"
         raise ReplayError(f"run {row.run_id} cannot be replayed: {why}")
     endings = [number for number, item in enumerate(events, 1) if isinstance(item.event, Ending)]
-    course = advance(RunProgress(), events)
-    if course.step is None:
+    progress = advance(RunProgress(), events)
+    if progress.step is None:
         raise ReplayError(f"run {row.run_id} cannot be replayed: it ended before its first step")
     times = played(events[: endings[0]] if endings else events)
-    return Recording(row, events, times, course, evidence or {})
+    return Recording(row, events, times, progress, evidence or {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +189,7 @@ class Replay:
     """Number that tells it from earlier replays of the run."""
     clock: Clock
     position: float
-    course: RunProgress
+    progress: RunProgress
 
     @property
     def run_id(self) -> str:
@@ -215,13 +199,13 @@ class Replay:
     @property
     def row(self) -> RunRecord:
         """Return the record that a list would have shown at this position."""
-        course = self.course
-        before, after = course.before, course.after
+        progress = self.progress
+        before, after = progress.before, progress.after
         return replace(
             self.recording.row,
             alive=True,
-            began=course.started is not None,
-            ending=course.ending,
+            began=progress.started is not None,
+            ending=progress.ending,
             before=before.scores if before else None,
             after=after.scores if after else None,
             keys=(before.key if before else "", after.key if after else ""),
@@ -239,7 +223,7 @@ class Replay:
 
     def events(self, after: int) -> list[StoredEvent]:
         """Return the events up to now whose number is above `after`."""
-        return [item for item in self.recording.events if after < item.seq <= self.course.seq]
+        return [item for item in self.recording.events if after < item.seq <= self.progress.seq]
 
 
 @dataclass(slots=True)
@@ -248,7 +232,7 @@ class _Active:
     take: int
     clock: Clock
     count: int = 0
-    course: RunProgress = field(default_factory=RunProgress)
+    progress: RunProgress = field(default_factory=RunProgress)
 
     def replay(self, now: float) -> Replay | None:
         """Advance to now; none once the replay has reached its end."""
@@ -256,9 +240,9 @@ class _Active:
         if position >= self.recording.length_s:
             return None
         come = self.recording.come(position)
-        self.course = advance(self.course, self.recording.events[self.count : come])
+        self.progress = advance(self.progress, self.recording.events[self.count : come])
         self.count = come
-        return Replay(self.recording, self.take, self.clock, position, self.course)
+        return Replay(self.recording, self.take, self.clock, position, self.progress)
 
 
 class Replays:

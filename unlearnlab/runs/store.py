@@ -1,6 +1,8 @@
-"""Runs, their events, the evidence behind their scores, their files, and sweeps.
+"""The store: runs, their events, the evidence behind their scores, their files, and sweeps.
 
-A run is its spec and the append-only list of its events; nothing derived from them is stored.
+A run is its spec and the append-only list of its events; nothing derived from them is stored. Any
+number of threads and processes may use the SQLite file at once (WAL mode). Each operation borrows a
+connection from a pool, so threads that end leave none open.
 """
 
 import difflib
@@ -8,20 +10,22 @@ import json
 import os
 import shutil
 import sqlite3
+import threading
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 import psutil
 
 from unlearnlab.data.files import remove
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.database import Database, StoreError, make_folder
+from unlearnlab.runs.devices import process_lives
 from unlearnlab.runs.events import Evaluated, Event, Saved, StoredEvent, parse_event
 from unlearnlab.runs.records import (
     FullRecord,
@@ -41,6 +45,231 @@ from unlearnlab.spec.run import RECORDED, PreviewSpec, RunSpec
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.spec.trace import TraceSpec
 
+ELSEWHERE = "choose another folder with --home or UNLEARNLAB_HOME"
+
+APPLICATION_ID = 0x756E6C62
+"""Marks a database as ours ("unlb"), so that another program's database is never migrated."""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        f"PRAGMA application_id = {APPLICATION_ID}",
+        """CREATE TABLE runs (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            created REAL NOT NULL,
+            spec TEXT NOT NULL,
+            pid INTEGER NOT NULL,
+            born REAL NOT NULL
+        ) STRICT""",
+        """CREATE TABLE events (
+            run TEXT NOT NULL REFERENCES runs (id),
+            seq INTEGER NOT NULL,
+            at REAL NOT NULL,
+            kind TEXT NOT NULL,
+            body TEXT NOT NULL,
+            PRIMARY KEY (run, seq)
+        ) STRICT, WITHOUT ROWID""",
+        """CREATE INDEX milestones ON events (run)
+            WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')""",
+        """CREATE UNIQUE INDEX one_ending ON events (run)
+            WHERE kind IN ('finished', 'stopped', 'failed')""",
+        "CREATE TABLE evidence (key TEXT PRIMARY KEY, body BLOB NOT NULL) STRICT",
+        """CREATE TABLE artefacts (
+            run TEXT NOT NULL REFERENCES runs (id),
+            name TEXT NOT NULL,
+            megabytes REAL NOT NULL,
+            PRIMARY KEY (run, name)
+        ) STRICT, WITHOUT ROWID""",
+    ),
+    ("ALTER TABLE runs ADD COLUMN job TEXT NOT NULL DEFAULT 'run'",),
+    (
+        "ALTER TABLE runs ADD COLUMN tags TEXT NOT NULL DEFAULT '[]'",
+        "ALTER TABLE runs ADD COLUMN notes TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN pinned INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE runs ADD COLUMN deleted REAL",
+        "ALTER TABLE runs ADD COLUMN sweep TEXT NOT NULL DEFAULT ''",
+        """CREATE TABLE sweeps (
+            id TEXT PRIMARY KEY,
+            name TEXT NOT NULL,
+            created REAL NOT NULL,
+            spec TEXT NOT NULL
+        ) STRICT""",
+    ),
+    (
+        "ALTER TABLE runs ADD COLUMN repeats TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
+    ),
+    ("ALTER TABLE runs ADD COLUMN incarnation TEXT NOT NULL DEFAULT ''",),
+)
+"""Statements that migrate the file from each version to the next. Append only."""
+
+
+class StoreError(ValueError):
+    """The store cannot do what was asked, for a reason the user can act on."""
+
+
+class UnknownRun(StoreError):
+    """No run, trace or preview has this id."""
+
+
+class UnknownSweep(StoreError):
+    """No sweep has this id."""
+
+
+# ---- the database --------------------------------------------------------------------------------
+
+
+class Database:
+    """A pool of connections to one SQLite file of the current version. Thread-safe."""
+
+    def __init__(self, path: Path, *, patience_s: float) -> None:
+        """Open the file, creating or migrating it if necessary.
+
+        Args:
+            path: The file. Its folder is created.
+            patience_s: How long to wait for a locked file.
+
+        Raises:
+            StoreError: The folder or the file cannot be used.
+        """
+        self._path = path
+        self._patience_s = patience_s
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._open = True
+        make_folder(path.parent)
+        try:
+            with self.reading() as db:
+                version = _version(db, path)
+            if version < len(MIGRATIONS):
+                with self.writing() as db:
+                    for statement in chain(*MIGRATIONS[_version(db, path) :]):
+                        db.execute(statement)
+                    db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close all connections; those in use close when their operation ends."""
+        with self._lock:
+            self._open = False
+            idle, self._idle = self._idle, []
+        for db in idle:
+            db.close()
+
+    @contextmanager
+    def reading(self) -> Generator[sqlite3.Connection]:
+        """Lend a connection in a read transaction, which sees a single state of the file."""
+        with self._transaction("BEGIN") as db:
+            yield db
+
+    @contextmanager
+    def writing(self) -> Generator[sqlite3.Connection]:
+        """Lend a connection in a write transaction, which excludes other writers."""
+        with self._transaction("BEGIN IMMEDIATE") as db:
+            yield db
+
+    @contextmanager
+    def _transaction(self, begin: str) -> Generator[sqlite3.Connection]:
+        db = None
+        try:
+            db = self._borrow()
+            db.execute(begin)
+            yield db
+            db.execute("COMMIT")
+        except BaseException as error:
+            if db is not None:
+                db.close()  # Rolls back; the connection may be broken, so it is not reused.
+            if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
+                raise StoreError(_explained(error, self._path)) from error
+            raise
+        self._give_back(db)
+
+    def _borrow(self) -> sqlite3.Connection:
+        with self._lock:
+            if not self._open:
+                raise StoreError(f"the database {self._path} has been closed")
+            if self._idle:
+                return self._idle.pop()
+        return self._connect()
+
+    def _give_back(self, db: sqlite3.Connection) -> None:
+        with self._lock:
+            if self._open:
+                self._idle.append(db)
+                return
+        db.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        db = sqlite3.connect(
+            self._path, timeout=self._patience_s, isolation_level=None, check_same_thread=False
+        )
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = NORMAL")
+            db.execute("PRAGMA foreign_keys = ON")
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder that only its owner may read, unless it exists.
+
+    Raises:
+        StoreError: It cannot be created or is not writable.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {folder}: {error.strerror}: {ELSEWHERE}"
+        ) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"the folder {folder} is not writable: {ELSEWHERE}")
+
+
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Return the version of the file's schema, 0 for a new file.
+
+    Raises:
+        StoreError: The file belongs to another program or to a later version.
+    """
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    owner: int = db.execute("PRAGMA application_id").fetchone()[0]
+    fresh: bool = db.execute("SELECT COUNT(*) = 0 FROM sqlite_master").fetchone()[0]
+    if owner != APPLICATION_ID and not (fresh and owner == 0):
+        raise StoreError(f"{path} is a database of another program: {ELSEWHERE}")
+    if version > len(MIGRATIONS):
+        raise StoreError(
+            f"{path} was written by a newer unlearnlab (database version {version}, this one "
+            f"knows up to {len(MIGRATIONS)}): update unlearnlab, or {ELSEWHERE}"
+        )
+    return version
+
+
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "the database {path} is locked by another program: close that, or wait "
+    "and try again",
+    sqlite3.SQLITE_NOTADB: "{path} is not a database: move it away, or " + ELSEWHERE,
+    sqlite3.SQLITE_CORRUPT: "the database {path} is damaged: move it away, or " + ELSEWHERE,
+    sqlite3.SQLITE_READONLY: "the database {path} is not writable: " + ELSEWHERE,
+    sqlite3.SQLITE_CANTOPEN: "the database {path} cannot be opened: " + ELSEWHERE,
+    sqlite3.SQLITE_FULL: "the disk is full, {path} cannot grow: make room, or " + ELSEWHERE,
+}
+
+
+def _explained(error: BaseException, path: Path) -> str:
+    """Return what an SQLite error means and what to do about it."""
+    # Errors raised by Python's sqlite3 module itself carry no code.
+    code = vars(error).get("sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    return _REASONS.get(code, "the database {path} fails: {error}").format(path=path, error=error)
+
+
+# ---- runs and sweeps -----------------------------------------------------------------------------
+
 _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
 
 _COLUMNS = ", ".join("id" if name == "run_id" else name for name in TableRow._fields)
@@ -51,14 +280,6 @@ _MILESTONES = """SELECT run, body FROM events
 
 _ENDED = "kind IN ('finished', 'stopped', 'failed')"
 """Uses the condition of the other partial index; a run has at most one such event."""
-
-
-class UnknownRun(StoreError):
-    """No run, trace or preview has this id."""
-
-
-class UnknownSweep(StoreError):
-    """No sweep has this id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +294,7 @@ class SweepRow:
 
 
 class SweepTable:
-    """The sweeps of a store. Thread-safe."""
+    """The sweeps of a store. Thread-safe. An unknown id raises `UnknownSweep`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -93,11 +314,7 @@ class SweepTable:
         return list(self._last)
 
     def row(self, sweep_id: str) -> SweepRow:
-        """Return one sweep.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-        """
+        """Return one sweep."""
         query = "SELECT id, name, created, spec FROM sweeps WHERE id = ?"
         with self._database.reading() as db:
             found = db.execute(query, (sweep_id,)).fetchone()
@@ -109,11 +326,7 @@ class SweepTable:
         return _sweep_row(*found)
 
     def replace(self, sweep_id: str, spec: SweepSpec) -> None:
-        """Replace the spec of a sweep that was extended.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-        """
+        """Replace the spec of a sweep that was extended."""
         self.row(sweep_id)
         with self._database.writing() as db:
             update = "UPDATE sweeps SET spec = ? WHERE id = ?"
@@ -128,14 +341,17 @@ def _sweep_row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
 
 
 class Store:
-    """The runs of one home folder. Thread-safe."""
+    """The runs of one home folder. Thread-safe.
+
+    Whatever takes the id of a run raises `UnknownRun` if there is no such run, trace or preview.
+    """
 
     def __init__(self, home: Path, *, patience_s: float = 5.0) -> None:
         """Open the store in `home`, creating it if necessary.
 
         Args:
             home: Folder of the database and of the runs' files.
-            patience_s: How long to wait for a locked database.
+            patience_s: Longest wait for a locked database.
 
         Raises:
             StoreError: The folder or the database cannot be used.
@@ -150,12 +366,7 @@ class Store:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -194,14 +405,9 @@ class Store:
         return _insert_new(self._database, "runs", values)
 
     def adopt(self, run_id: str) -> bool:
-        """Make this process the owner of a run, trace or preview that has not started.
+        """Make this process the owner of a job that has not started; return whether it is.
 
-        Returns:
-            Whether this process owns it. False if it has started, ended or was deleted, or if
-            another live process owns it.
-
-        Raises:
-            UnknownRun: There is no such run.
+        False if the job has started, ended or was deleted, or if another live process owns it.
         """
         with self._database.writing() as db:
             _must_exist(db, run_id)
@@ -221,7 +427,6 @@ class Store:
             The event's number, 1-based.
 
         Raises:
-            UnknownRun: There is no such run.
             StoreError: This is an ending, and the run has ended already.
         """
         entry = None
@@ -235,14 +440,18 @@ class Store:
             if isinstance(event, Saved):
                 file = (run_id, event.name, event.megabytes)
                 db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", file)
-            return _insert_event(db, run_id, event)
+            query = """INSERT INTO events SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ?
+                FROM events WHERE run = ? RETURNING seq"""
+            values = (run_id, time.time(), event.kind, event.model_dump_json(), run_id)
+            try:
+                return db.execute(query, values).fetchone()[0]
+            except sqlite3.IntegrityError as error:
+                raise StoreError(
+                    f"run {run_id} has ended: it cannot be {event.kind} as well"
+                ) from error
 
     def events(self, run_id: str, after: int = 0) -> list[StoredEvent]:
-        """Return the run's events with numbers above `after`, in order.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the run's events with numbers above `after`, in order."""
         with self._database.reading() as db:
             query = "SELECT seq, at, body FROM events WHERE run = ? AND seq > ? ORDER BY seq"
             rows = db.execute(query, (run_id, after)).fetchall()
@@ -251,11 +460,7 @@ class Store:
         return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
 
     def incarnation(self, run_id: str) -> str:
-        """Return the value that tells the run from erased or later runs with the same id.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the value that tells the run from erased or later runs with the same id."""
         with self._database.reading() as db:
             _must_exist(db, run_id)
             query = "SELECT incarnation FROM runs WHERE id = ?"
@@ -271,11 +476,7 @@ class Store:
             return [parse_event(body) for (body,) in db.execute(query, (run_id, run_id))]
 
     def spec(self, run_id: str) -> RunSpec:
-        """Return the run's spec.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return the run's spec."""
         return self.row(run_id).spec
 
     def runs(self) -> list[RunRecord]:
@@ -292,11 +493,7 @@ class Store:
         return listed, ended
 
     def row(self, run_id: str) -> RunRecord:
-        """Return one run.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return one run."""
         return run_record(*self._read_one(run_id, _RUNS))
 
     def traces(self) -> list[TraceRecord]:
@@ -304,11 +501,7 @@ class Store:
         return self._traces.records(self._read_all(_TRACES))
 
     def trace(self, run_id: str) -> TraceRecord:
-        """Return one trace.
-
-        Raises:
-            UnknownRun: There is no such trace.
-        """
+        """Return one trace."""
         return trace_record(*self._read_one(run_id, _TRACES))
 
     def previews(self) -> list[PreviewRecord]:
@@ -316,11 +509,7 @@ class Store:
         return self._previews.records(self._read_all(_PREVIEWS))
 
     def job(self, run_id: str) -> RunRecord | TraceRecord | PreviewRecord:
-        """Return a run, a trace or a preview.
-
-        Raises:
-            UnknownRun: Nothing has this id.
-        """
+        """Return a run, a trace or a preview."""
         found = self._read_one(run_id, "TRUE")
         make = {"trace": trace_record, "preview": preview_record}.get(found[0].job, run_record)
         return make(*found)
@@ -334,11 +523,7 @@ class Store:
         return Evidence.model_validate_json(zlib.decompress(row[0]))
 
     def full_record(self, run_id: str) -> FullRecord:
-        """Return a run with all its events and the evidence behind its scores.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Return a run with all its events and the evidence behind its scores."""
         row, events = self.row(run_id), self.events(run_id)
         keys = dict.fromkeys(e.event.key for e in events if isinstance(e.event, Evaluated))
         found = {key: self.evidence(key) for key in keys}
@@ -382,7 +567,6 @@ class Store:
         """Return the folder of the run's files, creating it if necessary.
 
         Raises:
-            UnknownRun: There is no such run.
             StoreError: It cannot be created.
         """
         with self._database.reading() as db:
@@ -392,11 +576,7 @@ class Store:
         return folder
 
     def artefacts(self, run_id: str) -> dict[str, Path]:
-        """Map the name of each file that the run saved to its path.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Map the name of each file that the run saved to its path."""
         with self._database.reading() as db:
             _must_exist(db, run_id)
             query = "SELECT name FROM artefacts WHERE run = ? ORDER BY name"
@@ -412,11 +592,7 @@ class Store:
         notes: str | None = None,
         pinned: bool | None = None,
     ) -> None:
-        """Update the user's marks on a run; None leaves a mark unchanged.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Update the user's marks on a run; None leaves a mark unchanged."""
         cleaned = None if tags is None else json.dumps(list(dict.fromkeys(tags)))
         values = {"name": name, "tags": cleaned, "notes": notes, "pinned": pinned}
         changed = {column: value for column, value in values.items() if value is not None}
@@ -429,7 +605,6 @@ class Store:
         """Soft-delete ended runs: lists omit them until `restore`.
 
         Raises:
-            UnknownRun: There is no such run. Then none is deleted.
             StoreError: One of them is queued or active. Then none is deleted.
         """
         for record in map(self.job, run_ids):
@@ -438,11 +613,7 @@ class Store:
         self._soft_delete(run_ids, time.time())
 
     def restore(self, run_ids: Sequence[str]) -> None:
-        """Restore runs that were deleted but not yet erased.
-
-        Raises:
-            UnknownRun: There is no such run.
-        """
+        """Restore runs that were deleted but not yet erased."""
         self._soft_delete(run_ids, None)
 
     def erase(self, *, deleted_before: float) -> tuple[str, ...]:
@@ -513,15 +684,7 @@ class _Owner(NamedTuple):
 
     def lives(self, present: "_Owner") -> bool:
         """Return whether the process is alive, as seen from the `present` one."""
-        if self.pid == present.pid:
-            return self == present
-        try:
-            process = psutil.Process(self.pid)
-            # Processes may read slightly different start times after the clock was adjusted.
-            same = abs(process.create_time() - self.born) < 2
-            return same and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.Error:  # It has ended, or the pid now belongs to another user's process.
-            return False
+        return self == present if self.pid == present.pid else process_lives(*self)
 
 
 def _insert_new(
@@ -560,17 +723,6 @@ def _insert_full(db: sqlite3.Connection, run: FullRecord, files: Path, *, origin
 
 def _packed(evidence: Evidence) -> bytes:
     return zlib.compress(evidence.model_dump_json().encode())
-
-
-def _insert_event(db: sqlite3.Connection, run_id: str, event: Event) -> int:
-    query = """INSERT INTO events
-        SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ? FROM events WHERE run = ? RETURNING seq"""
-    values = (run_id, time.time(), event.kind, event.model_dump_json(), run_id)
-    try:
-        (seq,) = db.execute(query, values).fetchone()
-    except sqlite3.IntegrityError as error:
-        raise StoreError(f"run {run_id} has ended: it cannot be {event.kind} as well") from error
-    return seq
 
 
 def _erase(db: sqlite3.Connection, run_id: str) -> None:

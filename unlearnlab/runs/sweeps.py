@@ -96,7 +96,7 @@ def sweep_status(spec: SweepSpec, sweep: str, rows: Iterable[RunRecord]) -> Swee
         rows: All runs.
 
     Raises:
-        SpecError: The grid cannot be expanded any more: its dataset or model is missing.
+        SpecError: The grid cannot be expanded: its dataset or model is missing now.
     """
     grid = expand_grid(spec)
     by_spec: dict[RunSpec, list[RunRecord]] = defaultdict(list)
@@ -120,7 +120,11 @@ def failure_of(one: PointStatus) -> str:
 
 
 class Sweeping:
-    """Runs the sweeps of a store on a worker. Thread-safe."""
+    """Runs the sweeps of a store on a worker. Thread-safe.
+
+    An unknown id raises `UnknownSweep`, a closed worker `WorkerClosed`, and a grid that cannot be
+    expanded any more `SpecError`.
+    """
 
     def __init__(self, store: Store, worker: Worker) -> None:
         self._store = store
@@ -131,10 +135,8 @@ class Sweeping:
     def start(self, spec: SweepSpec, *, name: str) -> str:
         """Queue the missing runs of a sweep, and return its id immediately.
 
-        A sweep with the same spec is resumed; its finished runs are not repeated.
-
-        Raises:
-            SpecError: The grid cannot be expanded, or its model is not available.
+        A sweep with the same spec is resumed; its finished runs are not repeated. A model that is
+        not available raises `SpecError`.
         """
         check(spec)
         known = (row.sweep_id for row in self._store.sweeps.rows() if row.spec == spec)
@@ -143,19 +145,11 @@ class Sweeping:
         return sweep_id
 
     def go_on(self, sweep_id: str, *, failed: bool = False) -> int:
-        """Queue the runs of a sweep that were never started, stopped or interrupted.
+        """Queue the runs of a sweep that never started, were stopped or interrupted; count them.
 
         Args:
             sweep_id: The sweep.
             failed: Whether to repeat failed runs, too.
-
-        Returns:
-            The number of queued runs.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-            WorkerClosed: The worker is closed.
-            SpecError: The grid cannot be expanded any more.
         """
         with self._lock:
             row = self._store.sweeps.row(sweep_id)
@@ -172,11 +166,7 @@ class Sweeping:
         return queued
 
     def cancel(self, sweep_id: str) -> int:
-        """Remove the queued runs of a sweep from the queue, and return their number.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-        """
+        """Remove the queued runs of a sweep from the queue, and return their number."""
         queue = self._worker.state().queue
         found = self.status(sweep_id).of("queued")
         removed = [one.row.run_id for one in found if one.row and one.row.run_id in queue]
@@ -185,19 +175,14 @@ class Sweeping:
         return len(removed)
 
     def add(self, sweep_id: str, axis: int | None, text: str) -> int:
-        """Extend an axis of a sweep, and queue the new runs.
+        """Extend an axis of a sweep, queue the new runs, and return their number.
 
         Args:
             sweep_id: The sweep.
             axis: Number of the axis; none for more runs of a random sweep.
             text: The new values as typed, or how many more runs to draw.
 
-        Returns:
-            The number of queued runs.
-
         Raises:
-            UnknownSweep: There is no such sweep.
-            WorkerClosed: The worker is closed.
             SpecError: The text is invalid, or its values are.
         """
         spec = self._store.sweeps.row(sweep_id).spec
@@ -207,12 +192,7 @@ class Sweeping:
         return self.go_on(sweep_id)
 
     def status(self, sweep_id: str) -> SweepStatus:
-        """Return the status of a sweep.
-
-        Raises:
-            UnknownSweep: There is no such sweep.
-            SpecError: The grid cannot be expanded any more.
-        """
+        """Return the status of a sweep."""
         row = self._store.sweeps.row(sweep_id)
         return sweep_status(row.spec, row.sweep_id, self._store.runs())
 
@@ -245,14 +225,7 @@ def sweep_seconds(
 ) -> float | None:
     """Estimate the total seconds of a sweep's unfinished runs, one after another.
 
-    Args:
-        found: The status of the sweep.
-        rows: All runs, newest first.
-        outline: Reads the events of a run by its id.
-        cuda: Whether they will run on a GPU.
-
-    Returns:
-        None if the time of any of them cannot be estimated.
+    None if the time of any of them cannot be estimated. Arguments as for `estimates.earlier`.
     """
     total, past = 0.0, dict[ModelSpec, list[PastRun]]()
     for one in found.points:
@@ -264,7 +237,7 @@ def sweep_seconds(
         try:
             took = estimate(wanted, past[wanted.model], cuda=cuda).seconds
         except ValueError:  # The model's sizes or its data are unknown until the run loads them.
-            return None
+            took = None
         if took is None:
             return None
         total += took

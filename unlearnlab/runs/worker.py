@@ -1,31 +1,286 @@
-"""The worker: one thread for each device, each running one item at a time.
+"""The worker: one thread for each device, each running one item of the queue at a time.
 
-UI and CLI submit requests here (stop, pause, ask) and read progress from the store. `queue` holds
-the pending and active items; `device_thread` runs them.
+UI and CLI submit requests here (stop, pause, ask) and read progress from the store. The engine
+yields events; only its thread decides how a run ended, so that every run has exactly one ending
+and stopping cannot race with the last step.
 """
 
 import logging
+import os
 import secrets
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from unlearnlab.runs.code_version import revision
-from unlearnlab.runs.device_lock import Holder, elsewhere
-from unlearnlab.runs.device_thread import STOPPED, DeviceThread, refused, storable
-from unlearnlab.runs.engine_api import Engine, EnginePool, Export, Override, PromptRequest, as_pool
-from unlearnlab.runs.events import Ending, Stopped
-from unlearnlab.runs.queue import ANY, ActiveItem, PhaseOverride, Queue, QueueItem, assign_devices
-from unlearnlab.runs.store import Store
+from unlearnlab.data.background import GivenUp
+from unlearnlab.runs.devices import (
+    ANY,
+    ActiveItem,
+    Holder,
+    Queue,
+    QueueItem,
+    assign_devices,
+    elsewhere,
+)
+from unlearnlab.runs.engine_api import (
+    Engine,
+    EnginePool,
+    Export,
+    Job,
+    Override,
+    PromptRequest,
+    RunFailed,
+    as_pool,
+)
+from unlearnlab.runs.events import (
+    Adjusted,
+    AdjustFailed,
+    Asked,
+    AskFailed,
+    Ending,
+    Event,
+    Exported,
+    ExportFailed,
+    Failed,
+    Finished,
+    Paused,
+    PhaseBegan,
+    Resumed,
+    Revision,
+    StageBegan,
+    Started,
+    Stopped,
+)
+from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
+from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.run import PreviewSpec, RunSpec, adjustable, adjusted
 from unlearnlab.spec.trace import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 
+_RETRY_S = 1.0
+"""Seconds between attempts to write an ending into a locked database."""
+
 _GLANCE_S = 0.2
-"""Polling interval of `wait` for runs of other processes, in seconds."""
+"""Polling interval of `Worker.wait` for runs of other processes, in seconds."""
+
+STOPPED = "it was cancelled before it was complete, and no partial file is left"
+"""Failure message for a model export that the user cancelled."""
+
+
+# ---- the thread of a device ----------------------------------------------------------------------
+
+
+class DeviceThread:
+    """Runs the queue's items for one device."""
+
+    def __init__(
+        self, store: Store, queue: Queue, device: str, engine_of: Callable[[str], Engine]
+    ) -> None:
+        self.device = device
+        self._store = store
+        self._queue = queue
+        self._engine_of = engine_of
+        self._made: Engine | None = None
+        self._held_s = 0.0
+        """Seconds for which the active run was paused."""
+
+    def work(self) -> None:
+        """Run items until the worker is closed, then refuse the remaining requests."""
+        while active := self._queue.take(self.device):
+            if active.item.request is None:
+                self._run(active)
+            else:
+                self._reply(active, active.item.request)
+            self._queue.done(active)
+        while item := self._queue.pop_request():
+            assert item.request is not None, "queued runs are left to the next worker"
+            why = "the program was closed before it could answer"
+            self._insist(item.run_id, item.request.failed(why))
+
+    def _engine(self) -> Engine:
+        """Return the device's engine, created on first use, which may fail."""
+        if self._made is None:
+            self._made = self._engine_of(self.device)
+        return self._made
+
+    def _run(self, active: ActiveItem) -> None:
+        ending = self._ending(active)
+        if problem := self._release():
+            ending = Failed(seconds=ending.seconds, problem=problem)
+        self._insist(active.item.run_id, ending)
+
+    def _ending(self, active: ActiveItem) -> Ending:
+        """Carry out a run and return its ending."""
+        began, self._held_s = time.monotonic(), 0.0
+        run_id = active.item.run_id
+        try:
+            row, engine = self._store.job(run_id), self._engine()
+            job = None
+            if isinstance(row, RunRecord):
+                job = Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
+            device = engine.device_name(row.spec.model.device)
+            started = Started(versions=engine.versions, device=device, code=revision())
+            self._store.append(run_id, started)
+            if job:
+                events = engine.unlearn(job)
+            elif isinstance(row, TraceRecord):
+                events = engine.trace(row.spec)
+            else:
+                assert isinstance(row, PreviewRecord), "the third kind of job"
+                events = engine.preview(row.spec)
+            completed = self._drain(events, job, active)
+        except Exception as error:  # Top of the thread: nobody above could report it.
+            problem, advice = _explained(error)
+            return Failed(seconds=self._worked_s(began), problem=problem, advice=advice)
+        seconds = self._worked_s(began)
+        return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
+
+    def _worked_s(self, began: float) -> float:
+        """Return the seconds since `began`, pauses excluded."""
+        return time.monotonic() - began - self._held_s
+
+    def _drain(
+        self, events: Generator[Event | None, None, None], job: Job | None, active: ActiveItem
+    ) -> bool:
+        """Store the engine's events, and return whether it finished."""
+        with closing(events):
+            for event in events:
+                if event is not None:
+                    self._store.append(active.item.run_id, event)
+                    with self._queue.changed:  # Remember the phase in training.
+                        if isinstance(event, StageBegan):
+                            active.present = None
+                        elif isinstance(event, PhaseBegan) and job:
+                            active.present = event.phase, job.spec.phases[event.phase]
+                if not self._serve_requests(job, active):
+                    return False
+        return True
+
+    def _serve_requests(self, job: Job | None, active: ActiveItem) -> bool:
+        """Answer prompts, apply overrides and pauses; return whether the run continues."""
+        run_id = active.item.run_id
+        held, since = False, time.monotonic()
+        while True:
+            request = self._queue.next_request(active, held=held)
+            if isinstance(request, PromptRequest):
+                assert job, "only runs answer prompts"
+                self._store.append(run_id, self._answer(job, request))
+            elif isinstance(request, Override):
+                assert job, "only runs have phases"
+                self._store.append(run_id, self._override(job, active, request))
+            elif request == "hold":
+                self._store.append(run_id, Paused())
+                held, since = True, time.monotonic()
+            else:
+                if held:
+                    self._held_s += time.monotonic() - since
+                if held and request == "go on":
+                    self._store.append(run_id, Resumed())
+                return request == "go on"
+
+    def _reply(self, active: ActiveItem, request: PromptRequest | Export) -> None:
+        """Serve a request for a run that is not active."""
+        item = active.item
+        try:
+            spec, folder = self._store.spec(item.run_id), self._store.folder(item.run_id)
+        except StoreError as error:
+            answer = request.failed(str(error))
+        else:
+            job = Job(item.run_id, spec, folder)
+            if isinstance(request, PromptRequest):
+                answer = self._answer(job, request)
+            else:
+                answer = self._export(job, active, request)
+            if problem := self._release():
+                answer = request.failed(problem)
+        self._insist(item.run_id, answer)
+
+    def _answer(self, job: Job, ask: PromptRequest) -> Asked | AskFailed:
+        try:
+            return self._engine().ask(job, ask)
+        except Exception as error:  # Top of the thread; the run itself continues.
+            return ask.failed(_explained(error)[0])
+
+    def _export(self, job: Job, active: ActiveItem, request: Export) -> Exported | ExportFailed:
+        """Write a run's merged model, unless it is cancelled."""
+
+        def report(done: int, total: int) -> None:
+            if not self._queue.report_share(active, done / max(1, total)):
+                raise GivenUp
+
+        try:
+            return self._engine().export(job, request, report)
+        except GivenUp:
+            return request.failed(STOPPED)
+        except Exception as error:  # Top of the thread; the run itself continues.
+            return request.failed(_explained(error)[0])
+
+    def _override(self, job: Job, active: ActiveItem, request: Override) -> Adjusted | AdjustFailed:
+        number, changes = request.phase, request.changes
+        if active.present is None or active.present[0] != number:
+            late = f"phase {number + 1} had ended before it could be changed"
+            return AdjustFailed(changes=changes, problem=late)
+        try:
+            made = self._engine().adjust(job, request)
+        except Exception as error:  # Top of the thread; the run itself continues.
+            return AdjustFailed(changes=changes, problem=_explained(error)[0])
+        with self._queue.changed:
+            active.present = number, adjusted(active.present[1], changes)
+        return made
+
+    def _release(self) -> str:
+        """Release the device's memory, and return what went wrong, if anything."""
+        try:
+            if self._made is not None:
+                self._made.release()
+        except Exception as error:  # Top of the thread.
+            return f"the device could not be freed: {_explained(error)[0]}"
+        return ""
+
+    def _insist(self, run_id: str, event: Event) -> None:
+        """Store an event that must not get lost, however long the database is locked."""
+        while True:
+            try:
+                self._store.append(run_id, event)
+                return
+            except StoreError as error:
+                problem = error
+            with self._queue.changed:
+                if self._queue.closing:  # The store may be closed: the run counts as interrupted.
+                    _LOG.info("run %s is not written: %s", run_id, problem)
+                    return
+                _LOG.warning("run %s waits to be written: %s", run_id, problem)
+                self._queue.changed.wait(_RETRY_S)
+
+
+def _explained(error: Exception) -> tuple[str, str]:
+    """Return the problem and the advice of an error, as strings.
+
+    The exception itself must not be kept: its traceback keeps the frames alive, and they the model.
+    """
+    if isinstance(error, RunFailed):
+        return storable(error.problem), storable(error.advice)
+    if isinstance(error, ValueError):
+        return storable(str(error)), ""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    file = place.filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return storable(f"{type(error).__name__}: {error} ({file}, line {place.lineno})"), ""
+
+
+def storable(text: str) -> str:
+    """Replace what is not a character, such as half a surrogate pair: SQLite rejects it."""
+    return text.encode(errors="replace").decode()
+
+
+# ---- the worker ----------------------------------------------------------------------------------
 
 
 class NotRunning(ValueError):
@@ -55,12 +310,8 @@ class WorkerState:
     """At most one per device, the oldest first."""
     queue: tuple[str, ...] = ()
     """Queued runs, traces and previews, the next one first."""
-    exporting: tuple[str, ...] = ()
-    """Runs whose merged model is being exported or waits for it."""
-    writing: tuple[str, ...] = ()
-    """Runs whose merged model is being exported now."""
-    shares: tuple[float, ...] = ()
-    """Progress of each export in `writing`, 0 to 1."""
+    exports: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+    """Progress of model exports by run, 0 to 1; None if it waits."""
     devices: tuple[str, ...] = ()
     """Devices that work side by side; empty until the first job arrives."""
     kept: tuple[str, ...] = ()
@@ -97,7 +348,11 @@ class WorkerState:
 
 
 class Worker:
-    """Runs queued jobs in order and answers prompts in between."""
+    """Runs queued jobs in order and answers prompts in between.
+
+    Whatever needs an open worker raises `WorkerClosed`; whatever takes the id of a run raises
+    `UnknownRun` if there is no such run, and `NotRunning` if its state does not allow the request.
+    """
 
     def __init__(self, store: Store, engines: Engine | EnginePool) -> None:
         """Start the worker.
@@ -124,16 +379,17 @@ class Worker:
         queue = self._queue
         others = elsewhere({name: device for device, name in queue.locks.items()})
         with queue.changed:
-            writes = [x for x in queue.active if isinstance(x.item.request, Export)]
-            writing = [x.item.run_id for x in writes]
+            exports: dict[str, float | None] = {
+                active.item.run_id: round(active.share, 2)
+                for active in queue.active
+                if isinstance(active.item.request, Export)
+            }
             asked = [item.run_id for item in queue.requests if isinstance(item.request, Export)]
             kept = queue.assign_devices()[1] if queue.devices else ()
             return WorkerState(
                 running=tuple(Running(x.item.run_id, x.hold, x.stop) for x in queue.runs()),
                 queue=tuple(item.run_id for item in queue.pending),
-                exporting=(*writing, *asked),
-                writing=tuple(writing),
-                shares=tuple(round(x.share, 2) for x in writes),
+                exports=dict.fromkeys(asked) | exports,
                 devices=queue.devices,
                 kept=tuple(sorted(kept)),
                 blocked=tuple(queue.blocked().items()),
@@ -148,17 +404,7 @@ class Worker:
         sweep: str = "",
         repeats: str = "",
     ) -> str:
-        """Queue a run, a trace or a preview and return its id immediately.
-
-        Args:
-            spec: What to carry out.
-            name: Display name; may be empty.
-            sweep: Id of the sweep that it belongs to, if any.
-            repeats: Id of the run that it reproduces, if any.
-
-        Raises:
-            WorkerClosed: The worker is closed.
-        """
+        """Queue a run, a trace or a preview and return its id immediately; see `Store.create`."""
         with self._queue.changed:
             self._must_be_open()
             run_id = self._store.create(spec, name=storable(name), sweep=sweep, repeats=repeats)
@@ -167,11 +413,7 @@ class Worker:
         return run_id
 
     def move(self, run_id: str, to: int) -> None:
-        """Move a queued run to another position, 0-based; one past the end is the last.
-
-        Raises:
-            NotRunning: It is not queued here.
-        """
+        """Move a queued run to another position, 0-based; one past the end is the last."""
         with self._queue.changed:
             item = self._waiting(run_id)
             if item is None:
@@ -181,17 +423,10 @@ class Worker:
             self._queue.changed.notify_all()
 
     def adopt(self, run_ids: Sequence[str]) -> list[str]:
-        """Queue runs that were still queued when their program ended, in the given order.
+        """Queue runs that were still queued when their program ended, and return their ids.
 
         Runs that started, ended, or belong to a live program are skipped: an interrupted run is
-        repeated by submitting its spec again.
-
-        Returns:
-            Ids of the adopted runs.
-
-        Raises:
-            UnknownRun: There is no such run. The ones before it are adopted.
-            WorkerClosed: The worker is closed.
+        repeated by submitting its spec again. Runs before an unknown one are adopted.
         """
         adopted: list[str] = []
         with self._queue.changed:
@@ -208,11 +443,8 @@ class Worker:
     def stop(self, run_id: str) -> None:
         """Stop a run at its next batch, or remove it from the queue; ended runs stay unchanged.
 
-        A run that an ended program left in its queue is stopped as well.
-
-        Raises:
-            NotRunning: Another program runs it, or was killed while it did.
-            UnknownRun: There is no such run.
+        A run that an ended program left in its queue is stopped as well, but not one that another
+        program runs or was killed in.
         """
         with self._queue.changed:
             if item := self._waiting(run_id):
@@ -229,32 +461,23 @@ class Worker:
             self._queue.changed.notify_all()
 
     def pause(self, run_id: str) -> None:
-        """Pause an active run at its next batch.
-
-        Raises:
-            NotRunning: It is not active.
-        """
+        """Pause an active run at its next batch."""
         self._set_hold(run_id, True)
 
     def resume(self, run_id: str) -> None:
-        """Resume a paused run.
-
-        Raises:
-            NotRunning: It is not active.
-        """
+        """Resume a paused run."""
         self._set_hold(run_id, False)
 
     def adjust(self, run_id: str, changes: Mapping[str, Any]) -> None:
         """Change settings of the phase in training, from the next batch on.
 
-        Answered by an event `Adjusted` or `AdjustFailed` of the run.
+        Answered by an event `Adjusted` or `AdjustFailed` of the run, which may be paused.
 
         Args:
-            run_id: An active run; it may be paused.
+            run_id: The run.
             changes: New values by dotted path in the phase, see `spec.run.adjusted`.
 
         Raises:
-            NotRunning: It is not active, or it is not training now.
             SpecError: A path cannot be changed, or a value is wrong.
         """
         with self._queue.changed:
@@ -263,8 +486,7 @@ class Worker:
                 raise NotRunning(f"run {run_id} is not training now: change it while it does")
             number, phase = active.present
             valid = adjustable(adjusted(phase, changes))
-            override = Override({path: valid[path] for path in changes})
-            active.changes.append(PhaseOverride(number, override))
+            active.changes.append(Override(number, {path: valid[path] for path in changes}))
             self._queue.changed.notify_all()
 
     def ask(self, run_id: str, prompt: str) -> str:
@@ -278,8 +500,6 @@ class Worker:
 
         Raises:
             ValueError: The prompt is empty.
-            WorkerClosed: The worker is closed.
-            UnknownRun: There is no such run.
         """
         if not prompt.strip():
             raise ValueError("prompt: it is empty: write a few words to ask")
@@ -296,11 +516,6 @@ class Worker:
 
         Answered by an event `Exported` or `ExportFailed` of the run. A second request while one
         waits is ignored.
-
-        Raises:
-            NotRunning: The run has not ended.
-            WorkerClosed: The worker is closed.
-            UnknownRun: There is no such run.
         """
         row = self._store.row(run_id)
         if row.ending is None and row.alive:
@@ -322,21 +537,17 @@ class Worker:
         with queue.changed:
             for item in list(queue.requests):
                 if item.run_id == run_id and isinstance(item.request, Export):
-                    self._store.append(run_id, refused(item.request, STOPPED))
+                    self._store.append(run_id, item.request.failed(STOPPED))
                     queue.requests.remove(item)
             if active := queue.export(run_id):
                 active.stop = True
             queue.changed.notify_all()
 
     def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
-        """Wait for a run to end, here or in another process.
+        """Wait for a run to end, here or in another process, and return its ending.
 
-        Returns:
-            Its ending; none after the timeout, or if it cannot end: its process died, or this
-            worker was closed before it started.
-
-        Raises:
-            UnknownRun: There is no such run.
+        None after the timeout, or if it cannot end: its process died, or this worker was closed
+        before it started.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -350,11 +561,10 @@ class Worker:
                 self._queue.changed.wait(_GLANCE_S)
 
     def close(self, timeout_s: float) -> bool:
-        """Stop the active runs and end the threads. Queued runs stay queued: see `adopt`.
+        """Stop the active runs, end the threads, and return whether they ended in time.
 
-        Returns:
-            Whether the threads ended in time. If not, their runs count as interrupted once the
-            program exits.
+        Runs of threads that did not end count as interrupted once the program exits. Queued runs
+        stay queued: see `adopt`.
         """
         with self._queue.changed:
             self._queue.closing = True
@@ -403,3 +613,47 @@ class Worker:
         except Exception as error:  # The engine will raise it again, and the run reports it.
             _LOG.warning("the devices of this machine cannot be listed: %s", error)
             return (ANY,)
+
+
+# ---- the version of the running code -------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+
+_GIT_S = 2.0
+"""Timeout for git, in seconds: a run starts without a revision rather than late."""
+
+
+@cache
+def revision() -> Revision | None:
+    """Return the commit of the code and whether it was modified, as of the first call."""
+    return revision_of(ROOT)
+
+
+def revision_of(root: Path) -> Revision | None:
+    """Return the revision of a repository by its top folder.
+
+    None if the folder is not one, or if git is missing or takes too long.
+    """
+    if not (root / ".git").exists():
+        return None
+    # A git hook may have set variables that point to another repository.
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ("git", "--no-optional-locks", "status", "--porcelain=v2", "--branch", "--")
+    try:
+        done = subprocess.run(
+            (*command, "unlearnlab", "assets", "app.py"),
+            cwd=root,
+            env=others,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_GIT_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    lines = done.stdout.decode(errors="replace").splitlines()
+    head = "# branch.oid "
+    commits = [line.removeprefix(head) for line in lines if line.startswith(head)]
+    if not commits or commits[0] == "(initial)":
+        return None
+    return Revision(commit=commits[0], dirty=any(not line.startswith("#") for line in lines))

@@ -17,7 +17,7 @@ class Trace:
     """One curve."""
 
     series: str
-    """As `views.points_after` names it."""
+    """As `progress.points_after` names it."""
     label: str
     panel: Panel
     role: Role

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from unlearnlab.metrics.intervals import Interval, score_intervals
-from unlearnlab.metrics.scores import Evidence, Scores, judged, shown_scores
+from unlearnlab.metrics.scores import Evidence, Scores, scored_evidence, shown_scores
 from unlearnlab.runs.events import Failed, Finished, StepLogged, When
 from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.records import FullRecord, RunRecord
@@ -304,7 +304,7 @@ def _intervals(when: When, first: _Side, again: _Side) -> Mapping[str, Interval]
     if one is None or other is None:
         return {}
     picked = first.spec.data.forget
-    return score_intervals(judged(one, picked), judged(other, picked)).change
+    return score_intervals(scored_evidence(one, picked), scored_evidence(other, picked)).change
 
 
 def _same_steps(first: Sequence[StepLogged], again: Sequence[StepLogged]) -> int:

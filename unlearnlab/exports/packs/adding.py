@@ -9,9 +9,8 @@ from unlearnlab.data.files import NoRoom, check_room
 from unlearnlab.exports.packs.evidence_keys import isolated, plain_keys, same
 from unlearnlab.exports.packs.format import WEIGHTS, PackError
 from unlearnlab.exports.packs.reading import Pack, open_pack
-from unlearnlab.runs.database import StoreError, make_folder
 from unlearnlab.runs.records import FullRecord
-from unlearnlab.runs.store import Store, UnknownRun
+from unlearnlab.runs.store import Store, StoreError, UnknownRun, make_folder
 from unlearnlab.spec.errors import printable
 
 Outcome = Literal["taken in", "there already", "refused"]

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 
 from unlearnlab.metrics.intervals import score_intervals
-from unlearnlab.metrics.scores import judged
+from unlearnlab.metrics.scores import scored_evidence
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.ui.kit.cache import remembered
@@ -80,7 +80,7 @@ class CachedRuns:
         for key in missing:
             evidence = self._store.evidence(key[0])
             self._intervals[key] = (
-                score_intervals(judged(evidence, key[1])).before if evidence else {}
+                score_intervals(scored_evidence(evidence, key[1])).before if evidence else {}
             )
         return {run_id: self._intervals[key] for run_id, key in keys.items()}
 

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from unlearnlab.metrics.intervals import Interval, ScoreIntervals, score_intervals
 from unlearnlab.metrics.measures import Retrained, Taken, measured, retrained_models, taken
 from unlearnlab.metrics.membership import Attack, attack
-from unlearnlab.metrics.scores import Evidence, judged
+from unlearnlab.metrics.scores import Evidence, scored_evidence
 
 KEPT = 64
 """Pairs of models whose intervals stay in memory."""
@@ -63,7 +63,7 @@ class Derived:
         then, now = self._evidence(before), self._evidence(after) if after else None
         if then is None or (after and now is None):
             return None
-        return judged(then, picked), judged(now, picked) if now else None
+        return scored_evidence(then, picked), scored_evidence(now, picked) if now else None
 
     def _intervals(self, before: str, after: str, picked: Picked) -> ScoreIntervals | None:
         """Bootstrap the scores of a run; none if their evidence is not kept."""
@@ -85,4 +85,4 @@ class Derived:
         """Take all measures of one model; `fold` names the retrained model, empty for none."""
         evidence = self._evidence(key)
         retrained = retrained_models().get(fold) if fold else None
-        return measured(judged(evidence, picked), retrained) if evidence else {}
+        return measured(scored_evidence(evidence, picked), retrained) if evidence else {}

@@ -106,9 +106,9 @@ class Shown:
         """
         guest = self._guests.get(run_id)
         if replay := self._replays.of(run_id):
-            return Scene(replay.row, replay.course, replay.moment, replay, guest is not None)
+            return Scene(replay.row, replay.progress, replay.moment, replay, guest is not None)
         if guest:
-            return Scene(guest.row, guest.course, time.time(), guest=True)
+            return Scene(guest.row, guest.progress, time.time(), guest=True)
         return Scene(self._store.row(run_id), self._courses.of(run_id), time.time())
 
     def events(self, scene: Scene, after: int) -> Sequence[StoredEvent]:

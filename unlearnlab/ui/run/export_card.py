@@ -86,11 +86,9 @@ def offers(
 
 def _model(program: Program, run: Result, state: WorkerState) -> dict[str, Any]:
     """Return the state of the merged model's folder."""
-    if run.run_id in state.exporting:
-        shares = dict(zip(state.writing, state.shares, strict=True))
-        told = "Waits until the device is free."
-        if run.run_id in shares:
-            told = f"Being written, {shares[run.run_id]:.0%}"
+    if run.run_id in state.exports:
+        share = state.exports[run.run_id]
+        told = "Waits until the device is free." if share is None else f"Being written, {share:.0%}"
         return {"state": "busy", "told": told}
     folder = _merged(program, run.run_id)
     last = run.course.exports[-1] if run.course.exports else None

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.device_lock import Holder
+from unlearnlab.runs.devices import Holder
 from unlearnlab.runs.progress import RunView, points_after
 from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import StoreError, UnknownRun
@@ -80,7 +80,7 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "life": program.life,
         "run": row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
-        "points": asdict(points_after(new)),
+        "points": {"series": points_after(new)},
         "steps": course.total_steps or sum(phase.steps for phase in phases),
         "phases": [asdict(phase) for phase in phases],
         "changes": [asdict(change) for change in changes(row.spec, course)],

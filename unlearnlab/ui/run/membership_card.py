@@ -9,7 +9,14 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.metrics.membership import Attack, Side, Wrong, roc, telling, wrong_side
+from unlearnlab.metrics.membership import (
+    Attack,
+    Misclassified,
+    Side,
+    best_threshold,
+    misclassified,
+    roc,
+)
 from unlearnlab.metrics.scores import Membership
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
@@ -86,7 +93,7 @@ def _model(name: str, title: str, found: Attack) -> dict[str, Any]:
         "auc": f"{found.auc.value:.2f}",
         "span": span(found.auc),
         "reading": found.reading + _undrawn(found),
-        "threshold": telling(found.losses),
+        "threshold": best_threshold(found.losses),
     }
 
 
@@ -122,7 +129,7 @@ def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
 
 
 def _list(spec: RunSpec, losses: Membership, wish: Wish, side: Side) -> str:
-    wrong = wrong_side(losses, wish.threshold, side)
+    wrong = misclassified(losses, wish.threshold, side)
     title, where = _HEADS[side]
     texts = _texts(spec, losses, side)
     total = len(losses.member if side == "member" else losses.nonmember)
@@ -142,7 +149,7 @@ def _texts(spec: RunSpec, losses: Membership, side: Side) -> tuple[str, ...]:
     return found if len(found) == len(measured) else ()
 
 
-def _item(one: Wrong, texts: tuple[str, ...], *, masked: bool) -> str:
+def _item(one: Misclassified, texts: tuple[str, ...], *, masked: bool) -> str:
     text = texts[one.number][:SHOWN].strip() if texts else f"Document {one.number + 1}"
     said = escape(mask(text) if masked and texts else text)
     cut = "…" if texts and len(texts[one.number]) > SHOWN else ""

@@ -16,8 +16,8 @@ from unlearnlab.metrics.tracing import (
     Role,
     Spread,
     TraceAverage,
+    peak_blocks,
     role_effects,
-    telling_blocks,
 )
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
@@ -50,7 +50,7 @@ Curves = Mapping[Role, Sequence[Spread]]
 def trace_html(spec: TraceSpec, traced: Traced, *, masked: bool) -> str:
     """Draw the result of a trace."""
     found = traced.found
-    chosen = telling_blocks(found)
+    chosen = peak_blocks(found)
     one = isinstance(found, FactTrace)
     rows = _tokens(found, masked) if one else _roles(found)
     values = {part: _values(found, part) for part in PARTS}

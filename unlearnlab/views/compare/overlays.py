@@ -32,7 +32,7 @@ class Track:
     """The curves of one run."""
 
     series: Mapping[str, tuple[tuple[int, ...], Values]]
-    """Steps and values by series, as `views.points_after` names them."""
+    """Steps and values by series, as `progress.points_after` names them."""
     steps: tuple[int, ...]
     tokens: tuple[float, ...]
     """Tokens trained on until each of these steps; an estimate from pace and time."""
@@ -51,7 +51,7 @@ def track(stored: Sequence[StoredEvent]) -> Track:
     spent = [min(gap, LONG_GAP * usual) for gap in (usual, *gaps)] if steps else []
     tokens = [gap * step.tokens_per_s for gap, step in zip(spent, steps, strict=True)]
     return Track(
-        points_after(stored).series,
+        points_after(stored),
         tuple(step.step for step in steps),
         _sums(tokens),
         _sums(spent),

@@ -1,20 +1,234 @@
-"""Shared, lock-protected state of the worker: pending and active items.
+"""Which item may use which device: the worker's queue, and lock files between processes.
 
 Pending items start in order, as soon as their device is free. An item may overtake one that waits
-for other devices, but not one that waits for the same device.
+for other devices, but not one that waits for the same device. The operating system releases a lock
+when its process ends, also if it is killed. A note beside each lock names its holder for messages;
+it has no effect on locking.
 """
 
+import functools
+import json
+import logging
+import os
+import platform
+import re
+import sys
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
-from unlearnlab.runs.device_lock import POLL_S, Held, Holder, InUse, take
+import psutil
+from annotated_types import MaxLen
+from filelock import FileLock, Timeout
+from platformdirs import user_state_path
+from pydantic import TypeAdapter, ValidationError
+
 from unlearnlab.runs.engine_api import ALL, Export, Override, PromptRequest
 from unlearnlab.spec.run import Phase
+
+_LOG = logging.getLogger(__name__)
+
+# ---- locks between processes ---------------------------------------------------------------------
+
+FOLDER = "UNLEARNLAB_LOCKS"
+"""Environment variable for the folder of the locks; for tests."""
+
+POLL_S = 0.5
+"""Polling interval while waiting for a device, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that holds a device."""
+
+    device: Annotated[str, MaxLen(100)]
+    """Its value in `model.device`."""
+    pid: int = 0
+    """Process id; 0 if unknown."""
+    born: float = 0.0
+    """Start time of the process, to tell it from a later one with the same pid. Unix time."""
+    program: Annotated[str, MaxLen(100)] = ""
+    """Such as app.py, or unlearnlab run."""
+    run: Annotated[str, MaxLen(100)] = ""
+    """Id of the run, trace or preview; empty if there is none."""
+    since: float = 0.0
+    """Unix time."""
+
+    @property
+    def who(self) -> str:
+        """Return a description of the process."""
+        if not self.pid:
+            return "another process"
+        about = ", ".join(filter(None, (self.program, self.run and f"run {self.run}")))
+        return f"process {self.pid} ({about})" if about else f"process {self.pid}"
+
+
+def process_lives(pid: int, born: float) -> bool:
+    """Return whether a process is alive; its start time tells it from later ones with its pid."""
+    try:
+        process = psutil.Process(pid)
+        # Processes may read slightly different start times after the clock was adjusted.
+        return abs(process.create_time() - born) < 2 and process.status() != psutil.STATUS_ZOMBIE
+    except (psutil.Error, ValueError, OverflowError):
+        return False
+
+
+class InUse(Exception):
+    """Another process holds a device."""
+
+    def __init__(self, holder: Holder) -> None:
+        super().__init__(f"{holder.device} is in use by {holder.who}")
+        self.holder = holder
+
+
+class Held:
+    """Locks that are held until `release`, or until the process ends."""
+
+    def __init__(self) -> None:
+        self.locks: list[FileLock] = []
+
+    def release(self) -> None:
+        """Release the devices; further calls have no effect."""
+        while self.locks:
+            lock = self.locks.pop()
+            # Removed before the lock is released: afterwards the note may be another holder's.
+            with suppress(OSError):
+                _note(Path(lock.lock_file)).unlink(missing_ok=True)
+            lock.release()
+
+
+def take(devices: Mapping[str, str], *, run: str = "") -> Held:
+    """Lock all of these devices, or none.
+
+    It never waits while holding a lock, so processes that need several devices cannot deadlock. If
+    no lock file can be created, nothing is locked and a warning is logged.
+
+    Args:
+        devices: Display names by machine-wide name; an empty machine-wide name is not locked.
+        run: Id of the run, trace or preview that needs them.
+
+    Raises:
+        InUse: One of them is locked already, by another process or by this one.
+    """
+    held = Held()
+    try:
+        for name in sorted(filter(None, devices)):
+            _lock(held, name, devices[name], run)
+    except OSError as error:
+        _LOG.warning(
+            "devices are not locked against other processes: %s; name a folder in %s", error, FOLDER
+        )
+    except InUse:
+        held.release()
+        raise
+    return held
+
+
+def _lock(held: Held, name: str, device: str, run: str) -> None:
+    path = folder() / f"{file_name(name)}.lock"
+    # Not thread-local: another thread may release the lock.
+    lock = FileLock(path, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InUse(replace(_read(_note(path)) or Holder(device), device=device)) from None
+    held.locks.append(lock)
+    with suppress(OSError):  # The lock holds without its note, such as on a full disk.
+        pid = os.getpid()
+        holder = Holder(device, pid, _born(pid), program(), run, time.time())
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        os.replace(part, _note(path))
+
+
+def holders() -> dict[str, Holder]:
+    """Return the known holders of this machine's devices, by `file_name`."""
+    with suppress(OSError):
+        notes = {path.stem: _read(path) for path in sorted(folder().glob("*.json"))}
+        return {name: holder for name, holder in notes.items() if holder}
+    return {}
+
+
+def elsewhere(devices: Mapping[str, str]) -> tuple[Holder, ...]:
+    """Return the other processes that hold devices of this machine.
+
+    Args:
+        devices: The devices to look at, as for `take`; if empty, all of them.
+    """
+    mine = {file_name(name): device for name, device in devices.items() if name}
+    return tuple(
+        replace(holder, device=mine.get(name, holder.device))
+        for name, holder in holders().items()
+        if holder.pid != os.getpid() and (name in mine or not mine)
+    )
+
+
+def file_name(name: str) -> str:
+    """Return a device name as a valid file name."""
+    return re.sub(r"[^\w.-]", "-", name)
+
+
+def folder() -> Path:
+    """Return the folder of the locks, one per user and machine, creating it if necessary.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if named := os.environ.get(FOLDER):
+        return _made(Path(named))
+    # The machines of a cluster may share a home folder, but not their devices.
+    state = user_state_path("unlearnlab", appauthor=False) / "locks" / file_name(platform.node())
+    with suppress(OSError):
+        return _made(state)
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    return _made(Path(tempfile.gettempdir()) / f"unlearnlab-locks-{user}")
+
+
+def _made(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not os.access(path, os.W_OK):
+        raise PermissionError(f"{path} cannot be written")
+    return path
+
+
+def program() -> str:
+    """Return the command that started this program, such as app.py or unlearnlab run."""
+    path = Path(sys.argv[0] if sys.argv else "")
+    if path.name == "__main__.py":
+        path = path.parent
+    command = sys.argv[1:2] if path.stem == "unlearnlab" else []
+    return " ".join((path.name, *command))[:100]
+
+
+@functools.cache
+def _born(pid: int) -> float:
+    return psutil.Process(pid).create_time()
+
+
+def _note(lock: Path) -> Path:
+    return lock.with_suffix(".json")
+
+
+_HOLDER = TypeAdapter(Holder)
+
+
+def _read(path: Path) -> Holder | None:
+    """Read a note; none if it is missing or invalid, or if a killed process left it behind."""
+    try:
+        holder = _HOLDER.validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    return holder if process_lives(holder.pid, holder.born) else None
+
+
+# ---- the queue of this process -------------------------------------------------------------------
 
 ANY = ""
 """Device of an engine that runs all items."""
@@ -29,15 +243,6 @@ class QueueItem:
     """The value of `model.device` in its spec."""
     request: PromptRequest | Export | None = None
     """Request for the run's result; none if the item is the run itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhaseOverride:
-    """A request to change settings of the phase that an active run trains."""
-
-    number: int
-    """Number of the phase, 0-based."""
-    override: Override
 
 
 @dataclass(slots=True, eq=False)
@@ -55,7 +260,7 @@ class ActiveItem:
     """Number and settings of the phase in training; none outside training."""
     share: float = 0.0
     """Progress of a model export, 0 to 1."""
-    changes: deque[PhaseOverride] = field(default_factory=deque[PhaseOverride])
+    changes: deque[Override] = field(default_factory=deque[Override])
 
 
 class Queue:
@@ -94,7 +299,13 @@ class Queue:
             return None
 
     def _start_next(self, device: str) -> ActiveItem | None:
-        self._forget_old_findings()
+        # Devices found in use a while ago are tried again.
+        now = time.monotonic()
+        old = [one for one, (_, at) in self._others.items() if now - at >= POLL_S]
+        for one in old:
+            del self._others[one]
+        if old:
+            self.changed.notify_all()
         while found := self._next(device):
             item, place = found
             try:
@@ -110,16 +321,8 @@ class Queue:
             return active
         return None
 
-    def _forget_old_findings(self) -> None:
-        """Forget devices found in use a while ago, so that they are tried again."""
-        now = time.monotonic()
-        old = [device for device, (_, at) in self._others.items() if now - at >= POLL_S]
-        for device in old:
-            del self._others[device]
-        if old:
-            self.changed.notify_all()
-
     def _next(self, device: str) -> tuple[QueueItem, tuple[str, ...]] | None:
+        """Return the item that the thread of this device may start, and all devices it needs."""
         found = zip(self.waiting(), self.assign_devices()[0], strict=True)
         # An item on several devices runs on the thread of the first.
         return next(((item, place) for item, place in found if place[:1] == (device,)), None)
@@ -182,7 +385,7 @@ class Queue:
 
     def next_request(
         self, active: ActiveItem, *, held: bool
-    ) -> PromptRequest | PhaseOverride | Literal["stop", "hold", "go on"]:
+    ) -> PromptRequest | Override | Literal["stop", "hold", "go on"]:
         """Return the next request for an active run; while the run is held, wait for one."""
         with self.changed:
             while not active.stop:

@@ -9,12 +9,11 @@ import pandas
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
-from tests.engine.test_folders import folders
+from tests.metrics import folders
 from unlearnlab.cli.score import as_text
-from unlearnlab.metrics.official.report import as_record, report
-from unlearnlab.metrics.official.scoring import official, score
-from unlearnlab.metrics.official.submission import load
+from unlearnlab.metrics.official import as_record, official, report, score
 from unlearnlab.metrics.scores import task_aggregate
+from unlearnlab.metrics.submission import load
 
 EXACTLY = {"rel": 0, "abs": 1e-12}
 
