@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 
 from tests.browser.test_runs import finished
 from tests.browser.test_takeaway import downloaded
-from tests.exports.packs.zips import pack_of
-from unlearnlab.exports.packs.reading import read_pack
+from tests.exports.packs import pack_of
+from unlearnlab.exports.pack_file import read_pack
 
 
 @pytest.mark.slow

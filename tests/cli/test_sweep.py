@@ -10,7 +10,7 @@ from unlearnlab.cli.main import main
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
-from unlearnlab.views.sweep_record import sweep_record
+from unlearnlab.views.benchmarks import sweep_record
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 
 from tests.engine.tiny import CPU, tiny_model
 from unlearnlab.engine.model.unlearning_model import UnlearningModel, fingerprint
-from unlearnlab.exports.packs.format import Adapter
+from unlearnlab.exports.pack_file import Adapter
 from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec
 
 IDS = torch.tensor([[5, 6, 7, 8]])

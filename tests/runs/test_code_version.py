@@ -5,7 +5,7 @@ import pytest
 from unlearnlab.runs import code_version as module
 from unlearnlab.runs.code_version import revision_of
 from unlearnlab.runs.events import Revision, Started, parse_event
-from unlearnlab.views.provenance import code_text
+from unlearnlab.views.words import code_text
 
 
 def git(root, *words):

@@ -12,7 +12,7 @@ import pytest
 
 from unlearnlab.cli.main import main
 from unlearnlab.data.datasets import datasets
-from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs import add_pack
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.models.catalog import model

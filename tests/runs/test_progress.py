@@ -28,7 +28,7 @@ from unlearnlab.runs.progress import MANY_STEPS, RunProgress, advance, points_af
 from unlearnlab.spec.methods import Memorize, TiesMerge
 from unlearnlab.spec.plan import planned_steps, trainable_parameters, written
 from unlearnlab.spec.run import RECORDED, LoRA, ModelSpec, Phase, RunSpec
-from unlearnlab.views.phases import blocks_text, changes, phase_text, present_phase, timeline
+from unlearnlab.views.words import blocks_text, changes, phase_text, present_phase, timeline
 
 STARTED = Started(versions={}, device="cpu, 2 threads")
 

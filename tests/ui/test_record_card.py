@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.exports.packs.zips import pack_of
+from tests.exports.packs import pack_of
 from tests.fakes import FakeLab, some_evidence
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated, Loaded, Stopped

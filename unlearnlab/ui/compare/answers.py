@@ -7,12 +7,11 @@ from pydantic import BaseModel, Field
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.labels import mood, title
-from unlearnlab.metrics.scores import Evidence
+from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.ui.compare.runs import Listed
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.views.answers import Span, mask
-from unlearnlab.views.compare.examples import Choice, Example, Said, Speaker, choices, example
+from unlearnlab.views.answers import Example, Said, Span, Speaker, choices, example, mask
 from unlearnlab.views.runs import labels
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -97,7 +96,7 @@ def example_html(heard: Sequence[Speaker], wish: ExampleWish, *, masked: bool, o
     return f"{_turner(at, len(passing))}{_example(shown, masked)}{cut if of > SPEAKERS else ''}"
 
 
-def _passes(one: Choice, wish: ExampleWish) -> bool:
+def _passes(one: Answer, wish: ExampleWish) -> bool:
     return (
         wish.split in ("", one.split)
         and wish.task in ("", one.task)

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 
 from unlearnlab.metrics.scores import ScoreKey, value_of
 from unlearnlab.ui.compare.runs import FACETS, Facet, Listed
-from unlearnlab.views.compare.rankings import Setting
+from unlearnlab.views.comparison import Setting
 
 SIZE = 25
 """Runs per page of the list."""

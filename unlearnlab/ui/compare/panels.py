@@ -29,10 +29,9 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.ui.run.measures_table import measure_cell
-from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.overlays import BY, By, offered
-from unlearnlab.views.compare.scoreboards import measure_table
-from unlearnlab.views.runs import held_against, labels
+from unlearnlab.views.charts import BY, By, offered
+from unlearnlab.views.comparison import measure_table
+from unlearnlab.views.runs import differences, held_against, labels
 
 Room = Literal["charts", "settings", "measures", "differences", "answers", "ask"]
 

@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
-from unlearnlab.exports.compared import compared
-from unlearnlab.exports.comparison import comparison
+from unlearnlab.exports.report import comparison
+from unlearnlab.exports.result import compared
 from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.compare.board import Selection
 from unlearnlab.ui.compare.listing import MOST

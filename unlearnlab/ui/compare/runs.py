@@ -12,9 +12,8 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.ui.kit.cache import remembered
-from unlearnlab.views.compare.overlays import Track, track
-from unlearnlab.views.compare.rankings import Setting, setting
-from unlearnlab.views.compare.scoreboards import Intervals
+from unlearnlab.views.charts import Track, track
+from unlearnlab.views.comparison import Intervals, Setting, setting
 from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import at_ends
 

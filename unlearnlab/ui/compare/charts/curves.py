@@ -12,7 +12,7 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.compare.overlays import BY, By, Track, curve, offered
+from unlearnlab.views.charts import BY, By, Track, curve, offered
 from unlearnlab.views.runs import RunSummary, labels
 
 POINTS, FEWEST = 12000, 100

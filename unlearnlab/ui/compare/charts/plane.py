@@ -6,7 +6,7 @@ from typing import Any
 from unlearnlab.metrics.published import Published
 from unlearnlab.metrics.scores import SCORES, Scores
 from unlearnlab.ui.kit.charts import MOST_NAMED, Cell, Figure, Trace, plain, run_mark, short
-from unlearnlab.views.compare.points import (
+from unlearnlab.views.charts import (
     Point,
     front,
     gate,

@@ -15,7 +15,7 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.compare.coordinates import Axis, coordinates
+from unlearnlab.views.charts import Axis, coordinates
 from unlearnlab.views.runs import RunSummary
 
 WORD = 16

@@ -6,7 +6,7 @@ from typing import Any
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.verdicts import SPLITS
 from unlearnlab.ui.kit.charts import Figure, Trace, plain, short
-from unlearnlab.views.compare.terms import Matrix, matrix
+from unlearnlab.views.comparison import Matrix, matrix
 from unlearnlab.views.runs import RunSummary
 
 
