@@ -10,7 +10,7 @@ import pytest
 
 from tests.exports.packs import contents, pack_of
 from tests.exports.results import run_of
-from tests.fakes import DELTA, FakeLab, evaluated, some_evidence
+from tests.fakes import DELTA, FakeLab, evaluated, some_evidence, stepped
 from unlearnlab.cli.main import main
 from unlearnlab.data.files import EMBEDDED, Taken
 from unlearnlab.exports.pack_file import PackError, open_pack, read_pack
@@ -18,7 +18,7 @@ from unlearnlab.exports.packs import add_pack, packable, placeless, write_pack
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import AdjustFailed, Asked, Evaluated, Failed, Loaded, Started, Stopped
+from unlearnlab.runs.events import AdjustFailed, Asked, Failed, Loaded, Started, Stopped
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
 from unlearnlab.spec.axes import SeedAxis
@@ -38,6 +38,14 @@ def there(tmp_path):
         yield store
 
 
+@pytest.fixture
+def taken(tmp_path, pack, there):
+    """A run that was packed in one home and taken into another: its id."""
+    run_id = pack_of(tmp_path / "here", pack)
+    assert outcomes(add_pack(there, pack)) == ["imported"]
+    return run_id
+
+
 def outcomes(found):
     return [one.outcome for one in found]
 
@@ -50,7 +58,7 @@ def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
         store.update(run_id, tags=["demo"])
         write_pack([packable(store, run_id)], pack)
         here = result(store, run_id)
-        assert outcomes(add_pack(there, pack)) == ["taken in"]
+        assert outcomes(add_pack(there, pack)) == ["imported"]
         found = result(there, run_id)
         assert found.board == here.board
         assert found.answers == here.answers
@@ -72,10 +80,10 @@ def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
 def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path, pack):
     with run_of(tmp_path / "here") as (store, _, run_id):
         write_pack([packable(store, run_id, answers=False)], pack)
-        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert outcomes(add_pack(store, pack)) == ["already here"]
         assert store.row(run_id).origin == ""
         store.delete([run_id])
-        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert outcomes(add_pack(store, pack)) == ["already here"]
         assert [row.run_id for row in store.runs()] == [run_id]
     with Store(tmp_path / "there") as there:
         (run,) = read_pack(pack)
@@ -83,7 +91,7 @@ def test_a_run_that_is_there_is_skipped_and_one_that_differs_is_refused(tmp_path
         there.import_run(replace(run, spec=RunSpec(seed=5)), tmp_path / "files", origin="x")
         (refused,) = add_pack(there, pack)
         assert refused.outcome == "refused"
-        assert "is there already, and is another" in refused.told
+        assert "is already here, and is another" in refused.told
         assert there.spec(run_id).seed == 5
 
 
@@ -95,33 +103,29 @@ def test_a_whole_run_takes_the_place_of_a_thin_one_once_that_is_deleted(tmp_path
     add_pack(there, thin)
     (told,) = add_pack(there, pack)
     assert told.outcome == "refused"
-    assert "there already, without its answers and weights: delete that one first" in told.told
+    assert "already here, without its answers and weights: delete that one first" in told.told
     there.delete([run_id])
-    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert outcomes(add_pack(there, pack)) == ["imported"]
     assert there.row(run_id).origin == "from demo.zip"
     assert not there.row(run_id).deleted
     found = result(there, run_id)
     assert found.after is not None
     assert found.weights is not None
     assert found.weights.read_bytes() == DELTA
-    assert outcomes(add_pack(there, thin)) == ["there already"], "it has less"
+    assert outcomes(add_pack(there, thin)) == ["already here"], "it has less"
     there.delete([run_id])
-    assert outcomes(add_pack(there, thin)) == ["there already"]
+    assert outcomes(add_pack(there, thin)) == ["already here"]
     assert result(there, run_id).after is not None
 
 
-def test_taking_in_twice_changes_nothing(tmp_path, pack, there):
-    run_id = pack_of(tmp_path / "here", pack)
-    add_pack(there, pack)
-    before = result(there, run_id)
-    assert outcomes(add_pack(there, pack)) == ["there already"]
-    assert result(there, run_id) == before
+def test_taking_in_twice_changes_nothing(taken, pack, there):
+    before = result(there, taken)
+    assert outcomes(add_pack(there, pack)) == ["already here"]
+    assert result(there, taken) == before
 
 
-def test_a_pack_of_what_was_taken_in_is_the_same_pack(tmp_path, pack, there):
-    run_id = pack_of(tmp_path / "here", pack)
-    add_pack(there, pack)
-    write_pack([packable(there, run_id)], tmp_path / "again.zip")
+def test_a_pack_of_what_was_taken_in_is_the_same_pack(taken, tmp_path, pack, there):
+    write_pack([packable(there, taken)], tmp_path / "again.zip")
     assert contents(tmp_path / "again.zip") == contents(pack)
 
 
@@ -155,13 +159,13 @@ def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there)
     held = b"".join(contents(pack).values())
     for told in (b"lovelace", b"edward", b"home", b"somebody"):
         assert told not in held
-    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert outcomes(add_pack(there, pack)) == ["imported"]
     found = there.spec(run_id)
     assert found.data.forget is not None
     assert len(found.data.forget) == 2
     assert found.model.name == "/my-model"
     with Store(tmp_path / "here") as store:
-        assert outcomes(add_pack(store, pack)) == ["there already"]
+        assert outcomes(add_pack(store, pack)) == ["already here"]
         assert store.spec(run_id) == spec
         write_pack([packable(store, run_id)], tmp_path / "full.zip")
     held = b"".join(contents(tmp_path / "full.zip").values())
@@ -228,11 +232,9 @@ def test_a_models_folder_is_packed_by_its_last_part_and_stays_a_folder(tmp_path,
         assert packable(store, run_id).run.spec.model.name == told
 
 
-def test_others_of_the_machine_may_not_read_a_pack_and_what_came_in_one(tmp_path, pack, there):
-    run_id = pack_of(tmp_path / "here", pack)
+def test_others_of_the_machine_may_not_read_a_pack_and_what_came_in_one(taken, pack, there):
     assert stat.S_IMODE(pack.stat().st_mode) == 0o600
-    add_pack(there, pack)
-    assert stat.S_IMODE(there.folder(run_id).stat().st_mode) == 0o700
+    assert stat.S_IMODE(there.folder(taken).stat().st_mode) == 0o700
 
 
 def test_runs_of_one_model_share_its_evidence(tmp_path, pack):
@@ -276,11 +278,9 @@ def test_answers_from_elsewhere_are_masked_unless_the_data_come_with_the_program
     assert there.row(run_id).personal is personal
 
 
-def test_nan_and_infinity_survive_a_pack(tmp_path, pack):
+def test_infinity_survives_a_pack(tmp_path, pack):
     def diverging(job):
-        yield Evaluated(**dict(evaluated("before")))
-        from tests.fakes import stepped  # noqa: PLC0415
-
+        yield evaluated("before")
         yield stepped(1, loss=float("inf"))
 
     pack_of(tmp_path / "here", pack, diverging)
@@ -307,8 +307,7 @@ def test_nothing_is_written_over(tmp_path, pack):
     assert pack.read_text() == "mine"
 
 
-def test_a_pack_tells_nothing_of_this_machine(tmp_path, pack):
-    pack_of(tmp_path / "here", pack)
+def test_a_pack_tells_nothing_of_this_machine(taken, tmp_path, pack):
     with zipfile.ZipFile(pack) as archive:
         assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
         assert str(tmp_path).encode() not in b"".join(map(archive.read, archive.namelist()))
@@ -347,15 +346,11 @@ def test_pack_and_unpack_on_the_command_line(tmp_path, pack, command):
     assert "not masked" in err
     assert command("pack", run_id, "--out", pack, *here)[0] == 1, "it is there"
     code, out, _ = command("unpack", pack, "--json", *there)
-    assert code == 0
-    assert json.loads(out)["runs"][0] | {"told": ""} == {
-        "run_id": run_id,
-        "outcome": "taken in",
-        "told": "",
-    }
-    assert "there already" in command("unpack", pack, *there)[1]
-    shown = json.loads(command("show", run_id, "--json", *there)[1])
-    assert shown["origin"] == "from demo.zip"
+    (told,) = json.loads(out)["runs"]
+    assert (code, told["run_id"], told["outcome"]) == (0, run_id, "imported")
+    assert set(told) == {"run_id", "outcome", "told"}
+    assert "already here" in command("unpack", pack, *there)[1]
+    assert json.loads(command("show", run_id, "--json", *there)[1])["origin"] == "from demo.zip"
     assert "from demo.zip" in command("list", *there)[1]
     bare = tmp_path / "bare.zip"
     assert command("pack", run_id, "--without-answers", "--out", bare, *here)[2] == ""
@@ -374,29 +369,26 @@ def test_what_is_no_pack_is_told_in_a_sentence(tmp_path, command):
     assert "unknown run" in err
 
 
-def test_a_pack_is_read_run_by_run(tmp_path, pack):
-    run_id = pack_of(tmp_path / "here", pack)
+def test_a_pack_is_read_run_by_run(taken, pack):
     with open_pack(pack) as found:
-        assert found.run_ids == (run_id,)
-        assert list(found.files(run_id)) == ["delta.safetensors"]
-        assert found.read(run_id).row.ending is not None
+        assert found.run_ids == (taken,)
+        assert found.files(taken) == ["delta.safetensors"]
+        assert found.read(taken).row.ending is not None
 
 
-def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(tmp_path, pack, there):
-    run_id = pack_of(tmp_path / "here", pack)
-    add_pack(there, pack)
+def test_a_run_from_elsewhere_says_so_and_tells_nothing_of_this_machine(taken, there):
     rows, spec = there.runs(), RunSpec()
     assert usual_seconds(spec, rows) is None
     assert seed_group(spec, rows) == ()
     sweep = SweepSpec(base=spec, axes=(SeedAxis(count=2),))
     assert not sweep_status(sweep, "s", rows).of("finished")
     assert labels([run_summary(row) for row in rows]) == ("A run (from demo.zip)",)
-    assert "taken in from demo.zip" in report(result(there, run_id), masked=True)
+    assert "imported from demo.zip" in report(result(there, taken), masked=True)
 
 
 def test_a_run_that_only_scored_is_packed_as_any_other(tmp_path, pack, there):
     run_id = pack_of(tmp_path / "here", pack, spec=RunSpec().scoring)
-    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert outcomes(add_pack(there, pack)) == ["imported"]
     assert there.row(run_id).after is None
 
 
@@ -409,7 +401,7 @@ def test_a_model_that_gets_here_later_and_has_fewer_blocks_breaks_no_list(tmp_pa
     there.sweeps.create(SweepSpec(base=spec, axes=(SeedAxis(count=2),)), name="")
     run_id = pack_of(tmp_path / "here", pack, spec=spec)
     shutil.copytree(EMBEDDED / "original", folder)
-    assert outcomes(add_pack(there, pack)) == ["taken in"]
+    assert outcomes(add_pack(there, pack)) == ["imported"]
     lines = [run_summary(row) for row in there.runs()]
     assert len(lines) == 2
     assert len(there.sweeps.rows()) == 1

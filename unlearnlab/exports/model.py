@@ -59,7 +59,7 @@ def card(result: Result) -> str:
         _USE,
         *(["The licence of the original model holds for this one too."] if repository else []),
     )
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _done(result: Result) -> Iterator[str]:

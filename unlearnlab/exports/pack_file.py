@@ -107,7 +107,7 @@ Moment = Annotated[float, Field(ge=0, le=LATEST, allow_inf_nan=False)]
 
 
 class PackError(ValueError):
-    """A pack cannot be read, or a run in it cannot be taken in. The message says why."""
+    """A pack cannot be read, or a run in it cannot be imported. The message says why."""
 
 
 class Plain(BaseModel):

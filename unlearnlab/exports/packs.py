@@ -1,4 +1,4 @@
-"""Packs: runs as one file, written from one store and taken into another.
+"""Packs: runs as one file, written from one store and imported into another.
 
 A pack names no place on the machine of its runs, and may leave out the answers. What strangers
 claim of a model in one is never taken for our measurement of it.
@@ -324,9 +324,9 @@ def _renamed(run: FullRecord, name: Callable[[str], str]) -> FullRecord:
     return replace(run, events=events, evidence=evidence)
 
 
-# ---- taking runs in
+# ---- importing
 
-Outcome = Literal["taken in", "there already", "refused"]
+Outcome = Literal["imported", "already here", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,7 +340,7 @@ class Addition:
 
 
 def add_pack(store: Store, path: Path, *, name: str = "") -> tuple[Addition, ...]:
-    """Take in the runs of a pack, each as a whole or not at all.
+    """Import the runs of a pack, each as a whole or not at all.
 
     Args:
         store: Where they go.
@@ -348,7 +348,7 @@ def add_pack(store: Store, path: Path, *, name: str = "") -> tuple[Addition, ...
         name: What its file is called, if not as at `path`.
 
     Raises:
-        PackError: It is no pack. Then nothing is taken in.
+        PackError: It is no pack. Then nothing is imported.
     """
     with open_pack(path) as pack:
         origin = f"from {printable(name or path.name)[-80:]}"
@@ -360,7 +360,7 @@ def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
         run = pack.read(run_id)
         if _stays(store, pack, run):
             store.restore([run_id])  # It may have been deleted, and not yet erased.
-            return Addition(run_id, "there already", run.name or run.spec.title)
+            return Addition(run_id, "already here", run.name or run.spec.title)
         home = store.home / "runs"
         make_folder(home)
         check_room(home, sum(pack.archive.sizes.values()))
@@ -374,7 +374,7 @@ def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
         return Addition(run_id, "refused", str(error))
     except OSError as error:
         return Addition(run_id, "refused", f"run {run_id} cannot be written: {error.strerror}")
-    return Addition(run_id, "taken in", run.name or run.spec.title)
+    return Addition(run_id, "imported", run.name or run.spec.title)
 
 
 def _stays(store: Store, pack: Pack, run: FullRecord) -> bool:
@@ -396,7 +396,7 @@ def _stays(store: Store, pack: Pack, run: FullRecord) -> bool:
         return True
     if row.deleted and row.origin:
         return False
-    raise PackError(f"run {run.run_id} is there already, {problem}: delete that one first")
+    raise PackError(f"run {run.run_id} is already here, {problem}: delete that one first")
 
 
 def _lacking(store: Store, pack: Pack, run: FullRecord, ours: FullRecord) -> str:

@@ -1,13 +1,13 @@
 """What runs left, gathered from a store for exports: one run, or several that are compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.measures import Taken, measured, taken
 from unlearnlab.metrics.scores import Evidence, judged
-from unlearnlab.runs.events import Evaluated, StoredEvent
+from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
@@ -91,17 +91,9 @@ def result(runs: Store, run_id: str) -> Result:
     row, events = runs.row(run_id), runs.events(run_id)
     course = advance(RunProgress(), events)
 
-    def evidence(of: Evaluated | None) -> Evidence | None:
-        return runs.evidence(of.key) if of else None
-
-    return Result(
-        row=row,
-        events=events,
-        course=course,
-        before=evidence(course.before),
-        after=evidence(course.after),
-        saved=runs.artefacts(run_id),
-    )
+    scored = (course.before, course.after)
+    before, after = (runs.evidence(of.key) if of else None for of in scored)
+    return Result(row, events, course, before, after, runs.artefacts(run_id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,20 +116,17 @@ class Compared:
     @property
     def intervals(self) -> Mapping[str, Intervals]:
         """Return the confidence intervals of each run's scores, by id of the run."""
-        return {
-            run.run_id: score_intervals(judged(found, run.spec.data.forget)).before
-            for run in self.entries
-            if (found := self.evidence.get(run.run_id))
-        }
+        return {run: score_intervals(found).before for run, _, found in self._judged()}
 
     @property
     def measures(self) -> Mapping[str, Mapping[str, Interval]]:
         """Return the further measures of each unlearned model, by id of the run."""
-        return {
-            run.run_id: measured(judged(found, run.spec.data.forget), retrained_of(run.spec))
-            for run in self.entries
-            if (found := self.evidence.get(run.run_id))
-        }
+        return {run: measured(found, retrained_of(spec)) for run, spec, found in self._judged()}
+
+    def _judged(self) -> Iterator[tuple[str, RunSpec, Evidence]]:
+        for run in self.entries:
+            if found := self.evidence.get(run.run_id):
+                yield run.run_id, run.spec, judged(found, run.spec.data.forget)
 
     @property
     def speakers(self) -> tuple[Speaker, ...]:

@@ -275,11 +275,9 @@ def marked(expected: str, generated: str) -> tuple[Span, ...]:
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     recited = [False] * len(pieces)
     for block in blocks:
+        word = ours[block.b] if block.size == 1 else ""
         # One word alone is worth a mark unless it is an "a" that any long text has.
-        if block.size > 1 or (
-            block.size
-            and (len(ours[block.b]) > 3 or len(theirs) < 6 or not ours[block.b].isalpha())
-        ):
+        if block.size > 1 or (word and (len(word) > 3 or len(theirs) < 6 or not word.isalpha())):
             # From the first word of the stretch to its last, with the spaces between them.
             first, last = places[block.b], places[block.b + block.size - 1]
             recited[first : last + 1] = [True] * (last + 1 - first)

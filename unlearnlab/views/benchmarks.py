@@ -60,13 +60,11 @@ class Measurement:
 
     def after(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
         """List a score of the unlearned models, where it was measured."""
-        found = (of(run.after) for run in self.runs)
-        return tuple(value for value in found if value is not None)
+        return tuple(value for run in self.runs if (value := of(run.after)) is not None)
 
     def before(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
         """List a score of the original model, where it was measured."""
-        found = (of(run.before) for run in self.runs)
-        return tuple(value for value in found if value is not None)
+        return tuple(value for run in self.runs if (value := of(run.before)) is not None)
 
     @property
     def aggregate(self) -> float:

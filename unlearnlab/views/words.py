@@ -257,19 +257,19 @@ UNLEARNED = (
     "What must stay was measured on the retain set and on a small utility test only; other "
     "abilities may have suffered unseen.",
 )
-"""What must be said of every unlearned model."""
+"""Limits of every unlearned model."""
 
 TAUGHT = (
     "The model recites what it was taught, whatever that holds: treat it as you treat the data.",
     "What it knows was measured on the very rows that it was taught, and its other abilities on a "
     "small utility test only.",
 )
-"""What must be said of a model that was taught rows to be forgotten later."""
+"""Limits of a model that was taught rows to be forgotten later."""
 
 SCORED = (
     "Scores speak of the rows and the settings that they were measured with, and of no others.",
 )
-"""What must be said of a model that was only scored."""
+"""Limits of a model that was only scored."""
 
 
 def limits(spec: RunSpec) -> Sequence[str]:
