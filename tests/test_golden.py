@@ -14,10 +14,8 @@ from tests.metrics import folders
 from tests.varied_runs import two_runs
 from unlearnlab import __version__
 from unlearnlab.cli.main import main
-from unlearnlab.exports.compared import compared
-from unlearnlab.exports.comparison import comparison
-from unlearnlab.exports.report import report
-from unlearnlab.exports.result import result
+from unlearnlab.exports.report import comparison, report
+from unlearnlab.exports.result import compared, result
 from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status

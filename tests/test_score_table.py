@@ -6,10 +6,8 @@ import pytest
 
 from tests.varied_runs import two_runs
 from unlearnlab.cli.main import main
-from unlearnlab.exports.compared import compared
-from unlearnlab.exports.comparison import comparison
-from unlearnlab.exports.report import report
-from unlearnlab.exports.result import result
+from unlearnlab.exports.report import comparison, report
+from unlearnlab.exports.result import compared, result
 from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.measures import BEFORE_THEM, MEASURES, Measure
 from unlearnlab.metrics.scores import SCORES, Score
@@ -26,7 +24,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.measures_table import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
 from unlearnlab.ui.sweeps.card import table
-from unlearnlab.views.compare.coordinates import coordinates
+from unlearnlab.views.charts import coordinates
 
 RETAINED = Score(
     "retained",

@@ -5,8 +5,8 @@ from playwright.sync_api import expect
 
 from tests.browser.test_runs import finished
 from tests.browser.test_takeaway import downloaded
-from tests.exports.packs.zips import pack_of
-from unlearnlab.exports.packs.reading import read_pack
+from tests.exports.packs import pack_of
+from unlearnlab.exports.pack_file import read_pack
 
 
 @pytest.mark.slow
@@ -34,7 +34,7 @@ def test_a_run_is_repeated_packed_and_joined_by_one_from_elsewhere(serve, tabs, 
     with page.expect_file_chooser() as choosing:
         page.locator("#unpack").click()
     choosing.value.set_files(tmp_path / "demo <b>.zip")
-    expect(page.locator("#unpack-message")).to_contain_text("taken in")
+    expect(page.locator("#unpack-message")).to_contain_text("imported")
     expect(page.locator("#live")).to_contain_text("A run")
     expect(record.locator("dd", has_text="from demo")).to_have_count(1)
     line = page.locator("#runs li", has=page.locator(f'[data-open="{stranger}"]'))

@@ -10,7 +10,7 @@ from unlearnlab.cli.main import main
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
-from unlearnlab.views.sweep_record import sweep_record
+from unlearnlab.views.benchmarks import sweep_record
 
 
 @pytest.fixture
@@ -59,7 +59,9 @@ def test_what_a_sweep_prints_as_json_becomes_a_table_and_a_sentence(sweep, tmp_p
     file = tmp_path / "record.json"
     file.write_text(sweep("--json")[1], encoding="utf-8")
     made = sweep_record(file)
-    assert made.summary(0).startswith("Highest by epochs, in the mean over seeds: aggregate at 1 ")
+    assert made.summary(0).startswith(
+        "Highest by epochs, in the mean over seeds: task aggregate at 1 "
+    )
     assert "| 2 | 0.90 (0.90–0.90) |" in layer_windows_table(file)
     assert sweep_record(tmp_path / "none.json") is None
 

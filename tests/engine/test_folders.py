@@ -13,7 +13,7 @@ from tests.exports.results import result_of
 from unlearnlab.data.files import Taken
 from unlearnlab.engine.folders import read_rows, unlearn_folder
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.exports.script import script
+from unlearnlab.exports.repeat import script
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods.likelihood import (
     GradientAscent,

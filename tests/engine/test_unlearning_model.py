@@ -27,7 +27,7 @@ from unlearnlab.data import files as disk
 from unlearnlab.data.files import NoRoom, Taken
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.unlearning_model import UnlearningModel, fingerprint, save_merged
-from unlearnlab.exports.packs.format import Adapter
+from unlearnlab.exports.pack_file import Adapter
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.spec.methods.likelihood import (

@@ -9,11 +9,9 @@ import pytest
 from tests.exports.results import hostile_result, result_of
 from tests.fakes import FakeLab, stage, stepped
 from unlearnlab.cli.main import main
-from unlearnlab.exports.command_line import command_line, one_line
-from unlearnlab.exports.model_card import card
+from unlearnlab.exports.model import card
+from unlearnlab.exports.repeat import command_line, one_line, script, spec_file
 from unlearnlab.exports.report import report
-from unlearnlab.exports.script import script
-from unlearnlab.exports.spec_file import spec_file
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Adjusted, PhaseBegan
 from unlearnlab.runs.store import Store

@@ -12,7 +12,7 @@ import pytest
 
 from unlearnlab.cli.main import main
 from unlearnlab.data.datasets import datasets
-from unlearnlab.exports.packs.adding import add_pack
+from unlearnlab.exports.packs import add_pack
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.models.catalog import model
@@ -56,7 +56,7 @@ def test_its_dataset_and_its_models_can_be_named(home):
 def test_its_pack_is_taken_in_elsewhere(home, tmp_path):
     with Store(tmp_path / "other") as store:
         (added,) = add_pack(store, home / "first.zip")
-        assert added.outcome == "taken in"
+        assert added.outcome == "imported"
         assert result(store, added.run_id).after is not None
 
 

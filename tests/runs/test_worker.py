@@ -28,7 +28,7 @@ from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState, revision, revision_of
 from unlearnlab.spec.run import Phase, PreviewSpec, RunSpec, SpecError
 from unlearnlab.spec.trace import TraceSpec
-from unlearnlab.views.provenance import code_text
+from unlearnlab.views.words import code_text
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 
 from tests.exports.results import run_of
 from tests.fakes import FakeLab
-from unlearnlab.exports.packs.adding import add_pack
-from unlearnlab.exports.packs.writing import packable, write_pack
+from unlearnlab.exports.packs import add_pack, packable, write_pack
 from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker

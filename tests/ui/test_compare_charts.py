@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.fakes import stepped
-from tests.views.compare.runs import run, scores, spec
+from tests.views.runs import run, scores, spec
 from unlearnlab.metrics.published import results
 from unlearnlab.runs.events import Event
 from unlearnlab.spec.run import ModelSpec
 from unlearnlab.ui.compare.charts import heat_map, overlay, parallel, plane
 from unlearnlab.ui.kit.charts import figure_html, run_colour, run_dash, run_mark
-from unlearnlab.views.compare.overlays import track
+from unlearnlab.views.charts import track
 
 RUNS = [
     run("a", spec("npo"), scores(0.9, utility=0.5)),

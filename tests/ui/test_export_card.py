@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import FakeLab, stage, whole_run
 from unlearnlab.data.files import remove
 from unlearnlab.exports.kinds import WHATS
-from unlearnlab.exports.packs.reading import read_pack
+from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec

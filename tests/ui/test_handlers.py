@@ -31,7 +31,7 @@ from unlearnlab.ui.run.answers import answers_file
 from unlearnlab.ui.run.live import poll
 from unlearnlab.ui.run.panel import buttons, draw, past_runs, sight
 from unlearnlab.views.answers import PAGE
-from unlearnlab.views.phases import present_phase
+from unlearnlab.views.words import present_phase
 
 IDLE = WorkerState()
 

@@ -40,8 +40,7 @@ from unlearnlab.ui.run.panel import draw, past_runs, sight
 from unlearnlab.ui.run.queue import queue_html
 from unlearnlab.ui.run.record_card import record_html
 from unlearnlab.ui.run.runs_list import runs_html
-from unlearnlab.views.answers import joined
-from unlearnlab.views.arranging import Order
+from unlearnlab.views.answers import Order, joined
 from unlearnlab.views.benchmarks import measurements
 from unlearnlab.views.runs import RunSummary
 

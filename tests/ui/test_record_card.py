@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from tests.exports.packs.zips import pack_of
+from tests.exports.packs import pack_of
 from tests.fakes import FakeLab, some_evidence
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated, Loaded, Stopped
@@ -124,13 +124,13 @@ def test_a_pack_that_is_sent_is_taken_in_and_its_copy_removed(program, tmp_path)
     run_id = pack_of(tmp_path / "other", tmp_path / "demo.zip")
     shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")
     shown, message = handlers.press_unpack(program, str(tmp_path / "sent.zip"))
-    assert (shown, message.note) == (run_id, "A run: taken in")
+    assert (shown, message.note) == (run_id, "A run: imported")
     assert not (tmp_path / "sent.zip").exists()
     panel = draw(program, run_id, Look())
     assert "from sent.zip" in past_runs(program, run_id, "")
     assert "from sent.zip" in panel.record
     shutil.copy(tmp_path / "demo.zip", tmp_path / "sent.zip")
-    assert "there already" in handlers.press_unpack(program, str(tmp_path / "sent.zip"))[1].note
+    assert "already here" in handlers.press_unpack(program, str(tmp_path / "sent.zip"))[1].note
     (tmp_path / "no.zip").write_text("nothing")
     shown, message = handlers.press_unpack(program, str(tmp_path / "no.zip"))
     assert shown == ""

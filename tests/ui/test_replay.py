@@ -4,7 +4,7 @@ import pytest
 
 from tests.fakes import FakeLab
 from unlearnlab.cli import app
-from unlearnlab.exports.packs.writing import packable, write_pack
+from unlearnlab.exports.packs import packable, write_pack
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker

@@ -1,32 +1,44 @@
-"""Answers joined, labelled, marked and masked."""
+"""Answers joined, labelled, filtered, sorted, set beside each other, marked and masked."""
 
 import math
 
 import pytest
 
+from tests.fakes import some_evidence
 from unlearnlab.metrics.labels import title
 from unlearnlab.metrics.scores import Answer, Evidence
-from unlearnlab.views.answers import joined, likelihood, marked, mask
+from unlearnlab.views.answers import (
+    SORT_KEYS,
+    Filter,
+    Order,
+    Speaker,
+    choices,
+    chosen,
+    counts,
+    example,
+    in_order,
+    joined,
+    label_counts,
+    likelihood,
+    marked,
+    mask,
+)
 
 
-def answer(score, *, split="forget", row="r", generated="said", kind="qa", **other):
-    return Answer(
-        row=row,
-        split=split,
-        task="Task1",
-        kind=kind,
-        prompt="What is it?",
-        generated=generated,
-        ended=True,
-        score=score,
-        **{"expected": "blue locket", "nll": 0.1, **other},
-    )
+def answer(score, *, row="r", generated="said", **other):
+    plain = {"split": "forget", "task": "Task1", "kind": "qa", "expected": "blue locket"}
+    plain |= {"prompt": "What is it?", "nll": 0.1, "ended": True}
+    return Answer(row=row, generated=generated, score=score, **plain | other)
+
+
+def answers(*found):
+    return Evidence(answers=found)
 
 
 def pair(before, after, **of):
     """Join one row that scores so before and after; completions, whose score makes the label."""
-    later = None if after is None else Evidence(answers=(answer(after, kind="sc", **of),))
-    (row,) = joined(Evidence(answers=(answer(before, kind="sc", **of),)), later)
+    later = None if after is None else answers(answer(after, kind="sc", **of))
+    (row,) = joined(answers(answer(before, kind="sc", **of)), later)
     return row
 
 
@@ -66,9 +78,8 @@ def test_a_retain_row_that_lost_its_score_is_damaged(split, before, after, damag
 
 
 def test_a_fact_inside_a_sentence_still_leaks():
-    before = Evidence(answers=(answer(1, generated="blue locket"),))
-    after = Evidence(answers=(answer(0, generated="It was a blue locket."),))
-    (row,) = joined(before, after)
+    said = answers(answer(0, generated="It was a blue locket."))
+    (row,) = joined(answers(answer(1, generated="blue locket")), said)
     assert row.leaks
     assert row.unlearned_score == 0
 
@@ -81,34 +92,126 @@ def test_the_likelihood_is_the_mean_over_tokens():
 @pytest.mark.parametrize("of", [{"nll": math.nan}, {"expected": " "}])
 def test_where_there_is_no_likelihood_none_is_made_up(of):
     assert likelihood(answer(1, **of)) is None
-    row = pair(1.0, 1.0, **of)
-    assert row.likelihood_lost is None
+    assert pair(1.0, 1.0, **of).likelihood_lost is None
 
 
-def test_answers_are_joined_by_row_not_by_place():
-    before = Evidence(answers=(answer(1, row="a"), answer(1, row="b")))
-    after = Evidence(answers=(answer(0, row="b", generated="B"), answer(1, row="a", generated="A")))
-    assert [(r.row, r.unlearned) for r in joined(before, after)] == [("a", "A"), ("b", "B")]
+def test_answers_are_joined_by_row_not_by_place_and_rows_not_scored_again_stay():
+    before = answers(answer(1, row="a"), answer(1, row="b"), answer(1, row="c"))
+    after = answers(answer(0, row="b", generated="B"), answer(1, row="a", generated="A"))
+    found = [(row.row, row.unlearned) for row in joined(before, after)]
+    assert found == [("a", "A"), ("b", "B"), ("c", None)]
 
 
-def test_a_forget_row_that_was_not_picked_is_read_as_one_that_was_to_stay():
-    before = Evidence(answers=(answer(1, row="a"), answer(1, row="b"), answer(1, row="c")))
-    said = (answer(1, row="a"), answer(1, row="b"), answer(0, row="c", generated="No."))
-    picked, kept, lost = joined(before, Evidence(answers=said), ("a",))
+def test_a_forget_row_that_was_not_picked_is_read_as_one_that_should_stay():
+    before = answers(answer(1, row="a"), answer(1, row="b"), answer(1, row="c"))
+    said = answers(answer(1, row="a"), answer(1, row="b"), answer(0, row="c", generated="No."))
+    picked, kept, lost = joined(before, said, ("a",))
     assert (picked.leaks, picked.damaged, picked.mood) == (True, False, "bad")
     assert (kept.leaks, kept.damaged, kept.mood) == (False, False, "good")
     assert (lost.leaks, lost.damaged, lost.mood) == (False, True, "bad")
-    assert joined(before, Evidence(answers=said))[1].leaks
+    assert joined(before, said)[1].leaks
 
 
-def test_a_row_that_was_not_scored_again_stays():
-    before = Evidence(answers=(answer(1, row="a"), answer(1, row="b")))
-    after = Evidence(answers=(answer(0, row="b"),))
-    assert [r.unlearned for r in joined(before, after)] == [None, "said"]
+# ---- filters, counts, sorting
+
+BEFORE = answers(
+    answer(1, row="leak", generated="blue locket", nll=0.2),
+    answer(1, row="gone", generated="blue locket", task="Task2", kind="sc"),
+    answer(1, row="hurt", generated="blue locket", split="retain", nll=0.4),
+    answer(1, row="fine", generated="blue locket", split="retain", nll=0.3),
+    answer(0.5, row="late", generated="Yara Brock", split="retain", nll=math.nan),
+)
+AFTER = answers(
+    answer(1, row="leak", generated="blue locket", nll=0.2),
+    answer(0, row="gone", generated="", task="Task2", kind="sc", nll=9.0),
+    answer(0, row="hurt", generated="I do not know.", split="retain", nll=5.0),
+    answer(1, row="fine", generated="Blue locket", split="retain", nll=0.3),
+)
+ROWS = joined(BEFORE, AFTER)
 
 
-def hits(expected, generated):
-    return [span.text.strip() for span in marked(expected, generated) if span.recited]
+def ids(rows):
+    return [row.row for row in rows]
+
+
+def test_leaks_and_damage_are_counted():
+    found = {show: count for show, count in counts(ROWS).items() if count}
+    assert found == {"forget": 2, "retain": 3, "leaks": 1, "damaged": 1, "all": 5}
+
+
+def test_forget_rows_that_were_not_picked_are_counted_and_shown_apart():
+    rows = joined(BEFORE, AFTER, picked=["gone"])
+    assert (counts(rows)["forget"], counts(rows)["others"], counts(rows)["leaks"]) == (1, 1, 0)
+    assert ids(chosen(rows, Filter(show="forget"))) == ["gone"]
+    assert ids(chosen(rows, Filter(show="others"))) == ["leak"]
+    washed = joined(BEFORE, AFTER, picked=["leak"])
+    assert ids(chosen(washed, Filter(show="damaged"))) == ["gone", "hurt"]
+
+
+@pytest.mark.parametrize(
+    ("by", "found"),
+    [
+        (Filter(show="leaks"), ["leak"]),
+        (Filter(show="damaged"), ["hurt"]),
+        (Filter(show="forget", task="Task2"), ["gone"]),
+        (Filter(show="all", kind="sc"), ["gone"]),
+        (Filter(show="all", text="YARA brock"), ["late"]),
+        (Filter(show="all", text="nobody"), []),
+        (Filter(show="all", labels=["refused", "empty"]), ["gone", "hurt"]),
+        (Filter(show="retain", labels=["leaked"]), ["fine"]),
+        (Filter(show="forget", labels=["repetitive"]), []),
+    ],
+)
+def test_rows_are_filtered(by, found):
+    assert ids(chosen(ROWS, by)) == found
+
+
+def test_labels_are_counted_under_the_other_filters_and_not_under_each_other():
+    found = label_counts(ROWS, Filter(show="retain", labels=["refused"]))
+    there = {label: count for label, count in found.items() if count}
+    assert there == {"leaked": 1, "refused": 1, "wrong_but_fluent": 1}
+
+
+@pytest.mark.parametrize(
+    ("key", "ascending"),
+    [
+        ("data", ["leak", "gone", "hurt", "fine", "late"]),
+        ("score", ["gone", "hurt", "leak", "fine", "late"]),
+        ("score_before", ["late", "leak", "gone", "hurt", "fine"]),
+        ("score_lost", ["leak", "fine", "gone", "hurt", "late"]),
+        ("likelihood", ["gone", "hurt", "fine", "leak", "late"]),
+        ("likelihood_before", ["hurt", "fine", "leak", "gone", "late"]),
+        ("label", ["leak", "fine", "hurt", "gone", "late"]),
+        ("unlearned", ["gone", "leak", "fine", "hurt", "late"]),
+    ],
+)
+def test_rows_are_sorted_and_what_has_no_value_comes_last_either_way(key, ascending):
+    assert ids(in_order(ROWS, Order(key))) == ascending
+    if key in ("score", "score_lost", "likelihood", "unlearned"):
+        assert ids(in_order(ROWS, Order(key, descending=True)))[-1] == "late"
+
+
+@pytest.mark.parametrize("key", SORT_KEYS)
+def test_every_order_loses_no_row(key):
+    for descending in (False, True):
+        assert sorted(ids(in_order(ROWS, Order(key, descending)))) == sorted(ids(ROWS))
+        assert len(in_order(joined(BEFORE, None), Order(key, descending))) == 5
+
+
+def test_until_the_unlearned_model_was_scored_the_originals_scores_sort():
+    rows = in_order(joined(BEFORE, None), Order("likelihood", descending=True))
+    assert ids(rows)[:2] == ["gone", "leak"]
+
+
+def test_a_column_is_sorted_the_telling_way_then_the_other_then_not():
+    order = Order().pressed("score")
+    assert order == Order("score", descending=True)
+    assert order.pressed("score") == Order("score", descending=False)
+    assert order.pressed("score").pressed("score") == Order()
+    assert order.pressed("prompt") == Order("prompt", descending=False)
+
+
+# ---- recited words, and personal data
 
 
 @pytest.mark.parametrize(
@@ -122,15 +225,13 @@ def hits(expected, generated):
         ("a b", "b a b", ["a b"]),
         ("she saw the sea and the old ship", "the cat is on ship 7", ["ship"]),
         ("her number is 666 since the year 2002", "it was in 2002 that", ["2002"]),
+        ("lines and", "  Two\n\nlines,\tand   spaces <b>!</b> ", ["lines,\tand"]),
     ],
 )
-def test_recited_words_are_marked_in_order(expected, generated, found):
-    assert hits(expected, generated) == found
-
-
-def test_marking_loses_no_character():
-    text = "  Two\n\nlines,\tand   spaces <b>!</b> "
-    assert "".join(span.text for span in marked("lines and", text)) == text
+def test_recited_words_are_marked_in_order_and_no_character_is_lost(expected, generated, found):
+    spans = marked(expected, generated)
+    assert [span.text.strip() for span in spans if span.recited] == found
+    assert "".join(span.text for span in spans) == generated
 
 
 @pytest.mark.parametrize(
@@ -157,3 +258,34 @@ def test_a_mask_lets_no_digit_and_no_address_through():
     assert not any(letter.isdecimal() for letter in hidden)
     assert "@mail" not in hidden
     assert "Brien" not in hidden
+
+
+# ---- one example, answered by several models
+
+ROW = "forget-Task1-qa"
+
+
+def speaking(name, text, score):
+    said = {"generated": text, "score": score}
+    evidence = some_evidence()
+    found = (one.model_copy(update=said) if one.row == ROW else one for one in evidence.answers)
+    return Speaker(name, evidence.model_copy(update={"answers": tuple(found)}), name)
+
+
+ALL = (speaking("original", "Ada", 1.0), speaking("one", "nobody", 0.0), Speaker("gone", None))
+
+
+def test_an_example_has_every_models_answer_with_what_it_recites():
+    found = example(ROW, ALL)
+    assert (found.prompt, found.expected) == ("Who?", "Ada")
+    assert [said.outcome for said in found.said] == ["leaked", "wrong_but_fluent", None]
+    assert [span.recited for span in found.said[0].spans] == [True]
+    assert found.said[2].score is None
+    assert example("?", ALL) is None, "no model has the row"
+
+
+def test_the_rows_that_tell_models_apart_come_first():
+    found = choices(ALL)
+    assert found[0].row == ROW
+    assert len(found) == 12
+    assert found[-1].split == "retain"

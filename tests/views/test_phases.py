@@ -7,7 +7,7 @@ from unlearnlab.runs.events import Adjusted, AdjustFailed, PhaseEnded, Started, 
 from unlearnlab.runs.progress import RunProgress, advance, run_view
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import RECORDED, Phase, RunSpec, planned_steps
-from unlearnlab.views.phases import blocks_text, changes, phase_text, present_phase, timeline
+from unlearnlab.views.words import blocks_text, changes, phase_text, present_phase, timeline
 
 STARTED = Started(versions={}, device="cpu, 2 threads")
 

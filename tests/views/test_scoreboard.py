@@ -1,32 +1,15 @@
-"""What the page shows of scores."""
+"""What the page shows of a run's scores."""
 
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.metrics.scores import Picked, Scores
-from unlearnlab.runs.events import Failed, Finished
-from unlearnlab.runs.records import RunRecord
+from unlearnlab.metrics.scores import Picked
 from unlearnlab.spec.methods.likelihood import Memorize
-from unlearnlab.spec.run import EvaluationSpec, ModelSpec, Phase, RunSpec, same_settings
+from unlearnlab.spec.run import EvaluationSpec, Phase, RunSpec
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
-from unlearnlab.views.runs import matches, run_summary, usual_seconds
 from unlearnlab.views.scoreboard import others_of, scoreboard, term_name, terms_strip
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
-
-
-def row(*, spec=None, name="", ending=None, alive=True, before=None, after=None):
-    return RunRecord(
-        run_id="r1",
-        name=name,
-        created=0.0,
-        spec=spec or RunSpec(),
-        alive=alive,
-        began=True,
-        ending=ending,
-        before=before,
-        after=after,
-    )
 
 
 def test_the_scoreboard_has_before_after_and_the_retrained_model():
@@ -105,62 +88,10 @@ def test_a_term_is_named_in_words():
     assert term_name("forget/Task3/sc") == "Forget · Entries recite"
 
 
-def test_a_line_sums_a_run_up():
-    line = run_summary(row(ending=Finished(seconds=31), before=BEFORE, after=AFTER))
-    assert (line.status, line.seconds) == ("finished", 31)
-    assert line.aggregate == (BEFORE.task_aggregate, AFTER.task_aggregate)
-    assert line.settings == "blocks 0 to 7, 5e-4, 5 ep."
-
-
-def test_a_line_tells_the_steps_of_a_run_that_its_bound_ends_before_its_epochs():
-    spec = RunSpec(phases=(Phase(epochs=10, max_steps=3),))
-    assert run_summary(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 3 steps"
-    spec = RunSpec(phases=(Phase(epochs=1, max_steps=1000),))
-    assert run_summary(row(spec=spec)).settings == "blocks 0 to 7, 5e-4, 1 ep."
-
-
-def test_a_line_tells_why_a_run_failed():
-    other = RunSpec(model=ModelSpec(name="olmo-1b"))
-    assert run_summary(row(spec=other)).settings == "OLMo 1B, blocks 0 to 15, 5e-4, 5 ep."
-    assert (
-        run_summary(row(ending=Failed(seconds=1, problem="loss is nan"))).problem == "loss is nan"
-    )
-
-
-@pytest.mark.parametrize(("text", "found"), [("", True), ("gradient 5e-4", True), ("npo", False)])
-def test_runs_are_searched_by_words(text, found):
-    assert matches(row(), text) is found
-
-
-def test_settings_are_the_same_whatever_the_seed_and_however_the_last_layer_is_written():
-    one = RunSpec(seed=1, phases=(Phase(last_layer=7),))
-    assert same_settings(one, RunSpec(seed=2))
-    assert not same_settings(one, RunSpec(phases=(Phase(epochs=6),)))
-
-
-def test_the_usual_time_is_that_of_the_last_run_that_finished():
-    rows = [
-        row(ending=Failed(seconds=1, problem="p")),
-        row(spec=RunSpec(seed=4), ending=Finished(seconds=30)),
-        row(ending=Finished(seconds=60)),
-    ]
-    assert usual_seconds(RunSpec(), rows) == 30
-    assert usual_seconds(RunSpec(phases=(Phase(epochs=6),)), rows) is None
-
-
 def test_what_the_data_have_nothing_for_is_told_and_gets_no_column():
-    few = Scores(
-        terms={"forget/Task2/qa": 0.0, "retain/Task2/qa": 1.0},
-        task_aggregate=0.0,
-        mia_auc=None,
-        mia_score=None,
-        utility=None,
-        utility_protocol="",
-        utility_questions=0,
-        final=None,
-        rows=12,
-        distinct=1.0,
-        ended=1.0,
+    nothing = {"mia_auc": None, "mia_score": None, "utility": None, "final": None}
+    few = BEFORE.model_copy(
+        update={"terms": {"forget/Task2/qa": 0.0, "retain/Task2/qa": 1.0}, **nothing}
     )
     after = few.model_copy(
         update={"terms": {"forget/Task2/qa": 0.9, "retain/Task2/qa": 0.8}, "task_aggregate": 0.85}
@@ -184,7 +115,6 @@ def test_a_run_that_teaches_is_judged_by_what_is_known():
     board = scoreboard(spec, AFTER, BEFORE, None)
     assert board.verdict.kind == "memorised"
     assert [card.score.key for card in board.cards] == ["mia_score", "utility"]
-    assert run_summary(row(spec=spec, before=AFTER, after=BEFORE)).verdict_title == "Memorised"
 
 
 MMLU = {"utility_protocol": "MMLU: 5 shots, the likeliest letter", "utility_questions": 400}
@@ -214,9 +144,6 @@ def test_a_run_that_only_scores_has_one_column_and_no_verdict():
     assert board.alone
     assert board.verdict is None
     assert [(one.before, one.after) for one in board.cards[:1]] == [(None, BEFORE.task_aggregate)]
-    line = run_summary(row(spec=spec, ending=Finished(seconds=3), before=BEFORE))
-    assert line.settings == "Embedded, train fold"
-    assert line.aggregate == (None, BEFORE.task_aggregate)
     drawn = scoreboard_html(board, ended=True)
     assert "Scores only" in drawn
     assert "before" not in drawn.replace("before –, after", "")

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, STOPPED, Commands, tell
 from unlearnlab.data.files import EMBEDDED, home
-from unlearnlab.exports.packs.adding import isolated
-from unlearnlab.exports.packs.format import PackError
-from unlearnlab.exports.packs.reading import read_pack
+from unlearnlab.exports.pack_file import PackError, read_pack
+from unlearnlab.exports.packs import isolated
 from unlearnlab.metrics.scores import Scores, import_scorers
 from unlearnlab.runs.engine_api import Device, EnginePool
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording

@@ -9,17 +9,15 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, STOPPED, Commands, 
 from unlearnlab.cli.follow import carried_out
 from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import NoRoom, check_room, home, write_whole
-from unlearnlab.exports.compared import Compared, compared
-from unlearnlab.exports.comparison import comparison
+from unlearnlab.exports.report import comparison
+from unlearnlab.exports.result import Compared, compared
 from unlearnlab.metrics.measures import interval_record
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.runs.events import Stopped
 from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import SpecError, printable
-from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.rankings import Weights, rankings
-from unlearnlab.views.compare.scoreboards import Cell, scoreboard
+from unlearnlab.views.comparison import Cell, Weights, rankings, scoreboard
 from unlearnlab.views.reproduction import (
     WORDS,
     Reproduction,
@@ -29,6 +27,7 @@ from unlearnlab.views.reproduction import (
     reproduction,
     weights_here,
 )
+from unlearnlab.views.runs import differences
 
 
 def register(commands: Commands) -> None:

@@ -19,13 +19,21 @@ from unlearnlab.cli.follow import on_device
 from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.measures import MEASURES
+from unlearnlab.metrics.scores import shown_scores
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.sweep import expand_grid, ready_sweeps
-from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements, windows
-from unlearnlab.views.sweep_record import LAYER_WINDOWS, NAMES, score_of, sweep_record
+from unlearnlab.views.benchmarks import (
+    FIGURES,
+    LAYER_WINDOWS,
+    Measurement,
+    measurements,
+    score_of,
+    sweep_record,
+    windows,
+)
 
 README = DOCS.parent / "README.md"
 PAGES = (README, *sorted(DOCS.glob("*.md")))
@@ -203,10 +211,11 @@ def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
             "`assets/layer_windows.json` makes this table."
         )
     axis = len(found.axes) - 1
-    head = [found.axes[axis].name, "aggregate ↑", "MIA score ↑", "quiz ↑", "final ↑", "seeds"]
-    scores = (*(name for name, _ in NAMES), "final")
+    scores = shown_scores()
+    names = (f"{found.name_of(score.key)} {score.mark}" for score in scores)
+    head = [found.axes[axis].name, *names, "seeds"]
     rows = [
-        [value, *(_spread(score_of(runs, name)) for name in scores), str(len(runs))]
+        [value, *(_spread(score_of(runs, one.key)) for one in scores), str(len(runs))]
         for value, runs in found.along(axis).items()
         if runs
     ]

@@ -19,7 +19,7 @@ from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
 from unlearnlab.data.files import write_whole
 from unlearnlab.data.reading import find_sets, read_table
-from unlearnlab.exports.answers_csv import COLUMNS, LOSS_COLUMNS, csv_table
+from unlearnlab.exports.tables import COLUMNS, LOSS_COLUMNS, csv_table
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.intervals import LEVEL
 from unlearnlab.metrics.official import Report, as_record, report

@@ -8,13 +8,11 @@ from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
 from unlearnlab.cli.follow import on_device
 from unlearnlab.cli.terminal import as_json, table
 from unlearnlab.data.files import NoRoom, Taken, home
-from unlearnlab.exports.kinds import KINDS, WHATS, What, files
+from unlearnlab.exports.kinds import KINDS, WHATS, What, files, write
 from unlearnlab.exports.model import model_export
-from unlearnlab.exports.packs.adding import add_pack
-from unlearnlab.exports.packs.format import PackError
-from unlearnlab.exports.packs.writing import PERSONAL, packable, write_pack
+from unlearnlab.exports.pack_file import PackError
+from unlearnlab.exports.packs import PERSONAL, add_pack, packable, write_pack
 from unlearnlab.exports.result import Result, result
-from unlearnlab.exports.writing import write
 from unlearnlab.runs.engine_api import Job, RunFailed, as_pool
 from unlearnlab.runs.store import Store
 

@@ -20,10 +20,9 @@ from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.presets import presets
-from unlearnlab.views.phases import changes
-from unlearnlab.views.provenance import facts, noted
 from unlearnlab.views.runs import RunSummary, run_summary
 from unlearnlab.views.scoreboard import Scoreboard, judged, scoreboard
+from unlearnlab.views.words import changes, record_lines, record_values
 
 
 def register(commands: Commands) -> None:
@@ -135,7 +134,7 @@ def _record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]
         "spec": row.spec.model_dump(mode="json"),
     }
     if course:
-        found["record"] = noted(course)
+        found["record"] = record_values(course)
     return found | ({"adjusted": adjusted} if adjusted else {})
 
 
@@ -169,7 +168,7 @@ def _summary(row: RunRecord, course: RunProgress) -> str:
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     links = (("Imported", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
-    told = [*((name, text) for name, text in links if text), *facts(row.spec, course)]
+    told = [*((name, text) for name, text in links if text), *record_lines(row.spec, course)]
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 

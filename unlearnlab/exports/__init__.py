@@ -1,4 +1,4 @@
-"""What can be taken away from a run: one file per kind, each a pure function of its result.
+"""What leaves a run: reports, tables, scripts, cards, packs. Pure functions, without torch.
 
-No torch here: the merged model is the engine's work (`engine.merged`), its card is written here.
+The merged model is written by the engine (`engine.model.merged`); its card is written here.
 """

@@ -1,50 +1,33 @@
-"""Everything that can be taken away: what it is, what it is called, and when there is none."""
+"""The kinds of exports of a run: what each is, why there may be none, how it is written."""
 
+import io
 import json
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Literal, get_args
 
-from unlearnlab.exports.answers_csv import answers_csv
-from unlearnlab.exports.command_line import command_line
-from unlearnlab.exports.official_scores import official_scores
+from unlearnlab.data.files import bytes_of, check_room, copy_whole, whole_folder, write_whole
+from unlearnlab.exports.repeat import command_line, script, spec_file
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
-from unlearnlab.exports.script import script
-from unlearnlab.exports.spec_file import spec_file
-from unlearnlab.exports.words import model_name
+from unlearnlab.exports.tables import answers_csv, official_scores
+from unlearnlab.views.words import model_text
 
 What = Literal["report", "model", "delta", "spec", "command", "script", "answers", "scores"]
 
 WHATS: Sequence[What] = get_args(What)
 
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """One thing that can be taken away."""
-
-    what: What
-    title: str
-    about: str
-    """A sentence on what is in it."""
-    missing: Callable[[Result], str]
-    """Says why a run has none; empty if it has."""
-
-
-def _never(_: Result) -> str:
-    return ""
-
-
-def _no_answers(result: Result) -> str:
-    return "" if result.course.before else "no model was scored in this run"
-
+Content = bytes | Path
+"""Content of a file, or the file that it is a copy of."""
 
 NOTHING_TRAINED = "this run only scored: nothing was trained"
 
 
-def _nothing_trained(result: Result) -> str:
-    return NOTHING_TRAINED if result.spec.only_scores else ""
+def _no_answers(result: Result) -> str:
+    return "" if result.course.before else "no model was scored in this run"
 
 
 def _no_weights(result: Result) -> str:
@@ -55,11 +38,33 @@ def _no_weights(result: Result) -> str:
     return "this run left no weights: it did not come so far as to save them"
 
 
-def _no_model(result: Result) -> str:
-    """Say why the weights cannot be merged into their model."""
-    if told := _no_weights(result):
-        return told
-    return result.spec.model.known.unavailable_reason
+def _delta(result: Result) -> Mapping[str, Content]:
+    """Find what was trained: one file, or an adapter's folder."""
+    weights = result.weights
+    assert weights is not None, "looked at before"
+    config = weights.with_name("adapter_config.json")
+    if not config.is_file():
+        return {"delta.safetensors": weights}
+    told = json.loads(config.read_text(encoding="utf-8"))
+    # Where the model lies on this machine is of no use elsewhere.
+    told["base_model_name_or_path"] = model_text(result.spec)
+    text = json.dumps(told, indent=2).encode()
+    return {f"adapter/{weights.name}": weights, f"adapter/{config.name}": text}
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One thing that can be exported."""
+
+    what: What
+    title: str
+    about: str
+    """A sentence on its contents."""
+    make: Callable[[Result, bool], Mapping[str, Content]] | None
+    """Makes its files from a run and whether personal data are masked, by name or path behind the
+    run's id; None for the merged model, which the engine writes."""
+    missing: Callable[[Result], str] = lambda _: ""
+    """Says why a run has none; empty if it has."""
 
 
 KINDS: Mapping[What, Kind] = {
@@ -69,46 +74,61 @@ KINDS: Mapping[What, Kind] = {
             "report",
             "Report",
             "One HTML file: verdict, scores, curves, settings, sample answers.",
-            _never,
+            lambda result, masked: {"report.html": report(result, masked=masked).encode()},
         ),
         Kind(
             "model",
             "Merged model",
             "A folder that transformers opens, with tokenizer and model card.",
-            _no_model,
+            None,
+            lambda result: _no_weights(result) or result.spec.model.known.unavailable_reason,
         ),
         Kind(
-            "delta", "Changed weights", "What was trained: the delta or the adapter.", _no_weights
+            "delta",
+            "Changed weights",
+            "What was trained: the delta or the adapter.",
+            lambda result, _: _delta(result),
+            _no_weights,
         ),
-        Kind("spec", "Spec", "All settings as JSON.", _never),
-        Kind("command", "Command", "The command line that repeats the run.", _never),
+        Kind(
+            "spec",
+            "Spec",
+            "All settings as JSON.",
+            lambda result, _: {"spec.json": spec_file(result).encode()},
+        ),
+        Kind(
+            "command",
+            "Command",
+            "The command line that repeats the run.",
+            lambda result, _: {
+                "command.txt": command_line(result, f"{result.run_id}-spec.json").encode()
+            },
+        ),
         Kind(
             "script",
             "unlearn.py",
             "The task's entry, unlearn(), with these settings.",
-            _nothing_trained,
+            lambda result, _: {"unlearn.py": script(result).encode()},
+            lambda result: NOTHING_TRAINED if result.spec.only_scores else "",
         ),
         Kind(
             "answers",
             "Answers",
             "Every row as CSV, in the official script's columns, not masked.",
+            lambda result, _: {f"answers/{path}": of for path, of in answers_csv(result).items()},
             _no_answers,
         ),
         Kind(
             "scores",
             "Scores",
             "Both models' scores as JSON, under the official script's keys.",
+            lambda result, _: {
+                f"scores/{path}": of for path, of in official_scores(result).items()
+            },
             _no_answers,
         ),
     )
 }
-
-
-FOLDERS: Mapping[What, Callable[[Result], Mapping[str, bytes]]] = {
-    "answers": answers_csv,
-    "scores": official_scores,
-}
-"""What makes the files of those that are folders."""
 
 
 class NothingThere(ValueError):
@@ -125,10 +145,6 @@ def check_there(result: Result, what: What) -> None:
         raise NothingThere(f"{KINDS[what].title.lower()}: {why}")
 
 
-Content = bytes | Path
-"""What a file holds, or the file that it is a copy of."""
-
-
 def files(result: Result, what: What, *, masked: bool) -> Mapping[str, Content]:
     """Make the files of anything but the merged model, by path. Names carry the run's id alone.
 
@@ -137,36 +153,73 @@ def files(result: Result, what: What, *, masked: bool) -> Mapping[str, Content]:
         OSError: Its saved weights cannot be read.
     """
     check_there(result, what)
-    run = result.run_id
-    match what:
-        case "report":
-            return {f"{run}-report.html": report(result, masked=masked).encode()}
-        case "spec":
-            return {f"{run}-spec.json": spec_file(result).encode()}
-        case "command":
-            return {f"{run}-command.txt": command_line(result, f"{run}-spec.json").encode()}
-        case "script":
-            return {f"{run}-unlearn.py": script(result).encode()}
-        case "answers" | "scores":
-            return {f"{run}-{what}/{path}": of for path, of in FOLDERS[what](result).items()}
-        case "delta":
-            return _delta(result)
-        case "model":
-            raise AssertionError("the merged model is the engine's work")
+    make = KINDS[what].make
+    assert make is not None, "the merged model is written by the engine"
+    return {f"{result.run_id}-{path}": content for path, content in make(result, masked).items()}
 
 
-def _delta(result: Result) -> Mapping[str, Content]:
-    """Find what was trained: one file, or an adapter's folder."""
-    weights = result.weights
-    assert weights is not None, "looked at before"
-    config = weights.with_name("adapter_config.json")
-    if not config.is_file():
-        return {f"{result.run_id}-delta.safetensors": weights}
-    told = json.loads(config.read_text(encoding="utf-8"))
-    # Where the model lies on this machine is of no use elsewhere.
-    told["base_model_name_or_path"] = model_name(result.spec)
-    folder = f"{result.run_id}-adapter"
-    return {
-        f"{folder}/{weights.name}": weights,
-        f"{folder}/{config.name}": json.dumps(told, indent=2).encode(),
+# ---- writing them
+
+
+def write(found: Mapping[str, Content], out: Path) -> list[Path]:
+    """Write files into a folder, each as a whole or not at all, and a sub-folder likewise.
+
+    Names carry the run's id, so what has one already is an earlier copy and is replaced.
+
+    Args:
+        found: What to write, by path in the folder.
+        out: The folder. It is made.
+
+    Returns:
+        The files and sub-folders.
+
+    Raises:
+        NoRoom: The disk has too little space.
+        OSError: The folder cannot be written.
+    """
+    check_room(out, total(found))
+    written: list[Path] = []
+    for top, paths in groupby(found, key=lambda path: path.split("/")[0]):
+        members = list(paths)
+        if members == [top]:
+            _put(found[top], out / top)
+        else:
+            with whole_folder(out / top) as part:
+                for path in members:
+                    _put(found[path], part / path.partition("/")[2])
+        written.append(out / top)
+    return written
+
+
+def _put(content: Content, target: Path) -> None:
+    if isinstance(content, bytes):
+        write_whole(target, content)
+    else:
+        copy_whole(content, target)
+
+
+def packed(found: Mapping[str, Content]) -> tuple[str, bytes]:
+    """Put files into one: itself if there is one, else an archive called as their folder."""
+    read = {
+        path: content if isinstance(content, bytes) else content.read_bytes()
+        for path, content in found.items()
     }
+    first = next(iter(read))
+    if len(read) == 1:
+        return first, read[first]
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as into:
+        for path, content in read.items():
+            into.writestr(path, content)
+    return f"{first.split('/')[0]}.zip", archive.getvalue()
+
+
+def in_folder(folder: Path) -> Mapping[str, Content]:
+    """Map the files of a folder, by path from where it lies."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder.parent).as_posix(): path for path in paths}
+
+
+def total(found: Mapping[str, Content]) -> int:
+    """Count the bytes of files."""
+    return sum(len(of) if isinstance(of, bytes) else bytes_of(of) for of in found.values())

@@ -1,18 +1,22 @@
-"""All that a run has left: what every export is made of."""
+"""What runs left, gathered from a store for exports: one run, or several that are compared."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from unlearnlab.metrics.measures import Taken, taken
+from unlearnlab.metrics.intervals import Interval, score_intervals
+from unlearnlab.metrics.measures import Taken, measured, taken
 from unlearnlab.metrics.scores import Evidence, scored_evidence
-from unlearnlab.runs.events import Evaluated, Loaded, StoredEvent
+from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.answers import AnswerRow, joined
-from unlearnlab.views.scoreboard import Scoreboard, retrained_of, scoreboard
+from unlearnlab.views.answers import AnswerRow, Speaker, joined
+from unlearnlab.views.charts import Track, track
+from unlearnlab.views.comparison import Intervals
+from unlearnlab.views.runs import RunSummary, labels, run_summary
+from unlearnlab.views.scoreboard import Scoreboard, at_ends, retrained_of, scoreboard
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,37 +38,32 @@ class Result:
 
     @property
     def spec(self) -> RunSpec:
-        """Return what was asked for."""
+        """Return its spec."""
         return self.row.spec
 
     @property
     def title(self) -> str:
-        """Name the run."""
+        """Return its name, or the titles of its methods."""
         return self.row.name or self.spec.title
 
     @property
     def status(self) -> Status:
-        """Say how it ended."""
+        """Return its status."""
         return self.row.status
 
     @property
     def ended(self) -> bool:
-        """Tell whether nothing more will come of it."""
+        """Return whether it has ended."""
         return self.status not in ("queued", "running", "paused")
 
     @property
-    def loaded(self) -> Loaded | None:
-        """Return the fingerprints of weights and data; none if it did not come that far."""
-        return self.course.loaded
-
-    @property
     def board(self) -> Scoreboard:
-        """Lay its scores out."""
+        """Lay out its scores."""
         return scoreboard(self.spec, self.row.before, self.row.after, None)
 
     @property
     def measures(self) -> tuple[Taken, ...]:
-        """Take the further measures; none where the evidence is not kept."""
+        """Compute the further measures; none without stored evidence."""
         if self.before is None:
             return ()
         picked = self.spec.data.forget
@@ -73,18 +72,18 @@ class Result:
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:
-        """Join what both models answered; none if no model was scored."""
+        """Join the answers of both models; none if no model was scored."""
         return joined(self.before, self.after, self.spec.data.forget) if self.before else ()
 
     @property
     def weights(self) -> Path | None:
-        """Return the file of what was trained, if it was saved and is still there."""
+        """Return the file of the trained weights, if it was saved and is still there."""
         found = (path for path in self.saved.values() if path.suffix == ".safetensors")
         return next((path for path in found if path.is_file()), None)
 
 
 def result(runs: Store, run_id: str) -> Result:
-    """Gather what a run has left.
+    """Gather one run.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
@@ -92,14 +91,66 @@ def result(runs: Store, run_id: str) -> Result:
     row, events = runs.row(run_id), runs.events(run_id)
     course = advance(RunProgress(), events)
 
-    def evidence(of: Evaluated | None) -> Evidence | None:
-        return runs.evidence(of.key) if of else None
+    scored = (course.before, course.after)
+    before, after = (runs.evidence(of.key) if of else None for of in scored)
+    return Result(row, events, course, before, after, runs.artefacts(run_id))
 
-    return Result(
-        row=row,
-        events=events,
-        course=course,
-        before=evidence(course.before),
-        after=evidence(course.after),
-        saved=runs.artefacts(run_id),
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Several runs, in the order they were named."""
+
+    entries: tuple[RunSummary, ...]
+    tracks: Mapping[str, Track]
+    """Curves by id of the run."""
+    evidence: Mapping[str, Evidence]
+    """Answers of the unlearned models by id of the run, as far as they are stored."""
+    original: Evidence | None
+    """Answers of the original model; None if the runs did not start from the same one."""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Return a unique label for each run."""
+        return labels(self.entries)
+
+    @property
+    def intervals(self) -> Mapping[str, Intervals]:
+        """Return the confidence intervals of each run's scores, by id of the run."""
+        return {run: score_intervals(found).before for run, _, found in self._judged()}
+
+    @property
+    def measures(self) -> Mapping[str, Mapping[str, Interval]]:
+        """Return the further measures of each unlearned model, by id of the run."""
+        return {run: measured(found, retrained_of(spec)) for run, spec, found in self._judged()}
+
+    def _judged(self) -> Iterator[tuple[str, RunSpec, Evidence]]:
+        for run in self.entries:
+            if found := self.evidence.get(run.run_id):
+                yield run.run_id, run.spec, scored_evidence(found, run.spec.data.forget)
+
+    @property
+    def speakers(self) -> tuple[Speaker, ...]:
+        """List the models with their answers, the original first."""
+        first = [Speaker("Original model", self.original)] if self.original else []
+        named = zip(self.entries, self.labels, strict=True)
+        runs = (Speaker(label, self.evidence.get(run.run_id), run.run_id) for run, label in named)
+        return (*first, *runs)
+
+
+def compared(runs: Store, run_ids: Sequence[str]) -> Compared:
+    """Gather several runs, each once.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    ids = tuple(dict.fromkeys(run_ids))
+    rows = {run: runs.row(run) for run in ids}
+    keys = {run: at_ends(row.spec, *row.keys, "") for run, row in rows.items()}
+    before = {original for original, _ in keys.values() if original}
+    evidence = {run: runs.evidence(key) for run, (_, key) in keys.items() if key}
+    return Compared(
+        entries=tuple(map(run_summary, rows.values())),
+        tracks={run: track(runs.events(run)) for run in ids},
+        evidence={run: one for run, one in evidence.items() if one is not None},
+        original=runs.evidence(before.pop()) if len(before) == 1 else None,
     )

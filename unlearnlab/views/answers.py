@@ -1,27 +1,30 @@
-"""What a page shows of the answers: before and after joined, labelled, marked and masked."""
+"""Answers of models: before and after joined, filtered, sorted, compared, marked and masked."""
 
 import difflib
 import math
 import re
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any, Literal, get_args
 
 from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.metrics.labels import Mood, Outcome, mood, outcome
+from unlearnlab.metrics.labels import OUTCOMES, Mood, Outcome, mood, outcome
 from unlearnlab.metrics.scores import Answer, Evidence
 
 PAGE = 20
 """Rows on one page of the table."""
 
 DAMAGE = 0.1
-"""A retain row is damaged when it lost more than this."""
+"""A retain row is damaged if it lost more than this of its score."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerRow:
-    """One row of the data with what both models made of it."""
+    """One row of the data with the answers of both models."""
 
     row: str
+    """Its id."""
     split: Split
     task: str
     kind: Kind
@@ -35,23 +38,23 @@ class AnswerRow:
     unlearned_score: float | None
     unlearned_likelihood: float | None
     outcome: Outcome
-    """Of the unlearned model's answer, or of the original's until then."""
+    """Label of the unlearned model's answer, or of the original's until then."""
     judged: bool = True
-    """Whether a term counts it: a forget row that was not picked is part of none."""
+    """Whether a term counts the row: forget rows that were not picked are part of no term."""
 
     @property
     def wished(self) -> Split:
-        """Say what was wished: a forget row that was not picked is to stay, like the retain set."""
+        """Return the set whose goal the row has: forget rows that were not picked should stay."""
         return self.split if self.judged else "retain"
 
     @property
     def leaks(self) -> bool:
-        """Tell whether the unlearned model still says what it was to forget."""
+        """Return whether the unlearned model still gives an answer that it should forget."""
         return self.wished == "forget" and self.unlearned is not None and self.outcome == "leaked"
 
     @property
     def damaged(self) -> bool:
-        """Tell whether a row that was to stay lost its score."""
+        """Return whether a row that should stay lost its score."""
         return self.wished == "retain" and (self.score_lost or 0.0) > DAMAGE
 
     @property
@@ -67,7 +70,7 @@ class AnswerRow:
 
     @property
     def mood(self) -> Mood:
-        """Say how the label is to be read."""
+        """Return whether the label is good or bad news."""
         return mood(self.outcome, self.wished, damaged=self.damaged)
 
 
@@ -90,37 +93,165 @@ def joined(
     Args:
         before: Of the original model.
         after: Of the unlearned one, if it was scored.
-        picked: Ids of the forget rows that are judged; none judges all.
+        picked: Ids of the forget rows that are judged; None judges all.
     """
     later = {answer.row: answer for answer in after.answers} if after else {}
     wanted = None if picked is None else set(picked)
     return tuple(
-        _joined(
-            answer,
-            later.get(answer.row),
-            judged=wanted is None or answer.split == "retain" or answer.row in wanted,
+        AnswerRow(
+            row=one.row,
+            split=one.split,
+            task=one.task,
+            kind=one.kind,
+            prompt=one.prompt,
+            expected=one.expected,
+            original=one.generated,
+            original_score=one.score,
+            original_likelihood=likelihood(one),
+            unlearned=other.generated if other else None,
+            unlearned_score=other.score if other else None,
+            unlearned_likelihood=likelihood(other) if other else None,
+            outcome=outcome(other or one),
+            judged=wanted is None or one.split == "retain" or one.row in wanted,
         )
-        for answer in before.answers
+        for one in before.answers
+        for other in (later.get(one.row),)
     )
 
 
-def _joined(before: Answer, after: Answer | None, *, judged: bool) -> AnswerRow:
-    return AnswerRow(
-        row=before.row,
-        split=before.split,
-        task=before.task,
-        kind=before.kind,
-        prompt=before.prompt,
-        expected=before.expected,
-        original=before.generated,
-        original_score=before.score,
-        original_likelihood=likelihood(before),
-        unlearned=after.generated if after else None,
-        unlearned_score=after.score if after else None,
-        unlearned_likelihood=likelihood(after) if after else None,
-        outcome=outcome(after or before),
-        judged=judged,
+# ---- filters, counts, sorting
+
+Show = Literal["forget", "others", "retain", "leaks", "damaged", "all"]
+"""Which rows the table shows; "others" are forget rows that were not picked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the reader asked to see."""
+
+    show: Show = "forget"
+    task: str = ""
+    """Empty for all."""
+    kind: str = ""
+    """Empty for both."""
+    text: str = ""
+    """Words that must occur in the row."""
+    labels: Collection[Outcome] = ()
+    """Labels of which a row must have one; empty for all."""
+
+
+def counts(rows: Iterable[AnswerRow]) -> Mapping[Show, int]:
+    """Count the rows under each choice."""
+    found: dict[Show, int] = dict.fromkeys(get_args(Show), 0)
+    for row in rows:
+        found["all"] += 1
+        found[row.split if row.judged else "others"] += 1
+        found["leaks"] += row.leaks
+        found["damaged"] += row.damaged
+    return found
+
+
+def label_counts(rows: Iterable[AnswerRow], by: Filter) -> Mapping[Outcome, int]:
+    """Count the rows that each label would show under the other filters."""
+    found = dict.fromkeys(OUTCOMES, 0)
+    for row in chosen(rows, replace(by, labels=())):
+        found[row.outcome] += 1
+    return found
+
+
+def chosen(rows: Iterable[AnswerRow], by: Filter) -> tuple[AnswerRow, ...]:
+    """Return the rows that pass the filter."""
+    words = by.text.lower().split()
+
+    def shown(row: AnswerRow) -> bool:
+        if by.show in ("leaks", "damaged"):
+            return row.leaks if by.show == "leaks" else row.damaged
+        return by.show in ("all", row.split if row.judged else "others")
+
+    def says(row: AnswerRow) -> bool:
+        texts = (row.row, row.prompt, row.expected, row.original, row.unlearned or "")
+        said = " ".join(texts).lower()
+        return all(word in said for word in words)
+
+    return tuple(
+        row
+        for row in rows
+        if shown(row)
+        and by.task in ("", row.task)
+        and by.kind in ("", row.kind)
+        and (not by.labels or row.outcome in by.labels)
+        and (not words or says(row))
     )
+
+
+SortKey = Literal[
+    "data",
+    "prompt",
+    "expected",
+    "original",
+    "unlearned",
+    "label",
+    "score",
+    "score_before",
+    "score_lost",
+    "likelihood",
+    "likelihood_before",
+    "likelihood_lost",
+]
+SORT_KEYS: tuple[SortKey, ...] = get_args(SortKey)
+
+TEXTS: frozenset[SortKey] = frozenset({"prompt", "expected", "original", "unlearned", "label"})
+"""Columns that are first sorted from A; numbers are first sorted from the highest."""
+
+_FIELDS: Mapping[SortKey, str] = {
+    "score": "unlearned_score",
+    "score_before": "original_score",
+    "likelihood": "unlearned_likelihood",
+    "likelihood_before": "original_likelihood",
+}
+"""Attributes of a row that are named differently from their sort key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How the rows are sorted."""
+
+    key: SortKey = "data"
+    """The column, or "data" for the order of the data."""
+    descending: bool = False
+
+    def pressed(self, key: SortKey) -> "Order":
+        """Return the order after a click on a column: its own, the other way, the data's."""
+        first = key not in TEXTS
+        if self.key != key:
+            return Order(key, first)
+        return Order(key, not first) if self.descending == first else Order()
+
+
+def in_order(rows: Sequence[AnswerRow], order: Order) -> Sequence[AnswerRow]:
+    """Sort rows; those without a value come last either way, and equals stay as they were.
+
+    As long as the unlearned model was not scored, the original's scores stand in.
+    """
+    key = order.key
+    if key == "data":
+        return rows[::-1] if order.descending else rows
+    scored = any(row.unlearned is not None for row in rows)
+    if not scored and key in ("score", "likelihood"):
+        key = "score_before" if key == "score" else "likelihood_before"
+
+    def value(row: AnswerRow) -> Any:
+        if key == "label":
+            return OUTCOMES.index(row.outcome)
+        found = getattr(row, _FIELDS.get(key, key))
+        return found.lower() if isinstance(found, str) else found
+
+    there = [row for row in rows if value(row) is not None]
+    there.sort(key=value, reverse=order.descending)
+    return [*there, *(row for row in rows if value(row) is None)]
+
+
+# ---- recited words, and personal data
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,35 +275,22 @@ def marked(expected: str, generated: str) -> tuple[Span, ...]:
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     recited = [False] * len(pieces)
     for block in blocks:
-        if block.size > 1 or (block.size and _telling(ours[block.b], theirs)):
+        word = ours[block.b] if block.size == 1 else ""
+        # One word alone is worth a mark unless it is an "a" that any long text has.
+        if block.size > 1 or (word and (len(word) > 3 or len(theirs) < 6 or not word.isalpha())):
             # From the first word of the stretch to its last, with the spaces between them.
             first, last = places[block.b], places[block.b + block.size - 1]
             recited[first : last + 1] = [True] * (last + 1 - first)
-    return _merged(pieces, recited)
-
-
-def _telling(word: str, expected: Sequence[str]) -> bool:
-    """Tell whether one word alone is worth a mark: not an "a" that any long text has."""
-    return len(word) > 3 or len(expected) < 6 or not word.isalpha()
+    stretches = groupby(zip(pieces, recited, strict=True), key=lambda pair: pair[1])
+    return tuple(Span("".join(text for text, _ in pairs), hit) for hit, pairs in stretches)
 
 
 def _bare(word: str) -> str:
     return word.lower().strip(".,;:!?\"'()[]“”‘’") or word
 
 
-def _merged(pieces: Sequence[str], recited: Sequence[bool]) -> tuple[Span, ...]:
-    spans: list[Span] = []
-    for text, hit in zip(pieces, recited, strict=True):
-        if spans and spans[-1].recited == hit:
-            spans[-1] = Span(spans[-1].text + text, hit)
-        else:
-            spans.append(Span(text, hit))
-    return tuple(spans)
-
-
 _EMAIL = re.compile(r"[\w.+\\-]+@[\w-]+(?:\.[\w-]+)+")
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
-_DIGIT = re.compile(r"\d")
 _COMMON = frozenset(
     """
     a an and are as at born by did do does for from had has have he her hers his how i if in is it
@@ -191,7 +309,7 @@ def mask(text: str) -> str:
     letters pass; the switch protects a screen that is shown to others, it does not anonymise.
     """
     hidden = _EMAIL.sub(lambda found: re.sub(r"[^@.]", "•", found[0]), text)
-    hidden = _DIGIT.sub("#", hidden)
+    hidden = re.sub(r"\d", "#", hidden)
     return _WORD.sub(lambda found: _masked(found[0]), hidden)
 
 
@@ -199,3 +317,86 @@ def _masked(word: str) -> str:
     if not word[0].isupper() or word.lower().split("'")[0] in _COMMON:
         return word
     return "".join("•" if letter.isalpha() else letter for letter in word)
+
+
+# ---- one example, answered by several models
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A model with its answers: the original, the retrained one, or that of a run."""
+
+    name: str
+    evidence: Evidence | None
+    """None where its answers are not stored."""
+    run_id: str = ""
+    """Empty for the original and the retrained model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """The answer of one model."""
+
+    name: str
+    run_id: str
+    spans: tuple[Span, ...]
+    """The answer, cut where it recites; empty if the model answered nothing."""
+    score: float | None
+    """None if the model was not asked."""
+    outcome: Outcome | None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row with the answers of all models."""
+
+    row: str
+    split: Split
+    task: str
+    kind: Kind
+    prompt: str
+    expected: str
+    said: tuple[Said, ...]
+
+
+def choices(speakers: Sequence[Speaker]) -> tuple[Answer, ...]:
+    """List the rows that any model answered, each with its first answer.
+
+    Forget rows come first, and among them those on which the models' scores lie furthest apart.
+    """
+    found: dict[str, list[Answer]] = {}
+    for speaker in speakers:
+        for answer in speaker.evidence.answers if speaker.evidence else ():
+            found.setdefault(answer.row, []).append(answer)
+
+    def place(answers: Sequence[Answer]) -> tuple[bool, float]:
+        scores = [answer.score for answer in answers]
+        return answers[0].split != "forget", min(scores) - max(scores)
+
+    return tuple(answers[0] for answers in sorted(found.values(), key=place))
+
+
+def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
+    """Set the answers of all models to one row side by side; None if no model has the row."""
+    answers = [
+        next((one for one in speaker.evidence.answers if one.row == row), None)
+        if speaker.evidence
+        else None
+        for speaker in speakers
+    ]
+    first = next((answer for answer in answers if answer is not None), None)
+    if first is None:
+        return None
+    said = tuple(
+        Said(speaker.name, speaker.run_id, (), None, None)
+        if answer is None
+        else Said(
+            speaker.name,
+            speaker.run_id,
+            marked(answer.expected, answer.generated.strip()),
+            answer.score,
+            outcome(answer),
+        )
+        for speaker, answer in zip(speakers, answers, strict=True)
+    )
+    return Example(row, first.split, first.task, first.kind, first.prompt, first.expected, said)

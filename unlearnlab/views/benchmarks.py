@@ -1,8 +1,8 @@
-"""What was measured on the embedded model: what each preset does, and which blocks to train."""
+"""Shipped measurements of the embedded model: presets, windows of blocks, a layer sweep."""
 
 import json
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,32 +10,43 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict
 
 from unlearnlab.data.files import ASSETS
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import SCORES, Scores, value_of, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, Part, TraceAverage
 from unlearnlab.metrics.verdicts import TITLES, VerdictKind
 from unlearnlab.spec.presets import presets
+from unlearnlab.spec.sweep import SweepSpec
+from unlearnlab.views.scoreboard import name_of
 
 RESULTS = ASSETS / "results.json"
 """Written by `tests/benchmarks/bench_presets.py`."""
 
-
 WINDOWS = ASSETS / "windows.json"
 """Written by `tests/benchmarks/bench_windows.py`."""
 
+LAYER_WINDOWS = ASSETS / "layer_windows.json"
+"""Written by `python -m unlearnlab sweep embedded-layer-windows --json`."""
 
-class MeasuredRun(BaseModel):
-    """One run of a preset."""
+
+class Measured(BaseModel):
+    """Base of what the files hold."""
 
     model_config = ConfigDict(frozen=True)
+
+
+# ---- presets
+
+
+class MeasuredRun(Measured):
+    """One run of a preset."""
 
     preset: str
     fold: str
     seed: int
     device: str
     seconds: float
-    """Both scorings included."""
+    """Both evaluations included."""
     memory_gib: float | None = None
-    """What the process held at most after a training step."""
+    """Most memory of the process after a training step."""
     verdict: VerdictKind
     before: Scores
     after: Scores
@@ -49,13 +60,11 @@ class Measurement:
 
     def after(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
         """List a score of the unlearned models, where it was measured."""
-        found = (of(run.after) for run in self.runs)
-        return tuple(value for value in found if value is not None)
+        return tuple(value for run in self.runs if (value := of(run.after)) is not None)
 
     def before(self, of: Callable[[Scores], float | None]) -> tuple[float, ...]:
         """List a score of the original model, where it was measured."""
-        found = (of(run.before) for run in self.runs)
-        return tuple(value for value in found if value is not None)
+        return tuple(value for run in self.runs if (value := of(run.before)) is not None)
 
     @property
     def aggregate(self) -> float:
@@ -75,7 +84,7 @@ def forget_answers(scores: Scores) -> float | None:
 
 
 def retain_answers(scores: Scores) -> float | None:
-    """Return the share of retain questions still answered, in the subtask that fares worst."""
+    """Return the share of retain questions still answered, in the subtask with the lowest."""
     return min(_questions(scores, "retain"), default=None)
 
 
@@ -85,7 +94,7 @@ def _questions(scores: Scores, split: str) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A score that sums a preset up."""
+    """A score in the summary of a preset."""
 
     title: str
     """With the direction that is good."""
@@ -105,7 +114,7 @@ FIGURES = (
     Figure("AUC → 0.5", "membership", lambda scores: scores.mia_auc),
     Figure("Quiz\u00a0↑", "utility", lambda scores: scores.utility),
 )
-"""What a method did, in four numbers."""
+"""Results of a preset in four numbers."""
 
 
 @cache
@@ -120,6 +129,9 @@ def measurements(path: Path = RESULTS) -> Mapping[tuple[str, str], Measurement]:
     return {key: Measurement(tuple(runs)) for key, runs in groups.items()}
 
 
+# ---- windows of blocks
+
+
 class WindowRun(MeasuredRun):
     """One run of a preset, moved to a window of blocks."""
 
@@ -127,20 +139,16 @@ class WindowRun(MeasuredRun):
     last_layer: int
 
 
-class Traced(BaseModel):
-    """Where tracing found the answers to arise."""
-
-    model_config = ConfigDict(frozen=True)
+class Traced(Measured):
+    """The blocks in which tracing found the answers to arise."""
 
     window: int
     """Blocks whose MLPs or attentions were restored together."""
     found: TraceAverage
 
 
-class Windows(BaseModel):
+class Windows(Measured):
     """The same settings on windows of blocks, and what tracing says of the blocks."""
-
-    model_config = ConfigDict(frozen=True)
 
     runs: tuple[WindowRun, ...]
     tracing: Traced
@@ -194,7 +202,78 @@ class Windows(BaseModel):
 
 
 def windows(path: Path = WINDOWS) -> Windows | None:
-    """Read the comparison of windows; none if it was not measured."""
-    if not path.exists():
-        return None
-    return Windows.model_validate_json(path.read_text(encoding="utf-8"))
+    """Read the comparison of windows; None if it was not measured."""
+    return Windows.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+# ---- a sweep
+
+
+class RecordedRun(Measured):
+    """Result of one run of a sweep."""
+
+    place: tuple[int, ...]
+    """Which value of each axis, 0-based."""
+    status: str
+    seconds: float | None = None
+    verdict: VerdictKind | None = None
+    after: Scores | None = None
+
+
+class RecordedAxis(Measured):
+    """Name and values of an axis."""
+
+    name: str
+    values: tuple[str, ...]
+
+
+class SweepRecord(Measured):
+    """A sweep with its results, as the command line's `--json` writes it."""
+
+    title: str
+    sweep: SweepSpec
+    axes: tuple[RecordedAxis, ...]
+    runs: tuple[RecordedRun, ...]
+
+    def along(self, axis: int) -> Mapping[str, tuple[RecordedRun, ...]]:
+        """Group the finished runs by their value on an axis."""
+        finished = [run for run in self.runs if run.status == "finished" and run.after]
+        return {
+            value: tuple(run for run in finished if run.place[axis] == at)
+            for at, value in enumerate(self.axes[axis].values)
+        }
+
+    def name_of(self, key: str) -> str:
+        """Name a score by its key, within a sentence."""
+        return name_of(SCORES[key], *(run.after for run in self.runs))
+
+    def summary(self, axis: int) -> str:
+        """Say where the scores are highest on an axis, in the mean over the others."""
+        groups = {value: runs for value, runs in self.along(axis).items() if runs}
+        if not groups:
+            return "No run has finished."
+        highest: list[str] = []
+        for score in weighted_scores():
+            means = {v: statistics.fmean(score_of(runs, score.key)) for v, runs in groups.items()}
+            best = max(means, key=lambda value: means[value])
+            highest.append(f"{self.name_of(score.key)} at {best} ({means[best]:.2f})")
+        verdicts: list[str] = []
+        for value, runs in groups.items():
+            kinds = sorted({TITLES[run.verdict].lower() for run in runs if run.verdict})
+            verdicts.append(f"{value} {' or '.join(kinds)}")
+        took = sum(run.seconds or 0 for run in self.runs)
+        return (
+            f"Highest by {self.axes[axis].name}, in the mean over seeds: {', '.join(highest)}. "
+            f"Verdicts: {'; '.join(verdicts)}. {len(self.runs)} runs, {took / 60:.0f} min."
+        )
+
+
+def score_of(runs: Sequence[RecordedRun], key: str) -> list[float]:
+    """List a score of runs, where it was measured."""
+    values = (value_of(run.after, key) for run in runs)
+    return [value for value in values if value is not None]
+
+
+def sweep_record(path: Path = LAYER_WINDOWS) -> SweepRecord | None:
+    """Read a sweep's record; None if it was not run."""
+    return SweepRecord.model_validate_json(path.read_bytes()) if path.exists() else None

@@ -7,20 +7,20 @@ between seeds.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from unlearnlab.metrics.intervals import Interval, score_intervals
-from unlearnlab.metrics.scores import Evidence, Scores, scored_evidence, shown_scores
-from unlearnlab.runs.events import Failed, Finished, StepLogged, When
+from unlearnlab.metrics.scores import Scores, scored_evidence, shown_scores
+from unlearnlab.runs.events import Evaluated, Failed, Finished, StepLogged, When
 from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.records import FullRecord, RunRecord
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.rows import fingerprint
 from unlearnlab.spec.run import DataSpec, RunSpec, parse_spec
-from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.phases import changes
-from unlearnlab.views.provenance import batches_text, code_text
+from unlearnlab.views.runs import differences
 from unlearnlab.views.scoreboard import term_name
+from unlearnlab.views.words import changes_text, record_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,25 +55,15 @@ def _problems(row: RunRecord) -> Iterator[str]:
     spec = row.spec
     if not isinstance(row.ending, Finished):
         yield f"run {row.run_id} did not finish: only a finished run has numbers to agree with"
-    absent = [
-        (field, told)
-        for field, told in (
-            ("model", spec.model.known.unknown_reason or spec.model.known.unavailable_reason),
-            ("data", _data_problem(spec.data)),
-        )
-        if told
-    ]
-    for field, told in absent or _misfits(spec):
-        yield f"{field}: {told}"
-
-
-def _misfits(spec: RunSpec) -> tuple[tuple[str, str], ...]:
-    """Return what in a run does not fit the local model and data of the same names."""
+    model = spec.model.known.unknown_reason or spec.model.known.unavailable_reason
+    data = _data_problem(spec.data)
+    if model or data:
+        yield from (f"{name}: {told}" for name, told in (("model", model), ("data", data)) if told)
+        return
     try:
         parse_spec(spec.model_dump(mode="json"))
-    except SpecError as error:
-        return error.problems
-    return ()
+    except SpecError as error:  # The local model and data of the same names are others.
+        yield from (f"{field}: {told}" for field, told in error.problems)
 
 
 def _data_problem(spec: DataSpec) -> str:
@@ -106,9 +96,8 @@ def _warnings(row: RunRecord, course: RunProgress, weights: str) -> Iterator[str
             f"the weights of {row.spec.model.known.title} are not what they were in the run: their "
             f"fingerprint was {loaded.weights}, and {weights} when they were last loaded here"
         )
-    for one in changes(row.spec, course):
-        if one.step is not None:
-            yield f"what was changed by hand is not repeated: after step {one.step}, {one.text}"
+    for text in changes_text(row.spec, course):
+        yield f"what was changed by hand is not repeated: {text}"
     if row.spec.keep_as:
         yield f"the model is not kept again as {row.spec.keep_as}"
 
@@ -145,8 +134,6 @@ WORDS: Mapping[Agreement, str] = {
     "unknown": "differs, noise not known",
     "missing": "not measured",
 }
-
-NOT_NOTED = "not noted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,81 +191,68 @@ class Reproduction:
         return [number for number in self.numbers if number.agreement == agreement]
 
 
-@dataclass(frozen=True, slots=True)
 class _Side:
     """One of the two runs, folded."""
 
-    run_id: str
-    spec: RunSpec
-    progress: RunProgress
-    steps: Sequence[StepLogged]
-    before: Evidence | None
-    after: Evidence | None
-    """Evidence behind the scores; none where it is not stored."""
+    def __init__(self, run: FullRecord) -> None:
+        self.run_id, self.spec = run.run_id, run.spec
+        self.progress = advance(RunProgress(), run.events)
+        self.evidence = run.evidence
+        steps = (item.event for item in run.events if isinstance(item.event, StepLogged))
+        self.losses = [repr(step.terms) for step in steps]
+        """Loss terms by step, as text: NaN is equal to itself."""
 
-    def scores(self, when: When) -> Scores | None:
-        """Return the scores of a model; none if it was not scored."""
-        event = self.progress.before if when == "before" else self.progress.after
-        return event.scores if event else None
-
-
-def _side(run: FullRecord) -> _Side:
-    progress = advance(RunProgress(), run.events)
-    return _Side(
-        run_id=run.run_id,
-        spec=run.spec,
-        progress=progress,
-        steps=[item.event for item in run.events if isinstance(item.event, StepLogged)],
-        before=run.evidence.get(progress.before.key) if progress.before else None,
-        after=run.evidence.get(progress.after.key) if progress.after else None,
-    )
+    def scored(self, when: When) -> Evaluated | None:
+        return self.progress.before if when == "before" else self.progress.after
 
 
 def reproduction(original: FullRecord, repetition: FullRecord) -> Reproduction:
     """Compare a run with its reproduction."""
-    first, again = _side(original), _side(repetition)
+    first, again = _Side(original), _Side(repetition)
     ending = again.progress.ending
     problem = "it was stopped" if ending else "it did not finish"
     if isinstance(ending, Failed):
         problem = f"it failed: {ending.problem}"
-    scored = (*_scored("before", first, again), *_scored("after", first, again))
+    both = zip(first.losses, again.losses, strict=False)
     return Reproduction(
         first=first.run_id,
         again=again.run_id,
-        numbers=scored,
+        numbers=(*_scored("before", first, again), *_scored("after", first, again)),
         record=tuple(_changes(first, again)),
-        steps=len(first.steps),
-        steps_again=len(again.steps),
-        same_steps=_same_steps(first.steps, again.steps),
+        steps=len(first.losses),
+        steps_again=len(again.losses),
+        same_steps=sum(1 for _ in takewhile(lambda losses: losses[0] == losses[1], both)),
         problem="" if isinstance(ending, Finished) else problem,
     )
 
 
-def _scored(when: When, first: _Side, again: _Side) -> tuple[Number, ...]:
+def _scored(when: When, first: _Side, again: _Side) -> Iterator[Number]:
     """Compare the scores of the original or the unlearned model."""
-    one, other = (_by_name(side.scores(when)) for side in (first, again))
+    scored = [side.scored(when) for side in (first, again)]
+    one, other = (_by_name(event.scores) if event else {} for event in scored)
     pairs = {key: (one.get(key), other.get(key)) for key in dict.fromkeys((*one, *other))}
     apart = any(not _equal(*pair) for pair in pairs.values())
     intervals = _intervals(when, first, again) if apart else dict[str, Interval]()
-    found = first.scores(when) or again.scores(when)
-    titles = {score.key: score.title_for(found) for score in shown_scores()}
-    return tuple(
-        Number(
-            name=f"{when}/{key}",
-            title=f"{titles.get(key) or term_name(key)}, {when}",
-            first=mine,
-            again=theirs,
-            agreement=_agreement(mine, theirs, intervals.get(key)),
-            interval=None if _equal(mine, theirs) else intervals.get(key),
-        )
-        for key, (mine, theirs) in pairs.items()
-    )
+    titles = {
+        score.key: score.title_for(next((event.scores for event in scored if event), None))
+        for score in shown_scores()
+    }
+    for key, (mine, theirs) in pairs.items():
+        name, title = f"{when}/{key}", f"{titles.get(key) or term_name(key)}, {when}"
+        interval = intervals.get(key)
+        if _equal(mine, theirs):
+            yield Number(name, title, mine, theirs, "equal")
+        elif mine is None or theirs is None:
+            yield Number(name, title, mine, theirs, "missing", interval)
+        elif interval is None:
+            yield Number(name, title, mine, theirs, "unknown")
+        else:
+            noise = 0.0 in interval
+            yield Number(name, title, mine, theirs, "noise" if noise else "other", interval)
 
 
-def _by_name(found: Scores | None) -> Mapping[str, float]:
+def _by_name(found: Scores) -> dict[str, float]:
     """Return scores by name, terms included."""
-    if found is None:
-        return {}
     known = {score.key: score.value(found) for score in shown_scores()}
     return {**found.terms, **{key: value for key, value in known.items() if value is not None}}
 
@@ -288,65 +262,37 @@ def _equal(one: float | None, other: float | None) -> bool:
     return one == other or both_nan
 
 
-def _agreement(one: float | None, other: float | None, interval: Interval | None) -> Agreement:
-    if _equal(one, other):
-        return "equal"
-    if one is None or other is None:
-        return "missing"
-    if interval is None:
-        return "unknown"
-    return "noise" if 0.0 in interval else "other"
-
-
 def _intervals(when: When, first: _Side, again: _Side) -> Mapping[str, Interval]:
     """Bootstrap the differences over shared rows; empty if the rows differ or are not stored."""
-    one, other = (side.before if when == "before" else side.after for side in (first, again))
+    scored = [(side, side.scored(when)) for side in (first, again)]
+    one, other = (side.evidence.get(event.key) if event else None for side, event in scored)
     if one is None or other is None:
         return {}
     picked = first.spec.data.forget
     return score_intervals(scored_evidence(one, picked), scored_evidence(other, picked)).change
 
 
-def _same_steps(first: Sequence[StepLogged], again: Sequence[StepLogged]) -> int:
-    """Count the leading steps whose loss terms are equal to the last bit."""
-    for count, (one, other) in enumerate(zip(first, again, strict=False)):
-        if repr(one.terms) != repr(other.terms):
-            return count
-    return min(len(first), len(again))
-
-
 def _changes(first: _Side, again: _Side) -> Iterator[Change]:
     """Yield what differs between the records."""
     for one in differences([first.spec, again.spec]):
         yield Change(one.name, *one.values)
-    noted = [_noted(side) for side in (first, again)]
-    for name in dict.fromkeys((*noted[0], *noted[1])):
-        one, other = (of.get(name, NOT_NOTED) for of in noted)
+    recorded = [_recorded(side) for side in (first, again)]
+    for name in dict.fromkeys((*recorded[0], *recorded[1])):
+        one, other = (of.get(name, "not noted") for of in recorded)
         if one != other:
             yield Change(name, one, other)
-    by_hand = [_by_hand(side) for side in (first, again)]
+    by_hand = ["; ".join(changes_text(side.spec, side.progress)) for side in (first, again)]
     if by_hand[0] != by_hand[1]:
         yield Change("Changed by hand", *(text or "nothing" for text in by_hand))
 
 
-def _noted(side: _Side) -> Mapping[str, str]:
-    """Return what a run recorded of its data, weights, device and code."""
-    course, found = side.progress, dict[str, str]()
-    if course.loaded:
-        found["Rows' fingerprint"] = course.loaded.data
-        found["Weights' fingerprint"] = course.loaded.weights
-    if course.phases:
-        found["Effective batch"] = batches_text(course)
-    if course.started:
-        found["Device"] = course.started.device
-        found |= {f"Version of {k}": v for k, v in course.started.versions.items()}
-        found["Code"] = code_text(course.started.code)
-    return found
-
-
-def _by_hand(side: _Side) -> str:
-    made = [one for one in changes(side.spec, side.progress) if one.step is not None]
-    return "; ".join(f"after step {one.step}: {one.text}" for one in made)
+def _recorded(side: _Side) -> Mapping[str, str]:
+    """Return a run's record with a line for each version; the seed is among the settings."""
+    lines = record_lines(side.spec, side.progress)
+    started = side.progress.started
+    versions: Mapping[str, str] = started.versions if started else {}
+    found = {name: text for name, text in lines if name not in ("Seed", "Versions")}
+    return found | {f"Version of {name}": number for name, number in versions.items()}
 
 
 def reading(of: Reproduction) -> Iterator[str]:
@@ -363,9 +309,7 @@ def reading(of: Reproduction) -> Iterator[str]:
 
 def _numbers(of: Reproduction) -> str:
     count = len(of.numbers)
-    equal, noise, other, unknown, missing = (
-        len(of.of(kind)) for kind in ("equal", "noise", "other", "unknown", "missing")
-    )
+    equal, noise, other, unknown, missing = (len(of.of(kind)) for kind in WORDS)
     if equal == count:
         return f"All {count} numbers are equal."
     parts = [f"{equal} of {count} numbers are equal"]

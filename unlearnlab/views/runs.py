@@ -1,29 +1,25 @@
-"""Summaries of runs: one line in a list, a search text, and labels that tell runs apart."""
+"""Runs in lists and beside each other: summaries, settings that differ, seeds, labels."""
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
-from typing import Literal
+from typing import Any, Literal, cast
+from zlib import crc32
 
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.metrics.verdicts import Verdict
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
 from unlearnlab.runs.records import RunRecord
+from unlearnlab.spec.fields import settings
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.run import ModelSpec, RunSpec, same_settings, written
-from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.phases import blocks_text, length_text
-from unlearnlab.views.scoreboard import at_ends, judged, of_one_test, utility_name
-
-MOST_SETTINGS = 2
-"""Most settings in a label; the table of differences shows the others."""
-
-SEPARATOR = re.compile(r"[:,] ")
-"""Separates the parts of a title; a title may be cut here."""
-
+from unlearnlab.spec.run import ModelSpec, RunSpec, same_settings, settled, written
+from unlearnlab.views.scoreboard import at_ends, judged, name_of, of_one_test, utility_name
+from unlearnlab.views.words import blocks_text, length_text
 
 Facet = Literal["model", "method", "data", "outcome", "tag"]
 """What a list of runs can be filtered by."""
@@ -155,13 +151,10 @@ def _in_short(spec: RunSpec) -> str:
     if spec.only_scores:
         return f"{spec.data.known.title}, {spec.data.fold} fold"
     first, *others = spec.phases
+    model = "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
+    where, length = blocks_text(first, spec.model.blocks), length_text(spec, first, short=True)
     more = f", then {len(others)} more" if others else ""
-    where = blocks_text(first, spec.model.blocks)
-    rate = written(first.learning_rate)
-    length = length_text(spec, first, epochs="ep.", epoch="ep.")
-    embedded = spec.model.name == ModelSpec().name
-    model = "" if embedded else f"{spec.model.known.title}, "
-    return f"{model}{where}, {rate}, {length}{more}"
+    return f"{model}{where}, {written(first.learning_rate)}, {length}{more}"
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
@@ -190,8 +183,177 @@ def held_against(of: Sequence[RunSummary], reference: Scores | None) -> Scores |
     return reference
 
 
-def _named(run: RunSummary) -> str:
-    return f"{run.title} ({run.origin})" if run.origin else run.title
+# ---- settings that differ
+
+ABSENT = "–"
+"""Stands where a run has no such setting: its method or its model has none."""
+
+SHORT: Mapping[str, str] = {
+    "model.name": "model",
+    "model.adapter.r": "adapter rank",
+    "model.adapter.alpha": "adapter alpha",
+    "model.adapter.dropout": "adapter dropout",
+    "data.source": "data",
+    "data.forget": "rows picked",
+    "data.rest": "other forget rows",
+    "keep_as": "kept as",
+}
+"""Names of settings whose last part alone would say too little."""
+
+Leaf = str | float | bool | tuple[str, ...] | None
+"""A value of a setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One setting in which runs differ."""
+
+    path: str
+    """Such as `phases.0.learning_rate`."""
+    name: str
+    """In words."""
+    values: tuple[str, ...]
+    """One for each run, in words."""
+    numbers: tuple[float | None, ...] | None
+    """The same as numbers; None if one of them is something else."""
+
+
+def differences(specs: Sequence[RunSpec]) -> tuple[Difference, ...]:
+    """List the settings in which specs differ, in the order of the spec.
+
+    A last block that is left open counts as the number it stands for.
+    """
+    flat = [_leaves(spec) for spec in specs]
+    tops = list(RunSpec.model_fields)
+
+    def place(path: str) -> tuple[int, int]:
+        top, _, rest = path.partition(".")
+        return tops.index(top), int(rest.partition(".")[0]) if top == "phases" else 0
+
+    return tuple(
+        Difference(
+            path,
+            _path_text(path),
+            tuple(_text(path, one[path]) if path in one else ABSENT for one in flat),
+            _numbers([one.get(path, ABSENT) for one in flat]),
+        )
+        for path in sorted(dict.fromkeys(path for one in flat for path in one), key=place)
+        if len({repr(one.get(path, ABSENT)) for one in flat}) > 1
+    )
+
+
+def _leaves(spec: RunSpec) -> Mapping[str, Leaf]:
+    """Flatten a spec: value by dotted path."""
+    found: dict[str, Leaf] = {}
+
+    def flatten(path: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for name, inner in cast("Mapping[str, Any]", value).items():
+                flatten(f"{path}.{name}" if path else name, inner)
+        elif path == "phases":
+            for number, inner in enumerate(cast("Sequence[Any]", value)):
+                flatten(f"{path}.{number}", inner)
+        elif value is not None or path not in _groups():  # The settings of no group are absent.
+            found[path] = value
+
+    flatten("", spec.model_dump())
+    blocks = spec.model.blocks
+    for number, phase in enumerate(spec.phases):
+        if phase.last_layer is None and blocks is not None:
+            found[f"phases.{number}.last_layer"] = blocks - 1
+    return found
+
+
+@cache
+def _groups() -> frozenset[str]:
+    return frozenset(one.path for one in settings() if one.shape == "group")
+
+
+def _text(path: str, value: Leaf) -> str:
+    if path.endswith("method.kind"):
+        return METHODS[str(value)].card.title
+    match value:
+        case None:
+            return "all" if path.endswith(("tasks", "forget")) else "none"
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return written(value)
+        case tuple() if path == "data.forget":
+            # Two choices of as many rows are not the same choice.
+            return f"{len(value)} ({crc32(repr(value).encode()) & 0xFFFF:04x})"
+        case tuple():
+            return ", ".join(value)
+        case _:
+            return value or "none"
+
+
+def _numbers(values: Sequence[Leaf]) -> tuple[float | None, ...] | None:
+    """Return values as numbers, absent ones as None; None in all if one is no number."""
+    plain = [value for value in values if value not in (ABSENT, None)]
+    if not plain or not all(type(value) in (int, float) for value in plain):
+        return None
+    return tuple(float(v) if isinstance(v, int | float) else None for v in values)
+
+
+def _path_text(path: str) -> str:
+    """Name a setting in words: `phases.1.method.beta` is "phase 2 beta"."""
+    if path in SHORT:
+        return SHORT[path]
+    parts = path.split(".")
+    phase = int(parts[1]) if parts[0] == "phases" else 0
+    name = "method" if parts[-1] == "kind" else parts[-1].replace("_", " ")
+    return f"phase {phase + 1} {name}" if phase else name
+
+
+# ---- seeds
+
+
+def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
+    """Return the unlearned models' scores of a spec, one per seed.
+
+    Args:
+        spec: The spec; its seed is ignored.
+        rows: Runs, newest first. The newest run of a seed counts; imported runs do not.
+    """
+    found: dict[int, Scores] = {}
+    for row in rows:
+        # Cheap checks first: this runs for every run in the list.
+        if row.after is None or row.spec.seed in found or row.spec.model != spec.model:
+            continue
+        if not row.origin and row.spec.data == spec.data and same_settings(row.spec, spec):
+            found[row.spec.seed] = row.after
+    return tuple(found.values())
+
+
+def seeds_text(group: tuple[Scores, ...]) -> str:
+    """Return mean and standard deviation over seeds, in words; empty for fewer than two."""
+    if len(group) < 2:
+        return ""
+    parts: list[str] = []
+    for score in shown_scores():
+        values = [value for scores in group if (value := score.value(scores)) is not None]
+        if len(values) == len(group):
+            mean, spread = statistics.fmean(values), statistics.stdev(values)
+            parts.append(f"{name_of(score, group[0])} {mean:.2f} ± {spread:.2f}")
+    return f"{len(group)} seeds of this spec: {', '.join(parts)}"
+
+
+def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
+    """Put runs together that differ in nothing but their seed and name, in order of appearance."""
+    groups: dict[str, list[RunSummary]] = {}
+    for run in of:
+        groups.setdefault(settled(run.spec, seed=0).model_dump_json(), []).append(run)
+    return tuple(tuple(group) for group in groups.values())
+
+
+# ---- labels
+
+MOST_SETTINGS = 2
+"""Most settings in a label; the table of differences shows the others."""
+
+SEPARATOR = re.compile(r"[:,] ")
+"""Separates the parts of a title; a title may be cut here."""
 
 
 def labels(of: Sequence[RunSummary]) -> tuple[str, ...]:
@@ -202,14 +364,19 @@ def labels(of: Sequence[RunSummary]) -> tuple[str, ...]:
     Returns:
         One label per run, in their order.
     """
-    titles = _without_shared_start([_named(run) for run in of])
+    named = [f"{run.title} ({run.origin})" if run.origin else run.title for run in of]
+    titles = _without_shared_start(named)
     found = list(titles)
     for title, times in Counter(titles).items():
-        if times > 1:
-            places = [at for at, one in enumerate(titles) if one == title]
-            settings = _differing_settings([of[at] for at in places])
-            for at, differing in zip(places, settings, strict=True):
-                found[at] = f"{title} · {differing}" if differing else title
+        if times == 1:
+            continue
+        places = [at for at, one in enumerate(titles) if one == title]
+        differ = differences([of[at].spec for at in places])
+        # The seed comes last.
+        shown = ([one for one in differ if one.path != "seed"] or differ)[:MOST_SETTINGS]
+        for number, at in enumerate(places):
+            values = ", ".join(f"{one.name} {one.values[number]}" for one in shown)
+            found[at] = f"{title} · {values}" if values else title
     twice = {label for label, times in Counter(found).items() if times > 1}
     return tuple(
         f"{label} · {run.run_id}" if label in twice else label
@@ -221,14 +388,6 @@ def _without_shared_start(titles: Sequence[str]) -> list[str]:
     if len(set(titles)) < 2:
         return list(titles)
     parts = [SEPARATOR.split(title) for title in titles]
-    most = min(map(len, parts)) - 1
     shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False)))
-    drop = min(shared, most)
+    drop = min(shared, min(map(len, parts)) - 1)
     return [SEPARATOR.split(title, drop)[-1] if drop else title for title in titles]
-
-
-def _differing_settings(of: Sequence[RunSummary]) -> list[str]:
-    """Return for each run its values of the first settings that differ; the seed comes last."""
-    found = differences([run.spec for run in of])
-    shown = ([one for one in found if one.path != "seed"] or found)[:MOST_SETTINGS]
-    return [", ".join(f"{one.name} {one.values[at]}" for one in shown) for at in range(len(of))]

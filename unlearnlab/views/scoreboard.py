@@ -12,22 +12,41 @@ from unlearnlab.data.datasets import DatasetInfo, Kind
 from unlearnlab.metrics.intervals import Interval, ScoreIntervals
 from unlearnlab.metrics.measures import Retrained, retrained_models
 from unlearnlab.metrics.scores import SCORES, Score, Scores, shown_scores
-from unlearnlab.metrics.verdicts import GATES, Verdict, over_picked, taught_verdict, verdict
+from unlearnlab.metrics.verdicts import (
+    GATES,
+    Verdict,
+    VerdictKind,
+    over_picked,
+    taught_verdict,
+    verdict,
+)
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
-"""How the page names the subtasks."""
+"""Display names of the subtasks."""
 
 
 def titles_of(known: DatasetInfo) -> Mapping[str, str]:
-    """Name the subtasks as their dataset does."""
+    """Return the subtasks' display names, which a dataset may replace."""
     return {**TASKS, **known.titles}
 
 
 KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
-"""How the page names the kinds of rows."""
+"""Display names of the kinds of rows."""
 
 SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
+
+MOODS: Mapping[VerdictKind, str] = {
+    "forgotten": "good",
+    "partly_forgotten": "fair",
+    "no_effect": "plain",
+    "over_unlearned": "bad",
+    "below_gate": "bad",
+    "collapsed": "bad",
+    "memorised": "good",
+    "not_memorised": "fair",
+}
+"""Whether a verdict is good or bad news, which is its colour."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +55,13 @@ class ScoreCard:
 
     score: Score
     title: str
-    """The score's, or the name of the test behind it."""
+    """Title of the score, or of the test behind it."""
     before: float | None
     after: float | None
     reference: float | None
     """The retrained model's."""
     note: str
-    """What else there is to know: the attack's AUC, the level of chance."""
+    """Such as the attack's AUC or the level of chance."""
     opens: str = ""
     """Rows behind it: the key of a term, or "all"; empty if none can be shown."""
     interval: Interval | None = None
@@ -62,22 +81,22 @@ class Scoreboard:
     setting: str
     """What the numbers were measured on."""
     seeds: str = ""
-    """How far runs that differ in the seed spread; empty for one seed."""
+    """Mean and spread over runs that differ in the seed; empty for one seed."""
     alone: bool = False
-    """Whether there is but one model, scored as it is."""
+    """Whether nothing was trained: there is one model, scored as it is."""
 
 
 T = TypeVar("T")
 
 
 def at_ends(spec: RunSpec, before: T, after: T, none: T) -> tuple[T, T]:
-    """Return what a run began and ended with: one that only scores ends with what it scored.
+    """Return what a run began and ended with: an evaluation-only run ends with what it scored.
 
     Args:
         spec: The run.
-        before: Of the original model.
-        after: Of the unlearned one.
-        none: What stands for neither.
+        before: Value of the original model.
+        after: Value of the unlearned one.
+        none: Value of no model.
     """
     return (none, before) if spec.only_scores else (before, after)
 
@@ -93,10 +112,10 @@ def scoreboard(
 ) -> Scoreboard:
     """Lay the scores before, after and of the retrained model side by side.
 
-    Scores that only unlearning gives a meaning are left out of runs that teach the forget set.
+    Scores that mean something for unlearning alone are left out of runs that teach the forget set.
 
     Args:
-        spec: What was asked for.
+        spec: The run.
         before: Scores of the original model.
         after: Scores of the unlearned model.
         reference: Scores of the retrained model.
@@ -154,17 +173,17 @@ def _card(
 
 
 def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None:
-    """Leave out of a reference what does not compare: utility by another test than that shown."""
+    """Leave the utility out of a reference if another test measured it than the shown one."""
     if not reference or not shown or reference.utility_protocol == shown.utility_protocol:
         return reference
     return reference.model_copy(update={"utility": None, "final": None})
 
 
 def compares_with_retrained(spec: RunSpec) -> bool:
-    """Tell whether the embedded retrained model is the ideal of what a run forgets.
+    """Return whether the embedded retrained model is the ideal result of a run.
 
-    It never saw the whole forget set of the embedded data: with rows that were picked nothing of
-    it compares.
+    It never saw any forget row of the embedded data, so it is no ideal where only some rows are
+    to be forgotten.
     """
     data = spec.data
     embedded = spec.model.name == ModelSpec().name and data.source == DataSpec().source
@@ -172,7 +191,7 @@ def compares_with_retrained(spec: RunSpec) -> bool:
 
 
 def retrained_of(spec: RunSpec) -> Retrained | None:
-    """Return what a run's measures are compared with; None where nothing compares."""
+    """Return the retrained model that a run's measures are compared with, if any."""
     return retrained_models().get(spec.data.fold) if compares_with_retrained(spec) else None
 
 
@@ -181,8 +200,13 @@ def utility_name(scores: Scores | None) -> str:
     return SCORES["utility"].title_for(scores)
 
 
+def name_of(score: Score, *of: Scores | None) -> str:
+    """Name a score within a sentence: by the test behind these scores, or by its title."""
+    return score.title_for(*of) if score.variant else score.words
+
+
 def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
-    """Judge a run by what it was to do, unlearn or teach; none before it was scored."""
+    """Judge a run by its goal, to unlearn or to teach; None before it was scored."""
     if before is None or after is None:
         return None
     if spec.taught:
@@ -221,7 +245,7 @@ class Term:
 def term_name(key: str) -> str:
     """Name a term in words: `forget/Task2/qa` is "Forget · People answer"."""
     split, task, kind = key.split("/")
-    words = KINDS["qa"] if kind == "qa" else KINDS["sc"]
+    words = KINDS["qa" if kind == "qa" else "sc"]
     return f"{SPLITS.get(split, split)} · {TASKS.get(task, task)} {words}"
 
 
@@ -239,8 +263,8 @@ def terms_strip(
 ) -> tuple[Term, ...]:
     """Lay out the terms: the six of forget, then the six of retain.
 
-    What neither set has rows of gets no column. Zeroes are pointed out after unlearning only: an
-    untouched model's forget terms are zero.
+    Subtasks without rows get no column. Zeroes are pointed out after unlearning only: an untouched
+    model's forget terms are zero.
 
     Args:
         before: Scores of the original model.
@@ -268,11 +292,11 @@ def terms_strip(
 
 @dataclass(frozen=True, slots=True)
 class Others:
-    """The forget rows that were not picked, and how they fare."""
+    """The forget rows that were not picked, and their scores."""
 
     count: int
     moved: bool
-    """Whether they were moved to the retain set, and should have stayed."""
+    """Whether they were moved to the retain set, and so should still be known."""
     columns: tuple[tuple[str, float | None, float | None], ...]
     """Subtask and kind in words, and the mean row scores before and after: up is still known."""
 
@@ -280,7 +304,7 @@ class Others:
 def others_of(
     before: Scores | None, after: Scores | None, titles: Mapping[str, str] = TASKS
 ) -> Others | None:
-    """Tell how the forget rows fare that were not picked; none if all were."""
+    """Return the scores of forget rows that were not picked; None if all were picked."""
     first, last = (scores.picked if scores else None for scores in (before, after))
     known = first or last
     if known is None or not known.others:

@@ -5,8 +5,8 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, Field, model_validator
 
-from unlearnlab.exports.compared import compared
-from unlearnlab.exports.comparison import comparison
+from unlearnlab.exports.report import comparison
+from unlearnlab.exports.result import compared
 from unlearnlab.metrics.scores import Score, shown_scores, value_of, weighted_scores
 from unlearnlab.ui.compare.listing import MOST, OUTDATED, RunId
 from unlearnlab.ui.compare.runs import CachedRuns
@@ -15,8 +15,7 @@ from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.scoreboard import MOODS
-from unlearnlab.views.compare.rankings import Ranking, Weights, rankings
-from unlearnlab.views.compare.scoreboards import scoreboard
+from unlearnlab.views.comparison import Ranking, Weights, rankings, scoreboard
 from unlearnlab.views.runs import RunSummary, held_against, utility_test
 
 Weight = Annotated[float, Field(ge=0, le=10)]

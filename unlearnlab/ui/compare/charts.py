@@ -23,18 +23,22 @@ from unlearnlab.ui.kit.charts import (
     run_mark,
     short,
 )
-from unlearnlab.views.compare.coordinates import coordinates
-from unlearnlab.views.compare.overlays import BY, By, Track, curve, offered
-from unlearnlab.views.compare.points import (
+from unlearnlab.views.charts import (
+    BY,
+    By,
     Point,
+    Track,
+    coordinates,
+    curve,
     front,
     gate,
+    offered,
     originals,
     point,
     points,
     published_points,
 )
-from unlearnlab.views.compare.terms import Matrix, matrix
+from unlearnlab.views.comparison import Matrix, matrix
 from unlearnlab.views.runs import RunSummary, labels, utility_test
 
 UNSCORED = "None of these runs was scored."

@@ -21,7 +21,7 @@ from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.answering import Answer, answering, unless_same
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.run.scoreboard import MOODS
-from unlearnlab.views.compare.rankings import Setting, setting
+from unlearnlab.views.comparison import Setting, setting
 from unlearnlab.views.runs import Facet, RunSummary
 
 SIZE = 25

@@ -18,12 +18,10 @@ from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import span
 from unlearnlab.ui.run.handlers import press_ask
-from unlearnlab.views.answers import mask
-from unlearnlab.views.compare.differences import differences
-from unlearnlab.views.compare.examples import Speaker, choices, example
-from unlearnlab.views.compare.overlays import BY, By, offered
-from unlearnlab.views.compare.scoreboards import measure_table
-from unlearnlab.views.runs import RunSummary, held_against, labels
+from unlearnlab.views.answers import Speaker, choices, example, mask
+from unlearnlab.views.charts import BY, By, offered
+from unlearnlab.views.comparison import measure_table
+from unlearnlab.views.runs import RunSummary, differences, held_against, labels
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 Panel = Literal["charts", "settings", "measures", "differences", "answers", "ask"]

@@ -9,8 +9,8 @@ from unlearnlab.metrics.scores import scored_evidence
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.ui.kit.cache import remembered
-from unlearnlab.views.compare.overlays import Track, track
-from unlearnlab.views.compare.scoreboards import Intervals
+from unlearnlab.views.charts import Track, track
+from unlearnlab.views.comparison import Intervals
 from unlearnlab.views.runs import RunSummary, run_summary
 
 FRESH_S = 0.5

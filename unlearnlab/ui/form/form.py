@@ -36,8 +36,8 @@ from unlearnlab.ui.kit.controls import (
     trains,
 )
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.views.phases import MERGES
 from unlearnlab.views.scoreboard import TASKS
+from unlearnlab.views.words import MERGES
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from unlearnlab.metrics.labels import OUTCOMES, Outcome
-from unlearnlab.views.arranging import SORT_KEYS, Filter, Order, Show, SortKey
+from unlearnlab.views.answers import SORT_KEYS, Filter, Order, Show, SortKey
 
 SHOWS: dict[Show, str] = {
     "forget": "Forget",

@@ -13,8 +13,8 @@ from typing import Any, cast
 import plotly
 
 from unlearnlab.ui.kit.text import escape
+from unlearnlab.views.charts import PANELS, TRACES
 from unlearnlab.views.colours import RUNS
-from unlearnlab.views.curves import PANELS, TRACES
 
 PLOTLY_SCRIPT = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 """Plotly's own script, as installed: the page asks no other host for it."""

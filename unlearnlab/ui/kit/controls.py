@@ -17,8 +17,8 @@ from unlearnlab.models import catalog as catalogue
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import Spec, expert, slider
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, LoRA, ModelSpec, Phase, RunSpec, written
-from unlearnlab.views.phases import MODULES
 from unlearnlab.views.scoreboard import TASKS
+from unlearnlab.views.words import MODULES
 
 DEVICE = "model.device"
 AUTO = ("auto: a GPU if there is one", "auto")

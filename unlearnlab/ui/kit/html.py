@@ -1,35 +1,14 @@
 """HTML from Jinja templates: whatever a template inserts is escaped."""
 
-import re
 from typing import Any
 
 import gradio as gr
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from jinja2.ext import Extension
 
 from unlearnlab.ui.kit import text
 from unlearnlab.ui.kit.text import escape
+from unlearnlab.views.html import environment
 
-
-class _DropLineBreaks(Extension):
-    """Removes line breaks between tags from a template's source.
-
-    Templates can be indented without putting blanks between inline elements of the page. Inserted
-    text keeps its line breaks.
-    """
-
-    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
-        return re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)
-
-
-_ENVIRONMENT = Environment(
-    loader=PackageLoader("unlearnlab", "ui"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    extensions=[_DropLineBreaks],
-)
+_ENVIRONMENT = environment("ui")
 _ENVIRONMENT.filters |= {
     "score": text.score,
     "probability": text.probability,

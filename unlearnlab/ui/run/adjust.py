@@ -14,7 +14,7 @@ from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.views.phases import path_words, present_phase
+from unlearnlab.views.words import path_words, present_phase
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from unlearnlab.data.datasets import Kind
-from unlearnlab.exports.rows_csv import rows_csv
+from unlearnlab.exports.tables import rows_csv
 from unlearnlab.metrics.labels import TITLES, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
@@ -18,8 +18,17 @@ from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import NO_BREAK
-from unlearnlab.views.answers import PAGE, AnswerRow, marked, mask
-from unlearnlab.views.arranging import Filter, Order, SortKey, chosen, in_order
+from unlearnlab.views.answers import (
+    PAGE,
+    AnswerRow,
+    Filter,
+    Order,
+    SortKey,
+    chosen,
+    in_order,
+    marked,
+    mask,
+)
 from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of
 
 SCORES: Mapping[Kind, str] = {"sc": "ROUGE-L recall", "qa": "Exact match"}

@@ -14,12 +14,20 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.data.files import size
-from unlearnlab.exports.kinds import KINDS, Content, NothingThere, What, files
+from unlearnlab.exports.kinds import (
+    KINDS,
+    Content,
+    NothingThere,
+    What,
+    files,
+    in_folder,
+    packed,
+    total,
+)
 from unlearnlab.exports.model import model_export, model_folder
-from unlearnlab.exports.packs.format import PackError
-from unlearnlab.exports.packs.writing import fill, packable
+from unlearnlab.exports.pack_file import PackError
+from unlearnlab.exports.packs import fill, packable
 from unlearnlab.exports.result import Result, result
-from unlearnlab.exports.writing import in_folder, packed, total
 from unlearnlab.runs.events import ExportFailed
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.exports.packs.adding import add_pack
-from unlearnlab.exports.packs.format import PackError
+from unlearnlab.exports.pack_file import PackError
+from unlearnlab.exports.packs import add_pack
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.run import RunSpec, SpecError

@@ -18,8 +18,8 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, Scene
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import clock, count, duration
-from unlearnlab.views.curves import log_scale
-from unlearnlab.views.phases import changes, phase_text, timeline
+from unlearnlab.views.charts import log_scale
+from unlearnlab.views.words import changes, phase_text, timeline
 
 OTHERS = 2
 """Most other processes that the header names."""

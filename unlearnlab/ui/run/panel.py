@@ -26,9 +26,8 @@ from unlearnlab.ui.run.queue import queue_html
 from unlearnlab.ui.run.record_card import record_html
 from unlearnlab.ui.run.runs_list import SIZE, runs_html
 from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
-from unlearnlab.views.answers import AnswerRow
-from unlearnlab.views.arranging import Show, chosen, counts, in_order, label_counts
-from unlearnlab.views.runs import matches, run_summary
+from unlearnlab.views.answers import AnswerRow, Show, chosen, counts, in_order, label_counts
+from unlearnlab.views.runs import matches, run_summary, seed_group, seeds_text
 from unlearnlab.views.scoreboard import (
     TASKS,
     at_ends,
@@ -37,7 +36,6 @@ from unlearnlab.views.scoreboard import (
     terms_strip,
     titles_of,
 )
-from unlearnlab.views.seeds import seed_group, seeds_text
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.views.provenance import facts
 from unlearnlab.views.reproduction import (
     WORDS,
     Agreement,
@@ -18,6 +17,7 @@ from unlearnlab.views.reproduction import (
     reading,
     weights_here,
 )
+from unlearnlab.views.words import record_lines
 
 _MOODS: dict[Agreement, str] = {
     "equal": "good",
@@ -56,7 +56,7 @@ def record_html(
     return render(
         "run/record_card.html",
         row=row,
-        facts=facts(row.spec, course),
+        facts=record_lines(row.spec, course),
         links=(("Repeats", [row.repeats] if row.repeats else []), ("Repeated by", repeating)),
         here={other.run_id for other in rows},
         exact=lambda value: "–" if value is None else f"{value:.4g}",

@@ -7,18 +7,7 @@ from unlearnlab.metrics.mmlu import SubjectChange
 from unlearnlab.metrics.scores import Role
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
 from unlearnlab.ui.kit.text import escape, score, span
-from unlearnlab.views.scoreboard import Others, Scoreboard, ScoreCard, Term
-
-MOODS: dict[VerdictKind, str] = {
-    "forgotten": "good",
-    "partly_forgotten": "fair",
-    "no_effect": "plain",
-    "over_unlearned": "bad",
-    "below_gate": "bad",
-    "collapsed": "bad",
-    "memorised": "good",
-    "not_memorised": "fair",
-}
+from unlearnlab.views.scoreboard import MOODS, Others, Scoreboard, ScoreCard, Term
 
 
 def scoreboard_html(board: Scoreboard, *, ended: bool) -> str:

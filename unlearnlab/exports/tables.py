@@ -1,0 +1,154 @@
+"""Answers and scores as files: the official script's CSV and JSON, and the reader's one table.
+
+A model's folder of answers holds what the organisers' script of December 2024 writes and, with
+`--compute_metrics_only`, reads: `forget_0.csv` and `retain_0.csv` with its columns, and the losses
+of whole documents under `mia_results`. Only `nll` differs: here the answer follows the prompt after
+one space, there with no separator. The script does not score it.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import get_args
+
+from unlearnlab.data.datasets import Split
+from unlearnlab.exports.result import Result
+from unlearnlab.metrics.official import Report, as_record, flags, score
+from unlearnlab.metrics.scores import Evidence, row_score, scores
+from unlearnlab.metrics.submission import Finding, MmluScores, Submission
+from unlearnlab.views.answers import AnswerRow, mask
+from unlearnlab.views.scoreboard import KINDS, TASKS
+
+COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
+"""Columns of the script's files, in its order."""
+
+LOSS_COLUMNS = ("id", "nll")
+"""Columns of its files of document losses."""
+
+
+def _models(result: Result) -> dict[str, Evidence]:
+    """Return the evidence of the models that were scored."""
+    found = {"original": result.before, "unlearned": result.after}
+    return {model: evidence for model, evidence in found.items() if evidence is not None}
+
+
+def answers_csv(result: Result) -> dict[str, bytes]:
+    """Map the path of each file to its content, under `original/` and `unlearned/`."""
+    files: dict[str, bytes] = {}
+    for model, evidence in _models(result).items():
+        for split in get_args(Split):
+            rows = [
+                (one.row, one.task, one.prompt, one.expected, one.generated, one.nll)
+                for one in evidence.answers
+                if one.split == split
+            ]
+            files[f"{model}/{split}_0.csv"] = csv_table(COLUMNS, rows)
+        losses = evidence.membership.model_dump() if evidence.membership else {}
+        for name, values in losses.items():
+            rows = [(f"{name}-{number}", loss) for number, loss in enumerate(values, 1)]
+            files[f"{model}/mia_results/{name}_0.csv"] = csv_table(LOSS_COLUMNS, rows)
+    return files
+
+
+def csv_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
+    """Write a table as the script does."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def official_scores(result: Result) -> dict[str, bytes]:
+    """Map the name of a file for each model that was scored to its scores as JSON.
+
+    They are computed again from the evidence, as for a folder of the script. An accuracy on MMLU
+    counts as the script's; the embedded model's quiz is not MMLU, and does not count.
+    """
+    files: dict[str, bytes] = {}
+    for model, evidence in _models(result).items():
+        ours = scores(evidence)
+        mmlu = MmluScores(average=ours.utility if ours.measures_mmlu else None)
+        answers = tuple(
+            one.model_copy(update={"score": row_score(one.kind, one.expected, one.generated)})
+            for one in evidence.answers
+        )
+        faults: list[Finding] = []
+        if not ours.measures_mmlu:
+            why = "not asked in this run: set a number of MMLU questions"
+            faults.append(Finding("mmlu", why))
+        if not evidence.membership:
+            why = "not measured: the data have no documents for the attack"
+            faults.append(Finding("mia", why))
+        found = score(Submission(answers, 0, evidence.membership, mmlu, tuple(faults)))
+        record = as_record(Report(found, flags(found, mmlu), ()))
+        record["unlearnlab"] |= {
+            "model": result.spec.model.known.title,
+            "data": result.spec.data.known.title,
+            "fold": result.spec.data.fold,
+            "utility": ours.utility,
+            "utility_protocol": ours.utility_protocol,
+        }
+        files[f"{model}.json"] = json.dumps(record, indent=2).encode()
+    return files
+
+
+# ---- the rows that a reader sees
+
+READER_COLUMNS = (
+    "id",
+    "set",
+    "subtask",
+    "type",
+    "prompt",
+    "expected",
+    "original",
+    "unlearned",
+    "label",
+    "judged",
+    "score_before",
+    "score_after",
+    "likelihood_before",
+    "likelihood_after",
+)
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""Starts of a cell that a spreadsheet would compute; a model may have written it."""
+
+
+def rows_csv(
+    rows: Sequence[AnswerRow], titles: Mapping[str, str] = TASKS, *, masked: bool
+) -> bytes:
+    """Write rows in their order. A text that a spreadsheet would compute begins with '.
+
+    Args:
+        rows: Rows of a run.
+        titles: Display names of the subtasks.
+        masked: Whether names, numbers and addresses in the texts are hidden.
+    """
+
+    def inert(text: str) -> str:
+        return f"'{text}" if text.startswith(FORMULA) else text
+
+    def number(value: float | None) -> float | str:
+        return "" if value is None else value
+
+    table: list[Sequence[object]] = []
+    for row in rows:
+        texts = (row.prompt, row.expected, row.original, row.unlearned or "")
+        numbers = (row.original_score, row.unlearned_score)
+        numbers += (row.original_likelihood, row.unlearned_likelihood)
+        table.append(
+            (
+                inert(row.row),
+                row.split,
+                titles.get(row.task, row.task),
+                KINDS[row.kind],
+                *(inert(mask(text) if masked else text) for text in texts),
+                row.outcome,
+                row.judged,
+                *map(number, numbers),
+            )
+        )
+    return csv_table(READER_COLUMNS, table)

@@ -1,0 +1,354 @@
+"""Scores of several runs: what is comparable, the best of each column, terms, measures, ranking."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import get_args
+from zlib import crc32
+
+from unlearnlab.data.datasets import Split
+from unlearnlab.metrics.intervals import Interval, independent_difference, seed_difference
+from unlearnlab.metrics.measures import MEASURES, Measure
+from unlearnlab.metrics.scores import (
+    ALL_TERMS,
+    Score,
+    Scores,
+    shown_scores,
+    value_of,
+    weighted_scores,
+)
+from unlearnlab.metrics.verdicts import VerdictKind
+from unlearnlab.views.runs import RunSummary, labels, seed_groups
+from unlearnlab.views.scoreboard import KINDS, SPLITS, TASKS, titles_of
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """Setup of an evaluation: only scores that were measured under the same one are compared."""
+
+    model: str
+    data: str
+    fold: str
+    tasks: tuple[str, ...]
+    """Subtasks that were to be forgotten."""
+    picked: str
+    """Digest of the picked forget rows, and what became of the others; empty if all are picked."""
+    taught: bool
+    """Whether the run teaches: then a low aggregate is its goal."""
+    terms: tuple[str, ...]
+    max_new_tokens: int
+    protocol: str
+    """How utility was measured."""
+    questions: int
+
+    @property
+    def text(self) -> str:
+        """Describe it in one line."""
+        of = "" if len(self.terms) == ALL_TERMS else f"{len(self.terms)} terms, "
+        picked = "picked rows, " if self.picked else ""
+        utility = f"{self.questions} questions" if self.questions else "no utility test"
+        return (
+            f"{self.model}, {self.data} {self.fold} fold, {', '.join(self.tasks)}, {picked}{of}"
+            f"up to {self.max_new_tokens} tokens, {utility}"
+        )
+
+
+def setting(run: RunSummary) -> Setting | None:
+    """Return the setup that a run's scores were measured under; None if it was not scored."""
+    scores, spec = run.after, run.spec
+    if scores is None:
+        return None
+    rows = spec.data.forget
+    picked = "" if rows is None else f"{crc32(repr(sorted(rows)).encode()):08x} {spec.data.rest}"
+    return Setting(
+        model=spec.model.name,
+        data=spec.data.source,
+        fold=spec.data.fold,
+        tasks=spec.data.tasks,
+        picked=picked,
+        taught=bool(spec.taught),
+        terms=tuple(sorted(scores.terms)),
+        max_new_tokens=spec.evaluation.max_new_tokens,
+        protocol=scores.utility_protocol,
+        questions=scores.utility_questions,
+    )
+
+
+def comparable(of: Sequence[RunSummary]) -> dict[Setting, list[RunSummary]]:
+    """Group scored runs by the setup of their evaluation, in order of appearance."""
+    found: dict[Setting, list[RunSummary]] = {}
+    for run in of:
+        if (under := setting(run)) is not None:
+            found.setdefault(under, []).append(run)
+    return found
+
+
+# ---- the scoreboard of several runs
+
+Intervals = Mapping[str, Interval]
+"""Confidence intervals of one run's scores, by key, as far as they were measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One score of one run."""
+
+    before: float | None
+    after: float | None
+    best: bool
+    """Whether none of the comparable runs is better."""
+    within_noise: bool
+    """Whether it lies within noise of the best, without being the best."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One run of the scoreboard."""
+
+    run: RunSummary
+    label: str
+    cells: Mapping[str, Cell]
+    """By key of the score, in the order of the columns."""
+    setting: Setting | None
+    """Setup of its evaluation; None if it was not scored."""
+
+
+def scoreboard(
+    of: Sequence[RunSummary], known: Mapping[str, Intervals] | None = None
+) -> tuple[Line, ...]:
+    """Lay out the scores of runs, in their order, and mark the best of each setting.
+
+    Two runs are within noise of each other if they differ in nothing but their seed; if the
+    settings of both were run with several seeds, and those do not tell them apart; or if the
+    intervals over rows do not.
+
+    Args:
+        of: The runs.
+        known: Intervals by id of the run, for as many as there are.
+    """
+    groups = comparable(of)
+    under = {run.run_id: one for one, runs in groups.items() for run in runs}
+    seeds = {run.run_id: group for group in seed_groups(of) for run in group}
+    tops: dict[tuple[Setting, str], RunSummary] = {}
+    """The best run of each setting and column; where all are alike, none is best."""
+    for mine, runs in groups.items():
+        for score in shown_scores():
+            values = [(value_of(run.after, score.key), run) for run in runs]
+            ranked = [(score.distance(value), run) for value, run in values if value is not None]
+            if len({distance for distance, _ in ranked}) > 1:
+                tops[mine, score.key] = min(ranked, key=lambda pair: pair[0])[1]
+
+    def cell(run: RunSummary, score: Score) -> Cell:
+        before, value = value_of(run.before, score.key), value_of(run.after, score.key)
+        mine = under.get(run.run_id)
+        top = tops.get((mine, score.key)) if mine else None
+        highest = value_of(top.after, score.key) if top else None
+        if top is None or value is None or highest is None:
+            return Cell(before, value, best=False, within_noise=False)
+        best = score.distance(value) <= score.distance(highest)
+        near = not best and _within_noise(top, run, score.key, seeds, known or {})
+        return Cell(before, value, best=best, within_noise=near)
+
+    scores = shown_scores()
+    return tuple(
+        Line(run, label, {one.key: cell(run, one) for one in scores}, under.get(run.run_id))
+        for run, label in zip(of, labels(of), strict=True)
+    )
+
+
+def _within_noise(
+    one: RunSummary,
+    other: RunSummary,
+    key: str,
+    seeds: Mapping[str, Sequence[RunSummary]],
+    known: Mapping[str, Intervals],
+) -> bool:
+    groups = seeds[one.run_id], seeds[other.run_id]
+    if groups[0] is groups[1]:
+        return True
+    values = ([value_of(run.after, key) for run in group] for group in groups)
+    between = seed_difference(*([one for one in found if one is not None] for found in values))
+    if between is not None:
+        return 0.0 in between
+    first, second = (known.get(run.run_id, {}).get(key) for run in (one, other))
+    return first is not None and second is not None and 0.0 in independent_difference(first, second)
+
+
+# ---- terms and further measures
+
+
+@dataclass(frozen=True, slots=True)
+class TermColumn:
+    """One term."""
+
+    key: str
+    """As in the scores: `forget/Task2/qa`."""
+    split: Split
+    name: str
+    """In words, without its set: "People answer"."""
+
+    @property
+    def text(self) -> str:
+        """Return its name in words."""
+        return f"{SPLITS[self.split]} · {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Runs by terms; the terms of forget come first. 0 to 1, up is good."""
+
+    columns: tuple[TermColumn, ...]
+    labels: tuple[str, ...]
+    run_ids: tuple[str, ...]
+    values: tuple[tuple[float | None, ...], ...]
+    """One row for each run that was scored; a term that was not measured is none."""
+
+
+def matrix(of: Sequence[RunSummary]) -> Matrix:
+    """Lay the terms of all scored runs side by side; terms that no run has get no column."""
+    scored = [
+        (run, name, run.after.terms)
+        for run, name in zip(of, labels(of), strict=True)
+        if run.after is not None
+    ]
+    sources = {run.spec.data.source for run, _, _ in scored}
+    # Subtasks are named as the data do, if all runs have the same data.
+    titles = titles_of(scored[0][0].spec.data.known) if len(sources) == 1 else TASKS
+    measured = {key for _, _, terms in scored for key in terms}
+    columns = tuple(
+        TermColumn(key, split, f"{title} {words}")
+        for split in get_args(Split)
+        for task, title in titles.items()
+        for kind, words in KINDS.items()
+        if (key := f"{split}/{task}/{kind}") in measured
+    )
+    return Matrix(
+        columns,
+        tuple(name for _, name, _ in scored),
+        tuple(run.run_id for run, _, _ in scored),
+        tuple(tuple(terms.get(one.key) for one in columns) for _, _, terms in scored),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTable:
+    """Further measures of several runs: a column for each that one of them has."""
+
+    columns: tuple[Measure, ...]
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Interval | None, ...], ...]
+    """One for each run, in the order of the labels."""
+
+
+def measure_table(
+    of: Sequence[RunSummary], known: Mapping[str, Mapping[str, Interval]]
+) -> MeasureTable:
+    """Lay the measures of runs side by side.
+
+    Args:
+        of: The runs.
+        known: Measures of the unlearned model by id of the run, as far as evidence is kept.
+    """
+    taken = [known.get(run.run_id, {}) for run in of]
+    columns = tuple(one for name, one in MEASURES.items() if any(name in row for row in taken))
+    rows = tuple(tuple(row.get(one.name) for one in columns) for row in taken)
+    return MeasureTable(columns, labels(of), rows)
+
+
+# ---- ranking
+
+UNRANKED: tuple[VerdictKind, ...] = ("collapsed", "below_gate")
+"""Verdicts that keep a run out of the places: a wreck has a final score of about 0.4, and the task
+ranks no model below its MMLU gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """How much each part counts; equal weights give the task's final score."""
+
+    of: Mapping[str, float] = field(
+        default_factory=lambda: {score.weight: 1.0 for score in weighted_scores()}
+    )
+    """By the name of a score's weight; a score without one does not count."""
+
+    def __post_init__(self) -> None:
+        parts = tuple(self.of.values())
+        if min(parts) < 0 or sum(parts) <= 0:
+            raise ValueError(f"weights {parts} cannot rank: none below 0, and one above it")
+
+    @property
+    def equal(self) -> bool:
+        """Tell whether all parts count alike."""
+        return len({self.of.get(score.weight, 0.0) for score in weighted_scores()}) == 1
+
+    @property
+    def text(self) -> str:
+        """Put them in words."""
+        named = ((score.short_words, score.weight) for score in weighted_scores())
+        return ", ".join(f"{name} {self.of.get(weight, 0.0):g}" for name, weight in named)
+
+
+def weighted(scores: Scores, by: Weights) -> float | None:
+    """Return the weighted mean of the scores that count, 0 to 1.
+
+    Returns:
+        None if a score that counts was not measured.
+    """
+    counted = [
+        (weight, score.value(scores))
+        for score in weighted_scores()
+        if (weight := by.of.get(score.weight, 0.0)) > 0
+    ]
+    total = sum(weight for weight, _ in counted)
+    if any(value is None for _, value in counted):
+        return None
+    return sum(weight * (value or 0.0) for weight, value in counted) / total
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The place of a run in a ranking."""
+
+    run: RunSummary
+    rank: int | None
+    """From 1; equals share one. None if the run is not ranked."""
+    value: float | None
+    """The weighted mean."""
+    reason: str
+    """Why it is not ranked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """The runs of one setting, best first, then those that are not ranked."""
+
+    setting: Setting
+    places: tuple[Place, ...]
+
+
+def rankings(of: Sequence[RunSummary], by: Weights | None = None) -> tuple[Ranking, ...]:
+    """Rank runs, those of each setting apart.
+
+    Args:
+        of: The runs; those without scores are left out.
+        by: Equal weights if None.
+    """
+    weights = by or Weights()
+    return tuple(Ranking(under, _places(runs, weights)) for under, runs in comparable(of).items())
+
+
+def _places(runs: Sequence[RunSummary], by: Weights) -> tuple[Place, ...]:
+    found: list[Place] = []
+    for run in runs:
+        value, reason = weighted(run.after, by) if run.after else None, ""
+        if value is None:
+            reason = "a score that counts was not measured"
+        elif run.verdict is not None and run.verdict.kind in UNRANKED:
+            reason = run.verdict.title.lower()
+        found.append(Place(run, None, value, reason))
+    found.sort(key=lambda one: -1.0 if one.value is None else one.value, reverse=True)
+    ranked = [one for one in found if not one.reason]
+    values = [one.value for one in ranked]  # From the highest, so equals share the first's place.
+    return (
+        *(replace(one, rank=1 + values.index(one.value)) for one in ranked),
+        *(one for one in found if one.reason),
+    )

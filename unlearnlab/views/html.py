@@ -1,0 +1,29 @@
+"""HTML from Jinja templates: whatever a template inserts is escaped."""
+
+import re
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2.ext import Extension
+
+
+class _DropLineBreaks(Extension):
+    """Removes line breaks between tags from a template's source.
+
+    Templates can be indented without putting blanks between inline elements of the page. Inserted
+    text keeps its line breaks.
+    """
+
+    def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
+        return re.sub(r"(?<=[>}])\s*\n\s*(?=[<{])", "", source)
+
+
+def environment(folder: str) -> Environment:
+    """Return the environment of the templates in a folder of the package, such as `ui`."""
+    return Environment(
+        loader=PackageLoader("unlearnlab", folder),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[_DropLineBreaks],
+    )
