@@ -24,7 +24,7 @@ from unlearnlab.ui.compare.panels import room
 from unlearnlab.ui.compare.runs import Compared
 from unlearnlab.ui.compare.table import listing
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.measures_table import measures_html
+from unlearnlab.ui.run.membership_card import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
 from unlearnlab.ui.sweeps.chart import table
 from unlearnlab.views.compare.coordinates import coordinates

@@ -9,27 +9,27 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.fakes import stage, stepped, whole_run
+from tests.ui.conftest import finished
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.store import Store, UnknownRun
-from unlearnlab.runs.worker import Running, Worker, WorkerState
+from unlearnlab.runs.store import UnknownRun
+from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.choices import model_note
 from unlearnlab.ui.form.size import size_note
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import Scene
+from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.adjust import press_adjust
-from unlearnlab.ui.run.answers import answers_file
-from unlearnlab.ui.run.live import poll
-from unlearnlab.ui.run.panel import buttons, draw, past_runs, sight
+from unlearnlab.ui.run.answers import AnswerFilters, answers_file
+from unlearnlab.ui.run.live import poll, press_adjust
+from unlearnlab.ui.run.panel import build_answers, build_panel, button_texts
+from unlearnlab.ui.run.runs_list import past_runs
 from unlearnlab.views.answers import PAGE
 from unlearnlab.views.phases import present_phase
 
@@ -37,15 +37,7 @@ IDLE = WorkerState()
 
 
 @pytest.fixture
-def program(tmp_path):
-    with Store(tmp_path / "home", patience_s=0.2) as store:
-        worker = Worker(store, FakeLab())
-        yield Program(store, worker, {})
-        worker.close(5)
-
-
-@pytest.fixture
-def held(tmp_path):
+def held(program, lab):
     """A program whose runs wait until the test lets them go."""
     gate = threading.Event()
 
@@ -55,11 +47,9 @@ def held(tmp_path):
             yield None
         yield from whole_run(job)
 
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        yield Program(store, worker, {}), gate
-        gate.set()
-        worker.close(5)
+    lab.script = script
+    yield program, gate
+    gate.set()
 
 
 def typed(form, **values):
@@ -80,9 +70,9 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     run_id, message = handlers.press_score(program, "", form)
     assert message.plain == {"problems": [], "note": ""}
     assert program.worker.wait(run_id, 10).kind == "finished"
-    panel = draw(program, run_id, Look())
+    panel = build_panel(program, run_id, AnswerFilters())
     assert "Scores only" in panel.board
-    assert "Unlearned model" not in sight(program, run_id, Look()).answers
+    assert "Unlearned model" not in build_answers(program, run_id, AnswerFilters()).answers
     assert panel.strip.count("<td class") == 12
     again = forms.spec_of(handlers.settings_of(program, run_id))
     assert again.evaluation.max_new_tokens == 64
@@ -94,8 +84,8 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
 def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
     unlearned = program.store.create(RunSpec())
     scored = program.store.create(RunSpec().scoring)
-    assert draw(program, unlearned, Look()).ask == "Ask both models"
-    assert draw(program, scored, Look()).ask == "Ask the model"
+    assert build_panel(program, unlearned, AnswerFilters()).ask == "Ask both models"
+    assert build_panel(program, scored, AnswerFilters()).ask == "Ask the model"
 
 
 def test_a_model_that_is_not_here_is_not_scored_either(program):
@@ -208,7 +198,7 @@ def test_a_wish_that_comes_too_late_is_told(program):
 
 
 @pytest.fixture
-def training(tmp_path):
+def training(program, lab):
     """A program whose run trains its first phase until the test lets it go."""
     gate = threading.Event()
 
@@ -219,15 +209,12 @@ def training(tmp_path):
             yield None
         yield stage("saving")
 
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        program = Program(store, worker, {})
-        run_id = worker.submit(RunSpec(phases=(Phase(), Phase())))
-        while present_phase(store.spec(run_id), program.courses.of(run_id)) is None:
-            pass
-        yield program, run_id, gate
-        gate.set()
-        worker.close(5)
+    lab.script = script
+    run_id = program.worker.submit(RunSpec(phases=(Phase(), Phase())))
+    while present_phase(program.store.spec(run_id), program.runs.progress(run_id)) is None:
+        pass
+    yield program, run_id, gate
+    gate.set()
 
 
 def wish(run_id, *, phase=0, **changes):
@@ -241,23 +228,23 @@ def fields(value):
 
 def test_the_values_that_may_be_changed_are_those_that_hold(training):
     program, run_id, _ = training
-    assert fields(draw(program, run_id, Look()).adjust) == {
+    assert fields(build_panel(program, run_id, AnswerFilters()).adjust) == {
         "Learning rate": "5e-4",
         "Forget weight γ": "1",
         "Retain weight α": "1",
     }
     value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert (value["problems"], value["note"]) == ([], "Requested: applies from the next batch.")
-    while not program.courses.of(run_id).changes:
+    while not program.runs.progress(run_id).changes:
         pass
-    assert fields(draw(program, run_id, Look()).adjust)["Learning rate"] == "1e-4"
+    assert fields(build_panel(program, run_id, AnswerFilters()).adjust)["Learning rate"] == "1e-4"
 
 
 def test_nothing_may_be_changed_once_the_training_is_over(training):
     program, run_id, gate = training
     gate.set()
     program.worker.wait(run_id, 10)
-    assert fields(draw(program, run_id, Look()).adjust) == {}
+    assert fields(build_panel(program, run_id, AnswerFilters()).adjust) == {}
     value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert "is not running" in value["problems"][0]["message"]
 
@@ -277,7 +264,7 @@ def test_a_wrong_change_is_told_at_its_field(training, changes, path, told):
     (problem,) = value["problems"]
     assert problem["path"] == path
     assert told in problem["message"]
-    assert program.courses.of(run_id).changes == ()
+    assert program.runs.progress(run_id).changes == ()
 
 
 def test_a_change_of_nothing_says_so(training):
@@ -287,7 +274,7 @@ def test_a_change_of_nothing_says_so(training):
 
 @pytest.mark.parametrize("asked", [None, 7, {}, {"run": 1}, {"run": "x" * 200, "phase": 0}])
 def test_a_change_that_makes_no_sense_is_left_aside(program, asked):
-    assert press_adjust(program, asked)["fields"] == ()
+    assert press_adjust(program, asked)["fields"] == []
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "x" * 8001])
@@ -312,33 +299,32 @@ def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held
     gate.set()
 
 
-def finished(program):
+def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
     run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
     program.worker.wait(run_id, 10)
-    return run_id
-
-
-def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
-    run_id = finished(program)
-    panel = draw(program, run_id, Look())
+    panel = build_panel(program, run_id, AnswerFilters())
     assert "Task aggregate" in panel.board
     assert panel.strip.count("<td class") == 12
     assert panel.shows[0] == ("Forget 6", "forget")
-    assert sight(program, run_id, Look()).answers.count("<tr>") == 1 + 6
+    assert build_answers(program, run_id, AnswerFilters()).answers.count("<tr>") == 1 + 6
     assert "Gradient difference on early MLPs" in past_runs(program, run_id, "")
     assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
 
 
 def test_without_a_run_the_panel_is_empty(program):
-    panel = draw(program, "", Look())
-    assert (panel.board, panel.strip, sight(program, "", Look()).asks) == ("", "", "")
+    panel = build_panel(program, "", AnswerFilters())
+    assert (panel.board, panel.strip, build_answers(program, "", AnswerFilters()).asks) == (
+        "",
+        "",
+        "",
+    )
     assert (panel.scored, panel.run, panel.any_runs) == (False, False, False)
 
 
 def test_filters_from_the_page_are_not_trusted(program):
     run_id = finished(program)
-    look = Look(show="drop table", task="Task9", text=None)  # type: ignore[arg-type]
-    assert "No row passes" in sight(program, run_id, look, 10**9).answers
+    look = AnswerFilters(show="drop table", task="Task9", text=None)  # type: ignore[arg-type]
+    assert "No row passes" in build_answers(program, run_id, look, 10**9).answers
     assert past_runs(program, run_id, None, -5).count("<li") == 1
 
 
@@ -352,47 +338,49 @@ def test_filters_from_the_page_are_not_trusted(program):
     ],
 )
 def test_a_term_opens_into_its_rows_whatever_was_filtered_before(term, shown):
-    look = Look(show="damaged", task="Task3", text="river", labels=["empty"], sort="score")
+    look = AnswerFilters(show="damaged", task="Task3", text="river", labels=["empty"], sort="score")
     found = look.opening(term)
-    assert (found.filter.show, found.filter.task, found.filter.kind) == shown
-    assert (found.filter.text, found.filter.labels, found.sort) == ("", [], "score")
+    assert (found.rows.show, found.rows.task, found.rows.kind) == shown
+    assert (found.rows.text, found.rows.labels, found.sort) == ("", [], "score")
 
 
 def test_labels_are_counted_among_the_rows_that_are_shown(program):
     run_id = finished(program)
-    seen = sight(program, run_id, Look(show="retain"))
+    seen = build_answers(program, run_id, AnswerFilters(show="retain"))
     assert [text for text, _ in seen.labels][:2] == ["Known 6", "Partly known 0"]
-    look = Look(show="all", task="Task1", labels=["leaked", "no such"])
-    seen = sight(program, run_id, look)
+    look = AnswerFilters(show="all", task="Task1", labels=["leaked", "no such"])
+    seen = build_answers(program, run_id, look)
     assert seen.labels[0] == ("Leaked or known 2", "leaked")
     assert seen.answers.count("<tr>") == 1 + 2
-    assert sight(program, "", Look()).labels[0] == ("Leaked 0", "leaked")
+    assert build_answers(program, "", AnswerFilters()).labels[0] == ("Leaked 0", "leaked")
 
 
 def test_rows_that_were_not_picked_are_shown_apart(program):
     spec = RunSpec(data=DataSpec(forget=("forget-Task2-qa",)))
     run_id = program.worker.submit(spec)
     program.worker.wait(run_id, 10)
-    panel = draw(program, run_id, Look())
+    panel = build_panel(program, run_id, AnswerFilters())
     assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
-    text = sight(program, run_id, Look(show="others")).answers
+    text = build_answers(program, run_id, AnswerFilters(show="others")).answers
     assert text.count("not picked<") == 5
-    whole = [show for _, show in draw(program, finished(program), Look()).shows]
+    whole = [show for _, show in build_panel(program, finished(program), AnswerFilters()).shows]
     assert "others" not in whole
 
 
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
     run_id = finished(program)
-    text = sight(program, run_id, Look(show="all", sort="score", descending=True)).answers
+    text = build_answers(
+        program, run_id, AnswerFilters(show="all", sort="score", descending=True)
+    ).answers
     assert 'class="col-score" aria-sort="descending"' in text
     assert text.index(">retain<") < text.index(">forget<")
-    unsorted = sight(program, run_id, Look(sort="drop", descending=True)).answers
+    unsorted = build_answers(program, run_id, AnswerFilters(sort="drop", descending=True)).answers
     assert 'sort="descending"' not in unsorted
 
 
 def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
     run_id = finished(program)
-    look = Look(show="retain", task="Task2", masked=True, text="ada", run=run_id)
+    look = AnswerFilters(show="retain", task="Task2", masked=True, text="ada", run=run_id)
     files = {
         hidden: answers_file(program, run_id, replace(look, masked=hidden)) for hidden in (0, 1)
     }
@@ -404,12 +392,14 @@ def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
 
 def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
     run_id = finished(program)
-    look = Look(masked=True, run="another")  # The embedded data are made up: nothing to hide.
+    look = AnswerFilters(
+        masked=True, run="another"
+    )  # The embedded data are made up: nothing to hide.
     assert answers_file(program, run_id, look)["name"] == f"{run_id}-forget.csv"
 
 
 def test_a_page_beyond_the_last_is_the_last(program):
-    text = sight(program, finished(program), Look(show="all"), 99).answers
+    text = build_answers(program, finished(program), AnswerFilters(show="all"), 99).answers
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 
@@ -418,7 +408,7 @@ def test_a_page_beyond_the_last_is_the_last(program):
     [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
 )
 def test_unlearn_becomes_queue_while_something_runs(state, label):
-    assert buttons(None, state).unlearn == label
+    assert button_texts(None, state).unlearn == label
 
 
 def test_buttons_are_a_function_of_the_runs_state():
@@ -434,12 +424,12 @@ def test_buttons_are_a_function_of_the_runs_state():
         before=None,
         after=None,
     )
-    scene = Scene(row, RunProgress(stage="training"), moment=0.0)
-    assert buttons(scene, WorkerState(queue=("r",))).stop == "Remove"
-    assert buttons(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
-    stopping = buttons(scene, WorkerState((Running("r", stopping=True),)))
+    scene = ShownRun(row, RunProgress(stage="training"), moment=0.0)
+    assert button_texts(scene, WorkerState(queue=("r",))).stop == "Remove"
+    assert button_texts(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
+    stopping = button_texts(scene, WorkerState((Running("r", stopping=True),)))
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
-    assert buttons(None, running).can_stop is False
+    assert button_texts(None, running).can_stop is False
 
 
 def test_a_poll_brings_only_what_is_new(program):
@@ -475,21 +465,13 @@ def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
     answer = poll(program, {"run": gone})
     assert answer["run"] == ""
     assert answer["turn"]
-    assert handlers.still_there(program, gone) == kept
-    assert handlers.still_there(program, kept) == kept
+    assert handlers.existing_run(program, gone) == kept
+    assert handlers.existing_run(program, kept) == kept
 
 
-def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):
-    def script(job):
-        yield stepped(1, loss=float("nan"))
-
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        program = Program(store, worker, {})
-        run_id = worker.submit(RunSpec())
-        worker.wait(run_id, 10)
-        answer = poll(program, {"run": run_id})
-        worker.close(5)
+def test_a_poll_survives_values_that_json_cannot_hold(program, lab):
+    lab.script = lambda _: iter([stepped(1, loss=float("nan"))])
+    answer = poll(program, {"run": finished(program)})
     assert answer["points"]["series"]["term.forget"] == ((1,), (None,))
 
 
@@ -614,7 +596,7 @@ def test_the_note_tells_when_the_form_has_left_the_preset():
 def test_the_size_note_counts_and_remembers_the_time(program):
     form = forms.first_form()
     assert "here before" not in size_note(program, form)
-    finished(program)
+    finished(program, forms.spec_of(form))
     note = size_note(program, form)
     assert "parameters train" in note
     assert "here before" in note

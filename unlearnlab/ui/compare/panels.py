@@ -28,7 +28,7 @@ from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_ask
-from unlearnlab.ui.run.measures_table import measure_cell
+from unlearnlab.ui.run.membership_card import measure_cell
 from unlearnlab.views.compare.differences import differences
 from unlearnlab.views.compare.overlays import BY, By, offered
 from unlearnlab.views.compare.scoreboards import measure_table
@@ -143,11 +143,11 @@ def _settings(visit: Visit) -> dict[str, Any]:
 
 def _measures(visit: Visit) -> dict[str, Any]:
     """Draw a table of further measures: one row for each run, one column for each measure."""
-    derived, program = visit.program.derived, visit.program
+    statistics, program = visit.program.statistics, visit.program
     found = measure_table(
         [of.run for of in visit.runs],
         {
-            of.run.run_id: derived.measured(
+            of.run.run_id: statistics.measured(
                 of.keys[1],
                 of.run.spec.data.forget,
                 of.run.spec.data.fold if program.retrained(of.run.spec) else "",
@@ -215,9 +215,9 @@ def _answers(visit: Visit) -> dict[str, Any]:
 
 def _ask(visit: Visit) -> dict[str, Any]:
     wish = visit.wish
-    asked, courses = set(wish.asked), visit.program.courses
+    asked, source = set(wish.asked), visit.program.runs
     chosen = [of for of in visit.runs if of.run.run_id in asked]
-    heard = [(of, courses.of(of.run.run_id).asks) for of in chosen]
+    heard = [(of, source.progress(of.run.run_id).asks) for of in chosen]
     known = {ask.ask_id for _, asks in heard for ask in asks}
     waiting = [one for one in wish.waiting if one.run in asked and one.ask not in known]
     masked = masks(visit.runs, wish.example.masked)

@@ -11,7 +11,7 @@ from unlearnlab.metrics.scores import Evidence, judged
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.ui.kit.cache import remembered
+from unlearnlab.ui.kit.run_source import remembered
 from unlearnlab.views.compare.overlays import Track, track
 from unlearnlab.views.compare.rankings import Setting, setting
 from unlearnlab.views.compare.scoreboards import Intervals

@@ -14,7 +14,7 @@ from unlearnlab.ui.compare.table import listing
 from unlearnlab.ui.form.layout import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.run.layout import Parts
+from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
 
 TAB = "compare"
@@ -37,7 +37,7 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
     def opened(event: gr.EventData, *seen: Any) -> list[Any]:
         return [gr.Tabs(selected="unlearn"), *render_panel(program, str(event.run), seen)]
 
-    runs.open(opened, results.look, [tabs, *results.panel], **QUIET)
+    runs.open(opened, results.filters, [tabs, *results.panel], **QUIET)
     blocks.load(asked_for, None, tabs, **QUIET)
 
 

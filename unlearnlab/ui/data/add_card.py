@@ -21,7 +21,7 @@ from unlearnlab.ui.form.choices import NAME, known_of
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.layout import message
+from unlearnlab.ui.run.handlers import notice_box
 
 FILES, FOLDER = "files", "folder"
 
@@ -160,7 +160,7 @@ def draw_add() -> AddCard:
         with gr.Row(elem_classes=["buttons"]):
             check = gr.Button("Check", elem_id="check-data", min_width=80)
             add = gr.Button("Add", interactive=False, elem_id="add-data", min_width=80)
-        note = message("add-message")
+        note = notice_box("add-message")
     asked = (way, forget, forget_path, retain, retain_path, folder, limit, seed, kind, title)
     return AddCard(*asked, files, whole, named, check, add, note, columns)
 

@@ -25,7 +25,7 @@ from unlearnlab.models import catalog as catalogue
 from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message
+from unlearnlab.ui.run.handlers import Notice
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import KINDS
 
@@ -87,7 +87,7 @@ class CheckResult:
     """Result of a check: a draft, or problems."""
 
     draft: Draft | None = None
-    message: Message = field(default_factory=Message)
+    message: Notice = field(default_factory=Notice)
 
 
 def check(request: AddRequest, model: object = "") -> CheckResult:
@@ -101,9 +101,9 @@ def check(request: AddRequest, model: object = "") -> CheckResult:
         draft = _draft(request)
         if sizes := catalogue.model(str(model or "")).architecture:
             draft = draft.checked_against(sizes.context)
-        return CheckResult(draft, Message(note=_verdict(draft)) if draft.sound else _unsound(draft))
+        return CheckResult(draft, Notice(note=_verdict(draft)) if draft.sound else _unsound(draft))
     except FieldError as error:
-        return CheckResult(message=Message((error.problem,)))
+        return CheckResult(message=Notice((error.problem,)))
 
 
 def _verdict(draft: Draft) -> str:
@@ -112,10 +112,10 @@ def _verdict(draft: Draft) -> str:
     return f"{told}. It can be added."
 
 
-def _unsound(draft: Draft) -> Message:
+def _unsound(draft: Draft) -> Notice:
     errors = sum(finding.severity == "error" for finding in draft.findings)
     what = "1 error" if errors == 1 else f"{errors} errors"
-    return Message((Problem("", "", f"{what}: see Findings, fix the file and check again"),))
+    return Notice((Problem("", "", f"{what}: see Findings, fix the file and check again"),))
 
 
 def _draft(request: AddRequest) -> Draft:
@@ -225,7 +225,7 @@ def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str |
     return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
 
 
-def press_add(request: AddRequest) -> tuple[str, Message]:
+def press_add(request: AddRequest) -> tuple[str, Notice]:
     """Read the files again if they have changed, and add them if they have no errors.
 
     Returns:
@@ -237,8 +237,8 @@ def press_add(request: AddRequest) -> tuple[str, Message]:
     try:
         known = add(checked.draft)
     except SourceError as error:
-        return "", Message((Problem(place("title"), FIELDS["title"], str(error)),))
-    return known.name, Message(note=f"Added as {known.name}: choose it under Data, or press use.")
+        return "", Notice((Problem(place("title"), FIELDS["title"], str(error)),))
+    return known.name, Notice(note=f"Added as {known.name}: choose it under Data, or press use.")
 
 
 # ---- findings ----

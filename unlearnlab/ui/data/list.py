@@ -9,7 +9,7 @@ from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message
+from unlearnlab.ui.run.handlers import Notice
 from unlearnlab.views.scoreboard import titles_of
 
 
@@ -82,18 +82,18 @@ def _documents(known: DatasetInfo) -> str:
     return " · ".join(filter(None, (attack or missing, test)))
 
 
-def press_remove(program: Program, name: str) -> Message:
+def press_remove(program: Program, name: str) -> Notice:
     """Remove a dataset, unless a queued or active run needs it."""
     state = program.worker.state()
     for run_id in state.owned:
         if _needs(program, run_id, name):
             told = f"run {run_id} needs it: wait for its end, or stop it"
-            return Message((Problem("", name, told),))
+            return Notice((Problem("", name, told),))
     try:
         remove(name)
     except SourceError as error:
-        return Message((Problem("", "", str(error)),))
-    return Message(note=f"{name} was removed.")
+        return Notice((Problem("", "", str(error)),))
+    return Notice(note=f"{name} was removed.")
 
 
 def _needs(program: Program, run_id: str, name: str) -> bool:

@@ -25,8 +25,7 @@ from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.tab import store_errors_as_gr_error
 from unlearnlab.views.scoreboard import KINDS, titles_of
 
@@ -96,7 +95,7 @@ def draw_picker(program: Program) -> PickerCard:
             elem_classes=["pills"],
         )
         use = gr.Button("Use these rows", variant="primary", elem_id="use-rows", min_width=120)
-    note = message("picker-message")
+    note = notice_box("picker-message")
     view = (head, text, task, kind, masked, rows, watch, tick, untick, ask, rest, use, note)
     return PickerCard(*view)
 
@@ -189,9 +188,9 @@ def wire_picker(program: Program, tabs: gr.Tabs, unlearn: FormParts, card: Picke
             form = forget_all(form) if ids is None else use_rows(form, ids, rest)
         except ValueError as error:
             skipped = [gr.skip() for _ in (tabs, *unlearn.outputs)]
-            return [trouble(error).plain, *skipped]
+            return [error_notice(error).plain, *skipped]
         updates = form_layout.updates(program, unlearn, form)
-        return [Message().plain, gr.Tabs(selected="unlearn"), *updates]
+        return [Notice().plain, gr.Tabs(selected="unlearn"), *updates]
 
     card.ask.click(asked, inputs, [card.message, *card.outputs], js=NUMBERED, **QUIET)
     card.use.click(used, [card.rest, *inputs], [card.message, tabs, *unlearn.outputs], **QUIET)

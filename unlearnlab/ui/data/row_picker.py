@@ -25,7 +25,7 @@ from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.html import pager
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message, trouble
+from unlearnlab.ui.run.handlers import Notice, error_notice
 from unlearnlab.ui.run.live import known_to
 from unlearnlab.views.answers import PAGE, marked, mask
 from unlearnlab.views.scoreboard import KINDS, titles_of
@@ -180,7 +180,7 @@ def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, st
     wanted = {row.id: row for row in rows}
     answers: dict[str, str] = {}
     for preview in _previews(program, asked, known, form):
-        heard = program.courses.of(preview.run_id).previewed
+        heard = program.runs.progress(preview.run_id).previewed
         for row_id, text in (heard.answers if heard else {}).items():
             if row_id in wanted:
                 answers.setdefault(row_id, text)
@@ -191,7 +191,7 @@ def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, st
 
 
 def _scored(program: Program, run: RunRecord, wanted: Mapping[str, Row]) -> dict[str, str]:
-    before = program.courses.of(run.run_id).before
+    before = program.runs.progress(run.run_id).before
     evidence = program.evidence(before.key) if before else None
     return {
         answer.row: answer.generated
@@ -247,24 +247,24 @@ def model_of(form: Form) -> ModelSpec | None:
     return None
 
 
-def press_preview(program: Program, form: Form, shown: Any) -> Message:
+def press_preview(program: Program, form: Form, shown: Any) -> Notice:
     """Queue a preview of the model's answers to the rows shown."""
     asked, known = model_of(form), known_of(form)
     if asked is None:
-        return Message((Problem("", "", "this model is invalid: see the form"),))
+        return Notice((Problem("", "", "this model is invalid: see the form"),))
     if problem := known.unknown_reason or asked.known.unavailable_reason:
-        return Message((Problem("", "", problem),))
+        return Notice((Problem("", "", problem),))
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
     if not ids:
-        return Message((Problem("", "", "no row is shown: change the filters"),))
+        return Notice((Problem("", "", "no row is shown: change the filters"),))
     try:
         state = program.worker.state()
         spec = PreviewSpec(model=asked, source=known.name, fold=fold_of(form), rows=tuple(ids))
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
-        return trouble(error)
+        return error_notice(error)
     ahead = state.would_wait(asked.device)
-    return Message(note="Queued: the model is asked when the current run ends." if ahead else "")
+    return Notice(note="Queued: the model is asked when the current run ends." if ahead else "")
 
 
 def pending(program: Program, form: Form) -> dict[str, Any]:
@@ -290,7 +290,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     try:
         request = Poll.model_validate(asked)
         row = program.store.job(request.preview)
-        course = program.courses.of(row.run_id)
+        course = program.runs.progress(row.run_id)
         mine = known_to(program.worker.state(), row.run_id)
     except ValidationError:
         return {"problem": "no such preview: reload the page"}

@@ -17,7 +17,8 @@ from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.ui.run.handlers import notice_box
+from unlearnlab.ui.run.panel import Parts
 
 TO_ROWS = """() => {
   let tries = 50;
@@ -66,7 +67,7 @@ def tab(
                     elem_id="datasets",
                     apply_default_css=False,
                 )
-                note = message("datasets-message")
+                note = notice_box("datasets-message")
             with gr.Column(elem_classes=["card"], elem_id="picker-card"):
                 rows = draw_picker(program)
     _wire_list(program, unlearn, (known, note), rows, opened)

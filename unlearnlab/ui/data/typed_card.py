@@ -10,7 +10,8 @@ from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.ui.run.handlers import notice_box
+from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
 
 EXAMPLES = """Who painted the ceiling of Nettle Hall? | Ottilie Brandt
@@ -65,7 +66,7 @@ def draw_typed() -> TypedCard:
             elem_classes=["field"],
         )
         teach = gr.Button("Teach them", variant="primary", elem_id="teach", min_width=80)
-        note = message("typed-message")
+        note = notice_box("typed-message")
     return TypedCard(text, name, teach, note)
 
 
@@ -92,14 +93,14 @@ def wire_typed(
     results: Parts,
 ) -> None:
     """Wire the card: the button teaches and switches to the run; typed text survives a reload."""
-    looks = len(results.look)
+    count = len(results.filters)
 
     def taught(text: str, name: str, run_id: str, *seen: Any) -> list[Any]:
         came = press_teach(program, str(text or ""), str(name or ""))
         if came.form is None:
             others = (results.buttons.message, tabs, *unlearn.outputs, *results.panel)
             return [came.message.plain, *(gr.skip() for _ in others)]
-        panel = render_panel(program, came.run_id or run_id, seen[:looks])
+        panel = render_panel(program, came.run_id or run_id, seen[:count])
         updates = form_layout.updates(program, unlearn, came.form)
         # Shown beside the run, and again beside the typed text.
         notes = [came.message.plain, came.message.plain]
@@ -111,7 +112,7 @@ def wire_typed(
     blocks.load(typed_before, kept, boxes, **QUIET)
     card.teach.click(
         taught,
-        [card.text, card.name, results.showing, *results.look],
+        [card.text, card.name, results.showing, *results.filters],
         [card.message, results.buttons.message, tabs, *unlearn.outputs, *results.panel],
         js=BUSY,
         **QUIET,

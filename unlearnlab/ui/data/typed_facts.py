@@ -21,7 +21,7 @@ from unlearnlab.ui.form.form import Form, form_of
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message, trouble
+from unlearnlab.ui.run.handlers import Notice, error_notice
 
 TYPED, NAME = element("data.typed"), element("data.typed.name")
 """Element ids of the two boxes."""
@@ -37,7 +37,7 @@ class Taught:
     run_id: str = ""
     form: Form | None = None
     """The memorization run, as a form; None if nothing was queued."""
-    message: Message = field(default_factory=Message)
+    message: Notice = field(default_factory=Notice)
 
 
 def press_teach(program: Program, text: str, name: str) -> Taught:
@@ -47,7 +47,7 @@ def press_teach(program: Program, text: str, name: str) -> Taught:
     except SourceError as error:
         return _refused(TYPED, "Facts", str(error))
     if not draft.sound:
-        return Taught(message=Message(tuple(_problems(draft.findings))))
+        return Taught(message=Notice(tuple(_problems(draft.findings))))
     free = free_name(name)
     try:
         add(draft, free)
@@ -63,15 +63,15 @@ def _queued(program: Program, name: str, draft: Draft) -> Taught:
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
     except (SpecError, StoreError, NotRunning) as error:
         remove(name)
-        return Taught(message=trouble(error))
+        return Taught(message=error_notice(error))
     notes = ["Queued: it starts when the current run ends."] if busy else []
     notes += [f"{_told(one)}." for one in draft.findings]
     form = form_of(spec.model_dump(mode="json"))
-    return Taught("" if busy else run_id, form, Message(note=" ".join(notes)))
+    return Taught("" if busy else run_id, form, Notice(note=" ".join(notes)))
 
 
 def _refused(place: str, label: str, told: str) -> Taught:
-    return Taught(message=Message((Problem(place, label, told),)))
+    return Taught(message=Notice((Problem(place, label, told),)))
 
 
 def _problems(findings: Sequence[Finding]) -> list[Problem]:

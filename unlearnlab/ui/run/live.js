@@ -27,10 +27,6 @@ let whole = 1; // Steps that the axis was drawn for: its range, unless the reade
 
 // ---- what is drawn ---------------------------------------------------------------------------
 
-function colour(name) {
-  return window.Charts.colour(element, name);
-}
-
 function plain(text) {
   return String(text).replace(/[<>&]/g, "");
 }
@@ -39,16 +35,10 @@ function known(name) {
   const found = props.drawing.traces.find((trace) => trace.series === name);
   if (found) return found;
   const [kind, what] = name.split(".");
-  const panels = { term: ["terms", "loss"], weight: ["weights", "weight"] };
-  if (!panels[kind]) return null;
-  const [of, word] = panels[kind];
-  return {
-    series: name,
-    label: `${plain(what)} ${word}`,
-    panel: of,
-    role: "utility",
-    dash: "solid",
-  };
+  const [of, word] = { term: ["terms", "loss"], weight: ["weights", "weight"] }[kind] ?? [];
+  return (
+    of && { series: name, label: `${plain(what)} ${word}`, panel: of, role: "utility", dash: "solid" }
+  );
 }
 
 // Weights that stay as they were set are no news.
@@ -85,16 +75,14 @@ function plotted(trace) {
   const low = trace.panel === "probe";
   const few = trace.points.x.length < 40;
   const ofSteps = /^(term|weight)\./.test(trace.series);
-  const { x, y } = ofSteps ? withGaps(trace.points) : trace.points;
   return {
-    x,
-    y,
+    ...(ofSteps ? withGaps(trace.points) : trace.points),
     name: plain(trace.label),
     type: "scatter",
     mode: low || few ? "lines+markers" : "lines",
     marker: { size: low ? 5 : 4 },
     line: {
-      color: colour(trace.role),
+      color: `--${trace.role}`,
       width: 2,
       dash: trace.dash,
       shape: trace.panel === "weights" ? "hv" : "linear",
@@ -107,54 +95,25 @@ function plotted(trace) {
 }
 
 function layout(steps, waiting) {
-  const narrow = element.clientWidth < 560;
-  const upper = props.drawing.panels.find((one) => one.name === panel);
+  const fixed = props.drawing.layout;
   const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
   return {
+    ...fixed,
     uirevision: `${run} ${panel} ${log}`,
     height: plotHeight(),
     margin: { l: LEFT, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
-    hovermode: "x unified",
-    dragmode: narrow ? false : "zoom",
-    xaxis: {
-      anchor: "y2",
-      showgrid: false,
-      range: [0, Math.max(steps, 1)],
-      title: "optimizer step",
-      hoverformat: "d",
-      unifiedhovertitle: { text: "step %{x}" },
-      showticklabels: steps > 0,
-    },
+    dragmode: narrow() ? false : "zoom",
+    xaxis: { ...fixed.xaxis, range: [0, Math.max(steps, 1)], showticklabels: steps > 0 },
     yaxis: {
-      domain: [0.4, 1],
+      ...fixed.yaxis,
       type: logged ? "log" : "linear",
-      title: upper.axis,
+      title: props.drawing.panels.find((one) => one.name === panel).axis,
       rangemode: logged ? "normal" : "tozero",
-      tickformat: "~g",
       dtick: logged ? 1 : undefined,
-      nticks: 6,
       showticklabels: !waiting,
       range: waiting ? [0, 1] : undefined,
     },
-    yaxis2: {
-      domain: [0, 0.3],
-      range: [-0.04, 1.06],
-      tickvals: [0, 0.5, 1],
-      title: "probe, share",
-    },
-    yaxis3: {
-      overlaying: "y",
-      anchor: "x",
-      side: "right",
-      showgrid: false,
-      type: "linear",
-      tickmode: "auto",
-      rangemode: "tozero",
-      tickformat: "~g",
-      nticks: 5,
-      visible: panel === "steps",
-      title: "learning rate",
-    },
+    yaxis3: { ...fixed.yaxis3, visible: panel === "steps" },
     shapes: [...bands(), ...boundaries(), ...changes.filter(happened).map(changeLine)],
     annotations: [
       ...(waiting ? [hint()] : []),
@@ -170,12 +129,16 @@ function several() {
   return phases.length > 1;
 }
 
+function narrow() {
+  return element.clientWidth < 560;
+}
+
 function top() {
   return several() ? BAND.gap + BAND.height + 9 : 8;
 }
 
 function plotHeight() {
-  return (element.clientWidth < 560 ? 340 : 380) + (several() ? top() - 8 : 0);
+  return (narrow() ? 340 : 380) + (several() ? top() - 8 : 0);
 }
 
 // Pixels above the plot as a share of its height, which is what Plotly takes.
@@ -183,36 +146,32 @@ function above(pixels) {
   return 1 + pixels / (plotHeight() - top() - 34);
 }
 
+function line(x, top, color, width, dash = "solid") {
+  return { type: "line", x0: x, x1: x, y0: 0, y1: top, yref: "paper", line: { color, width, dash } };
+}
+
+function label(x, y, text, size, color, more = {}) {
+  return { x, y, yref: "paper", text, showarrow: false, font: { size, color }, ...more };
+}
+
 function bands() {
   if (!several()) return [];
-  const fill = { planned: "rgba(0,0,0,0)", running: colour("ink"), done: colour("soft") };
-  const edge = { planned: colour("edge"), running: colour("ink"), done: colour("line") };
-  return phases.map((phase) => ({
+  const fill = { planned: "rgba(0,0,0,0)", running: "--ink", done: "--soft" };
+  const edge = { planned: "--edge", running: "--ink", done: "--line" };
+  return phases.map(({ first, steps, state }) => ({
     type: "rect",
-    x0: phase.first,
-    x1: phase.first + phase.steps,
+    x0: first,
+    x1: first + steps,
     y0: above(BAND.gap),
     y1: above(BAND.gap + BAND.height),
     yref: "paper",
-    fillcolor: fill[phase.state],
-    line: {
-      color: edge[phase.state],
-      width: 1,
-      dash: phase.state === "planned" ? "dot" : "solid",
-    },
+    fillcolor: fill[state],
+    line: { color: edge[state], width: 1, dash: state === "planned" ? "dot" : "solid" },
   }));
 }
 
 function boundaries() {
-  return phases.slice(1).map((phase) => ({
-    type: "line",
-    x0: phase.first,
-    x1: phase.first,
-    y0: 0,
-    y1: several() ? above(BAND.gap) : 1,
-    yref: "paper",
-    line: { color: colour("mute"), width: 1, dash: "dot" },
-  }));
+  return phases.slice(1).map(({ first }) => line(first, above(BAND.gap), "--mute", 1, "dot"));
 }
 
 // A label stands in the middle of what is seen of its band, and is as long as it has room.
@@ -223,25 +182,17 @@ function bandLabels() {
   const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
   const seen = zoomed ? drawn : [0, last ? last.steps : 1];
   const pixels = (plot.clientWidth - LEFT - 12) / Math.max(seen[1] - seen[0], 1e-9);
+  const ink = { planned: "--mute", running: "--page", done: "--ink-soft" };
   return phases.flatMap((phase, at) => {
     const from = Math.max(phase.first, seen[0]);
     const to = Math.min(phase.first + phase.steps, seen[1]);
     const room = (to - from) * pixels;
     if (room < 14) return [];
     const long = `${at + 1} · ${plain(phase.title)}`;
-    const ink = { planned: "mute", running: "page", done: "ink-soft" };
-    return [
-      {
-        x: (from + to) / 2,
-        y: above(BAND.gap + BAND.height / 2),
-        yref: "paper",
-        yanchor: "middle",
-        text: room > long.length * 6.4 + 8 ? long : String(at + 1),
-        hovertext: plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`),
-        showarrow: false,
-        font: { size: 11.5, color: colour(ink[phase.state]) },
-      },
-    ];
+    const text = room > long.length * 6.4 + 8 ? long : String(at + 1);
+    const hovertext = plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`);
+    const more = { yanchor: "middle", hovertext };
+    return [label((from + to) / 2, above(BAND.gap + BAND.height / 2), text, 11.5, ink[phase.state], more)];
   });
 }
 
@@ -250,42 +201,17 @@ function happened(change) {
 }
 
 function changeLine(change) {
-  return {
-    type: "line",
-    x0: change.step,
-    x1: change.step,
-    y0: 0,
-    y1: 1,
-    yref: "paper",
-    line: { color: colour("membership"), width: 1.5 },
-  };
+  return line(change.step, 1, "--membership", 1.5);
 }
 
 function changeMark(change) {
-  return {
-    x: change.step,
-    y: 1,
-    yref: "paper",
-    yanchor: "top",
-    text: "◆",
-    hovertext: plain(`step ${change.step}: ${change.text}`),
-    showarrow: false,
-    font: { size: 14, color: colour("membership") },
-  };
+  const hovertext = plain(`step ${change.step}: ${change.text}`);
+  return label(change.step, 1, "◆", 14, "--membership", { yanchor: "top", hovertext });
 }
 
 function hint() {
-  const text =
-    last && last.live ? "the curves begin with the training" : "nothing was measured";
-  return {
-    x: 0.5,
-    y: 0.7,
-    xref: "paper",
-    yref: "paper",
-    text,
-    showarrow: false,
-    font: { size: 13 },
-  };
+  const text = last?.live ? "the curves begin with the training" : "nothing was measured";
+  return label(0.5, 0.7, text, 13, "--mute", { xref: "paper" });
 }
 
 function draw() {
@@ -520,6 +446,43 @@ element.querySelector(".chart-head .segments").replaceChildren(
 part("log").addEventListener("click", () => {
   setLog(!log);
   draw();
+});
+
+// ---- the replay bar ---------------------------------------------------------------------------
+
+const bar = part("replay");
+
+function fillReplay(replay) {
+  const going = replay.take > 0;
+  show("badge", going);
+  write(part("badge"), replay.held ? "Replay paused" : "Replay");
+  bar.hidden = !replay.offered;
+  bar.classList.toggle("going", going);
+  write(part("replay-said"), going ? replay.said : "this run as it went");
+  write(part("replay-hold"), replay.held ? "Resume" : "Pause");
+  show("replay-hold", going);
+  show("replay-end", going);
+  press(
+    bar.querySelectorAll(".segments button"),
+    (one) => going && one.textContent === replay.pace,
+  );
+}
+
+async function askReplay(action, pace = {}) {
+  const call = server.replay_run({ run, action, ...pace });
+  const { problem } = await call.catch((error) => ({ problem: problemOf(error) }));
+  write(part("replay-problem"), problem);
+  show("replay-problem", Boolean(problem));
+  soon();
+}
+
+bar.addEventListener("click", (event) => {
+  const pressed = event.target.closest("button");
+  const going = last?.replay?.take > 0;
+  if (!pressed) return;
+  if (pressed === part("replay-hold")) askReplay(last?.replay?.held ? "resume" : "hold");
+  else if (pressed === part("replay-end")) askReplay("end");
+  else askReplay(going ? "pace" : "start", { ...pressed.dataset });
 });
 
 keepDrawn(() => draw());

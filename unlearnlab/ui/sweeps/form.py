@@ -27,11 +27,12 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
+from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import duration, escape
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import Buttons, heading, message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
+from unlearnlab.ui.run.panel import Buttons
 from unlearnlab.ui.sweeps.card import Board
 
 ROWS = 3
@@ -177,7 +178,7 @@ def _count(found: SweepStatus) -> str:
     return f"{runs}, {done} of them there already" if done else runs
 
 
-def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
+def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Notice]:
     """Start what form and fold ask for.
 
     Returns:
@@ -186,20 +187,20 @@ def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Mess
     try:
         spec = typed_sweep(form, typed)
         title = forms.title_of(form, spec.base) or spec.base.title
-        return sweeping.start(spec, name=title), Message()
+        return sweeping.start(spec, name=title), Notice()
     except SpecError as error:
-        return "", Message(forms.problems_of(error, form))
+        return "", Notice(forms.problems_of(error, form))
     except (StoreError, NotRunning) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
 
 
-def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Message]:
+def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Notice]:
     """Start a sweep that comes with the program; see `fitted`."""
     try:
         ready = ready_sweep(name)
-        return sweeping.start(fitted(ready, form), name=ready.title), Message()
+        return sweeping.start(fitted(ready, form), name=ready.title), Notice()
     except (StoreError, SpecError, NotRunning) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
 
 
 def fitted(ready: ReadySweep, form: Form) -> SweepSpec:
@@ -285,7 +286,7 @@ def draw_fold() -> SweepFold:
     with gr.Column(elem_classes=["card"], elem_id="sweep-fold"):
         fold = gr.Accordion("Sweep this", open=False, elem_classes=["fold"])
         # Outside of the fold: a block that holds a message without words is not shown at all.
-        told = message("sweep-message")
+        told = notice_box("sweep-message")
     with fold:
         rows = [_row(number) for number in range(ROWS)]
         with gr.Group(elem_classes=["fields"]):
@@ -390,7 +391,7 @@ class _Wires:
         return _turned(press_ready(self.board.sweeping, form, str(event.name)))
 
 
-def _turned(pressed: tuple[str, Message]) -> list[Any]:
+def _turned(pressed: tuple[str, Notice]) -> list[Any]:
     """Tell what came of a press, and turn the card to a sweep that was started."""
     sweep, told = pressed
     # With the moment: the same sweep may be started twice.
