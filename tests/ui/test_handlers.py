@@ -1,6 +1,7 @@
 """What the buttons do: handlers called with plain values on a real store and worker."""
 
 import base64
+import math
 import sqlite3
 import threading
 import time
@@ -10,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from tests.fakes import stage, stepped, whole_run
-from tests.ui.conftest import finished
+from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.runs.progress import RunProgress
@@ -27,8 +28,10 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
-from unlearnlab.ui.run.live import poll, press_adjust
-from unlearnlab.ui.run.panel import build_answers, build_panel, button_texts
+from unlearnlab.ui.run.live import poll, press_adjust, press_replay
+from unlearnlab.ui.run.membership_card import wrong_documents
+from unlearnlab.ui.run.panel import button_texts
+from unlearnlab.ui.run.record import press_export
 from unlearnlab.ui.run.runs_list import past_runs
 from unlearnlab.views.answers import PAGE
 from unlearnlab.views.phases import present_phase
@@ -70,9 +73,9 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     run_id, message = handlers.press_score(program, "", form)
     assert message.plain == {"problems": [], "note": ""}
     assert program.worker.wait(run_id, 10).kind == "finished"
-    panel = build_panel(program, run_id, AnswerFilters())
+    panel = panel_of(program, run_id)
     assert "Scores only" in panel.board
-    assert "Unlearned model" not in build_answers(program, run_id, AnswerFilters()).answers
+    assert "Unlearned model" not in answers_of(program, run_id).answers
     assert panel.strip.count("<td class") == 12
     again = forms.spec_of(handlers.settings_of(program, run_id))
     assert again.evaluation.max_new_tokens == 64
@@ -84,15 +87,8 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
 def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
     unlearned = program.store.create(RunSpec())
     scored = program.store.create(RunSpec().scoring)
-    assert build_panel(program, unlearned, AnswerFilters()).ask == "Ask both models"
-    assert build_panel(program, scored, AnswerFilters()).ask == "Ask the model"
-
-
-def test_a_model_that_is_not_here_is_not_scored_either(program):
-    form = typed(forms.first_form(), model__name="olmo-1b")
-    shown, message = handlers.press_score(program, "before", form)
-    assert shown == "before"
-    assert [p.element for p in message.problems] == ["f-model-name"]
+    assert panel_of(program, unlearned).ask == "Ask both models"
+    assert panel_of(program, scored).ask == "Ask the model"
 
 
 def test_a_run_of_an_unchanged_preset_carries_its_title(program):
@@ -138,16 +134,14 @@ def test_a_wrong_range_of_layers_is_told_at_the_range(program, layers, told):
     assert told in problem.message
 
 
-def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
-    form = typed(
-        forms.first_form(),
-        model__name="olmo-1b",
-        phase__layers={"first": 0, "last": 3, "blocks": 16},
-    )
-    _, message = handlers.press_unlearn(program, "", form)
-    assert message.problems[0].element == "f-model-name"
-    assert message.problems[0].label == "Model"
-    assert "OLMo 1B is not ready" in message.problems[0].message
+@pytest.mark.parametrize("press", [handlers.press_unlearn, handlers.press_score])
+def test_a_model_that_is_not_here_is_refused_with_the_reason(program, press):
+    layers = {"first": 0, "last": 3, "blocks": 16}
+    form = typed(forms.first_form(), model__name="olmo-1b", phase__layers=layers)
+    shown, notice = press(program, "before", form)
+    (problem,) = notice.problems
+    assert (shown, problem.element, problem.label) == ("before", "f-model-name", "Model")
+    assert "OLMo 1B is not ready" in problem.message
 
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
@@ -228,7 +222,7 @@ def fields(value):
 
 def test_the_values_that_may_be_changed_are_those_that_hold(training):
     program, run_id, _ = training
-    assert fields(build_panel(program, run_id, AnswerFilters()).adjust) == {
+    assert fields(panel_of(program, run_id).adjust) == {
         "Learning rate": "5e-4",
         "Forget weight γ": "1",
         "Retain weight α": "1",
@@ -237,14 +231,14 @@ def test_the_values_that_may_be_changed_are_those_that_hold(training):
     assert (value["problems"], value["note"]) == ([], "Requested: applies from the next batch.")
     while not program.runs.progress(run_id).changes:
         pass
-    assert fields(build_panel(program, run_id, AnswerFilters()).adjust)["Learning rate"] == "1e-4"
+    assert fields(panel_of(program, run_id).adjust)["Learning rate"] == "1e-4"
 
 
 def test_nothing_may_be_changed_once_the_training_is_over(training):
     program, run_id, gate = training
     gate.set()
     program.worker.wait(run_id, 10)
-    assert fields(build_panel(program, run_id, AnswerFilters()).adjust) == {}
+    assert fields(panel_of(program, run_id).adjust) == {}
     value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert "is not running" in value["problems"][0]["message"]
 
@@ -302,18 +296,18 @@ def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held
 def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
     run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
     program.worker.wait(run_id, 10)
-    panel = build_panel(program, run_id, AnswerFilters())
+    panel = panel_of(program, run_id)
     assert "Task aggregate" in panel.board
     assert panel.strip.count("<td class") == 12
     assert panel.shows[0] == ("Forget 6", "forget")
-    assert build_answers(program, run_id, AnswerFilters()).answers.count("<tr>") == 1 + 6
+    assert answers_of(program, run_id).answers.count("<tr>") == 1 + 6
     assert "Gradient difference on early MLPs" in past_runs(program, run_id, "")
     assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
 
 
 def test_without_a_run_the_panel_is_empty(program):
-    panel = build_panel(program, "", AnswerFilters())
-    assert (panel.board, panel.strip, build_answers(program, "", AnswerFilters()).asks) == (
+    panel = panel_of(program, "")
+    assert (panel.board, panel.strip, answers_of(program, "").asks) == (
         "",
         "",
         "",
@@ -323,8 +317,8 @@ def test_without_a_run_the_panel_is_empty(program):
 
 def test_filters_from_the_page_are_not_trusted(program):
     run_id = finished(program)
-    look = AnswerFilters(show="drop table", task="Task9", text=None)  # type: ignore[arg-type]
-    assert "No row passes" in build_answers(program, run_id, look, 10**9).answers
+    seen = answers_of(program, run_id, 10**9, show="drop table", task="Task9", text=None)
+    assert "No row passes" in seen.answers
     assert past_runs(program, run_id, None, -5).count("<li") == 1
 
 
@@ -346,35 +340,32 @@ def test_a_term_opens_into_its_rows_whatever_was_filtered_before(term, shown):
 
 def test_labels_are_counted_among_the_rows_that_are_shown(program):
     run_id = finished(program)
-    seen = build_answers(program, run_id, AnswerFilters(show="retain"))
+    seen = answers_of(program, run_id, show="retain")
     assert [text for text, _ in seen.labels][:2] == ["Known 6", "Partly known 0"]
-    look = AnswerFilters(show="all", task="Task1", labels=["leaked", "no such"])
-    seen = build_answers(program, run_id, look)
+    seen = answers_of(program, run_id, show="all", task="Task1", labels=["leaked", "no such"])
     assert seen.labels[0] == ("Leaked or known 2", "leaked")
     assert seen.answers.count("<tr>") == 1 + 2
-    assert build_answers(program, "", AnswerFilters()).labels[0] == ("Leaked 0", "leaked")
+    assert answers_of(program, "").labels[0] == ("Leaked 0", "leaked")
 
 
 def test_rows_that_were_not_picked_are_shown_apart(program):
     spec = RunSpec(data=DataSpec(forget=("forget-Task2-qa",)))
     run_id = program.worker.submit(spec)
     program.worker.wait(run_id, 10)
-    panel = build_panel(program, run_id, AnswerFilters())
+    panel = panel_of(program, run_id)
     assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
-    text = build_answers(program, run_id, AnswerFilters(show="others")).answers
+    text = answers_of(program, run_id, show="others").answers
     assert text.count("not picked<") == 5
-    whole = [show for _, show in build_panel(program, finished(program), AnswerFilters()).shows]
+    whole = [show for _, show in panel_of(program, finished(program)).shows]
     assert "others" not in whole
 
 
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
     run_id = finished(program)
-    text = build_answers(
-        program, run_id, AnswerFilters(show="all", sort="score", descending=True)
-    ).answers
+    text = answers_of(program, run_id, show="all", sort="score", descending=True).answers
     assert 'class="col-score" aria-sort="descending"' in text
     assert text.index(">retain<") < text.index(">forget<")
-    unsorted = build_answers(program, run_id, AnswerFilters(sort="drop", descending=True)).answers
+    unsorted = answers_of(program, run_id, sort="drop", descending=True).answers
     assert 'sort="descending"' not in unsorted
 
 
@@ -399,7 +390,7 @@ def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
 
 
 def test_a_page_beyond_the_last_is_the_last(program):
-    text = build_answers(program, finished(program), AnswerFilters(show="all"), 99).answers
+    text = answers_of(program, finished(program), 99, show="all").answers
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 
@@ -450,12 +441,46 @@ def test_a_page_that_outlived_its_program_can_tell(program):
     assert poll(next_start, {"run": run_id})["life"] != own
 
 
+WRONG = {"run": "r", "model": "original", "threshold": 2.0}
+
+
 @pytest.mark.parametrize(
-    "asked", [None, 7, [], {"run": 5}, {"run": "x" * 200}, {"run": "a", "cursor": -1}]
+    ("handler", "asked"),
+    [
+        (poll, 7),
+        (poll, []),
+        (poll, {"run": 5}),
+        (poll, {"run": "a", "cursor": -1}),
+        (press_replay, {"run": "r", "action": "dance"}),
+        (press_replay, {"run": "r", "action": "start", "speed": 4}),
+        (press_export, "x"),
+        (press_export, {"run": "r", "what": "all"}),
+        (press_export, {"run": "x" * 200, "what": "spec"}),
+        (wrong_documents, {}),
+        (wrong_documents, WRONG | {"model": "both"}),
+        (wrong_documents, WRONG | {"threshold": "x"}),
+        (wrong_documents, WRONG | {"threshold": math.nan}),
+        *(
+            (handler, asked)
+            for handler in (poll, press_replay, press_export, wrong_documents)
+            for asked in (None, {"run": "x" * 200})
+        ),
+    ],
 )
-def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
-    answer = poll(program, asked)
-    assert "reload" in answer["problem"]
+def test_a_malformed_request_is_answered_in_words(program, handler, asked):
+    assert "reload" in handler(program, asked)["problem"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "asked"),
+    [
+        (press_replay, {"run": "never", "action": "start"}),
+        (press_export, {"run": "never", "what": "spec"}),
+        (wrong_documents, WRONG | {"run": "never"}),
+    ],
+)
+def test_a_request_for_an_unknown_run_says_so(program, handler, asked):
+    assert "unknown run 'never'" in handler(program, asked)["problem"]
 
 
 def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):

@@ -147,19 +147,6 @@ def test_documents_that_are_no_longer_those_that_were_measured_are_numbered(tmp_
     assert "Document 1" in html
 
 
-@pytest.mark.parametrize(
-    "wish",
-    [None, {}, {"threshold": "x"}, {"model": "both"}, {"threshold": math.nan}, {"run": "x" * 200}],
-)
-def test_a_strange_wish_is_refused_in_words(program, run, wish):
-    found = wrong_documents(program, wish if wish is None else asked(run, **wish) if wish else {})
-    assert "reload" in found["problem"]
-
-
-def test_an_unknown_run_is_told(program):
-    assert "unknown run" in wrong_documents(program, asked("never"))["problem"]
-
-
 def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():
     html = measures_html(taken(evidence(exact_memorization=0.5), None, None))
     assert html.count('class="missing"') == 8

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes import FakeLab, stage
 from tests.others import holder, other_process
+from tests.ui.conftest import panel_of
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.events import Started
 from unlearnlab.runs.store import Store
@@ -14,10 +15,8 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
 from unlearnlab.ui.form.form import form_of
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.answers import AnswerFilters
 from unlearnlab.ui.run.handlers import Notice, press_unlearn
 from unlearnlab.ui.run.live import poll, queue_text, status
-from unlearnlab.ui.run.panel import build_panel
 from unlearnlab.ui.run.runs_list import (
     LISTED,
     press_cancel,
@@ -72,7 +71,7 @@ def test_the_queue_is_drawn_only_while_something_waits(open_program):
     program.worker.submit(TraceSpec())
     html = drawn(program)
     assert html.index("first") < html.index("second") < html.index("A trace")
-    assert build_panel(program, "", AnswerFilters()).queue == html
+    assert panel_of(program, "").queue == html
 
 
 def test_a_long_queue_is_drawn_up_to_a_length_and_the_rest_counted(open_program):
@@ -103,7 +102,7 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     program = open_program("cuda:0", "cpu")
     gpu = program.worker.submit(RunSpec(), name="on the GPU")
     live(program, 1)
-    assert build_panel(program, gpu, AnswerFilters()).buttons.unlearn == "Queue"
+    assert panel_of(program, gpu).buttons.unlearn == "Queue"
     cpu = program.worker.submit(RunSpec(model={"device": "cpu"}), name="on the CPU")
     live(program, 2)
     state = program.worker.state()
@@ -113,7 +112,7 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     html = drawn(program)
     assert (f'data-run="{gpu}"' in html, f'data-run="{cpu}"' in html) == (True, True)
     for run_id, pause in ((gpu, "Pause"), (cpu, "Resume")):
-        assert build_panel(program, run_id, AnswerFilters()).buttons.pause == pause
+        assert panel_of(program, run_id).buttons.pause == pause
     _, message = press_unlearn(program, gpu, form_of(RunSpec().model_dump(mode="json")))
     assert message.note == "Queued: it starts when its device is free."
 
@@ -179,6 +178,6 @@ def test_a_run_that_another_process_blocks_is_shown_as_waiting_and_then_goes_on(
             threading.Event().wait(0.005)
         answer = poll(program, {"run": run_id})
         assert answer["status"]["detail"].startswith("waiting: CPU in use by process")
-        assert "waiting: CPU in use" in build_panel(program, run_id, AnswerFilters()).queue
+        assert "waiting: CPU in use" in panel_of(program, run_id).queue
     live(program, 1)
     assert poll(program, {"run": run_id})["queue"] == "1 running"

@@ -9,7 +9,7 @@ import gradio as gr
 
 from unlearnlab.data.datasets import Kind
 from unlearnlab.exports.rows_csv import rows_csv
-from unlearnlab.metrics.labels import OUTCOMES, TITLES, title
+from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.ui.kit.html import heading, render
@@ -88,7 +88,7 @@ class AnswerFilters:
     def rows(self) -> Filter:
         """Return the filter of the answers."""
         show = _SHOWS.get(self.show, "forget")
-        labels = [label for label in OUTCOMES if label in (self.labels or ())]
+        labels: list[Outcome] = [label for label in OUTCOMES if label in (self.labels or ())]
         return Filter(show, self.task or "", self.kind or "", self.text or "", labels)
 
     @property

@@ -21,6 +21,7 @@ let changes = [];
 let panel = "terms";
 let log = null;
 let hidden = new Set();
+const segments = element.querySelector(".chart-head .segments");
 const untold = once();
 let listening = false;
 let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
@@ -41,18 +42,10 @@ function known(name) {
   );
 }
 
-// Weights that stay as they were set are no news.
-function weightsVary() {
-  return [...series].some(
-    ([name, points]) =>
-      name.startsWith("weight.") && points.y.some((value) => value !== points.y[0]),
-  );
-}
-
 function traces() {
   const order = props.drawing.traces.map((trace) => trace.series);
-  const names = [...series.keys()].sort((a, b) => order.indexOf(a) - order.indexOf(b));
-  return names
+  return [...series.keys()]
+    .sort((a, b) => order.indexOf(a) - order.indexOf(b))
     .map((name) => ({ ...known(name), points: series.get(name) }))
     .filter((trace) => trace.panel === panel || trace.panel === "probe");
 }
@@ -210,7 +203,7 @@ function changeMark(change) {
 }
 
 function hint() {
-  const text = last?.live ? "the curves begin with the training" : "nothing was measured";
+  const text = last?.live ? "curves appear when training starts" : "nothing was measured";
   return label(0.5, 0.7, text, 13, "--mute", { xref: "paper" });
 }
 
@@ -236,17 +229,15 @@ function draw() {
 }
 
 function summary(drawn) {
-  const latest = drawn
-    .filter((trace) => trace.points.y.length)
-    .map((trace) => `${trace.label} ${Number(trace.points.y.at(-1)).toPrecision(3)}`);
+  const latest = drawn.map(
+    ({ label, points: { y } }) => `${label} ${Number(y.at(-1)).toPrecision(3)}`,
+  );
   return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
 }
 
 function table(drawn) {
-  const lines = drawn.flatMap(({ series, points }) =>
-    points.x.map((x, at) => [series, x, points.y[at]]),
-  );
-  return [["series", "step", "value"], ...lines];
+  const rows = drawn.map(({ series, points }) => points.x.map((x, at) => [series, x, points.y[at]]));
+  return [["series", "step", "value"], ...rows.flat()];
 }
 
 function legend(drawn) {
@@ -285,7 +276,9 @@ function fill(status) {
   write(part("headline"), status.headline);
   write(part("detail"), status.detail);
   write(part("facts"), status.facts.join("  ·  "));
-  listChanges();
+  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
+  show("changes", lines.length > 0);
+  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
   const [before, trained, after] = status.progress;
   // A run that only scores has one stretch.
   const scoring = phases.length === 0;
@@ -294,12 +287,6 @@ function fill(status) {
   progress(card, status.progress, now, status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
-}
-
-function listChanges() {
-  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
-  show("changes", lines.length > 0);
-  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
 }
 
 // ---- asking ----------------------------------------------------------------------------------
@@ -337,53 +324,12 @@ function adopt() {
   return true;
 }
 
-function take(answer) {
-  last = answer;
-  cursor = answer.cursor;
-  chip("chip-queue", answer.queue);
-  chip("chip-device", answer.device);
-  if (answer.run) {
-    for (const [name, [xs, ys]] of Object.entries(answer.points.series)) {
-      if (!known(name)) continue;
-      const points = series.get(name) || { x: [], y: [] };
-      points.x.push(...xs);
-      points.y.push(...ys);
-      series.set(name, points);
-    }
-    phases = answer.phases;
-    changes = answer.changes;
-    fill(answer.status);
-    fillReplay(answer.replay);
-    show("status", true);
-    show("chart", answer.live || series.size > 0);
-    if (log === null) setLog(answer.log);
-    offerWeights();
-  }
-  if (answer.turn !== props.value.turn) turned(answer.turn, false);
-  else if (mixed()) turned(`${answer.turn} whole`, true);
-}
-
-// Two answers that overtook each other can leave one run's scores under another run's name.
-function mixed() {
-  const scores = document.querySelector("#scoreboard [data-drawn]");
-  return (scores?.dataset.drawn ?? "") !== (props.value.drawn ?? "");
-}
-
-// The rest of the page is drawn by the server; it is told once for every change.
-function turned(word, whole) {
-  if (untold(word)) trigger("turned", { whole, run });
-}
-
-function tooMany() {
-  return [...series.values()].some((points) => points.x.length > MANY_POINTS);
-}
-
 function request() {
-  if (tooMany()) forget();
+  if ([...series.values()].some((points) => points.x.length > MANY_POINTS)) forget();
   return server.poll_run({ run, cursor });
 }
 
-function answer(found) {
+function take(found) {
   // Gradio loads the page again too, but later: what is pressed until then would be lost.
   if (found.life !== props.life) return location.reload();
   const another = shownTake !== null && found.run && found.replay.take !== shownTake;
@@ -397,22 +343,47 @@ function answer(found) {
     Object.keys(found.points?.series || {}).length > 0 ||
     found.steps !== last?.steps ||
     JSON.stringify([found.phases, found.changes]) !== JSON.stringify([phases, changes]);
-  take(found);
+  last = found;
+  cursor = found.cursor;
+  chip("chip-queue", found.queue);
+  chip("chip-device", found.device);
+  if (found.run) follow(found);
+  const turned = (word, whole) => untold(word) && trigger("turned", { whole, run });
+  const scores = document.querySelector("#scoreboard [data-drawn]")?.dataset.drawn ?? "";
+  // The rest of the page is drawn by the server; it is told once for every change. Two answers that
+  // overtook each other can leave one run's scores under another run's name: then all is drawn.
+  if (found.turn !== props.value.turn) turned(found.turn, false);
+  else if (scores !== (props.value.drawn ?? "")) turned(`${found.turn} whole`, true);
   if (fresh && !part("chart").hidden) draw();
 }
 
-// Whether a prompt waits for its answers.
-function awaited() {
-  return document.querySelector("#asks .pending") !== null;
+function follow(found) {
+  for (const [name, [xs, ys]] of Object.entries(found.points.series)) {
+    if (!known(name)) continue;
+    const points = series.get(name) || { x: [], y: [] };
+    points.x.push(...xs);
+    points.y.push(...ys);
+    series.set(name, points);
+  }
+  phases = found.phases;
+  changes = found.changes;
+  fill(found.status);
+  fillReplay(found.replay);
+  show("status", true);
+  show("chart", found.live || series.size > 0);
+  if (log === null) setLog(found.log);
+  // Weights that stay as they were set are no news.
+  const vary = [...series].some(
+    ([name, { y }]) => name.startsWith("weight.") && y.some((value) => value !== y[0]),
+  );
+  segments.querySelector('[data-panel="weights"]').hidden = !vary;
+  if (!vary && panel === "weights") choosePanel("terms");
 }
 
-// Whether recorded events come in, perhaps many times as fast as they happened.
-function replayed() {
-  return last?.replay?.take > 0 && !last.replay.held;
-}
-
+// Quick while a prompt waits for its answers, or a replay runs perhaps many times as fast.
 function pace() {
-  if (awaited() || replayed()) return FIRST_MS;
+  const replayed = last?.replay?.take > 0 && !last.replay.held;
+  if (replayed || document.querySelector("#asks .pending")) return FIRST_MS;
   return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
 }
 
@@ -423,26 +394,19 @@ function setLog(on) {
   part("log").setAttribute("aria-pressed", String(log));
 }
 
-function offerWeights() {
-  const vary = weightsVary();
-  element.querySelector('.chart-head .segments [data-panel="weights"]').hidden = !vary;
-  if (!vary && panel === "weights") choosePanel("terms");
-}
-
 function choosePanel(name) {
   panel = name;
-  press(element.querySelectorAll(".chart-head .segments button"), (one) => one.dataset.panel === name);
+  press(segments.children, (one) => one.dataset.panel === name);
   draw();
 }
 
-element.querySelector(".chart-head .segments").replaceChildren(
-  ...props.drawing.panels.map((one) => {
-    const node = button("", one.label, { panel: one.name });
-    node.setAttribute("aria-pressed", String(one.name === panel));
-    node.addEventListener("click", () => choosePanel(one.name));
-    return node;
-  }),
+segments.replaceChildren(
+  ...props.drawing.panels.map((one) => button("", one.label, { panel: one.name })),
 );
+press(segments.children, (one) => one.dataset.panel === panel);
+segments.addEventListener("click", ({ target }) => {
+  if (target.dataset.panel) choosePanel(target.dataset.panel);
+});
 part("log").addEventListener("click", () => {
   setLog(!log);
   draw();
@@ -458,7 +422,7 @@ function fillReplay(replay) {
   write(part("badge"), replay.held ? "Replay paused" : "Replay");
   bar.hidden = !replay.offered;
   bar.classList.toggle("going", going);
-  write(part("replay-said"), going ? replay.said : "this run as it went");
+  write(part("replay-said"), going ? replay.said : "this run as it was recorded");
   write(part("replay-hold"), replay.held ? "Resume" : "Pause");
   show("replay-hold", going);
   show("replay-end", going);
@@ -488,12 +452,12 @@ bar.addEventListener("click", (event) => {
 keepDrawn(() => draw());
 const soon = poll({
   request,
-  take: answer,
+  take,
   pace,
   // Until the page has opened, it is not known which run it shows.
   seen: () => opened && element.offsetParent !== null,
   needs: ["turn"],
-  lost: "A running job goes on without this page.",
+  lost: "A running job continues without this page.",
 });
 document.addEventListener("asked", soon);
 watch("value", () => {

@@ -7,7 +7,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from unlearnlab.metrics.intervals import ScoreIntervals
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
@@ -119,7 +118,7 @@ class Parts:
 
     @property
     def filters(self) -> list[Component]:
-        """List what says what the reader chose to see, as `filters_from` takes it."""
+        """List the components whose values `filters_from` takes."""
         return [*self.answers.filters, self.waiting, self.live]
 
     @property
@@ -298,12 +297,7 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
     adjust = dict(NO_CHANGE)
     if row and state.job(row.run_id) is not None:
         adjust = adjustable_values(row.run_id, row.spec, progress)
-    board = strip = published = ""
-    if row and view and progress.before is not None:
-        found = _intervals(program, row, progress)
-        board = _board(program, row, progress, view, rows, found)
-        strip = _strip(row, progress, found)
-        published = published_html(row.spec, progress.after.scores if progress.after else None)
+    board, strip, published = _scores(program, row, progress, view, rows)
     return Panel(
         live={
             "run": run_id,
@@ -367,37 +361,32 @@ def scores_key(run_id: str, progress: RunProgress, view: RunView | None) -> str:
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _intervals(program: Program, row: RunRecord, progress: RunProgress) -> ScoreIntervals | None:
-    before, after = progress.before, progress.after
-    if before is None:
-        return None
-    return program.statistics.intervals(
-        before.key, after.key if after else "", row.spec.data.forget
-    )
-
-
-def _board(
+def _scores(
     program: Program,
-    row: RunRecord,
+    row: RunRecord | None,
     progress: RunProgress,
-    view: RunView,
+    view: RunView | None,
     rows: Sequence[RunRecord],
-    intervals: ScoreIntervals | None,
-) -> str:
-    board = scoreboard(
-        row.spec,
-        progress.before.scores if progress.before else None,
-        progress.after.scores if progress.after else None,
-        program.reference(row.spec),
-        intervals=intervals,
-        seeds=seeds_text(seed_group(row.spec, rows)),
+) -> tuple[str, str, str]:
+    """Draw scoreboard, strip of terms and published results; empty before the first scores."""
+    if row is None or view is None or progress.before is None:
+        return "", "", ""
+    spec, before, after = row.spec, progress.before, progress.after
+    scores = before.scores, after.scores if after else None
+    intervals = program.statistics.intervals(
+        before.key, after.key if after else "", spec.data.forget
     )
-    return scoreboard_html(
-        board,
+    seeds = seeds_text(seed_group(spec, rows))
+    reference = program.reference(spec)
+    board = scoreboard_html(
+        scoreboard(spec, *scores, reference, intervals=intervals, seeds=seeds),
         ended=not view.live,
         key=scores_key(row.run_id, progress, view),
         subjects=_subjects(program, progress),
     )
+    ends, titles = at_ends(spec, *scores, None), titles_of(spec.data.known)
+    terms = terms_strip(*ends, titles, intervals=intervals)
+    return board, strip_html(terms, others_of(*ends, titles)), published_html(spec, scores[1])
 
 
 def _subjects(program: Program, progress: RunProgress) -> tuple[SubjectChange, ...]:
@@ -407,14 +396,6 @@ def _subjects(program: Program, progress: RunProgress) -> tuple[SubjectChange, .
     found = [program.evidence(one.key) for one in (progress.before, progress.after) if one]
     asked = [evidence.choices if evidence else () for evidence in found]
     return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
-
-
-def _strip(row: RunRecord, progress: RunProgress, intervals: ScoreIntervals | None) -> str:
-    first, last = (one.scores if one else None for one in (progress.before, progress.after))
-    before, after = at_ends(row.spec, first, last, None)
-    titles = titles_of(row.spec.data.known)
-    terms = terms_strip(before, after, titles, intervals=intervals)
-    return strip_html(terms, others_of(before, after, titles))
 
 
 def _shows(found: Mapping[Show, int], filters: AnswerFilters) -> list[tuple[str, str]]:

@@ -217,7 +217,7 @@ def press_export(program: Program, asked: Any) -> dict[str, Any]:
     """Handle a click on the card.
 
     Returns:
-        A file as `name` and `data` in base64, a `note` with the `model` as HTML, or a `problem`.
+        A file as `name` and `data` in base64, the state of the `model` as HTML, or a `problem`.
     """
     request = ExportRequest.model_validate(asked)
     run = result(program.store, request.run)
@@ -226,16 +226,20 @@ def press_export(program: Program, asked: Any) -> dict[str, Any]:
     try:
         if request.action == "stop":
             program.worker.stop_export(run.run_id)
-            return {"note": "Stopping.", "model": _model_html(program, run, program.worker.state())}
+            return _busy("Stopping.")
         if request.what == "model" and request.action == "folder":
             program.worker.export(run.run_id, model_export(run, _exports(program, run.run_id)))
-            state = program.worker.state()
-            return {"note": "Requested.", "model": _model_html(program, run, state)}
+            return _busy("Requested.")
         if request.what == "model":
             return _sent(in_folder(_merged(program, run.run_id)))
         return _made(program, run, request.what, masked=request.masked)
     except OSError as error:
         return {"problem": f"A file of the run cannot be read: {error.strerror}."}
+
+
+def _busy(told: str) -> dict[str, Any]:
+    shown = {"state": "busy", "told": told, "path": "", "small": False}
+    return {"model": render("run/export_model.html", **shown)}
 
 
 def _made(program: Program, run: Result, what: What | PackWhat, *, masked: bool) -> dict[str, Any]:
@@ -245,7 +249,7 @@ def _made(program: Program, run: Result, what: What | PackWhat, *, masked: bool)
     found = packable(program.store, run.run_id, answers=what == "pack")
     if found.bytes > LARGEST:
         return {
-            "problem": f"Weights of {size(found.bytes)} are too much for a download: use "
+            "problem": f"Weights of {size(found.bytes)} are too large to download: use "
             f"`python -m unlearnlab pack {run.run_id} --out FILE.zip`."
         }
     made = io.BytesIO()
@@ -260,7 +264,7 @@ def _sent(found: Mapping[str, Content]) -> dict[str, Any]:
     if (much := total(found)) > LARGEST:
         places = {str(one.parent) for one in found.values() if isinstance(one, Path)}
         return {
-            "problem": f"{size(much)} are too much for a download: the files are in "
+            "problem": f"{size(much)} is too large to download: the files are in "
             f"{', '.join(sorted(places))}, or use `python -m unlearnlab export`."
         }
     name, content = packed(found)
