@@ -15,7 +15,6 @@ from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.runs.progress import RunProgress
-from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.presets import presets
@@ -25,7 +24,6 @@ from unlearnlab.ui.form.choices import model_note
 from unlearnlab.ui.form.size import size_note
 from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
 from unlearnlab.ui.run.live import poll, press_adjust, press_replay
@@ -35,8 +33,6 @@ from unlearnlab.ui.run.record import press_export
 from unlearnlab.ui.run.runs_list import past_runs
 from unlearnlab.views.answers import PAGE
 from unlearnlab.views.phases import present_phase
-
-IDLE = WorkerState()
 
 
 @pytest.fixture
@@ -53,6 +49,14 @@ def held(program, lab):
     lab.script = script
     yield program, gate
     gate.set()
+
+
+def live(program):
+    """Queue a run and return its id when it has begun."""
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    while program.worker.state().live is None:
+        pass
+    return run_id
 
 
 def typed(form, **values):
@@ -101,37 +105,36 @@ def test_a_run_of_an_unchanged_preset_carries_its_title(program):
 
 def test_a_further_run_waits_and_the_page_stays_with_the_live_one(held):
     program, _ = held
-    first, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
+    first = live(program)
     shown, message = handlers.press_unlearn(program, first, forms.first_form())
     assert shown == first
     assert message.note == "Queued: it starts after the running one."
     assert len(program.worker.state().queue) == 1
 
 
-def test_bad_input_is_told_at_its_field_and_nothing_is_queued(program):
-    form = typed(forms.first_form(), phase__learning_rate="fast", phase__epochs=0)
-    shown, message = handlers.press_unlearn(program, "before", form)
-    assert shown == "before"
-    assert {p.element for p in message.problems} == {"f-phase-learning_rate", "f-phase-epochs"}
-    assert program.store.runs() == []
-
-
 @pytest.mark.parametrize(
-    ("layers", "told"),
+    ("values", "told"),
     [
-        ({"first": 0, "last": 31, "blocks": 32}, "layer 31 is out of range"),
-        ({"first": 5, "last": 2, "blocks": 8}, "first layer 5 comes after last layer 2"),
+        (
+            {"phase__learning_rate": "fast", "phase__epochs": 0},
+            {"f-phase-learning_rate": "number", "f-phase-epochs": "at least 1"},
+        ),
+        (
+            {"phase__layers": {"first": 0, "last": 31, "blocks": 32}},
+            {"f-phase-layers": "layer 31 is out of range"},
+        ),
+        (
+            {"phase__layers": {"first": 5, "last": 2, "blocks": 8}},
+            {"f-phase-layers": "first layer 5 comes after last layer 2"},
+        ),
     ],
 )
-def test_a_wrong_range_of_layers_is_told_at_the_range(program, layers, told):
-    _, message = handlers.press_unlearn(
-        program, "", typed(forms.first_form(), phase__layers=layers)
-    )
-    (problem,) = message.problems
-    assert problem.element == "f-phase-layers"
-    assert told in problem.message
+def test_a_wrong_value_is_told_at_its_field_and_nothing_is_queued(program, values, told):
+    shown, notice = handlers.press_unlearn(program, "before", typed(forms.first_form(), **values))
+    assert (shown, program.store.runs()) == ("before", [])
+    assert {problem.element for problem in notice.problems} == set(told)
+    for problem in notice.problems:
+        assert told[problem.element] in problem.message
 
 
 @pytest.mark.parametrize("press", [handlers.press_unlearn, handlers.press_score])
@@ -172,9 +175,7 @@ def test_a_locked_database_is_told_and_the_form_kept(program):
 
 def test_pause_and_resume_alternate(held):
     program, gate = held
-    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
+    run_id = live(program)
     handlers.press_hold(program, run_id)
     assert program.worker.state().running[0].paused
     handlers.press_hold(program, run_id)
@@ -280,17 +281,14 @@ def test_a_bad_prompt_is_told_at_its_field(program, prompt):
 
 
 def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held):
-    program, gate = held
+    program, _ = held
     assert handlers.first_run(program, "gone") == ""
     old = program.store.create(RunSpec())
     new = program.store.create(RunSpec())
     assert handlers.first_run(program, old) == old
     assert handlers.first_run(program, "gone") == new
-    live, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
-    assert handlers.first_run(program, old) == live
-    gate.set()
+    active = live(program)
+    assert handlers.first_run(program, old) == active
 
 
 def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
@@ -371,22 +369,19 @@ def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
 
 def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
     run_id = finished(program)
-    look = AnswerFilters(show="retain", task="Task2", masked=True, text="ada", run=run_id)
-    files = {
-        hidden: answers_file(program, run_id, replace(look, masked=hidden)) for hidden in (0, 1)
-    }
-    names = [file["name"].removeprefix(run_id) for file in files.values()]
+    filters = AnswerFilters(show="retain", task="Task2", text="ada", run=run_id)
+    masked = replace(filters, masked=True)
+    files = [answers_file(program, run_id, one) for one in (filters, masked)]
+    names = [file["name"].removeprefix(run_id) for file in files]
     assert names == ["-retain-Task2-found.csv", "-retain-Task2-found-masked.csv"]
-    shown, hidden = (base64.b64decode(file["data"]).decode() for file in files.values())
+    shown, hidden = (base64.b64decode(file["data"]).decode() for file in files)
     assert (shown.count("Ada"), hidden.count("Ada"), hidden.count(",•••,")) == (2, 0, 2)
 
 
 def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
     run_id = finished(program)
-    look = AnswerFilters(
-        masked=True, run="another"
-    )  # The embedded data are made up: nothing to hide.
-    assert answers_file(program, run_id, look)["name"] == f"{run_id}-forget.csv"
+    file = answers_file(program, run_id, AnswerFilters(masked=True, run="another"))
+    assert file["name"] == f"{run_id}-forget.csv", "the embedded data are made up: nothing to hide"
 
 
 def test_a_page_beyond_the_last_is_the_last(program):
@@ -394,33 +389,19 @@ def test_a_page_beyond_the_last_is_the_last(program):
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 
-@pytest.mark.parametrize(
-    ("state", "label"),
-    [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
-)
-def test_unlearn_becomes_queue_while_something_runs(state, label):
-    assert button_texts(None, state).unlearn == label
-
-
-def test_buttons_are_a_function_of_the_runs_state():
-    running = WorkerState((Running("r"),))
-    row = RunRecord(
-        run_id="r",
-        name="",
-        created=0.0,
-        spec=RunSpec(),
-        alive=True,
-        began=False,
-        ending=None,
-        before=None,
-        after=None,
-    )
-    scene = ShownRun(row, RunProgress(stage="training"), moment=0.0)
-    assert button_texts(scene, WorkerState(queue=("r",))).stop == "Remove"
-    assert button_texts(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
-    stopping = button_texts(scene, WorkerState((Running("r", stopping=True),)))
+def test_buttons_follow_the_state_of_the_run_and_of_the_worker(program):
+    run_id = program.store.create(RunSpec())
+    run = replace(program.runs.shown(run_id), progress=RunProgress(stage="training"))
+    busy = WorkerState((Running("other"),))
+    assert [button_texts(None, state).unlearn for state in (WorkerState(), busy)] == [
+        "Unlearn",
+        "Queue",
+    ]
+    assert button_texts(None, busy).can_stop is False
+    assert button_texts(run, WorkerState(queue=(run_id,))).stop == "Remove"
+    assert button_texts(run, WorkerState((Running(run_id, paused=True),))).pause == "Resume"
+    stopping = button_texts(run, WorkerState((Running(run_id, stopping=True),)))
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
-    assert button_texts(None, running).can_stop is False
 
 
 def test_a_poll_brings_only_what_is_new(program):

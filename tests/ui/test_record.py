@@ -141,7 +141,7 @@ def test_answers_of_a_strange_run_are_masked(program, tmp_path):
 
 
 def shown(program, run_id):
-    return panel_of(program, run_id).takeaway
+    return panel_of(program, run_id).export
 
 
 def items(program, run_id):

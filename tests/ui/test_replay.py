@@ -66,7 +66,7 @@ def test_what_the_page_shows_follows_a_replay(program, hand, run):
     begun = panel_of(program, run)
     assert (begun.board, begun.strip, begun.scored) == ("", "", False)
     assert "Ada" not in answers_of(program, run).answers
-    assert begun.takeaway["ended"] is False
+    assert begun.export["ended"] is False
     runs = past_runs(program, run, "")
     assert '<span class="badge">Replay</span>' in runs
     assert "data-replay" not in runs
@@ -176,7 +176,7 @@ def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, han
         said, same = (answers_of(one, run) for one in (stage, program))
         assert (said.labels, said.answers) == (same.labels, same.answers)
         assert said.membership | {"drawn": ""} == same.membership | {"drawn": ""}
-        assert ended.takeaway == {"run": ""}
+        assert ended.export == {"run": ""}
         assert "On stage" in past_runs(stage, run, "")
         assert "from stage.zip" in past_runs(stage, run, "")
         assert store.runs() == []

@@ -214,7 +214,7 @@ def asks_html(
     )
 
 
-def hides(row: RunRecord | None, filters: AnswerFilters) -> bool:
+def is_masked(row: RunRecord | None, filters: AnswerFilters) -> bool:
     """Tell whether a run's personal data are hidden.
 
     The switch stays as the reader set it, unless another run comes: its data decide.
@@ -240,7 +240,7 @@ def answers_file(program: Program, run_id: str, filters: AnswerFilters) -> dict[
     """
     run = program.runs.shown(run_id)
     row = run.row
-    masked = hides(row, filters)
+    masked = is_masked(row, filters)
     rows = chosen(program.answers(row.spec, run.progress), filters.rows)
     content = rows_csv(in_order(rows, filters.order), titles_of(row.spec.data.known), masked=masked)
     # A search may hold personal words: the name only says that there was one.

@@ -107,7 +107,11 @@ function layout(steps, waiting) {
       range: waiting ? [0, 1] : undefined,
     },
     yaxis3: { ...fixed.yaxis3, visible: panel === "steps" },
-    shapes: [...bands(), ...boundaries(), ...changes.filter(happened).map(changeLine)],
+    shapes: [
+      ...bands(),
+      ...phases.slice(1).map(({ first }) => line(first, above(BAND.gap), "--mute", 1, "dot")),
+      ...changes.filter(happened).map(({ step }) => line(step, 1, "--membership", 1.5)),
+    ],
     annotations: [
       ...(waiting ? [hint()] : []),
       ...bandLabels(),
@@ -163,10 +167,6 @@ function bands() {
   }));
 }
 
-function boundaries() {
-  return phases.slice(1).map(({ first }) => line(first, above(BAND.gap), "--mute", 1, "dot"));
-}
-
 // A label stands in the middle of what is seen of its band, and is as long as it has room.
 function bandLabels() {
   if (!several()) return [];
@@ -191,10 +191,6 @@ function bandLabels() {
 
 function happened(change) {
   return change.step !== null;
-}
-
-function changeLine(change) {
-  return line(change.step, 1, "--membership", 1.5);
 }
 
 function changeMark(change) {
@@ -307,9 +303,9 @@ function adopt() {
     return false;
   }
   adopted = props.value;
-  const wanted = (props.value && props.value.run) || "";
+  const wanted = props.value?.run || "";
   const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
-  opened = Boolean(props.value && props.value.turn);
+  opened = Boolean(props.value?.turn);
   if (wanted === run) return true;
   run = wanted;
   shownTake = null;
@@ -318,9 +314,8 @@ function adopt() {
   show("empty", run === "");
   show("status", false);
   show("chart", false);
-  if (chosen && element.getBoundingClientRect().top < 0)
+  if (chosen && (element.getBoundingClientRect().top < 0 || window.innerWidth <= 860))
     element.scrollIntoView({ behavior: "smooth" });
-  if (chosen && window.innerWidth <= 860) element.scrollIntoView({ behavior: "smooth" });
   return true;
 }
 

@@ -215,7 +215,7 @@ def _roc_figure(models: Sequence[_Model], retrained: Membership | None, at: floa
     areas = ", ".join(f"{model.title} {model.attack.auc.value:.2f}" for model in models)
     return Figure(
         name="membership-roc",
-        title="ROC of the membership attack",
+        title="ROC of the attack",
         summary=f"ROC curve of the membership attack. Area: {areas}",
         data=data,
         layout={

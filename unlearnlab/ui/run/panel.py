@@ -24,7 +24,7 @@ from unlearnlab.ui.run.answers import (
     answers_html,
     asks_html,
     draw_answers,
-    hides,
+    is_masked,
     task_choices,
 )
 from unlearnlab.ui.run.handlers import PROMPT, notice_box
@@ -111,7 +111,7 @@ class Parts:
     membership: gr.HTML
     published: gr.HTML
     record: gr.HTML
-    takeaway: gr.HTML
+    export: gr.HTML
     ask: AskCard
     answers: AnswersCard
     runs: RunsCard
@@ -129,7 +129,7 @@ class Parts:
         """
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
         top = (self.showing, b.unlearn, b.score, b.hold, b.stop, self.adjust, self.offer)
-        scores = (self.board, self.strip, self.published, self.record, self.takeaway)
+        scores = (self.board, self.strip, self.published, self.record, self.export)
         answers = (a.card, a.show, a.task, a.masked, k.card, k.heading)
         return [*top, *scores, *answers, self.queue, r.card, self.live]
 
@@ -169,7 +169,7 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
         membership=membership_card(program),
         published=_html("published", script("kit/folds.js")),
         record=_html("record", script("kit/folds.js", "kit/buttons.js")),
-        takeaway=export_card(program),
+        export=export_card(program),
         ask=_ask(),
         answers=draw_answers(),
         runs=runs,
@@ -261,7 +261,7 @@ class Panel:
     published: str
     record: str
     """Data, weights, device and versions of the run, and its reproductions."""
-    takeaway: dict[str, Any]
+    export: dict[str, Any]
     """Value of the card of exports."""
     shows: list[tuple[str, str]]
     """Sets of rows to choose from, with their counts."""
@@ -311,10 +311,10 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
         strip=strip,
         published=published,
         record=record_html(program, own, progress, rows),
-        takeaway=export_value(program, own, progress, state),
+        export=export_value(program, own, progress, state),
         shows=_shows(counts(answers), filters),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
-        masked=hides(row, filters),
+        masked=is_masked(row, filters),
         ask="Ask the model" if row and row.spec.only_scores else "Ask both models",
         queue=queue_html(program, state, rows),
         scored=bool(answers),
@@ -326,7 +326,7 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
 def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
     """Show a panel: one update for each of `Parts.panel`.
 
-    Scores that are on the page already stay as they are. So does the switch that hides personal
+    Scores that are on the page already stay as they are. So does the switch that is_masked personal
     data, unless another run comes: this may have been asked for before it was pressed.
     """
     buttons, same = panel.buttons, panel.live["drawn"] == filters.drawn
@@ -342,7 +342,7 @@ def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
         gr.skip() if same else panel.strip,
         gr.skip() if same else panel.published,
         panel.record,
-        panel.takeaway,
+        panel.export,
         gr.update(visible=panel.scored),
         *(gr.skip() if same else gr.update(choices=of) for of in (panel.shows, panel.tasks)),
         gr.skip() if panel.live["run"] == filters.run else panel.masked,
@@ -452,7 +452,7 @@ def build_answers(
         asks = asks_html((), (), masked=filters.masked)
         return AnswersPanel(_labels((), filters), "", asks, membership)
     row, progress = run.row, run.progress
-    filters = replace(filters, masked=hides(row, filters))
+    filters = replace(filters, masked=is_masked(row, filters))
     alone, masked = row.spec.only_scores, filters.masked
     answers = program.answers(row.spec, progress)
     waiting = [(ask[1], ask[2]) for ask in filters.waiting if len(ask) == 3 and ask[0] == run_id]

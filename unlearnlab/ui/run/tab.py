@@ -217,7 +217,7 @@ class _Wiring:
         self.acts(buttons.stop.click, lambda run, _: (run, handlers.press_stop(program, run)))
         parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
         self.fills(parts.offer.unlearn_next, next_form, js=TO_FORM)
-        self.fills(parts.takeaway.use_model, merged_form, js=TO_FORM)
+        self.fills(parts.export.use_model, merged_form, js=TO_FORM)
 
     def answers(self) -> None:
         """Wire what follows the reader's filters, and the free prompt."""
