@@ -21,7 +21,7 @@ from unlearnlab.ui.compare.listing import listing
 from unlearnlab.ui.compare.panels import panel
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.measures_table import measures_html
+from unlearnlab.ui.run.membership_card import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
 from unlearnlab.ui.sweeps.card import table
 from unlearnlab.views.charts import coordinates

@@ -24,7 +24,7 @@ def test_scores_tell_their_noise_and_the_attack_is_taken_apart(serve, tabs):
     expect(card.locator(".reading")).to_contain_text("still remembered")
     expect(card.locator(".rates tbody tr")).to_have_count(2)
     card.scroll_into_view_if_needed()
-    bars = card.locator('[data-part="losses"] .bars .point path')
+    bars = card.locator(".plot").first.locator(".bars .point path")
     expect(bars.first).to_be_attached()
     expect(card.locator(".wrong section").first).to_contain_text("Members missed")
     slider = card.get_by_label("Threshold")

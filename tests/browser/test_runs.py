@@ -125,33 +125,23 @@ def test_the_readers_zoom_survives_new_points(serve, tabs):
 
 
 @pytest.mark.slow
-def test_a_reload_attaches_again_and_a_second_browser_sees_the_same(serve, tabs):
+def test_a_second_browser_and_a_reload_show_the_run_as_it_goes_and_ends(serve, tabs):
     url = serve(step_s=0.05, steps=6000)
-    page = tabs(url)
+    page, other = tabs(url), tabs(url)
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() > 4")
     page.reload()
-    expect(pill(page)).to_have_text("running")
-    page.wait_for_function(f"({POINTS})() > 4")
-    other = tabs(url)
-    expect(pill(other)).to_have_text("running")
+    for one in (page, other):
+        expect(pill(one)).to_have_text("running")
+        one.wait_for_function(f"({POINTS})() > 4")
     expect(other.locator("#unlearn")).to_have_text("Queue")
+    expect(other.locator("#runs .pill")).to_have_text("running")
     page.locator("#stop").click()
     for one in (page, other):
         expect(pill(one)).to_have_text("stopped")
         expect(one.locator("#unlearn")).to_have_text("Unlearn")
     steps = [one.locator('[data-part="detail"]').inner_text() for one in (page, other)]
     assert steps[0] == steps[1]
-
-
-@pytest.mark.slow
-def test_a_second_browser_notices_a_run_it_did_not_start(serve, tabs):
-    url = serve(step_s=0.05, steps=6000)
-    page, other = tabs(url), tabs(url)
-    page.locator("#unlearn").click()
-    expect(other.locator("#unlearn")).to_have_text("Queue")
-    expect(other.locator("#runs .pill")).to_have_text("running")
-    expect(pill(other)).to_have_text("running")
 
 
 @pytest.mark.slow

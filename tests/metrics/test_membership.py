@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from unlearnlab.metrics.membership import attack, best_threshold, misclassified, roc
+from unlearnlab.metrics.membership import attack, best_threshold, misclassified, rates, roc
 from unlearnlab.metrics.scores import Membership, mia_auc
 
 MIXED = Membership(member=(1.0, 2.0, 5.0), nonmember=(3.0, 4.0, 6.0, 1.5))
@@ -13,11 +13,9 @@ BROKEN = Membership(member=(math.nan, 1.0), nonmember=(math.inf, 2.0))
 
 
 def test_rates_count_what_lies_below_the_threshold():
-    for one in roc(MIXED)[:-2]:
-        below = [
-            sum(loss < one.threshold for loss in side) for side in (MIXED.member, MIXED.nonmember)
-        ]
-        assert (one.tpr, one.fpr) == (below[0] / 3, below[1] / 4)
+    found = rates(MIXED, 3.0)
+    assert (found.tpr, found.fpr) == (2 / 3, 1 / 4)
+    assert all(rates(MIXED, one.threshold) == one for one in roc(MIXED)[:-2])
 
 
 @pytest.mark.parametrize("losses", [MIXED, BROKEN])

@@ -11,22 +11,22 @@ from unlearnlab.runs.events import Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.ui.compare.runs import CachedRuns
-from unlearnlab.ui.kit.cache import remembered
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.run_source import remembered
 
 
 def seen(program, compared, run_id):
     """Return all that the page shows of a run from memory."""
     compared.forget()
-    row, course = program.store.row(run_id), program.courses.of(run_id)
+    row, course = program.store.row(run_id), program.runs.progress(run_id)
     listed, _ = compared.of([run_id])
     return {
         "course": course,
         "outline": program.outline(run_id),
         "answers": program.answers(row.spec, course),
-        "intervals": program.derived.intervals(*row.keys, row.spec.data.forget),
-        "attack": program.derived.attack(row.keys[1]),
-        "measures": program.derived.taken(*row.keys, row.spec.data.forget, ""),
+        "intervals": program.statistics.intervals(*row.keys, row.spec.data.forget),
+        "attack": program.statistics.attack(row.keys[1]),
+        "measures": program.statistics.taken(*row.keys, row.spec.data.forget, ""),
         "evidence": program.evidence(row.keys[1]),
         "tracks": compared.tracks(listed),
         "compared intervals": compared.intervals(listed, wait=True),

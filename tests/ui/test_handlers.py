@@ -1,6 +1,7 @@
 """What the buttons do: handlers called with plain values on a real store and worker."""
 
 import base64
+import math
 import sqlite3
 import threading
 import time
@@ -9,43 +10,33 @@ from dataclasses import replace
 
 import pytest
 
-from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.fakes import stage, stepped, whole_run
+from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.runs.progress import RunProgress
-from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.store import Store, UnknownRun
-from unlearnlab.runs.worker import Running, Worker, WorkerState
+from unlearnlab.runs.store import UnknownRun
+from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.choices import model_note
 from unlearnlab.ui.form.size import size_note
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import Scene
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.adjust import press_adjust
-from unlearnlab.ui.run.answers import answers_file
-from unlearnlab.ui.run.live import poll
-from unlearnlab.ui.run.panel import buttons, draw, past_runs, sight
+from unlearnlab.ui.run.answers import AnswerFilters, answers_file
+from unlearnlab.ui.run.live import poll, press_adjust, press_replay
+from unlearnlab.ui.run.membership_card import wrong_documents
+from unlearnlab.ui.run.panel import button_texts
+from unlearnlab.ui.run.record import press_export
+from unlearnlab.ui.run.runs_list import past_runs
 from unlearnlab.views.answers import PAGE
 from unlearnlab.views.words import present_phase
 
-IDLE = WorkerState()
-
 
 @pytest.fixture
-def program(tmp_path):
-    with Store(tmp_path / "home", patience_s=0.2) as store:
-        worker = Worker(store, FakeLab())
-        yield Program(store, worker, {})
-        worker.close(5)
-
-
-@pytest.fixture
-def held(tmp_path):
+def held(program, lab):
     """A program whose runs wait until the test lets them go."""
     gate = threading.Event()
 
@@ -55,11 +46,17 @@ def held(tmp_path):
             yield None
         yield from whole_run(job)
 
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        yield Program(store, worker, {}), gate
-        gate.set()
-        worker.close(5)
+    lab.script = script
+    yield program, gate
+    gate.set()
+
+
+def live(program):
+    """Queue a run and return its id when it has begun."""
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    while program.worker.state().live is None:
+        pass
+    return run_id
 
 
 def typed(form, **values):
@@ -80,9 +77,9 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
     run_id, message = handlers.press_score(program, "", form)
     assert message.plain == {"problems": [], "note": ""}
     assert program.worker.wait(run_id, 10).kind == "finished"
-    panel = draw(program, run_id, Look())
+    panel = panel_of(program, run_id)
     assert "Scores only" in panel.board
-    assert "Unlearned model" not in sight(program, run_id, Look()).answers
+    assert "Unlearned model" not in answers_of(program, run_id).answers
     assert panel.strip.count("<td class") == 12
     again = forms.spec_of(handlers.settings_of(program, run_id))
     assert again.evaluation.max_new_tokens == 64
@@ -94,15 +91,8 @@ def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back
 def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
     unlearned = program.store.create(RunSpec())
     scored = program.store.create(RunSpec().scoring)
-    assert draw(program, unlearned, Look()).ask == "Ask both models"
-    assert draw(program, scored, Look()).ask == "Ask the model"
-
-
-def test_a_model_that_is_not_here_is_not_scored_either(program):
-    form = typed(forms.first_form(), model__name="olmo-1b")
-    shown, message = handlers.press_score(program, "before", form)
-    assert shown == "before"
-    assert [p.element for p in message.problems] == ["f-model-name"]
+    assert panel_of(program, unlearned).ask == "Ask both models"
+    assert panel_of(program, scored).ask == "Ask the model"
 
 
 def test_a_run_of_an_unchanged_preset_carries_its_title(program):
@@ -115,49 +105,46 @@ def test_a_run_of_an_unchanged_preset_carries_its_title(program):
 
 def test_a_further_run_waits_and_the_page_stays_with_the_live_one(held):
     program, _ = held
-    first, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
+    first = live(program)
     shown, message = handlers.press_unlearn(program, first, forms.first_form())
     assert shown == first
     assert message.note == "Queued: it starts after the running one."
     assert len(program.worker.state().queue) == 1
 
 
-def test_bad_input_is_told_at_its_field_and_nothing_is_queued(program):
-    form = typed(forms.first_form(), phase__learning_rate="fast", phase__epochs=0)
-    shown, message = handlers.press_unlearn(program, "before", form)
-    assert shown == "before"
-    assert {p.element for p in message.problems} == {"f-phase-learning_rate", "f-phase-epochs"}
-    assert program.store.runs() == []
-
-
 @pytest.mark.parametrize(
-    ("layers", "told"),
+    ("values", "told"),
     [
-        ({"first": 0, "last": 31, "blocks": 32}, "layer 31 is out of range"),
-        ({"first": 5, "last": 2, "blocks": 8}, "first layer 5 comes after last layer 2"),
+        (
+            {"phase__learning_rate": "fast", "phase__epochs": 0},
+            {"f-phase-learning_rate": "number", "f-phase-epochs": "at least 1"},
+        ),
+        (
+            {"phase__layers": {"first": 0, "last": 31, "blocks": 32}},
+            {"f-phase-layers": "layer 31 is out of range"},
+        ),
+        (
+            {"phase__layers": {"first": 5, "last": 2, "blocks": 8}},
+            {"f-phase-layers": "first layer 5 comes after last layer 2"},
+        ),
     ],
 )
-def test_a_wrong_range_of_layers_is_told_at_the_range(program, layers, told):
-    _, message = handlers.press_unlearn(
-        program, "", typed(forms.first_form(), phase__layers=layers)
-    )
-    (problem,) = message.problems
-    assert problem.element == "f-phase-layers"
-    assert told in problem.message
+def test_a_wrong_value_is_told_at_its_field_and_nothing_is_queued(program, values, told):
+    shown, notice = handlers.press_unlearn(program, "before", typed(forms.first_form(), **values))
+    assert (shown, program.store.runs()) == ("before", [])
+    assert {problem.element for problem in notice.problems} == set(told)
+    for problem in notice.problems:
+        assert told[problem.element] in problem.message
 
 
-def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
-    form = typed(
-        forms.first_form(),
-        model__name="olmo-1b",
-        phase__layers={"first": 0, "last": 3, "blocks": 16},
-    )
-    _, message = handlers.press_unlearn(program, "", form)
-    assert message.problems[0].element == "f-model-name"
-    assert message.problems[0].label == "Model"
-    assert "OLMo 1B is not ready" in message.problems[0].message
+@pytest.mark.parametrize("press", [handlers.press_unlearn, handlers.press_score])
+def test_a_model_that_is_not_here_is_refused_with_the_reason(program, press):
+    layers = {"first": 0, "last": 3, "blocks": 16}
+    form = typed(forms.first_form(), model__name="olmo-1b", phase__layers=layers)
+    shown, notice = press(program, "before", form)
+    (problem,) = notice.problems
+    assert (shown, problem.element, problem.label) == ("before", "f-model-name", "Model")
+    assert "OLMo 1B is not ready" in problem.message
 
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
@@ -188,9 +175,7 @@ def test_a_locked_database_is_told_and_the_form_kept(program):
 
 def test_pause_and_resume_alternate(held):
     program, gate = held
-    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
+    run_id = live(program)
     handlers.press_hold(program, run_id)
     assert program.worker.state().running[0].paused
     handlers.press_hold(program, run_id)
@@ -208,7 +193,7 @@ def test_a_wish_that_comes_too_late_is_told(program):
 
 
 @pytest.fixture
-def training(tmp_path):
+def training(program, lab):
     """A program whose run trains its first phase until the test lets it go."""
     gate = threading.Event()
 
@@ -219,15 +204,12 @@ def training(tmp_path):
             yield None
         yield stage("saving")
 
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        program = Program(store, worker, {})
-        run_id = worker.submit(RunSpec(phases=(Phase(), Phase())))
-        while present_phase(store.spec(run_id), program.courses.of(run_id)) is None:
-            pass
-        yield program, run_id, gate
-        gate.set()
-        worker.close(5)
+    lab.script = script
+    run_id = program.worker.submit(RunSpec(phases=(Phase(), Phase())))
+    while present_phase(program.store.spec(run_id), program.runs.progress(run_id)) is None:
+        pass
+    yield program, run_id, gate
+    gate.set()
 
 
 def wish(run_id, *, phase=0, **changes):
@@ -241,23 +223,23 @@ def fields(value):
 
 def test_the_values_that_may_be_changed_are_those_that_hold(training):
     program, run_id, _ = training
-    assert fields(draw(program, run_id, Look()).adjust) == {
+    assert fields(panel_of(program, run_id).adjust) == {
         "Learning rate": "5e-4",
         "Forget weight γ": "1",
         "Retain weight α": "1",
     }
     value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert (value["problems"], value["note"]) == ([], "Requested: applies from the next batch.")
-    while not program.courses.of(run_id).changes:
+    while not program.runs.progress(run_id).changes:
         pass
-    assert fields(draw(program, run_id, Look()).adjust)["Learning rate"] == "1e-4"
+    assert fields(panel_of(program, run_id).adjust)["Learning rate"] == "1e-4"
 
 
 def test_nothing_may_be_changed_once_the_training_is_over(training):
     program, run_id, gate = training
     gate.set()
     program.worker.wait(run_id, 10)
-    assert fields(draw(program, run_id, Look()).adjust) == {}
+    assert fields(panel_of(program, run_id).adjust) == {}
     value = press_adjust(program, wish(run_id, learning_rate="1e-4"))
     assert "is not running" in value["problems"][0]["message"]
 
@@ -277,7 +259,7 @@ def test_a_wrong_change_is_told_at_its_field(training, changes, path, told):
     (problem,) = value["problems"]
     assert problem["path"] == path
     assert told in problem["message"]
-    assert program.courses.of(run_id).changes == ()
+    assert program.runs.progress(run_id).changes == ()
 
 
 def test_a_change_of_nothing_says_so(training):
@@ -287,7 +269,7 @@ def test_a_change_of_nothing_says_so(training):
 
 @pytest.mark.parametrize("asked", [None, 7, {}, {"run": 1}, {"run": "x" * 200, "phase": 0}])
 def test_a_change_that_makes_no_sense_is_left_aside(program, asked):
-    assert press_adjust(program, asked)["fields"] == ()
+    assert press_adjust(program, asked)["fields"] == []
 
 
 @pytest.mark.parametrize("prompt", ["", "  \n", "x" * 8001])
@@ -299,46 +281,42 @@ def test_a_bad_prompt_is_told_at_its_field(program, prompt):
 
 
 def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held):
-    program, gate = held
+    program, _ = held
     assert handlers.first_run(program, "gone") == ""
     old = program.store.create(RunSpec())
     new = program.store.create(RunSpec())
     assert handlers.first_run(program, old) == old
     assert handlers.first_run(program, "gone") == new
-    live, _ = handlers.press_unlearn(program, "", forms.first_form())
-    while program.worker.state().live is None:
-        pass
-    assert handlers.first_run(program, old) == live
-    gate.set()
-
-
-def finished(program):
-    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
-    program.worker.wait(run_id, 10)
-    return run_id
+    active = live(program)
+    assert handlers.first_run(program, old) == active
 
 
 def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
-    run_id = finished(program)
-    panel = draw(program, run_id, Look())
+    run_id, _ = handlers.press_unlearn(program, "", forms.first_form())
+    program.worker.wait(run_id, 10)
+    panel = panel_of(program, run_id)
     assert "Task aggregate" in panel.board
     assert panel.strip.count("<td class") == 12
     assert panel.shows[0] == ("Forget 6", "forget")
-    assert sight(program, run_id, Look()).answers.count("<tr>") == 1 + 6
+    assert answers_of(program, run_id).answers.count("<tr>") == 1 + 6
     assert "Gradient difference on early MLPs" in past_runs(program, run_id, "")
     assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
 
 
 def test_without_a_run_the_panel_is_empty(program):
-    panel = draw(program, "", Look())
-    assert (panel.board, panel.strip, sight(program, "", Look()).asks) == ("", "", "")
+    panel = panel_of(program, "")
+    assert (panel.board, panel.strip, answers_of(program, "").asks) == (
+        "",
+        "",
+        "",
+    )
     assert (panel.scored, panel.run, panel.any_runs) == (False, False, False)
 
 
 def test_filters_from_the_page_are_not_trusted(program):
     run_id = finished(program)
-    look = Look(show="drop table", task="Task9", text=None)  # type: ignore[arg-type]
-    assert "No row passes" in sight(program, run_id, look, 10**9).answers
+    seen = answers_of(program, run_id, 10**9, show="drop table", task="Task9", text=None)
+    assert "No row passes" in seen.answers
     assert past_runs(program, run_id, None, -5).count("<li") == 1
 
 
@@ -352,94 +330,78 @@ def test_filters_from_the_page_are_not_trusted(program):
     ],
 )
 def test_a_term_opens_into_its_rows_whatever_was_filtered_before(term, shown):
-    look = Look(show="damaged", task="Task3", text="river", labels=["empty"], sort="score")
+    look = AnswerFilters(show="damaged", task="Task3", text="river", labels=["empty"], sort="score")
     found = look.opening(term)
-    assert (found.filter.show, found.filter.task, found.filter.kind) == shown
-    assert (found.filter.text, found.filter.labels, found.sort) == ("", [], "score")
+    assert (found.rows.show, found.rows.task, found.rows.kind) == shown
+    assert (found.rows.text, found.rows.labels, found.sort) == ("", [], "score")
 
 
 def test_labels_are_counted_among_the_rows_that_are_shown(program):
     run_id = finished(program)
-    seen = sight(program, run_id, Look(show="retain"))
+    seen = answers_of(program, run_id, show="retain")
     assert [text for text, _ in seen.labels][:2] == ["Known 6", "Partly known 0"]
-    look = Look(show="all", task="Task1", labels=["leaked", "no such"])
-    seen = sight(program, run_id, look)
+    seen = answers_of(program, run_id, show="all", task="Task1", labels=["leaked", "no such"])
     assert seen.labels[0] == ("Leaked or known 2", "leaked")
     assert seen.answers.count("<tr>") == 1 + 2
-    assert sight(program, "", Look()).labels[0] == ("Leaked 0", "leaked")
+    assert answers_of(program, "").labels[0] == ("Leaked 0", "leaked")
 
 
 def test_rows_that_were_not_picked_are_shown_apart(program):
     spec = RunSpec(data=DataSpec(forget=("forget-Task2-qa",)))
     run_id = program.worker.submit(spec)
     program.worker.wait(run_id, 10)
-    panel = draw(program, run_id, Look())
+    panel = panel_of(program, run_id)
     assert panel.shows[:2] == [("Forget 1", "forget"), ("Not picked 5", "others")]
-    text = sight(program, run_id, Look(show="others")).answers
+    text = answers_of(program, run_id, show="others").answers
     assert text.count("not picked<") == 5
-    whole = [show for _, show in draw(program, finished(program), Look()).shows]
+    whole = [show for _, show in panel_of(program, finished(program)).shows]
     assert "others" not in whole
 
 
 def test_the_table_is_sorted_as_asked_and_a_wrong_order_is_the_datas(program):
     run_id = finished(program)
-    text = sight(program, run_id, Look(show="all", sort="score", descending=True)).answers
+    text = answers_of(program, run_id, show="all", sort="score", descending=True).answers
     assert 'class="col-score" aria-sort="descending"' in text
     assert text.index(">retain<") < text.index(">forget<")
-    unsorted = sight(program, run_id, Look(sort="drop", descending=True)).answers
+    unsorted = answers_of(program, run_id, sort="drop", descending=True).answers
     assert 'sort="descending"' not in unsorted
 
 
 def test_the_file_has_the_rows_of_the_table_masked_as_on_the_page(program):
     run_id = finished(program)
-    look = Look(show="retain", task="Task2", masked=True, text="ada", run=run_id)
-    files = {
-        hidden: answers_file(program, run_id, replace(look, masked=hidden)) for hidden in (0, 1)
-    }
-    names = [file["name"].removeprefix(run_id) for file in files.values()]
+    filters = AnswerFilters(show="retain", task="Task2", text="ada", run=run_id)
+    masked = replace(filters, masked=True)
+    files = [answers_file(program, run_id, one) for one in (filters, masked)]
+    names = [file["name"].removeprefix(run_id) for file in files]
     assert names == ["-retain-Task2-found.csv", "-retain-Task2-found-masked.csv"]
-    shown, hidden = (base64.b64decode(file["data"]).decode() for file in files.values())
+    shown, hidden = (base64.b64decode(file["data"]).decode() for file in files)
     assert (shown.count("Ada"), hidden.count("Ada"), hidden.count(",•••,")) == (2, 0, 2)
 
 
 def test_a_run_that_is_not_on_the_page_yet_is_masked_as_its_data_ask(program):
     run_id = finished(program)
-    look = Look(masked=True, run="another")  # The embedded data are made up: nothing to hide.
-    assert answers_file(program, run_id, look)["name"] == f"{run_id}-forget.csv"
+    file = answers_file(program, run_id, AnswerFilters(masked=True, run="another"))
+    assert file["name"] == f"{run_id}-forget.csv", "the embedded data are made up: nothing to hide"
 
 
 def test_a_page_beyond_the_last_is_the_last(program):
-    text = sight(program, finished(program), Look(show="all"), 99).answers
+    text = answers_of(program, finished(program), 99, show="all").answers
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 
-@pytest.mark.parametrize(
-    ("state", "label"),
-    [(IDLE, "Unlearn"), (WorkerState((Running("other"),)), "Queue")],
-)
-def test_unlearn_becomes_queue_while_something_runs(state, label):
-    assert buttons(None, state).unlearn == label
-
-
-def test_buttons_are_a_function_of_the_runs_state():
-    running = WorkerState((Running("r"),))
-    row = RunRecord(
-        run_id="r",
-        name="",
-        created=0.0,
-        spec=RunSpec(),
-        alive=True,
-        began=False,
-        ending=None,
-        before=None,
-        after=None,
-    )
-    scene = Scene(row, RunProgress(stage="training"), moment=0.0)
-    assert buttons(scene, WorkerState(queue=("r",))).stop == "Remove"
-    assert buttons(scene, WorkerState((Running("r", paused=True),))).pause == "Resume"
-    stopping = buttons(scene, WorkerState((Running("r", stopping=True),)))
+def test_buttons_follow_the_state_of_the_run_and_of_the_worker(program):
+    run_id = program.store.create(RunSpec())
+    run = replace(program.runs.shown(run_id), progress=RunProgress(stage="training"))
+    busy = WorkerState((Running("other"),))
+    assert [button_texts(None, state).unlearn for state in (WorkerState(), busy)] == [
+        "Unlearn",
+        "Queue",
+    ]
+    assert button_texts(None, busy).can_stop is False
+    assert button_texts(run, WorkerState(queue=(run_id,))).stop == "Remove"
+    assert button_texts(run, WorkerState((Running(run_id, paused=True),))).pause == "Resume"
+    stopping = button_texts(run, WorkerState((Running(run_id, stopping=True),)))
     assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
-    assert buttons(None, running).can_stop is False
 
 
 def test_a_poll_brings_only_what_is_new(program):
@@ -460,12 +422,46 @@ def test_a_page_that_outlived_its_program_can_tell(program):
     assert poll(next_start, {"run": run_id})["life"] != own
 
 
+WRONG = {"run": "r", "model": "original", "threshold": 2.0}
+
+
 @pytest.mark.parametrize(
-    "asked", [None, 7, [], {"run": 5}, {"run": "x" * 200}, {"run": "a", "cursor": -1}]
+    ("handler", "asked"),
+    [
+        (poll, 7),
+        (poll, []),
+        (poll, {"run": 5}),
+        (poll, {"run": "a", "cursor": -1}),
+        (press_replay, {"run": "r", "action": "dance"}),
+        (press_replay, {"run": "r", "action": "start", "speed": 4}),
+        (press_export, "x"),
+        (press_export, {"run": "r", "what": "all"}),
+        (press_export, {"run": "x" * 200, "what": "spec"}),
+        (wrong_documents, {}),
+        (wrong_documents, WRONG | {"model": "both"}),
+        (wrong_documents, WRONG | {"threshold": "x"}),
+        (wrong_documents, WRONG | {"threshold": math.nan}),
+        *(
+            (handler, asked)
+            for handler in (poll, press_replay, press_export, wrong_documents)
+            for asked in (None, {"run": "x" * 200})
+        ),
+    ],
 )
-def test_a_poll_that_makes_no_sense_is_refused_in_words(program, asked):
-    answer = poll(program, asked)
-    assert "reload" in answer["problem"]
+def test_a_malformed_request_is_answered_in_words(program, handler, asked):
+    assert "reload" in handler(program, asked)["problem"]
+
+
+@pytest.mark.parametrize(
+    ("handler", "asked"),
+    [
+        (press_replay, {"run": "never", "action": "start"}),
+        (press_export, {"run": "never", "what": "spec"}),
+        (wrong_documents, WRONG | {"run": "never"}),
+    ],
+)
+def test_a_request_for_an_unknown_run_says_so(program, handler, asked):
+    assert "unknown run 'never'" in handler(program, asked)["problem"]
 
 
 def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
@@ -475,21 +471,13 @@ def test_a_page_on_a_run_that_was_deleted_for_good_turns_to_another(program):
     answer = poll(program, {"run": gone})
     assert answer["run"] == ""
     assert answer["turn"]
-    assert handlers.still_there(program, gone) == kept
-    assert handlers.still_there(program, kept) == kept
+    assert handlers.existing_run(program, gone) == kept
+    assert handlers.existing_run(program, kept) == kept
 
 
-def test_a_poll_survives_values_that_json_cannot_hold(tmp_path):
-    def script(job):
-        yield stepped(1, loss=float("nan"))
-
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        program = Program(store, worker, {})
-        run_id = worker.submit(RunSpec())
-        worker.wait(run_id, 10)
-        answer = poll(program, {"run": run_id})
-        worker.close(5)
+def test_a_poll_survives_values_that_json_cannot_hold(program, lab):
+    lab.script = lambda _: iter([stepped(1, loss=float("nan"))])
+    answer = poll(program, {"run": finished(program)})
     assert answer["points"]["series"]["term.forget"] == ((1,), (None,))
 
 
@@ -614,7 +602,7 @@ def test_the_note_tells_when_the_form_has_left_the_preset():
 def test_the_size_note_counts_and_remembers_the_time(program):
     form = forms.first_form()
     assert "here before" not in size_note(program, form)
-    finished(program)
+    finished(program, forms.spec_of(form))
     note = size_note(program, form)
     assert "parameters train" in note
     assert "here before" in note

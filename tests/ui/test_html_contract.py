@@ -30,16 +30,14 @@ from unlearnlab.ui.data.add_card import findings_html
 from unlearnlab.ui.data.picker_card import rows_html
 from unlearnlab.ui.data.tab import list_html
 from unlearnlab.ui.kit import html as html_kit
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.text import origin_tag
 from unlearnlab.ui.methods.tab import body_html, head_html, preset_of
-from unlearnlab.ui.run.answers import answers_html, asks_html
-from unlearnlab.ui.run.panel import draw, past_runs, sight
-from unlearnlab.ui.run.queue import queue_html
-from unlearnlab.ui.run.record_card import record_html
-from unlearnlab.ui.run.runs_list import runs_html
+from unlearnlab.ui.run.answers import AnswerFilters, answers_html, asks_html
+from unlearnlab.ui.run.panel import build_answers, build_panel
+from unlearnlab.ui.run.record import record_html
+from unlearnlab.ui.run.runs_list import past_runs, queue_html, runs_html
 from unlearnlab.views.answers import Order, joined
 from unlearnlab.views.benchmarks import measurements
 from unlearnlab.views.runs import RunSummary
@@ -161,7 +159,7 @@ def orphans(program):
 
 def record(program, at, **changes):
     row = replace(program.store.row(ids(program)[at]), **changes)
-    return record_html(program, row, program.courses.of(row.run_id), program.store.runs())
+    return record_html(program, row, program.runs.progress(row.run_id), program.store.runs())
 
 
 def method(kind, cls=None):
@@ -278,8 +276,8 @@ def test_a_card_is_drawn_as_before_and_hostile_text_in_it_stays_text(program, ca
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_no_card_of_a_run_takes_hostile_text_for_html(program, masked):
-    run_id, look = ids(program)[1], Look(show="all", masked=masked)
-    panel, seen = draw(program, run_id, look), sight(program, run_id, look)
+    run_id, look = ids(program)[1], AnswerFilters(show="all", masked=masked)
+    panel, seen = build_panel(program, run_id, look), build_answers(program, run_id, look)
     drawn = [getattr(part, one.name) for part in (panel, seen) for one in fields(part)]
     drawn += [past_runs(program, run_id, ""), runs_html([RUN_LINE], 0, 1, shown=EVIL, now=0.0)]
     drawn += [answers_html(rows(), 0, masked=masked, scored=True)]

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from html import unescape
 
 import pytest
 
@@ -12,12 +13,12 @@ from tests.metrics.test_measures import MEMBERS, evidence
 from unlearnlab.metrics.measures import Retrained, taken
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated
+from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.measures_table import measures_html
-from unlearnlab.ui.run.membership_card import LISTED, membership_of, wrong_documents
+from unlearnlab.ui.run.membership_card import LISTED, measures_html, membership_of, wrong_documents
 
 
 def evaluated(when, found):
@@ -56,7 +57,7 @@ def run(program):
 
 def card(program, run_id, *, masked=False):
     return membership_of(
-        program, program.store.row(run_id), program.courses.of(run_id), masked=masked
+        program, program.store.row(run_id), program.runs.progress(run_id), masked=masked
     )
 
 
@@ -64,30 +65,61 @@ def asked(run_id, **more):
     return {"run": run_id, "model": "unlearned", "threshold": 2.0, "masked": False} | more
 
 
+def figures(value):
+    """Return the two figures of a card as plain values."""
+    found = re.findall(r"data-figure='(.*?)'", value["attack"])
+    return [json.loads(unescape(figure)) for figure in found]
+
+
 def test_both_models_come_with_their_losses_curves_and_words_as_plain_json(program, run):
     value = card(program, run)
     json.dumps(value, allow_nan=False)
-    before, after = value["models"]
-    assert before["auc"] == "1.00"
-    assert after["member"][0] is None
-    assert "not drawn and counted as the highest: 1." in after["reading"]
-    assert after["roc"][0] == [0, 0]
-    assert after["roc"][-1] == [1, 1]
-    assert value["retrained"]
+    losses, roc = figures(value)
+    _, (members, _) = value["models"]
+    assert members[0] is None
+    assert losses["data"][3]["x"][1:] == pytest.approx(members[1:], rel=1e-5)
+    assert losses["data"][3]["x"][0] is None
+    assert len(losses["table"]) == 1 + sum(len(side) for model in value["models"] for side in model)
+    titles = [trace["name"] for trace in roc["data"] if "name" in trace]
+    assert titles == ["Original model", "Unlearned model", "Retrained model"]
+    for curve in roc["data"][:3]:
+        assert (curve["x"][0], curve["y"][0], curve["x"][-1], curve["y"][-1]) == (0, 0, 1, 1)
+    places = [line["x0"] for line in losses["layout"]["shapes"]]
+    assert places == pytest.approx([value["threshold"]] * 2, rel=1e-5)
+    assert "<td>1.00</td>" in value["attack"]
+    assert "count as the highest and are not drawn: 1." in value["attack"]
+    assert re.search(r"<small>95%: 0\.\d\d–\d\.\d\d</small>", value["attack"])
     assert "Reference AUC" in value["measures"]
 
 
 def test_a_model_that_was_only_scored_is_not_called_the_original(program, run):
     scored = program.worker.submit(RunSpec().scoring)
     program.worker.wait(scored, 10)
-    assert [card(program, one)["alone"] for one in (run, scored)] == [False, True]
-    assert card(program, run)["models"][0]["title"] == "Original model"
-    assert card(program, scored)["models"][0]["title"] == "Model"
+    html = card(program, scored)["attack"]
+    assert '<th scope="row">Model</th>' in html
+    assert "ROC before" not in html
+    assert "Original model" not in html
+
+
+def test_a_run_whose_data_have_no_documents_says_so(tmp_path):
+    def script(job):
+        for event in whole_run(job):
+            if isinstance(event, Evaluated):
+                bare = made_evidence(1.0, 2).model_copy(update={"membership": None})
+                event = evaluated(event.when, bare)
+            yield event
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, 10)
+        value = card(Program(store, worker, {}), run_id)
+        worker.close(5)
+    assert (value["models"], "no documents for the attack" in value["attack"]) == ([], True)
 
 
 def test_without_a_run_the_card_is_hidden(program):
-    course = program.courses
-    assert membership_of(program, None, course, masked=True) == {"run": ""}
+    assert membership_of(program, None, RunProgress(), masked=True) == {"run": ""}
 
 
 def test_documents_on_the_wrong_side_are_listed_with_their_text_masked_where_asked(program, run):
@@ -113,19 +145,6 @@ def test_documents_that_are_no_longer_those_that_were_measured_are_numbered(tmp_
         worker.close(5)
     assert "no longer here" in html
     assert "Document 1" in html
-
-
-@pytest.mark.parametrize(
-    "wish",
-    [None, {}, {"threshold": "x"}, {"model": "both"}, {"threshold": math.nan}, {"run": "x" * 200}],
-)
-def test_a_strange_wish_is_refused_in_words(program, run, wish):
-    found = wrong_documents(program, wish if wish is None else asked(run, **wish) if wish else {})
-    assert "reload" in found["problem"]
-
-
-def test_an_unknown_run_is_told(program):
-    assert "unknown run" in wrong_documents(program, asked("never"))["problem"]
 
 
 def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():

@@ -4,13 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from unlearnlab.metrics.intervals import Interval
-from unlearnlab.metrics.mmlu import SubjectChange
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked
 from unlearnlab.ui.kit.text import NO_BREAK, ago, count, duration, probability, score
 from unlearnlab.ui.run.answers import answers_html, asks_html
-from unlearnlab.ui.run.scoreboard import subjects_html
 from unlearnlab.views.answers import joined
 
 
@@ -77,13 +74,3 @@ def test_what_was_not_measured_is_a_dash():
 
 def test_recent_moments_are_told_by_their_distance():
     assert [ago(0, now) for now in (5, 300, 7200)] == ["just now", "5 min ago", "2 h ago"]
-
-
-def test_mmlu_opens_into_its_subjects():
-    change = SubjectChange("law <of> sea", 4, 0.25, None, Interval(0.25, 0.05, 0.7))
-    html = subjects_html([change])
-    assert "MMLU by subject · 1 subjects" not in html
-    assert "MMLU by subject · 1 subject<" in html
-    assert "law &lt;of&gt; sea" in html
-    assert "<td>0.25</td><td>–</td><td>0.05 to 0.70</td>" in html
-    assert subjects_html(()) == ""

@@ -3,24 +3,19 @@
 import pytest
 
 from tests.fakes import FakeLab
+from tests.ui.conftest import answers_of, panel_of
 from unlearnlab.cli import app
 from unlearnlab.exports.packs import packable, write_pack
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.answers import answers_file
+from unlearnlab.ui.run.answers import AnswerFilters, answers_file
 from unlearnlab.ui.run.live import poll, press_replay
 from unlearnlab.ui.run.membership_card import wrong_documents
-from unlearnlab.ui.run.panel import draw, past_runs, sight
-
-
-@pytest.fixture
-def lab():
-    return FakeLab()
+from unlearnlab.ui.run.runs_list import past_runs
 
 
 @pytest.fixture
@@ -39,7 +34,7 @@ def run(program):
 
 
 def pressed(program, run, action, **pace):
-    assert press_replay(program, {"run": run, "action": action, **pace}) == ""
+    assert press_replay(program, {"run": run, "action": action, **pace}) == {"problem": ""}
 
 
 def bar(program, run):
@@ -63,18 +58,21 @@ def test_a_finished_run_offers_its_replay_and_one_without_steps_does_not(program
 
 
 def test_what_the_page_shows_follows_a_replay(program, hand, run):
-    before, answered = draw(program, run, Look()), sight(program, run, Look())
+    before, answered = (
+        panel_of(program, run),
+        answers_of(program, run),
+    )
     pressed(program, run, "start", speed="1")
-    begun = draw(program, run, Look())
+    begun = panel_of(program, run)
     assert (begun.board, begun.strip, begun.scored) == ("", "", False)
-    assert "Ada" not in sight(program, run, Look()).answers
-    assert begun.takeaway["ended"] is False
+    assert "Ada" not in answers_of(program, run).answers
+    assert begun.export["ended"] is False
     runs = past_runs(program, run, "")
     assert '<span class="badge">Replay</span>' in runs
     assert "data-replay" not in runs
 
     to_event(program, hand, run, "step_logged")
-    training = draw(program, run, Look())
+    training = panel_of(program, run)
     assert "Verdict to come" in training.board
     assert training.live["turn"] != begun.live["turn"]
     answer = poll(program, {"run": run})
@@ -86,18 +84,18 @@ def test_what_the_page_shows_follows_a_replay(program, hand, run):
     assert "recorded" in answer["replay"]["said"]
 
     hand.now += 60
-    after = draw(program, run, Look())
+    after = panel_of(program, run)
     assert (after.board, after.live) == (before.board, before.live)
-    assert sight(program, run, Look()) == answered
+    assert answers_of(program, run) == answered
     assert bar(program, run) == {"take": 0, "offered": True}
 
 
 def test_a_replay_stores_nothing_and_asks_nothing_of_the_engine(lab, program, hand, run):
     log, events = list(lab.log), program.store.events(run)
     pressed(program, run, "start", speed="20")
-    draw(program, run, Look())
+    panel_of(program, run)
     hand.now += 60
-    draw(program, run, Look())
+    panel_of(program, run)
     assert [row.run_id for row in program.store.runs()] == [run]
     assert program.store.events(run) == events
     assert lab.log == log
@@ -105,16 +103,16 @@ def test_a_replay_stores_nothing_and_asks_nothing_of_the_engine(lab, program, ha
 
 def test_the_buttons_of_a_live_run_work_on_a_replay(program, hand, run):
     pressed(program, run, "start", speed="1")
-    buttons = draw(program, run, Look()).buttons
+    buttons = panel_of(program, run).buttons
     assert (buttons.pause, buttons.stop, buttons.can_stop) == ("Pause", "Skip", True)
     handlers.press_hold(program, run)
     assert bar(program, run)["held"] is True
-    assert draw(program, run, Look()).buttons.pause == "Resume"
+    assert panel_of(program, run).buttons.pause == "Resume"
     handlers.press_hold(program, run)
     assert bar(program, run)["held"] is False
     handlers.press_stop(program, run)
     assert bar(program, run)["take"] == 0
-    assert draw(program, run, Look()).buttons.can_stop is False
+    assert panel_of(program, run).buttons.can_stop is False
 
 
 def test_the_bar_holds_lets_go_speeds_up_and_ends(program, hand, run):
@@ -136,19 +134,13 @@ def test_the_bar_holds_lets_go_speeds_up_and_ends(program, hand, run):
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
-        (None, "reload"),
-        ({"run": "RUN", "action": "dance"}, "reload"),
-        ({"run": "RUN", "action": "start", "speed": 4}, "reload"),
-        ({"run": "RUN", "action": "start", "speed": "0"}, "'0' is not a number"),
-        ({"run": "RUN", "action": "start", "speed": "nan"}, "'nan' is not a number"),
-        ({"run": "RUN", "action": "start", "seconds": "soon"}, "'soon' is not a number"),
-        ({"run": "nope", "action": "start"}, "unknown run 'nope'"),
+        ({"speed": "0"}, "'0' is not a number"),
+        ({"speed": "nan"}, "'nan' is not a number"),
+        ({"seconds": "soon"}, "'soon' is not a number"),
     ],
 )
 def test_a_replay_that_cannot_be_is_told_in_words(program, run, asked, told):
-    if asked and asked["run"] == "RUN":
-        asked |= {"run": run}
-    assert told in press_replay(program, asked)
+    assert told in press_replay(program, {"run": run, "action": "start", **asked})["problem"]
     assert program.replays.active() == ()
 
 
@@ -175,16 +167,16 @@ def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, han
         worker = Worker(store, FakeLab())
         stage = Program(store, worker, {}, replays=Replays([told], clock=hand))
         pressed(stage, run, "start", speed="20")
-        assert draw(stage, run, Look()).board == ""
+        assert panel_of(stage, run).board == ""
         hand.now += 60
-        ended = draw(stage, run, Look())
-        here = draw(program, run, Look())
+        ended = panel_of(stage, run)
+        here = panel_of(program, run)
         assert ended.board.partition(">")[2] == here.board.partition(">")[2]
         assert ended.strip == here.strip
-        said, same = (sight(one, run, Look()) for one in (stage, program))
+        said, same = (answers_of(one, run) for one in (stage, program))
         assert (said.labels, said.answers) == (same.labels, same.answers)
         assert said.membership | {"drawn": ""} == same.membership | {"drawn": ""}
-        assert ended.takeaway == {"run": ""}
+        assert ended.export == {"run": ""}
         assert "On stage" in past_runs(stage, run, "")
         assert "from stage.zip" in past_runs(stage, run, "")
         assert store.runs() == []
@@ -192,9 +184,9 @@ def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, han
         _, message = handlers.press_ask(stage, run, "Who?")
         assert "it was opened from a file" in message.problems[0].message
         assert handlers.settings_of(stage, run) == handlers.settings_of(program, run)
-        assert handlers.still_there(stage, run) == run
+        assert handlers.existing_run(stage, run) == run
         asked = {"run": run, "model": "original", "threshold": 1.0}
         assert "html" in wrong_documents(stage, asked)
-        assert answers_file(stage, run, Look())["data"]
+        assert answers_file(stage, run, AnswerFilters())["data"]
         pressed(stage, run, "start")
         worker.close(5)

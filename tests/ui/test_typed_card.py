@@ -12,10 +12,10 @@ from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.data.typed_card import free_name, press_teach
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.run.answers import AnswerFilters
 from unlearnlab.ui.run.offer import next_form
-from unlearnlab.ui.run.panel import draw
+from unlearnlab.ui.run.panel import build_panel
 
 FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek Solberg\n"
 
@@ -110,7 +110,7 @@ def test_behind_another_run_the_teaching_waits_and_the_page_stays(home):
 def test_a_finished_teaching_offers_to_unlearn_and_fills_the_form(program):
     run_id = press_teach(program, FACTS, "hall").run_id
     program.worker.wait(run_id, 10)
-    panel = draw(program, run_id, Look())
+    panel = build_panel(program, run_id, AnswerFilters())
     assert "Now unlearn them" in panel.offer
     (models_folder() / "hall").mkdir(parents=True)
     (models_folder() / "hall" / "config.json").write_text("{}")
@@ -120,15 +120,15 @@ def test_a_finished_teaching_offers_to_unlearn_and_fills_the_form(program):
     assert values["keep_as"] == ""
     other = program.worker.submit(RunSpec())
     program.worker.wait(other, 10)
-    assert draw(program, other, Look()).offer == ""
+    assert build_panel(program, other, AnswerFilters()).offer == ""
 
 
 def test_answers_are_masked_from_the_start_if_the_data_are_personal(program):
     run_id = press_teach(program, FACTS, "hall").run_id
     program.worker.wait(run_id, 10)
-    assert draw(program, run_id, Look(masked=False)).masked
-    assert not draw(program, run_id, Look(masked=False, run=run_id)).masked
+    assert build_panel(program, run_id, AnswerFilters(masked=False)).masked
+    assert not build_panel(program, run_id, AnswerFilters(masked=False, run=run_id)).masked
     other = program.worker.submit(RunSpec())
     program.worker.wait(other, 10)
-    assert not draw(program, other, Look(masked=True, run=run_id)).masked
-    assert draw(program, other, Look(masked=True, run=other)).masked
+    assert not build_panel(program, other, AnswerFilters(masked=True, run=run_id)).masked
+    assert build_panel(program, other, AnswerFilters(masked=True, run=other)).masked

@@ -6,7 +6,7 @@ from tests.fakes import evaluated
 from unlearnlab.metrics.scores import Picked
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import EvaluationSpec, Phase, RunSpec
-from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html
+from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
 from unlearnlab.views.scoreboard import others_of, scoreboard, term_name, terms_strip
 
 BEFORE, AFTER = evaluated("before").scores, evaluated("after").scores
@@ -42,7 +42,7 @@ def test_every_number_carries_its_setting():
 
 
 def test_rows_that_were_not_picked_have_a_card_of_their_own():
-    assert others_html(others_of(BEFORE, AFTER)) == ""
+    assert "not picked" not in strip_html((), others_of(BEFORE, AFTER))
     split = Picked(rows=1, others=2, rest="retain", kept={"Task2/qa": 1.0, "Task2/sc": 0.9})
     before = BEFORE.model_copy(update={"picked": split})
     after = before.model_copy(
@@ -53,7 +53,7 @@ def test_rows_that_were_not_picked_have_a_card_of_their_own():
     )
     found = others_of(before, after)
     assert found.columns == (("People recite", 0.9, 0.9), ("People answer", 1.0, 0.5))
-    drawn = others_html(found)
+    drawn = strip_html((), found)
     assert "The 2 forget rows that were not picked" in drawn
     assert "should have stayed" in drawn
     assert "0.50<small>from 1.00</small>" in drawn

@@ -6,6 +6,7 @@ count as the highest.
 
 import math
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -78,6 +79,15 @@ def attack(losses: Membership) -> Attack:
     """Measure and interpret the attack on one model."""
     auc = auc_interval(losses)
     return Attack(losses, auc, auc_reading(auc))
+
+
+def rates(losses: Membership, threshold: float) -> Rates:
+    """Return the shares of members and of unseen documents with a loss below a threshold."""
+
+    def share(side: Sequence[float]) -> float:
+        return sum(loss < threshold for loss in side) / len(side)
+
+    return Rates(threshold, share(losses.member), share(losses.nonmember))
 
 
 def roc(losses: Membership) -> tuple[Rates, ...]:

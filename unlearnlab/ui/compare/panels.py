@@ -146,7 +146,7 @@ def _charts(
 def _measures(program: Program, runs: Sequence[RunSummary]) -> Answer:
     """Lay out further measures: one row for each run, one column for each measure."""
     known = {
-        run.run_id: program.derived.measured(
+        run.run_id: program.statistics.measured(
             run.keys[1],
             run.spec.data.forget,
             run.spec.data.fold if program.retrained(run.spec) else "",
@@ -220,7 +220,7 @@ def _asks(program: Program, runs: Sequence[RunSummary], request: PanelRequest) -
     replies: dict[str, dict[str, Asked | AskFailed]] = {}
     known: set[str] = set()
     for run in chosen:
-        for ask in reversed(program.courses.of(run.run_id).asks):
+        for ask in reversed(program.runs.progress(run.run_id).asks):
             replies.setdefault(ask.prompt, {}).setdefault(run.run_id, ask)
             known.add(ask.ask_id)
     waiting = [one for one in request.waiting if one.run in request.asked and one.ask not in known]

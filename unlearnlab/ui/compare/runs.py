@@ -8,7 +8,7 @@ from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.metrics.scores import scored_evidence
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
-from unlearnlab.ui.kit.cache import remembered
+from unlearnlab.ui.kit.run_source import remembered
 from unlearnlab.views.charts import Track, track
 from unlearnlab.views.comparison import Intervals
 from unlearnlab.views.runs import RunSummary, run_summary

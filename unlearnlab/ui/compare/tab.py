@@ -14,7 +14,7 @@ from unlearnlab.ui.kit.answering import Answer
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.run.layout import Parts
+from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -84,7 +84,7 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
             elem_id="compare-panels",
             apply_default_css=False,
         )
-    runs.open(opened, results.look, [tabs, *results.panel], **QUIET)
+    runs.open(opened, results.filters, [tabs, *results.panel], **QUIET)
     blocks.load(asked_for, None, tabs, **QUIET)
 
 

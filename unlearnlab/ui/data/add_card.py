@@ -22,8 +22,7 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import KINDS
 
@@ -81,7 +80,7 @@ class CheckResult:
     """Result of a check: a draft, or problems."""
 
     draft: Draft | None = None
-    message: Message = field(default_factory=Message)
+    message: Notice = field(default_factory=Notice)
 
 
 def place(name: str) -> str:
@@ -99,16 +98,16 @@ def check(request: AddRequest, model: object = "") -> CheckResult:
     try:
         draft = _draft(request)
     except FieldError as error:
-        return CheckResult(message=Message((error.problem,)))
+        return CheckResult(message=Notice((error.problem,)))
     if sizes := catalog.model(str(model or "")).architecture:
         draft = draft.checked_against(sizes.context)
     if draft.sound:
         count = len(draft.findings)
         told = f"{count} warning{'s' * (count > 1)}, see Findings" if count else "No findings"
-        return CheckResult(draft, Message(note=f"{told}. It can be added."))
+        return CheckResult(draft, Notice(note=f"{told}. It can be added."))
     errors = sum(finding.severity == "error" for finding in draft.findings)
     what = "1 error" if errors == 1 else f"{errors} errors"
-    return CheckResult(draft, trouble(f"{what}: see Findings, fix the file and check again"))
+    return CheckResult(draft, error_notice(f"{what}: see Findings, fix the file and check again"))
 
 
 def _draft(request: AddRequest) -> Draft:
@@ -196,7 +195,7 @@ def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str |
     return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
 
 
-def press_add(request: AddRequest) -> tuple[str, Message]:
+def press_add(request: AddRequest) -> tuple[str, Notice]:
     """Read the files again if they have changed, and add them if they have no errors.
 
     Returns:
@@ -208,8 +207,8 @@ def press_add(request: AddRequest) -> tuple[str, Message]:
     try:
         known = add(checked.draft)
     except SourceError as error:
-        return "", Message((Problem(place("title"), FIELDS["title"], str(error)),))
-    return known.name, Message(note=f"Added as {known.name}: choose it under Data, or press use.")
+        return "", Notice((Problem(place("title"), FIELDS["title"], str(error)),))
+    return known.name, Notice(note=f"Added as {known.name}: choose it under Data, or press use.")
 
 
 def findings_html(draft: Draft, *, masked: bool) -> str:
@@ -350,7 +349,7 @@ def draw_add() -> AddCard:
         with gr.Row(elem_classes=["buttons"]):
             check = gr.Button("Check", elem_id="check-data", min_width=80)
             add = gr.Button("Add", interactive=False, elem_id="add-data", min_width=80)
-        note = message("add-message")
+        note = notice_box("add-message")
     return AddCard(boxes, files, folder, mapping, check, add, note)
 
 

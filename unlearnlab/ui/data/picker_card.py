@@ -36,8 +36,7 @@ from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.live import known_to
 from unlearnlab.ui.run.tab import store_errors_as_gr_error
 from unlearnlab.views.answers import PAGE, marked, mask
@@ -219,7 +218,7 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
     wanted = {row.id: row for row in rows}
     answers: dict[str, str] = {}
     for preview in _previews(program, form):
-        previewed = program.courses.of(preview.run_id).previewed
+        previewed = program.runs.progress(preview.run_id).previewed
         for row_id, text in (previewed.answers if previewed else {}).items():
             if row_id in wanted:
                 answers.setdefault(row_id, text)
@@ -228,7 +227,7 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
         same = (model.name, model.precision, data.source, data.fold) == subject[0]
         if run.before is None or not same or run.created < subject[1]:
             continue
-        before = program.courses.of(run.run_id).before
+        before = program.runs.progress(run.run_id).before
         evidence = program.evidence(before.key) if before else None
         scored = {
             answer.row: answer.generated
@@ -239,24 +238,24 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
     return answers
 
 
-def press_preview(program: Program, form: Form, shown: Any) -> Message:
+def press_preview(program: Program, form: Form, shown: Any) -> Notice:
     """Queue a preview of the model's answers to the rows shown."""
     model, known = model_of(form), known_of(form)
     if model is None:
-        return trouble("this model is invalid: see the form")
+        return error_notice("this model is invalid: see the form")
     if problem := known.unknown_reason or model.known.unavailable_reason:
-        return trouble(problem)
+        return error_notice(problem)
     ids = [row.id for row in rows_of(form) if isinstance(shown, list) and row.id in set(shown)]
     if not ids:
-        return trouble("no row is shown: change the filters")
+        return error_notice("no row is shown: change the filters")
     try:
         state = program.worker.state()
         spec = PreviewSpec(model=model, source=known.name, fold=fold_of(form), rows=tuple(ids))
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
-        return trouble(error)
+        return error_notice(error)
     ahead = state.would_wait(model.device)
-    return Message(note="Queued: the model is asked when the current run ends." if ahead else "")
+    return Notice(note="Queued: the model is asked when the current run ends." if ahead else "")
 
 
 class PreviewRequest(BaseModel):
@@ -273,7 +272,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Return the status of a preview."""
     row = program.store.job(PreviewRequest.model_validate(asked).preview)
     mine = known_to(program.worker.state(), row.run_id)
-    course = program.courses.of(row.run_id)
+    course = program.runs.progress(row.run_id)
     view = run_view(course, alive=row.alive, mine=mine, now=time.time())
     failed = view.status in ("failed", "interrupted")
     detail = f": {view.detail}" if view.live and view.detail else ""
@@ -398,7 +397,7 @@ def draw_picker(program: Program, unlearn: FormParts) -> PickerCard:
             elem_classes=["pills"],
         )
         use = gr.Button("Use these rows", variant="primary", elem_id="use-rows", min_width=120)
-    note = message("picker-message")
+    note = notice_box("picker-message")
     filters = (head, text, task, kind, masked)
     return PickerCard(unlearn, *filters, rows, tick, untick, ask, rest, use, note)
 
@@ -466,9 +465,9 @@ def wire_picker(program: Program, tabs: gr.Tabs, card: PickerCard) -> None:
         try:
             form = forget_all(state.form) if ids is None else use_rows(state.form, ids, rest)
         except ValueError as error:
-            return {card.message: trouble(error).plain}
+            return {card.message: error_notice(error).plain}
         shown = form_layout.changes(program, card.unlearn, form)
-        return {card.message: Message().plain, tabs: gr.Tabs(selected="unlearn")} | shown
+        return {card.message: Notice().plain, tabs: gr.Tabs(selected="unlearn")} | shown
 
     filters = [card.text.change, card.task.input, card.kind.input]
     gr.on(filters, **redraws(first_page), trigger_mode="always_last")

@@ -22,8 +22,8 @@ from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.latest_wins import NUMBERED
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
+from unlearnlab.ui.run.panel import Parts
 from unlearnlab.views.scoreboard import titles_of
 
 TO_ROWS = """() => {
@@ -73,7 +73,7 @@ def tab(
                     elem_id="datasets",
                     apply_default_css=False,
                 )
-                note = message("datasets-message")
+                note = notice_box("datasets-message")
             with gr.Column(elem_classes=["card"], elem_id="picker-card"):
                 rows = draw_picker(program, unlearn)
 
@@ -126,7 +126,7 @@ def list_html(known: Iterable[DatasetInfo], used: str) -> str:
     return render("data/tab.html", datasets=known, used=used, embedded=EMBEDDED_NAME, **functions)
 
 
-def press_remove(program: Program, name: str) -> Message:
+def press_remove(program: Program, name: str) -> Notice:
     """Remove a dataset, unless a queued or active run needs it."""
     for run_id in program.worker.state().owned:
         try:
@@ -135,9 +135,9 @@ def press_remove(program: Program, name: str) -> Message:
             continue
         if needed:
             told = f"run {run_id} needs it: wait for its end, or stop it"
-            return Message((Problem("", name, told),))
+            return Notice((Problem("", name, told),))
     try:
         remove(name)
     except SourceError as error:
-        return trouble(error)
-    return Message(note=f"{name} was removed.")
+        return error_notice(error)
+    return Notice(note=f"{name} was removed.")

@@ -21,8 +21,8 @@ from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import Parts, message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
+from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
 
 TYPED, NAME = element("data.typed"), element("data.typed.name")
@@ -39,14 +39,14 @@ class Taught:
     run_id: str = ""
     form: Form | None = None
     """The memorization run, as a form; None if nothing was queued."""
-    message: Message = field(default_factory=Message)
+    message: Notice = field(default_factory=Notice)
 
 
 def press_teach(program: Program, text: str, name: str) -> Taught:
     """Save typed facts as a dataset, and queue the run that teaches them."""
 
     def refused(box: str, label: str, *told: str) -> Taught:
-        return Taught(message=Message(tuple(Problem(box, label, one) for one in told)))
+        return Taught(message=Notice(tuple(Problem(box, label, one) for one in told)))
 
     try:
         draft = read_typed(text, retain_of=EMBEDDED_NAME, title=name.strip() or "My facts")
@@ -66,11 +66,11 @@ def press_teach(program: Program, text: str, name: str) -> Taught:
         run_id = program.worker.submit(spec, name=f"Teach {draft.title}")
     except (SpecError, StoreError, NotRunning) as error:
         remove(free)
-        return Taught(message=trouble(error))
+        return Taught(message=error_notice(error))
     notes = ["Queued: it starts when the current run ends."] if waits else []
     notes += [f"{_told(one)}." for one in draft.findings]
     form = form_of(spec.model_dump(mode="json"))
-    return Taught("" if waits else run_id, form, Message(note=" ".join(notes)))
+    return Taught("" if waits else run_id, form, Notice(note=" ".join(notes)))
 
 
 def _told(finding: Finding) -> str:
@@ -142,7 +142,7 @@ def draw_typed() -> TypedCard:
             label="Name", placeholder=FACTS, max_lines=1, elem_id=NAME, elem_classes=["field"]
         )
         teach = gr.Button("Teach them", variant="primary", elem_id="teach", min_width=80)
-        return TypedCard(text, name, teach, message("typed-message"))
+        return TypedCard(text, name, teach, notice_box("typed-message"))
 
 
 def wire_typed(
@@ -165,7 +165,7 @@ def wire_typed(
         result = press_teach(program, str(held[card.text] or ""), str(held[card.name] or ""))
         if result.form is None:
             return {card.message: result.message.plain}
-        filters = tuple(held[one] for one in results.look)
+        filters = tuple(held[one] for one in results.filters)
         panel = render_panel(program, result.run_id or held[results.showing], filters)
         return {
             # Shown beside the typed text, and again beside the run.
@@ -181,7 +181,7 @@ def wire_typed(
     blocks.load(restored, kept, boxes, **QUIET)
     pressed = card.teach.click(
         taught,
-        {*boxes, results.showing, *results.look},
+        {*boxes, results.showing, *results.filters},
         [card.message, results.buttons.message, tabs, *unlearn.outputs, *results.panel],
         js=BUSY,
         **QUIET,

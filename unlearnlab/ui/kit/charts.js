@@ -8,6 +8,7 @@ window.Charts ??= (() => {
   const SAVED = { width: 900, scale: 2.4, above: 46 };
   const NAMES = { letter: 7, mark: 54, line: 20, edge: 12 }; // Of a legend, in pixels.
   const shown = new WeakMap(); // What was drawn into a plot.
+  const followed = new WeakSet(); // Plots of the server that are drawn as they change their size.
   let queued = false;
 
   function colour(element, name) {
@@ -118,12 +119,16 @@ window.Charts ??= (() => {
 
   // ---- figures of the server -----------------------------------------------------------------
 
-  const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => drawn(target)));
+  const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => redraw(target)));
+
+  // What the server says of a plot; a script may change it and draw the plot anew.
+  function figure(plot) {
+    return (plot.figure ??= JSON.parse(plot.dataset.figure));
+  }
 
   // On a narrow card a figure takes what its narrow layout says, and its marks lose their names.
-  function drawn(plot) {
-    plot.figure ??= JSON.parse(plot.dataset.figure);
-    draw(plot, plot.clientWidth < NARROW ? narrowed(plot.figure) : plot.figure);
+  function redraw(plot) {
+    draw(plot, plot.clientWidth < NARROW ? narrowed(figure(plot)) : figure(plot));
   }
 
   function narrowed(figure) {
@@ -141,8 +146,9 @@ window.Charts ??= (() => {
     queued = false;
     if (!window.Plotly) return void setTimeout(soon, 100);
     for (const plot of document.querySelectorAll(".plot[data-figure]")) {
-      if (plot.figure) continue;
-      drawn(plot);
+      if (followed.has(plot)) continue;
+      followed.add(plot);
+      redraw(plot);
       sizes.observe(plot);
     }
   }
@@ -153,7 +159,7 @@ window.Charts ??= (() => {
   }
 
   function repaint() {
-    document.querySelectorAll(".plot[data-figure]").forEach(drawn);
+    document.querySelectorAll(".plot[data-figure]").forEach((plot) => redraw(plot));
   }
 
   // ---- what can be saved ---------------------------------------------------------------------
@@ -329,5 +335,5 @@ window.Charts ??= (() => {
     subtree: true,
   });
   soon();
-  return { colour, draw };
+  return { colour, draw, figure, redraw };
 })();

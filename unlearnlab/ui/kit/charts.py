@@ -61,6 +61,10 @@ class Figure:
     table: Sequence[Sequence[Cell]] | None = None
     """Rows of the CSV, heads first; none if the traces say it."""
 
+    def __html__(self) -> str:
+        """Draw the figure where a template inserts it."""
+        return figure_html(self)
+
 
 def figure_html(figure: Figure) -> str:
     """Return a figure as HTML, which draws itself wherever it stands on the page."""
@@ -115,9 +119,42 @@ def run_mark(at: int) -> str:
     return MARKS[at % len(MARKS)]
 
 
+LIVE_LAYOUT: Mapping[str, Any] = {
+    "hovermode": "x unified",
+    "xaxis": {
+        "anchor": "y2",
+        "showgrid": False,
+        "title": "optimizer step",
+        "hoverformat": "d",
+        "unifiedhovertitle": {"text": "step %{x}"},
+    },
+    "yaxis": {"domain": [0.4, 1], "tickformat": "~g", "nticks": 6},
+    "yaxis2": {
+        "domain": [0, 0.3],
+        "range": [-0.04, 1.06],
+        "tickvals": [0, 0.5, 1],
+        "title": "share of probe rows",
+    },
+    "yaxis3": {
+        "overlaying": "y",
+        "anchor": "x",
+        "side": "right",
+        "showgrid": False,
+        "type": "linear",
+        "tickmode": "auto",
+        "rangemode": "tozero",
+        "tickformat": "~g",
+        "nticks": 5,
+        "title": "learning rate",
+    },
+}
+"""The live chart: curves of the chosen panel above, the probe below, the learning rate aside."""
+
+
 def drawing() -> dict[str, object]:
-    """Return how each series of a run is drawn, as plain values."""
+    """Return how the live chart is drawn, as plain values."""
     return {
         "traces": [asdict(trace) for trace in TRACES],
         "panels": [{"name": n, "label": label, "axis": axis} for n, label, axis in PANELS],
+        "layout": LIVE_LAYOUT,
     }

@@ -14,8 +14,7 @@ from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.cache import Derived, remembered
-from unlearnlab.ui.kit.run_source import Courses, Shown
+from unlearnlab.ui.kit.run_source import RunSource, Statistics, remembered
 from unlearnlab.views.answers import AnswerRow, joined
 from unlearnlab.views.reproduction import Reproduction, reproduction
 from unlearnlab.views.scoreboard import compares_with_retrained
@@ -38,12 +37,11 @@ class Program:
     """Active replays of recorded runs."""
     life: str = field(default_factory=lambda: uuid4().hex)
     """Id of this program start, so that a page can tell that its program was restarted."""
-    courses: Courses = field(init=False)
-    shown: Shown = field(init=False)
-    """Reads runs for the tab Unlearn, replays included."""
+    runs: RunSource = field(init=False)
+    """Reads runs, replays and guest recordings."""
     evidence: Callable[[str], Evidence | None] = field(init=False)
     """Reads evidence by key; cached, since filters read it repeatedly."""
-    derived: Derived = field(init=False)
+    statistics: Statistics = field(init=False)
     """Statistics derived from evidence; cached."""
 
     rows: Callable[[str, str, tuple[str, ...] | None], tuple[AnswerRow, ...]] = field(init=False)
@@ -57,10 +55,9 @@ class Program:
     """By ids and incarnations of both runs."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "courses", Courses(self.store))
-        object.__setattr__(self, "shown", Shown(self.store, self.courses, self.replays))
-        object.__setattr__(self, "evidence", remembered(EVIDENCE, self.shown.evidence))
-        object.__setattr__(self, "derived", Derived(self.evidence))
+        object.__setattr__(self, "runs", RunSource(self.store, self.replays))
+        object.__setattr__(self, "evidence", remembered(EVIDENCE, self.runs.evidence))
+        object.__setattr__(self, "statistics", Statistics(self.evidence))
         object.__setattr__(self, "rows", remembered(6, self._rows))
         object.__setattr__(self, "_outlines", lru_cache(maxsize=64)(self._outline))
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))

@@ -1,13 +1,18 @@
-"""Runs as the page shows them: from the store, from a replay or from a guest recording."""
+"""Runs as the page shows them: stored, replayed or opened from a file, with cached statistics."""
 
 import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, ParamSpec, TypeVar, cast
 
-from unlearnlab.metrics.scores import Evidence
+from unlearnlab.metrics.intervals import Interval, ScoreIntervals, score_intervals
+from unlearnlab.metrics.measures import Retrained, Taken, measured, retrained_models, taken
+from unlearnlab.metrics.membership import Attack, attack
+from unlearnlab.metrics.scores import Evidence, scored_evidence
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, RunView, advance, run_view
 from unlearnlab.runs.records import RunRecord
@@ -19,26 +24,63 @@ LISTED_S = 2.0
 """Maximum age of the count of all runs, in seconds; it reveals runs of other processes."""
 
 WATCHED = 32
-"""Most folds kept in memory."""
+"""Most runs whose progress is kept in memory."""
+
+KEPT = 64
+"""Pairs of models whose intervals stay in memory."""
 
 RunCounts = tuple[int, int, tuple[tuple[str, int, bool, float], ...]]
 """Number of runs, number of ended runs, and the state of each replay."""
 
+Picked = tuple[str, ...] | None
+"""Ids of the forget rows that a run is judged by; none for all."""
 
-class Courses:
-    """Folds of recently watched runs, continued as their events arrive. Thread-safe."""
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
-    def __init__(self, store: Store) -> None:
+
+@dataclass(frozen=True, slots=True)
+class ShownRun:
+    """A run at the moment that the page shows."""
+
+    row: RunRecord
+    progress: RunProgress
+    moment: float
+    """Unix time: now, or the recorded time of the replay's position."""
+    replay: Replay | None = None
+    guest: bool = False
+    """Whether it is a guest recording, which cannot answer prompts."""
+
+    def view(self, state: WorkerState) -> RunView:
+        """Return the status line; this program controls its own runs and replays."""
+        return run_view(
+            self.progress,
+            alive=self.row.alive,
+            mine=self.replay is not None or self.row.run_id in state.owned,
+            now=self.moment,
+        )
+
+
+class RunSource:
+    """Reads runs. Thread-safe.
+
+    Replays and guest recordings are seen by the tab Unlearn alone: other tabs take `progress` and
+    the store, which no replay changes.
+    """
+
+    def __init__(self, store: Store, replays: Replays) -> None:
         self._store = store
+        self._replays = replays
+        self._guests = replays.guests
         self._known: OrderedDict[tuple[str, str], RunProgress] = OrderedDict()
-        """By id and incarnation."""
+        """Progress of recently watched runs by id and incarnation."""
         # Pages poll from many threads; two of them must not fold the same events twice.
         self._lock = threading.Lock()
         self._counted = (0, 0)
         self._counted_at = -math.inf
 
-    def of(self, run_id: str) -> RunProgress:
-        """Return the fold of a run's events, brought up to date.
+    def progress(self, run_id: str) -> RunProgress:
+        """Return the progress of a stored run or job, continued as its events arrive.
 
         Raises:
             StoreError: There is no such run, or the store cannot be read.
@@ -46,13 +88,13 @@ class Courses:
         with self._lock:
             key = run_id, self._store.incarnation(run_id)
             known = self._known.pop(key, RunProgress())
-            course = advance(known, self._store.events(run_id, known.seq))
-            self._known[key] = course
+            progress = advance(known, self._store.events(run_id, known.seq))
+            self._known[key] = progress
             while len(self._known) > WATCHED:
                 self._known.popitem(last=False)
-            return course
+            return progress
 
-    def run_counts(self) -> tuple[int, int]:
+    def stored_counts(self) -> tuple[int, int]:
         """Return the number of runs and of ended runs, of all processes.
 
         All pages share a count that is up to `LISTED_S` seconds old.
@@ -66,39 +108,11 @@ class Courses:
                 self._counted_at = time.monotonic()
             return self._counted
 
+    def run_counts(self) -> RunCounts:
+        """Return a value that changes whenever the list of runs must be drawn again."""
+        return *self.stored_counts(), tuple(one.state for one in self._replays.active())
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A run at the moment that the page shows."""
-
-    row: RunRecord
-    course: RunProgress
-    moment: float
-    """Unix time: now, or the recorded time of the replay's position."""
-    replay: Replay | None = None
-    guest: bool = False
-    """Whether it is a guest recording, which cannot answer prompts."""
-
-    def view(self, state: WorkerState) -> RunView:
-        """Return the status line; this program controls its own runs and replays."""
-        return run_view(
-            self.course,
-            alive=self.row.alive,
-            mine=self.replay is not None or self.row.run_id in state.owned,
-            now=self.moment,
-        )
-
-
-class Shown:
-    """Reads runs for the tab Unlearn; other tabs read the store, which replays never change."""
-
-    def __init__(self, store: Store, courses: Courses, replays: Replays) -> None:
-        self._store = store
-        self._courses = courses
-        self._replays = replays
-        self._guests = replays.guests
-
-    def of(self, run_id: str) -> Scene:
+    def shown(self, run_id: str) -> ShownRun:
         """Return a run as the page shows it now.
 
         Raises:
@@ -106,18 +120,18 @@ class Shown:
         """
         guest = self._guests.get(run_id)
         if replay := self._replays.of(run_id):
-            return Scene(replay.row, replay.progress, replay.moment, replay, guest is not None)
+            return ShownRun(replay.row, replay.progress, replay.moment, replay, guest is not None)
         if guest:
-            return Scene(guest.row, guest.progress, time.time(), guest=True)
-        return Scene(self._store.row(run_id), self._courses.of(run_id), time.time())
+            return ShownRun(guest.row, guest.progress, time.time(), guest=True)
+        return ShownRun(self._store.row(run_id), self.progress(run_id), time.time())
 
-    def events(self, scene: Scene, after: int) -> Sequence[StoredEvent]:
+    def events(self, run: ShownRun, after: int) -> Sequence[StoredEvent]:
         """Return the events of a run above a number, up to the moment on display."""
-        run_id = scene.row.run_id
-        if scene.course.seq <= after:
+        run_id = run.row.run_id
+        if run.progress.seq <= after:
             return ()
-        if scene.replay:
-            return scene.replay.events(after)
+        if run.replay:
+            return run.replay.events(after)
         if guest := self._guests.get(run_id):
             return [item for item in guest.events if item.seq > after]
         return self._store.events(run_id, after)
@@ -128,10 +142,6 @@ class Shown:
         guests = [guest.row for guest in self._guests.values()]
         mine = [row for row in self._store.runs() if row.run_id not in self._guests]
         return [playing.get(row.run_id, row) for row in (*guests, *mine)]
-
-    def run_counts(self) -> RunCounts:
-        """Return a value that changes whenever the list of runs must be rendered again."""
-        return *self._courses.run_counts(), tuple(one.state for one in self._replays.active())
 
     def recording(self, run_id: str) -> Recording:
         """Return the recording of a run.
@@ -152,3 +162,71 @@ class Shown:
     def guest(self, run_id: str) -> bool:
         """Return whether a run is a guest recording."""
         return run_id in self._guests
+
+
+class _Absent(Exception):
+    """Carries an empty result past `lru_cache`, which keeps no exceptions."""
+
+
+def remembered(size: int, read: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Cache the latest results of a function, except empty ones: an import may bring them yet.
+
+    Args:
+        size: How many results stay in memory.
+        read: The function. What its arguments name must never change once it exists.
+    """
+
+    @lru_cache(size)
+    def kept(*args: Any) -> Any:
+        if found := cast("Callable[..., Any]", read)(*args):
+            return found
+        raise _Absent(found)
+
+    def asked(*args: Any) -> Any:
+        try:
+            return kept(*args)
+        except _Absent as absent:
+            return absent.args[0]
+
+    return cast("Callable[_P, _T]", asked)
+
+
+class Statistics:
+    """Intervals, attacks and measures by the keys of evidence, cached: bootstraps take a moment."""
+
+    def __init__(self, evidence: Callable[[str], Evidence | None]) -> None:
+        self._evidence = evidence
+        self.intervals = remembered(KEPT, self._intervals)
+        self.attack = remembered(KEPT, self._attack)
+        self.taken = remembered(KEPT, self._taken)
+        self.measured = remembered(4 * KEPT, self._measured)
+
+    def _pair(
+        self, before: str, after: str, picked: Picked
+    ) -> tuple[Evidence, Evidence | None] | None:
+        then, now = self._evidence(before), self._evidence(after) if after else None
+        if then is None or (after and now is None):
+            return None
+        return scored_evidence(then, picked), scored_evidence(now, picked) if now else None
+
+    def _intervals(self, before: str, after: str, picked: Picked) -> ScoreIntervals | None:
+        """Bootstrap the scores of a run; none if their evidence is not kept."""
+        pair = self._pair(before, after, picked)
+        return score_intervals(*pair) if pair else None
+
+    def _attack(self, key: str) -> Attack | None:
+        """Measure the membership attack on a model; none without documents."""
+        found = self._evidence(key)
+        return attack(found.membership) if found and found.membership else None
+
+    def _taken(self, before: str, after: str, picked: Picked, fold: str) -> Sequence[Taken]:
+        """Take all measures; `fold` names the retrained model, empty for none."""
+        pair = self._pair(before, after, picked)
+        retrained: Retrained | None = retrained_models().get(fold) if fold else None
+        return taken(*pair, retrained) if pair else ()
+
+    def _measured(self, key: str, picked: Picked, fold: str) -> Mapping[str, Interval]:
+        """Take all measures of one model; `fold` names the retrained model, empty for none."""
+        evidence = self._evidence(key)
+        retrained = retrained_models().get(fold) if fold else None
+        return measured(scored_evidence(evidence, picked), retrained) if evidence else {}

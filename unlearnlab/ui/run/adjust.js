@@ -1,20 +1,15 @@
 // Values that may be changed while a run goes on. Runs as the body of a function of
 // (element, trigger, props, watch).
-const card = element.querySelector(".adjust");
 const form = element.querySelector("form");
 const said = element.querySelector('[role="status"]');
-let drawn = ""; // Run, phase and values that the fields were made for.
+let phase = ""; // Run and phase that the fields belong to.
+let asked = null; // Number of changes made or refused until then.
 
-function field(one) {
+function field({ path, label }) {
   const box = made("div", "field");
-  box.dataset.path = one.path;
-  const input = made("input");
-  Object.assign(input, { type: "text", id: `adjust-${one.path}`, value: one.value });
+  const input = Object.assign(made("input"), { type: "text", id: `adjust-${path}`, name: path });
   input.autocomplete = "off";
-  input.dataset.was = one.value;
-  const label = made("label", "", one.label);
-  label.htmlFor = input.id;
-  box.append(label, input);
+  box.append(Object.assign(made("label", "", label), { htmlFor: input.id }), input);
   return box;
 }
 
@@ -22,78 +17,63 @@ function inputs() {
   return [...form.querySelectorAll("input")];
 }
 
-function pathOf(input) {
-  return input.closest(".field").dataset.path;
+function clear(input) {
+  input.parentElement.classList.remove("wrong");
+  input.parentElement.querySelector(".field-problem")?.remove();
+  input.removeAttribute("aria-invalid");
 }
 
-function clear(box) {
-  box.classList.remove("wrong");
-  box.querySelector(".field-problem")?.remove();
-  box.querySelector("input").removeAttribute("aria-invalid");
-}
-
-// What is being typed stays, unless the values themselves have changed meanwhile.
-function draw(value) {
-  const now = JSON.stringify([value.run, value.phase, value.fields, value.asked]);
-  if (now === drawn) return;
-  const held = drawn ? JSON.parse(drawn) : [];
-  const typed = new Map();
-  if (held[0] === value.run && held[1] === value.phase)
-    for (const input of inputs())
-      if (input.value !== input.dataset.was) typed.set(pathOf(input), input);
-  const focused = document.activeElement?.id;
-  drawn = now;
-  form.querySelectorAll(".field").forEach((box) => box.remove());
-  form.prepend(...value.fields.map(field));
-  for (const input of inputs()) {
-    const other = typed.get(pathOf(input));
-    if (other && other.dataset.sent !== "yes") input.value = other.value;
+// What is being typed stays; what was sent gives way to what holds once it was applied or refused.
+function fill(value) {
+  const now = JSON.stringify([value.run, value.phase]);
+  if (now !== phase) {
+    form.querySelectorAll(".field").forEach((box) => box.remove());
+    form.prepend(...value.fields.map(field));
   }
-  if (focused?.startsWith("adjust-")) document.getElementById(focused)?.focus();
-  said.textContent = "";
+  const answered = now !== phase || value.asked !== asked;
+  [phase, asked] = [now, value.asked];
+  if (answered) said.textContent = "";
+  for (const { path, value: holds } of value.fields) {
+    const input = form.elements[path];
+    const { was, sent } = input.dataset;
+    if (input.value === (was ?? "") || (answered && sent)) input.value = holds;
+    input.dataset.was = holds;
+    if (answered) delete input.dataset.sent;
+  }
 }
 
 function tell(value) {
-  form.querySelectorAll(".field").forEach(clear);
-  const stray = [];
-  for (const problem of value.problems) {
-    const box = form.querySelector(`[data-path="${CSS.escape(problem.path)}"]`);
-    if (!box) {
-      stray.push(problem.message);
-      continue;
-    }
-    box.classList.add("wrong");
-    box.append(made("div", "field-problem", problem.message));
-    box.querySelector("input").setAttribute("aria-invalid", "true");
-    box.querySelector("input").dataset.sent = "";
-  }
-  said.textContent = stray.join(". ") || value.note;
+  inputs().forEach(clear);
+  if (value.problems.length) inputs().forEach((input) => delete input.dataset.sent);
+  const stray = value.problems.filter(({ path, message }) => {
+    const input = inputs().find((one) => one.name === path);
+    if (!input) return true;
+    input.parentElement.classList.add("wrong");
+    input.setAttribute("aria-invalid", "true");
+    input.after(made("div", "field-problem", message));
+    return false;
+  });
+  said.textContent = stray.map((one) => one.message).join(". ") || value.note;
   said.classList.toggle("bad", stray.length > 0);
   form.querySelector(".wrong input")?.focus();
 }
 
 function load() {
   const value = props.value;
-  if (!value || !value.fields) return;
-  card.hidden = value.fields.length === 0;
+  if (!value?.fields) return;
+  element.querySelector(".adjust").hidden = value.fields.length === 0;
   element.querySelector("h2 + span").textContent = value.title;
-  draw(value);
+  fill(value);
   if (value.told) tell(value);
 }
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
   const changed = inputs().filter((input) => input.value.trim() !== input.dataset.was);
-  changed.forEach((input) => (input.dataset.sent = "yes"));
-  trigger("apply", {
-    run: props.value.run,
-    phase: props.value.phase,
-    changes: Object.fromEntries(changed.map((input) => [pathOf(input), input.value.trim()])),
-  });
+  for (const input of changed) input.dataset.sent = "yes";
+  const changes = Object.fromEntries(changed.map(({ name, value }) => [name, value.trim()]));
+  trigger("apply", { run: props.value.run, phase: props.value.phase, changes });
 });
-form.addEventListener("input", (event) => {
-  const box = event.target.closest(".field");
-  if (box?.classList.contains("wrong")) clear(box);
-});
+form.addEventListener("input", (event) => clear(event.target));
 watch("value", load);
 load();

@@ -2,27 +2,27 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from unlearnlab.data.datasets import Kind
 from unlearnlab.exports.tables import rows_csv
-from unlearnlab.metrics.labels import TITLES, title
+from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.ui.kit.answer_filters import SHOWS, Look
 from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import NO_BREAK
 from unlearnlab.views.answers import (
     PAGE,
+    SORT_KEYS,
     AnswerRow,
     Filter,
     Order,
+    Show,
     SortKey,
     chosen,
     in_order,
@@ -30,6 +30,16 @@ from unlearnlab.views.answers import (
     mask,
 )
 from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of
+
+SHOWS: Mapping[Show, str] = {
+    "forget": "Forget",
+    "others": "Not picked",
+    "retain": "Retain",
+    "leaks": "Still leaks",
+    "damaged": "Collateral damage",
+    "all": "All",
+}
+"""Sets of rows to choose from."""
 
 SCORES: Mapping[Kind, str] = {"sc": "ROUGE-L recall", "qa": "Exact match"}
 """Name of the score of each kind of row."""
@@ -59,6 +69,65 @@ SORTS: list[tuple[str, SortKey]] = [
     ("by unlearned answer", "unlearned"),
 ]
 """What the answers can be sorted by; the columns' names do the same on a wide screen."""
+
+_SHOWS: Mapping[str, Show] = {show: show for show in SHOWS}
+_SORT_KEYS: Mapping[str, SortKey] = {key: key for key in SORT_KEYS}
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerFilters:
+    """What the reader chose to see of a run, as the page's controls hold it: unchecked."""
+
+    show: str = "forget"
+    task: str = ""
+    kind: str = ""
+    text: str = ""
+    labels: Sequence[str] = ()
+    """Labels of which a row must have one."""
+    sort: str = "data"
+    descending: bool = False
+    masked: bool = False
+    """Whether personal data are hidden."""
+    waiting: Sequence[Sequence[str]] = ()
+    """Run, id and text of the prompts that this browser asked."""
+    drawn: str = ""
+    """Key of the scores that the page shows."""
+    run: str = ""
+    """The run that the page shows: the data of another run decide what is masked."""
+
+    @property
+    def rows(self) -> Filter:
+        """Return the filter of the answers."""
+        show = _SHOWS.get(self.show, "forget")
+        labels: list[Outcome] = [label for label in OUTCOMES if label in (self.labels or ())]
+        return Filter(show, self.task or "", self.kind or "", self.text or "", labels)
+
+    @property
+    def order(self) -> Order:
+        """Return the order of the answers."""
+        return Order(_SORT_KEYS.get(self.sort, "data"), bool(self.descending))
+
+    def opening(self, term: str) -> "AnswerFilters":
+        """Show the rows of a term, `split/task/kind`, or all rows, without other filters."""
+        show, task, kind = [*term.split("/"), "", ""][:3]
+        return replace(self, show=show, task=task, kind=kind, text="", labels=())
+
+    def sorting(self, key: str) -> "AnswerFilters":
+        """Sort by a column, or the other way if the rows are sorted by it already."""
+        order = self.order.pressed(_SORT_KEYS.get(key, "data"))
+        return replace(self, sort=order.key, descending=order.descending)
+
+
+def filters_from(values: Sequence[Any]) -> AnswerFilters:
+    """Return the filters from the values of `Parts.filters`."""
+    *chosen, waiting, live = values
+    shown = live if isinstance(live, dict) else {}
+    return AnswerFilters(
+        *chosen,
+        waiting=waiting if isinstance(waiting, list) else [],
+        drawn=shown.get("drawn", ""),
+        run=shown.get("run", ""),
+    )
 
 
 def answers_html(
@@ -156,13 +225,13 @@ def asks_html(
     )
 
 
-def hides(row: RunRecord | None, look: Look) -> bool:
+def is_masked(row: RunRecord | None, filters: AnswerFilters) -> bool:
     """Tell whether a run's personal data are hidden.
 
     The switch stays as the reader set it, unless another run comes: its data decide.
     """
-    if row is None or look.run == row.run_id:
-        return look.masked
+    if row is None or filters.run == row.run_id:
+        return filters.masked
     return row.personal
 
 
@@ -171,7 +240,7 @@ def task_choices(titles: Mapping[str, str]) -> list[tuple[str, str]]:
     return [("all subtasks", ""), *((name, task) for task, name in titles.items())]
 
 
-def answers_file(program: Program, run_id: str, look: Look) -> dict[str, Any]:
+def answers_file(program: Program, run_id: str, filters: AnswerFilters) -> dict[str, Any]:
     """Write the rows that pass the filter as CSV, in the order and masked as on the page.
 
     Returns:
@@ -180,21 +249,16 @@ def answers_file(program: Program, run_id: str, look: Look) -> dict[str, Any]:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    scene = program.shown.of(run_id)
-    row = scene.row
-    masked = hides(row, look)
-    rows = chosen(program.answers(row.spec, scene.course), look.filter)
-    content = rows_csv(in_order(rows, look.order), titles_of(row.spec.data.known), masked=masked)
-    return {
-        "name": f"{run_id}-{_what(look.filter)}{'-masked' if masked else ''}.csv",
-        "data": base64.b64encode(content).decode(),
-    }
-
-
-def _what(by: Filter) -> str:
-    """Name the rows that were asked for, the words that were searched aside."""
+    run = program.runs.shown(run_id)
+    row = run.row
+    masked = is_masked(row, filters)
+    rows = chosen(program.answers(row.spec, run.progress), filters.rows)
+    content = rows_csv(in_order(rows, filters.order), titles_of(row.spec.data.known), masked=masked)
+    # A search may hold personal words: the name only says that there was one.
+    by = filters.rows
     parts = (by.show, by.task, by.kind, *by.labels, "found" if by.text.strip() else "")
-    return "-".join(part for part in parts if part)
+    name = "-".join(part for part in (run_id, *parts, "masked" if masked else "") if part)
+    return {"name": f"{name}.csv", "data": base64.b64encode(content).decode()}
 
 
 @dataclass(frozen=True)
@@ -216,17 +280,10 @@ class AnswersCard:
     """Hands a file to the browser, and shows nothing."""
 
     @property
-    def filters(self) -> list[Component]:
-        """List what the reader filters and sorts by, as `Look` takes them."""
-        sets = (self.show, self.task, self.kind, self.text)
-        return [*sets, self.labels, self.sort, self.descending, self.masked]
-
-    @property
-    def chosen(self) -> list[Any]:
-        """List the events that tell of a choice, the reader's or the program's."""
-        sets = (self.show.change, self.task.change, self.kind.change, self.text.change)
-        order = (self.sort.change, self.descending.change)
-        return [*sets, self.labels.change, *order, self.masked.change]
+    def filters(self) -> list[Any]:
+        """List what the reader filters and sorts by, in the order of `AnswerFilters`."""
+        rows = (self.show, self.task, self.kind, self.text, self.labels)
+        return [*rows, self.sort, self.descending, self.masked]
 
 
 def draw_answers() -> AnswersCard:

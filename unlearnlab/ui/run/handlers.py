@@ -1,22 +1,26 @@
-"""Handlers of the buttons: each submits a request to the worker and returns at once.
+"""What the buttons of the tab Unlearn do: each submits a request to the worker and returns at once.
 
 The panel is then drawn from the store.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
+
+import gradio as gr
 
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import add_pack
 from unlearnlab.runs.store import StoreError, UnknownRun
-from unlearnlab.runs.worker import NotRunning
+from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.run import RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.live import after, holding
+from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.run.live import holding
 from unlearnlab.views.reproduction import outlook, repeated
 
 LONGEST_PROMPT = 8000
@@ -25,9 +29,11 @@ LONGEST_PROMPT = 8000
 PROMPT = "ask-prompt"
 """Id of the prompt's box on the page."""
 
+P = ParamSpec("P")
+
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class Notice:
     """What the page says after a click: problems at their fields, or a note."""
 
     problems: Sequence[Problem] = ()
@@ -39,9 +45,33 @@ class Message:
         return {"problems": [asdict(p) for p in self.problems], "note": self.note}
 
 
-def trouble(error: Exception | str) -> Message:
-    """Make a message of an error that belongs to no field."""
-    return Message(problems=(Problem("", "", str(error)),))
+def error_notice(error: Exception | str) -> Notice:
+    """Return the notice of an error that belongs to no field."""
+    return Notice(problems=(Problem("", "", str(error)),))
+
+
+def notice_box(name: str) -> gr.HTML:
+    """Draw what shows the notices of a button. Its value is `Notice.plain`."""
+    return gr.HTML(
+        Notice().plain,
+        html_template='<div class="message" role="alert" hidden></div>',
+        js_on_load=script("kit/message.js"),
+        elem_id=name,
+        apply_default_css=False,
+    )
+
+
+def refusal_as_notice(press: Callable[P, Notice]) -> Callable[P, Notice]:
+    """Return a refusal of the store or the worker as a notice instead of raising it."""
+
+    @wraps(press)
+    def pressed(*args: P.args, **kwargs: P.kwargs) -> Notice:
+        try:
+            return press(*args, **kwargs)
+        except (StoreError, NotRunning) as error:
+            return error_notice(error)
+
+    return pressed
 
 
 def first_run(program: Program, remembered: str) -> str:
@@ -52,22 +82,22 @@ def first_run(program: Program, remembered: str) -> str:
     """
     if live := live_run(program):
         return live
-    if going := program.replays.active():
-        return going[-1].run_id
-    known = [row.run_id for row in program.shown.rows()]
+    if replays := program.replays.active():
+        return replays[-1].run_id
+    known = [row.run_id for row in program.runs.rows()]
     if remembered in known:
         return remembered
     return known[0] if known else ""
 
 
-def still_there(program: Program, run_id: str) -> str:
+def existing_run(program: Program, run_id: str) -> str:
     """Return a run's id, or the run to open with if it was deleted.
 
     Raises:
         StoreError: The store cannot be read.
     """
     try:
-        return program.shown.of(run_id).row.run_id
+        return program.runs.shown(run_id).row.run_id
     except UnknownRun:
         return first_run(program, "")
 
@@ -82,130 +112,127 @@ def live_run(program: Program) -> str:
     return ""
 
 
-def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+def press_unlearn(program: Program, showing: str, form: Form) -> tuple[str, Notice]:
     """Queue the form's run.
 
     Returns:
-        The run to show, and a message. While the new run waits, the page stays with the active one.
+        The run to show, and a notice. While the new run waits, the page stays with the active one.
     """
-    return _formed(program, showing, form, spec_of)
+    return _queue_form(program, showing, form, spec_of)
 
 
-def press_score(program: Program, showing: str, form: Form) -> tuple[str, Message]:
+def press_score(program: Program, showing: str, form: Form) -> tuple[str, Notice]:
     """Queue a run that only scores the form's model. Returns the same as `press_unlearn`."""
-    return _formed(program, showing, form, scoring_of)
+    return _queue_form(program, showing, form, scoring_of)
 
 
-def _formed(
-    program: Program, showing: str, form: Form, asked: Callable[[Form], RunSpec]
-) -> tuple[str, Message]:
+def _queue_form(
+    program: Program, showing: str, form: Form, read: Callable[[Form], RunSpec]
+) -> tuple[str, Notice]:
     try:
-        spec = asked(form)
-        return _queued(program, showing, spec, name=title_of(form, spec))
+        spec = read(form)
+        return _queue(program, showing, spec, name=title_of(form, spec))
     except SpecError as error:
-        return showing, Message(problems_of(error, form))
+        return showing, Notice(problems_of(error, form))
     except (StoreError, NotRunning) as error:
-        return showing, trouble(error)
+        return showing, error_notice(error)
 
 
-def _queued(
+def _queue(
     program: Program, showing: str, spec: RunSpec, *, name: str, repeats: str = ""
-) -> tuple[str, Message]:
-    """Queue a run, and return the run to show and a message."""
+) -> tuple[str, Notice]:
+    """Queue a run, and return the run to show and a notice."""
     state = program.worker.state()
     run_id = program.worker.submit(spec, name=name, repeats=repeats)
     if not state.would_wait(spec.model.device):
-        return run_id, Message()
-    return live_run(program) or showing or run_id, Message(note=after(state))
+        return run_id, Notice()
+    return live_run(program) or showing or run_id, Notice(note=_when_it_starts(state))
 
 
-def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Message]:
-    """Queue a finished run again.
+def _when_it_starts(state: WorkerState) -> str:
+    if len(state.running) != 1:
+        before = f", after {len(state.queue)} others" if state.queue else ""
+        return f"Queued: it starts when its device is free{before}."
+    ahead = len(state.owned)
+    return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
 
-    Returns:
-        The run to show, and a message.
-    """
+
+def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, Notice]:
+    """Queue a finished run again, and return the run to show and a notice."""
     try:
         row = program.store.row(run_id)
-        if problems := outlook(row, program.courses.of(run_id)).problems:
-            return showing, Message(tuple(Problem("", "", told) for told in problems))
+        if problems := outlook(row, program.runs.progress(run_id)).problems:
+            return showing, Notice([Problem("", "", told) for told in problems])
         spec = repeated(row.spec)
-        return _queued(program, showing, spec, name=row.name, repeats=row.run_id)
+        return _queue(program, showing, spec, name=row.name, repeats=row.run_id)
     except (StoreError, NotRunning) as error:
-        return showing, trouble(error)
+        return showing, error_notice(error)
 
 
-def press_unpack(program: Program, path: str) -> tuple[str, Message]:
+def press_unpack(program: Program, path: str) -> tuple[str, Notice]:
     """Import the runs of an uploaded file, and remove the file.
 
     Returns:
-        An imported run to show, empty if there is none, and a message.
+        An imported run to show, empty if there is none, and a notice.
     """
     try:
         found = add_pack(program.store, Path(path))
     except (PackError, StoreError) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
     finally:
         Path(path).unlink(missing_ok=True)
-    refused = tuple(Problem("", "", one.told) for one in found if one.outcome == "refused")
-    told = [f"{one.told}: {one.outcome}" for one in found if one.outcome != "refused"]
-    run_id = next((one.run_id for one in found if one.outcome != "refused"), "")
-    return run_id, Message(refused, "; ".join(told))
+    refused = [Problem("", "", one.told) for one in found if one.outcome == "refused"]
+    added = [one for one in found if one.outcome != "refused"]
+    note = "; ".join(f"{one.told}: {one.outcome}" for one in added)
+    return added[0].run_id if added else "", Notice(refused, note)
 
 
-def press_hold(program: Program, run_id: str) -> Message:
+@refusal_as_notice
+def press_hold(program: Program, run_id: str) -> Notice:
     """Pause the run, or resume it if it is paused."""
     if replay := program.replays.of(run_id):
         program.replays.change(run_id, held=not replay.clock.held)
-        return Message()
-    state = program.worker.state()
-    try:
-        if holding(state, run_id):
-            program.worker.resume(run_id)
-        else:
-            program.worker.pause(run_id)
-    except (StoreError, NotRunning) as error:
-        return trouble(error)
-    return Message()
+    elif holding(program.worker.state(), run_id):
+        program.worker.resume(run_id)
+    else:
+        program.worker.pause(run_id)
+    return Notice()
 
 
-def press_stop(program: Program, run_id: str) -> Message:
+@refusal_as_notice
+def press_stop(program: Program, run_id: str) -> Notice:
     """Stop the run, or remove it from the queue; a replay skips to its end."""
     if program.replays.of(run_id):
         program.replays.end(run_id)
-        return Message()
-    try:
+    else:
         program.worker.stop(run_id)
-    except (StoreError, NotRunning) as error:
-        return trouble(error)
-    return Message()
+    return Notice()
 
 
-def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Message]:
+def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Notice]:
     """Ask both models of a run a prompt.
 
     Returns:
-        Id of the request, empty if it was refused, and a message.
+        Id of the request, empty if it was refused, and a notice.
     """
+    problem = _why_it_cannot_answer(program, run_id)
     if len(prompt) > LONGEST_PROMPT:
-        told = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
-        return "", Message((Problem(PROMPT, "Prompt", told),))
-    if told := mute(program, run_id):
-        return "", Message((Problem(PROMPT, "Prompt", told),))
-    try:
-        return program.worker.ask(run_id, prompt), Message()
-    except StoreError as error:
-        return "", trouble(error)
-    except ValueError as error:
-        told = str(error).removeprefix("prompt: ")
-        return "", Message((Problem(PROMPT, "Prompt", told),))
+        problem = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
+    if not problem:
+        try:
+            return program.worker.ask(run_id, prompt), Notice()
+        except StoreError as error:
+            return "", error_notice(error)
+        except ValueError as error:
+            problem = str(error).removeprefix("prompt: ")
+    return "", Notice([Problem(PROMPT, "Prompt", problem)])
 
 
-def mute(program: Program, run_id: str) -> str:
+def _why_it_cannot_answer(program: Program, run_id: str) -> str:
     """Say why a recording cannot answer prompts; empty for a run that can."""
     if program.replays.of(run_id):
         return "a recording cannot answer: this is a replay. Ask when it has ended."
-    if program.shown.guest(run_id):
+    if program.runs.guest(run_id):
         return (
             "a recording cannot answer: it was opened from a file. Import it with `unpack`, and "
             "start without --replay."
@@ -219,4 +246,4 @@ def settings_of(program: Program, run_id: str) -> Form:
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    return form_of(program.shown.of(run_id).row.spec.model_dump(mode="json"))
+    return form_of(program.runs.shown(run_id).row.spec.model_dump(mode="json"))

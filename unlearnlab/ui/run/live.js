@@ -21,15 +21,12 @@ let changes = [];
 let panel = "terms";
 let log = null;
 let hidden = new Set();
+const segments = element.querySelector(".chart-head .segments");
 const untold = once();
 let listening = false;
 let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
 
 // ---- what is drawn ---------------------------------------------------------------------------
-
-function colour(name) {
-  return window.Charts.colour(element, name);
-}
 
 function plain(text) {
   return String(text).replace(/[<>&]/g, "");
@@ -39,30 +36,16 @@ function known(name) {
   const found = props.drawing.traces.find((trace) => trace.series === name);
   if (found) return found;
   const [kind, what] = name.split(".");
-  const panels = { term: ["terms", "loss"], weight: ["weights", "weight"] };
-  if (!panels[kind]) return null;
-  const [of, word] = panels[kind];
-  return {
-    series: name,
-    label: `${plain(what)} ${word}`,
-    panel: of,
-    role: "utility",
-    dash: "solid",
-  };
-}
-
-// Weights that stay as they were set are no news.
-function weightsVary() {
-  return [...series].some(
-    ([name, points]) =>
-      name.startsWith("weight.") && points.y.some((value) => value !== points.y[0]),
+  const [of, word] = { term: ["terms", "loss"], weight: ["weights", "weight"] }[kind] ?? [];
+  return (
+    of && { series: name, label: `${plain(what)} ${word}`, panel: of, role: "utility", dash: "solid" }
   );
 }
 
 function traces() {
   const order = props.drawing.traces.map((trace) => trace.series);
-  const names = [...series.keys()].sort((a, b) => order.indexOf(a) - order.indexOf(b));
-  return names
+  return [...series.keys()]
+    .sort((a, b) => order.indexOf(a) - order.indexOf(b))
     .map((name) => ({ ...known(name), points: series.get(name) }))
     .filter((trace) => trace.panel === panel || trace.panel === "probe");
 }
@@ -85,16 +68,14 @@ function plotted(trace) {
   const low = trace.panel === "probe";
   const few = trace.points.x.length < 40;
   const ofSteps = /^(term|weight)\./.test(trace.series);
-  const { x, y } = ofSteps ? withGaps(trace.points) : trace.points;
   return {
-    x,
-    y,
+    ...(ofSteps ? withGaps(trace.points) : trace.points),
     name: plain(trace.label),
     type: "scatter",
     mode: low || few ? "lines+markers" : "lines",
     marker: { size: low ? 5 : 4 },
     line: {
-      color: colour(trace.role),
+      color: `--${trace.role}`,
       width: 2,
       dash: trace.dash,
       shape: trace.panel === "weights" ? "hv" : "linear",
@@ -107,55 +88,30 @@ function plotted(trace) {
 }
 
 function layout(steps, waiting) {
-  const narrow = element.clientWidth < 560;
-  const upper = props.drawing.panels.find((one) => one.name === panel);
+  const fixed = props.drawing.layout;
   const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
   return {
+    ...fixed,
     uirevision: `${run} ${panel} ${log}`,
     height: plotHeight(),
     margin: { l: LEFT, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
-    hovermode: "x unified",
-    dragmode: narrow ? false : "zoom",
-    xaxis: {
-      anchor: "y2",
-      showgrid: false,
-      range: [0, Math.max(steps, 1)],
-      title: "optimizer step",
-      hoverformat: "d",
-      unifiedhovertitle: { text: "step %{x}" },
-      showticklabels: steps > 0,
-    },
+    dragmode: narrow() ? false : "zoom",
+    xaxis: { ...fixed.xaxis, range: [0, Math.max(steps, 1)], showticklabels: steps > 0 },
     yaxis: {
-      domain: [0.4, 1],
+      ...fixed.yaxis,
       type: logged ? "log" : "linear",
-      title: upper.axis,
+      title: props.drawing.panels.find((one) => one.name === panel).axis,
       rangemode: logged ? "normal" : "tozero",
-      tickformat: "~g",
       dtick: logged ? 1 : undefined,
-      nticks: 6,
       showticklabels: !waiting,
       range: waiting ? [0, 1] : undefined,
     },
-    yaxis2: {
-      domain: [0, 0.3],
-      range: [-0.04, 1.06],
-      tickvals: [0, 0.5, 1],
-      title: "probe, share",
-    },
-    yaxis3: {
-      overlaying: "y",
-      anchor: "x",
-      side: "right",
-      showgrid: false,
-      type: "linear",
-      tickmode: "auto",
-      rangemode: "tozero",
-      tickformat: "~g",
-      nticks: 5,
-      visible: panel === "steps",
-      title: "learning rate",
-    },
-    shapes: [...bands(), ...boundaries(), ...changes.filter(happened).map(changeLine)],
+    yaxis3: { ...fixed.yaxis3, visible: panel === "steps" },
+    shapes: [
+      ...bands(),
+      ...phases.slice(1).map(({ first }) => line(first, above(BAND.gap), "--mute", 1, "dot")),
+      ...changes.filter(happened).map(({ step }) => line(step, 1, "--membership", 1.5)),
+    ],
     annotations: [
       ...(waiting ? [hint()] : []),
       ...bandLabels(),
@@ -170,12 +126,16 @@ function several() {
   return phases.length > 1;
 }
 
+function narrow() {
+  return element.clientWidth < 560;
+}
+
 function top() {
   return several() ? BAND.gap + BAND.height + 9 : 8;
 }
 
 function plotHeight() {
-  return (element.clientWidth < 560 ? 340 : 380) + (several() ? top() - 8 : 0);
+  return (narrow() ? 340 : 380) + (several() ? top() - 8 : 0);
 }
 
 // Pixels above the plot as a share of its height, which is what Plotly takes.
@@ -183,35 +143,27 @@ function above(pixels) {
   return 1 + pixels / (plotHeight() - top() - 34);
 }
 
+function line(x, top, color, width, dash = "solid") {
+  return { type: "line", x0: x, x1: x, y0: 0, y1: top, yref: "paper", line: { color, width, dash } };
+}
+
+function label(x, y, text, size, color, more = {}) {
+  return { x, y, yref: "paper", text, showarrow: false, font: { size, color }, ...more };
+}
+
 function bands() {
   if (!several()) return [];
-  const fill = { planned: "rgba(0,0,0,0)", running: colour("ink"), done: colour("soft") };
-  const edge = { planned: colour("edge"), running: colour("ink"), done: colour("line") };
-  return phases.map((phase) => ({
+  const fill = { planned: "rgba(0,0,0,0)", running: "--ink", done: "--soft" };
+  const edge = { planned: "--edge", running: "--ink", done: "--line" };
+  return phases.map(({ first, steps, state }) => ({
     type: "rect",
-    x0: phase.first,
-    x1: phase.first + phase.steps,
+    x0: first,
+    x1: first + steps,
     y0: above(BAND.gap),
     y1: above(BAND.gap + BAND.height),
     yref: "paper",
-    fillcolor: fill[phase.state],
-    line: {
-      color: edge[phase.state],
-      width: 1,
-      dash: phase.state === "planned" ? "dot" : "solid",
-    },
-  }));
-}
-
-function boundaries() {
-  return phases.slice(1).map((phase) => ({
-    type: "line",
-    x0: phase.first,
-    x1: phase.first,
-    y0: 0,
-    y1: several() ? above(BAND.gap) : 1,
-    yref: "paper",
-    line: { color: colour("mute"), width: 1, dash: "dot" },
+    fillcolor: fill[state],
+    line: { color: edge[state], width: 1, dash: state === "planned" ? "dot" : "solid" },
   }));
 }
 
@@ -223,25 +175,17 @@ function bandLabels() {
   const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
   const seen = zoomed ? drawn : [0, last ? last.steps : 1];
   const pixels = (plot.clientWidth - LEFT - 12) / Math.max(seen[1] - seen[0], 1e-9);
+  const ink = { planned: "--mute", running: "--page", done: "--ink-soft" };
   return phases.flatMap((phase, at) => {
     const from = Math.max(phase.first, seen[0]);
     const to = Math.min(phase.first + phase.steps, seen[1]);
     const room = (to - from) * pixels;
     if (room < 14) return [];
     const long = `${at + 1} · ${plain(phase.title)}`;
-    const ink = { planned: "mute", running: "page", done: "ink-soft" };
-    return [
-      {
-        x: (from + to) / 2,
-        y: above(BAND.gap + BAND.height / 2),
-        yref: "paper",
-        yanchor: "middle",
-        text: room > long.length * 6.4 + 8 ? long : String(at + 1),
-        hovertext: plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`),
-        showarrow: false,
-        font: { size: 11.5, color: colour(ink[phase.state]) },
-      },
-    ];
+    const text = room > long.length * 6.4 + 8 ? long : String(at + 1);
+    const hovertext = plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`);
+    const more = { yanchor: "middle", hovertext };
+    return [label((from + to) / 2, above(BAND.gap + BAND.height / 2), text, 11.5, ink[phase.state], more)];
   });
 }
 
@@ -249,43 +193,14 @@ function happened(change) {
   return change.step !== null;
 }
 
-function changeLine(change) {
-  return {
-    type: "line",
-    x0: change.step,
-    x1: change.step,
-    y0: 0,
-    y1: 1,
-    yref: "paper",
-    line: { color: colour("membership"), width: 1.5 },
-  };
-}
-
 function changeMark(change) {
-  return {
-    x: change.step,
-    y: 1,
-    yref: "paper",
-    yanchor: "top",
-    text: "◆",
-    hovertext: plain(`step ${change.step}: ${change.text}`),
-    showarrow: false,
-    font: { size: 14, color: colour("membership") },
-  };
+  const hovertext = plain(`step ${change.step}: ${change.text}`);
+  return label(change.step, 1, "◆", 14, "--membership", { yanchor: "top", hovertext });
 }
 
 function hint() {
-  const text =
-    last && last.live ? "the curves begin with the training" : "nothing was measured";
-  return {
-    x: 0.5,
-    y: 0.7,
-    xref: "paper",
-    yref: "paper",
-    text,
-    showarrow: false,
-    font: { size: 13 },
-  };
+  const text = last?.live ? "curves appear when training starts" : "nothing was measured";
+  return label(0.5, 0.7, text, 13, "--mute", { xref: "paper" });
 }
 
 function draw() {
@@ -310,17 +225,15 @@ function draw() {
 }
 
 function summary(drawn) {
-  const latest = drawn
-    .filter((trace) => trace.points.y.length)
-    .map((trace) => `${trace.label} ${Number(trace.points.y.at(-1)).toPrecision(3)}`);
+  const latest = drawn.map(
+    ({ label, points: { y } }) => `${label} ${Number(y.at(-1)).toPrecision(3)}`,
+  );
   return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
 }
 
 function table(drawn) {
-  const lines = drawn.flatMap(({ series, points }) =>
-    points.x.map((x, at) => [series, x, points.y[at]]),
-  );
-  return [["series", "step", "value"], ...lines];
+  const rows = drawn.map(({ series, points }) => points.x.map((x, at) => [series, x, points.y[at]]));
+  return [["series", "step", "value"], ...rows.flat()];
 }
 
 function legend(drawn) {
@@ -359,7 +272,9 @@ function fill(status) {
   write(part("headline"), status.headline);
   write(part("detail"), status.detail);
   write(part("facts"), status.facts.join("  ·  "));
-  listChanges();
+  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
+  show("changes", lines.length > 0);
+  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
   const [before, trained, after] = status.progress;
   // A run that only scores has one stretch.
   const scoring = phases.length === 0;
@@ -368,12 +283,6 @@ function fill(status) {
   progress(card, status.progress, now, status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
-}
-
-function listChanges() {
-  const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
-  show("changes", lines.length > 0);
-  refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
 }
 
 // ---- asking ----------------------------------------------------------------------------------
@@ -394,9 +303,9 @@ function adopt() {
     return false;
   }
   adopted = props.value;
-  const wanted = (props.value && props.value.run) || "";
+  const wanted = props.value?.run || "";
   const chosen = opened && wanted !== run && wanted !== document.body.dataset.following;
-  opened = Boolean(props.value && props.value.turn);
+  opened = Boolean(props.value?.turn);
   if (wanted === run) return true;
   run = wanted;
   shownTake = null;
@@ -405,59 +314,17 @@ function adopt() {
   show("empty", run === "");
   show("status", false);
   show("chart", false);
-  if (chosen && element.getBoundingClientRect().top < 0)
+  if (chosen && (element.getBoundingClientRect().top < 0 || window.innerWidth <= 860))
     element.scrollIntoView({ behavior: "smooth" });
-  if (chosen && window.innerWidth <= 860) element.scrollIntoView({ behavior: "smooth" });
   return true;
 }
 
-function take(answer) {
-  last = answer;
-  cursor = answer.cursor;
-  chip("chip-queue", answer.queue);
-  chip("chip-device", answer.device);
-  if (answer.run) {
-    for (const [name, [xs, ys]] of Object.entries(answer.points.series)) {
-      if (!known(name)) continue;
-      const points = series.get(name) || { x: [], y: [] };
-      points.x.push(...xs);
-      points.y.push(...ys);
-      series.set(name, points);
-    }
-    phases = answer.phases;
-    changes = answer.changes;
-    fill(answer.status);
-    fillReplay(answer.replay);
-    show("status", true);
-    show("chart", answer.live || series.size > 0);
-    if (log === null) setLog(answer.log);
-    offerWeights();
-  }
-  if (answer.turn !== props.value.turn) turned(answer.turn, false);
-  else if (mixed()) turned(`${answer.turn} whole`, true);
-}
-
-// Two answers that overtook each other can leave one run's scores under another run's name.
-function mixed() {
-  const scores = document.querySelector("#scoreboard [data-drawn]");
-  return (scores?.dataset.drawn ?? "") !== (props.value.drawn ?? "");
-}
-
-// The rest of the page is drawn by the server; it is told once for every change.
-function turned(word, whole) {
-  if (untold(word)) trigger("turned", { whole, run });
-}
-
-function tooMany() {
-  return [...series.values()].some((points) => points.x.length > MANY_POINTS);
-}
-
 function request() {
-  if (tooMany()) forget();
+  if ([...series.values()].some((points) => points.x.length > MANY_POINTS)) forget();
   return server.poll_run({ run, cursor });
 }
 
-function answer(found) {
+function take(found) {
   // Gradio loads the page again too, but later: what is pressed until then would be lost.
   if (found.life !== props.life) return location.reload();
   const another = shownTake !== null && found.run && found.replay.take !== shownTake;
@@ -471,22 +338,47 @@ function answer(found) {
     Object.keys(found.points?.series || {}).length > 0 ||
     found.steps !== last?.steps ||
     JSON.stringify([found.phases, found.changes]) !== JSON.stringify([phases, changes]);
-  take(found);
+  last = found;
+  cursor = found.cursor;
+  chip("chip-queue", found.queue);
+  chip("chip-device", found.device);
+  if (found.run) follow(found);
+  const turned = (word, whole) => untold(word) && trigger("turned", { whole, run });
+  const scores = document.querySelector("#scoreboard [data-drawn]")?.dataset.drawn ?? "";
+  // The rest of the page is drawn by the server; it is told once for every change. Two answers that
+  // overtook each other can leave one run's scores under another run's name: then all is drawn.
+  if (found.turn !== props.value.turn) turned(found.turn, false);
+  else if (scores !== (props.value.drawn ?? "")) turned(`${found.turn} whole`, true);
   if (fresh && !part("chart").hidden) draw();
 }
 
-// Whether a prompt waits for its answers.
-function awaited() {
-  return document.querySelector("#asks .pending") !== null;
+function follow(found) {
+  for (const [name, [xs, ys]] of Object.entries(found.points.series)) {
+    if (!known(name)) continue;
+    const points = series.get(name) || { x: [], y: [] };
+    points.x.push(...xs);
+    points.y.push(...ys);
+    series.set(name, points);
+  }
+  phases = found.phases;
+  changes = found.changes;
+  fill(found.status);
+  fillReplay(found.replay);
+  show("status", true);
+  show("chart", found.live || series.size > 0);
+  if (log === null) setLog(found.log);
+  // Weights that stay as they were set are no news.
+  const vary = [...series].some(
+    ([name, { y }]) => name.startsWith("weight.") && y.some((value) => value !== y[0]),
+  );
+  segments.querySelector('[data-panel="weights"]').hidden = !vary;
+  if (!vary && panel === "weights") choosePanel("terms");
 }
 
-// Whether recorded events come in, perhaps many times as fast as they happened.
-function replayed() {
-  return last?.replay?.take > 0 && !last.replay.held;
-}
-
+// Quick while a prompt waits for its answers, or a replay runs perhaps many times as fast.
 function pace() {
-  if (awaited() || replayed()) return FIRST_MS;
+  const replayed = last?.replay?.take > 0 && !last.replay.held;
+  if (replayed || document.querySelector("#asks .pending")) return FIRST_MS;
   return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
 }
 
@@ -497,40 +389,70 @@ function setLog(on) {
   part("log").setAttribute("aria-pressed", String(log));
 }
 
-function offerWeights() {
-  const vary = weightsVary();
-  element.querySelector('.chart-head .segments [data-panel="weights"]').hidden = !vary;
-  if (!vary && panel === "weights") choosePanel("terms");
-}
-
 function choosePanel(name) {
   panel = name;
-  press(element.querySelectorAll(".chart-head .segments button"), (one) => one.dataset.panel === name);
+  press(segments.children, (one) => one.dataset.panel === name);
   draw();
 }
 
-element.querySelector(".chart-head .segments").replaceChildren(
-  ...props.drawing.panels.map((one) => {
-    const node = button("", one.label, { panel: one.name });
-    node.setAttribute("aria-pressed", String(one.name === panel));
-    node.addEventListener("click", () => choosePanel(one.name));
-    return node;
-  }),
+segments.replaceChildren(
+  ...props.drawing.panels.map((one) => button("", one.label, { panel: one.name })),
 );
+press(segments.children, (one) => one.dataset.panel === panel);
+segments.addEventListener("click", ({ target }) => {
+  if (target.dataset.panel) choosePanel(target.dataset.panel);
+});
 part("log").addEventListener("click", () => {
   setLog(!log);
   draw();
 });
 
+// ---- the replay bar ---------------------------------------------------------------------------
+
+const bar = part("replay");
+
+function fillReplay(replay) {
+  const going = replay.take > 0;
+  show("badge", going);
+  write(part("badge"), replay.held ? "Replay paused" : "Replay");
+  bar.hidden = !replay.offered;
+  bar.classList.toggle("going", going);
+  write(part("replay-said"), going ? replay.said : "this run as it was recorded");
+  write(part("replay-hold"), replay.held ? "Resume" : "Pause");
+  show("replay-hold", going);
+  show("replay-end", going);
+  press(
+    bar.querySelectorAll(".segments button"),
+    (one) => going && one.textContent === replay.pace,
+  );
+}
+
+async function askReplay(action, pace = {}) {
+  const call = server.replay_run({ run, action, ...pace });
+  const { problem } = await call.catch((error) => ({ problem: problemOf(error) }));
+  write(part("replay-problem"), problem);
+  show("replay-problem", Boolean(problem));
+  soon();
+}
+
+bar.addEventListener("click", (event) => {
+  const pressed = event.target.closest("button");
+  const going = last?.replay?.take > 0;
+  if (!pressed) return;
+  if (pressed === part("replay-hold")) askReplay(last?.replay?.held ? "resume" : "hold");
+  else if (pressed === part("replay-end")) askReplay("end");
+  else askReplay(going ? "pace" : "start", { ...pressed.dataset });
+});
+
 keepDrawn(() => draw());
 const soon = poll({
   request,
-  take: answer,
+  take,
   pace,
   // Until the page has opened, it is not known which run it shows.
   seen: () => opened && element.offsetParent !== null,
   needs: ["turn"],
-  lost: "A running job goes on without this page.",
+  lost: "A running job continues without this page.",
 });
 document.addEventListener("asked", soon);
 watch("value", () => {

@@ -1,5 +1,6 @@
-"""The live panel: status line, chart and replay bar, and the poll that keeps them current."""
+"""What follows a run while it goes on: the live panel with its poll, and the card of changes."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -8,22 +9,24 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.devices import Holder
-from unlearnlab.runs.progress import RunView, points_after
+from unlearnlab.runs.progress import RunProgress, RunView, points_after
 from unlearnlab.runs.replay import ReplayError
-from unlearnlab.runs.store import StoreError, UnknownRun
-from unlearnlab.runs.worker import WorkerState
+from unlearnlab.runs.store import UnknownRun
+from unlearnlab.runs.worker import NotRunning, WorkerState
+from unlearnlab.spec.run import RunSpec, SpecError, adjustable, written
+from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
+from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import RunCounts, Scene
+from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import clock, count, duration
 from unlearnlab.views.charts import log_scale
-from unlearnlab.views.words import changes, phase_text, timeline
+from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
 
 OTHERS = 2
 """Most other processes that the header names."""
-
 
 MINUTE_S = "60"
 """Length of a replay "in one minute", in seconds, as the page sends it."""
@@ -34,7 +37,7 @@ SPEEDS = (
     ("speed", "20", "20×"),
     ("seconds", MINUTE_S, "in one minute"),
 )
-"""Choices of a replay's bar: what they set, to what, and in words."""
+"""Buttons of a replay's bar: what they set, to what, and their text."""
 
 
 class PollRequest(BaseModel):
@@ -45,51 +48,45 @@ class PollRequest(BaseModel):
     """Number of the last event that the page has."""
 
 
+@answering("the page asked for something that is not a run: reload it")
 def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Return a run's status and the points that the page does not have yet.
 
     For an erased run the answer names no run, and the page turns to another.
     """
-    try:
-        request = PollRequest.model_validate(asked)
-        state = program.worker.state()
-        program.replays.seen(request.run)
-        if request.run:
-            with suppress(UnknownRun):
-                return _followed(program, request, state)
-        token = change_token(None, state, program.shown.run_counts())
-        return {
-            "life": program.life,
-            "run": "",
-            "cursor": 0,
-            "turn": token,
-            "queue": queue(state),
-        }
-    except ValidationError:
-        return {"problem": "the page asked for something that is not a run: reload it"}
-    except StoreError as error:
-        return {"problem": str(error)}
+    request = PollRequest.model_validate(asked)
+    state = program.worker.state()
+    program.replays.seen(request.run)
+    answer = {
+        "life": program.life,
+        "run": "",
+        "cursor": 0,
+        "turn": change_token(None, state, program.runs.run_counts()),
+        "queue": queue_text(state),
+    }
+    if request.run:
+        with suppress(UnknownRun):
+            answer |= _followed(program, request, state)
+    return answer
 
 
 def _followed(program: Program, request: PollRequest, state: WorkerState) -> dict[str, Any]:
-    scene = program.shown.of(request.run)
-    row, course, view = scene.row, scene.course, scene.view(state)
-    new = program.shown.events(scene, request.cursor)
-    phases = timeline(row.spec, course)
+    run = program.runs.shown(request.run)
+    spec, progress, view = run.row.spec, run.progress, run.view(state)
+    new = program.runs.events(run, request.cursor)
+    phases = timeline(spec, progress)
     return {
-        "life": program.life,
-        "run": row.run_id,
+        "run": run.row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
         "points": {"series": points_after(new)},
-        "steps": course.total_steps or sum(phase.steps for phase in phases),
+        "steps": progress.total_steps or sum(phase.steps for phase in phases),
         "phases": [asdict(phase) for phase in phases],
-        "changes": [asdict(change) for change in changes(row.spec, course)],
-        "log": log_scale(row.spec),
+        "changes": [asdict(change) for change in changes(spec, progress)],
+        "log": log_scale(spec),
         "live": view.live,
-        "status": status(scene, view, state),
-        "replay": replay_of(scene),
-        "turn": change_token(scene, state, program.shown.run_counts()),
-        "queue": queue(state),
+        "status": status(run, view, state),
+        "replay": replay_bar(run),
+        "turn": change_token(run, state, program.runs.run_counts()),
         "device": view.device,
     }
 
@@ -111,78 +108,52 @@ def holding(state: WorkerState, run_id: str) -> bool:
     return job is not None and job.paused
 
 
-def change_token(scene: Scene | None, state: WorkerState, listed: RunCounts) -> str:
-    """Return a word that changes when more than the status line must be drawn anew."""
-    return repr((_seen(scene, state) if scene else (), state, listed))
+def change_token(run: ShownRun | None, state: WorkerState, counts: RunCounts) -> str:
+    """Return a word that changes when more than the status line must be drawn again."""
+    shown: tuple[Any, ...] = ()
+    if run:
+        progress = run.progress
+        came = bool(progress.before), bool(progress.after), len(progress.asks)
+        # What the values that may be changed depend on.
+        trained = progress.stage == "training", len(progress.phases), len(progress.changes)
+        shown = run.view(state).status, *came, len(progress.exports), *trained
+    return repr((shown, state, counts))
 
 
-def _seen(scene: Scene, state: WorkerState) -> tuple[Any, ...]:
-    course = scene.course
-    # What the values that may be changed depend on.
-    trained = course.stage == "training", len(course.phases), len(course.changes)
-    came = bool(course.before), bool(course.after), len(course.asks), len(course.exports)
-    return scene.view(state).status, *came, *trained
+def queue_text(state: WorkerState) -> str:
+    """Count active and waiting items; while none runs here, name processes that use a device."""
+    told: list[str] = []
+    if state.owned:
+        paused, waiting = sum(job.paused for job in state.running), len(state.queue)
+        running = len(state.running) - paused
+        counts = ((running, "running"), (paused, "paused"), (waiting, "queued"))
+        told = [f"{number} {word}" for number, word in counts if number]
+    if not state.running:
+        told = ["0 running", *told] if told else []
+        told += [in_use_text(holder) for holder in state.elsewhere[:OTHERS]]
+    return " · ".join(told) or "idle"
 
 
-def queue(state: WorkerState) -> str:
-    """Say what the worker does, and while nothing runs here, which processes use a device."""
-    others = [in_use(holder) for holder in state.elsewhere[:OTHERS]] if not state.running else []
-    return " · ".join([*_mine(state), *others]) or "idle"
-
-
-def _mine(state: WorkerState) -> list[str]:
-    """Count active and waiting items."""
-    if not state.owned:
-        return []
-    paused, waiting = sum(job.paused for job in state.running), len(state.queue)
-    running = len(state.running) - paused
-    counts = ((running, "running"), (paused, "paused"), (waiting, "queued"))
-    told = [f"{number} {word}" for number, word in counts if number]
-    return told if state.running else ["0 running", *told]
-
-
-def in_use(holder: Holder) -> str:
+def in_use_text(holder: Holder) -> str:
     """Say which other process uses a device: plain text, to be escaped."""
     device = "CPU" if holder.device == "cpu" else holder.device
     return f"{device} in use by {holder.who}"
 
 
-def waiting(state: WorkerState, run_id: str) -> str:
+def waiting_text(state: WorkerState, run_id: str) -> str:
     """Say which other process a run waits for, as plain text; empty if it waits for none."""
     holder = state.holder(run_id)
-    return f"waiting: {in_use(holder)}" if holder else ""
+    return f"waiting: {in_use_text(holder)}" if holder else ""
 
 
-def after(state: WorkerState) -> str:
-    """Say when a further run starts, if it has to wait."""
-    if len(state.running) != 1:
-        before = f", after {len(state.queue)} others" if state.queue else ""
-        return f"Queued: it starts when its device is free{before}."
-    ahead = len(state.owned)
-    return f"Queued: it starts after {f'{ahead} others' if ahead > 1 else 'the running one'}."
-
-
-def status(scene: Scene, view: RunView, state: WorkerState) -> dict[str, Any]:
+def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
     """Return the status line of a run."""
-    row = scene.row
-    blocked = waiting(state, row.run_id) if view.status == "queued" else ""
-    return {
-        "status": view.status,
-        "title": row.name or row.spec.title,
-        "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
-        "headline": "Stopping" if stopping(state, row.run_id) else view.headline,
-        "detail": blocked or view.detail,
-        "progress": list(view.progress),
-        "facts": list(_facts(scene, view)),
-        "advice": view.advice,
-    }
-
-
-def _facts(scene: Scene, view: RunView) -> list[str]:
+    row = run.row
+    blocked = waiting_text(state, row.run_id) if view.status == "queued" else ""
     facts: list[str] = []
-    if replay := scene.replay:
-        state = "replay paused" if replay.clock.held else "replay"
-        facts.append(f"{state} at {replay.clock.speed:.3g}×")
+    if replay := run.replay:
+        held = "replay paused" if replay.clock.held else "replay"
+        facts.append(f"{held} at {replay.clock.speed:.3g}×")
     if view.eta_s is not None:
         facts.append(f"{duration(view.eta_s)} left")
     if view.seconds is not None:
@@ -191,7 +162,16 @@ def _facts(scene: Scene, view: RunView) -> list[str]:
         facts.append(f"{count(view.tokens_per_s)} tokens/s")
     if view.memory_gib is not None:
         facts.append(f"{view.memory_gib:.1f} GiB")
-    return facts
+    return {
+        "status": view.status,
+        "title": row.name or row.spec.title,
+        "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
+        "headline": "Stopping" if stopping(state, row.run_id) else view.headline,
+        "detail": blocked or view.detail,
+        "progress": list(view.progress),
+        "facts": facts,
+        "advice": view.advice,
+    }
 
 
 class ReplayRequest(BaseModel):
@@ -205,40 +185,35 @@ class ReplayRequest(BaseModel):
     """Length of the replay, in place of a speed."""
 
 
-def press_replay(program: Program, asked: Any) -> str:
+@answering("The page asked for something that is not a replay: reload it.", ReplayError)
+def press_replay(program: Program, asked: Any) -> dict[str, Any]:
     """Start, pause, resume, speed up or end a replay; one that has ended stays so.
 
     Returns:
-        What is wrong; empty if nothing.
+        The `problem`; empty if there is none.
     """
-    replays = program.replays
-    try:
-        request = ReplayRequest.model_validate(asked)
-        match request.action:
-            case "start":
-                found = program.shown.recording(request.run)
-                replays.start(found, found.pace(request.speed, request.seconds))
-            case "pace":
-                if replay := replays.of(request.run):
-                    pace = replay.recording.pace(request.speed, request.seconds)
-                    replays.change(request.run, speed=pace)
-            case "end":
-                replays.end(request.run)
-            case _:
-                replays.change(request.run, held=request.action == "hold")
-    except ValidationError:
-        return "The page asked for something that is not a replay: reload it."
-    except (ReplayError, StoreError) as error:
-        return str(error)
-    return ""
+    request, replays = ReplayRequest.model_validate(asked), program.replays
+    match request.action:
+        case "start":
+            found = program.runs.recording(request.run)
+            replays.start(found, found.pace(request.speed, request.seconds))
+        case "pace":
+            if replay := replays.of(request.run):
+                pace = replay.recording.pace(request.speed, request.seconds)
+                replays.change(request.run, speed=pace)
+        case "end":
+            replays.end(request.run)
+        case _:
+            replays.change(request.run, held=request.action == "hold")
+    return {"problem": ""}
 
 
-def replay_of(scene: Scene) -> dict[str, Any]:
+def replay_bar(run: ShownRun) -> dict[str, Any]:
     """Return what the replay's bar shows of a run, as plain values."""
-    replay, row = scene.replay, scene.row
+    replay, row = run.replay, run.row
     if replay is None:
         ended = row.ending is not None or not row.alive
-        return {"take": 0, "offered": ended and scene.course.step is not None}
+        return {"take": 0, "offered": ended and run.progress.step is not None}
     recording, speed = replay.recording, replay.clock.speed
     paces = ((words, recording.pace(**{kind: value})) for kind, value, words in SPEEDS)
     came = duration(replay.moment - recording.began)
@@ -259,16 +234,103 @@ def live_panel(program: Program) -> gr.HTML:
         return poll(program, asked)
 
     def replay_run(asked: Any) -> dict[str, Any]:
-        return {"problem": press_replay(program, asked)}
+        return press_replay(program, asked)
 
     return gr.HTML(
         {"run": ""},
         html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
-        js_on_load=script("kit/poll.js", "run/live.js", "run/replay.js"),
+        js_on_load=script("kit/poll.js", "run/live.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run],
         drawing=drawing(),
         life=program.life,
         elem_id="live",
+        apply_default_css=False,
+    )
+
+
+NO_CHANGE: Mapping[str, Any] = {
+    "run": "",
+    "phase": 0,
+    "title": "",
+    "fields": [],
+    "asked": 0,
+    "told": False,
+    "problems": [],
+    "note": "",
+}
+"""Value of the card while nothing can be changed. `told` marks the answer to a click."""
+
+
+def adjustable_values(run_id: str, spec: RunSpec, progress: RunProgress) -> dict[str, Any]:
+    """Return the value of the card: what can be changed now, by dotted path in the phase."""
+    present = present_phase(spec, progress)
+    if present is None:
+        return dict(NO_CHANGE)
+    number, phase = present
+    words = {s.name: s.label for s in (*PHASE, *OF_METHOD[phase.method.kind])}
+    fields = [
+        {
+            "path": path,
+            "label": words.get(path.rpartition(".")[2], path_words(path)),
+            "value": written(value),
+        }
+        for path, value in adjustable(phase).items()
+    ]
+    where = f"phase {number + 1}, " if len(spec.phases) > 1 else ""
+    title = f"{where}{phase.method.card.title} · a change holds until the phase ends"
+    found = {"run": run_id, "phase": number, "title": title, "fields": fields}
+    return {**NO_CHANGE, **found, "asked": len(progress.changes)}
+
+
+class AdjustRequest(BaseModel):
+    """Values to change: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    phase: int
+    changes: Annotated[dict[str, Annotated[str, Field(max_length=100)]], Field(max_length=50)]
+    """New values as typed, by dotted path in the phase."""
+
+
+def press_adjust(program: Program, asked: Any) -> dict[str, Any]:
+    """Change values of the phase that a run trains.
+
+    Returns:
+        The new value of the card, with a note or with problems by the path of their field.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    try:
+        request = AdjustRequest.model_validate(asked)
+    except ValidationError:
+        return dict(NO_CHANGE)
+    spec, progress = program.store.spec(request.run), program.runs.progress(request.run)
+    now = adjustable_values(request.run, spec, progress) | {"told": True}
+
+    def refused(*problems: tuple[str, str]) -> dict[str, Any]:
+        return now | {"problems": [{"path": path, "message": told} for path, told in problems]}
+
+    if now["fields"] and now["phase"] != request.phase:
+        late = f"Phase {request.phase + 1} has ended: these are the values of phase"
+        return refused(("", f"{late} {now['phase'] + 1}"))
+    if not request.changes:
+        return now | {"note": "Nothing to change: the run has these values already."}
+    try:
+        program.worker.adjust(request.run, request.changes)
+    except SpecError as error:
+        return refused(*error.problems)
+    except NotRunning as error:
+        return refused(("", str(error)))
+    return now | {"note": "Requested: applies from the next batch."}
+
+
+def adjust_card() -> gr.HTML:
+    """Draw the card. `apply` fires with the changes."""
+    return gr.HTML(
+        dict(NO_CHANGE),
+        html_template=render("run/adjust.html"),
+        js_on_load=script("run/adjust.js"),
+        elem_id="adjust",
         apply_default_css=False,
     )

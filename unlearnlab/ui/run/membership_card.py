@@ -1,50 +1,247 @@
 """The card "Membership and measures": the attack with its threshold, and further measures.
 
-The page moves the threshold by itself; the documents on its wrong side it asks for.
+The page's script moves the threshold; the misclassified documents come from the server.
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import gradio as gr
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
+from unlearnlab.metrics.intervals import Interval
+from unlearnlab.metrics.measures import Measure, Taken
 from unlearnlab.metrics.membership import (
     Attack,
-    Misclassified,
+    Rates,
     Side,
     best_threshold,
     misclassified,
+    rates,
     roc,
 )
 from unlearnlab.metrics.scores import Membership
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.charts import TAKE
+from unlearnlab.ui.kit.answering import answering
+from unlearnlab.ui.kit.charts import Figure, Trace
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape, span
-from unlearnlab.ui.run.measures_table import measures_html
+from unlearnlab.ui.kit.text import span
 from unlearnlab.views.answers import mask
 
 LISTED = 40
-"""Documents that are listed of each side, the farthest from the threshold."""
+"""Misclassified documents to list of each side, the farthest from the threshold first."""
 
 SHOWN = 240
-"""Characters of a document that are shown: enough to know it by."""
+"""Characters of a document to show: enough to recognise it."""
+
+BINS = 28
+"""Bars of a histogram of losses."""
+
+APART = 4
+"""How many times one model's highest loss may exceed the other's on a common axis."""
 
 NO_DOCUMENTS = "Not measured: the data have no documents for the attack."
 
-_HEADS: dict[Side, tuple[str, str]] = {
+_SIDES: dict[Side, tuple[str, str]] = {
     "member": ("Members missed", "loss at or above the threshold"),
     "nonmember": ("False alarms", "unseen, loss below the threshold"),
 }
+"""Heading of each list of misclassified documents, and what they have in common."""
 
 
-class Wish(BaseModel):
-    """What a page asks for: untrusted."""
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model under attack."""
+
+    name: Literal["original", "unlearned"]
+    title: str
+    attack: Attack
+    opacity: float
+    """Of its ROC curve: the unlearned model's stands out."""
+
+    @property
+    def losses(self) -> Membership:
+        return self.attack.losses
+
+
+def membership_of(
+    program: Program, row: RunRecord | None, progress: RunProgress, *, masked: bool
+) -> dict[str, Any]:
+    """Return what the card shows of a run, as plain values; an empty run id hides it."""
+    if row is None or progress.before is None:
+        return {"run": ""}
+    before, after = progress.before.key, progress.after.key if progress.after else ""
+    alone, retrained = row.spec.only_scores, program.retrained(row.spec)
+    models: list[_Model] = []
+    if found := program.statistics.attack(before):
+        models.append(_Model("original", "Model" if alone else "Original model", found, 0.45))
+    if after and (found := program.statistics.attack(after)):
+        models.append(_Model("unlearned", "Unlearned model", found, 1))
+    fold, picked = row.spec.data.fold if retrained else "", row.spec.data.forget
+    shown: dict[str, Any] = {"attack": f'<p class="absent">{NO_DOCUMENTS}</p>', "models": []}
+    if models:
+        shown = _attack(models, retrained.membership if retrained else None, alone=alone)
+    return {
+        "run": row.run_id,
+        "drawn": f"{row.run_id} {after}",
+        "masked": masked,
+        "measures": measures_html(program.statistics.taken(before, after, picked, fold)),
+        **shown,
+    }
+
+
+def _attack(
+    models: Sequence[_Model], retrained: Membership | None, *, alone: bool
+) -> dict[str, Any]:
+    """Draw the attack, with the threshold that separates the last model's documents best."""
+    last = models[-1]
+    threshold = best_threshold(last.losses)
+    low, high = _span(models)
+    strange = sum(map(len, (last.losses.member, last.losses.nonmember))) - len(last.attack.finite)
+    reading = last.attack.reading
+    if strange:
+        reading += f" Losses that are not finite count as the highest and are not drawn: {strange}."
+    html = render(
+        "run/attack.html",
+        models=models,
+        reading=reading,
+        figures=[_losses_figure(models, threshold), _roc_figure(models, retrained, threshold)],
+        retrained=retrained,
+        alone=alone,
+        low=low,
+        high=high,
+        threshold=threshold,
+        span=span,
+    )
+    losses = [[_finite(one.losses.member), _finite(one.losses.nonmember)] for one in models]
+    return {"attack": html, "model": last.name, "models": losses, "threshold": threshold}
+
+
+def _finite(losses: Sequence[float]) -> list[float | None]:
+    """Write losses for JSON, which knows no infinity."""
+    return [loss if math.isfinite(loss) else None for loss in losses]
+
+
+def _span(models: Sequence[_Model]) -> tuple[float, float]:
+    """Return an axis from a little below the lowest loss to a little above the highest."""
+    losses = [loss for model in models for loss in model.attack.finite]
+    if not losses:
+        return 0.0, 1.0
+    low, high = min(losses), max(losses)
+    edge = (high - low) * 0.04 or 0.05
+    return max(0.0, low - edge), high + edge
+
+
+def _losses_figure(models: Sequence[_Model], threshold: float) -> Figure:
+    """Draw each model's documents by loss, one histogram above the other."""
+    highest = [max(model.attack.finite, default=0.0) for model in models]
+    apart = max(highest) > APART * min(highest)
+    data: list[Trace] = []
+    layout: dict[str, Any] = {
+        "height": 330 if len(models) > 1 else 220,
+        "margin": {"l": 34, "r": 8, "t": 22, "b": 38},
+        "dragmode": False,
+        "barmode": "overlay",
+        "bargap": 0.04,
+        "grid": {
+            "rows": len(models),
+            "columns": 1,
+            "pattern": "independent",
+            "ygap": 0.42 if apart else 0.3,
+        },
+        "shapes": [],
+        "annotations": [],
+    }
+    for at, model in enumerate(models, 1):
+        low, high = _span([model] if apart else models)
+        last = model is models[-1]
+        for name, role, opacity, losses in (
+            ("unseen", "mute", 0.45, model.losses.nonmember),
+            ("members", "membership", 0.8 if last else 0.5, model.losses.member),
+        ):
+            trace = {"type": "histogram", "name": name, "x": _finite(losses), "autobinx": False}
+            trace |= {"xbins": {"start": low, "end": high, "size": (high - low) / BINS}}
+            trace |= {"xaxis": f"x{at}", "yaxis": f"y{at}"}
+            trace |= {"marker": {"color": f"--{role}/{opacity}"}}
+            data.append(trace | {"hovertemplate": f"%{{y}} {name}, loss %{{x}}<extra></extra>"})
+        line = {"type": "line", "x0": threshold, "x1": threshold, "y0": 0, "y1": 1}
+        line |= {"xref": f"x{at}", "yref": f"y{at} domain"}
+        layout["shapes"].append(line | {"line": {"color": "--ink", "width": 1.5, "dash": "dot"}})
+        title = {"text": model.title, "x": 0, "y": 1, "xref": f"x{at} domain"}
+        title |= {"yref": f"y{at} domain", "xanchor": "left", "yanchor": "bottom"}
+        title |= {"showarrow": False, "font": {"size": 13, "color": "--ink"}}
+        layout["annotations"].append(title)
+        layout[f"xaxis{at}"] = {"fixedrange": True, "range": [low, high], "showgrid": False}
+        if last:
+            layout[f"xaxis{at}"]["title"] = "loss of a document, nats per token"
+        layout[f"yaxis{at}"] = {"fixedrange": True, "nticks": 4, "rangemode": "tozero"}
+    sides = [
+        (model.title, side, loss)
+        for model in models
+        for side in _SIDES
+        for loss in _finite(getattr(model.losses, side))
+    ]
+    return Figure(
+        name="membership-losses",
+        title="Documents by loss",
+        summary=f"Losses of members and of unseen documents. {models[-1].attack.reading}",
+        data=data,
+        layout=layout,
+        table=[("model", "document", "loss, nats per token"), *sides],
+    )
+
+
+def _roc_figure(models: Sequence[_Model], retrained: Membership | None, at: float) -> Figure:
+    """Draw the ROC curves; the last trace marks where the threshold stands on each model's."""
+    curves = [(m.title, f"--membership/{m.opacity}", "solid", m.losses) for m in models]
+    if retrained:
+        curves.append(("Retrained model", "--mute", "dash", retrained))
+    data: list[Trace] = [
+        {
+            **_points(roc(losses)),
+            "name": title,
+            "mode": "lines",
+            "line": {"color": colour, "width": 2, "dash": dash},
+            "hovertemplate": f"{title}: FPR %{{x:.2f}}, TPR %{{y:.2f}}<extra></extra>",
+        }
+        for title, colour, dash, losses in curves
+    ]
+    chance = {"color": "--edge", "width": 1, "dash": "dot"}
+    data.append(
+        {"x": [0, 1], "y": [0, 1], "mode": "lines", "line": chance, "hoverinfo": "skip"},
+    )
+    dots = {"size": 9, "color": "--card", "line": {"color": "--ink", "width": 2}}
+    points = _points([rates(model.losses, at) for model in models])
+    data.append({**points, "mode": "markers", "marker": dots, "hoverinfo": "skip"})
+    axis = {"fixedrange": True, "range": [-0.03, 1.03], "dtick": 0.25}
+    areas = ", ".join(f"{model.title} {model.attack.auc.value:.2f}" for model in models)
+    return Figure(
+        name="membership-roc",
+        title="ROC of the attack",
+        summary=f"ROC curve of the membership attack. Area: {areas}",
+        data=data,
+        layout={
+            "height": 330,
+            "margin": {"l": 62, "r": 8, "t": 22, "b": 38},
+            "dragmode": False,
+            "xaxis": axis | {"title": "false alarms (FPR)"},
+            "yaxis": axis | {"title": "members found (TPR)"},
+        },
+    )
+
+
+def _points(found: Sequence[Rates]) -> Trace:
+    return {"x": [one.fpr for one in found], "y": [one.tpr for one in found]}
+
+
+class WrongRequest(BaseModel):
+    """A request for the documents that a threshold misclassifies: untrusted."""
 
     run: Annotated[str, Field(max_length=100)]
     model: Literal["original", "unlearned"]
@@ -52,109 +249,45 @@ class Wish(BaseModel):
     masked: bool = True
 
 
-def membership_of(
-    program: Program, row: RunRecord | None, course: RunProgress, *, masked: bool
-) -> dict[str, Any]:
-    """Return what the card shows of a run, as plain values; an empty run hides it."""
-    if row is None or course.before is None:
-        return {"run": ""}
-    retrained = program.retrained(row.spec)
-    after = course.after.key if course.after else ""
-    alone = row.spec.only_scores
-    models = [
-        _model(name, title, found)
-        for name, title, key in (
-            ("original", "Model" if alone else "Original model", course.before.key),
-            ("unlearned", "Unlearned model", after),
-        )
-        if key and (found := program.derived.attack(key))
-    ]
-    gold = [[one.fpr, one.tpr] for one in roc(retrained.membership)] if retrained else []
-    fold, picked = row.spec.data.fold if retrained else "", row.spec.data.forget
-    return {
-        "run": row.run_id,
-        "drawn": f"{row.run_id} {after}",
-        "masked": masked,
-        "alone": alone,
-        "models": models,
-        "retrained": gold if models else [],
-        "absent": "" if models else NO_DOCUMENTS,
-        "measures": measures_html(program.derived.taken(course.before.key, after, picked, fold)),
-    }
-
-
-def _model(name: str, title: str, found: Attack) -> dict[str, Any]:
-    return {
-        "name": name,
-        "title": title,
-        "member": _plain(found.losses.member),
-        "nonmember": _plain(found.losses.nonmember),
-        "roc": [[one.fpr, one.tpr] for one in roc(found.losses)],
-        "auc": f"{found.auc.value:.2f}",
-        "span": span(found.auc),
-        "reading": found.reading + _undrawn(found),
-        "threshold": best_threshold(found.losses),
-    }
-
-
-def _undrawn(found: Attack) -> str:
-    losses = found.losses
-    strange = len(losses.member) + len(losses.nonmember) - len(found.finite)
-    if not strange:
-        return ""
-    return f" Losses that are not finite, not drawn and counted as the highest: {strange}."
-
-
-def _plain(losses: tuple[float, ...]) -> list[float | None]:
-    """Write losses for JSON, which knows no infinity."""
-    return [loss if math.isfinite(loss) else None for loss in losses]
-
-
+@answering("The page asked for something that is no threshold: reload it.")
 def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
-    """Answer a page with the documents on the wrong side of its threshold."""
-    try:
-        wish = Wish.model_validate(asked)
-        scene = program.shown.of(wish.run)
-        row, course = scene.row, scene.course
-        scored = course.before if wish.model == "original" else course.after
-        found = program.derived.attack(scored.key) if scored else None
-        if found is None:
-            return {"problem": NO_DOCUMENTS}
-        lists = (_list(row.spec, found.losses, wish, side) for side in _HEADS)
-        return {"html": "".join(lists)}
-    except ValidationError:
-        return {"problem": "The page asked for something that is no threshold: reload it."}
-    except StoreError as error:
-        return {"problem": str(error)}
+    """Answer a page with the documents that its threshold misclassifies."""
+    request = WrongRequest.model_validate(asked)
+    run = program.runs.shown(request.run)
+    scored = run.progress.before if request.model == "original" else run.progress.after
+    found = program.statistics.attack(scored.key) if scored else None
+    if found is None:
+        return {"problem": NO_DOCUMENTS}
+    lists = [
+        {
+            "title": title,
+            "where": where,
+            "wrong": misclassified(found.losses, request.threshold, side),
+            "total": len(getattr(found.losses, side)),
+            "texts": _texts(run.row.spec, found.losses, side),
+        }
+        for side, (title, where) in _SIDES.items()
+    ]
+    hide = mask if request.masked else str
+    values = {"most": LISTED, "length": SHOWN, "isfinite": math.isfinite}
+    return {"html": render("run/wrong.html", lists=lists, hide=hide, **values)}
 
 
-def _list(spec: RunSpec, losses: Membership, wish: Wish, side: Side) -> str:
-    wrong = misclassified(losses, wish.threshold, side)
-    title, where = _HEADS[side]
-    texts = _texts(spec, losses, side)
-    total = len(losses.member if side == "member" else losses.nonmember)
-    items = "".join(_item(one, texts, masked=wish.masked) for one in wrong[:LISTED])
-    more = f", the {LISTED} farthest shown" if len(wrong) > LISTED else ""
-    told = "" if texts else "<p>The documents are no longer here: only their numbers are known.</p>"
-    return (
-        f"<section><h3>{title} <b>{len(wrong)} of {total}</b></h3><p>{where}{more}</p>"
-        f'{told if wrong else ""}<ol tabindex="0" aria-label="{title}">{items}</ol></section>'
-    )
-
-
-def _texts(spec: RunSpec, losses: Membership, side: Side) -> tuple[str, ...]:
+def _texts(spec: RunSpec, losses: Membership, side: Side) -> Sequence[str]:
     """Read the documents; none if they are not those that were measured."""
     members, others = spec.data.known.membership_documents(spec.data.fold)
     found, measured = (members, losses.member) if side == "member" else (others, losses.nonmember)
     return found if len(found) == len(measured) else ()
 
 
-def _item(one: Misclassified, texts: tuple[str, ...], *, masked: bool) -> str:
-    text = texts[one.number][:SHOWN].strip() if texts else f"Document {one.number + 1}"
-    said = escape(mask(text) if masked and texts else text)
-    cut = "…" if texts and len(texts[one.number]) > SHOWN else ""
-    loss = f"{one.loss:.2f}" if math.isfinite(one.loss) else "not finite"
-    return f"<li><b>{loss}</b><span>{said}{cut}</span></li>"
+def measures_html(taken: Sequence[Taken]) -> str:
+    """Draw the measures of a run; those that could not be taken are greyed out."""
+    return render("run/measures.html", taken=taken, span=span)
+
+
+def measure_cell(value: Interval | None, measure: Measure) -> str:
+    """Write a measured value with its interval, as HTML."""
+    return render("run/measure_cell.html", value=value, measure=measure, span=span)
 
 
 def membership_card(program: Program) -> gr.HTML:
@@ -165,45 +298,9 @@ def membership_card(program: Program) -> gr.HTML:
 
     return gr.HTML(
         {"run": ""},
-        html_template=_TEMPLATE,
+        html_template=render("run/membership_card.html"),
         js_on_load=script("kit/poll.js", "run/membership_card.js"),
         server_functions=[wrong],
         elem_id="membership",
         apply_default_css=False,
     )
-
-
-_TEMPLATE = f"""
-<section class="card membership" aria-labelledby="membership-title" hidden>
-  <div class="card-head"><h2 id="membership-title">Membership and measures</h2>
-    <div class="segments" role="group" aria-label="What is shown">
-      <button type="button" data-show="attack" aria-pressed="true">Membership attack</button>
-      <button type="button" data-show="measures" aria-pressed="false">More measures</button>
-    </div></div>
-  <div data-part="attack">
-    <p class="reading" role="status"></p>
-    <div class="legend"><span><i class="members"></i>members: the forget documents</span>
-      <span><i class="others"></i>unseen documents</span>
-      <span><i class="pale"></i><span data-part="before">ROC before</span></span>
-      <span data-part="after"><i class="members"></i>after</span>
-      <span data-part="gold"><i class="dash others"></i>retrained model</span></div>
-    <div class="attack-plots">
-      <figure class="figure"><div class="plot" data-part="losses"></div>{TAKE}</figure>
-      <figure class="figure"><div class="plot" data-part="roc"></div>{TAKE}</figure></div>
-    <label class="threshold"><span>Threshold</span>
-      <input type="range" min="0" max="1000" step="1"><output></output></label>
-    <div class="scroll"><table class="rates"><thead><tr><td></td>
-      <th scope="col">AUC</th><th scope="col">TPR<small>members found</small></th>
-      <th scope="col">FPR<small>false alarms</small></th>
-      <th scope="col">TPR − FPR</th>
-      </tr></thead><tbody></tbody></table></div>
-    <p class="remark">The attack takes a document for a member where its loss is below the
-      threshold. Best is an AUC of 0.5: nothing to gain either way. Near 1 the forget documents are
-      still remembered; near 0 they were pushed so far that the push gives them away: turn the
-      attack round, and what it misses are the members.</p>
-    <div class="wrong" data-part="wrong" aria-live="polite"></div>
-  </div>
-  <div data-part="measures" hidden></div>
-  <p class="absent" data-part="absent" hidden></p>
-</section>
-"""

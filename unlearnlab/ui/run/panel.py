@@ -1,33 +1,48 @@
-"""The panel of a run: everything right of the form that the server draws."""
+"""The panel of a run: its components right of the form, and what the server draws into them."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from unlearnlab.metrics.intervals import ScoreIntervals
+import gradio as gr
+from gradio.components import Component
+
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
-from unlearnlab.ui.kit.answer_filters import SHOWS, Look
+from unlearnlab.ui.kit.html import heading, heading_html
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import Scene
-from unlearnlab.ui.kit.text import escape
-from unlearnlab.ui.run.adjust import Adjustables, adjustables
-from unlearnlab.ui.run.answers import answers_html, asks_html, hides, task_choices
-from unlearnlab.ui.run.export_card import offers
-from unlearnlab.ui.run.live import change_token, holding, stopping
-from unlearnlab.ui.run.membership_card import membership_of
+from unlearnlab.ui.kit.run_source import ShownRun
+from unlearnlab.ui.kit.script import script
+from unlearnlab.ui.run.answers import (
+    SHOWS,
+    AnswerFilters,
+    AnswersCard,
+    answers_html,
+    asks_html,
+    draw_answers,
+    is_masked,
+    task_choices,
+)
+from unlearnlab.ui.run.handlers import PROMPT, notice_box
+from unlearnlab.ui.run.live import (
+    NO_CHANGE,
+    adjust_card,
+    adjustable_values,
+    change_token,
+    holding,
+    live_panel,
+    stopping,
+)
+from unlearnlab.ui.run.membership_card import membership_card, membership_of
 from unlearnlab.ui.run.offer import offer_html
-from unlearnlab.ui.run.published_table import published_html
-from unlearnlab.ui.run.queue import queue_html
-from unlearnlab.ui.run.record_card import record_html
-from unlearnlab.ui.run.runs_list import SIZE, runs_html
-from unlearnlab.ui.run.scoreboard import others_html, scoreboard_html, strip_html, subjects_html
+from unlearnlab.ui.run.record import export_card, export_value, record_html
+from unlearnlab.ui.run.runs_list import queue_html
+from unlearnlab.ui.run.scoreboard import published_html, scoreboard_html, strip_html
 from unlearnlab.views.answers import AnswerRow, Show, chosen, counts, in_order, label_counts
-from unlearnlab.views.runs import matches, run_summary, seed_group, seeds_text
+from unlearnlab.views.runs import seed_group, seeds_text
 from unlearnlab.views.scoreboard import (
     TASKS,
     at_ends,
@@ -38,8 +53,169 @@ from unlearnlab.views.scoreboard import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Buttons:
+    """The buttons under the form and their message."""
+
+    unlearn: gr.Button
+    score: gr.Button
+    """Scores the form's model and trains nothing."""
+    sweep: gr.Button
+    """Opens the fold that makes a sweep of the form."""
+    hold: gr.Button
+    stop: gr.Button
+    message: gr.HTML
+
+
+@dataclass(frozen=True)
+class AskCard:
+    """The free prompt and the answers to earlier ones."""
+
+    card: gr.Column
+    heading: gr.HTML
+    prompt: gr.Textbox
+    button: gr.Button
+    message: gr.HTML
+    asks: gr.HTML
+
+
+@dataclass(frozen=True)
+class RunsCard:
+    """The list of past runs with its search."""
+
+    card: gr.Column
+    text: gr.Textbox
+    table: gr.HTML
+    pack: gr.UploadButton
+    """Imports runs that were packed elsewhere."""
+    message: gr.HTML
+
+
+@dataclass(frozen=True)
+class Parts:
+    """All components that show a run."""
+
+    showing: gr.BrowserState
+    """Id of the run that this browser shows."""
+    waiting: gr.BrowserState
+    """Prompts that this browser asked: run, id and text of each."""
+    buttons: Buttons
+    queue: gr.HTML
+    live: gr.HTML
+    adjust: gr.HTML
+    offer: gr.HTML
+    """What to do next with a model that a run has taught."""
+    board: gr.HTML
+    strip: gr.HTML
+    membership: gr.HTML
+    published: gr.HTML
+    record: gr.HTML
+    export: gr.HTML
+    ask: AskCard
+    answers: AnswersCard
+    runs: RunsCard
+
+    @property
+    def filters(self) -> list[Component]:
+        """List the components whose values `filters_from` takes."""
+        return [*self.answers.filters, self.waiting, self.live]
+
+    @property
+    def panel(self) -> list[Any]:
+        """List what `panel_updates` updates.
+
+        The live panel is the last: what follows it reads what was written before.
+        """
+        b, a, k, r = self.buttons, self.answers, self.ask, self.runs
+        top = (self.showing, b.unlearn, b.score, b.hold, b.stop, self.adjust, self.offer)
+        scores = (self.board, self.strip, self.published, self.record, self.export)
+        answers = (a.card, a.show, a.task, a.masked, k.card, k.heading)
+        return [*top, *scores, *answers, self.queue, r.card, self.live]
+
+    @property
+    def filtered(self) -> list[Component]:
+        """List what `build_answers` draws: the parts that follow the filters."""
+        return [self.answers.labels, self.answers.table, self.ask.asks, self.membership]
+
+
+def draw_buttons() -> Buttons:
+    """Lay the buttons out."""
+    with gr.Column(elem_classes=["actions"]):
+        with gr.Row(elem_classes=["buttons"]):
+            # Not before the page has opened: its answer would hide the run that was started.
+            unlearn = gr.Button(
+                "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
+            )
+            score = gr.Button("Score", interactive=False, elem_id="score", min_width=50)
+            sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
+            hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
+            stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
+        return Buttons(unlearn, score, sweep, hold, stop, notice_box("form-message"))
+
+
+def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:
+    """Lay everything right of the form out."""
+    return Parts(
+        showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
+        waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
+        buttons=buttons,
+        queue=queue,
+        live=live_panel(program),
+        adjust=adjust_card(),
+        offer=_html("offer", script("kit/buttons.js")),
+        board=_html("scoreboard", script("kit/folds.js", "kit/buttons.js")),
+        strip=_html("strip", script("kit/buttons.js")),
+        membership=membership_card(program),
+        published=_html("published", script("kit/folds.js")),
+        record=_html("record", script("kit/folds.js", "kit/buttons.js")),
+        export=export_card(program),
+        ask=_ask(),
+        answers=draw_answers(),
+        runs=runs,
+    )
+
+
+def _html(name: str, js: str | None = None) -> gr.HTML:
+    return gr.HTML("", elem_id=name, js_on_load=js, apply_default_css=False)
+
+
+def _ask() -> AskCard:
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="ask-card") as card:
+        title = heading("Ask both models")
+        with gr.Row(elem_classes=["ask-row"]):
+            prompt = gr.Textbox(
+                label="Prompt",
+                placeholder="Ask what should be gone, or what should have stayed",
+                max_lines=4,
+                elem_id=PROMPT,
+                elem_classes=["field"],
+            )
+            button = gr.Button("Ask", elem_id="ask", min_width=80)
+        told = notice_box("ask-message")
+        asks = _html("asks")
+    return AskCard(card, title, prompt, button, told, asks)
+
+
+def draw_queue() -> gr.HTML:
+    """Lay the queue out."""
+    return _html("queue", script("run/queue.js"))
+
+
+def draw_runs() -> RunsCard:
+    """Lay the list of past runs out."""
+    with gr.Column(elem_classes=["card"], visible=False, elem_id="runs-card") as card:
+        heading("Past runs")
+        with gr.Row(elem_classes=["filters"]):
+            text = gr.Textbox(label="Search runs", placeholder="search", max_lines=1)
+        table = _html("runs", script("kit/pages.js"))
+    pack = gr.UploadButton(
+        "Import runs…", file_types=[".zip"], elem_id="unpack", elem_classes=["quiet"]
+    )
+    return RunsCard(card, text, table, pack, notice_box("unpack-message"))
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonTexts:
     """Texts of the buttons, and whether they can be pressed."""
 
     unlearn: str
@@ -49,17 +225,17 @@ class Buttons:
     can_stop: bool
 
 
-def buttons(scene: Scene | None, state: WorkerState) -> Buttons:
+def button_texts(run: ShownRun | None, state: WorkerState) -> ButtonTexts:
     """Derive the buttons from the state of the run that is shown and of the worker."""
     unlearn = "Queue" if state.would_wait() else "Unlearn"
-    if scene is None:
-        return Buttons(unlearn, "Pause", False, "Stop", False)
-    if scene.replay:
-        held = scene.replay.clock.held
-        return Buttons(unlearn, "Resume" if held else "Pause", True, "Skip", True)
-    view, run_id = scene.view(state), scene.row.run_id
+    if run is None:
+        return ButtonTexts(unlearn, "Pause", False, "Stop", False)
+    if run.replay:
+        held = run.replay.clock.held
+        return ButtonTexts(unlearn, "Resume" if held else "Pause", True, "Skip", True)
+    view, run_id = run.view(state), run.row.run_id
     ending, queued = stopping(state, run_id), view.status == "queued"
-    return Buttons(
+    return ButtonTexts(
         unlearn=unlearn,
         pause="Resume" if holding(state, run_id) else "Pause",
         can_pause=(view.can_pause or view.can_resume) and not ending,
@@ -73,8 +249,8 @@ class Panel:
     """What the page shows of a run, and of all runs."""
 
     live: dict[str, str]
-    """The run, its change token (`turn`), and whose scores the page shows."""
-    buttons: Buttons
+    """The run, its change token (`turn`), and the key of the shown scores (`drawn`)."""
+    buttons: ButtonTexts
     adjust: dict[str, Any]
     """Values that can be changed while the run trains."""
     offer: str
@@ -84,10 +260,10 @@ class Panel:
     published: str
     record: str
     """Data, weights, device and versions of the run, and its reproductions."""
-    takeaway: dict[str, Any]
-    """Value of the card that exports the run."""
+    export: dict[str, Any]
+    """Value of the card of exports."""
     shows: list[tuple[str, str]]
-    """Choices of the table with their counts."""
+    """Sets of rows to choose from, with their counts."""
     tasks: list[tuple[str, str]]
     """Subtasks to choose from, by the names in the run's data."""
     masked: bool
@@ -103,7 +279,7 @@ class Panel:
     any_runs: bool
 
 
-def draw(program: Program, run_id: str, look: Look) -> Panel:
+def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
     """Draw the panel of a run, or of no run if the id is empty.
 
     Raises:
@@ -111,37 +287,34 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     """
     state = program.worker.state()
     # Counted before the rows are read: what comes in between is drawn, and drawn again.
-    listed, rows = program.shown.run_counts(), program.shown.rows()
-    scene = program.shown.of(run_id) if run_id else None
-    row, course = (scene.row, scene.course) if scene else (None, RunProgress())
-    mine = None if scene is None or scene.guest else row
-    alone = row is not None and row.spec.only_scores
-    view = scene.view(state) if scene else None
-    answers = program.answers(row.spec, course) if row else ()
-    adjust = Adjustables()
-    if row is not None and state.job(row.run_id) is not None:
-        adjust = adjustables(row.run_id, row.spec, course)
-    published = ""
-    if row is not None and course.before is not None:
-        published = published_html(row.spec, course.after.scores if course.after else None)
+    run_counts, rows = program.runs.run_counts(), program.runs.rows()
+    run = program.runs.shown(run_id) if run_id else None
+    row, progress = (run.row, run.progress) if run else (None, RunProgress())
+    own = None if run is None or run.guest else row
+    view = run.view(state) if run else None
+    answers = program.answers(row.spec, progress) if row else ()
+    adjust = dict(NO_CHANGE)
+    if row and state.job(row.run_id) is not None:
+        adjust = adjustable_values(row.run_id, row.spec, progress)
+    board, strip, published = _scores(program, row, progress, view, rows)
     return Panel(
         live={
             "run": run_id,
-            "turn": change_token(scene, state, listed),
-            "drawn": _drawn(run_id, course, view),
+            "turn": change_token(run, state, run_counts),
+            "drawn": scores_key(run_id, progress, view),
         },
-        buttons=buttons(scene, state),
-        adjust=adjust.plain(),
-        offer=offer_html(mine),
-        board=_board(program, row, course, view, rows),
-        strip=_strip(program, row, course),
+        buttons=button_texts(run, state),
+        adjust=adjust,
+        offer=offer_html(own),
+        board=board,
+        strip=strip,
         published=published,
-        record=record_html(program, mine, course, rows),
-        takeaway=offers(program, mine, course, state),
-        shows=_shows(counts(answers), look),
+        record=record_html(program, own, progress, rows),
+        export=export_value(program, own, progress, state),
+        shows=_shows(counts(answers), filters),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
-        masked=hides(row, look),
-        ask="Ask the model" if alone else "Ask both models",
+        masked=is_masked(row, filters),
+        ask="Ask the model" if row and row.spec.only_scores else "Ask both models",
         queue=queue_html(program, state, rows),
         scored=bool(answers),
         run=row is not None,
@@ -149,94 +322,105 @@ def draw(program: Program, run_id: str, look: Look) -> Panel:
     )
 
 
-def _ended(view: RunView | None) -> bool:
-    """Tell whether no further score will come."""
-    return view is not None and not view.live
+def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
+    """Show a panel: one update for each of `Parts.panel`.
+
+    Scores that are on the page already stay as they are. So does the switch that is_masked personal
+    data, unless another run comes: this may have been asked for before it was pressed.
+    """
+    buttons, same = panel.buttons, panel.live["drawn"] == filters.drawn
+    return [
+        panel.live["run"],
+        gr.update(value=buttons.unlearn, interactive=True),
+        gr.update(interactive=True),
+        gr.update(value=buttons.pause, interactive=buttons.can_pause),
+        gr.update(value=buttons.stop, interactive=buttons.can_stop),
+        panel.adjust,
+        panel.offer,
+        gr.skip() if same else panel.board,
+        gr.skip() if same else panel.strip,
+        gr.skip() if same else panel.published,
+        panel.record,
+        panel.export,
+        gr.update(visible=panel.scored),
+        *(gr.skip() if same else gr.update(choices=of) for of in (panel.shows, panel.tasks)),
+        gr.skip() if panel.live["run"] == filters.run else panel.masked,
+        gr.update(visible=panel.run),
+        heading_html(panel.ask),
+        panel.queue,
+        gr.update(visible=panel.any_runs),
+        panel.live | ({"redrawn": filters.run} if panel.live["run"] == filters.run else {}),
+    ]
 
 
-def _drawn(run_id: str, course: RunProgress, view: RunView | None) -> str:
+def scores_key(run_id: str, progress: RunProgress, view: RunView | None) -> str:
     """Return a key of the shown scores and whether more will come; empty without scores."""
-    keys = [score.key for score in (course.before, course.after) if score]
-    last = ("ended",) if _ended(view) else ()
+    keys = [score.key for score in (progress.before, progress.after) if score]
+    last = ("ended",) if view and not view.live else ()
     return " ".join((run_id, *keys, *last)) if keys else ""
 
 
-def _board(
+def _scores(
     program: Program,
     row: RunRecord | None,
-    course: RunProgress,
+    progress: RunProgress,
     view: RunView | None,
     rows: Sequence[RunRecord],
-) -> str:
-    if row is None or view is None or course.before is None:
-        return ""
-    after = course.after.scores if course.after else None
-    reference = program.reference(row.spec)
-    board = scoreboard(
-        row.spec,
-        course.before.scores,
-        after,
-        reference,
-        intervals=_intervals(program, row, course),
-        seeds=seeds_text(seed_group(row.spec, rows)),
+) -> tuple[str, str, str]:
+    """Draw scoreboard, strip of terms and published results; empty before the first scores."""
+    if row is None or view is None or progress.before is None:
+        return "", "", ""
+    spec, before, after = row.spec, progress.before, progress.after
+    scores = before.scores, after.scores if after else None
+    intervals = program.statistics.intervals(
+        before.key, after.key if after else "", spec.data.forget
     )
-    drawn = escape(_drawn(row.run_id, course, view))
-    subjects = subjects_html(_subjects(program, course), alone=row.spec.only_scores)
-    html = scoreboard_html(board, ended=_ended(view)) + subjects
-    return f'<div data-drawn="{drawn}">{html}</div>'
+    seeds = seeds_text(seed_group(spec, rows))
+    reference = program.reference(spec)
+    board = scoreboard_html(
+        scoreboard(spec, *scores, reference, intervals=intervals, seeds=seeds),
+        ended=not view.live,
+        key=scores_key(row.run_id, progress, view),
+        subjects=_subjects(program, progress),
+    )
+    ends, titles = at_ends(spec, *scores, None), titles_of(spec.data.known)
+    terms = terms_strip(*ends, titles, intervals=intervals)
+    return board, strip_html(terms, others_of(*ends, titles)), published_html(spec, scores[1])
 
 
-def _subjects(program: Program, course: RunProgress) -> tuple[SubjectChange, ...]:
+def _subjects(program: Program, progress: RunProgress) -> tuple[SubjectChange, ...]:
     """Compare MMLU by subject, if the run measured it."""
-    if course.before is None or not course.before.scores.measures_mmlu:
+    if progress.before is None or not progress.before.scores.measures_mmlu:
         return ()
-    found = [program.evidence(one.key) for one in (course.before, course.after) if one]
+    found = [program.evidence(one.key) for one in (progress.before, progress.after) if one]
     asked = [evidence.choices if evidence else () for evidence in found]
     return subject_changes(asked[0], asked[1] if len(asked) > 1 else ())
 
 
-def _intervals(program: Program, row: RunRecord, course: RunProgress) -> ScoreIntervals | None:
-    if course.before is None:
-        return None
-    after = course.after.key if course.after else ""
-    return program.derived.intervals(course.before.key, after, row.spec.data.forget)
-
-
-def _strip(program: Program, row: RunRecord | None, course: RunProgress) -> str:
-    if row is None or course.before is None:
-        return ""
-    last = course.after.scores if course.after else None
-    before, after = at_ends(row.spec, course.before.scores, last, None)
-    titles = titles_of(row.spec.data.known)
-    others = others_html(others_of(before, after, titles))
-    found = _intervals(program, row, course)
-    return strip_html(terms_strip(before, after, titles, intervals=found)) + others
-
-
-def _shows(found: Mapping[Show, int], look: Look) -> list[tuple[str, str]]:
+def _shows(found: Mapping[Show, int], filters: AnswerFilters) -> list[tuple[str, str]]:
     """List the choices of rows with their counts; "Not picked" only if there are such rows."""
     return [
         (f"{label} {found[show]}", show)
         for show, label in SHOWS.items()
-        if show != "others" or found[show] or look.filter.show == show
+        if show != "others" or found[show] or filters.rows.show == show
     ]
 
 
-def _labels(rows: Sequence[AnswerRow], look: Look) -> list[tuple[str, str]]:
-    found = label_counts(rows, look.filter)
-    return [(f"{_label_name(label, look)} {found[label]}", label) for label in OUTCOMES]
+def _labels(rows: Sequence[AnswerRow], filters: AnswerFilters) -> list[tuple[str, str]]:
+    """List the labels with their counts, named as the rows that are shown name them."""
+    found, show = label_counts(rows, filters.rows), filters.rows.show
 
+    def name(label: Outcome) -> str:
+        forget, retain = title(label, "forget"), title(label, "retain")
+        if show == "all" and forget != retain:
+            return f"{forget} or {retain.lower()}"
+        return forget if show in ("forget", "leaks") else retain
 
-def _label_name(label: Outcome, look: Look) -> str:
-    """Name a label as the rows that are shown call it."""
-    forget, retain = title(label, "forget"), title(label, "retain")
-    if look.filter.show == "all" and forget != retain:
-        return f"{forget} or {retain.lower()}"
-    return forget if look.filter.show in ("forget", "leaks") else retain
+    return [(f"{name(label)} {found[label]}", label) for label in OUTCOMES]
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class AnswersPanel:
     """The parts of a run that follow the reader's filters: all that can hold personal data."""
 
     labels: list[tuple[str, str]]
@@ -247,63 +431,42 @@ class Sight:
     """The attack on both models, and further measures."""
 
 
-def sight(program: Program, run_id: str, look: Look, page: int = 0) -> Sight:
+def build_answers(
+    program: Program, run_id: str, filters: AnswerFilters, page: int = 0
+) -> AnswersPanel:
     """Draw the parts of a run that follow the reader's filters; of no run if the id is empty.
 
     Args:
         program: Store and worker.
         run_id: The run.
-        look: What the reader chose.
+        filters: What the reader chose.
         page: 0-based page of the answers; beyond the last page, the last page is drawn.
 
     Raises:
         StoreError: There is no such run, or the store cannot be read.
     """
-    scene = program.shown.of(run_id) if run_id else None
-    if scene is None:
-        membership = membership_of(program, None, RunProgress(), masked=look.masked)
-        return Sight(_labels((), look), "", asks_html((), (), masked=look.masked), membership)
-    row, course = scene.row, scene.course
-    look = replace(look, masked=hides(row, look))
-    alone, masked = row.spec.only_scores, look.masked
-    answers = program.answers(row.spec, course)
-    waiting = [(ask[1], ask[2]) for ask in look.waiting if len(ask) == 3 and ask[0] == run_id]
-    return Sight(
-        labels=_labels(answers, look),
+    run = program.runs.shown(run_id) if run_id else None
+    if run is None:
+        membership = membership_of(program, None, RunProgress(), masked=filters.masked)
+        asks = asks_html((), (), masked=filters.masked)
+        return AnswersPanel(_labels((), filters), "", asks, membership)
+    row, progress = run.row, run.progress
+    filters = replace(filters, masked=is_masked(row, filters))
+    alone, masked = row.spec.only_scores, filters.masked
+    answers = program.answers(row.spec, progress)
+    waiting = [(ask[1], ask[2]) for ask in filters.waiting if len(ask) == 3 and ask[0] == run_id]
+    return AnswersPanel(
+        labels=_labels(answers, filters),
         answers=answers_html(
-            in_order(chosen(answers, look.filter), look.order),
+            in_order(chosen(answers, filters.rows), filters.order),
             page,
             masked=masked,
-            scored=course.after is not None,
-            ended=_ended(scene.view(program.worker.state())),
+            scored=progress.after is not None,
+            ended=not run.view(program.worker.state()).live,
             alone=alone,
             titles=titles_of(row.spec.data.known),
-            order=look.order,
+            order=filters.order,
         ),
-        asks=asks_html(course.asks, waiting, masked=masked, alone=alone),
-        membership=membership_of(program, row, course, masked=masked),
+        asks=asks_html(progress.asks, waiting, masked=masked, alone=alone),
+        membership=membership_of(program, row, progress, masked=masked),
     )
-
-
-def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) -> str:
-    """Draw one page of the list of runs.
-
-    Args:
-        program: Store and worker.
-        run_id: The run that is shown.
-        text: What was searched for.
-        page: 0-based; beyond the last page, the last page is drawn.
-
-    Raises:
-        StoreError: The store cannot be read.
-    """
-    state, rows = program.worker.state(), program.shown.rows()
-    replayed = [replay.run_id for replay in program.replays.active()]
-    found = [row for row in rows if matches(row, text or "")]
-    last = max(0, (len(found) - 1) // SIZE)
-    page = min(max(0, page), last)
-    lines = [
-        run_summary(row, paused=holding(state, row.run_id))
-        for row in found[page * SIZE : (page + 1) * SIZE]
-    ]
-    return runs_html(lines, page, len(found), shown=run_id, replayed=replayed, now=time.time())

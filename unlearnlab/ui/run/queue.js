@@ -1,7 +1,7 @@
 // The queue: its buttons say what they do as data. When the list is drawn anew, the page keeps its
 // elements and fills them with other runs: so the focus follows the run that it was on.
 // Runs as the body of a function of (element, trigger, watch).
-const EVENTS = ["open", "move", "cancel", "take_up", "dismiss"];
+const EVENTS = ["open", "move", "cancel", "take_up", "dismiss"]; // Gradio looks for their names here.
 let focused = null;
 
 element.addEventListener("click", (event) => {

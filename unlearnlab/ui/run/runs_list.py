@@ -1,17 +1,159 @@
-"""The list of past runs as HTML; everything is escaped."""
+"""The lists of runs: the queue, and all past runs."""
 
-from collections.abc import Collection, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Annotated, Any
 
-from unlearnlab.ui.kit.html import pager
-from unlearnlab.ui.kit.text import ago, duration, escape, origin_tag, score
-from unlearnlab.views.runs import RunSummary
+from pydantic import BaseModel, Field, ValidationError
+
+from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
+from unlearnlab.runs.worker import NotRunning, WorkerState
+from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.text import ago
+from unlearnlab.ui.run.handlers import Notice, refusal_as_notice
+from unlearnlab.ui.run.live import holding, waiting_text
+from unlearnlab.views.runs import RunSummary, matches, run_summary
 
 SIZE = 10
 """Runs on one page of the list."""
 
+LISTED = 20
+"""Most waiting runs to list; a sweep can have hundreds."""
+
+RELOAD = Notice(note="The page asked for something that is not in the queue: reload it.")
+
+
+class QueueRequest(BaseModel):
+    """A click in the queue: untrusted."""
+
+    run: Annotated[str, Field(max_length=100)]
+    to: int = 0
+    """The run's new place, 0-based."""
+
+
+def press_move(program: Program, asked: Any) -> Notice:
+    """Move a waiting run to another place in the queue."""
+    try:
+        request = QueueRequest.model_validate(asked)
+        program.worker.move(request.run, request.to)
+    except ValidationError:
+        return RELOAD
+    except NotRunning:  # It has begun since the page was drawn.
+        return Notice(note="It has begun: it can be stopped, not moved.")
+    return Notice()
+
+
+@refusal_as_notice
+def press_cancel(program: Program, asked: Any) -> Notice:
+    """Remove a run from the queue. A run that has begun since the page was drawn continues."""
+    try:
+        run_id = QueueRequest.model_validate(asked).run
+    except ValidationError:
+        return RELOAD
+    if program.worker.state().job(run_id):
+        return Notice(note="It has begun: open it to stop it.")
+    program.worker.stop(run_id)
+    return Notice()
+
+
+@refusal_as_notice
+def press_take_up(program: Program, _asked: Any = None) -> Notice:
+    """Queue the runs that an earlier program left waiting, oldest first."""
+    program.worker.adopt([row.run_id for row in left_waiting(program.store.runs())])
+    return Notice()
+
+
+@refusal_as_notice
+def press_dismiss(program: Program, _asked: Any = None) -> Notice:
+    """Mark the runs that an earlier program left waiting as stopped."""
+    for row in left_waiting(program.store.runs()):
+        program.worker.stop(row.run_id)
+    return Notice()
+
+
+PRESSES: Mapping[str, Callable[[Program, Any], Notice]] = {
+    "move": press_move,
+    "cancel": press_cancel,
+    "take_up": press_take_up,
+    "dismiss": press_dismiss,
+}
+"""Handler of each event of the queue."""
+
+
+def left_waiting(rows: Sequence[RunRecord]) -> list[RunRecord]:
+    """Return the runs that were waiting when their program ended, oldest first."""
+    left = [row for row in rows if not (row.alive or row.began or row.ending)]
+    return sorted(left, key=lambda row: row.run_id)
+
+
+def queue_html(program: Program, state: WorkerState, rows: Sequence[RunRecord]) -> str:
+    """Draw the queue; nothing while nothing waits and at most one run is active.
+
+    Args:
+        program: Its store knows traces and previews as well.
+        state: Active and waiting items.
+        rows: All runs.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    known = {row.run_id: row for row in rows}
+
+    def view(run_id: str, **more: str) -> dict[str, Any]:
+        row = known.get(run_id) or program.store.job(run_id)
+        shown = {"run": run_id, "title": _title(row), "device": row.spec.model.device}
+        return {**shown, "is_run": isinstance(row, RunRecord), **more}
+
+    busy, listed = bool(state.queue or len(state.running) > 1), state.queue[:LISTED]
+    # Runs that wait for the same process say so once.
+    blocked = [waiting_text(state, run_id) for run_id in listed]
+    notes = [note * (note not in blocked[:at]) for at, note in enumerate(blocked)]
+    return render(
+        "run/queue.html",
+        busy=busy,
+        running=[
+            view(job.run_id, status="paused" if job.paused else "running")
+            for job in state.running
+            if busy
+        ],
+        waiting=[view(run_id, note=note) for run_id, note in zip(listed, notes, strict=True)],
+        hidden=len(state.queue) - len(listed),
+        left=len(left_waiting(rows)),
+    )
+
+
+def _title(row: RunRecord | TraceRecord | PreviewRecord) -> str:
+    if isinstance(row, RunRecord):
+        return row.name or row.spec.title
+    return "A trace" if isinstance(row, TraceRecord) else f"Answers to {len(row.spec.rows)} rows"
+
+
+def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) -> str:
+    """Draw one page of the list of runs.
+
+    Args:
+        program: Store and worker.
+        run_id: The run that is shown.
+        text: What was searched for.
+        page: 0-based; beyond the last page, the last page is drawn.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    state = program.worker.state()
+    found = [row for row in program.runs.rows() if matches(row, text or "")]
+    page = min(max(0, page), max(0, (len(found) - 1) // SIZE))
+    runs = [
+        run_summary(row, paused=holding(state, row.run_id))
+        for row in found[page * SIZE : (page + 1) * SIZE]
+    ]
+    replayed = [replay.run_id for replay in program.replays.active()]
+    return runs_html(runs, page, len(found), shown=run_id, replayed=replayed, now=time.time())
+
 
 def runs_html(
-    lines: Sequence[RunSummary],
+    runs: Sequence[RunSummary],
     page: int,
     total: int,
     *,
@@ -19,63 +161,24 @@ def runs_html(
     replayed: Collection[str] = (),
     now: float,
 ) -> str:
-    """Render one page of the list.
+    """Draw one page of the list.
 
     Args:
-        lines: The runs on this page, newest first.
+        runs: The runs on this page, newest first.
         page: 0-based.
         total: Number of runs on all pages.
         shown: Id of the run on display.
         replayed: Ids of the runs with an active replay.
         now: Unix time.
     """
-    if not lines:
-        return '<p class="none">No run matches.</p>'
-    last = (total - 1) // SIZE
-    rows = "".join(_line(line, shown, line.run_id in replayed, now) for line in lines)
-    pages = pager(page, last, page * SIZE, total, SIZE) if last else ""
-    return f'<ul class="runs">{rows}</ul>{pages}'
-
-
-def _line(line: RunSummary, shown: str, replayed: bool, now: float) -> str:
-    run = escape(line.run_id)
-    pill = f'<span class="pill" data-status="{line.status}">{line.status}</span>'
-    if replayed:
-        pill = '<span class="badge">Replay</span>'
-    tools = "" if replayed else _replay(line, run)
-    here = ' class="here" aria-current="true"' if line.run_id == shown else ""
-    return (
-        f'<li{here}><div class="run-row"><button type="button" class="open" data-open="{run}">'
-        f"{escape(line.title)}</button>{origin_tag(line.origin)}{pill}</div>"
-        f'<div class="run-row"><small>{escape(line.settings)}</small></div>'
-        f'<div class="run-row"><small>{_outcome(line)} {_times(line, now)}</small>'
-        f'<span class="run-tools"><button type="button" class="quiet" data-load="{run}" '
-        f'title="Fill the form with the settings of this run">load settings</button>{tools}</span>'
-        "</div></li>"
+    return render(
+        "run/runs_list.html",
+        runs=runs,
+        page=page,
+        total=total,
+        size=SIZE,
+        shown=shown,
+        replayed=replayed,
+        now=now,
+        ago=ago,
     )
-
-
-def _replay(line: RunSummary, run: str) -> str:
-    """Return a replay button for an ended run; pressing it reports a run without steps."""
-    if line.seconds is None and line.status != "interrupted":
-        return ""
-    return (
-        f'<button type="button" class="quiet" data-replay="{run}" '
-        'title="Show this run again as it went, in one minute">replay</button>'
-    )
-
-
-def _outcome(line: RunSummary) -> str:
-    if line.problem:
-        return f"<span>{escape(line.problem)}</span> ·"
-    before, after = line.aggregate
-    if after is None:
-        return ""
-    if before is None:  # It only scored.
-        return f"aggregate <b>{score(after)}</b> ·"
-    return f"aggregate {score(before)} → <b>{score(after)}</b> · {escape(line.verdict_title)} ·"
-
-
-def _times(line: RunSummary, now: float) -> str:
-    took = f" · {duration(line.seconds)}" if line.seconds else ""
-    return f"{ago(line.created, now)}{took}"

@@ -1,8 +1,8 @@
 """The tab Unlearn: which event calls which handler and updates what."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import gradio as gr
@@ -12,38 +12,30 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.latest_wins import Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.run.adjust import press_adjust
-from unlearnlab.ui.run.answers import answers_file
-from unlearnlab.ui.run.export_card import merged_form
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import (
+from unlearnlab.ui.run.answers import answers_file, filters_from
+from unlearnlab.ui.run.handlers import Notice, error_notice
+from unlearnlab.ui.run.live import MINUTE_S, press_adjust, press_replay
+from unlearnlab.ui.run.offer import next_form
+from unlearnlab.ui.run.panel import (
     Parts,
+    build_answers,
+    build_panel,
     draw_buttons,
     draw_queue,
     draw_results,
     draw_runs,
     panel_updates,
 )
-from unlearnlab.ui.run.live import MINUTE_S, press_replay
-from unlearnlab.ui.run.offer import next_form
-from unlearnlab.ui.run.panel import draw, past_runs, sight
-from unlearnlab.ui.run.queue import PRESSES
+from unlearnlab.ui.run.record import merged_form
+from unlearnlab.ui.run.runs_list import PRESSES, past_runs
 from unlearnlab.ui.sweeps.card import SweepBoard, sweep_card
 from unlearnlab.ui.sweeps.form import build_fold, wire_fold
 
-Press = Callable[[Program, str, Form], tuple[str, Message]]
-"""Queues the form: takes the run that is shown, returns the run to show and a message."""
-
-LOOKS = 10
-"""Number of the components in `Parts.look`."""
-
-LOOK_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
+POLL_NOW = "() => { document.dispatchEvent(new Event('asked')); }"
 """Makes the live panel poll at once; an idle panel polls slowly."""
-
 
 TO_FORM = """() => {
   document.getElementById("f-preset")?.scrollIntoView({ block: "center" });
@@ -51,13 +43,11 @@ TO_FORM = """() => {
 }"""
 """Scrolls to the form, which on a phone is above the button that fills it."""
 
-
 TO_LIVE = """(...values) => {
   document.getElementById("live")?.scrollIntoView({ block: "start" });
   return values;
 }"""
 """Scrolls to the run that is shown."""
-
 
 TO_ANSWERS = """() => {
   const card = document.getElementById("answers-card");
@@ -89,15 +79,13 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
             sweep = sweep_card(board)
             parts = draw_results(program, buttons, queue, runs)
     form_layout.wire(program, form)
-    _wire_opening(program, blocks, form, parts)
-    _wire_buttons(program, form, parts)
-    _wire_requests(program, parts, _wire_answers(program, parts))
-    _wire_queue(program, parts)
-    _wire_runs(program, form, parts)
-    _wire_offer(program, form, parts)
-    _wire_record(program, parts)
+    wiring = _Wiring(program, form, parts)
+    wiring.opening(blocks)
+    wiring.actions()
+    wiring.answers()
+    wiring.runs()
     wire_fold(program, board, form, fold, buttons, sweep)
-    sweep.open(_open_run(program), parts.look, parts.panel, **QUIET)
+    wiring.opens(sweep.open)
     return form, parts
 
 
@@ -112,240 +100,210 @@ def store_errors_as_gr_error() -> Iterator[None]:
         ) from error
 
 
-def filters_from(seen: tuple[Any, ...]) -> Look:
-    """Return the filters from the values of `Parts.look`."""
-    show, task, kind, text, labels, sort, descending, masked, waiting, live = seen
-    asked = waiting if isinstance(waiting, list) else []
-    live = live if isinstance(live, dict) else {}
-    drawn, run = live.get("drawn", ""), live.get("run", "")
-    return Look(
-        show=show,
-        task=task,
-        kind=kind,
-        text=text,
-        labels=labels if isinstance(labels, list) else [],
-        sort=sort,
-        descending=bool(descending),
-        masked=bool(masked),
-        waiting=asked,
-        drawn=drawn,
-        run=run,
-    )
-
-
-def render_panel(program: Program, run_id: str, seen: tuple[Any, ...]) -> list[Any]:
+def render_panel(program: Program, run_id: str, values: Sequence[Any]) -> list[Any]:
     """Draw a run: one update for each of `Parts.panel`.
 
     Args:
         program: Store and worker.
         run_id: The run; empty for none.
-        seen: The values of `Parts.look`.
+        values: The values of `Parts.filters`.
 
     Raises:
         gr.Error: The store cannot be read, or has no such run.
     """
-    look = filters_from(seen)
+    filters = filters_from(values)
     with store_errors_as_gr_error():
-        return panel_updates(draw(program, run_id, look), look)
+        return panel_updates(build_panel(program, run_id, filters), filters)
 
 
-def _open_run(program: Program) -> Callable[..., list[Any]]:
-    """Return the handler of an event that opens a run."""
+@dataclass(frozen=True, slots=True)
+class _Wiring:
+    """Connects events with handlers. Values of `Parts.filters` come to a handler as `values`."""
 
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        return render_panel(program, str(event.run), seen)
+    program: Program
+    form: FormParts
+    parts: Parts
 
-    return opened
+    @property
+    def inputs(self) -> list[Any]:
+        return [self.parts.showing, *self.parts.filters]
 
+    @property
+    def outputs(self) -> list[Any]:
+        return [self.parts.buttons.message, *self.parts.panel]
 
-def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: Parts) -> None:
-    def opened(draft: Any, remembered: str, *seen: Any) -> list[Any]:
-        with store_errors_as_gr_error():
-            run_id = handlers.first_run(program, remembered)
-        panel = render_panel(program, run_id, seen)
-        return [*form_layout.updates(program, form, forms.fitted(forms.restored(draft))), *panel]
+    def acts(
+        self,
+        event: Callable[..., Any],
+        act: Callable[[str, gr.EventData], tuple[str, Notice]],
+        js: str | None = None,
+    ) -> None:
+        """Let an event act on the run that is shown, and draw the run that it returns."""
 
-    def redrawn(event: gr.EventData, *seen: Any) -> list[Any]:
-        run_id, look = str(event.run), filters_from(seen)
-        if event.whole:
-            look = replace(look, drawn="")
-        with store_errors_as_gr_error():
-            panel = draw(program, handlers.still_there(program, run_id), look)
-        return panel_updates(replace(panel, live=panel.live | {"redrawn": run_id}), look)
+        def acted(event: gr.EventData, run_id: str, *values: Any) -> list[Any]:
+            run, notice = act(run_id, event)
+            return [notice.plain, *render_panel(self.program, run, values)]
 
-    blocks.load(
-        opened,
-        [form.draft, parts.showing, *parts.look],
-        [*form.outputs, *parts.panel],
-        **QUIET,
-    )
-    # The panel may ask again before an answer is there that it has no use for.
-    parts.live.turned(redrawn, parts.look, parts.panel, trigger_mode="multiple", **QUIET)
+        event(acted, self.inputs, self.outputs, js=js, **QUIET)
 
+    def opens(self, event: Callable[..., Any], js: str | None = None) -> None:
+        """Let an event show the run that it names."""
 
-def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
-    buttons = parts.buttons
-    outputs = [buttons.message, *parts.panel]
+        def opened(event: gr.EventData, *values: Any) -> list[Any]:
+            return render_panel(self.program, str(event.run), values)
 
-    def after(run_id: str, message: Message, seen: tuple[Any, ...]) -> list[Any]:
-        return [message.plain, *render_panel(program, run_id, seen)]
+        event(opened, self.parts.filters, self.parts.panel, js=js, **QUIET)
 
-    def queues(press: Press) -> Callable[..., list[Any]]:
-        def pressed(run_id: str, *values: Any) -> list[Any]:
-            seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
-            form = forms.gathered(draft, held)
-            shown_run, message = press(program, run_id, form)
-            return after(shown_run, message, seen)
+    def fills(
+        self,
+        event: Callable[..., Any],
+        read: Callable[[Program, str], Form],
+        js: str | None = None,
+    ) -> None:
+        """Let an event fill the form with what `read` returns for the run that it names."""
 
-        return pressed
+        def filled(event: gr.EventData) -> list[Any]:
+            with store_errors_as_gr_error():
+                found = read(self.program, str(event.run))
+            return form_layout.updates(self.program, self.form, found)
 
-    def hold(run_id: str, *seen: Any) -> list[Any]:
-        return after(run_id, handlers.press_hold(program, run_id), seen)
+        event(filled, None, self.form.outputs, js=js, **QUIET)
 
-    def stop(run_id: str, *seen: Any) -> list[Any]:
-        return after(run_id, handlers.press_stop(program, run_id), seen)
+    def opening(self, blocks: gr.Blocks) -> None:
+        """Wire what the page shows when it opens, and when something has changed."""
+        program, form, parts = self.program, self.form, self.parts
 
-    inputs = [parts.showing, *parts.look]
-    presses = ((buttons.unlearn, handlers.press_unlearn), (buttons.score, handlers.press_score))
-    for button, press in presses:
-        button.click(queues(press), [*inputs, *form.inputs], outputs, **QUIET)
-    buttons.hold.click(hold, inputs, outputs, **QUIET)
-    buttons.stop.click(stop, inputs, outputs, **QUIET)
+        def opened(draft: Any, remembered: str, *values: Any) -> list[Any]:
+            with store_errors_as_gr_error():
+                run_id = handlers.first_run(program, remembered)
+            panel = render_panel(program, run_id, values)
+            restored = forms.fitted(forms.restored(draft))
+            return [*form_layout.updates(program, form, restored), *panel]
 
+        def redrawn(event: gr.EventData, *values: Any) -> list[Any]:
+            run_id, filters = str(event.run), filters_from(values)
+            if event.whole:
+                filters = replace(filters, drawn="")
+            with store_errors_as_gr_error():
+                panel = build_panel(program, handlers.existing_run(program, run_id), filters)
+            return panel_updates(replace(panel, live=panel.live | {"redrawn": run_id}), filters)
 
-def _wire_requests(program: Program, parts: Parts, draw_on: Callable[[Any], Any]) -> None:
-    """Wire prompts and changed values; `draw_on` registers events that redraw the answers."""
-    ask, inputs = parts.ask, [parts.showing, *parts.look]
+        blocks.load(opened, [form.draft, *self.inputs], [*form.outputs, *parts.panel], **QUIET)
+        # The panel may ask again before an answer is there that it has no use for.
+        parts.live.turned(redrawn, parts.filters, parts.panel, trigger_mode="multiple", **QUIET)
 
-    def asked(prompt: str, run_id: str, *seen: Any) -> list[Any]:
-        look = filters_from(seen)
-        ask_id, message = handlers.press_ask(program, run_id, prompt)
-        if not ask_id:
-            return [message.plain, gr.skip(), gr.skip()]
-        waiting = [*look.waiting, (run_id, ask_id, prompt)][-20:]
-        return [message.plain, "", waiting]
+    def actions(self) -> None:
+        """Wire the buttons under the form, and the values that can be changed."""
+        program, parts, count = self.program, self.parts, len(self.parts.filters)
+        buttons = parts.buttons
 
-    def adjusted(event: gr.EventData) -> dict[str, Any]:
-        asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
-        with store_errors_as_gr_error():
-            return press_adjust(program, asked)
+        def queues(press: Callable[[Program, str, Form], tuple[str, Notice]]) -> Any:
+            def pressed(run_id: str, *values: Any) -> list[Any]:
+                filters, (draft, *held) = values[:count], values[count:]
+                run, notice = press(program, run_id, forms.gathered(draft, held))
+                return [notice.plain, *render_panel(program, run, filters)]
 
-    parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
-    answered = gr.on(
-        [ask.button.click, ask.prompt.submit],
-        asked,
-        [ask.prompt, *inputs],
-        [ask.message, ask.prompt, parts.waiting],
-        **QUIET,
-    )
-    answered.then(None, js=LOOK_NOW, **QUIET)
-    draw_on(answered.then)
+            return pressed
 
+        def adjusted(event: gr.EventData) -> dict[str, Any]:
+            asked = {"run": event.run, "phase": event.phase, "changes": event.changes}
+            with store_errors_as_gr_error():
+                return press_adjust(program, asked)
 
-def _wire_answers(program: Program, parts: Parts) -> Callable[[Any], Any]:
-    """Wire what follows the reader's choice, and return what draws it on one more event."""
-    card, inputs = parts.answers, [parts.showing, *parts.look]
+        inputs = [*self.inputs, *self.form.inputs]
+        buttons.unlearn.click(queues(handlers.press_unlearn), inputs, self.outputs, **QUIET)
+        buttons.score.click(queues(handlers.press_score), inputs, self.outputs, **QUIET)
+        self.acts(buttons.hold.click, lambda run, _: (run, handlers.press_hold(program, run)))
+        self.acts(buttons.stop.click, lambda run, _: (run, handlers.press_stop(program, run)))
+        parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
+        self.fills(parts.offer.unlearn_next, next_form, js=TO_FORM)
+        self.fills(parts.export.use_model, merged_form, js=TO_FORM)
 
-    def looked(turned: Turned, run_id: str, *seen: Any) -> tuple[Turned, list[Any]]:
-        look = filters_from(seen)
-        turned = turned.of(repr((run_id, look.filter, look.order)))
-        with store_errors_as_gr_error():
-            found = sight(program, run_id, look, turned.page)
-        labels = gr.update(choices=found.labels)
-        return turned, [labels, found.answers, found.asks, found.membership]
+    def answers(self) -> None:
+        """Wire what follows the reader's filters, and the free prompt."""
+        program, parts, inputs = self.program, self.parts, self.inputs
+        card, ask = parts.answers, parts.ask
 
-    def sorted_by(event: gr.EventData, *seen: Any) -> list[Any]:
-        look = filters_from(seen).sorting(str(event.key))
-        return [look.sort, look.descending]
+        def filtered(turned: Turned, run_id: str, *values: Any) -> tuple[Turned, list[Any]]:
+            filters = filters_from(values)
+            turned = turned.of(repr((run_id, filters.rows, filters.order)))
+            with store_errors_as_gr_error():
+                found = build_answers(program, run_id, filters, turned.page)
+            labels = gr.update(choices=found.labels)
+            return turned, [labels, found.answers, found.asks, found.membership]
 
-    def opened(event: gr.EventData, *seen: Any) -> list[Any]:
-        look = filters_from(seen).opening(str(event.term))
-        return [look.filter.show, look.task, look.kind, "", []]
+        def sorted_by(event: gr.EventData, *values: Any) -> list[Any]:
+            filters = filters_from(values).sorting(str(event.key))
+            return [filters.sort, filters.descending]
 
-    def exported(run_id: str, *seen: Any) -> dict[str, Any]:
-        with store_errors_as_gr_error():
-            return answers_file(program, run_id, filters_from(seen))
+        def opened(event: gr.EventData, *values: Any) -> list[Any]:
+            filters = filters_from(values).opening(str(event.term))
+            return [filters.rows.show, filters.task, filters.kind, "", []]
 
-    draw_on = follow(card.table, card.chosen, looked, inputs, parts.sight)
-    draw_on(parts.live.shown)
-    card.table.sort(sorted_by, parts.look, [card.sort, card.descending], **QUIET)
-    card.export.click(exported, inputs, card.download, **QUIET)
-    term = [card.show, card.task, card.kind, card.text, card.labels]
-    for part in (parts.board, parts.strip):
-        chosen = part.open_term(opened, parts.look, term, **QUIET)
-        # Not before the rows are there: until then, there may be nothing to scroll by.
-        draw_on(chosen.then).then(None, js=TO_ANSWERS, **QUIET)
-    return draw_on
+        def exported(run_id: str, *values: Any) -> dict[str, Any]:
+            with store_errors_as_gr_error():
+                return answers_file(program, run_id, filters_from(values))
 
+        def asked(prompt: str, run_id: str, *values: Any) -> list[Any]:
+            ask_id, notice = handlers.press_ask(program, run_id, prompt)
+            if not ask_id:
+                return [notice.plain, gr.skip(), gr.skip()]
+            waiting = [*filters_from(values).waiting, (run_id, ask_id, prompt)][-20:]
+            return [notice.plain, "", waiting]
 
-def _wire_queue(program: Program, parts: Parts) -> None:
-    def pressed(press: Callable[[Program, Any], Message]) -> Callable[..., list[Any]]:
-        def drawn(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
-            message = press(program, {"run": event.run, "to": event.to})
-            return [message.plain, *render_panel(program, run_id, seen)]
+        changes = [part.change for part in card.filters]
+        draw_on = follow(card.table, changes, filtered, inputs, parts.filtered)
+        draw_on(parts.live.shown)
+        card.table.sort(sorted_by, parts.filters, [card.sort, card.descending], **QUIET)
+        card.export.click(exported, inputs, card.download, **QUIET)
+        term = [card.show, card.task, card.kind, card.text, card.labels]
+        for part in (parts.board, parts.strip):
+            chosen = part.open_term(opened, parts.filters, term, **QUIET)
+            # Not before the rows are there: until then, there may be nothing to scroll by.
+            draw_on(chosen.then).then(None, js=TO_ANSWERS, **QUIET)
+        answered = gr.on(
+            [ask.button.click, ask.prompt.submit],
+            asked,
+            [ask.prompt, *inputs],
+            [ask.message, ask.prompt, parts.waiting],
+            **QUIET,
+        )
+        answered.then(None, js=POLL_NOW, **QUIET)
+        draw_on(answered.then)
 
-        return drawn
+    def runs(self) -> None:
+        """Wire the queue, the list of past runs, the record of the run, and the import of packs."""
+        program, parts, card = self.program, self.parts, self.parts.runs
 
-    inputs, outputs = [parts.showing, *parts.look], [parts.buttons.message, *parts.panel]
-    parts.queue.open(_open_run(program), parts.look, parts.panel, **QUIET)
-    for event, press in PRESSES.items():
-        getattr(parts.queue, event)(pressed(press), inputs, outputs, **QUIET)
+        def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
+            turned = turned.of(text or "")
+            with store_errors_as_gr_error():
+                return turned, [past_runs(program, run_id, text, turned.page)]
 
+        def replayed(run_id: str, event: gr.EventData) -> tuple[str, Notice]:
+            asked = {"run": event.run, "action": "start", "seconds": MINUTE_S}
+            problem = press_replay(program, asked)["problem"]
+            return (run_id, error_notice(problem)) if problem else (str(event.run), Notice())
 
-def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
-    card = parts.runs
+        def reproduced(run_id: str, event: gr.EventData) -> tuple[str, Notice]:
+            return handlers.press_reproduce(program, run_id, str(event.run))
 
-    def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
-        turned = turned.of(text or "")
-        with store_errors_as_gr_error():
-            return turned, [past_runs(program, run_id, text, turned.page)]
+        def unpacked(path: str, run_id: str, *values: Any) -> list[Any]:
+            run, notice = handlers.press_unpack(program, path)
+            return [None, notice.plain, *render_panel(program, run or run_id, values)]
 
-    def replayed(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
-        asked = {"run": event.run, "action": "start", "seconds": MINUTE_S}
-        problem = press_replay(program, asked)
-        run, message = (run_id, trouble(problem)) if problem else (str(event.run), Message())
-        return [message.plain, *render_panel(program, run, seen)]
+        def moves(press: Callable[[Program, Any], Notice]) -> Any:
+            return lambda run, event: (run, press(program, {"run": event.run, "to": event.to}))
 
-    def loaded(event: gr.EventData) -> list[Any]:
-        with store_errors_as_gr_error():
-            found = handlers.settings_of(program, str(event.run))
-        return form_layout.updates(program, form, found)
-
-    inputs = [parts.showing, *parts.look]
-    seen = [parts.showing, card.text]
-    follow(card.table, [card.text.change], listed, seen, [card.table])(parts.live.shown)
-    card.table.open(_open_run(program), parts.look, parts.panel, **QUIET)
-    outputs = [parts.buttons.message, *parts.panel]
-    card.table.replay(replayed, inputs, outputs, **QUIET)
-    card.table.load_settings(loaded, None, form.outputs, **QUIET)
-
-
-def _wire_record(program: Program, parts: Parts) -> None:
-    def repeated(event: gr.EventData, run_id: str, *seen: Any) -> list[Any]:
-        run, message = handlers.press_reproduce(program, run_id, str(event.run))
-        return [message.plain, *render_panel(program, run, seen)]
-
-    def unpacked(path: str, run_id: str, *seen: Any) -> list[Any]:
-        run, message = handlers.press_unpack(program, path)
-        return [None, message.plain, *render_panel(program, run or run_id, seen)]
-
-    inputs, pack = [parts.showing, *parts.look], parts.runs.pack
-    outputs = [parts.buttons.message, *parts.panel]
-    parts.record.open(_open_run(program), parts.look, parts.panel, js=TO_LIVE, **QUIET)
-    parts.record.reproduce(repeated, inputs, outputs, js=TO_LIVE, **QUIET)
-    pack.upload(unpacked, [pack, *inputs], [pack, parts.runs.message, *parts.panel], **QUIET)
-
-
-def _wire_offer(program: Program, form: FormParts, parts: Parts) -> None:
-    def taken(event: gr.EventData) -> list[Any]:
-        with store_errors_as_gr_error():
-            found = next_form(program, event.run)
-        return form_layout.updates(program, form, found)
-
-    def used(event: gr.EventData) -> list[Any]:
-        with store_errors_as_gr_error():
-            found = merged_form(program, str(event.run))
-        return form_layout.updates(program, form, found)
-
-    parts.offer.unlearn_next(taken, None, form.outputs, js=TO_FORM, **QUIET)
-    parts.takeaway.use_model(used, None, form.outputs, js=TO_FORM, **QUIET)
+        for name, press in PRESSES.items():
+            self.acts(getattr(parts.queue, name), moves(press))
+        seen = [parts.showing, card.text]
+        follow(card.table, [card.text.change], listed, seen, [card.table])(parts.live.shown)
+        self.acts(card.table.replay, replayed)
+        self.fills(card.table.load_settings, handlers.settings_of)
+        self.acts(parts.record.reproduce, reproduced, js=TO_LIVE)
+        self.opens(parts.queue.open)
+        self.opens(card.table.open)
+        self.opens(parts.record.open, js=TO_LIVE)
+        outputs = [card.pack, card.message, *parts.panel]
+        card.pack.upload(unpacked, [card.pack, *self.inputs], outputs, **QUIET)

@@ -136,7 +136,7 @@ class SweepBoard:
         Raises:
             StoreError: The store cannot be read.
         """
-        key = self._program.courses.run_counts(), self._program.worker.state()
+        key = self._program.runs.stored_counts(), self._program.worker.state()
         known, at, rows = self._known
         if known != key or time.monotonic() - at > FRESH_S:
             rows = self._program.store.runs()

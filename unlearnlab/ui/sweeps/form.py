@@ -30,12 +30,12 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import QUIET, FormParts
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import heading, render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import duration
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.layout import Buttons, heading, message
+from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
+from unlearnlab.ui.run.panel import Buttons
 from unlearnlab.ui.sweeps.card import SweepBoard
 
 ROWS = 3
@@ -158,7 +158,7 @@ def size(program: Program, spec: SweepSpec) -> str:
     return f"{runs}{there}{wait}"
 
 
-def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Message]:
+def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Notice]:
     """Start the sweep that form and fold ask for.
 
     Returns:
@@ -167,20 +167,20 @@ def press_sweep(sweeping: Sweeping, form: Form, typed: Typed) -> tuple[str, Mess
     try:
         spec = typed_sweep(form, typed)
         title = forms.title_of(form, spec.base) or spec.base.title
-        return sweeping.start(spec, name=title), Message()
+        return sweeping.start(spec, name=title), Notice()
     except SpecError as error:
-        return "", Message(forms.problems_of(error, form))
+        return "", Notice(forms.problems_of(error, form))
     except (StoreError, NotRunning) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
 
 
-def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Message]:
+def press_ready(sweeping: Sweeping, form: Form, name: str) -> tuple[str, Notice]:
     """Start a ready-made sweep; see `with_form_data`."""
     try:
         ready = ready_sweep(name)
-        return sweeping.start(with_form_data(ready, form), name=ready.title), Message()
+        return sweeping.start(with_form_data(ready, form), name=ready.title), Notice()
     except (StoreError, SpecError, NotRunning) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
 
 
 def with_form_data(ready: ReadySweep, form: Form) -> SweepSpec:
@@ -263,7 +263,7 @@ def build_fold() -> SweepFold:
     with gr.Column(elem_classes=["card"], elem_id="sweep-fold"):
         fold = gr.Accordion("Sweep this", open=False, elem_classes=["fold"])
         # Outside of the fold: a block that holds a message without words is not shown at all.
-        told = message("sweep-message")
+        told = notice_box("sweep-message")
     with fold:
         rows: list[tuple[gr.Dropdown, gr.Textbox]] = []
         for number in range(ROWS):
@@ -355,7 +355,7 @@ def wire_fold(
             updates[text] = gr.update(value=words, placeholder=hint(path, now))
         return updates
 
-    def shown(pressed: tuple[str, Message]) -> dict[Any, Any]:
+    def shown(pressed: tuple[str, Notice]) -> dict[Any, Any]:
         """Tell what came of a press, and turn the card to a sweep that was started."""
         sweep, told = pressed
         # With the moment: the same sweep may be started twice.

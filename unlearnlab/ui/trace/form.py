@@ -33,8 +33,8 @@ from unlearnlab.ui.kit.html import heading, pager
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.kit.text import ago, duration, escape
-from unlearnlab.ui.run.handlers import Message, trouble
-from unlearnlab.ui.run.live import known_to, queue, waiting
+from unlearnlab.ui.run.handlers import Notice, error_notice
+from unlearnlab.ui.run.live import known_to, queue_text, waiting_text
 from unlearnlab.ui.trace.maps import CAUTION, trace_html
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import TASKS, titles_of
@@ -80,7 +80,7 @@ def fact_choices(source: str, *, masked: bool) -> list[tuple[str, str]]:
     ]
 
 
-def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Message]:
+def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Notice]:
     """Queue a trace.
 
     Returns:
@@ -92,11 +92,11 @@ def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Messag
         run_id = program.worker.submit(spec)
     except SpecError as error:
         problems = (_problem(where, what) for where, what in error.problems)
-        return "", Message(tuple(problems))
+        return "", Notice(tuple(problems))
     except (StoreError, NotRunning) as error:
-        return "", trouble(error)
+        return "", error_notice(error)
     ahead = state.would_wait(spec.model.device)
-    return run_id, Message(note="Queued behind what is running." if ahead else "")
+    return run_id, Notice(note="Queued behind what is running." if ahead else "")
 
 
 def _problem(where: str, what: str) -> Problem:
@@ -125,7 +125,7 @@ def draw(program: Program, run_id: str, *, masked: bool, page: int = 0) -> Trace
     row = next((row for row in rows if row.run_id == run_id), rows[0] if rows else None)
     if row is None:
         return TracePanel({"trace": "", "turn": _turn(program, None, rows)}, False, _EMPTY, "")
-    view, traced = _view(program, row), program.courses.of(row.run_id).traced
+    view, traced = _view(program, row), program.runs.progress(row.run_id).traced
     return TracePanel(
         live={
             "trace": row.run_id,
@@ -149,7 +149,7 @@ _EMPTY = (
 
 def _view(program: Program, row: TraceRecord) -> RunView:
     mine = known_to(program.worker.state(), row.run_id)
-    course = program.courses.of(row.run_id)
+    course = program.runs.progress(row.run_id)
     return run_view(course, alive=row.alive, mine=mine, now=time.time())
 
 
@@ -171,7 +171,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a page with how a trace stands."""
     request = Poll.model_validate(asked)
     rows = program.store.traces()
-    state = queue(program.worker.state())
+    state = queue_text(program.worker.state())
     row = next((row for row in rows if row.run_id == request.trace), None)
     if row is None:
         return {"trace": "", "turn": _turn(program, None, rows), "queue": state}
@@ -186,10 +186,10 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
 
 
 def _status(program: Program, row: TraceRecord, view: RunView, masked: bool) -> dict[str, Any]:
-    done = program.courses.of(row.run_id).progressed
+    done = program.runs.progress(row.run_id).progressed
     share = done.done / done.total if done and done.total else 0.0
     seconds = f"took {duration(view.seconds)}" if view.seconds else ""
-    blocked = waiting(program.worker.state(), row.run_id) if view.status == "queued" else ""
+    blocked = waiting_text(program.worker.state(), row.run_id) if view.status == "queued" else ""
     return {
         "status": view.status,
         "title": mask(row.spec.title) if masked else row.spec.title,
@@ -315,7 +315,7 @@ def draw_form() -> TraceForm:
             )
             stop = gr.Button("Stop", interactive=False, elem_id="trace-stop", min_width=60)
         message = gr.HTML(
-            Message().plain,
+            Notice().plain,
             html_template='<div class="message" role="alert" hidden></div>',
             js_on_load=script("kit/message.js"),
             elem_id="trace-message",

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fakes import FakeLab, stage
 from tests.others import holder, other_process
+from tests.ui.conftest import panel_of
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.events import Started
 from unlearnlab.runs.store import Store
@@ -14,10 +15,9 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
 from unlearnlab.ui.form.form import form_of
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.handlers import Message, press_unlearn
-from unlearnlab.ui.run.live import poll, queue, status
-from unlearnlab.ui.run.panel import Look, draw
-from unlearnlab.ui.run.queue import (
+from unlearnlab.ui.run.handlers import Notice, press_unlearn
+from unlearnlab.ui.run.live import poll, queue_text, status
+from unlearnlab.ui.run.runs_list import (
     LISTED,
     press_cancel,
     press_dismiss,
@@ -71,7 +71,7 @@ def test_the_queue_is_drawn_only_while_something_waits(open_program):
     program.worker.submit(TraceSpec())
     html = drawn(program)
     assert html.index("first") < html.index("second") < html.index("A trace")
-    assert draw(program, "", Look()).queue == html
+    assert panel_of(program, "").queue == html
 
 
 def test_a_long_queue_is_drawn_up_to_a_length_and_the_rest_counted(open_program):
@@ -86,9 +86,9 @@ def test_waiting_runs_are_moved_and_cancelled_and_a_late_click_is_told(open_prog
     program = open_program()
     first, a, b = (program.worker.submit(RunSpec(seed=n)) for n in range(3))
     live(program, 1)
-    assert press_move(program, {"run": b, "to": 0}) == Message()
+    assert press_move(program, {"run": b, "to": 0}) == Notice()
     assert program.worker.state().queue == (b, a)
-    assert press_cancel(program, {"run": b}) == Message()
+    assert press_cancel(program, {"run": b}) == Notice()
     assert program.worker.state().queue == (a,)
     assert "has begun" in press_move(program, {"run": first, "to": 0}).note
     assert "has begun" in press_cancel(program, {"run": first}).note
@@ -102,17 +102,17 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     program = open_program("cuda:0", "cpu")
     gpu = program.worker.submit(RunSpec(), name="on the GPU")
     live(program, 1)
-    assert draw(program, gpu, Look()).buttons.unlearn == "Queue"
+    assert panel_of(program, gpu).buttons.unlearn == "Queue"
     cpu = program.worker.submit(RunSpec(model={"device": "cpu"}), name="on the CPU")
     live(program, 2)
     state = program.worker.state()
-    assert queue(state) == "2 running"
+    assert queue_text(state) == "2 running"
     program.worker.pause(cpu)
-    assert queue(program.worker.state()) == "1 running · 1 paused"
+    assert queue_text(program.worker.state()) == "1 running · 1 paused"
     html = drawn(program)
     assert (f'data-run="{gpu}"' in html, f'data-run="{cpu}"' in html) == (True, True)
     for run_id, pause in ((gpu, "Pause"), (cpu, "Resume")):
-        assert draw(program, run_id, Look()).buttons.pause == pause
+        assert panel_of(program, run_id).buttons.pause == pause
     _, message = press_unlearn(program, gpu, form_of(RunSpec().model_dump(mode="json")))
     assert message.note == "Queued: it starts when its device is free."
 
@@ -131,7 +131,7 @@ def orphans(tmp_path, monkeypatch):
 def test_what_a_closed_program_left_waiting_is_offered_and_queued_again(orphans, open_program):
     program = open_program()
     assert "2 runs were still waiting" in drawn(program)
-    assert press_take_up(program) == Message()
+    assert press_take_up(program) == Notice()
     live(program, 1)
     state = program.worker.state()
     assert state.owned == tuple(orphans[1:])
@@ -140,7 +140,7 @@ def test_what_a_closed_program_left_waiting_is_offered_and_queued_again(orphans,
 
 def test_what_a_closed_program_left_waiting_can_be_dismissed(orphans, open_program):
     program = open_program()
-    assert press_dismiss(program) == Message()
+    assert press_dismiss(program) == Notice()
     assert drawn(program) == ""
     assert [row.ending and row.ending.kind for row in program.store.runs()] == [
         "stopped",
@@ -151,19 +151,19 @@ def test_what_a_closed_program_left_waiting_can_be_dismissed(orphans, open_progr
 
 def test_the_page_says_which_process_uses_a_device_and_what_waits_for_it(open_program):
     theirs = holder(program="<b>app.py", run="<i>1")
-    assert queue(WorkerState(elsewhere=(theirs,))) == (
+    assert queue_text(WorkerState(elsewhere=(theirs,))) == (
         "CPU in use by process 1234 (<b>app.py, run <i>1)"
     ), "plain text: the page's script writes it as such"
-    assert queue(WorkerState()) == "idle"
+    assert queue_text(WorkerState()) == "idle"
     busy = WorkerState(running=(Running("a"),), elsewhere=(theirs,))
-    assert queue(busy) == "1 running", "what goes on here comes first"
+    assert queue_text(busy) == "1 running", "what goes on here comes first"
     program = open_program()
     a, b = (program.store.create(RunSpec(seed=n)) for n in range(2))
     blocked = WorkerState(queue=(a, b), blocked=((a, theirs), (b, theirs)), elsewhere=(theirs,))
-    assert queue(blocked).startswith("0 running · 2 queued · CPU in use by process 1234")
+    assert queue_text(blocked).startswith("0 running · 2 queued · CPU in use by process 1234")
     html = queue_html(program, blocked, program.store.runs())
     assert html.count("waiting: CPU in use") == 1, "runs behind one another say it once"
-    scene = program.shown.of(a)
+    scene = program.runs.shown(a)
     line = status(scene, scene.view(blocked), blocked)
     assert (line["status"], line["headline"]) == ("queued", "Waiting in the queue")
     assert line["detail"] == "waiting: CPU in use by process 1234 (<b>app.py, run <i>1)"
@@ -178,6 +178,6 @@ def test_a_run_that_another_process_blocks_is_shown_as_waiting_and_then_goes_on(
             threading.Event().wait(0.005)
         answer = poll(program, {"run": run_id})
         assert answer["status"]["detail"].startswith("waiting: CPU in use by process")
-        assert "waiting: CPU in use" in draw(program, run_id, Look()).queue
+        assert "waiting: CPU in use" in panel_of(program, run_id).queue
     live(program, 1)
     assert poll(program, {"run": run_id})["queue"] == "1 running"
