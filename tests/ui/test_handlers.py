@@ -19,8 +19,8 @@ from unlearnlab.runs.worker import Running, Worker, WorkerState
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import model_note
-from unlearnlab.ui.form.size import size_note
+from unlearnlab.ui.form import notes
+from unlearnlab.ui.form.notes import model_note, size_note
 from unlearnlab.ui.kit.answer_filters import Look
 from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
@@ -63,10 +63,8 @@ def held(tmp_path):
 
 
 def typed(form, **values):
-    found = dict(zip(PATHS, form.values, strict=True)) | {
-        path.replace("__", "."): value for path, value in values.items()
-    }
-    return forms.gathered(form.draft, [found[path] for path in PATHS])
+    found = form.values | {path.replace("__", "."): value for path, value in values.items()}
+    return forms.collect_form(form.draft, [found[path] for path in PATHS])
 
 
 def test_unlearn_queues_a_run_and_shows_it(program):
@@ -166,7 +164,7 @@ def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
     note = model_note(values["model.name"], values["model.precision"])
     assert "OLMo 1B: it is not on this machine" in note
     assert "<code>hf auth login</code>" in note
-    assert "Changed from the preset" not in forms.preset_note(form)
+    assert "Changed from the preset" not in notes.preset_note(form)
     assert "parameters train" in size_note(program, form)
 
 
@@ -507,7 +505,7 @@ def test_a_runs_settings_fill_the_form_with_all_its_phases(program):
 
 
 def titles(form):
-    return [card["title"] for card in forms.phase_cards(form)["cards"]]
+    return [card["title"] for card in notes.phase_cards(form)["cards"]]
 
 
 def of_method(form, kind):
@@ -555,12 +553,12 @@ def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
     form = typed(
         forms.add_phase(forms.first_form()), phase__tasks=["Task2"], phase__learning_rate="fast"
     )
-    value = forms.phase_cards(form)
-    assert value["cards"][1]["settings"] == "blocks 0 to 7 · rate fast · 5 epochs · People"
+    value = notes.phase_cards(form)
+    assert value["cards"][1]["settings"] == "blocks 0 to 7 · learning rate fast · 5 epochs · People"
     assert value["steps"] == ()
-    bounded = forms.phase_cards(typed(form, phase__max_steps=3))
+    bounded = notes.phase_cards(typed(form, phase__max_steps=3))
     assert " · 5 epochs, at most 3 steps · " in bounded["cards"][1]["settings"]
-    value = forms.phase_cards(typed(form, phase__learning_rate="1e-3"))
+    value = notes.phase_cards(typed(form, phase__learning_rate="1e-3"))
     assert len(value["steps"]) == 2
 
 
@@ -568,7 +566,7 @@ def test_subtasks_of_a_phase_are_its_own_and_none_chosen_means_all():
     form = typed(forms.add_phase(forms.first_form()), phase__tasks=["Task2"])
     assert [phase.tasks for phase in forms.spec_of(form).phases] == [None, ("Task2",)]
     again = forms.form_of(forms.spec_of(form).model_dump(mode="json"), editing=1)
-    assert dict(zip(PATHS, again.values, strict=True))["phase.tasks"] == ["Task2"]
+    assert again.values["phase.tasks"] == ["Task2"]
 
 
 def test_a_problem_in_a_phase_that_is_not_shown_is_told_at_its_card(program):
@@ -581,7 +579,7 @@ def test_a_problem_in_a_phase_that_is_not_shown_is_told_at_its_card(program):
 def test_a_wrong_value_survives_a_change_of_phase():
     form = typed(forms.add_phase(forms.first_form()), phase__learning_rate="fast")
     back = forms.edit_phase(forms.edit_phase(form, 0), 1)
-    assert dict(zip(PATHS, back.values, strict=True))["phase.learning_rate"] == "fast"
+    assert back.values["phase.learning_rate"] == "fast"
 
 
 @pytest.mark.parametrize(
@@ -596,19 +594,19 @@ def test_a_wrong_value_survives_a_change_of_phase():
     ],
 )
 def test_a_draft_of_another_version_is_left_aside(draft):
-    assert forms.restored(draft) == forms.first_form()
+    assert forms.load_draft(draft) == forms.first_form()
 
 
 def test_a_draft_comes_back_as_it_was():
     form = typed(forms.first_form(), phase__learning_rate="nonsense")
-    assert forms.restored(form.draft) == form
+    assert forms.load_draft(form.draft) == form
 
 
 def test_the_note_tells_when_the_form_has_left_the_preset():
     form = forms.first_form()
-    assert "Changed" not in forms.preset_note(form)
-    assert "Changed" not in forms.preset_note(typed(form, seed=9))
-    assert "Changed" in forms.preset_note(typed(form, phase__epochs=9))
+    assert "Changed" not in notes.preset_note(form)
+    assert "Changed" not in notes.preset_note(typed(form, seed=9))
+    assert "Changed" in notes.preset_note(typed(form, phase__epochs=9))
 
 
 def test_the_size_note_counts_and_remembers_the_time(program):
@@ -624,11 +622,11 @@ def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
     here = [Device("cpu", "cpu, 2 threads", free=20 * 2**30, total=30 * 2**30)]
     known = replace(program, devices=lambda: here)
     small = size_note(known, forms.first_form())
-    assert "of 20\u00a0GiB free" in small
+    assert "; 20\u00a0GiB free" in small
     assert "<dt><i class=" in small
     assert "short" not in small
     large = size_note(known, forms.preset_form("olmo-7b-joint"))
-    assert "more than the 20\u00a0GiB free" in large
+    assert "; only 20\u00a0GiB free" in large
     assert "Take a smaller batch" in large
 
 
@@ -641,12 +639,12 @@ def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():
     form = forms.edit_phase(forms.preset_form("embedded-ties-merge"), 2)
     assert not form.trains
     assert not form.tells_tasks
-    assert forms.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"
+    assert notes.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"
     left = typed(form, phase__learning_rate="fast")
     assert forms.spec_of(left).phases[2] == presets()["embedded-ties-merge"].spec.phases[2]
 
 
 def test_the_last_block_is_named_in_phases_out_of_sight():
     form = forms.preset_form("embedded-ascent-repair")
-    glances = [card["settings"] for card in forms.phase_cards(form)["cards"]]
+    glances = [card["settings"] for card in notes.phase_cards(form)["cards"]]
     assert [glance.split(" · ")[0] for glance in glances] == ["blocks 0 to 7"] * 2

@@ -27,7 +27,7 @@ from unlearnlab.ui.data.row_picker import (
 )
 from unlearnlab.ui.data.tab import use_data
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import use_rows
+from unlearnlab.ui.form.form import use_rows
 from unlearnlab.ui.kit.program import Program
 
 HOSTILE = "<img src=x onerror=alert(1)>"

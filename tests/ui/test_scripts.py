@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from unlearnlab.ui.kit.script import UI, script, source
+from unlearnlab.ui.kit.html import UI, script, source
 
 TOP = re.compile(r"^(?:async )?(?:function|const|let) (\w+)", re.MULTILINE)
 

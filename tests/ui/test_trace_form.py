@@ -4,31 +4,39 @@ from tests.models.test_catalog import download
 from unlearnlab.data.adding.adding import add, read_typed, remove
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.trace import TraceSpec, parse_trace
-from unlearnlab.ui.trace.form import EXPERT, asked, chosen_model, chosen_source, restored
+from unlearnlab.ui.form.notes import model_note
+from unlearnlab.ui.trace.form import (
+    EXPERT,
+    PATHS,
+    load_draft,
+    offered_facts,
+    to_trace_dict,
+    window_note,
+)
+
+VALUES = dict.fromkeys(PATHS, "") | {"source": "embedded", "count": 40, "model.name": "tiny-olmo"}
+VALUES |= {setting.name: getattr(TraceSpec(), setting.name) for setting in EXPERT}
 
 
 def test_the_window_follows_the_depth_of_the_model(tmp_path):
     download(tmp_path / "deep", num_hidden_layers=12)
-    note, window, reason = chosen_model(f" {tmp_path / 'deep'} ")
+    window, reason = window_note(f" {tmp_path / 'deep'} ")
     assert window == 4
     assert "4 of 12 blocks" in reason
-    assert "path" in note
 
 
 def test_a_model_of_unknown_depth_leaves_the_window_to_the_run(hub):
-    note, window, reason = chosen_model("ada/none")
+    window, reason = window_note("ada/none")
     assert window is None
     assert "depth is known" in reason
-    assert "<button" not in note
+    assert "<button" not in model_note("ada/none", offers=False)
     assert hub.asked == []
 
 
 def test_the_form_asks_for_the_model_that_it_shows(tmp_path):
     download(tmp_path / "deep", num_hidden_layers=12)
-    spec = TraceSpec()
-    expert = [getattr(spec, setting.name) for setting in EXPERT]
-    about = ("prompt", "embedded", "", "Ada Brock lives in", "Ada Brock", "", 40, "", [])
-    made = parse_trace(asked((*about, str(tmp_path / "deep"), *expert)))
+    typed = {"kind": "prompt", "prompt": "Ada Brock lives in", "subject": "Ada Brock"}
+    made = parse_trace(to_trace_dict(VALUES | typed | {"model.name": str(tmp_path / "deep")}))
     assert made.model.name == str(tmp_path / "deep")
     assert made.span == 4
 
@@ -38,22 +46,20 @@ def test_the_facts_of_an_added_dataset_are_offered_masked_and_traced_as_prompts(
 ):
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
     add(read_typed("Who is Ada Brock? | a pilot", title="Mine"), "mine")
-    shown, masked = chosen_source("mine")
-    ((label, row),) = shown["choices"]
+    ((label, row),), masked = offered_facts("mine")
     assert masked
-    assert shown["value"] == row
     assert label.startswith("Forget · Facts · Who is ")
     assert "Brock" not in label
-    expert = [getattr(TraceSpec(), setting.name) for setting in EXPERT]
-    values = ["fact", "mine", row, "", "", "", 40, "", [], "tiny-olmo", *expert]
-    about = parse_trace(asked(tuple(values))).about
+    values = VALUES | {"kind": "fact", "source": "mine", "id": row}
+    about = parse_trace(to_trace_dict(values)).about
     assert (about.prompt, about.subject, about.answer) == (
         "Who is Ada Brock?",
         "Ada Brock",
         "a pilot",
     )
-    assert restored({"values": values}) == values
-    early = [*values[:2], next(iter(facts())), *values[3:]]
-    assert restored({"values": early}) == values, "kept before its own fact was shown"
+    assert load_draft({"values": values}) == values
+    early = values | {"id": next(iter(facts()))}
+    assert load_draft({"values": early}) == values, "kept before its own fact was shown"
+    assert load_draft({"values": list(values.values())}) == {}, "of an earlier version"
     remove("mine")
-    assert restored({"values": values}) == [], "a form of what is gone is left aside"
+    assert load_draft({"values": values}) == {}, "a form of what is gone is left aside"

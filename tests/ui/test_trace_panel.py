@@ -1,14 +1,11 @@
 """What the tab Trace does and shows, with plain values on a real store and worker."""
 
-import json
-import re
 import threading
-from html import unescape
 
 import pytest
 
 from tests.fakes import FakeLab, some_trace, stage, whole_run
-from unlearnlab.metrics.tracing import average
+from unlearnlab.metrics.tracing import PARTS, Spread, average
 from unlearnlab.runs.events import Traced
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
@@ -19,8 +16,10 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.kit.controls import LAYERS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.trace.form import draw, fact_choices, poll, press_trace
-from unlearnlab.ui.trace.maps import trace_html
+from unlearnlab.ui.trace.form import fact_choices, press_trace
+from unlearnlab.ui.trace.maps import curves_figure, trace_html, windows_figure
+from unlearnlab.ui.trace.tab import draw, poll
+from unlearnlab.views.benchmarks import windows
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -48,7 +47,7 @@ def test_trace_queues_a_trace_and_shows_what_it_found(program):
     assert f'data-open="{run_id}"' in panel.traces
     assert not panel.can_stop
     answer = poll(program, {"trace": run_id})
-    assert (answer["turn"], answer["live"]) == (panel.live["turn"], False)
+    assert (answer["change_token"], answer["live"]) == (panel.live["change_token"], False)
     assert answer["status"]["share"] == 1.0
 
 
@@ -167,15 +166,20 @@ def test_an_average_has_a_row_for_each_role_and_says_who_lacks_one():
     assert "1 fact was left out" in text
     assert text.count("<tbody><tr>") == 3
     assert "(as chosen)" in text
-    (curves,) = re.findall(r'data-curves="([^"]*)"', text)
-    drawn = json.loads(unescape(curves))
-    assert set(drawn["curves"]) == {"residual", "mlp", "attention"}
-    assert len(drawn["curves"]["mlp"]["last"]["sd"]) == 8
+    figure = curves_figure(two)
+    named = [trace["name"] for trace in figure.data if trace.get("showlegend")]
+    assert named == ["before subject", "last subject", "last token"]
+    assert {len(trace["y"]) for trace in figure.data} == {8}
+    assert len(figure.table) == 1 + 3 * 3 * 8
+    wide = {role: [Spread(mean=0.2, sd=0.1)] * 8 for role in two.having}
+    banded = two.model_copy(update={"curves": dict.fromkeys(PARTS, wide)})
+    fills = [sum("fill" in line for line in curves_figure(one).data) for one in (two, banded)]
+    assert fills == [0, 6], "where facts differ, two bands in each panel"
 
 
 def test_the_page_does_not_promise_that_the_traced_layers_unlearn_best():
     text = trace_html(TraceSpec(), traced(some_trace()), masked=False)
-    assert "Where tracing points need not be where training unlearns best" in text
+    assert "are not always the best ones to train" in text
 
 
 def test_layers_of_a_trace_are_taken_to_the_phase_that_is_shown():
@@ -183,3 +187,14 @@ def test_layers_of_a_trace_are_taken_to_the_phase_that_is_shown():
     assert form.draft["values"][LAYERS] == {"first": 5, "last": 7, "blocks": 8}
     assert forms.spec_of(form).phases[0].blocks(8) == range(5, 8)
     assert forms.use_layers(form, -3, 99).draft["values"][LAYERS]["last"] == 7
+
+
+def test_each_window_has_its_bar_and_a_dot_for_each_seed():
+    found = windows()
+    assert found is not None
+    figure = windows_figure(found)
+    dots = [trace for trace in figure.data if trace["mode"] == "markers"]
+    bars = [trace for trace in figure.data if trace["mode"] == "lines"]
+    assert sum(len(trace["y"]) for trace in dots) == len(found.runs)
+    assert len(bars) == sum(len(found.of(preset)) for preset in found.presets)
+    assert {len(trace["y"]) for trace in figure.data[:3]} == {8}

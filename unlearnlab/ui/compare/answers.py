@@ -10,7 +10,7 @@ from unlearnlab.metrics.labels import mood, title
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.ui.compare.runs import Listed
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.views.answers import Span, mask
 from unlearnlab.views.compare.examples import Choice, Example, Said, Speaker, choices, example
 from unlearnlab.views.runs import labels

@@ -14,8 +14,8 @@ from unlearnlab.ui.compare.marks import RunId
 from unlearnlab.ui.compare.runs import Compared, Listed
 from unlearnlab.ui.compare.table import outcome_pill
 from unlearnlab.ui.kit.charts import run_colour
+from unlearnlab.ui.kit.html import duration, escape, score
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import duration, escape, score
 from unlearnlab.views.compare.rankings import Place, Ranking, Weights, rankings
 from unlearnlab.views.compare.scoreboards import Cell, Line, scoreboard
 from unlearnlab.views.runs import RunSummary, held_against, utility_test

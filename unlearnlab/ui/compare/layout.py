@@ -3,7 +3,7 @@
 from unlearnlab.metrics.scores import SCORES, Score, weighted_scores
 from unlearnlab.ui.compare.answers import ASKED
 from unlearnlab.ui.compare.panels import ROOMS as NAMES
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 

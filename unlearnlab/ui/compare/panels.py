@@ -25,8 +25,8 @@ from unlearnlab.ui.compare.listing import MOST
 from unlearnlab.ui.compare.marks import RunId
 from unlearnlab.ui.compare.runs import Compared, Listed
 from unlearnlab.ui.kit.charts import figure_html
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.ui.run.measures_table import measure_cell
 from unlearnlab.views.compare.differences import differences

@@ -11,9 +11,9 @@ from unlearnlab.ui.compare.panels import ask, room
 from unlearnlab.ui.compare.report import report
 from unlearnlab.ui.compare.runs import Compared
 from unlearnlab.ui.compare.table import listing
-from unlearnlab.ui.form.layout import QUIET
+from unlearnlab.ui.kit.html import script
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import Parts
 from unlearnlab.ui.run.tab import render_panel
 

@@ -22,8 +22,7 @@ from unlearnlab.ui.compare.listing import (
     suggestions,
 )
 from unlearnlab.ui.compare.runs import Compared, Listed
-from unlearnlab.ui.kit.html import pager
-from unlearnlab.ui.kit.text import clock, duration, escape, origin_tag, score
+from unlearnlab.ui.kit.html import clock, duration, escape, origin_tag, pager, score
 from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.compare.rankings import Setting
 from unlearnlab.views.runs import RunSummary

@@ -17,9 +17,10 @@ from unlearnlab.ui.data.adding import (
 from unlearnlab.ui.data.list import datasets_html
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import NAME, known_of
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.form import NAME
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import message
 
@@ -228,9 +229,9 @@ def wire_add(
         name, answer = data_add.press_add(request)
         if not name:
             return [answer.plain, *(gr.skip() for _ in (card.add, listed, *unlearn.outputs))]
-        form = forms.gathered(draft, held)
+        form = forms.collect_form(draft, held)
         updates = form_layout.updates(program, unlearn, form)
-        shown = datasets_html(known_of(form).name)
+        shown = datasets_html(form.dataset.name)
         return [answer.plain, gr.update(interactive=False), shown, *updates]
 
     card.way.input(turned, card.way, [card.files, card.whole], **QUIET)

@@ -22,9 +22,8 @@ from unlearnlab.data.adding.adding import (
 from unlearnlab.data.adding.checks import Finding, Offender
 from unlearnlab.data.datasets import Row
 from unlearnlab.models import catalog as catalogue
-from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem, element
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape, thousands
 from unlearnlab.ui.run.handlers import Message
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import KINDS
@@ -265,18 +264,18 @@ def _ordered(findings: Sequence[Finding]) -> list[Finding]:
 def _counts(draft: Draft) -> str:
     parts = [
         f'<span class="dot {name.partition("_")[0]}"></span>{escape(name.replace("_", ", "))} '
-        f"{number(len(rows))} {_kinds(rows)}"
+        f"{thousands(len(rows))} {_kinds(rows)}"
         for name, rows in draft.rows.items()
     ]
     if draft.members or draft.nonmembers:
-        documents = f"{number(len(draft.members))} members, {number(len(draft.nonmembers))}"
+        documents = f"{thousands(len(draft.members))} members, {thousands(len(draft.nonmembers))}"
         parts.append(f"{documents} non-members")
     return " · ".join(parts)
 
 
 def _kinds(rows: Sequence[Row]) -> str:
     found = [row.kind for row in rows]
-    counts = [f"{number(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found]
+    counts = [f"{thousands(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found]
     return f"({', '.join(counts)})" if len(counts) > 1 else ""
 
 
@@ -284,7 +283,7 @@ def _finding(finding: Finding, masked: bool) -> str:
     mood = "bad" if finding.severity == "error" else "fair"
     rows = "".join(_offender(row, masked) for row in finding.rows)
     more = finding.count - len(finding.rows)
-    further = f'<li class="none">and {number(more)} more</li>' if rows and more > 0 else ""
+    further = f'<li class="none">and {thousands(more)} more</li>' if rows and more > 0 else ""
     opened = " open" if finding.severity == "error" else ""
     shown = f"<details{opened}><summary>rows</summary><ul>{rows}{further}</ul></details>"
     return (

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from unlearnlab.data.adding.adding import SourceError, remove
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, DatasetInfo, Fold, Task, datasets
 from unlearnlab.runs.store import UnknownRun
-from unlearnlab.ui.form.choices import number
 from unlearnlab.ui.kit.controls import Problem
+from unlearnlab.ui.kit.html import escape, thousands
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message
 from unlearnlab.views.scoreboard import titles_of
 
@@ -58,7 +57,7 @@ def _remove(known: DatasetInfo) -> str:
 def _fold(known: DatasetInfo, fold: Fold) -> str:
     found, titles = known.counts(fold), titles_of(known)
     sets = (
-        f'<span class="dot {split}"></span>{split} {number(sum(found[split].values()))}'
+        f'<span class="dot {split}"></span>{split} {thousands(sum(found[split].values()))}'
         f"{_subtasks(found[split], titles)}"
         for split in SPLITS
     )
@@ -69,7 +68,9 @@ def _fold(known: DatasetInfo, fold: Fold) -> str:
 def _subtasks(counts: Mapping[Task, int], titles: Mapping[str, str]) -> str:
     if len(counts) < 2:  # One subtask is all there is.
         return ""
-    named = (f"{escape(titles.get(task, task))} {number(count)}" for task, count in counts.items())
+    named = (
+        f"{escape(titles.get(task, task))} {thousands(count)}" for task, count in counts.items()
+    )
     return f" ({', '.join(named)})"
 
 

@@ -18,13 +18,11 @@ from unlearnlab.ui.data.row_picker import (
 )
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import fold_of, forget_all, known_of, tasks_in, use_rows
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.latest_wins import NUMBERED
+from unlearnlab.ui.form.form import Form, forget_all, tasks_in, use_rows
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.html import escape, script
+from unlearnlab.ui.kit.listeners import NUMBERED, QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import message
 from unlearnlab.ui.run.tab import store_errors_as_gr_error
@@ -127,8 +125,8 @@ _ROWS = '<p class="picker-count" role="status"></p><div class="picker-rows"></di
 
 
 def _head(form: Form) -> str:
-    known = known_of(form)
-    fold = f", {fold_of(form)} fold" if len(known.folds) > 1 else ""
+    known = form.dataset
+    fold = f", {form.fold} fold" if len(known.folds) > 1 else ""
     return (
         '<div class="card-head"><h2>Rows to forget</h2>'
         f"<span>{escape(known.title)}{fold}</span></div>"
@@ -148,14 +146,14 @@ def drawn(
     The page keeps its own ticks unless `ticked` says that the server changed them.
     """
     held, *filters = seen
-    known, search = known_of(form), searched(*filters)
+    known, search = form.dataset, searched(*filters)
     ticks = ticks_of(form, held)
     held = held if isinstance(held, dict) else {}
     another = held.get("source") != known.name
     if another:
         search = replace(search, task="", masked=known.personal)
     titles = titles_of(known)
-    tasks = [(titles.get(task, task), task) for task in tasks_in(known, fold_of(form))]
+    tasks = [(titles.get(task, task), task) for task in tasks_in(known, form.fold)]
     with store_errors_as_gr_error():
         value = picker(program, form, ticks, search)
         value |= {"source": known.name, "asked": held.get("asked"), "ticked": ticked}
@@ -223,7 +221,7 @@ def _wire_filters(program: Program, inputs: list[Any], card: PickerCard) -> None
 
 def _taken(values: tuple[Any, ...]) -> tuple[tuple[Any, ...], Form]:
     """Split a handler's values into the picker's and the form."""
-    return values[:SEEN], forms.gathered(values[SEEN], values[SEEN + 1 :])
+    return values[:SEEN], forms.collect_form(values[SEEN], values[SEEN + 1 :])
 
 
 def _ticked(program: Program, seen: tuple[Any, ...], form: Form, *, on: bool) -> list[Any]:

@@ -19,12 +19,10 @@ from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.preview import PreviewSpec
 from unlearnlab.spec.run import LoRA, ModelSpec, SpecError
-from unlearnlab.ui.form.choices import fold_of, known_of, picked_ids
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.kit.controls import Problem, element
-from unlearnlab.ui.kit.html import pager
+from unlearnlab.ui.kit.html import escape, pager
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.live import known_to
 from unlearnlab.views.answers import PAGE, marked, mask
@@ -63,12 +61,12 @@ class Search:
 
 def rows_of(form: Form) -> tuple[Row, ...]:
     """Return all forget rows of the form's dataset and fold."""
-    return known_of(form).rows("forget", fold_of(form))
+    return form.dataset.rows("forget", form.fold)
 
 
 def ticks_of(form: Form, held: Any) -> Ticks:
     """Return the page's ticks, or ticks from the form if its rows have changed since."""
-    values, ids = form.draft["values"], picked_ids(form)
+    values, ids = form.draft["values"], form.picked
     of = repr((values["data.source"], values["data.fold"], ids and hash(tuple(ids))))
     try:
         ticks = Ticks.model_validate(held)
@@ -110,7 +108,7 @@ def picker(program: Program, form: Form, ticks: Ticks, search: Search) -> dict[s
     last = max(0, (len(found) - 1) // PAGE)
     page = min(max(0, ticks.page), last)
     some = found[page * PAGE : (page + 1) * PAGE]
-    titles = titles_of(known_of(form))
+    titles = titles_of(form.dataset)
     lines = [(row, titles.get(row.task, row.task)) for row in some]
     pages = pager(page, last, page * PAGE, len(found), PAGE) if last else ""
     table = _table(lines, said(program, form, some), search.masked) if some else _NONE
@@ -173,7 +171,7 @@ def said(program: Program, form: Form, rows: Collection[Row]) -> Mapping[str, st
     Raises:
         StoreError: The store cannot be read.
     """
-    known, fold = known_of(form), fold_of(form)
+    known, fold = form.dataset, form.fold
     asked = model_of(form)
     if known.unknown_reason or asked is None or not rows:
         return {}
@@ -214,7 +212,7 @@ def _previews(
     program: Program, asked: ModelSpec, known: DatasetInfo, form: Form
 ) -> list[PreviewRecord]:
     """List previews of this model on this dataset since either was last changed."""
-    about = (asked.name, asked.precision, known.name, fold_of(form))
+    about = (asked.name, asked.precision, known.name, form.fold)
     since = _changed(asked, known)
     return [
         row
@@ -249,7 +247,7 @@ def model_of(form: Form) -> ModelSpec | None:
 
 def press_preview(program: Program, form: Form, shown: Any) -> Message:
     """Queue a preview of the model's answers to the rows shown."""
-    asked, known = model_of(form), known_of(form)
+    asked, known = model_of(form), form.dataset
     if asked is None:
         return Message((Problem("", "", "this model is invalid: see the form"),))
     if problem := known.unknown_reason or asked.known.unavailable_reason:
@@ -259,7 +257,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Message:
         return Message((Problem("", "", "no row is shown: change the filters"),))
     try:
         state = program.worker.state()
-        spec = PreviewSpec(model=asked, source=known.name, fold=fold_of(form), rows=tuple(ids))
+        spec = PreviewSpec(model=asked, source=known.name, fold=form.fold, rows=tuple(ids))
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return trouble(error)
@@ -273,7 +271,7 @@ def pending(program: Program, form: Form) -> dict[str, Any]:
     Raises:
         StoreError: The store cannot be read.
     """
-    asked, known = model_of(form), known_of(form)
+    asked, known = model_of(form), form.dataset
     found = [] if asked is None or known.unknown_reason else _previews(program, asked, known, form)
     going = found and found[0].alive and found[0].ending is None
     return {"preview": found[0].run_id if going else ""}

@@ -10,13 +10,11 @@ from unlearnlab.ui.data.picker_card import SEEN, PickerCard, draw_picker, drawn,
 from unlearnlab.ui.data.typed_card import draw_typed, wire_typed
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import SOURCE, choose_data, known_of
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.html import heading
-from unlearnlab.ui.kit.latest_wins import NUMBERED
+from unlearnlab.ui.form.form import SOURCE, Form, choose_data
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.html import heading, script
+from unlearnlab.ui.kit.listeners import NUMBERED, QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.layout import Parts, message
 
 TO_ROWS = """() => {
@@ -87,18 +85,18 @@ def _wire_list(
     inputs = [*rows.seen, *unlearn.inputs]
 
     def shown(*values: Any) -> list[Any]:
-        form = forms.gathered(values[SEEN], values[SEEN + 1 :])
-        return [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
+        form = forms.collect_form(values[SEEN], values[SEEN + 1 :])
+        return [datasets_html(form.dataset.name), *drawn(program, form, values[:SEEN])]
 
     def used(event: gr.EventData, *values: Any) -> list[Any]:
-        form = use_data(forms.gathered(values[SEEN], values[SEEN + 1 :]), str(event.name))
-        listing = [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
+        form = use_data(forms.collect_form(values[SEEN], values[SEEN + 1 :]), str(event.name))
+        listing = [datasets_html(form.dataset.name), *drawn(program, form, values[:SEEN])]
         return [*listing, *form_layout.updates(program, unlearn, form)]
 
     def removed(event: gr.EventData, *values: Any) -> list[Any]:
-        form = forms.gathered(values[SEEN], values[SEEN + 1 :])
+        form = forms.collect_form(values[SEEN], values[SEEN + 1 :])
         answer = press_remove(program, str(event.name))
-        listing = [datasets_html(known_of(form).name), *drawn(program, form, values[:SEEN])]
+        listing = [datasets_html(form.dataset.name), *drawn(program, form, values[:SEEN])]
         return [answer.plain, *listing, *form_layout.updates(program, unlearn, form)]
 
     listing = [known, *rows.outputs]

@@ -7,8 +7,9 @@ import gradio as gr
 
 from unlearnlab.ui.data.typed_facts import NAME, TYPED, press_teach
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.layout import Parts, message
 from unlearnlab.ui.run.tab import render_panel

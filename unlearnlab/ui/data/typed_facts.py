@@ -19,8 +19,8 @@ from unlearnlab.spec.run import SpecError
 from unlearnlab.spec.teaching import teach_spec, unlearn_spec
 from unlearnlab.ui.form.form import Form, form_of
 from unlearnlab.ui.kit.controls import Problem, element
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Message, trouble
 
 TYPED, NAME = element("data.typed"), element("data.typed.name")

@@ -12,9 +12,8 @@ from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.plan import written
 from unlearnlab.spec.run import RunSpec, SpecError, adjustable
 from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import render, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.views.phases import path_words, present_phase
 
 

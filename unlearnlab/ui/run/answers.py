@@ -14,10 +14,8 @@ from unlearnlab.metrics.labels import TITLES, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.ui.kit.answer_filters import SHOWS, Look
-from unlearnlab.ui.kit.html import heading, render
+from unlearnlab.ui.kit.html import NO_BREAK, heading, render, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import NO_BREAK
 from unlearnlab.views.answers import PAGE, AnswerRow, marked, mask
 from unlearnlab.views.arranging import Filter, Order, SortKey, chosen, in_order
 from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of

@@ -25,11 +25,9 @@ from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning, WorkerState
-from unlearnlab.ui.form.choices import NAME, take_model
-from unlearnlab.ui.form.form import Form, form_of
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.form.form import NAME, Form, form_of, take_model
+from unlearnlab.ui.kit.html import render, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 
 LARGEST = 100 * 10**6
 """Most bytes to send through the page; of larger files it shows the path."""

@@ -7,9 +7,8 @@ import gradio as gr
 from gradio.components import Component
 
 from unlearnlab.ui.kit.answer_filters import Look
-from unlearnlab.ui.kit.html import heading, heading_html
+from unlearnlab.ui.kit.html import heading, heading_html, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.adjust import adjust_card
 from unlearnlab.ui.run.answers import AnswersCard, draw_answers
 from unlearnlab.ui.run.export_card import export_card

@@ -13,11 +13,9 @@ from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import WorkerState
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import clock, count, duration, render, script
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, Scene
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import clock, count, duration
 from unlearnlab.views.curves import log_scale
 from unlearnlab.views.phases import changes, phase_text, timeline
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.measures import Measure, Taken
-from unlearnlab.ui.kit.text import escape, span
+from unlearnlab.ui.kit.html import escape, span
 
 _HEADS = ("Measure", "Original", "Unlearned", "Retrained", "Best")
 

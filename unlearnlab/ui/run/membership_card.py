@@ -16,9 +16,8 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.charts import TAKE
+from unlearnlab.ui.kit.html import escape, script, span
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape, span
 from unlearnlab.ui.run.measures_table import measures_html
 from unlearnlab.views.answers import mask
 

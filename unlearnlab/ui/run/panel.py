@@ -13,9 +13,9 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
 from unlearnlab.ui.data.typed_facts import offer_html
 from unlearnlab.ui.kit.answer_filters import SHOWS, Look
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import Scene
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.adjust import Adjustables, adjustables
 from unlearnlab.ui.run.answers import answers_html, asks_html, hides, task_choices
 from unlearnlab.ui.run.export_card import offers

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from unlearnlab.metrics.published import SPLITS, Published, results
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape
 
 OFFICIAL = "SemEval-2025 Task 4"
 """How a dataset says that it is the task's own."""

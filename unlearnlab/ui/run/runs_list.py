@@ -2,8 +2,7 @@
 
 from collections.abc import Collection, Sequence
 
-from unlearnlab.ui.kit.html import pager
-from unlearnlab.ui.kit.text import ago, duration, escape, origin_tag, score
+from unlearnlab.ui.kit.html import ago, duration, escape, origin_tag, pager, score
 from unlearnlab.views.runs import RunSummary
 
 SIZE = 10

@@ -6,7 +6,7 @@ from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.mmlu import SubjectChange
 from unlearnlab.metrics.scores import Role
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, VerdictKind
-from unlearnlab.ui.kit.text import escape, score, span
+from unlearnlab.ui.kit.html import escape, score, span
 from unlearnlab.views.scoreboard import Others, Scoreboard, ScoreCard, Term
 
 MOODS: dict[VerdictKind, str] = {

@@ -12,9 +12,9 @@ from unlearnlab.ui.data.typed_facts import next_form
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.answer_filters import Look
-from unlearnlab.ui.kit.latest_wins import Turned, follow
+from unlearnlab.ui.kit.listeners import QUIET, Turned, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.adjust import press_adjust
@@ -163,7 +163,8 @@ def _wire_opening(program: Program, blocks: gr.Blocks, form: FormParts, parts: P
         with store_errors_as_gr_error():
             run_id = handlers.first_run(program, remembered)
         panel = render_panel(program, run_id, seen)
-        return [*form_layout.updates(program, form, forms.fitted(forms.restored(draft))), *panel]
+        found = forms.fit_to_model(forms.load_draft(draft))
+        return [*form_layout.updates(program, form, found), *panel]
 
     def redrawn(event: gr.EventData, *seen: Any) -> list[Any]:
         run_id, look = str(event.run), filters_from(seen)
@@ -193,7 +194,7 @@ def _wire_buttons(program: Program, form: FormParts, parts: Parts) -> None:
     def queues(press: Press) -> Callable[..., list[Any]]:
         def pressed(run_id: str, *values: Any) -> list[Any]:
             seen, (draft, *held) = values[:LOOKS], values[LOOKS:]
-            form = forms.gathered(draft, held)
+            form = forms.collect_form(draft, held)
             shown_run, message = press(program, run_id, form)
             return after(shown_run, message, seen)
 

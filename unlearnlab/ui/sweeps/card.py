@@ -23,12 +23,11 @@ from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.axes import SeedAxis, WindowAxis
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.sweep import SweepSpec, expand_grid
-from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import TAKE
+from unlearnlab.ui.kit.html import clock, duration, escape, script
+from unlearnlab.ui.kit.html import score as written
+from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import clock, duration, escape
-from unlearnlab.ui.kit.text import score as written
 from unlearnlab.ui.sweeps.chart import mapped, score_at, sweep_figure
 
 LISTED = 50

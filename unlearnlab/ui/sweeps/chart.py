@@ -18,7 +18,7 @@ from unlearnlab.runs.sweeps import PointStatus, SweepStatus
 from unlearnlab.spec.axes import SeedAxis, Value
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import Cell, Figure, Trace, plain
-from unlearnlab.ui.kit.text import score as written
+from unlearnlab.ui.kit.html import score as written
 from unlearnlab.views.scoreboard import at_ends
 
 Place = tuple[int, ...]

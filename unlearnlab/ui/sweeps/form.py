@@ -25,11 +25,11 @@ from unlearnlab.spec.sweep import (
 )
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, FormField
+from unlearnlab.ui.kit.html import duration, escape, script
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import duration, escape
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import Buttons, heading, message
 from unlearnlab.ui.sweeps.card import Board
@@ -77,7 +77,7 @@ def choices(form: Form) -> list[tuple[str, str]]:
     return found
 
 
-def _sweepable(setting: Setting) -> bool:
+def _sweepable(setting: FormField) -> bool:
     """Tell whether a setting is a number or one of a few words."""
     number = setting.field.annotation in (int, float, int | None, float | None)
     return bool(number or setting.choices or slider(setting.field))
@@ -355,7 +355,7 @@ class _Wires:
     def gathered(self, values: Sequence[Any]) -> tuple[Form, Typed]:
         """Take in what form and fold hold."""
         count = len(self.form.inputs)
-        return forms.gathered(values[0], values[1:count]), Typed.of(values[count:])
+        return forms.collect_form(values[0], values[1:count]), Typed.of(values[count:])
 
     def noted(self, *values: Any) -> list[Any]:
         """Say what the sweep would be, and what to type."""
@@ -386,7 +386,7 @@ class _Wires:
 
     def readied(self, event: gr.EventData, draft: Any, *held: Any) -> list[Any]:
         """Start a sweep that comes with the program."""
-        form = forms.gathered(draft, held)
+        form = forms.collect_form(draft, held)
         return _turned(press_ready(self.board.sweeping, form, str(event.name)))
 
 
