@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from unlearnlab.data.datasets import TASKS as ALL_TASKS
 from unlearnlab.data.datasets import DatasetInfo, Fold, Task, dataset
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo, save_name_problem
 from unlearnlab.runs.engine_api import Device, find_device
 from unlearnlab.spec.methods import METHODS, slider
@@ -239,7 +239,7 @@ def _rows(data: Mapping[str, Any]) -> dict[str, Any]:
 
 def layers_of(phase: Mapping[str, Any], model: str) -> dict[str, Any]:
     """Return what the range of layers shows: `blocks` is 0, and `last` may be none, if unknown."""
-    known = catalogue.model(model or "").architecture
+    known = catalog.model(model or "").architecture
     last = phase.get("last_layer")
     return {
         "first": phase.get("first_layer", 0),
@@ -455,7 +455,7 @@ def take_model(form: Form, here: Sequence[Device]) -> Form:
     device = find_device(str(form.values[DEVICE] or ""), here)
     if device is None or not device.cuda or form.values[PRECISION] in PACKED:
         return form
-    return form.having({PRECISION: _gpu_precision(catalogue.model(str(form.values[NAME] or "")))})
+    return form.having({PRECISION: _gpu_precision(catalog.model(str(form.values[NAME] or "")))})
 
 
 def _gpu_precision(model: ModelInfo) -> Precision:

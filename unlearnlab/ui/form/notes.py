@@ -5,7 +5,7 @@ from typing import Any
 
 from unlearnlab.data.datasets import datasets
 from unlearnlab.data.files import size
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 from unlearnlab.models import hub as hub_models
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.engine_api import ALL, Device, find_device
@@ -46,8 +46,8 @@ LARGE = 5 * 10**8
 
 def model_choices() -> list[tuple[str, str]]:
     """List the models to choose from: the embedded one, those kept here, those of the task."""
-    embedded, *others = catalogue.models()
-    known = [catalogue.model(name) for name in (embedded, *catalogue.saved_names(), *others)]
+    embedded, *others = catalog.models()
+    known = [catalog.model(name) for name in (embedded, *catalog.saved_names(), *others)]
     return [(_titled(model), model.name) for model in known]
 
 
@@ -124,7 +124,7 @@ def model_note(name: object, precision: object = "", told: str = "", *, offers: 
         told: Why looking it up failed; empty if it did not.
         offers: Whether there is a button to look it up with.
     """
-    model = catalogue.model(str(name or ""))
+    model = catalog.model(str(name or ""))
     if reason := model.unavailable_reason:
         known = {"title": model.title, "unknown": bool(model.unknown_reason), "reason": reason}
         return render("form/notes.html", "unavailable", **known)
@@ -165,7 +165,7 @@ def _large(model: ModelInfo, precision: object) -> str:
 
 def looked_up(name: object) -> str:
     """Look a model up on the hub, so that its sizes are known, and return what went wrong."""
-    model = catalogue.model(str(name or ""))
+    model = catalog.model(str(name or ""))
     if not model.repository:
         return ""
     try:

@@ -101,19 +101,19 @@ NUMBERED = """(held, ...values) => {
 
 
 @dataclass(frozen=True, slots=True)
-class Turned:
+class PageState:
     """The page of a table that the reader turned to, and of which table."""
 
     table: str = ""
     """Names what the table shows. Another one begins at its first page."""
     page: int = 0
 
-    def of(self, table: str) -> "Turned":
+    def of(self, table: str) -> "PageState":
         """Return the page of a table: its first, unless this is the table that was turned."""
-        return self if self.table == table else Turned(table)
+        return self if self.table == table else PageState(table)
 
 
-Drawing = Callable[..., tuple[Turned, list[Any]]]
+Drawing = Callable[..., tuple[PageState, list[Any]]]
 """Takes the turned page and the inputs; returns the page shown and one update per output."""
 
 
@@ -151,7 +151,8 @@ def follow(
     def answered(kept: Any, *values: Any) -> list[Any]:
         kept = kept if isinstance(kept, dict) else {}
         page = kept.get("page")
-        turned = Turned(str(kept.get("table") or ""), max(0, page) if isinstance(page, int) else 0)
+        page = max(0, page) if isinstance(page, int) else 0
+        turned = PageState(str(kept.get("table") or ""), page)
         shown, updates = drawing(turned, *values)
         return [{"asked": kept.get("asked"), "table": shown.table, "page": shown.page}, *updates]
 

@@ -14,7 +14,7 @@ from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.answer_filters import Look
-from unlearnlab.ui.kit.listeners import QUIET, Turned, follow
+from unlearnlab.ui.kit.listeners import QUIET, PageState, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.adjust import press_adjust
@@ -247,7 +247,7 @@ def _wire_answers(program: Program, parts: Parts) -> Callable[[Any], Any]:
     """Wire what follows the reader's choice, and return what draws it on one more event."""
     card, inputs = parts.answers, [parts.showing, *parts.look]
 
-    def looked(turned: Turned, run_id: str, *seen: Any) -> tuple[Turned, list[Any]]:
+    def looked(turned: PageState, run_id: str, *seen: Any) -> tuple[PageState, list[Any]]:
         look = filters_from(seen)
         turned = turned.of(repr((run_id, look.filter, look.order)))
         with store_errors_as_gr_error():
@@ -296,7 +296,7 @@ def _wire_queue(program: Program, parts: Parts) -> None:
 def _wire_runs(program: Program, form: FormParts, parts: Parts) -> None:
     card = parts.runs
 
-    def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
+    def listed(turned: PageState, run_id: str, text: str | None) -> tuple[PageState, list[Any]]:
         turned = turned.of(text or "")
         with store_errors_as_gr_error():
             return turned, [past_runs(program, run_id, text, turned.page)]

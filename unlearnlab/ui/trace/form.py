@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab.data.datasets import EMBEDDED_NAME, dataset, datasets
-from unlearnlab.models import catalog as catalogue
+from unlearnlab.models import catalog
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.facts import facts_of
@@ -81,7 +81,7 @@ def source_choices() -> list[tuple[str, str]]:
 
 def window_note(model: object) -> tuple[int | None, str]:
     """Return a model's default window, none if its depth is unknown, and where it comes from."""
-    known = catalogue.model(str(model or "").strip()).architecture
+    known = catalog.model(str(model or "").strip()).architecture
     if known is None:
         told = "in proportion to the published 10 of 32 blocks, once the model's depth is known"
         return None, f"<p>Window: {told}.</p>"

@@ -18,7 +18,7 @@ from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.form.notes import model_choices, model_note
 from unlearnlab.ui.kit.charts import figure_html
 from unlearnlab.ui.kit.html import duration, escape, heading, render, script
-from unlearnlab.ui.kit.listeners import QUIET, Turned, answering, follow, on_choice
+from unlearnlab.ui.kit.listeners import QUIET, PageState, answering, follow, on_choice
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import press_stop
 from unlearnlab.ui.run.live import known_to, queue, waiting
@@ -316,7 +316,7 @@ def _wire_view(
     """Wire what shows traces, once the form was `loaded`."""
     outputs = [view.live, view.found, view.card, view.traces, form.trace, form.stop]
 
-    def drawn(turned: Turned, run_id: str, masked: bool) -> tuple[Turned, list[Any]]:
+    def drawn(turned: PageState, run_id: str, masked: bool) -> tuple[PageState, list[Any]]:
         turned = turned.of("traces")
         with store_errors_as_gr_error():
             panel = draw(program, run_id or "", masked=bool(masked), page=turned.page)

@@ -1,22 +1,34 @@
-"""What the tab Trace does and shows, with plain values on a real store and worker."""
+"""The tab Trace with plain values, on a real store and worker: its form, requests and results."""
 
 import threading
 
 import pytest
 
 from tests.fakes import FakeLab, some_trace, stage, whole_run
+from tests.models.test_catalog import download
+from unlearnlab.data.adding.adding import add, read_typed, remove
 from unlearnlab.metrics.tracing import PARTS, Spread, average
 from unlearnlab.runs.events import Traced
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.facts import facts
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.spec.trace import TraceSpec, parse_trace
 from unlearnlab.ui.form import form as forms
+from unlearnlab.ui.form.notes import model_note
 from unlearnlab.ui.kit.controls import LAYERS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
-from unlearnlab.ui.trace.form import fact_choices, press_trace
+from unlearnlab.ui.trace.form import (
+    EXPERT,
+    PATHS,
+    fact_choices,
+    load_draft,
+    offered_facts,
+    press_trace,
+    to_trace_dict,
+    window_note,
+)
 from unlearnlab.ui.trace.maps import curves_figure, trace_html, windows_figure
 from unlearnlab.ui.trace.tab import draw, poll
 from unlearnlab.views.benchmarks import windows
@@ -24,6 +36,9 @@ from unlearnlab.views.benchmarks import windows
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 AVERAGE = {"about": {"kind": "average", "count": 4}}
+
+VALUES = dict.fromkeys(PATHS, "") | {"source": "embedded", "count": 40, "model.name": "tiny-olmo"}
+VALUES |= {setting.name: getattr(TraceSpec(), setting.name) for setting in EXPERT}
 
 
 @pytest.fixture
@@ -91,51 +106,55 @@ def test_an_unknown_or_absent_trace_shows_the_newest(program):
     assert "problem" in poll(program, {"trace": 5})
 
 
-def test_a_trace_behind_a_run_waits_and_leaves_the_run_on_its_own_tab(tmp_path):
+@pytest.fixture
+def held(tmp_path):
+    """A program whose jobs wait until the test lets them go."""
     gate = threading.Event()
+
+    def waiting():
+        while not gate.wait(0.01):
+            yield None
 
     def script(job):
         yield stage("loading")
-        while not gate.wait(0.01):
-            yield None
+        yield from waiting()
         yield from whole_run(job)
-
-    with Store(tmp_path / "home") as store:
-        worker = Worker(store, FakeLab(script))
-        program = Program(store, worker, {})
-        run_id = worker.submit(RunSpec())
-        trace_id, message = press_trace(program, AVERAGE)
-        assert message.note == "Queued behind what is running."
-        assert draw(program, trace_id, masked=False).can_stop
-        assert "queued" in draw(program, trace_id, masked=False).traces
-        gate.set()
-        worker.wait(trace_id, 10)
-        assert handlers.first_run(program, "") == run_id
-        worker.close(5)
-
-
-def test_unlearn_stays_with_its_run_while_a_trace_goes_on(tmp_path):
-    gate = threading.Event()
 
     class Held(FakeLab):
         def trace(self, job):
-            while not gate.wait(0.01):
-                yield None
+            yield from waiting()
             yield from super().trace(job)
 
     with Store(tmp_path / "home") as store:
-        worker = Worker(store, Held())
-        program = Program(store, worker, {})
-        trace_id, _ = press_trace(program, AVERAGE)
-        while worker.state().live != trace_id:
-            gate.wait(0.01)
-        assert handlers.first_run(program, "") == ""
-        run_id, message = handlers.press_unlearn(program, "", forms.first_form())
-        assert run_id == store.runs()[0].run_id
-        assert "starts after the running one" in message.note
+        worker = Worker(store, Held(script))
+        yield Program(store, worker, {}), gate
         gate.set()
-        worker.wait(run_id, 10)
         worker.close(5)
+
+
+def test_a_trace_behind_a_run_waits_and_leaves_the_run_on_its_own_tab(held):
+    program, gate = held
+    run_id = program.worker.submit(RunSpec())
+    trace_id, message = press_trace(program, AVERAGE)
+    assert message.note == "Queued behind what is running."
+    assert draw(program, trace_id, masked=False).can_stop
+    assert "queued" in draw(program, trace_id, masked=False).traces
+    gate.set()
+    program.worker.wait(trace_id, 10)
+    assert handlers.first_run(program, "") == run_id
+
+
+def test_unlearn_stays_with_its_run_while_a_trace_goes_on(held):
+    program, gate = held
+    trace_id, _ = press_trace(program, AVERAGE)
+    while program.worker.state().live != trace_id:
+        gate.wait(0.01)
+    assert handlers.first_run(program, "") == ""
+    run_id, message = handlers.press_unlearn(program, "", forms.first_form())
+    assert run_id == program.store.runs()[0].run_id
+    assert "starts after the running one" in message.note
+    gate.set()
+    program.worker.wait(run_id, 10)
 
 
 def traced(found):
@@ -198,3 +217,50 @@ def test_each_window_has_its_bar_and_a_dot_for_each_seed():
     assert sum(len(trace["y"]) for trace in dots) == len(found.runs)
     assert len(bars) == sum(len(found.of(preset)) for preset in found.presets)
     assert {len(trace["y"]) for trace in figure.data[:3]} == {8}
+
+
+def test_the_window_follows_the_depth_of_the_model(tmp_path):
+    download(tmp_path / "deep", num_hidden_layers=12)
+    window, reason = window_note(f" {tmp_path / 'deep'} ")
+    assert window == 4
+    assert "4 of 12 blocks" in reason
+
+
+def test_a_model_of_unknown_depth_leaves_the_window_to_the_run(hub):
+    window, reason = window_note("ada/none")
+    assert window is None
+    assert "depth is known" in reason
+    assert "<button" not in model_note("ada/none", offers=False)
+    assert hub.asked == []
+
+
+def test_the_form_asks_for_the_model_that_it_shows(tmp_path):
+    download(tmp_path / "deep", num_hidden_layers=12)
+    typed = {"kind": "prompt", "prompt": "Ada Brock lives in", "subject": "Ada Brock"}
+    made = parse_trace(to_trace_dict(VALUES | typed | {"model.name": str(tmp_path / "deep")}))
+    assert made.model.name == str(tmp_path / "deep")
+    assert made.span == 4
+
+
+def test_the_facts_of_an_added_dataset_are_offered_masked_and_traced_as_prompts(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
+    add(read_typed("Who is Ada Brock? | a pilot", title="Mine"), "mine")
+    ((label, row),), masked = offered_facts("mine")
+    assert masked
+    assert label.startswith("Forget · Facts · Who is ")
+    assert "Brock" not in label
+    values = VALUES | {"kind": "fact", "source": "mine", "id": row}
+    about = parse_trace(to_trace_dict(values)).about
+    assert (about.prompt, about.subject, about.answer) == (
+        "Who is Ada Brock?",
+        "Ada Brock",
+        "a pilot",
+    )
+    assert load_draft({"values": values}) == values
+    early = values | {"id": next(iter(facts()))}
+    assert load_draft({"values": early}) == values, "kept before its own fact was shown"
+    assert load_draft({"values": list(values.values())}) == {}, "of an earlier version"
+    remove("mine")
+    assert load_draft({"values": values}) == {}, "a form of what is gone is left aside"
