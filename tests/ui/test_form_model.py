@@ -119,8 +119,12 @@ def test_what_was_typed_outlives_a_reload(folder):
     assert layers(forms.fit_to_model(again))["blocks"] == 7
 
 
-def test_a_script_in_a_name_stays_text():
-    assert "<script>" not in model_note("<script>alert(1)</script>")
+def test_a_script_in_a_name_or_in_a_setting_of_a_phase_stays_text():
+    evil = "<script>alert(1)</script>"
+    assert "<script>" not in model_note(evil)
+    html = notes.phases_html(typed(forms.first_form(), phase__learning_rate=evil))
+    assert evil not in html
+    assert f"learning rate {evil}" in unescape(html)
 
 
 @pytest.mark.parametrize(

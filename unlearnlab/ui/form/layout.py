@@ -48,7 +48,7 @@ PHASES = """
 <ol class="phase-cards" aria-labelledby="phases-label"></ol>
 <p class="phase-note" role="status"></p>
 """
-"""Its value is that of `phase_cards`; fires `rearrange` with what `rearranged` takes."""
+"""Its value is the list's HTML; fires `rearrange` with what `rearranged` takes."""
 
 RAIL = """
 <div class="rail-head"><span class="field-label">Layers</span><output></output></div>
@@ -134,7 +134,7 @@ def changes(
         parts.preset_note: notes.preset_note(form),
         parts.model_note: notes.model_note(form.values[NAME], form.values[PRECISION]),
         parts.rows: notes.rows_note(form),
-        parts.phases: notes.phase_cards(form),
+        parts.phases: notes.phases_html(form),
         parts.idea: notes.idea_html(form.method),
         parts.card: notes.card_markdown(form.method),
         parts.size: notes.size_note(program, form),
@@ -193,7 +193,7 @@ def draw_form() -> FormParts:
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = gr.HTML(
-            notes.phase_cards(first),
+            notes.phases_html(first),
             html_template=PHASES,
             js_on_load=script("form/phases.js"),
             elem_id="phases",

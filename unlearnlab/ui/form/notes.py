@@ -260,7 +260,7 @@ def card_markdown(kind: str) -> str:
 
 
 def phase_cards(form: Form) -> dict[str, Any]:
-    """Return the list of phases as plain values for the page's script."""
+    """Return title, settings and steps of each phase, and which one is shown."""
     try:
         steps: tuple[int, ...] = planned_steps(parsed(form))
     except SpecError:
@@ -271,6 +271,11 @@ def phase_cards(form: Form) -> dict[str, Any]:
         title = METHODS[kind].card.title if kind in METHODS else kind
         cards.append({"title": title, "settings": _glance(phase, form.values[LAYERS]["blocks"])})
     return {"cards": cards, "steps": steps, "editing": form.editing}
+
+
+def phases_html(form: Form) -> str:
+    """Draw the list of phases."""
+    return render("form/notes.html", "phases", **phase_cards(form))
 
 
 def _glance(phase: Mapping[str, Any], blocks: int) -> str:
