@@ -514,44 +514,48 @@ def of_method(form, kind):
 
 def test_phases_are_added_edited_and_removed_without_loss():
     form = typed(forms.first_form(), phase__epochs=3)
-    form = of_method(forms.add_phase(form), "npo")
+    form = of_method(forms.change_phases(form, "add"), "npo")
     assert titles(form) == ["Gradient difference", "NPO"]
-    form = forms.edit_phase(form, 0)
+    form = forms.change_phases(form, "show", 0)
     assert forms.spec_of(form).phases[0].epochs == 3
     assert forms.spec_of(form).phases[1].method.kind == "npo"
-    form = forms.remove_phase(form)
+    form = forms.change_phases(form, "remove")
     assert titles(form) == ["NPO"]
 
 
 def test_the_last_phase_stays():
     form = forms.first_form()
-    assert forms.remove_phase(form) == form
+    assert forms.change_phases(form, "remove") == form
 
 
 def test_a_new_phase_begins_with_the_defaults_and_a_duplicate_with_the_shown_ones_settings():
     form = typed(forms.first_form(), phase__epochs=3)
-    assert forms.spec_of(forms.duplicate_phase(form)).phases[1].epochs == 3
-    assert forms.spec_of(forms.add_phase(form)).phases[1].epochs == Phase().epochs
+    assert forms.spec_of(forms.change_phases(form, "duplicate")).phases[1].epochs == 3
+    assert forms.spec_of(forms.change_phases(form, "add")).phases[1].epochs == Phase().epochs
 
 
 def test_a_phase_moves_up_and_down_and_stays_the_one_that_is_shown():
-    form = of_method(forms.add_phase(of_method(forms.first_form(), "gradient_ascent")), "npo")
-    form = forms.move_phase(form, -1)
+    form = of_method(
+        forms.change_phases(of_method(forms.first_form(), "gradient_ascent"), "add"), "npo"
+    )
+    form = forms.change_phases(form, "earlier")
     assert (titles(form), form.editing) == (["NPO", "Gradient ascent"], 0)
-    assert forms.move_phase(form, -1) == form
-    form = forms.move_phase(form, 1)
+    assert forms.change_phases(form, "earlier") == form
+    form = forms.change_phases(form, "later")
     assert (titles(form), form.editing, form.method) == (["Gradient ascent", "NPO"], 1, "npo")
 
 
 @pytest.mark.parametrize("click", [("show", None), ("show", 99), ("explode", 0), (None, None)])
 def test_a_click_on_the_phases_that_makes_no_sense_changes_nothing(click):
     form = forms.first_form()
-    assert forms.spec_of(forms.rearranged(form, *click)) == forms.spec_of(form)
+    assert forms.spec_of(forms.change_phases(form, *click)) == forms.spec_of(form)
 
 
 def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
     form = typed(
-        forms.add_phase(forms.first_form()), phase__tasks=["Task2"], phase__learning_rate="fast"
+        forms.change_phases(forms.first_form(), "add"),
+        phase__tasks=["Task2"],
+        phase__learning_rate="fast",
     )
     value = notes.phase_cards(form)
     assert value["cards"][1]["settings"] == "blocks 0 to 7 · learning rate fast · 5 epochs · People"
@@ -563,22 +567,24 @@ def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
 
 
 def test_subtasks_of_a_phase_are_its_own_and_none_chosen_means_all():
-    form = typed(forms.add_phase(forms.first_form()), phase__tasks=["Task2"])
+    form = typed(forms.change_phases(forms.first_form(), "add"), phase__tasks=["Task2"])
     assert [phase.tasks for phase in forms.spec_of(form).phases] == [None, ("Task2",)]
     again = forms.form_of(forms.spec_of(form).model_dump(mode="json"), editing=1)
     assert again.values["phase.tasks"] == ["Task2"]
 
 
 def test_a_problem_in_a_phase_that_is_not_shown_is_told_at_its_card(program):
-    form = forms.edit_phase(typed(forms.add_phase(forms.first_form()), phase__epochs=0), 0)
+    form = forms.change_phases(
+        typed(forms.change_phases(forms.first_form(), "add"), phase__epochs=0), "show", 0
+    )
     _, message = handlers.press_unlearn(program, "", form)
     (problem,) = message.problems
     assert (problem.element, problem.label) == ("phase-card-1", "Phase 2, epochs")
 
 
 def test_a_wrong_value_survives_a_change_of_phase():
-    form = typed(forms.add_phase(forms.first_form()), phase__learning_rate="fast")
-    back = forms.edit_phase(forms.edit_phase(form, 0), 1)
+    form = typed(forms.change_phases(forms.first_form(), "add"), phase__learning_rate="fast")
+    back = forms.change_phases(forms.change_phases(form, "show", 0), "show", 1)
     assert back.values["phase.learning_rate"] == "fast"
 
 
@@ -636,7 +642,7 @@ def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimat
 
 
 def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():
-    form = forms.edit_phase(forms.preset_form("embedded-ties-merge"), 2)
+    form = forms.change_phases(forms.preset_form("embedded-ties-merge"), "show", 2)
     assert not form.trains
     assert not form.tells_tasks
     assert notes.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"

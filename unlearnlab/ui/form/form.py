@@ -361,57 +361,30 @@ _DRAWN_AS = {
 # ---- the phases ----
 
 
-def edit_phase(form: Form, wanted: int) -> Form:
-    """Turn the form to another phase."""
-    return form.showing(editing=min(max(0, wanted), len(form.draft["phases"]) - 1))
-
-
-def add_phase(form: Form) -> Form:
-    """Add a phase with the defaults behind the last one, and turn to it."""
-    return form.showing([*form.phases, Phase().model_dump(mode="json")], len(form.phases))
-
-
-def duplicate_phase(form: Form) -> Form:
-    """Add a copy of the shown phase behind it, and turn to the copy."""
-    phases, at = form.phases, form.editing
-    return form.showing([*phases[: at + 1], *phases[at:]], at + 1)
-
-
-def move_phase(form: Form, by: int) -> Form:
-    """Let the shown phase change places with the one before (-1) or behind it (1)."""
-    phases, at = form.phases, form.editing
-    to = min(max(0, at + by), len(phases) - 1)
-    phases.insert(to, phases.pop(at))
-    return form.showing(phases, to)
-
-
-def remove_phase(form: Form) -> Form:
-    """Remove the phase that is shown; the only one stays."""
-    phases, at = form.phases, form.editing
-    if len(phases) == 1:
-        return form
-    return form.showing(phases[:at] + phases[at + 1 :], max(0, at - 1))
-
-
-def rearranged(form: Form, action: Any, phase: Any) -> Form:
-    """Carry out a click on the list of phases; an unknown one changes nothing.
+def change_phases(form: Form, action: Any, phase: Any = 0) -> Form:
+    """Carry out a click on the list of phases and turn to the phase it is about.
 
     Args:
         form: The form.
-        action: `show`, `add`, `duplicate`, `earlier`, `later` or `remove`.
+        action: `show`, `add` (behind the last), `duplicate`, `earlier`, `later` or `remove`; an
+            unknown one changes nothing. The only phase cannot be removed.
         phase: Index of the phase to show; the others are about the one that is shown.
     """
+    phases, at = form.phases, form.editing
     match action:
         case "show" if isinstance(phase, int):
-            return edit_phase(form, phase)
+            return form.showing(editing=min(max(0, phase), len(phases) - 1))
         case "add":
-            return add_phase(form)
+            return form.showing([*phases, Phase().model_dump(mode="json")], len(phases))
         case "duplicate":
-            return duplicate_phase(form)
+            return form.showing([*phases[: at + 1], *phases[at:]], at + 1)
         case "earlier" | "later":
-            return move_phase(form, -1 if action == "earlier" else 1)
-        case "remove":
-            return remove_phase(form)
+            to = at - 1 if action == "earlier" else at + 1
+            to = min(max(0, to), len(phases) - 1)
+            phases.insert(to, phases.pop(at))
+            return form.showing(phases, to)
+        case "remove" if len(phases) > 1:
+            return form.showing(phases[:at] + phases[at + 1 :], max(0, at - 1))
         case _:
             return form
 

@@ -48,7 +48,7 @@ PHASES = """
 <ol class="phase-cards" aria-labelledby="phases-label"></ol>
 <p class="phase-note" role="status"></p>
 """
-"""Its value is the list's HTML; fires `rearrange` with what `rearranged` takes."""
+"""Its value is the list's HTML; fires `rearrange` with what `change_phases` takes."""
 
 RAIL = """
 <div class="rail-head"><span class="field-label">Layers</span><output></output></div>
@@ -340,8 +340,8 @@ def wire(program: Program, parts: FormParts) -> None:
 
     def rearranged(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
         form = parts.collect(held)
-        found = forms.rearranged(form, event.action, event.phase)
-        return changes(program, parts, found, since=form)
+        changed = forms.change_phases(form, event.action, event.phase)
+        return changes(program, parts, changed, since=form)
 
     def noted(held: dict[Any, Any]) -> dict[Any, Any]:
         """Update everything but the controls, which the reader may be typing in."""
