@@ -134,8 +134,8 @@ def test_the_written_model_goes_into_the_form_with_the_settings_of_its_run(progr
     taken(program, run_id, "model", action="folder")
     written(program)
     form = export_card.merged_form(program, run_id)
-    assert form.draft["values"]["model.name"] == shown(program, run_id)["model"]["path"]
-    assert int(form.draft["values"]["seed"]) == 7
+    assert form.values["model.name"] == shown(program, run_id)["model"]["path"]
+    assert int(form.values["seed"]) == 7
 
 
 def test_the_page_tells_that_the_model_is_being_written_and_draws_again_afterwards(program, lab):

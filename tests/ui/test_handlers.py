@@ -160,7 +160,7 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program):
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
     form = forms.preset_form("olmo-1b-ascent")
-    values = form.draft["values"]
+    values = form.values
     note = model_note(values["model.name"], values["model.precision"])
     assert "OLMo 1B: it is not on this machine" in note
     assert "<code>hf auth login</code>" in note
@@ -171,7 +171,7 @@ def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
 def test_choosing_another_model_takes_the_layers_along():
     first = forms.preset_form("embedded-ascent")
     form = forms.choose_model(typed(first, model__name="olmo-1b"))
-    assert form.draft["values"]["phase.layers"] == {"first": 0, "last": 15, "blocks": 16}
+    assert form.values["phase.layers"] == {"first": 0, "last": 15, "blocks": 16}
 
 
 def test_a_locked_database_is_told_and_the_form_kept(program):

@@ -179,8 +179,7 @@ def test_nothing_is_asked_about_no_row(program, form, shown):
 
 
 def test_a_model_that_is_not_known_is_not_asked(program, form):
-    values = form.draft["values"] | {"model.name": "nothing-like-it"}
-    message = press_preview(program, forms.Form(form.draft | {"values": values}), ids())
+    message = press_preview(program, form.having({"model.name": "nothing-like-it"}), ids())
     assert "nothing-like-it" in message.problems[0].message
 
 

@@ -203,9 +203,9 @@ def test_the_page_does_not_promise_that_the_traced_layers_unlearn_best():
 
 def test_layers_of_a_trace_are_taken_to_the_phase_that_is_shown():
     form = forms.use_layers(forms.first_form(), 7, 5)
-    assert form.draft["values"][LAYERS] == {"first": 5, "last": 7, "blocks": 8}
+    assert form.values[LAYERS] == {"first": 5, "last": 7, "blocks": 8}
     assert forms.spec_of(form).phases[0].blocks(8) == range(5, 8)
-    assert forms.use_layers(form, -3, 99).draft["values"][LAYERS]["last"] == 7
+    assert forms.use_layers(form, -3, 99).values[LAYERS]["last"] == 7
 
 
 def test_each_window_has_its_bar_and_a_dot_for_each_seed():

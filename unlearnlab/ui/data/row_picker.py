@@ -66,7 +66,7 @@ def rows_of(form: Form) -> tuple[Row, ...]:
 
 def ticks_of(form: Form, held: Any) -> Ticks:
     """Return the page's ticks, or ticks from the form if its rows have changed since."""
-    values, ids = form.draft["values"], form.picked
+    values, ids = form.values, form.picked
     of = repr((values["data.source"], values["data.fold"], ids and hash(tuple(ids))))
     try:
         ticks = Ticks.model_validate(held)
@@ -234,7 +234,7 @@ def _changed(asked: ModelSpec, known: DatasetInfo) -> float:
 
 def model_of(form: Form) -> ModelSpec | None:
     """Return the form's model, untrained; None if it is invalid."""
-    values = form.draft["values"]
+    values = form.values
     wanted = ("name", "precision", "device")
     plain = {name: values[f"model.{name}"] for name in wanted}
     for adapter in (None, LoRA()):  # Quantized weights are invalid without one.

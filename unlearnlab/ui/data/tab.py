@@ -107,8 +107,7 @@ def _wire_list(
 
 def use_data(form: Form, name: str) -> Form:
     """Choose another dataset in the form."""
-    values = form.draft["values"] | {SOURCE: name}
-    return choose_data(Form(form.draft | {"values": values}))
+    return choose_data(form.having({SOURCE: name}))
 
 
 def _wire_way_here(tabs: gr.Tabs, unlearn: FormParts) -> None:

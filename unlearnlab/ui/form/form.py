@@ -5,7 +5,7 @@ phase is. So a reload, or a wrong value, loses nothing. Values are unchecked unt
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 from unlearnlab.data.datasets import TASKS as ALL_TASKS
@@ -69,23 +69,20 @@ Values = dict[str, Any]
 class Form:
     """All that the form shows."""
 
-    draft: dict[str, Any]
-    """What the browser keeps: `values` by path, `phases` as plain values, `editing`, `preset`."""
+    values: Values
+    """What the controls hold, by path."""
+    kept: list[dict[str, Any]]
+    """All phases in order as plain values; for the shown one, see `phases`."""
+    editing: int
+    """Index of the phase that is shown."""
+    preset: str
+    """The preset that the form started from; may be empty."""
 
     @property
-    def values(self) -> Values:
-        """Return what the controls hold, by path."""
-        return self.draft["values"]
-
-    @property
-    def editing(self) -> int:
-        """Return the index of the phase that is shown."""
-        return self.draft["editing"]
-
-    @property
-    def preset(self) -> str:
-        """Return the preset that the form started from; may be empty."""
-        return self.draft["preset"]
+    def draft(self) -> dict[str, Any]:
+        """Return what the browser keeps."""
+        shown = {"editing": self.editing, "preset": self.preset}
+        return {"values": self.values, "phases": self.kept, **shown}
 
     @property
     def method(self) -> str:
@@ -95,7 +92,7 @@ class Form:
     @property
     def phases(self) -> list[dict[str, Any]]:
         """Return all phases in order, the shown one as its controls hold it."""
-        phases = list(self.draft["phases"])
+        phases = list(self.kept)
         phases[self.editing] = to_phase_dict(self.values)
         return phases
 
@@ -107,7 +104,7 @@ class Form:
     @property
     def tells_tasks(self) -> bool:
         """Tell whether to offer subtasks for the shown phase: it has some, or is one of several."""
-        return self.trains and (len(self.draft["phases"]) > 1 or bool(self.values[PHASE_TASKS]))
+        return self.trains and (len(self.kept) > 1 or bool(self.values[PHASE_TASKS]))
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -141,9 +138,9 @@ class Form:
         ids = held.get("forget") if isinstance(held, dict) else None
         return ids if isinstance(ids, list) else None
 
-    def having(self, values: Values, **draft: Any) -> "Form":
-        """Return the form with other values of some controls, and other parts of its draft."""
-        return Form(self.draft | draft | {"values": self.values | values})
+    def having(self, values: Values, **fields: Any) -> "Form":
+        """Return the form with other values of some controls, and other fields."""
+        return replace(self, values=self.values | values, **fields)
 
     def showing(self, phases: Iterable[Any] | None = None, editing: int | None = None) -> "Form":
         """Return the form with other phases, or turned to another one of them."""
@@ -158,8 +155,7 @@ class Form:
 def form_of(plain: Mapping[str, Any], *, preset: str = "", editing: int = 0) -> Form:
     """Return the form that shows a spec of plain values; without phases, it gets a first one."""
     phases = list(plain["phases"]) or [Phase().model_dump(mode="json")]
-    values = to_values({**plain, "phases": phases}, editing)
-    return Form({"values": values, "phases": phases, "editing": editing, "preset": preset})
+    return Form(to_values({**plain, "phases": phases}, editing), phases, editing, preset)
 
 
 def first_form() -> Form:
@@ -183,8 +179,7 @@ def load_draft(draft: Any) -> Form:
             "editing": int(editing),
             "preset": str(preset),
         } if set(values) == set(PATHS) and 0 <= editing < len(phases) and _sound(phases):
-            kept = {"values": values, "phases": phases, "editing": editing, "preset": preset}
-            return Form(kept)
+            return Form(values, phases, editing, preset)
     return first_form()
 
 
@@ -200,7 +195,7 @@ def _sound(phases: Sequence[Any]) -> bool:
 def collect_form(draft: Any, values: Sequence[Any]) -> Form:
     """Take the controls' present values, in the order of `PATHS`, into the draft."""
     form = load_draft(draft).having(dict(zip(PATHS, values, strict=True)))
-    return form.having({}, phases=form.phases)
+    return replace(form, kept=form.phases)
 
 
 def to_values(plain: Mapping[str, Any], phase: int) -> dict[str, Any]:
@@ -455,9 +450,9 @@ def choose_data(form: Form) -> Form:
     if known.unknown_reason:
         return form
     fold = form.fold if form.fold in known.folds else known.folds[0]
-    phases = [phase | {"tasks": None} for phase in form.draft["phases"]]
+    kept = [phase | {"tasks": None} for phase in form.kept]
     chosen = {FOLD: fold, TASKS_PATH: list(tasks_in(known, fold)), PHASE_TASKS: []}
-    return forget_all(form).having(chosen, phases=phases)
+    return forget_all(form).having(chosen, kept=kept)
 
 
 def forget_all(form: Form) -> Form:

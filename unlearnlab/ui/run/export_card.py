@@ -122,8 +122,7 @@ def merged_form(program: Program, run_id: str) -> Form:
         StoreError: There is no such run, or the store cannot be read.
     """
     form = form_of(program.store.row(run_id).spec.model_dump(mode="json") | {"keep_as": ""})
-    values = form.draft["values"] | {NAME: str(_merged(program, run_id))}
-    return take_model(Form(form.draft | {"values": values}), program.devices())
+    return take_model(form.having({NAME: str(_merged(program, run_id))}), program.devices())
 
 
 def press_export(program: Program, asked: Any) -> dict[str, Any]:

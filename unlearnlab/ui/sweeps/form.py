@@ -72,7 +72,7 @@ def choices(form: Form) -> list[tuple[str, str]]:
     of_method = OF_METHOD.get(form.method, ())
     found += [(f"{s.label}{later}", f"{at}.method.{s.name}") for s in of_method if _sweepable(s)]
     found += [(s.label, s.path) for s in MODEL if s.name == "precision"]
-    if form.draft["values"][ADAPTER]:
+    if form.values[ADAPTER]:
         found += [(f"LoRA {s.label}", f"model.adapter.{s.name}") for s in LORA]
     return found
 
