@@ -136,7 +136,7 @@ def test_a_trace_behind_a_run_waits_and_leaves_the_run_on_its_own_tab(held):
     program, gate = held
     run_id = program.worker.submit(RunSpec())
     trace_id, message = press_trace(program, AVERAGE)
-    assert message.note == "Queued behind what is running."
+    assert message.note.startswith("Queued: it starts")
     assert draw(program, trace_id, masked=False).can_stop
     assert "queued" in draw(program, trace_id, masked=False).traces
     gate.set()

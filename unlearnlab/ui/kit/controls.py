@@ -28,7 +28,7 @@ LAYERS = "phase.layers"
 METHOD = "phase.method"
 PHASE_TASKS = "phase.tasks"
 ADAPTER = "model.adapter"
-"""The switch between an adapter and the weights themselves."""
+"""The switch between training an adapter and training the weights."""
 
 ROWS = "data.rows"
 """The forget rows that were picked: one control for `forget` and `rest`."""
@@ -39,7 +39,7 @@ _BY_HAND = {"first_layer", "last_layer", "method", "kind", "adapter", "forget", 
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One field of the spec as the form shows it."""
+    """One field of a spec as a form shows it."""
 
     path: str
     name: str
@@ -47,12 +47,12 @@ class FormField:
 
     @property
     def expert(self) -> bool:
-        """Tell whether it is folded away."""
+        """Tell whether it is among the expert settings, which are folded away."""
         return expert(self.field)
 
     @property
     def label(self) -> str:
-        """Name it as the page does: its words, the symbol its help gives it, its unit."""
+        """Return its label: name, symbol from its help, unit."""
         words = self.name.replace("_", " ").capitalize()
         words = words.replace("Kl ", "KL ").replace("Mmlu", "MMLU")
         drawn = slider(self.field)
@@ -75,7 +75,7 @@ def form_fields(prefix: str, of: type[Spec]) -> tuple[FormField, ...]:
 
 PHASE = form_fields("phase", Phase)
 OF_ADAPTER = tuple(s for s in PHASE if s.name.startswith("adapter_"))
-"""What a phase has to say even if it trains nothing."""
+"""Settings of every phase, even one that trains nothing."""
 MODEL = form_fields("model", ModelSpec)
 DATA = form_fields("data", DataSpec)
 EVALUATION = form_fields("evaluation", EvaluationSpec)
@@ -108,10 +108,10 @@ def element(path: str) -> str:
 
 
 Control = gr.Number | gr.Textbox | gr.Dropdown | gr.Checkbox | gr.CheckboxGroup | gr.HTML
-"""Whatever the form asks with."""
+"""Any control of the form."""
 
 WORDS: Mapping[str, str] = {**MODULES, **TASKS}
-"""Choices that the page names otherwise than the spec does."""
+"""Display names of choices."""
 
 
 def control(setting: FormField) -> Control:

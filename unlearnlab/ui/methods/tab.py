@@ -19,7 +19,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements
 
 FITS = 33
-"""Most visible signs of a formula in one line of a card."""
+"""Visible symbols of a formula that fit a line of a card."""
 
 PLUS, BREAK = " + ", r" \\[2pt] "
 _PLACES = re.compile(r"( \+ |,\s*\\quad\s*)")
@@ -69,12 +69,12 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
 
 def broken(formula: str) -> str:
     """Break a formula that is too wide for a card between its terms."""
-    if _signs(formula) <= FITS:
+    if _symbols(formula) <= FITS:
         return formula
     (_, first), *others = _terms(formula)
     lines = [first]
     for mark, term in others:
-        if mark == PLUS and _signs(lines[-1] + mark + term) <= FITS:
+        if mark == PLUS and _symbols(lines[-1] + mark + term) <= FITS:
             lines[-1] += mark + term
         else:
             lines.append(rf"+\;{term}" if mark == PLUS else term)
@@ -94,8 +94,8 @@ def _terms(formula: str) -> list[tuple[str, str]]:
     return found
 
 
-def _signs(formula: str) -> int:
-    """Estimate the number of visible signs of a formula."""
+def _symbols(formula: str) -> int:
+    """Estimate the number of visible symbols of a formula."""
     return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
 
 

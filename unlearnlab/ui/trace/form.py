@@ -27,6 +27,7 @@ from unlearnlab.ui.kit.html import heading
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import Message, trouble
 from unlearnlab.ui.run.layout import message
+from unlearnlab.ui.run.live import after
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import TASKS, titles_of
 
@@ -133,7 +134,7 @@ def press_trace(program: Program, asked: Mapping[str, Any]) -> tuple[str, Messag
     except (StoreError, NotRunning) as error:
         return "", trouble(error)
     ahead = state.would_wait(spec.model.device)
-    return run_id, Message(note="Queued behind what is running." if ahead else "")
+    return run_id, Message(note=after(state) if ahead else "")
 
 
 def _problem(where: str, what: str) -> Problem:
