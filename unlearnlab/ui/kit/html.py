@@ -17,27 +17,6 @@ from jinja2.ext import Extension
 
 from unlearnlab.metrics.intervals import Interval
 
-__all__ = [
-    "NO_BREAK",
-    "UI",
-    "ago",
-    "clock",
-    "count",
-    "duration",
-    "escape",
-    "heading",
-    "heading_html",
-    "origin_tag",
-    "pager",
-    "probability",
-    "render",
-    "score",
-    "script",
-    "source",
-    "span",
-    "thousands",
-]
-
 NO_BREAK = "\u00a0"
 
 UI = Path(__file__).parents[1]
