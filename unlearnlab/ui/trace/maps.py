@@ -227,11 +227,11 @@ def _lines(role: Role, curve: Sequence[Spread], at: int) -> Iterator[dict[str, A
     }
 
 
-MEASURED_PARTS: tuple[tuple[Part, str, str], ...] = (
-    ("residual", "residual", "--mute"),
-    ("mlp", "MLP", "--forget"),
-    ("attention", "attention", "--membership"),
-)
+PART_COLOURS: Mapping[Part, str] = {
+    "residual": "--mute",
+    "mlp": "--forget",
+    "attention": "--membership",
+}
 
 PRESET_LOOKS = (("--retain", -0.15), ("--utility", 0.15))
 """Colour of each preset, and how far its dots stand aside, in blocks."""
@@ -244,20 +244,24 @@ HEADS = (
 
 def windows_figure(found: Windows) -> Figure:
     """Draw the indirect effect by block above the task aggregate by window of trained blocks."""
-    last = len(found.effects("mlp")) - 0.4
-    across = {"range": [-0.6, last], "dtick": 1}
+    across = {"range": [-0.6, len(found.effects("mlp")) - 0.4], "dtick": 1}
+    effects: list[Mapping[str, Any]] = [
+        {
+            "x": list(range(len(found.effects(part)))),
+            "y": list(found.effects(part)),
+            "name": TITLES[part],
+            "mode": "lines+markers",
+            "line": {"color": colour, "width": 2.5},
+        }
+        for part, colour in PART_COLOURS.items()
+    ]
+    looks = zip(found.presets, PRESET_LOOKS, strict=True)
+    bars = [bar for preset, look in looks for bar in _bars(found, preset, *look)]
     return Figure(
         name="windows",
         title="Traced and trained: the embedded model",
         summary=found.summary,
-        data=[
-            *_effects(found),
-            *(
-                bar
-                for each in zip(found.presets, PRESET_LOOKS, strict=True)
-                for bar in _bars(found, each[0], *each[1])
-            ),
-        ],
+        data=[*effects, *bars],
         layout={
             "height": 490,
             "margin": {"l": 48, "r": 16, "t": 30, "b": 44},
@@ -275,18 +279,6 @@ def _head(text: str, y: float, xref: str = "paper", yref: str = "paper") -> dict
     """Write a panel's title above its left upper corner."""
     place = {"x": 0, "y": y, "xref": xref, "yref": yref, "xanchor": "left", "yanchor": "bottom"}
     return place | {"text": text, "showarrow": False, "font": {"color": "--ink"}}
-
-
-def _effects(found: Windows) -> Iterator[dict[str, Any]]:
-    for part, name, colour in MEASURED_PARTS:
-        effects = found.effects(part)
-        yield {
-            "x": list(range(len(effects))),
-            "y": list(effects),
-            "name": name,
-            "mode": "lines+markers",
-            "line": {"color": colour, "width": 2.5},
-        }
 
 
 def _bars(found: Windows, preset: str, colour: str, aside: float) -> Iterator[dict[str, Any]]:
