@@ -22,8 +22,14 @@ def mine(tmp_path, monkeypatch):
     return add(read_typed(FACTS, retain=KEPT, title="Mine"))
 
 
-def ids(known):
-    return [row.id for row in known.rows("forget", "train")]
+@pytest.fixture
+def form(mine):
+    """The form with that dataset chosen."""
+    return use_data(forms.first_form(), mine.name)
+
+
+def ids(form):
+    return [row.id for row in form.dataset.rows("forget", "train")]
 
 
 def test_a_newcomers_form_forgets_all_rows_of_the_embedded_dataset():
@@ -34,24 +40,22 @@ def test_a_newcomers_form_forgets_all_rows_of_the_embedded_dataset():
     assert "forget all again" not in rows_note(form)
 
 
-def test_a_dataset_that_was_added_is_offered_with_its_own_subtasks_and_folds(mine):
-    form = use_data(forms.first_form(), mine.name)
-    assert ("Mine", "mine") in control_updates(form)[SOURCE]["choices"]
-    assert control_updates(form)[TASKS_PATH]["choices"] == [("Facts", "Task1")]
-    assert control_updates(form)[FOLD]["visible"] is False
+def test_a_dataset_that_was_added_is_offered_with_its_own_subtasks_and_folds(form):
+    shown = control_updates(form)
+    assert ("Mine", "mine") in shown[SOURCE]["choices"]
+    assert shown[TASKS_PATH]["choices"] == [("Facts", "Task1")]
+    assert shown[FOLD]["visible"] is False
     assert forms.spec_of(form).data.source == "mine"
     assert "all 3 forget rows" in rows_note(form)
 
 
-def test_rows_that_were_picked_are_asked_for_and_counted(mine):
-    form = use_rows(use_data(forms.first_form(), mine.name), ids(mine)[:2], "retain")
-    spec = forms.spec_of(form)
-    assert spec.data.forget == tuple(ids(mine)[:2])
-    assert spec.data.rest == "retain"
-    note = rows_note(form)
-    assert "2 of 3 rows picked, the rest moved to the retain set" in note
-    assert "all 3 forget rows" in rows_note(forget_all(form))
-    assert forms.spec_of(forget_all(form)).data.forget is None
+def test_rows_that_were_picked_are_asked_for_and_counted(form):
+    picked = use_rows(form, ids(form)[:2], "retain")
+    data = forms.spec_of(picked).data
+    assert (data.forget, data.rest) == (tuple(ids(form)[:2]), "retain")
+    assert "2 of 3 rows picked, the rest moved to the retain set" in rows_note(picked)
+    assert "all 3 forget rows" in rows_note(forget_all(picked))
+    assert forms.spec_of(forget_all(picked)).data.forget is None
 
 
 def test_picking_a_row_adds_its_subtask_to_what_is_forgotten():
@@ -69,13 +73,13 @@ def test_none_or_too_many_picked_rows_are_refused(picked, told):
         use_rows(forms.first_form(), picked, "leave")
 
 
-def test_another_dataset_forgets_the_picked_rows_of_the_former(mine):
-    picked = use_rows(use_data(forms.first_form(), mine.name), ids(mine)[:1], "leave")
+def test_another_dataset_forgets_the_picked_rows_of_the_former(form):
+    picked = use_rows(form, ids(form)[:1], "leave")
     assert use_data(picked, "embedded").values[ROWS]["forget"] is None
 
 
-def test_a_dataset_that_is_gone_is_told_at_its_field_and_the_form_is_kept(mine):
-    form = use_rows(use_data(forms.first_form(), mine.name), ids(mine)[:1], "leave")
+def test_a_dataset_that_is_gone_is_told_at_its_field_and_the_form_is_kept(form):
+    form = use_rows(form, ids(form)[:1], "leave")
     remove("mine")
     with pytest.raises(SpecError) as failure:
         forms.spec_of(form)
@@ -85,9 +89,3 @@ def test_a_dataset_that_is_gone_is_told_at_its_field_and_the_form_is_kept(mine):
     assert "not here any more" in rows_note(form)
     assert ("mine · not here", "mine") in control_updates(form)[SOURCE]["choices"]
     assert forms.load_draft(form.draft) == form
-
-
-def test_a_preset_goes_back_to_the_embedded_dataset(mine):
-    assert use_data(forms.first_form(), mine.name).preset
-    values = forms.preset_form("embedded-npo").values
-    assert (values[SOURCE], values[ROWS]["forget"]) == ("embedded", None)
