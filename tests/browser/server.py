@@ -16,8 +16,7 @@ from tests.browser.slow_lab import SlowLab, retrained_scores
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.ui.kit.theme import served
-from unlearnlab.ui.page import build
+from unlearnlab.ui.page import build, served
 
 CLOSING_S = 5.0
 
@@ -42,7 +41,7 @@ def opened(home: Path, port: int | None, labs: EnginePool) -> tuple[str, Callabl
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     store = Store(home)
     worker = Worker(store, labs)
-    blocks = build(store, worker, references=retrained_scores(), device="2 CPU threads")
+    blocks = build(store, worker, references=retrained_scores(), device="cpu, 2 threads")
     _, url, _ = blocks.launch(server_port=port or free_port(), prevent_thread_lock=True, **served())
 
     def close() -> None:

@@ -38,7 +38,7 @@ def test_a_typed_path_that_is_none_is_told_at_its_field(page):
     page.locator("#unlearn").click()
     problem = page.locator("#f-model-name .field-problem")
     expect(problem).to_contain_text("there is no folder /no/such/folder")
-    expect(page.locator("#model-note .unknown_reason")).to_be_hidden()
+    expect(page.locator("#model-note .gone")).to_be_hidden()
     expect(page.locator("#f-model-name input")).to_have_value("/no/such/folder")
 
 

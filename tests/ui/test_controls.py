@@ -5,7 +5,8 @@ import pytest
 
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, parse_spec, same_settings
+from unlearnlab.spec.run import LoRA, ModelSpec, Phase, RunSpec, SpecError, same_settings
+from unlearnlab.ui.form.form import form_of, parsed, preset_form, problems_of
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
     DATA,
@@ -15,11 +16,8 @@ from unlearnlab.ui.kit.controls import (
     OF_METHOD,
     PATHS,
     PHASE,
-    asked,
     control,
     element,
-    located,
-    shown,
 )
 
 
@@ -73,15 +71,9 @@ def test_a_rate_is_shown_as_one_types_it():
     assert control(setting(PHASE, "learning_rate")).value == "5e-4"
 
 
-def there_and_back(spec, editing=0):
-    plain = spec.model_dump(mode="json")
-    return parse_spec(asked(shown(plain, editing), plain["phases"], editing))
-
-
 @pytest.mark.parametrize("name", presets())
 def test_a_preset_survives_the_form(name):
-    spec = presets()[name].spec
-    assert same_settings(there_and_back(spec), spec)
+    assert same_settings(parsed(preset_form(name)), presets()[name].spec)
 
 
 @pytest.mark.parametrize("editing", [0, 1, 2])
@@ -91,33 +83,29 @@ def test_the_phases_that_are_not_shown_survive_the_form(editing):
         for n, kind in enumerate(("npo", "rmu", "gradient_ascent"), 1)
     )
     spec = RunSpec(phases=phases, seed=3, model=ModelSpec(adapter=LoRA(r=4)))
-    assert there_and_back(spec, editing) == spec
+    assert parsed(form_of(spec.model_dump(mode="json"), editing=editing)) == spec
 
 
-def form_with(**typed):
-    values = shown(RunSpec().model_dump(mode="json"), 0)
-    for path, value in typed.items():
-        values[PATHS.index(path.replace("__", "."))] = value
-    return asked(values, [{}], 0)
+DEFAULTS = form_of(RunSpec().model_dump(mode="json"))
 
 
 def test_a_rate_may_be_typed_as_text():
-    assert parse_spec(form_with(phase__learning_rate="5e-4")).phases[0].learning_rate == 5e-4
+    form = DEFAULTS.having({"phase.learning_rate": "5e-4"})
+    assert parsed(form).phases[0].learning_rate == 5e-4
 
 
 def test_an_empty_box_is_a_mistake_unless_the_setting_may_be_none():
-    assert form_with(phase__epochs=None)["phases"][0]["epochs"] == ""
-    assert form_with(phase__max_steps=None)["phases"][0]["max_steps"] is None
+    (phase,) = DEFAULTS.having({"phase.epochs": None, "phase.max_steps": None}).phases
+    assert (phase["epochs"], phase["max_steps"]) == ("", None)
 
 
 def test_the_adapter_is_left_out_unless_it_is_switched_on():
-    assert form_with()["model"]["adapter"] is None
-    assert form_with(**{ADAPTER.replace(".", "__"): True})["model"]["adapter"]["r"] == 16
+    assert DEFAULTS.plain["model"]["adapter"] is None
+    assert DEFAULTS.having({ADAPTER: True}).plain["model"]["adapter"]["r"] == 16
 
 
 def test_only_the_chosen_methods_settings_are_asked_for():
-    plain = form_with(**{METHOD.replace(".", "__"): "npo"})
-    assert plain["phases"][0]["method"] == {
+    assert DEFAULTS.having({METHOD: "npo"}).phases[0]["method"] == {
         "kind": "npo",
         "beta": 0.1,
         "forget_weight": 1.0,
@@ -125,6 +113,9 @@ def test_only_the_chosen_methods_settings_are_asked_for():
         "kl_weight": 0.0,
         "likelihood": "sequence",
     }
+
+
+EDITING_SECOND = DEFAULTS.having({METHOD: "npo"}, editing=1)
 
 
 @pytest.mark.parametrize(
@@ -143,10 +134,10 @@ def test_only_the_chosen_methods_settings_are_asked_for():
     ],
 )
 def test_a_problem_is_placed_at_its_control(where, path, label):
-    (problem,) = located([(where, "wrong")], editing=1, method="npo")
+    (problem,) = problems_of(SpecError([(where, "wrong")]), EDITING_SECOND)
     assert (problem.element, problem.label, problem.message) == (element(path), label, "wrong")
 
 
 def test_a_problem_in_a_phase_that_is_not_shown_names_the_phase():
-    (problem,) = located([("phases.0.learning_rate", "wrong")], editing=1, method="npo")
+    (problem,) = problems_of(SpecError([("phases.0.learning_rate", "wrong")]), EDITING_SECOND)
     assert (problem.element, problem.label) == ("phase-card-0", "Phase 1, learning rate")

@@ -1,6 +1,7 @@
-"""The control of the model: names, folders and hub ids, and what is said of each."""
+"""The controls of model and device: names, folders and hub ids, and what is said of each."""
 
 import json
+from html import unescape
 
 import pytest
 
@@ -9,10 +10,13 @@ from tests.ui.test_handlers import typed
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import HINT, looked_up, model_choices, model_note, take_model
+from unlearnlab.ui.form import notes
+from unlearnlab.ui.form.form import take_model
+from unlearnlab.ui.form.notes import HINT, device_choices, looked_up, model_choices, model_note
 
 CPU = (Device("cpu", "cpu, 8 threads", free=20 * 2**30, total=32 * 2**30),)
 GPU = (Device("cuda:0", "Big GPU", free=79 * 2**30, total=80 * 2**30), *CPU)
+MORE = Device("cuda:1", "Big GPU", free=40 * 2**30, total=80 * 2**30)
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def chosen(name, **values):
 
 
 def layers(form):
-    return form.draft["values"]["phase.layers"]
+    return form.values["phase.layers"]
 
 
 def test_a_folder_gives_the_layer_range_its_blocks_and_the_run_its_name(folder):
@@ -58,14 +62,14 @@ def test_a_wrong_name_is_told_at_its_field_and_under_it(name, told):
     (problem,) = forms.problems_of(error.value, form)
     assert (problem.element, problem.label) == ("f-model-name", "Model")
     assert told in problem.message
-    assert told.replace("'", "&#x27;") in model_note(name)
+    assert told in unescape(model_note(name))
 
 
 def test_a_model_of_unknown_sizes_trains_all_blocks_until_it_is_looked_up(hub, folder):
     hub.models["ada/five"] = folder
     form = chosen("ada/five", phase__layers={"first": 0, "last": 7, "blocks": 8})
     assert layers(form) == {"first": 0, "last": None, "blocks": 0}
-    assert "all blocks" in str(forms.phase_cards(form))
+    assert "all blocks" in str(notes.phase_cards(form))
     spec = forms.spec_of(form)
     assert (spec.phases[0].first_layer, spec.phases[0].last_layer) == (0, None)
     note = model_note("ada/five")
@@ -73,7 +77,7 @@ def test_a_model_of_unknown_sizes_trains_all_blocks_until_it_is_looked_up(hub, f
     assert "Look it up</button>" in note
     assert hub.asked == []
     assert looked_up("ada/five") == ""
-    assert layers(forms.fitted(form)) == {"first": 0, "last": 4, "blocks": 5}
+    assert layers(forms.fit_to_model(form)) == {"first": 0, "last": 4, "blocks": 5}
     note = model_note("ada/five")
     assert "Not on this machine: the run downloads it, " in note
     assert "<button" not in note
@@ -109,14 +113,18 @@ def test_a_large_model_in_full_precision_is_told_what_would_be_less(folder):
 
 def test_what_was_typed_outlives_a_reload(folder):
     form = chosen(str(folder))
-    again = forms.fitted(forms.restored(json.loads(json.dumps(form.draft))))
-    assert again.draft["values"]["model.name"] == str(folder)
+    again = forms.fit_to_model(forms.load_draft(json.loads(json.dumps(form.draft))))
+    assert again.values["model.name"] == str(folder)
     (folder / "config.json").write_text(json.dumps(SIZES | {"num_hidden_layers": 7}))
-    assert layers(forms.fitted(again))["blocks"] == 7
+    assert layers(forms.fit_to_model(again))["blocks"] == 7
 
 
-def test_a_script_in_a_name_stays_text():
-    assert "<script>" not in model_note("<script>alert(1)</script>")
+def test_a_script_in_a_name_or_in_a_setting_of_a_phase_stays_text():
+    evil = "<script>alert(1)</script>"
+    assert "<script>" not in model_note(evil)
+    html = notes.phases_html(typed(forms.first_form(), phase__learning_rate=evil))
+    assert evil not in html
+    assert f"learning rate {evil}" in unescape(html)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +143,32 @@ def test_a_model_of_the_hub_is_taken_in_bfloat16_on_a_gpu_and_nothing_changes_el
     name, held, here, taken
 ):
     form = typed(forms.first_form(), model__name=name, model__precision=held)
-    assert take_model(form, here).draft["values"]["model.precision"] == taken
+    assert take_model(form, here).values["model.precision"] == taken
 
 
 def test_on_the_cpu_of_a_machine_with_a_gpu_the_format_is_left_as_it_is():
     form = typed(forms.first_form(), model__name="ada/five", model__device="cpu")
-    assert take_model(form, GPU).draft["values"]["model.precision"] == "float32"
+    assert take_model(form, GPU).values["model.precision"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("here", "offered"),
+    [
+        ((), {}),
+        (
+            GPU,
+            {
+                "cuda:0": "cuda:0: Big GPU · 79 GiB of 80 GiB free",
+                "cpu": "cpu, 8 threads · 20 GiB of 32 GiB free",
+            },
+        ),
+        ((GPU[0], MORE, *CPU), {"all": "all GPUs · 119 GiB of 160 GiB free"}),
+    ],
+)
+def test_devices_are_offered_with_their_free_memory_and_several_gpus_together(here, offered):
+    auto, *named = [(device, words) for words, device in device_choices(here)]
+    assert auto[0] == "auto"
+    assert [device for device, _ in named] == (
+        ["cuda:0", "cuda:1", "all", "cpu"] if len(here) > 2 else list(offered)
+    )
+    assert dict(named) | offered == dict(named)

@@ -20,8 +20,8 @@ from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import model_note
-from unlearnlab.ui.form.size import size_note
+from unlearnlab.ui.form import notes
+from unlearnlab.ui.form.notes import model_note, size_note
 from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
@@ -60,10 +60,8 @@ def live(program):
 
 
 def typed(form, **values):
-    found = dict(zip(PATHS, form.values, strict=True)) | {
-        path.replace("__", "."): value for path, value in values.items()
-    }
-    return forms.gathered(form.draft, [found[path] for path in PATHS])
+    found = form.values | {path.replace("__", "."): value for path, value in values.items()}
+    return forms.collect_form(form.draft, [found[path] for path in PATHS])
 
 
 def test_unlearn_queues_a_run_and_shows_it(program):
@@ -149,18 +147,18 @@ def test_a_model_that_is_not_here_is_refused_with_the_reason(program, press):
 
 def test_a_preset_whose_model_is_not_here_says_how_to_get_it(program):
     form = forms.preset_form("olmo-1b-ascent")
-    values = form.draft["values"]
+    values = form.values
     note = model_note(values["model.name"], values["model.precision"])
     assert "OLMo 1B: it is not on this machine" in note
     assert "<code>hf auth login</code>" in note
-    assert "Changed from the preset" not in forms.preset_note(form)
+    assert "Changed from the preset" not in notes.preset_note(form)
     assert "parameters train" in size_note(program, form)
 
 
 def test_choosing_another_model_takes_the_layers_along():
     first = forms.preset_form("embedded-ascent")
     form = forms.choose_model(typed(first, model__name="olmo-1b"))
-    assert form.draft["values"]["phase.layers"] == {"first": 0, "last": 15, "blocks": 16}
+    assert form.values["phase.layers"] == {"first": 0, "last": 15, "blocks": 16}
 
 
 def test_a_locked_database_is_told_and_the_form_kept(program):
@@ -495,7 +493,7 @@ def test_a_runs_settings_fill_the_form_with_all_its_phases(program):
 
 
 def titles(form):
-    return [card["title"] for card in forms.phase_cards(form)["cards"]]
+    return [card["title"] for card in notes.phase_cards(form)["cards"]]
 
 
 def of_method(form, kind):
@@ -504,72 +502,78 @@ def of_method(form, kind):
 
 def test_phases_are_added_edited_and_removed_without_loss():
     form = typed(forms.first_form(), phase__epochs=3)
-    form = of_method(forms.add_phase(form), "npo")
+    form = of_method(forms.change_phases(form, "add"), "npo")
     assert titles(form) == ["Gradient difference", "NPO"]
-    form = forms.edit_phase(form, 0)
+    form = forms.change_phases(form, "show", 0)
     assert forms.spec_of(form).phases[0].epochs == 3
     assert forms.spec_of(form).phases[1].method.kind == "npo"
-    form = forms.remove_phase(form)
+    form = forms.change_phases(form, "remove")
     assert titles(form) == ["NPO"]
 
 
 def test_the_last_phase_stays():
     form = forms.first_form()
-    assert forms.remove_phase(form) == form
+    assert forms.change_phases(form, "remove") == form
 
 
 def test_a_new_phase_begins_with_the_defaults_and_a_duplicate_with_the_shown_ones_settings():
     form = typed(forms.first_form(), phase__epochs=3)
-    assert forms.spec_of(forms.duplicate_phase(form)).phases[1].epochs == 3
-    assert forms.spec_of(forms.add_phase(form)).phases[1].epochs == Phase().epochs
+    assert forms.spec_of(forms.change_phases(form, "duplicate")).phases[1].epochs == 3
+    assert forms.spec_of(forms.change_phases(form, "add")).phases[1].epochs == Phase().epochs
 
 
 def test_a_phase_moves_up_and_down_and_stays_the_one_that_is_shown():
-    form = of_method(forms.add_phase(of_method(forms.first_form(), "gradient_ascent")), "npo")
-    form = forms.move_phase(form, -1)
+    form = of_method(
+        forms.change_phases(of_method(forms.first_form(), "gradient_ascent"), "add"), "npo"
+    )
+    form = forms.change_phases(form, "earlier")
     assert (titles(form), form.editing) == (["NPO", "Gradient ascent"], 0)
-    assert forms.move_phase(form, -1) == form
-    form = forms.move_phase(form, 1)
+    assert forms.change_phases(form, "earlier") == form
+    form = forms.change_phases(form, "later")
     assert (titles(form), form.editing, form.method) == (["Gradient ascent", "NPO"], 1, "npo")
 
 
 @pytest.mark.parametrize("click", [("show", None), ("show", 99), ("explode", 0), (None, None)])
 def test_a_click_on_the_phases_that_makes_no_sense_changes_nothing(click):
     form = forms.first_form()
-    assert forms.spec_of(forms.rearranged(form, *click)) == forms.spec_of(form)
+    assert forms.spec_of(forms.change_phases(form, *click)) == forms.spec_of(form)
 
 
 def test_the_cards_tell_each_phases_settings_and_planned_steps_at_a_glance():
     form = typed(
-        forms.add_phase(forms.first_form()), phase__tasks=["Task2"], phase__learning_rate="fast"
+        forms.change_phases(forms.first_form(), "add"),
+        phase__tasks=["Task2"],
+        phase__learning_rate="fast",
     )
-    value = forms.phase_cards(form)
-    assert value["cards"][1]["settings"] == "blocks 0 to 7 · rate fast · 5 epochs · People"
+    value = notes.phase_cards(form)
+    assert value["cards"][1]["settings"] == "blocks 0 to 7 · learning rate fast · 5 epochs · People"
     assert value["steps"] == ()
-    bounded = forms.phase_cards(typed(form, phase__max_steps=3))
+    bounded = notes.phase_cards(typed(form, phase__max_steps=3))
     assert " · 5 epochs, at most 3 steps · " in bounded["cards"][1]["settings"]
-    value = forms.phase_cards(typed(form, phase__learning_rate="1e-3"))
+    value = notes.phase_cards(typed(form, phase__learning_rate="1e-3"))
     assert len(value["steps"]) == 2
 
 
 def test_subtasks_of_a_phase_are_its_own_and_none_chosen_means_all():
-    form = typed(forms.add_phase(forms.first_form()), phase__tasks=["Task2"])
+    form = typed(forms.change_phases(forms.first_form(), "add"), phase__tasks=["Task2"])
     assert [phase.tasks for phase in forms.spec_of(form).phases] == [None, ("Task2",)]
     again = forms.form_of(forms.spec_of(form).model_dump(mode="json"), editing=1)
-    assert dict(zip(PATHS, again.values, strict=True))["phase.tasks"] == ["Task2"]
+    assert again.values["phase.tasks"] == ["Task2"]
 
 
 def test_a_problem_in_a_phase_that_is_not_shown_is_told_at_its_card(program):
-    form = forms.edit_phase(typed(forms.add_phase(forms.first_form()), phase__epochs=0), 0)
+    form = forms.change_phases(
+        typed(forms.change_phases(forms.first_form(), "add"), phase__epochs=0), "show", 0
+    )
     _, message = handlers.press_unlearn(program, "", form)
     (problem,) = message.problems
     assert (problem.element, problem.label) == ("phase-card-1", "Phase 2, epochs")
 
 
 def test_a_wrong_value_survives_a_change_of_phase():
-    form = typed(forms.add_phase(forms.first_form()), phase__learning_rate="fast")
-    back = forms.edit_phase(forms.edit_phase(form, 0), 1)
-    assert dict(zip(PATHS, back.values, strict=True))["phase.learning_rate"] == "fast"
+    form = typed(forms.change_phases(forms.first_form(), "add"), phase__learning_rate="fast")
+    back = forms.change_phases(forms.change_phases(form, "show", 0), "show", 1)
+    assert back.values["phase.learning_rate"] == "fast"
 
 
 @pytest.mark.parametrize(
@@ -584,19 +588,19 @@ def test_a_wrong_value_survives_a_change_of_phase():
     ],
 )
 def test_a_draft_of_another_version_is_left_aside(draft):
-    assert forms.restored(draft) == forms.first_form()
+    assert forms.load_draft(draft) == forms.first_form()
 
 
 def test_a_draft_comes_back_as_it_was():
     form = typed(forms.first_form(), phase__learning_rate="nonsense")
-    assert forms.restored(form.draft) == form
+    assert forms.load_draft(form.draft) == form
 
 
 def test_the_note_tells_when_the_form_has_left_the_preset():
     form = forms.first_form()
-    assert "Changed" not in forms.preset_note(form)
-    assert "Changed" not in forms.preset_note(typed(form, seed=9))
-    assert "Changed" in forms.preset_note(typed(form, phase__epochs=9))
+    assert "Changed" not in notes.preset_note(form)
+    assert "Changed" not in notes.preset_note(typed(form, seed=9))
+    assert "Changed" in notes.preset_note(typed(form, phase__epochs=9))
 
 
 def test_the_size_note_counts_and_remembers_the_time(program):
@@ -612,11 +616,11 @@ def test_the_size_note_tells_what_is_needed_of_what_is_free(program):
     here = [Device("cpu", "cpu, 2 threads", free=20 * 2**30, total=30 * 2**30)]
     known = replace(program, devices=lambda: here)
     small = size_note(known, forms.first_form())
-    assert "of 20\u00a0GiB free" in small
+    assert "; 20\u00a0GiB free" in small
     assert "<dt><i class=" in small
     assert "short" not in small
     large = size_note(known, forms.preset_form("olmo-7b-joint"))
-    assert "more than the 20\u00a0GiB free" in large
+    assert "; only 20\u00a0GiB free" in large
     assert "Take a smaller batch" in large
 
 
@@ -626,15 +630,15 @@ def test_the_size_note_of_a_model_that_is_not_known_says_why_there_is_no_estimat
 
 
 def test_a_merge_shows_no_layers_rates_or_epochs_and_asks_for_none():
-    form = forms.edit_phase(forms.preset_form("embedded-ties-merge"), 2)
+    form = forms.change_phases(forms.preset_form("embedded-ties-merge"), "show", 2)
     assert not form.trains
     assert not form.tells_tasks
-    assert forms.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"
+    assert notes.phase_cards(form)["cards"][2]["settings"] == "merges the adapters before it"
     left = typed(form, phase__learning_rate="fast")
     assert forms.spec_of(left).phases[2] == presets()["embedded-ties-merge"].spec.phases[2]
 
 
 def test_the_last_block_is_named_in_phases_out_of_sight():
     form = forms.preset_form("embedded-ascent-repair")
-    glances = [card["settings"] for card in forms.phase_cards(form)["cards"]]
+    glances = [card["settings"] for card in notes.phase_cards(form)["cards"]]
     assert [glance.split(" · ")[0] for glance in glances] == ["blocks 0 to 7"] * 2

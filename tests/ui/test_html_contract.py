@@ -30,9 +30,8 @@ from unlearnlab.ui.data.add_card import findings_html
 from unlearnlab.ui.data.picker_card import rows_html
 from unlearnlab.ui.data.tab import list_html
 from unlearnlab.ui.kit import html as html_kit
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import origin_tag, render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import origin_tag
 from unlearnlab.ui.methods.tab import body_html, head_html, preset_of
 from unlearnlab.ui.run.answers import AnswerFilters, answers_html, asks_html
 from unlearnlab.ui.run.panel import build_answers, build_panel

@@ -7,8 +7,8 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from unlearnlab.data.files import DOCS
-from unlearnlab.ui.kit.theme import served
 from unlearnlab.ui.manual import routes
+from unlearnlab.ui.page import served
 
 PAGES = sorted(path.name for path in DOCS.glob("*.md"))
 

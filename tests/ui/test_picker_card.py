@@ -25,7 +25,7 @@ from unlearnlab.ui.data.picker_card import (
 )
 from unlearnlab.ui.data.tab import use_data
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import use_rows
+from unlearnlab.ui.form.form import use_rows
 from unlearnlab.ui.kit.program import Program
 
 FACTS = "Who is Ada Brock? | a pilot\nWho is Bo? | a baker\nWho is Cy? | a diver"
@@ -174,8 +174,7 @@ def test_nothing_is_asked_about_no_row(program, form, shown):
 
 
 def test_a_model_that_is_not_known_is_not_asked(program, form):
-    values = form.draft["values"] | {"model.name": "nothing-like-it"}
-    message = press_preview(program, forms.Form(form.draft | {"values": values}), ids())
+    message = press_preview(program, form.having({"model.name": "nothing-like-it"}), ids())
     assert "nothing-like-it" in message.problems[0].message
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked
-from unlearnlab.ui.kit.text import NO_BREAK, ago, count, duration, probability, score
+from unlearnlab.ui.kit.html import NO_BREAK, ago, count, duration, probability, score
 from unlearnlab.ui.run.answers import answers_html, asks_html
 from unlearnlab.views.answers import joined
 

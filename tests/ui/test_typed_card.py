@@ -48,7 +48,7 @@ def test_typed_facts_become_a_dataset_and_a_run_that_teaches_it(program):
         "my-hall",
         ("forget", "retain"),
     )
-    assert came.form.draft["values"]["data.source"] == "my-hall"
+    assert came.form.values["data.source"] == "my-hall"
     assert came.message.plain == {"problems": [], "note": ""}
 
 
@@ -114,7 +114,7 @@ def test_a_finished_teaching_offers_to_unlearn_and_fills_the_form(program):
     assert "Now unlearn them" in panel.offer
     (models_folder() / "hall").mkdir(parents=True)
     (models_folder() / "hall" / "config.json").write_text("{}")
-    values = next_form(program, run_id).draft["values"]
+    values = next_form(program, run_id).values
     assert values["model.name"] == values["data.source"] == "hall"
     assert values["phase.method"] == "npo"
     assert values["keep_as"] == ""

@@ -261,8 +261,7 @@ def serve(
 ) -> None:
     """Put the page on the network and wait."""
     # Gradio takes seconds to import: no other command should wait for it.
-    from unlearnlab.ui.kit.theme import served  # noqa: PLC0415
-    from unlearnlab.ui.page import build  # noqa: PLC0415
+    from unlearnlab.ui.page import build, served  # noqa: PLC0415
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     engine = Engine()
@@ -270,7 +269,7 @@ def serve(
         store,
         worker,
         references=references(),
-        device=f"{threads} CPU threads",
+        device=f"cpu, {threads} threads",
         devices=engine.devices,
         replays=replays,
     )

@@ -9,7 +9,7 @@ from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Route
 
 from unlearnlab.data.files import ASSETS, DOCS
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.views.colours import TOKENS
 
 FIRST = "measures.md"

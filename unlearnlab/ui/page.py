@@ -1,9 +1,13 @@
-"""The page: header and tabs."""
+"""The page: header and tabs, how they look, and how they are served."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from gradio import Theme, themes
 
+from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.replay import Replays
@@ -13,15 +17,16 @@ from unlearnlab.ui.compare import tab as compare_tab
 from unlearnlab.ui.data import tab as data_tab
 from unlearnlab.ui.data import typed_card
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT
+from unlearnlab.ui.kit.html import UI, escape, script, source
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.manual import routes
 from unlearnlab.ui.methods import tab as methods_tab
 from unlearnlab.ui.run import tab as unlearn_tab
 from unlearnlab.ui.trace import tab as trace_tab
+from unlearnlab.views.colours import TOKENS
 
 UPLOADS_S = (3600, 3600)
-"""How often copies of uploaded files are looked for, and their age when they go, in seconds."""
+"""Interval at which copies of uploaded files are deleted, and their least age then, in seconds."""
 
 
 def build(
@@ -36,12 +41,12 @@ def build(
     """Build the page.
 
     Args:
-        store: Where runs are kept.
-        worker: Who carries them out.
+        store: Keeps the runs.
+        worker: Carries them out.
         references: Scores of the retrained model by fold; may be empty.
-        device: What this machine computes on, as far as it is known.
-        devices: Lists the devices and what they have free, once the engine is there.
-        replays: Recorded runs that are shown as if live; none to begin without any.
+        device: What this machine computes on; empty if unknown.
+        devices: Lists the devices and their free memory; empty until the engine is loaded.
+        replays: Active replays of recorded runs; none for a fresh list.
     """
     program = Program(store, worker, references, devices, replays or Replays())
     gr.set_static_paths([PLOTLY_SCRIPT])
@@ -65,7 +70,7 @@ def build(
             with gr.Tab("Data", id="data", elem_id="tab-data") as data:
                 data_tab.tab(program, blocks, data, typed, tabs=tabs, unlearn=form, results=results)
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
-                methods_tab.tab(program, tabs, form, unlearn="unlearn")
+                methods_tab.tab(program, tabs, form)
     return blocks
 
 
@@ -79,3 +84,124 @@ def _header(device: str) -> str:
         '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
         "</header>"
     )
+
+
+SANS = ["system-ui", "Segoe UI", "Roboto", "Cantarell", "DejaVu Sans", "sans-serif"]
+MONO = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "DejaVu Sans Mono", "monospace"]
+"""Installed fonts, as plain strings: Gradio would fetch named ones from another host."""
+
+LOOK: Mapping[str, str] = {
+    "body_background_fill": "var(--page)",
+    "body_text_color": "var(--ink)",
+    "body_text_color_subdued": "var(--mute)",
+    "background_fill_primary": "var(--card)",
+    "background_fill_secondary": "var(--page)",
+    "border_color_primary": "var(--line)",
+    "border_color_accent": "var(--ink)",
+    "color_accent_soft": "var(--soft)",
+    "block_background_fill": "transparent",
+    "block_label_text_color": "var(--mute)",
+    "block_title_text_color": "var(--mute)",
+    "block_info_text_color": "var(--mute)",
+    "input_background_fill": "var(--page)",
+    "input_background_fill_focus": "var(--card)",
+    "input_border_color": "var(--line)",
+    "input_border_color_focus": "var(--ink)",
+    "input_shadow_focus": "none",
+    "input_placeholder_color": "var(--mute)",
+    "button_primary_background_fill": "var(--ink)",
+    "button_primary_background_fill_hover": "var(--ink-soft)",
+    "button_primary_text_color": "var(--page)",
+    "button_primary_border_color": "var(--ink)",
+    "button_secondary_background_fill": "var(--soft)",
+    "button_secondary_background_fill_hover": "var(--line)",
+    "button_secondary_text_color": "var(--ink)",
+    "button_secondary_border_color": "var(--soft)",
+    "checkbox_background_color": "var(--card)",
+    "checkbox_background_color_selected": "var(--ink)",
+    "checkbox_border_color": "var(--edge)",
+    "checkbox_border_color_focus": "var(--ink)",
+    "checkbox_border_color_selected": "var(--ink)",
+    "checkbox_label_background_fill": "transparent",
+    "checkbox_label_background_fill_hover": "var(--soft)",
+    "checkbox_label_background_fill_selected": "transparent",
+    "loader_color": "var(--ink)",
+    "error_background_fill": "var(--bad-soft)",
+    "error_text_color": "var(--bad)",
+    "error_border_color": "var(--bad)",
+    "slider_color": "var(--ink)",
+}
+"""Colours, the same for light and dark: variables of `assets/tokens.css`, which differ by theme."""
+
+PLAIN: Mapping[str, str] = {
+    "color_accent": "var(--ink)",
+    "block_border_width": "0px",
+    "block_padding": "0px",
+    "block_shadow": "none",
+    "block_title_text_size": "12.5px",
+    "block_title_text_weight": "400",
+    "block_info_text_size": "12.5px",
+    "input_border_width": "1px",
+    "input_shadow": "none",
+    "input_padding": "8px 11px",
+    "input_radius": "8px",
+    "input_text_size": "14px",
+    "button_large_radius": "9px",
+    "button_large_padding": "10px 14px",
+    "button_large_text_size": "14px",
+    "button_large_text_weight": "600",
+    "button_small_radius": "8px",
+    "button_small_padding": "4px 10px",
+    "button_small_text_size": "12.5px",
+    "button_small_text_weight": "400",
+    "checkbox_label_border_width": "0px",
+    "checkbox_label_padding": "0px",
+    "checkbox_label_shadow": "none",
+    "checkbox_label_text_size": "13px",
+    "checkbox_label_text_weight": "400",
+    "checkbox_shadow": "none",
+    "layout_gap": "12px",
+    "form_gap_width": "0px",
+    "panel_border_width": "0px",
+}
+"""Sizes, and settings that dark inherits."""
+
+
+def theme() -> Theme:
+    """Return Gradio's base theme, quietened."""
+    quiet = themes.Base(
+        font=SANS,
+        font_mono=MONO,
+        radius_size=themes.sizes.radius_md,
+        spacing_size=themes.sizes.spacing_sm,
+        text_size=themes.sizes.text_md,
+    )
+    dark = {f"{name}_dark": value for name, value in LOOK.items()}
+    return quiet.set(**LOOK, **dark, **PLAIN)
+
+
+def sheets() -> list[Path]:
+    """List the style sheets: the shared ones of `kit`, then each card's own."""
+    return [*sorted(UI.glob("kit/*.css")), *sorted(set(UI.rglob("*.css")) - set(UI.glob("kit/*")))]
+
+
+def served() -> dict[str, Any]:
+    """Return the options of Gradio's `launch()`.
+
+    Run history is off: it would keep personal data of the forget set in the browser. So is the
+    check that ends the program unless the page is drawn within 3 seconds (`_frontend`): a busy
+    machine takes longer.
+    """
+    return {
+        "theme": theme(),
+        "css_paths": [TOKENS, *sheets()],
+        "head": f"<script>{source('kit/charts.js')}</script>",
+        "favicon_path": ASSETS / "icon.svg",
+        "run_history": False,
+        "ssr_mode": False,
+        "footer_links": [],
+        "show_error": True,
+        "quiet": True,
+        "_frontend": False,
+        "app_kwargs": {"routes": routes()},
+    }

@@ -10,9 +10,9 @@ from unlearnlab.exports.result import compared
 from unlearnlab.metrics.scores import Score, shown_scores, value_of, weighted_scores
 from unlearnlab.ui.compare.listing import MOST, OUTDATED, RunId
 from unlearnlab.ui.compare.runs import CachedRuns
-from unlearnlab.ui.kit.answering import Answer, answering, unless_same
 from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.comparison import Ranking, Weights, rankings, scoreboard

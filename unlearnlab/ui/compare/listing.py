@@ -18,8 +18,8 @@ from pydantic import BaseModel, Field, ValidationError
 from unlearnlab.metrics.scores import ScoreKey, shown_scores, value_of
 from unlearnlab.runs.store import Store
 from unlearnlab.ui.compare.runs import CachedRuns
-from unlearnlab.ui.kit.answering import Answer, answering, unless_same
 from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.comparison import Setting, setting
 from unlearnlab.views.runs import Facet, RunSummary

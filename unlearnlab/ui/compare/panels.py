@@ -12,11 +12,10 @@ from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.ui.compare.charts import heat_map, overlay, parallel, plane
 from unlearnlab.ui.compare.listing import MOST, OUTDATED, RunId, Text
 from unlearnlab.ui.compare.runs import CachedRuns
-from unlearnlab.ui.kit.answering import Answer, answering, unless_same
 from unlearnlab.ui.kit.charts import figure_html, run_colour
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import render, span
+from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import span
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.views.answers import Speaker, choices, example, mask
 from unlearnlab.views.charts import BY, By, offered

@@ -9,11 +9,9 @@ from unlearnlab.ui.compare.board import board, report
 from unlearnlab.ui.compare.listing import change, listing
 from unlearnlab.ui.compare.panels import ASKED, PANELS, ask, panel
 from unlearnlab.ui.compare.runs import CachedRuns
-from unlearnlab.ui.form.layout import QUIET
-from unlearnlab.ui.kit.answering import Answer
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import render, script
+from unlearnlab.ui.kit.listeners import QUIET, Answer
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
 from unlearnlab.views.scoreboard import KINDS, TASKS

@@ -17,10 +17,11 @@ from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import Row
 from unlearnlab.models import catalog
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import NAME, known_of, number
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.form import NAME
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.controls import Problem, element
-from unlearnlab.ui.kit.html import heading, render
+from unlearnlab.ui.kit.html import heading, render, thousands
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.views.answers import mask
@@ -216,11 +217,13 @@ def findings_html(draft: Draft, *, masked: bool) -> str:
 
     def types(rows: Sequence[Row]) -> str:
         found = [row.kind for row in rows]
-        each = [f"{number(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found]
+        each = [
+            f"{thousands(found.count(kind))} to {KINDS[kind]}" for kind in KINDS if kind in found
+        ]
         return f"({', '.join(each)})" if len(each) > 1 else ""
 
     hide = mask if masked else str
-    return render("data/add_card.html", draft=draft, hide=hide, types=types, number=number)
+    return render("data/add_card.html", draft=draft, hide=hide, types=types, number=thousands)
 
 
 # Layout and events
@@ -414,8 +417,8 @@ def wire_add(
         name, answer = press_add(card.request(held))
         if not name:
             return {card.message: answer.plain}
-        form = unlearn.gathered(held)
-        shown = {table: draw_list(known_of(form).name), card.add: gr.update(interactive=False)}
+        form = unlearn.collect(held)
+        shown = {table: draw_list(form.dataset.name), card.add: gr.update(interactive=False)}
         return {card.message: answer.plain} | shown | form_layout.changes(program, unlearn, form)
 
     boxes["way"].input(turned, boxes["way"], [card.files, card.folder], **QUIET)

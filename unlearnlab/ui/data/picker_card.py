@@ -20,22 +20,11 @@ from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.run import LoRA, ModelSpec, PreviewSpec, SpecError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import (
-    fold_of,
-    forget_all,
-    known_of,
-    picked_ids,
-    tasks_in,
-    use_rows,
-)
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.answering import answering
-from unlearnlab.ui.kit.html import render
-from unlearnlab.ui.kit.latest_wins import NUMBERED
+from unlearnlab.ui.form.form import Form, forget_all, tasks_in, use_rows
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.html import escape, render, script
+from unlearnlab.ui.kit.listeners import NUMBERED, QUIET, answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import escape
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.live import known_to
 from unlearnlab.ui.run.tab import store_errors_as_gr_error
@@ -75,12 +64,12 @@ class Search:
 
 def rows_of(form: Form) -> tuple[Row, ...]:
     """Return all forget rows of the form's dataset and fold."""
-    return known_of(form).rows("forget", fold_of(form))
+    return form.dataset.rows("forget", form.fold)
 
 
 def ticks_of(form: Form, value: Any) -> Ticks:
     """Return the page's ticks, or ticks from the form if its rows have changed since."""
-    values, ids = form.draft["values"], picked_ids(form)
+    values, ids = form.values, form.picked
     of = repr((values["data.source"], values["data.fold"], ids and hash(tuple(ids))))
     try:
         ticks = Ticks.model_validate(value)
@@ -123,7 +112,7 @@ def picker(program: Program, form: Form, ticks: Ticks, search: Search) -> dict[s
     some = found[page * PAGE : (page + 1) * PAGE]
     answers = known_answers(program, form, some)
     said = [(row, answers.get(row.id)) for row in some]
-    titles = titles_of(known_of(form))
+    titles = titles_of(form.dataset)
     active = [one for one in _previews(program, form)[:1] if one.alive and one.ending is None]
     return ticks.model_dump() | {
         "page": page,
@@ -169,7 +158,7 @@ def rows_html(
 
 def model_of(form: Form) -> ModelSpec | None:
     """Return the form's model, untrained; None if it is invalid."""
-    values = form.draft["values"]
+    values = form.values
     plain = {name: values[f"model.{name}"] for name in ("name", "precision", "device")}
     for adapter in (None, LoRA()):  # Quantized weights are invalid without one.
         try:
@@ -185,13 +174,13 @@ def _subject(form: Form) -> tuple[tuple[str, str, str, str], float] | None:
     Since when: the last write of the saved model and of the added dataset, in Unix seconds. None if
     the model is invalid or the dataset unknown.
     """
-    model, known = model_of(form), known_of(form)
+    model, known = model_of(form), form.dataset
     if model is None or known.unknown_reason:
         return None
     place = catalog.model(model.name).place
     files = (place and place / "config.json", known.folder / MANIFEST)
     since = max((file.stat().st_mtime for file in files if file and file.is_file()), default=0.0)
-    return (model.name, model.precision, known.name, fold_of(form)), since
+    return (model.name, model.precision, known.name, form.fold), since
 
 
 def _previews(program: Program, form: Form) -> list[PreviewRecord]:
@@ -240,7 +229,7 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
 
 def press_preview(program: Program, form: Form, shown: Any) -> Notice:
     """Queue a preview of the model's answers to the rows shown."""
-    model, known = model_of(form), known_of(form)
+    model, known = model_of(form), form.dataset
     if model is None:
         return error_notice("this model is invalid: see the form")
     if problem := known.unknown_reason or model.known.unavailable_reason:
@@ -250,7 +239,7 @@ def press_preview(program: Program, form: Form, shown: Any) -> Notice:
         return error_notice("no row is shown: change the filters")
     try:
         state = program.worker.state()
-        spec = PreviewSpec(model=model, source=known.name, fold=fold_of(form), rows=tuple(ids))
+        spec = PreviewSpec(model=model, source=known.name, fold=form.fold, rows=tuple(ids))
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return error_notice(error)
@@ -354,7 +343,7 @@ class PickerCard:
         text, task, kind = (str(held[box] or "") for box in (self.text, self.task, self.kind))
         value = held[self.rows]
         return PickerState(
-            self.unlearn.gathered(held),
+            self.unlearn.collect(held),
             value if isinstance(value, dict) else {},
             Search(text, task, kind, bool(held[self.masked])),
         )
@@ -403,8 +392,8 @@ def draw_picker(program: Program, unlearn: FormParts) -> PickerCard:
 
 
 def _head(form: Form) -> str:
-    known = known_of(form)
-    fold = f", {fold_of(form)} fold" if len(known.folds) > 1 else ""
+    known = form.dataset
+    fold = f", {form.fold} fold" if len(known.folds) > 1 else ""
     return (
         '<div class="card-head"><h2>Rows to forget</h2>'
         f"<span>{escape(known.title)}{fold}</span></div>"
@@ -418,7 +407,7 @@ def picker_updates(
 
     The page keeps its own ticks unless `ticked` says that the server changed them.
     """
-    form, search, known = state.form, state.search, known_of(state.form)
+    form, search, known = state.form, state.search, state.form.dataset
     another = state.value.get("source") != known.name
     if another:
         search = replace(search, task="", masked=known.personal)
@@ -426,7 +415,7 @@ def picker_updates(
         value = picker(program, form, state.ticks, search)
     value |= {"source": known.name, "asked": state.value.get("asked"), "ticked": ticked}
     titles = titles_of(known)
-    tasks = [(titles.get(task, task), task) for task in tasks_in(known, fold_of(form))]
+    tasks = [(titles.get(task, task), task) for task in tasks_in(known, form.fold)]
     choices = gr.update(choices=[ANY_TASK, *tasks], visible=len(tasks) > 1)
     updates = {card.head: _head(form), card.task: choices, card.rows: value}
     if another:

@@ -14,14 +14,12 @@ from unlearnlab.ui.data.add_card import draw_add, draw_findings, wire_add
 from unlearnlab.ui.data.picker_card import draw_picker, picker_updates, wire_picker
 from unlearnlab.ui.data.typed_card import draw_typed, wire_typed
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.choices import SOURCE, choose_data, known_of, number
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.form import SOURCE, Form, choose_data
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.controls import Problem
-from unlearnlab.ui.kit.html import heading, render
-from unlearnlab.ui.kit.latest_wins import NUMBERED
+from unlearnlab.ui.kit.html import heading, render, script, thousands
+from unlearnlab.ui.kit.listeners import NUMBERED, QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.panel import Parts
 from unlearnlab.views.scoreboard import titles_of
@@ -80,7 +78,7 @@ def tab(
     def redrawn(form: Form, values: tuple[Any, ...]) -> dict[Any, Any]:
         """Redraw the list and the rows as `form` has them."""
         state = replace(rows.state(values), form=form)
-        shown = {listed: datasets_html(known_of(form).name)}
+        shown = {listed: datasets_html(form.dataset.name)}
         return shown | picker_updates(program, rows, state)
 
     def shown(*values: Any) -> dict[Any, Any]:
@@ -111,8 +109,7 @@ def tab(
 
 def use_data(form: Form, name: str) -> Form:
     """Choose another dataset in the form."""
-    values = form.draft["values"] | {SOURCE: name}
-    return choose_data(Form(form.draft | {"values": values}))
+    return choose_data(form.having({SOURCE: name}))
 
 
 def datasets_html(used: str) -> str:
@@ -122,7 +119,7 @@ def datasets_html(used: str) -> str:
 
 def list_html(known: Iterable[DatasetInfo], used: str) -> str:
     """Render a list of these datasets. HTML."""
-    functions = {"titles": titles_of, "number": number}
+    functions = {"titles": titles_of, "number": thousands}
     return render("data/tab.html", datasets=known, used=used, embedded=EMBEDDED_NAME, **functions)
 
 

@@ -17,9 +17,10 @@ from unlearnlab.spec.run import SpecError
 from unlearnlab.ui.data.add_card import busy
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form, form_of
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.controls import Problem, element
 from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.panel import Parts

@@ -1,4 +1,4 @@
-"""The form's layout and wiring: cards "What" and "How"."""
+"""The form's cards "What" and "How": layout and wiring."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,28 +10,11 @@ from gradio.components import Component
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.ui.form import form as forms
-from unlearnlab.ui.form.choices import (
-    FOLD,
-    NAME,
-    NOTE_JS,
-    PRECISION,
-    SOURCE,
-    choose_data,
-    choose_fold,
-    controls_of,
-    device_choices,
-    draw_data,
-    forget_all,
-    looked_up,
-    model_choices,
-    model_note,
-    rows_note,
-    take_model,
-)
-from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.size import size_note
+from unlearnlab.ui.form import notes
+from unlearnlab.ui.form.form import FOLD, NAME, PRECISION, SOURCE, TASKS_PATH, Form
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
+    DATA,
     DEVICE,
     EVALUATION,
     KEEP,
@@ -44,58 +27,30 @@ from unlearnlab.ui.kit.controls import (
     PATHS,
     PHASE,
     PHASE_TASKS,
+    ROWS,
     SEED,
     Control,
-    Setting,
+    FormField,
     control,
     element,
 )
-from unlearnlab.ui.kit.dropdown_fix import on_choice
-from unlearnlab.ui.kit.html import heading
+from unlearnlab.ui.kit.html import heading, script
+from unlearnlab.ui.kit.listeners import QUIET, on_choice
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.views.scoreboard import TASKS
 
+_MODULES = "phase.modules"
+_BY_HAND = {NAME, TASKS_PATH, _MODULES, PHASE_TASKS}
 
-def phase_list(value: dict[str, Any]) -> gr.HTML:
-    """Draw the list.
-
-    Its value is that of `form.phase_cards`; `rearrange` fires with an `action` and a `phase`, as
-    `form.rearranged` takes them.
-    """
-    return gr.HTML(
-        value,
-        html_template=_PHASES,
-        js_on_load=script("form/phases.js"),
-        elem_id="phases",
-        apply_default_css=False,
-    )
-
-
-_PHASES = """
+PHASES = """
 <div class="phases-head"><span class="field-label" id="phases-label">Phases, in order</span>
   <button type="button" class="quiet" data-action="add">Add a phase</button></div>
 <ol class="phase-cards" aria-labelledby="phases-label"></ol>
 <p class="phase-note" role="status"></p>
 """
+"""Its value is the list's HTML; fires `rearrange` with what `change_phases` takes."""
 
-
-def layer_range(value: dict[str, Any]) -> gr.HTML:
-    """Draw the range.
-
-    Its value is `{"first": 2, "last": 5, "blocks": 8}`; `input` fires when a thumb is let go.
-    """
-    return gr.HTML(
-        value,
-        html_template=_RAIL,
-        js_on_load=script("form/layer_range.js"),
-        elem_id=element(LAYERS),
-        elem_classes=["field", "layers"],
-        apply_default_css=False,
-    )
-
-
-_RAIL = """
+RAIL = """
 <div class="rail-head"><span class="field-label">Layers</span><output></output></div>
 <div class="rail"><i></i><b></b>
   <input type="range" min="0" step="1" aria-label="First trained block">
@@ -103,16 +58,7 @@ _RAIL = """
 </div>
 <div class="rail-ticks" aria-hidden="true"></div>
 """
-
-
-QUIET: dict[str, Any] = {
-    "queue": False,
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
-"""Of every listener: short requests without a stream, and not part of a public interface."""
-
-_BY_HAND = {NAME, "data.tasks", "phase.modules", PHASE_TASKS}
+"""Its value is that of `layers_of`; fires `input` when a thumb is let go."""
 
 SAVE = """(draft, ...values) => ({
   ...draft,
@@ -129,9 +75,9 @@ class FormParts:
     preset: gr.Dropdown
     preset_note: gr.HTML
     model_note: gr.HTML
-    """How the chosen model stands; `look_up` fires."""
+    """Says whether the chosen model is here; `look_up` fires."""
     rows: gr.HTML
-    """Which rows are forgotten; `pick_rows` and `all_rows` fire."""
+    """Says which rows are forgotten; `pick_rows` and `all_rows` fire."""
     phases: gr.HTML
     idea: gr.HTML
     card: gr.Markdown
@@ -141,7 +87,7 @@ class FormParts:
     tasks: gr.Group
     """Holds the subtasks of the shown phase."""
     training: Sequence[gr.Group]
-    """What a phase without steps has nothing of: layers, modules, rate, epochs."""
+    """Settings that a phase without steps lacks: layers, modules, rate, epochs."""
     size: gr.HTML
     expert: gr.Accordion
     """Holds the expert settings; unfolded, it lists the devices anew."""
@@ -150,24 +96,24 @@ class FormParts:
 
     @property
     def inputs(self) -> list[Component]:
-        """List what a handler needs to gather the form."""
+        """List the components that `collect_form` reads."""
         return [self.draft, *self.controls.values()]
 
     @property
     def outputs(self) -> list[Any]:
-        """List what `updates` writes."""
+        """List the components that `updates` writes."""
         return [self.draft, self.preset, *self.notes, *self.controls.values()]
 
     @property
     def notes(self) -> list[Any]:
-        """List what follows the controls: texts, and groups that are shown or hidden."""
+        """List what depends on the controls: texts, and groups that are shown or hidden."""
         texts = (self.preset_note, self.model_note, self.rows, self.phases, self.idea, self.card)
         groups = (self.lora, self.tasks, *self.training, *(group for _, group in self.groups))
         return [*texts, self.size, *groups]
 
-    def gathered(self, held: Mapping[Any, Any]) -> Form:
-        """Gather the form from what its components hold, by component."""
-        return forms.gathered(held[self.draft], [held[box] for box in self.controls.values()])
+    def collect(self, held: Mapping[Any, Any]) -> Form:
+        """Collect the form from its components' values, by component."""
+        return forms.collect_form(held[self.draft], [held[box] for box in self.controls.values()])
 
 
 def changes(
@@ -182,23 +128,23 @@ def changes(
         since: The form that the browser sent. What holds the same value is left alone: the reader
             may be typing in it by the time that the answer arrives.
     """
-    card = METHODS[form.method].card
     found: dict[Any, Any] = {
         parts.draft: form.draft,
         parts.preset: gr.update(value=form.preset if form.preset in presets() else None),
-        parts.preset_note: forms.preset_note(form),
-        parts.model_note: _model_note(form),
-        parts.rows: rows_note(form),
-        parts.phases: forms.phase_cards(form),
-        parts.idea: forms.idea_html(card),
-        parts.card: forms.card_markdown(card),
-        parts.size: size_note(program, form),
-        parts.lora: gr.update(visible=form.draft["values"][ADAPTER]),
+        parts.preset_note: notes.preset_note(form),
+        parts.model_note: notes.model_note(form.values[NAME], form.values[PRECISION]),
+        parts.rows: notes.rows_note(form),
+        parts.phases: notes.phases_html(form),
+        parts.idea: notes.idea_html(form.method),
+        parts.card: notes.card_markdown(form.method),
+        parts.size: notes.size_note(program, form),
+        parts.lora: gr.update(visible=form.values[ADAPTER]),
         parts.tasks: gr.update(visible=form.tells_tasks),
     }
     found |= {group: gr.update(visible=form.trains) for group in parts.training}
     found |= {group: gr.update(visible=kind == form.method) for kind, group in parts.groups}
-    return found | dict(zip(parts.controls.values(), controls_of(form, since), strict=True))
+    shown = control_updates(form, since)
+    return found | {box: shown[path] for path, box in parts.controls.items()}
 
 
 def updates(program: Program, parts: FormParts, form: Form, since: Form | None = None) -> list[Any]:
@@ -207,98 +153,136 @@ def updates(program: Program, parts: FormParts, form: Form, since: Form | None =
     return [found[component] for component in parts.outputs]
 
 
-def _model_note(form: Form, told: str = "") -> str:
-    values = form.draft["values"]
-    return model_note(values[NAME], values[PRECISION], told)
+def control_updates(form: Form, since: Form | None = None) -> dict[str, Any]:
+    """Return the update of each control by its path, with the options that the form's data have.
+
+    Args:
+        form: What to show.
+        since: What the controls hold already; a value that is the same is not sent again.
+    """
+    options, held = notes.options_of(form), since.values if since else {}
+    found: dict[str, Any] = {}
+    for path, value in form.values.items():
+        wanted = {"value": value} | options.get(path, {})
+        if path in held and held[path] == wanted["value"]:
+            del wanted["value"]
+        found[path] = gr.update(**wanted)
+    return found
 
 
 def draw_form() -> FormParts:
     """Lay the form out."""
     first = forms.first_form()
-    draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     drawn: dict[str, Control] = {}
+    draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     with gr.Column(elem_classes=["card"]):
-        preset, note, model, rows = _what(first, drawn)
+        heading("What")
+        titles = [(preset.title, name) for name, preset in presets().items()]
+        preset = _dropdown("preset", titles, first.preset or None, "Preset")
+        preset_note = _note(notes.preset_note(first))
+        drawn[NAME] = _dropdown(
+            NAME, notes.model_choices(), first.values[NAME], "Model", allow_custom_value=True
+        )
+        model_note = _note(notes.model_note(first.values[NAME]), "model-note")
+        drawn[SOURCE] = _dropdown(SOURCE, notes.source_choices(first), first.values[SOURCE], "Data")
+        drawn[ROWS] = gr.HTML(first.values[ROWS], html_template="", visible=False)
+        rows = _note(notes.rows_note(first), element(ROWS), "field")
+        drawn[FOLD] = control(next(setting for setting in DATA if setting.path == FOLD))
+        told = "Subtasks to unlearn; the scores always cover all of them."
+        drawn[TASKS_PATH] = _tasks(TASKS_PATH, list(TASKS), "Forget", told)
     with gr.Column(elem_classes=["card"]):
         heading("How")
-        phases = phase_list(forms.phase_cards(first))
-        idea, card = _method(first, drawn)
+        phases = gr.HTML(
+            notes.phases_html(first),
+            html_template=PHASES,
+            js_on_load=script("form/phases.js"),
+            elem_id="phases",
+            apply_default_css=False,
+        )
+        kinds = [(method.card.title, kind) for kind, method in METHODS.items()]
+        drawn[METHOD] = _dropdown(METHOD, kinds, first.method, "Method")
+        idea = _note(notes.idea_html(first.method))
+        with gr.Accordion("Formula and known failure", open=False, elem_classes=["fold"]):
+            card = gr.Markdown(notes.card_markdown(first.method), elem_classes=["method-card"])
         with gr.Group(visible=first.tells_tasks, elem_classes=["plain-group"]) as tasks:
-            drawn[PHASE_TASKS] = _tasks(
-                PHASE_TASKS,
-                [],
-                "Subtasks of this phase",
-                "What this phase trains on; with none chosen, all that the run forgets.",
-            )
+            told = "What this phase trains on; with none chosen, all that the run forgets."
+            drawn[PHASE_TASKS] = _tasks(PHASE_TASKS, [], "Subtasks of this phase", told)
         groups = _of_methods(first, drawn, folded=False)
         with gr.Group(visible=first.trains) as layers:
-            drawn[LAYERS] = layer_range(first.draft["values"][LAYERS])
-        modules = next(s for s in PHASE if s.name == "modules")
+            drawn[LAYERS] = gr.HTML(
+                first.values[LAYERS],
+                html_template=RAIL,
+                js_on_load=script("form/layer_range.js"),
+                elem_id=element(LAYERS),
+                elem_classes=["field", "layers"],
+                apply_default_css=False,
+            )
         with gr.Group(visible=first.trains) as matrices:
-            drawn[modules.path] = control(modules)
+            drawn[_MODULES] = control(next(s for s in PHASE if s.path == _MODULES))
         size = gr.HTML(
             elem_classes=["note"], elem_id="size-note", js_on_load=script("kit/folds.js")
         )
         usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
         rates = _group(usual, drawn, first.trains)
-        expert, lora, rare, more = _expert(first, drawn)
-    controls = {path: drawn[path] for path in PATHS}
-    training = [layers, matrices, rates, rare]
-    kinds = [*groups, *more]
+        with gr.Accordion(
+            "Expert settings", open=False, elem_classes=["fold"], elem_id="expert"
+        ) as expert:
+            heading("This phase")
+            groups += _of_methods(first, drawn, folded=True)
+            rare = [s for s in PHASE if s.expert and s not in OF_ADAPTER]
+            training = [layers, matrices, rates, _group(rare, drawn, first.trains)]
+            _group(OF_ADAPTER, drawn, True)
+            heading("The whole run")
+            _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED, KEEP], drawn, True)
+            drawn[ADAPTER] = gr.Checkbox(
+                False,
+                label="Train a LoRA adapter",
+                info="Trains a low-rank adapter instead of the weights.",
+                elem_id=element(ADAPTER),
+                elem_classes=["field"],
+            )
+            lora = _group(LORA, drawn, False)
     return FormParts(
-        draft,
-        preset,
-        note,
-        model,
-        rows,
-        phases,
-        idea,
-        card,
-        kinds,
-        lora,
-        tasks,
-        training,
-        size,
-        expert,
-        controls,
+        draft=draft,
+        preset=preset,
+        preset_note=preset_note,
+        model_note=model_note,
+        rows=rows,
+        phases=phases,
+        idea=idea,
+        card=card,
+        groups=groups,
+        lora=lora,
+        tasks=tasks,
+        training=training,
+        size=size,
+        expert=expert,
+        controls={path: drawn[path] for path in PATHS},
     )
 
 
-def _what(first: Form, drawn: dict[str, Control]) -> tuple[gr.Dropdown, gr.HTML, gr.HTML, gr.HTML]:
-    heading("What")
-    titles = [(preset.title, name) for name, preset in presets().items()]
-    preset = gr.Dropdown(
-        titles,
-        value=first.preset or None,
-        label="Preset",
-        elem_id="f-preset",
+def _dropdown(
+    path: str, choices: Sequence[tuple[str, str]], value: Any, label: str, **more: Any
+) -> gr.Dropdown:
+    return gr.Dropdown(
+        choices,
+        value=value,
+        label=label,
+        elem_id=element(path),
         elem_classes=["field"],
-        filterable=False,
+        **more or {"filterable": False},
     )
-    note = gr.HTML(forms.preset_note(first), elem_classes=["note"], apply_default_css=False)
-    drawn[NAME] = gr.Dropdown(
-        model_choices(),
-        value=first.draft["values"][NAME],
-        label="Model",
-        elem_id=element(NAME),
-        elem_classes=["field"],
-        allow_custom_value=True,
-    )
-    model = gr.HTML(
-        model_note(first.draft["values"][NAME]),
-        js_on_load=NOTE_JS,
-        elem_id="model-note",
-        elem_classes=["note"],
+
+
+def _note(html: str, name: str | None = None, *classes: str) -> gr.HTML:
+    """Draw a note; one with an id may have buttons."""
+    return gr.HTML(
+        html,
+        js_on_load=script("kit/buttons.js") if name else None,
+        elem_id=name,
+        elem_classes=["note", *classes],
         apply_default_css=False,
     )
-    rows = draw_data(first, drawn)
-    drawn["data.tasks"] = _tasks(
-        "data.tasks",
-        list(TASKS),
-        "Forget",
-        "Subtasks to unlearn; the scores always cover all of them.",
-    )
-    return preset, note, model, rows
 
 
 def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGroup:
@@ -312,28 +296,10 @@ def _tasks(path: str, chosen: list[str], label: str, info: str) -> gr.CheckboxGr
     )
 
 
-def _method(first: Form, drawn: dict[str, Control]) -> tuple[gr.HTML, gr.Markdown]:
-    kinds = [(method.card.title, kind) for kind, method in METHODS.items()]
-    drawn[METHOD] = gr.Dropdown(
-        kinds,
-        value=first.method,
-        label="Method",
-        elem_id=element(METHOD),
-        elem_classes=["field"],
-        filterable=False,
-    )
-    card = METHODS[first.method].card
-    idea = gr.HTML(forms.idea_html(card), elem_classes=["note"], apply_default_css=False)
-    with gr.Accordion("Formula and known failure", open=False, elem_classes=["fold"]):
-        text = gr.Markdown(forms.card_markdown(card), elem_classes=["method-card"])
-    return idea, text
-
-
-def _group(of: Sequence[Setting], drawn: dict[str, Control], visible: bool) -> gr.Group:
+def _group(of: Sequence[FormField], drawn: dict[str, Control], visible: bool) -> gr.Group:
     """Draw settings in two columns."""
     with gr.Group(visible=visible, elem_classes=["fields"]) as group:
-        for setting in of:
-            drawn[setting.path] = control(setting)
+        drawn.update({setting.path: control(setting) for setting in of})
     return group
 
 
@@ -345,82 +311,61 @@ def _of_methods(
     return [(kind, _group(of, drawn, kind == first.method)) for kind, of in found if of]
 
 
-def _expert(
-    first: Form, drawn: dict[str, Control]
-) -> tuple[gr.Accordion, gr.Group, gr.Group, list[tuple[str, gr.Group]]]:
-    """Draw the fold: LoRA's group, that of a phase with steps, and those of the methods."""
-    fold = gr.Accordion("Expert settings", open=False, elem_classes=["fold"], elem_id="expert")
-    with fold:
-        heading("This phase")
-        groups = _of_methods(first, drawn, folded=True)
-        rare = [s for s in PHASE if s.expert and s not in OF_ADAPTER]
-        training = _group(rare, drawn, first.trains)
-        _group(OF_ADAPTER, drawn, True)
-        heading("The whole run")
-        _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED, KEEP], drawn, True)
-        drawn[ADAPTER] = gr.Checkbox(
-            False,
-            label="Train a LoRA adapter",
-            info="A low-rank adapter in place of the weights themselves.",
-            elem_id=element(ADAPTER),
-            elem_classes=["field"],
-        )
-        return fold, _group(LORA, drawn, False), training, groups
-
-
 def wire(program: Program, parts: FormParts) -> None:
-    """Wire what the form does by itself."""
+    """Wire the form's own events."""
+    of, inputs, outputs = parts.controls, set(parts.inputs), parts.outputs
+    save: dict[str, Any] = {"js": SAVE % list(PATHS)} | QUIET
 
-    def preset(name: str) -> list[Any]:
-        return updates(program, parts, forms.preset_form(name))
-
-    def becomes(change: Callable[[Form], Form]) -> Callable[..., list[Any]]:
+    def becomes(change: Callable[[Form], Form]) -> Callable[..., dict[Any, Any]]:
         """Make a handler that shows what a change makes of the form."""
 
-        def changed(*held: Any) -> list[Any]:
-            form = forms.gathered(held[0], held[1:])
-            return updates(program, parts, change(form), since=form)
+        def changed(held: Mapping[Any, Any]) -> dict[Any, Any]:
+            form = parts.collect(held)
+            return changes(program, parts, change(form), since=form)
 
         return changed
 
-    def look_up(held: dict[Any, Any]) -> dict[Any, Any]:
-        form = parts.gathered(held)
-        told = looked_up(form.draft["values"][NAME])
-        shown = changes(program, parts, form if told else forms.fitted(form), since=form)
-        return shown | {parts.model_note: _model_note(form, told)}
+    def preset(held: Mapping[Any, Any]) -> dict[Any, Any]:
+        return changes(program, parts, forms.preset_form(held[parts.preset]))
 
-    def rearranged(event: gr.EventData, *held: Any) -> list[Any]:
-        form = forms.gathered(held[0], held[1:])
-        return updates(program, parts, forms.rearranged(form, event.action, event.phase), form)
+    def model(form: Form) -> Form:
+        return forms.take_model(form, program.devices())
+
+    def look_up(held: dict[Any, Any]) -> dict[Any, Any]:
+        form = parts.collect(held)
+        name, precision = form.values[NAME], form.values[PRECISION]
+        told = notes.looked_up(name)
+        shown = changes(program, parts, form if told else forms.fit_to_model(form), since=form)
+        return shown | {parts.model_note: notes.model_note(name, precision, told)}
+
+    def rearranged(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
+        form = parts.collect(held)
+        changed = forms.change_phases(form, event.action, event.phase)
+        return changes(program, parts, changed, since=form)
 
     def noted(held: dict[Any, Any]) -> dict[Any, Any]:
-        """Follow a change with all but the controls, which the reader may be typing in."""
-        shown = changes(program, parts, parts.gathered(held))
+        """Update everything but the controls, which the reader may be typing in."""
+        shown = changes(program, parts, parts.collect(held))
         return {note: shown[note] for note in parts.notes}
 
     # A text box fires `input` for keys alone: not for a paste, not for a deletion.
-    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in parts.controls.values()]
-    gr.on(edits, None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
-    gr.on(edits, noted, set(parts.inputs), parts.notes, trigger_mode="always_last", **QUIET)
-    on_choice(parts.preset, preset, [parts.preset], parts.outputs, **QUIET)
-    of = parts.controls
-    choices = (
-        (of[NAME], becomes(lambda form: take_model(form, program.devices()))),
-        (of[SOURCE], becomes(choose_data)),
-        (of[FOLD], becomes(choose_fold)),
-    )
-    presses = (
-        (parts.rows.all_rows, becomes(forget_all)),
-        (parts.phases.rearrange, rearranged),
-    )
-    answers = (
-        *(on_choice(box, do, parts.inputs, parts.outputs, **QUIET) for box, do in choices),
-        *(fired(do, parts.inputs, parts.outputs, **QUIET) for fired, do in presses),
-        parts.model_note.look_up(look_up, set(parts.inputs), parts.outputs, **QUIET),
-    )
+    edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in of.values()]
+    gr.on(edits, None, parts.inputs, parts.draft, **save)
+    gr.on(edits, noted, inputs, parts.notes, trigger_mode="always_last", **QUIET)
+    on_choice(parts.preset, preset, [parts.preset], outputs)
+    chosen = ((NAME, model), (SOURCE, forms.choose_data), (FOLD, forms.forget_all))
+    answers = [
+        *(on_choice(of[path], becomes(change), parts.inputs, outputs) for path, change in chosen),
+        parts.rows.all_rows(becomes(forms.forget_all), inputs, outputs, **QUIET),
+        parts.phases.rearrange(rearranged, inputs, outputs, **QUIET),
+        parts.model_note.look_up(look_up, inputs, outputs, **QUIET),
+    ]
     for answered in answers:
         # What was typed since is in the controls, and in no answer.
-        answered.then(None, parts.inputs, parts.draft, js=SAVE % list(PATHS), **QUIET)
+        answered.then(None, parts.inputs, parts.draft, **save)
     parts.expert.expand(
-        lambda: gr.update(choices=device_choices(program.devices())), None, of[DEVICE], **QUIET
+        lambda: gr.update(choices=notes.device_choices(program.devices())),
+        None,
+        of[DEVICE],
+        **QUIET,
     )

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import plotly
 
-from unlearnlab.ui.kit.text import escape
+from unlearnlab.ui.kit.html import escape
 from unlearnlab.views.charts import PANELS, TRACES
 from unlearnlab.views.colours import RUNS
 

@@ -11,15 +11,15 @@ from unlearnlab.spec.presets import Preset, presets
 from unlearnlab.spec.run import ModelSpec, written
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.layout import QUIET, FormParts
+from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.controls import OF_METHOD, WORDS
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import render, script, source
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script, source
 from unlearnlab.views.benchmarks import FIGURES, Measurement, measurements
 
 FITS = 33
-"""Most visible signs of a formula in one line of a card."""
+"""Visible symbols of a formula that fit a line of a card."""
 
 PLUS, BREAK = " + ", r" \\[2pt] "
 _PLACES = re.compile(r"( \+ |,\s*\\quad\s*)")
@@ -27,15 +27,8 @@ _UNSEEN = re.compile(r"\\(?:(?:mathrm|left|right|overline|text|tfrac)(?![A-Za-z]
 _SYMBOL = re.compile(r"\\(?:[A-Za-z]+|\|)")
 
 
-def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> None:
-    """Lay the tab out and wire it.
-
-    Args:
-        program: Store and worker.
-        tabs: Tabs of the page; a click on a preset selects the form's tab.
-        form: The form that a preset fills.
-        unlearn: Id of the tab that has the form.
-    """
+def tab(program: Program, tabs: gr.Tabs, form: FormParts) -> None:
+    """Lay the tab out and wire it. A click on a preset fills the form and opens its tab."""
     with gr.Row(elem_classes=["methods-head"]):
         gr.HTML(_INTRODUCTION, apply_default_css=False)
         text = gr.Textbox(
@@ -46,11 +39,12 @@ def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> No
         )
     with gr.Column(elem_classes=["methods"]):
         cards = [_card(kind, cls) for kind, cls in METHODS.items()]
-    gr.HTML(_NONE_LEFT, apply_default_css=False)
+    none = '<p class="none" id="methods-none" role="status" hidden>No method matches.</p>'
+    gr.HTML(none, apply_default_css=False)
 
-    def used(event: gr.EventData) -> list[Any]:
+    def used(event: gr.EventData) -> dict[Any, Any]:
         chosen = forms.preset_form(str(event.preset))
-        return [gr.Tabs(selected=unlearn), *form_layout.updates(program, form, chosen)]
+        return {tabs: gr.Tabs(selected="unlearn")} | form_layout.changes(program, form, chosen)
 
     text.change(None, text, js=source("methods/filter.js"), api_visibility="private")
     for card in cards:
@@ -60,12 +54,13 @@ def tab(program: Program, tabs: gr.Tabs, form: FormParts, *, unlearn: str) -> No
 def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
     """Draw a method's card and return the part of it that has the button."""
     chosen = preset_of(kind)
+    found = measurements().get((chosen.name, chosen.spec.data.fold)) if chosen else None
     with gr.Column(elem_id=f"method-{kind}", elem_classes=["card", "method"]):
         gr.HTML(head_html(kind, cls), apply_default_css=False)
         # Markdown and not HTML: it is what draws formulas, without asking another host.
         gr.Markdown(f"$$\n{broken(cls.card.formula)}\n$$", elem_classes=["formula"])
         return gr.HTML(
-            body_html(kind, cls, chosen, _measured(chosen)),
+            body_html(kind, cls, chosen, found),
             js_on_load=script("methods/tab.js"),
             elem_classes=["method-body"],
             apply_default_css=False,
@@ -74,12 +69,12 @@ def _card(kind: str, cls: type[MethodSpec]) -> gr.HTML:
 
 def broken(formula: str) -> str:
     """Break a formula that is too wide for a card between its terms."""
-    if _signs(formula) <= FITS:
+    if _symbols(formula) <= FITS:
         return formula
     (_, first), *others = _terms(formula)
     lines = [first]
     for mark, term in others:
-        if mark == PLUS and _signs(lines[-1] + mark + term) <= FITS:
+        if mark == PLUS and _symbols(lines[-1] + mark + term) <= FITS:
             lines[-1] += mark + term
         else:
             lines.append(rf"+\;{term}" if mark == PLUS else term)
@@ -99,8 +94,8 @@ def _terms(formula: str) -> list[tuple[str, str]]:
     return found
 
 
-def _signs(formula: str) -> int:
-    """Estimate the number of visible signs of a formula."""
+def _symbols(formula: str) -> int:
+    """Estimate the number of visible symbols of a formula."""
     return len(_SYMBOL.sub("x", _UNSEEN.sub(" ", formula)).replace(" ", ""))
 
 
@@ -116,13 +111,9 @@ def preset_of(kind: str) -> Preset | None:
     return next(alone, found[0] if found else None)
 
 
-def _measured(chosen: Preset | None) -> Measurement | None:
-    return measurements().get((chosen.name, chosen.spec.data.fold)) if chosen else None
-
-
 def head_html(kind: str, cls: type[MethodSpec]) -> str:
     """Draw a method's name, with a link to its card, and its idea."""
-    return render("methods/head.html", kind=kind, card=cls.card)
+    return render("methods/card.html", "head", kind=kind, card=cls.card)
 
 
 def body_html(
@@ -133,12 +124,12 @@ def body_html(
     used = next((phase.method for phase in phases if phase.method.kind == kind), cls())
     means = [(figure, figure.means(found)) for figure in FIGURES] if found else []
     return render(
-        "methods/body.html",
+        "methods/card.html",
+        "body",
         card=cls.card,
         preset=chosen,
         found=found,
         figures=[(figure, *ends) for figure, ends in means if ends],
-        seeds=len(found.runs) if found else 0,
         defaults=[
             (one, _value(one.field.get_default()), _value(getattr(used, one.name)))
             for one in OF_METHOD.get(kind, ())
@@ -161,5 +152,3 @@ _INTRODUCTION = (
     "loss of an answer's tokens. Figures are of the embedded model, original → unlearned; answers "
     "are the share of questions answered exactly, in the subtask that fares worst.</p>"
 )
-
-_NONE_LEFT = '<p class="none" id="methods-none" role="status" hidden>No method matches.</p>'

@@ -12,10 +12,8 @@ from unlearnlab.exports.tables import rows_csv
 from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.ui.kit.html import heading, render
+from unlearnlab.ui.kit.html import NO_BREAK, heading, render, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import NO_BREAK
 from unlearnlab.views.answers import (
     PAGE,
     SORT_KEYS,

@@ -18,8 +18,8 @@ from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.run import RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
+from unlearnlab.ui.kit.html import script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.live import holding
 from unlearnlab.views.reproduction import outlook, repeated
 
@@ -146,10 +146,11 @@ def _queue(
     run_id = program.worker.submit(spec, name=name, repeats=repeats)
     if not state.would_wait(spec.model.device):
         return run_id, Notice()
-    return live_run(program) or showing or run_id, Notice(note=_when_it_starts(state))
+    return live_run(program) or showing or run_id, Notice(note=when_it_starts(state))
 
 
-def _when_it_starts(state: WorkerState) -> str:
+def when_it_starts(state: WorkerState) -> str:
+    """Say when a further run starts, if it has to wait."""
     if len(state.running) != 1:
         before = f", after {len(state.queue)} others" if state.queue else ""
         return f"Queued: it starts when its device is free{before}."

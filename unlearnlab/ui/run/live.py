@@ -14,14 +14,12 @@ from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.run import RunSpec, SpecError, adjustable, written
-from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import clock, count, duration, render, script
+from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import clock, count, duration
 from unlearnlab.views.charts import log_scale
 from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
 

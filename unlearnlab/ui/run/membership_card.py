@@ -26,12 +26,10 @@ from unlearnlab.metrics.scores import Membership
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.answering import answering
 from unlearnlab.ui.kit.charts import Figure, Trace
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import render, script, span
+from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import span
 from unlearnlab.views.answers import mask
 
 LISTED = 40

@@ -12,10 +12,9 @@ from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
-from unlearnlab.ui.kit.html import heading, heading_html
+from unlearnlab.ui.kit.html import heading, heading_html, script
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import ShownRun
-from unlearnlab.ui.kit.script import script
 from unlearnlab.ui.run.answers import (
     SHOWS,
     AnswerFilters,

@@ -35,12 +35,10 @@ from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
-from unlearnlab.ui.form.choices import NAME, take_model
-from unlearnlab.ui.form.form import Form, form_of
-from unlearnlab.ui.kit.answering import answering
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.form.form import NAME, Form, form_of, take_model
+from unlearnlab.ui.kit.html import render, script
+from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
 from unlearnlab.views.reproduction import (
     WORDS,
     Agreement,
@@ -210,8 +208,7 @@ def merged_form(program: Program, run_id: str) -> Form:
         StoreError: There is no such run, or the store cannot be read.
     """
     form = form_of(program.store.row(run_id).spec.model_dump(mode="json") | {"keep_as": ""})
-    values = form.draft["values"] | {NAME: str(_merged(program, run_id))}
-    return take_model(Form(form.draft | {"values": values}), program.devices())
+    return take_model(form.having({NAME: str(_merged(program, run_id))}), program.devices())
 
 
 @answering(

@@ -8,9 +8,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.worker import NotRunning, WorkerState
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import ago, render
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.text import ago
 from unlearnlab.ui.run.handlers import Notice, refusal_as_notice
 from unlearnlab.ui.run.live import holding, waiting_text
 from unlearnlab.views.runs import RunSummary, matches, run_summary

@@ -8,8 +8,7 @@ from unlearnlab.metrics.published import SPLITS, results
 from unlearnlab.metrics.scores import Scores
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.ui.kit.html import render
-from unlearnlab.ui.kit.text import span
+from unlearnlab.ui.kit.html import render, span
 from unlearnlab.views.scoreboard import MOODS, Others, Scoreboard, Term
 
 OFFICIAL = "SemEval-2025 Task 4"

@@ -11,8 +11,8 @@ from unlearnlab.runs.store import StoreError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.latest_wins import Turned, follow
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.listeners import QUIET, PageState, follow
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import answers_file, filters_from
@@ -177,7 +177,7 @@ class _Wiring:
             with store_errors_as_gr_error():
                 run_id = handlers.first_run(program, remembered)
             panel = render_panel(program, run_id, values)
-            restored = forms.fitted(forms.restored(draft))
+            restored = forms.fit_to_model(forms.load_draft(draft))
             return [*form_layout.updates(program, form, restored), *panel]
 
         def redrawn(event: gr.EventData, *values: Any) -> list[Any]:
@@ -200,7 +200,7 @@ class _Wiring:
         def queues(press: Callable[[Program, str, Form], tuple[str, Notice]]) -> Any:
             def pressed(run_id: str, *values: Any) -> list[Any]:
                 filters, (draft, *held) = values[:count], values[count:]
-                run, notice = press(program, run_id, forms.gathered(draft, held))
+                run, notice = press(program, run_id, forms.collect_form(draft, held))
                 return [notice.plain, *render_panel(program, run, filters)]
 
             return pressed
@@ -224,7 +224,7 @@ class _Wiring:
         program, parts, inputs = self.program, self.parts, self.inputs
         card, ask = parts.answers, parts.ask
 
-        def filtered(turned: Turned, run_id: str, *values: Any) -> tuple[Turned, list[Any]]:
+        def filtered(turned: PageState, run_id: str, *values: Any) -> tuple[PageState, list[Any]]:
             filters = filters_from(values)
             turned = turned.of(repr((run_id, filters.rows, filters.order)))
             with store_errors_as_gr_error():
@@ -275,7 +275,7 @@ class _Wiring:
         """Wire the queue, the list of past runs, the record of the run, and the import of packs."""
         program, parts, card = self.program, self.parts, self.parts.runs
 
-        def listed(turned: Turned, run_id: str, text: str | None) -> tuple[Turned, list[Any]]:
+        def listed(turned: PageState, run_id: str, text: str | None) -> tuple[PageState, list[Any]]:
             turned = turned.of(text or "")
             with store_errors_as_gr_error():
                 return turned, [past_runs(program, run_id, text, turned.page)]

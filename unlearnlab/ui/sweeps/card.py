@@ -31,13 +31,11 @@ from unlearnlab.runs.sweeps import (
 from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.sweep import SeedAxis, SweepSpec, WindowAxis, expand_grid, shown_axes
-from unlearnlab.ui.kit.answering import Answer, answering
 from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, Trace, plain
-from unlearnlab.ui.kit.html import render
+from unlearnlab.ui.kit.html import clock, duration, render, script
+from unlearnlab.ui.kit.html import score as written
+from unlearnlab.ui.kit.listeners import Answer, answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import clock, duration
-from unlearnlab.ui.kit.text import score as written
 from unlearnlab.views.scoreboard import at_ends
 
 LISTED = 50

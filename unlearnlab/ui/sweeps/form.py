@@ -28,12 +28,11 @@ from unlearnlab.spec.sweep import (
 )
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
-from unlearnlab.ui.form.layout import QUIET, FormParts
-from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, Setting
-from unlearnlab.ui.kit.html import heading, render
+from unlearnlab.ui.form.layout import FormParts
+from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, FormField
+from unlearnlab.ui.kit.html import duration, heading, render, script
+from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.script import script
-from unlearnlab.ui.kit.text import duration
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.panel import Buttons
 from unlearnlab.ui.sweeps.card import SweepBoard
@@ -68,12 +67,12 @@ def choices(form: Form) -> list[tuple[str, str]]:
     of_method = OF_METHOD.get(form.method, ())
     found += [(f"{s.label}{later}", f"{at}.method.{s.name}") for s in of_method if _sweepable(s)]
     found += [(s.label, s.path) for s in MODEL if s.name == "precision"]
-    if form.draft["values"][ADAPTER]:
+    if form.values[ADAPTER]:
         found += [(f"LoRA {s.label}", f"model.adapter.{s.name}") for s in LORA]
     return found
 
 
-def _sweepable(setting: Setting) -> bool:
+def _sweepable(setting: FormField) -> bool:
     """Tell whether a setting is a number or one of a few words."""
     number = setting.field.annotation in (int, float, int | None, float | None)
     return bool(number or setting.choices or slider(setting.field))
@@ -326,7 +325,7 @@ def wire_fold(
 
     def noted(held: dict[Any, Any]) -> dict[Any, Any]:
         """Say what the sweep would be, and what to type."""
-        now, typed = form.gathered(held), fold.typed(held)
+        now, typed = form.collect(held), fold.typed(held)
         hints = {
             text: gr.update(placeholder=hint(what, now))
             for (what, _), (_, text) in zip(typed.rows, fold.rows, strict=True)
@@ -340,7 +339,7 @@ def wire_fold(
         values = kept.get("values") if isinstance(kept, dict) else None
         if isinstance(values, list) and len(values) == len(fold.inputs):
             held = held | dict(zip(fold.inputs, values, strict=True))
-        now, typed = form.gathered(held), fold.typed(held)
+        now, typed = form.collect(held), fold.typed(held)
         offered = choices(now)
         known = {path for _, path in offered}
         updates: dict[Any, Any] = {
@@ -363,10 +362,10 @@ def wire_fold(
         return {fold.message: told.plain, **turned}
 
     def started(held: dict[Any, Any]) -> dict[Any, Any]:
-        return shown(press_sweep(board.sweeping, form.gathered(held), fold.typed(held)))
+        return shown(press_sweep(board.sweeping, form.collect(held), fold.typed(held)))
 
     def readied(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
-        return shown(press_ready(board.sweeping, form.gathered(held), str(event.name)))
+        return shown(press_ready(board.sweeping, form.collect(held), str(event.name)))
 
     inputs: set[Any] = {*form.inputs, *fold.inputs}
     hints = [text for _, text in fold.rows]

@@ -1,9 +1,8 @@
-"""What a trace found: numbers, heat maps of token by block, curves by block; windows beside them.
+"""What a trace found: probabilities, maps of token by block, curves by block; windows beside them.
 
-All text may be a model's or a user's: everything is escaped.
+Text of models and users is escaped by the templates.
 """
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -22,8 +21,8 @@ from unlearnlab.metrics.tracing import (
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.trace import TraceSpec, default_window, window_reason
-from unlearnlab.ui.kit.charts import TAKE, Figure
-from unlearnlab.ui.kit.text import escape, score
+from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, figure_html
+from unlearnlab.ui.kit.html import escape, render
 from unlearnlab.views.answers import mask
 from unlearnlab.views.benchmarks import Windows
 
@@ -37,79 +36,79 @@ NAMES: Mapping[Role, str] = {
     "after": "after subject",
     "last": "last token",
 }
-"""What the page calls the roles of tokens, short enough for the edge of a map."""
+"""Names of the roles of tokens on the page, short enough for the edge of a map."""
 
-CAUTION = (
-    "Where tracing points need not be where training unlearns best: try other blocks as well, and "
-    "compare."
-)
+SUBJECT: tuple[Role, ...] = ("first", "middle", "last subject")
 
-Curves = Mapping[Role, Sequence[Spread]]
+LOOKS: Mapping[Role, tuple[str, str]] = {
+    "before": ("--mute", "dot"),
+    "first": ("--trace", "dot"),
+    "middle": ("--trace", "dash"),
+    "last subject": ("--trace", "solid"),
+    "after": ("--mute", "dash"),
+    "last": ("--ink", "solid"),
+}
+"""Colour and dash of each role's curve."""
+
+SHADED: tuple[Role, ...] = ("last subject", "last")
+"""Roles with a band of one standard deviation: six bands on one another are mud."""
+
+Result = FactTrace | TraceAverage
 
 
 def trace_html(spec: TraceSpec, traced: Traced, *, masked: bool) -> str:
     """Draw the result of a trace."""
     found = traced.found
-    chosen = peak_blocks(found)
-    one = isinstance(found, FactTrace)
-    rows = _tokens(found, masked) if one else _roles(found)
-    values = {part: _values(found, part) for part in PARTS}
-    top = max(0.01, *(cell for grid in values.values() for row in grid for cell in row))
-    maps = "".join(_map(part, rows, values[part], top, traced.window) for part in PARTS)
-    curves = {part: _plain(_curves(found, part)) for part in PARTS}
-    drawn = escape(json.dumps({"curves": curves, "names": NAMES, "titles": TITLES}))
+    figure = figure_html(curves_figure(found))
     return (
-        f"{_numbers(found, masked)}"
-        '<section class="card maps figure" aria-label="Indirect effect by token and block" '
-        'data-name="trace-maps" data-title="Indirect effect by token and block">'
-        '<div class="card-head"><h2>Indirect effect</h2>'
-        f"<span>{_explained(spec, traced)}</span>{TAKE}</div>"
-        f'<div class="map-scale"><span>0</span><i></i><span>{score(top)}</span>'
-        "<span>probability that comes back when the clean state is put back</span></div>"
-        f'<div class="map-row">{maps}</div>{_use(chosen, len(values["mlp"][0]))}</section>'
-        '<section class="card figure" aria-label="Average by block">'
-        f'<div class="card-head"><h2>By block</h2><span>{_averaged(found)}</span>{TAKE}</div>'
-        f'<div class="legend roles">{_legend(_curves(found, "mlp"))}</div>'
-        f'<div class="plot" data-curves="{drawn}"></div></section>'
+        f"{_numbers(found, masked)}{_maps(spec, traced, masked)}"
+        f'<section class="card" aria-label="Average by block">{figure}'
+        f'<p class="told">{escape(_averaged(found))}</p></section>'
     )
 
 
-def _numbers(found: FactTrace | TraceAverage, masked: bool) -> str:
+def _numbers(found: Result, masked: bool) -> str:
+    values = (found.clean, found.corrupted, found.total_effect)
+    named = zip(("Clean probability", "Corrupted probability", "Total effect"), values, strict=True)
     if isinstance(found, FactTrace):
-        clean, corrupted, total = found.clean, found.corrupted, found.total_effect
-        answer = hidden(found.answer) if masked else found.answer
-        scored = hidden(found.scored) if masked else found.scored
-        told = f"Answer <b>{escape(answer)}</b>, measured at <b>{escape(scored.strip())}</b>."
         notes = [mask(note) if masked else note for note in found.notes]
-    else:
-        clean, corrupted = found.clean.mean, found.corrupted.mean
-        total = found.total_effect.mean
-        told = f"Mean of {found.facts} facts, ± one standard deviation over facts."
-        left = "1 fact was" if found.unknown == 1 else f"{found.unknown} facts were"
-        notes = [f"{left} left out: the model does not know them."] if found.unknown else []
-    spreads = [""] * 3
-    if isinstance(found, TraceAverage):
-        every = (found.clean, found.corrupted, found.total_effect)
-        spreads = [f" <small>± {score(one.sd)}</small>" for one in every]
-    said = "".join(f"<p>{escape(note)}</p>" for note in notes)
-    named = ("Clean probability", "Corrupted probability", "Total effect")
-    cells = "".join(
-        f"<div><span>{name}</span><b>{score(value)}</b>{spread}</div>"
-        for name, value, spread in zip(named, (clean, corrupted, total), spreads, strict=True)
-    )
-    return (
-        '<section class="card" aria-label="Probabilities">'
-        f'<div class="trace-numbers">{cells}</div><p class="told">{told}</p>'
-        f'<div class="note">{said}</div></section>'
-    )
+        answer, scored = found.answer, found.scored.strip()
+        said = {
+            "answer": hidden(answer) if masked else answer,
+            "scored": hidden(scored) if masked else scored,
+        }
+        cells = [(name, value, None) for name, value in named]
+        return render("trace/result.html", "numbers", cells=cells, notes=notes, **said)
+    left = "1 fact was" if found.unknown == 1 else f"{found.unknown} facts were"
+    notes = [f"{left} left out: the model does not know them."] if found.unknown else []
+    cells = [(name, one.mean, one.sd) for name, one in named if isinstance(one, Spread)]
+    return render("trace/result.html", "numbers", cells=cells, notes=notes, facts=found.facts)
 
 
-def _explained(spec: TraceSpec, traced: Traced) -> str:
-    usual = spec.span == default_window(spec.blocks)
-    reason = window_reason(spec.blocks) if usual else "as chosen"
-    return escape(
-        f"residual: one block; MLP and attention: windows of {traced.window} ({reason}); noise "
+def _maps(spec: TraceSpec, traced: Traced, masked: bool) -> str:
+    found, window = traced.found, traced.window
+    labels = _tokens(found, masked) if isinstance(found, FactTrace) else _roles(found)
+    grids: dict[Part, list[Sequence[float]]] = {part: _values(found, part) for part in PARTS}
+    reason = window_reason(spec.blocks)
+    reason = reason if spec.span == default_window(spec.blocks) else "as chosen"
+    explained = (
+        f"residual: one block; MLP and attention: windows of {window} ({reason}); noise "
         f"{spec.noise:g} × the spread of subject embeddings, {spec.copies} copies, seed {spec.seed}"
+    )
+    maps: list[tuple[str, str, list[tuple[str, str, Sequence[float]]]]] = []
+    for part, grid in grids.items():
+        span = "" if part == "residual" else f"windows of {window}"
+        rows = [(label, kind, row) for (label, kind), row in zip(labels, grid, strict=True)]
+        maps.append((TITLES[part], span, rows))
+    return render(
+        "trace/result.html",
+        "maps",
+        explained=explained,
+        top=max(0.01, *(value for grid in grids.values() for row in grid for value in row)),
+        maps=maps,
+        blocks=len(grids["mlp"][0]),
+        chosen=peak_blocks(found),
+        take=TAKE,
     )
 
 
@@ -123,7 +122,7 @@ def _tokens(found: FactTrace, masked: bool) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     prompt = len(found.tokens) - found.given
     for at, (token, role) in enumerate(zip(found.tokens, found.roles, strict=True)):
-        subject, given = role in ("first", "middle", "last subject"), at >= prompt
+        subject, given = role in SUBJECT, at >= prompt
         shown = token.strip() or "␣"
         if masked:
             shown = hidden(shown) if subject or given else mask(shown)
@@ -132,69 +131,25 @@ def _tokens(found: FactTrace, masked: bool) -> list[tuple[str, str]]:
 
 
 def _roles(found: TraceAverage) -> list[tuple[str, str]]:
-    subject = ("first", "middle", "last subject")
-    return [(NAMES[role], "subject" if role in subject else "") for role in found.having]
+    return [(NAMES[role], "subject" if role in SUBJECT else "") for role in found.having]
 
 
-def _values(found: FactTrace | TraceAverage, part: Part) -> list[Sequence[float]]:
+def _values(found: Result, part: Part) -> list[Sequence[float]]:
     """Return one row of effects by block for each token or role."""
     if isinstance(found, FactTrace):
         return list(zip(*found.effects[part], strict=True))
     return [[spread.mean for spread in curve] for curve in found.curves[part].values()]
 
 
-def _map(
-    part: Part,
-    rows: Sequence[tuple[str, str]],
-    values: Sequence[Sequence[float]],
-    top: float,
-    window: int,
-) -> str:
-    blocks = len(values[0])
-    heads = "".join(
-        f'<th scope="col" data-block="{block}">'
-        f"{block if blocks <= 16 or block % 4 == 0 else ''}</th>"
-        for block in range(blocks)
-    )
-    body = "".join(
-        f'<tr><th scope="row" class="{kind}" title="{escape(label)}">{escape(label)}</th>'
-        + "".join(_cell(block, value, top) for block, value in enumerate(row))
-        + "</tr>"
-        for (label, kind), row in zip(rows, values, strict=True)
-    )
-    span = "" if part == "residual" else f" <small>windows of {window}</small>"
-    return (
-        f'<div class="map"><h3>{TITLES[part]}{span}</h3>'
-        f'<table class="heat"><thead><tr><td>block</td>{heads}</tr></thead>'
-        f"<tbody>{body}</tbody></table></div>"
-    )
+def _averaged(found: Result) -> str:
+    if isinstance(found, FactTrace):
+        return "Tokens by role, mean over the tokens of each."
+    few = [(NAMES[role], count) for role, count in found.having.items() if count < found.facts]
+    having = "".join(f"; {name}: {count} of {found.facts} facts" for name, count in few)
+    return f"Tokens by role, mean over facts, shaded ± one standard deviation{having}."
 
 
-def _cell(block: int, value: float, top: float) -> str:
-    heat = max(0.0, min(1.0, value / top))
-    return (
-        f'<td data-block="{block}" data-value="{value:.6g}" style="--heat:{100 * heat:.0f}%" '
-        f'title="block {block}: {value:+.3f}"><span>{value:.2f}</span></td>'
-    )
-
-
-def _use(chosen: range, blocks: int) -> str:
-    def options(selected: int) -> str:
-        return "".join(
-            f"<option{' selected' if block == selected else ''}>{block}</option>"
-            for block in range(blocks)
-        )
-
-    return (
-        '<div class="use-layers"><span>Drag over blocks in a map, or choose: blocks</span>'
-        f'<select aria-label="First block">{options(chosen.start)}</select><span>to</span>'
-        f'<select aria-label="Last block">{options(chosen.stop - 1)}</select>'
-        '<button type="button" class="use">Use these layers</button></div>'
-        f'<p class="caution">{escape(CAUTION)}</p>'
-    )
-
-
-def _curves(found: FactTrace | TraceAverage, part: Part) -> Curves:
+def _curves(found: Result, part: Part) -> Mapping[Role, Sequence[Spread]]:
     if isinstance(found, TraceAverage):
         return found.curves[part]
     return {
@@ -204,36 +159,81 @@ def _curves(found: FactTrace | TraceAverage, part: Part) -> Curves:
     }
 
 
-def _plain(curves: Curves) -> dict[str, dict[str, list[float]]]:
-    return {
-        role: {"mean": [one.mean for one in curve], "sd": [one.sd for one in curve]}
-        for role, curve in curves.items()
+def curves_figure(found: Result) -> Figure:
+    """Draw the indirect effect by block, a panel for each part and a curve for each role."""
+    data: list[dict[str, Any]] = []
+    table: list[tuple[Cell, ...]] = [("part", "token", "block", "indirect effect", "sd")]
+    peaks: list[str] = []
+    axes: dict[str, Any] = {}
+    narrow: dict[str, Any] = {"height": 640, "grid": {"rows": 3, "columns": 1, "ygap": 0.3}}
+    for at, part in enumerate(PARTS, 1):
+        points: list[tuple[float, int, str]] = []
+        for role, curve in _curves(found, part).items():
+            data += _lines(role, curve, at)
+            for block, one in enumerate(curve):
+                table.append((TITLES[part], NAMES[role], block, one.mean, one.sd))
+                points.append((one.mean, -block, NAMES[role]))
+        top, block, name = max(points)
+        peaks.append(f"{TITLES[part]} highest at block {-block}, {name}: {top:.2f}")
+    heights = [height for line in data for height in line["y"]]
+    scale = [min(-0.02, *heights) - 0.02, max(0.1, *heights) + 0.03]
+    up = {"fixedrange": True, "range": scale, "dtick": 0.25, "zerolinecolor": "--edge"}
+    across = {"fixedrange": True, "showgrid": False, "tickformat": "d", "title": "block"}
+    for at in (1, 2, 3):
+        axes |= {f"xaxis{at}": across}
+        axes |= {f"yaxis{at}": up | {"zeroline": True, "showticklabels": at == 1}}
+        narrow |= {f"xaxis{at}": {"title": "block" if at == 3 else ""}}
+        narrow |= {f"yaxis{at}": {"showticklabels": True}}
+    return Figure(
+        name="trace-by-block",
+        title="Indirect effect by block",
+        summary=f"Indirect effect by block and role of token. {'; '.join(peaks)}",
+        data=data,
+        layout={
+            "height": 300,
+            "margin": {"l": 44, "r": 8, "t": 26, "b": 40},
+            "hovermode": "x unified",
+            "dragmode": False,
+            "showlegend": True,
+            "grid": {"rows": 1, "columns": 3, "pattern": "independent", "xgap": 0.07},
+            "annotations": [
+                _head(TITLES[part], 1, f"x{at} domain", f"y{at} domain")
+                for at, part in enumerate(PARTS, 1)
+            ],
+            **axes,
+        },
+        narrow=narrow,
+        table=table,
+    )
+
+
+def _lines(role: Role, curve: Sequence[Spread], at: int) -> Iterator[dict[str, Any]]:
+    """Draw a role's curve in panel `at`, on a band of one standard deviation if it is shaded."""
+    colour, dash = LOOKS[role]
+    base = {"x": list(range(len(curve))), "xaxis": f"x{at}", "yaxis": f"y{at}", "mode": "lines"}
+    spread = any(one.sd > 0 for one in curve)
+    if spread and role in SHADED:
+        edge = base | {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
+        yield edge | {"y": [one.mean - one.sd for one in curve]}
+        upper = {"y": [one.mean + one.sd for one in curve], "fill": "tonexty"}
+        yield edge | upper | {"fillcolor": f"{colour}/0.16"}
+    yield base | {
+        "y": [one.mean for one in curve],
+        "customdata": [one.sd for one in curve],
+        "name": NAMES[role],
+        "showlegend": at == 1,
+        "line": {"color": colour, "dash": dash, "width": 2.5 if role in SHADED else 1.6},
+        "hovertemplate": "%{y:.2f} ± %{customdata:.2f}" if spread else "%{y:.2f}",
     }
 
 
-def _legend(curves: Curves) -> str:
-    return "".join(_named(role) for role in ROLES if role in curves)
+PART_COLOURS: Mapping[Part, str] = {
+    "residual": "--mute",
+    "mlp": "--forget",
+    "attention": "--membership",
+}
 
-
-def _named(role: Role) -> str:
-    return f'<span><i data-role="{role}"></i>{NAMES[role]}</span>'
-
-
-def _averaged(found: FactTrace | TraceAverage) -> str:
-    if isinstance(found, FactTrace):
-        return "tokens by role, mean over the tokens of each"
-    few = [(NAMES[role], count) for role, count in found.having.items() if count < found.facts]
-    having = "".join(f"; {name}: {count} of {found.facts} facts" for name, count in few)
-    return f"tokens by role, mean over facts, shaded ± one standard deviation{having}"
-
-
-MEASURED_PARTS: tuple[tuple[Part, str, str], ...] = (
-    ("residual", "residual", "--mute"),
-    ("mlp", "MLP", "--forget"),
-    ("attention", "attention", "--membership"),
-)
-
-LOOKS = (("--retain", -0.15), ("--utility", 0.15))
+PRESET_LOOKS = (("--retain", -0.15), ("--utility", 0.15))
 """Colour of each preset, and how far its dots stand aside, in blocks."""
 
 HEADS = (
@@ -244,20 +244,24 @@ HEADS = (
 
 def windows_figure(found: Windows) -> Figure:
     """Draw the indirect effect by block above the task aggregate by window of trained blocks."""
-    last = len(found.effects("mlp")) - 0.4
-    across = {"range": [-0.6, last], "dtick": 1}
+    across = {"range": [-0.6, len(found.effects("mlp")) - 0.4], "dtick": 1}
+    effects: list[Mapping[str, Any]] = [
+        {
+            "x": list(range(len(found.effects(part)))),
+            "y": list(found.effects(part)),
+            "name": TITLES[part],
+            "mode": "lines+markers",
+            "line": {"color": colour, "width": 2.5},
+        }
+        for part, colour in PART_COLOURS.items()
+    ]
+    looks = zip(found.presets, PRESET_LOOKS, strict=True)
+    bars = [bar for preset, look in looks for bar in _bars(found, preset, *look)]
     return Figure(
         name="windows",
         title="Traced and trained: the embedded model",
         summary=found.summary,
-        data=[
-            *_effects(found),
-            *(
-                bar
-                for each in zip(found.presets, LOOKS, strict=True)
-                for bar in _bars(found, each[0], *each[1])
-            ),
-        ],
+        data=[*effects, *bars],
         layout={
             "height": 490,
             "margin": {"l": 48, "r": 16, "t": 30, "b": 44},
@@ -271,30 +275,10 @@ def windows_figure(found: Windows) -> Figure:
     )
 
 
-def _head(text: str, y: float) -> dict[str, Any]:
-    return {
-        "text": text,
-        "x": 0,
-        "y": y,
-        "xref": "paper",
-        "yref": "paper",
-        "xanchor": "left",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "font": {"color": "--ink"},
-    }
-
-
-def _effects(found: Windows) -> Iterator[dict[str, Any]]:
-    for part, name, colour in MEASURED_PARTS:
-        effects = found.effects(part)
-        yield {
-            "x": list(range(len(effects))),
-            "y": list(effects),
-            "name": name,
-            "mode": "lines+markers",
-            "line": {"color": colour, "width": 2.5},
-        }
+def _head(text: str, y: float, xref: str = "paper", yref: str = "paper") -> dict[str, Any]:
+    """Write a panel's title above its left upper corner."""
+    place = {"x": 0, "y": y, "xref": xref, "yref": yref, "xanchor": "left", "yanchor": "bottom"}
+    return place | {"text": text, "showarrow": False, "font": {"color": "--ink"}}
 
 
 def _bars(found: Windows, preset: str, colour: str, aside: float) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,5 @@
-// How a trace stands: asks once a second, fills the status line, and tells when the rest must be
-// drawn anew. Runs as the body of a function of (element, trigger, props, server, watch).
+// Status of a trace: polls it, fills the status line, and tells when the rest must be drawn anew.
+// Runs as the body of a function of (element, trigger, props, server, watch).
 const LIVE_MS = 600;
 const IDLE_MS = 2500;
 const untold = once();
@@ -24,16 +24,16 @@ function take(answer) {
   chip("chip-queue", answer.queue);
   if (answer.status) fill(answer.status);
   else show("status", false);
-  if (answer.turn !== props.value.turn && untold(answer.turn)) trigger("turned", {});
+  if (answer.change_token !== props.value.change_token && untold(answer.change_token)) trigger("turned", {});
 }
 
 const soon = poll({
   request: () => server.poll_trace({ trace: props.value.trace ?? "", masked: Boolean(props.value.masked) }),
   take,
   pace: () => (live ? LIVE_MS : IDLE_MS),
-  seen: () => element.offsetParent !== null && props.value?.turn,
-  needs: ["turn"],
-  lost: "A trace goes on without this page.",
+  seen: () => element.offsetParent !== null && props.value?.change_token,
+  needs: ["change_token"],
+  lost: "The trace continues without this page.",
 });
 watch("value", () => {
   if (props.value?.status) fill(props.value.status);
