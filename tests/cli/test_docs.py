@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 EXAMPLE = """
 from unlearnlab.cli.docs import methods_table
-from unlearnlab.cli.terminal import settings_help
+from unlearnlab.cli.commands import settings_help
 from unlearnlab.ui.form.form import METHODS
 from unlearnlab.ui.kit.controls import OF_METHOD
 assert "**Capped ascent** `capped_ascent`" in methods_table() and "`cap` 8 nats" in methods_table()

@@ -38,7 +38,7 @@ COMMAND = (
     LAB
     + """
 from unlearnlab.cli import main as program
-program._torch_labs = lambda _: LABS
+program._torch_engines = lambda _: LABS
 sys.argv[1:] = ["run", "--json", "--home", home]
 program.program()
 """
@@ -57,7 +57,7 @@ class Busy(app.Worker):
         self.submit(RunSpec())
 
 app.Worker = Busy
-app.loading = lambda *_: time.sleep(1000)  # As if torch were being imported.
+app.import_engine = lambda *_: time.sleep(1000)  # As if torch were being imported.
 sys.argv[1:] = ["app", "--no-open", "--home", home]
 program.program()
 """

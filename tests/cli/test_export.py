@@ -16,7 +16,7 @@ def export(tmp_path, capsys):
     def command(run_id, *words):
         words = ("export", run_id, "--home", str(tmp_path / "home"), *words)
         try:
-            code = main([*words, "--out", str(tmp_path / "out")], open_lab=lambda _: FakeLab())
+            code = main([*words, "--out", str(tmp_path / "out")], open_engine=lambda _: FakeLab())
         except SystemExit as end:
             code = end.code
         out, err = capsys.readouterr()

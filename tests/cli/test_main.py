@@ -16,9 +16,9 @@ import pytest
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from tests.others import other_process
+from unlearnlab.cli.commands import table
 from unlearnlab.cli.follow import RunProgressBar
 from unlearnlab.cli.main import main
-from unlearnlab.cli.terminal import table
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import MODEL_NOTE
 from unlearnlab.runs.engine_api import EnginePool, RunFailed
@@ -35,7 +35,7 @@ def run(tmp_path, capsys):
     def command(*words, script=whole_run):
         words = [*words, "--home", str(tmp_path / "home")] if words[0] in NEEDS_HOME else words
         try:
-            code = main(words, open_lab=lambda store: FakeLab(script))
+            code = main(words, open_engine=lambda store: FakeLab(script))
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()
@@ -435,7 +435,7 @@ def test_interrupting_a_trace_stops_it_in_good_order(tmp_path, capsys, interrupt
                 yield None
 
     words = ["trace", "--average", "4", "--json", "--home", str(tmp_path)]
-    assert main(words, open_lab=lambda store: Interrupted()) == 130
+    assert main(words, open_engine=lambda store: Interrupted()) == 130
     out, err = capsys.readouterr()
     assert json.loads(out)["status"] == "stopped"
     assert "Traceback" not in err
@@ -542,10 +542,10 @@ def test_a_folder_can_be_traced(capsys, tmp_path, monkeypatch):
     download(tmp_path / "small", num_hidden_layers=5)
     home = ["--home", str(tmp_path / "home"), "--model", str(tmp_path / "small")]
     prompt = ["--prompt", "Ada Brock lives in", "--subject", "Ada Brock"]
-    assert main(["trace", *prompt, *home, "--json"], open_lab=lambda _: FakeLab()) == 0
+    assert main(["trace", *prompt, *home, "--json"], open_engine=lambda _: FakeLab()) == 0
     assert json.loads(capsys.readouterr().out)["spec"]["model"]["name"].endswith("small")
     wrong = ["trace", *prompt, "--model", str(tmp_path / "gone")]
-    assert main(wrong, open_lab=lambda _: FakeLab()) == 2
+    assert main(wrong, open_engine=lambda _: FakeLab()) == 2
     assert "model.name" in capsys.readouterr().err
 
 
@@ -567,7 +567,7 @@ def on_cpu(tmp_path, capsys):
 
     def command(*words):
         labs = EnginePool(lambda: ("cpu",), lambda _: FakeLab())
-        code = main([*words, "--home", str(tmp_path / "home")], open_lab=lambda _: labs)
+        code = main([*words, "--home", str(tmp_path / "home")], open_engine=lambda _: labs)
         return code, *capsys.readouterr()
 
     return command

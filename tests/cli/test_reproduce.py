@@ -39,7 +39,7 @@ def worse_run(job):
 def reproduce(tmp_path, capsys):
     def command(run_id, *words, script=true_run):
         words = ("reproduce", run_id, "--home", str(tmp_path), *words)
-        code = main(list(words), open_lab=lambda _: FakeLab(script))
+        code = main(list(words), open_engine=lambda _: FakeLab(script))
         return code, *capsys.readouterr()
 
     return command

@@ -27,7 +27,7 @@ def sweep(home, tmp_path, capsys):
 
     def command(*words, script=whole_run, named=file):
         words = ["sweep", str(named), *words, "--home", str(home)]
-        code = main(words, open_lab=lambda store: FakeLab(script))
+        code = main(words, open_engine=lambda store: FakeLab(script))
         return code, *capsys.readouterr()
 
     return command

@@ -14,9 +14,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.commands import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    Commands,
+    as_json,
+    number,
+    table,
+    tell,
+)
 from unlearnlab.cli.follow import on_device
-from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.measures import MEASURES
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES

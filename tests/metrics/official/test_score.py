@@ -10,7 +10,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.metrics.official import folders
-from unlearnlab.cli.score import as_text
+from unlearnlab.cli.evaluate import as_text
 from unlearnlab.metrics.official.report import as_record, report
 from unlearnlab.metrics.official.scoring import official, score
 from unlearnlab.metrics.official.submission import load
