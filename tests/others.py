@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 
 from unlearnlab.runs.device_lock import Holder
+
+ROOT = Path(__file__).parents[1]
 
 _HOLD = """
 import sys
@@ -21,7 +24,7 @@ def other_process(*devices, run="the-other-run"):
     """Start a process that holds devices until its stdin is closed, it is killed, or this ends."""
     command = [sys.executable, "-c", _HOLD, run, *devices]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, text=True, **pipes) as process:
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
         try:
             assert process.stdout.readline() == "held\n"
             yield process

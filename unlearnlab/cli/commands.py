@@ -143,6 +143,17 @@ def as_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
     return json.dumps(value, indent=2, allow_nan=False)
 
 
+def print_list(
+    args: argparse.Namespace,
+    records: Sequence[Any],
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> int:
+    """Print records as JSON if `--json` asks for it, else their rows as a table."""
+    print(as_json(records) if args.json else table(head, rows))
+    return DONE
+
+
 def settings_help() -> str:
     """List every setting with its values, default and sentence, for the end of a help text."""
     out = [

@@ -12,7 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, table, tell
+from unlearnlab.cli.commands import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    Commands,
+    as_json,
+    print_list,
+    table,
+    tell,
+)
 from unlearnlab.data.adding.adding import (
     Draft,
     SourceError,
@@ -112,10 +121,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument(
-        "--context",
-        type=_positive,
-        metavar="TOKENS",
-        help="warn about rows longer than that",
+        "--context", type=_positive, metavar="TOKENS", help="warn about rows longer than that"
     )
 
 
@@ -167,10 +173,7 @@ def _report_progress(name: str, come: int, total: int) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     known = list(datasets().values())
-    if args.json:
-        print(as_json([_record(one) for one in known]))
-        return DONE
-    cells = [
+    rows = [
         [
             one.name,
             one.title,
@@ -179,8 +182,7 @@ def _list(args: argparse.Namespace) -> int:
         ]
         for one in known
     ]
-    print(table(["name", "title", "source", *SPLITS], cells))
-    return DONE
+    return print_list(args, list(map(_record, known)), ["name", "title", "source", *SPLITS], rows)
 
 
 def _show(args: argparse.Namespace) -> int:

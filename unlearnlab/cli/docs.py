@@ -14,16 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import (
-    BAD_INPUT,
-    DONE,
-    FAILED,
-    Commands,
-    as_json,
-    number,
-    table,
-    tell,
-)
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.measures import MEASURES

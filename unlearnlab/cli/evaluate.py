@@ -40,12 +40,7 @@ def register(commands: Commands) -> None:
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
         one = commands.add(
-            name,
-            lambda args: _guarded(command, args),
-            about,
-            json=True,
-            home=True,
-            device=True,
+            name, lambda args: _guarded(command, args), about, json=True, home=True, device=True
         )
         one.add_argument(
             "--model",
@@ -236,7 +231,9 @@ def _evaluate(args: argparse.Namespace) -> int:
         found = iter(
             shown(said(target, rows), "answering", done=lambda done: (done, len(rows), "rows"))
         )
-        answers = {split: [next(found) for _ in of] for split, of in wanted.rows.items()}
+        answers: dict[Split, list[Any]] = {
+            split: [next(found) for _ in of] for split, of in wanted.rows.items()
+        }
         written = _answer_files(wanted, answers)
         if texts:
             losses = shown(
@@ -416,8 +413,7 @@ def _answer_files(data: EvaluationData, said: Mapping[Split, Sequence[Any]]) -> 
     for split, rows in data.rows.items():
         pairs = list(zip(rows, said[split], strict=True))
         files[f"{split}_0.csv"] = csv_table(
-            COLUMNS,
-            [(r.id, r.task, r.input, r.output, one.generated, one.nll) for r, one in pairs],
+            COLUMNS, [(r.id, r.task, r.input, r.output, one.generated, one.nll) for r, one in pairs]
         )
         ours += [(split, r.id, one.nll, one.spaced_nll, one.ended) for r, one in pairs]
     return {**files, "likelihoods.csv": csv_table(OURS, ours)}

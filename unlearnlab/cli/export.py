@@ -68,12 +68,11 @@ def _export(args: argparse.Namespace) -> int:
         if not run.ended:
             tell(f"run {run.run_id} has not ended: export it then")
             return FAILED
-        if args.what is None or ALL in args.what:
-            wanted = [what for what in WHATS if not KINDS[what].missing(run)]
-        else:
-            wanted = [what for what in WHATS if what in args.what]
+        everything = args.what is None or ALL in args.what
         failed = False
-        for what in wanted:
+        for what in WHATS:
+            if KINDS[what].missing(run) if everything else what not in args.what:
+                continue
             try:
                 if what == "model":
                     print(_export_model(store, run, args))

@@ -94,7 +94,6 @@ class RunProgressBar(Progress):
 
     def take(self, stored: StoredEvent) -> None:
         """Show one more event."""
-        self.seen = stored.seq
         self._course = course = advance(self._course, [stored])
         view = run_view(course, alive=True, mine=True, now=stored.at)
         done, total, terms = 0, None, ""
@@ -108,6 +107,7 @@ class RunProgressBar(Progress):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
         self.move(done, total, terms, line=line)
+        self.seen = stored.seq
 
 
 def shown(
@@ -166,16 +166,16 @@ def carried_out(
     if no_wait:
         refuse_in_use(engines, spec.model.device)
     worker, patience_s = Worker(store, engines), CLOSING_S
-    patience = Patience(worker, no_wait)
+    patience = Patience(no_wait)
     try:
         run_id = worker.submit(spec, name=name, repeats=repeats)
         with closing(RunProgressBar(sys.stderr)) as progress:
             try:
-                ending = watch(store, run_id, progress, patience)
+                ending = watch(store, worker, run_id, progress, patience)
             except KeyboardInterrupt:
                 tell("stopping; Ctrl-C again leaves at once")
                 worker.stop(run_id)
-                ending = watch(store, run_id, progress, patience)
+                ending = watch(store, worker, run_id, progress, patience)
         assert ending is not None, "a live process ends its runs"
         return run_id, ending
     except KeyboardInterrupt:
@@ -186,34 +186,32 @@ def carried_out(
 
 
 class Patience:
-    """Reports once which process a run waits for, or refuses to wait."""
+    """Reports once which process is waited for, or refuses to wait."""
 
-    def __init__(self, worker: Worker, no_wait: bool) -> None:
-        self._worker = worker
+    def __init__(self, no_wait: bool) -> None:
         self._no_wait = no_wait
         self._told: Holder | None = None
 
-    def look(self, run_id: str) -> None:
-        """Report the process that a run waits for, unless it was reported already.
+    def look(self, holder: Holder) -> None:
+        """Report the process that uses a device, unless it was reported already.
 
         Raises:
-            InUse: The run must not wait; it is stopped.
+            InUse: It must not be waited for.
         """
-        holder = self._worker.state().holder(run_id)
-        if holder is None or holder == self._told:
-            return
         if self._no_wait:
-            self._worker.stop(run_id)
             raise InUse(holder)
-        self._told = holder
-        tell(_waiting(holder))
+        if holder != self._told:
+            self._told = holder
+            tell(f"{InUse(holder)}: waiting; --no-wait refuses instead")
 
 
-def watch(store: Store, run_id: str, progress: RunProgressBar, patience: Patience) -> Ending | None:
+def watch(
+    store: Store, worker: Worker, run_id: str, progress: RunProgressBar, patience: Patience
+) -> Ending | None:
     """Show the events of a run until it ends; return None if its process is gone before.
 
     Raises:
-        InUse: Another process uses the device, and it must not be waited for.
+        InUse: Another process uses the device and must not be waited for; the run is stopped.
     """
     while True:
         alive = store.job(run_id).alive
@@ -223,8 +221,12 @@ def watch(store: Store, run_id: str, progress: RunProgressBar, patience: Patienc
                 return stored.event
         if not alive:
             return None
-        if not progress.seen:
-            patience.look(run_id)
+        if not progress.seen and (holder := worker.state().holder(run_id)):
+            try:
+                patience.look(holder)
+            except InUse:
+                worker.stop(run_id)
+                raise
         time.sleep(0.1)
 
 
@@ -254,7 +256,8 @@ def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -
     Raises:
         InUse: Another process uses it, and it must not be waited for.
     """
-    places, held, told = candidate_devices(wish, engines.devices()), None, None
+    places, held = candidate_devices(wish, engines.devices()), None
+    patience = Patience(no_wait)
     while held is None:
         refused: list[InUse] = []
         for place in places:
@@ -264,17 +267,10 @@ def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -
             except InUse as taken:
                 refused.append(taken)
         else:
-            if no_wait:
-                raise refused[0]
-            if refused[0].holder != told:
-                tell(_waiting(told := refused[0].holder))
+            patience.look(refused[0].holder)
             time.sleep(POLL_S)
     device, locks = held
     try:
         yield device
     finally:
         locks.release()
-
-
-def _waiting(holder: Holder) -> str:
-    return f"{InUse(holder)}: waiting; --no-wait refuses instead"

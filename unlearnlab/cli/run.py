@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +285,7 @@ def _reproduction_record(of: Reproduction) -> dict[str, Any]:
         "steps": of.steps,
         "steps_again": of.steps_again,
         "same_steps": of.same_steps,
-        "record": [{"name": x.name, "first": x.first, "again": x.again} for x in of.record],
+        "record": [asdict(one) for one in of.record],
     }
 
 

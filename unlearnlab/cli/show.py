@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, number, table, tell
+from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, number, print_list, table, tell
 from unlearnlab.data.files import NoRoom, home, write_whole
 from unlearnlab.exports.compared import Compared, compared
 from unlearnlab.exports.comparison import comparison
@@ -64,10 +64,7 @@ def register(commands: Commands) -> None:
 def _list(args: argparse.Namespace) -> int:
     with Store(home()) as store:
         rows = store.runs()
-    if args.json:
-        print(as_json([_record(row) for row in rows]))
-        return DONE
-    if not rows:
+    if not (rows or args.json):
         print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
         return DONE
     cells = [
@@ -81,8 +78,8 @@ def _list(args: argparse.Namespace) -> int:
         ]
         for line in map(run_summary, rows)
     ]
-    print(table(["run", "status", "method", "settings", "final", "verdict"], cells))
-    return DONE
+    head = ["run", "status", "method", "settings", "final", "verdict"]
+    return print_list(args, list(map(_record, rows)), head, cells)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -116,12 +113,10 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
 
 
 def _presets(args: argparse.Namespace) -> int:
-    if args.json:
-        print(as_json([one.model_dump(mode="json") for one in presets().values()]))
-    else:
-        rows = [[one.name, one.title, one.description] for one in presets().values()]
-        print(table(["name", "title", "what to expect"], rows))
-    return DONE
+    known = presets().values()
+    records = [one.model_dump(mode="json") for one in known]
+    rows = [[one.name, one.title, one.description] for one in known]
+    return print_list(args, records, ["name", "title", "what to expect"], rows)
 
 
 def _models(args: argparse.Namespace) -> int:

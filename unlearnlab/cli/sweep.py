@@ -14,6 +14,7 @@ from unlearnlab.cli.commands import (
     Commands,
     as_json,
     number,
+    print_list,
     read_object,
     settings_help,
     table,
@@ -77,15 +78,10 @@ def _sweep(args: argparse.Namespace) -> int:
 
 
 def _list(args: argparse.Namespace) -> int:
-    if args.json:
-        print(as_json([one.model_dump(mode="json") for one in ready_sweeps().values()]))
-        return DONE
-    rows = [
-        [one.name, str(len(expand_grid(one.sweep).points)), one.description]
-        for one in ready_sweeps().values()
-    ]
-    print(table(["name", "runs", "what it asks"], rows))
-    return DONE
+    known = ready_sweeps().values()
+    records = [one.model_dump(mode="json") for one in known]
+    rows = [[one.name, str(len(expand_grid(one.sweep).points)), one.description] for one in known]
+    return print_list(args, records, ["name", "runs", "what it asks"], rows)
 
 
 def _asked_for(named: str) -> tuple[str, SweepSpec]:
@@ -130,7 +126,15 @@ def _carry_out(args: argparse.Namespace, store: Store, name: str, spec: SweepSpe
         if args.failed:
             sweeping.go_on(sweep_id, failed=True)
         try:
-            _follow(spec, sweeping.status(sweep_id), store, Patience(worker, args.no_wait))
+            found, patience = sweeping.status(sweep_id), Patience(args.no_wait)
+            going, total = found.of(*GOING), len(found.points)
+            if done := total - len(going):
+                tell(f"{done} of {total} runs were there already")
+            for place, one in enumerate(going, done + 1):
+                assert one.row is not None, "what goes on is a run"
+                tell(f"run {place} of {total}: {expand_grid(spec).label(spec, one.point)}")
+                with closing(RunProgressBar(sys.stderr)) as progress:
+                    watch(store, worker, one.row.run_id, progress, patience)
         except KeyboardInterrupt:
             stopped = True
             tell("stopping; the same command continues later; Ctrl-C again leaves at once")
@@ -145,18 +149,6 @@ def _carry_out(args: argparse.Namespace, store: Store, name: str, spec: SweepSpe
     for one in found.of("failed"):
         tell(f"{expand_grid(spec).label(spec, one.point)} failed: {failure_of(one)}")
     return DONE if len(found.of("finished")) == len(found.points) else FAILED
-
-
-def _follow(spec: SweepSpec, found: SweepStatus, store: Store, patience: Patience) -> None:
-    """Show the runs one after another until all have ended."""
-    going, total = found.of(*GOING), len(found.points)
-    if done := total - len(going):
-        tell(f"{done} of {total} runs were there already")
-    for place, one in enumerate(going, done + 1):
-        assert one.row is not None, "what goes on is a run"
-        tell(f"run {place} of {total}: {expand_grid(spec).label(spec, one.point)}")
-        with closing(RunProgressBar(sys.stderr)) as progress:
-            watch(store, one.row.run_id, progress, patience)
 
 
 def _table(spec: SweepSpec, found: SweepStatus) -> str:
