@@ -5,13 +5,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import ROOT
 from unlearnlab.runs.store import Store
-
-ROOT = Path(__file__).parents[2]
 
 PATIENCE_S = 60
 
