@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.varied_runs import two_runs
+from tests.stored_runs import two_runs
 from unlearnlab.cli.main import main
 from unlearnlab.exports.compared import compared
 from unlearnlab.exports.comparison import comparison

@@ -17,7 +17,7 @@ import pytest
 from tests.cli.conftest import ROOT
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
-from tests.others import other_process
+from tests.outside import other_process
 from unlearnlab.cli import app
 from unlearnlab.cli.commands import table
 from unlearnlab.cli.follow import RunProgressBar

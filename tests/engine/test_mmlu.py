@@ -7,7 +7,7 @@ import pytest
 from tests.engine.families import tiny_config, tiny_of
 from tests.engine.plain import mmlu_prompt, mmlu_row
 from tests.engine.tiny import CPU, finish
-from tests.real_mmlu import REAL, needs_real
+from tests.outside import REAL, needs_real
 from unlearnlab.engine.evaluation.mmlu import PromptReader, answer, letter_ids
 from unlearnlab.engine.model.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu

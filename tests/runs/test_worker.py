@@ -10,7 +10,7 @@ import weakref
 import pytest
 
 from tests.fakes import FakeLab, evaluated, stage, stepped, whole_run
-from tests.others import other_process
+from tests.outside import other_process
 from unlearnlab.runs import device_lock as locks
 from unlearnlab.runs.code_version import revision
 from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed

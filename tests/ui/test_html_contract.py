@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeLab, some_evidence
-from tests.others import holder
+from tests.outside import holder
 from unlearnlab.metrics.scores import Answer, Evidence, scores
 from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded
 from unlearnlab.runs.store import Store
