@@ -159,7 +159,7 @@ def settings_help() -> str:
     out = [
         "settings, given as --NAME VALUE on top of the preset or file, such as",
         "  --phases.0.learning_rate 1e-4 --phases.0.method.kind npo --seed 3",
-        f"({PHASE} is the number of a phase, from 0; the first one is 0)",
+        f"({PHASE} is the number of a phase, counted from 0)",
     ]
     method = ""
     for setting in settings():

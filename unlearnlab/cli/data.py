@@ -96,14 +96,14 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--retain-of",
         default="",
         metavar="NAME",
-        help="dataset that lends 60 retain rows to typed facts",
+        help="dataset from which typed facts take 60 retain rows",
     )
     parser.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="FIELD=NAME",
-        help=f"column of a field ({', '.join(FIELDS)}); an empty name leaves it out; repeatable",
+        help=f"column that holds a field ({', '.join(FIELDS)}); an empty name: none; repeatable",
     )
     parser.add_argument(
         "--kind",

@@ -35,11 +35,11 @@ _BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's."""
-    target = commands.group("target", "make or measure the embedded model")
-    about = "write its data and train both of its models"
+    target = commands.group("target", "build or check the embedded model")
+    about = "write the embedded data, and train the original and the retrained model"
     building = target.add("build", _target_build, about, device=True)
     building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
-    about = "measure both models against their targets"
+    about = "measure the original and the retrained model against their targets"
     checking = target.add("check", _target_check, about, json=True, device=True)
     checking.add_argument(
         "--write", action="store_true", help="save the numbers for docs/results.md and the page"

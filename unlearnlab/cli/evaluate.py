@@ -56,7 +56,8 @@ def register(commands: Commands) -> None:
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
         return one
 
-    evaluating = made("evaluate", _evaluate, "score a checkpoint as the organisers' script does")
+    about = "score a checkpoint as the script of SemEval-2025 Task 4's organisers does"
+    evaluating = made("evaluate", _evaluate, about)
     evaluating.add_argument(
         "--data",
         metavar="DIR",
@@ -102,7 +103,7 @@ def register(commands: Commands) -> None:
         help=f"solved questions before each; only {mmlu.SHOTS} is the task's protocol",
     )
 
-    about = "score a folder that the official script wrote, without a model"
+    about = "score a folder that the organisers' script wrote, without a model"
     scoring = commands.add("score", _score, about, json=True)
     scoring.add_argument(
         "folder",
@@ -113,7 +114,7 @@ def register(commands: Commands) -> None:
     scoring.add_argument(
         "--mmlu", metavar="FILE", type=Path, help="metrics.json of the MMLU run (default: in DIR)"
     )
-    about = "list published results of the task, with sources"
+    about = "list published results of SemEval-2025 Task 4, with sources"
     commands.add("published", _published, about, json=True)
 
 

@@ -96,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     installed = Path(sys.argv[0]).stem == "unlearnlab"
     parser = argparse.ArgumentParser(
         prog="unlearnlab" if installed else "python -m unlearnlab",
-        description="Unlearning with and without a browser: one engine and one store, so that the "
-        "page shows these runs too.",
+        description="Run, measure and compare the unlearning of language models. Runs started here "
+        "show on the page too, and the other way round.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")

@@ -47,7 +47,7 @@ from unlearnlab.views.reproduction import (
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's."""
-    about = "carry out a run and print its scores"
+    about = "unlearn with a preset or settings of your own, and print the scores"
     running = commands.add("run", _run, about, json=True, home=True, device=True, settings=True)
     running.set_defaults(print_help=running.print_help)
     source = running.add_mutually_exclusive_group()
@@ -60,14 +60,14 @@ def register(commands: Commands) -> None:
         type=Path,
         help="start from a JSON file: a spec, a preset or a run's record",
     )
-    source.add_argument("--taught", metavar="MODEL", help="unlearn what this model was taught")
+    source.add_argument("--taught", metavar="MODEL", help="unlearn what `teach` taught this model")
     running.add_argument(
         "--score-only", action="store_true", help="train nothing: score the model as it is"
     )
     running.add_argument(
         "--estimate", action="store_true", help="print the memory and time a run needs; run nothing"
     )
-    about = "teach a model rows that it can then be made to forget"
+    about = "train a model to recite a dataset, so that it can be unlearned"
     teaching = commands.add(
         "teach", _teach, about, json=True, home=True, device=True, settings=True
     )
@@ -84,7 +84,7 @@ def register(commands: Commands) -> None:
     for one in (running, teaching):
         one.add_argument("--name", default="", help="name of the run in lists")
         one.epilog = settings_help()
-    about = "find the states that carry a fact, by causal tracing"
+    about = "causal tracing: find the hidden states that carry a fact"
     tracing = commands.add("trace", _trace, about, json=True, home=True, device=True)
     tracing.set_defaults(name="")
     what = tracing.add_mutually_exclusive_group(required=True)
@@ -94,7 +94,7 @@ def register(commands: Commands) -> None:
         "--average", metavar="N", type=int, help="an average over N facts of the data"
     )
     tracing.add_argument(
-        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset of the fact (default: ours)"
+        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset (default: the embedded one)"
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
     tracing.add_argument("--answer", help="the expected answer (default: the model's own)")
@@ -114,7 +114,7 @@ def register(commands: Commands) -> None:
     repeating = commands.add("reproduce", _reproduce, about, json=True, home=True, device=True)
     repeating.add_argument("run", metavar="RUN", help="id of a finished run")
     repeating.epilog = (
-        "exit code 0: all numbers equal or within noise after as many steps; 1: otherwise"
+        "exit code 0: all numbers equal or within noise, after as many steps; 1: otherwise"
     )
 
 

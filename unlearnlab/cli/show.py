@@ -324,7 +324,7 @@ def _comparison_lines(of: Compared, by: Weights) -> Iterator[str]:
         for at, line in enumerate(compared_scores(of.entries, of.intervals), 1)
     ]
     yield table(head, cells)
-    yield "* best of those that compare, ~ within noise of it"
+    yield "* best of the comparable runs, ~ within noise of the best"
     for one in rankings(of.entries, by):
         yield f"\nRanking: {one.setting.text}"
         places = [

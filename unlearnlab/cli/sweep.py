@@ -44,13 +44,13 @@ from unlearnlab.views.scoreboard import at_ends, judged
 
 def register(commands: Commands) -> None:
     """Add the command to the program's."""
-    about = "carry out a sweep, or continue one"
+    about = "run a spec over several values of its settings, or continue such a sweep"
     parser = commands.add("sweep", _sweep, about, json=True, home=True, device=True, settings=True)
     parser.add_argument(
         "sweep",
         metavar="NAME|FILE",
         nargs="?",
-        help="a sweep that comes with the program, or a JSON file; without it, all are listed",
+        help="a built-in sweep, or a JSON file; without it, the built-in ones are listed",
     )
     parser.add_argument(
         "--estimate", action="store_true", help="print the number of runs and the time; run nothing"
@@ -58,7 +58,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--failed", action="store_true", help="repeat the runs that failed")
     parser.epilog = (
         "Finished runs are not repeated: after a stop, the same command continues.\n"
-        "The settings change the run that is varied, such as --data.source NAME.\n\n"
+        "Settings change the spec that the sweep varies, such as --data.source NAME.\n\n"
         + settings_help()
     )
 
