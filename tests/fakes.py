@@ -218,9 +218,9 @@ class FakeLab:
         if not export.replace:
             check_free(export.folder)
         with whole_folder(export.folder) as part:
-            for part in self._worked(self.parts):
+            for done in self._worked(self.parts):
                 if report is not None:
-                    report(part.done, self.parts)
+                    report(done.done, self.parts)
             (part / "model.safetensors").write_bytes(b"merged")
             for name, text in export.texts.items():
                 (part / name).write_text(text, encoding="utf-8")

@@ -1,6 +1,7 @@
 """The commands `export`, `pack` and `unpack`: results of a run, and runs as one file."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,10 +69,10 @@ def _export(args: argparse.Namespace) -> int:
         if not run.ended:
             tell(f"run {run.run_id} has not ended: export it then")
             return FAILED
-        everything = args.what is None or ALL in args.what
+        asked: Sequence[str] = args.what or [ALL]
         failed = False
         for what in WHATS:
-            if KINDS[what].missing(run) if everything else what not in args.what:
+            if KINDS[what].missing(run) if ALL in asked else what not in asked:
                 continue
             try:
                 if what == "model":

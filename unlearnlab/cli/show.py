@@ -269,7 +269,7 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
         out += [f"subject: {found.subject}, measured: {found.scored.strip()!r}", *found.notes]
         clean, corrupted, total = found.clean, found.corrupted, found.total_effect
     else:
-        out += [f"{found.facts} facts, {found.unknown} left out as not known"]
+        out += [f"{found.facts} facts, {found.unknown} left out: the model does not know them"]
         clean, corrupted, total = found.clean.mean, found.corrupted.mean, found.total_effect.mean
     out += [f"clean {clean:.3f}, corrupted {corrupted:.3f}, total effect {total:.3f}"]
     for part in PARTS:
@@ -277,8 +277,9 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
             effects = zip(*found.effects[part], strict=True)
             rows = list(zip((token.strip() for token in found.tokens), effects, strict=True))
         else:
+            words = {"last": "last token", "last subject": "last subject"}
             rows = [
-                (role, tuple(spread.mean for spread in curve))
+                (words.get(role, f"{role} subject"), tuple(spread.mean for spread in curve))
                 for role, curve in found.curves[part].items()
             ]
         span = "" if part == "residual" else f", windows of {traced.window} blocks"
