@@ -95,31 +95,24 @@ def test_a_block_that_nothing_generates_is_named():
         docs.written(block("recipes"))
 
 
-def test_the_methods_table_has_every_method_with_its_defaults():
+def test_tables_have_a_row_for_all_that_is_declared_with_its_defaults():
     table = docs.methods_table()
     assert table.count("\n") == len(METHODS) + 1
     for kind, cls in METHODS.items():
         assert f"**{cls.card.title}** `{kind}`" in table
     assert "`beta` 0.1 1/nat" in table
-
-
-def test_the_settings_table_has_what_every_run_has():
     table = docs.settings_table()
     for setting in settings():
         assert (f"| `{setting.path}` |" in table) == (not setting.method)
     assert "| number > 0 and ≤ 1 | `0.0005` |" in table
     assert "integer ≥ 1 and ≤ 1024 in rows" in table
+    assert all(f"| `{name}` |" in docs.presets_table() for name in presets())
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head():
     for make in docs.BLOCKS.values():
         rows = [line for line in make().splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in rows}) <= 1
-
-
-def test_the_presets_table_has_every_preset():
-    table = docs.presets_table()
-    assert all(f"| `{name}` |" in table for name in presets())
 
 
 def test_measured_tables_are_made_of_their_files_or_say_how_to_make_them(tmp_path):

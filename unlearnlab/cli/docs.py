@@ -72,11 +72,6 @@ def written(text: str) -> str:
     return _BLOCK.sub(fill, text)
 
 
-def write(page: Path) -> None:
-    """Write all generated blocks of a page."""
-    page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
-
-
 def stale_blocks(page: Path) -> list[str]:
     """Name the blocks of a page that differ from what would be written now."""
     text = page.read_text(encoding="utf-8")
@@ -160,10 +155,10 @@ def results_table() -> str:
     count = max(len(group.runs) for group in found.values())
     devices = sorted({run.device for group in found.values() for run in group.runs})
     note = (
-        f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
-        "questions answered exactly, in the subtask that fares worst. The original model's "
-        "scores are in the last table. Seconds: the quickest run, both scorings included, on "
-        f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
+        f"Mean of {count} seeds, with the lowest and the highest in brackets. Answers: share of "
+        "questions answered exactly, in the worst subtask. The original model's scores are in the "
+        "last table of this page. Seconds: the fastest run, including both scorings, on "
+        f"{' or '.join(devices)}. Memory: the largest that the process held after a training step, "
         "libraries included."
     )
     return f"{_table(head, rows)}\n\n{note}"
@@ -298,7 +293,7 @@ def _docs(args: argparse.Namespace) -> int:
             tell(f"{page} is not current ({', '.join(names)}): python -m unlearnlab docs")
         return FAILED if stale else DONE
     for page in stale:
-        write(page)
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
     names = [name for of in stale.values() for name in of]
     print(f"Written: {', '.join(names) or 'nothing, all was current'}.")
     return DONE

@@ -38,22 +38,22 @@ class Progress:
     """Progress of a piece of work: a bar per stage in a terminal, an occasional line elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._next = 0.0
+        self._stream, self._lines, self._next = stream, not stream.isatty(), 0.0
         self._task: TaskID | None = None
-        self._bars: Bars | None = None
-        if stream.isatty():
-            text = TextColumn("{task.description}", markup=False)
-            remark = TextColumn("{task.fields[remark]}", markup=False)
-            screen = Console(file=stream)
-            self._bars = Bars(text, BarColumn(), MofNCompleteColumn(), remark, console=screen)
-            self._bars.start()
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[remark]}", markup=False),
+            console=Console(file=stream),
+            disable=self._lines,
+        )
+        self._bars.start()
 
     def stage(self, title: str, remark: str = "") -> None:
         """Begin the next stage; the bars of those before stay as they are."""
-        if self._bars is None:
+        if self._lines:
             self._line(", ".join(filter(None, (title, remark))))
-            return
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._task = self._bars.add_task(title, total=None, remark=remark)
@@ -67,10 +67,9 @@ class Progress:
             remark: What else a bar shows.
             line: All of it in words, for where there are no bars.
         """
-        if self._bars is None:
-            if time.monotonic() >= self._next:
-                self._line(line)
-        elif self._task is not None:
+        if self._lines and time.monotonic() >= self._next:
+            self._line(line)
+        if self._task is not None:
             self._bars.update(self._task, completed=done, total=total, remark=remark)
 
     def _line(self, text: str) -> None:
@@ -79,7 +78,7 @@ class Progress:
 
     def close(self) -> None:
         """Leave the terminal in order."""
-        if self._bars is not None:
+        if not self._lines:  # Some versions of rich end even a disabled progress with a newline.
             self._bars.stop()
 
 
