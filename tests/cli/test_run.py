@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,7 +94,7 @@ def test_a_failed_run_exits_with_one_and_tells_why(cli):
 class Interrupted(FakeLab):
     """Presses Ctrl-C while it works."""
 
-    def unlearn(self, job):
+    def unlearn(self, job: Any):
         yield stage("training")
         os.kill(os.getpid(), signal.SIGINT)
         while True:

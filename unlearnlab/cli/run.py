@@ -91,10 +91,13 @@ def register(commands: Commands) -> None:
     what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
     what.add_argument(
-        "--average", metavar="N", type=int, help="an average over N facts of the data"
+        "--average", metavar="N", type=int, help="an average over N facts of the embedded data"
     )
     tracing.add_argument(
-        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset (default: the embedded one)"
+        "--data",
+        metavar="NAME",
+        default=EMBEDDED_NAME,
+        help="dataset of the fact with --id (default: the embedded one)",
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
     tracing.add_argument("--answer", help="the expected answer (default: the model's own)")
