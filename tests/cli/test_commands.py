@@ -101,7 +101,7 @@ BAD_INPUT = [
         "evaluate",
         [
             ("--data  nowhere", "'nowhere' is no folder, and unknown dataset"),
-            ("--data  embedded  --questions  5", "say of which test: --mmlu DIR"),
+            ("--data  embedded  --questions  5", "questions: needs --mmlu DIR, the folder"),
             ("--data  embedded  --mia  nowhere", "there is no such file"),
             ("--data  embedded  --model  no/such/model", "no/such/model"),
         ],

@@ -107,7 +107,7 @@ def test_mmlu_is_told_by_subject_with_its_protocol(cli, files):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        ({"id": "x"}, "column id, row 2: the id ends in neither sc nor qa"),
+        ({"id": "x"}, "column id, row 2: the id must end in sc (completion) or qa (question)"),
         ({"output": None}, "column output, row 2: there is no text"),
     ],
 )

@@ -293,7 +293,8 @@ def _report(draft: Draft, args: argparse.Namespace, kept: DatasetInfo | None = N
             text = f"  {row.id}  {row.excerpt}" if show else ""
             print(f"  {row.split} line {row.line}{text}")
     if kept:
-        print(f"\nAdded as {name}: python -m unlearnlab run --data.source {name}")
+        print(f"\nAdded as {name}. To unlearn it: python -m unlearnlab run --data.source {name}")
+        print("If the model does not know it, teach it first: python -m unlearnlab teach --help")
 
 
 def _remove(args: argparse.Namespace) -> int:

@@ -180,7 +180,7 @@ def _read_data(data: str, fold: Fold, attack: Path | None) -> EvaluationData:
         documents = {side: tuple(_documents(attack / f"{side}.jsonl")) for side in SIDES}
     for split in SPLITS:
         if not rows[split]:
-            raise SourceError(f"{data} has no {split} rows in the {fold} fold: both sets are asked")
+            raise SourceError(f"{data} has no {split} rows in the {fold} fold: it needs both sets")
     return EvaluationData(rows, documents)
 
 
@@ -188,15 +188,15 @@ def _rows(path: Path) -> Iterator[Row]:
     for cells, line in _lines(path, ROW_COLUMNS):
         if len(cells["id"]) < 3 or cells["id"][-3:-1] not in ("sc", "qa"):
             raise SourceError(
-                f"{path.name}, column id, row {line}: the id ends in neither sc nor qa and one "
-                "more character, which says what kind of row it is"
+                f"{path.name}, column id, row {line}: the id must end in sc (completion) or qa "
+                "(question) and one more character"
             )
         yield Row(**cells)  # pyright: ignore[reportArgumentType]  (any task is scored)
 
 
 def _documents(path: Path) -> Iterator[Document]:
     if not path.is_file():
-        raise SourceError(f"{path}: there is no such file: the attack needs members and others")
+        raise SourceError(f"{path}: there is no such file: the attack needs both sides")
     for cells, line in _lines(path, ("document",)):
         yield str(cells.get("id", line)), cells["document"]
 
@@ -219,7 +219,7 @@ def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, Any]
 def _evaluate(args: argparse.Namespace) -> int:
     wanted = _read_data(args.data, args.fold, args.mia)
     if args.questions is not None and args.mmlu is None:
-        raise SpecError([("questions", "say of which test: --mmlu DIR")])
+        raise SpecError([("questions", "needs --mmlu DIR, the folder of the test")])
     test = _questions(args) if args.mmlu else None
     if args.outputs:
         _refuse_used(args.outputs)

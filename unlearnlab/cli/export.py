@@ -67,7 +67,7 @@ def _export(args: argparse.Namespace) -> int:
     with Store(home()) as store:
         run = result(store, args.run)
         if not run.ended:
-            tell(f"run {run.run_id} has not ended: export it then")
+            tell(f"run {run.run_id} has not ended yet: export it afterwards")
             return FAILED
         asked: Sequence[str] = args.what or [ALL]
         failed = False
