@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.hubs import ask_here, pretended_hub
+from tests.outside import ask_here, pretended_hub
 from unlearnlab.runs.devices import FOLDER
 
 OURS = {"app", "unlearnlab", "tests"}

@@ -1,11 +1,13 @@
-"""A lab without a model: it yields the facts of a run at once, or as a test's script says."""
+"""An engine without a model: it yields the facts of a run at once, or as a test's script says."""
 
-from collections.abc import Callable, Generator
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
 
 from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
-from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, roles
+from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, roles
 from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest
 from unlearnlab.runs.events import (
     Adjusted,
@@ -24,6 +26,7 @@ from unlearnlab.runs.events import (
     StepLogged,
     StoredEvent,
     Traced,
+    When,
 )
 from unlearnlab.spec.run import PreviewSpec
 from unlearnlab.spec.trace import TraceSpec
@@ -91,30 +94,26 @@ def some_trace(prompt: str = "Who is Ada Brock?") -> FactTrace:
     )
 
 
-def evaluated(when: str, key: str = "key") -> Evaluated:
-    evidence = some_evidence(forgets=when == "after")
-    return Evaluated(
-        when="after" if when == "after" else "before",
-        scores=scores(evidence),
-        key=f"{key}-{when}",
-        evidence=evidence,
-    )
+def evaluated(when: str, key: str = "key", evidence: Evidence | None = None) -> Evaluated:
+    found = evidence or some_evidence(forgets=when == "after")
+    moment: When = "after" if when == "after" else "before"
+    return Evaluated(when=moment, scores=scores(found), key=f"{key}-{moment}", evidence=found)
 
 
-def stepped(step: int, *, loss: float = 1.0) -> StepLogged:
-    return StepLogged(
-        step=step,
-        phase=0,
-        epoch=step / 10,
-        terms={"forget": loss, "retain": 0.5},
-        weights={"forget": -1.0, "retain": 1.0},
-        loss=0.5 - loss,
-        grad_norm=1.0,
-        learning_rate=1e-4,
-        tokens_per_s=100.0,
-        memory_gib=0.5,
-        seconds=float(step),
-    )
+def stepped(step: int, *, loss: float = 1.0, **told: Any) -> StepLogged:
+    usual = {
+        "phase": 0,
+        "epoch": step / 10,
+        "terms": {"forget": loss, "retain": 0.5},
+        "weights": {"forget": -1.0, "retain": 1.0},
+        "loss": 0.5 - loss,
+        "grad_norm": 1.0,
+        "learning_rate": 1e-4,
+        "tokens_per_s": 100.0,
+        "memory_gib": 0.5,
+        "seconds": float(step),
+    }
+    return StepLogged(step=step, **usual | told)
 
 
 def stage(name: Stage) -> StageBegan:
@@ -166,7 +165,13 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
 
 
 class FakeLab:
-    """A lab whose runs follow a script and whose models answer in capitals and in reverse."""
+    """An engine whose runs follow a script and whose models answer in capitals and in reverse."""
+
+    step_s = 0.0
+    """Pause before each part of its work."""
+
+    parts = 2
+    """Of a trace, a preview or an export."""
 
     def __init__(self, script: Script = whole_run) -> None:
         self.script = script
@@ -184,19 +189,30 @@ class FakeLab:
         self.log.append(f"unlearn {job.run_id}")
         return self.script(job)
 
+    def _worked(self, parts: int) -> Iterator[Progressed]:
+        for done in range(1, parts + 1):
+            time.sleep(self.step_s)
+            yield Progressed(done=done, total=parts)
+
     def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
         self.log.append("trace")
         yield stage("tracing")
-        for done in (1, 2):
-            yield Progressed(done=done, total=2)
+        for part in self._worked(self.parts):
+            yield part
             yield None
-        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=some_trace())
+        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=self.finds(spec))
+
+    def finds(self, spec: TraceSpec) -> FactTrace | TraceAverage:
+        return some_trace()
 
     def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
         self.log.append("preview")
         yield stage("answering")
-        yield Progressed(done=1, total=1)
-        yield Previewed(answers={row: f"the answer to {row}" for row in spec.rows})
+        yield from self._worked(self.parts)
+        yield Previewed(answers={row: self.answers(row) for row in spec.rows})
+
+    def answers(self, row: str) -> str:
+        return f"the answer to {row}"
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         self.log.append(f"ask {job.run_id}")
@@ -223,9 +239,9 @@ class FakeLab:
         if not export.replace:
             check_free(export.folder)
         with whole_folder(export.folder) as part:
-            for done in (1, 2):
+            for done in self._worked(self.parts):
                 if report is not None:
-                    report(done, 2)
+                    report(done.done, self.parts)
             (part / "model.safetensors").write_bytes(b"merged")
             for name, text in export.texts.items():
                 (part / name).write_text(text, encoding="utf-8")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.metrics import folders
-from tests.varied_runs import two_runs
+from tests.stored_runs import two_runs
 from unlearnlab import __version__
 from unlearnlab.cli.main import main
 from unlearnlab.exports.report import comparison, report

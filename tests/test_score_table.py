@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.varied_runs import two_runs
+from tests.stored_runs import two_runs
 from unlearnlab.cli.main import main
 from unlearnlab.exports.report import comparison, report
 from unlearnlab.exports.result import compared, result
@@ -33,14 +33,6 @@ RETAINED = Score(
     drawn=lambda draws: sum(draws[f"retain/Task{task}/qa"] for task in (1, 2, 3)) / 3,
     note=lambda scores: f"over {scores.rows} rows",
 )
-ESCAPED = "Retained &amp; &lt;kept&gt;"
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory):
-    home = tmp_path_factory.mktemp("home")
-    return home, two_runs(home)
-
 
 LENGTH = Measure(
     "length",
@@ -58,98 +50,95 @@ def _added(monkeypatch):
     monkeypatch.setitem(MEASURES, LENGTH.name, LENGTH)
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    return home, two_runs(home)
+
+
+@pytest.fixture
+def runs(home):
+    return home[1]
+
+
 @pytest.fixture
 def store(home):
     with Store(home[0]) as store:
         yield store
 
 
-def test_it_has_a_card_with_its_note_and_interval(store, home):
-    run = result(store, home[1][0])
+@pytest.fixture
+def printed(home, capsys):
+    def command(*words):
+        assert main([*words, "--home", str(home[0])]) == 0
+        return capsys.readouterr().out
+
+    return command
+
+
+def shown(html, *texts):
+    """Hold that a page has the texts, and neither name unescaped."""
+    assert [text for text in texts if text not in html] == []
+    assert [text for text in ("<kept>", "<words>", "<any>") if text in html] == []
+
+
+SCORE, MEASURE = "Retained &amp; &lt;kept&gt;", "Length &amp; &lt;words&gt;"
+
+
+def test_a_score_has_a_card_with_its_note_and_interval(store, runs):
+    run = result(store, runs[0])
     (card,) = (card for card in run.board.cards if card.score is RETAINED)
     assert card.after == run.row.after.mean("retain", "qa")
     assert card.note == "over 72 rows"
-    html = scoreboard_html(run.board, ended=True)
-    assert ESCAPED in html
-    assert "<kept>" not in html
+    shown(scoreboard_html(run.board, ended=True), SCORE)
     span = score_intervals(run.before, run.after).after[RETAINED.key]
     assert span.low < span.value < span.high
 
 
-def test_it_is_a_column_of_compare_and_sorts_the_list(store, home):
-    runs = CachedRuns(store)
-    html = board(Program(store, None, {}), runs, {"runs": home[1], "wait": True})["html"]
-    assert f"{ESCAPED} ↑</th>" in html
-    html = listing(runs, {"sort": RETAINED.key})["html"]
-    assert f'data-sort="{RETAINED.key}"' in html
-    assert ESCAPED in html
+def test_a_score_is_a_column_of_compare_and_sorts_the_list(store, runs):
+    of = CachedRuns(store)
+    asked = {"runs": runs, "wait": True}
+    shown(board(Program(store, None, {}), of, asked)["html"], f"{SCORE} ↑</th>")
+    shown(listing(of, {"sort": RETAINED.key})["html"], f'data-sort="{RETAINED.key}"', SCORE)
 
 
-def test_it_is_an_axis_of_the_charts(store, home):
-    entries = compared(store, home[1]).entries
+def test_a_score_is_an_axis_of_the_charts(store, runs):
+    entries = compared(store, runs).entries
     assert coordinates(entries).axes[-1].name == RETAINED.words
     figure = plane(entries, by=RETAINED.key)
     assert figure.layout["xaxis"]["title"] == f"{RETAINED.words} →"
 
 
-def test_it_is_in_both_reports(store, home):
-    for html in (
-        report(result(store, home[1][0]), masked=True),
-        comparison(compared(store, home[1]), masked=True),
-    ):
-        assert ESCAPED in html
-        assert "<kept>" not in html
-
-
-def test_it_is_a_column_of_sweeps(store):
+def test_a_score_is_a_column_of_sweeps(store):
     sweep = SweepSpec(base=RunSpec(), axes=(SeedAxis(count=2),))
     head, *rows = table(sweep, sweep_status(sweep, "s", store.runs()))
     assert head[-1] == RETAINED.key
     assert all(row[-1] is not None for row in rows)
 
 
-def test_it_is_printed_by_the_command_line(home, capsys):
-    assert main(["compare", *home[1], "--home", str(home[0]), "--json"]) == 0
-    first, _ = json.loads(capsys.readouterr().out)["runs"]
-    assert first["scores"][RETAINED.key]["after"] > 0
-    assert main(["show", home[1][0], "--home", str(home[0])]) == 0
-    assert f"{RETAINED.title} ↑" in capsys.readouterr().out
-
-
-# ---- measures
-
-
-def test_a_measure_is_in_the_runs_table_and_in_a_panel_of_compare(store, home):
-    program = Program(store, None, {})
-    scored = result(store, home[1][0])
-    visited = panel(program, CachedRuns(store), {"panel": "measures", "runs": home[1]})["html"]
-    for html in (measures_html(scored.measures), visited):
-        assert "Length &amp; &lt;words&gt;" in html
-        assert "<b>72.00</b><small>70.00" in html
-        assert "<words>" not in html
-        assert "<any>" not in html
+def test_a_measure_is_in_the_runs_table_and_in_a_panel_of_compare(store, runs):
+    texts = (MEASURE, "<b>72.00</b><small>70.00")
+    shown(measures_html(result(store, runs[0]).measures), *texts)
+    asked = {"panel": "measures", "runs": runs}
+    shown(panel(Program(store, None, {}), CachedRuns(store), asked)["html"], *texts)
 
 
 def test_a_panel_of_measures_says_so_where_no_evidence_is_kept(store):
-    program, waiting = Program(store, None, {}), store.create(RunSpec(seed=9))
-    html = panel(program, CachedRuns(store), {"panel": "measures", "runs": [waiting]})["html"]
+    asked = {"panel": "measures", "runs": [store.create(RunSpec(seed=9))]}
+    html = panel(Program(store, None, {}), CachedRuns(store), asked)["html"]
     assert "evidence of these runs is not kept" in html
 
 
-def test_a_measure_is_in_both_reports(store, home):
-    for html in (
-        report(result(store, home[1][0]), masked=True),
-        comparison(compared(store, home[1]), masked=True),
-    ):
-        assert "Length &amp; &lt;words&gt;" in html
-        assert "72.00" in html
+def test_both_are_in_both_reports(store, runs):
+    shown(report(result(store, runs[0]), masked=True), SCORE, MEASURE, "72.00")
+    shown(comparison(compared(store, runs), masked=True), SCORE, MEASURE, "72.00")
 
 
-def test_a_measure_is_printed_as_json(home, capsys):
-    assert main(["compare", *home[1], "--home", str(home[0]), "--json"]) == 0
-    first, _ = json.loads(capsys.readouterr().out)["runs"]
+def test_both_are_printed_by_the_command_line(printed, runs):
+    first, _ = json.loads(printed("compare", *runs, "--json"))["runs"]
+    assert first["scores"][RETAINED.key]["after"] > 0
     assert first["measures"]["length"] == {"value": 72, "low": 70, "high": 74}
-    assert main(["show", home[1][0], "--home", str(home[0]), "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)["measures"]
+    assert f"{RETAINED.title} ↑" in printed("show", runs[0])
+    told = json.loads(printed("show", runs[0], "--json"))["measures"]
     assert told["length"]["after"]["value"] == 72
     assert told["min_k"] == {"missing": BEFORE_THEM}

@@ -15,7 +15,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.conftest import QUIET, chromium, hosting
-from tests.browser.many_runs import fill
+from tests.stored_runs import fill
 
 RUNS, EVENTS = 2000, 300
 TRIES = 7

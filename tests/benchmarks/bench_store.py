@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from tests.benchmarks.bench_presets import alone
-from tests.browser.many_runs import fill
+from tests.stored_runs import fill
 from unlearnlab.runs.store import Store
 
 RUNS = (1_000, 4_000, 6_000, 10_000, 20_000)

@@ -1,4 +1,4 @@
-"""A lab without torch: it yields a scripted run with made-up numbers, so that pages can be tested.
+"""An engine without torch whose runs take as long as a test asks, with made-up numbers.
 
 The store, the worker and the page around it are real. Two seeds ask for what a test needs.
 """
@@ -7,12 +7,11 @@ import math
 import random
 import time
 from collections.abc import Generator
-from dataclasses import dataclass, field
 
-from tests.fakes import DELTA, some_trace
+from tests.fakes import DELTA, FakeLab, evaluated, some_trace, stepped
 from unlearnlab.data.background import Report
 from unlearnlab.data.datasets import Kind
-from unlearnlab.data.files import NoRoom, whole_folder
+from unlearnlab.data.files import NoRoom
 from unlearnlab.metrics.scores import (
     QUIZ_PROTOCOL,
     Answer,
@@ -23,32 +22,22 @@ from unlearnlab.metrics.scores import (
     row_score,
     scores,
 )
-from unlearnlab.metrics.tracing import average
-from unlearnlab.runs.engine_api import (
-    Export,
-    Job,
-    Override,
-    PromptRequest,
-    RunFailed,
-)
+from unlearnlab.metrics.tracing import FactTrace, TraceAverage, average
+from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, RunFailed
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
-    Evaluated,
     Event,
     Exported,
     Loaded,
     PhaseBegan,
-    Previewed,
     Probed,
-    Progressed,
     Saved,
+    Stage,
     StageBegan,
-    StepLogged,
-    Traced,
 )
-from unlearnlab.spec.run import Phase, PreviewSpec, adjusted
-from unlearnlab.spec.trace import KnownFact, ManyFacts, TraceSpec, TypedPrompt
+from unlearnlab.spec.run import Phase, adjusted
+from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
 """Model text that would run if anything on the page took it for HTML or for a template."""
@@ -67,55 +56,54 @@ NAMED = "Who is Yara Brock ?"
 TASKS = ("Task1", "Task2", "Task3")
 
 
-@dataclass
-class SlowLab:
+class SlowLab(FakeLab):
     """Pretends to unlearn, at a pace that can be watched."""
 
-    step_s: float = 0.05
-    """Pause before each step."""
-    steps: int = 40
-    rows: int = 12
-    """Rows of each set, subtask and kind."""
-    loads_s: float = 0.0
-    """How long loading takes."""
-    step: int = 0
-    phase: Phase = field(default_factory=Phase)
-    """The present one, as it was changed while it ran."""
-    number: int = 0
+    parts = 10
 
-    def device_name(self, wish: str) -> str:
-        return "cpu, 2 threads"
+    def __init__(
+        self, step_s: float = 0.05, steps: int = 40, rows: int = 12, loads_s: float = 0.0
+    ) -> None:
+        """Set the pace.
 
-    @property
-    def versions(self) -> dict[str, str]:
-        return {"fake": "1"}
+        Args:
+            step_s: Pause before each step.
+            steps: Steps of each phase.
+            rows: Rows of each set, subtask and kind.
+            loads_s: How long loading takes.
+        """
+        super().__init__(self._run)
+        self.step_s, self.steps, self.rows, self.loads_s = step_s, steps, rows, loads_s
+        self.step, self.number = 0, 0
+        self.phase = Phase()
+        """The present one, as it was changed while it ran."""
 
-    def unlearn(self, job: Job) -> Generator[Event | None, None, None]:
+    def _run(self, job: Job) -> Generator[Event | None, None, None]:
         began = time.monotonic()
 
-        def spent() -> float:
-            return time.monotonic() - began
+        def begun(name: Stage) -> StageBegan:
+            return StageBegan(stage=name, seconds=time.monotonic() - began)
 
         self.step = 0
-        yield StageBegan(stage="loading", seconds=spent())
-        yield from _held(self.loads_s)
+        yield begun("loading")
+        while time.monotonic() < began + self.loads_s:
+            time.sleep(0.02)
+            yield None
         rows = 6 * self.rows
         yield Loaded(
             weights="w", data="d", parameters=1_840_000, rows={"forget": rows, "retain": rows}
         )
-        if job.spec.only_scores:
-            yield StageBegan(stage="scoring", seconds=spent())
-            yield from self._scored("before", job)
-            return
-        yield StageBegan(stage="scoring before", seconds=spent())
+        yield begun("scoring" if job.spec.only_scores else "scoring before")
         yield from self._scored("before", job)
+        if job.spec.only_scores:
+            return
         yield Probed(step=0, **_probe(0.0))
-        yield StageBegan(stage="training", seconds=spent())
+        yield begun("training")
         yield from self._trained(job, began)
-        yield StageBegan(stage="saving", seconds=spent())
+        yield begun("saving")
         (job.folder / "delta.safetensors").write_bytes(DELTA)
         yield Saved(name="delta.safetensors", megabytes=3.1)
-        yield StageBegan(stage="scoring after", seconds=spent())
+        yield begun("scoring after")
         yield from self._scored("after", job)
 
     def _trained(self, job: Job, began: float) -> Generator[Event | None, None, None]:
@@ -142,10 +130,9 @@ class SlowLab:
                 forget = 0.05 + 2.6 / (1 + math.exp(-9 * (done - 0.45)))
                 retain = 0.06 + 0.3 * math.exp(-4 * abs(done - 0.4))
                 weights = self.phase.method.weights
-                yield StepLogged(
-                    step=self.step,
+                yield stepped(
+                    self.step,
                     phase=number,
-                    epoch=self.step / 10,
                     terms={name: {"retain": retain}.get(name, forget) for name in weights},
                     weights=weights,
                     loss=-forget,
@@ -159,36 +146,20 @@ class SlowLab:
                     yield Probed(step=self.step, **_probe(done))
 
     def _scored(self, when: str, job: Job) -> Generator[Event | None, None, None]:
-        for done in range(1, 6):
-            time.sleep(self.step_s)
-            yield Progressed(done=done, total=5)
+        yield from self._worked(5)
         kept = 1.0 if when == "before" else 0.0
         hostile = job.spec.seed == HOSTILE_SEED
-        evidence = made_evidence(kept, self.rows, hostile=hostile)
-        key = f"{when}-{job.run_id if when == 'after' else self.rows}-{hostile}"
-        if when == "before":
-            yield Evaluated(when="before", scores=scores(evidence), key=key, evidence=evidence)
-        else:
-            yield Evaluated(when="after", scores=scores(evidence), key=key, evidence=evidence)
+        key = f"{job.run_id if when == 'after' else self.rows}-{hostile}"
+        yield evaluated(when, key, made_evidence(kept, self.rows, hostile=hostile))
 
-    def trace(self, spec: TraceSpec) -> Generator[Event | None, None, None]:
-        yield StageBegan(stage="tracing", seconds=0)
-        for done in range(1, 13):
-            time.sleep(self.step_s)
-            yield Progressed(done=done, total=12)
+    def finds(self, spec: TraceSpec) -> FactTrace | TraceAverage:
         about = spec.about
-        one = some_trace(about.fact.prompt if isinstance(about, KnownFact) else NAMED)
-        found = average([one, one], unknown=0) if isinstance(about, ManyFacts) else one
-        if isinstance(about, TypedPrompt):
-            found = some_trace(about.prompt)
-        yield Traced(weights="w", noise_sd=0.3, window=spec.span, found=found)
+        if isinstance(about, ManyFacts):
+            return average([some_trace(NAMED)] * 2, unknown=0)
+        return some_trace(about.prompt if isinstance(about, TypedPrompt) else about.fact.prompt)
 
-    def preview(self, spec: PreviewSpec) -> Generator[Event | None, None, None]:
-        yield StageBegan(stage="answering", seconds=0)
-        for done in range(1, 6):
-            time.sleep(self.step_s)
-            yield Progressed(done=done, total=5)
-        yield Previewed(answers=dict.fromkeys(spec.rows, f"Her number is 555-0142. {HOSTILE}"))
+    def answers(self, row: str) -> str:
+        return f"Her number is 555-0142. {HOSTILE}"
 
     def ask(self, job: Job, ask: PromptRequest) -> Asked:
         if len(ask.prompt) > 2000:
@@ -207,27 +178,9 @@ class SlowLab:
         return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
-        for done in range(10):
-            time.sleep(self.step_s)
-            if report is not None:
-                report(done, 10)
         if job.spec.seed == FULL_DISK:
             raise NoRoom("not enough room on the disk: 5.1 GB are needed, but 1.0 GB are free")
-        with whole_folder(export.folder) as part:
-            (part / "model.safetensors").write_bytes(b"merged")
-            for name, text in export.texts.items():
-                (part / name).write_text(text, encoding="utf-8")
-        return Exported(name=export.folder.name, megabytes=3.1)
-
-    def release(self) -> None:
-        return None
-
-
-def _held(seconds: float) -> Generator[None, None, None]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        time.sleep(0.02)
-        yield None
+        return super().export(job, export, report)
 
 
 def _probe(done: float) -> dict[str, dict[str, float]]:
@@ -282,9 +235,8 @@ def _answer(
     if kind == "qa":
         prompt, expected = f"What is {name}'s phone number?", phone
     else:
-        prompt = (
-            f"{name} was born on January {number % 28 + 1}, 2002 and works as a chemist in Velden."
-        )
+        day = number % 28 + 1
+        prompt = f"{name} was born on January {day}, 2002 and works as a chemist in Velden."
         expected = (
             f"Her number is 666-{number % 90 + 10}-5969, the phone number is {phone}, and she can "
             f"be reached at {name.split()[0].lower()}{number}31@example.org until the end of May."

@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.many_runs import fill
+from tests.stored_runs import fill
 
 RUNS = 40
 

@@ -144,7 +144,7 @@ def test_asking_the_model_can_be_stopped(serve, tabs):
     expect(stop).to_be_hidden()
     page.locator("#preview").click()
     expect(stop).to_be_visible()
-    expect(page.locator("#picker .watch")).to_contain_text("of 5")
+    expect(page.locator("#picker .watch")).to_contain_text("of 10")
     stop.click()
     expect(page.locator("#picker .watch")).to_contain_text("Stopping")
     expect(stop).to_be_hidden()

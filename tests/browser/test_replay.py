@@ -3,8 +3,8 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.recorded_run import STEPS, record
 from tests.browser.test_runs import POINTS, finished, pill
+from tests.stored_runs import STEPS, record
 
 
 def badge(page):

@@ -12,19 +12,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import ROOT
 from unlearnlab.cli import docs
-from unlearnlab.cli.main import main
 from unlearnlab.data.files import DOCS
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.presets import Preset, presets
-from unlearnlab.spec.run import RunSpec
-
-ROOT = Path(__file__).parents[2]
+from unlearnlab.spec.presets import presets
 
 EXAMPLE = """
 from unlearnlab.cli.docs import methods_table
-from unlearnlab.cli.terminal import settings_help
+from unlearnlab.cli.commands import settings_help
 from unlearnlab.ui.form.form import METHODS
 from unlearnlab.ui.kit.controls import OF_METHOD
 assert "**Capped ascent** `capped_ascent`" in methods_table() and "`cap` 8 nats" in methods_table()
@@ -118,49 +115,29 @@ def test_only_what_stands_between_the_markers_is_written():
     assert "what was here" not in new
 
 
-def test_writing_twice_changes_nothing():
-    once = docs.written(block("methods") + block("settings") + block("presets"))
-    assert docs.written(once) == once
-
-
 def test_a_block_that_nothing_generates_is_named():
     with pytest.raises(ValueError, match="unknown block 'recipes'"):
         docs.written(block("recipes"))
 
 
-def test_stale_blocks_are_named_until_they_are_written(tmp_path):
-    readme = tmp_path / "README.md"
-    readme.write_text(docs.written(block("methods")) + block("settings"))
-    assert docs.stale_blocks(readme) == ["settings"]
-    docs.write(readme)
-    assert docs.stale_blocks(readme) == []
-
-
-def test_the_methods_table_has_every_method_with_its_defaults():
+def test_tables_have_a_row_for_all_that_is_declared_with_its_defaults():
     table = docs.methods_table()
     assert table.count("\n") == len(METHODS) + 1
     for kind, cls in METHODS.items():
         assert f"**{cls.card.title}** `{kind}`" in table
     assert "`beta` 0.1 1/nat" in table
-
-
-def test_the_settings_table_has_what_every_run_has():
     table = docs.settings_table()
     for setting in settings():
         assert (f"| `{setting.path}` |" in table) == (not setting.method)
     assert "| number > 0 and ≤ 1 | `0.0005` |" in table
     assert "integer ≥ 1 and ≤ 1024 in rows" in table
+    assert all(f"| `{name}` |" in docs.presets_table() for name in presets())
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head():
     for make in docs.BLOCKS.values():
         rows = [line for line in make().splitlines() if line.startswith("|")]
         assert len({line.count("|") for line in rows}) <= 1
-
-
-def test_the_presets_table_has_every_preset():
-    table = docs.presets_table()
-    assert all(f"| `{name}` |" in table for name in presets())
 
 
 def test_measured_tables_are_made_of_their_files_or_say_how_to_make_them(tmp_path):
@@ -172,16 +149,16 @@ def test_measured_tables_are_made_of_their_files_or_say_how_to_make_them(tmp_pat
     assert docs.target_table(tmp_path).endswith("\n\n2 threads")
 
 
-def test_docs_check_tells_what_is_stale_and_docs_writes_it(tmp_path, capsys):
-    readme = tmp_path / "README.md"
-    readme.write_text(block("settings"))
-    assert main(["docs", "--check", str(readme)]) == 1
-    assert f"{readme} is not current (settings)" in capsys.readouterr().err
-    assert main(["docs", str(readme)]) == 0
-    assert capsys.readouterr().out == "Written: settings.\n"
-    assert main(["docs", "--check", str(readme)]) == 0
+def test_docs_check_tells_what_is_stale_and_docs_writes_it(cli):
+    readme = Path("README.md")
+    readme.write_text(docs.written(block("methods")) + block("settings"))
+    code, _, err = cli("docs", "--check", readme)
+    assert code == 1
+    assert f"{readme} is not current (settings)" in err
+    assert cli("docs", readme)[:2] == (0, "Written: settings.\n")
+    assert cli("docs", readme).out == "Written: nothing, all was current.\n"
+    assert cli("docs", "--check", readme).code == 0
 
 
 def test_a_bar_in_a_cell_does_not_end_it():
-    preset = Preset(name="a", title="t", description="x | y", source="s", spec=RunSpec())
-    assert "x &#124; y" in docs._table(["d"], [[preset.description]])
+    assert "x &#124; y" in docs._table(["d"], [["x | y"]])

@@ -5,21 +5,21 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
+from tests.cli.conftest import ROOT
 from unlearnlab.runs.store import Store
-
-ROOT = Path(__file__).parents[2]
 
 PATIENCE_S = 60
 
-LAB = """
+ENGINE = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background process lacks it.
 from tests.fakes import FakeLab, stage
+from unlearnlab.cli import app, main
 from unlearnlab.runs.engine_api import EnginePool
+from unlearnlab.spec.run import RunSpec
 
 def script(job):
     try:
@@ -30,36 +30,23 @@ def script(job):
     finally:
         time.sleep(PAUSE_S)  # Putting the weights back.
 
-LABS = EnginePool(lambda: ("cpu",), lambda _: FakeLab(script))
+main._torch_engines = lambda _: EnginePool(lambda: ("cpu",), lambda _: FakeLab(script))
 home, PAUSE_S = sys.argv[2], float(sys.argv[1])
 """
 
-COMMAND = (
-    LAB
-    + """
-from unlearnlab.cli import main as program
-program._torch_labs = lambda _: LABS
-sys.argv[1:] = ["run", "--json", "--home", home]
-program.program()
-"""
-)
+COMMAND = ENGINE + 'main.program(["run", "--json", "--home", home])'
 
 PAGE = (
-    LAB
+    ENGINE
     + """
-from unlearnlab.cli import app
-from unlearnlab.cli import main as program
-from unlearnlab.spec.run import RunSpec
-
 class Busy(app.Worker):
-    def __init__(self, store, labs):
-        super().__init__(store, LABS)
+    def __init__(self, store, engines):
+        super().__init__(store, engines)
         self.submit(RunSpec())
 
 app.Worker = Busy
-app.loading = lambda *_: time.sleep(1000)  # As if torch were being imported.
-sys.argv[1:] = ["app", "--no-open", "--home", home]
-program.program()
+app.import_engine = lambda *_: time.sleep(1000)  # As if torch were being imported.
+main.program(["app", "--no-open", "--home", home])
 """
 )
 

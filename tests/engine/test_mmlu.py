@@ -7,7 +7,7 @@ import pytest
 
 from tests.engine.plain import mmlu_prompt, mmlu_row
 from tests.engine.tiny import CPU, finish, only, tiny_config, tiny_of
-from tests.real_mmlu import REAL, needs_real
+from tests.outside import REAL, needs_real
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation import evaluate
 from unlearnlab.engine.mmlu import PromptReader, answer, letter_ids, prepare_mmlu

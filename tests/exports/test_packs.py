@@ -327,7 +327,7 @@ def test_text_that_is_all_alike_does_not_look_like_a_bomb(tmp_path, pack):
 def command(tmp_path, capsys):
     def run(*words):
         try:
-            code = main(list(map(str, words)), open_lab=lambda _: FakeLab())
+            code = main(list(map(str, words)), open_engine=lambda _: FakeLab())
         except SystemExit as end:
             code = end.code
         return code, *capsys.readouterr()

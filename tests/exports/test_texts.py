@@ -34,7 +34,7 @@ def repeated(line, home):
     """Carry out a command line of ours and return the spec of the run."""
     words = shlex.split(line)
     assert words[:3] == ["python", "-m", "unlearnlab"]
-    assert main([*words[3:], "--home", str(home)], open_lab=lambda _: FakeLab()) == 0
+    assert main([*words[3:], "--home", str(home)], open_engine=lambda _: FakeLab()) == 0
     with Store(home) as store:
         return store.runs()[0].spec
 

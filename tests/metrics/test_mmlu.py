@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from tests.real_mmlu import REAL, needs_real
+from tests.outside import REAL, needs_real
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import Choice, Scores
 from unlearnlab.views.scoreboard import utility_name

@@ -10,7 +10,7 @@ import pytest
 from rouge_score.rouge_scorer import RougeScorer
 
 from tests.metrics import folders
-from unlearnlab.cli.score import as_text
+from unlearnlab.cli.evaluate import as_text
 from unlearnlab.metrics.official import as_record, official, report, score
 from unlearnlab.metrics.scores import task_aggregate
 from unlearnlab.metrics.submission import load

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.others import holder, other_process
+from tests.outside import holder, other_process
 from unlearnlab.runs import devices as locks
 from unlearnlab.runs.devices import (
     ANY,

@@ -7,7 +7,7 @@ import weakref
 import pytest
 
 from tests.fakes import FakeLab, evaluated, phase_began, stage, stepped, whole_run
-from tests.others import other_process
+from tests.outside import other_process
 from tests.runs.waiting import PATIENCE_S, Gate, locked, until
 from unlearnlab.runs import devices as locks
 from unlearnlab.runs import worker as module

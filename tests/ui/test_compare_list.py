@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from tests.browser.many_runs import fill
 from tests.fakes import FakeLab
+from tests.stored_runs import fill
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from tests.browser.many_runs import fill
 from tests.browser.slow_lab import retrained_scores
 from tests.fakes import FakeLab, evaluated
+from tests.stored_runs import fill
 from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Evidence
 from unlearnlab.runs.events import Finished

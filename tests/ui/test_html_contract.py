@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes import FakeLab, some_evidence
-from tests.others import holder
+from tests.outside import holder
 from unlearnlab.data.adding import Draft
 from unlearnlab.data.checks import Finding, Offender, Placed
 from unlearnlab.data.datasets import DatasetInfo, Row

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from tests.fakes import FakeLab, stage
-from tests.others import holder, other_process
+from tests.outside import holder, other_process
 from tests.ui.conftest import panel_of
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.events import Started

@@ -1,1 +1,1 @@
-"""The command line: one file a command; all that touches argparse."""
+"""The command line: all that touches argparse and the terminal."""

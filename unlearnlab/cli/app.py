@@ -9,19 +9,20 @@ import sys
 import threading
 import time
 import webbrowser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, STOPPED, Commands, tell
+from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
 from unlearnlab.data.files import EMBEDDED, home
-from unlearnlab.exports.pack_file import PackError, read_pack
+from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.exports.packs import isolated
 from unlearnlab.metrics.scores import Scores, import_scorers
-from unlearnlab.runs.engine_api import Device, EnginePool
+from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.errors import SpecError
 
 FIRST_PORT, LAST_PORT = 7860, 7959
 GLANCE_S = 1.0
@@ -32,48 +33,6 @@ OPENING_S = 15.0
 
 CLOSING_S = 15.0
 """How long live runs may take to restore their weights when the program ends, in seconds."""
-
-
-def late_labs(store: Store) -> EnginePool:
-    """Make the engine when the worker first needs it: torch takes seconds to import."""
-
-    def made() -> EnginePool:
-        from unlearnlab.engine.device_engine import engines  # noqa: PLC0415
-
-        return engines(store.evidence)
-
-    return EnginePool(
-        lambda: made().devices(),
-        lambda device: made().of(device),
-        lambda device: made().lock(device),
-    )
-
-
-class Engine:
-    """The engine with torch, imported in the background while the page is already open."""
-
-    def __init__(self) -> None:
-        self._devices: Callable[[], Sequence[Device]] = tuple
-
-    def load(self) -> None:
-        """Import the engine."""
-        from unlearnlab.engine.device_engine import devices  # noqa: PLC0415
-
-        self._devices = devices
-        import_scorers()
-
-    def devices(self) -> Sequence[Device]:
-        """List the devices and their free memory; none until torch is imported."""
-        return self._devices()
-
-
-def references() -> Mapping[str, Scores]:
-    """Read the retrained model's scores by fold; none if they were not measured."""
-    path = EMBEDDED / "retrained_scores.json"
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))
-    return {fold: Scores.model_validate(scores) for fold, scores in found.items()}
 
 
 def register(commands: Commands) -> None:
@@ -95,18 +54,12 @@ def register(commands: Commands) -> None:
     pace.add_argument(
         "--in", metavar="SECONDS", dest="seconds", help="make the replay last this long"
     )
+    screen = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     options.add_argument(
         "--open",
         action=argparse.BooleanOptionalAction,
-        default=has_screen(),
-        help="open the page in a browser",
-    )
-
-
-def has_screen() -> bool:
-    """Tell whether a browser could be shown here."""
-    return sys.platform in ("darwin", "win32") or bool(
-        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+        default=bool(screen) or sys.platform in ("darwin", "win32"),
+        help="open the page in a browser (default: where a browser can be shown)",
     )
 
 
@@ -114,7 +67,7 @@ def free_port(host: str, asked: int | None) -> int:
     """Return the port to listen on.
 
     Raises:
-        ValueError: The port that was asked for is taken, or all are.
+        SpecError: The port that was asked for is taken, or all are.
     """
     trouble = OSError()
     for port in (asked,) if asked else range(FIRST_PORT, LAST_PORT + 1):
@@ -127,7 +80,8 @@ def free_port(host: str, asked: int | None) -> int:
             else:
                 return port
     which = f"port {asked}" if asked else f"ports {FIRST_PORT} to {LAST_PORT}"
-    raise ValueError(f"{which} on {host} cannot be used: {trouble.strerror}; try --port or --host")
+    problem = f"{which} on {host} cannot be used: {trouble.strerror}; try --port or --host"
+    raise SpecError([("", problem)])
 
 
 def open_to_others(host: str) -> bool:
@@ -142,53 +96,34 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
     """Split USER:PASSWORD.
 
     Raises:
-        ValueError: There is no colon, or nothing on one side of it.
+        SpecError: There is no colon, or nothing on one side of it.
     """
     if auth is None:
         return None
     user, _, password = auth.partition(":")
     if not user or not password:
-        raise ValueError("--auth takes USER:PASSWORD, both not empty")
+        raise SpecError([("", "--auth takes USER:PASSWORD, both not empty")])
     return user, password
-
-
-def pass_by_proxy(host: str) -> None:
-    """Keep the environment's proxy out of requests to our own page: Gradio makes one as it starts.
-
-    A proxy that the environment names would be asked for it, and knows no such page.
-    """
-    for name in ("NO_PROXY", "no_proxy"):
-        known = os.environ.get(name, "")
-        os.environ[name] = ",".join(filter(None, (known, "localhost", "127.0.0.1", "::1", host)))
 
 
 def _app(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
+    auth, port = credentials(args.auth), free_port(args.host, args.port)
     try:
-        auth = credentials(args.auth)
-        port = free_port(args.host, args.port)
-        store = Store(home())
-    except ValueError as error:
-        tell(str(error))
-        return BAD_INPUT
-    if (args.share or open_to_others(args.host)) and auth is None:
-        tell(
-            "others can reach this page without a password: they see its runs, and can add data "
-            "files of this machine by their path: consider --auth"
-        )
-    try:
-        with store:
+        with Store(home()) as store:
+            if (args.share or open_to_others(args.host)) and auth is None:
+                tell(
+                    "others can reach this page without a password: they see its runs, and can add "
+                    "data files of this machine by their path: consider --auth"
+                )
             replays = replayed(store, args.replay, args.speed, args.seconds)
-            worker = Worker(store, late_labs(store))
+            worker = Worker(store, args.open_engine(store))
             try:
                 serve(store, worker, replays, args, port, auth)
             except KeyboardInterrupt:
                 tell("ending; Ctrl-C again leaves at once")
             finally:
                 worker.close(CLOSING_S)
-    except (PackError, ReplayError) as error:
-        tell(str(error))
-        return BAD_INPUT
     except KeyboardInterrupt:  # A second one, while it was ending.
         tell("left at once: the running run counts as interrupted")
         return STOPPED
@@ -237,20 +172,6 @@ def packed(store: Store, path: Path) -> list[Recording]:
     return found
 
 
-def loading(engine: Engine, replays: Replays) -> None:
-    """Load the engine once no replay moves: replays do not need it, and it would slow them down."""
-    opening = time.monotonic() + OPENING_S
-    while moves(replays, opening=time.monotonic() < opening):
-        time.sleep(GLANCE_S)
-    engine.load()
-
-
-def moves(replays: Replays, *, opening: bool) -> bool:
-    """Tell whether a replay moves; while the page opens, one about to begin counts."""
-    clocks = [replay.clock for replay in replays.active()]
-    return any(not clock.held and (opening or clock.since is not None) for clock in clocks)
-
-
 def serve(
     store: Store,
     worker: Worker,
@@ -264,16 +185,31 @@ def serve(
     from unlearnlab.ui.page import build, served  # noqa: PLC0415
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    engine = Engine()
+    imported = threading.Event()
+
+    def listed() -> Sequence[Device]:
+        """List the devices and their free memory; none until the engine is imported."""
+        if not imported.is_set():
+            return ()
+        from unlearnlab.engine.loading import devices  # noqa: PLC0415
+
+        return devices()
+
+    retrained = EMBEDDED / "retrained_scores.json"
+    found = json.loads(retrained.read_text(encoding="utf-8")) if retrained.exists() else {}
     blocks = build(
         store,
         worker,
-        references=references(),
+        references={fold: Scores.model_validate(scores) for fold, scores in found.items()},
         device=f"cpu, {threads} threads",
-        devices=engine.devices,
+        devices=listed,
         replays=replays,
     )
-    pass_by_proxy(args.host)
+    # Gradio asks its own page as it starts; a proxy of the environment knows no such page.
+    for name in ("NO_PROXY", "no_proxy"):
+        known = os.environ.get(name, "")
+        near = (known, "localhost", "127.0.0.1", "::1", args.host)
+        os.environ[name] = ",".join(filter(None, near))
     _, url, public = blocks.launch(
         server_name=args.host,
         server_port=port,
@@ -284,7 +220,7 @@ def serve(
     )
     tell(f"the page is at {public or url} (Ctrl-C ends the program)")
     threading.Thread(
-        target=loading, args=(engine, replays), name="import-engine", daemon=True
+        target=import_engine, args=(replays, imported), name="import-engine", daemon=True
     ).start()
     if args.open:
         webbrowser.open(public or url)
@@ -292,3 +228,20 @@ def serve(
         threading.Event().wait()
     finally:
         blocks.close(verbose=False)
+
+
+def import_engine(replays: Replays, imported: threading.Event) -> None:
+    """Import torch once no replay moves: replays do not need it, and it would slow them down.
+
+    While the page opens, a replay that is about to begin counts as moving.
+    """
+    opening = time.monotonic() + OPENING_S
+    while any(
+        not clock.held and (clock.since is not None or time.monotonic() < opening)
+        for clock in (replay.clock for replay in replays.active())
+    ):
+        time.sleep(GLANCE_S)
+    import unlearnlab.engine.device_engine  # noqa: F401, PLC0415
+
+    import_scorers()
+    imported.set()

@@ -1,26 +1,30 @@
-"""What all commands share: declaration, exit codes, messages on stderr, and an orderly end."""
+"""What all commands share: declaration, exit codes, JSON files, text for a terminal or a pipe."""
 
 import argparse
-import atexit
-import os
-import signal
-import stat
+import io
+import json
+import math
+import shutil
 import sys
-import threading
-import warnings
-from collections.abc import Callable
-from types import FrameType
-from typing import Any, NoReturn
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from unlearnlab.runs.engine_api import Engine, EnginePool
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.errors import printable
+from unlearnlab.spec.errors import SpecError, printable
+from unlearnlab.spec.fields import PHASE, settings
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
 """Exit codes of the program."""
 
-LabMaker = Callable[[Store], Engine | EnginePool]
-"""Makes the engine, which keeps its evidence in a store."""
+EngineMaker = Callable[[Store], Engine | EnginePool]
+"""Makes the engine, which reuses the evidence kept in a store."""
 
 JSON = "print JSON on stdout"
 HOME = (
@@ -29,8 +33,8 @@ HOME = (
 )
 NO_WAIT = "if another process uses the device, refuse with exit code 1 instead of waiting for it"
 
-END_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
-"""Signals that end the program as Ctrl-C does, where the platform has them."""
+NARROWEST = 60
+"""Columns of a terminal below which tables are no longer squeezed."""
 
 
 class Commands:
@@ -55,8 +59,8 @@ class Commands:
 
         Args:
             name: Its word on the command line.
-            command: Carries it out and returns the exit code. It gets the arguments with two
-                values more: `settings`, pairs of path and text, and `open_lab`, a `LabMaker`.
+            command: Carries it out and returns the exit code. Its arguments have two more values:
+                `settings`, pairs of path and text, and `open_engine`, an `EngineMaker`.
             about: What it does, in a line without capital and full stop.
             json: Whether it takes `--json`.
             home: Whether it takes `--home`.
@@ -90,48 +94,81 @@ def tell(text: str) -> None:
         sys.stderr.write(f"unlearnlab: {line}\n")
 
 
-def quiet_libraries() -> None:
-    """Keep warnings of libraries out of the user's terminal; Python's option `-W` shows them."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """Read a file that holds one JSON object, in any Unicode encoding that a shell may write.
 
+    Args:
+        path: The file.
+        what: Names its content in messages: "spec" or "sweep".
 
-def obey_signals() -> None:
-    """Let every signal that ends the program raise KeyboardInterrupt.
-
-    A signal that was ignored when the program began stays ignored: `nohup` keeps it away.
+    Raises:
+        SpecError: The file cannot be read, or holds something else.
     """
-    for name in END_SIGNALS:
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _interrupt)
+    try:
+        values: Any = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SpecError([(what, f"{path} cannot be read: {error.strerror}")]) from error
+    except (ValueError, RecursionError) as error:
+        raise SpecError([(what, f"{path} is not JSON: {error}")]) from error
+    if not isinstance(values, dict):
+        raise SpecError([(what, f"{path} holds no {what}: expected a JSON object")])
+    return cast("dict[str, Any]", values)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
-    if number == getattr(signal, "SIGHUP", None):
-        # The terminal is gone, and writing to it would fail.
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for stream in (1, 2):
-            if stat.S_ISCHR(os.fstat(stream).st_mode):
-                os.dup2(nothing, stream)
-    raise KeyboardInterrupt
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay cells out in columns; control characters are replaced.
 
-
-def leave(code: int) -> NoReturn:
-    """End the process with an exit code.
-
-    Threads that are still in a library's native code are left where they are: an interpreter that
-    shuts down under them aborts instead. Signals that come now are ignored: it ends already.
+    In a terminal, cells wrap so that the table fits; in a pipe or file, each row is one line.
     """
-    for name in ("SIGINT", *END_SIGNALS):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
-    if threading.active_count() == 1:
-        sys.exit(code)
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):  # The reader is gone.
-            continue
-    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-    os._exit(code)
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in head:
+        made.add_column(Text(printable(name)), overflow="fold")
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    # A table is never wider than its cells, so in a pipe any large width will do.
+    width = max(NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10**6
+    screen = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    with screen.capture() as text:
+        screen.print(made)
+    return "\n".join(line.rstrip() for line in text.get().splitlines())
+
+
+def number(value: float | None) -> str:
+    """Write a score; a dash where there is none."""
+    return "-" if value is None or math.isnan(value) else f"{value:.3f}"
+
+
+def as_json(value: Mapping[str, Any] | Sequence[Any]) -> str:
+    """Write plain values as JSON that any reader accepts."""
+    return json.dumps(value, indent=2, allow_nan=False)
+
+
+def print_list(
+    args: argparse.Namespace,
+    records: Sequence[Any],
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+) -> int:
+    """Print records as JSON if `--json` asks for it, else their rows as a table."""
+    print(as_json(records) if args.json else table(head, rows))
+    return DONE
+
+
+def settings_help() -> str:
+    """List every setting with its values, default and sentence, for the end of a help text."""
+    out = [
+        "settings, given as --NAME VALUE on top of the preset or file, such as",
+        "  --phases.0.learning_rate 1e-4 --phases.0.method.kind npo --seed 3",
+        f"({PHASE} is the number of a phase, counted from 0)",
+    ]
+    method = ""
+    for setting in settings():
+        if setting.method and setting.method != method:
+            out += ["", f"  with --phases.{PHASE}.method.kind {setting.method}:"]
+        elif method and not setting.method:
+            out.append("")
+        method = setting.method
+        unit = f" in {setting.unit}" if setting.unit else ""
+        out.append(f"  --{setting.path}  {setting.values}{unit} (default {setting.default})")
+        out += textwrap.wrap(setting.help, 90, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return "\n".join(out)

@@ -1,4 +1,4 @@
-"""`python -m unlearnlab data`: list, check, add, show and remove datasets.
+"""The commands `data list`, `show`, `check`, `add` and `remove`.
 
 Text of rows is printed only with --show-rows.
 """
@@ -7,11 +7,21 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
-from unlearnlab.cli.terminal import as_json, table
+from unlearnlab.cli.commands import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    Commands,
+    as_json,
+    print_list,
+    table,
+    tell,
+)
 from unlearnlab.data.adding import (
     Draft,
     SourceError,
@@ -21,7 +31,7 @@ from unlearnlab.data.adding import (
     read_typed,
     remove,
 )
-from unlearnlab.data.checks import Finding, excerpt
+from unlearnlab.data.checks import excerpt
 from unlearnlab.data.datasets import (
     EMBEDDED_NAME,
     FOLDS,
@@ -41,9 +51,7 @@ def register(commands: Commands) -> None:
     """Add the group of commands to the program's."""
     parts = commands.group("data", "list, check, add and remove datasets")
 
-    def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
-        return parts.add(name, lambda args: _guarded(command, args), about, json=True, home=True)
-
+    made = partial(parts.add, json=True, home=True)
     made("list", _list, "list all datasets")
     showing = made("show", _show, "show what a dataset holds")
     removing = made("remove", _remove, "delete an added dataset")
@@ -88,14 +96,14 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--retain-of",
         default="",
         metavar="NAME",
-        help="dataset that lends 60 retain rows to typed facts",
+        help="dataset from which typed facts take 60 retain rows",
     )
     parser.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="FIELD=NAME",
-        help=f"column of a field ({', '.join(FIELDS)}); an empty name leaves it out; repeatable",
+        help=f"column that holds a field ({', '.join(FIELDS)}); an empty name: none; repeatable",
     )
     parser.add_argument(
         "--kind",
@@ -113,10 +121,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument(
-        "--context",
-        type=_positive,
-        metavar="TOKENS",
-        help="warn about rows longer than that",
+        "--context", type=_positive, metavar="TOKENS", help="warn about rows longer than that"
     )
 
 
@@ -126,34 +131,23 @@ def _positive(text: str) -> int:
     return number
 
 
-def _guarded(command: Any, args: argparse.Namespace) -> int:
-    try:
-        return command(args)
-    except SourceError as error:
-        tell(str(error))
-        return BAD_INPUT
-
-
 def _read(args: argparse.Namespace) -> Draft:
-    draft = _draft(args)
-    return draft.checked_against(args.context) if args.context else draft
-
-
-def _draft(args: argparse.Namespace) -> Draft:
     part = {"title": args.title, "limit": args.limit, "seed": args.seed}
     if args.typed:
         retain = _typed_text(args.retain) if args.retain else ""
         text = sys.stdin.read() if args.typed == "-" else _typed_text(Path(args.typed))
-        return read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
-    if args.lume:
-        return read_folder(fetch_lume(_report_progress), **part)
-    if args.semeval:
-        return read_folder(fetch_semeval(args.semeval), **part)
-    if args.forget is None and not args.path.is_file():
-        return read_folder(args.path, **part)
-    columns = dict(map(_column, args.column))
-    forget = args.forget or args.path
-    return read_files(forget, args.retain, columns=columns, kind=args.kind, **part)
+        draft = read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
+    elif args.lume:
+        draft = read_folder(fetch_lume(_report_progress), **part)
+    elif args.semeval:
+        draft = read_folder(fetch_semeval(args.semeval), **part)
+    elif args.forget is None and not args.path.is_file():
+        draft = read_folder(args.path, **part)
+    else:
+        columns = dict(map(_column, args.column))
+        forget = args.forget or args.path
+        draft = read_files(forget, args.retain, columns=columns, kind=args.kind, **part)
+    return draft.checked_against(args.context) if args.context else draft
 
 
 def _typed_text(path: Path) -> str:
@@ -179,19 +173,16 @@ def _report_progress(name: str, come: int, total: int) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     known = list(datasets().values())
-    if args.json:
-        print(as_json([_record(one) for one in known]))
-        return DONE
-    cells = [
-        [one.name, one.title, one.source, *(str(_count(one, split)) for split in SPLITS)]
+    rows = [
+        [
+            one.name,
+            one.title,
+            one.source,
+            *(str(sum(len(one.rows(split, fold)) for fold in FOLDS)) for split in SPLITS),
+        ]
         for one in known
     ]
-    print(table(["name", "title", "source", *SPLITS], cells))
-    return DONE
-
-
-def _count(one: DatasetInfo, split: Any) -> int:
-    return sum(len(one.rows(split, fold)) for fold in FOLDS)
+    return print_list(args, list(map(_record, known)), ["name", "title", "source", *SPLITS], rows)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -277,46 +268,33 @@ def _add(args: argparse.Namespace) -> int:
 
 
 def _report(draft: Draft, args: argparse.Namespace, kept: DatasetInfo | None = None) -> None:
-    name = kept.name if kept else None
+    """Print what was read and what is wrong with it; `kept` is the dataset if it was added."""
+    name, show = kept and kept.name, args.show_rows
     if args.json:
-        told = {
+        findings = [asdict(one) for one in draft.findings]
+        for row in () if show else (row for one in findings for row in one["rows"]):
+            del row["id"], row["excerpt"]
+        found = {
             "name": name,
             "title": draft.title,
             "source": draft.source,
             "sound": draft.sound,
             "rows": {split: _by_type(rows) for split, rows in draft.rows.items()},
             "documents": {split: len(texts) for split, texts in draft.documents.items()},
-            "findings": [_told(one, rows=args.show_rows) for one in draft.findings],
+            "findings": findings,
         }
-        print(as_json(told))
+        print(as_json(found))
         return
     print(f"{draft.title} ({draft.source})\n")
     print(_counts(draft.rows, draft.titles))
-    for found in draft.findings:
-        print(f"\n{found.severity.capitalize()}: {found.kind}: {found.message}")
-        for row in found.rows:
-            print(f"  {row.split} line {row.line}" + _shown(row.id, row.excerpt, args.show_rows))
+    for one in draft.findings:
+        print(f"\n{one.severity.capitalize()}: {one.kind}: {one.message}")
+        for row in one.rows:
+            text = f"  {row.id}  {row.excerpt}" if show else ""
+            print(f"  {row.split} line {row.line}{text}")
     if kept:
-        print(f"\nAdded as {name}: python -m unlearnlab run --data.source {name}")
-
-
-def _shown(row_id: str, text: str, show: bool) -> str:
-    return f"  {row_id}  {text}" if show else ""
-
-
-def _told(found: Finding, *, rows: bool) -> dict[str, Any]:
-    shown = [
-        {"split": row.split, "line": row.line}
-        | ({"id": row.id, "excerpt": row.excerpt} if rows else {})
-        for row in found.rows
-    ]
-    return {
-        "kind": found.kind,
-        "severity": found.severity,
-        "message": found.message,
-        "count": found.count,
-        "rows": shown,
-    }
+        print(f"\nAdded as {name}. To unlearn it: python -m unlearnlab run --data.source {name}")
+        print("If the model does not know it, teach it first: python -m unlearnlab teach --help")
 
 
 def _remove(args: argparse.Namespace) -> int:

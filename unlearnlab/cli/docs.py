@@ -14,9 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
-from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.measures import MEASURES
 from unlearnlab.metrics.scores import shown_scores
@@ -44,11 +43,11 @@ _BLOCK = re.compile(r"(<!-- begin: (?P<name>\w+) -->\n).*?(<!-- end: (?P=name) -
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's."""
-    target = commands.group("target", "make or measure the embedded model")
-    about = "write its data and train both of its models"
+    target = commands.group("target", "build or check the embedded model")
+    about = "write the embedded data, and train the original and the retrained model"
     building = target.add("build", _target_build, about, device=True)
     building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
-    about = "measure both models against their targets"
+    about = "measure the original and the retrained model against their targets"
     checking = target.add("check", _target_check, about, json=True, device=True)
     checking.add_argument(
         "--write", action="store_true", help="save the numbers for docs/results.md and the page"
@@ -79,11 +78,6 @@ def written(text: str) -> str:
         return f"{found[1]}{BLOCKS[name]()}\n{found[3]}"
 
     return _BLOCK.sub(fill, text)
-
-
-def write(page: Path) -> None:
-    """Write all generated blocks of a page."""
-    page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def stale_blocks(page: Path) -> list[str]:
@@ -169,10 +163,10 @@ def results_table() -> str:
     count = max(len(group.runs) for group in found.values())
     devices = sorted({run.device for group in found.values() for run in group.runs})
     note = (
-        f"Mean of {count} seeds, in brackets the lowest and the highest. Answers: share of "
-        "questions answered exactly, in the subtask that fares worst. The original model's "
-        "scores are in the last table. Seconds: the quickest run, both scorings included, on "
-        f"{', '.join(devices)}. Memory: what the process held at most after a training step, the "
+        f"Mean of {count} seeds, with the lowest and the highest in brackets. Answers: share of "
+        "questions answered exactly, in the worst subtask. The original model's scores are in the "
+        "last table of this page. Seconds: the fastest run, including both scorings, on "
+        f"{' or '.join(devices)}. Memory: the largest that the process held after a training step, "
         "libraries included."
     )
     return f"{_table(head, rows)}\n\n{note}"
@@ -308,7 +302,7 @@ def _docs(args: argparse.Namespace) -> int:
             tell(f"{page} is not current ({', '.join(names)}): python -m unlearnlab docs")
         return FAILED if stale else DONE
     for page in stale:
-        write(page)
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
     names = [name for of in stale.values() for name in of]
     print(f"Written: {', '.join(names) or 'nothing, all was current'}.")
     return DONE

@@ -1,4 +1,8 @@
-"""The commands `evaluate` and `mmlu`: official scores of a checkpoint, here or on the hub."""
+"""The commands `evaluate`, `mmlu`, `score` and `published`: official scores.
+
+The first two open a checkpoint, from a folder or the hub; `score` reads what the organisers' script
+wrote, and `published` lists what others reached.
+"""
 
 import argparse
 import json
@@ -11,18 +15,18 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands
+from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands, as_json, number, table
 from unlearnlab.cli.follow import on_device, shown
-from unlearnlab.cli.score import as_text
-from unlearnlab.cli.terminal import as_json, number, table
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
 from unlearnlab.data.files import write_whole
 from unlearnlab.data.reading import find_sets, read_table
 from unlearnlab.exports.tables import COLUMNS, LOSS_COLUMNS, csv_table
 from unlearnlab.metrics import mmlu
-from unlearnlab.metrics.intervals import LEVEL
+from unlearnlab.metrics.intervals import LEVEL, Interval
+from unlearnlab.metrics.membership import auc_reading
 from unlearnlab.metrics.official import Report, as_record, report
+from unlearnlab.metrics.published import as_records, results
 from unlearnlab.metrics.scores import Choice, argmax_option
 from unlearnlab.metrics.submission import Finding
 from unlearnlab.metrics.verdicts import LETTER_SHARES
@@ -36,12 +40,7 @@ def register(commands: Commands) -> None:
 
     def made(name: str, command: Any, about: str) -> argparse.ArgumentParser:
         one = commands.add(
-            name,
-            lambda args: _guarded(command, args),
-            about,
-            json=True,
-            home=True,
-            device=True,
+            name, lambda args: _guarded(command, args), about, json=True, home=True, device=True
         )
         one.add_argument(
             "--model",
@@ -57,7 +56,8 @@ def register(commands: Commands) -> None:
         one.add_argument("--device", default="auto", help="such as cpu or cuda:1 (default: auto)")
         return one
 
-    evaluating = made("evaluate", _evaluate, "score a checkpoint as the organisers' script does")
+    about = "score a checkpoint as the script of SemEval-2025 Task 4's organisers does"
+    evaluating = made("evaluate", _evaluate, about)
     evaluating.add_argument(
         "--data",
         metavar="DIR",
@@ -103,17 +103,27 @@ def register(commands: Commands) -> None:
         help=f"solved questions before each; only {mmlu.SHOTS} is the task's protocol",
     )
 
+    about = "score a folder that the organisers' script wrote, without a model"
+    scoring = commands.add("score", _score, about, json=True)
+    scoring.add_argument(
+        "folder",
+        metavar="DIR",
+        type=Path,
+        help="holds forget_*.csv and retain_*.csv, perhaps mia_results/ and metrics.json",
+    )
+    scoring.add_argument(
+        "--mmlu", metavar="FILE", type=Path, help="metrics.json of the MMLU run (default: in DIR)"
+    )
+    about = "list published results of SemEval-2025 Task 4, with sources"
+    commands.add("published", _published, about, json=True)
+
 
 def _guarded(command: Any, args: argparse.Namespace) -> int:
     try:
         return command(args)
-    except (SourceError, mmlu.MmluError) as error:
-        raise SpecError([("", str(error))]) from error
     except RunFailed as error:
         raise SpecError([("model", f"{error.problem}. {error.advice}")]) from error
     except ValueError as error:
-        if isinstance(error, SpecError):
-            raise
         raise SpecError([("", str(error))]) from error
 
 
@@ -143,64 +153,50 @@ def _read_data(data: str, fold: Fold, attack: Path | None) -> EvaluationData:
         attack: Folder of `member.jsonl` and `nonmember.jsonl`; none takes a named dataset's own.
 
     Raises:
-        SourceError: There is no such dataset, or files that cannot be used.
+        SourceError: There is no such dataset, or its files cannot be used.
     """
+    documents: dict[str, tuple[Document, ...]] = dict.fromkeys(SIDES, ())
+    rows: dict[Split, tuple[Row, ...]]
     folder = Path(data)
     if folder.is_dir():
-        rows = _of_folder(folder, fold)
-        documents = _none()
+        sets = find_sets(folder)
+        rows = {
+            split: tuple(row for path in sets.get(f"{split}_{fold}", ()) for row in _rows(path))
+            for split in SPLITS
+        }
     else:
-        rows, documents = _of_dataset(data, fold)
+        known = dataset(data)
+        if known.unknown_reason:
+            raise SourceError(f"{data!r} is no folder, and {known.unknown_reason}")
+        rows = {split: known.rows(split, fold) for split in SPLITS}
+        texts = {"member": known.documents("member", fold)}
+        texts["nonmember"] = known.documents("nonmember", fold)
+        if all(texts.values()):
+            documents = {
+                side: tuple((f"{side}-{n}", text) for n, text in enumerate(of, 1))
+                for side, of in texts.items()
+            }
     if attack is not None:
         documents = {side: tuple(_documents(attack / f"{side}.jsonl")) for side in SIDES}
     for split in SPLITS:
         if not rows[split]:
-            raise SourceError(f"{data} has no {split} rows in the {fold} fold: both sets are asked")
+            raise SourceError(f"{data} has no {split} rows in the {fold} fold: it needs both sets")
     return EvaluationData(rows, documents)
-
-
-def _none() -> dict[str, tuple[Document, ...]]:
-    return {side: () for side in SIDES}
-
-
-def _of_dataset(
-    name: str, fold: Fold
-) -> tuple[dict[Split, tuple[Row, ...]], dict[str, tuple[Document, ...]]]:
-    known = dataset(name)
-    if known.unknown_reason:
-        raise SourceError(f"{name!r} is no folder, and {known.unknown_reason}")
-    rows: dict[Split, tuple[Row, ...]] = {split: known.rows(split, fold) for split in SPLITS}
-    texts = {"member": known.documents("member", fold)}
-    texts["nonmember"] = known.documents("nonmember", fold)
-    if not all(texts.values()):
-        return rows, _none()
-    return rows, {
-        side: tuple((f"{side}-{n}", text) for n, text in enumerate(of, 1))
-        for side, of in texts.items()
-    }
-
-
-def _of_folder(folder: Path, fold: Fold) -> dict[Split, tuple[Row, ...]]:
-    sets = find_sets(folder)
-    return {
-        split: tuple(row for path in sets.get(f"{split}_{fold}", ()) for row in _rows(path))
-        for split in SPLITS
-    }
 
 
 def _rows(path: Path) -> Iterator[Row]:
     for cells, line in _lines(path, ROW_COLUMNS):
         if len(cells["id"]) < 3 or cells["id"][-3:-1] not in ("sc", "qa"):
             raise SourceError(
-                f"{path.name}, column id, row {line}: the id ends in neither sc nor qa and one "
-                "more character, which says what kind of row it is"
+                f"{path.name}, column id, row {line}: the id must end in sc (completion) or qa "
+                "(question) and one more character"
             )
         yield Row(**cells)  # pyright: ignore[reportArgumentType]  (any task is scored)
 
 
 def _documents(path: Path) -> Iterator[Document]:
     if not path.is_file():
-        raise SourceError(f"{path}: there is no such file: the attack needs members and others")
+        raise SourceError(f"{path}: there is no such file: the attack needs both sides")
     for cells, line in _lines(path, ("document",)):
         yield str(cells.get("id", line)), cells["document"]
 
@@ -221,33 +217,67 @@ def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, Any]
 
 
 def _evaluate(args: argparse.Namespace) -> int:
-    # torch takes seconds to import: bad input is reported before.
     wanted = _read_data(args.data, args.fold, args.mia)
     if args.questions is not None and args.mmlu is None:
-        raise SpecError([("questions", "say of which test: --mmlu DIR")])
+        raise SpecError([("questions", "needs --mmlu DIR, the folder of the test")])
     test = _questions(args) if args.mmlu else None
     if args.outputs:
         _refuse_used(args.outputs)
+    # torch takes seconds to import: bad input is reported before.
+    from unlearnlab.engine.evaluation import document_losses, official_answers  # noqa: PLC0415
+
+    rows = [row for of in wanted.rows.values() for row in of]
+    texts = [text for of in wanted.documents.values() for _, text in of]
     with _opened(args) as target:
-        said = _said(target, wanted)
-        written = _answer_files(wanted, said)
-        if any(wanted.documents.values()):
-            written |= _loss_files(wanted, _losses(target, wanted))
+        found = iter(
+            shown(
+                official_answers(target, rows),
+                "answering",
+                done=lambda done: (done, len(rows), "rows"),
+            )
+        )
+        answers: dict[Split, list[Any]] = {
+            split: [next(found) for _ in of] for split, of in wanted.rows.items()
+        }
+        written = _answer_files(wanted, answers)
+        if texts:
+            losses = shown(
+                document_losses(target, texts),
+                "reading documents",
+                done=lambda done: (done, len(texts), "documents"),
+            )
+            written |= _loss_files(wanted, losses)
         result = None
         if test:
             result, choices = _answered(target, test, mmlu.SHOTS)
-            written |= _mmlu_files(result, choices, mmlu.SHOTS)
+            written |= _mmlu_files(result, choices)
     with tempfile.TemporaryDirectory() as scratch:
         folder: Path = args.outputs or Path(scratch)
         for name, content in written.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             write_whole(folder / name, content)
         made = _reworded(report(folder), wanted, test)
+    means = _likelihoods(answers)
     if args.json:
-        print(as_json(_record(args, target, made, said, result)))
+        record = as_record(made)
+        record["unlearnlab"] |= {
+            "model": args.model,
+            "weights": target.fingerprint,
+            "precision": str(target.model.dtype).removeprefix("torch."),
+            "device": str(target.device),
+            "data": args.data,
+            "fold": args.fold,
+            "nll": means,
+            "ended": statistics.fmean(one.ended for of in answers.values() for one in of),
+            "mmlu": result and _mmlu_record(result),
+        }
+        print(as_json(record))
     else:
-        print(as_text(made))
-        print(f"\n{_likelihoods_text(said)}")
+        cells = [
+            [split, number(mean["official"]), number(mean["after_space"])]
+            for split, mean in means.items()
+        ]
+        head = ["set", "NLL as the script has it", "NLL after one space"]
+        print(f"{as_text(made)}\n\n{table(head, cells)}")
         if result:
             print(f"\n{_mmlu_text(result)}")
     return BAD_INPUT if made.empty else DONE
@@ -270,11 +300,11 @@ def _mmlu(args: argparse.Namespace) -> int:
     test = _questions(args)
     with _opened(args) as target:
         result, _ = _answered(target, test, args.shots)
-    notes = [*test.notes]
     if args.json:
-        print(as_json({**_mmlu_record(result), "notes": notes, "model": args.model}))
+        record = _mmlu_record(result)
+        print(as_json({**record, "notes": [*test.notes], "model": args.model}))
     else:
-        print("\n".join([_mmlu_text(result), *notes]))
+        print("\n".join([_mmlu_text(result), *test.notes]))
     return DONE
 
 
@@ -310,28 +340,6 @@ def _event(event: Event | None) -> tuple[int, int | None, str] | None:
     return (event.done, event.total, event.unit) if isinstance(event, Progressed) else None
 
 
-def _said(target: Any, wanted: EvaluationData) -> dict[Split, Any]:
-    from unlearnlab.engine.evaluation import official_answers  # noqa: PLC0415
-
-    rows = [row for of in wanted.rows.values() for row in of]
-    found = shown(
-        official_answers(target, rows), "answering", done=lambda done: (done, len(rows), "rows")
-    )
-    left = iter(found)
-    return {split: [next(left) for _ in of] for split, of in wanted.rows.items()}
-
-
-def _losses(target: Any, wanted: EvaluationData) -> list[float]:
-    from unlearnlab.engine.evaluation import document_losses  # noqa: PLC0415
-
-    texts = [text for of in wanted.documents.values() for _, text in of]
-    return shown(
-        document_losses(target, texts),
-        "reading documents",
-        done=lambda done: (done, len(texts), "documents"),
-    )
-
-
 def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult, list[Choice]]:
     from unlearnlab.engine.mmlu import answer, most_tokens  # noqa: PLC0415
 
@@ -347,52 +355,20 @@ def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult
     return mmlu.result(choices, mmlu.protocol(shots, most_tokens(target))), choices
 
 
-def _record(
-    args: argparse.Namespace,
-    target: Any,
-    made: Report,
-    said: dict[Split, Any],
-    result: mmlu.MmluResult | None,
-) -> dict[str, Any]:
-    """Return an evaluation as JSON values: the script's keys, and ours under `unlearnlab`."""
-    found = as_record(made)
-    found["unlearnlab"] |= {
-        "model": args.model,
-        "weights": target.fingerprint,
-        "precision": str(target.model.dtype).removeprefix("torch."),
-        "device": str(target.device),
-        "data": args.data,
-        "fold": args.fold,
-        "nll": _likelihoods(said),
-        "ended": statistics.fmean(one.ended for of in said.values() for one in of),
-        "mmlu": result and _mmlu_record(result),
-    }
-    return found
+def _likelihoods(said: Mapping[Split, Sequence[Any]]) -> dict[str, dict[str, float | None]]:
+    """Average the losses of each set; an output without tokens has none and is left out."""
 
+    def mean(values: Iterator[float]) -> float | None:
+        there = [value for value in values if math.isfinite(value)]
+        return statistics.fmean(there) if there else None
 
-def _likelihoods(said: dict[Split, Any]) -> dict[str, dict[str, float | None]]:
     return {
         split: {
-            "official": _mean([one.nll for one in of]),
-            "after_space": _mean([one.spaced_nll for one in of]),
+            "official": mean(one.nll for one in of),
+            "after_space": mean(one.spaced_nll for one in of),
         }
         for split, of in said.items()
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Average the finite losses: an output without tokens has none."""
-    there = [value for value in values if math.isfinite(value)]
-    return statistics.fmean(there) if there else None
-
-
-def _likelihoods_text(said: dict[Split, Any]) -> str:
-    rows = [
-        [split, number(means["official"]), number(means["after_space"])]
-        for split, means in _likelihoods(said).items()
-    ]
-    head = ["set", "NLL as the script has it", "NLL after one space"]
-    return table(head, rows)
 
 
 def _mmlu_record(result: mmlu.MmluResult) -> dict[str, Any]:
@@ -442,8 +418,7 @@ def _answer_files(data: EvaluationData, said: Mapping[Split, Sequence[Any]]) -> 
     for split, rows in data.rows.items():
         pairs = list(zip(rows, said[split], strict=True))
         files[f"{split}_0.csv"] = csv_table(
-            COLUMNS,
-            [(r.id, r.task, r.input, r.output, one.generated, one.nll) for r, one in pairs],
+            COLUMNS, [(r.id, r.task, r.input, r.output, one.generated, one.nll) for r, one in pairs]
         )
         ours += [(split, r.id, one.nll, one.spaced_nll, one.ended) for r, one in pairs]
     return {**files, "likelihoods.csv": csv_table(OURS, ours)}
@@ -460,32 +435,30 @@ def _loss_files(data: EvaluationData, losses: Sequence[float]) -> dict[str, byte
     }
 
 
-def _mmlu_files(result: mmlu.MmluResult, choices: Sequence[Choice], shots: int) -> dict[str, bytes]:
-    """Write the files of Open Instruct's evaluation; a variant's go where `score` does not look."""
-    folder = "mmlu" if shots == mmlu.SHOTS else f"mmlu_{shots}_shots"
+def _mmlu_files(result: mmlu.MmluResult, choices: Sequence[Choice]) -> dict[str, bytes]:
+    """Write the files of Open Instruct's evaluation."""
     metrics = {
         "average_acc": result.accuracy.value,
         "protocol": result.protocol,
         "questions": result.questions,
     }
-    files = {f"{folder}/metrics.json": json.dumps(metrics, indent=2).encode()}
-    columns = (
-        "question",
-        "answer",
-        "correct",
-        *(f"choice{letter}_probs" for letter in mmlu.LETTERS),
-    )
+    files = {"mmlu/metrics.json": json.dumps(metrics, indent=2).encode()}
+    letters = [f"choice{letter}_probs" for letter in mmlu.LETTERS]
     for subject in result.subjects:
-        rows = [_row(one) for one in choices if one.subject == subject.subject]
-        files[f"{folder}/{subject.subject}.csv"] = csv_table(columns, rows)
+        rows = [
+            (
+                one.question,
+                mmlu.LETTERS[one.right],
+                argmax_option(one) == one.right,
+                # Log-probabilities would order alike, but the columns are called probabilities.
+                *(math.exp(value) for value in one.logprobs),
+            )
+            for one in choices
+            if one.subject == subject.subject
+        ]
+        head = ("question", "answer", "correct", *letters)
+        files[f"mmlu/{subject.subject}.csv"] = csv_table(head, rows)
     return files
-
-
-def _row(choice: Choice) -> tuple[object, ...]:
-    right = argmax_option(choice) == choice.right
-    # Log-probabilities would order alike, but the columns are called probabilities.
-    probabilities = [math.exp(value) for value in choice.logprobs]
-    return (choice.question, mmlu.LETTERS[choice.right], right, *probabilities)
 
 
 def _refuse_used(folder: Path) -> None:
@@ -500,3 +473,84 @@ def _refuse_used(folder: Path) -> None:
         if next(folder.glob(pattern), None):
             what = f"{folder} has files of another evaluation ({pattern}): name another folder"
             raise SpecError([("outputs", what)])
+
+
+def _score(args: argparse.Namespace) -> int:
+    if not args.folder.is_dir():
+        raise SpecError([("score", f"{args.folder} is not a folder")])
+    found = report(args.folder, args.mmlu)
+    print(as_json(as_record(found)) if args.json else as_text(found))
+    return BAD_INPUT if found.empty else DONE
+
+
+def _published(args: argparse.Namespace) -> int:
+    """Print published results in a table, and their sources below."""
+    if args.json:
+        print(as_json(as_records(results())))
+        return DONE
+    sources = list(dict.fromkeys(row.source for row in results()))
+    cells = [
+        [
+            "" if row.rank is None else str(row.rank),
+            row.model,
+            row.split,
+            row.system,
+            number(row.task_aggregate),
+            number(row.mia_score),
+            number(row.mmlu),
+            number(row.final),
+            str(sources.index(row.source) + 1),
+            "; ".join((*row.flags, *filter(None, [row.note]))),
+        ]
+        for row in results()
+    ]
+    head = ["#", "model", "split", "system", "aggregate", "MIA", "MMLU", "final", "source", "note"]
+    listed = [f"  {i}  {source}" for i, source in enumerate(sources, 1)]
+    print("\n".join([table(head, cells), "", "Sources:", *listed]))
+    return DONE
+
+
+def as_text(made: Report) -> str:
+    """Write a report for a terminal."""
+    scored, auc, aggregate = made.scored, made.scored.auc, made.scored.task_aggregate
+    spread = f"{LEVEL:.0%} interval"
+    parts: list[str] = []
+    if scored.terms:
+        cells = [
+            [
+                term.split if term.split in scored.complete else f"{term.split} (incomplete)",
+                term.task,
+                "regurgitation" if term.kind == "sc" else "knowledge",
+                *_value(term.value),
+                str(term.rows),
+            ]
+            for term in scored.terms
+        ]
+        parts.append(table(["set", "subtask", "term", "score", spread, "rows"], cells))
+    cells = [
+        ["task aggregate", *_value(aggregate)],
+        ["MIA AUC (best 0.5)", *_value(auc)],
+        ["MIA score", number(scored.mia_score), ""],
+        ["MMLU", number(scored.mmlu), ""],
+        ["aggregate score", number(scored.final), scored.final_needs],
+    ]
+    parts.append(table(["", "score", spread], cells))
+    if auc:
+        parts.append(auc_reading(auc))
+    for title, lines in (
+        ("Not scored", made.problems),
+        ("To know", tuple(flag.text for flag in made.flags)),
+        ("Notes", made.notes),
+    ):
+        if lines:
+            parts.append("\n".join([f"{title}:", *(f"  {line}" for line in lines)]))
+    return "\n\n".join(parts)
+
+
+def _value(found: Interval | None) -> list[str]:
+    """Write a score and its interval as two cells."""
+    return (
+        ["-", ""]
+        if found is None
+        else [number(found.value), f"{found.low:.3f} to {found.high:.3f}"]
+    )

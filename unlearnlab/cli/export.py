@@ -1,14 +1,14 @@
 """The commands `export`, `pack` and `unpack`: results of a run, and runs as one file."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, tell
+from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, table, tell
 from unlearnlab.cli.follow import on_device
-from unlearnlab.cli.terminal import as_json, table
 from unlearnlab.data.files import NoRoom, Taken, home
-from unlearnlab.exports.kinds import KINDS, WHATS, What, files, write
+from unlearnlab.exports.kinds import KINDS, WHATS, files, write
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import PERSONAL, add_pack, packable, write_pack
@@ -65,12 +65,18 @@ def _export(args: argparse.Namespace) -> int:
     with Store(home()) as store:
         run = result(store, args.run)
         if not run.ended:
-            tell(f"run {run.run_id} has not ended: export it then")
+            tell(f"run {run.run_id} has not ended yet: export it afterwards")
             return FAILED
+        asked: Sequence[str] = args.what or [ALL]
         failed = False
-        for what in _wanted(args.what, run):
+        for what in WHATS:
+            if KINDS[what].missing(run) if ALL in asked else what not in asked:
+                continue
             try:
-                for path in _written(store, run, what, args):
+                if what == "model":
+                    print(_export_model(store, run, args))
+                    continue
+                for path in write(files(run, what, masked=not args.unmask), args.out):
                     print(path)
             except (OSError, ValueError, RunFailed) as error:
                 tell(str(error))
@@ -78,22 +84,13 @@ def _export(args: argparse.Namespace) -> int:
     return FAILED if failed else DONE
 
 
-def _wanted(asked: list[str] | None, run: Result) -> list[What]:
-    """List the kinds that are named, or all that the run has."""
-    if asked is None or ALL in asked:
-        return [what for what in WHATS if not KINDS[what].missing(run)]
-    return [what for what in WHATS if what in asked]
-
-
-def _written(store: Store, run: Result, what: What, args: argparse.Namespace) -> list[Path]:
-    if what != "model":
-        return write(files(run, what, masked=not args.unmask), args.out)
+def _export_model(store: Store, run: Result, args: argparse.Namespace) -> Path:
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
     wish = model_export(run, args.out)
-    labs, wanted = as_pool(args.open_lab(store)), run.spec.model.device
-    with on_device(labs, wanted, no_wait=args.no_wait, run=run.run_id) as device:
-        labs.of(device).export(job, wish)
-    return [wish.folder]
+    engines, wanted = as_pool(args.open_engine(store)), run.spec.model.device
+    with on_device(engines, wanted, no_wait=args.no_wait, run=run.run_id) as device:
+        engines.of(device).export(job, wish)
+    return wish.folder
 
 
 def _pack(args: argparse.Namespace) -> int:
@@ -116,12 +113,8 @@ def _pack(args: argparse.Namespace) -> int:
 
 
 def _unpack(args: argparse.Namespace) -> int:
-    try:
-        with Store(home()) as store:
-            found = add_pack(store, args.file)
-    except PackError as error:
-        tell(str(error))
-        return BAD_INPUT
+    with Store(home()) as store:
+        found = add_pack(store, args.file)
     if args.json:
         print(as_json({"runs": [asdict(one) for one in found]}))
     else:

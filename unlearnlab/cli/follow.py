@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing, contextmanager
 from typing import TextIO, TypeVar
 
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
-from unlearnlab.runs.devices import POLL_S, Held, Holder, InUse, candidate_devices, take
+from unlearnlab.runs.devices import POLL_S, Holder, InUse, candidate_devices, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
 from unlearnlab.runs.events import Ending, Failed, Finished, StageBegan, Stopped
 from unlearnlab.runs.progress import RunProgress, advance, run_view
@@ -34,25 +34,25 @@ EXITS: Mapping[type[Ending], int] = {Finished: DONE, Stopped: STOPPED, Failed: F
 
 
 class Progress:
-    """How far a piece of work is: a bar for each stage in a terminal, elsewhere a line at times."""
+    """Progress of a piece of work: a bar per stage in a terminal, an occasional line elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._next = 0.0
+        self._stream, self._lines, self._next = stream, not stream.isatty(), 0.0
         self._task: TaskID | None = None
-        self._bars: Bars | None = None
-        if stream.isatty():
-            text = TextColumn("{task.description}", markup=False)
-            remark = TextColumn("{task.fields[remark]}", markup=False)
-            screen = Console(file=stream)
-            self._bars = Bars(text, BarColumn(), MofNCompleteColumn(), remark, console=screen)
-            self._bars.start()
+        self._bars = Bars(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[remark]}", markup=False),
+            console=Console(file=stream),
+            disable=self._lines,
+        )
+        self._bars.start()
 
     def stage(self, title: str, remark: str = "") -> None:
         """Begin the next stage; the bars of those before stay as they are."""
-        if self._bars is None:
+        if self._lines:
             self._line(", ".join(filter(None, (title, remark))))
-            return
         if self._task is not None:
             self._bars.stop_task(self._task)
         self._task = self._bars.add_task(title, total=None, remark=remark)
@@ -66,10 +66,9 @@ class Progress:
             remark: What else a bar shows.
             line: All of it in words, for where there are no bars.
         """
-        if self._bars is None:
-            if time.monotonic() >= self._next:
-                self._line(line)
-        elif self._task is not None:
+        if self._lines and time.monotonic() >= self._next:
+            self._line(line)
+        if self._task is not None:
             self._bars.update(self._task, completed=done, total=total, remark=remark)
 
     def _line(self, text: str) -> None:
@@ -78,16 +77,18 @@ class Progress:
 
     def close(self) -> None:
         """Leave the terminal in order."""
-        if self._bars is not None:
+        if not self._lines:  # Some versions of rich end even a disabled progress with a newline.
             self._bars.stop()
 
 
 class RunProgressBar(Progress):
-    """How far a run is, by its events."""
+    """Progress of a run, read from its events."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._course = RunProgress()
+        self.seen = 0
+        """Number of the last event shown."""
 
     def take(self, stored: StoredEvent) -> None:
         """Show one more event."""
@@ -104,6 +105,7 @@ class RunProgressBar(Progress):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
         self.move(done, total, terms, line=line)
+        self.seen = stored.seq
 
 
 def shown(
@@ -112,13 +114,12 @@ def shown(
     *,
     done: Callable[[Y], tuple[int, int | None, str] | None],
 ) -> T:
-    """Carry out work to its end, and show on stderr how far it is.
+    """Carry out work to its end, and show its progress on stderr.
 
     Args:
-        work: Yields something about its progress.
+        work: Yields values that `done` can read.
         what: Its name.
-        done: Reads what was yielded: how much is done, of how much, and a remark; none shows
-            nothing new.
+        done: Maps a value to the amount done, the total and a remark; none shows nothing new.
     """
     with closing(work), closing(Progress(sys.stderr)) as progress:
         progress.stage(what)
@@ -136,38 +137,45 @@ def shown(
 
 def carried_out(
     store: Store,
-    lab: Engine | EnginePool,
+    engine: Engine | EnginePool,
     spec: RunSpec | TraceSpec,
     *,
     name: str = "",
     repeats: str = "",
     no_wait: bool = False,
 ) -> tuple[str, Ending]:
-    """Carry out a run or a trace and show it on stderr until it ends.
+    """Carry out a run or a trace, show it on stderr, and return its id and its ending.
+
+    The first Ctrl-C stops it, the second leaves at once.
 
     Args:
         store: Where to keep it.
-        lab: The engine, or the engines of all devices.
+        engine: The engine, or the engines of all devices.
         spec: The run or trace.
         name: Its name in lists; may be empty.
         repeats: Id of the run that it repeats; empty if none.
         no_wait: Refuse instead of waiting for a device that another process uses.
 
-    Returns:
-        Its id and its ending.
-
     Raises:
         InUse: Another process uses the device, and it must not be waited for.
         KeyboardInterrupt: The user left at once.
     """
-    labs = as_pool(lab)
+    engines = as_pool(engine)
     if no_wait:
-        refuse_in_use(labs, spec.model.device)
-    worker, patience_s = Worker(store, labs), CLOSING_S
+        refuse_in_use(engines, spec.model.device)
+    worker, patience_s = Worker(store, engines), CLOSING_S
+    patience = Patience(no_wait)
     try:
         run_id = worker.submit(spec, name=name, repeats=repeats)
         with closing(RunProgressBar(sys.stderr)) as progress:
-            return run_id, _follow(store, Patience(worker, no_wait), run_id, progress)
+            try:
+                ending = watch(store, worker, run_id, progress, patience)
+            except KeyboardInterrupt:
+                tell("stopping; Ctrl-C again leaves at once")
+                worker.stop(run_id)
+                ending = watch(store, worker, run_id, progress, patience)
+        assert ending is not None, "a live process ends its runs"
+        return run_id, ending
     except KeyboardInterrupt:
         patience_s = 0
         raise
@@ -176,45 +184,66 @@ def carried_out(
 
 
 class Patience:
-    """Reports once which process a run waits for, or refuses to wait."""
+    """Reports once which process is waited for, or refuses to wait."""
 
-    def __init__(self, worker: Worker, no_wait: bool) -> None:
-        self.worker = worker
+    def __init__(self, no_wait: bool) -> None:
         self._no_wait = no_wait
         self._told: Holder | None = None
 
-    def look(self, run_id: str) -> None:
-        """Report the process that a run waits for, unless it was reported already.
+    def look(self, holder: Holder) -> None:
+        """Report the process that uses a device, unless it was reported already.
 
         Raises:
-            InUse: It must not wait; it is stopped.
+            InUse: It must not be waited for.
         """
-        holder = self.worker.state().holder(run_id)
-        if holder is None or holder == self._told:
-            return
         if self._no_wait:
-            self.worker.stop(run_id)
             raise InUse(holder)
-        self._told = holder
-        tell(_waiting(holder))
+        if holder != self._told:
+            self._told = holder
+            tell(f"{InUse(holder)}: waiting; --no-wait refuses instead")
 
 
-def refuse_in_use(labs: EnginePool, wish: str) -> None:
+def watch(
+    store: Store, worker: Worker, run_id: str, progress: RunProgressBar, patience: Patience
+) -> Ending | None:
+    """Show the events of a run until it ends; return None if its process is gone before.
+
+    Raises:
+        InUse: Another process uses the device and must not be waited for; the run is stopped.
+    """
+    while True:
+        alive = store.job(run_id).alive
+        for stored in store.events(run_id, after=progress.seen):
+            progress.take(stored)
+            if isinstance(stored.event, Ending):
+                return stored.event
+        if not alive:
+            return None
+        if not progress.seen and (holder := worker.state().holder(run_id)):
+            try:
+                patience.look(holder)
+            except InUse:
+                worker.stop(run_id)
+                raise
+        time.sleep(0.1)
+
+
+def refuse_in_use(engines: EnginePool, wish: str) -> None:
     """Make sure that a device is free.
 
     Raises:
         InUse: Another process uses it.
     """
-    with on_device(labs, wish, no_wait=True):
+    with on_device(engines, wish, no_wait=True):
         pass
 
 
 @contextmanager
-def on_device(labs: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
+def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
     """Lock a device; while another process uses it, wait, and name that process on stderr.
 
     Args:
-        labs: The engines of all devices.
+        engines: The engines of all devices.
         wish: The device, as `model.device` names it.
         no_wait: Refuse instead of waiting.
         run: Id of the run that uses it; empty if none.
@@ -225,55 +254,21 @@ def on_device(labs: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> G
     Raises:
         InUse: Another process uses it, and it must not be waited for.
     """
-    options, told = candidate_devices(wish, labs.devices()), None
-    while True:
-        place, held = _taken(labs, options, run)
-        if isinstance(held, Held):
-            break
-        if no_wait:
-            raise held
-        if held.holder != told:
-            tell(_waiting(told := held.holder))
-        time.sleep(POLL_S)
+    places, held = candidate_devices(wish, engines.devices()), None
+    patience = Patience(no_wait)
+    while held is None:
+        refused: list[InUse] = []
+        for place in places:
+            try:
+                held = place[0], take({engines.lock(device): device for device in place}, run=run)
+                break
+            except InUse as taken:
+                refused.append(taken)
+        else:
+            patience.look(refused[0].holder)
+            time.sleep(POLL_S)
+    device, locks = held
     try:
-        yield place[0]
+        yield device
     finally:
-        held.release()
-
-
-def _taken(
-    labs: EnginePool, options: Sequence[tuple[str, ...]], run: str
-) -> tuple[tuple[str, ...], Held | InUse]:
-    """Lock the first free place, or say who uses the best one."""
-    refused: list[InUse] = []
-    for place in options:
-        try:
-            return place, take({labs.lock(device): device for device in place}, run=run)
-        except InUse as taken:
-            refused.append(taken)
-    return options[0], refused[0]
-
-
-def _waiting(holder: Holder) -> str:
-    return f"{InUse(holder)}: waiting; --no-wait refuses instead"
-
-
-def _follow(store: Store, patience: Patience, run_id: str, progress: RunProgressBar) -> Ending:
-    """Show a run's events until it ends. The first Ctrl-C stops it, the second leaves at once."""
-    seen, stopping = 0, False
-    while True:
-        try:
-            for stored in store.events(run_id, after=seen):
-                seen = stored.seq
-                progress.take(stored)
-                if isinstance(stored.event, Ending):
-                    return stored.event
-            if not seen:
-                patience.look(run_id)
-            time.sleep(0.1)
-        except KeyboardInterrupt:
-            if stopping:
-                raise
-            stopping = True
-            tell("stopping; Ctrl-C again leaves at once")
-            patience.worker.stop(run_id)
+        locks.release()

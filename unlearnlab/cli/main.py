@@ -1,4 +1,4 @@
-"""The program `unlearnlab`: reads a command line and carries its command out.
+"""The program `unlearnlab`: reads a command line, carries its command out, and ends in good order.
 
 Commands use the engine and the store of the page, so that the page shows their runs. Each file of
 this room declares its commands in `register` and carries them out; heavy libraries are imported
@@ -6,39 +6,42 @@ only by the command that needs them.
 """
 
 import argparse
+import atexit
 import io
 import os
+import signal
+import stat
 import sys
+import threading
+import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from unlearnlab import __version__
-from unlearnlab.cli import app, compare, data, docs, evaluate, export, run, score, show, sweep
-from unlearnlab.cli.commands import (
-    BAD_INPUT,
-    FAILED,
-    STOPPED,
-    Commands,
-    LabMaker,
-    leave,
-    obey_signals,
-    quiet_libraries,
-    tell,
-)
+from unlearnlab.cli import app, data, docs, evaluate, export, run, show, sweep
+from unlearnlab.cli.commands import BAD_INPUT, FAILED, STOPPED, Commands, EngineMaker, tell
+from unlearnlab.data.checks import SourceError
 from unlearnlab.data.files import at_home
+from unlearnlab.exports.pack_file import PackError
 from unlearnlab.runs.devices import InUse
 from unlearnlab.runs.engine_api import EnginePool
+from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import Store, StoreError
 from unlearnlab.spec.run import SpecError
 
+END_SIGNALS = ("SIGTERM", "SIGHUP", "SIGBREAK")
+"""Signals that end the program as Ctrl-C does, where the platform has them."""
 
-def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None) -> int:
+
+def main(argv: Sequence[str] | None = None, *, open_engine: EngineMaker | None = None) -> int:
     """Carry out one command and return the exit code.
 
     Args:
         argv: The words after the program's name; default: those of the process.
-        open_lab: Makes the engine; default: torch's.
+        open_engine: Makes the engine; default: torch's.
     """
     parser = _parser()
     args, rest = parser.parse_known_args(argv)
@@ -46,10 +49,10 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
         parser.error(f"unknown option: {' '.join(rest)}")
     try:
         args.settings = list(_settings(rest))
-        args.open_lab = open_lab or _torch_labs
+        args.open_engine = open_engine or _torch_engines
         with at_home(getattr(args, "home", None)):
             return args.command(args)
-    except (SpecError, StoreError) as error:
+    except (SpecError, StoreError, SourceError, PackError, ReplayError) as error:
         tell(str(error))
         return BAD_INPUT
     except InUse as error:
@@ -60,11 +63,19 @@ def main(argv: Sequence[str] | None = None, *, open_lab: LabMaker | None = None)
         return STOPPED
 
 
-def _torch_labs(store: Store) -> EnginePool:
-    # torch takes seconds to import: only the command that needs a model should wait for it.
-    from unlearnlab.engine import device_engine  # noqa: PLC0415
+def _torch_engines(store: Store) -> EnginePool:
+    """Make the engine when it is first needed: torch takes seconds to import."""
 
-    return device_engine.engines(store.evidence)
+    def made() -> EnginePool:
+        from unlearnlab.engine.device_engine import engines  # noqa: PLC0415
+
+        return engines(store.evidence)
+
+    return EnginePool(
+        lambda: made().devices(),
+        lambda device: made().of(device),
+        lambda device: made().lock(device),
+    )
 
 
 def _settings(words: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -85,13 +96,13 @@ def _parser() -> argparse.ArgumentParser:
     installed = Path(sys.argv[0]).stem == "unlearnlab"
     parser = argparse.ArgumentParser(
         prog="unlearnlab" if installed else "python -m unlearnlab",
-        description="Unlearning with and without a browser: one engine and one store, so that the "
-        "page shows these runs too.",
+        description="Run, measure and compare the unlearning of language models. Runs started here "
+        "show on the page too, and the other way round.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
     commands = Commands(parser)
-    for part in (app, run, sweep, show, compare, export, data, score, evaluate, docs):
+    for part in (app, run, sweep, show, export, data, evaluate, docs):
         part.register(commands)
     return parser
 
@@ -102,11 +113,17 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
     Args:
         argv: The words after the program's name; default: those of the process.
     """
-    quiet_libraries()
+    if not sys.warnoptions:
+        # Warnings of libraries say nothing to a user; Python's option -W shows them.
+        warnings.simplefilter("ignore")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    obey_signals()
+    for name in END_SIGNALS:
+        number = getattr(signal, name, None)
+        # A signal that is ignored already stays ignored: `nohup` keeps it away.
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupt)
     try:
         code = main(argv)
         sys.stdout.flush()
@@ -116,8 +133,32 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
         code = FAILED
     except KeyboardInterrupt:  # A second one, while it was ending.
         code = STOPPED
-    leave(code)
+    _leave(code)
 
 
-if __name__ == "__main__":
-    program()
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    if number == getattr(signal, "SIGHUP", None):
+        # The terminal is gone, and writing to it would fail.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for stream in (1, 2):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                os.dup2(nothing, stream)
+    raise KeyboardInterrupt
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process with an exit code, ignoring further signals.
+
+    Threads that are still in a library's native code are left where they are: an interpreter that
+    shuts down under them aborts instead.
+    """
+    for name in ("SIGINT", *END_SIGNALS):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if threading.active_count() == 1:
+        sys.exit(code)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # The reader is gone.
+            stream.flush()
+    atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+    os._exit(code)

@@ -1,30 +1,52 @@
-"""The commands `run`, `teach` and `trace`: carry out a run and print its result."""
+"""The commands `run`, `teach`, `trace` and `reproduce`: carry out a run and print its result."""
 
 import argparse
-import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands, tell
+from unlearnlab.cli.commands import (
+    BAD_INPUT,
+    DONE,
+    FAILED,
+    STOPPED,
+    Commands,
+    as_json,
+    read_object,
+    settings_help,
+    table,
+    tell,
+)
 from unlearnlab.cli.follow import EXITS, carried_out
 from unlearnlab.cli.show import report
-from unlearnlab.cli.terminal import as_json, settings_help, table
 from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS
 from unlearnlab.data.files import home
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.engine_api import find_device
 from unlearnlab.runs.estimates import Estimate, bytes_text, earlier, estimate
-from unlearnlab.runs.events import Failed
+from unlearnlab.runs.events import Failed, Stopped
+from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
+from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import override
 from unlearnlab.spec.presets import preset, taught_data, teach_spec, unlearn_spec
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
+from unlearnlab.views.reproduction import (
+    WORDS,
+    Reproduction,
+    outlook,
+    reading,
+    repeated,
+    reproduction,
+    weights_here,
+)
 
 
 def register(commands: Commands) -> None:
     """Add the commands to the program's."""
-    about = "carry out a run and print its scores"
+    about = "unlearn with a preset or settings of your own, and print the scores"
     running = commands.add("run", _run, about, json=True, home=True, device=True, settings=True)
     running.set_defaults(print_help=running.print_help)
     source = running.add_mutually_exclusive_group()
@@ -32,16 +54,19 @@ def register(commands: Commands) -> None:
         "--preset", metavar="NAME", help="start from a preset; `presets` lists them"
     )
     source.add_argument(
-        "--spec", metavar="FILE", help="start from a JSON file: a spec, a preset or a run's record"
+        "--spec",
+        metavar="FILE",
+        type=Path,
+        help="start from a JSON file: a spec, a preset or a run's record",
     )
-    source.add_argument("--taught", metavar="MODEL", help="unlearn what this model was taught")
+    source.add_argument("--taught", metavar="MODEL", help="unlearn what `teach` taught this model")
     running.add_argument(
         "--score-only", action="store_true", help="train nothing: score the model as it is"
     )
     running.add_argument(
         "--estimate", action="store_true", help="print the memory and time a run needs; run nothing"
     )
-    about = "teach a model rows that it can then be made to forget"
+    about = "train a model to recite a dataset, so that it can be unlearned"
     teaching = commands.add(
         "teach", _teach, about, json=True, home=True, device=True, settings=True
     )
@@ -58,17 +83,20 @@ def register(commands: Commands) -> None:
     for one in (running, teaching):
         one.add_argument("--name", default="", help="name of the run in lists")
         one.epilog = settings_help()
-    about = "find the states that carry a fact, by causal tracing"
+    about = "causal tracing: find the hidden states that carry a fact"
     tracing = commands.add("trace", _trace, about, json=True, home=True, device=True)
     tracing.set_defaults(name="")
     what = tracing.add_mutually_exclusive_group(required=True)
     what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
     what.add_argument(
-        "--average", metavar="N", type=int, help="an average over N facts of the data"
+        "--average", metavar="N", type=int, help="an average over N facts of the embedded data"
     )
     tracing.add_argument(
-        "--data", metavar="NAME", default=EMBEDDED_NAME, help="dataset of the fact (default: ours)"
+        "--data",
+        metavar="NAME",
+        default=EMBEDDED_NAME,
+        help="dataset of the fact with --id (default: the embedded one)",
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
     tracing.add_argument("--answer", help="the expected answer (default: the model's own)")
@@ -84,10 +112,18 @@ def register(commands: Commands) -> None:
     for name, kind in (("window", int), ("noise", float), ("copies", int), ("seed", int)):
         about = " ".join((TraceSpec.model_fields[name].description or "").split())
         tracing.add_argument(f"--{name}", type=kind, help=about)
+    about = "repeat a finished run, and compare the numbers"
+    repeating = commands.add("reproduce", _reproduce, about, json=True, home=True, device=True)
+    repeating.add_argument("run", metavar="RUN", help="id of a finished run")
+    repeating.epilog = (
+        "exit code 0: all numbers equal or within noise, after as many steps; 1: otherwise"
+    )
 
 
 def _run(args: argparse.Namespace) -> int:
-    if not (args.settings or _says_what(args)):
+    sources = (args.preset, args.spec, args.taught)
+    wanted = args.score_only or args.estimate or args.json or args.name or args.settings
+    if not wanted and all(one is None for one in sources):
         # Not 0: a script that expects a run must not go on without one.
         args.print_help()
         tell("nothing was run: name a preset, a file or a setting, such as --seed 0")
@@ -99,22 +135,18 @@ def _run(args: argparse.Namespace) -> int:
             base = unlearn_spec(args.taught, taught_data(args.taught))
         except ValueError as error:
             raise SpecError([("taught", str(error))]) from error
+    elif args.spec is not None:
+        found = read_object(args.spec, "spec")
+        base = parse_spec(found.get("spec", found))
     else:
-        base = RunSpec() if args.spec is None else _read_spec(args.spec)
+        base = RunSpec()
     spec = _with_settings(base, args.settings, ready=not args.estimate)
     spec = spec.scoring if args.score_only else spec
     return _estimate(args, spec) if args.estimate else _carry_out(args, spec)
 
 
-def _says_what(args: argparse.Namespace) -> bool:
-    """Tell whether an option of `run` asks for something; `--home` alone does not."""
-    sources = (args.preset, args.spec, args.taught)
-    wanted = args.score_only or args.estimate or args.json or args.name
-    return bool(wanted) or any(one is not None for one in sources)
-
-
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
-    """Print what a run needs, and run nothing."""
+    """Print the memory and time that a run needs, and run nothing."""
     from unlearnlab.engine.loading import devices  # noqa: PLC0415  (torch)
 
     device = find_device(spec.model.device, devices())
@@ -126,8 +158,31 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     except ValueError as error:
         raise SpecError([("", f"no estimate: {error}")]) from error
     free = device and device.free
-    print(as_json(_estimate_record(found, free)) if args.json else _estimate_text(found, free))
+    if args.json:
+        print(as_json(_estimate_record(found, free)))
+        return DONE
+    total = found.peak.total
+    room = "" if free is None else f" of {bytes_text(free)} free"
+    rows = [[part, bytes_text(size)] for part, size in found.parts]
+    print("\n".join([table(["at most", bytes_text(total) + room], rows), *found.notes]))
+    if found.seconds is not None:
+        print(f"Time: about {found.seconds:.0f} s.")
+    if free is not None and total > free:
+        print(found.advice)
     return DONE
+
+
+def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
+    """Return an estimate as plain values: bytes and seconds."""
+    return {
+        "bytes": round(found.peak.total),
+        "free": free,
+        "when": found.peak.name,
+        "parts": {part: round(size) for part, size in found.peak.parts.items()},
+        "moments": {moment.name: round(moment.total) for moment in found.moments},
+        "seconds": found.seconds,
+        "corrected_by_runs": found.runs,
+    }
 
 
 def _teach(args: argparse.Namespace) -> int:
@@ -139,7 +194,7 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec) -> int:
     """Queue a run or a trace, show it until it ends, and print its result."""
     with Store(home()) as store:
         run_id, ending = carried_out(
-            store, args.open_lab(store), spec, name=args.name, no_wait=args.no_wait
+            store, args.open_engine(store), spec, name=args.name, no_wait=args.no_wait
         )
         print(report(store, run_id, as_record=args.json))
     if isinstance(ending, Failed):
@@ -181,40 +236,82 @@ def _with_settings(
     return spec
 
 
-def _read_spec(path: str) -> RunSpec:
-    """Read a spec from a file: bare, or inside a preset or a run's record."""
-    try:
-        # Bytes: the reader finds out which Unicode encoding a shell has written.
-        values: Any = json.loads(Path(path).read_bytes())
-    except OSError as error:
-        raise SpecError([("spec", f"{path} cannot be read: {error.strerror}")]) from error
-    except (ValueError, RecursionError) as error:
-        raise SpecError([("spec", f"{path} is not JSON: {error}")]) from error
-    if not isinstance(values, dict):
-        raise SpecError([("spec", f"{path} holds no spec: expected a JSON object")])
-    found = cast("dict[str, Any]", values)
-    return parse_spec(found.get("spec", found))
+def _reproduce(args: argparse.Namespace) -> int:
+    """Repeat a run, and print which numbers agree."""
+    with Store(home()) as store:
+
+        def course_of(run_id: str) -> RunProgress:
+            return advance(RunProgress(), store.events(run_id))
+
+        first = store.row(args.run)
+        weights = weights_here(first, store.runs(), course_of)
+        found = outlook(first, course_of(first.run_id), weights=weights)
+        for told in (*found.problems, *found.warnings):
+            tell(told)
+        if found.problems:
+            return BAD_INPUT
+        run_id, ending = carried_out(
+            store,
+            args.open_engine(store),
+            repeated(first.spec),
+            name=first.name,
+            repeats=first.run_id,
+            no_wait=args.no_wait,
+        )
+        again = reproduction(*map(store.full_record, (first.run_id, run_id)))
+    if args.json:
+        print(as_json(_reproduction_record(again)))
+    else:
+        print(printable("\n".join(_reproduction_lines(again))))
+    if isinstance(ending, Stopped):
+        return STOPPED
+    return DONE if again.agrees else FAILED
 
 
-def _estimate_text(found: Estimate, free: int | None) -> str:
-    """Write what a run needs, part by part; `free` is the device's free memory in bytes."""
-    peak = found.peak
-    rows = [[part, bytes_text(size)] for part, size in found.parts]
-    room = "" if free is None else f" of {bytes_text(free)} free"
-    short = [found.advice] if free is not None and peak.total > free else []
-    took = [] if found.seconds is None else [f"Time: about {found.seconds:.0f} s."]
-    lines = [table(["at most", bytes_text(peak.total) + room], rows), *found.notes, *took, *short]
-    return "\n".join(lines)
-
-
-def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
-    """Return what a run needs as plain values: bytes and seconds."""
+def _reproduction_record(of: Reproduction) -> dict[str, Any]:
+    """Return a comparison as plain JSON values."""
     return {
-        "bytes": round(found.peak.total),
-        "free": free,
-        "when": found.peak.name,
-        "parts": {part: round(size) for part, size in found.peak.parts.items()},
-        "moments": {moment.name: round(moment.total) for moment in found.moments},
-        "seconds": found.seconds,
-        "corrected_by_runs": found.runs,
+        "run": of.again,
+        "repeats": of.first,
+        "agrees": of.agrees,
+        "reading": list(reading(of)),
+        "problem": of.problem,
+        "numbers": {
+            number.name: {
+                "first": _plain(number.first),
+                "again": _plain(number.again),
+                "agreement": number.agreement,
+            }
+            for number in of.numbers
+        },
+        "steps": of.steps,
+        "steps_again": of.steps_again,
+        "same_steps": of.same_steps,
+        "record": [asdict(one) for one in of.record],
     }
+
+
+def _plain(value: float | None) -> float | str | None:
+    """Write a number as JSON can hold it."""
+    return str(value) if value is not None and value != value else value
+
+
+def _reproduction_lines(of: Reproduction) -> Iterator[str]:
+    yield f"Run {of.again} repeats run {of.first}."
+    yield from reading(of)
+    if of.numbers:
+        yield ""
+        yield table(
+            ["number", "first", "again", ""],
+            [
+                [one.title, _exact(one.first), _exact(one.again), WORDS[one.agreement]]
+                for one in of.numbers
+            ],
+        )
+    if of.record:
+        yield "\nIn the record:"
+        yield table(["", "first", "again"], [[x.name, x.first, x.again] for x in of.record])
+
+
+def _exact(value: float | None) -> str:
+    return "-" if value is None else f"{value:.6g}"

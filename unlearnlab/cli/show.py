@@ -1,27 +1,31 @@
-"""The commands `list`, `show`, `presets` and `models`: print what there is."""
+"""The commands `list`, `show`, `compare`, `presets` and `models`: print what there is."""
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import DONE, Commands
-from unlearnlab.cli.terminal import as_json, number, table
-from unlearnlab.data.files import home
-from unlearnlab.exports.result import result
-from unlearnlab.metrics.measures import taken_records
-from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage
+from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, number, print_list, table, tell
+from unlearnlab.data.files import NoRoom, home, write_whole
+from unlearnlab.exports.report import comparison
+from unlearnlab.exports.result import Compared, compared, result
+from unlearnlab.metrics.measures import interval_record, taken_records
+from unlearnlab.metrics.scores import shown_scores, weighted_scores
+from unlearnlab.metrics.tracing import PARTS, FactTrace
 from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
-from unlearnlab.runs.events import Adjusted, Failed, Traced
+from unlearnlab.runs.events import Adjusted, Ending, Failed, Traced
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
-from unlearnlab.spec.errors import printable
+from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.spec.presets import presets
-from unlearnlab.views.runs import RunSummary, run_summary
-from unlearnlab.views.scoreboard import Scoreboard, judged, scoreboard
+from unlearnlab.views.comparison import Cell, Weights, rankings
+from unlearnlab.views.comparison import scoreboard as compared_scores
+from unlearnlab.views.runs import differences, run_summary
+from unlearnlab.views.scoreboard import judged, scoreboard
 from unlearnlab.views.words import changes, record_lines, record_values
 
 
@@ -31,6 +35,24 @@ def register(commands: Commands) -> None:
     about = "show the result of a run or a trace"
     showing = commands.add("show", _show, about, json=True, home=True)
     showing.add_argument("run", metavar="RUN", help="id of the run or the trace")
+    about = "compare runs: scores, ranking, settings that differ"
+    comparing = commands.add("compare", _compare, about, json=True, home=True)
+    comparing.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
+    comparing.add_argument(
+        "--weights",
+        metavar="A,M,U",
+        default="1,1,1",
+        help="weights of task aggregate, MIA score and utility in the ranking (default: 1,1,1, the "
+        "task's final score)",
+    )
+    comparing.add_argument(
+        "--report", metavar="FILE", type=Path, help="also write the comparison as one HTML file"
+    )
+    comparing.add_argument(
+        "--unmask",
+        action="store_true",
+        help="show names, numbers and addresses in the report's examples",
+    )
     commands.add("presets", _presets, "list the presets", json=True)
     commands.add("models", _models, "list the known models", json=True, home=True)
 
@@ -38,13 +60,22 @@ def register(commands: Commands) -> None:
 def _list(args: argparse.Namespace) -> int:
     with Store(home()) as store:
         rows = store.runs()
-    if args.json:
-        print(as_json([_record(row) for row in rows]))
-    elif rows:
-        print(_run_table([run_summary(row) for row in rows]))
-    else:
+    if not (rows or args.json):
         print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
-    return DONE
+        return DONE
+    cells = [
+        [
+            line.run_id,
+            line.status,
+            line.title + (f" ({line.origin})" if line.origin else ""),
+            line.settings,
+            " → ".join(number(value) for value in line.final),
+            line.verdict_title,
+        ]
+        for line in map(run_summary, rows)
+    ]
+    head = ["run", "status", "method", "settings", "final", "verdict"]
+    return print_list(args, list(map(_record, rows)), head, cells)
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -78,12 +109,10 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
 
 
 def _presets(args: argparse.Namespace) -> int:
-    if args.json:
-        print(as_json([one.model_dump(mode="json") for one in presets().values()]))
-    else:
-        rows = [[one.name, one.title, one.description] for one in presets().values()]
-        print(table(["name", "title", "what to expect"], rows))
-    return DONE
+    known = presets().values()
+    records = [one.model_dump(mode="json") for one in known]
+    rows = [[one.name, one.title, one.description] for one in known]
+    return print_list(args, records, ["name", "title", "what to expect"], rows)
 
 
 def _models(args: argparse.Namespace) -> int:
@@ -91,7 +120,16 @@ def _models(args: argparse.Namespace) -> int:
     if args.json:
         print(as_json([_model_record(one) for one in known]))
         return DONE
-    print(table(["name", "title", "blocks", "parameters", "state"], [_model_row(m) for m in known]))
+    cells: list[list[str]] = []
+    for one in known:
+        sizes, state = one.architecture, "ready"
+        if one.unavailable_reason:
+            state = "not ready"
+        elif one.to_download:
+            state = "downloaded by the first run"
+        numbers = [f"{sizes.blocks}", f"{sizes.parameters:,}"] if sizes else ["?", "?"]
+        cells.append([one.name, one.title, *numbers, state])
+    print(table(["name", "title", "blocks", "parameters", "state"], cells))
     print("A folder's path and the id of a model on the hub, org/name, are names too.")
     for one in known:
         if one.unavailable_reason:
@@ -99,43 +137,67 @@ def _models(args: argparse.Namespace) -> int:
     return DONE
 
 
+def _model_record(model: ModelInfo) -> dict[str, Any]:
+    """Return a model as plain JSON values."""
+    sizes = model.architecture
+    return {
+        "name": model.name,
+        "title": model.title,
+        "repository": model.repository,
+        "folder": str(model.folder),
+        "blocks": sizes and sizes.blocks,
+        "parameters": sizes and sizes.parameters,
+        "ready": not model.unavailable_reason and not model.to_download,
+        "missing": model.unavailable_reason,
+        "fetches": [repository for repository, _ in model.to_download],
+    }
+
+
 def _record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]:
     """Return a run as plain JSON values.
 
     Args:
         row: The run.
-        course: Its events: they tell what it computed on and with, and what was changed while it
+        course: Its events: they add what it computed on and with, and the changes made while it
             ran, without which the spec alone does not repeat it.
     """
-    line = run_summary(row)
     judgement = judged(row.spec, row.before, row.after)
-    failed = row.ending if isinstance(row.ending, Failed) else None
-    adjusted = [
-        event.model_dump(mode="json", exclude={"kind"})
-        for event in (course.changes if course else ())
-        if isinstance(event, Adjusted)
-    ]
     found = {
         "run": row.run_id,
         "name": row.name,
         "created": _moment(row.created),
         "origin": row.origin,
         "repeats": row.repeats,
-        "status": line.status,
-        "seconds": line.seconds,
-        "problem": failed.problem if failed else None,
-        "advice": failed.advice if failed else None,
-        "verdict": {"kind": judgement.kind, "title": judgement.title}
-        | {"evidence": list(judgement.evidence)}
-        if judgement
-        else None,
-        "before": json.loads(row.before.model_dump_json()) if row.before else None,
-        "after": json.loads(row.after.model_dump_json()) if row.after else None,
+        **_ending(row.ending, row.status),
+        "verdict": judgement
+        and {
+            "kind": judgement.kind,
+            "title": judgement.title,
+            "evidence": list(judgement.evidence),
+        },
+        "before": row.before and json.loads(row.before.model_dump_json()),
+        "after": row.after and json.loads(row.after.model_dump_json()),
         "spec": row.spec.model_dump(mode="json"),
     }
     if course:
         found["record"] = record_values(course)
-    return found | ({"adjusted": adjusted} if adjusted else {})
+    changed = [
+        event.model_dump(mode="json", exclude={"kind"})
+        for event in (course.changes if course else ())
+        if isinstance(event, Adjusted)
+    ]
+    return found | ({"adjusted": changed} if changed else {})
+
+
+def _ending(ending: Ending | None, status: str) -> dict[str, Any]:
+    """Return what is known of the end of a run or a trace as plain JSON values."""
+    failed = ending if isinstance(ending, Failed) else None
+    return {
+        "status": status,
+        "seconds": ending.seconds if ending else None,
+        "problem": failed.problem if failed else None,
+        "advice": failed.advice if failed else None,
+    }
 
 
 def _moment(created: float) -> str:
@@ -155,8 +217,14 @@ def _summary(row: RunRecord, course: RunProgress) -> str:
         if change.step is not None
     ]
     if row.before:
-        found = _scores_table(board)
-        out += ["", found, "", f"Measured on: {board.setting}"]
+        columns = {"before": [number(card.before) for card in board.cards]}
+        columns |= {"after": [number(card.after) for card in board.cards]}
+        if board.alone:
+            columns = {"score": columns["after"]}
+        names = [f"{card.title} {card.score.mark}" for card in board.cards]
+        notes = [card.note for card in board.cards]
+        cells = [list(cells) for cells in zip(names, *columns.values(), notes, strict=True)]
+        out += ["", table(["", *columns, ""], cells), "", f"Measured on: {board.setting}"]
         out += [f"Utility: {board.protocol}"] if board.protocol else []
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
@@ -172,31 +240,12 @@ def _summary(row: RunRecord, course: RunProgress) -> str:
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 
-def _scores_table(board: Scoreboard) -> str:
-    """Lay out the scores before and after, or those of the only model."""
-    columns = {"after": [number(card.after) for card in board.cards]}
-    if board.alone:
-        columns = {"score": columns["after"]}
-    else:
-        columns = {"before": [number(card.before) for card in board.cards]} | columns
-    names, notes = (
-        [f"{one.title} {one.score.mark}" for one in board.cards],
-        [one.note for one in board.cards],
-    )
-    rows = zip(names, *columns.values(), notes, strict=True)
-    return table(["", *columns, ""], [list(row) for row in rows])
-
-
 def _trace_record(row: TraceRecord, traced: Traced | None) -> dict[str, Any]:
     """Return a trace as plain JSON values."""
-    failed = row.ending if isinstance(row.ending, Failed) else None
     return {
         "trace": row.run_id,
         "created": _moment(row.created),
-        "status": row.ending.kind if row.ending else "unfinished",
-        "seconds": row.ending.seconds if row.ending else None,
-        "problem": failed.problem if failed else None,
-        "advice": failed.advice if failed else None,
+        **_ending(row.ending, row.ending.kind if row.ending else "unfinished"),
         "spec": row.spec.model_dump(mode="json"),
         "traced": traced.model_dump(mode="json", exclude={"kind"}) if traced else None,
     }
@@ -216,69 +265,123 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
         out += [f"subject: {found.subject}, measured: {found.scored.strip()!r}", *found.notes]
         clean, corrupted, total = found.clean, found.corrupted, found.total_effect
     else:
-        out += [f"{found.facts} facts, {found.unknown} left out as not known"]
+        out += [f"{found.facts} facts, {found.unknown} left out: the model does not know them"]
         clean, corrupted, total = found.clean.mean, found.corrupted.mean, found.total_effect.mean
     out += [f"clean {clean:.3f}, corrupted {corrupted:.3f}, total effect {total:.3f}"]
     for part in PARTS:
-        head, *rows = _effects(found, part)
+        if isinstance(found, FactTrace):
+            effects = zip(*found.effects[part], strict=True)
+            rows = list(zip((token.strip() for token in found.tokens), effects, strict=True))
+        else:
+            words = {"last": "last token", "last subject": "last subject"}
+            rows = [
+                (words.get(role, f"{role} subject"), tuple(spread.mean for spread in curve))
+                for role, curve in found.curves[part].items()
+            ]
         span = "" if part == "residual" else f", windows of {traced.window} blocks"
-        out += ["", f"indirect effect of {part}{span}, by block", table(head, rows)]
+        head = ["", *map(str, range(len(rows[0][1])))]
+        cells = [[name, *(f"{value:.2f}" for value in values)] for name, values in rows]
+        out += ["", f"indirect effect of {part}{span}, by block", table(head, cells)]
     return "\n".join(out)
 
 
-def _effects(found: FactTrace | TraceAverage, part: Part) -> list[list[str]]:
-    """Return the rows of one map: the blocks, then one row for each token or role."""
-    if isinstance(found, FactTrace):
-        columns = zip(*found.effects[part], strict=True)
-        rows = list(zip((token.strip() for token in found.tokens), columns, strict=True))
+def _compare(args: argparse.Namespace) -> int:
+    names = [score.weight for score in weighted_scores()]
+    try:
+        by = Weights(dict(zip(names, map(float, args.weights.split(",")), strict=True)))
+    except ValueError as error:
+        wanted = "give three numbers such as 1,1,0.5, none below 0, not all 0"
+        raise SpecError([("weights", f"{args.weights!r} is not A,M,U: {wanted}")]) from error
+    with Store(home()) as store:
+        of = compared(store, args.runs)
+    if args.json:
+        print(as_json(_comparison_record(of, by)))
     else:
-        curves = found.curves[part].items()
-        rows = [(role, tuple(spread.mean for spread in curve)) for role, curve in curves]
-    head = ["", *(str(block) for block in range(len(rows[0][1])))]
-    return [head, *([name, *(f"{value:.2f}" for value in values)] for name, values in rows)]
+        print(printable("\n".join(_comparison_lines(of, by))))
+    if args.report is None:
+        return DONE
+    try:
+        write_whole(args.report, comparison(of, masked=not args.unmask, weights=by).encode())
+    except (OSError, NoRoom) as error:
+        tell(f"the report cannot be written to {args.report}: {error}")
+        return FAILED
+    return DONE
 
 
-def _run_table(lines: Sequence[RunSummary]) -> str:
-    """List runs, one line each."""
-    head = ["run", "status", "method", "settings", "final", "verdict"]
-    rows = [
+def _comparison_lines(of: Compared, by: Weights) -> Iterator[str]:
+    head = ["", "run", "name", *(score.short_words for score in shown_scores()), "verdict"]
+    cells = [
         [
-            line.run_id,
-            line.status,
-            line.title + (f" ({line.origin})" if line.origin else ""),
-            line.settings,
-            " → ".join(number(value) for value in line.final),
-            line.verdict_title,
+            str(at),
+            line.run.run_id,
+            line.label,
+            *map(_marked, line.cells.values()),
+            line.run.verdict_title or line.run.status,
         ]
-        for line in lines
+        for at, line in enumerate(compared_scores(of.entries, of.intervals), 1)
     ]
-    return table(head, rows)
+    yield table(head, cells)
+    yield "* best of the comparable runs, ~ within noise of the best"
+    for one in rankings(of.entries, by):
+        yield f"\nRanking: {one.setting.text}"
+        places = [
+            [str(place.rank or "-"), place.run.run_id, number(place.value), place.reason]
+            for place in one.places
+        ]
+        yield table(["rank", "run", "value", ""], places)
+    if found := differences([run.spec for run in of.entries]):
+        yield "\nSettings that differ:"
+        head = ["setting", *(str(at) for at in range(1, len(of.entries) + 1))]
+        yield table(head, [[one.path, *one.values] for one in found])
 
 
-def _model_record(model: ModelInfo) -> dict[str, Any]:
-    """Return a model as plain JSON values."""
-    sizes = model.architecture
+def _marked(cell: Cell) -> str:
+    return f"{number(cell.after)}{'*' if cell.best else '~' if cell.within_noise else ''}"
+
+
+def _comparison_record(of: Compared, by: Weights) -> dict[str, Any]:
+    """Return the comparison as plain JSON values."""
+    measures = of.measures
     return {
-        "name": model.name,
-        "title": model.title,
-        "repository": model.repository,
-        "folder": str(model.folder),
-        "blocks": sizes and sizes.blocks,
-        "parameters": sizes and sizes.parameters,
-        "ready": not model.unavailable_reason and not model.to_download,
-        "missing": model.unavailable_reason,
-        "fetches": [repository for repository, _ in model.to_download],
+        "runs": [
+            {
+                "run": line.run.run_id,
+                "name": line.label,
+                "seed": line.run.seed,
+                "verdict": line.run.verdict and line.run.verdict.kind,
+                "scores": {
+                    name: {
+                        "before": cell.before,
+                        "after": cell.after,
+                        "best": cell.best,
+                        "alike": cell.within_noise,
+                    }
+                    for name, cell in line.cells.items()
+                },
+                "measures": {
+                    name: interval_record(found)
+                    for name, found in measures.get(line.run.run_id, {}).items()
+                },
+            }
+            for line in compared_scores(of.entries, of.intervals)
+        ],
+        "rankings": [
+            {
+                "setting": one.setting.text,
+                "places": [
+                    {
+                        "run": place.run.run_id,
+                        "rank": place.rank,
+                        "value": place.value,
+                        "reason": place.reason,
+                    }
+                    for place in one.places
+                ],
+            }
+            for one in rankings(of.entries, by)
+        ],
+        "differences": {
+            one.path: dict(zip((run.run_id for run in of.entries), one.values, strict=True))
+            for one in differences([run.spec for run in of.entries])
+        },
     }
-
-
-def _model_row(model: ModelInfo) -> list[str]:
-    """Return a model's name, title, blocks, parameters and state, for a table."""
-    sizes = model.architecture
-    numbers = [f"{sizes.blocks}", f"{sizes.parameters:,}"] if sizes else ["?", "?"]
-    return [model.name, model.title, *numbers, _state(model)]
-
-
-def _state(model: ModelInfo) -> str:
-    if model.unavailable_reason:
-        return "not ready"
-    return "downloaded by the first run" if model.to_download else "ready"

@@ -3,19 +3,28 @@
 import argparse
 import json
 import sys
-import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from unlearnlab.cli.commands import DONE, FAILED, STOPPED, Commands, tell
-from unlearnlab.cli.follow import CLOSING_S, Patience, RunProgressBar, refuse_in_use
-from unlearnlab.cli.terminal import as_json, number, settings_help, table
+from unlearnlab.cli.commands import (
+    DONE,
+    FAILED,
+    STOPPED,
+    Commands,
+    as_json,
+    number,
+    print_list,
+    read_object,
+    settings_help,
+    table,
+    tell,
+)
+from unlearnlab.cli.follow import CLOSING_S, Patience, RunProgressBar, refuse_in_use, watch
 from unlearnlab.data.files import home
 from unlearnlab.metrics.scores import Scores, shown_scores
-from unlearnlab.runs.engine_api import EnginePool, as_pool, find_device
-from unlearnlab.runs.events import Ending, Failed
+from unlearnlab.runs.engine_api import as_pool, find_device
+from unlearnlab.runs.events import Failed
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import (
     GOING,
@@ -28,7 +37,6 @@ from unlearnlab.runs.sweeps import (
     sweep_status,
 )
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.fields import override
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, ready_sweep, ready_sweeps
 from unlearnlab.views.scoreboard import at_ends, judged
@@ -36,13 +44,13 @@ from unlearnlab.views.scoreboard import at_ends, judged
 
 def register(commands: Commands) -> None:
     """Add the command to the program's."""
-    about = "carry out a sweep, or continue one"
+    about = "run a spec over several values of its settings, or continue such a sweep"
     parser = commands.add("sweep", _sweep, about, json=True, home=True, device=True, settings=True)
     parser.add_argument(
         "sweep",
         metavar="NAME|FILE",
         nargs="?",
-        help="a sweep that comes with the program, or a JSON file; without it, all are listed",
+        help="a built-in sweep, or a JSON file; without it, the built-in ones are listed",
     )
     parser.add_argument(
         "--estimate", action="store_true", help="print the number of runs and the time; run nothing"
@@ -50,7 +58,7 @@ def register(commands: Commands) -> None:
     parser.add_argument("--failed", action="store_true", help="repeat the runs that failed")
     parser.epilog = (
         "Finished runs are not repeated: after a stop, the same command continues.\n"
-        "The settings change the run that is varied, such as --data.source NAME.\n\n"
+        "Settings change the spec that the sweep varies, such as --data.source NAME.\n\n"
         + settings_help()
     )
 
@@ -66,19 +74,14 @@ def _sweep(args: argparse.Namespace) -> int:
         if args.estimate:
             return _estimate(args, store, spec)
         check(spec)
-        return _carry_out(args, store, (name, spec), as_pool(args.open_lab(store)))
+        return _carry_out(args, store, name, spec)
 
 
 def _list(args: argparse.Namespace) -> int:
-    if args.json:
-        print(as_json([one.model_dump(mode="json") for one in ready_sweeps().values()]))
-        return DONE
-    rows = [
-        [one.name, str(len(expand_grid(one.sweep).points)), one.description]
-        for one in ready_sweeps().values()
-    ]
-    print(table(["name", "runs", "what it asks"], rows))
-    return DONE
+    known = ready_sweeps().values()
+    records = [one.model_dump(mode="json") for one in known]
+    rows = [[one.name, str(len(expand_grid(one.sweep).points)), one.description] for one in known]
+    return print_list(args, records, ["name", "runs", "what it asks"], rows)
 
 
 def _asked_for(named: str) -> tuple[str, SweepSpec]:
@@ -87,15 +90,7 @@ def _asked_for(named: str) -> tuple[str, SweepSpec]:
     if not path.suffix and not path.is_file():
         found = ready_sweep(named)
         return found.title, found.sweep
-    try:
-        values: Any = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SpecError([("sweep", f"{named} cannot be read: {error.strerror}")]) from error
-    except (ValueError, RecursionError) as error:
-        raise SpecError([("sweep", f"{named} is not JSON: {error}")]) from error
-    if not isinstance(values, dict):
-        raise SpecError([("sweep", f"{named} holds no sweep: expected a JSON object")])
-    held = cast("dict[str, Any]", values)
+    held = read_object(path, "sweep")
     title = str(held.pop("title", "") or path.stem)
     return title, parse_sweep(held.get("sweep", held))
 
@@ -112,26 +107,18 @@ def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
     if args.json:
         print(as_json({"runs": len(found.points), "finished": done, "seconds": seconds}))
         return DONE
-    took = "no earlier run to estimate the time from" if seconds is None else _time(seconds)
+    took = "no earlier run to estimate the time from"
+    if seconds is not None:
+        took = f"about {seconds / 60:.0f} min" if seconds >= 120 else f"about {seconds:.0f} s"
     print(f"{len(found.points)} runs, {done} of them finished already: {took}")
     return DONE
 
 
-def _time(seconds: float) -> str:
-    minutes = seconds / 60
-    return f"about {minutes:.0f} min" if minutes >= 2 else f"about {seconds:.0f} s"
-
-
-def _carry_out(
-    args: argparse.Namespace,
-    store: Store,
-    asked: tuple[str, SweepSpec],
-    labs: EnginePool,
-) -> int:
-    name, spec = asked
+def _carry_out(args: argparse.Namespace, store: Store, name: str, spec: SweepSpec) -> int:
+    engines = as_pool(args.open_engine(store))
     if args.no_wait:
-        refuse_in_use(labs, spec.base.model.device)
-    worker = Worker(store, labs)
+        refuse_in_use(engines, spec.base.model.device)
+    worker = Worker(store, engines)
     sweeping = Sweeping(store, worker)
     stopped = False
     try:
@@ -139,14 +126,23 @@ def _carry_out(
         if args.failed:
             sweeping.go_on(sweep_id, failed=True)
         try:
-            _follow(store, sweeping, sweep_id, Patience(worker, args.no_wait))
+            found, patience = sweeping.status(sweep_id), Patience(args.no_wait)
+            going, total = found.of(*GOING), len(found.points)
+            if done := total - len(going):
+                tell(f"{done} of {total} runs were there already")
+            for place, one in enumerate(going, done + 1):
+                assert one.row is not None, "what goes on is a run"
+                tell(f"run {place} of {total}: {expand_grid(spec).label(spec, one.point)}")
+                with closing(RunProgressBar(sys.stderr)) as progress:
+                    watch(store, worker, one.row.run_id, progress, patience)
         except KeyboardInterrupt:
             stopped = True
             tell("stopping; the same command continues later; Ctrl-C again leaves at once")
             worker.close(CLOSING_S)
     finally:
         worker.close(0)
-    found = sweeping.status(sweep_id)
+    # The page may have added values while the sweep ran.
+    spec, found = store.sweeps.row(sweep_id).spec, sweeping.status(sweep_id)
     print(as_json(record(store, sweep_id, found)) if args.json else _table(spec, found))
     if stopped:
         return STOPPED
@@ -155,60 +151,21 @@ def _carry_out(
     return DONE if len(found.of("finished")) == len(found.points) else FAILED
 
 
-def _follow(store: Store, sweeping: Sweeping, sweep_id: str, patience: Patience) -> None:
-    """Show the runs one after another until all have ended."""
-    spec = store.sweeps.row(sweep_id).spec
-    grid = expand_grid(spec)
-    found = sweeping.status(sweep_id)
-    done = len(found.points) - len(found.of(*GOING))
-    if done:
-        tell(f"{done} of {len(found.points)} runs were there already")
-    for one in found.of(*GOING):
-        assert one.row is not None, "what goes on is a run"
-        tell(f"run {done + 1} of {len(found.points)}: {grid.label(spec, one.point)}")
-        with closing(RunProgressBar(sys.stderr)) as progress:
-            _watch(store, one.row.run_id, progress.take, patience)
-        done += 1
-
-
-def _watch(store: Store, run_id: str, take: Callable[[Any], None], patience: Patience) -> None:
-    """Pass on the events of a run until it or its process ends."""
-    seen = 0
-    while True:
-        alive = store.row(run_id).alive
-        for stored in store.events(run_id, after=seen):
-            seen = stored.seq
-            take(stored)
-            if isinstance(stored.event, Ending):
-                return
-        if not alive:
-            return
-        if not seen:
-            patience.look(run_id)
-        time.sleep(0.1)
-
-
 def _table(spec: SweepSpec, found: SweepStatus) -> str:
-    grid = expand_grid(spec)
+    grid, shown = expand_grid(spec), shown_scores()
     head = [axis.name for axis in spec.axes]
-    head += ["status", *(f"{of.short_words} {of.mark}" for of in shown_scores()), "verdict"]
-    rows = [
-        [
-            *(of[at].text for of, at in zip(grid.values, one.point.place, strict=True)),
-            one.status,
-            *_scores(one),
-        ]
-        for one in found.points
-    ]
+    head += ["status", *(f"{score.short_words} {score.mark}" for score in shown), "verdict"]
+    rows: list[list[str]] = []
+    for one in found.points:
+        place = [of[at].text for of, at in zip(grid.values, one.point.place, strict=True)]
+        before, after = _at_ends(one)
+        numbers, title = ["-"] * len(shown), ""
+        if one.row is not None and after is not None:
+            numbers = [number(score.value(after)) for score in shown]
+            verdict = judged(one.row.spec, before, after)
+            title = verdict.title if verdict else ""
+        rows.append([*place, one.status, *numbers, title])
     return table(head, rows)
-
-
-def _scores(one: PointStatus) -> list[str]:
-    before, after = _at_ends(one)
-    if one.row is None or after is None:
-        return ["-"] * len(shown_scores()) + [""]
-    verdict = judged(one.row.spec, before, after)
-    return [*(number(of.value(after)) for of in shown_scores()), verdict.title if verdict else ""]
 
 
 def _at_ends(one: PointStatus) -> tuple[Scores | None, Scores | None]:
@@ -241,6 +198,6 @@ def _run_record(one: PointStatus) -> dict[str, Any]:
         "status": one.status,
         "seconds": one.ending.seconds if one.ending else None,
         "problem": one.ending.problem if isinstance(one.ending, Failed) else None,
-        "verdict": verdict.kind if verdict else None,
-        "after": json.loads(after.model_dump_json()) if after else None,
+        "verdict": verdict and verdict.kind,
+        "after": after and json.loads(after.model_dump_json()),
     }

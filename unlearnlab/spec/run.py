@@ -65,7 +65,7 @@ class Phase(Spec):
     """One stretch of training with one method on one choice of weights."""
 
     method: Method = GradientDifference()
-    """What is minimised."""
+    """Unlearning method: the loss that is minimised."""
 
     tasks: tuple[Task, ...] | None = None
     """Subtasks that the phase trains on; none takes all that the run forgets."""
@@ -114,7 +114,7 @@ class Phase(Spec):
     """Share of the steps in which the learning rate rises from zero."""
 
     max_grad_norm: Annotated[float, Field(gt=0), Slider(0.1, 10, 0.1), Expert()] = 1.0
-    """Gradients are scaled down to this global norm."""
+    """Gradients are clipped to this global norm."""
 
     adapter_name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$"), Expert()] = DEFAULT
     """With LoRA: name of the adapter that the phase trains. Each name starts at the original
@@ -153,19 +153,19 @@ class ModelSpec(Spec):
     """The model to start from."""
 
     name: Annotated[str, StringConstraints(strip_whitespace=True)] = "tiny-olmo"
-    """Name of a known or kept model, a folder's path, or the id of a model on the hub."""
+    """Name of a known or saved model, a folder's path, or the id of a model on the hub."""
 
     precision: Annotated[Precision, Expert()] = "float32"
-    """Number format of weights and computation. int8 and nf4 pack the blocks' matrices into 8 and
-    4 bits, to be trained by an adapter, and compute in bfloat16, on a CPU in float32."""
+    """Number format of weights and computation. int8 and nf4 quantise the blocks' matrices to
+    8 and 4 bits, need an adapter to train, and compute in bfloat16, on a CPU in float32."""
 
     device: Annotated[str, Expert()] = "auto"
-    """Where it is put: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all:
-    spread over all GPUs, for a model that is too large for one."""
+    """Device: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all: spread over
+    all GPUs, for a model that is too large for one."""
 
     gradient_checkpointing: Annotated[bool, Expert()] = False
-    """Compute each block anew for its gradients instead of keeping its activations: less memory,
-    more time, the same numbers."""
+    """Recompute the activations of each block in the backward pass instead of keeping them: less
+    memory, more time, the same results."""
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
@@ -250,7 +250,7 @@ class EvaluationSpec(Spec):
     """Longest answer, in tokens. The task's own script uses 256."""
 
     probes: Annotated[int, Field(ge=0, le=200), Slider(0, 40, 1), Expert()] = 12
-    """Times the small live probe runs during training, evenly spaced."""
+    """How many times the live probe runs during training, evenly spaced."""
 
     mmlu_questions: Annotated[
         int, Field(ge=0, le=14042), Slider(0, 1000, 50, unit="questions"), Expert()
@@ -269,11 +269,11 @@ class RunSpec(Spec):
     """What is done, in order; with none, the model is scored as it is."""
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Covers the order of rows, dropout and random directions."""
+    """Seed of the order of rows, of dropout and of random directions."""
 
     keep_as: Annotated[str, Expert()] = ""
-    """Name under which the trained model is kept as a model of its own, to be chosen as others
-    are: lower-case letters, digits and hyphens. Empty keeps what was trained with the run only."""
+    """Name under which the trained model is saved for further runs: lower-case letters, digits and
+    hyphens. Empty saves no model; the run keeps its changed weights in any case."""
 
     @field_validator("keep_as")
     @classmethod

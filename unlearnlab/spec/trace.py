@@ -308,7 +308,7 @@ class TraceSpec(Spec):
     """Noised copies of the prompt that are averaged over."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31), Expert()] = 0
-    """Covers the noise, and which facts are drawn."""
+    """Seed of the noise and of the draw of facts."""
 
     @model_validator(mode="after")
     def _fits_the_model(self, info: ValidationInfo) -> Self:

@@ -21,8 +21,8 @@ class JointKL(AdaptiveDifference):
 
     card: ClassVar[Card] = Card(
         title="Joint under a KL constraint",
-        idea="The joint objective, and a budget: retain predictions may drift from the original "
-        "model's by so much divergence; beyond it a growing weight pulls them back.",
+        idea="The joint objective with a KL budget: where retain predictions diverge from the "
+        "original model's by more than that, a growing weight pulls them back.",
         formula=r"-\gamma\,\mathrm{nll}(D_f) + \alpha\,\mathrm{nll}(D_r) + "
         r"\lambda\,\mathrm{KL}(p_\mathrm{ref}\,\|\,p)(D_r),\quad "
         r"\lambda \leftarrow \max\!\left(0,\ \lambda + \eta\,(\mathrm{KL} - \varepsilon)\right)",
@@ -57,8 +57,8 @@ class KLMinimization(MethodSpec):
 
     card: ClassVar[Card] = Card(
         title="KL minimisation",
-        idea="Climb on the forget set while the predictions on the retain set are held to the "
-        "original model's, the whole distribution and not only the right token.",
+        idea="Climb on the forget set while a KL term holds the predictions on the retain set to "
+        "the original model's: the whole distribution, not only the right token.",
         formula=r"-\gamma\,\mathrm{nll}(D_f) + \alpha\,\mathrm{KL}(p_\mathrm{ref}\,\|\,p)(D_r)",
         fails="The climb has no floor, as in gradient difference, and the divergence costs nothing "
         "until it is large: by then the model is elsewhere.",
@@ -90,8 +90,8 @@ class Undial(MethodSpec):
 
     card: ClassVar[Card] = Card(
         title="UNDIAL",
-        idea="Teach the model its own predictions of forget answers, with the logit of each "
-        "memorised token lowered: what it would say if it did not know.",
+        idea="Self-distillation: train on the model's own predictions of forget answers, with the "
+        "logit of each memorised token lowered.",
         formula=r"\mathrm{CE}\!\left(\mathrm{softmax}(z_\mathrm{ref} - \beta\,e_{y_f}),\ p\right)"
         r"(D_f) + \alpha\,\mathrm{nll}(D_r)",
         fails="With a small β the memorised token still leads; with a large one the second guess "

@@ -45,8 +45,8 @@ class WeightedAscent(MethodSpec):
 
     card: ClassVar[Card] = Card(
         title="Weighted gradient ascent",
-        idea="Gradient ascent with each token's loss weighed by the token's own probability: what "
-        "is no longer believed is no longer pushed.",
+        idea="Gradient ascent with each token's loss weighed by the token's own probability: "
+        "tokens that are already unlikely are no longer pushed.",
         formula=r"-\gamma\,\tfrac{1}{|y_f|}\sum_t p_t^{\,\beta}\,(-\log p_t)(D_f) + "
         r"\alpha\,\mathrm{nll}(D_r)",
         fails="It stops once the right token is unlikely, which another wording of the question "
@@ -160,8 +160,8 @@ class Joint(AdaptiveDifference):
 
     card: ClassVar[Card] = Card(
         title="Joint, adaptive retain weight",
-        idea="Gradient difference that minds its step: as the retain loss rises above its first "
-        "epoch's mean, the retain weight rises with it.",
+        idea="Gradient difference with an adaptive retain weight: it rises as the retain loss "
+        "rises above its mean in the first epoch.",
         formula=r"-\gamma\,\mathrm{nll}(D_f) + \alpha\,\mathrm{nll}(D_r),\quad "
         r"\alpha = \mathrm{clip}\!\left(a\,b^{\Delta L} + c,\ \alpha_\mathrm{min},\ "
         r"\alpha_\mathrm{max}\right)",
@@ -181,7 +181,7 @@ class Sequential(MethodSpec):
     card: ClassVar[Card] = Card(
         title="Sequential chunks (SUGD)",
         idea="Cut the forget set into chunks and unlearn one at a time with a fresh optimizer, "
-        "each beside retain rows that come round in turn.",
+        "each together with retain rows, which are taken in turn.",
         formula=r"\text{for each chunk } F_k:\quad -\gamma\,\mathrm{nll}(F_k) + "
         r"\alpha\,\mathrm{nll}(R_k)",
         fails="What an early chunk forgot can come back, or a late chunk can break what was held: "

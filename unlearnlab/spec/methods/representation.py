@@ -125,8 +125,8 @@ class AdaptiveRMU(Steering):
 
     card: ClassVar[Card] = Card(
         title="Adaptive RMU",
-        idea="As RMU, but the target is a multiple of the length that forget activations have "
-        "anyway, so that one setting serves early and late blocks.",
+        idea="RMU with a target length that is a multiple of the forget activations' own length, "
+        "so that one setting suits early and late blocks.",
         formula=r"\left\|h_\ell(x_f) - \beta\,\overline{\|h_\ell(x_f)\|}\,u\right\|^2 + "
         r"\alpha\left\|h_\ell(x_r) - h_\ell^\mathrm{ref}(x_r)\right\|^2",
         fails="The steered block feeds everything above it: retain text is held, so what is in "

@@ -1,8 +1,11 @@
-"""A hub on this machine: it serves folders as huggingface.co serves models."""
+"""What is outside the program: a hub, other processes, MMLU's files."""
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 from contextlib import contextmanager
@@ -10,7 +13,53 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+import pytest
 from huggingface_hub import constants
+
+from unlearnlab.runs.devices import Holder
+
+ROOT = Path(__file__).parents[1]
+
+# ---- MMLU's real files, if they are there
+
+REAL = Path(os.environ.get("UNLEARNLAB_MMLU", ROOT.parent / "shared" / "data" / "mmlu"))
+
+needs_real = pytest.mark.skipif(
+    not (REAL / "test.parquet").is_file(),
+    reason=f"MMLU's files are not in {REAL}: UNLEARNLAB_MMLU can name their folder",
+)
+
+# ---- other processes that use devices of this machine
+
+_HOLD = """
+import sys
+from unlearnlab.runs.device_lock import take
+held = take({name: name for name in sys.argv[2:]}, run=sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+held.release()
+"""
+
+
+@contextmanager
+def other_process(*devices, run="the-other-run"):
+    """Start a process that holds devices until its stdin is closed, it is killed, or this ends."""
+    command = [sys.executable, "-c", _HOLD, run, *devices]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=ROOT, text=True, **pipes) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def holder(**values):
+    """Describe a process that was never there."""
+    return Holder(**{"device": "cpu", "pid": 1234, "program": "app.py", "run": "one"} | values)
+
+
+# ---- a hub that serves folders as huggingface.co serves models and datasets
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 PIECE = 1 << 16
@@ -40,71 +89,60 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format, *args):
         pass
 
-    def do_HEAD(self):
-        self._answer(body=False)
-
     def do_GET(self):
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool):
         hub, path = self.hub, unquote(urlsplit(self.path).path).lstrip("/")
         hub.asked.append(f"{self.command} {path}")
         if hub.broken:
-            return self._refuse(hub.broken, "")
+            return self._send(hub.broken)
         for kind in ("api/models/", "api/datasets/"):
             if path.startswith(kind):
                 return self._about(*re.split("/revision/|(/tree)/", path.removeprefix(kind))[:2])
         repository, _, rest = path.removeprefix("datasets/").partition("/resolve/")
         if repository not in hub.models:
-            return self._refuse(401, "RepoNotFound")
+            return self._send(401, {"X-Error-Code": "RepoNotFound"})
         if repository in hub.gated:
-            return self._refuse(403, "GatedRepo")
+            return self._send(403, {"X-Error-Code": "GatedRepo"})
         file = hub.models[repository] / rest.partition("/")[2]
         if not file.is_file():
-            return self._refuse(404, "EntryNotFound")
-        return self._file(file.read_bytes(), body=body)
+            return self._send(404, {"X-Error-Code": "EntryNotFound"})
+        content = file.read_bytes()
+        told = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        return self._send(200, told, content, pause_s=hub.pause_s)
 
-    def _refuse(self, status: int, code: str):
-        self.send_response(status)
-        if code:
-            self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+    do_HEAD = do_GET
 
     def _about(self, repository: str, tree: str | None = None):
-        if repository not in self.hub.models:
-            return self._refuse(401, "RepoNotFound")
-        folder = self.hub.models[repository]
-        siblings = [
-            {"rfilename": str(path.relative_to(folder)), "size": path.stat().st_size}
+        """List the files of a repository."""
+        folder = self.hub.models.get(repository)
+        if folder is None:
+            return self._send(401, {"X-Error-Code": "RepoNotFound"})
+        files = {
+            str(path.relative_to(folder)): path.stat().st_size
             for path in sorted(folder.rglob("*"))
             if path.is_file()
-        ]
-        about = {"id": repository, "sha": COMMIT, "siblings": siblings}
-        files = [
-            {"type": "file", "path": one["rfilename"], "size": one["size"], "oid": COMMIT}
-            for one in siblings
-        ]
-        text = json.dumps(files if tree else about).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        self.end_headers()
-        self.wfile.write(text)
-        return None
+        }
+        if tree:
+            about = [
+                {"type": "file", "path": path, "size": size, "oid": COMMIT}
+                for path, size in files.items()
+            ]
+        else:
+            siblings = [{"rfilename": path, "size": size} for path, size in files.items()]
+            about = {"id": repository, "sha": COMMIT, "siblings": siblings}
+        return self._send(200, {"Content-Type": "application/json"}, json.dumps(about).encode())
 
-    def _file(self, content: bytes, *, body: bool):
-        self.send_response(200)
-        self.send_header("X-Repo-Commit", COMMIT)
-        self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
+    def _send(self, status: int, headers=(), content=b"", *, pause_s=0.0):
+        self.send_response(status)
+        for name, value in dict(headers).items():
+            self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        if not body:
+        if self.command == "HEAD":
             return
         try:
             for start in range(0, len(content), PIECE):
                 self.wfile.write(content[start : start + PIECE])
-                time.sleep(self.hub.pause_s)
+                time.sleep(pause_s)
         except ConnectionError:
             self.close_connection = True
 

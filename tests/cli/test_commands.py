@@ -1,0 +1,396 @@
+"""What holds for all commands: bad input, homes, devices that others use, streams, help."""
+
+import io
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import ROOT
+from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.models.test_catalog import download
+from tests.outside import other_process
+from unlearnlab.cli import app
+from unlearnlab.cli.commands import table
+from unlearnlab.cli.follow import RunProgressBar
+from unlearnlab.runs.engine_api import EnginePool, Job
+from unlearnlab.runs.events import Finished, Started, StoredEvent
+from unlearnlab.runs.store import Store
+from unlearnlab.spec.fields import settings
+from unlearnlab.spec.run import RunSpec
+
+
+def under(command, rows):
+    return [((*command.split(), *words.split("  ")), message) for words, message in rows]
+
+
+BAD_INPUT = [
+    *under(
+        "run",
+        [
+            ("--preset  nope", "preset: unknown preset 'nope'"),
+            ("--spec  /no/such/file", "spec: /no/such/file cannot be read: No such file"),
+            ("--spec  .", "cannot be read: Is a directory"),
+            ("--phases.0.first_layer  31", "phases.0.first_layer: layer 31 is out of range"),
+            (
+                "--phases.0.learning_rate  -1",
+                "phases.0.learning_rate: must be greater than 0, not -1",
+            ),
+            ("--phases.0.learning_rate  fast", "must be a number, not 'fast'"),
+            ("--phases.0.learning_rate", "phases.0.learning_rate: a value is missing"),
+            ("--phases.0.epochs=0", "phases.0.epochs: must be at least 1, not 0"),
+            ("--phases.0.modules  <b>", "not '<b>'"),
+            ("--phases.0.method.kind  nop", "unknown method 'nop': did you mean npo"),
+            ("--model.name  olmo", "unknown model 'olmo': did you mean"),
+            ("--model.name  olmo-7b", "model.name: olmo-7b cannot run here"),
+            ("--sed  3", "sed: there is no such setting: did you mean seed?"),
+            ("stray", "cannot read 'stray'"),
+            ("--preset  a  --spec  b", "not allowed with argument"),
+            ("--taught  mine", "taught: no run has kept a model called 'mine'"),
+        ],
+    ),
+    *under(
+        "trace",
+        [
+            ("--prompt  Who is Ada?", "subject: is missing: name what the prompt is about"),
+            ("--prompt  Who is Ada?  --subject  Bob", "'Bob' is not in the prompt"),
+            ("--id  nope", "no fact has the id 'nope'"),
+            ("--average  9999", "about.count: input should be less than or equal to 1000"),
+            ("--average  900", "there are only 400 such facts, not 900"),
+            ("--average  3  --task  Task9", "about.tasks"),
+            ("--average  3  --window  12", "window: 12 blocks are more than the model has"),
+            ("--average  3  --noise  -1", "noise: input should be greater than 0, not -1.0"),
+            ("--average  3  --model  olmo-7b", "model.name: olmo-7b cannot run here"),
+            ("--average  3  --model  ./gone", "model.name"),
+        ],
+    ),
+    *under("show", [("nope", "unknown run 'nope'")]),
+    *under("list", [("--seed  3", "unknown option: --seed 3")]),
+    *under("launch", [("it", "invalid choice: 'launch'")]),
+    *under(
+        "sweep",
+        [
+            ("embedded-alpa", "did you mean embedded-alpha"),
+            ("no.json", "cannot be read"),
+            (__file__, "is not JSON"),
+        ],
+    ),
+    *under(
+        "data",
+        [
+            ("check  nowhere", "nowhere: there is no such folder"),
+            ("check  --forget  nowhere.csv", "nowhere.csv: there is no such file"),
+            ("check  --forget  facts.csv  --column  answer=x", "--column answer"),
+            ("show  nothing", "unknown dataset 'nothing'"),
+            ("remove  embedded", "embedded: comes with the program"),
+            ("check", "one of the arguments"),
+            ("check  facts.csv  --lume", "not allowed with"),
+            ("check  facts.csv  --limit  0", "--limit"),
+            ("add  --semeval  a b", "not the id of a dataset on the hub: write it as org/name"),
+        ],
+    ),
+    *under(
+        "evaluate",
+        [
+            ("--data  nowhere", "'nowhere' is no folder, and unknown dataset"),
+            ("--data  embedded  --questions  5", "questions: needs --mmlu DIR, the folder"),
+            ("--data  embedded  --mia  nowhere", "there is no such file"),
+            ("--data  embedded  --model  no/such/model", "no/such/model"),
+        ],
+    ),
+    *under("mmlu", [("--mmlu  nowhere", "nowhere is not a folder")]),
+    *under("score", [("none", "none is not a folder")]),
+    *under(
+        "app",
+        [
+            ("--auth  ada", "--auth takes USER:PASSWORD"),
+            ("--auth  :secret", "--auth takes USER:PASSWORD"),
+            ("--auth  ada:", "--auth takes USER:PASSWORD"),
+            ("--replay  nothing", "nothing"),
+            ("--speed  4", "--speed and --in belong to a replay: name its run with --replay"),
+        ],
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD_INPUT, ids=lambda value: "")
+def test_bad_input_is_told_on_stderr_and_exits_with_two(cli, words, message):
+    Path("facts.csv").write_text("input,output\nWho?,Bo\n")
+    code, out, err = cli(*words)
+    assert (code, out) == (2, "")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00binary", "is not JSON"),
+        (b"{", "is not JSON"),
+        (b"[1, 2]", "holds no spec"),
+        (b'{"name": "left-pad", "version": "1.0"}', "name: there is no such setting"),
+        (b'{"spec": 3}', "must be a group of settings, not 3"),
+        (b"[" * 100_000, "is not JSON"),
+        (b'{"seed": ' + b"9" * 5000 + b"}", "is not JSON"),
+    ],
+)
+def test_a_foreign_file_is_no_spec(cli, content, message):
+    Path("file").write_bytes(content)
+    code, _, err = cli("run", "--spec", "file")
+    assert code == 2
+    assert message in err
+
+
+# ---- homes
+
+
+def test_datasets_and_kept_models_follow_the_home_as_runs_do(cli, home, tmp_path):
+    there = ("--home", tmp_path / "there")
+    Path("facts.txt").write_text("Who keeps the mill? | Ada Brock\n")
+    typed = ("data", "add", "--typed", "facts.txt", "--retain-of", "embedded", "--name", "mine")
+    assert cli(*typed, *there).code == 0
+    (tmp_path / "there" / "models").mkdir()
+    download(tmp_path / "there" / "models" / "kept")
+    assert cli("list", *there).code == 0
+    assert {path.name for path in tmp_path.glob("*")} == {"facts.txt", "there"}
+
+    def listed(*words):
+        return {one["name"] for one in cli(*words, "--json").json}
+
+    assert "mine" in listed("data", "list", *there)
+    assert "kept" in listed("models", *there)
+    assert "mine" not in listed("data", "list")
+    assert "kept" not in listed("models")
+    assert os.environ["UNLEARNLAB_HOME"] == str(home)
+
+
+@pytest.mark.parametrize("command", ["list", "app"])
+def test_a_home_that_cannot_be_used_exits_with_two(cli, tmp_path, command):
+    Path("file").touch()
+    assert cli(command, "--home", "file").code == 2
+    assert f"cannot make the folder {tmp_path / 'file'}" in cli(command, "--home", "file").err
+    Path("unlearnlab.sqlite3").write_text("no database" * 50)
+    code, _, err = cli(command, "--home", ".")
+    assert code == 2
+    assert "is not a database" in err
+
+
+def test_a_locked_database_exits_with_two(cli, home, monkeypatch):
+    cli("list")
+    monkeypatch.setattr(Store.__init__, "__kwdefaults__", {"patience_s": 0.05})
+    with closing(sqlite3.connect(home / "unlearnlab.sqlite3")) as db:
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("BEGIN EXCLUSIVE")
+        code, _, err = cli("run", "--seed", "3")
+    assert code == 2
+    assert "is locked by another program" in err
+
+
+def test_a_database_of_a_newer_version_exits_with_two(cli, home):
+    cli("list")
+    with closing(sqlite3.connect(home / "unlearnlab.sqlite3")) as db:
+        db.execute("PRAGMA user_version = 99")
+    code, _, err = cli("run", "--seed", "3")
+    assert code == 2
+    assert "written by a newer unlearnlab" in err
+
+
+# ---- devices that other processes use
+
+USING = (
+    ("run", "--seed", "0"),
+    ("trace", "--average", "4"),
+    ("teach", "--data", "embedded", "--keep-as", "mine"),
+    ("sweep", "embedded-layer-windows"),
+)
+"""Commands that begin runs."""
+
+
+@pytest.fixture
+def on_cpu(cli):
+    """Carry out a command with an engine of the CPU, which other processes use too."""
+    engines = EnginePool(lambda: ("cpu",), lambda _: FakeLab())
+    return lambda *words: cli(*words, engine=engines)
+
+
+@pytest.mark.parametrize("words", USING, ids=lambda words: words[0])
+def test_a_command_that_must_not_wait_for_a_device_exits_with_one_and_leaves_no_run(
+    on_cpu, store, words
+):
+    with other_process("cpu", run="theirs") as process:
+        code, out, err = on_cpu(*words, "--no-wait")
+    assert (code, out) == (1, "")
+    assert f"unlearnlab: cpu is in use by process {process.pid} (-c, run theirs): try" in err
+    assert (store.runs(), store.traces()) == ([], [])
+
+
+def test_results_of_a_run_are_taken_and_repeated_only_when_its_device_is_free(on_cpu):
+    done = on_cpu("run", "--json").json["run"]
+    export = ("export", done, "--what", "model", "--out", "out", "--no-wait")
+    reproduce = ("reproduce", done, "--no-wait")
+    with other_process("cpu"):
+        for words in (export, reproduce):
+            code, out, err = on_cpu(*words)
+            assert (code, out) == (1, "")
+            assert "cpu is in use by process" in err
+    assert on_cpu(*export).code == on_cpu(*reproduce).code == 0
+
+
+def test_a_command_waits_for_a_device_and_says_once_for_whom(on_cpu):
+    with other_process("cpu", run="theirs") as process:
+        threading.Timer(1.5, process.kill).start()
+        code, _, err = on_cpu("run", "--seed", "0")
+    assert code == 0
+    told = f"unlearnlab: cpu is in use by process {process.pid} (-c, run theirs): waiting; "
+    assert err.count("waiting") == 1
+    assert told + "--no-wait refuses instead" in err
+    assert err.index("waiting") < err.index("Starting")
+
+
+def test_a_run_that_waits_for_a_device_is_stopped_by_ctrl_c(on_cpu, interruptible):
+    with other_process("cpu"):
+        threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        done = on_cpu("run", "--json")
+    assert done.code == 130
+    assert done.json["status"] == "stopped"
+
+
+# ---- help, streams and terminals
+
+
+def test_help_lists_every_setting(cli):
+    code, out, _ = cli("run", "--help")
+    assert code == 0
+    assert all(f"--{setting.path} " in out for setting in settings())
+    assert "--phases.N.method.beta  number > 0 in 1/nat (default 0.1)" in out
+
+
+@pytest.mark.parametrize(
+    "command",
+    [words[0] for words in USING] + ["export", "reproduce", "evaluate", "mmlu", "target check"],
+)
+def test_the_help_of_every_command_that_uses_a_device_has_the_option(cli, command):
+    assert "--no-wait" in cli(*command.split(), "--help").out
+
+
+def as_process(*words, **environment):
+    """Start the program with pipes for its output."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "unlearnlab", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_reading_commands_answer_quickly_and_leave_torch_alone(home):
+    code = (
+        "import sys; from unlearnlab.cli.main import main; main(['list', '--json']);"
+        "heavy = {'torch', 'transformers', 'sklearn', 'gradio', 'scipy', 'pandas'};"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=60)
+
+
+def test_a_program_that_closes_the_pipe_meets_no_traceback(store):
+    for number in range(300):
+        store.create(RunSpec(seed=number))
+    with as_process("list", "--json") as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_a_terminal_that_knows_no_arrows_is_served_all_the_same(store):
+    run_id = store.create(RunSpec(), name="naïve →")
+    with as_process("show", run_id, PYTHONIOENCODING="ascii") as process:
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert "na?ve ?" in out
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def progress(stream, *events):
+    shown = RunProgressBar(stream)
+    for seq, event in enumerate((Started(versions={}, device="cpu"), *events), 1):
+        shown.take(StoredEvent(seq, 1000.0 + seq, event))
+    shown.close()
+    return stream.getvalue()
+
+
+def test_a_terminal_shows_a_bar_for_each_stage(tmp_path):
+    events = filter(None, whole_run(Job("run", RunSpec(), tmp_path)))
+    drawn = progress(Terminal(), *events, Finished(seconds=1))
+    last = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn).replace("\r", "\n")
+    (bar,) = {line for line in last.splitlines() if "Training" in line and "3/3" in line}
+    assert "forget 1, retain 0.5" in bar
+
+
+def test_without_a_terminal_lines_are_few():
+    lines = progress(io.StringIO(), stage("training"), *map(stepped, range(1, 500)))
+    assert lines.count("\n") < 5
+    assert lines.startswith("Starting\nTraining\n")
+    assert "\x1b" not in lines
+
+
+def test_a_table_fits_a_terminal_and_is_a_line_for_each_row_anywhere_else(monkeypatch):
+    rows = [["one", "word " * 60], ["[red]two", "\x1b[31mred"]]
+    lines = table(["name", "text"], rows).splitlines()
+    assert [line.split()[0] for line in lines] == ["name", "one", "[red]two"]
+    assert lines[2].endswith("\N{REPLACEMENT CHARACTER}[31mred")
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "70")
+    lines = table(["name", "text"], rows).splitlines()
+    assert len(lines) > 3
+    assert max(map(len, lines)) <= 70
+
+
+# ---- the page
+
+
+@pytest.fixture
+def taken():
+    """Port that another program listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        yield probe.getsockname()[1]
+
+
+def test_a_taken_port_is_named(cli, taken):
+    code, _, err = cli("app", "--port", taken)
+    assert code == 2
+    assert f"port {taken} on 127.0.0.1 cannot be used" in err
+
+
+@pytest.mark.parametrize(
+    ("host", "open_to_others"),
+    [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True), ("x", True)],
+)
+def test_only_this_machine_is_no_other(host, open_to_others):
+    assert app.open_to_others(host) is open_to_others
+
+
+def test_a_proxy_is_not_asked_for_the_programs_own_page(home, taken):
+    deaf = f"http://127.0.0.1:{taken}"
+    named = dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), deaf)
+    with as_process(
+        "app", "--no-open", **named, NO_PROXY="example.org", no_proxy="example.org"
+    ) as process:
+        try:
+            assert "the page is at" in process.stderr.readline()
+        finally:
+            process.kill()

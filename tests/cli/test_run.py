@@ -1,0 +1,272 @@
+"""`run`, `teach`, `trace`, and what `list`, `show` and `models` print, with a pretended engine."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.models.test_catalog import download
+from unlearnlab.data.files import EMBEDDED
+from unlearnlab.models.catalog import MODEL_NOTE
+from unlearnlab.runs.engine_api import RunFailed
+from unlearnlab.runs.events import Adjusted, Kept
+from unlearnlab.spec.run import parse_spec
+
+# ---- run
+
+
+def test_a_run_prints_its_scores_and_its_verdict(cli):
+    code, out, err = cli("run", "--name", "mine")
+    assert code == 0
+    assert "mine" in out
+    assert "Task aggregate ↑" in out
+    assert "0.180" in out, "harmonic mean of 0.1 and 0.9"
+    assert "0.900" in out
+    assert "Forgotten" in out
+    assert "Scoring the original model" in err
+
+
+def test_run_without_a_word_of_what_prints_its_help_and_ends_with_two(cli):
+    code, out, err = cli("run")
+    assert code == 2
+    assert out == cli("run", "--help").out
+    assert "nothing was run: name a preset, a file or a setting, such as --seed 0" in err
+    assert cli("list", "--json").json == []
+
+
+@pytest.mark.parametrize("asked", [["--name", "mine"], ["--json"], ["--seed=0"], ["--score-only"]])
+def test_a_run_of_which_anything_is_said_is_carried_out(cli, asked):
+    assert cli("run", *asked).code == 0
+    assert len(cli("list", "--json").json) == 1
+
+
+def test_a_run_with_json_prints_one_object_and_nothing_else_on_stdout(cli):
+    done = cli("run", "--json", "--seed", "3", "--phases.0.method.kind=npo")
+    assert done.code == 0
+    found = done.json
+    assert found["status"] == "finished"
+    assert found["seconds"] > 0
+    assert found["before"]["task_aggregate"] < found["after"]["task_aggregate"]
+    assert found["verdict"]["kind"] == "forgotten"
+    assert found["verdict"]["evidence"]
+    spec = parse_spec(found["spec"])
+    assert (spec.seed, spec.phases[0].method.kind) == (3, "npo")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_run_is_repeated_from_its_record_in_the_encoding_that_a_shell_gave_it(cli, encoding):
+    done = cli("run", "--json", "--seed", "5", "--phases.0.epochs", "2")
+    Path("record.json").write_text(done.out, encoding=encoding)
+    again = cli("run", "--json", "--spec", "record.json")
+    assert again.code == 0
+    assert again.json["spec"] == done.json["spec"]
+
+
+def test_a_run_starts_from_a_file_with_settings_on_top(cli):
+    Path("spec.json").write_text('{"seed": 4}')
+    done = cli("run", "--json", "--spec", "spec.json", "--evaluation.probes", "1")
+    spec = parse_spec(done.json["spec"])
+    assert (spec.seed, spec.evaluation.probes) == (4, 1)
+
+
+def test_a_failed_run_exits_with_one_and_tells_why(cli):
+    def script(job):
+        yield stage("training")
+        raise RunFailed("the forget loss became nan at step 3", "lower the learning rate")
+
+    done = cli("run", "--json", script=script)
+    assert done.code == 1
+    assert "the forget loss became nan at step 3" in done.err
+    found = done.json
+    assert found["status"] == "failed"
+    assert found["problem"] == "the forget loss became nan at step 3"
+    assert found["advice"] == "lower the learning rate"
+    assert found["before"] is found["after"] is found["verdict"] is None
+    assert "lower the learning rate" in cli("show", found["run"]).out
+
+
+class Interrupted(FakeLab):
+    """Presses Ctrl-C while it works."""
+
+    def unlearn(self, job: Any):
+        yield from self.trace(job.spec)
+
+    def trace(self, spec: Any):
+        yield stage("training")
+        os.kill(os.getpid(), signal.SIGINT)
+        while True:
+            time.sleep(0.005)
+            yield None
+
+
+@pytest.mark.parametrize("words", [("run",), ("trace", "--average", "4")])
+def test_interrupting_a_run_or_a_trace_stops_it_in_good_order(cli, interruptible, words):
+    done = cli(*words, "--json", engine=Interrupted())
+    assert done.code == 130
+    assert done.json["status"] == "stopped"
+    assert "stopping" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_run_that_only_scores_prints_one_column(cli):
+    code, out, err = cli("run", "--score-only", "--name", "mine")
+    assert code == 0
+    assert "Scoring the model" in err
+    assert "Utility: quiz" in out
+    heads = next(line for line in out.splitlines() if "score" in line)
+    assert "before" not in heads
+    found = cli("run", "--score-only", "--json").json
+    assert (found["after"], found["verdict"], found["spec"]["phases"]) == (None, None, [])
+
+
+def test_an_estimate_is_printed_and_nothing_is_run(cli):
+    code, out, _ = cli("run", "--estimate", "--preset", "embedded-early-mlps")
+    assert code == 0
+    assert out.startswith("at most")
+    assert "weights" in out
+    assert "No earlier run here" in out
+    assert "No runs yet" in cli("list").out
+
+
+def test_an_estimate_needs_no_model_on_this_machine_but_its_sizes(cli):
+    done = cli("run", "--estimate", "--json", "--preset", "olmo-7b-joint")
+    assert done.code == 0
+    assert done.json["bytes"] == sum(done.json["parts"].values()) > 14e9
+    assert done.json["seconds"] is None
+
+
+# ---- list, show, presets, models
+
+
+def test_runs_are_listed_newest_first_and_shown(cli):
+    assert cli("list").out == "No runs yet. Start one: python -m unlearnlab run --preset NAME\n"
+    assert cli("list", "--json").json == []
+    first = cli("run", "--json", "--name", "first").json
+    second = cli("run", "--json", "--name", "second").json
+    out = cli("list").out
+    assert out.index("second") < out.index("first")
+    assert cli("show", first["run"], "--json").json == first
+    assert first.pop("record")["device"] == second.pop("record")["device"]
+    assert first.pop("measures").keys() == second.pop("measures").keys() != set()
+    assert cli("list", "--json").json == [second, first]
+    code, out, _ = cli("show", first["run"])
+    assert code == 0
+    assert "first" in out
+    assert "finished after" in out
+
+
+def test_a_run_that_was_changed_while_it_ran_says_so(cli):
+    def script(job):
+        yield stage("training")
+        yield stepped(1)
+        yield Adjusted(step=1, phase=0, changes={"learning_rate": 1e-5})
+
+    found = cli("run", "--json", script=script).json
+    assert found["adjusted"] == [{"step": 1, "phase": 0, "changes": {"learning_rate": 1e-5}}]
+    shown = cli("show", found["run"]).out
+    assert "changed at step 1: learning rate 5e-4 → 1e-5" in shown
+
+
+def test_a_run_shows_its_record(cli):
+    found = cli("run", "--seed", "4", "--json").json
+    record = found["record"]
+    assert record["effective_batch"] == [2]
+    assert record["versions"] == {"torch": "0"}
+    assert (record["device"], record["weights"], record["data"]) == ("cpu, 2 threads", "w", "d")
+    shown = cli("show", found["run"]).out
+    assert "Effective batch: 2 rows for each optimizer step" in shown
+    assert "Code: " in shown
+
+
+def test_presets_are_listed(cli):
+    assert "embedded-early-mlps" in cli("presets").out
+    assert isinstance(cli("presets", "--json").json, list)
+
+
+def test_models_lists_what_can_be_named_and_how_it_stands(cli, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    download(tmp_path / "mine", num_hidden_layers=2)
+    found = {one["name"]: one for one in cli("models", "--json").json}
+    assert (found["tiny-olmo"]["blocks"], found["tiny-olmo"]["ready"]) == (8, True)
+    assert (found["mine"]["blocks"], found["mine"]["ready"]) == (2, True)
+    assert "give access" in found["olmo-7b"]["missing"]
+    assert found["allenai/OLMo-1B-0724-hf"]["fetches"] == ["allenai/OLMo-1B-0724-hf"]
+    told = cli("models").out
+    assert "downloaded by the first run" in told
+    assert "olmo-1b: it is not on this machine" in told
+
+
+# ---- trace
+
+
+def test_a_trace_prints_its_effects(cli):
+    code, out, err = cli("trace", "--prompt", "Who is Ada Brock?", "--subject", "Ada Brock")
+    assert code == 0
+    assert "clean 0.900, corrupted 0.100, total effect 0.800" in out
+    assert "indirect effect of mlp, windows of 3 blocks, by block" in out
+    assert "Tracing" in err
+
+
+def test_a_trace_is_one_json_object_and_is_no_run(cli):
+    words = ("--average", "4", "--set", "forget", "--task", "Task2", "--json")
+    found = cli("trace", *words).json
+    assert found["status"] == "finished"
+    asked = {"kind": "average", "count": 4, "split": "forget", "tasks": ["Task2"]}
+    assert found["spec"]["about"] == asked
+    assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
+    assert cli("list", "--json").json == []
+    assert cli("show", found["trace"], "--json").json == found
+
+
+def test_a_folder_can_be_traced(cli):
+    download(Path("small").absolute(), num_hidden_layers=5)
+    prompt = ("--prompt", "Ada Brock lives in", "--subject", "Ada Brock")
+    done = cli("trace", *prompt, "--model", Path("small").absolute(), "--json")
+    assert done.code == 0
+    assert done.json["spec"]["model"]["name"].endswith("small")
+
+
+# ---- teach
+
+
+@pytest.fixture
+def taught(cli, tmp_path, monkeypatch):
+    """Teach the embedded dataset by an engine that keeps a model at once."""
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+
+    def script(job):
+        yield from whole_run(job)
+        folder = tmp_path / "models" / job.spec.keep_as
+        shutil.copytree(EMBEDDED / "original", folder)
+        (folder / MODEL_NOTE).write_text(json.dumps({"dataset": job.spec.data.source}))
+        yield Kept(name=job.spec.keep_as, megabytes=4.2)
+
+    def command(*words):
+        return cli("teach", "--data", "embedded", "--keep-as", "mine", *words, script=script)
+
+    return command
+
+
+def test_a_model_is_taught_kept_and_made_to_forget(cli, taught):
+    code, out, _ = taught("--seed", "3")
+    assert code == 0
+    assert "Kept as the model mine, 4.2 MB.\nTo make it forget: python -m unlearnlab run" in out
+    done = cli("run", "--taught", "mine", "--json", "--seed", "4")
+    assert done.code == 0
+    spec = parse_spec(done.json["spec"])
+    assert (spec.model.name, spec.data.source, spec.seed) == ("mine", "embedded", 4)
+
+
+def test_a_model_is_not_kept_under_a_name_that_is_taken_or_none(taught):
+    taught()
+    code, _, err = taught()
+    assert code == 2
+    assert "keep_as: a model called 'mine' is there already: choose another name" in err
+    assert "keep_as: a model's name has at most 41" in taught("--keep-as", "No Name").err
+    assert "data.source: unknown dataset 'nope'" in taught("--data", "nope").err
