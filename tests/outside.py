@@ -33,7 +33,7 @@ needs_real = pytest.mark.skipif(
 
 _HOLD = """
 import sys
-from unlearnlab.runs.device_lock import take
+from unlearnlab.runs.devices import take
 held = take({name: name for name in sys.argv[2:]}, run=sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.cli.conftest import write
-from tests.engine.test_folders import folders
+from tests.metrics import folders
 from unlearnlab.data.files import EMBEDDED
 
 KEYS = {

@@ -675,7 +675,11 @@ def test_a_run_killed_with_its_process_is_interrupted_and_a_new_one_works(store,
     ("spec", "name", "facts"),
     [
         (TraceSpec(), "trace", ["progressed", "progressed", "traced"]),
-        (PreviewSpec(source="embedded", rows=("a",)), "preview", ["progressed", "previewed"]),
+        (
+            PreviewSpec(source="embedded", rows=("a",)),
+            "preview",
+            ["progressed", "progressed", "previewed"],
+        ),
     ],
 )
 def test_a_trace_or_preview_is_queued_among_runs_and_ends_as_they_do(

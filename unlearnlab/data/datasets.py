@@ -177,7 +177,9 @@ def write_text(path: Path, text: str) -> None:
 @lru_cache(maxsize=32)
 def _rows(path: Path, _changed: int) -> tuple[Row, ...]:
     found = list(lines(path))
-    for line in found:
+    for number, line in enumerate(found, start=1):
+        if not is_object(line):
+            raise ValueError(f"line {number} of {path.name} is not a JSON object")
         line["perturbed_answer"] = tuple(line.get("perturbed_answer", ()))
     return tuple(Row(**line) for line in found)
 
