@@ -15,6 +15,7 @@ from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import add_pack
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
+from unlearnlab.spec.presets import unlearn_spec
 from unlearnlab.spec.run import RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
@@ -248,3 +249,14 @@ def settings_of(program: Program, run_id: str) -> Form:
         StoreError: There is no such run, or the store cannot be read.
     """
     return form_of(program.runs.shown(run_id).row.spec.model_dump(mode="json"))
+
+
+def next_form(program: Program, run_id: Any) -> Form:
+    """Return a form that unlearns what a run has taught.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    taught = program.store.row(str(run_id)).spec
+    spec = unlearn_spec(taught.keep_as, taught.data.source)
+    return form_of(spec.model_dump(mode="json"))

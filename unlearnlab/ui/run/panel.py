@@ -7,12 +7,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from unlearnlab.data.datasets import dataset
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
-from unlearnlab.ui.kit.html import heading, heading_html, script
+from unlearnlab.ui.kit.html import heading, heading_html, render, script
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run.answers import (
@@ -36,7 +37,6 @@ from unlearnlab.ui.run.live import (
     stopping,
 )
 from unlearnlab.ui.run.membership_card import membership_card, membership_of
-from unlearnlab.ui.run.offer import offer_html
 from unlearnlab.ui.run.record import export_card, export_value, record_html
 from unlearnlab.ui.run.runs_list import queue_html
 from unlearnlab.ui.run.scoreboard import published_html, scoreboard_html, strip_html
@@ -304,7 +304,7 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
         },
         buttons=button_texts(run, state),
         adjust=adjust,
-        offer=offer_html(own),
+        offer=_offer_html(own),
         board=board,
         strip=strip,
         published=published,
@@ -469,3 +469,12 @@ def build_answers(
         asks=asks_html(progress.asks, waiting, masked=masked, alone=alone),
         membership=membership_of(program, row, progress, masked=masked),
     )
+
+
+def _offer_html(row: RunRecord | None) -> str:
+    """Offer to unlearn what a finished run has taught; empty for one that has taught nothing."""
+    finished = row is not None and row.ending is not None and row.ending.kind == "finished"
+    if row is None or not (finished and row.spec.keep_as and "forget" in row.spec.taught):
+        return ""
+    count = len(dataset(row.spec.data.source).rows("forget", row.spec.data.fold))
+    return render("run/offer.html", model=row.spec.keep_as, run=row.run_id, count=count)

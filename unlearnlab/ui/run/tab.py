@@ -18,7 +18,6 @@ from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import answers_file, filters_from
 from unlearnlab.ui.run.handlers import Notice, error_notice
 from unlearnlab.ui.run.live import MINUTE_S, press_adjust, press_replay
-from unlearnlab.ui.run.offer import next_form
 from unlearnlab.ui.run.panel import (
     Parts,
     build_answers,
@@ -216,7 +215,7 @@ class _Wiring:
         self.acts(buttons.hold.click, lambda run, _: (run, handlers.press_hold(program, run)))
         self.acts(buttons.stop.click, lambda run, _: (run, handlers.press_stop(program, run)))
         parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
-        self.fills(parts.offer.unlearn_next, next_form, js=TO_FORM)
+        self.fills(parts.offer.unlearn_next, handlers.next_form, js=TO_FORM)
         self.fills(parts.export.use_model, merged_form, js=TO_FORM)
 
     def answers(self) -> None:
