@@ -67,9 +67,9 @@ function take(answer) {
   fold(Boolean(unfolded));
   steer(answer);
   if (answer.figure) {
-    // charts.js draws it, once it sees that the list has changed.
     part("plot").figure = null;
     part("plot").dataset.figure = JSON.stringify(answer.figure);
+    window.Charts?.redraw(part("plot"));
     redraw(part("runs"), answer.runs);
   }
   follow(answer.live);
