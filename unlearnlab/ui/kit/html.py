@@ -132,14 +132,6 @@ def pager(page: int, last: int, first: int, total: int, size: int) -> str:
     return render("kit/macros.html", "pager", **place)
 
 
-def origin_tag(origin: str) -> str:
-    """Mark an imported run; nothing for a run of this machine."""
-    if not origin:
-        return ""
-    title = escape(f"imported {origin}: its numbers were not measured here")
-    return f'<span class="tag origin" title="{title}">{escape(origin)}</span>'
-
-
 def heading_html(text: str) -> str:
     """Write a card's heading."""
     return f"<h2>{escape(text)}</h2>"
