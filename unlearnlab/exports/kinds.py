@@ -27,7 +27,7 @@ NOTHING_TRAINED = "this run only scored: nothing was trained"
 
 
 def _no_answers(result: Result) -> str:
-    return "" if result.course.before else "no model was scored in this run"
+    return "" if result.progress.before else "no model was scored in this run"
 
 
 def _no_weights(result: Result) -> str:

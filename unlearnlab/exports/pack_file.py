@@ -562,18 +562,18 @@ def _of_evidence(evidence: Evidence) -> Iterator[str]:
 
 def _fold(run: FullRecord) -> None:
     """Do with its events what pages and lists do."""
-    row, course = run.row, RunProgress()
+    row, progress = run.row, RunProgress()
     for stretch in _stretches(run.events):  # A replay shows how it stood after each.
-        course = advance(course, stretch)
-        run_view(course, alive=True, mine=False, now=stretch[-1].at)
-    view = run_view(course, alive=False, mine=False, now=run.created)
+        progress = advance(progress, stretch)
+        run_view(progress, alive=True, mine=False, now=stretch[-1].at)
+    view = run_view(progress, alive=False, mine=False, now=run.created)
     assert not view.live, "it would go on"
     run_summary(row)
     scoreboard(row.spec, row.before, row.after, None)
     terms_strip(row.before, row.after)
     others_of(row.before, row.after)
-    changes(row.spec, course)
-    timeline(row.spec, course)
+    changes(row.spec, progress)
+    timeline(row.spec, progress)
     points_after(run.events)
 
 

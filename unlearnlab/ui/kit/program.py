@@ -75,12 +75,12 @@ class Program:
         folds = {spec.data.fold if self.reference(spec) else None for spec in specs}
         return retrained_answers().get(str(folds.pop())) if len(folds) == 1 else None
 
-    def answers(self, spec: RunSpec, course: RunProgress) -> tuple[AnswerRow, ...]:
+    def answers(self, spec: RunSpec, progress: RunProgress) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; empty before the first evaluation."""
-        if course.before is None:
+        if progress.before is None:
             return ()
-        after = course.after.key if course.after else ""
-        return self.rows(course.before.key, after, spec.data.forget)
+        after = progress.after.key if progress.after else ""
+        return self.rows(progress.before.key, after, spec.data.forget)
 
     def outline(self, run_id: str) -> Sequence[Event]:
         """Return the outline of a finished run; cached, since it no longer changes."""
