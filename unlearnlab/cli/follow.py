@@ -228,23 +228,23 @@ def watch(
         time.sleep(0.1)
 
 
-def refuse_in_use(engines: EnginePool, wish: str) -> None:
+def refuse_in_use(engines: EnginePool, request: str) -> None:
     """Make sure that a device is free.
 
     Raises:
         InUse: Another process uses it.
     """
-    with on_device(engines, wish, no_wait=True):
+    with on_device(engines, request, no_wait=True):
         pass
 
 
 @contextmanager
-def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
+def on_device(engines: EnginePool, request: str, *, no_wait: bool, run: str = "") -> Generator[str]:
     """Lock a device; while another process uses it, wait, and name that process on stderr.
 
     Args:
         engines: The engines of all devices.
-        wish: The device, as `model.device` names it.
+        request: The device, as `model.device` names it.
         no_wait: Refuse instead of waiting.
         run: Id of the run that uses it; empty if none.
 
@@ -254,7 +254,7 @@ def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -
     Raises:
         InUse: Another process uses it, and it must not be waited for.
     """
-    places, held = candidate_devices(wish, engines.devices()), None
+    places, held = candidate_devices(request, engines.devices()), None
     patience = Patience(no_wait)
     while held is None:
         refused: list[InUse] = []

@@ -205,7 +205,7 @@ def without_answers(run: FullRecord) -> FullRecord:
 def without_place(run: FullRecord) -> FullRecord:
     """Name the model's folder, and any file that a message tells of, by its last part only.
 
-    `/my-model` stays a path, so that it is not taken for a model of the catalogue or the hub.
+    `/my-model` stays a path, so that it is not taken for a model of the catalog or the hub.
     """
     model, spec = run.spec.model, run.spec
     parts = re.split(r"[/\\]+", model.name.rstrip("/\\"))

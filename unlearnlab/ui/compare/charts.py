@@ -76,7 +76,7 @@ def overlay(
     Args:
         of: The runs.
         tracks: Their curves by id, for as many as there are.
-        series: As `overlays.offered` lists them.
+        series: As `offered` lists them.
         by: What the horizontal axis counts.
         smoothing: Weight of the earlier points, from 0 to below 1.
         log: Whether the vertical axis is logarithmic.
