@@ -103,14 +103,14 @@ def _warnings(row: RunRecord, progress: RunProgress, weights: str) -> Iterator[s
 
 
 def weights_here(
-    run: RunRecord, rows: Sequence[RunRecord], course_of: Callable[[str], RunProgress]
+    run: RunRecord, rows: Sequence[RunRecord], progress_of: Callable[[str], RunProgress]
 ) -> str:
     """Return the fingerprint of a run's model weights when another run here last loaded them.
 
     Args:
         run: The run.
         rows: All runs, newest first.
-        course_of: Returns the fold of a run's events by its id.
+        progress_of: Returns the fold of a run's events by its id.
 
     Returns:
         Empty if no other run loaded them.
@@ -119,7 +119,7 @@ def weights_here(
     for row in rows:
         alike = (row.spec.model.name, row.spec.model.precision) == (mine.name, mine.precision)
         other = row.run_id != run.run_id and row.ending and not row.origin
-        if alike and other and (loaded := course_of(row.run_id).loaded):
+        if alike and other and (loaded := progress_of(row.run_id).loaded):
             return loaded.weights
     return ""
 

@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.metrics.published import Published
 from unlearnlab.metrics.scores import SCORES, Scores
-from unlearnlab.metrics.verdicts import SPLITS
 from unlearnlab.ui.kit.charts import (
     MOST_NAMED,
     SHORT,
