@@ -95,7 +95,7 @@ window.Charts ??= (() => {
     };
   }
 
-  // `figure` has data, layout, name (of files), title, summary (for who cannot see it), and table
+  // `figure` has data, layout, name (of files), title, summary (for a screen reader), and table
   // (rows of the CSV or what makes them, where the traces do not say it).
   function draw(plot, figure) {
     if (!window.Plotly || plot.offsetParent === null) return;
@@ -231,7 +231,7 @@ window.Charts ??= (() => {
     return [head, ...cells];
   }
 
-  // A text that a spreadsheet would take for a formula is told to be a text.
+  // A text that a spreadsheet would take for a formula begins with an apostrophe.
   function cell(value) {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);
