@@ -9,6 +9,7 @@ window.Charts ??= (() => {
   const NAMES = { letter: 7, mark: 54, line: 20, edge: 12 }; // Of a legend, in pixels.
   const shown = new WeakMap(); // What was drawn into a plot.
   const followed = new WeakSet(); // Plots of the server that are drawn as they change their size.
+  const read = new WeakMap(); // What the server says of a plot, as text and as a figure.
   let queued = false;
 
   function colour(element, name) {
@@ -123,7 +124,9 @@ window.Charts ??= (() => {
 
   // What the server says of a plot; a script may change it and draw the plot anew.
   function figure(plot) {
-    return (plot.figure ??= JSON.parse(plot.dataset.figure));
+    const text = plot.dataset.figure;
+    if (read.get(plot)?.text !== text) read.set(plot, { text, figure: JSON.parse(text) });
+    return read.get(plot).figure;
   }
 
   // On a narrow card a figure takes what its narrow layout says, and its marks lose their names.
@@ -146,10 +149,12 @@ window.Charts ??= (() => {
     queued = false;
     if (!window.Plotly) return void setTimeout(soon, 100);
     for (const plot of document.querySelectorAll(".plot[data-figure]")) {
-      if (followed.has(plot)) continue;
-      followed.add(plot);
+      // Gradio keeps the elements of a card whose HTML has changed, and empties this one.
+      const drawn = plot.firstChild && read.get(plot)?.text === plot.dataset.figure;
+      if (drawn && followed.has(plot)) continue;
       redraw(plot);
-      sizes.observe(plot);
+      if (!followed.has(plot)) sizes.observe(plot);
+      followed.add(plot);
     }
   }
 

@@ -67,7 +67,6 @@ function take(answer) {
   fold(Boolean(unfolded));
   steer(answer);
   if (answer.figure) {
-    part("plot").figure = null;
     part("plot").dataset.figure = JSON.stringify(answer.figure);
     window.Charts?.redraw(part("plot"));
     redraw(part("runs"), answer.runs);
