@@ -178,7 +178,7 @@ class FakeLab:
         self.log: list[str] = []
         """What was asked of it, in order."""
 
-    def device_name(self, wish: str) -> str:
+    def device_name(self, request: str) -> str:
         return "cpu, 2 threads"
 
     @property
@@ -226,11 +226,11 @@ class FakeLab:
             step=0,
         )
 
-    def adjust(self, job: Job, wish: Override) -> Adjusted:
+    def adjust(self, job: Job, override: Override) -> Adjusted:
         self.log.append(f"adjust {job.run_id}")
-        if wish.changes.get("learning_rate") == 0.5:
+        if override.changes.get("learning_rate") == 0.5:
             raise ValueError("learning_rate: this lab takes everything but 0.5")
-        return Adjusted(step=1, phase=0, changes=wish.changes)
+        return Adjusted(step=1, phase=0, changes=override.changes)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         self.log.append(f"export {job.run_id}")

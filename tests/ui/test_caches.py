@@ -18,12 +18,12 @@ from unlearnlab.ui.kit.run_source import remembered
 def seen(program, compared, run_id):
     """Return all that the page shows of a run from memory."""
     compared.forget()
-    row, course = program.store.row(run_id), program.runs.progress(run_id)
+    row, progress = program.store.row(run_id), program.runs.progress(run_id)
     listed, _ = compared.of([run_id])
     return {
-        "course": course,
+        "progress": progress,
         "outline": program.outline(run_id),
-        "answers": program.answers(row.spec, course),
+        "answers": program.answers(row.spec, progress),
         "intervals": program.statistics.intervals(*row.keys, row.spec.data.forget),
         "attack": program.statistics.attack(row.keys[1]),
         "measures": program.statistics.taken(*row.keys, row.spec.data.forget, ""),
@@ -60,7 +60,7 @@ def test_a_run_imported_anew_is_seen_whole_by_a_page_that_knew_it_bare(packs, tm
         worker.close(5)
 
 
-def test_a_run_under_the_id_of_an_erased_one_has_its_own_course(packs, tmp_path):
+def test_a_run_under_the_id_of_an_erased_one_has_its_own_progress(packs, tmp_path):
     run_id, _, whole = packs
     with Store(tmp_path / "there") as store:
         worker = Worker(store, FakeLab())

@@ -30,7 +30,7 @@ from unlearnlab.ui.data.add_card import findings_html
 from unlearnlab.ui.data.picker_card import rows_html
 from unlearnlab.ui.data.tab import list_html
 from unlearnlab.ui.kit import html as html_kit
-from unlearnlab.ui.kit.html import origin_tag, render
+from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.methods.tab import body_html, head_html, preset_of
 from unlearnlab.ui.run.answers import AnswerFilters, answers_html, asks_html
@@ -220,7 +220,7 @@ CARDS = {
     "record-orphan": lambda program: record(program, 1, repeats=EVIL),
     "method": lambda _: method("npo", HostileMethod),
     "method-without-preset": lambda _: body_html("npo", HostileMethod, None, None),
-    "origin": lambda _: origin_tag(EVIL),
+    "origin": lambda _: render("kit/macros.html", "origin", words=EVIL),
 }
 """What draws each card, from a view in which all that a user or a model wrote is hostile."""
 

@@ -69,18 +69,18 @@ def free_port(host: str, asked: int | None) -> int:
     Raises:
         SpecError: The port that was asked for is taken, or all are.
     """
-    trouble = OSError()
+    failure = OSError()
     for port in (asked,) if asked else range(FIRST_PORT, LAST_PORT + 1):
         with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind((host, port))
             except OSError as error:
-                trouble = error
+                failure = error
             else:
                 return port
     which = f"port {asked}" if asked else f"ports {FIRST_PORT} to {LAST_PORT}"
-    problem = f"{which} on {host} cannot be used: {trouble.strerror}; try --port or --host"
+    problem = f"{which} on {host} cannot be used: {failure.strerror}; try --port or --host"
     raise SpecError([("", problem)])
 
 

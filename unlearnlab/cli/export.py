@@ -86,11 +86,11 @@ def _export(args: argparse.Namespace) -> int:
 
 def _export_model(store: Store, run: Result, args: argparse.Namespace) -> Path:
     job = Job(run.run_id, run.spec, store.folder(run.run_id))
-    wish = model_export(run, args.out)
+    export = model_export(run, args.out)
     engines, wanted = as_pool(args.open_engine(store)), run.spec.model.device
     with on_device(engines, wanted, no_wait=args.no_wait, run=run.run_id) as device:
-        engines.of(device).export(job, wish)
-    return wish.folder
+        engines.of(device).export(job, export)
+    return export.folder
 
 
 def _pack(args: argparse.Namespace) -> int:

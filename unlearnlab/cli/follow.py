@@ -86,21 +86,21 @@ class RunProgressBar(Progress):
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._course = RunProgress()
+        self._progress = RunProgress()
         self.seen = 0
         """Number of the last event shown."""
 
     def take(self, stored: StoredEvent) -> None:
         """Show one more event."""
-        self._course = course = advance(self._course, [stored])
-        view = run_view(course, alive=True, mine=True, now=stored.at)
+        self._progress = progress = advance(self._progress, [stored])
+        view = run_view(progress, alive=True, mine=True, now=stored.at)
         done, total, terms = 0, None, ""
-        if course.stage == "training":
-            done, total = course.step.step if course.step else 0, course.total_steps or None
-            found = course.step.terms.items() if course.step else ()
+        if progress.stage == "training":
+            done, total = progress.step.step if progress.step else 0, progress.total_steps or None
+            found = progress.step.terms.items() if progress.step else ()
             terms = ", ".join(f"{name} {value:.3g}" for name, value in found)
-        elif course.progressed:
-            done, total = course.progressed.done, course.progressed.total
+        elif progress.progressed:
+            done, total = progress.progressed.done, progress.progressed.total
         if isinstance(stored.event, StageBegan):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
@@ -228,23 +228,23 @@ def watch(
         time.sleep(0.1)
 
 
-def refuse_in_use(engines: EnginePool, wish: str) -> None:
+def refuse_in_use(engines: EnginePool, request: str) -> None:
     """Make sure that a device is free.
 
     Raises:
         InUse: Another process uses it.
     """
-    with on_device(engines, wish, no_wait=True):
+    with on_device(engines, request, no_wait=True):
         pass
 
 
 @contextmanager
-def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -> Generator[str]:
+def on_device(engines: EnginePool, request: str, *, no_wait: bool, run: str = "") -> Generator[str]:
     """Lock a device; while another process uses it, wait, and name that process on stderr.
 
     Args:
         engines: The engines of all devices.
-        wish: The device, as `model.device` names it.
+        request: The device, as `model.device` names it.
         no_wait: Refuse instead of waiting.
         run: Id of the run that uses it; empty if none.
 
@@ -254,7 +254,7 @@ def on_device(engines: EnginePool, wish: str, *, no_wait: bool, run: str = "") -
     Raises:
         InUse: Another process uses it, and it must not be waited for.
     """
-    places, held = candidate_devices(wish, engines.devices()), None
+    places, held = candidate_devices(request, engines.devices()), None
     patience = Patience(no_wait)
     while held is None:
         refused: list[InUse] = []

@@ -240,12 +240,12 @@ def _reproduce(args: argparse.Namespace) -> int:
     """Repeat a run, and print which numbers agree."""
     with Store(home()) as store:
 
-        def course_of(run_id: str) -> RunProgress:
+        def progress_of(run_id: str) -> RunProgress:
             return advance(RunProgress(), store.events(run_id))
 
         first = store.row(args.run)
-        weights = weights_here(first, store.runs(), course_of)
-        found = outlook(first, course_of(first.run_id), weights=weights)
+        weights = weights_here(first, store.runs(), progress_of)
+        found = outlook(first, progress_of(first.run_id), weights=weights)
         for told in (*found.problems, *found.warnings):
             tell(told)
         if found.problems:

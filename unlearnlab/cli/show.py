@@ -99,8 +99,8 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
     if isinstance(row, RunRecord):
         found = result(store, run_id)
         if not as_record:
-            return _summary(row, found.course)
-        return as_json(_record(row, found.course) | {"measures": taken_records(found.measures)})
+            return _summary(row, found.progress)
+        return as_json(_record(row, found.progress) | {"measures": taken_records(found.measures)})
     if isinstance(row, PreviewRecord):
         raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
@@ -153,12 +153,12 @@ def _model_record(model: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]:
+def _record(row: RunRecord, progress: RunProgress | None = None) -> dict[str, Any]:
     """Return a run as plain JSON values.
 
     Args:
         row: The run.
-        course: Its events: they add what it computed on and with, and the changes made while it
+        progress: Its events: they add what it computed on and with, and the changes made while it
             ran, without which the spec alone does not repeat it.
     """
     judgement = judged(row.spec, row.before, row.after)
@@ -179,11 +179,11 @@ def _record(row: RunRecord, course: RunProgress | None = None) -> dict[str, Any]
         "after": row.after and json.loads(row.after.model_dump_json()),
         "spec": row.spec.model_dump(mode="json"),
     }
-    if course:
-        found["record"] = record_values(course)
+    if progress:
+        found["record"] = record_values(progress)
     changed = [
         event.model_dump(mode="json", exclude={"kind"})
-        for event in (course.changes if course else ())
+        for event in (progress.changes if progress else ())
         if isinstance(event, Adjusted)
     ]
     return found | ({"adjusted": changed} if changed else {})
@@ -205,7 +205,7 @@ def _moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _summary(row: RunRecord, course: RunProgress) -> str:
+def _summary(row: RunRecord, progress: RunProgress) -> str:
     """Sum up a run: ending, changes made while it ran, scores, verdict, record."""
     line = run_summary(row)
     board = scoreboard(row.spec, row.before, row.after, None)
@@ -213,7 +213,7 @@ def _summary(row: RunRecord, course: RunProgress) -> str:
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
     out += [
         f"changed at step {change.step}: {change.text}"
-        for change in changes(row.spec, course)
+        for change in changes(row.spec, progress)
         if change.step is not None
     ]
     if row.before:
@@ -228,15 +228,15 @@ def _summary(row: RunRecord, course: RunProgress) -> str:
         out += [f"Utility: {board.protocol}"] if board.protocol else []
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
-    if course.kept:
-        name, size = course.kept.name, course.kept.megabytes
+    if progress.kept:
+        name, size = progress.kept.name, progress.kept.megabytes
         out += ["", f"Kept as the model {name}, {size:.1f} MB."]
         if row.spec.taught:
             out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
     links = (("Imported", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
-    told = [*((name, text) for name, text in links if text), *record_lines(row.spec, course)]
+    told = [*((name, text) for name, text in links if text), *record_lines(row.spec, progress)]
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
 
 

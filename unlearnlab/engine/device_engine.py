@@ -90,9 +90,9 @@ class DeviceEngine:
         self._loading = ""
         self._training = TrainingState()
 
-    def device_name(self, wish: str) -> str:
+    def device_name(self, request: str) -> str:
         """Return the display name of the device that `model.device` requests."""
-        return device_name(self._device(wish))
+        return device_name(self._device(request))
 
     def _device(self, request: str) -> torch.device:
         return self.device if request == "auto" else resolve_device(request)
@@ -235,7 +235,7 @@ class DeviceEngine:
             )
         return Exported(name=export.folder.name, megabytes=size / 1e6)
 
-    def adjust(self, job: Job, wish: Override) -> Adjusted:
+    def adjust(self, job: Job, override: Override) -> Adjusted:
         """Change settings of the phase in training, from its next step to its end."""
         state = self._training
         if self._live is None or self._live[0] != job.run_id or state.phase is None:
@@ -243,8 +243,9 @@ class DeviceEngine:
         assert state.planned is not None, "a phase in training is planned"
         if state.begun == state.planned.first_step + state.planned.steps:
             raise ValueError("the phase has taken its last step: there is nothing to change")
-        state.phase = adjusted(state.phase, wish.changes)
-        return Adjusted(step=state.begun, phase=state.planned.number, changes=dict(wish.changes))
+        changes = dict(override.changes)
+        state.phase = adjusted(state.phase, changes)
+        return Adjusted(step=state.begun, phase=state.planned.number, changes=changes)
 
     def release(self) -> None:
         """Drop the model and free the device's memory."""

@@ -27,7 +27,7 @@ NOTHING_TRAINED = "this run only scored: nothing was trained"
 
 
 def _no_answers(result: Result) -> str:
-    return "" if result.course.before else "no model was scored in this run"
+    return "" if result.progress.before else "no model was scored in this run"
 
 
 def _no_weights(result: Result) -> str:
@@ -132,7 +132,7 @@ KINDS: Mapping[What, Kind] = {
 
 
 class NothingThere(ValueError):
-    """The run has left nothing of what is asked for."""
+    """The run does not have what was asked for."""
 
 
 def check_there(result: Result, what: What) -> None:
@@ -199,7 +199,7 @@ def _put(content: Content, target: Path) -> None:
 
 
 def packed(found: Mapping[str, Content]) -> tuple[str, bytes]:
-    """Put files into one: itself if there is one, else an archive called as their folder."""
+    """Return files as one: the only file itself, else an archive named after their folder."""
     read = {
         path: content if isinstance(content, bytes) else content.read_bytes()
         for path, content in found.items()
@@ -215,7 +215,7 @@ def packed(found: Mapping[str, Content]) -> tuple[str, bytes]:
 
 
 def in_folder(folder: Path) -> Mapping[str, Content]:
-    """Map the files of a folder, by path from where it lies."""
+    """Map the files of a folder, by path from its parent."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder.parent).as_posix(): path for path in paths}
 

@@ -63,18 +63,18 @@ def card(result: Result) -> str:
 
 
 def _done(result: Result) -> Iterator[str]:
-    spec, course = result.spec, result.course
-    phases = enumerate(words.phases_text(spec, course), 1)
+    spec, progress = result.spec, result.progress
+    phases = enumerate(words.phases_text(spec, progress), 1)
     yield "\n".join(f"{number}. {_text(text)}" for number, text in phases)
     lines = [f"Trained: {words.training_text(spec)}."]
     if form := _written_form(spec):
         lines.append(form)
-    lines.append(f"Data: {_text(words.data_text(spec, course))}.")
-    if loaded := course.loaded:
+    lines.append(f"Data: {_text(words.data_text(spec, progress))}.")
+    if loaded := progress.loaded:
         lines.append(f"Fingerprint of the rows: `{loaded.data}`.")
         lines.append(f"Fingerprint of the original weights: `{loaded.weights}`.")
     lines.append(f"Seed {spec.seed}.")
-    lines += [f"Changed by hand {_text(text)}." for text in words.changes_text(spec, course)]
+    lines += [f"Changed by hand {_text(text)}." for text in words.changes_text(spec, progress)]
     yield "\n".join(f"* {line}" for line in lines)
 
 

@@ -1,8 +1,8 @@
 """The file of a pack: its format, and the checks that it passes before anything of it is kept.
 
-A pack is a zip of JSON and safetensors. Who opens one does not know who made it: names, sizes and
-kinds of its files are checked before they are unpacked, their values when they are read, and a run
-as a whole, for what pages, lists and reports fold must not fail.
+A pack is a zip of JSON and safetensors, made by anybody. Names, sizes and kinds of its files are
+checked before they are unpacked, values when they are read, and then each run as a whole: no page,
+list or report may fail on it.
 """
 
 import hashlib
@@ -94,8 +94,8 @@ MODELS = 2
 """Models that a run can have scored: the original and the unlearned one."""
 
 MOST_COUNT = 10**13
-"""Most of anything that a run counts: no model has as many parameters. A page cannot tell larger
-whole numbers, from 64 bits on."""
+"""Largest count in a run: no model has as many parameters. Scripts of the page round much larger
+whole numbers."""
 
 LATEST = 4_102_444_800.0
 """The end of the year 2099, in Unix seconds."""
@@ -117,7 +117,7 @@ class Plain(BaseModel):
 
 
 class Manifest(BaseModel):
-    """The pack itself. What later formats add is for those who know them."""
+    """The pack itself. Fields that later formats add are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -131,7 +131,7 @@ class Manifest(BaseModel):
 
 
 class RunFile(Plain):
-    """A run but for its events."""
+    """A run without its events."""
 
     run: str
     name: Annotated[str, Field(max_length=1000)]
@@ -146,7 +146,7 @@ class RunFile(Plain):
 
 
 class Line(Plain):
-    """One event, and when it was."""
+    """One event and its time."""
 
     at: Moment
     event: Event
@@ -436,7 +436,7 @@ def _spec(plain: Mapping[str, Any], run_id: str) -> RunSpec:
     told = plain.get("model")
     name = cast("dict[str, Any]", told).get("name") if isinstance(told, dict) else None
     if isinstance(name, str) and name.strip().replace("\\", "/").startswith("//"):
-        # To look there for the model's folder would be to ask that host.
+        # Looking for the model's folder there would contact that host.
         raise PackError(f"run {run_id}: its model lies on another host: the pack was changed")
     try:
         spec = RunSpec.model_validate(plain, context=RECORDED)
@@ -561,19 +561,19 @@ def _of_evidence(evidence: Evidence) -> Iterator[str]:
 
 
 def _fold(run: FullRecord) -> None:
-    """Do with its events what pages and lists do."""
-    row, course = run.row, RunProgress()
+    """Fold a run as pages and lists do, which must not fail."""
+    row, progress = run.row, RunProgress()
     for stretch in _stretches(run.events):  # A replay shows how it stood after each.
-        course = advance(course, stretch)
-        run_view(course, alive=True, mine=False, now=stretch[-1].at)
-    view = run_view(course, alive=False, mine=False, now=run.created)
+        progress = advance(progress, stretch)
+        run_view(progress, alive=True, mine=False, now=stretch[-1].at)
+    view = run_view(progress, alive=False, mine=False, now=run.created)
     assert not view.live, "it would go on"
     run_summary(row)
     scoreboard(row.spec, row.before, row.after, None)
     terms_strip(row.before, row.after)
     others_of(row.before, row.after)
-    changes(row.spec, course)
-    timeline(row.spec, course)
+    changes(row.spec, progress)
+    timeline(row.spec, progress)
     points_after(run.events)
 
 

@@ -205,7 +205,7 @@ def without_answers(run: FullRecord) -> FullRecord:
 def without_place(run: FullRecord) -> FullRecord:
     """Name the model's folder, and any file that a message tells of, by its last part only.
 
-    `/my-model` stays a path, so that it is not taken for a model of the catalogue or the hub.
+    `/my-model` stays a path, so that it is not taken for a model of the catalog or the hub.
     """
     model, spec = run.spec.model, run.spec
     parts = re.split(r"[/\\]+", model.name.rstrip("/\\"))
@@ -260,14 +260,14 @@ def _last(path: str) -> str:
 # ---- keys of evidence
 
 _ELSEWHERE = "elsewhere/"
-"""Begins the keys of evidence that came in a pack, with what it holds named after it."""
+"""Prefix of the keys of evidence that came in a pack; its digest follows."""
 
 
 def same(one: FullRecord, other: FullRecord) -> bool:
     """Return whether two records are of one run.
 
-    What was asked of its models or written of them later does not count, nor what readers call it,
-    nor what a pack leaves out.
+    Free prompts and exports do not count, nor the name and marks of the run, nor what a pack
+    leaves out.
     """
 
     def work(run: FullRecord) -> tuple[str, float, list[tuple[float, str]]]:
@@ -377,7 +377,7 @@ def _added(store: Store, pack: Pack, run_id: str, origin: str) -> Addition:
 
 
 def _stays(store: Store, pack: Pack, run: FullRecord) -> bool:
-    """Return whether the store has a run already that does not give way to the pack's.
+    """Return whether the store has the run already and keeps it.
 
     Raises:
         PackError: It must be deleted first.
@@ -399,7 +399,7 @@ def _stays(store: Store, pack: Pack, run: FullRecord) -> bool:
 
 
 def _lacking(store: Store, pack: Pack, run: FullRecord, ours: FullRecord) -> str:
-    """Say what the run that is there has not and the pack has; empty if nothing."""
+    """Say what the pack has and the stored run lacks; empty if nothing."""
     weights = {name for name in pack.files(run.run_id) if name.endswith(WEIGHTS)}
     missing = {
         "answers": run.evidence.keys() - plain_keys(ours).evidence.keys(),

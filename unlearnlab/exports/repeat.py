@@ -43,7 +43,7 @@ def command_line(result: Result, spec_file: str) -> str:
         lines += ["", "# The same without the file:", short]
     if name := result.spec.keep_as:
         lines += ["", f"# It keeps its model as {name!r}: --keep_as gives the next one a name."]
-    if made := changes_text(result.spec, result.course):
+    if made := changes_text(result.spec, result.progress):
         lines += ["", "# The run was changed by hand while it went on; this is not repeated:"]
         lines += [f"# {text}" for text in made]
     return "\n".join(lines) + "\n"

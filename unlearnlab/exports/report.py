@@ -64,7 +64,7 @@ def report(result: Result, *, masked: bool) -> str:
         result: Of the run.
         masked: Whether names, numbers and addresses in the examples are hidden.
     """
-    spec, row, course = result.spec, result.row, result.course
+    spec, row, progress = result.spec, result.row, result.progress
     rows = result.answers
     found = counts(rows)
     told = f"The first {EXAMPLES} rows of each set, subtask and type, of {found['all']} in all."
@@ -85,13 +85,13 @@ def report(result: Result, *, masked: bool) -> str:
         measures=[one for one in result.measures if not one.missing],
         curves=svg.chart(result, "terms", label="Loss terms, unweighted")
         + svg.chart(result, "probe", label="Live probe: share right or recited"),
-        phases=zip(words.phases_text(spec, course), map(words.details, spec.phases), strict=True),
+        phases=zip(words.phases_text(spec, progress), map(words.details, spec.phases), strict=True),
         facts=[
             ("Model", words.model_text(spec)),
             ("Trained", words.training_text(spec)),
-            ("Data", words.data_text(spec, course)),
-            *words.record_lines(spec, course),
-            *(("Changed by hand", text) for text in words.changes_text(spec, course)),
+            ("Data", words.data_text(spec, progress)),
+            *words.record_lines(spec, progress),
+            *(("Changed by hand", text) for text in words.changes_text(spec, progress)),
         ],
         plain=json.dumps(spec.model_dump(mode="json"), indent=1, ensure_ascii=False),
         rows=shown(rows),

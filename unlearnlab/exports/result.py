@@ -25,7 +25,7 @@ class Result:
 
     row: RunRecord
     events: Sequence[StoredEvent]
-    course: RunProgress
+    progress: RunProgress
     before: Evidence | None
     after: Evidence | None
     saved: Mapping[str, Path]
@@ -89,11 +89,11 @@ def result(runs: Store, run_id: str) -> Result:
         StoreError: There is no such run, or the store cannot be read.
     """
     row, events = runs.row(run_id), runs.events(run_id)
-    course = advance(RunProgress(), events)
+    progress = advance(RunProgress(), events)
 
-    scored = (course.before, course.after)
+    scored = (progress.before, progress.after)
     before, after = (runs.evidence(of.key) if of else None for of in scored)
-    return Result(row, events, course, before, after, runs.artefacts(run_id))
+    return Result(row, events, progress, before, after, runs.artefacts(run_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,7 @@ def chart(result: Result, panel: Panel, *, label: str) -> str:
     values = [y for _, _, ys in drawn for y in ys if y is not None]
     if not values:
         return ""
-    steps = max(result.course.total_steps, *(x for _, xs, _ in drawn for x in xs), 1)
+    steps = max(result.progress.total_steps, *(x for _, xs, _ in drawn for x in xs), 1)
     across = Axis(0, steps, LEFT, WIDTH - RIGHT)
     up = _upward(values, share=panel == "probe", log=log_scale(result.spec) and panel == "terms")
     dots = max(len(xs) for _, xs, _ in drawn) < FEW
@@ -176,7 +176,7 @@ def _marks(result: Result, across: Axis) -> Sequence[str]:
         return f'<line class="{kind}" x1="{x:.1f}" x2="{x:.1f}" {ends}/>'
 
     parts: list[str] = []
-    begun = result.course.phases
+    begun = result.progress.phases
     for phase in begun if len(begun) > 1 else ():
         x, title = across.at(phase.step), result.spec.phases[phase.phase].method.card.title
         room = int((across.at(phase.step + phase.steps) - x) / LETTER)
@@ -184,7 +184,7 @@ def _marks(result: Result, across: Axis) -> Sequence[str]:
         name = name if len(name) <= room else f"{name[: room - 1]}…" if room > 4 else name[0]
         parts.append(upright("phase", x))
         parts.append(f'<text class="tick" x="{x + 4:.1f}" y="{TOP - 8}">{escape(name)}</text>')
-    changed = (event for event in result.course.changes if event.kind == "adjusted")
+    changed = (event for event in result.progress.changes if event.kind == "adjusted")
     return [*parts, *(upright("change", across.at(event.step)) for event in changed)]
 
 

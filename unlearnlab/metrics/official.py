@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.data.datasets import SPLITS, Kind, Split
 from unlearnlab.metrics.intervals import (
     LEVEL,
     Interval,
@@ -21,7 +21,7 @@ from unlearnlab.metrics.intervals import (
 )
 from unlearnlab.metrics.membership import auc_reading
 from unlearnlab.metrics.scores import ALL_TERMS, mia_score, term_rows
-from unlearnlab.metrics.submission import SPLITS, TASKS, Finding, MmluScores, Submission, load
+from unlearnlab.metrics.submission import TASKS, Finding, MmluScores, Submission, load
 from unlearnlab.metrics.verdicts import (
     FEW_OUTPUTS,
     LETTER_SHARES,

@@ -18,13 +18,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, cast
 
-from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.data.datasets import SPLITS, Kind, Split
 from unlearnlab.metrics.mmlu import LETTERS, SUBJECTS
 from unlearnlab.metrics.scores import Answer, Membership, row_score
-
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 TASKS = ("Task1", "Task2", "Task3")
 """The subtasks of the task."""

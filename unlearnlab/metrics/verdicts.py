@@ -8,9 +8,9 @@ A verdict covers these probes only: "forgotten" means suppressed under them, nev
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
-from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.data.datasets import SPLITS, Kind, Split
 from unlearnlab.metrics.scores import (
     CHANCE,
     PUSHED_TOO_FAR,
@@ -149,8 +149,6 @@ THRESHOLDS: Mapping[VerdictKind, str] = {
 
 WORDS: Mapping[Kind, str] = {"sc": "texts recited", "qa": "questions answered"}
 """Names of what is known of each kind of rows."""
-
-SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 @dataclass(frozen=True, slots=True)

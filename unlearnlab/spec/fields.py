@@ -67,7 +67,7 @@ def settings() -> tuple[Setting, ...]:
     return tuple(_of(RunSpec, "", ""))
 
 
-def override(spec: Mapping[str, Any], wishes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def override(spec: Mapping[str, Any], pairs: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """Set values in a spec's JSON.
 
     A change of method drops the other method's hyperparameters. The phase after the last may be
@@ -75,14 +75,14 @@ def override(spec: Mapping[str, Any], wishes: Sequence[tuple[str, str]]) -> dict
 
     Args:
         spec: As `RunSpec.model_dump(mode="json")` gives it.
-        wishes: Pairs of a path and the value's text.
+        pairs: Each a path and the value's text.
 
     Raises:
         SpecError: There is no such setting or phase.
     """
     by_path = {setting.path: setting for setting in settings()}
     values: list[tuple[str, Any]] = []
-    for path, text in wishes:
+    for path, text in pairs:
         general = general_path(path)
         if general not in by_path:
             raise SpecError([(path, _unknown(general, list(by_path)))])

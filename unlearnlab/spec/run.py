@@ -190,7 +190,7 @@ class ModelSpec(Spec):
 
     @property
     def known(self) -> ModelInfo:
-        """What the catalogue says of it."""
+        """Return what the catalog knows of the model."""
         return model(self.name)
 
     @property

@@ -33,17 +33,17 @@ class Outlook:
     """Known differences from the original run."""
 
 
-def outlook(row: RunRecord, course: RunProgress, *, weights: str = "") -> Outlook:
+def outlook(row: RunRecord, progress: RunProgress, *, weights: str = "") -> Outlook:
     """Check a run before it is reproduced.
 
     Args:
         row: The run.
-        course: The fold of its events.
+        progress: The fold of its events.
         weights: Fingerprint of its model's weights when a run here last loaded them, from
             `weights_here`; empty if unknown.
     """
     problems = tuple(_problems(row))
-    return Outlook(problems, () if problems else tuple(_warnings(row, course, weights)))
+    return Outlook(problems, () if problems else tuple(_warnings(row, progress, weights)))
 
 
 def repeated(spec: RunSpec) -> RunSpec:
@@ -83,8 +83,8 @@ def _data_problem(spec: DataSpec) -> str:
     return f"{len(lost)} of the rows that were picked are not in {known.title}" if lost else ""
 
 
-def _warnings(row: RunRecord, course: RunProgress, weights: str) -> Iterator[str]:
-    loaded = course.loaded
+def _warnings(row: RunRecord, progress: RunProgress, weights: str) -> Iterator[str]:
+    loaded = progress.loaded
     rows = fingerprint(row.spec.data)
     if loaded and loaded.data != rows:
         yield (
@@ -96,21 +96,21 @@ def _warnings(row: RunRecord, course: RunProgress, weights: str) -> Iterator[str
             f"the weights of {row.spec.model.known.title} are not what they were in the run: their "
             f"fingerprint was {loaded.weights}, and {weights} when they were last loaded here"
         )
-    for text in changes_text(row.spec, course):
+    for text in changes_text(row.spec, progress):
         yield f"what was changed by hand is not repeated: {text}"
     if row.spec.keep_as:
         yield f"the model is not kept again as {row.spec.keep_as}"
 
 
 def weights_here(
-    run: RunRecord, rows: Sequence[RunRecord], course_of: Callable[[str], RunProgress]
+    run: RunRecord, rows: Sequence[RunRecord], progress_of: Callable[[str], RunProgress]
 ) -> str:
     """Return the fingerprint of a run's model weights when another run here last loaded them.
 
     Args:
         run: The run.
         rows: All runs, newest first.
-        course_of: Returns the fold of a run's events by its id.
+        progress_of: Returns the fold of a run's events by its id.
 
     Returns:
         Empty if no other run loaded them.
@@ -119,7 +119,7 @@ def weights_here(
     for row in rows:
         alike = (row.spec.model.name, row.spec.model.precision) == (mine.name, mine.precision)
         other = row.run_id != run.run_id and row.ending and not row.origin
-        if alike and other and (loaded := course_of(row.run_id).loaded):
+        if alike and other and (loaded := progress_of(row.run_id).loaded):
             return loaded.weights
     return ""
 

@@ -289,7 +289,7 @@ def _text(path: str, value: Leaf) -> str:
 
 
 def _numbers(values: Sequence[Leaf]) -> tuple[float | None, ...] | None:
-    """Return values as numbers, absent ones as None; None in all if one is no number."""
+    """Return values as numbers, absent ones as None; None if any is not a number."""
     plain = [value for value in values if value not in (ABSENT, None)]
     if not plain or not all(type(value) in (int, float) for value in plain):
         return None

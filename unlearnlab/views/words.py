@@ -35,18 +35,18 @@ class Stretch:
     state: Literal["planned", "running", "done"]
 
 
-def timeline(spec: RunSpec, course: RunProgress) -> tuple[Stretch, ...]:
+def timeline(spec: RunSpec, progress: RunProgress) -> tuple[Stretch, ...]:
     """Lay a run's phases along the axis of steps: as planned, and as they are once they began.
 
     Phases that have not begun share the remaining steps as planned.
     """
-    spans = [(event.step, event.steps) for event in course.phases]
+    spans = [(event.step, event.steps) for event in progress.phases]
     begun, planned = len(spans), planned_steps(spec)[len(spans) :]
     done = sum(spans[-1]) if spans else 0
-    left = course.total_steps - done if spans else sum(planned)
+    left = progress.total_steps - done if spans else sum(planned)
     ends = [done + round(left * part / max(1, sum(planned))) for part in accumulate(planned)]
     spans += [(a, b - a) for a, b in itertools.pairwise([done, *ends])]
-    training = course.stage == "training" and course.ending is None
+    training = progress.stage == "training" and progress.ending is None
 
     def state(number: int) -> Literal["planned", "running", "done"]:
         if number >= begun:
@@ -59,13 +59,13 @@ def timeline(spec: RunSpec, course: RunProgress) -> tuple[Stretch, ...]:
     )
 
 
-def present_phase(spec: RunSpec, course: RunProgress) -> tuple[int, Phase] | None:
+def present_phase(spec: RunSpec, progress: RunProgress) -> tuple[int, Phase] | None:
     """Return number and present values of the phase that is trained; None while none is."""
-    if course.stage != "training" or not course.phases or course.ending is not None:
+    if progress.stage != "training" or not progress.phases or progress.ending is not None:
         return None
-    number = course.phases[-1].phase
+    number = progress.phases[-1].phase
     phase = spec.phases[number]
-    for event in course.changes:
+    for event in progress.changes:
         if isinstance(event, Adjusted) and event.phase == number:
             phase = adjusted(phase, event.changes)
     return number, phase
@@ -83,11 +83,11 @@ class Change:
     text: str
 
 
-def changes(spec: RunSpec, course: RunProgress) -> tuple[Change, ...]:
+def changes(spec: RunSpec, progress: RunProgress) -> tuple[Change, ...]:
     """List what was changed while a run was running, from which value to which."""
     present = dict(enumerate(spec.phases))
     told: list[Change] = []
-    for event in course.changes:
+    for event in progress.changes:
         if isinstance(event, AdjustFailed):
             names = ", ".join(path_words(path) for path in event.changes)
             told.append(Change(None, f"{names} not changed: {event.problem}"))
@@ -102,9 +102,9 @@ def changes(spec: RunSpec, course: RunProgress) -> tuple[Change, ...]:
     return tuple(told)
 
 
-def changes_text(spec: RunSpec, course: RunProgress) -> list[str]:
+def changes_text(spec: RunSpec, progress: RunProgress) -> list[str]:
     """Describe the changes that were made by hand, one line each."""
-    made = [one for one in changes(spec, course) if one.step is not None]
+    made = [one for one in changes(spec, progress) if one.step is not None]
     return [f"after step {one.step}: {one.text}" for one in made]
 
 
@@ -159,10 +159,10 @@ def phase_text(spec: RunSpec, phase: Phase) -> str:
     return f"{phase.method.card.title} · {where} · {rate} · {length}"
 
 
-def phases_text(spec: RunSpec, course: RunProgress) -> list[str]:
+def phases_text(spec: RunSpec, progress: RunProgress) -> list[str]:
     """Describe the phases in order, one line each, with the steps that were taken."""
-    begun = {event.phase: event for event in course.phases}
-    last = course.step.step if course.step else 0
+    begun = {event.phase: event for event in progress.phases}
+    last = progress.step.step if progress.step else 0
     lines: list[str] = []
     for number, phase in enumerate(spec.phases):
         event = begun.get(number)
@@ -194,10 +194,10 @@ def model_text(spec: RunSpec) -> str:
     return title if title == known.repository else f"{title} ({known.repository})"
 
 
-def data_text(spec: RunSpec, course: RunProgress) -> str:
+def data_text(spec: RunSpec, progress: RunProgress) -> str:
     """Name the data that were forgotten and retained, with their size."""
     data, rows = spec.data, ""
-    if loaded := course.loaded:
+    if loaded := progress.loaded:
         counts = (f"{loaded.rows.get(name, 0)} {name}" for name in ("forget", "retain"))
         rows = f": {' and '.join(counts)} rows"
     picked = f", of which {len(data.forget)} were picked" if data.forget is not None else ""
@@ -218,16 +218,16 @@ def training_text(spec: RunSpec) -> str:
 # ---- record
 
 
-def record_lines(spec: RunSpec, course: RunProgress) -> list[tuple[str, str]]:
+def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
     """List what a run recorded of what it computed on and with, as names and values in words."""
     found = [("Seed", str(spec.seed))]
-    if rows := [phase.effective_batch for phase in course.phases]:
+    if rows := [phase.effective_batch for phase in progress.phases]:
         shown = rows if len({*rows}) > 1 else rows[:1]
         text = f"{', '.join(map(str, shown))} rows for each optimizer step"
         found.append(("Effective batch", text))
-    if loaded := course.loaded:
+    if loaded := progress.loaded:
         found += [("Rows' fingerprint", loaded.data), ("Weights' fingerprint", loaded.weights)]
-    if started := course.started:
+    if started := progress.started:
         found.append(("Device", started.device))
         found.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))
         found.append(("Code", code_text(started.code)))
@@ -241,11 +241,11 @@ def code_text(code: Revision | None) -> str:
     return f"commit {code.commit[:12]}{', with changes' if code.dirty else ''}"
 
 
-def record_values(course: RunProgress) -> dict[str, Any]:
+def record_values(progress: RunProgress) -> dict[str, Any]:
     """Return what a run recorded as plain JSON values; None where it recorded nothing."""
-    started, loaded = course.started, course.loaded
+    started, loaded = progress.started, progress.loaded
     return {
-        "effective_batch": [phase.effective_batch for phase in course.phases],
+        "effective_batch": [phase.effective_batch for phase in progress.phases],
         "versions": dict(started.versions) if started else None,
         "device": started.device if started else None,
         "code": started.code.model_dump() if started and started.code else None,

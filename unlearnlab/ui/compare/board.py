@@ -14,9 +14,9 @@ from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.comparison import Ranking, Weights, rankings, scoreboard
 from unlearnlab.views.runs import RunSummary, held_against, utility_test
+from unlearnlab.views.scoreboard import MOODS
 
 Weight = Annotated[float, Field(ge=0, le=10)]
 

@@ -8,9 +8,9 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from unlearnlab.data.datasets import SPLITS
 from unlearnlab.metrics.published import Published
 from unlearnlab.metrics.scores import SCORES, Scores
-from unlearnlab.metrics.verdicts import SPLITS
 from unlearnlab.ui.kit.charts import (
     MOST_NAMED,
     SHORT,
@@ -76,7 +76,7 @@ def overlay(
     Args:
         of: The runs.
         tracks: Their curves by id, for as many as there are.
-        series: As `overlays.offered` lists them.
+        series: As `offered` lists them.
         by: What the horizontal axis counts.
         smoothing: Weight of the earlier points, from 0 to below 1.
         log: Whether the vertical axis is logarithmic.

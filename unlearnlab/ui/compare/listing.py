@@ -20,9 +20,9 @@ from unlearnlab.runs.store import Store
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
-from unlearnlab.ui.run.scoreboard import MOODS
 from unlearnlab.views.comparison import Setting, setting
 from unlearnlab.views.runs import Facet, RunSummary
+from unlearnlab.views.scoreboard import MOODS
 
 SIZE = 25
 """Runs per page of the list."""

@@ -261,8 +261,8 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Return the status of a preview."""
     row = program.store.job(PreviewRequest.model_validate(asked).preview)
     mine = known_to(program.worker.state(), row.run_id)
-    course = program.runs.progress(row.run_id)
-    view = run_view(course, alive=row.alive, mine=mine, now=time.time())
+    progress = program.runs.progress(row.run_id)
+    view = run_view(progress, alive=row.alive, mine=mine, now=time.time())
     failed = view.status in ("failed", "interrupted")
     detail = f": {view.detail}" if view.live and view.detail else ""
     return {

@@ -398,7 +398,7 @@ def use_layers(form: Form, first: int, last: int) -> Form:
 
 
 def choose_model(form: Form) -> Form:
-    """Fit the form to the chosen model: layers that ended at the old last block end at its."""
+    """Fit the form to the chosen model: layers up to the old last block end at the new one."""
     phases, last = form.phases, form.values[LAYERS]["blocks"] - 1
     for phase in phases:
         if phase.get("last_layer") == last:
@@ -407,7 +407,7 @@ def choose_model(form: Form) -> Form:
 
 
 def fit_to_model(form: Form) -> Form:
-    """Fit a form that was kept to what is known of its model by now."""
+    """Fit a restored form to what is now known of its model."""
     known = layers_of({}, str(form.values[NAME]))["blocks"]
     return form if form.values[LAYERS]["blocks"] == known else choose_model(form)
 
@@ -458,7 +458,7 @@ def choose_data(form: Form) -> Form:
 
 
 def forget_all(form: Form) -> Form:
-    """Forget all rows of the chosen subtasks: none is picked, as after a change of the fold."""
+    """Forget all rows of the chosen subtasks: drop the picked ones."""
     return form.having({ROWS: {"forget": None, "rest": "leave"}})
 
 

@@ -9,6 +9,7 @@ window.Charts ??= (() => {
   const NAMES = { letter: 7, mark: 54, line: 20, edge: 12 }; // Of a legend, in pixels.
   const shown = new WeakMap(); // What was drawn into a plot.
   const followed = new WeakSet(); // Plots of the server that are drawn as they change their size.
+  const read = new WeakMap(); // What the server says of a plot, as text and as a figure.
   let queued = false;
 
   function colour(element, name) {
@@ -95,7 +96,7 @@ window.Charts ??= (() => {
     };
   }
 
-  // `figure` has data, layout, name (of files), title, summary (for who cannot see it), and table
+  // `figure` has data, layout, name (of files), title, summary (for a screen reader), and table
   // (rows of the CSV or what makes them, where the traces do not say it).
   function draw(plot, figure) {
     if (!window.Plotly || plot.offsetParent === null) return;
@@ -123,7 +124,9 @@ window.Charts ??= (() => {
 
   // What the server says of a plot; a script may change it and draw the plot anew.
   function figure(plot) {
-    return (plot.figure ??= JSON.parse(plot.dataset.figure));
+    const text = plot.dataset.figure;
+    if (read.get(plot)?.text !== text) read.set(plot, { text, figure: JSON.parse(text) });
+    return read.get(plot).figure;
   }
 
   // On a narrow card a figure takes what its narrow layout says, and its marks lose their names.
@@ -146,10 +149,12 @@ window.Charts ??= (() => {
     queued = false;
     if (!window.Plotly) return void setTimeout(soon, 100);
     for (const plot of document.querySelectorAll(".plot[data-figure]")) {
-      if (followed.has(plot)) continue;
-      followed.add(plot);
+      // Gradio keeps the elements of a card whose HTML has changed, and empties this one.
+      const drawn = plot.firstChild && read.get(plot)?.text === plot.dataset.figure;
+      if (drawn && followed.has(plot)) continue;
       redraw(plot);
-      sizes.observe(plot);
+      if (!followed.has(plot)) sizes.observe(plot);
+      followed.add(plot);
     }
   }
 
@@ -231,7 +236,7 @@ window.Charts ??= (() => {
     return [head, ...cells];
   }
 
-  // A text that a spreadsheet would take for a formula is told to be a text.
+  // A text that a spreadsheet would take for a formula begins with an apostrophe.
   function cell(value) {
     if (value === null || value === undefined) return "";
     if (typeof value === "number") return String(value);

@@ -35,7 +35,7 @@ MARKS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "pentago
 Cell = str | float | None
 
 MOST_NAMED = 24
-"""Runs that a legend names; more would be a book."""
+"""Most runs that a legend names."""
 
 Trace = dict[str, Any]
 
@@ -48,18 +48,18 @@ class Figure:
     """A chart of plotly as plain values."""
 
     name: str
-    """Of the files it is saved to, without ending: nothing of a reader or of data."""
+    """Name of saved files, without extension; holds nothing personal."""
     title: str
     summary: str
-    """What it shows, for who cannot see it."""
+    """What it shows, in words for a screen reader."""
     data: Sequence[Mapping[str, Any]]
     layout: Mapping[str, Any]
     narrow: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    """What of the layout is otherwise on a phone."""
+    """What differs in the layout on a phone."""
     least_width: int = 0
     """In pixels; on a narrower screen the chart scrolls sideways."""
     table: Sequence[Sequence[Cell]] | None = None
-    """Rows of the CSV, heads first; none if the traces say it."""
+    """Rows of the CSV, column names first; none if they follow from the traces."""
 
     def __html__(self) -> str:
         """Draw the figure where a template inserts it."""
@@ -93,7 +93,7 @@ def _short(value: Any) -> Any:
 
 
 def plain(text: str) -> str:
-    """Make a text safe for plotly, which takes some of HTML for markup."""
+    """Make a text safe for plotly, which reads some HTML tags as markup."""
     return text.replace("<", "‹").replace(">", "›").replace("&", "＆")
 
 
@@ -115,7 +115,7 @@ def run_dash(at: int) -> str:
 
 
 def run_mark(at: int) -> str:
-    """Return the shape of one of several runs, so that colour alone tells nothing."""
+    """Return the shape of one of several runs, so that no run is told by its colour alone."""
     return MARKS[at % len(MARKS)]
 
 

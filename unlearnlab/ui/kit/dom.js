@@ -65,7 +65,7 @@ function chip(id, text) {
   node.hidden = false;
 }
 
-// Returns a function that is true where a change must be told: once in five seconds for each.
+// Returns a function that tells whether to report a change: each once in five seconds.
 function once() {
   let told = { change: "", at: 0 };
   return (change) => {

@@ -118,28 +118,6 @@ def render(template: str, macro: str = "", /, **values: Any) -> str:
     return str(getattr(found.module, macro)(**values)) if macro else found.render(values)
 
 
-def pager(page: int, last: int, first: int, total: int, size: int) -> str:
-    """Draw the buttons that turn pages, each with its page in `data-page`.
-
-    Args:
-        page: 0-based, as is `last`.
-        last: The last page.
-        first: Number of the first item on the page, 0-based.
-        total: Items on all pages.
-        size: Items on one page.
-    """
-    place = {"page": page, "last": last, "first": first, "total": total, "size": size}
-    return render("kit/macros.html", "pager", **place)
-
-
-def origin_tag(origin: str) -> str:
-    """Mark an imported run; nothing for a run of this machine."""
-    if not origin:
-        return ""
-    title = escape(f"imported {origin}: its numbers were not measured here")
-    return f'<span class="tag origin" title="{title}">{escape(origin)}</span>'
-
-
 def heading_html(text: str) -> str:
     """Write a card's heading."""
     return f"<h2>{escape(text)}</h2>"

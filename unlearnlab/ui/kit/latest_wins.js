@@ -1,12 +1,11 @@
-// Keeps what was asked last: answers can overtake each other on their way, and the one that comes
-// last is not always the one that was asked for last. Such a one is hidden and asked for again, as
-// things are now. The page that a table was turned to is the reader's: an answer to what was asked
-// before the turn does not turn it back.
+// Answers can overtake each other. One that comes after the answer to a later request is hidden and
+// asked for again, with what is chosen now. An answer to a request from before the reader turned a
+// table's page does not turn it back.
 // Runs as the body of a function of (props, trigger, watch).
 let newest = { asked: 0, ...props.value };
 let turned = { asked: -1 };
 
-// It may hold what has been masked since.
+// A late answer may show what has been masked since.
 function hide(hidden) {
   for (const id of props.drawn) {
     const node = document.getElementById(id);

@@ -76,8 +76,8 @@ def on_choice(
     """Call a handler once when the reader has chosen in a dropdown.
 
     Gradio 6.31 fires `input` whenever a dropdown is left, chosen or not, and so twice for a choice.
-    What fits the whole form to a choice would undo edits when the reader only comes by with the Tab
-    key, and when the second answer to one choice is late.
+    A handler that fits the whole form to a choice would then undo edits: when the reader merely
+    passes with the Tab key, and when the second answer to one choice is late.
 
     Args:
         dropdown: A `gr.Dropdown` that has an id and is one of the inputs.

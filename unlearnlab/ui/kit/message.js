@@ -1,4 +1,4 @@
-// Tells problems: a list here, and each at its field. Runs as the body of a function of
+// Shows problems: all in a list here, and each at its field. Runs as the body of a function of
 // (element, props, watch). Messages quote what the user typed, so they go through textContent.
 const box = element.querySelector(".message");
 
@@ -42,7 +42,7 @@ function tell() {
       .filter((one) => one.element)
       .map(mark)
       .find(Boolean);
-    // A focused list opens, over what is told.
+    // A dropdown opens when it is focused, and would cover the message.
     if (first?.hasAttribute("aria-expanded")) first.scrollIntoView({ block: "center" });
     else first?.focus();
   };

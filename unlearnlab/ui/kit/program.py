@@ -20,7 +20,7 @@ from unlearnlab.views.reproduction import Reproduction, reproduction
 from unlearnlab.views.scoreboard import compares_with_retrained
 
 EVIDENCE = 32
-"""Models whose answers stay in memory: a comparison reads a dozen each time that it is drawn."""
+"""Models whose answers stay in memory: drawing a comparison reads a dozen."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Program:
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
     def reference(self, spec: RunSpec) -> Scores | None:
-        """Return the scores of the model retrained without what a run forgets, if it is the one."""
+        """Return the scores of the retrained model, if it is the ideal result of a run."""
         return self.references.get(spec.data.fold) if compares_with_retrained(spec) else None
 
     def retrained(self, spec: RunSpec) -> Retrained | None:
@@ -75,12 +75,12 @@ class Program:
         folds = {spec.data.fold if self.reference(spec) else None for spec in specs}
         return retrained_answers().get(str(folds.pop())) if len(folds) == 1 else None
 
-    def answers(self, spec: RunSpec, course: RunProgress) -> tuple[AnswerRow, ...]:
+    def answers(self, spec: RunSpec, progress: RunProgress) -> tuple[AnswerRow, ...]:
         """Join both models' answers of a run; empty before the first evaluation."""
-        if course.before is None:
+        if progress.before is None:
             return ()
-        after = course.after.key if course.after else ""
-        return self.rows(course.before.key, after, spec.data.forget)
+        after = progress.after.key if progress.after else ""
+        return self.rows(progress.before.key, after, spec.data.forget)
 
     def outline(self, run_id: str) -> Sequence[Event]:
         """Return the outline of a finished run; cached, since it no longer changes."""

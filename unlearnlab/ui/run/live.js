@@ -345,7 +345,7 @@ function take(found) {
   if (found.run) follow(found);
   const turned = (word, whole) => untold(word) && trigger("turned", { whole, run });
   const scores = document.querySelector("#scoreboard [data-drawn]")?.dataset.drawn ?? "";
-  // The rest of the page is drawn by the server; it is told once for every change. Two answers that
+  // The server draws the rest of the page, asked once for every change. Two answers that
   // overtook each other can leave one run's scores under another run's name: then all is drawn.
   if (found.turn !== props.value.turn) turned(found.turn, false);
   else if (scores !== (props.value.drawn ?? "")) turned(`${found.turn} whole`, true);
@@ -460,5 +460,5 @@ watch("value", () => {
   soon();
 });
 adopt();
-// The first answer may have come before this panel was there to be told of it.
+// The first answer may have come before this panel was there to watch for it.
 if (opened) trigger("shown", {});

@@ -11,8 +11,7 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field
 
-from unlearnlab.metrics.intervals import Interval
-from unlearnlab.metrics.measures import Measure, Taken
+from unlearnlab.metrics.measures import Taken
 from unlearnlab.metrics.membership import (
     Attack,
     Rates,
@@ -281,11 +280,6 @@ def _texts(spec: RunSpec, losses: Membership, side: Side) -> Sequence[str]:
 def measures_html(taken: Sequence[Taken]) -> str:
     """Draw the measures of a run; those that could not be taken are greyed out."""
     return render("run/measures.html", taken=taken, span=span)
-
-
-def measure_cell(value: Interval | None, measure: Measure) -> str:
-    """Write a measured value with its interval, as HTML."""
-    return render("run/measure_cell.html", value=value, measure=measure, span=span)
 
 
 def membership_card(program: Program) -> gr.HTML:

@@ -324,8 +324,8 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
 def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
     """Show a panel: one update for each of `Parts.panel`.
 
-    Scores that are on the page already stay as they are. So does the switch that is_masked personal
-    data, unless another run comes: this may have been asked for before it was pressed.
+    Scores that are on the page already stay as they are. So does the switch that masks personal
+    data, unless another run comes: the reader may have pressed it since the request was sent.
     """
     buttons, same = panel.buttons, panel.live["drawn"] == filters.drawn
     return [

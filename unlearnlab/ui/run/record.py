@@ -176,7 +176,7 @@ def _model_html(program: Program, run: Result, state: WorkerState) -> str:
     """Draw the state of the merged model's folder; nothing before it was asked for."""
     folder = _merged(program, run.run_id)
     shown: dict[str, Any] = {"state": "there", "path": "", "small": False}
-    last = run.course.exports[-1] if run.course.exports else None
+    last = run.progress.exports[-1] if run.progress.exports else None
     if run.run_id in state.exports:
         share = state.exports[run.run_id]
         told = "Waits until the device is free." if share is None else f"Being written, {share:.0%}"

@@ -67,9 +67,8 @@ function take(answer) {
   fold(Boolean(unfolded));
   steer(answer);
   if (answer.figure) {
-    // charts.js draws it, once it sees that the list has changed.
-    part("plot").figure = null;
     part("plot").dataset.figure = JSON.stringify(answer.figure);
+    window.Charts?.redraw(part("plot"));
     redraw(part("runs"), answer.runs);
   }
   follow(answer.live);
@@ -94,11 +93,12 @@ function choose(sweep) {
 
 async function carryOut(wanted) {
   write(part("said"), "");
-  const answer = await server.press_sweep({ sweep: chosen, ...wanted });
-  part("said").classList.toggle("bad", Boolean(answer?.problem));
-  write(part("said"), answer?.problem ?? answer?.note ?? "No answer: try again.");
+  const call = server.press_sweep({ sweep: chosen, ...wanted });
+  const answer = await call.catch((error) => ({ problem: problemOf(error) }));
+  part("said").classList.toggle("bad", Boolean(answer.problem));
+  write(part("said"), answer.problem ?? answer.note);
   soon();
-  return !answer?.problem;
+  return !answer.problem;
 }
 
 element.addEventListener("click", (event) => {
@@ -133,7 +133,7 @@ const soon = poll({
   request: () => server.poll_sweep({ sweep: chosen, score, turn }),
   take,
   pace: () => (last?.going ? LIVE_MS : IDLE_MS),
-  // A hidden card takes no room: what it stands in tells whether it would be seen.
+  // A hidden card has no size: whether its parent is shown decides.
   seen: () => element.parentElement?.offsetParent,
   needs: ["sweeps"],
   lost: "The sweep goes on without this page.",

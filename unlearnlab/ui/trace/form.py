@@ -230,7 +230,7 @@ def draw_form() -> TraceForm:
         with gr.Accordion("Expert settings", open=False, elem_classes=["fold"]):
             with gr.Group(elem_classes=["fields"]):
                 drawn |= {setting.name: control(setting) for setting in EXPERT}
-            drawn["window"].value = window  # The one that none stands for, to see and change.
+            drawn["window"].value = window  # The default, which the spec writes as none.
             why = note(reason)
     with gr.Column(elem_classes=["actions"]):
         with gr.Row(elem_classes=["buttons"]):

@@ -51,7 +51,7 @@ LOOKS: Mapping[Role, tuple[str, str]] = {
 """Colour and dash of each role's curve."""
 
 SHADED: tuple[Role, ...] = ("last subject", "last")
-"""Roles with a band of one standard deviation: six bands on one another are mud."""
+"""Roles with a band of one standard deviation: six overlapping bands cannot be read."""
 
 Result = FactTrace | TraceAverage
 
@@ -113,7 +113,7 @@ def _maps(spec: TraceSpec, traced: Traced, masked: bool) -> str:
 
 
 def hidden(text: str) -> str:
-    """Hide every letter and digit of what is personal as a whole."""
+    """Hide every letter and digit of a text that is personal as a whole."""
     return re.sub(r"[^\W\d_]", "•", re.sub(r"\d", "#", text))
 
 

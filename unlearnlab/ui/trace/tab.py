@@ -109,8 +109,8 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
 
 def _view(program: Program, row: TraceRecord) -> RunView:
     mine = known_to(program.worker.state(), row.run_id)
-    course = program.runs.progress(row.run_id)
-    return run_view(course, alive=row.alive, mine=mine, now=time.time())
+    progress = program.runs.progress(row.run_id)
+    return run_view(progress, alive=row.alive, mine=mine, now=time.time())
 
 
 def _change_token(program: Program, view: RunView | None, rows: Sequence[TraceRecord]) -> str:
