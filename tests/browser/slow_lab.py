@@ -173,9 +173,9 @@ class SlowLab(FakeLab):
             step=self.step,
         )
 
-    def adjust(self, job: Job, wish: Override) -> Adjusted:
-        self.phase = adjusted(self.phase, wish.changes)
-        return Adjusted(step=self.step, phase=self.number, changes=wish.changes)
+    def adjust(self, job: Job, override: Override) -> Adjusted:
+        self.phase = adjusted(self.phase, override.changes)
+        return Adjusted(step=self.step, phase=self.number, changes=override.changes)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         if job.spec.seed == FULL_DISK:

@@ -103,7 +103,7 @@ class Hostile(FakeLab):
     def versions(self):
         return {EVIL: EVIL}
 
-    def device_name(self, wish):
+    def device_name(self, request):
         return EVIL
 
     def unlearn(self, job):
