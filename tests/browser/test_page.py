@@ -151,6 +151,7 @@ def test_only_the_chosen_methods_settings_show(ran, tabs):
     expect(page.locator("#f-npo-beta")).not_to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_range_of_blocks_obeys_the_keyboard_and_counts_parameters(ran, tabs):
     page = tabs(ran)
     size = page.locator("#size-note")
@@ -168,6 +169,7 @@ def test_the_range_of_blocks_obeys_the_keyboard_and_counts_parameters(ran, tabs)
     expect(page.locator(".rail-head output")).to_have_text("Block 7")
 
 
+@pytest.mark.slow
 def test_the_form_is_restored_after_a_reload(ran, tabs):
     page = tabs(ran)
     choose(page, "f-phase-method", "NPO")
@@ -211,6 +213,7 @@ def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
     expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
 
 
+@pytest.mark.slow
 def test_a_past_run_opens_and_gives_its_settings_to_the_form(ran, tabs):
     page = tabs(ran)
     page.locator("#f-phase-learning_rate input").fill("7e-5")

@@ -44,6 +44,7 @@ def test_the_first_point_comes_within_three_seconds(serve, tabs):
     assert time.monotonic() - began < 3
 
 
+@pytest.mark.slow
 def test_a_model_is_scored_without_training_and_compared(serve, tabs):
     page = tabs(serve())
     page.locator("#score").click()

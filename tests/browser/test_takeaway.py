@@ -85,6 +85,7 @@ def test_a_full_disk_is_told_at_the_model(serve, tabs):
     expect(told).to_contain_text("Not written: not enough room on the disk: 5.1 GB are needed")
 
 
+@pytest.mark.slow
 def test_the_card_fits_a_phone(serve, tabs):
     page = tabs(serve(step_s=0.01, steps=5), width=390, height=800)
     page.locator("#unlearn").click()

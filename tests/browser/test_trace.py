@@ -18,6 +18,8 @@ def opened(tabs, url, **options):
     return page
 
 
+CURVES = "#trace-found .plot path.js-line"
+
 SHOWN = "document.querySelector('#traces .here [data-open]')?.dataset.open"
 
 
@@ -35,7 +37,7 @@ def test_a_fact_is_traced_and_the_map_stays_after_a_reload(url, tabs):
     page = opened(tabs, url)
     traced(page)
     expect(page.locator("#trace-found")).to_contain_text("Total effect")
-    expect(page.locator("#trace-found .plot path.js-line").first).to_be_attached()
+    expect(page.locator(CURVES).first).to_be_attached()
     page.reload()
     page.get_by_role("tab", name="Trace").click()
     expect(page.locator("#trace-found .heat")).to_have_count(3)
@@ -92,13 +94,14 @@ def test_what_was_asked_for_outlives_two_reloads(url, tabs):
 
 
 @pytest.mark.slow
-def test_personal_data_are_masked_on_wish(url, tabs):
+def test_personal_data_are_masked_on_request_and_the_curves_stay(url, tabs):
     page = opened(tabs, url)
     traced(page)
     said = page.locator("#trace-live h2").inner_text()
     page.get_by_label("Mask personal data").last.check()
     expect(page.locator("#trace-live h2")).to_contain_text("•")
     expect(page.locator("#traces")).not_to_contain_text(said)
+    expect(page.locator(CURVES).first).to_be_attached()
 
 
 @pytest.mark.slow
@@ -110,3 +113,4 @@ def test_an_earlier_trace_is_opened_again_and_the_phone_has_no_side_scroll(url, 
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.locator("#traces [data-open]").last.click()
     expect(page.locator("#trace-found")).to_contain_text("measured at")
+    expect(page.locator(CURVES).first).to_be_attached()
