@@ -115,7 +115,7 @@ def run_dash(at: int) -> str:
 
 
 def run_mark(at: int) -> str:
-    """Return the shape of one of several runs, so that no run is told by its colour alone."""
+    """Return the marker shape of one of several runs: colour alone does not tell them apart."""
     return MARKS[at % len(MARKS)]
 
 
