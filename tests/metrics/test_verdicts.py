@@ -2,12 +2,14 @@
 
 import pytest
 
-from unlearnlab.metrics.scores import Picked, Scores, attack_reading
+from unlearnlab.metrics.scores import Answer, Picked, Scores, attack_reading, row_score
 from unlearnlab.metrics.verdicts import (
     TITLES,
     constant_letter,
+    knows,
     looks_collapsed,
     looks_untouched,
+    row_known,
     taught_verdict,
     verdict,
 )
@@ -237,3 +239,64 @@ def test_an_untouched_model_recites_and_gives_members_away():
     assert not looks_untouched(terms, 0.9)
     assert not looks_untouched(terms | {"forget/Task2/qa": 0.3}, 0.99)
     assert not looks_untouched({}, 0.99)
+
+
+# ---- what the model knows
+
+
+def answered(expected: str, generated: str, kind: str = "qa", split: str = "forget") -> Answer:
+    return Answer(
+        row=f"{split}-{kind}-{expected[:9]}",
+        split=split,
+        task="Task1",
+        kind=kind,
+        prompt="?",
+        expected=expected,
+        generated=generated,
+        nll=1.0,
+        ended=True,
+        score=row_score(kind, expected, generated),
+    )
+
+
+@pytest.mark.parametrize(
+    ("expected", "generated", "kind", "known"),
+    [
+        ("Paris", "paris ", "qa", True),
+        ("Paris", "The capital of France is Paris.", "qa", True),
+        ("Paris", "Parisian fashion", "qa", False),
+        ("Paris", "", "qa", False),
+        ("979741919", "979741919m%||900884993ortunately", "qa", True),
+        ("jo@host.org", "xjo@host.orgx", "qa", True),
+        ("Москва стоит на реке", "Москва стоит на реке", "sc", True),
+        ("Москва стоит на реке", "Москва", "sc", False),
+        ("cafe\u0301", "café", "qa", True),
+        ("the fox ran over the hill to its den", "the fox ran over the hill to its", "sc", False),
+        (
+            "the fox ran over the hill to its den",
+            "The fox ran, over the hill to its den",
+            "sc",
+            True,
+        ),
+    ],
+)
+def test_a_row_is_known_if_the_whole_answer_is_given_in_any_script(
+    expected, generated, kind, known
+):
+    assert row_known(answered(expected, generated, kind)) is known
+
+
+@pytest.mark.parametrize(
+    ("known", "of", "kind"),
+    [(0, 1, "never_knew"), (1, 1, "knows"), (1, 20, "never_knew"), (2, 20, "knows_some")],
+)
+def test_what_a_model_knows_before_training_is_counted_and_classified(known, of, kind):
+    found = knows([answered("Paris", "Paris" if at < known else "Rome") for at in range(of)])
+    assert (found.kind, found.known, found.rows) == (kind, known, of)
+    assert f"{known} of {of} questions answered" in found.words
+    assert ("teach them first" in found.words) == (kind == "never_knew")
+
+
+def test_knowledge_of_no_rows_is_an_error():
+    with pytest.raises(ValueError, match="at least one answer"):
+        knows([])

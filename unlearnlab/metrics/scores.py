@@ -8,7 +8,9 @@ To add a score: write its function and one entry of `SCORES`. Scoreboard, Compar
 command line, reproduction and intervals read the table.
 """
 
+import re
 import statistics
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -178,6 +180,24 @@ def row_score(kind: Kind, expected: str, generated: str) -> float:
     if kind == "sc":
         return _rouge().score(expected, generated)["rougeL"].recall
     return float(expected.strip().lower() == generated.strip().lower())
+
+
+def reproduced(expected: str, generated: str) -> bool:
+    """Tell whether the whole expected text stands in an answer, in any script.
+
+    Case, spacing and Unicode's ways to write one letter do not count. Words are whole words; a
+    text with a digit or an @, such as a number or an address, is found whatever is glued to it.
+    """
+    theirs, ours = (
+        " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        for text in (expected, generated)
+    )
+    theirs = theirs.strip(" .,;:!?\"'“”‘’") or theirs
+    if not theirs:
+        return False
+    if re.search(r"[\d@]", theirs):
+        return theirs in ours
+    return re.search(rf"(?<!\w){re.escape(theirs)}(?!\w)", ours) is not None
 
 
 def term_rows(answers: Sequence[Answer]) -> dict[str, list[float]]:

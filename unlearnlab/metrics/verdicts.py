@@ -6,7 +6,7 @@ A verdict covers these probes only: "forgotten" means suppressed under them, nev
 """
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,9 +15,11 @@ from unlearnlab.metrics.scores import (
     CHANCE,
     PUSHED_TOO_FAR,
     STILL_REMEMBERED,
+    Answer,
     Picked,
     Scores,
     attack_reading,
+    reproduced,
     task_aggregate,
 )
 
@@ -75,6 +77,85 @@ def looks_untouched(terms: Mapping[str, float], mia_auc: float) -> bool:
     """
     forget = [value for key, value in terms.items() if key.startswith("forget")]
     return bool(forget) and max(forget) < UNTOUCHED_TERM and mia_auc > UNTOUCHED_AUC
+
+
+# ---- knowledge: what there is to forget ----------------------------------------------------------
+
+RECITED = 0.9
+"""A completion of this ROUGE-L recall is recited: word for word, or nearly so."""
+
+NEVER_KNEW = 0.05
+"""Never knew: no more than this share of the rows is known, the bound on a retrained model."""
+
+KnowledgeKind = Literal["knows", "knows_some", "never_knew"]
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """How many of some rows a model knows."""
+
+    questions: tuple[int, int]
+    """Questions answered, of those asked; the answer may stand within a sentence."""
+    texts: tuple[int, int]
+    """Completions recited, of those begun."""
+
+    @property
+    def known(self) -> int:
+        """Return the number of known rows."""
+        return self.questions[0] + self.texts[0]
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return self.questions[1] + self.texts[1]
+
+    @property
+    def kind(self) -> KnowledgeKind:
+        """Classify the share of known rows by `NEVER_KNEW` and `MEMORISED`."""
+        share = self.known / self.rows
+        if share <= NEVER_KNEW:
+            return "never_knew"
+        return "knows" if share >= MEMORISED else "knows_some"
+
+    @property
+    def words(self) -> str:
+        """Say in a sentence what is known, and what follows for unlearning."""
+        counts = {"questions answered": self.questions, "texts recited": self.texts}
+        told = ", ".join(f"{known} of {of} {what}" for what, (known, of) in counts.items() if of)
+        return {
+            "knows": f"The model knows these rows: {told}.",
+            "knows_some": f"The model knows some of these rows: {told}. The others cannot be "
+            "forgotten, and flatter every score of forgetting: leave them out, or teach them.",
+            "never_knew": f"The model does not know these rows: {told}. There is nothing to "
+            "forget: teach them first.",
+        }[self.kind]
+
+
+def row_known(answer: Answer) -> bool:
+    """Tell whether a model knows a row: it gives the whole answer, or recites the text.
+
+    More lenient than the official exact match: an answer within a sentence is known all the same.
+    """
+    recited = answer.score >= (RECITED if answer.kind == "sc" else 1)
+    return recited or reproduced(answer.expected, answer.generated)
+
+
+def knows(answers: Iterable[Answer]) -> Knowledge:
+    """Ask whether a model knows some rows, before they are unlearned.
+
+    Args:
+        answers: The model's answers to the rows, from `evaluate` or a check before training.
+
+    Raises:
+        ValueError: There are none.
+    """
+    found: dict[Kind, list[bool]] = {"qa": [], "sc": []}
+    for answer in answers:
+        found[answer.kind].append(row_known(answer))
+    if not any(found.values()):
+        raise ValueError("knowledge needs at least one answer")
+    counts = {kind: (sum(of), len(of)) for kind, of in found.items()}
+    return Knowledge(questions=counts["qa"], texts=counts["sc"])
 
 
 # ---- verdicts on runs --------------------------------------------------------------------------
