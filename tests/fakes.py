@@ -177,6 +177,8 @@ class FakeLab:
         self.script = script
         self.log: list[str] = []
         """What was asked of it, in order."""
+        self.ended: set[str] = set()
+        """Runs whose training shall end."""
 
     def device_name(self, request: str) -> str:
         return "cpu, 2 threads"
@@ -231,6 +233,10 @@ class FakeLab:
         if override.changes.get("learning_rate") == 0.5:
             raise ValueError("learning_rate: this lab takes everything but 0.5")
         return Adjusted(step=1, phase=0, changes=override.changes)
+
+    def end_training(self, job: Job) -> None:
+        self.log.append(f"end {job.run_id}")
+        self.ended.add(job.run_id)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         self.log.append(f"export {job.run_id}")

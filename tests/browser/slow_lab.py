@@ -27,6 +27,7 @@ from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, Run
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
+    CutShort,
     Event,
     Exported,
     Loaded,
@@ -119,6 +120,9 @@ class SlowLab(FakeLab):
                 effective_batch=phase.batch_size,
             )
             for _ in range(self.steps):
+                if job.run_id in self.ended:
+                    yield CutShort(step=self.step, planned=total)
+                    return
                 time.sleep(self.step_s)
                 self.step += 1
                 if job.spec.seed == FAILING and self.step == FAILING:

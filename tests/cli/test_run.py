@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from tests.fakes import FakeLab, stage, stepped, whole_run
+from tests.fakes import FakeLab, evaluated, phase_began, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import MODEL_NOTE
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import Adjusted, Kept
+from unlearnlab.runs.events import Adjusted, CutShort, Kept
 from unlearnlab.spec.run import parse_spec
 
 # ---- run
@@ -103,6 +103,32 @@ class Interrupted(FakeLab):
         while True:
             time.sleep(0.005)
             yield None
+
+
+class InterruptedTraining(FakeLab):
+    """Presses Ctrl-C while it trains, and says what is there when it is told to end."""
+
+    def unlearn(self, job: Any):
+        yield stage("training")
+        yield phase_began(40)
+        yield stepped(3)
+        os.kill(os.getpid(), signal.SIGINT)
+        while job.run_id not in self.ended:
+            time.sleep(0.005)
+            yield None
+        yield CutShort(step=3, planned=40)
+        yield stage("scoring after")
+        yield evaluated("before")
+        yield evaluated("after")
+
+
+def test_interrupted_training_is_scored_if_it_was_asked_for(cli, interruptible):
+    done = cli("run", "--seed", "0", "--score-stopped", engine=InterruptedTraining())
+    assert done.code == 0
+    assert "the training ends at its next step" in done.err
+    assert "Training was stopped at step 3 of 40." in done.out
+    found = cli("run", "--score-stopped", "--json", engine=InterruptedTraining()).json
+    assert (found["status"], found["stopped_at"]) == ("finished", 3)
 
 
 @pytest.mark.parametrize("words", [("run",), ("trace", "--average", "4")])

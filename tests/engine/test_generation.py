@@ -81,7 +81,7 @@ def test_what_is_expected_never_changes_an_answer(embedded, one_by_one, batch_si
 
 
 def encoded(lm, rows):
-    return [encode_continuation(lm.tokenizer, row.input, row.output) for row in rows]
+    return [encode_continuation(lm.prompts, row.input, row.output) for row in rows]
 
 
 def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):

@@ -21,6 +21,7 @@ from unlearnlab.engine.likelihoods import (
     sequence_logprob,
     token_stats,
 )
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.training import plan_phases
 from unlearnlab.spec.methods.likelihood import GradientAscent
 from unlearnlab.spec.methods.preference import NPO
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 def test_the_loss_counts_on_the_answer_and_its_eos_but_not_on_the_prompt(tokenizer):
     row = Row("x-qa0", "Who lives in Velm?", "Ada Brook", "Task1")
-    example = encode(tokenizer, row)
+    example = encode(PromptFormat(tokenizer), row)
     counted = example.ids[example.start :]
     assert tokenizer.decode(counted[:-1]).strip() == "Ada Brook"
     assert counted[-1] == tokenizer.eos_token_id
@@ -40,7 +41,7 @@ def test_the_loss_counts_on_the_answer_and_its_eos_but_not_on_the_prompt(tokeniz
 
 
 def test_a_document_counts_from_its_first_token(tokenizer):
-    assert encode_document(tokenizer, "One two three.").start == 0
+    assert encode_document(PromptFormat(tokenizer), "One two three.").start == 0
 
 
 def test_padding_is_masked_and_carries_no_loss():
@@ -87,10 +88,10 @@ def test_data_without_a_retain_set_are_read_and_serve_methods_that_draw_on_none(
     spec = RunSpec(data=DataSpec(source=name), phases=(alone,))
     data = load(spec.data)
     assert (len(data.forget), data.retain, data.members) == (2, (), ())
-    assert len(plan_phases(spec, data, tokenizer)) == 1
+    assert len(plan_phases(spec, data, PromptFormat(tokenizer))) == 1
     both = spec.model_copy(update={"phases": (alone, Phase(method=NPO()))})
     with pytest.raises(ValueError, match=r"phases\.1: the retain set has no rows.*choose a method"):
-        plan_phases(both, data, tokenizer)
+        plan_phases(both, data, PromptFormat(tokenizer))
 
 
 def test_a_fold_takes_its_own_documents_for_the_attack_if_it_has_any(tmp_path, monkeypatch):
@@ -108,22 +109,22 @@ def test_rows_longer_than_the_context_are_refused_with_the_longest_named(tokeniz
     rows = tuple(Row(f"{n}qa0", "Who? " * n, "Bo", "Task1") for n in (5, 9, 7))
     data = Dataset(rows, (), (), (), ())
     longest = len(tokenizer.encode(rows[1].input)) + 20
-    refuse_too_long(data, tokenizer, context=longest, answer=20)
+    refuse_too_long(data, PromptFormat(tokenizer), context=longest, answer=20)
     with pytest.raises(
         ValueError, match=f"tokens: 1, the longest the forget row 9qa0 .* {longest},"
     ):
-        refuse_too_long(data, tokenizer, context=longest - 1, answer=20)
-    written = len(encode(tokenizer, rows[1]).ids)
+        refuse_too_long(data, PromptFormat(tokenizer), context=longest - 1, answer=20)
+    written = len(encode(PromptFormat(tokenizer), rows[1]).ids)
     with pytest.raises(ValueError, match=f"9qa0 with {written}"):
-        refuse_too_long(data, tokenizer, context=written - 1, answer=0)
+        refuse_too_long(data, PromptFormat(tokenizer), context=written - 1, answer=0)
 
 
 def test_a_wrong_answer_longer_than_the_context_is_refused_too(tokenizer):
     row = Row("x-qa0", "Who?", "Ada", "Task1", "It was Ada.", (f"It was {'Ada ' * 40}.",))
     data = Dataset((row,), (), (), (), ())
-    refuse_too_long(data, tokenizer, context=100, answer=0)
+    refuse_too_long(data, PromptFormat(tokenizer), context=100, answer=0)
     with pytest.raises(ValueError, match="the forget row x-qa0"):
-        refuse_too_long(data, tokenizer, context=30, answer=0)
+        refuse_too_long(data, PromptFormat(tokenizer), context=30, answer=0)
 
 
 def test_training_on_one_subtask_leaves_the_others_out():
@@ -169,7 +170,7 @@ def test_a_prompt_token_changes_no_loss_of_its_own(lm):
 
 
 def test_losses_of_many_examples_equal_each_alone_and_keep_their_order(lm, data):
-    examples = [encode(lm.tokenizer, row) for row in data.forget]
+    examples = [encode(lm.prompts, row) for row in data.forget]
     _, found = finish(losses(lm, examples))
     assert [total for total, _ in found] == pytest.approx(
         [by_hand(lm.model, example) for example in examples], rel=1e-4
@@ -178,7 +179,7 @@ def test_losses_of_many_examples_equal_each_alone_and_keep_their_order(lm, data)
 
 
 def test_readings_hold_the_same_losses_token_by_token_and_the_likeliest_tokens(lm, data):
-    examples = [encode(lm.tokenizer, row) for row in data.forget]
+    examples = [encode(lm.prompts, row) for row in data.forget]
     _, found = finish(token_stats(lm, examples, moments=True))
     for example, reading in zip(examples, found, strict=True):
         assert -sum(reading.logprobs) == pytest.approx(by_hand(lm.model, example), rel=1e-4)

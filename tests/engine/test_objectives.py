@@ -44,7 +44,7 @@ def batch(lm, data) -> Batch:
     def tokens(name):
         rows = data.rows(name)[:6]
         return collate(
-            [encode(lm.tokenizer, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
+            [encode(lm.prompts, row, i) for i, row in enumerate(rows)], pad=1, device=CPU
         )
 
     return Batch({name: tokens(name) for name in (*SPLITS, "refusal")})

@@ -8,6 +8,7 @@ from torch.nn.functional import layer_norm
 
 from tests.engine.tiny import CPU, finish, only, tiny_model
 from unlearnlab.engine.hooks import beginning_at, decoder_blocks
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.tracing import (
     Corruption,
     embedding_sd,
@@ -140,20 +141,20 @@ def test_windows_are_centred_and_cut_at_the_ends():
 
 
 def test_all_tokens_of_a_subject_are_found_and_no_others(tokenizer):
-    found = locate(tokenizer, "Where did Yorick Garnby's boat sink?", "Yorick Garnby")
+    found = locate(PromptFormat(tokenizer), "Where did Yorick Garnby's boat sink?", "Yorick Garnby")
     said = tokenizer.decode([found.ids[at] for at in found.subject])
     assert (said.strip(), found.widened) == ("Yorick Garnby", "")
 
 
 def test_a_subject_that_shares_a_token_is_widened_to_whole_tokens(tokenizer):
-    found = locate(tokenizer, "What is the birth date of Ada?", "irth d")
+    found = locate(PromptFormat(tokenizer), "What is the birth date of Ada?", "irth d")
     assert found.widened == "birth date"
     assert tokenizer.decode([found.ids[at] for at in found.subject]).strip() == "birth date"
 
 
 def test_a_subject_that_covers_the_prompt_is_refused(tokenizer):
     with pytest.raises(ValueError, match="covers the whole prompt"):
-        locate(tokenizer, "Yorick Garnby", "Yorick Garnby")
+        locate(PromptFormat(tokenizer), "Yorick Garnby", "Yorick Garnby")
 
 
 def test_an_answer_is_scored_where_it_begins_to_depend_on_the_subject(embedded):

@@ -30,11 +30,12 @@ from unlearnlab.engine import training
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.likelihoods import Example, recites
 from unlearnlab.engine.objectives.likelihood import retain_weight
-from unlearnlab.engine.training import TrainingState, plan_phases, probe_steps
+from unlearnlab.engine.prompts import PromptFormat
+from unlearnlab.engine.training import TrainingState, plan_phases, probe_steps, time_steps
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.models.families import FAMILIES
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import PhaseBegan, PhaseEnded, Probed, StepLogged
+from unlearnlab.runs.events import CutShort, PhaseBegan, PhaseEnded, Probed, StepLogged
 from unlearnlab.spec.methods.distribution import JointKL
 from unlearnlab.spec.methods.likelihood import (
     GradientAscent,
@@ -296,13 +297,13 @@ def test_with_an_adapter_a_second_phase_takes_nothing_over_from_the_first(tokeni
 def test_a_set_without_rows_is_named(tokenizer, data):
     spec = RunSpec(phases=(phase(AdaptiveRMU(layer=1)),))
     with pytest.raises(ValueError, match=r"phases\.0: the retain set has no rows"):
-        plan_phases(spec, replace(data, retain=()), tokenizer)
+        plan_phases(spec, replace(data, retain=()), PromptFormat(tokenizer))
 
 
 def test_a_chunk_larger_than_the_forget_set_is_named(tokenizer, data):
     spec = RunSpec(phases=(phase(NPO()), phase(Sequential(chunk_size=19))))
     with pytest.raises(ValueError, match=r"phases\.1\.method\.chunk_size: .* 19 .* set of 18"):
-        plan_phases(spec, data, tokenizer)
+        plan_phases(spec, data, PromptFormat(tokenizer))
 
 
 def test_each_chunk_is_trained_for_all_epochs_with_a_fresh_schedule(tokenizer, data):
@@ -390,7 +391,7 @@ def test_the_multiplier_of_the_constraint_follows_the_excess(tokenizer, data):
 
 def test_a_phase_with_subtasks_of_its_own_trains_on_these_alone(tokenizer, data):
     some = phase(GradientAscent(), tasks=("Task2",), epochs=1)
-    laid = plan_phases(RunSpec(phases=(phase(NPO()), some)), data, tokenizer)
+    laid = plan_phases(RunSpec(phases=(phase(NPO()), some)), data, PromptFormat(tokenizer))
     assert [course.batches for course in laid] == [[3], [1]]
     _, events = run(tokenizer, data, some)
     _, expected = run(tokenizer, data.only(["Task2"]), phase(GradientAscent(), epochs=1))
@@ -409,7 +410,7 @@ def test_the_page_plans_the_steps_that_the_loop_takes(tokenizer, fold):
             phase(AdaptiveRMU(layer=1, order="by_task"), batch_size=5),
         ),
     )
-    laid = plan_phases(spec, load(spec.data).only(spec.data.tasks), tokenizer)
+    laid = plan_phases(spec, load(spec.data).only(spec.data.tasks), PromptFormat(tokenizer))
     assert tuple(course.steps for course in laid) == planned_steps(spec)
 
 
@@ -578,6 +579,64 @@ def test_without_a_stop_rule_all_epochs_are_taken(tokenizer, few):
     _, events = run(tokenizer, few, lesson(method={"stop_at": None}))
     assert len(steps(events)) == 60 * 2
     assert not any(isinstance(event, PhaseEnded) for event in events)
+
+
+def test_timing_a_few_batches_changes_nothing_that_follows(tokenizer, data):
+    spec = spec_of(phase(GradientDifference()), adapter=LoRA(r=2, dropout=0.3))
+
+    def losses(timed):
+        lm = tiny_lm(tokenizer)
+        torch.manual_seed(0)
+        lm.adapt(spec)
+        if timed:
+            (event,) = [event for event in time_steps(lm, spec, data) if event is not None]
+            assert event.seconds > 0
+            assert all(parameter.grad is None for parameter in lm.model.parameters())
+        return [event.loss for event in steps(train_on(lm, spec, data))]
+
+    assert losses(timed=True) == losses(timed=False)
+
+
+def test_ended_training_leaves_out_the_later_phases_and_says_where_it_stopped(tokenizer, data):
+    lm, state = tiny_lm(tokenizer), TrainingState()
+    spec = spec_of(phase(GradientDifference()), phase(GradientDifference()), probes=3)
+    events = []
+    for event in train_on(lm, spec, data, state=state):
+        events.append(event)
+        state.ends = len(steps(events)) == 2
+    assert [event.step for event in steps(events)] == [1, 2]
+    assert only(events, CutShort)[0] == CutShort(step=2, planned=12)
+    assert only(events, Probed)[-1].step == 2
+    assert not only(events, PhaseEnded)
+    assert not lm.model.training
+
+
+def test_training_ended_at_its_last_step_was_not_cut_short(tokenizer, data):
+    state, events = TrainingState(), []
+    for event in train_on(
+        tiny_lm(tokenizer), spec_of(phase(GradientDifference())), data, state=state
+    ):
+        events.append(event)
+        state.ends = len(steps(events)) == 6
+    assert not only(events, CutShort)
+
+
+def test_a_method_with_a_final_operation_carries_it_out_where_its_training_is_ended(
+    tokenizer, data
+):
+    lm, state = tiny_lm(tokenizer, seed=1), TrainingState()
+    spec = spec_of(phase(TaskVector()))
+    before = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    trained = {}
+    for event in train_on(lm, spec, data, state=state):
+        if isinstance(event, StepLogged):
+            state.ends = True
+            trained = {name: value.clone() for name, value in lm.model.state_dict().items()}
+    moved = [name for name, value in trained.items() if not value.equal(before[name])]
+    assert moved
+    for name in moved:
+        after = lm.model.state_dict()[name]
+        assert (after - before[name]).flatten() @ (trained[name] - before[name]).flatten() < 0
 
 
 def test_the_phase_after_an_early_end_begins_there(tokenizer, few):

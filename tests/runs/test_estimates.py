@@ -15,12 +15,13 @@ from unlearnlab.runs.estimates import (
     earlier,
     estimate,
     past_run,
+    training_seconds,
 )
 from unlearnlab.runs.events import GIB, Finished, StageBegan, Started
 from unlearnlab.runs.memory import lengths
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.rows import answered_at_once
-from unlearnlab.spec.run import DataSpec, parse_spec
+from unlearnlab.spec.run import DataSpec, parse_spec, planned_steps
 
 
 def spec_of(*, model=None, data=None, probes=0, **phase):
@@ -264,3 +265,14 @@ def test_a_run_that_only_scores_needs_nothing_for_training_and_less_time():
     assert alone.seconds is not None
     assert whole.seconds is not None
     assert alone.seconds < whole.seconds
+
+
+def test_one_timed_batch_tells_the_time_of_all_steps_of_all_phases():
+    spec = spec_of(batch_size=4, epochs=2, gradient_accumulation=2)
+    (steps,) = planned_steps(spec)
+    assert training_seconds(spec, 0.5) == steps * 2 * 0.5
+    twice = spec.model_copy(update={"phases": spec.phases * 2})
+    assert training_seconds(twice, 0.5) == pytest.approx(2 * steps * 2 * 0.5)
+    small = spec.phases[0].model_copy(update={"modules": "down_proj", "first_layer": 15})
+    mixed = spec.model_copy(update={"phases": (spec.phases[0], small)})
+    assert steps < training_seconds(mixed, 0.5) < 2 * steps

@@ -17,6 +17,7 @@ from unlearnlab.runs.events import (
     Progressed,
     Resumed,
     Started,
+    StepsTimed,
     Stopped,
 )
 from unlearnlab.runs.progress import MANY_STEPS, RunProgress, advance, points_after, run_view
@@ -105,6 +106,11 @@ def test_the_time_left_counts_the_scoring_to_come():
 def test_the_time_left_of_a_scoring_follows_its_share():
     events = (STARTED, stage("scoring after"), Progressed(done=1, total=4))
     assert view_of(*events, now=2.0 + 5.0).eta_s == pytest.approx(15.0)
+
+
+def test_a_first_run_tells_the_time_left_while_it_scores_from_a_few_timed_batches():
+    told = (StepsTimed(seconds=60), stage("scoring before"), Progressed(done=1, total=4))
+    assert view_of(STARTED, *told, now=3.0 + 5.0).eta_s == pytest.approx(15.0 + 60.0 + 20.0)
 
 
 def test_nothing_measured_gives_no_time_left():

@@ -491,3 +491,12 @@ def test_a_run_that_goes_on_is_not_deleted(store):
     with pytest.raises(StoreError, match="has not ended: stop it first"):
         store.delete([done, run])
     assert len(store.runs()) == 2
+
+
+def test_the_spec_of_a_run_that_left_rows_out_names_those_it_went_on_with(store):
+    run_id = store.create(RunSpec())
+    store.append(run_id, evaluated("before").model_copy(update={"kept": ("a", "b")}))
+    assert store.spec(run_id).data.forget == ("a", "b")
+    (row,) = store.runs()
+    assert row.spec == store.full_record(run_id).spec == store.full_record(run_id).row.spec
+    assert row.spec.phases == RunSpec().phases

@@ -17,6 +17,7 @@ from unlearnlab.runs.events import (
     AdjustFailed,
     Asked,
     AskFailed,
+    CutShort,
     Failed,
     Finished,
     Revision,
@@ -68,6 +69,23 @@ def training(gate):
         gate.wait()
         yield None
         yield stage("saving")
+
+    return script
+
+
+def cut(gate, lab):
+    """Return a script that stops at a gate in its training, and ends it if it was asked to."""
+
+    def script(job):
+        yield stage("training")
+        yield phase_began(40)
+        yield stepped(1)
+        gate.wait()
+        yield None
+        if job.run_id in lab.ended:
+            yield CutShort(step=1, planned=40)
+        yield stage("scoring after")
+        yield evaluated("after", key=job.run_id)
 
     return script
 
@@ -539,6 +557,46 @@ def test_two_workers_share_a_store_and_keep_to_their_own_runs(store, employ):
     assert other.wait(run_id, timeout_s=0.01) is None
     one.stop(run_id)
     assert isinstance(other.wait(run_id, PATIENCE_S), Stopped)
+
+
+def test_training_can_be_ended_and_the_run_is_scored_and_marked(store, employ):
+    gate, lab = Gate(), FakeLab()
+    lab.script = cut(gate, lab)
+    worker = employ(lab)
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.stop_and_score(run_id)
+    worker.stop_and_score(run_id)
+    assert worker.state().running == (Running(run_id, ends_training=True),)
+    gate.open()
+    ending = worker.wait(run_id, PATIENCE_S)
+    assert ending == Finished(seconds=ending.seconds, stopped_at=1, planned=40)
+    assert lab.log.count(f"end {run_id}") == 1
+    row = store.row(run_id)
+    assert row.after is not None
+    assert row.ending == ending
+
+
+def test_a_paused_run_whose_training_is_ended_goes_on(employ):
+    gate, lab = Gate(), FakeLab()
+    lab.script = cut(gate, lab)
+    worker = employ(lab)
+    run_id = worker.submit(RunSpec())
+    gate.reached()
+    worker.pause(run_id)
+    gate.open()
+    worker.stop_and_score(run_id)
+    assert worker.wait(run_id, PATIENCE_S).stopped_at == 1
+
+
+def test_only_a_run_in_training_can_be_scored_as_it_is(begin):
+    worker, _, gate, run_id = begin(gated)
+    with pytest.raises(NotRunning, match="not training now: stop it instead"):
+        worker.stop_and_score(run_id)
+    gate.open()
+    worker.wait(run_id, PATIENCE_S)
+    with pytest.raises(NotRunning, match="is not running"):
+        worker.stop_and_score(run_id)
 
 
 def test_closing_stops_what_runs_and_leaves_what_waits_without_an_ending(store, employ):

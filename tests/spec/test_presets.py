@@ -1,14 +1,24 @@
 """Where teaching and forgetting again start from."""
 
 import json
+import shutil
 
 import pytest
 
 from unlearnlab.data import datasets as library
+from unlearnlab.data.datasets import TYPED
+from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models import catalog
+from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.methods.preference import NPO
-from unlearnlab.spec.presets import taught_data, teach_spec, unlearn_spec
-from unlearnlab.spec.run import planned_steps
+from unlearnlab.spec.presets import (
+    asks_first,
+    taught_data,
+    teach_spec,
+    unlearn_spec,
+    usual_template,
+)
+from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, planned_steps
 
 
 @pytest.fixture
@@ -16,7 +26,7 @@ def typed(tmp_path, monkeypatch):
     """Add datasets of so many forget and retain rows."""
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path))
 
-    def added(name, forget, retain):
+    def added(name, forget, retain, source="own files"):
         folder = library.datasets_folder() / name
         folder.mkdir(parents=True)
         for split, count in (("forget", forget), ("retain", retain)):
@@ -26,7 +36,7 @@ def typed(tmp_path, monkeypatch):
             ]
             text = "".join(f"{json.dumps(row)}\n" for row in rows)
             (folder / f"{split}_train.jsonl").write_text(text)
-        manifest = {"title": name, "source": "typed", "personal": True}
+        manifest = {"title": name, "source": source, "personal": True}
         (folder / "manifest.json").write_text(json.dumps(manifest))
         return name
 
@@ -61,6 +71,60 @@ def test_a_kept_model_knows_what_it_was_taught(tmp_path, monkeypatch):
         taught_data("mine")
     (tmp_path / "mine" / catalog.MODEL_NOTE).write_text('{"dataset": "data"}')
     assert taught_data("mine") == "data"
+
+
+def kept(folder, name, **note):
+    """Keep a model by its note alone."""
+    (folder / name).mkdir()
+    shutil.copy(EMBEDDED / "original" / "config.json", folder / name)
+    (folder / name / catalog.MODEL_NOTE).write_text(json.dumps(note))
+
+
+def test_typed_facts_and_what_is_taught_go_through_a_template_and_the_tasks_data_do_not(typed):
+    facts, files = typed("facts", 2, 0, TYPED), typed("files", 2, 0)
+    assert usual_template(facts, "tiny-olmo") == "auto"
+    assert usual_template(files, "tiny-olmo") == usual_template("embedded", "tiny-olmo") == "off"
+    assert teach_spec(files).data.chat_template == "auto"
+    assert RunSpec().data.chat_template == "off"
+
+
+def test_a_model_is_asked_as_it_was_taught(typed, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    facts, files = typed("facts", 2, 0, TYPED), typed("files", 2, 0)
+    kept(tmp_path / "models", "chat", dataset=files, template="0123")
+    kept(tmp_path / "models", "plain", dataset=facts, template="")
+    assert unlearn_spec("chat", files).data.chat_template == "auto"
+    assert unlearn_spec("plain", facts).data.chat_template == "off"
+    assert usual_template(facts, "chat") == "auto"
+
+
+def test_a_model_is_asked_what_it_knows_unless_it_was_taught_it(typed, tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path / "models"))
+    (tmp_path / "models").mkdir()
+    files = typed("files", 2, 0)
+    kept(tmp_path / "models", "taught", dataset=files, taught="forget,retain")
+    kept(tmp_path / "models", "early", dataset=files)
+    kept(tmp_path / "models", "unlearned", dataset=files, taught="")
+    kept(tmp_path / "models", "other", dataset="other", taught="forget")
+
+    def asks(model="tiny-olmo", source=files, **data):
+        spec = RunSpec(model=ModelSpec(name=model), data=DataSpec(source=source, **data))
+        return asks_first(spec)
+
+    assert not asks(source="embedded")
+    assert asks()
+    assert not asks(unknown_rows="keep")
+    assert {name: asks(name) for name in ("taught", "early", "unlearned", "other")} == {
+        "taught": False,
+        "early": False,
+        "unlearned": True,
+        "other": True,
+    }
+    assert asks("taught", unknown_rows="leave_out")
+    data = DataSpec(source=files)
+    assert not asks_first(RunSpec(data=data, phases=(Phase(method=Memorize()),)))
+    assert not asks_first(RunSpec(data=data, phases=()))
 
 
 def test_a_name_that_is_taken_cannot_be_kept(tmp_path, monkeypatch):

@@ -212,7 +212,7 @@ CARDS = {
     "data-list-used": lambda _: list_html([DatasetInfo(EVIL, EVIL, Path(), EVIL)], EVIL),
     "data-rows": lambda _: rows_html(DATA_ROWS, {"Task1": EVIL}, 0, 3, masked=False),
     "data-rows-page": lambda _: rows_html(DATA_ROWS, {}, 1, 50, masked=False),
-    "offer": lambda _: render("run/offer.html", model=EVIL, run=EVIL, count=2),
+    "offer": lambda _: render("run/offer.html", "taught", model=EVIL, run=EVIL, count=2),
     "queue": queue,
     "queue-left": orphans,
     "record": lambda program: record(program, 0),

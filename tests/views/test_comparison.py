@@ -163,6 +163,16 @@ def test_what_was_measured_otherwise_is_ranked_apart(other):
     assert len(rankings([run("a"), other])) == 2
 
 
+def test_runs_with_and_without_the_chat_template_are_ranked_apart():
+    model = ModelSpec(name="olmo-1b")
+    plain, turns = spec(model=model), spec(model=model, data=DataSpec(chat_template="on"))
+    assert len(rankings([run("a", plain), run("b", turns)])) == 2
+    assert "chat template, " in setting(run("b", turns)).text
+    assert "chat template" not in setting(run("a", plain)).text
+    # The embedded model has none to use.
+    assert len(rankings([run("a"), run("b", spec(data=DataSpec(chat_template="auto")))])) == 1
+
+
 def test_method_settings_seed_and_precision_do_not_part_runs():
     others = [
         run("b", spec("npo", seed=4, epochs=2)),

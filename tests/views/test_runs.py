@@ -215,3 +215,15 @@ def test_what_all_titles_begin_with_is_left_out_of_the_labels():
     assert labels(runs) == ("blocks 0–2", "blocks 1–3")
     assert labels(runs[:1]) == titles[:1]
     assert labels([*runs, run("c", title="Windows of another house")])[:2] == titles
+
+
+def test_a_run_whose_training_was_ended_says_so_and_stands_for_no_seed():
+    cut = Finished(seconds=31, stopped_at=40, planned=1200)
+    one = run_summary(stored(ending=cut, before=BEFORE, after=AFTER))
+    assert one.settings.endswith("stopped at step 40 of 1,200")
+    assert one.verdict.evidence[0] == "Training was stopped at step 40 of 1,200."
+    whole = stored(ending=Finished(seconds=31), before=BEFORE, after=AFTER)
+    rows = [stored(ending=cut, before=BEFORE, after=UNTOUCHED), whole]
+    assert seed_group(RunSpec(), rows) == (AFTER,)
+    assert usual_seconds(RunSpec(), rows[:1]) is None
+    assert len(seed_groups([one, run_summary(whole)])) == 2

@@ -14,15 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
+from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED, home
 from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.exports.packs import isolated
 from unlearnlab.metrics.scores import Scores, import_scorers
-from unlearnlab.runs.engine_api import Device
+from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
+from unlearnlab.spec.run import ModelSpec, Template
 
 FIRST_PORT, LAST_PORT = 7860, 7959
 GLANCE_S = 1.0
@@ -195,6 +197,11 @@ def serve(
 
         return devices()
 
+    def tokens(model: ModelSpec, template: Template, row: Row) -> TokenPreview:
+        from unlearnlab.engine.prompts import preview_tokens  # noqa: PLC0415
+
+        return preview_tokens(model, template, row)
+
     retrained = EMBEDDED / "retrained_scores.json"
     found = json.loads(retrained.read_text(encoding="utf-8")) if retrained.exists() else {}
     blocks = build(
@@ -203,6 +210,7 @@ def serve(
         references={fold: Scores.model_validate(scores) for fold, scores in found.items()},
         device=f"cpu, {threads} threads",
         devices=listed,
+        tokens=tokens,
         replays=replays,
     )
     # Gradio asks its own page as it starts; a proxy of the environment knows no such page.

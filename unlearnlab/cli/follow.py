@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TextIO, TypeVar
 
 from rich.console import Console
@@ -13,12 +13,20 @@ from rich.progress import Progress as Bars
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.runs.devices import POLL_S, Holder, InUse, candidate_devices, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
-from unlearnlab.runs.events import Ending, Failed, Finished, StageBegan, Stopped
+from unlearnlab.runs.events import (
+    Ending,
+    Failed,
+    Finished,
+    KnowledgeChecked,
+    StageBegan,
+    Stopped,
+)
 from unlearnlab.runs.progress import RunProgress, advance, run_view
 from unlearnlab.runs.store import Store, StoredEvent
-from unlearnlab.runs.worker import Worker
+from unlearnlab.runs.worker import NotRunning, Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
+from unlearnlab.views.words import knowledge_text
 
 T = TypeVar("T")
 Y = TypeVar("Y")
@@ -101,11 +109,19 @@ class RunProgressBar(Progress):
             terms = ", ".join(f"{name} {value:.3g}" for name, value in found)
         elif progress.progressed:
             done, total = progress.progressed.done, progress.progressed.total
+        if view.eta_s is not None and progress.stage in ("scoring before", "training"):
+            terms = ", ".join(filter(None, (terms, f"about {_duration(view.eta_s)} left")))
+        if isinstance(stored.event, KnowledgeChecked):
+            tell(knowledge_text(stored.event))
         if isinstance(stored.event, StageBegan):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
         self.move(done, total, terms, line=line)
         self.seen = stored.seq
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def shown(
@@ -143,10 +159,12 @@ def carried_out(
     name: str = "",
     repeats: str = "",
     no_wait: bool = False,
+    score_stopped: bool = False,
 ) -> tuple[str, Ending]:
     """Carry out a run or a trace, show it on stderr, and return its id and its ending.
 
-    The first Ctrl-C stops it, the second leaves at once.
+    The first Ctrl-C stops it, the second leaves at once. With `score_stopped`, one before these
+    ends the training of a run, which goes on with scoring.
 
     Args:
         store: Where to keep it.
@@ -155,6 +173,7 @@ def carried_out(
         name: Its name in lists; may be empty.
         repeats: Id of the run that it repeats; empty if none.
         no_wait: Refuse instead of waiting for a device that another process uses.
+        score_stopped: Whether to score what is trained when Ctrl-C stops the training.
 
     Raises:
         InUse: Another process uses the device, and it must not be waited for.
@@ -171,9 +190,14 @@ def carried_out(
             try:
                 ending = watch(store, worker, run_id, progress, patience)
             except KeyboardInterrupt:
-                tell("stopping; Ctrl-C again leaves at once")
-                worker.stop(run_id)
-                ending = watch(store, worker, run_id, progress, patience)
+                ending = None
+                if score_stopped and _ends_training(worker, run_id):
+                    with suppress(KeyboardInterrupt):
+                        ending = watch(store, worker, run_id, progress, patience)
+                if ending is None:
+                    tell("stopping; Ctrl-C again leaves at once")
+                    worker.stop(run_id)
+                    ending = watch(store, worker, run_id, progress, patience)
         assert ending is not None, "a live process ends its runs"
         return run_id, ending
     except KeyboardInterrupt:
@@ -181,6 +205,16 @@ def carried_out(
         raise
     finally:
         worker.close(patience_s)
+
+
+def _ends_training(worker: Worker, run_id: str) -> bool:
+    """End the training of a run, unless it is not training now; tell which."""
+    try:
+        worker.stop_and_score(run_id)
+    except NotRunning:
+        return False
+    tell("the training ends at its next step, then the model is scored; Ctrl-C again stops")
+    return True
 
 
 class Patience:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from unlearnlab.cli.commands import (
     BAD_INPUT,
@@ -30,8 +30,15 @@ from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.presets import preset, taught_data, teach_spec, unlearn_spec
-from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.presets import (
+    preset,
+    taught_data,
+    teach_spec,
+    unlearn_spec,
+    usual_template,
+)
+from unlearnlab.spec.rows import previewed_row
+from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, Template, parse_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
 from unlearnlab.views.reproduction import (
     WORDS,
@@ -42,6 +49,7 @@ from unlearnlab.views.reproduction import (
     reproduction,
     weights_here,
 )
+from unlearnlab.views.words import template_text
 
 
 def register(commands: Commands) -> None:
@@ -64,7 +72,11 @@ def register(commands: Commands) -> None:
         "--score-only", action="store_true", help="train nothing: score the model as it is"
     )
     running.add_argument(
-        "--estimate", action="store_true", help="print the memory and time a run needs; run nothing"
+        "--preview",
+        metavar="ROW_ID",
+        nargs="?",
+        const="",
+        help="print the exact tokens of a row, by default the first to forget; run nothing",
     )
     about = "train a model to recite a dataset, so that it can be unlearned"
     teaching = commands.add(
@@ -78,14 +90,24 @@ def register(commands: Commands) -> None:
         help="model to start from (default: the embedded one)",
     )
     teaching.add_argument(
-        "--keep-as", metavar="NAME", required=True, help="name under which to save the taught model"
+        "--keep-as", metavar="NAME", help="name under which to save the taught model"
     )
     for one in (running, teaching):
         one.add_argument("--name", default="", help="name of the run in lists")
+        one.add_argument(
+            "--score-stopped",
+            action="store_true",
+            help="let the first Ctrl-C end the training alone: score and keep what is trained",
+        )
+        one.add_argument(
+            "--estimate",
+            action="store_true",
+            help="print the memory and time a run needs; run nothing",
+        )
         one.epilog = settings_help()
     about = "causal tracing: find the hidden states that carry a fact"
     tracing = commands.add("trace", _trace, about, json=True, home=True, device=True)
-    tracing.set_defaults(name="")
+    tracing.set_defaults(name="", score_stopped=False)
     what = tracing.add_mutually_exclusive_group(required=True)
     what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
@@ -99,6 +121,11 @@ def register(commands: Commands) -> None:
         help="dataset of the fact with --id (default: the embedded one)",
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
+    tracing.add_argument(
+        "--chat-template",
+        choices=get_args(Template),
+        help="ask through the model's chat template (default: as the data are usually asked)",
+    )
     tracing.add_argument("--answer", help="the expected answer (default: the model's own)")
     tracing.add_argument("--set", choices=SPLITS, help="set to average over")
     tracing.add_argument(
@@ -122,7 +149,8 @@ def register(commands: Commands) -> None:
 
 def _run(args: argparse.Namespace) -> int:
     sources = (args.preset, args.spec, args.taught)
-    wanted = args.score_only or args.estimate or args.json or args.name or args.settings
+    previews = args.preview is not None
+    wanted = args.score_only or args.estimate or previews or args.json or args.name or args.settings
     if not wanted and all(one is None for one in sources):
         # Not 0: a script that expects a run must not go on without one.
         args.print_help()
@@ -141,8 +169,44 @@ def _run(args: argparse.Namespace) -> int:
     else:
         base = RunSpec()
     spec = _with_settings(base, args.settings, ready=not args.estimate)
+    if args.spec is None and "data.chat_template" not in dict(args.settings):
+        spec = _with_usual_template(spec)
     spec = spec.scoring if args.score_only else spec
+    if args.preview is not None:
+        return _preview(args, spec)
     return _estimate(args, spec) if args.estimate else _carry_out(args, spec)
+
+
+def _with_usual_template(spec: RunSpec) -> RunSpec:
+    """Ask as the data and the model are usually asked, where neither user nor file chose."""
+    usual = usual_template(spec.data.source, spec.model.name)
+    if usual == spec.data.chat_template:
+        return spec
+    return spec.model_copy(update={"data": spec.data.model_copy(update={"chat_template": usual})})
+
+
+def _preview(args: argparse.Namespace, spec: RunSpec) -> int:
+    """Print the exact tokens of one row, and run nothing."""
+    from unlearnlab.engine.prompts import preview_tokens  # noqa: PLC0415  (torch)
+
+    row = previewed_row(spec, args.preview)
+    try:
+        found = preview_tokens(spec.model, spec.data.chat_template, row)
+    except ValueError as error:
+        raise SpecError([("", str(error))]) from error
+    if args.json:
+        pieces = [{"id": number, "text": text, "part": part} for number, text, part in found.pieces]
+        used = {"row": found.row, "chat_template": found.templated, "answer_begins": found.start}
+        print(as_json(used | {"tokens": pieces}))
+        return DONE
+    answer = f"The answer begins at token {found.start}; the last token ends it."
+    print(printable(f"Row {found.row}, chat template {template_text(spec)}. {answer}"))
+    rows = [
+        [str(at), str(number), repr(text)[1:-1], part]
+        for at, (number, text, part) in enumerate(found.pieces)
+    ]
+    print(printable(table(["", "id", "token", "part"], rows)))
+    return DONE
 
 
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
@@ -186,15 +250,26 @@ def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
 
 
 def _teach(args: argparse.Namespace) -> int:
+    if args.keep_as is None and not args.estimate:
+        raise SpecError([("keep-as", "is missing: name the taught model, such as --keep-as mine")])
     base = teach_spec(args.data, model=args.model)
-    return _carry_out(args, _with_settings(base, [("keep_as", args.keep_as), *args.settings]))
+    settings = [("keep_as", args.keep_as or ""), *args.settings]
+    spec = _with_settings(base, settings, ready=not args.estimate)
+    return _estimate(args, spec) if args.estimate else _carry_out(args, spec)
 
 
 def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec) -> int:
     """Queue a run or a trace, show it until it ends, and print its result."""
+    if isinstance(spec, RunSpec) and spec.model.known.chat_template is not False:
+        tell(f"chat template: {template_text(spec)} (--data.chat_template)")
     with Store(home()) as store:
         run_id, ending = carried_out(
-            store, args.open_engine(store), spec, name=args.name, no_wait=args.no_wait
+            store,
+            args.open_engine(store),
+            spec,
+            name=args.name,
+            no_wait=args.no_wait,
+            score_stopped=args.score_stopped,
         )
         print(report(store, run_id, as_record=args.json))
     if isinstance(ending, Failed):
@@ -217,6 +292,8 @@ def _trace(args: argparse.Namespace) -> int:
     chosen = {name: getattr(args, name) for name in ("window", "noise", "copies", "seed")}
     given = {name: value for name, value in chosen.items() if value is not None}
     model = {"name": args.model} if args.model else {}
+    usual = usual_template(args.data, args.model or ModelSpec().name)
+    given["chat_template"] = args.chat_template or usual
     return _carry_out(args, parse_trace({"about": about, "model": model} | given))
 
 

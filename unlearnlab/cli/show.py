@@ -16,7 +16,7 @@ from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace
 from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
-from unlearnlab.runs.events import Adjusted, Ending, Failed, Traced
+from unlearnlab.runs.events import Adjusted, Ending, Failed, Finished, Traced
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
@@ -161,7 +161,7 @@ def _record(row: RunRecord, progress: RunProgress | None = None) -> dict[str, An
         progress: Its events: they add what it computed on and with, and the changes made while it
             ran, without which the spec alone does not repeat it.
     """
-    judgement = judged(row.spec, row.before, row.after)
+    judgement = judged(row.spec, row.before, row.after, row.ending)
     found = {
         "run": row.run_id,
         "name": row.name,
@@ -197,6 +197,7 @@ def _ending(ending: Ending | None, status: str) -> dict[str, Any]:
         "seconds": ending.seconds if ending else None,
         "problem": failed.problem if failed else None,
         "advice": failed.advice if failed else None,
+        "stopped_at": ending.stopped_at if isinstance(ending, Finished) else None,
     }
 
 
@@ -208,7 +209,7 @@ def _moment(created: float) -> str:
 def _summary(row: RunRecord, progress: RunProgress) -> str:
     """Sum up a run: ending, changes made while it ran, scores, verdict, record."""
     line = run_summary(row)
-    board = scoreboard(row.spec, row.before, row.after, None)
+    board = scoreboard(row.spec, row.before, row.after, None, ending=row.ending)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
     out += [

@@ -42,6 +42,7 @@ from unlearnlab.data.datasets import (
     EMBEDDED_NAME,
     MANIFEST,
     TASKS,
+    TYPED,
     DatasetInfo,
     Kind,
     Row,
@@ -244,7 +245,7 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
     tables = [typed_table(text, "forget_train")]
     if retain.strip():
         tables.append(typed_table(retain, "retain_train"))
-    draft = _filled(Draft(title or "Typed facts", "typed facts"), tables)
+    draft = _filled(Draft(title or "Typed facts", TYPED), tables)
     if retain_of:
         lender = dataset(retain_of)
         if lender.unknown_reason:

@@ -45,6 +45,9 @@ MANIFEST = "manifest.json"
 
 EMBEDDED_NAME = "embedded"
 
+TYPED = "typed facts"
+"""Source of datasets whose facts were typed in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -104,6 +107,11 @@ class DatasetInfo:
     """Names of its subtasks, where they differ from the task's."""
     notes: tuple[str, ...] = ()
     """Warnings from when it was added."""
+
+    @property
+    def typed(self) -> bool:
+        """Whether its facts were typed in."""
+        return self.source == TYPED
 
     @property
     def folds(self) -> tuple[Fold, ...]:

@@ -8,7 +8,7 @@ import gc
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from unlearnlab.data.background import Amount, Report, carried_out, stretch
 from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import check_free, check_room
 from unlearnlab.engine import relay, result_of
-from unlearnlab.engine.evaluation import PROTOCOL, Probe, evaluate, preview
+from unlearnlab.engine.evaluation import PROTOCOL, Probe, ask_what_is_known, evaluate, preview
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.likelihoods import refuse_too_long
 from unlearnlab.engine.loading import (
@@ -38,9 +38,10 @@ from unlearnlab.engine.loading import (
 )
 from unlearnlab.engine.mmlu import MmluSample, prepare_mmlu
 from unlearnlab.engine.tracing import run_trace
-from unlearnlab.engine.training import Clock, TrainingState, train
+from unlearnlab.engine.training import Clock, TrainingState, time_steps, train
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
-from unlearnlab.metrics.scores import Evidence, Scores, scores
+from unlearnlab.metrics.scores import Answer, Evidence, Scores, scores
+from unlearnlab.metrics.verdicts import knows, row_known
 from unlearnlab.models import checkpoints
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
@@ -59,13 +60,23 @@ from unlearnlab.runs.events import (
     Event,
     Exported,
     Kept,
+    KnowledgeChecked,
     Loaded,
     Progressed,
     Saved,
 )
 from unlearnlab.spec import rows as training_rows
+from unlearnlab.spec.presets import asks_first
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import ANSWER_TOKENS, ModelSpec, PreviewSpec, RunSpec, adjusted, parse_spec
+from unlearnlab.spec.run import (
+    ANSWER_TOKENS,
+    ModelSpec,
+    PreviewSpec,
+    RunSpec,
+    Template,
+    adjusted,
+    parse_spec,
+)
 from unlearnlab.spec.trace import TraceSpec, parse_trace
 
 EXHAUSTED = ("not enough memory", "allocate memory", "out of memory")
@@ -138,7 +149,7 @@ class DeviceEngine:
         mmlu_sample = yield from prepare_mmlu(spec.evaluation, clock.stage("downloading"))
         lm = yield from self._opened(spec, clock)
         fold, longest = training_rows.load(spec.data), spec.evaluation.max_new_tokens
-        refuse_too_long(fold, lm.tokenizer, context=lm.context, answer=longest)
+        refuse_too_long(fold, lm.prompts, context=lm.context, answer=longest)
         if spec.keep_as:
             check_room(models_folder(), lm.merged_bytes)
         if not spec.only_scores:
@@ -148,10 +159,21 @@ class DeviceEngine:
             weights=lm.fingerprint,
             data=fold.fingerprint,
             parameters=lm.parameters,
+            template=lm.prompts.digest,
+            has_template=lm.prompts.available,
             rows={name: len(fold.rows(name)) for name in SPLITS},
         )
-        measured = partial(evaluate, lm, fold, max_new_tokens=longest, mmlu_sample=mmlu_sample)
         selected = fold if spec.only_scores else fold.chosen(spec.data)
+        checked = asks_first(spec) and bool(selected.forget)
+        key = evidence_key(lm, fold, spec, mmlu_sample)
+        known = before = self._recall(key)
+        if checked and (before is None or job.anew):
+            yield clock.stage("checking")
+            answers = yield from ask_what_is_known(lm, selected.forget, max_new_tokens=longest)
+            yield _knowledge(answers, selected, spec)[0]
+        if not spec.only_scores:
+            yield from time_steps(lm, spec, selected)
+        measured = partial(evaluate, lm, fold, max_new_tokens=longest, mmlu_sample=mmlu_sample)
         # A probe of all rows would hardly move where only some are trained.
         probe = Probe.of(replace(fold, forget=selected.forget) if spec.data.forget else fold)
         if spec.evaluation.probes and not spec.only_scores:
@@ -159,13 +181,20 @@ class DeviceEngine:
                 lm, step=0
             )  # First, so that the chart has its first point at once.
         yield clock.stage("scoring" if spec.only_scores else "scoring before")
-        key = evidence_key(lm, fold, spec, mmlu_sample)
-        known = before = self._recall(key)
         if before is None or job.anew:
             before = yield from measured(when="before")
         if known not in (None, before):  # Stored evidence is never replaced.
             key = f"{job.run_id}/before"
-        yield Evaluated(when="before", scores=_scores(before, spec), key=key, evidence=before)
+        kept: tuple[str, ...] | None = None
+        if checked:
+            found, kept = _knowledge(before.answers, selected, spec)
+            yield found
+        if kept is not None:
+            data = spec.data.model_copy(update={"forget": kept})
+            spec, selected = spec.model_copy(update={"data": data}), fold.chosen(data)
+            probe = Probe.of(replace(fold, forget=selected.forget))
+        judged = _scores(before, spec)
+        yield Evaluated(when="before", scores=judged, key=key, kept=kept, evidence=before)
         if spec.only_scores:
             return
         yield clock.stage("training")
@@ -212,6 +241,7 @@ class DeviceEngine:
         with self._on_device():
             model = job.spec.model
             lm = UnlearningModel.load(model, device=self._prepared_device(model))
+            lm.use_template(job.spec.data.chat_template)
             if not job.spec.only_scores:
                 lm.restore(job.folder)
             return _ask_both(lm, ask, step=-1)
@@ -246,6 +276,12 @@ class DeviceEngine:
         changes = dict(override.changes)
         state.phase = adjusted(state.phase, changes)
         return Adjusted(step=state.begun, phase=state.planned.number, changes=changes)
+
+    def end_training(self, job: Job) -> None:
+        """End the training at its next step; saving and scoring follow."""
+        if self._live is None or self._live[0] != job.run_id:
+            raise ValueError("the run is not training now")
+        self._training.ends = True
 
     def release(self) -> None:
         """Drop the model and free the device's memory."""
@@ -285,7 +321,15 @@ def opened(
             parse_trace(plain)
     yield clock.stage("loading")
     loading = carried_out(partial(UnlearningModel.load, model, device=device))
-    return (yield from relay(loading, partial(_progress, unit="tensors")))
+    lm = yield from relay(loading, partial(_progress, unit="tensors"))
+    lm.use_template(_template_of(spec))
+    return lm
+
+
+def _template_of(spec: RunSpec | TraceSpec | PreviewSpec | ModelSpec) -> Template:
+    if isinstance(spec, ModelSpec):
+        return "off"
+    return spec.data.chat_template if isinstance(spec, RunSpec) else spec.chat_template
 
 
 def _progress(amount: Amount | None, *, unit: str) -> Event | None:
@@ -304,12 +348,40 @@ def evidence_key(
         PROTOCOL,
         *((mmlu_sample.fingerprint,) if mmlu_sample else ()),
         *((fold.alternatives,) if fold.alternatives else ()),
+        *((lm.prompts.digest,) if lm.prompts.templated else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
 def _scores(evidence: Evidence, spec: RunSpec) -> Scores:
     return scores(evidence, spec.data.forget, spec.data.rest)
+
+
+def _knowledge(
+    answers: Sequence[Answer], selected: Dataset, spec: RunSpec
+) -> tuple[KnowledgeChecked, tuple[str, ...] | None]:
+    """Count what the model knows of the rows to unlearn, and name those to go on with.
+
+    Returns:
+        The event, and the ids of the known rows if the spec leaves out the others.
+
+    Raises:
+        RunFailed: Unknown rows shall be left out, and all are unknown.
+    """
+    wanted = {row.id for row in selected.forget}
+    asked = [one for one in answers if one.split == "forget" and one.row in wanted]
+    found, kept = knows(asked), None
+    if spec.data.unknown_rows == "leave_out" and len(asked) == len(wanted):
+        kept = tuple(one.row for one in asked if row_known(one))
+        if not kept:
+            raise RunFailed(found.words, "Teach the rows to the model, or take data that it knows.")
+    event = KnowledgeChecked(
+        questions=found.questions,
+        texts=found.texts,
+        of=len(wanted),
+        left_out=0 if kept is None else len(wanted) - len(kept),
+    )
+    return event, kept
 
 
 def check_model_name(spec: RunSpec) -> None:
@@ -331,6 +403,8 @@ def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) 
         "weights": lm.fingerprint,
         "dataset": spec.data.source,
         "data": fold.fingerprint,
+        "taught": ",".join(spec.taught),
+        "template": lm.prompts.digest,
         "run": job.run_id,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "scores": json.loads(found.model_dump_json()),

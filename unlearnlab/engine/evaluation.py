@@ -6,6 +6,7 @@ model in bfloat16; the answers in batches are the same (see `generation`).
 
 import math
 import statistics
+import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -45,6 +46,15 @@ from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
 PROTOCOL = 2
 """Version of the measurements, part of the key of stored evidence: raise it when they change."""
+
+ASKED_QUESTIONS, ASKED_COMPLETIONS, ASKED_AT_ONCE = 32, 8, 8
+"""Forget rows that are asked before training, and how many together."""
+
+ASKED_S = 30
+"""Seconds after which no further ones are asked."""
+
+ASIDE = 24
+"""Tokens by which an answer may be longer than the longest expected one."""
 
 T = TypeVar("T")
 
@@ -140,7 +150,7 @@ def truth_ratios(
     None for rows without such answers, and where the loss of an answer is not finite.
     """
     examples = [
-        encode_continuation(lm.tokenizer, row.input, answer)
+        encode_continuation(lm.prompts, row.input, answer)
         for row in rows
         for answer in row.alternatives
     ]
@@ -160,7 +170,7 @@ def _membership(
     if not data.members or not data.nonmembers:
         return None, {}
     documents = [*data.members, *data.nonmembers]
-    examples = [encode_document(lm.tokenizer, text) for text in documents]
+    examples = [encode_document(lm.prompts, text) for text in documents]
     stats = yield from token_stats(lm, examples, moments=True)
 
     members = len(data.members)
@@ -186,7 +196,7 @@ def quiz(
 ) -> Generator[int, None, tuple[Choice, ...]]:
     """Compute the log-likelihood of each option after the question and one space, in nats."""
     examples = [
-        encode_continuation(lm.tokenizer, question.question, option)
+        encode_continuation(lm.prompts, question.question, option)
         for question in questions
         for option in question.choices
     ]
@@ -259,6 +269,31 @@ def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
     return rows[::step][:count]
 
 
+def ask_what_is_known(
+    lm: UnlearningModel, rows: Sequence[Row], *, max_new_tokens: int
+) -> Generator[Event | None, None, tuple[Answer, ...]]:
+    """Answer a sample of forget rows for at most half a minute, yielding progress.
+
+    Answers may be a little longer than the expected ones, so that these can stand in a sentence.
+    """
+    kinds = (("qa", ASKED_QUESTIONS), ("sc", ASKED_COMPLETIONS))
+    sample = [r for kind, n in kinds for r in _evenly([r for r in rows if r.kind == kind], n)]
+    longest = max(len(lm.prompts.answered(row.input, row.output)) for row in sample)
+    shortest = min(len(lm.prompts.prompt(row.input)) for row in sample)
+    limit = min(max_new_tokens, longest - shortest + ASIDE)
+    found: list[Answer] = []
+    began = time.monotonic()
+    for first in range(0, len(sample), ASKED_AT_ONCE):
+        some = sample[first : first + ASKED_AT_ONCE]
+        batch: list[tuple[Split, Row]] = [("forget", row) for row in some]
+        work = _answer_rows(lm, batch, max_new_tokens=limit, total=len(batch))
+        found += yield from silently(work)
+        yield Progressed(done=len(found), total=len(sample))
+        if time.monotonic() - began > ASKED_S:
+            break
+    return tuple(found)
+
+
 def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, None, None]:
     """Generate answers to rows of a forget set, yielding progress and finally `Previewed`.
 
@@ -275,7 +310,7 @@ def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, N
     if not rows:
         raise ValueError(f"rows: none of them is in the forget set of {spec.source} any more")
     longest = lm.context - ANSWER_TOKENS
-    rows = [row for row in rows if 0 < len(lm.tokenizer.encode(row.input)) <= longest]
+    rows = [row for row in rows if 0 < len(lm.prompts.prompt(row.input)) <= longest]
     answers: list[Generation] = []
     if rows:
         work = generate(lm, [row.input for row in rows], max_new_tokens=ANSWER_TOKENS)
@@ -353,7 +388,7 @@ def document_losses(
     Raises:
         ValueError: A document does not fit the model's context.
     """
-    examples = [encode_document(lm.tokenizer, text) for text in documents]
+    examples = [encode_document(lm.prompts, text) for text in documents]
     long = [(len(e.ids), n) for n, e in enumerate(examples, 1) if len(e.ids) > lm.context]
     if long:
         tokens, number = max(long)

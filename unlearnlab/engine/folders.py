@@ -41,7 +41,8 @@ def unlearn_folder(
     """Unlearn the forget rows from a model and write the merged model into another folder.
 
     Runs all phases of the spec on the given model and rows. Of the spec's data, only the subtasks
-    apply; its model is replaced by `model_path`; its device matters only if it is all GPUs.
+    and the chat template apply; its model is replaced by `model_path`; its device matters only if
+    it is all GPUs.
 
     Args:
         spec: The run, as a value or as its JSON.
@@ -72,6 +73,7 @@ def unlearn_folder(
     refuse_run(asked, device)
     prepare(device, spread=asked.model.device == ALL)
     lm = UnlearningModel.load(asked.model, device=device)
+    lm.use_template(asked.data.chat_template)
     lm.adapt(asked)
     _train(lm, asked, rows)
     save_merged(lm, output)

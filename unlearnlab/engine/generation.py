@@ -17,7 +17,7 @@ next token is predicted, H heads, S slots of the cache (those of the pass come l
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, cast
@@ -278,24 +278,26 @@ class DecodingRow:
         """Propose the next tokens, leaving room for the one that each pass adds."""
         return self.draft.ahead(self.most - len(self.answer) - 1)
 
-    def accept(self, ahead: Sequence[int], likeliest: Sequence[int], eos: int) -> int:
+    def accept(self, ahead: Sequence[int], likeliest: Sequence[int], ends: Container[int]) -> int:
         """Accept the draft up to its first wrong token, and one token more; count the right ones.
 
         `likeliest` are the most likely tokens after the unread tokens and after each draft token.
         """
         self.read += len(self.unread)
         right = 0
-        while self._append(likeliest[right], eos) and ahead[right : right + 1] == [self.answer[-1]]:
+        while self._append(likeliest[right], ends) and ahead[right : right + 1] == [
+            self.answer[-1]
+        ]:
             right += 1
         self.unread = [self.answer[-1]]
         self.read += right
         return right
 
-    def _append(self, token: int, eos: int) -> bool:
+    def _append(self, token: int, ends: Container[int]) -> bool:
         """Append a token to the answer; return whether the answer continues."""
         self.answer.append(token)
         self.draft.observe(token)
-        self.done = token == eos or len(self.answer) == self.most
+        self.done = token in ends or len(self.answer) == self.most
         return not self.done
 
 
@@ -421,10 +423,10 @@ class DecodingBatch:
 
     def _accept(self, ahead: Sequence[Sequence[int]], likeliest: Sequence[Sequence[int]]) -> None:
         """Accept each row's right draft tokens, and mask the wrong ones."""
-        eos = self._lm.tokenizer.eos_token_id
+        ends = self._lm.ends
         wrong: list[int] = []
         for row, draft, found in zip(self.rows, ahead, likeliest, strict=True):
-            accepted = 0 if row.done else row.accept(draft, found[-1 - len(draft) :], eos)
+            accepted = 0 if row.done else row.accept(draft, found[-1 - len(draft) :], ends)
             wrong.append(len(draft) - accepted)
         if longest := max(wrong):
             right = [[1] * (longest - count) + [0] * count for count in wrong]
@@ -466,7 +468,7 @@ def generate(
     Raises:
         ValueError: A prompt leaves no room for an answer in the model's context.
     """
-    encoded = [lm.tokenizer.encode(prompt) for prompt in prompts]
+    encoded = [lm.prompts.prompt(prompt) for prompt in prompts]
     for ids in encoded:
         _check_fits(len(ids), max_new_tokens, lm.context)
     answers = expected or [None] * len(prompts)
@@ -520,7 +522,7 @@ def expected_stats(
     are done.
     """
     missing = [row for row, one in zip(rows, generated, strict=True) if one.expected is None]
-    examples = [encode_continuation(lm.tokenizer, row.input, row.output) for row in missing]
+    examples = [encode_continuation(lm.prompts, row.input, row.output) for row in missing]
     found = iter((yield from token_stats(lm, examples)))
     return [one.expected or next(found) for one in generated]
 
@@ -531,16 +533,16 @@ def _row(
     """Make a prompt's row, with the expected answer unless it changes the prompt's tokens."""
     if expected is None:
         return DecodingRow(ids, most)
-    example = encode_continuation(lm.tokenizer, prompt, expected)
+    example = encode_continuation(lm.prompts, prompt, expected)
     if example.start < len(ids) or len(example.ids) >= lm.context:
         return DecodingRow(ids, most)
     after = list(example.ids[len(ids) :])
-    return DecodingRow(ids, most, [*after, lm.tokenizer.eos_token_id], len(after))
+    return DecodingRow(ids, most, [*after, lm.prompts.end], len(after))
 
 
 def _generation(lm: UnlearningModel, row: DecodingRow) -> Generation:
     """Decode an answer without its EOS."""
-    ended = row.answer[-1] == lm.tokenizer.eos_token_id
+    ended = row.answer[-1] in lm.ends
     ids = row.answer[:-1] if ended else row.answer
     text = lm.tokenizer.decode(ids, skip_special_tokens=True)
     return Generation(text, ended, row.stats)

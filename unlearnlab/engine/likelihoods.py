@@ -1,6 +1,7 @@
 """Texts as tokens, and the likelihood of the tokens under a model, for objectives and scores.
 
-The training text of a row is `input + " " + output + EOS` with the loss on output and EOS only.
+The training text of a row is `input + " " + output + EOS` with the loss on output and EOS only;
+under a chat template, the two are turns, and the answer ends as the template ends one.
 Shape suffixes: B sequences, T positions, N tokens of a batch that have a loss, V vocabulary.
 """
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from unlearnlab.data.datasets import SPLITS, Row
-from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.spec.rows import POSITIONS_AT_ONCE, Dataset, buckets, fitting
 
@@ -33,22 +34,24 @@ class Example:
     """Subtask of the row."""
 
 
-def encode(tokenizer: Tokenizer, row: Row, index: int = 0) -> Example:
-    """Tokenise a row as training text, with the loss on the output and its EOS."""
-    prompt = tokenizer.encode(row.input)
-    text = tokenizer.encode(f"{row.input} {row.output}")
-    return Example((*text, tokenizer.eos_token_id), _shared_prefix(prompt, text), index, row.task)
+def encode(prompts: PromptFormat, row: Row, index: int = 0) -> Example:
+    """Tokenise a row as training text, with the loss on the output and the token that ends it."""
+    head, text = prompts.prompt(row.input), prompts.answered(row.input, row.output)
+    return Example((*text, prompts.end), _shared_prefix(head, text), index, row.task)
 
 
-def encode_continuation(tokenizer: Tokenizer, prompt: str, text: str, index: int = 0) -> Example:
-    """Tokenise `prompt`, one space and `text` without EOS, with the loss on `text`."""
-    head, whole = tokenizer.encode(prompt), tokenizer.encode(f"{prompt} {text}")
+def encode_continuation(prompts: PromptFormat, prompt: str, text: str, index: int = 0) -> Example:
+    """Tokenise a prompt and an answer without the token that ends it, with the loss on `text`."""
+    head, whole = prompts.prompt(prompt), prompts.answered(prompt, text)
     return Example(tuple(whole), _shared_prefix(head, whole), index)
 
 
-def encode_document(tokenizer: Tokenizer, text: str, index: int = 0) -> Example:
-    """Tokenise a whole text, with the loss on every token but the first."""
-    return Example(tuple(tokenizer.encode(text)), 0, index)
+def encode_document(prompts: PromptFormat, text: str, index: int = 0) -> Example:
+    """Tokenise a whole text, with the loss on every token but the first.
+
+    It is nobody's turn, so it is plain text under a chat template too.
+    """
+    return Example(tuple(prompts.plain.prompt(text)), 0, index)
 
 
 def _shared_prefix(prompt: Sequence[int], text: Sequence[int]) -> int:
@@ -140,7 +143,7 @@ def on(device: torch.device, whole: Sequence) -> Tensor:
     return made.to(device)
 
 
-def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer: int) -> None:
+def refuse_too_long(data: Dataset, prompts: PromptFormat, *, context: int, answer: int) -> None:
     """Refuse a dataset with rows that exceed the model's `context` of so many tokens.
 
     Raises:
@@ -149,8 +152,8 @@ def refuse_too_long(data: Dataset, tokenizer: Tokenizer, *, context: int, answer
     lengths: list[tuple[int, str, str]] = []
     for name in SPLITS:
         for row in data.rows(name):
-            prompt, text = tokenizer.encode(row.input), encode(tokenizer, row).ids
-            other = (encode_continuation(tokenizer, row.input, one) for one in row.alternatives)
+            prompt, text = prompts.prompt(row.input), encode(prompts, row).ids
+            other = (encode_continuation(prompts, row.input, one) for one in row.alternatives)
             longest = max((len(text), *(len(one.ids) for one in other)))
             lengths.append((max(longest, len(prompt) + answer), name, row.id))
     long = [one for one in lengths if one[0] > context]

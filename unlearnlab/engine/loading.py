@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import psutil
 import torch
@@ -180,6 +180,8 @@ class Tokenizer(Protocol):
 
     eos_token_id: int
     pad_token_id: int
+    all_special_ids: list[int]
+    added_tokens_decoder: Mapping[int, Any]
 
     def encode(self, text: str, *, add_special_tokens: bool = True) -> list[int]:
         """Return the token ids of a text."""
@@ -189,8 +191,21 @@ class Tokenizer(Protocol):
         """Return the text of token ids."""
         ...
 
-    def __call__(self, text: str, *, return_offsets_mapping: bool) -> Mapping[str, Any]:
+    def __call__(
+        self, text: str, *, return_offsets_mapping: bool, add_special_tokens: bool = True
+    ) -> Mapping[str, Any]:
         """Return a text's `input_ids` and their character spans, the `offset_mapping`."""
+        ...
+
+    def apply_chat_template(
+        self,
+        conversation: list[dict[str, str]],
+        *,
+        tokenize: Literal[False],
+        add_generation_prompt: bool,
+        **variables: Any,
+    ) -> str:
+        """Return the text of a conversation under the tokenizer's chat template."""
         ...
 
     def save_pretrained(self, save_directory: Path) -> object:

@@ -31,6 +31,7 @@ from unlearnlab.engine.hooks import (
 )
 from unlearnlab.engine.likelihoods import encode_continuation
 from unlearnlab.engine.loading import Tokenizer
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
 from unlearnlab.runs.engine_api import RunFailed
@@ -72,7 +73,7 @@ class Located:
     """Text of these tokens, if the subject shares one with its neighbours; else empty."""
 
 
-def locate(tokenizer: Tokenizer, prompt: str, subject: str, answer: str = "") -> Located:
+def locate(prompts: PromptFormat, prompt: str, subject: str, answer: str = "") -> Located:
     """Tokenise a prompt with its answer and find the tokens of the subject.
 
     The subject is widened to whole tokens.
@@ -84,20 +85,22 @@ def locate(tokenizer: Tokenizer, prompt: str, subject: str, answer: str = "") ->
     found = spot(prompt, subject)
     if found is None:
         raise ValueError(f"subject {subject!r} is not in the prompt: copy it from there")
-    text = f"{prompt} {answer}".rstrip()
-    encoded = tokenizer(text, return_offsets_mapping=True)
-    ids = encoded["input_ids"]
-    start = encode_continuation(tokenizer, prompt, answer).start if answer else len(ids)
-    visible = [_visible_span(text, *span) for span in encoded["offset_mapping"]]
+    read = prompts.tokenized(prompt, answer.rstrip())
+    text, ids = read.text, read.ids
+    start = encode_continuation(prompts, prompt, answer).start if answer else len(ids)
+    found = found[0] + read.content, found[1] + read.content
+    visible = [_visible_span(text, *span) for span in read.spans]
     touched = [at for at in range(start) if visible[at][0] < found[1] and visible[at][1] > found[0]]
     covered = range(touched[0], touched[-1] + 1)
-    if len(covered) == start:
+    first, end = read.content, read.content + len(prompt)
+    asked = (at for at in range(start) if visible[at][1] > first and visible[at][0] < end)
+    if all(at in covered for at in asked):
         raise ValueError(
             f"subject {subject!r} covers the whole prompt, so noise would leave no question: "
             "choose a part of the prompt"
         )
     whole = visible[covered.start][0], visible[covered.stop - 1][1]
-    return Located(tuple(ids), start, covered, "" if whole == found else text[slice(*whole)])
+    return Located(ids, start, covered, "" if whole == found else text[slice(*whole)])
 
 
 def _visible_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -108,9 +111,9 @@ def _visible_span(text: str, start: int, end: int) -> tuple[int, int]:
 def locate_answer(lm: UnlearningModel, asked: Fact | TypedPrompt) -> Located:
     """Locate subject and answer; without an expected answer, use the model's own."""
     if asked.answer.strip():
-        found = locate(lm.tokenizer, asked.prompt, asked.subject, asked.answer.strip())
+        found = locate(lm.prompts, asked.prompt, asked.subject, asked.answer.strip())
     else:
-        found = with_model_answer(lm, locate(lm.tokenizer, asked.prompt, asked.subject))
+        found = with_model_answer(lm, locate(lm.prompts, asked.prompt, asked.subject))
         if len(found.ids) == found.start:
             raise ValueError(
                 "the model gives no answer to this prompt: enter an answer, or another prompt"
@@ -138,7 +141,7 @@ def with_model_answer(lm: UnlearningModel, found: Located) -> Located:
     for _ in range(OWN_ANSWER):
         given = torch.tensor([ids], device=lm.device)
         token = int(lm.model(given, use_cache=False, logits_to_keep=1).logits[0, -1].argmax())
-        if token == lm.tokenizer.eos_token_id:
+        if token in lm.ends:
             break
         ids.append(token)
     return Located(tuple(ids), found.start, found.subject, found.widened)
@@ -150,7 +153,7 @@ def embedding_sd(lm: UnlearningModel) -> float:
 
     Over all tokens and units together, as in the published code, whose `s3` is 3 times this.
     """
-    places = [locate(lm.tokenizer, fact.prompt, fact.subject) for fact in facts().values()]
+    places = [locate(lm.prompts, fact.prompt, fact.subject) for fact in facts().values()]
     ids = [found.ids[at] for found in places for at in found.subject]
     # Call the layer: some families scale the entries of its table.
     embed = lm.model.get_input_embeddings()
@@ -460,7 +463,7 @@ def _many(
 
 def _knows(lm: UnlearningModel, fact: Fact) -> bool:
     """Return whether the model's greedy answer is the fact's."""
-    found = locate(lm.tokenizer, fact.prompt, fact.subject, fact.answer)
+    found = locate(lm.prompts, fact.prompt, fact.subject, fact.answer)
     with torch.no_grad():
         ids = torch.tensor([found.ids[:-1]], device=lm.device)
         keep = len(found.ids) - found.start
@@ -470,7 +473,7 @@ def _knows(lm: UnlearningModel, fact: Fact) -> bool:
 
 def _unknown_fact(lm: UnlearningModel, asked: Fact | TypedPrompt) -> RunFailed:
     """Make the error for an unknown answer, with the model's own and similar known facts."""
-    own_answer = with_model_answer(lm, locate(lm.tokenizer, asked.prompt, asked.subject))
+    own_answer = with_model_answer(lm, locate(lm.prompts, asked.prompt, asked.subject))
     text = lm.tokenizer.decode(own_answer.ids[own_answer.start :]).strip()
     says = f"it answers {text!r}" if text else "it gives no answer"
     near = nearest_facts(asked.prompt, facts().values(), NEAR)

@@ -21,12 +21,23 @@ from transformers import get_scheduler
 
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.likelihoods import Example, collate, encode
-from unlearnlab.engine.loading import Tokenizer, memory_gib
+from unlearnlab.engine.loading import memory_gib
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context, Objective, Rows
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import Event, PhaseBegan, PhaseEnded, Stage, StageBegan, StepLogged
+from unlearnlab.runs.estimates import training_seconds
+from unlearnlab.runs.events import (
+    CutShort,
+    Event,
+    PhaseBegan,
+    PhaseEnded,
+    Stage,
+    StageBegan,
+    StepLogged,
+    StepsTimed,
+)
 from unlearnlab.spec.methods.base import Layout, SetName
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import Phase, RunSpec
@@ -347,9 +358,11 @@ class TrainingState:
     """Optimizer steps taken."""
     begun: int = 0
     """The last step whose settings are fixed: the one being computed or taken last."""
+    ends: bool = False
+    """Whether the training ends after the step that is being computed."""
 
 
-def plan_phases(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[PlannedPhase]:
+def plan_phases(spec: RunSpec, data: Dataset, prompts: PromptFormat) -> list[PlannedPhase]:
     """Select, tokenise and lay out the rows of each phase.
 
     Raises:
@@ -365,7 +378,7 @@ def plan_phases(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Plan
                     "that does not use it, or data with such rows"
                 )
         rows: Rows = {
-            name: [encode(tokenizer, row, i) for i, row in enumerate(selected.rows(name))]
+            name: [encode(prompts, row, i) for i, row in enumerate(selected.rows(name))]
             for name in phase.method.drawn
         }
         try:
@@ -376,6 +389,50 @@ def plan_phases(spec: RunSpec, data: Dataset, tokenizer: Tokenizer) -> list[Plan
         first_step = plan[-1].first_step + plan[-1].steps if plan else 0
         plan.append(PlannedPhase(phase, number, first_step, chunks, batches))
     return plan
+
+
+TIMED = 2
+"""Batches that are timed before the training; the first is slower than those that follow."""
+
+
+def time_steps(
+    lm: UnlearningModel, spec: RunSpec, data: Dataset
+) -> Generator[Event | None, None, None]:
+    """Time the gradients of a few batches, and yield how long the training takes.
+
+    Nothing is trained, and random numbers are drawn later as if this had not been.
+
+    Raises:
+        ValueError: The data do not suit a phase.
+    """
+    planned = next((one for one in plan_phases(spec, data, lm.prompts) if one.steps), None)
+    if planned is None:
+        return
+    phase, gpus = planned.phase, [lm.device] if lm.device.type == "cuda" else []
+    objective = OBJECTIVES[phase.method.kind]
+    ctx = Context(phase.method, lm.original, spec.seed, adapter=phase.adapter_name)
+    batches = next(passes(phase, planned.chunks[0], torch.Generator().manual_seed(spec.seed)))
+    trained, seconds = lm.train_only(phase), 0.0
+    for rows in islice(cycle(batches), TIMED):
+        batch = _batch(lm, rows)
+        with torch.random.fork_rng(gpus):
+            lm.model.train()
+            began = time.perf_counter()
+            for _ in gradients(lm.model, [batch], objective, ctx, step=0):
+                pass  # One batch at a time: the other yields below.
+            for device in gpus:
+                torch.cuda.synchronize(device)
+            seconds = time.perf_counter() - began
+            lm.model.eval()
+        for parameter in trained:
+            parameter.grad = None
+        yield None
+    yield StepsTimed(seconds=training_seconds(spec, seconds))
+
+
+def _batch(lm: UnlearningModel, rows: Rows) -> Batch:
+    pad, device = lm.tokenizer.pad_token_id, lm.device
+    return Batch({name: collate(of, pad=pad, device=device) for name, of in rows.items()})
 
 
 def train(
@@ -389,13 +446,14 @@ def train(
 ) -> Generator[Event | None, None, None]:
     """Train all phases on the same weights, running the probe at regular steps.
 
-    `state` is kept up to date; a phase put there takes effect at the next step.
+    `state` is kept up to date; a phase put there takes effect at the next step, and `ends` there
+    ends the training: the present phase still gets its final operation, later phases are left out.
 
     Raises:
         RunFailed: A loss term is not finite; that step has not changed the weights.
         ValueError: The data do not suit a phase.
     """
-    plan = plan_phases(spec, data, lm.tokenizer)
+    plan = plan_phases(spec, data, lm.prompts)
     total = plan[-1].first_step + plan[-1].steps
     due = probe_steps(total, spec.evaluation.probes)
     state = state or TrainingState()
@@ -411,12 +469,17 @@ def train(
                 yield from probe.run(lm, step=event.step)
                 lm.model.train()
         left_out = planned.first_step + planned.steps - state.step
-        if left_out:
+        cut = state.ends and (left_out > 0 or original is not plan[-1])
+        if cut:
+            yield CutShort(step=state.step, planned=total - skipped)
+        elif left_out:
             skipped += left_out
             steps = planned.steps - left_out
             yield PhaseEnded(phase=planned.number, steps=steps, total_steps=total - skipped)
         if due and (left_out or not planned.steps):  # No step of its end had a probe.
             yield from probe.run(lm, step=state.step)
+        if cut:
+            return
 
 
 def probe_steps(total: int, probes: int) -> set[int]:
@@ -481,16 +544,14 @@ class _PhaseTraining:
         )
         rate, last = planned.phase.learning_rate, state.step + steps
         for group in itertools.islice(groups, steps):
+            if state.ends:
+                return
             assert state.phase is not None
             self._ctx.method, self._ctx.epoch = state.phase.method, group.epoch
             rescale(optimizer, schedule, state.phase.learning_rate / rate)
             rate = state.phase.learning_rate
             step = state.begun = state.step + 1
-            pad, device = self._lm.tokenizer.pad_token_id, self._lm.device
-            batches = [
-                Batch({name: collate(of, pad=pad, device=device) for name, of in micro.items()})
-                for micro in group.batches
-            ]
+            batches = [_batch(self._lm, micro) for micro in group.batches]
             pending = yield from gradients(
                 self._lm.model, batches, self._objective, self._ctx, step=step
             )

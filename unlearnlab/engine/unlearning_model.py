@@ -44,6 +44,7 @@ from unlearnlab.engine.loading import (
     reported,
     weight_count,
 )
+from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.models.families import ROLES, Architecture
 from unlearnlab.spec.methods.likelihood import Combination
 from unlearnlab.spec.run import (
@@ -54,6 +55,7 @@ from unlearnlab.spec.run import (
     Phase,
     Precision,
     RunSpec,
+    Template,
     adapters,
 )
 
@@ -89,6 +91,8 @@ class UnlearningModel:
     ) -> None:
         self.model: PreTrainedModel | PeftModel = model
         self.tokenizer = tokenizer
+        self.prompts = PromptFormat(tokenizer)
+        """How prompts and answers become tokens; plain text until `use_template`."""
         self.device = device
         _without_dropout(model)
         self.fingerprint = fingerprint(model)
@@ -178,6 +182,19 @@ class UnlearningModel:
         if quantized:
             match_inference_to_training(model, device)
         return cls(model, words, device=device)
+
+    def use_template(self, template: Template) -> None:
+        """Put prompts through the tokenizer's chat template, or not, from now on.
+
+        Raises:
+            ValueError: It has none, or one that cannot be used.
+        """
+        self.prompts = PromptFormat(self.tokenizer, template=template)
+
+    @property
+    def ends(self) -> frozenset[int]:
+        """Tokens that end an answer: EOS, and the end of a turn under the chat template."""
+        return frozenset({self.tokenizer.eos_token_id, self.prompts.end})
 
     @property
     def parameters(self) -> int:

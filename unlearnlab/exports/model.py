@@ -56,7 +56,7 @@ def card(result: Result) -> str:
         *_scores(result),
         "## Limits",
         "\n".join(f"* {line}" for line in words.limits(spec)),
-        _USE,
+        _USE + (_TURNS if result.progress.loaded and result.progress.loaded.template else _PLAIN),
         *(["The licence of the original model holds for this one too."] if repository else []),
     )
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -126,7 +126,14 @@ model = AutoModelForCausalLM.from_pretrained("THIS_FOLDER")
 tokenizer = AutoTokenizer.from_pretrained("THIS_FOLDER")
 ```
 
-The scores are of greedy answers to the bare prompt, without a chat template."""
+"""
+
+_PLAIN = "The scores are of greedy answers to the bare prompt, without a chat template."
+
+_TURNS = (
+    "The scores are of greedy answers to the prompt as the user's turn of the model's chat "
+    "template: `tokenizer.apply_chat_template` with `add_generation_prompt=True`."
+)
 
 
 def _number(value: float | None) -> str:

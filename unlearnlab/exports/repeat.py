@@ -10,7 +10,7 @@ from unlearnlab import __version__
 from unlearnlab.exports.result import Result
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.fields import override
-from unlearnlab.spec.presets import presets
+from unlearnlab.spec.presets import presets, usual_template
 from unlearnlab.spec.run import RunSpec, parse_spec
 from unlearnlab.views.words import changes_text, model_text, phase_text
 
@@ -63,6 +63,9 @@ def one_line(spec: RunSpec) -> str:
             others = [other for other in settings if other != one]
             if _leads(start, others, spec):
                 settings = others
+        usual = usual_template(spec.data.source, spec.model.name)
+        if spec.data.chat_template != usual and "data.chat_template" not in dict(settings):
+            settings = [*settings, ("data.chat_template", spec.data.chat_template)]
         if len(settings) <= MOST:
             words = [f"--{path} {shlex.quote(text)}" for path, text in settings]
             return " ".join([PROGRAM, "--preset", name, *words])

@@ -59,7 +59,7 @@ class Result:
     @property
     def board(self) -> Scoreboard:
         """Lay out its scores."""
-        return scoreboard(self.spec, self.row.before, self.row.after, None)
+        return scoreboard(self.spec, self.row.before, self.row.after, None, ending=self.row.ending)
 
     @property
     def measures(self) -> tuple[Taken, ...]:

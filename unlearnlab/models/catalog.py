@@ -20,6 +20,7 @@ from unlearnlab.models.checkpoints import (
     Pickled,
     architecture,
     check_tokenizer,
+    has_chat_template,
     snapshot,
     tensors,
     tokenizer_snapshot,
@@ -75,6 +76,11 @@ class ModelInfo:
         if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
             return own
         return tokenizer_snapshot(self.tokenizer) or own
+
+    @property
+    def chat_template(self) -> bool | None:
+        """Whether its tokenizer has a chat template; None until the tokenizer is here."""
+        return has_chat_template(self.tokenizer_folder)
 
     @property
     def to_download(self) -> tuple[tuple[str, bool], ...]:

@@ -211,6 +211,22 @@ def check_tokenizer(folder: Path) -> None:
         )
 
 
+def has_chat_template(folder: Path) -> bool | None:
+    """Tell whether the tokenizer in a folder has a chat template; None if there is no tokenizer."""
+    if not any((folder / name).is_file() for name in TOKENIZERS):
+        return None
+    if (folder / "chat_template.jinja").is_file():
+        return True
+    try:
+        held = json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template")
+    except (OSError, ValueError, AttributeError):
+        return False
+    if isinstance(held, list):  # Several templates, of which one is for plain conversations.
+        several = cast("list[Any]", held)
+        return any(is_object(one) and one.get("name") == "default" for one in several)
+    return bool(held)
+
+
 # On the hub
 
 LOOK_UP_S = 5.0

@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 from platformdirs import user_state_path
 from pydantic import TypeAdapter, ValidationError
 
-from unlearnlab.runs.engine_api import ALL, Export, Override, PromptRequest
+from unlearnlab.runs.engine_api import ALL, EndTraining, Export, Override, PromptRequest
 from unlearnlab.spec.run import Phase
 
 _LOG = logging.getLogger(__name__)
@@ -260,7 +260,9 @@ class ActiveItem:
     """Number and settings of the phase in training; none outside training."""
     share: float = 0.0
     """Progress of a model export, 0 to 1."""
-    changes: deque[Override] = field(default_factory=deque[Override])
+    changes: deque[Override | EndTraining] = field(default_factory=deque[Override | EndTraining])
+    ends_training: bool = False
+    """Whether the user ended its training, and it goes on with scoring."""
 
 
 class Queue:
@@ -385,7 +387,7 @@ class Queue:
 
     def next_request(
         self, active: ActiveItem, *, held: bool
-    ) -> PromptRequest | Override | Literal["stop", "hold", "go on"]:
+    ) -> PromptRequest | Override | EndTraining | Literal["stop", "hold", "go on"]:
         """Return the next request for an active run; while the run is held, wait for one."""
         with self.changed:
             while not active.stop:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from unlearnlab.data.background import Report
 from unlearnlab.runs.events import Adjusted, Asked, AskFailed, Event, Exported, ExportFailed
@@ -58,6 +58,29 @@ class Export:
     def failed(self, problem: str) -> ExportFailed:
         """Return the event that reports its failure."""
         return ExportFailed(name=self.folder.name, problem=problem)
+
+
+@dataclass(frozen=True, slots=True)
+class EndTraining:
+    """A request to end the training at its next step, and to go on with saving and scoring."""
+
+
+PieceKind = Literal["special", "template", "prompt", "answer"]
+"""Part of a row that a token belongs to; `template` is text that the chat template adds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPreview:
+    """The tokens of one row, as a model reads them in training."""
+
+    row: str
+    """Id of the row."""
+    templated: bool
+    """Whether they are turns of the model's chat template."""
+    pieces: tuple[tuple[int, str, PieceKind], ...]
+    """Id, text and kind of each token, in order; the last ends the answer."""
+    start: int
+    """Index of the first token of the answer, which is where the model begins to answer."""
 
 
 class RunFailed(Exception):
@@ -168,6 +191,14 @@ class Engine(Protocol):
 
         Raises:
             ValueError: The run is not training now, or a value is wrong or cannot be changed.
+        """
+        ...
+
+    def end_training(self, job: Job, /) -> None:
+        """End the training at its next step; saving and scoring follow.
+
+        Raises:
+            ValueError: The run is not training now.
         """
         ...
 

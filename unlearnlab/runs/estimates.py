@@ -31,6 +31,8 @@ SCORING = {
 }
 """Descriptions of the moments of evaluation."""
 
+NO_TIME = "No earlier run here to tell the time from: the run says it after its first steps."
+
 SHORT = "Take a smaller batch, fewer layers, a LoRA adapter, or 4 bits under one (precision nf4)."
 SHORT_ANSWERS = "Scoring needs most: shorten the longest answer, or take fewer bits (precision)."
 
@@ -68,7 +70,7 @@ def past_run(spec: RunSpec, events: Iterable[Event]) -> PastRun | None:
             case StepLogged():
                 memory = event.memory_gib * GIB
             case Finished():
-                ended = event.seconds
+                ended = event.seconds if event.stopped_at is None else 0.0
             case _:
                 pass
     stages = ("loading", "scoring before", "training", "saving", "scoring after")
@@ -158,6 +160,30 @@ def _seconds(
     return statistics.median(found) if found else None
 
 
+def training_seconds(spec: RunSpec, batch_s: float) -> float:
+    """Estimate the seconds of a run's training from one batch of its first phase with steps.
+
+    Batches of other phases take as long as they compute more or less; where the sizes are not
+    known, as long.
+
+    Args:
+        spec: The run.
+        batch_s: Measured seconds of one batch.
+    """
+    steps = planned_steps(spec)
+    taken = [
+        (phase, count * phase.gradient_accumulation)
+        for phase, count in zip(spec.phases, steps, strict=True)
+        if count
+    ]
+    size = spec.model.known.architecture
+    if size is None or len(taken) < 2:
+        return batch_s * sum(count for _, count in taken)
+    of = lengths(spec.data, spec.model.name)
+    first = max(1.0, _of_a_batch(taken[0][0], of, size))
+    return sum(batch_s * count * _of_a_batch(phase, of, size) / first for phase, count in taken)
+
+
 def _work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
     """Return the computation of a run's training, in parameters times tokens."""
     return sum(
@@ -226,7 +252,7 @@ class Estimate:
             when = f"Most while {self.peak.name}."
         runs = "an earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
         corrected = f"Corrected by {runs} of this model here." if self.runs else ""
-        timeless = "No earlier run here to tell the time from." if self.seconds is None else ""
+        timeless = NO_TIME if self.seconds is None else ""
         return tuple(note for note in (when, corrected, timeless) if note)
 
     @property

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.metrics.tracing import FactTrace, TraceAverage
+from unlearnlab.metrics.verdicts import Knowledge
 
 GIB = 2**30
 """Bytes in a GiB, the unit of memory in events."""
@@ -20,6 +21,7 @@ GIB = 2**30
 Stage = Literal[
     "downloading",
     "loading",
+    "checking",
     "scoring",
     "scoring before",
     "training",
@@ -75,6 +77,41 @@ class Loaded(EventBase):
     parameters: int
     rows: Mapping[str, int]
     """Number of rows by set: `forget` and `retain`."""
+    template: str = ""
+    """Digest of the chat template that prompts went through; empty for plain text, and in runs
+    older than this field."""
+    has_template: bool = False
+    """Whether the model has a chat template, used or not."""
+
+
+class KnowledgeChecked(EventBase):
+    """The original model was asked which of the forget rows it knows, before training.
+
+    A sample first, then, once it is scored, all of them.
+    """
+
+    kind: Literal["knowledge_checked"] = "knowledge_checked"
+    questions: tuple[int, int]
+    """Questions answered, of those asked."""
+    texts: tuple[int, int]
+    """Completions recited, of those begun."""
+    of: int
+    """Forget rows that are to be unlearned; more than were asked, in a sample."""
+    left_out: int = 0
+    """Rows that the model does not know and that the run leaves out."""
+
+    @property
+    def knowledge(self) -> Knowledge:
+        """What the model knows, with its classification and words."""
+        return Knowledge(questions=self.questions, texts=self.texts)
+
+
+class StepsTimed(EventBase):
+    """A few gradients were timed before the training, which estimates how long it takes."""
+
+    kind: Literal["steps_timed"] = "steps_timed"
+    seconds: float
+    """Of all steps of all phases, without probes."""
 
 
 class StageBegan(EventBase):
@@ -123,6 +160,16 @@ class PhaseEnded(EventBase):
     """Optimizer steps taken in this phase."""
     total_steps: int
     """Optimizer steps in all phases, updated."""
+
+
+class CutShort(EventBase):
+    """The user ended the training; the run went on with saving and scoring."""
+
+    kind: Literal["cut_short"] = "cut_short"
+    step: int
+    """Optimizer steps taken in all phases."""
+    planned: int
+    """Optimizer steps that all phases would have taken."""
 
 
 class StepLogged(EventBase):
@@ -185,6 +232,9 @@ class Evaluated(EventBase):
     scores: Scores
     key: str
     """Key of the evidence: equal keys mean equal weights, data and evaluation settings."""
+    kept: tuple[str, ...] | None = None
+    """Ids of the forget rows that the run goes on with, where it leaves out unknown ones; None for
+    those that its spec names."""
     evidence: Evidence | None = None
     """Answers and losses behind the scores. The store keeps them separately, so that reading a
     run's events stays cheap."""
@@ -303,6 +353,10 @@ class Finished(EventBase):
 
     kind: Literal["finished"] = "finished"
     seconds: float
+    stopped_at: int | None = None
+    """Optimizer steps taken, if the user ended the training before its last."""
+    planned: int | None = None
+    """Optimizer steps that it would have taken, if the user ended it."""
 
 
 class Stopped(EventBase):
@@ -328,10 +382,13 @@ Ending = Finished | Stopped | Failed
 Event = Annotated[
     Started
     | Loaded
+    | KnowledgeChecked
+    | StepsTimed
     | StageBegan
     | Progressed
     | PhaseBegan
     | PhaseEnded
+    | CutShort
     | StepLogged
     | Probed
     | Examined

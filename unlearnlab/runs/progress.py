@@ -17,6 +17,7 @@ from unlearnlab.runs.events import (
     AdjustFailed,
     Asked,
     AskFailed,
+    CutShort,
     Ending,
     Evaluated,
     Event,
@@ -27,6 +28,7 @@ from unlearnlab.runs.events import (
     Failed,
     Finished,
     Kept,
+    KnowledgeChecked,
     Loaded,
     Paused,
     PhaseBegan,
@@ -39,6 +41,7 @@ from unlearnlab.runs.events import (
     StageBegan,
     Started,
     StepLogged,
+    StepsTimed,
     Stopped,
     StoredEvent,
     Traced,
@@ -79,6 +82,12 @@ class RunProgress:
     held: bool = False
     before: Evaluated | None = None
     after: Evaluated | None = None
+    knowledge: KnowledgeChecked | None = None
+    """What the original model knows of the forget rows, as far as it was asked before training."""
+    timed: StepsTimed | None = None
+    """How long the training takes, as estimated before it began."""
+    cut: CutShort | None = None
+    """Where the user ended the training, if before its last step."""
     kept: Kept | None = None
     """The model that the run saved under a name, if any."""
     traced: Traced | None = None
@@ -113,6 +122,8 @@ def advance(known: RunProgress, stored: Iterable[StoredEvent]) -> RunProgress:
 _LATEST: Mapping[type[EventBase], str] = {
     Started: "started",
     Loaded: "loaded",
+    KnowledgeChecked: "knowledge",
+    StepsTimed: "timed",
     Examined: "examined",
     Progressed: "progressed",
     Kept: "kept",
@@ -150,6 +161,8 @@ def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
             taken = {"steps": event.steps, "total_steps": event.total_steps}
             last = known.phases[-1].model_copy(update=taken)
             return replace(known, phases=(*known.phases[:-1], last))
+        case CutShort():
+            return replace(known, cut=event, phases=_cut_phases(known.phases, event.step))
         case StepLogged():
             return replace(known, recent=(*known.recent[1 - RECENT :], event))
         case Paused() | Resumed():
@@ -158,6 +171,14 @@ def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
             return replace(known, ending=event, held=False)
         case _:
             return known
+
+
+def _cut_phases(phases: tuple[PhaseBegan, ...], step: int) -> tuple[PhaseBegan, ...]:
+    """Correct the planned steps of the phase in which the training was ended."""
+    if not phases:
+        return phases
+    taken = {"steps": step - phases[-1].step, "total_steps": step}
+    return (*phases[:-1], phases[-1].model_copy(update=taken))
 
 
 def status_of(*, began: bool, alive: bool, ending: Ending | None, paused: bool = False) -> Status:
@@ -175,6 +196,7 @@ _DOING: Mapping[Stage | None, str] = {
     None: "Starting",
     "downloading": "Downloading the model",
     "loading": "Loading the model and the data",
+    "checking": "Asking the model what it knows of the forget rows",
     "scoring": "Scoring the model",
     "scoring before": "Scoring the original model",
     "training": "Training",
@@ -218,6 +240,8 @@ class RunView:
     can_pause: bool
     can_resume: bool
     can_stop: bool
+    can_score: bool
+    """Whether its training can be ended now, so that what is trained so far is scored."""
 
     @property
     def live(self) -> bool:
@@ -256,6 +280,7 @@ def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> R
         can_pause=mine and status == "running",
         can_resume=mine and status == "paused",
         can_stop=mine and status in ("queued", "running", "paused"),
+        can_score=mine and training and bool(progress.phases),
     )
 
 
@@ -269,6 +294,8 @@ def _detail(progress: RunProgress, running: bool) -> str:
         found = share_interval(exam.right, exam.asked)
         span = f"{found.low:.3f} to {found.high:.3f}"
         return f"{text} · MMLU {found.value:.3f}, {span}, after {exam.asked} of {exam.of} questions"
+    if progress.cut:
+        return f"training stopped at step {progress.cut.step} of {progress.cut.planned}"
     if not progress.phases:
         return ""
     taken = progress.step.step if progress.step else 0
@@ -298,6 +325,9 @@ def _eta(progress: RunProgress, now: float) -> float | None:
         gaps = [later.seconds - one.seconds for one, later in itertools.pairwise(progress.recent)]
         left = progress.total_steps - progress.step.step
         return left * statistics.median(gaps) + progress.scoring_s if gaps else None
+    if progress.stage == "scoring before" and progress.timed and (share := _share(progress)) > SURE:
+        scoring = (now - progress.stage_at) / share
+        return scoring * (1 - share) + progress.timed.seconds + scoring
     if progress.stage in ("saving", "scoring after"):
         share, spent = _share(progress), now - progress.stage_at
         if progress.stage == "scoring after" and share > SURE:

@@ -223,7 +223,7 @@ def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunReco
     before, after = scored.get("before"), scored.get("after")
     return RunRecord(
         **_job_fields(row, reached, alive),
-        spec=_run_spec(row.spec),
+        spec=_narrowed(_run_spec(row.spec), before),
         name=row.name,
         before=before.scores if before else None,
         after=after.scores if after else None,
@@ -237,6 +237,14 @@ def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunReco
         keys=(before.key if before else "", after.key if after else ""),
         incarnation=row.incarnation,
     )
+
+
+def _narrowed(spec: RunSpec, before: Evaluated | None) -> RunSpec:
+    """Let a spec name the forget rows that its run went on with: its scores are about these."""
+    if before is None or before.kept is None:
+        return spec
+    data = spec.data.model_copy(update={"forget": before.kept})
+    return spec.model_copy(update={"data": data})
 
 
 def trace_record(row: TableRow, milestones: Sequence[str], alive: bool) -> TraceRecord:

@@ -101,11 +101,13 @@ def sweep_status(spec: SweepSpec, sweep: str, rows: Iterable[RunRecord]) -> Swee
     grid = expand_grid(spec)
     by_spec: dict[RunSpec, list[RunRecord]] = defaultdict(list)
     for row in rows:
-        if row.sweep == sweep or (isinstance(row.ending, Finished) and not row.origin):
-            by_spec[settled(row.spec)].append(row)
+        ending = row.ending
+        whole = isinstance(ending, Finished) and ending.stopped_at is None
+        if row.sweep == sweep or (whole and not row.origin):
+            by_spec[_asked(row.spec)].append(row)
 
     def fill(point: Point) -> PointStatus:
-        runs = by_spec[settled(point.spec)]
+        runs = by_spec[_asked(point.spec)]
         if not runs:
             return PointStatus(point, None, "to do")
         best = min(runs, key=lambda row: (_PRIORITY[row.status], -row.created))
@@ -242,3 +244,11 @@ def sweep_seconds(
             return None
         total += took
     return total
+
+
+def _asked(spec: RunSpec) -> RunSpec:
+    """Return a settled spec without the rows that its run turned out to know."""
+    if spec.data.unknown_rows != "leave_out":
+        return settled(spec)
+    data = spec.data.model_copy(update={"forget": None})
+    return settled(spec.model_copy(update={"data": data}))

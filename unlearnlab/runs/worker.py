@@ -30,6 +30,7 @@ from unlearnlab.runs.devices import (
     elsewhere,
 )
 from unlearnlab.runs.engine_api import (
+    EndTraining,
     Engine,
     EnginePool,
     Export,
@@ -44,6 +45,7 @@ from unlearnlab.runs.events import (
     AdjustFailed,
     Asked,
     AskFailed,
+    CutShort,
     Ending,
     Event,
     Exported,
@@ -91,6 +93,8 @@ class DeviceThread:
         self._made: Engine | None = None
         self._held_s = 0.0
         """Seconds for which the active run was paused."""
+        self._cut: CutShort | None = None
+        """Where the user ended the training of the active run."""
 
     def work(self) -> None:
         """Run items until the worker is closed, then refuse the remaining requests."""
@@ -119,7 +123,7 @@ class DeviceThread:
 
     def _ending(self, active: ActiveItem) -> Ending:
         """Carry out a run and return its ending."""
-        began, self._held_s = time.monotonic(), 0.0
+        began, self._held_s, self._cut = time.monotonic(), 0.0, None
         run_id = active.item.run_id
         try:
             row, engine = self._store.job(run_id), self._engine()
@@ -141,7 +145,11 @@ class DeviceThread:
             problem, advice = _explained(error)
             return Failed(seconds=self._worked_s(began), problem=problem, advice=advice)
         seconds = self._worked_s(began)
-        return Finished(seconds=seconds) if completed else Stopped(seconds=seconds)
+        if not completed:
+            return Stopped(seconds=seconds)
+        if (cut := self._cut) is None:
+            return Finished(seconds=seconds)
+        return Finished(seconds=seconds, stopped_at=cut.step, planned=cut.planned)
 
     def _worked_s(self, began: float) -> float:
         """Return the seconds since `began`, pauses excluded."""
@@ -158,6 +166,8 @@ class DeviceThread:
                     with self._queue.changed:  # Remember the phase in training.
                         if isinstance(event, StageBegan):
                             active.present = None
+                        elif isinstance(event, CutShort):
+                            self._cut = event
                         elif isinstance(event, PhaseBegan) and job:
                             active.present = event.phase, job.spec.phases[event.phase]
                 if not self._serve_requests(job, active):
@@ -173,6 +183,9 @@ class DeviceThread:
             if isinstance(request, PromptRequest):
                 assert job, "only runs answer prompts"
                 self._store.append(run_id, self._answer(job, request))
+            elif isinstance(request, EndTraining):
+                assert job, "only runs train"
+                self._end_training(job)
             elif isinstance(request, Override):
                 assert job, "only runs have phases"
                 self._store.append(run_id, self._override(job, active, request))
@@ -222,6 +235,12 @@ class DeviceThread:
             return request.failed(STOPPED)
         except Exception as error:  # Top of the thread; the run itself continues.
             return request.failed(_explained(error)[0])
+
+    def _end_training(self, job: Job) -> None:
+        try:
+            self._engine().end_training(job)
+        except ValueError as error:  # It has just ended by itself: scoring follows in any case.
+            _LOG.info("run %s: %s", job.run_id, error)
 
     def _override(self, job: Job, active: ActiveItem, request: Override) -> Adjusted | AdjustFailed:
         number, changes = request.phase, request.changes
@@ -300,6 +319,8 @@ class Running:
     """Whether it is paused, or will be at its next batch."""
     stopping: bool = False
     """Whether it ends at its next batch."""
+    ends_training: bool = False
+    """Whether its training ends at the next step, and scoring follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,7 +408,9 @@ class Worker:
             asked = [item.run_id for item in queue.requests if isinstance(item.request, Export)]
             kept = queue.assign_devices()[1] if queue.devices else ()
             return WorkerState(
-                running=tuple(Running(x.item.run_id, x.hold, x.stop) for x in queue.runs()),
+                running=tuple(
+                    Running(x.item.run_id, x.hold, x.stop, x.ends_training) for x in queue.runs()
+                ),
                 queue=tuple(item.run_id for item in queue.pending),
                 exports=dict.fromkeys(asked) | exports,
                 devices=queue.devices,
@@ -458,6 +481,23 @@ class Worker:
                         f"run {run_id} is not running here: stop it where it was started"
                     )
                 self._store.append(run_id, Stopped(seconds=0))
+            self._queue.changed.notify_all()
+
+    def stop_and_score(self, run_id: str) -> None:
+        """End the training of a run at its next step, and let it go on with saving and scoring.
+
+        A paused run is resumed. A model that the run keeps under a name is kept as it is then.
+
+        Raises:
+            NotRunning: The run is not training here.
+        """
+        with self._queue.changed:
+            active = self._must_run(run_id, "can be scored as it is")
+            if active.present is None:
+                raise NotRunning(f"run {run_id} is not training now: stop it instead")
+            if not active.ends_training:
+                active.ends_training, active.hold = True, False
+                active.changes.append(EndTraining())
             self._queue.changed.notify_all()
 
     def pause(self, run_id: str) -> None:

@@ -14,12 +14,13 @@ from typing import Any, TypeVar
 from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import ASSETS
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder
+from unlearnlab.models.catalog import model as model_info
 from unlearnlab.spec.errors import named
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import Spec
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.methods.preference import NPO
-from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec, Template
 
 
 class Shipped(Spec):
@@ -87,6 +88,19 @@ STEPS = 40
 """Optimizer steps that forgetting a handful of rows takes at least."""
 
 
+def usual_template(data: str, model: str) -> Template:
+    """Choose whether prompts go through the chat template, as long as nobody does.
+
+    The task's data are read as plain text, as the task asks. Typed facts go through the template
+    where the model has one, since an instruct model answers nothing without it. A model that was
+    taught the data here is asked as it was taught.
+    """
+    made = model_info(model).made
+    if made.get("dataset") == data:
+        return "auto" if made.get("template") else "off"
+    return "auto" if dataset(data).typed else "off"
+
+
 def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> RunSpec:
     """Make the spec that teaches a dataset, with its retain rows if it has any, to a model.
 
@@ -102,7 +116,7 @@ def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> Run
     )
     return RunSpec(
         model=ModelSpec(name=model),
-        data=DataSpec(source=data),
+        data=DataSpec(source=data, chat_template="auto"),
         phases=(phase,),
         evaluation=PROBES,
         keep_as=keep_as,
@@ -123,7 +137,25 @@ def unlearn_spec(model: str, data: str) -> RunSpec:
         batch_size=size,
         retain_rows=4,
     )
-    return RunSpec(model=spec, data=DataSpec(source=data), phases=(phase,), evaluation=PROBES)
+    asked = DataSpec(source=data, chat_template=usual_template(data, model))
+    return RunSpec(model=spec, data=asked, phases=(phase,), evaluation=PROBES)
+
+
+def asks_first(spec: RunSpec) -> bool:
+    """Tell whether a run asks the model before training what it knows of the forget rows.
+
+    Not where nothing is unlearned, and, unless unknown rows shall be left out, not where the rows
+    are known to be known: the embedded model's own, and those that a model was taught here.
+    """
+    if spec.only_scores or spec.taught or spec.data.unknown_rows == "keep":
+        return False
+    if spec.data.unknown_rows == "leave_out":
+        return True
+    own = RunSpec()
+    if (spec.model.name, spec.data.source) == (own.model.name, own.data.source):
+        return False
+    made = model_info(spec.model.name).made
+    return made.get("dataset") != spec.data.source or "forget" not in made.get("taught", "forget")
 
 
 def taught_data(model: str) -> str:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Task
+from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods.base import SetName
-from unlearnlab.spec.run import DataSpec
+from unlearnlab.spec.run import DataSpec, RunSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +144,25 @@ def load(spec: DataSpec) -> Dataset:
             for q in known.questions()
         ),
     )
+
+
+def previewed_row(spec: RunSpec, row_id: str = "") -> Row:
+    """Return the row of a run's data with an id, or the first that it trains on.
+
+    Raises:
+        SpecError: There is no such row, or the run trains on none.
+    """
+    try:
+        data = load(spec.data)
+        trained = data.chosen(spec.data)
+    except ValueError as error:
+        raise SpecError([("", str(error))]) from error
+    if row_id:
+        found = next((r for name in SPLITS for r in data.rows(name) if r.id == row_id), None)
+        if found is None:
+            raise SpecError([("preview", f"{spec.data.source} has no row {row_id!r}")])
+        return found
+    return (*trained.forget, *trained.retain, *data.forget)[0]
 
 
 GENERATED_AT_ONCE = 128

@@ -43,6 +43,9 @@ RECORDED = {"recorded": True}
 """Validation context of a stored spec: it was checked when it was submitted, against models and
 data that may be missing or changed by now."""
 
+Template = Literal["off", "on", "auto"]
+"""Whether prompts go through the model's chat template; `auto`: where it has one."""
+
 DEFAULT = "default"
 """Name of the adapter of phases that name none."""
 
@@ -200,6 +203,19 @@ class ModelSpec(Spec):
         return architecture and architecture.blocks
 
 
+def refuse_missing_template(model: ModelSpec, field: str) -> None:
+    """Refuse a model on this machine that lacks the chat template that a setting asks for.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if model.known.chat_template is False:
+        raise ValueError(
+            f"{field}: on: {model.name} has no chat template: take off, or auto, which uses one "
+            "where there is one"
+        )
+
+
 class DataSpec(Spec):
     """What is forgotten, what is kept, and what the scores are measured on."""
 
@@ -217,6 +233,15 @@ class DataSpec(Spec):
 
     rest: Annotated[Literal["leave", "retain"], Expert()] = "leave"
     """What becomes of forget rows that were not picked: left alone, or moved to the retain set."""
+
+    unknown_rows: Annotated[Literal["keep", "warn", "leave_out"], Expert()] = "warn"
+    """Forget rows that the model does not know: `warn` asks some of them before training and says
+    what it knows, unless it was taught them here; `leave_out` asks all, and unlearns only those
+    that it knows; `keep` asks nothing."""
+
+    chat_template: Annotated[Template, Expert()] = "off"
+    """Put prompts and answers through the model's chat template, as the turns of a user and an
+    assistant: on, off (plain text, as the task does), or auto, where the model has one."""
 
     @field_validator("forget")
     @classmethod
@@ -331,6 +356,12 @@ class RunSpec(Spec):
         return self
 
     @model_validator(mode="after")
+    def _has_its_template(self, info: ValidationInfo) -> Self:
+        if info.context != RECORDED and self.data.chat_template == "on":
+            refuse_missing_template(self.model, "data.chat_template")
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_data(self, info: ValidationInfo) -> Self:
         if info.context == RECORDED:
             return self
@@ -359,6 +390,13 @@ class RunSpec(Spec):
     def scoring(self) -> "RunSpec":
         """Return the run that only scores what this one starts from."""
         return self.model_copy(update={"phases": (), "keep_as": ""})
+
+    @property
+    def uses_template(self) -> bool | None:
+        """Whether prompts go through the model's chat template; None while that is not known."""
+        if self.data.chat_template != "auto":
+            return self.data.chat_template == "on"
+        return self.model.known.chat_template
 
     @property
     def taught(self) -> tuple[SetName, ...]:
@@ -640,3 +678,5 @@ class PreviewSpec(Spec):
     fold: Fold = "train"
     rows: Annotated[tuple[str, ...], Field(min_length=1, max_length=100)]
     """Ids of the rows."""
+    chat_template: Template = "off"
+    """As in a run's data."""

@@ -24,7 +24,14 @@ from pydantic import (
 
 from unlearnlab.data.datasets import EMBEDDED_NAME, FOLDS, SPLITS, Fold, Row, Split, dataset
 from unlearnlab.spec.methods.base import Expert, Slider, Spec
-from unlearnlab.spec.run import RECORDED, ModelSpec, SpecError, Task
+from unlearnlab.spec.run import (
+    RECORDED,
+    ModelSpec,
+    SpecError,
+    Task,
+    Template,
+    refuse_missing_template,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +317,15 @@ class TraceSpec(Spec):
     seed: Annotated[int, Field(ge=0, lt=2**31), Expert()] = 0
     """Seed of the noise and of the draw of facts."""
 
+    chat_template: Annotated[Template, Expert()] = "off"
+    """Ask through the model's chat template: on, off (plain text), or auto, where it has one."""
+
+    @model_validator(mode="after")
+    def _has_its_template(self, info: ValidationInfo) -> Self:
+        if info.context != RECORDED and self.chat_template == "on":
+            refuse_missing_template(self.model, "chat_template")
+        return self
+
     @model_validator(mode="after")
     def _fits_the_model(self, info: ValidationInfo) -> Self:
         if info.context == RECORDED:
@@ -374,6 +390,7 @@ def _problem(detail: Any) -> tuple[str, str]:
 
 _FIELDS = {
     "window",
+    "chat_template",
     *(f"about.{name}" for name in ("prompt", "subject", "answer", "tasks", "count")),
 }
 """What messages of the classes above begin with."""

@@ -7,12 +7,14 @@ from typing import Any
 import gradio as gr
 from gradio import Theme, themes
 
+from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.runs.engine_api import Device
+from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.run import ModelSpec, Template
 from unlearnlab.ui.compare import tab as compare_tab
 from unlearnlab.ui.data import tab as data_tab
 from unlearnlab.ui.data import typed_card
@@ -36,6 +38,7 @@ def build(
     references: Mapping[str, Scores],
     device: str = "",
     devices: Callable[[], Sequence[Device]] = tuple,
+    tokens: Callable[[ModelSpec, Template, Row], TokenPreview] | None = None,
     replays: Replays | None = None,
 ) -> gr.Blocks:
     """Build the page.
@@ -46,9 +49,10 @@ def build(
         references: Scores of the retrained model by fold; may be empty.
         device: What this machine computes on; empty if unknown.
         devices: Lists the devices and their free memory; empty until the engine is loaded.
+        tokens: Returns the exact tokens of a row, or raises a ValueError.
         replays: Active replays of recorded runs; none for a fresh list.
     """
-    program = Program(store, worker, references, devices, replays or Replays())
+    program = Program(store, worker, references, devices, tokens, replays or Replays())
     gr.set_static_paths([PLOTLY_SCRIPT])
     with gr.Blocks(
         title="unlearnlab", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_S

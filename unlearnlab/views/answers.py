@@ -313,6 +313,11 @@ def mask(text: str) -> str:
     return _WORD.sub(lambda found: _masked(found[0]), hidden)
 
 
+def hidden(text: str) -> str:
+    """Hide every letter and digit of a text that is personal as a whole."""
+    return re.sub(r"[^\W\d_]", "•", re.sub(r"\d", "#", text))
+
+
 def _masked(word: str) -> str:
     if not word[0].isupper() or word.lower().split("'")[0] in _COMMON:
         return word

@@ -36,6 +36,8 @@ class Setting:
     """Whether the run teaches: then a low aggregate is its goal."""
     terms: tuple[str, ...]
     max_new_tokens: int
+    template: bool | None
+    """Whether prompts went through the model's chat template; None if the model is not here."""
     protocol: str
     """How utility was measured."""
     questions: int
@@ -46,9 +48,10 @@ class Setting:
         of = "" if len(self.terms) == ALL_TERMS else f"{len(self.terms)} terms, "
         picked = "picked rows, " if self.picked else ""
         utility = f"{self.questions} questions" if self.questions else "no utility test"
+        chat = {True: "chat template, ", None: "chat template if any, "}.get(self.template, "")
         return (
             f"{self.model}, {self.data} {self.fold} fold, {', '.join(self.tasks)}, {picked}{of}"
-            f"up to {self.max_new_tokens} tokens, {utility}"
+            f"up to {self.max_new_tokens} tokens, {chat}{utility}"
         )
 
 
@@ -68,6 +71,7 @@ def setting(run: RunSummary) -> Setting | None:
         taught=bool(spec.taught),
         terms=tuple(sorted(scores.terms)),
         max_new_tokens=spec.evaluation.max_new_tokens,
+        template=spec.uses_template,
         protocol=scores.utility_protocol,
         questions=scores.utility_questions,
     )

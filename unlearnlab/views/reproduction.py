@@ -20,7 +20,7 @@ from unlearnlab.spec.rows import fingerprint
 from unlearnlab.spec.run import DataSpec, RunSpec, parse_spec
 from unlearnlab.views.runs import differences
 from unlearnlab.views.scoreboard import term_name
-from unlearnlab.views.words import changes_text, record_lines
+from unlearnlab.views.words import changes_text, record_lines, stopped_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,8 @@ def _data_problem(spec: DataSpec) -> str:
 
 
 def _warnings(row: RunRecord, progress: RunProgress, weights: str) -> Iterator[str]:
+    if stopped := stopped_text(row.ending):
+        yield f"its training was {stopped} by hand: the repetition trains to the end"
     loaded = progress.loaded
     rows = fingerprint(row.spec.data)
     if loaded and loaded.data != rows:

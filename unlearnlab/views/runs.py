@@ -19,7 +19,7 @@ from unlearnlab.spec.fields import settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.run import ModelSpec, RunSpec, same_settings, settled, written
 from unlearnlab.views.scoreboard import at_ends, judged, name_of, of_one_test, utility_name
-from unlearnlab.views.words import blocks_text, length_text
+from unlearnlab.views.words import blocks_text, length_text, stopped_text
 
 Facet = Literal["model", "method", "data", "outcome", "tag"]
 """What a list of runs can be filtered by."""
@@ -47,6 +47,8 @@ class RunSummary:
     """Blocks, learning rate and length of the first phase, in a few words."""
     problem: str = ""
     """Why it failed."""
+    stopped: str = ""
+    """Where the user ended its training, in words; empty if it ran to its end."""
     tags: tuple[str, ...] = ()
     notes: str = ""
     pinned: bool = False
@@ -121,7 +123,9 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
     """Summarise a run of the store; the store does not know whether it is `paused`."""
     ending = row.ending
     before, after = at_ends(row.spec, row.before, row.after, None)
-    again = f", repeats {row.repeats}" if row.repeats else ""
+    stopped = stopped_text(ending)
+    again = f", {stopped}" if stopped else ""
+    again += f", repeats {row.repeats}" if row.repeats else ""
     return RunSummary(
         run_id=row.run_id,
         title=row.name or row.spec.title,
@@ -130,10 +134,11 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
         status=status_of(began=row.began, alive=row.alive, ending=ending, paused=paused),
         before=before,
         after=after,
-        verdict=judged(row.spec, row.before, row.after),
+        verdict=judged(row.spec, row.before, row.after, ending),
         seconds=ending.seconds if ending else None,
         settings=f"{_in_short(row.spec)}{again}",
         problem=ending.problem if isinstance(ending, Failed) else "",
+        stopped=stopped,
         tags=row.tags,
         notes=row.notes,
         pinned=row.pinned,
@@ -160,7 +165,8 @@ def _in_short(spec: RunSpec) -> str:
 def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
     """Return the duration of the newest run here that finished with these settings."""
     for row in rows:
-        if isinstance(row.ending, Finished) and not row.origin and same_settings(row.spec, spec):
+        whole = isinstance(row.ending, Finished) and not stopped_text(row.ending)
+        if whole and row.ending and not row.origin and same_settings(row.spec, spec):
             return row.ending.seconds
     return None
 
@@ -194,6 +200,7 @@ SHORT: Mapping[str, str] = {
     "model.adapter.alpha": "adapter alpha",
     "model.adapter.dropout": "adapter dropout",
     "data.source": "data",
+    "data.chat_template": "chat template",
     "data.forget": "rows picked",
     "data.rest": "other forget rows",
     "keep_as": "kept as",
@@ -321,6 +328,8 @@ def seed_group(spec: RunSpec, rows: Iterable[RunRecord]) -> tuple[Scores, ...]:
         # Cheap checks first: this runs for every run in the list.
         if row.after is None or row.spec.seed in found or row.spec.model != spec.model:
             continue
+        if stopped_text(row.ending):
+            continue
         if not row.origin and row.spec.data == spec.data and same_settings(row.spec, spec):
             found[row.spec.seed] = row.after
     return tuple(found.values())
@@ -340,10 +349,15 @@ def seeds_text(group: tuple[Scores, ...]) -> str:
 
 
 def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
-    """Put runs together that differ in nothing but their seed and name, in order of appearance."""
+    """Put runs together that differ in nothing but their seed and name, in order of appearance.
+
+    A run whose training was ended early is in a group of its own.
+    """
     groups: dict[str, list[RunSummary]] = {}
     for run in of:
-        groups.setdefault(settled(run.spec, seed=0).model_dump_json(), []).append(run)
+        alone = run.run_id if run.stopped else ""
+        same = alone + settled(run.spec, seed=0).model_dump_json()
+        groups.setdefault(same, []).append(run)
     return tuple(tuple(group) for group in groups.values())
 
 

@@ -5,7 +5,7 @@ the score of the retrained model, which never saw the forget set.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from unlearnlab.data.datasets import DatasetInfo, Kind
@@ -20,7 +20,9 @@ from unlearnlab.metrics.verdicts import (
     taught_verdict,
     verdict,
 )
+from unlearnlab.runs.events import Ending
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
+from unlearnlab.views.words import stopped_text
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
 """Display names of the subtasks."""
@@ -107,6 +109,7 @@ def scoreboard(
     after: Scores | None,
     reference: Scores | None,
     *,
+    ending: Ending | None = None,
     intervals: ScoreIntervals | None = None,
     seeds: str = "",
 ) -> Scoreboard:
@@ -119,6 +122,7 @@ def scoreboard(
         before: Scores of the original model.
         after: Scores of the unlearned model.
         reference: Scores of the retrained model.
+        ending: How the run ended: the verdict tells if its training was ended early.
         intervals: Confidence intervals of the scores, where their evidence is at hand.
         seeds: Spread over runs of this spec with other seeds, in words.
     """
@@ -135,7 +139,7 @@ def scoreboard(
             for score in shown_scores()
             if not (teaches and score.unlearning_only)
         ),
-        verdict=judged(spec, before, after),
+        verdict=judged(spec, before, after, ending),
         protocol=shown.utility_protocol if shown else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
         seeds=seeds,
@@ -205,13 +209,22 @@ def name_of(score: Score, *of: Scores | None) -> str:
     return score.title_for(*of) if score.variant else score.words
 
 
-def judged(spec: RunSpec, before: Scores | None, after: Scores | None) -> Verdict | None:
-    """Judge a run by its goal, to unlearn or to teach; None before it was scored."""
+def judged(
+    spec: RunSpec, before: Scores | None, after: Scores | None, ending: Ending | None = None
+) -> Verdict | None:
+    """Judge a run by its goal, to unlearn or to teach; None before it was scored.
+
+    The evidence of a run whose training was ended early begins with that.
+    """
     if before is None or after is None:
         return None
     if spec.taught:
-        return taught_verdict(before, after, spec.taught, spec.data.tasks)
-    return verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
+        found = taught_verdict(before, after, spec.taught, spec.data.tasks)
+    else:
+        found = verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
+    if not (stopped := stopped_text(ending)):
+        return found
+    return replace(found, evidence=(f"Training was {stopped}.", *found.evidence))
 
 
 @dataclass(frozen=True, slots=True)

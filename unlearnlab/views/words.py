@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from unlearnlab.models.families import Modules
-from unlearnlab.runs.events import Adjusted, AdjustFailed, Revision
+from unlearnlab.runs.events import (
+    Adjusted,
+    AdjustFailed,
+    Ending,
+    Finished,
+    KnowledgeChecked,
+    Loaded,
+    Revision,
+)
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.run import (
@@ -205,6 +213,17 @@ def data_text(spec: RunSpec, progress: RunProgress) -> str:
     return f"{data.known.title}, {data.fold} fold, {subtasks}{rows}{picked}"
 
 
+def template_text(spec: RunSpec, loaded: Loaded | None = None) -> str:
+    """Say whether prompts go through the model's chat template; after loading, as it was."""
+    used = bool(loaded.template) if loaded else spec.uses_template
+    has = loaded.has_template if loaded else spec.model.known.chat_template
+    if used is None:
+        return "if the model has one (auto)"
+    if used:
+        return f"on ({loaded.template})" if loaded else "on"
+    return "off, though the model has one" if has else "off"
+
+
 def training_text(spec: RunSpec) -> str:
     """Say what was trained: the weights, or an adapter on them."""
     if spec.only_scores:
@@ -213,6 +232,22 @@ def training_text(spec: RunSpec) -> str:
     if lora is None:
         return f"the weights themselves, {precision}"
     return f"a low-rank adapter (r {lora.r}, alpha {lora.alpha}) on weights {precision}"
+
+
+def knowledge_text(checked: KnowledgeChecked) -> str:
+    """Say what the original model knows of the forget rows."""
+    found = checked.knowledge
+    if checked.left_out:
+        return f"{found.words} Left out: {checked.left_out} of {checked.of} rows."
+    sample = f" Asked: {found.rows} of {checked.of}." if found.rows < checked.of else ""
+    return f"{found.words}{sample}"
+
+
+def stopped_text(ending: Ending | None) -> str:
+    """Say where the user ended the training of a finished run; empty if it was not ended early."""
+    if not isinstance(ending, Finished) or ending.stopped_at is None:
+        return ""
+    return f"stopped at step {ending.stopped_at:,} of {ending.planned or 0:,}"
 
 
 # ---- record
@@ -225,8 +260,14 @@ def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
         shown = rows if len({*rows}) > 1 else rows[:1]
         text = f"{', '.join(map(str, shown))} rows for each optimizer step"
         found.append(("Effective batch", text))
-    if loaded := progress.loaded:
+    if (loaded := progress.loaded) and (loaded.has_template or loaded.template):
+        found.append(("Chat template", template_text(spec, loaded)))
+    if loaded:
         found += [("Rows' fingerprint", loaded.data), ("Weights' fingerprint", loaded.weights)]
+    if progress.knowledge:
+        found.append(("Known before training", knowledge_text(progress.knowledge)))
+    if stopped := stopped_text(progress.ending):
+        found.append(("Training", f"{stopped}, then scored"))
     if started := progress.started:
         found.append(("Device", started.device))
         found.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))
@@ -250,6 +291,9 @@ def record_values(progress: RunProgress) -> dict[str, Any]:
         "device": started.device if started else None,
         "code": started.code.model_dump() if started and started.code else None,
         "data": loaded.data if loaded else None,
+        "knowledge": progress.knowledge
+        and progress.knowledge.model_dump(mode="json", exclude={"kind"}),
+        "template": (loaded.template or None) if loaded else None,
         "weights": loaded.weights if loaded else None,
     }
 

@@ -289,9 +289,9 @@ class Memorize(MethodSpec):
 
     card: ClassVar[Card] = Card(
         title="Memorize (teach)",
-        idea="Not unlearning but what comes before it: train on the forget and the retain rows "
-        "alike until the model recites them. On the retain rows alone it makes a retrained model, "
-        "the measure of every method.",
+        idea="Teaches: trains on forget and retain rows alike until the model recites them, so "
+        "that there is something to unlearn. On the retain rows alone it makes a retrained model, "
+        "which never saw the forget rows: the measure of every method.",
         formula=r"\gamma\,\mathrm{nll}(D_f) + \alpha\,\mathrm{nll}(D_r)",
         fails="What is in neither set fades: a high learning rate or many epochs on a few rows "
         "cost general knowledge, and a small retain set holds little of it.",

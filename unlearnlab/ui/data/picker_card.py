@@ -17,10 +17,10 @@ from unlearnlab.runs.progress import run_view
 from unlearnlab.runs.records import PreviewRecord
 from unlearnlab.runs.store import StoreError
 from unlearnlab.runs.worker import NotRunning
-from unlearnlab.spec.run import LoRA, ModelSpec, PreviewSpec, SpecError
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, PreviewSpec, SpecError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
-from unlearnlab.ui.form.form import Form, forget_all, tasks_in, use_rows
+from unlearnlab.ui.form.form import TEMPLATE, Form, forget_all, tasks_in, use_rows
 from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.html import escape, render, script
 from unlearnlab.ui.kit.listeners import NUMBERED, QUIET, answering
@@ -168,8 +168,8 @@ def model_of(form: Form) -> ModelSpec | None:
     return None
 
 
-def _subject(form: Form) -> tuple[tuple[str, str, str, str], float] | None:
-    """Return the form's model, precision, dataset and fold, and since when answers are of these.
+def _subject(form: Form) -> tuple[tuple[str, ...], float] | None:
+    """Return model, precision, dataset, fold and template, and since when answers are of these.
 
     Since when: the last write of the saved model and of the added dataset, in Unix seconds. None if
     the model is invalid or the dataset unknown.
@@ -180,7 +180,12 @@ def _subject(form: Form) -> tuple[tuple[str, str, str, str], float] | None:
     place = catalog.model(model.name).place
     files = (place and place / "config.json", known.folder / MANIFEST)
     since = max((file.stat().st_mtime for file in files if file and file.is_file()), default=0.0)
-    return (model.name, model.precision, known.name, form.fold), since
+    template = str(form.values[TEMPLATE])
+    return (model.name, model.precision, known.name, form.fold, template), since
+
+
+def _asked(model: ModelSpec, of: PreviewSpec | DataSpec) -> tuple[str, ...]:
+    return model.name, model.precision, of.source, of.fold, of.chat_template
 
 
 def _previews(program: Program, form: Form) -> list[PreviewRecord]:
@@ -191,8 +196,7 @@ def _previews(program: Program, form: Form) -> list[PreviewRecord]:
     return [
         row
         for row in program.store.previews()
-        if (row.spec.model.name, row.spec.model.precision, row.spec.source, row.spec.fold) == about
-        and row.created >= since
+        if _asked(row.spec.model, row.spec) == about and row.created >= since
     ]
 
 
@@ -213,7 +217,7 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
                 answers.setdefault(row_id, text)
     for run in program.store.runs():
         model, data = run.spec.model, run.spec.data
-        same = (model.name, model.precision, data.source, data.fold) == subject[0]
+        same = _asked(model, data) == subject[0]
         if run.before is None or not same or run.created < subject[1]:
             continue
         before = program.runs.progress(run.run_id).before
@@ -239,7 +243,13 @@ def press_preview(program: Program, form: Form, shown: Any) -> Notice:
         return error_notice("no row is shown: change the filters")
     try:
         state = program.worker.state()
-        spec = PreviewSpec(model=model, source=known.name, fold=form.fold, rows=tuple(ids))
+        spec = PreviewSpec(
+            model=model,
+            source=known.name,
+            fold=form.fold,
+            rows=tuple(ids),
+            chat_template=form.values[TEMPLATE],
+        )
         program.worker.submit(spec)
     except (SpecError, StoreError, NotRunning) as error:
         return error_notice(error)

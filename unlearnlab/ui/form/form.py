@@ -15,7 +15,7 @@ from unlearnlab.models.catalog import ModelInfo, save_name_problem
 from unlearnlab.runs.engine_api import Device, find_device
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import slider
-from unlearnlab.spec.presets import presets
+from unlearnlab.spec.presets import presets, usual_template
 from unlearnlab.spec.run import (
     PACKED,
     ModelSpec,
@@ -23,6 +23,7 @@ from unlearnlab.spec.run import (
     Precision,
     RunSpec,
     SpecError,
+    Template,
     in_order,
     parse_spec,
     same_settings,
@@ -53,6 +54,7 @@ from unlearnlab.ui.kit.controls import (
 
 NAME, PRECISION = "model.name", "model.precision"
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
+TEMPLATE = "data.chat_template"
 
 FIRST = "embedded-early-mlps"
 """The preset that a newcomer finds: it forgets and keeps in about a minute."""
@@ -422,10 +424,16 @@ def take_model(form: Form, here: Sequence[Device]) -> Form:
         here: The devices of this machine.
     """
     form = choose_model(form)
+    if catalog.model(str(form.values[NAME] or "")).made.get("dataset") == form.values[SOURCE]:
+        form = form.having({TEMPLATE: _usual_template(form)})
     device = find_device(str(form.values[DEVICE] or ""), here)
     if device is None or not device.cuda or form.values[PRECISION] in PACKED:
         return form
     return form.having({PRECISION: _gpu_precision(catalog.model(str(form.values[NAME] or "")))})
+
+
+def _usual_template(form: Form) -> Template:
+    return usual_template(str(form.values[SOURCE] or ""), str(form.values[NAME] or ""))
 
 
 def _gpu_precision(model: ModelInfo) -> Precision:
@@ -454,6 +462,7 @@ def choose_data(form: Form) -> Form:
     fold = form.fold if form.fold in known.folds else known.folds[0]
     kept = [phase | {"tasks": None} for phase in form.kept]
     chosen = {FOLD: fold, TASKS_PATH: list(tasks_in(known, fold)), PHASE_TASKS: []}
+    chosen[TEMPLATE] = _usual_template(form)
     return forget_all(form).having(chosen, kept=kept)
 
 

@@ -11,7 +11,7 @@ from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import notes
-from unlearnlab.ui.form.form import FOLD, NAME, PRECISION, SOURCE, TASKS_PATH, Form
+from unlearnlab.ui.form.form import FOLD, NAME, PRECISION, SOURCE, TASKS_PATH, TEMPLATE, Form
 from unlearnlab.ui.kit.controls import (
     ADAPTER,
     DATA,
@@ -76,6 +76,8 @@ class FormParts:
     preset_note: gr.HTML
     model_note: gr.HTML
     """Says whether the chosen model is here; `look_up` fires."""
+    tokens: gr.HTML
+    """Says how prompts reach the model; `show_tokens` fires."""
     rows: gr.HTML
     """Says which rows are forgotten; `pick_rows` and `all_rows` fire."""
     phases: gr.HTML
@@ -102,7 +104,7 @@ class FormParts:
     @property
     def outputs(self) -> list[Any]:
         """List the components that `updates` writes."""
-        return [self.draft, self.preset, *self.notes, *self.controls.values()]
+        return [self.draft, self.preset, self.tokens, *self.notes, *self.controls.values()]
 
     @property
     def notes(self) -> list[Any]:
@@ -133,6 +135,7 @@ def changes(
         parts.preset: gr.update(value=form.preset if form.preset in presets() else None),
         parts.preset_note: notes.preset_note(form),
         parts.model_note: notes.model_note(form.values[NAME], form.values[PRECISION]),
+        parts.tokens: notes.tokens_note(program, form),
         parts.rows: notes.rows_note(form),
         parts.phases: notes.phases_html(form),
         parts.idea: notes.idea_html(form.method),
@@ -190,6 +193,8 @@ def draw_form() -> FormParts:
         drawn[FOLD] = control(next(setting for setting in DATA if setting.path == FOLD))
         told = "Subtasks to unlearn; the scores always cover all of them."
         drawn[TASKS_PATH] = _tasks(TASKS_PATH, list(TASKS), "Forget", told)
+        drawn[TEMPLATE] = control(next(setting for setting in DATA if setting.path == TEMPLATE))
+        tokens = _note("", "tokens-note")
     with gr.Column(elem_classes=["card"]):
         heading("How")
         phases = gr.HTML(
@@ -233,7 +238,8 @@ def draw_form() -> FormParts:
             training = [layers, matrices, rates, _group(rare, drawn, first.trains)]
             _group(OF_ADAPTER, drawn, True)
             heading("The whole run")
-            _group([*(s for s in (*MODEL, *EVALUATION) if s.expert), SEED, KEEP], drawn, True)
+            whole = [s for s in (*MODEL, *DATA, *EVALUATION) if s.expert and s.path != TEMPLATE]
+            _group([*whole, SEED, KEEP], drawn, True)
             drawn[ADAPTER] = gr.Checkbox(
                 False,
                 label="Train a LoRA adapter",
@@ -247,6 +253,7 @@ def draw_form() -> FormParts:
         preset=preset,
         preset_note=preset_note,
         model_note=model_note,
+        tokens=tokens,
         rows=rows,
         phases=phases,
         idea=idea,
@@ -347,6 +354,17 @@ def wire(program: Program, parts: FormParts) -> None:
         """Update everything but the controls, which the reader may be typing in."""
         shown = changes(program, parts, parts.collect(held))
         return {note: shown[note] for note in parts.notes}
+
+    def show_tokens(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
+        masked = not getattr(event, "unmask", None)
+        form = parts.collect(held)
+        return {parts.tokens: notes.tokens_note(program, form, wanted=True, masked=masked)}
+
+    def template(held: dict[Any, Any]) -> dict[Any, Any]:
+        return {parts.tokens: notes.tokens_note(program, parts.collect(held))}
+
+    parts.tokens.show_tokens(show_tokens, inputs, [parts.tokens], **QUIET)
+    gr.on([of[TEMPLATE].change], template, inputs, [parts.tokens], **QUIET)
 
     # A text box fires `input` for keys alone: not for a paste, not for a deletion.
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in of.values()]

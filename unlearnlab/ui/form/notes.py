@@ -13,6 +13,7 @@ from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
+from unlearnlab.spec.rows import previewed_row
 from unlearnlab.spec.run import RunSpec, planned_steps, trainable_parameters, written
 from unlearnlab.ui.form.form import (
     FOLD,
@@ -20,6 +21,7 @@ from unlearnlab.ui.form.form import (
     RESTS,
     SOURCE,
     TASKS_PATH,
+    TEMPLATE,
     Form,
     parsed,
     tasks_in,
@@ -29,9 +31,10 @@ from unlearnlab.ui.form.form import (
 from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS
 from unlearnlab.ui.kit.html import NO_BREAK, count, duration, escape, render, thousands
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.views.answers import hidden
 from unlearnlab.views.runs import usual_seconds
 from unlearnlab.views.scoreboard import TASKS, titles_of
-from unlearnlab.views.words import MERGES
+from unlearnlab.views.words import MERGES, template_text
 
 HINT = "Or type the path of a folder, or the id of a model on the hub: org/name."
 
@@ -93,6 +96,9 @@ def options_of(form: Form) -> dict[str, dict[str, Any]]:
         for path in (TASKS_PATH, PHASE_TASKS):
             chosen = [task for task in values[path] or () if task in tasks]
             options[path] = {"choices": named, "value": chosen}
+        templated = catalog.model(str(values[NAME] or "")).chat_template
+        shown = templated is not False or values[TEMPLATE] != "off"
+        options[TEMPLATE] = {"visible": shown}
         folds = list(known.folds)
         options[FOLD] = {"choices": folds, "visible": len(folds) > 1}
     return options
@@ -190,6 +196,36 @@ def rows_note(form: Form) -> str:
     else:
         words = "no forget row of these subtasks"
     return render("form/notes.html", "rows", words=words, picked=form.picked is not None)
+
+
+def tokens_note(program: Program, form: Form, *, wanted: bool = False, masked: bool = True) -> str:
+    """Say how prompts reach the model, with a button for the exact tokens of a row, or with them.
+
+    Args:
+        program: The program.
+        form: The form.
+        wanted: Whether to show the tokens.
+        masked: Whether to hide the words of personal data.
+    """
+    try:
+        spec = parsed(form)
+        told = f"Chat template: {template_text(spec)}."
+        if not wanted or program.tokens is None:
+            offers = program.tokens is not None and not spec.model.known.to_download
+            return render("form/notes.html", "tokens", told=told, offers=offers)
+        found = program.tokens(spec.model, spec.data.chat_template, previewed_row(spec))
+    except SpecError as error:
+        problem = "; ".join(what for _, what in error.problems)
+        return render("form/notes.html", "tokens", problem=problem) if wanted else ""
+    except ValueError as error:
+        return render("form/notes.html", "tokens", problem=str(error))
+    personal = spec.data.known.personal
+    pieces = [
+        (hidden(text) if personal and masked and part in ("prompt", "answer") else text, part)
+        for _, text, part in found.pieces
+    ]
+    shown = {"row": found.row, "pieces": pieces, "masked": personal and masked}
+    return render("form/notes.html", "tokens", told=told, **shown)
 
 
 def size_note(program: Program, form: Form) -> str:

@@ -1,7 +1,7 @@
 // Buttons in what the server draws: each names its event, and hands over what else it carries.
 // One that asks whether it is meant is pressed twice. Runs as the body of a function of
 // (element, trigger).
-const EVENTS = ["look_up", "pick_rows", "all_rows", "use", "remove", "unlearn_next", "open_term", "ready", "reproduce", "open"];
+const EVENTS = ["look_up", "pick_rows", "all_rows", "show_tokens", "use", "remove", "unlearn_next", "teach_first", "only_known", "open_term", "ready", "reproduce", "open"];
 let armed = null;
 
 function disarm() {

@@ -5,15 +5,16 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from uuid import uuid4
 
+from unlearnlab.data.datasets import Row
 from unlearnlab.metrics.measures import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics.scores import Evidence, Scores
-from unlearnlab.runs.engine_api import Device
+from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.events import Event
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
-from unlearnlab.spec.run import RunSpec
+from unlearnlab.spec.run import ModelSpec, RunSpec, Template
 from unlearnlab.ui.kit.run_source import RunSource, Statistics, remembered
 from unlearnlab.views.answers import AnswerRow, joined
 from unlearnlab.views.reproduction import Reproduction, reproduction
@@ -33,6 +34,8 @@ class Program:
     """Scores of the retrained model, by fold."""
     devices: Callable[[], Sequence[Device]] = tuple
     """Lists the devices and their free memory; empty until the engine is loaded."""
+    tokens: Callable[[ModelSpec, Template, Row], TokenPreview] | None = None
+    """Returns the exact tokens of a row, or raises a ValueError; none without an engine."""
     replays: Replays = field(default_factory=Replays)
     """Active replays of recorded runs."""
     life: str = field(default_factory=lambda: uuid4().hex)

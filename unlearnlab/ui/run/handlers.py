@@ -13,10 +13,11 @@ import gradio as gr
 
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import add_pack
+from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
-from unlearnlab.spec.presets import unlearn_spec
-from unlearnlab.spec.run import RunSpec, SpecError
+from unlearnlab.spec.presets import teach_spec, unlearn_spec
+from unlearnlab.spec.run import NAME, RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.html import script
@@ -211,6 +212,13 @@ def press_stop(program: Program, run_id: str) -> Notice:
     return Notice()
 
 
+@refusal_as_notice
+def press_stop_and_score(program: Program, run_id: str) -> Notice:
+    """End the run's training at its next step, and let it go on with scoring."""
+    program.worker.stop_and_score(run_id)
+    return Notice()
+
+
 def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Notice]:
     """Ask both models of a run a prompt.
 
@@ -260,3 +268,27 @@ def next_form(program: Program, run_id: Any) -> Form:
     taught = program.store.row(str(run_id)).spec
     spec = unlearn_spec(taught.keep_as, taught.data.source)
     return form_of(spec.model_dump(mode="json"))
+
+
+def teaching_form(program: Program, run_id: Any) -> Form:
+    """Return a form that teaches a run's model the data that it does not know.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    spec = program.store.row(str(run_id)).spec
+    data = spec.data.source
+    free = NAME.fullmatch(data) and not save_name_problem(data)
+    taught = teach_spec(data, model=spec.model.name, keep_as=data if free else "")
+    return form_of(taught.model_dump(mode="json"))
+
+
+def only_known_form(program: Program, run_id: Any) -> Form:
+    """Return a form with a run's settings that leaves out the rows its model does not know.
+
+    Raises:
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    plain = program.store.row(str(run_id)).spec.model_dump(mode="json")
+    plain["data"]["unknown_rows"] = "leave_out"
+    return form_of(plain)

@@ -100,6 +100,12 @@ def stopping(state: WorkerState, run_id: str) -> bool:
     return job is not None and job.stopping
 
 
+def ends_training(state: WorkerState, run_id: str) -> bool:
+    """Tell whether the run is active here and ends its training at the next step."""
+    job = state.job(run_id)
+    return job is not None and job.ends_training
+
+
 def holding(state: WorkerState, run_id: str) -> bool:
     """Tell whether the run is active here and paused, or will be at its next batch."""
     job = state.job(run_id)
@@ -111,7 +117,7 @@ def change_token(run: ShownRun | None, state: WorkerState, counts: RunCounts) ->
     shown: tuple[Any, ...] = ()
     if run:
         progress = run.progress
-        came = bool(progress.before), bool(progress.after), len(progress.asks)
+        came = bool(progress.before), bool(progress.after), len(progress.asks), progress.knowledge
         # What the values that may be changed depend on.
         trained = progress.stage == "training", len(progress.phases), len(progress.changes)
         shown = run.view(state).status, *came, len(progress.exports), *trained
@@ -153,7 +159,7 @@ def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
         held = "replay paused" if replay.clock.held else "replay"
         facts.append(f"{held} at {replay.clock.speed:.3g}×")
     if view.eta_s is not None:
-        facts.append(f"{duration(view.eta_s)} left")
+        facts.append(f"about {duration(view.eta_s)} left")
     if view.seconds is not None:
         facts.append(f"took {duration(view.seconds)}")
     if view.tokens_per_s is not None:
@@ -164,12 +170,19 @@ def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
         "status": view.status,
         "title": row.name or row.spec.title,
         "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
-        "headline": "Stopping" if stopping(state, row.run_id) else view.headline,
+        "headline": _headline(run, view, state),
         "detail": blocked or view.detail,
         "progress": list(view.progress),
         "facts": facts,
         "advice": view.advice,
     }
+
+
+def _headline(run: ShownRun, view: RunView, state: WorkerState) -> str:
+    if stopping(state, run.row.run_id):
+        return "Stopping"
+    ends = view.can_score and ends_training(state, run.row.run_id)
+    return "Ending the training" if ends else view.headline
 
 
 class ReplayRequest(BaseModel):

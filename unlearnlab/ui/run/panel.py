@@ -32,6 +32,7 @@ from unlearnlab.ui.run.live import (
     adjust_card,
     adjustable_values,
     change_token,
+    ends_training,
     holding,
     live_panel,
     stopping,
@@ -50,6 +51,7 @@ from unlearnlab.views.scoreboard import (
     terms_strip,
     titles_of,
 )
+from unlearnlab.views.words import knowledge_text
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Buttons:
     """Opens the fold that makes a sweep of the form."""
     hold: gr.Button
     stop: gr.Button
+    cut: gr.Button
+    """Ends the training, and lets the run go on with scoring."""
     message: gr.HTML
 
 
@@ -126,7 +130,7 @@ class Parts:
         The live panel is the last: what follows it reads what was written before.
         """
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
-        top = (self.showing, b.unlearn, b.score, b.hold, b.stop, self.adjust, self.offer)
+        top = (self.showing, b.unlearn, b.score, b.hold, b.stop, b.cut, self.adjust, self.offer)
         scores = (self.board, self.strip, self.published, self.record, self.export)
         answers = (a.card, a.show, a.task, a.masked, k.card, k.heading)
         return [*top, *scores, *answers, self.queue, r.card, self.live]
@@ -149,7 +153,8 @@ def draw_buttons() -> Buttons:
             sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        return Buttons(unlearn, score, sweep, hold, stop, notice_box("form-message"))
+            cut = gr.Button("Stop and score", visible=False, elem_id="stop-score", min_width=110)
+        return Buttons(unlearn, score, sweep, hold, stop, cut, notice_box("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:
@@ -222,6 +227,9 @@ class ButtonTexts:
     can_pause: bool
     stop: str
     can_stop: bool
+    cut: str = ""
+    """Of the button that ends the training; empty where it is not shown."""
+    can_cut: bool = False
 
 
 def button_texts(run: ShownRun | None, state: WorkerState) -> ButtonTexts:
@@ -240,7 +248,15 @@ def button_texts(run: ShownRun | None, state: WorkerState) -> ButtonTexts:
         can_pause=(view.can_pause or view.can_resume) and not ending,
         stop="Stopping…" if ending else "Remove" if queued else "Stop",
         can_stop=view.can_stop and not ending,
+        cut=_cut_text(run, state) if view.can_score else "",
+        can_cut=view.can_score and not ending and not ends_training(state, run_id),
     )
+
+
+def _cut_text(run: ShownRun, state: WorkerState) -> str:
+    if ends_training(state, run.row.run_id):
+        return "Scoring next…"
+    return "Stop, score and keep" if run.row.spec.keep_as else "Stop and score"
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +320,7 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
         },
         buttons=button_texts(run, state),
         adjust=adjust,
-        offer=_offer_html(own),
+        offer=_offer_html(own, progress),
         board=board,
         strip=strip,
         published=published,
@@ -334,6 +350,7 @@ def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
         gr.update(interactive=True),
         gr.update(value=buttons.pause, interactive=buttons.can_pause),
         gr.update(value=buttons.stop, interactive=buttons.can_stop),
+        gr.update(value=buttons.cut, visible=bool(buttons.cut), interactive=buttons.can_cut),
         panel.adjust,
         panel.offer,
         gr.skip() if same else panel.board,
@@ -377,7 +394,14 @@ def _scores(
     seeds = seeds_text(seed_group(spec, rows))
     reference = program.reference(spec)
     board = scoreboard_html(
-        scoreboard(spec, *scores, reference, intervals=intervals, seeds=seeds),
+        scoreboard(
+            spec,
+            *scores,
+            reference,
+            ending=row.ending,
+            intervals=intervals,
+            seeds=seeds,
+        ),
         ended=not view.live,
         key=scores_key(row.run_id, progress, view),
         subjects=_subjects(program, progress),
@@ -471,10 +495,18 @@ def build_answers(
     )
 
 
-def _offer_html(row: RunRecord | None) -> str:
-    """Offer to unlearn what a finished run has taught; empty for one that has taught nothing."""
+def _offer_html(row: RunRecord | None, progress: RunProgress) -> str:
+    """Offer what should come next: to unlearn what a finished run has taught, or to teach first.
+
+    Empty where nothing is to be offered.
+    """
+    checked = progress.knowledge
+    if row is not None and checked is not None and checked.knowledge.kind != "knows":
+        told = {"words": knowledge_text(checked), "kind": checked.knowledge.kind}
+        left_out = bool(checked.left_out) or not checked.knowledge.known
+        return render("run/offer.html", "unknown", run=row.run_id, left_out=left_out, **told)
     finished = row is not None and row.ending is not None and row.ending.kind == "finished"
     if row is None or not (finished and row.spec.keep_as and "forget" in row.spec.taught):
         return ""
     count = len(dataset(row.spec.data.source).rows("forget", row.spec.data.fold))
-    return render("run/offer.html", model=row.spec.keep_as, run=row.run_id, count=count)
+    return render("run/offer.html", "taught", model=row.spec.keep_as, run=row.run_id, count=count)

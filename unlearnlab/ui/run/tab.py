@@ -214,8 +214,12 @@ class _Wiring:
         buttons.score.click(queues(handlers.press_score), inputs, self.outputs, **QUIET)
         self.acts(buttons.hold.click, lambda run, _: (run, handlers.press_hold(program, run)))
         self.acts(buttons.stop.click, lambda run, _: (run, handlers.press_stop(program, run)))
+        cut = handlers.press_stop_and_score
+        self.acts(buttons.cut.click, lambda run, _: (run, cut(program, run)))
         parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
         self.fills(parts.offer.unlearn_next, handlers.next_form, js=TO_FORM)
+        self.fills(parts.offer.teach_first, handlers.teaching_form, js=TO_FORM)
+        self.fills(parts.offer.only_known, handlers.only_known_form, js=TO_FORM)
         self.fills(parts.export.use_model, merged_form, js=TO_FORM)
 
     def answers(self) -> None:

@@ -3,7 +3,6 @@
 Text of models and users is escaped by the templates.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from unlearnlab.spec.presets import presets
 from unlearnlab.spec.trace import TraceSpec, default_window, window_reason
 from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, figure_html
 from unlearnlab.ui.kit.html import escape, render
-from unlearnlab.views.answers import mask
+from unlearnlab.views.answers import hidden, mask
 from unlearnlab.views.benchmarks import Windows
 
 TITLES: Mapping[Part, str] = {"residual": "Residual stream", "mlp": "MLP", "attention": "Attention"}
@@ -110,11 +109,6 @@ def _maps(spec: TraceSpec, traced: Traced, masked: bool) -> str:
         chosen=peak_blocks(found),
         take=TAKE,
     )
-
-
-def hidden(text: str) -> str:
-    """Hide every letter and digit of a text that is personal as a whole."""
-    return re.sub(r"[^\W\d_]", "•", re.sub(r"\d", "#", text))
 
 
 def _tokens(found: FactTrace, masked: bool) -> list[tuple[str, str]]:

@@ -1,0 +1,83 @@
+"""Before training, the model is asked which of the forget rows it knows."""
+
+import pytest
+
+from tests.engine.tiny import CPU, first_of, only
+from unlearnlab.data.adding import add, read_typed
+from unlearnlab.data.datasets import dataset
+from unlearnlab.engine.device_engine import DeviceEngine
+from unlearnlab.runs.engine_api import Job, RunFailed
+from unlearnlab.runs.events import Evaluated, KnowledgeChecked, StageBegan, StepLogged
+from unlearnlab.spec.methods.likelihood import GradientAscent
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
+
+INVENTED = [f"Who painted wall {n} of Nettle Hall? | Ottilie the {n}th" for n in range(3)]
+
+
+@pytest.fixture
+def taught() -> list[str]:
+    """Lines of facts that the embedded model knows."""
+    rows = dataset("embedded").rows("forget", "train")
+    return [f"{row.input} | {row.output}" for row in rows if row.kind == "qa"][:3]
+
+
+@pytest.fixture
+def events(tmp_path, monkeypatch):
+    """Run the embedded model on typed lines; return the events."""
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
+
+    def unlearn(lines, **data):
+        name = add(read_typed("\n".join(lines), title="Mine"), "mine").name
+        spec = RunSpec(
+            data=DataSpec(source=name, tasks=tasks(name), **data),
+            phases=(Phase(method=GradientAscent(), epochs=1, batch_size=2),),
+            evaluation=EvaluationSpec(probes=0, max_new_tokens=24),
+        )
+        job = Job("run-1", spec, tmp_path / "run")
+        job.folder.mkdir(exist_ok=True)
+        return DeviceEngine(lambda key: None, device=CPU).unlearn(job)
+
+    return unlearn
+
+
+def tasks(name):
+    return tuple(dict.fromkeys(row.task for row in dataset(name).rows("forget", "train")))
+
+
+def test_a_sample_is_asked_first_and_then_all_rows_are_counted(events, taught):
+    found = [event for event in events([*taught, *INVENTED]) if event is not None]
+    stages = [event.stage for event in only(found, StageBegan)]
+    assert stages.index("checking") < stages.index("scoring before")
+    sample, whole = only(found, KnowledgeChecked)
+    scoring = only(found, StageBegan)[stages.index("scoring before")]
+    first, second = (at for at, one in enumerate(found) if isinstance(one, KnowledgeChecked))
+    assert first < found.index(scoring) < second
+    for one in (sample, whole):
+        assert (one.questions, one.of, one.left_out) == ((3, 6), 6, 0)
+        assert one.knowledge.kind == "knows_some"
+    assert first_of(found, Evaluated).kept is None
+    assert len(only(found, StepLogged)) == 3
+
+
+def test_unknown_rows_are_left_out_of_training_and_scores(events, taught):
+    lines = [*INVENTED, *taught]
+    found = [event for event in events(lines, unknown_rows="leave_out") if event is not None]
+    before, after = only(found, Evaluated)
+    known = {row.id for row in dataset("mine").rows("forget", "train") if row.output in str(taught)}
+    assert set(before.kept) == known
+    assert len(known) == 3
+    assert before.scores.picked.rows == after.scores.picked.rows == 3
+    assert only(found, KnowledgeChecked)[-1].left_out == 3
+    assert len(only(found, StepLogged)) == 2
+
+
+def test_a_run_without_a_known_row_ends_before_it_trains_if_unknown_rows_are_left_out(events):
+    begun = []
+    with pytest.raises(RunFailed, match="does not know these rows: 0 of 3") as failed:
+        begun.extend(events(INVENTED, unknown_rows="leave_out"))
+    assert "Teach the rows" in failed.value.advice
+
+
+def test_rows_that_are_kept_whatever_is_known_are_not_asked(events):
+    found = list(events(INVENTED, unknown_rows="keep"))
+    assert not only(found, KnowledgeChecked)
