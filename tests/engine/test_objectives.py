@@ -8,7 +8,8 @@ import torch
 
 from tests.engine.tiny import CPU
 from unlearnlab.data.datasets import SPLITS
-from unlearnlab.engine.likelihoods import IGNORE, collate, encode
+from unlearnlab.engine.hooks import decoder_blocks
+from unlearnlab.engine.likelihoods import IGNORE, collate, encode, row_nll
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context
 from unlearnlab.engine.objectives.distribution import distillation_loss, kl_divergence
@@ -134,6 +135,29 @@ def test_gradient_difference_climbs_on_forget_and_descends_on_retain(lm, batch):
     assert method.weights == {"forget": -0.5, "retain": 2.0}
 
 
+CLIMBING = [kind for kind, method in METHODS.items() if "bounded" in method.model_fields]
+
+
+@pytest.mark.parametrize("kind", CLIMBING)
+def test_rows_above_the_bound_count_in_the_mean_but_have_no_gradient(lm, batch, kind):
+    parameters = lm.train_only(Phase())
+    sums, counts = row_nll(lm.model, batch.forget)
+    bound = (sums / counts).sort().values[2:4].mean().item()
+    pushed = (sums / counts).detach() < bound
+    assert pushed.tolist().count(True) == 3
+    wanted = torch.autograd.grad(sums[pushed].sum() / counts.sum(), parameters, allow_unused=True)
+
+    bounded = terms(lm, kind, batch, METHODS[kind](bounded=bound))["forget"]
+    assert bounded.item() == pytest.approx((sums.sum() / counts.sum()).item(), rel=1e-5)
+    found = torch.autograd.grad(bounded, parameters, allow_unused=True)
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.allclose(one, other, rtol=1e-3, atol=1e-7)
+
+    all_gone = terms(lm, kind, batch, METHODS[kind](bounded=1e-3))["forget"]
+    for gradient in torch.autograd.grad(all_gone, parameters):
+        assert not gradient.any()
+
+
 def test_gradient_descent_sees_the_retain_set_alone(lm, batch):
     method = METHODS["gradient_descent"]()
     only = Batch({"retain": batch.retain})
@@ -214,6 +238,51 @@ def test_adaptive_rmu_measures_once_or_in_each_epoch(lm, batch):
         assert adaptive["forget"].item() == pytest.approx(fixed["forget"].item(), rel=1e-5)
 
 
+def with_a_sink(lm, length: float = 300.0) -> None:
+    """Make the first position's activations far longer than those of all others."""
+
+    def lengthen(_module, _args, output):
+        hidden = output[0] if isinstance(output, tuple) else output
+        first = torch.zeros_like(hidden)
+        first[:, 0] = length
+        return (hidden + first, *output[1:]) if isinstance(output, tuple) else hidden + first
+
+    decoder_blocks(lm.model)[1].register_forward_hook(lengthen)
+
+
+def test_an_attention_sink_dominates_the_natural_length_unless_it_is_skipped_or_the_median_taken(
+    lm, batch
+):
+    def length(positions):
+        ctx = context(lm, AdaptiveRMU(layer=1, positions=positions))
+        return natural_length(lm.model, batch.forget, "", ctx)
+
+    plain = length("all")
+    with_a_sink(lm)
+    assert length("all") > 5 * plain
+    assert length("skip_first") == pytest.approx(plain, rel=0.2)
+    assert length("median") == pytest.approx(plain, rel=0.2)
+
+
+@pytest.mark.parametrize("mask_padding", [True, False])
+def test_without_the_first_position_no_term_depends_on_it(lm, batch, mask_padding):
+    def found(positions):
+        settings = {"layer": 1, "positions": positions, "mask_padding": mask_padding}
+        relative = {**settings, "normalised": True}
+        return [
+            term.item()
+            for one in (RMU(**settings), RMU(**relative), AdaptiveRMU(**settings))
+            for term in terms(lm, one.kind, batch, one).values()
+        ]
+
+    lm.train_only(Phase())
+    nudge(lm)
+    rest, whole = found("skip_first"), found("all")
+    with_a_sink(lm)
+    assert found("skip_first") == pytest.approx(rest, rel=1e-4)
+    assert found("all")[0] > 100 * whole[0]
+
+
 def test_rmu_gives_no_gradient_to_blocks_above_the_one_it_reads(lm, batch):
     parameters = lm.train_only(Phase())
     found = OBJECTIVES["rmu"].terms(lm.model, batch, context(lm, RMU(layer=0)))
@@ -254,14 +323,17 @@ def test_a_term_over_two_halves_is_weighed_by_what_it_is_a_mean_of(lm, batch):
         return Batch({name: tokens.take(rows) for name, tokens in batch.sets.items()})
 
     halves = part([0, 1]), part([2, 3, 4, 5])
-    for kind in METHODS:
-        if kind == "adaptive_rmu":  # It measures its target on its first batch.
+    kinds = [(kind, None) for kind in METHODS]
+    # The other one measures its target on its first batch.
+    kinds += [("rmu", RMU(layer=1, positions="skip_first"))]
+    for kind, method in kinds:
+        if kind == "adaptive_rmu":
             continue
-        whole = terms(lm, kind, part([0, 1, 2, 3, 4, 5]))
-        found = [terms(lm, kind, half) for half in halves]
+        whole = terms(lm, kind, part([0, 1, 2, 3, 4, 5]), method)
+        found = [terms(lm, kind, half, method) for half in halves]
         for name in whole:
             count = OBJECTIVES[kind].counts[name]
-            counts = [count(half) for half in halves]
+            counts = [count(half, context(lm, method or METHODS[kind]())) for half in halves]
             joined = sum(n * one[name].item() for n, one in zip(counts, found, strict=True))
             assert joined / sum(counts) == pytest.approx(whole[name].item(), rel=1e-4)
 

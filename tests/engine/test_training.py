@@ -28,7 +28,7 @@ from tests.engine.tiny import (
 )
 from unlearnlab.engine import training
 from unlearnlab.engine.generation import generate
-from unlearnlab.engine.likelihoods import Example, recites
+from unlearnlab.engine.likelihoods import Example, encode, losses, recites
 from unlearnlab.engine.objectives.likelihood import retain_weight
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.training import TrainingState, plan_phases, probe_steps, time_steps
@@ -200,6 +200,26 @@ def test_small_batches_added_up_make_the_step_of_one_large_batch(tokenizer, data
     added = run(tokenizer, data, parts)[1]
     assert steps(added)[0].grad_norm == pytest.approx(steps(whole)[0].grad_norm, rel=1e-3)
     assert last_terms(added) == pytest.approx(last_terms(whole), rel=1e-4)
+
+
+def losses_after(tokenizer, data, epochs, **settings):
+    """Return the loss of each forget row after gradient ascent on a model with large logits."""
+    lm = tiny_lm(tokenizer)
+    with torch.no_grad():
+        lm.model.get_output_embeddings().weight.mul_(40)
+    method = GradientAscent(**settings)
+    one = phase(method, epochs=epochs, learning_rate=1e-2, modules="mlp")
+    finish(train_on(lm, spec_of(one), data))
+    rows = [encode(lm.tokenizer, row) for row in data.forget]
+    return [total / count for total, count in finish(losses(lm, rows))[1]]
+
+
+def test_a_row_past_the_bound_stops_rising_while_the_others_go_on(tokenizer, data):
+    free, bound = losses_after(tokenizer, data, 10), 15.0
+    held, later = (losses_after(tokenizer, data, n, bounded=bound) for n in (10, 20))
+    assert bound < min(held)  # None was left behind ...
+    assert max(held) < min(free)  # ... and none ran away.
+    assert later == pytest.approx(held, abs=0.5)
 
 
 def test_an_epoch_ends_with_a_step_even_when_batches_are_left_over(tokenizer, data):

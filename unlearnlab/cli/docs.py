@@ -102,7 +102,7 @@ def methods_table() -> str:
 
 
 def _hyperparameter(setting: Setting) -> str:
-    unit = f" {setting.unit}" if setting.unit else ""
+    unit = f" {setting.unit}" if setting.unit and setting.default != "none" else ""
     return f"`{setting.name}` {setting.default}{unit}"
 
 

@@ -269,7 +269,7 @@ def gradients(
         RunFailed: A loss term that sets weights is not finite.
     """
     names = list(ctx.method.weights)
-    counts = [{name: objective.counts[name](batch) for name in names} for batch in batches]
+    counts = [{name: objective.counts[name](batch, ctx) for name in names} for batch in batches]
     totals = {name: sum(count[name] for count in counts) for name in names}
     pending = PendingStep(names)
     for batch, count in zip(batches, counts, strict=True):

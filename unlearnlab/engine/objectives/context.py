@@ -61,7 +61,7 @@ class Context(Generic[M]):
     """Cached reference values and adaptive weights of the phase."""
 
 
-Count = Callable[[Batch], int]
+Count = Callable[[Batch, Context], int]
 """Counts the tokens or rows of a batch that a term averages over."""
 
 Values = Mapping[str, float]
@@ -91,17 +91,12 @@ class Objective:
 
 def answer_tokens(name: SetName) -> Count:
     """Count the tokens of a set that have a loss."""
-    return lambda batch: sum(batch.sets[name].answer_lengths)
-
-
-def real_tokens(name: SetName) -> Count:
-    """Count the tokens of a set without padding."""
-    return lambda batch: sum(batch.sets[name].lengths)
+    return lambda batch, _: sum(batch.sets[name].answer_lengths)
 
 
 def rows(name: SetName) -> Count:
     """Count the rows of a set."""
-    return lambda batch: len(batch.sets[name].index)
+    return lambda batch, _: len(batch.sets[name].index)
 
 
 ANSWERS = {name: answer_tokens(name) for name in ("forget", "retain")}

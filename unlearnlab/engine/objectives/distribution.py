@@ -18,7 +18,12 @@ from unlearnlab.engine.objectives.context import (
     Terms,
     Values,
 )
-from unlearnlab.engine.objectives.likelihood import joint, joint_weights, remember_first_epoch
+from unlearnlab.engine.objectives.likelihood import (
+    climbed_nll,
+    joint,
+    joint_weights,
+    remember_first_epoch,
+)
 from unlearnlab.spec.methods.distribution import JointKL, KLMinimization, Undial
 
 
@@ -28,7 +33,7 @@ def kl_minimization(model: nn.Module, batch: Batch, ctx: Context[KLMinimization]
     Source: TOFU, arXiv:2401.06121; over answer tokens only.
     """
     return {
-        "forget": mean_nll(model, batch.forget),
+        "forget": climbed_nll(model, batch.forget, ctx.method.bounded),
         "kl": divergence_from_reference(model, batch.retain, ctx),
     }
 

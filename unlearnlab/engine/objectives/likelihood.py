@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from unlearnlab.engine.likelihoods import answer_logits, mean_nll, recites
+from unlearnlab.engine.likelihoods import Tokens, answer_logits, mean_nll, recites, row_nll
 from unlearnlab.engine.objectives.context import (
     ANSWERS,
     Batch,
@@ -36,12 +36,25 @@ from unlearnlab.spec.methods.likelihood import (
 A = TypeVar("A", bound=AdaptiveDifference)
 
 
+def climbed_nll(model: nn.Module, tokens: Tokens, bounded: float | None) -> Tensor:
+    """Average the forget loss that a method climbs: [] in nats per token.
+
+    Rows above the bound count in the mean, but have no gradient; the others have the gradient that
+    they would have without a bound.
+    """
+    nll_B, count_B = row_nll(model, tokens)
+    if bounded is not None:
+        held_B = nll_B.detach()
+        nll_B = torch.where(held_B > bounded * count_B, held_B, nll_B)
+    return nll_B.sum() / count_B.sum()
+
+
 def gradient_ascent(model: nn.Module, batch: Batch, ctx: Context[GradientAscent]) -> Terms:
     """Return the token-mean forget loss; its negative weight makes it gradient ascent.
 
     Source: TOFU, arXiv:2401.06121.
     """
-    return {"forget": mean_nll(model, batch.forget)}
+    return {"forget": climbed_nll(model, batch.forget, ctx.method.bounded)}
 
 
 def gradient_descent(model: nn.Module, batch: Batch, ctx: Context[GradientDescent]) -> Terms:
@@ -59,7 +72,10 @@ def gradient_difference(
 
     Source: TOFU, arXiv:2401.06121.
     """
-    return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
+    return {
+        "forget": climbed_nll(model, batch.forget, ctx.method.bounded),
+        "retain": mean_nll(model, batch.retain),
+    }
 
 
 def weighted_ascent(model: nn.Module, batch: Batch, ctx: Context[WeightedAscent]) -> Terms:
@@ -90,7 +106,10 @@ def joint(model: nn.Module, batch: Batch, ctx: Context[A]) -> Terms:
     """
     if ctx.epoch == 0:
         ctx.memo.setdefault("rows of batches", []).append(len(batch.retain.index))
-    return {"forget": mean_nll(model, batch.forget), "retain": mean_nll(model, batch.retain)}
+    return {
+        "forget": climbed_nll(model, batch.forget, ctx.method.bounded),
+        "retain": mean_nll(model, batch.retain),
+    }
 
 
 def remember_first_epoch(values: Values, ctx: Context[A]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from unlearnlab.engine.hooks import capturing, decoder_blocks
 from unlearnlab.engine.likelihoods import Tokens
-from unlearnlab.engine.objectives.context import Batch, Context, Objective, Terms, real_tokens
+from unlearnlab.engine.objectives.context import Batch, Context, Count, Objective, Terms
 from unlearnlab.spec.methods.representation import RMU, AdaptiveRMU, Steering
 
 S = TypeVar("S", bound=Steering)
@@ -33,7 +33,7 @@ def rmu(model: nn.Module, batch: Batch, ctx: Context[RMU]) -> Terms:
 def adaptive_rmu(model: nn.Module, batch: Batch, ctx: Context[AdaptiveRMU]) -> Terms:
     """Steer forget activations to `scale` times their natural length; keep retain ones.
 
-    Source: Dang et al. 2024, arXiv:2408.06223. The natural length is the mean over real
+    Source: Dang et al. 2024, arXiv:2408.06223. The natural length is the mean over the counted
     tokens of each direction's first forget batch, in the phase or in each epoch.
     """
     epoch = ctx.epoch if ctx.method.measured == "each_epoch" else 0
@@ -55,7 +55,7 @@ def natural_length(
     rows = [row for row, name in enumerate(_groups(tokens, ctx)) if name == group]
     members = tokens.take(rows)
     length_BT = activations(model, members, ctx.method.layer).float().norm(dim=-1)
-    return _mean(length_BT, _counted(members, ctx)).item()
+    return _typical(length_BT, members, ctx)
 
 
 def _terms(
@@ -84,18 +84,15 @@ def _distance(
     goal: Callable[[Tokens, Tensor], Tensor],
 ) -> Tensor:
     """Average the squared error between a block's output and its goal."""
-    total, count = torch.zeros((), dtype=torch.float32, device=tokens.ids_BT.device), 0
+    total = torch.zeros((), dtype=torch.float32, device=tokens.ids_BT.device)
     # Where padding counts, splitting the batch would change it.
     buckets = tokens.buckets() if ctx.method.mask_padding else [range(len(tokens.index))]
     for rows in buckets:
         part = tokens.take(rows)
-        counted_BT = _counted(part, ctx)
         hidden_BTD = activations(model, part, ctx.method.layer)
-        weight = sum(part.lengths) if ctx.method.mask_padding else counted_BT.numel()
-        error = masked_mse(hidden_BTD, goal(part, hidden_BTD), counted_BT)
-        total = total + weight * error * _width(hidden_BTD, ctx)
-        count += weight
-    return total / count
+        error = masked_mse(hidden_BTD, goal(part, hidden_BTD), _counted(part, ctx))
+        total = total + _count(part, ctx) * error * _width(hidden_BTD, ctx)
+    return total / _count(tokens, ctx)
 
 
 @torch.no_grad()
@@ -107,7 +104,7 @@ def _unit(model: nn.Module, tokens: Tokens, ctx: Context[S]) -> float:
         with ctx.reference():
             hidden_BTD = activations(model, tokens, ctx.method.layer)
         length_BT = hidden_BTD.float().pow(2).mean(-1) * _width(hidden_BTD, ctx)
-        ctx.memo["unit"] = _mean(length_BT, _counted(tokens, ctx)).item()
+        ctx.memo["unit"] = _typical(length_BT, tokens, ctx)
     return ctx.memo["unit"]
 
 
@@ -118,7 +115,26 @@ def _width(hidden_BTD: Tensor, ctx: Context[S]) -> int:
 
 def _counted(tokens: Tokens, ctx: Context[S]) -> Tensor:
     """Return the mask of tokens that a term averages over: [B, T]."""
-    return tokens.mask_BT if ctx.method.mask_padding else torch.ones_like(tokens.mask_BT)
+    mask_BT = tokens.mask_BT if ctx.method.mask_padding else torch.ones_like(tokens.mask_BT)
+    if ctx.method.positions == "skip_first":
+        mask_BT = mask_BT.clone()
+        mask_BT[:, 0] = 0
+    return mask_BT
+
+
+def _count(tokens: Tokens, ctx: Context[S]) -> int:
+    """Count the tokens of that mask on the host."""
+    width = tokens.ids_BT.shape[1]
+    lengths = tokens.lengths if ctx.method.mask_padding else [width] * len(tokens.index)
+    return sum(lengths) - len(lengths) * (ctx.method.positions == "skip_first")
+
+
+def _typical(value_BT: Tensor, tokens: Tokens, ctx: Context[S]) -> float:
+    """Return the mean over counted tokens, or their median where the method asks for it."""
+    counted_BT = _counted(tokens, ctx)
+    if ctx.method.positions == "median":
+        return value_BT[counted_BT.bool()].median().item()
+    return _mean(value_BT, counted_BT).item()
 
 
 def _groups(tokens: Tokens, ctx: Context[S]) -> tuple[str, ...]:
@@ -151,7 +167,8 @@ def masked_mse(value_BTD: Tensor, goal_BTD: Tensor, mask_BT: Tensor) -> Tensor:
 
 
 def _mean(value_BT: Tensor, mask_BT: Tensor) -> Tensor:
-    return (value_BT * mask_BT).sum() / mask_BT.sum()
+    # Without its first token, a text of one token has none.
+    return (value_BT * mask_BT).sum() / mask_BT.sum().clamp(min=1)
 
 
 def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
@@ -161,7 +178,10 @@ def activations(model: nn.Module, tokens: Tokens, layer: int) -> Tensor:
     return captured[0].to(tokens.ids_BT.device)
 
 
-_TEXT = {name: real_tokens(name) for name in ("forget", "retain")}
+_TEXT: Mapping[str, Count] = {
+    "forget": lambda batch, ctx: _count(batch.forget, ctx),
+    "retain": lambda batch, ctx: _count(batch.retain, ctx),
+}
 
 OF_REPRESENTATION: Mapping[str, Objective] = {
     "rmu": Objective(rmu, _TEXT),

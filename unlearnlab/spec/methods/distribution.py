@@ -13,7 +13,7 @@ from unlearnlab.spec.methods.base import (
     RetainWeight,
     Slider,
 )
-from unlearnlab.spec.methods.likelihood import AdaptiveDifference
+from unlearnlab.spec.methods.likelihood import AdaptiveDifference, Ascent
 
 
 class JointKL(AdaptiveDifference):
@@ -52,7 +52,7 @@ class JointKL(AdaptiveDifference):
         return (*super().passes, ForwardPass("retain", "predictions", compared=True))
 
 
-class KLMinimization(MethodSpec):
+class KLMinimization(Ascent):
     """Climb on the forget set, and keep every retain prediction where it was."""
 
     card: ClassVar[Card] = Card(

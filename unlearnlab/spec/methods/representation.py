@@ -54,6 +54,12 @@ class Steering(MethodSpec):
     """Average over real tokens only. The released code counts padding as text; reproduce that
     with false."""
 
+    positions: Annotated[Literal["all", "skip_first", "median"], Expert()] = "all"
+    """Token positions that count. The first of a text is often an attention sink: its activations
+    are a hundred times as long as all others, so that it makes up nearly all of a mean. skip_first
+    leaves it out of both terms and of measured lengths; median keeps it in the terms, and measures
+    the median length of tokens, not the mean. As published: all."""
+
     order: Annotated[Literal["mixed", "by_task"], Expert()] = "mixed"
     """Rows of all subtasks in one random order, or one subtask after another in an order drawn
     once for each set and cut to the shorter set (Mr. Snuffleupagus)."""
