@@ -6,6 +6,7 @@ from typing import Any
 
 from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
+from unlearnlab.metrics.documents import probed_document
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, roles
 from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest
@@ -156,6 +157,10 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
     for step in (1, 2, 3):
         yield None
         yield stepped(step)
+    documents = (probed_document(1, [0.1], [0.1]), probed_document(2, [0.1] * 2, [6.1] * 2))
+    yield Probed(
+        step=3, knowledge={}, regurgitation={}, nll={}, documents=documents, of_documents=9
+    )
     yield stage("saving")
     (job.folder / "delta.safetensors").write_bytes(DELTA)
     yield Saved(name="delta.safetensors", megabytes=0.1)

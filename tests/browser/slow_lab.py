@@ -7,11 +7,13 @@ import math
 import random
 import time
 from collections.abc import Generator
+from typing import Any
 
 from tests.fakes import DELTA, FakeLab, evaluated, some_trace, stepped
 from unlearnlab.data.background import Report
 from unlearnlab.data.datasets import Kind
 from unlearnlab.data.files import NoRoom
+from unlearnlab.metrics.documents import probed_document
 from unlearnlab.metrics.scores import (
     QUIZ_PROTOCOL,
     Answer,
@@ -187,9 +189,15 @@ class SlowLab(FakeLab):
         return super().export(job, export, report)
 
 
-def _probe(done: float) -> dict[str, dict[str, float]]:
+def _probe(done: float) -> dict[str, Any]:
     gone = 1 / (1 + math.exp(-12 * (done - 0.4)))
+    # Later documents go later, and the last ones not at all.
+    now = [[0.02 + 4 * max(0.0, done - n / 60), 0.02 + 6 * done * (n % 5 > 0)] for n in range(48)]
     return {
+        "documents": tuple(
+            probed_document(n, [0.02, 0.02], losses) for n, losses in enumerate(now, 1)
+        ),
+        "of_documents": 104,
         "knowledge": {"forget": 1 - gone, "retain": 1 - 0.1 * done},
         "regurgitation": {"forget": 1 - 0.6 * gone, "retain": 1 - 0.04 * done},
         "nll": {"forget": 0.02 + 3 * gone, "retain": 0.02 + 0.1 * done},

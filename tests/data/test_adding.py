@@ -164,13 +164,33 @@ def test_documents_of_the_attack_without_text_are_refused(tmp_path, line):
         read_folder(tmp_path / "semeval")
 
 
+HELD_OUT = ["forget_validation", "retain_validation"]
+
+
+def test_a_slice_of_data_with_a_validation_fold_holds_nothing_else_out(tmp_path):
+    for split, fold in SETS:
+        rows = rows_of(split, fold, pages=4)
+        write_jsonl(tmp_path / "mine" / f"{split}_{fold}.jsonl", rows)
+    draft = read_folder(tmp_path / "mine", limit=2)
+    names = {row.id for row in draft.rows["forget_validation"]}
+    assert names
+    assert all("validation" in name for name in names)
+
+
 def test_a_slice_takes_whole_documents_the_same_for_a_seed(tmp_path):
     for split in ("forget", "retain"):
         rows = rows_of(split, "train", pages=9)
         write_jsonl(tmp_path / "mine" / f"{split}_train.jsonl", rows)
     documents(tmp_path / "mine")
     draft = read_folder(tmp_path / "mine", limit=3, seed=1)
-    for rows in draft.rows.values():
+    # Of what was not drawn, as much is held out.
+    assert list(draft.rows) == ["forget_train", "retain_train", *HELD_OUT]
+    for name in HELD_OUT:
+        assert {row.task for row in draft.rows[name]} == {"Task3"}
+        assert len({row.document for row in draft.rows[name]}) == 3
+    for name, other in zip(("forget_train", "retain_train"), HELD_OUT, strict=True):
+        rows = draft.rows[name]
+        assert not {row.document for row in rows} & {row.document for row in draft.rows[other]}
         by_task = [[row.id for row in rows if row.task == f"Task{n}"] for n in (1, 2, 3)]
         assert [len(ids) for ids in by_task] == [2, 6, 6]
         assert len({one[:-3] for one in by_task[2]}) == 3

@@ -21,11 +21,12 @@ from unlearnlab.engine.evaluation import (
     official_answers,
     truth_ratios,
 )
+from unlearnlab.engine.likelihoods import encode_continuation, losses
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measures import retrained_models
 from unlearnlab.metrics.scores import accuracy, scores
-from unlearnlab.spec.rows import Dataset, load
+from unlearnlab.spec.rows import Dataset, HeldOut, load
 from unlearnlab.spec.run import DataSpec, RunSpec
 
 
@@ -163,6 +164,35 @@ def test_the_quiz_does_not_move_when_its_options_are_reordered(embedded, few, ev
     assert accuracy(again.choices) == accuracy(evidence.choices)
 
 
+def test_held_out_rows_stand_for_non_members_where_the_data_have_none(embedded, few, evidence):
+    aside = HeldOut(few.nonmembers, "4 documents", few.members, few.nonmembers, "held-out rows")
+    rows = replace(few, forget=few.forget[:1], retain=(), quiz=())
+    bare = replace(rows, members=(), nonmembers=(), held_out=aside)
+    found = finish(evaluate(embedded, bare, max_new_tokens=1))[1]
+    assert found.membership == evidence.membership
+    assert found.attack_protocol == "held-out rows"
+    assert found.held_out.losses == pytest.approx(evidence.membership.nonmember, rel=1e-4)
+    assert found.held_out.source == "4 documents"
+    assert scores(found).perplexity == pytest.approx(found.held_out.perplexity)
+    # What the data have of their own is the official attack.
+    own = finish(evaluate(embedded, replace(rows, held_out=HeldOut()), max_new_tokens=1))[1]
+    assert (own.attack_protocol, own.held_out) == ("", None)
+
+
+def test_held_out_text_beyond_the_context_is_cut_and_empty_text_left_out(lm):
+    aside = HeldOut(("long word " * 900, "", "short text"), "three")
+    data = Dataset((Row("asc1", "A", "b", "Task1"),), (), (), (), (), aside)
+    found = finish(evaluate(lm, data, max_new_tokens=1))[1].held_out
+    assert found.tokens[0] == lm.context - 1
+    assert len(found.losses) == len(found.tokens) == 2
+
+
+def test_held_out_text_names_evidence_and_not_the_rows(embedded, few):
+    aside = replace(few, held_out=HeldOut(("text",), "some text"))
+    assert aside.fingerprint == few.fingerprint
+    assert evidence_key(embedded, aside, RunSpec()) != evidence_key(embedded, few, RunSpec())
+
+
 def test_progress_counts_up_to_all_rows(embedded, few):
     seen, _ = finish(evaluate(embedded, few, max_new_tokens=8))
     counts = [event.done for event in seen if event is not None]
@@ -187,6 +217,38 @@ def test_the_probe_asks_the_same_rows_of_both_sets_every_time(embedded, few):
 
 FOLD = load(DataSpec(fold="validation"))
 ROWS = (FOLD.forget + FOLD.retain)[::6]
+
+
+def test_a_probe_follows_the_losses_of_forget_documents_from_where_they_began(lm, data):
+    probe = Probe.of(data)
+    first = finish(probe.run(lm, step=0))[0][-1]
+    documents = {row.document for row in data.forget}
+    assert first.of_documents == len(first.documents) == len(documents)
+    assert {(one.rise, one.state) for one in first.documents} == {(0.0, "unknown")}
+    stats = finish(losses(lm, [
+        encode_continuation(lm.prompts, row.input, row.output) for row in data.forget
+    ]))[1]  # fmt: skip
+    by_hand = {}
+    for row, (total, count) in zip(data.forget, stats, strict=True):
+        by_hand.setdefault(row.document, []).append(total / count)
+    means = list(map(statistics.fmean, by_hand.values()))
+    assert [one.loss for one in first.documents] == pytest.approx(means, rel=1e-4)
+    with torch.no_grad():
+        lm.model.get_output_embeddings().weight.mul_(30)
+    later = finish(probe.run(lm, step=1))[0][-1]
+    for one, then in zip(later.documents, means, strict=True):
+        assert one.rise == pytest.approx(one.loss - then, rel=1e-3)
+        assert one.rise != 0
+
+
+def test_a_probe_takes_documents_of_the_subtasks_that_are_to_be_forgotten_only(data):
+    rows = [replace(row, id=f"{row.task}-{row.id}") for row in data.forget]
+    some = Probe.of(replace(data, forget=tuple(rows)), ("Task2",))
+    numbers = list(dict.fromkeys(row.document for row in rows))
+    assert some.documents
+    for number, of in some.documents.items():
+        assert {row.task for row in of} == {"Task2"}
+        assert numbers[number - 1] == of[0].document
 
 
 def test_outputs_and_losses_of_the_embedded_model_are_the_scripts_row_by_row(embedded):

@@ -1,5 +1,6 @@
 """Measures by hand and on evidence: memorisation, attacks, distance to a retrained model."""
 
+import json
 import math
 import statistics
 import zlib
@@ -28,10 +29,11 @@ from unlearnlab.metrics.measures import (
     retain_truth_ratio,
     retrained_models,
     taken,
+    taken_records,
     truth_ratio,
     zlib_loss,
 )
-from unlearnlab.metrics.scores import Evidence, Membership, mia_auc
+from unlearnlab.metrics.scores import Evidence, HeldOutText, Membership, mia_auc
 
 HALF, QUARTER = math.log(1 / 2), math.log(1 / 4)
 
@@ -183,6 +185,31 @@ def test_measures_by_row_are_means_over_the_forget_rows():
             "min_k": mia_auc(MEMBERS),
         }
     )
+
+
+def held_out(*losses, tokens=(10, 30)):
+    text = HeldOutText(source="2 retain documents", losses=losses, tokens=tokens)
+    return evidence().model_copy(update={"held_out": text})
+
+
+def test_perplexity_of_held_out_text_is_over_tokens_and_names_its_text():
+    found = measured(held_out(1.0, 3.0))["held_out_perplexity"]
+    assert found.value == pytest.approx(math.exp((10 * 1.0 + 30 * 3.0) / 40))
+    assert found.low <= found.value <= found.high
+    one = next(t for t in taken(held_out(1.0, 3.0), None, None) if t.note)
+    assert (one.measure.name, one.note) == ("held_out_perplexity", "2 retain documents")
+    assert taken_records([one])["held_out_perplexity"]["note"] == "2 retain documents"
+
+
+@pytest.mark.parametrize("loss", [math.inf, math.nan, 1e6])
+def test_the_perplexity_of_a_destroyed_model_stays_json(loss):
+    records = taken_records(taken(held_out(1.0, 3.0), held_out(loss, loss), None))
+    after = json.loads(json.dumps(records, allow_nan=False))["held_out_perplexity"]["after"]
+    assert after["value"] is None
+
+
+def test_without_held_out_text_the_reason_is_given():
+    assert "second fold" in reasons(taken(evidence(), None, None))["held_out_perplexity"]
 
 
 def test_an_answer_without_a_finite_loss_has_no_probability():

@@ -17,6 +17,7 @@ from unlearnlab.runs.events import PhaseBegan
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import Running, WorkerState
+from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
 from unlearnlab.ui.form import form as forms
@@ -410,6 +411,19 @@ def test_a_poll_brings_only_what_is_new(program):
     again = poll(program, {"run": run_id, "cursor": first["cursor"]})
     assert again["points"]["series"] == {}
     assert again["turn"] == first["turn"]
+
+
+def test_a_poll_tells_which_forget_documents_stand_and_a_lesson_has_none(program):
+    run_id = finished(program)
+    found = poll(program, {"run": run_id})["documents"]
+    assert found["text"] == (
+        "2 of 9 at step 3: 1 stands, 1 gone; half of the rise in loss comes from 1 document"
+    )
+    assert [state for state, _ in found["cells"]] == ["stands", "gone"]
+    assert "loss 0.10 → 6.10 nats per token, 0 of 2 rows stand" in found["cells"][1][1]
+    taught = program.worker.submit(RunSpec(phases=(Phase(method=Memorize()),)))
+    program.worker.wait(taught, 10)
+    assert poll(program, {"run": taught})["documents"] is None
 
 
 def test_a_page_that_outlived_its_program_can_tell(program):

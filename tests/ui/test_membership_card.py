@@ -10,6 +10,7 @@ import pytest
 from tests.browser.slow_lab import made_evidence, retrained_scores
 from tests.fakes import FakeLab, whole_run
 from tests.metrics.test_measures import MEMBERS, evidence
+from unlearnlab.data.datasets import TASKS
 from unlearnlab.metrics.measures import Retrained, taken
 from unlearnlab.metrics.scores import scores
 from unlearnlab.runs.events import Evaluated
@@ -118,6 +119,37 @@ def test_a_run_whose_data_have_no_documents_says_so(tmp_path):
     assert (value["models"], "no documents for the attack" in value["attack"]) == ([], True)
 
 
+def test_forget_documents_are_listed_by_what_remains_with_masked_prompts(program, run):
+    plain, hidden = (card(program, run, masked=masked)["documents"] for masked in (False, True))
+    assert "forget documents:" in plain
+    assert plain.count("<tr>") - 1 == plain.count('<th scope="row">') <= LISTED
+    assert re.search(r"<td>\d of 4</td>", plain)
+    prompt = program.statistics.documents("before", "after", None, TASKS).listed[0].prompt
+    assert prompt[:40] in unescape(plain)
+    assert "•" in hidden
+    assert "•" not in plain
+
+
+def test_an_attack_on_held_out_rows_is_named_so_and_not_held_against_the_retrained_model(tmp_path):
+    protocol = "held-out rows as non-members: 6 documents"
+
+    def script(job):
+        for event in whole_run(job):
+            if isinstance(event, Evaluated):
+                update = {"attack_protocol": protocol}
+                event = evaluated(event.when, made_evidence(1.0, 2).model_copy(update=update))
+            yield event
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, 10)
+        value = card(Program(store, worker, retrained_scores()), run_id)
+        worker.close(5)
+    assert "Held-out rows as non-members: 6 documents." in value["attack"]
+    assert "Retrained model" not in value["attack"]
+
+
 def test_without_a_run_the_card_is_hidden(program):
     assert membership_of(program, None, RunProgress(), masked=True) == {"run": ""}
 
@@ -149,7 +181,7 @@ def test_documents_that_are_no_longer_those_that_were_measured_are_numbered(tmp_
 
 def test_measures_that_were_not_taken_are_greyed_out_with_the_reason():
     html = measures_html(taken(evidence(exact_memorization=0.5), None, None))
-    assert html.count('class="missing"') == 8
+    assert html.count('class="missing"') == 9
     assert "needs a model retrained without the forget set" in html
     assert "not kept" in measures_html(())
 

@@ -44,6 +44,16 @@ def test_a_run_without_a_rival_is_no_best():
     assert [line.setting.fold for line in scoreboard([ALL[0], other])] == ["train", "validation"]
 
 
+def test_an_attack_on_held_out_rows_is_never_compared_with_the_official_one():
+    protocol = {"mia_protocol": "held-out rows as non-members"}
+    other = run("h", spec("rmu"), scores(0.8, auc=0.5).model_copy(update=protocol))
+    assert len(comparable([ALL[0], other])) == 2
+    assert marks(scoreboard([ALL[0], other]), "mia_score") == ["", ""]
+    assert "held-out rows as non-members" in setting(other).text
+    unmeasured = scores(0.8, auc=None).model_copy(update={"mia_protocol": "no second fold"})
+    assert setting(run("n", spec(), unmeasured)).attack == ""
+
+
 def test_what_lies_within_the_intervals_of_both_is_alike():
     value = [one.after.task_aggregate for one in ALL]
     wide = {

@@ -35,6 +35,55 @@ def test_the_attack_is_read_in_words():
     assert note.endswith("still remembered")
 
 
+def card_of(key, before, after):
+    board = scoreboard(RunSpec(), before, after, None)
+    return next(card for card in board.cards if card.score.key == key)
+
+
+HELD_OUT = {"mia_protocol": "held-out rows as non-members: 6 documents of the validation fold"}
+
+
+def test_an_attack_on_held_out_rows_never_goes_by_the_name_of_the_official_one():
+    before, after = (one.model_copy(update=HELD_OUT) for one in (BEFORE, AFTER))
+    assert card_of("mia_score", BEFORE, AFTER).title == "MIA score"
+    assert card_of("mia_score", before, after).title == "MIA, held-out rows"
+    assert card_of("final", before, after).title == "Final, held-out rows"
+    board = scoreboard(RunSpec(), before, after, BEFORE)
+    assert board.attack == HELD_OUT["mia_protocol"]
+    assert {card.reference for card in board.cards if card.score.key != "utility"} == {
+        BEFORE.task_aggregate, None
+    }  # fmt: skip
+    assert HELD_OUT["mia_protocol"] in scoreboard_html(board, ended=True)
+
+
+def test_an_original_that_cannot_be_attacked_by_held_out_rows_is_told():
+    before, after = (
+        one.model_copy(update={**HELD_OUT, "mia_auc": 0.52, "mia_score": 0.96})
+        for one in (BEFORE, AFTER)
+    )
+    assert "has seen the held-out rows as well" in card_of("mia_score", before, after).note
+    official = BEFORE.model_copy(update={"mia_auc": 0.52, "mia_score": 0.96})
+    assert "has seen" not in card_of("mia_score", official, AFTER).note
+
+
+def test_perplexity_of_held_out_text_stands_beside_the_utility():
+    before, after = (
+        one.model_copy(update={"perplexity": value, "perplexity_text": "text"})
+        for one, value in ((BEFORE, 12.3), (AFTER, 14.6))
+    )
+    assert card_of("utility", before, after).note.endswith("held-out perplexity 12.3 → 14.6")
+    assert "perplexity" not in card_of("utility", BEFORE, AFTER).note
+
+
+def test_an_accuracy_on_mmlu_at_chance_says_that_it_says_little():
+    def note(right):
+        known = {"utility": right, "utility_protocol": "MMLU", "utility_questions": 400}
+        return card_of("utility", BEFORE, AFTER.model_copy(update=known)).note
+
+    assert "chance lies in its interval" in note(0.27)
+    assert "chance" not in note(0.45).replace("chance 0.25", "")
+
+
 def test_every_number_carries_its_setting():
     board = scoreboard(RunSpec(evaluation=EvaluationSpec(max_new_tokens=64)), BEFORE, AFTER, None)
     assert board.setting == "12 rows of Embedded, train fold, greedy, up to 64 tokens"

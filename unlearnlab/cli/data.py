@@ -117,7 +117,8 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--limit",
         type=_positive,
         metavar="N",
-        help="draw N source documents from each set and subtask, each with all its rows",
+        help="draw N source documents from each set and subtask, each with all its rows; where the "
+        "data have no validation fold, N of the others become one",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
     parser.add_argument(

@@ -10,7 +10,8 @@ from typing import Any
 from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, number, print_list, table, tell
 from unlearnlab.data.files import NoRoom, home, write_whole
 from unlearnlab.exports.report import comparison
-from unlearnlab.exports.result import Compared, compared, result
+from unlearnlab.exports.result import Compared, Result, compared, result
+from unlearnlab.metrics.documents import TITLES, document_records
 from unlearnlab.metrics.measures import interval_record, taken_records
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace
@@ -24,6 +25,7 @@ from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.spec.presets import presets
 from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
+from unlearnlab.views.documents import Documents
 from unlearnlab.views.runs import differences, run_summary
 from unlearnlab.views.scoreboard import judged, scoreboard
 from unlearnlab.views.words import changes, record_lines, record_values
@@ -99,8 +101,12 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
     if isinstance(row, RunRecord):
         found = result(store, run_id)
         if not as_record:
-            return _summary(row, found.progress)
-        return as_json(_record(row, found.progress) | {"measures": taken_records(found.measures)})
+            return _summary(row, found)
+        more = {
+            "measures": taken_records(found.measures),
+            "documents": document_records(found.documents.of) if found.documents else [],
+        }
+        return as_json(_record(row, found.progress) | more)
     if isinstance(row, PreviewRecord):
         raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")
     events = [stored.event for stored in store.events(run_id)]
@@ -206,9 +212,9 @@ def _moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _summary(row: RunRecord, progress: RunProgress) -> str:
-    """Sum up a run: ending, changes made while it ran, scores, verdict, record."""
-    line = run_summary(row)
+def _summary(row: RunRecord, found: Result) -> str:
+    """Sum up a run: ending, changes made while it ran, scores, documents, verdict, record."""
+    line, progress = run_summary(row), found.progress
     board = scoreboard(row.spec, row.before, row.after, None, ending=row.ending)
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
@@ -227,6 +233,15 @@ def _summary(row: RunRecord, progress: RunProgress) -> str:
         cells = [list(cells) for cells in zip(names, *columns.values(), notes, strict=True)]
         out += ["", table(["", *columns, ""], cells), "", f"Measured on: {board.setting}"]
         out += [f"Utility: {board.protocol}"] if board.protocol else []
+        out += [f"Attack: {board.attack}"] if board.attack else []
+        out += [
+            f"{one.measure.title}: {' → '.join(one.measure.write(of.value) for of in ends if of)}, "
+            f"{one.note}"
+            for one in found.measures
+            if one.note and (ends := (one.before, one.after))
+        ]
+    if found.documents and found.documents.scored and not row.spec.taught:
+        out += ["", *_document_lines(found.documents)]
     if board.verdict:
         out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
     if progress.kept:
@@ -239,6 +254,28 @@ def _summary(row: RunRecord, progress: RunProgress) -> str:
     links = (("Imported", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
     told = [*((name, text) for name, text in links if text), *record_lines(row.spec, progress)]
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
+
+
+MOST_LEFT = 5
+"""Documents to list, those of which most remains first."""
+
+
+def _document_lines(found: Documents) -> Iterator[str]:
+    """Say which forget documents remain, by their place in the forget set."""
+    yield f"{len(found.of)} forget documents: {found.text}."
+    left = [one for one in found.of if one.state in ("stands", "partly")][:MOST_LEFT]
+    if left:
+        cells = [
+            [
+                f"{one.number}, {one.task}",
+                TITLES[one.state],
+                f"{one.standing} of {one.rows}",
+                f"{number(one.score_before)} → {number(one.score_after)}",
+                f"{one.loss_before:.2f} → {one.loss_after:.2f}",
+            ]
+            for one in left
+        ]
+        yield table(["most remains of", "", "rows that stand", "answers", "loss"], cells)
 
 
 def _trace_record(row: TraceRecord, traced: Traced | None) -> dict[str, Any]:

@@ -265,16 +265,34 @@ def _checked(draft: Draft, limit: int | None = None, seed: int = 0) -> Draft:
     rows, duplicates = drop_duplicates(draft.placed)
     documents = dict(draft.documents)
     if limit is not None:
-        rows = sample_documents(rows, limit, seed)
+        drawn = sample_documents(rows, limit, seed)
+        rows = [*drawn, *_second_fold(rows, drawn, limit, seed)]
         texts = [one.row.text for one in rows if one.split.startswith("forget")]
         for name in documents.keys() & {"member", "validation/member"}:
-            drawn = contained(documents[name], texts)
-            documents[name] = tuple(documents[name][place] for place in drawn)
+            places = contained(documents[name], texts)
+            documents[name] = tuple(documents[name][place] for place in places)
     unseen = (*documents.get("nonmember", ()), *documents.get("validation/nonmember", ()))
     lacking = [] if any(one.split == "retain_train" for one in rows) else [NO_RETAIN]
     findings = [*draft.findings, *duplicates, *check(rows, unseen), *lacking]
     findings.sort(key=lambda one: one.severity != "error")
     return replace(draft, placed=tuple(rows), documents=documents, findings=tuple(findings))
+
+
+def _second_fold(
+    rows: Sequence[Placed], drawn: Sequence[Placed], limit: int, seed: int
+) -> list[Placed]:
+    """Make a validation fold, where the data have none, of as many documents that were not drawn.
+
+    No run on the train fold trains on them: perplexity and the attack need such rows.
+    """
+    if any(one.split.endswith("_validation") for one in rows):
+        return []
+    taken = {(one.split, one.row.document) for one in drawn}
+    rest = [one for one in rows if (one.split, one.row.document) not in taken]
+    return [
+        replace(one, split=one.split.replace("_train", "_validation"))
+        for one in sample_documents(rest, limit, seed)
+    ]
 
 
 def sample_documents(rows: Sequence[Placed], limit: int, seed: int) -> list[Placed]:

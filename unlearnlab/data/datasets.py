@@ -16,7 +16,7 @@ import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
@@ -86,8 +86,13 @@ class Row:
 
     @property
     def document(self) -> str:
-        """Id of the source document: the row's id without kind and number."""
-        return re.sub(r"(sc|qa)\d*$", "", self.id)
+        """Id of the source document."""
+        return document_of(self.id)
+
+
+def document_of(row: str) -> str:
+    """Return the id of a row's source document: the row's id without kind and number."""
+    return re.sub(r"(sc|qa)\d*$", "", row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,12 +153,26 @@ class DatasetInfo:
             members = tuple(f"{row.input} {row.output}" for row in rows if row.kind == "sc")
         return members, self.documents("nonmember", fold) or self.documents("nonmember")
 
+    def held_out(self, split: Split, fold: Fold) -> tuple[str, ...]:
+        """Return documents of a set's other fold, which a run on this one does not train on.
+
+        They are its completions, or rows of any kind if either fold has no completion.
+        """
+        rows, others = (self.rows(split, one) for one in (fold, *(f for f in FOLDS if f != fold)))
+        return documents_of(others, alike=rows)
+
     def questions(self) -> tuple[dict[str, Any], ...]:
         """Read the questions of the utility test, in MMLU's layout; there may be none."""
         return tuple(lines(self.folder / "quiz" / "test.jsonl"))
 
     def _file(self, split: Split, fold: Fold) -> Path:
         return self.folder / f"{split}_{fold}.jsonl"
+
+
+def documents_of(rows: Sequence[Row], *, alike: Sequence[Row]) -> tuple[str, ...]:
+    """Return rows as whole texts: completions only, if there are any here and in a set `alike`."""
+    both = all(any(row.kind == "sc" for row in of) for of in (rows, alike))
+    return tuple(row.text for row in rows if row.kind == "sc" or not both)
 
 
 def lines(path: Path) -> Iterator[dict[str, Any]]:

@@ -149,6 +149,7 @@ class DeviceEngine:
         mmlu_sample = yield from prepare_mmlu(spec.evaluation, clock.stage("downloading"))
         lm = yield from self._opened(spec, clock)
         fold, longest = training_rows.load(spec.data), spec.evaluation.max_new_tokens
+        fold = replace(fold, held_out=training_rows.held_out(spec.data, spec.model.known))
         refuse_too_long(fold, lm.prompts, context=lm.context, answer=longest)
         if spec.keep_as:
             check_room(models_folder(), lm.merged_bytes)
@@ -175,7 +176,8 @@ class DeviceEngine:
             yield from time_steps(lm, spec, selected)
         measured = partial(evaluate, lm, fold, max_new_tokens=longest, mmlu_sample=mmlu_sample)
         # A probe of all rows would hardly move where only some are trained.
-        probe = Probe.of(replace(fold, forget=selected.forget) if spec.data.forget else fold)
+        probed = replace(fold, forget=selected.forget) if spec.data.forget else fold
+        probe = Probe.of(probed, spec.data.tasks)
         if spec.evaluation.probes and not spec.only_scores:
             yield from probe.run(
                 lm, step=0
@@ -349,6 +351,7 @@ def evidence_key(
         *((mmlu_sample.fingerprint,) if mmlu_sample else ()),
         *((fold.alternatives,) if fold.alternatives else ()),
         *((lm.prompts.digest,) if lm.prompts.templated else ()),
+        *((fold.held_out,) if fold.held_out.text or fold.held_out.protocol else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 

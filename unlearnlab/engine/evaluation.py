@@ -7,11 +7,11 @@ model in bfloat16; the answers in batches are the same (see `generation`).
 import math
 import statistics
 import time
-from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from unlearnlab.data.datasets import SPLITS, Kind, Row, Split, dataset
+from unlearnlab.data.datasets import SPLITS, TASKS, Kind, Row, Split, Task, dataset
 from unlearnlab.engine import relay, silently
 from unlearnlab.engine.generation import Generation, expected_stats, generate
 from unlearnlab.engine.likelihoods import (
@@ -25,6 +25,7 @@ from unlearnlab.engine.likelihoods import (
 from unlearnlab.engine.loading import Tokenizer
 from unlearnlab.engine.mmlu import MmluSample, ask_mmlu
 from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.metrics.documents import DocumentProbe, probed_document
 from unlearnlab.metrics.measures import (
     exact_memorization,
     extraction_strength,
@@ -33,14 +34,26 @@ from unlearnlab.metrics.measures import (
     truth_ratio,
     zlib_loss,
 )
-from unlearnlab.metrics.scores import QUIZ_PROTOCOL, Answer, Choice, Evidence, Membership, row_score
+from unlearnlab.metrics.scores import (
+    QUIZ_PROTOCOL,
+    Answer,
+    Choice,
+    Evidence,
+    HeldOutText,
+    Membership,
+    row_score,
+)
 from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
 from unlearnlab.spec.rows import (
     PROBE_COMPLETIONS,
+    PROBE_DOCUMENT_ROWS,
+    PROBE_DOCUMENTS,
     PROBE_QUESTIONS,
+    PROBE_ROWS_AT_ONCE,
     PROBE_TOKENS,
     Dataset,
     QuizQuestion,
+    evenly,
 )
 from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
@@ -70,7 +83,8 @@ def evaluate(
     """Measure everything that the scores are computed from, yielding progress.
 
     Attacks need members and non-members, and the utility test needs questions: they are left out
-    where the data have none. An `mmlu_sample` takes the place of the data's own questions.
+    where the data have none. Held-out rows stand for non-members where `data.held_out` has some. An
+    `mmlu_sample` takes the place of the data's own questions.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
     total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
@@ -82,10 +96,13 @@ def evaluate(
     else:
         choices = yield from silently(quiz(lm, data.quiz))
         protocol = QUIZ_PROTOCOL if choices else ""
+    text = yield from silently(_held_out_losses(lm, data))
     return Evidence(
         answers=answers,
         membership=membership,
         attacks=attacks,
+        attack_protocol=data.held_out.protocol,
+        held_out=text,
         choices=choices,
         utility_protocol=protocol,
     )
@@ -167,15 +184,18 @@ def _membership(
     lm: UnlearningModel, data: Dataset
 ) -> Generator[int, None, tuple[Membership | None, dict[str, Membership]]]:
     """Compute the loss of each document, and its score in each further attack."""
-    if not data.members or not data.nonmembers:
+    sides = data.members, data.nonmembers
+    if not all(sides):
+        sides = data.held_out.members, data.held_out.nonmembers
+    if not all(sides):
         return None, {}
-    documents = [*data.members, *data.nonmembers]
+    documents = [*sides[0], *sides[1]]
     examples = [encode_document(lm.prompts, text) for text in documents]
     stats = yield from token_stats(lm, examples, moments=True)
 
-    members = len(data.members)
+    members = len(sides[0])
 
-    def sides(attack: Callable[[TokenStats, str], float]) -> Membership:
+    def both(attack: Callable[[TokenStats, str], float]) -> Membership:
         # A text of one token has no predicted token, and no loss.
         of = [
             attack(one, text) if one.tokens else float("nan")
@@ -184,11 +204,27 @@ def _membership(
         return Membership(member=tuple(of[:members]), nonmember=tuple(of[members:]))
 
     attacks = {
-        "min_k": sides(lambda of, _: min_k(of.logprobs)),
-        "min_k_plus_plus": sides(lambda of, _: min_k_plus_plus(of.logprobs, of.means, of.stds)),
-        "zlib_loss": sides(lambda of, text: zlib_loss(of.loss, text)),
+        "min_k": both(lambda of, _: min_k(of.logprobs)),
+        "min_k_plus_plus": both(lambda of, _: min_k_plus_plus(of.logprobs, of.means, of.stds)),
+        "zlib_loss": both(lambda of, text: zlib_loss(of.loss, text)),
     }
-    return sides(lambda of, _: of.loss), attacks
+    return both(lambda of, _: of.loss), attacks
+
+
+def _held_out_losses(
+    lm: UnlearningModel, data: Dataset
+) -> Generator[int, None, HeldOutText | None]:
+    """Compute the losses of held-out text; those that exceed the context are cut."""
+    examples = [encode_document(lm.prompts, text) for text in data.held_out.text]
+    cut = [replace(one, ids=one.ids[: lm.context]) for one in examples if len(one.ids) > 1]
+    if not cut:
+        return None
+    found = yield from losses(lm, cut)
+    return HeldOutText(
+        source=data.held_out.source,
+        losses=tuple(total / count for total, count in found),
+        tokens=tuple(count for _, count in found),
+    )
 
 
 def quiz(
@@ -218,17 +254,34 @@ class Probe:
     """A small fixed set of rows, measured again and again during training."""
 
     rows: tuple[tuple[Split, Row], ...]
+    documents: Mapping[int, Sequence[Row]] = field(default_factory=dict[int, Sequence[Row]])
+    """Rows of forget documents, by the document's place in the forget set, from 1."""
+    of_documents: int = 0
+    """Count of the forget documents."""
+    start: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
+    """Losses of these rows in the first probe, which later ones are compared with."""
 
     @classmethod
-    def of(cls, data: Dataset) -> "Probe":
-        """Take rows at regular intervals from each set."""
+    def of(cls, data: Dataset, tasks: Collection[Task] = TASKS) -> "Probe":
+        """Take rows at regular intervals from each set, and documents from the forget set.
+
+        Args:
+            data: What is forgotten and retained.
+            tasks: Subtasks that are to be forgotten, to choose documents from.
+        """
+        documents: dict[str, list[Row]] = {}
+        for row in data.forget:
+            documents.setdefault(row.document, []).append(row)
+        numbered = [(n, of) for n, of in enumerate(documents.values(), 1) if of[0].task in tasks]
         return cls(
             tuple(
                 (name, row)
                 for name in SPLITS
                 for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
-                for row in _evenly([r for r in data.rows(name) if r.kind == kind], count)
-            )
+                for row in evenly([r for r in data.rows(name) if r.kind == kind], count)
+            ),
+            {n: of[:PROBE_DOCUMENT_ROWS] for n, of in evenly(numbered, PROBE_DOCUMENTS)},
+            len(numbered),
         )
 
     def run(self, lm: UnlearningModel, *, step: int) -> Generator[Event | None, None, None]:
@@ -256,17 +309,32 @@ class Probe:
                     found.setdefault(name, []).append(value)
             return {name: statistics.fmean(of) for name, of in found.items()}
 
+        documents = yield from silently(self._documents(lm))
         yield Probed(
             step=step,
             knowledge=means(("qa",), scores),
             regurgitation=means(("sc",), scores),
             nll=means(("qa", "sc"), nlls),
+            documents=documents,
+            of_documents=self.of_documents,
         )
 
-
-def _evenly(rows: Sequence[Row], count: int) -> Sequence[Row]:
-    step = max(1, len(rows) // count)
-    return rows[::step][:count]
+    def _documents(self, lm: UnlearningModel) -> Generator[int, None, tuple[DocumentProbe, ...]]:
+        """Measure the losses of the documents' rows, and compare them with the first probe."""
+        examples = [
+            encode_continuation(lm.prompts, row.input, row.output)
+            for rows in self.documents.values()
+            for row in rows
+        ]
+        measured: list[float] = []
+        # Gradients and moments are held beside: a large pass would need more than a step does.
+        for at in range(0, len(examples), PROBE_ROWS_AT_ONCE):
+            measured += yield from _mean_losses(lm, examples[at : at + PROBE_ROWS_AT_ONCE])
+        found = iter(measured)
+        now = {number: [next(found) for _ in rows] for number, rows in self.documents.items()}
+        if not self.start:
+            self.start.update(now)
+        return tuple(probed_document(n, self.start[n], of) for n, of in now.items())
 
 
 def ask_what_is_known(
@@ -277,7 +345,7 @@ def ask_what_is_known(
     Answers may be a little longer than the expected ones, so that these can stand in a sentence.
     """
     kinds = (("qa", ASKED_QUESTIONS), ("sc", ASKED_COMPLETIONS))
-    sample = [r for kind, n in kinds for r in _evenly([r for r in rows if r.kind == kind], n)]
+    sample = [r for kind, n in kinds for r in evenly([r for r in rows if r.kind == kind], n)]
     longest = max(len(lm.prompts.answered(row.input, row.output)) for row in sample)
     shortest = min(len(lm.prompts.prompt(row.input)) for row in sample)
     limit = min(max_new_tokens, longest - shortest + ASIDE)

@@ -10,6 +10,7 @@ from typing import Any
 from unlearnlab import __version__
 from unlearnlab.exports import svg
 from unlearnlab.exports.result import Compared, Result
+from unlearnlab.metrics.documents import TITLES
 from unlearnlab.metrics.labels import title
 from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views import words
@@ -23,6 +24,12 @@ from unlearnlab.views.scoreboard import KINDS, MOODS, TASKS, terms_strip
 EXAMPLES = 2
 """Rows of each set, subtask and type that are shown: the first ones, so that nobody picks; in a
 comparison, rows of each set and type on which the models differ most."""
+
+MOST_DOCUMENTS = 12
+"""Documents of the report's table, those of which most remains first."""
+
+EXCERPT = 90
+"""Characters of a document's first prompt."""
 
 SERIES = ("nll.forget", "nll.retain", "term.forget", "knowledge.forget")
 """Curves of a comparison, as far as the runs have them."""
@@ -83,6 +90,10 @@ def report(result: Result, *, masked: bool) -> str:
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created)),
         terms=terms_strip(row.before, row.after),
         measures=[one for one in result.measures if not one.missing],
+        documents=result.documents,
+        states=TITLES,
+        excerpt=EXCERPT,
+        most=MOST_DOCUMENTS,
         curves=svg.chart(result, "terms", label="Loss terms, unweighted")
         + svg.chart(result, "probe", label="Live probe: share right or recited"),
         phases=zip(words.phases_text(spec, progress), map(words.details, spec.phases), strict=True),

@@ -15,6 +15,7 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.answers import AnswerRow, Speaker, joined
 from unlearnlab.views.charts import Track, track
 from unlearnlab.views.comparison import Intervals
+from unlearnlab.views.documents import Documents, documents
 from unlearnlab.views.runs import RunSummary, labels, run_summary
 from unlearnlab.views.scoreboard import Scoreboard, at_ends, retrained_of, scoreboard
 
@@ -69,6 +70,12 @@ class Result:
         picked = self.spec.data.forget
         after = scored_evidence(self.after, picked) if self.after else None
         return taken(scored_evidence(self.before, picked), after, retrained_of(self.spec))
+
+    @property
+    def documents(self) -> Documents | None:
+        """Compare its forget documents; None without stored evidence or forget rows."""
+        data = self.spec.data
+        return documents(self.before, self.after, data.forget, data.tasks)
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:

@@ -15,7 +15,7 @@ from typing import get_args
 from unlearnlab.data.datasets import Split
 from unlearnlab.exports.result import Result
 from unlearnlab.metrics.official import Report, as_record, flags, score
-from unlearnlab.metrics.scores import Evidence, row_score, scores
+from unlearnlab.metrics.scores import NO_DOCUMENTS, Evidence, row_score, scores
 from unlearnlab.metrics.submission import Finding, MmluScores, Submission
 from unlearnlab.views.answers import AnswerRow, mask
 from unlearnlab.views.scoreboard import KINDS, TASKS
@@ -78,10 +78,13 @@ def official_scores(result: Result) -> dict[str, bytes]:
         if not ours.measures_mmlu:
             why = "not asked in this run: set a number of MMLU questions"
             faults.append(Finding("mmlu", why))
-        if not evidence.membership:
-            why = "not measured: the data have no documents for the attack"
+        documents = evidence.membership if ours.official_attack else None
+        if not documents:
+            why = f"not measured: {NO_DOCUMENTS}"
+            if evidence.membership:
+                why += f"; the run has {ours.mia_score:.3f} with {ours.mia_protocol}"
             faults.append(Finding("mia", why))
-        found = score(Submission(answers, 0, evidence.membership, mmlu, tuple(faults)))
+        found = score(Submission(answers, 0, documents, mmlu, tuple(faults)))
         record = as_record(Report(found, flags(found, mmlu), ()))
         record["unlearnlab"] |= {
             "model": result.spec.model.known.title,

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar
 from unlearnlab.data.datasets import Split
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.metrics.intervals import Interval, auc_interval, mean_interval
-from unlearnlab.metrics.scores import Answer, Evidence, Membership, Record, mia_auc
+from unlearnlab.metrics.scores import Answer, Evidence, HeldOutText, Membership, Record, mia_auc
 
 Value = TypeVar("Value")
 
@@ -33,6 +33,11 @@ LOWEST = 0.2
 
 SMALLEST_STD = 1e-3
 """Smallest standard deviation in Min-K%++: variances are clipped at 1e-6."""
+
+
+def held_out_perplexity(text: HeldOutText) -> float:
+    """Return the perplexity of text that a run does not train on; at least 1, best as before."""
+    return text.perplexity
 
 
 def probability(logprobs: Sequence[float]) -> float:
@@ -208,10 +213,17 @@ def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
 
 # ---- the table of measures ---------------------------------------------------------------------
 
-Needs = Literal["tokens", "documents", "paraphrases", "retain paraphrases", "retrained model"]
+Needs = Literal[
+    "tokens",
+    "documents",
+    "paraphrases",
+    "retain paraphrases",
+    "retrained model",
+    "held-out text",
+]
 """Requirements of a measure."""
 
-Unit = Literal["share", "percent", "p-value"]
+Unit = Literal["share", "percent", "p-value", "perplexity"]
 
 Take = Callable[[Evidence, Retrained | None], Interval | None]
 """Computes a measure on the evidence of one model, with its bootstrap interval over rows or
@@ -229,6 +241,8 @@ class Measure:
     source: str
     take: Take
     unit: Unit = "share"
+    note: Callable[[Evidence], str] = lambda _: ""
+    """Says what it was measured on, where data differ in that."""
 
     def write(self, value: float | None) -> str:
         """Write a value in its unit; a dash where nothing was measured."""
@@ -236,6 +250,8 @@ class Measure:
             return "–"
         if self.unit == "percent":
             return f"{value:+.0f}%".replace("-", "−")
+        if self.unit == "perplexity":
+            return f"{value:.3g}"
         if self.unit == "p-value" and 0 < value < 0.005:
             return f"{value:.0e}".replace("e-0", "e-")
         return f"{value:.2f}"
@@ -260,6 +276,19 @@ def _probability(answer: Answer) -> float:
 def _averaged(average: Callable[[Sequence[float]], float]) -> Callable[[Answer], float | None]:
     """Return a row's part of an average of truth ratios."""
     return lambda row: None if row.truth_ratio is None else average([row.truth_ratio])
+
+
+def _perplexity(evidence: Evidence, _: Retrained | None) -> Interval | None:
+    """Exponentiate the mean loss over tokens of held-out text, and its interval over documents."""
+    if (text := evidence.held_out) is None:
+        return None
+    if not math.isfinite(value := held_out_perplexity(text)):
+        return Interval(math.inf, math.inf, math.inf)
+    # Weighted, the mean over documents is the one over tokens.
+    mean = sum(text.tokens) / len(text.tokens)
+    weighted = [loss * count / mean for loss, count in zip(text.losses, text.tokens, strict=True)]
+    of = mean_interval(weighted, "held_out")
+    return Interval(value, *(math.exp(min(end, 700.0)) for end in (of.low, of.high)))
 
 
 def _attack(name: str) -> Take:
@@ -327,6 +356,16 @@ TOFU = "TOFU, arXiv:2401.06121"
 MEASURES: dict[str, Measure] = {
     measure.name: measure
     for measure in (
+        Measure(
+            "held_out_perplexity",
+            "Held-out perplexity",
+            "as before",
+            ("held-out text",),
+            "exp of the mean loss per token",
+            _perplexity,
+            unit="perplexity",
+            note=lambda evidence: evidence.held_out.source if evidence.held_out else "",
+        ),
         Measure(
             "probability",
             "Probability",
@@ -463,6 +502,8 @@ class Taken:
     retrained: float | None
     missing: str
     """Why it was not taken; empty if it was."""
+    note: str = ""
+    """What it was measured on, where data differ in that."""
 
 
 BEFORE_THEM = "the evidence of this run was kept before it was measured: run it again"
@@ -486,14 +527,17 @@ def taken(
             missing=""
             if name in then or name in now
             else reason_missing(one, there) or BEFORE_THEM,
+            note=one.note(before),
         )
         for name, one in MEASURES.items()
     )
 
 
-def interval_record(of: Interval | None) -> dict[str, float] | None:
-    """Return a measured value and its interval as JSON values."""
-    return asdict(of) if of else None
+def interval_record(of: Interval | None) -> dict[str, float | None] | None:
+    """Return a measured value and its interval as JSON values, which know no infinity."""
+    if of is None:
+        return None
+    return {name: end if math.isfinite(end) else None for name, end in asdict(of).items()}
 
 
 def taken_records(of: Sequence[Taken]) -> dict[str, Any]:
@@ -505,6 +549,7 @@ def taken_records(of: Sequence[Taken]) -> dict[str, Any]:
             "before": interval_record(one.before),
             "after": interval_record(one.after),
             "retrained": one.retrained,
+            **({"note": one.note} if one.note else {}),
         }
         for one in of
     }
@@ -518,6 +563,7 @@ def _there(evidence: Evidence, retrained: Retrained | None) -> frozenset[Needs]:
         "retain paraphrases": _truth_ratios(evidence, "retain"),
         "documents": evidence.membership,
         "retrained model": retrained,
+        "held-out text": evidence.held_out,
     }
     return frozenset(need for need, met in found.items() if met)
 
@@ -536,4 +582,6 @@ _WORDS: dict[Needs, str] = {
     "retain paraphrases": "paraphrased and wrong answers, which the retain rows did not have when "
     "scored",
     "retrained model": "a model retrained without the forget set",
+    "held-out text": "a second fold or non-members, whose losses were not measured when the run "
+    "was scored",
 }

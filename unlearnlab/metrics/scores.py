@@ -8,6 +8,7 @@ To add a score: write its function and one entry of `SCORES`. Scoreboard, Compar
 command line, reproduction and intervals read the table.
 """
 
+import math
 import re
 import statistics
 import unicodedata
@@ -27,6 +28,8 @@ QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
 
 ALWAYS = 0.98
 """An option chosen for this share of the questions counts as always chosen."""
+
+NO_DOCUMENTS = "the data have no documents for the attack"
 
 CHANCE = 0.25
 """Utility of a guesser: both the quiz and MMLU have four options."""
@@ -90,11 +93,35 @@ class Choice(Record):
     """Log-likelihood of each option after the question, in nats."""
 
 
+class HeldOutText(Record):
+    """Losses of text that the run does not train on."""
+
+    source: str
+    """Which text it is, in words."""
+    losses: tuple[float, ...]
+    """Mean loss of each document, in nats per token."""
+    tokens: tuple[int, ...]
+    """Number of tokens with a loss in each document."""
+
+    @property
+    def perplexity(self) -> float:
+        """Return the exponential of the mean loss over all tokens."""
+        total = sum(a * b for a, b in zip(self.losses, self.tokens, strict=True))
+        try:
+            return math.exp(total / sum(self.tokens))
+        except OverflowError:
+            return math.inf
+
+
 class Evidence(Record):
     """Everything from which the scores of one model are computed."""
 
     answers: tuple[Answer, ...]
     membership: Membership | None = None
+    attack_protocol: str = ""
+    """Which rows served as non-members, or why none could; empty for the data's own documents."""
+    held_out: HeldOutText | None = None
+    """None in evidence older than the measure, and where the data have no such text."""
     attacks: Mapping[str, Membership] = {}
     """Scores of the same documents by further attacks, by measure; used in place of losses."""
     choices: tuple[Choice, ...] = ()
@@ -129,17 +156,29 @@ class Scores(Record):
     task_aggregate: float
     mia_auc: float | None
     mia_score: float | None
+    mia_protocol: str = ""
+    """Which rows served as non-members, or why none could; empty for the data's own documents, and
+    only then comparable with the official attack."""
     utility: float | None
     utility_protocol: str
     utility_questions: int
     constant_letter: str = ""
     """The letter that answers all MMLU questions, if there is one; empty for any other test."""
     final: float | None
+    perplexity: float | None = None
+    """Perplexity of held-out text; infinite for a destroyed model."""
+    perplexity_text: str = ""
+    """Which text that is."""
     rows: int
     distinct: float
     """Share of distinct outputs among all, 0 to 1: near 0 for a model that repeats itself."""
     ended: float
     """Share of outputs that the model ended itself, with EOS."""
+
+    @property
+    def official_attack(self) -> bool:
+        """Tell whether the attack has the data's own non-members, as the task's has."""
+        return not self.mia_protocol
 
     @property
     def measures_mmlu(self) -> bool:
@@ -313,10 +352,13 @@ def scores(
         task_aggregate=aggregate,
         mia_auc=auc,
         mia_score=folded,
+        mia_protocol=evidence.attack_protocol,
         utility=utility,
         utility_protocol=evidence.utility_protocol,
         utility_questions=len(evidence.choices),
         final=statistics.fmean(measured) if len(measured) == len(parts) else None,
+        perplexity=evidence.held_out and evidence.held_out.perplexity,
+        perplexity_text=evidence.held_out.source if evidence.held_out else "",
         rows=len(outputs),
         distinct=len(set(outputs)) / len(outputs),
         ended=statistics.fmean(answer.ended for answer in evidence.answers),
@@ -392,7 +434,7 @@ class Score:
     note: Callable[[Scores], str] = lambda _: ""
     """Returns a remark, such as the level of chance."""
     variant: Callable[[Scores], str] | None = None
-    """Names the test behind it, where evaluations differ in it."""
+    """Names the test behind it, where evaluations differ in it; empty for the usual one."""
 
     @property
     def head(self) -> str:
@@ -427,7 +469,8 @@ class Score:
     def title_for(self, *of: Scores | None, short: bool = False) -> str:
         """Name the test behind these scores; the title, or the column head, if they differ."""
         tests = {self.variant(scores) for scores in of if scores and self.variant}
-        return tests.pop() if len(tests) == 1 else self.head if short else self.title
+        named = tests.pop() if len(tests) == 1 else ""
+        return named or (self.head if short else self.title)
 
 
 def _within_sentence(title: str) -> str:
@@ -486,8 +529,18 @@ def _aggregate_note(scores: Scores) -> str:
 
 def _mia_note(scores: Scores) -> str:
     if scores.mia_auc is None:
-        return "not measured: the data have no documents for the attack"
+        return f"not measured: {scores.mia_protocol or NO_DOCUMENTS}"
     return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
+
+
+def _held_out(name: str) -> Callable[[Scores], str]:
+    """Name a score after the attack that held-out rows allow, which is not the official one."""
+
+    def named(scores: Scores) -> str:
+        own = scores.official_attack or scores.mia_auc is None
+        return "" if own else f"{name}, held-out rows"
+
+    return named
 
 
 def _utility_note(scores: Scores) -> str:
@@ -528,6 +581,7 @@ SCORES: dict[str, Score] = {
             role="membership",
             best=0.5,
             shown=False,
+            variant=_held_out("MIA AUC"),
         ),
         Score(
             "mia_score",
@@ -538,6 +592,7 @@ SCORES: dict[str, Score] = {
             role="membership",
             weight="mia",
             note=_mia_note,
+            variant=_held_out("MIA"),
         ),
         Score(
             "utility",
@@ -555,6 +610,7 @@ SCORES: dict[str, Score] = {
             drawn=_drawn_final,
             unlearning_only=True,
             note=lambda scores: "needs all three" if scores.final is None else "mean of the three",
+            variant=_held_out("Final"),
         ),
     )
 }

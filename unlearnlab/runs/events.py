@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from unlearnlab.metrics.documents import DocumentProbe
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.metrics.tracing import FactTrace, TraceAverage
 from unlearnlab.metrics.verdicts import Knowledge
@@ -201,7 +202,7 @@ class StepLogged(EventBase):
 class Probed(EventBase):
     """The live probe measured a few rows after `step` optimizer steps.
 
-    All values are by set: `forget` and `retain`.
+    Means are by set: `forget` and `retain`.
     """
 
     kind: Literal["probed"] = "probed"
@@ -212,6 +213,10 @@ class Probed(EventBase):
     """Mean ROUGE-L recall of completions, 0 to 1."""
     nll: Mapping[str, float]
     """Mean loss of the expected answers, in nats per token."""
+    documents: tuple[DocumentProbe, ...] = ()
+    """Forget documents; none in runs older than this field."""
+    of_documents: int = 0
+    """Count of the forget documents, of which so many are probed."""
 
 
 class Examined(EventBase):

@@ -15,7 +15,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Final, Literal
 
-from unlearnlab.data.datasets import DatasetInfo, Fold, Row
+from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Row
 from unlearnlab.models.families import ROLES, Architecture, Role
 from unlearnlab.spec.methods.base import ForwardPass, SetName
 from unlearnlab.spec.rows import (
@@ -148,6 +148,8 @@ def _other_texts(known: DatasetInfo, fold: Fold) -> Iterator[str]:
         yield from (f"{row.input} {answer}" for answer in row.alternatives)
     yield from known.documents("member")
     yield from known.documents("nonmember")
+    for split in SPLITS:
+        yield from known.held_out(split, fold)
     for question in known.questions():
         yield from (f"{question['question']} {option}" for option in question["choices"])
 

@@ -77,6 +77,8 @@ class RunProgress:
     phases: tuple[PhaseBegan, ...] = ()
     recent: tuple[StepLogged, ...] = ()
     """The last `RECENT` steps."""
+    probed: Probed | None = None
+    """The last live probe."""
     scoring_s: float = 0.0
     """Seconds for scoring the original model."""
     held: bool = False
@@ -129,6 +131,7 @@ _LATEST: Mapping[type[EventBase], str] = {
     Kept: "kept",
     Traced: "traced",
     Previewed: "previewed",
+    Probed: "probed",
 }
 """Fields that hold the latest event of a type."""
 

@@ -6,14 +6,29 @@ The engine and the memory estimate share the batch sizes.
 import hashlib
 import math
 import zlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TypeVar
 
-from unlearnlab.data.datasets import SPLITS, Fold, Row, Task
+from unlearnlab.data.datasets import (
+    FOLDS,
+    SPLITS,
+    Fold,
+    Row,
+    Split,
+    Task,
+    dataset,
+    documents_of,
+)
+from unlearnlab.data.downloads import LUME, SEMEVAL
+from unlearnlab.models import catalog
+from unlearnlab.models.catalog import ORGANISERS, ModelInfo
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods.base import SetName
 from unlearnlab.spec.run import DataSpec, RunSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +42,22 @@ class QuizQuestion:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldOut:
+    """Text that a run does not train on, and the attack in which it stands for non-members."""
+
+    text: tuple[str, ...] = ()
+    """Documents of neither set of the fold, for perplexity."""
+    source: str = ""
+    """Which they are, in words."""
+    members: tuple[str, ...] = ()
+    """Forget documents, where the data have none for the attack."""
+    nonmembers: tuple[str, ...] = ()
+    """Documents of the other fold that stand for unseen ones."""
+    protocol: str = ""
+    """Which rows serve as non-members, or why none can; empty if the data have their own."""
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset:
     """One fold: what is forgotten and retained, and what the scores are measured on."""
 
@@ -35,6 +66,8 @@ class Dataset:
     members: tuple[str, ...]
     nonmembers: tuple[str, ...]
     quiz: tuple[QuizQuestion, ...]
+    # Of the other fold, so not part of this one's fingerprint.
+    held_out: HeldOut = field(default_factory=HeldOut, repr=False)
 
     def rows(self, name: SetName) -> tuple[Row, ...]:
         """Return the rows of a set."""
@@ -165,6 +198,90 @@ def previewed_row(spec: RunSpec, row_id: str = "") -> Row:
     return (*trained.forget, *trained.retain, *data.forget)[0]
 
 
+HELD_OUT_DOCUMENTS = 150
+"""Most documents of each side of an attack on held-out rows, and most for perplexity: as many as
+the task's own attack has."""
+
+TASK_SOURCES = (LUME, SEMEVAL)
+"""Sources of data that the organisers' models were taught: all of it, both folds."""
+
+
+def held_out(spec: DataSpec, model: ModelInfo) -> HeldOut:
+    """Choose the text that a run on a fold does not train on.
+
+    The other fold's documents stand for non-members where the data have none of their own, unless
+    the model is known to have learnt them: then they are members as well.
+
+    Args:
+        spec: The data of the run.
+        model: The model of the run.
+
+    Raises:
+        ValueError: There is no such dataset, or it has no such fold.
+    """
+    data, fold = load(spec), spec.fold
+    other: Fold = next(name for name in FOLDS if name != fold)
+    aside: dict[Split, tuple[str, ...]] = {
+        split: evenly(spec.known.held_out(split, fold), HELD_OUT_DOCUMENTS) for split in SPLITS
+    }
+    found = HeldOut()
+    if aside["retain"]:
+        count = counted(len(aside["retain"]), "retain document")
+        words = f"{count} of the {other} fold, which the run does not train on"
+        found = HeldOut(aside["retain"], words)
+    elif data.nonmembers:
+        text = evenly(data.nonmembers, HELD_OUT_DOCUMENTS)
+        found = HeldOut(text, f"{counted(len(text), 'non-member document')} of the data")
+    if data.members and data.nonmembers:
+        return found
+    strangers = tuple(text for split in SPLITS for text in aside[split])
+    if not strangers:
+        why = "the data have no documents for the attack and no second fold to stand for them"
+        return replace(found, protocol=why)
+    if learnt := _has_learnt(model, spec, strangers):
+        return replace(found, protocol=f"held-out rows are no non-members here: {learnt}")
+    members = documents_of(data.forget, alike=spec.known.rows("forget", other))
+    strangers = evenly(strangers, HELD_OUT_DOCUMENTS)
+    return replace(
+        found,
+        members=evenly(members, HELD_OUT_DOCUMENTS),
+        nonmembers=strangers,
+        protocol=f"held-out rows as non-members: {counted(len(strangers), 'document')} of the "
+        f"{other} fold; not comparable with the official attack",
+    )
+
+
+def _has_learnt(model: ModelInfo, spec: DataSpec, texts: Collection[str]) -> str:
+    """Say why a model, or one that it was made of, is known to have learnt texts; else empty."""
+    known: set[str] = set()
+    while model.name not in known:
+        known.add(model.name)
+        if model.repository.startswith(f"{ORGANISERS}/") and spec.known.source in TASK_SOURCES:
+            return "the organisers taught this model both folds"
+        taught = dataset(model.made.get("dataset", ""))
+        folds = [DataSpec(source=taught.name, fold=fold) for fold in taught.folds]
+        # Data that have changed since no longer tell which fold it was.
+        same = [one for one in folds if fingerprint(one) == model.made.get("data")] or folds
+        rows = {
+            row.text for one in same for split in SPLITS for row in taught.rows(split, one.fold)
+        }
+        if count := sum(text in rows for text in texts):
+            return f"this model was taught {count} of them"
+        model = catalog.model(model.made.get("model", ""))
+    return ""
+
+
+def evenly(items: Sequence[T], count: int) -> tuple[T, ...]:
+    """Take at most `count` items at regular intervals."""
+    step = max(1, len(items) // count)
+    return tuple(items[::step][:count])
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 GENERATED_AT_ONCE = 128
 """Prompts that are answered together, if their keys and values fit."""
 
@@ -188,6 +305,14 @@ POSITIONS_AT_ONCE = 256
 
 PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
 """Rows of each set in a probe."""
+
+PROBE_DOCUMENTS, PROBE_DOCUMENT_ROWS = 48, 6
+"""Forget documents whose losses a probe measures, and rows of each: a document of the task has six
+at most. Losses cost a forward pass for each row, a fraction of its answer."""
+
+PROBE_ROWS_AT_ONCE = 8
+"""Rows of documents in one pass: no more than the rows that a probe answers, so that the memory
+estimate of these holds."""
 
 PROBE_TOKENS = 64
 """Longest answer in a probe, in tokens: a fraction of a full answer."""

@@ -41,6 +41,8 @@ class Setting:
     protocol: str
     """How utility was measured."""
     questions: int
+    attack: str = ""
+    """Which rows served as non-members; empty for the data's own documents."""
 
     @property
     def text(self) -> str:
@@ -52,6 +54,7 @@ class Setting:
         return (
             f"{self.model}, {self.data} {self.fold} fold, {', '.join(self.tasks)}, {picked}{of}"
             f"up to {self.max_new_tokens} tokens, {chat}{utility}"
+            f"{f', {self.attack}' if self.attack else ''}"
         )
 
 
@@ -74,6 +77,7 @@ def setting(run: RunSummary) -> Setting | None:
         template=spec.uses_template,
         protocol=scores.utility_protocol,
         questions=scores.utility_questions,
+        attack=scores.mia_protocol if scores.mia_auc is not None else "",
     )
 
 

@@ -9,9 +9,17 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from unlearnlab.data.datasets import DatasetInfo, Kind
-from unlearnlab.metrics.intervals import Interval, ScoreIntervals
+from unlearnlab.metrics.intervals import Interval, ScoreIntervals, share_interval
 from unlearnlab.metrics.measures import Retrained, retrained_models
-from unlearnlab.metrics.scores import SCORES, Score, Scores, shown_scores
+from unlearnlab.metrics.scores import (
+    CHANCE,
+    PUSHED_TOO_FAR,
+    SCORES,
+    STILL_REMEMBERED,
+    Score,
+    Scores,
+    shown_scores,
+)
 from unlearnlab.metrics.verdicts import (
     GATES,
     Verdict,
@@ -80,6 +88,8 @@ class Scoreboard:
     verdict: Verdict | None
     protocol: str
     """How utility was measured."""
+    attack: str
+    """Which rows served as non-members; empty for the data's own and without an attack."""
     setting: str
     """What the numbers were measured on."""
     seeds: str = ""
@@ -141,6 +151,7 @@ def scoreboard(
         ),
         verdict=judged(spec, before, after, ending),
         protocol=shown.utility_protocol if shown else "",
+        attack=shown.mia_protocol if shown and shown.mia_auc is not None else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
         seeds=seeds,
         alone=spec.only_scores,
@@ -165,6 +176,9 @@ def _card(
                 else "zero until something is forgotten"
             )
         opens = zero[0] if zero and after else "all"
+    note = "; ".join(filter(None, (note, _doubt(score, before, shown))))
+    if score.key == "utility" and (beside := _perplexities(before, after)):
+        note = f"{note}; held-out perplexity {beside}"
     return ScoreCard(
         score,
         score.title_for(shown),
@@ -176,11 +190,39 @@ def _card(
     )
 
 
+def _perplexities(*of: Scores | None) -> str:
+    """Write the perplexities of held-out text, as far as they were measured."""
+    known = (scores.perplexity for scores in of if scores)
+    return " → ".join(f"{value:.3g}" for value in known if value is not None)
+
+
+def _doubt(score: Score, before: Scores | None, shown: Scores | None) -> str:
+    """Say why a score that was measured may mean nothing; empty without a reason."""
+    if score.key == "mia_score" and before and before.mia_auc is not None:
+        alike = PUSHED_TOO_FAR <= before.mia_auc <= STILL_REMEMBERED
+        if alike and not before.official_attack:
+            return (
+                f"the original's AUC is {before.mia_auc:.2f}: it has seen the held-out rows as "
+                "well, or never learnt the forget rows"
+            )
+    if score.key != "utility" or not shown or shown.constant_letter or not shown.measures_mmlu:
+        return ""
+    asked = shown.utility_questions
+    if shown.utility is None or CHANCE not in share_interval(round(shown.utility * asked), asked):
+        return ""
+    return "chance lies in its interval, so it says little: read the held-out perplexity"
+
+
 def of_one_test(reference: Scores | None, shown: Scores | None) -> Scores | None:
-    """Leave the utility out of a reference if another test measured it than the shown one."""
-    if not reference or not shown or reference.utility_protocol == shown.utility_protocol:
+    """Leave out of a reference what another test measured than of the shown scores."""
+    if not reference or not shown:
         return reference
-    return reference.model_copy(update={"utility": None, "final": None})
+    other: dict[str, None] = {}
+    if reference.utility_protocol != shown.utility_protocol:
+        other |= {"utility": None, "final": None}
+    if reference.mia_protocol != shown.mia_protocol:
+        other |= {"mia_auc": None, "mia_score": None, "final": None}
+    return reference.model_copy(update=other) if other else reference
 
 
 def compares_with_retrained(spec: RunSpec) -> bool:
@@ -206,7 +248,8 @@ def utility_name(scores: Scores | None) -> str:
 
 def name_of(score: Score, *of: Scores | None) -> str:
     """Name a score within a sentence: by the test behind these scores, or by its title."""
-    return score.title_for(*of) if score.variant else score.words
+    named = score.title_for(*of)
+    return score.words if named == score.title else named
 
 
 def judged(

@@ -345,7 +345,8 @@ def draw_add() -> AddCard:
             label = "Folder on this machine, laid out like SemEval-2025 Task 4 or LUME"
             textbox("folder", "~/data/lume", label=label)
             with gr.Row():
-                info = "Draw a part: documents with all their rows."
+                info = "Draw a part: documents with all their rows. As many others become the "
+                info += "validation fold, if there is none."
                 textbox("limit", "all", info=info, min_width=120)
                 textbox("seed", "0", info="Seed of the draw.", min_width=120)
         textbox("title", "Display name")

@@ -19,6 +19,7 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.replay import Recording, Replay, Replays, recording
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import WorkerState
+from unlearnlab.views.documents import Documents, documents
 
 LISTED_S = 2.0
 """Maximum age of the count of all runs, in seconds; it reveals runs of other processes."""
@@ -199,6 +200,7 @@ class Statistics:
         self.intervals = remembered(KEPT, self._intervals)
         self.attack = remembered(KEPT, self._attack)
         self.taken = remembered(KEPT, self._taken)
+        self.documents = remembered(KEPT, self._documents)
         self.measured = remembered(4 * KEPT, self._measured)
 
     def _pair(
@@ -224,6 +226,13 @@ class Statistics:
         pair = self._pair(before, after, picked)
         retrained: Retrained | None = retrained_models().get(fold) if fold else None
         return taken(*pair, retrained) if pair else ()
+
+    def _documents(
+        self, before: str, after: str, picked: Picked, tasks: tuple[str, ...]
+    ) -> Documents | None:
+        """Compare the forget documents of a run; none if their evidence is not kept."""
+        then, now = self._evidence(before), self._evidence(after) if after else None
+        return None if after and now is None else documents(then, now, picked, tasks)
 
     def _measured(self, key: str, picked: Picked, fold: str) -> Mapping[str, Interval]:
         """Take all measures of one model; `fold` names the retrained model, empty for none."""

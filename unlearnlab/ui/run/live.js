@@ -285,6 +285,20 @@ function fill(status) {
   show("advice", Boolean(status.advice));
 }
 
+// One cell for each forget document that the probe follows, in the order of the data.
+function fillDocuments(found) {
+  show("documents", Boolean(found));
+  if (!found) return;
+  write(part("documents-text"), found.text);
+  refill(part("document-strip"), found.cells, () =>
+    found.cells.map(([state, told]) => {
+      const cell = made("i", state);
+      cell.title = told;
+      return cell;
+    }),
+  );
+}
+
 // ---- asking ----------------------------------------------------------------------------------
 
 function forget() {
@@ -364,6 +378,7 @@ function follow(found) {
   changes = found.changes;
   fill(found.status);
   fillReplay(found.replay);
+  fillDocuments(found.documents);
   show("status", true);
   show("chart", found.live || series.size > 0);
   if (log === null) setLog(found.log);

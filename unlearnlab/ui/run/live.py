@@ -21,6 +21,7 @@ from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
 from unlearnlab.views.charts import log_scale
+from unlearnlab.views.documents import live_documents
 from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
 
 OTHERS = 2
@@ -72,7 +73,7 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
     run = program.runs.shown(request.run)
     spec, progress, view = run.row.spec, run.progress, run.view(state)
     new = program.runs.events(run, request.cursor)
-    phases = timeline(spec, progress)
+    phases, documents = timeline(spec, progress), live_documents(spec, progress)
     return {
         "run": run.row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
@@ -81,6 +82,7 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "phases": [asdict(phase) for phase in phases],
         "changes": [asdict(change) for change in changes(spec, progress)],
         "log": log_scale(spec),
+        "documents": documents and asdict(documents),
         "live": view.live,
         "status": status(run, view, state),
         "replay": replay_bar(run),

@@ -55,6 +55,7 @@ element.addEventListener("click", (event) => {
   if (!view) return;
   press(element.querySelectorAll("[data-show]"), (one) => one.dataset.show === view);
   show("attack", view === "attack");
+  show("documents", view === "documents");
   show("measures", view === "measures");
 });
 
@@ -67,6 +68,7 @@ function load() {
   drawn = now;
   newest(null); // What was asked before may hold what is masked now.
   part("attack").innerHTML = value.attack;
+  part("documents").innerHTML = value.documents;
   part("measures").innerHTML = value.measures;
   if (!value.models.length) return;
   if (moved !== value.drawn) threshold = value.threshold;

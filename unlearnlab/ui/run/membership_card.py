@@ -1,16 +1,17 @@
-"""The card "Membership and measures": the attack with its threshold, and further measures.
+"""The card "Membership and measures": the attack with its threshold, documents, further measures.
 
 The page's script moves the threshold; the misclassified documents come from the server.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import gradio as gr
 from pydantic import BaseModel, Field
 
+from unlearnlab.metrics.documents import TITLES
 from unlearnlab.metrics.measures import Taken
 from unlearnlab.metrics.membership import (
     Attack,
@@ -21,15 +22,18 @@ from unlearnlab.metrics.membership import (
     rates,
     roc,
 )
-from unlearnlab.metrics.scores import Membership
+from unlearnlab.metrics.scores import NO_DOCUMENTS, Membership
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
+from unlearnlab.spec.rows import held_out
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.charts import Figure, Trace
 from unlearnlab.ui.kit.html import render, script, span
 from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.answers import mask
+from unlearnlab.views.documents import Documents
+from unlearnlab.views.scoreboard import titles_of
 
 LISTED = 40
 """Misclassified documents to list of each side, the farthest from the threshold first."""
@@ -37,13 +41,16 @@ LISTED = 40
 SHOWN = 240
 """Characters of a document to show: enough to recognise it."""
 
+EXCERPT = 90
+"""Characters of a document's first prompt to show."""
+
 BINS = 28
 """Bars of a histogram of losses."""
 
 APART = 4
 """How many times one model's highest loss may exceed the other's on a common axis."""
 
-NO_DOCUMENTS = "Not measured: the data have no documents for the attack."
+NO_ATTACK = f"Not measured: {NO_DOCUMENTS}."
 
 _SIDES: dict[Side, tuple[str, str]] = {
     "member": ("Members missed", "loss at or above the threshold"),
@@ -81,20 +88,28 @@ def membership_of(
     if after and (found := program.statistics.attack(after)):
         models.append(_Model("unlearned", "Unlearned model", found, 1))
     fold, picked = row.spec.data.fold if retrained else "", row.spec.data.forget
-    shown: dict[str, Any] = {"attack": f'<p class="absent">{NO_DOCUMENTS}</p>', "models": []}
+    protocol = progress.before.scores.mia_protocol
+    why = render("run/no_attack.html", reason=protocol or NO_DOCUMENTS)
+    shown: dict[str, Any] = {"attack": why, "models": []}
     if models:
-        shown = _attack(models, retrained.membership if retrained else None, alone=alone)
+        gold = retrained.membership if retrained and not protocol else None
+        shown = _attack(models, gold, alone=alone, protocol=protocol)
     return {
         "run": row.run_id,
         "drawn": f"{row.run_id} {after}",
         "masked": masked,
+        "documents": documents_html(
+            program.statistics.documents(before, after, picked, row.spec.data.tasks),
+            titles_of(row.spec.data.known),
+            masked=masked,
+        ),
         "measures": measures_html(program.statistics.taken(before, after, picked, fold)),
         **shown,
     }
 
 
 def _attack(
-    models: Sequence[_Model], retrained: Membership | None, *, alone: bool
+    models: Sequence[_Model], retrained: Membership | None, *, alone: bool, protocol: str
 ) -> dict[str, Any]:
     """Draw the attack, with the threshold that separates the last model's documents best."""
     last = models[-1]
@@ -102,6 +117,8 @@ def _attack(
     low, high = _span(models)
     strange = sum(map(len, (last.losses.member, last.losses.nonmember))) - len(last.attack.finite)
     reading = last.attack.reading
+    if protocol:
+        reading += f" {protocol[0].upper()}{protocol[1:]}."
     if strange:
         reading += f" Losses that are not finite count as the highest and are not drawn: {strange}."
     html = render(
@@ -254,7 +271,7 @@ def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
     scored = run.progress.before if request.model == "original" else run.progress.after
     found = program.statistics.attack(scored.key) if scored else None
     if found is None:
-        return {"problem": NO_DOCUMENTS}
+        return {"problem": NO_ATTACK}
     lists = [
         {
             "title": title,
@@ -272,9 +289,33 @@ def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
 
 def _texts(spec: RunSpec, losses: Membership, side: Side) -> Sequence[str]:
     """Read the documents; none if they are not those that were measured."""
-    members, others = spec.data.known.membership_documents(spec.data.fold)
+    known = spec.data.known
+    members, others = known.membership_documents(spec.data.fold)
+    if not (members and others) and spec.data.fold in known.folds:
+        aside = held_out(spec.data, spec.model.known)
+        members, others = aside.members, aside.nonmembers
     found, measured = (members, losses.member) if side == "member" else (others, losses.nonmember)
     return found if len(found) == len(measured) else ()
+
+
+def documents_html(found: Documents | None, tasks: Mapping[str, str], *, masked: bool) -> str:
+    """Draw what remains of each forget document.
+
+    Args:
+        found: The documents; none if the evidence is not kept.
+        tasks: Display names of the subtasks.
+        masked: Whether personal data in prompts are hidden.
+    """
+    heads = ["Document", *(["", "Rows that stand"] if found and found.scored else [])]
+    return render(
+        "run/documents.html",
+        documents=found,
+        heads=[*heads, "Answers", "Loss"],
+        titles=TITLES,
+        tasks=tasks,
+        length=EXCERPT,
+        hide=mask if masked else str,
+    )
 
 
 def measures_html(taken: Sequence[Taken]) -> str:

@@ -82,9 +82,11 @@ def published_html(spec: RunSpec, scores: Scores | None) -> str:
         key=lambda pair: (bool(pair[0]), pair[1].model, -(pair[1].final or 0.0)),
     )
     own = None
-    if scores:  # A quiz is not MMLU, and a mean with it is not a final score.
-        measured = (scores.utility, scores.final) if scores.measures_mmlu else (None, None)
-        own = (scores.task_aggregate, scores.mia_score, *measured)
+    if scores:  # A quiz is not MMLU, held-out rows are not the attack's, and a mean not final.
+        mmlu = scores.utility if scores.measures_mmlu else None
+        mia = scores.mia_score if scores.official_attack else None
+        final = None if mmlu is None or mia is None else scores.final
+        own = (scores.task_aggregate, mia, mmlu, final)
     return render(
         "run/published.html",
         spec=spec,
