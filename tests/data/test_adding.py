@@ -267,6 +267,10 @@ def test_typed_facts_may_be_kept_beside_retain_rows_of_another_dataset():
     borrowed = [row.id for row in draft.rows["retain_train"][1:]]
     assert borrowed == [row.id for row in embedded[::5][:60]]
     assert {row.task for row in draft.rows["retain_train"]} == {"Task1"}
+    aside = draft.rows["retain_validation"]
+    assert not {row.document for row in aside} & {
+        row.document for row in draft.rows["retain_train"]
+    }
     with pytest.raises(SourceError, match="unknown dataset 'embeded': did you mean embedded"):
         read_typed("Who is X? Bo", retain_of="embeded")
 

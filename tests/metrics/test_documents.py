@@ -14,6 +14,7 @@ from unlearnlab.metrics.documents import (
     document_state,
     probed_document,
     row_state,
+    standing,
 )
 from unlearnlab.metrics.scores import Answer, Evidence
 
@@ -102,7 +103,7 @@ def test_few_documents_that_carry_the_mean_are_counted():
     assert carriers([0.0, 0.1, 0.1, 9.0, -3.0]) == 1
     assert carriers([1.0] * 10) == 5
     assert carriers([math.nan, math.inf, 3.0]) == 2
-    assert carriers([]) == carriers([0.0, -1.0]) == 0
+    assert carriers([]) == carriers([0.0, -1.0]) == carriers([0.2, 0.0, 0.0]) == 0
     told = counted(["gone", "stands", "stands"], [9.0, 0.1, 0.1])
     assert told == "2 stand, 1 gone; half of the rise in loss comes from 1 document"
 
@@ -115,3 +116,9 @@ def test_records_are_plain_json_even_of_a_model_without_finite_losses():
     )
     assert record["state"] == "gone"
     assert record["loss"] == {"before": 0.1, "after": None}
+
+
+def test_a_line_of_progress_counts_what_is_gone_among_what_was_known():
+    of = [probed_document(n, [start], [9.0]) for n, start in ((1, 0.1), (2, 5.0))]
+    assert standing(of) == "1 of 1 documents gone"
+    assert standing(of[1:]) == standing([]) == ""

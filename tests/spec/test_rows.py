@@ -112,6 +112,15 @@ def test_without_a_second_fold_there_is_neither_and_the_reason_is_given():
     assert "no documents for the attack and no second fold" in found.protocol
 
 
+def test_retain_rows_alone_are_text_for_perplexity_and_no_non_members():
+    spec = added()
+    (datasets_folder() / "mine" / "forget_validation.jsonl").unlink()
+    found = held_out(spec, ANY)
+    assert len(found.text) == 3
+    assert found.nonmembers == ()
+    assert "no second fold" in found.protocol
+
+
 def test_held_out_text_is_no_part_of_a_folds_fingerprint():
     spec = added()
     before = load(spec).fingerprint

@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
+from unlearnlab.metrics.documents import standing
 from unlearnlab.runs.devices import POLL_S, Holder, InUse, candidate_devices, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
 from unlearnlab.runs.events import (
@@ -106,7 +107,10 @@ class RunProgressBar(Progress):
         if progress.stage == "training":
             done, total = progress.step.step if progress.step else 0, progress.total_steps or None
             found = progress.step.terms.items() if progress.step else ()
-            terms = ", ".join(f"{name} {value:.3g}" for name, value in found)
+            told = [f"{name} {value:.3g}" for name, value in found]
+            if progress.probed and (known := standing(progress.probed.documents)):
+                told.append(known)
+            terms = ", ".join(told)
         elif progress.progressed:
             done, total = progress.progressed.done, progress.progressed.total
         if view.eta_s is not None and progress.stage in ("scoring before", "training"):

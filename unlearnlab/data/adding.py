@@ -235,7 +235,8 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
     Args:
         text: Facts to forget.
         retain: Facts to keep, typed in the same way.
-        retain_of: Dataset that lends `BORROWED` retain rows, spread over its set, and its utility
+        retain_of: Dataset that lends `BORROWED` retain rows, spread over its set, as many more that
+            are held out, and its utility
             questions.
         title: Display name.
 
@@ -252,9 +253,15 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
             raise SourceError(f"retain_of: {lender.unknown_reason}")
         # All in one subtask: subtasks without forget rows are not scored.
         lent = lender.rows("retain", "train")
+        taken = lent[:: max(1, len(lent) // BORROWED)][:BORROWED]
+        near = {row.document for row in taken}
+        rest = [row for row in lent if row.document not in near]
+        aside = rest[:: max(1, len(rest) // BORROWED)][:BORROWED]
+        # No run trains on those that stay aside: their perplexity says what it did to the rest.
         borrowed = (
-            Placed("retain_train", line, replace(row, task="Task1"))
-            for line, row in enumerate(lent[:: max(1, len(lent) // BORROWED)][:BORROWED], 1)
+            Placed(split, line, replace(row, task="Task1"))
+            for split, of in (("retain_train", taken), ("retain_validation", aside))
+            for line, row in enumerate(of, 1)
         )
         draft = replace(draft, placed=(*draft.placed, *borrowed), questions=lender.questions())
     return _checked(draft)

@@ -22,6 +22,9 @@ TENTH = math.log(10)
 """Rise of a row's loss from which it is gone: a token is a tenth as probable as before, or less. A
 row whose loss is as high from the start was not known."""
 
+RISEN = 0.1
+"""Mean rise of the loss, in nats per token, from which it is told which documents carry it."""
+
 GIVEN = 0.9
 """Row score from which an answer counts as still given, whatever its loss."""
 
@@ -211,13 +214,15 @@ def carriers(rises: Sequence[float]) -> int:
     A rise that is not finite carries everything.
 
     Returns:
-        0 where no loss rose.
+        0 where the loss rose by less than `RISEN` on average.
     """
     risen = sorted(
         (rise if rise == rise else math.inf for rise in rises if not rise <= 0), reverse=True
     )
     if risen and math.isinf(risen[0]):
         return sum(map(math.isinf, risen))
+    if sum(risen) < RISEN * len(rises):
+        return 0
     half, carried = sum(risen) / 2, 0.0
     for count, rise in enumerate(risen, 1):
         carried += rise
@@ -234,3 +239,9 @@ def counted(states: Iterable[DocumentState], rises: Sequence[float]) -> str:
     if not (carry := carriers(rises)):
         return told
     return f"{told}; half of the rise in loss comes from {carry} document{'s' * (carry > 1)}"
+
+
+def standing(of: Sequence[DocumentProbe]) -> str:
+    """Say in a few words how many documents are gone; empty where none was known or probed."""
+    known = [one.state for one in of if one.state != "unknown"]
+    return f"{known.count('gone')} of {len(known)} documents gone" if known else ""

@@ -235,7 +235,7 @@ def held_out(spec: DataSpec, model: ModelInfo) -> HeldOut:
     if data.members and data.nonmembers:
         return found
     strangers = tuple(text for split in SPLITS for text in aside[split])
-    if not strangers:
+    if not aside["forget"]:  # Retain rows alone may be text of another kind.
         why = "the data have no documents for the attack and no second fold to stand for them"
         return replace(found, protocol=why)
     if learnt := _has_learnt(model, spec, strangers):
