@@ -158,8 +158,8 @@ class DatasetInfo:
 
         They are its completions, or rows of any kind if either fold has no completion.
         """
-        rows, others = (self.rows(split, one) for one in (fold, *(f for f in FOLDS if f != fold)))
-        return documents_of(others, alike=rows)
+        other: Fold = "validation" if fold == "train" else "train"
+        return documents_of(self.rows(split, other), alike=self.rows(split, fold))
 
     def questions(self) -> tuple[dict[str, Any], ...]:
         """Read the questions of the utility test, in MMLU's layout; there may be none."""
