@@ -210,7 +210,7 @@ def losses_after(tokenizer, data, epochs, **settings):
     method = GradientAscent(**settings)
     one = phase(method, epochs=epochs, learning_rate=1e-2, modules="mlp")
     finish(train_on(lm, spec_of(one), data))
-    rows = [encode(lm.tokenizer, row) for row in data.forget]
+    rows = [encode(lm.prompts, row) for row in data.forget]
     return [total / count for total, count in finish(losses(lm, rows))[1]]
 
 
