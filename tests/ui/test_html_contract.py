@@ -213,6 +213,17 @@ CARDS = {
     "data-rows": lambda _: rows_html(DATA_ROWS, {"Task1": EVIL}, 0, 3, masked=False),
     "data-rows-page": lambda _: rows_html(DATA_ROWS, {}, 1, 50, masked=False),
     "offer": lambda _: render("run/offer.html", "taught", model=EVIL, run=EVIL, count=2),
+    "offer-unknown": lambda _: render(
+        "run/offer.html", "unknown", run=EVIL, words=EVIL, kind="never_knew", left_out=False
+    ),
+    "tokens": lambda _: render(
+        "form/notes.html",
+        "tokens",
+        told=EVIL,
+        row=EVIL,
+        pieces=[(EVIL, "special"), (f"{EVIL}\n", "prompt"), (EVIL, "answer")],
+        masked=True,
+    ),
     "queue": queue,
     "queue-left": orphans,
     "record": lambda program: record(program, 0),

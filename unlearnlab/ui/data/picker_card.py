@@ -180,12 +180,20 @@ def _subject(form: Form) -> tuple[tuple[str, ...], float] | None:
     place = catalog.model(model.name).place
     files = (place and place / "config.json", known.folder / MANIFEST)
     since = max((file.stat().st_mtime for file in files if file and file.is_file()), default=0.0)
-    template = str(form.values[TEMPLATE])
+    template = _resolved(str(form.values[TEMPLATE]), model.name)
     return (model.name, model.precision, known.name, form.fold, template), since
 
 
 def _asked(model: ModelSpec, of: PreviewSpec | DataSpec) -> tuple[str, ...]:
-    return model.name, model.precision, of.source, of.fold, of.chat_template
+    template = _resolved(of.chat_template, model.name)
+    return model.name, model.precision, of.source, of.fold, template
+
+
+def _resolved(template: str, model: str) -> str:
+    """Return what `auto` stands for with this model."""
+    if template != "auto":
+        return template
+    return "on" if catalog.model(model).chat_template else "off"
 
 
 def _previews(program: Program, form: Form) -> list[PreviewRecord]:
