@@ -8,7 +8,7 @@ from unlearnlab.data.background import Report
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.documents import probed_document
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
-from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, roles
+from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, Spread, TraceAverage, roles
 from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest
 from unlearnlab.runs.events import (
     Adjusted,
@@ -92,6 +92,12 @@ def some_trace(prompt: str = "Who is Ada Brock?") -> FactTrace:
             )
             for part in PARTS
         },
+        sds={part: ((0.1,) * len(words),) * 8 for part in PARTS},
+        whole={
+            part: tuple(Spread(mean=0.3 * (8 - block) / 8, sd=0.1) for block in range(8))
+            for part in PARTS
+        },
+        copies=10,
     )
 
 

@@ -19,7 +19,7 @@ from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from tests.outside import other_process
 from unlearnlab.cli import app
-from unlearnlab.cli.commands import table
+from unlearnlab.cli.commands import table, wide_table
 from unlearnlab.cli.follow import RunProgressBar
 from unlearnlab.runs.engine_api import EnginePool, Job
 from unlearnlab.runs.events import Finished, Started, StoredEvent
@@ -358,6 +358,18 @@ def test_a_table_fits_a_terminal_and_is_a_line_for_each_row_anywhere_else(monkey
     lines = table(["name", "text"], rows).splitlines()
     assert len(lines) > 3
     assert max(map(len, lines)) <= 70
+
+
+def test_a_wide_table_of_numbers_goes_on_below_in_a_terminal(monkeypatch):
+    head = ["", *map(str, range(32))]
+    rows = [["one", *["0.12"] * 32], ["a label " * 9, *["-0.10"] * 32]]
+    assert len(wide_table(head, rows).splitlines()) == 3, "a pipe has room for all"
+    monkeypatch.setattr("sys.stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = wide_table(head, rows).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert sum(line.count("0.12") for line in lines) == 32, "no number is folded"
+    assert {line.split(" ")[0] for line in lines if line.strip()} == {"", "one", "a"}
 
 
 # ---- the page

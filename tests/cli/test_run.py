@@ -236,6 +236,11 @@ def test_a_trace_prints_its_effects(cli):
     assert code == 0
     assert "clean 0.900, corrupted 0.100, total effect 0.800" in out
     assert "indirect effect of mlp, windows of 3 blocks, by block" in out
+    assert "noise on 'Ada'" in out
+    *_, best, at_subject = out.splitlines()
+    assert best.startswith("Strongest site: MLP at block 7 (window 6 to 7), last token 'Brock?': ")
+    assert "0.60 (95% interval 0.53 to 0.67, over noised copies)" in best
+    assert at_subject.startswith("Strongest at the subject: MLP at block 0 (window 0 to 1), whole")
     assert "Tracing" in err
 
 
@@ -246,6 +251,9 @@ def test_a_trace_is_one_json_object_and_is_no_run(cli):
     asked = {"kind": "average", "count": 4, "split": "forget", "tasks": ["Task2"]}
     assert found["spec"]["about"] == asked
     assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
+    best, at_subject = found["strongest"]
+    assert (best["part"], best["block"], best["window"], best["row"]) == ("mlp", 7, [6, 7], "last")
+    assert (at_subject["row"], at_subject["token"]) == ("whole subject", None)
     assert cli("list", "--json").json == []
     assert cli("show", found["trace"], "--json").json == found
 

@@ -1,5 +1,6 @@
 """Causal tracing finds what was planted, and its runs are what they are called."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,6 +46,12 @@ def runs(sharp):
     return run_corrupted(sharp, locate_answer(sharp, ASKED), noise=0.5, copies=3, seed=0)
 
 
+def restored(runs, part, blocks, cells_NT):
+    """Restore one cell; the mean over the corrupted runs."""
+    (found,) = restore_states(runs, part, blocks, cells_NT).mean(1).tolist()
+    return found
+
+
 def cells(runs, *positions):
     """Make one cell of these positions."""
     mask = torch.zeros(1, runs.width, dtype=torch.bool)
@@ -54,9 +61,8 @@ def cells(runs, *positions):
 
 @pytest.mark.parametrize("block", [0, 1])
 def test_restoring_everything_gives_the_clean_probability(runs, block):
-    (found,) = restore_states(
-        runs, "residual", range(block, block + 1), cells(runs, *range(runs.width))
-    )
+    every = cells(runs, *range(runs.width))
+    found = restored(runs, "residual", range(block, block + 1), every)
     assert found == pytest.approx(runs.clean, abs=1e-6)
     assert runs.clean != pytest.approx(runs.corrupted, abs=1e-6)
 
@@ -64,7 +70,7 @@ def test_restoring_everything_gives_the_clean_probability(runs, block):
 @pytest.mark.parametrize("part", PARTS)
 @pytest.mark.parametrize("block", [0, 1])
 def test_restoring_nothing_gives_the_corrupted_probability(runs, part, block):
-    (found,) = restore_states(runs, part, range(block, block + 1), cells(runs))
+    found = restored(runs, part, range(block, block + 1), cells(runs))
     assert found == pytest.approx(runs.corrupted, abs=1e-6)
 
 
@@ -72,17 +78,104 @@ def test_restoring_nothing_gives_the_corrupted_probability(runs, part, block):
 def test_what_stands_before_the_subject_sees_no_noise(runs, part):
     before = range(runs.found.subject.start)
     assert before
-    (found,) = restore_states(runs, part, range(1), cells(runs, *before))
+    found = restored(runs, part, range(1), cells(runs, *before))
     assert found == pytest.approx(runs.corrupted, abs=1e-6)
 
 
 def test_cells_are_the_same_alone_and_in_company(runs):
     every = torch.eye(runs.width, dtype=torch.bool)
     together = restore_states(runs, "mlp", range(2), every)
-    alone = [
-        restore_states(runs, "mlp", range(2), every[at : at + 1])[0] for at in range(runs.width)
-    ]
-    assert together == pytest.approx(alone, abs=1e-6)
+    alone = [restored(runs, "mlp", range(2), every[at : at + 1]) for at in range(runs.width)]
+    assert together.mean(1).tolist() == pytest.approx(alone, abs=1e-6)
+
+
+NAMED = TypedPrompt(prompt="Who helped Yorick Garnby then?", subject="Yorick Garnby")
+
+
+def by_hand(lm, found, *, noise, copies, seed, restored=()):
+    """Run a prompt whole, once for each noise, and put clean outputs back by plain hooks.
+
+    Args:
+        restored: Modules, and the clean output of each, put back at the subject's tokens.
+    """
+    ids = torch.tensor([found.ids[: found.start]])
+    at = slice(found.subject.start, found.subject.stop)
+    table = lm.model.get_input_embeddings()
+    drawn = torch.randn(
+        copies, len(found.subject), table.weight.shape[1],
+        generator=torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+
+    def put_back(clean):
+        def hook(module, args, output):
+            whole = output if isinstance(output, torch.Tensor) else output[0]
+            whole[:, at] = clean[:, at]
+            return output
+
+        return hook
+
+    hooks = [module.register_forward_hook(put_back(clean)) for module, clean in restored]
+    said = []
+    for one in drawn:
+        embeds = table(ids).detach().clone()
+        embeds[0, at] += noise * one
+        with torch.no_grad():
+            logits = lm.model(inputs_embeds=embeds, use_cache=False).logits[0, -1]
+        said.append(logits.float().softmax(-1)[found.ids[found.start]].item())
+    for hook in hooks:
+        hook.remove()
+    return torch.tensor(said)
+
+
+def clean_outputs(lm, found, modules):
+    """Record what modules give in a clean run."""
+    kept = {}
+
+    def keep(module, args, output):
+        kept[module] = (output if isinstance(output, torch.Tensor) else output[0]).clone()
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    with torch.no_grad():
+        lm.model(torch.tensor([found.ids[: found.start]]), use_cache=False)
+    for hook in hooks:
+        hook.remove()
+    return kept
+
+
+def test_the_whole_subject_is_restored_as_by_hand(sharp):
+    found = locate_answer(sharp, NAMED)
+    assert len(found.subject) > 2
+    how = Corruption(noise=0.5, copies=3, seed=7, span=2)
+    _, traced = finish(trace(sharp, NAMED, how))
+    assert traced.given == 0
+    blocks = list(decoder_blocks(sharp.model))
+    named = {"residual": blocks}
+    named["mlp"] = [block.mlp for block in blocks]
+    named["attention"] = [block.self_attn for block in blocks]
+    usual = {"noise": how.noise, "copies": how.copies, "seed": how.seed}
+    corrupted = by_hand(sharp, found, **usual)
+    for part, modules in named.items():
+        clean = clean_outputs(sharp, found, modules)
+        for block in range(len(blocks)):
+            near = window(block, 1 if part == "residual" else how.span, len(blocks))
+            put_back = [(modules[at], clean[modules[at]]) for at in near]
+            effects = by_hand(sharp, found, **usual, restored=put_back) - corrupted
+            spread = traced.whole[part][block]
+            case = f"{part} of block {block}"
+            assert spread.mean == pytest.approx(effects.mean().item(), abs=1e-6), case
+            assert spread.sd == pytest.approx(effects.std().item(), abs=1e-6), case
+    heard = {part: max(abs(one.mean) for one in row) for part, row in traced.whole.items()}
+    assert min(heard.values()) > 1e-4, "where nothing comes back, nothing was compared"
+
+
+def test_a_subject_of_one_token_is_its_own_whole(sharp):
+    asked = TypedPrompt(prompt="Who came to the rescue of Yorick in the end?", subject="Yorick")
+    found = locate_answer(sharp, asked)
+    assert len(found.subject) == 1
+    _, traced = finish(trace(sharp, asked, HOW))
+    for part in PARTS:
+        alone = [row[found.subject.start] for row in traced.effects[part]]
+        assert [one.mean for one in traced.whole[part]] == pytest.approx(alone, abs=1e-7)
 
 
 def planted(tokenizer, *, block, answer):
@@ -150,6 +243,39 @@ def test_a_subject_that_shares_a_token_is_widened_to_whole_tokens(tokenizer):
     found = locate(PromptFormat(tokenizer), "What is the birth date of Ada?", "irth d")
     assert found.widened == "birth date"
     assert tokenizer.decode([found.ids[at] for at in found.subject]).strip() == "birth date"
+
+
+def test_of_a_subject_named_twice_the_first_is_noised_and_told(sharp):
+    prompt = "Does Yorickson know who helped Yorick, when Yorick sank?"
+    found = locate(sharp.prompts, prompt, "Yorick")
+    before = sharp.tokenizer.encode(prompt.partition(" Yorick,")[0])
+    assert found.occurrences == 2, "inside another word it is not named"
+    assert found.subject.start == len(before)
+    _, traced = finish(trace(sharp, TypedPrompt(prompt=prompt, subject="Yorick"), HOW))
+    assert any("names 'Yorick' 2 times: the noise falls on the first" in n for n in traced.notes)
+
+
+def test_an_answer_of_several_tokens_says_which_one_is_measured(embedded):
+    number = next(fact for fact in facts().values() if "Social Security" in fact.prompt)
+    name = next(fact for fact in facts().values() if fact.answer.istitle() and "of" in fact.prompt)
+    for fact in (number, name):
+        _, found = finish(trace(embedded, fact, HOW))
+        scored = repr(found.scored.strip())
+        told = f"{scored} after it is" if found.given else f"its first, {scored}, is"
+        assert any(f"{told} measured, not" in note for note in found.notes), fact.prompt
+
+
+def test_a_prompt_that_is_all_subject_after_its_first_token_is_refused(tokenizer):
+    """As with Llama's tokenizers, which begin every text with <s>."""
+
+    class Begun:
+        def tokenized(self, prompt, answer=""):
+            found = PromptFormat(tokenizer).tokenized(prompt, answer)
+            return replace(found, ids=(0, *found.ids), spans=((0, 0), *found.spans))
+
+    with pytest.raises(ValueError, match="covers the whole prompt"):
+        locate(Begun(), "Yorick Garnby", "Yorick Garnby")
+    assert locate(Begun(), "Yorick Garnby sank", "Yorick Garnby").subject.start == 1
 
 
 def test_a_subject_that_covers_the_prompt_is_refused(tokenizer):

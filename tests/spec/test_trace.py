@@ -17,6 +17,7 @@ from unlearnlab.spec.trace import (
     parse_trace,
     place,
     spot,
+    spots,
     subject_in,
     subject_of,
     window_reason,
@@ -89,6 +90,12 @@ def test_names_are_found_as_whole_words_first():
     assert spot("Annabel", "Ann") == (0, 3)
     assert spot("Annabel", "Bob") is None
     assert spot("Annabel", "") is None
+
+
+def test_every_place_of_a_subject_is_found_in_words_before_inside_of_words():
+    assert spots("Ann met Annabel and Ann.", "Ann") == [(0, 3), (20, 23)]
+    assert spots("banana", "ana") == [(1, 4), (3, 6)]
+    assert spots("banana", "") == []
 
 
 @pytest.mark.parametrize(("blocks", "span"), [(32, 10), (16, 5), (8, 3), (4, 1), (2, 1)])

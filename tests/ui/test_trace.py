@@ -7,7 +7,7 @@ import pytest
 from tests.fakes import FakeLab, some_trace, stage, whole_run
 from tests.models.test_catalog import download
 from unlearnlab.data.adding import add, read_typed, remove
-from unlearnlab.metrics.tracing import PARTS, Spread, average
+from unlearnlab.metrics.tracing import PARTS, FactTrace, Spread, average
 from unlearnlab.runs.events import Traced
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
@@ -186,13 +186,26 @@ def test_an_average_has_a_row_for_each_role_and_says_who_lacks_one():
     assert "(as chosen)" in text
     figure = curves_figure(two)
     named = [trace["name"] for trace in figure.data if trace.get("showlegend")]
-    assert named == ["before subject", "last subject", "last token"]
+    assert named == ["before subject", "last subject", "last token", "whole subject"]
     assert {len(trace["y"]) for trace in figure.data} == {8}
-    assert len(figure.table) == 1 + 3 * 3 * 8
+    assert len(figure.table) == 1 + 3 * 4 * 8
     wide = {role: [Spread(mean=0.2, sd=0.1)] * 8 for role in two.having}
     banded = two.model_copy(update={"curves": dict.fromkeys(PARTS, wide)})
     fills = [sum("fill" in line for line in curves_figure(one).data) for one in (two, banded)]
     assert fills == [0, 6], "where facts differ, two bands in each panel"
+
+
+def test_the_whole_subject_is_a_row_of_each_map_and_earlier_traces_open_without_it():
+    one = some_trace()
+    text = trace_html(TraceSpec(), traced(one), masked=False)
+    assert text.count('title="whole subject"') == 3
+    assert "Noise on <b>Ada</b>" in text
+    assert "Strongest site: MLP at block 7 (window 6 to 7)" in text
+    assert "Strongest at the subject: MLP at block 0 (window 0 to 1), whole subject: 0.30" in text
+    old = FactTrace.model_validate(one.model_dump(exclude={"sds", "whole", "copies"}))
+    text = trace_html(TraceSpec(), traced(old), masked=False)
+    assert "whole subject" not in text
+    assert "Strongest site: MLP at block 7 (window 6 to 7)" in text
 
 
 def test_the_page_does_not_promise_that_the_traced_layers_unlearn_best():

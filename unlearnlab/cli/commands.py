@@ -125,12 +125,38 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         made.add_column(Text(printable(name)), overflow="fold")
     for row in rows:
         made.add_row(*(Text(printable(cell)) for cell in row))
-    # A table is never wider than its cells, so in a pipe any large width will do.
-    width = max(NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10**6
-    screen = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    screen = Console(file=io.StringIO(), width=_width(), color_system=None, legacy_windows=False)
     with screen.capture() as text:
         screen.print(made)
     return "\n".join(line.rstrip() for line in text.get().splitlines())
+
+
+def _width() -> int:
+    """Return the columns of the terminal; in a pipe or file any large number will do."""
+    return max(NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 10**6
+
+
+LABEL = 24
+"""Most characters of a row's label in a `wide_table` in a terminal."""
+
+
+def wide_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay numbers out beside a label, in as many tables below one another as the terminal needs."""
+    numbers = [cell for line in (head, *rows) for cell in line[1:]]
+    label = min(LABEL, max(len(line[0]) for line in (head, *rows)))
+    fit = max(1, (_width() - label - 2) // (2 + max(map(len, numbers), default=1)))
+    labels = [_shortened(row[0]) for row in rows]
+    return "\n\n".join(
+        table(
+            [head[0], *head[at : at + fit]],
+            [[said, *row[at : at + fit]] for said, row in zip(labels, rows, strict=True)],
+        )
+        for at in range(1, max(2, len(head)), fit)
+    )
+
+
+def _shortened(label: str) -> str:
+    return label if len(label) <= LABEL else f"{label[: LABEL - 1]}…"
 
 
 def number(value: float | None) -> str:

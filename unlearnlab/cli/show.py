@@ -7,14 +7,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, number, print_list, table, tell
+from unlearnlab.cli.commands import (
+    DONE,
+    FAILED,
+    Commands,
+    as_json,
+    number,
+    print_list,
+    table,
+    tell,
+    wide_table,
+)
 from unlearnlab.data.files import NoRoom, home, write_whole
 from unlearnlab.exports.report import comparison
 from unlearnlab.exports.result import Compared, Result, compared, result
 from unlearnlab.metrics.documents import TITLES, document_records
 from unlearnlab.metrics.measures import interval_record, taken_records
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
-from unlearnlab.metrics.tracing import PARTS, FactTrace
+from unlearnlab.metrics.tracing import PARTS, FactTrace, map_rows
 from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.events import Adjusted, Ending, Failed, Finished, Traced
@@ -28,6 +38,7 @@ from unlearnlab.views.comparison import scoreboard as compared_scores
 from unlearnlab.views.documents import Documents
 from unlearnlab.views.runs import differences, run_summary
 from unlearnlab.views.scoreboard import judged, scoreboard
+from unlearnlab.views.traces import noised, row_label, strongest_lines, strongest_records
 from unlearnlab.views.words import changes, record_lines, record_values
 
 
@@ -286,6 +297,7 @@ def _trace_record(row: TraceRecord, traced: Traced | None) -> dict[str, Any]:
         **_ending(row.ending, row.ending.kind if row.ending else "unfinished"),
         "spec": row.spec.model_dump(mode="json"),
         "traced": traced.model_dump(mode="json", exclude={"kind"}) if traced else None,
+        "strongest": strongest_records(traced) if traced else None,
     }
 
 
@@ -300,27 +312,24 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
         return "\n".join(out)
     found = traced.found
     if isinstance(found, FactTrace):
-        out += [f"subject: {found.subject}, measured: {found.scored.strip()!r}", *found.notes]
+        tokens = ", ".join(map(repr, noised(found, masked=False)))
+        out += [f"subject: {found.subject}, noise on {tokens}, measured: {found.scored.strip()!r}"]
+        out += found.notes
         clean, corrupted, total = found.clean, found.corrupted, found.total_effect
     else:
         out += [f"{found.facts} facts, {found.unknown} left out: the model does not know them"]
         clean, corrupted, total = found.clean.mean, found.corrupted.mean, found.total_effect.mean
     out += [f"clean {clean:.3f}, corrupted {corrupted:.3f}, total effect {total:.3f}"]
     for part in PARTS:
-        if isinstance(found, FactTrace):
-            effects = zip(*found.effects[part], strict=True)
-            rows = list(zip((token.strip() for token in found.tokens), effects, strict=True))
-        else:
-            words = {"last": "last token", "last subject": "last subject"}
-            rows = [
-                (words.get(role, f"{role} subject"), tuple(spread.mean for spread in curve))
-                for role, curve in found.curves[part].items()
-            ]
+        rows = map_rows(found, part)
         span = "" if part == "residual" else f", windows of {traced.window} blocks"
-        head = ["", *map(str, range(len(rows[0][1])))]
-        cells = [[name, *(f"{value:.2f}" for value in values)] for name, values in rows]
-        out += ["", f"indirect effect of {part}{span}, by block", table(head, cells)]
-    return "\n".join(out)
+        head = ["", *map(str, range(len(rows[0].effects)))]
+        cells = [
+            [row_label(found, row, masked=False), *(f"{one.mean:z.2f}" for one in row.effects)]
+            for row in rows
+        ]
+        out += ["", f"indirect effect of {part}{span}, by block", wide_table(head, cells)]
+    return printable("\n".join([*out, "", *strongest_lines(traced)]))
 
 
 def _compare(args: argparse.Namespace) -> int:

@@ -1,8 +1,8 @@
 """Causal tracing: which hidden states carry an answer (terms: `metrics.tracing`).
 
 A prompt is tokenised and its subject located; it is run once clean and several times with noise on
-the subject; then clean states are restored, one position and window of blocks at a time, to
-measure how much each recovers of the answer's probability.
+the subject; then clean states are restored, one position and window of blocks at a time and once
+at all tokens of the subject, to measure how much each recovers of the answer's probability.
 
 Blocks below a restored one compute what they computed in the corrupted run, so each restored run
 starts at that block from stored states. Positions before the subject have no noise and are skipped.
@@ -13,7 +13,7 @@ V vocabulary.
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
 
@@ -33,7 +33,16 @@ from unlearnlab.engine.likelihoods import encode_continuation
 from unlearnlab.engine.loading import Tokenizer
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
-from unlearnlab.metrics.tracing import PARTS, FactTrace, Part, TraceAverage, average, roles
+from unlearnlab.metrics.tracing import (
+    PARTS,
+    FactTrace,
+    Part,
+    Spread,
+    TraceAverage,
+    average,
+    roles,
+    window,
+)
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Event, Progressed, Traced
 from unlearnlab.spec.trace import (
@@ -44,7 +53,7 @@ from unlearnlab.spec.trace import (
     TypedPrompt,
     facts,
     nearest_facts,
-    spot,
+    spots,
 )
 
 OWN_ANSWER = 12
@@ -71,24 +80,26 @@ class Located:
     """Indices of the subject's tokens."""
     widened: str
     """Text of these tokens, if the subject shares one with its neighbours; else empty."""
+    occurrences: int = 1
+    """How often the prompt names the subject; the first is located."""
 
 
 def locate(prompts: PromptFormat, prompt: str, subject: str, answer: str = "") -> Located:
     """Tokenise a prompt with its answer and find the tokens of the subject.
 
-    The subject is widened to whole tokens.
+    The subject is widened to whole tokens; of several occurrences, the first counts.
 
     Raises:
         ValueError: The subject is not in the prompt, or covers all of it.
     """
     prompt = prompt.rstrip()
-    found = spot(prompt, subject)
-    if found is None:
+    occurrences = spots(prompt, subject)
+    if not occurrences:
         raise ValueError(f"subject {subject!r} is not in the prompt: copy it from there")
     read = prompts.tokenized(prompt, answer.rstrip())
     text, ids = read.text, read.ids
     start = encode_continuation(prompts, prompt, answer).start if answer else len(ids)
-    found = found[0] + read.content, found[1] + read.content
+    found = occurrences[0][0] + read.content, occurrences[0][1] + read.content
     visible = [_visible_span(text, *span) for span in read.spans]
     touched = [at for at in range(start) if visible[at][0] < found[1] and visible[at][1] > found[0]]
     covered = range(touched[0], touched[-1] + 1)
@@ -100,7 +111,8 @@ def locate(prompts: PromptFormat, prompt: str, subject: str, answer: str = "") -
             "choose a part of the prompt"
         )
     whole = visible[covered.start][0], visible[covered.stop - 1][1]
-    return Located(ids, start, covered, "" if whole == found else text[slice(*whole)])
+    widened = "" if whole == found else text[slice(*whole)]
+    return Located(ids, start, covered, widened, len(occurrences))
 
 
 def _visible_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -144,7 +156,7 @@ def with_model_answer(lm: UnlearningModel, found: Located) -> Located:
         if token in lm.ends:
             break
         ids.append(token)
-    return Located(tuple(ids), found.start, found.subject, found.widened)
+    return replace(found, ids=tuple(ids))
 
 
 @torch.no_grad()
@@ -220,9 +232,14 @@ class TracedRuns:
         return self.probability[0, self.carrier].item()
 
     @property
+    def corrupted_C(self) -> Tensor:  # noqa: N802  (a shape suffix)
+        """Probability of the scored token in each corrupted run, [C]."""
+        return self.probability[1:, self.carrier]
+
+    @property
     def corrupted(self) -> float:
         """Mean probability of the scored token in the corrupted runs."""
-        return self.probability[1:, self.carrier].mean().item()
+        return self.corrupted_C.mean().item()
 
 
 @torch.no_grad()
@@ -277,7 +294,7 @@ def _parts(model: nn.Module) -> Mapping[str, Sequence[nn.Module]]:
 
 
 @torch.no_grad()
-def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor) -> list[float]:
+def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor) -> Tensor:
     """Restore clean states in the corrupted runs.
 
     Args:
@@ -287,7 +304,7 @@ def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor
         cells_NT: Positions to restore in each cell, [N, T].
 
     Returns:
-        Mean probability of the scored token over the corrupted runs, for each cell.
+        Probability of the scored token in each cell and corrupted run, [N, C].
     """
     copies, width = len(runs.hidden[0]) - 1, runs.width
     mask_BT1 = cells_NT.repeat_interleave(copies, 0)[..., None]
@@ -313,12 +330,7 @@ def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor
         stack.enter_context(beginning_at(runs.model, first, hidden_BTD))
         logits = runs.model(inputs_embeds=hidden_BTD, use_cache=False, logits_to_keep=1).logits
     probability_B = logits[:, -1].float().softmax(-1)[:, runs.scored]
-    return probability_B.view(len(cells_NT), copies).mean(1).tolist()
-
-
-def window(centre: int, span: int, blocks: int) -> range:
-    """Return the blocks of a window, limited to those of the model."""
-    return range(max(0, centre - span // 2), min(blocks, centre + span - span // 2))
+    return probability_B.view(len(cells_NT), copies)
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,10 +350,20 @@ def rows_of(lm: UnlearningModel) -> int:
     return len(PARTS) * len(decoder_blocks(lm.model))
 
 
+@dataclass(frozen=True, slots=True)
+class Effects:
+    """Indirect effects of one part."""
+
+    blocks: tuple[tuple[Spread, ...], ...]
+    """By block and token, over the noised copies."""
+    whole: tuple[Spread, ...]
+    """Of all tokens of the subject at once, by block."""
+
+
 def trace(
     lm: UnlearningModel, asked: Fact | TypedPrompt, how: Corruption
 ) -> Generator[int | None, None, FactTrace]:
-    """Trace every position, block and part of one prompt.
+    """Trace every position, the whole subject, every block and part of one prompt.
 
     Yields the number of rows done of `rows_of`, and None in between, where it may be paused.
 
@@ -351,32 +373,50 @@ def trace(
     """
     found = locate_answer(lm, asked)
     runs = run_corrupted(lm, found, noise=how.noise, copies=how.copies, seed=how.seed)
-    effects: dict[Part, tuple[tuple[float, ...], ...]] = {}
+    effects: dict[Part, Effects] = {}
     blocks, start = len(runs.modules), found.subject.start
-    cells_NT = torch.eye(runs.width, dtype=torch.bool, device=runs.hidden[0].device)[start:]
+    cells_NT = _cells(runs)
     at_once = max(1, TOKENS_AT_ONCE // (how.copies * runs.width))
     for number, part in enumerate(PARTS):
-        rows: list[tuple[float, ...]] = []
+        rows: list[tuple[Spread, ...]] = []
         for block in range(blocks):
             span = 1 if part == "residual" else how.span
-            row = [0.0] * start
+            row = [Spread(mean=0.0, sd=0.0)] * start
             for some_NT in cells_NT.split(at_once):
-                restored = restore_states(runs, part, window(block, span, blocks), some_NT)
-                row += [probability - runs.corrupted for probability in restored]
+                restored_NC = restore_states(runs, part, window(block, span, blocks), some_NT)
+                effects_NC = (restored_NC - runs.corrupted_C).tolist()
+                row += map(Spread.of, effects_NC)
                 yield None
             rows.append(tuple(row))
             yield number * blocks + block + 1
-        effects[part] = tuple(rows)
+        effects[part] = Effects(
+            blocks=tuple(row[:-1] for row in rows), whole=tuple(row[-1] for row in rows)
+        )
     return _fact_trace(lm, asked, runs, effects)
+
+
+def _cells(runs: TracedRuns) -> Tensor:
+    """Make a cell of each position from the subject on, and one of the whole subject, [N, T]."""
+    subject, device = runs.found.subject, runs.hidden[0].device
+    alone_NT = torch.eye(runs.width, dtype=torch.bool, device=device)
+    whole_1T = alone_NT[subject.start : subject.stop].any(0, keepdim=True)
+    return torch.cat([alone_NT[subject.start :], whole_1T])
 
 
 def _fact_trace(
     lm: UnlearningModel,
     asked: Fact | TypedPrompt,
     runs: TracedRuns,
-    effects: dict[Part, tuple[tuple[float, ...], ...]],
+    effects: Mapping[Part, Effects],
 ) -> FactTrace:
     found, decode = runs.found, lm.tokenizer.decode
+
+    def by_token(value: str) -> dict[Part, tuple[tuple[float, ...], ...]]:
+        return {
+            part: tuple(tuple(getattr(one, value) for one in block) for block in of.blocks)
+            for part, of in effects.items()
+        }
+
     return FactTrace(
         id=asked.id if isinstance(asked, Fact) else "",
         prompt=asked.prompt.rstrip(),
@@ -388,13 +428,21 @@ def _fact_trace(
         scored=decode([runs.scored]),
         clean=runs.clean,
         corrupted=runs.corrupted,
-        effects=effects,
+        effects=by_token("mean"),
+        sds=by_token("sd"),
+        whole={part: of.whole for part, of in effects.items()},
+        copies=len(runs.corrupted_C),
         notes=tuple(_notes(asked, runs, lm.tokenizer)),
     )
 
 
 def _notes(asked: Fact | TypedPrompt, runs: TracedRuns, tokenizer: Tokenizer) -> Iterator[str]:
     found, decode = runs.found, tokenizer.decode
+    if found.occurrences > 1:
+        yield (
+            f"The prompt names {asked.subject!r} {found.occurrences} times: the noise falls on the "
+            "first only, and the others may still give the answer away."
+        )
     if found.widened:
         yield (
             f"The subject {asked.subject!r} shares a token with its neighbours: "
@@ -402,11 +450,17 @@ def _notes(asked: Fact | TypedPrompt, runs: TracedRuns, tokenizer: Tokenizer) ->
         )
     if not asked.answer.strip():
         yield "No answer was given: the model's own is traced."
+    tokens, scored = len(found.ids) - found.start, decode([runs.scored]).strip()
     if runs.carrier:
         given = decode(found.ids[found.start : runs.width]).strip()
         yield (
             f"The answer's beginning {given!r} is likely without the subject too, so the model is "
-            f"given it and {decode([runs.scored]).strip()!r} after it is measured."
+            f"given it and {scored!r} after it is measured, not the whole answer."
+        )
+    elif tokens > 1:
+        yield (
+            f"The answer has {tokens} tokens: the probability of its first, {scored!r}, is "
+            "measured, not that of all."
         )
     if runs.corrupted > (1 - CARRIES) * runs.clean:
         yield "Noise on the subject hardly changes this answer: there is little to find."

@@ -131,6 +131,19 @@ def mean_interval(values: Sequence[float], key: str = "rows") -> Interval:
     return _percentiles(sum(values) / max(1, len(values)), _means(values, key))
 
 
+def t_interval(mean: float, sd: float, count: int) -> Interval | None:
+    """Bound a mean by Student's interval, from the standard deviation of `count` values.
+
+    Returns:
+        None with fewer than two values.
+    """
+    if count < 2:
+        return None
+    student: Any = import_module("scipy.stats").t
+    half = float(student.ppf((1 + LEVEL) / 2, count - 1)) * sd / math.sqrt(count)
+    return Interval(mean, mean - half, mean + half)
+
+
 def share_interval(count: int, of: int) -> Interval:
     """Bound a share, such as an accuracy, by Wilson's interval: it has a width even at 0 and 1.
 

@@ -140,20 +140,31 @@ def subject_in(question: str) -> str:
 
 def place(text: str, subject: str) -> tuple[int, int] | None:
     """Find where a text first names a subject, as whole words: start and end in characters."""
+    return next(_places(text, subject), None)
+
+
+def _places(text: str, subject: str) -> Iterator[tuple[int, int]]:
+    """Yield every place at which a text names a subject as whole words."""
     at = text.find(subject) if subject else -1
     while at >= 0:
         end = at + len(subject)
         joined = subject[0].isalnum() and text[:at][-1:].isalnum()
         if not joined and not (subject[-1].isalnum() and text[end : end + 1].isalnum()):
-            return at, end
+            yield at, end
         at = text.find(subject, at + 1)
-    return None
+
+
+def spots(text: str, subject: str) -> list[tuple[int, int]]:
+    """List where a text names a subject: as whole words, or else inside of words."""
+    if whole := list(_places(text, subject)):
+        return whole
+    inside = re.finditer(f"(?={re.escape(subject)})", text) if subject else ()
+    return [(found.start(), found.start() + len(subject)) for found in inside]
 
 
 def spot(text: str, subject: str) -> tuple[int, int] | None:
-    """Find where a text names a subject: as whole words, or else inside of words."""
-    at = text.find(subject) if subject else -1
-    return place(text, subject) or (None if at < 0 else (at, at + len(subject)))
+    """Find where a text first names a subject: the first of `spots`."""
+    return next(iter(spots(text, subject)), None)
 
 
 PUBLISHED_WINDOW, PUBLISHED_BLOCKS = 10, 32

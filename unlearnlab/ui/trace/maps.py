@@ -8,14 +8,17 @@ from typing import Any
 
 from unlearnlab.metrics.tracing import (
     PARTS,
-    ROLES,
+    ROWS,
+    SUBJECT,
     FactTrace,
+    MapRow,
     Part,
-    Role,
+    Row,
     Spread,
     TraceAverage,
+    map_rows,
     peak_blocks,
-    role_effects,
+    row_effects,
 )
 from unlearnlab.runs.events import Traced
 from unlearnlab.spec.presets import presets
@@ -24,35 +27,30 @@ from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, figure_html
 from unlearnlab.ui.kit.html import escape, render
 from unlearnlab.views.answers import hidden, mask
 from unlearnlab.views.benchmarks import Windows
+from unlearnlab.views.traces import (
+    PART_TITLES,
+    ROW_NAMES,
+    Result,
+    noised,
+    row_label,
+    strongest_lines,
+)
 
-TITLES: Mapping[Part, str] = {"residual": "Residual stream", "mlp": "MLP", "attention": "Attention"}
-
-NAMES: Mapping[Role, str] = {
-    "before": "before subject",
-    "first": "first subject",
-    "middle": "middle subject",
-    "last subject": "last subject",
-    "after": "after subject",
-    "last": "last token",
-}
-"""Names of the roles of tokens on the page, short enough for the edge of a map."""
-
-SUBJECT: tuple[Role, ...] = ("first", "middle", "last subject")
-
-LOOKS: Mapping[Role, tuple[str, str]] = {
+LOOKS: Mapping[Row, tuple[str, str]] = {
     "before": ("--mute", "dot"),
     "first": ("--trace", "dot"),
     "middle": ("--trace", "dash"),
     "last subject": ("--trace", "solid"),
     "after": ("--mute", "dash"),
     "last": ("--ink", "solid"),
+    "whole subject": ("--membership", "solid"),
 }
-"""Colour and dash of each role's curve."""
+"""Colour and dash of each row's curve."""
 
-SHADED: tuple[Role, ...] = ("last subject", "last")
-"""Roles with a band of one standard deviation: six overlapping bands cannot be read."""
+SHADED: tuple[Row, ...] = ("last subject", "last")
+"""Rows with a band of one standard deviation: seven overlapping bands cannot be read."""
 
-Result = FactTrace | TraceAverage
+BOLD: tuple[Row, ...] = (*SHADED, "whole subject")
 
 
 def trace_html(spec: TraceSpec, traced: Traced, *, masked: bool) -> str:
@@ -60,13 +58,14 @@ def trace_html(spec: TraceSpec, traced: Traced, *, masked: bool) -> str:
     found = traced.found
     figure = figure_html(curves_figure(found))
     return (
-        f"{_numbers(found, masked)}{_maps(spec, traced, masked)}"
+        f"{_numbers(traced, masked)}{_maps(spec, traced, masked)}"
         f'<section class="card" aria-label="Average by block">{figure}'
         f'<p class="told">{escape(_averaged(found))}</p></section>'
     )
 
 
-def _numbers(found: Result, masked: bool) -> str:
+def _numbers(traced: Traced, masked: bool) -> str:
+    found, sites = traced.found, strongest_lines(traced, masked=masked)
     values = (found.clean, found.corrupted, found.total_effect)
     named = zip(("Clean probability", "Corrupted probability", "Total effect"), values, strict=True)
     if isinstance(found, FactTrace):
@@ -75,86 +74,83 @@ def _numbers(found: Result, masked: bool) -> str:
         said = {
             "answer": hidden(answer) if masked else answer,
             "scored": hidden(scored) if masked else scored,
+            "noised": " · ".join(noised(found, masked=masked)),
         }
         cells = [(name, value, None) for name, value in named]
-        return render("trace/result.html", "numbers", cells=cells, notes=notes, **said)
+        return render("trace/result.html", "numbers", cells=cells, notes=notes, sites=sites, **said)
     left = "1 fact was" if found.unknown == 1 else f"{found.unknown} facts were"
     notes = [f"{left} left out: the model does not know them."] if found.unknown else []
     cells = [(name, one.mean, one.sd) for name, one in named if isinstance(one, Spread)]
-    return render("trace/result.html", "numbers", cells=cells, notes=notes, facts=found.facts)
+    told = {"notes": notes, "sites": sites, "facts": found.facts}
+    return render("trace/result.html", "numbers", cells=cells, **told)
 
 
 def _maps(spec: TraceSpec, traced: Traced, masked: bool) -> str:
     found, window = traced.found, traced.window
-    labels = _tokens(found, masked) if isinstance(found, FactTrace) else _roles(found)
-    grids: dict[Part, list[Sequence[float]]] = {part: _values(found, part) for part in PARTS}
+    grids: dict[Part, list[MapRow]] = {part: map_rows(found, part) for part in PARTS}
     reason = window_reason(spec.blocks)
     reason = reason if spec.span == default_window(spec.blocks) else "as chosen"
     explained = (
         f"residual: one block; MLP and attention: windows of {window} ({reason}); noise "
         f"{spec.noise:g} × the spread of subject embeddings, {spec.copies} copies, seed {spec.seed}"
     )
-    maps: list[tuple[str, str, list[tuple[str, str, Sequence[float]]]]] = []
+    maps: list[tuple[str, str, list[tuple[str, str, tuple[Spread, ...]]]]] = []
     for part, grid in grids.items():
         span = "" if part == "residual" else f"windows of {window}"
-        rows = [(label, kind, row) for (label, kind), row in zip(labels, grid, strict=True)]
-        maps.append((TITLES[part], span, rows))
+        rows = [
+            (row_label(found, row, masked=masked), _kind(found, row), row.effects) for row in grid
+        ]
+        maps.append((PART_TITLES[part], span, rows))
+    effects = [one.mean for grid in grids.values() for row in grid for one in row.effects]
     return render(
         "trace/result.html",
         "maps",
         explained=explained,
-        top=max(0.01, *(value for grid in grids.values() for row in grid for value in row)),
+        top=max(0.01, *effects),
         maps=maps,
-        blocks=len(grids["mlp"][0]),
+        blocks=len(grids["mlp"][0].effects),
         chosen=peak_blocks(found),
         take=TAKE,
     )
 
 
-def _tokens(found: FactTrace, masked: bool) -> list[tuple[str, str]]:
-    """List label and class of each token."""
-    rows: list[tuple[str, str]] = []
-    prompt = len(found.tokens) - found.given
-    for at, (token, role) in enumerate(zip(found.tokens, found.roles, strict=True)):
-        subject, given = role in SUBJECT, at >= prompt
-        shown = token.strip() or "␣"
-        if masked:
-            shown = hidden(shown) if subject or given else mask(shown)
-        rows.append((shown, "subject" if subject else "given" if given else ""))
-    return rows
-
-
-def _roles(found: TraceAverage) -> list[tuple[str, str]]:
-    return [(NAMES[role], "subject" if role in SUBJECT else "") for role in found.having]
-
-
-def _values(found: Result, part: Part) -> list[Sequence[float]]:
-    """Return one row of effects by block for each token or role."""
-    if isinstance(found, FactTrace):
-        return list(zip(*found.effects[part], strict=True))
-    return [[spread.mean for spread in curve] for curve in found.curves[part].values()]
+def _kind(found: Result, row: MapRow) -> str:
+    """Return the classes of a row's label."""
+    if row.row == "whole subject":
+        return "subject whole"
+    if row.row in SUBJECT:
+        return "subject"
+    if row.token is None or isinstance(found, TraceAverage):
+        return ""
+    return "given" if row.token >= len(found.tokens) - found.given else ""
 
 
 def _averaged(found: Result) -> str:
     if isinstance(found, FactTrace):
-        return "Tokens by role, mean over the tokens of each."
-    few = [(NAMES[role], count) for role, count in found.having.items() if count < found.facts]
+        return f"Tokens by role, mean over the tokens of each{_whole(found.whole)}."
+    few = [(ROW_NAMES[row], count) for row, count in found.having.items() if count < found.facts]
     having = "".join(f"; {name}: {count} of {found.facts} facts" for name, count in few)
-    return f"Tokens by role, mean over facts, shaded ± one standard deviation{having}."
+    whole = _whole("whole subject" in found.having)
+    return f"Tokens by role, mean over facts, shaded ± one standard deviation{whole}{having}."
 
 
-def _curves(found: Result, part: Part) -> Mapping[Role, Sequence[Spread]]:
+def _whole(measured: object) -> str:
+    return "; whole subject: all of its tokens restored at once" if measured else ""
+
+
+def _curves(found: Result, part: Part) -> Mapping[Row, Sequence[Spread]]:
     if isinstance(found, TraceAverage):
         return found.curves[part]
-    return {
-        role: [Spread(mean=value, sd=0) for value in role_effects(found, part, role)]
-        for role in ROLES
-        if role in found.roles
-    }
+    curves: dict[Row, Sequence[Spread]] = {}
+    for row in ROWS:
+        if row in found.roles or (row == "whole subject" and found.whole):
+            effects = row_effects(found, part, row)
+            curves[row] = [Spread(mean=value, sd=0) for value in effects]
+    return curves
 
 
 def curves_figure(found: Result) -> Figure:
-    """Draw the indirect effect by block, a panel for each part and a curve for each role."""
+    """Draw the indirect effect by block, a panel for each part and a curve for each row."""
     data: list[dict[str, Any]] = []
     table: list[tuple[Cell, ...]] = [("part", "token", "block", "indirect effect", "sd")]
     peaks: list[str] = []
@@ -162,13 +158,13 @@ def curves_figure(found: Result) -> Figure:
     narrow: dict[str, Any] = {"height": 640, "grid": {"rows": 3, "columns": 1, "ygap": 0.3}}
     for at, part in enumerate(PARTS, 1):
         points: list[tuple[float, int, str]] = []
-        for role, curve in _curves(found, part).items():
-            data += _lines(role, curve, at)
+        for row, curve in _curves(found, part).items():
+            data += _lines(row, curve, at)
             for block, one in enumerate(curve):
-                table.append((TITLES[part], NAMES[role], block, one.mean, one.sd))
-                points.append((one.mean, -block, NAMES[role]))
+                table.append((PART_TITLES[part], ROW_NAMES[row], block, one.mean, one.sd))
+                points.append((one.mean, -block, ROW_NAMES[row]))
         top, block, name = max(points)
-        peaks.append(f"{TITLES[part]} highest at block {-block}, {name}: {top:.2f}")
+        peaks.append(f"{PART_TITLES[part]} highest at block {-block}, {name}: {top:.2f}")
     heights = [height for line in data for height in line["y"]]
     scale = [min(-0.02, *heights) - 0.02, max(0.1, *heights) + 0.03]
     up = {"fixedrange": True, "range": scale, "dtick": 0.25, "zerolinecolor": "--edge"}
@@ -191,7 +187,7 @@ def curves_figure(found: Result) -> Figure:
             "showlegend": True,
             "grid": {"rows": 1, "columns": 3, "pattern": "independent", "xgap": 0.07},
             "annotations": [
-                _head(TITLES[part], 1, f"x{at} domain", f"y{at} domain")
+                _head(PART_TITLES[part], 1, f"x{at} domain", f"y{at} domain")
                 for at, part in enumerate(PARTS, 1)
             ],
             **axes,
@@ -201,12 +197,12 @@ def curves_figure(found: Result) -> Figure:
     )
 
 
-def _lines(role: Role, curve: Sequence[Spread], at: int) -> Iterator[dict[str, Any]]:
-    """Draw a role's curve in panel `at`, on a band of one standard deviation if it is shaded."""
-    colour, dash = LOOKS[role]
+def _lines(row: Row, curve: Sequence[Spread], at: int) -> Iterator[dict[str, Any]]:
+    """Draw a row's curve in panel `at`, on a band of one standard deviation if it is shaded."""
+    colour, dash = LOOKS[row]
     base = {"x": list(range(len(curve))), "xaxis": f"x{at}", "yaxis": f"y{at}", "mode": "lines"}
     spread = any(one.sd > 0 for one in curve)
-    if spread and role in SHADED:
+    if spread and row in SHADED:
         edge = base | {"line": {"width": 0}, "hoverinfo": "skip", "showlegend": False}
         yield edge | {"y": [one.mean - one.sd for one in curve]}
         upper = {"y": [one.mean + one.sd for one in curve], "fill": "tonexty"}
@@ -214,9 +210,9 @@ def _lines(role: Role, curve: Sequence[Spread], at: int) -> Iterator[dict[str, A
     yield base | {
         "y": [one.mean for one in curve],
         "customdata": [one.sd for one in curve],
-        "name": NAMES[role],
+        "name": ROW_NAMES[row],
         "showlegend": at == 1,
-        "line": {"color": colour, "dash": dash, "width": 2.5 if role in SHADED else 1.6},
+        "line": {"color": colour, "dash": dash, "width": 2.5 if row in BOLD else 1.6},
         "hovertemplate": "%{y:.2f} ± %{customdata:.2f}" if spread else "%{y:.2f}",
     }
 
@@ -243,7 +239,7 @@ def windows_figure(found: Windows) -> Figure:
         {
             "x": list(range(len(found.effects(part)))),
             "y": list(found.effects(part)),
-            "name": TITLES[part],
+            "name": PART_TITLES[part],
             "mode": "lines+markers",
             "line": {"color": colour, "width": 2.5},
         }
