@@ -12,6 +12,7 @@ import threading
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.cli.conftest import ROOT
@@ -387,6 +388,74 @@ def test_a_taken_port_is_named(cli, taken):
     code, _, err = cli("app", "--port", taken)
     assert code == 2
     assert f"port {taken} on 127.0.0.1 cannot be used" in err
+
+
+@pytest.mark.parametrize("port", ["99999", "0", "-1"])
+def test_a_port_that_is_none_is_told_in_one_line(cli, port):
+    code, _, err = cli("app", f"--port={port}")
+    assert (code, err) == (2, f"unlearnlab: port: {port} is no port: take one from 1 to 65535\n")
+
+
+@pytest.mark.parametrize("host", ["256.0.0.1", "::2:zz", "a" * 70, "[::1"])
+def test_a_host_that_is_none_is_told_in_one_line(cli, host):
+    code, _, err = cli("app", "--host", host, "--port", "7955")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert host.strip("[")[:20] in err
+
+
+def has_ipv6():
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_the_page_is_served_on_ipv6(home, host):
+    with as_process("app", "--no-open", "--host", host) as process:
+        try:
+            line = process.stderr.readline()
+            assert "the page is at http://[::1]:" in line
+            address = line.split("the page is at ")[1].split()[0]
+            assert httpx.get(address, trust_env=False).status_code == 200
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("lab", "/lab"),
+        ("/lab/", "/lab"),
+        ("https://example.org/lab/", "https://example.org/lab"),
+    ],
+)
+def test_a_path_of_a_proxy_is_taken_as_people_write_it(asked, path):
+    assert app.root_path(asked) == path
+
+
+def test_what_is_no_path_is_told_in_one_line(cli):
+    code, _, err = cli("app", "--root-path", "/lab?x=1")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "'/lab?x=1' is no path" in err
+
+
+def test_colons_after_the_first_belong_to_the_password():
+    assert app.credentials("ana:p:a:ss wörd") == ("ana", "p:a:ss wörd")
+    assert app.credentials(" ana :x") == ("ana", "x"), "the login page strips the name too"
+    assert app.credentials(None) is None
+
+
+@pytest.mark.parametrize("auth", ["ana", ":x", "ana:", " :x", ""])
+def test_a_malformed_password_is_told_in_one_line(cli, auth):
+    code, _, err = cli("app", "--auth", auth)
+    assert (code, err) == (2, "unlearnlab: --auth takes USER:PASSWORD, both not empty\n")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_the_strongest_site_is_no_residual_state_and_has_its_interval():
     one = traced(range(2), rows, whole=whole(0.4, 0.1, sd=0.2), copies=2)
     one = one.model_copy(
         update={
-            "effects": one.effects | {"residual": ((0.9, 0.9, 0.9),) * 2},
+            "effects": {**one.effects, "residual": ((0.9, 0.9, 0.9),) * 2},
             "sds": dict.fromkeys(PARTS, ((0.2, 0.2, 0.2),) * 2),
         }
     )

@@ -160,6 +160,17 @@ def test_a_long_run_is_thinned_but_keeps_its_spike_and_its_ends():
     assert all(a < b for a, b in itertools.pairwise(xs))
 
 
+def test_a_spike_of_one_curve_alone_survives_the_thinning():
+    spikes = {2000: {"grad_norm": 90.0}, 3000: {"terms": {"forget": 1.0, "retain": 70.0}}}
+    spikes[4000] = {"terms": {"forget": math.nan, "retain": 0.5}}
+    many = range(1, 3 * MANY_STEPS + 1)
+    series = points_after(stored(*(stepped(n, **spikes.get(n, {})) for n in many)))
+    assert len(series["grad_norm"][0]) <= MANY_STEPS + 2
+    for name, step, value in (("grad_norm", 2000, 90.0), ("term.retain", 3000, 70.0)):
+        xs, ys = series[name]
+        assert ys[xs.index(step)] == value, name
+
+
 def test_a_phase_that_ended_early_was_all_of_the_training():
     ended = PhaseEnded(phase=0, steps=2, total_steps=2)
     view = view_of(STARTED, stage("training"), phase_began(30), stepped(2), ended)

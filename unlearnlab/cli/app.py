@@ -33,6 +33,8 @@ GLANCE_S = 1.0
 OPENING_S = 15.0
 """How long the engine waits for a browser to open before it loads beside a replay, in seconds."""
 
+HIGHEST_PORT = 65535
+
 CLOSING_S = 15.0
 """How long live runs may take to restore their weights when the program ends, in seconds."""
 
@@ -43,6 +45,13 @@ def register(commands: Commands) -> None:
     options.add_argument("--host", default="127.0.0.1", help="address to listen on")
     options.add_argument(
         "--port", type=int, help=f"port (default: the first free one from {FIRST_PORT})"
+    )
+    options.add_argument(
+        "--root-path",
+        metavar="PATH",
+        default=os.environ.get("GRADIO_ROOT_PATH", ""),
+        help="where a proxy serves the page, such as /lab, or the whole address (default: "
+        "GRADIO_ROOT_PATH)",
     )
     options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
@@ -68,22 +77,49 @@ def register(commands: Commands) -> None:
 def free_port(host: str, asked: int | None) -> int:
     """Return the port to listen on.
 
+    Args:
+        host: An address, without brackets.
+        asked: The wanted port; none takes the first free one.
+
     Raises:
-        SpecError: The port that was asked for is taken, or all are.
+        SpecError: The port that was asked for is none or taken, or all are.
     """
-    failure = OSError()
+    if asked is not None and not 1 <= asked <= HIGHEST_PORT:
+        raise SpecError([("port", f"{asked} is no port: take one from 1 to {HIGHEST_PORT}")])
+    # Gradio probes the port here too, whatever the host.
+    hosts = dict.fromkeys((host, "127.0.0.1"))
+    failure = ""
     for port in (asked,) if asked else range(FIRST_PORT, LAST_PORT + 1):
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-            except OSError as error:
-                failure = error
-            else:
-                return port
+        try:
+            for one in hosts:
+                _probe(one, port)
+        except UnicodeError:
+            raise SpecError([("host", f"{host!r} is no address")]) from None
+        except OSError as error:
+            failure = error.strerror
+        else:
+            return port
     which = f"port {asked}" if asked else f"ports {FIRST_PORT} to {LAST_PORT}"
-    problem = f"{which} on {host} cannot be used: {failure.strerror}; try --port or --host"
+    problem = f"{which} on {host} cannot be used: {failure}; try --port or --host"
     raise SpecError([("", problem)])
+
+
+def _probe(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind((host, port))
+
+
+def root_path(asked: str) -> str:
+    """Return the path that a proxy puts before the page's addresses, or its whole address.
+
+    Raises:
+        SpecError: It holds what no path holds.
+    """
+    path = asked.strip().rstrip("/")
+    if set("?# \\") & set(path):
+        raise SpecError([("root-path", f"{asked!r} is no path: give one such as /lab")])
+    return path if not path or path.startswith(("/", "http://", "https://")) else f"/{path}"
 
 
 def open_to_others(host: str) -> bool:
@@ -103,6 +139,7 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
     if auth is None:
         return None
     user, _, password = auth.partition(":")
+    user = user.strip()  # As Gradio reads it from the login page.
     if not user or not password:
         raise SpecError([("", "--auth takes USER:PASSWORD, both not empty")])
     return user, password
@@ -110,7 +147,9 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
 
 def _app(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    auth, port = credentials(args.auth), free_port(args.host, args.port)
+    auth, args.root_path = credentials(args.auth), root_path(args.root_path)
+    args.host = args.host.removeprefix("[").removesuffix("]")
+    port = free_port(args.host, args.port)
     try:
         with Store(home()) as store:
             if (args.share or open_to_others(args.host)) and auth is None:
@@ -218,15 +257,19 @@ def serve(
         known = os.environ.get(name, "")
         near = (known, "localhost", "127.0.0.1", "::1", args.host)
         os.environ[name] = ",".join(filter(None, near))
+    name = f"[{args.host}]" if ":" in args.host else args.host
     _, url, public = blocks.launch(
-        server_name=args.host,
+        server_name=name,
         server_port=port,
         auth=auth,
         share=args.share,
+        root_path=args.root_path,
         prevent_thread_lock=True,
         **served(),
     )
-    tell(f"the page is at {public or url} (Ctrl-C ends the program)")
+    url = url.replace("//[::]:", "//localhost:")
+    behind = f", behind a proxy at {args.root_path}/" if args.root_path else ""
+    tell(f"the page is at {public or url}{behind} (Ctrl-C ends the program)")
     threading.Thread(
         target=import_engine, args=(replays, imported), name="import-engine", daemon=True
     ).start()

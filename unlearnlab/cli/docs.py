@@ -46,7 +46,12 @@ def register(commands: Commands) -> None:
     target = commands.group("target", "build or check the embedded model")
     about = "write the embedded data, and train the original and the retrained model"
     building = target.add("build", _target_build, about, device=True)
-    building.add_argument("--out", type=Path, default=EMBEDDED, help="folder (default: assets)")
+    building.add_argument(
+        "--out",
+        type=Path,
+        default=EMBEDDED,
+        help="folder (default: that of the embedded model, which is replaced)",
+    )
     about = "measure the original and the retrained model against their targets"
     checking = target.add("check", _target_check, about, json=True, device=True)
     checking.add_argument(
@@ -261,6 +266,7 @@ def _target_build(args: argparse.Namespace) -> int:
     from unlearnlab.engine.device_engine import engines  # noqa: PLC0415  (torch)
     from unlearnlab.engine.embedded import build  # noqa: PLC0415
 
+    tell(f"this writes into {args.out}, over what is there; --out names another folder")
     with on_device(engines(), "cpu", no_wait=args.no_wait):
         for one in build(args.out):
             tell(f"{one.model} model, epoch {one.epoch} of {one.epochs}, loss {one.loss:.3f}")

@@ -237,10 +237,10 @@ def strongest(found: FactTrace | TraceAverage, among: Collection[Row] = ROWS) ->
         found: A trace.
         among: Rows to look at.
     """
-    cells = [
+    modules: tuple[Part, ...] = ("mlp", "attention")
+    cells: list[tuple[Spread, Part, int, MapRow]] = [
         (one, part, block, row)
-        for part in PARTS
-        if part != "residual"
+        for part in modules
         for row in map_rows(found, part)
         if row.row in among
         for block, one in enumerate(row.effects)

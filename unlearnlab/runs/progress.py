@@ -348,8 +348,8 @@ Series = tuple[tuple[int, ...], tuple[float | None, ...]]
 def points_after(stored: Sequence[StoredEvent]) -> dict[str, Series]:
     """Return the chart points of newly read events by series, such as `term.forget`.
 
-    The steps of long runs are thinned: those with the lowest and the highest loss of each stretch
-    are kept, so that spikes stay visible.
+    The steps of long runs are thinned: of each stretch, those are kept that are lowest or highest
+    in loss, gradient norm or one of the terms, so that spikes stay visible.
     """
     steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
     series: dict[str, tuple[list[int], list[float | None]]] = {}
@@ -376,10 +376,14 @@ def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:
 def _thinned(steps: Sequence[StepLogged]) -> Sequence[StepLogged]:
     if len(steps) <= MANY_STEPS:
         return steps
-    stretch = math.ceil(2 * len(steps) / MANY_STEPS)
+    names = sorted({name for step in steps for name in step.terms})
+    curves = [[step.loss for step in steps], [step.grad_norm for step in steps]]
+    curves += [[step.terms.get(name, math.nan) for step in steps] for name in names]
+    stretch = math.ceil(2 * len(curves) * len(steps) / MANY_STEPS)
     kept: set[int] = {0, len(steps) - 1}
     for first in range(0, len(steps), stretch):
-        found = range(first, min(first + stretch, len(steps)))
-        kept.add(min(found, key=lambda i: steps[i].loss))
-        kept.add(max(found, key=lambda i: steps[i].loss))
+        for curve in curves:
+            there = range(first, min(first + stretch, len(steps)))
+            if finite := [i for i in there if math.isfinite(curve[i])]:
+                kept |= {min(finite, key=curve.__getitem__), max(finite, key=curve.__getitem__)}
     return [steps[i] for i in sorted(kept)]

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 from gradio import Theme, themes
+from starlette.middleware import Middleware
 
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import ASSETS
@@ -23,6 +24,7 @@ from unlearnlab.ui.kit.html import UI, escape, script, source
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.manual import routes
 from unlearnlab.ui.methods import tab as methods_tab
+from unlearnlab.ui.password import LoginGuard
 from unlearnlab.ui.run import tab as unlearn_tab
 from unlearnlab.ui.trace import tab as trace_tab
 from unlearnlab.views.colours import TOKENS
@@ -199,7 +201,7 @@ def served() -> dict[str, Any]:
     return {
         "theme": theme(),
         "css_paths": [TOKENS, *sheets()],
-        "head": f"<script>{source('kit/charts.js')}</script>",
+        "head": f"<script>{source('misplaced.js')}\n{source('kit/charts.js')}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,
@@ -207,5 +209,5 @@ def served() -> dict[str, Any]:
         "show_error": True,
         "quiet": True,
         "_frontend": False,
-        "app_kwargs": {"routes": routes()},
+        "app_kwargs": {"routes": routes(), "middleware": [Middleware(LoginGuard)]},
     }

@@ -18,9 +18,11 @@ function answered(answer, keys = []) {
 }
 
 // Another program at this address may have no card of this number: all it answers is an error.
+// One that knows no longer who has logged in answers 401 to all, and the page has to ask anew.
 async function outlived() {
   const { app_id, root } = window.gradio_config;
   const answer = await inTime(fetch(`${root ?? ""}/gradio_api/app_id`), ANSWER_MS);
+  if (answer.status === 401) return true;
   return answer.ok && (await answer.json()).app_id !== app_id;
 }
 

@@ -47,7 +47,7 @@ class PollRequest(BaseModel):
     """Number of the last event that the page has."""
 
 
-@answering("the page asked for something that is not a run: reload it")
+@answering("The page asked for something that is not a run: reload it.")
 def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Return a run's status and the points that the page does not have yet.
 

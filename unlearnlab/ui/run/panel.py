@@ -196,7 +196,7 @@ def _ask() -> AskCard:
             )
             button = gr.Button("Ask", elem_id="ask", min_width=80)
         told = notice_box("ask-message")
-        asks = _html("asks")
+        asks = _html("asks", script("run/ask.js"))
     return AskCard(card, title, prompt, button, told, asks)
 
 

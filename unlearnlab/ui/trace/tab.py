@@ -90,7 +90,7 @@ class TraceRequest(BaseModel):
     """Whether personal data are hidden."""
 
 
-@answering("the page asked for something that is no trace: reload it")
+@answering("The page asked for something that is no trace: reload it.")
 def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Answer a page with the status of a trace."""
     request = TraceRequest.model_validate(asked)
