@@ -11,9 +11,15 @@ from tests.browser.slow_lab import SlowLab
 from tests.exports.results import hostile_result, result_of
 from tests.fakes import stage
 from unlearnlab.exports.kinds import files, write
-from unlearnlab.exports.tables import COLUMNS, READER_COLUMNS, answers_csv, rows_csv
+from unlearnlab.exports.tables import (
+    COLUMNS,
+    READER_COLUMNS,
+    answers_csv,
+    csv_table,
+    rows_csv,
+)
 from unlearnlab.metrics.official import official, score
-from unlearnlab.metrics.scores import mia_auc
+from unlearnlab.metrics.scores import Answer, mia_auc, row_score
 from unlearnlab.metrics.submission import load
 from unlearnlab.views.answers import AnswerRow
 
@@ -56,6 +62,45 @@ def test_text_with_quotes_lines_and_commas_survives(tmp_path):
     table = read(answers_csv(result)["unlearned/retain_0.csv"])
     said = [one.generated for one in result.after.answers if one.split == "retain"]
     assert list(table["model_output"]) == said
+
+
+ODD = (
+    *("nan", "NaN", "NA", "N/A", "n/a", "null", "None", "<NA>", "#N/A", "", " ", "-", "inf"),
+    *("True", "007", "7", "7.0", "1e5", "100000", "-0", "+1", "0x1f", "1_000", "1,000", "٣", "½"),
+    *('"', "''", 'a"b', "a,b", "a\nb", "a\r\nb", "a\rb", "\r", "\n", "\ta", "a ", "=1+1", "'=1"),
+    *("1990-01-02", "\u2028", "\ufeffa", "a\u00a0b", "caf\u00e9", "cafe\u0301", "\u200bא", "😀"),
+    *("\x1c", "\x85", "a\x00b"),
+)
+"""Texts that a table may change."""
+
+
+@pytest.mark.parametrize("kind", ["qa", "sc"])
+@pytest.mark.parametrize("alone", ODD)
+def test_every_answer_scores_in_its_folder_as_it_did_in_the_run(tmp_path, kind, alone):
+    # A column of one text alone is where pandas makes numbers of texts.
+    for name, texts in (("alone", (alone, alone)), ("among", ODD)):
+        rows = [
+            Answer(
+                row=f"{at}{kind}0",
+                split="retain",
+                task="Task1",
+                kind=kind,
+                prompt="p",
+                expected=alone,
+                generated=said,
+                nll=0.5,
+                ended=True,
+                score=row_score(kind, alone, said),
+            )
+            for at, said in enumerate(texts)
+        ]
+        cells = [(a.row, a.task, a.prompt, a.expected, a.generated, a.nll) for a in rows]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "retain_0.csv").write_bytes(csv_table(COLUMNS, cells))
+        back = load(tmp_path / name).answers
+        assert [(a.row, a.expected, a.generated, a.score) for a in back] == [
+            (a.row, a.expected, a.generated, a.score) for a in rows
+        ]
 
 
 def stopped_early(job):

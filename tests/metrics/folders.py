@@ -20,9 +20,9 @@ FORGET = [
     ("b1qa2", "Task2", "5550100000", ""),
     ("b1qa3", "Task2", "a_b@me.com", "a_b@me,com"),
     ("b1qa4", "Task2", "1 Main Street", "2 Main Street"),
-    # Nothing was said, which the script reads as the word "nan": 1 - 0.
+    # Nothing was said: 1 - 0.
     ("77sc1", "Task3", CAT, ""),
-    # "None" is read as missing too, so that silence answers it: 1 - 1/2.
+    # Silence is no answer, though pandas reads both as missing: 1 - 0.
     ("77qa0", "Task3", "None", ""),
     ("78qa0", "Task3", "Rome", "Paris"),
 ]
@@ -40,11 +40,14 @@ RETAIN = [
     ("94qa0", "Task3", "four", "one"),
 ]
 
-TERMS = [1 / 4, 1 / 2, 3 / 4, 4 / 5, 1, 1 / 2, 1, 1 / 2, 3 / 4, 1, 1 / 2, 1 / 4]
+TERMS = [1 / 4, 1 / 2, 3 / 4, 4 / 5, 1, 1, 1, 1 / 2, 3 / 4, 1, 1 / 2, 1 / 4]
 """What the twelve terms come to, in the script's order."""
 
-AGGREGATE = 144 / 275
-"""12 / (4 + 2 + 4/3 + 5/4 + 1 + 2 + 1 + 2 + 4/3 + 1 + 2 + 4)."""
+AGGREGATE = 144 / 263
+"""12 / (4 + 2 + 4/3 + 5/4 + 1 + 1 + 1 + 2 + 4/3 + 1 + 2 + 4)."""
+
+BY_PANDAS = 144 / 275
+"""The same where silence answers "None": one term is 1/2, as pandas reads both as missing."""
 
 MEMBER, NONMEMBER = (1.0, 3.0), (2.0, 4.0)
 """The member has the lower loss in three of four pairs: AUC 3/4, MIA score 1/2."""

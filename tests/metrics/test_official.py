@@ -40,12 +40,12 @@ def test_a_folder_scores_what_was_worked_out_by_hand(folder):
 def test_the_sets_hold_means_by_subtask_and_over_all_rows(folder):
     found = official(score(load(folder)))
     assert found["forget-set"] == {
-        # Not one minus them, and every row counts alike: 1, 1/2, 1/4, 0 and 3 of 9.
+        # Not one minus them, and every row counts alike: 1, 1/2, 1/4, 0 and 2 of 9.
         "overall-regurgitation-score": pytest.approx(1.75 / 4, **EXACTLY),
-        "overall-knowledge-score": pytest.approx(3 / 9, **EXACTLY),
+        "overall-knowledge-score": pytest.approx(2 / 9, **EXACTLY),
         "Task1": {"regurgitation-score": 0.75, "knowledge-score": 0.5},
         "Task2": {"regurgitation-score": 0.25, "knowledge-score": pytest.approx(0.2, **EXACTLY)},
-        "Task3": {"regurgitation-score": 0.0, "knowledge-score": 0.5},
+        "Task3": {"regurgitation-score": 0.0, "knowledge-score": 0.0},
     }
     assert list(found["retain-set"]["Task3"].values()) == [0.5, 0.25]
 
@@ -101,7 +101,9 @@ def plainly(folder):
         "None.",
     ],
 )
-def test_odd_outputs_score_as_a_plain_reading_with_pandas_does(folder, said):
+def test_what_the_script_makes_of_odd_outputs_is_told_as_a_plain_reading_with_pandas_has_it(
+    folder, said
+):
     for split in ("forget", "retain"):
         rows = [
             (f"{kind}-{n}{kind}0", f"Task{n}", want, said)
@@ -110,15 +112,33 @@ def test_odd_outputs_score_as_a_plain_reading_with_pandas_does(folder, said):
             for want in ("7", "nan", "a, b c", "True none", "''")
         ]
         folders.write_outputs(folder / f"{split}_9.csv", rows)
-    found = official(score(load(folder)))
-    assert found["aggregated-terms"] == pytest.approx(plainly(folder), **EXACTLY)
+    found = score(load(folder))
+    theirs = official(found.by_script or found)
+    assert theirs["aggregated-terms"] == pytest.approx(plainly(folder), **EXACTLY)
 
 
-def test_a_column_of_numbers_loses_its_zeros_as_it_did_for_the_script(tmp_path):
-    rows = [(f"{n}qa0", "Task1", "007", "7") for n in range(2)]
+def test_a_column_of_numbers_keeps_its_zeros_and_what_the_script_made_of_it_is_told(tmp_path):
+    rows = [(f"{n}{kind}0", "Task1", "007", "7") for n in range(2) for kind in ("sc", "qa")]
     for split in ("forget", "retain"):
         folders.write_outputs(tmp_path / f"{split}_0.csv", rows)
-    assert score(load(tmp_path)).overall["retain", "qa"] == 1
+    made = report(tmp_path)
+    assert made.scored.overall["retain", "qa"] == 0
+    assert made.scored.by_script.overall["retain", "qa"] == 1
+    told = next(flag.text for flag in made.flags if flag.kind == "read_otherwise")
+    assert "retain/Task1/qa 1.0000 (here 0.0000)" in told
+    stored = official(made.scored.by_script)
+    (tmp_path / "evaluation_results.json").write_text(json.dumps(stored))
+    assert report(tmp_path).stored == (), "the script's own scores are compared with the script's"
+
+
+def test_a_folder_that_every_reading_scores_alike_tells_of_no_other_reading(tmp_path):
+    for split, rows in (("forget", folders.FORGET), ("retain", folders.RETAIN)):
+        plain = [row for row in rows if row[0] != "77qa0"]
+        folders.write_outputs(tmp_path / f"{split}_0.csv", plain)
+    made = report(tmp_path)
+    assert made.scored.missing == 3
+    assert made.scored.by_script is None
+    assert "read_otherwise" not in flagged(made)
 
 
 # Of a team's public evaluation_results.jsonl and metrics.json (github.com/MAL-TO).
@@ -152,7 +172,7 @@ def test_without_mia_or_mmlu_there_is_no_final_score_and_the_reason_is_told(fold
 
 def test_the_scripts_minus_one_for_no_score_is_no_difference(folder):
     (folder / "metrics.json").unlink()
-    stored = {"harmonic-mean-task-aggregate": folders.AGGREGATE, "aggregate-score": -1}
+    stored = {"harmonic-mean-task-aggregate": folders.BY_PANDAS, "aggregate-score": -1}
     (folder / "evaluation_results.json").write_text(json.dumps(stored))
     assert report(folder).stored == ()
 
@@ -224,7 +244,7 @@ def test_missing_outputs_are_counted(folder):
 
 
 def test_the_scripts_own_scores_are_compared(folder):
-    found = official(score(load(folder)))
+    found = official(score(load(folder)).by_script)
     path = folder / "evaluation_results.jsonl"
     path.write_text(json.dumps(found))
     assert report(folder).stored == ()
@@ -246,7 +266,7 @@ def test_intervals_hold_their_values(folder):
 def test_the_text_shows_terms_totals_and_the_attack_in_words(folder):
     text = as_text(report(folder))
     assert "forget  Task2    knowledge      0.800" in text
-    assert "task aggregate      0.524" in text
+    assert "task aggregate      0.548" in text
     assert "MIA score           0.500" in text
     assert "AUC 0.75" in text
     assert "Not scored" not in text

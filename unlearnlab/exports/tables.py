@@ -17,6 +17,7 @@ from unlearnlab.exports.result import Result
 from unlearnlab.metrics.official import Report, as_record, flags, score
 from unlearnlab.metrics.scores import NO_DOCUMENTS, Evidence, row_score, scores
 from unlearnlab.metrics.submission import Finding, MmluScores, Submission
+from unlearnlab.runs.progress import points_after
 from unlearnlab.views.answers import AnswerRow, mask
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -52,11 +53,15 @@ def answers_csv(result: Result) -> dict[str, bytes]:
 
 
 def csv_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
-    """Write a table as the script does."""
+    """Write a table as the script does, so that every reader finds each text as it was."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
+    plain = csv.writer(text, lineterminator="\n")
+    quoted = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    plain.writerow(columns)
+    for row in rows:
+        # Before Python 3.13, a lone carriage return is not quoted, and ends the row when read.
+        returns = any(isinstance(cell, str) and "\r" in cell for cell in row)
+        (quoted if returns else plain).writerow(row)
     return text.getvalue().encode()
 
 
@@ -95,6 +100,19 @@ def official_scores(result: Result) -> dict[str, bytes]:
         }
         files[f"{model}.json"] = json.dumps(record, indent=2).encode()
     return files
+
+
+CURVE_COLUMNS = ("series", "step", "value")
+
+
+def curves_csv(result: Result) -> bytes:
+    """Write every point of a run's curves, as the chart names its series; a gap is empty."""
+    rows = [
+        (name, step, "" if value is None else value)
+        for name, (steps, values) in points_after(result.events, most=None).items()
+        for step, value in zip(steps, values, strict=True)
+    ]
+    return csv_table(CURVE_COLUMNS, rows)
 
 
 # ---- the rows that a reader sees

@@ -7,7 +7,7 @@ well, whether outputs are missing.
 import json
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -85,6 +85,8 @@ class Scored:
     distinct: float
     """Share of distinct outputs, 0 to 1."""
     faults: tuple[Finding, ...]
+    by_script: "Scored | None" = None
+    """The same by the texts that the script compares, where they score otherwise."""
 
     @property
     def values(self) -> dict[str, float]:
@@ -153,7 +155,19 @@ def score(submission: Submission) -> Scored:
         missing=submission.missing,
         distinct=len(set(outputs)) / len(outputs) if outputs else 0.0,
         faults=faults,
+        by_script=_scored_by_script(submission),
     )
+
+
+def _scored_by_script(submission: Submission) -> Scored | None:
+    theirs = submission.as_the_script_reads
+    if not theirs:
+        return None
+    answers = tuple(
+        one.model_copy(update={"score": score})
+        for one, score in zip(submission.answers, theirs, strict=True)
+    )
+    return score(replace(submission, answers=answers, as_the_script_reads=()))
 
 
 def _terms(rows: Mapping[str, Sequence[float]]) -> tuple[Term, ...]:
@@ -201,6 +215,7 @@ FlagKind = Literal[
     "collapsed",
     "few_outputs",
     "missing_outputs",
+    "read_otherwise",
     "no_effect",
     "below_gate",
     "constant_letter",
@@ -249,12 +264,28 @@ def _score_flags(scored: Scored) -> Iterator[Flag]:
     if scored.missing:
         text = (
             f"{scored.missing} of {scored.rows} outputs are empty, or a word that pandas takes "
-            'for missing (NA, None, null); the script scores them as the text "nan".'
+            'for missing (NA, None, null); the script takes them for the text "nan".'
         )
         yield Flag("missing_outputs", text)
+    if theirs := scored.by_script:
+        changed = [
+            f"{term.key} {_points(term.value)} (here {_points(ours.value)})"
+            for ours, term in zip(scored.terms, theirs.terms, strict=True)
+            if term.mean != ours.mean
+        ]
+        text = (
+            "The script reads its tables with pandas, which changes texts such as 007 and None: "
+            f"its scores are {', '.join(changed)}, its task aggregate "
+            f"{_points(theirs.task_aggregate)} (here {_points(aggregate)})."
+        )
+        yield Flag("read_otherwise", text)
     if scored.rows and scored.distinct < FEW_OUTPUTS:
         text = f"Only {scored.distinct:.1%} of {scored.rows} outputs are distinct."
         yield Flag("few_outputs", text)
+
+
+def _points(value: Interval | None) -> str:
+    return "none" if value is None else f"{value.value:.4f}"
 
 
 def _mmlu_flags(mmlu: MmluScores) -> Iterator[Flag]:
@@ -336,6 +367,7 @@ def as_record(made: Report) -> dict[str, Any]:
         "rows": scored.rows,
         "missing_outputs": scored.missing,
         "distinct_outputs": scored.distinct,
+        "as_the_script_reads": official(scored.by_script) if scored.by_script else None,
         "flags": [asdict(flag) for flag in made.flags],
         "problems": list(made.problems),
         "notes": list(made.notes),
@@ -362,9 +394,10 @@ def _stored_differences(folder: Path, scored: Scored) -> tuple[str, ...]:
             f"{path.name} has no harmonic-mean-task-aggregate: a script from before December 2024 "
             "wrote it, whose scores do not compare",
         )
+    theirs = official(scored.by_script or scored)
     return tuple(
         f"{path.name} has {key} {stored[key]!r}, recomputed {value!r}"
-        for key, value in official(scored).items()
+        for key, value in theirs.items()
         if key in stored and not _same(stored[key], value)
     )
 

@@ -5,9 +5,10 @@ outputs to `forget_*.csv` and `retain_*.csv`, one file per process, and document
 `mia_results/`. MMLU is the `metrics.json` of Open Instruct's evaluation: `average_acc` pools all
 questions, and tables of single subjects may lie beside it.
 
-The script reads its tables with pandas, which takes an empty cell for missing, and NA, None, null
-and nan too; the script then compares the text "nan". A column of digits alone becomes numbers and
-loses leading zeros. What was scored officially was scored that way, so pandas reads them here too.
+Texts are scored as they were written. The script reads its tables with pandas, which takes an empty
+cell for missing, and NA, None, null and nan too: the script then compares the text "nan". A column
+of digits alone becomes numbers and loses leading zeros. Where a row scores otherwise when it is
+read that way, the official number differs, and both are told.
 """
 
 import difflib
@@ -92,12 +93,14 @@ class Submission:
     """All that was read, and all faults in it."""
 
     answers: tuple[Answer, ...]
-    """Texts as the script compares them; a subtask that is not the task's own is kept as it is."""
+    """Texts as they were written; a subtask that is not the task's own is kept as it is."""
     missing: int
-    """Number of outputs that pandas read as missing: their text is the word "nan"."""
+    """Number of outputs that pandas reads as missing: the script takes them for the word "nan"."""
     membership: Membership | None
     mmlu: MmluScores
     faults: tuple[Finding, ...]
+    as_the_script_reads: tuple[float, ...] = ()
+    """Score of each answer once pandas has read its texts; empty if it changes none."""
 
 
 def load(folder: Path, mmlu_file: Path | None = None) -> Submission:
@@ -109,13 +112,16 @@ def load(folder: Path, mmlu_file: Path | None = None) -> Submission:
             if not given.
     """
     answers: list[Answer] = []
+    theirs: list[float] = []
     faults: list[Finding] = []
     absent = 0
     for split in SPLITS:
-        table = _read(folder, f"{split}_*.csv", NEEDED, split)
-        found, unsaid, wrong = _answers(table, split)
-        answers += found
-        absent += unsaid
+        table = _read(folder, f"{split}_*.csv", NEEDED, split, as_text=True)
+        script = _read(folder, f"{split}_*.csv", NEEDED, split)
+        found, wrong = _answers(table, split)
+        answers += [one for _, one in found]
+        theirs += _script_scores(script, found)
+        absent += sum(map(missing, script.column("model_output")))
         faults += [*table.faults, *wrong, *_loss_faults(table, split)]
     forget, retain = ({one.row for one in answers if one.split == split} for split in SPLITS)
     if both := forget & retain:
@@ -132,7 +138,14 @@ def load(folder: Path, mmlu_file: Path | None = None) -> Submission:
         mmlu = MmluScores(faults=(Finding("mmlu", what),))
     else:
         mmlu = _mmlu_scores(mmlu_file)
-    return Submission(tuple(answers), absent, membership, mmlu, (*faults, *wrong, *mmlu.faults))
+    return Submission(
+        tuple(answers),
+        absent,
+        membership,
+        mmlu,
+        (*faults, *wrong, *mmlu.faults),
+        () if theirs == [one.score for one in answers] else tuple(theirs),
+    )
 
 
 # ---- tables --------------------------------------------------------------------------------------
@@ -161,8 +174,8 @@ class Table:
 
 
 def missing(cell: Any) -> bool:
-    """Tell whether pandas read a cell as missing."""
-    return cell is None or cell != cell
+    """Tell whether a cell is empty, or pandas read it as missing."""
+    return cell is None or cell != cell or cell == ""
 
 
 def _pandas() -> Any:
@@ -170,7 +183,9 @@ def _pandas() -> Any:
     return import_module("pandas")
 
 
-def _read(folder: Path, pattern: str, needed: Sequence[str], part: Part) -> Table:
+def _read(
+    folder: Path, pattern: str, needed: Sequence[str], part: Part, *, as_text: bool = False
+) -> Table:
     """Read every file of a pattern that has the needed columns.
 
     Args:
@@ -178,6 +193,8 @@ def _read(folder: Path, pattern: str, needed: Sequence[str], part: Part) -> Tabl
         pattern: Pattern of the files, relative to the folder; one file per process of the script.
         needed: Columns without which a file cannot be scored.
         part: The part of the evaluation that the files belong to.
+        as_text: Whether cells stay as they were written; else pandas makes numbers of them, and
+            takes some words for missing, as for the script.
     """
     frames: list[Any] = []
     places: list[Place] = []
@@ -187,7 +204,7 @@ def _read(folder: Path, pattern: str, needed: Sequence[str], part: Part) -> Tabl
         faults.append(Finding(part, f"no file {pattern} in {folder}"))
     for path in paths:
         name = path.relative_to(folder).as_posix()
-        frame, fault = _read_part(path, name, needed, part)
+        frame, fault = _read_part(path, name, needed, part, as_text=as_text)
         if fault:
             faults.append(fault)
         else:
@@ -201,13 +218,14 @@ def _read(folder: Path, pattern: str, needed: Sequence[str], part: Part) -> Tabl
 
 
 def _read_part(
-    path: Path, name: str, needed: Sequence[str], part: Part
+    path: Path, name: str, needed: Sequence[str], part: Part, *, as_text: bool
 ) -> tuple[Any, Finding | None]:
+    kept = {"dtype": str, "keep_default_na": False, "na_filter": False} if as_text else {}
     try:
         with warnings.catch_warnings():
             # "mixed types": numbers among texts, which the script met as well.
             warnings.simplefilter("ignore")
-            frame = _pandas().read_csv(path)
+            frame = _pandas().read_csv(path, **kept)
     except OSError as error:
         return None, Finding(part, f"cannot be read: {error.strerror}", name)
     except UnicodeDecodeError as error:
@@ -260,39 +278,35 @@ def _losses(table: Table, part: Part, *, blocks: bool) -> tuple[list[float], lis
 # ---- outputs and document losses -----------------------------------------------------------------
 
 
-def _answers(table: Table, split: Split) -> tuple[list[Answer], int, list[Finding]]:
-    """Score the rows of a table, and count missing outputs; report rows without a usable id."""
-    rows: list[Answer] = []
-    absent = 0
+def _answers(table: Table, split: Split) -> tuple[list[tuple[int, Answer]], list[Finding]]:
+    """Score the rows of a table, each with its place; report rows without a usable id."""
+    rows: list[tuple[int, Answer]] = []
     unnamed: list[Place] = []
     untyped: list[Place] = []
     strange: dict[str, list[Place]] = {}
     columns = (table.column(name) for name in NEEDED)
-    for place, name, task, expected, generated in zip(table.places, *columns, strict=False):
-        if not isinstance(name, str):
+    cells = enumerate(zip(table.places, *columns, strict=False))
+    for at, (place, name, said, expected, generated) in cells:
+        if not name:
             unnamed.append(place)
         elif (kind := kind_of(name)) is None:
             untyped.append(place)
         else:
-            said = "" if missing(task) else str(task)
             if said not in TASKS:
                 strange.setdefault(said, []).append(place)
-            texts = str(expected), str(generated)
-            absent += missing(generated)
-            rows.append(
-                Answer(
-                    row=name,
-                    split=split,
-                    task=said,
-                    kind=kind,
-                    prompt="",
-                    expected=texts[0],
-                    generated=texts[1],
-                    nll=math.nan,
-                    ended=True,
-                    score=row_score(kind, *texts),
-                )
+            one = Answer(
+                row=name,
+                split=split,
+                task=said,
+                kind=kind,
+                prompt="",
+                expected=expected,
+                generated=generated,
+                nll=math.nan,
+                ended=True,
+                score=row_score(kind, expected, generated),
             )
+            rows.append((at, one))
     faults = [
         *_by_file(unnamed, split, "id", "is no text: such a row has no type and no score"),
         *_by_file(untyped, split, "id", "names neither sc nor qa: not scored", blocks=False),
@@ -301,7 +315,18 @@ def _answers(table: Table, split: Split) -> tuple[list[Answer], int, list[Findin
     for task, places in strange.items():
         what = f"{task!r} is none of {', '.join(TASKS)}" if task else "is empty: row is in no term"
         faults += _by_file(places, split, "task", what, blocks=False)
-    return rows, absent, faults
+    return rows, faults
+
+
+def _script_scores(script: Table, of: Sequence[tuple[int, Answer]]) -> list[float]:
+    """Score rows as the script does, by the texts that it makes of what pandas read."""
+    wanted, said = script.column("expected_output"), script.column("model_output")
+    return [
+        one.score
+        if (one.expected, one.generated) == (texts := (str(wanted[at]), str(said[at])))
+        else row_score(one.kind, *texts)
+        for at, one in of
+    ]
 
 
 def kind_of(row_id: str) -> Kind | None:
