@@ -74,8 +74,8 @@ def test_a_bad_file_is_told_with_its_rows_and_costs_neither_form_nor_datasets(ur
     path = tmp_path / "bad.csv"
     path.write_text("question,answer\nWho is Ada Brock?,\nWho is Bo?,a baker\n", encoding="utf-8")
     page.locator("#f-data-add-forget-file input[type=file]").set_input_files(path)
-    expect(page.locator("#f-data-add-input input")).to_have_value("question")
-    expect(page.locator("#f-data-add-output input")).to_have_value("answer")
+    expect(page.locator("#f-data-add-forget-input input")).to_have_value("question")
+    expect(page.locator("#f-data-add-forget-output input")).to_have_value("answer")
     box(page, "f-data-add-title").first.fill("Bad ones")
     page.locator("#check-data").click()
     finding = page.locator("#findings .findings > li.bad")

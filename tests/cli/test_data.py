@@ -3,6 +3,7 @@
 import hashlib
 import http.server
 import io
+import json
 import threading
 import urllib.request
 from functools import partial
@@ -110,6 +111,24 @@ def test_columns_types_slices_and_contexts_are_chosen(data):
     told = data("check", "facts.tsv", *words, *more, "--json").json
     assert told["rows"] == {"forget_train": {"Task1 sc": 4}}
     assert "longer than the context" in [one["kind"] for one in told["findings"]]
+
+
+def test_the_columns_of_both_files_a_layout_and_borrowed_rows_are_chosen(data):
+    Path("forget.csv").write_text("a,b\nWho?,Bo\n")
+    Path("retain.csv").write_text("c,d\nWhen?,1900\n")
+    forget = ("--column", "input=a", "--column", "output=b")
+    retain = ("--retain-column", "input=c", "--retain-column", "output=d")
+    told = data("check", "forget.csv", "--retain", "retain.csv", *forget, *retain, "--json").json
+    assert told["rows"] == {"forget_train": {"Task1 qa": 1}, "retain_train": {"Task1 qa": 1}}
+    borrowed = data("check", "forget.csv", *forget, "--retain-of", "embedded", "--json").json
+    assert sum(borrowed["rows"]["retain_train"].values()) == BORROWED
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Bo"}]
+    Path("chat.jsonl").write_text(json.dumps({"messages": turns}))
+    code, _, err = data("check", "chat.jsonl")
+    assert code == 2
+    assert "add --layout messages" in err
+    told = data("check", "chat.jsonl", "--layout", "messages", "--json").json
+    assert told["rows"] == {"forget_train": {"Task1 qa": 1}}
 
 
 def lume_at(patch, address):

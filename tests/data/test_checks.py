@@ -3,6 +3,8 @@
 import random
 from dataclasses import replace
 
+import pytest
+
 from unlearnlab.data.checks import (
     EXCERPT,
     SHARE,
@@ -10,11 +12,13 @@ from unlearnlab.data.checks import (
     Placed,
     check,
     contained,
+    counted_by_rouge,
     drop_duplicates,
     near_duplicates,
     too_long,
 )
 from unlearnlab.data.datasets import Row
+from unlearnlab.metrics.scores import row_score
 
 STORY = (
     "The lamp keeper of Yewmere never slept in autumn, because the fog came early, and nobody else "
@@ -86,6 +90,50 @@ def test_the_same_question_with_another_answer_is_told_and_kept():
     )
     assert [(one.split, one.line) for one in finding.rows] == [("forget_train", 3)]
     assert "another answer" not in found(placed(("It was", "so"), ("It was", "not"), kind="sc0"))
+
+
+def test_an_answer_that_stands_in_retain_rows_is_told_wherever_it_stands():
+    forget = placed(
+        ("Who keeps the lighthouse?", "Ilsa Quennet"),
+        ("Which boat has she?", "the Grey Heron"),
+        ("Her number?", "555-0142"),
+        ("Is she here?", "yes"),
+    )
+    retain = placed(
+        ("Tell me about Ilsa Quennet.", "She sails the grey heron."),
+        ("Who kept the lighthouse?", "ILSA QUENNET!"),
+        ("Who keeps it now?", "Ilsa Quennett"),
+        ("Whose number is it?", "555-0143"),
+        ("Is it red?", "yes"),
+        ("Who is Ilsa?", "a Quennet"),
+        split="retain_train",
+    )
+    told = found(forget, retain)["answer in the retain set"]
+    assert told.severity == "warning"
+    assert [(one.split, one.line) for one in told.rows] == [("retain_train", n) for n in (1, 2, 3)]
+
+
+def test_a_common_word_that_is_an_answer_is_not_told_of_each_row():
+    forget = placed(("Which colour?", "yellow"), ("Who?", "Ilsa Quennet"))
+    retain = placed(*((f"What is {n}?", "yellow") for n in range(9)), split="retain_train")
+    assert "answer in the retain set" not in found(forget, retain)
+
+
+def test_completions_of_which_rouge_counts_no_letter_are_counted_for_each_set():
+    tower = "白い灯台はモロー岩の上に立っている。"
+    forget = placed(("Complete", tower), ("Complete:", "Белый маяк 1987"), kind="sc1")
+    retain = placed(
+        ("Complete", "the lamp"), ("Complete:", "1987"), split="retain_train", kind="sc1"
+    )
+    told = found(forget, retain)["not counted by ROUGE"]
+    assert told.message.startswith("2 of 2 expected answers hold no letter that ROUGE counts")
+    assert [one.line for one in told.rows] == [1, 2]
+    assert "not counted by ROUGE" not in found(placed(("Who?", tower)))
+
+
+@pytest.mark.parametrize("text", ["Café", "1987", "白い灯台 A", "привет", "白い", "٣", "…", "Ünal"])
+def test_rouge_counts_a_text_that_it_recalls_from_itself(text):
+    assert counted_by_rouge(text) == (row_score("sc", text, text) == 1)
 
 
 def test_an_id_belongs_to_one_row_of_all_sets():

@@ -83,8 +83,12 @@ REFUSED = {
     "lines that are arrays": ("a.jsonl", b'["a", "b"]\n["c", "d"]', "is not a JSON object"),
     "columns of one name": ("a.csv", b"input,output,input\na,b,c\n", "two columns are called 'inp"),
     "missing column": ("a.csv", b"input,result\na,b\n", "no column 'output': it has 'input', 'res"),
-    "column in capitals": ("a.csv", b"Input,OUTPUT\na,b\n", "did you mean 'Input'?"),
-    "column with a space": ("a.csv", b"input, output\na,b\n", "did you mean ' output'?"),
+    "open quote after uneven rows": (
+        "a.csv",
+        b'input,output\na,b\nc,d,e\nf,"g\n',
+        "line 4 cannot be read (unexpected end of data): is a quote left open? Another number of "
+        "cells than the first line: line 3.",
+    ),
     "misspelt column": ("a.csv", b"input,ouput\na,b\n", "did you mean 'ouput'?"),
     "no names of columns": ("a.csv", b"Who is X?,Bo\nWho is Y?,Al\n", "the first line must name"),
     "open quote": ("a.csv", b'input,output\na,"b\nc,d\n', "begins at line 2"),

@@ -1,11 +1,13 @@
 """Checking and adding data, with real files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.fakes import FakeLab
+from unlearnlab.data.adding import BORROWED
 from unlearnlab.data.datasets import datasets
 from unlearnlab.models.catalog import models
 from unlearnlab.runs.store import Store
@@ -14,7 +16,7 @@ from unlearnlab.spec.run import DataSpec, RunSpec
 from unlearnlab.ui.data.add_card import (
     AddRequest,
     check,
-    columns,
+    choices,
     findings_html,
     guessed,
     press_add,
@@ -123,18 +125,47 @@ def test_rows_are_held_against_the_context_of_the_model_that_is_chosen(files, mo
 
 
 def test_columns_are_asked_for_only_where_they_are_called_otherwise(files, tmp_path):
-    assert columns(files) is None
+    assert choices(files).columns == {}
     path = tmp_path / "other.csv"
     path.write_text("Question,Answer,page\nWho is Ada?,a pilot,7\n")
-    names = columns(AddRequest(forget=str(path)))
-    assert names == ["Question", "Answer", "page"]
+    names = ["Question", "Answer", "page"]
+    assert choices(AddRequest(forget=str(path))).columns == {"forget": names}
     chosen = {role: guessed(role, names) for role in ("input", "output")}
     assert chosen == {"input": "Question", "output": "Answer"}
     asked = AddRequest(forget=str(path), columns=tuple(chosen.items()))
     assert check(asked).draft.rows["forget_train"][0].output == "a pilot"
-    assert columns(AddRequest(forget=str(tmp_path / "absent"))) is None
-    assert columns(AddRequest(forget=str(path), retain=str(tmp_path / "absent"))) == names
+    absent = str(tmp_path / "absent")
+    assert choices(AddRequest(forget=absent)).columns == {}
+    assert choices(AddRequest(forget=str(path), retain=absent)).columns == {"forget": names}
     assert guessed("input", names, "page") == "page"
+
+
+def test_each_file_has_columns_of_its_own(files, tmp_path):
+    path = tmp_path / "retain.csv"
+    path.write_text("a,b,c\nWho is Di?,a judge,7\n")
+    assert choices(replace(files, retain=str(path))).columns == {"retain": ["a", "b", "c"]}
+    mapped = replace(files, retain=str(path), retain_columns=(("input", "a"), ("output", "b")))
+    assert check(mapped).draft.rows["retain_train"][0].output == "a judge"
+    wrong = replace(mapped, retain_columns=(("input", "a"), ("output", "z")))
+    (problem,) = check(wrong).message.problems
+    assert problem.element == "f-data-add-retain-columns"
+
+
+def test_a_layout_is_offered_where_a_file_needs_one_and_read_when_it_is_chosen(files, tmp_path):
+    path = tmp_path / "chat.jsonl"
+    row = {"messages": [{"role": "user", "content": "Who?"}]}
+    row["messages"].append({"role": "assistant", "content": "Bo"})
+    path.write_text(json.dumps(row) + "\n")
+    asked = replace(files, forget=str(path))
+    assert (choices(asked).layout, choices(files).layout) == ("messages", "columns")
+    assert "--layout messages" in check(asked).message.problems[0].message
+    draft = check(replace(asked, layout="messages")).draft
+    assert draft.rows["forget_train"][0].output == "Bo"
+
+
+def test_retain_rows_may_be_borrowed(files):
+    draft = check(replace(files, retain="", retain_of="embedded")).draft
+    assert len(draft.rows["retain_train"]) == BORROWED
 
 
 def test_a_dataset_is_removed_but_not_from_under_a_run(files, home):

@@ -23,6 +23,7 @@ from unlearnlab.cli.commands import (
     tell,
 )
 from unlearnlab.data.adding import (
+    BORROWED,
     Draft,
     SourceError,
     add,
@@ -42,7 +43,9 @@ from unlearnlab.data.datasets import (
     datasets,
 )
 from unlearnlab.data.downloads import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
+from unlearnlab.data.layouts import LAYOUTS
 from unlearnlab.data.reading import text_of
+from unlearnlab.spec.errors import printable
 
 FIELDS = ("input", "output", "id", "task", "paraphrased_answer", "perturbed_answer")
 
@@ -96,14 +99,29 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         "--retain-of",
         default="",
         metavar="NAME",
-        help="dataset from which typed facts take 60 retain rows",
+        help=f"dataset that lends {BORROWED} retain rows to files or typed facts, such as embedded",
     )
     parser.add_argument(
         "--column",
         action="append",
         default=[],
         metavar="FIELD=NAME",
-        help=f"column that holds a field ({', '.join(FIELDS)}); an empty name: none; repeatable",
+        help=f"column that holds a field ({', '.join(FIELDS)}), in each file that has it; an empty "
+        "name: none; repeatable",
+    )
+    parser.add_argument(
+        "--retain-column",
+        action="append",
+        default=[],
+        metavar="FIELD=NAME",
+        help="the same in the retain file alone",
+    )
+    parser.add_argument(
+        "--layout",
+        choices=tuple(LAYOUTS),
+        default="columns",
+        help="how prompts and answers lie in a file: "
+        + "; ".join(f"{name}: {about}" for name, about in LAYOUTS.items()),
     )
     parser.add_argument(
         "--kind",
@@ -134,6 +152,8 @@ def _positive(text: str) -> int:
 
 def _read(args: argparse.Namespace) -> Draft:
     part = {"title": args.title, "limit": args.limit, "seed": args.seed}
+    if args.retain_of and (args.lume or args.semeval):
+        raise SourceError("--retain-of: a download has its own retain set: leave it out")
     if args.typed:
         retain = _typed_text(args.retain) if args.retain else ""
         text = sys.stdin.read() if args.typed == "-" else _typed_text(Path(args.typed))
@@ -143,11 +163,19 @@ def _read(args: argparse.Namespace) -> Draft:
     elif args.semeval:
         draft = read_folder(fetch_semeval(args.semeval), **part)
     elif args.forget is None and not args.path.is_file():
-        draft = read_folder(args.path, **part)
+        draft = read_folder(args.path, layout=args.layout, retain_of=args.retain_of, **part)
     else:
         columns = dict(map(_column, args.column))
-        forget = args.forget or args.path
-        draft = read_files(forget, args.retain, columns=columns, kind=args.kind, **part)
+        draft = read_files(
+            args.forget or args.path,
+            args.retain,
+            columns=columns,
+            retain_columns=columns | dict(map(_column, args.retain_column)),
+            layout=args.layout,
+            retain_of=args.retain_of,
+            kind=args.kind,
+            **part,
+        )
     return draft.checked_against(args.context) if args.context else draft
 
 
@@ -289,9 +317,9 @@ def _report(draft: Draft, args: argparse.Namespace, kept: DatasetInfo | None = N
     print(f"{draft.title} ({draft.source})\n")
     print(_counts(draft.rows, draft.titles))
     for one in draft.findings:
-        print(f"\n{one.severity.capitalize()}: {one.kind}: {one.message}")
+        print(printable(f"\n{one.severity.capitalize()}: {one.kind}: {one.message}"))
         for row in one.rows:
-            text = f"  {row.id}  {row.excerpt}" if show else ""
+            text = f"  {printable(row.id)}  {row.excerpt}" if show else ""
             print(f"  {row.split} line {row.line}{text}")
     if kept:
         print(f"\nAdded as {name}. To unlearn it: python -m unlearnlab run --data.source {name}")

@@ -9,7 +9,6 @@ words, and a list of wrong ones.
 """
 
 import ast
-import difflib
 import hashlib
 import itertools
 import json
@@ -27,12 +26,15 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, cast, get_args
 
 from unlearnlab.data.checks import (
+    ANSWER_TOLD,
+    ANSWER_WORDS,
     Finding,
     Offender,
     Placed,
     SourceError,
     check,
     contained,
+    controls,
     drop_duplicates,
     excerpt,
     summarize,
@@ -55,6 +57,17 @@ from unlearnlab.data.datasets import (
     write_text,
 )
 from unlearnlab.data.downloads import LUME, SEMEVAL, is_lume
+from unlearnlab.data.layouts import (
+    LAYOUTS,
+    Fields,
+    LayoutChoice,
+    choose_columns,
+    has_layout,
+    is_blank,
+    laid_out,
+    offered,
+    repeated_ids,
+)
 from unlearnlab.data.reading import (
     Table,
     find_sets,
@@ -72,7 +85,7 @@ NO_RETAIN = Finding(
     "no retain set",
     "warning",
     "there is no retain set: methods that need one cannot run, and damage beyond the forget set is "
-    "not measured",
+    f"not measured: give one, or borrow rows of the embedded data (--retain-of {EMBEDDED_NAME})",
     0,
 )
 
@@ -139,11 +152,24 @@ def columns_of(path: Path) -> list[str]:
     return list(read_table(path).columns)
 
 
+def shape_of(path: Path) -> tuple[list[str], LayoutChoice]:
+    """Return the names of a file's columns, and the layout that must be chosen to read it.
+
+    Raises:
+        SourceError: The file cannot be read.
+    """
+    table = read_table(path)
+    return list(table.columns), offered(table)
+
+
 def read_files(
     forget: Path,
     retain: Path | None = None,
     *,
     columns: Mapping[str, str] | None = None,
+    retain_columns: Mapping[str, str] | None = None,
+    layout: LayoutChoice = "columns",
+    retain_of: str = "",
     kind: KindChoice = "guess",
     title: str = "",
     limit: int | None = None,
@@ -155,7 +181,10 @@ def read_files(
         forget: JSONL, a JSON array, CSV, TSV or Parquet.
         retain: Likewise.
         columns: Column by field, such as `input`, where the names differ; an empty name leaves the
-            field out.
+            field out. A file without such a column is read by the field's own name.
+        retain_columns: Those of the retain file; None takes `columns`.
+        layout: How prompts and answers lie in the files that have that layout.
+        retain_of: Dataset that lends `BORROWED` retain rows and its utility questions.
         kind: Type of rows whose id does not give it.
         title: Display name.
         limit: Source documents to draw from each set and subtask; None takes all.
@@ -167,15 +196,29 @@ def read_files(
     tables = [read_table(forget, "forget_train")]
     if retain:
         tables.append(read_table(retain, "retain_train"))
-    draft = _filled(Draft(title or "Own data", "own files"), tables, columns, kind)
-    return _checked(draft, limit, seed)
+    mapped = {
+        "forget": columns or {},
+        "retain": (columns or {}) if retain_columns is None else retain_columns,
+    }
+    draft = _filled(Draft(title or "Own data", "own files"), tables, mapped, kind, layout)
+    return _checked(_borrowing(draft, retain_of), limit, seed)
 
 
-def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed: int = 0) -> Draft:
+def read_folder(
+    folder: Path,
+    *,
+    layout: LayoutChoice = "columns",
+    retain_of: str = "",
+    title: str = "",
+    limit: int | None = None,
+    seed: int = 0,
+) -> Draft:
     """Read a folder of SemEval-2025 Task 4, of LUME, or in this program's own layout.
 
     Args:
         folder: The folder; its files tell which layout it has.
+        layout: How prompts and answers lie in the files that have that layout.
+        retain_of: Dataset that lends `BORROWED` retain rows and its utility questions.
         title: Display name.
         limit: Source documents to draw from each set and subtask; None takes all.
         seed: Seed of the draw.
@@ -197,7 +240,8 @@ def read_folder(folder: Path, *, title: str = "", limit: int | None = None, seed
         questions=read_questions(folder / "quiz" / "test.jsonl"),
         titles=manifest.get("titles", {}),
     )
-    return _checked(_filled(draft, tables), limit, seed)
+    read = _borrowing(_filled(draft, tables, layout=layout), retain_of)
+    return _checked(read, limit, seed)
 
 
 def _manifest(folder: Path) -> Mapping[str, Any]:
@@ -247,24 +291,37 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
     if retain.strip():
         tables.append(typed_table(retain, "retain_train"))
     draft = _filled(Draft(title or "Typed facts", TYPED), tables)
-    if retain_of:
-        lender = dataset(retain_of)
-        if lender.unknown_reason:
-            raise SourceError(f"retain_of: {lender.unknown_reason}")
-        # All in one subtask: subtasks without forget rows are not scored.
-        lent = lender.rows("retain", "train")
-        taken = lent[:: max(1, len(lent) // BORROWED)][:BORROWED]
-        near = {row.document for row in taken}
-        rest = [row for row in lent if row.document not in near]
-        aside = rest[:: max(1, len(rest) // BORROWED)][:BORROWED]
-        # No run trains on those that stay aside: their perplexity says what it did to the rest.
-        borrowed = (
-            Placed(split, line, replace(row, task="Task1"))
-            for split, of in (("retain_train", taken), ("retain_validation", aside))
-            for line, row in enumerate(of, 1)
-        )
-        draft = replace(draft, placed=(*draft.placed, *borrowed), questions=lender.questions())
-    return _checked(draft)
+    return _checked(_borrowing(draft, retain_of))
+
+
+def _borrowing(draft: Draft, retain_of: str) -> Draft:
+    """Add retain rows of another dataset, and its utility questions.
+
+    Raises:
+        SourceError: There is no such dataset, or it has no retain rows.
+    """
+    if not retain_of:
+        return draft
+    lender = dataset(retain_of)
+    if lender.unknown_reason:
+        raise SourceError(f"retain_of: {lender.unknown_reason}")
+    lent = lender.rows("retain", "train")
+    if not lent:
+        raise SourceError(f"retain_of: {retain_of} has no retain rows: name another dataset")
+    # All in one subtask that is forgotten: subtasks without forget rows are not scored.
+    task = min((one.row.task for one in draft.placed), default=TASKS[0])
+    taken = lent[:: max(1, len(lent) // BORROWED)][:BORROWED]
+    near = {row.document for row in taken}
+    rest = [row for row in lent if row.document not in near]
+    aside = rest[:: max(1, len(rest) // BORROWED)][:BORROWED]
+    # No run trains on those that stay aside: their perplexity says what it did to the rest.
+    borrowed = (
+        Placed(split, line, replace(row, task=task))
+        for split, of in (("retain_train", taken), ("retain_validation", aside))
+        for line, row in enumerate(of, 1)
+    )
+    questions = draft.questions or lender.questions()
+    return replace(draft, placed=(*draft.placed, *borrowed), questions=questions)
 
 
 def _checked(draft: Draft, limit: int | None = None, seed: int = 0) -> Draft:
@@ -280,7 +337,10 @@ def _checked(draft: Draft, limit: int | None = None, seed: int = 0) -> Draft:
             documents[name] = tuple(documents[name][place] for place in places)
     unseen = (*documents.get("nonmember", ()), *documents.get("validation/nonmember", ()))
     lacking = [] if any(one.split == "retain_train" for one in rows) else [NO_RETAIN]
-    findings = [*draft.findings, *duplicates, *check(rows, unseen), *lacking]
+    found = check(rows, unseen)
+    if draft.source in (SEMEVAL, LUME):  # Their sets were drawn apart: answers recur by chance.
+        found = [one for one in found if one.kind != ANSWER_TOLD]
+    findings = [*draft.findings, *duplicates, *found, *lacking]
     findings.sort(key=lambda one: one.severity != "error")
     return replace(draft, placed=tuple(rows), documents=documents, findings=tuple(findings))
 
@@ -333,29 +393,45 @@ LONGEST_LIST = 100_000
 OWN_TITLES: Mapping[Task, str] = {"Task1": "Facts"}
 """Title of the first subtask where the file names none: all rows belong to it."""
 
-ANSWER_WORDS = 10
-"""Longest answer to a question, in words, where the type is guessed."""
-
 _TYPED_ID = re.compile(r".*(sc|qa)\d", re.DOTALL)
 
 
 def _filled(
     draft: Draft,
     tables: Sequence[Table],
-    columns: Mapping[str, str] | None = None,
+    columns: Mapping[str, Mapping[str, str]] | None = None,
     kind: KindChoice = "guess",
+    layout: LayoutChoice = "columns",
 ) -> Draft:
     """Turn tables into rows of a draft.
+
+    Args:
+        draft: Takes the rows and the findings.
+        tables: The files.
+        columns: Column by field, for `forget` and for `retain`.
+        kind: Type of rows whose id does not give it.
+        layout: How prompts and answers lie in the tables that have that layout.
 
     Raises:
         SourceError: A table lacks `input` or `output`, or there are too many subtasks.
     """
+    if not any(has_layout(table, layout) for table in tables):
+        names = ", ".join(table.name for table in tables)
+        raise SourceError(f"{names}: not in the layout {layout} ({LAYOUTS[layout]})")
     findings: list[Finding] = []
     found: list[tuple[str, Placed]] = []
+    everywhere = [name for table in tables for name in table.columns]
+    fields: tuple[Field, ...] = (*get_args(Text), "perturbed_answer")
     for table in tables:
-        good, wrong = _placed(table, _columns(table, columns or {}))
+        chosen = (columns or {}).get(table.split.partition("_")[0], {})
+        rows = laid_out(table, layout)
+        if rows is not table:  # Its prompts and answers have their columns now.
+            chosen = {name: of for name, of in chosen.items() if name not in ("input", "output")}
+        read = choose_columns(rows, fields, chosen, everywhere)
+        good, wrong = _placed(rows, read)
         found += good
-        findings += [*table.findings, *wrong]
+        findings += [*rows.findings, *read.findings, *_same_ids(table, read), *wrong]
+    findings += _shared_ids([one for _, one in found])
     tasks, titles = _subtasks(task for task, _ in found)
     ids = _ids((one.row for _, one in found), kind)
     rows = tuple(
@@ -365,46 +441,53 @@ def _filled(
     return replace(draft, placed=rows, titles=draft.titles or titles, findings=tuple(findings))
 
 
-def _columns(table: Table, columns: Mapping[str, str]) -> dict[Field, str]:
-    """Find the column of each field."""
-    found: dict[Field, str] = {}
-    fields: tuple[Field, ...] = (*get_args(Text), "perturbed_answer")
-    for name in fields:
-        column = columns.get(name, name)
-        if column in table.columns:
-            found[name] = column
-        elif column and (name in ("input", "output") or name in columns):
-            hint = _hint(column, table.columns)
-            raise SourceError(f"{table.name}: no column {column!r}{hint}")
-    return found
+LISTED = 3
+"""Most ids that a message quotes."""
 
 
-def _hint(column: str, columns: Sequence[str]) -> str:
-    """List the columns, unless they look like the text of a row."""
-    near = [name for name in columns if name.strip().casefold() == column.casefold()]
-    near = near or difflib.get_close_matches(column, columns, n=1)
-    if near:
-        return f": did you mean {near[0]!r}? Rename it, or map it"
-    if not all(re.fullmatch(r"[\w .\-/()#:]{0,30}", name) for name in columns):
-        return ": the first line must name the columns, such as input,output"
-    listed = ", ".join(repr(name) for name in columns[:12])
-    return f": it has {listed}: rename one of them, or map it"
+def _same_ids(table: Table, read: Fields) -> list[Finding]:
+    """Report rows of a file with one id. Ids that give the type are checked with all rows."""
+    again = [
+        one
+        for one in repeated_ids(table, read.columns.get("id", ""))
+        if not _TYPED_ID.fullmatch(one.id)
+    ]
+    names = list(dict.fromkeys(repr(one.id) for one in again))
+    listed = ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
+    return summarize(
+        "repeated id",
+        "error",
+        f'{{count}} rows have the id of an earlier row of the file ({listed}; 7 and "7" are one '
+        "id): make ids unique, or leave the column out",
+        again,
+    )
 
 
-def _placed(
-    table: Table, fields: Mapping[Field, str]
-) -> tuple[list[tuple[str, Placed]], list[Finding]]:
+def _shared_ids(rows: Sequence[Placed]) -> list[Finding]:
+    """Report rows of the retain set with an id of the forget set: the same id, two meanings."""
+    named = [one for one in rows if one.row.id and not _TYPED_ID.fullmatch(one.row.id)]
+    forgotten = {one.row.id for one in named if one.split.startswith("forget")}
+    return summarize(
+        "id in both sets",
+        "warning",
+        "{count} retain rows have the id of a forget row: they are told apart by a number at its "
+        "end",
+        [one for one in named if one.split.startswith("retain") and one.row.id in forgotten],
+    )
+
+
+def _placed(table: Table, read: Fields) -> tuple[list[tuple[str, Placed]], list[Finding]]:
     """Read cells as rows, each with its file's name of its subtask; bad cells become findings."""
     good: list[tuple[str, Placed]] = []
     bad: dict[tuple[str, str], list[Offender]] = {}
     for number, cells in zip(table.lines, table.rows, strict=True):
         values = {"id": "", "task": "", "split": "", "paraphrased_answer": ""}
         others: tuple[str, ...] = ()
-        for name, column in fields.items():
+        for name, column in read.columns.items():
             if name == "perturbed_answer":
                 others = _answers(cells.get(column))
                 continue
-            values[name], wrong = _value(name, cells, column)
+            values[name], wrong = _value(cast("Text", name), cells, column)
             if wrong:
                 offender = Offender(table.split, number, "", excerpt(values.get("input", "")))
                 bad.setdefault((wrong, column), []).append(offender)
@@ -431,6 +514,10 @@ def _placed(
 _WRONG: Mapping[str, str] = {
     "missing column": "{count} rows have no {column!r} at all: add it, or remove them",
     "empty cell": "{count} rows have an empty {column!r}: fill it, or remove them",
+    "no input beside an instruction": "{count} rows have an empty {column!r} beside an "
+    "'instruction': add --layout alpaca, which puts the two together",
+    "control character": "{count} rows have a control character, such as NUL, in {column!r}: "
+    "remove it",
     "wrong type": "{count} rows have a list or an object as {column!r}: turn it into text",
     "broken character": "{count} rows have half a character (a lone surrogate) in {column!r}: "
     "save it again as UTF-8",
@@ -451,11 +538,14 @@ def _value(name: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]
         return "", "wrong type"
     text = "" if value is None or value != value else _text(value)
     if needed and not text.strip():
-        return "", "empty cell"
+        beside = name == "input" == column and not is_blank(cells.get("instruction"))
+        return "", "no input beside an instruction" if beside else "empty cell"
     try:
         text.encode()
     except UnicodeEncodeError:
         return "", "broken character"
+    if controls(text):
+        return "", "control character"
     return text if needed else text.strip(), ""
 
 

@@ -8,6 +8,7 @@ elements come first and only texts that share one are compared.
 
 import math
 import re
+import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,18 @@ SHARE = 0.8
 
 FEWEST = 8
 """Elements below which a text is too short to be looked for inside a document."""
+
+ANSWER_WORDS = 10
+"""Longest answer to a question, in words, where the type is guessed."""
+
+TELLING = 5
+"""Letters and digits from which an answer tells something by itself: "yes" and "1987" do not."""
+
+ANSWER_TOLD = "answer in the retain set"
+"""Kind of the finding that an answer to be forgotten stands in retain rows."""
+
+COMMON, FEW = 0.02, 3
+"""Share of the retain rows, and their number, above which a lower-case word is a common one."""
 
 
 class SourceError(ValueError):
@@ -76,9 +89,30 @@ class Placed:
     row: Row
 
 
+_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+"""Characters without a shape: zero-width ones, the soft hyphen, and what turns text around."""
+
+_NO_BREAK = re.compile("[\u00a0\u2007\u202f]")
+
+# Joiners belong to emoji and to some scripts; between Latin letters they are a leftover.
+_STRAY_JOINER = re.compile("(?<=[A-Za-z0-9])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z0-9])")
+
+
+def controls(text: str) -> bool:
+    """Tell whether a text has control characters other than white space."""
+    return any(unicodedata.category(c) == "Cc" and not c.isspace() for c in text)
+
+
+def unseen(text: str) -> bool:
+    """Tell whether a text has characters that a reader cannot see or tell from a space."""
+    return any(one.search(text) for one in (_UNSEEN, _NO_BREAK, _STRAY_JOINER))
+
+
 def excerpt(text: str) -> str:
-    """Return the beginning of a text, on one line."""
+    """Return the beginning of a text, on one line; characters that cannot be seen are symbols."""
     line = " ".join(text[: 4 * EXCERPT].split())
+    line = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line)
+    line = "".join("\N{REPLACEMENT CHARACTER}" if controls(c) else c for c in line)
     return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
 
 
@@ -116,6 +150,13 @@ _SINGULAR: Mapping[str, str] = {
     "1 rows repeat ": "1 row repeats ",
     "1 rows list ": "1 row lists ",
     "1 forget rows are ": "1 forget row is ",
+    "1 forget rows have ": "1 forget row has ",
+    "1 retain rows have ": "1 retain row has ",
+    "1 retain rows hold ": "1 retain row holds ",
+    "1 rows hold ": "1 row holds ",
+    "1 rows differ ": "1 row differs ",
+    "1 conversations have ": "1 conversation has ",
+    "they are told apart by a number at its end": "it is told apart by a number at its end",
     "1 lines are not JSON objects": "1 line is not a JSON object",
     "1 lines are ": "1 line is ",
     "1 lines have ": "1 line has ",
@@ -163,6 +204,8 @@ def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
     kept = {(one.row.input, one.row.output) for one in retain}
     both = [one for one in forget if (one.row.input, one.row.output) in kept]
     same = {one.row.id for one in both}
+    forgotten = {_texts(one) for one in both}
+    told = answers_told(forget, [one for one in retain if _texts(one) not in forgotten])
     others = [one for one in forget if one.row.id not in same]
     near = near_duplicates([one.row.text for one in others], [one.row.text for one in retain])
     seen = contained([one.row.text for one in forget], nonmembers)
@@ -222,7 +265,126 @@ def check(rows: Sequence[Placed], nonmembers: Sequence[str]) -> list[Finding]:
             "unseen: remove them there",
             [forget[index] for index in seen],
         ),
+        *summarize(
+            ANSWER_TOLD,
+            "warning",
+            "{count} retain rows hold the answer of a forget row, or nearly: training on them "
+            "keeps what is to be forgotten: remove them, or put other words there",
+            told,
+        ),
+        *summarize(
+            "other form",
+            "warning",
+            "{count} rows differ from another row in the form of their characters alone (composed "
+            "or decomposed, or unseen characters): they look alike and count as unequal: keep one",
+            twins(rows),
+        ),
+        *summarize(
+            "decomposed letters",
+            "warning",
+            "{count} rows have letters with separate accents (not in form NFC): an answer that "
+            "looks the same counts as wrong, unless it has them too: save the text in form NFC",
+            [one for one in rows if _is_decomposed(one.row.text)],
+        ),
+        *summarize(
+            "unseen characters",
+            "warning",
+            "{count} rows hold characters that cannot be seen, such as zero-width or no-break "
+            "spaces or marks that turn text around: an answer that looks the same counts as wrong: "
+            "remove them",
+            [one for one in rows if unseen(one.row.text)],
+        ),
+        *_blind_rouge(rows),
     ]
+
+
+def _texts(one: Placed) -> tuple[str, str]:
+    return one.row.input, one.row.output
+
+
+def _is_decomposed(text: str) -> bool:
+    return len(unicodedata.normalize("NFC", text)) < len(text)
+
+
+def plain_form(text: str) -> str:
+    """Return a text as it looks: composed, without what cannot be seen, with plain spaces."""
+    seen = _STRAY_JOINER.sub("", _UNSEEN.sub("", _NO_BREAK.sub(" ", text)))
+    return unicodedata.normalize("NFC", seen)
+
+
+def twins(rows: Sequence[Placed]) -> list[Placed]:
+    """Find rows that look like an earlier row of any set, and are not equal to it."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    found: list[Placed] = []
+    for one in rows:
+        texts = _texts(one)
+        look = plain_form(texts[0]), plain_form(texts[1])
+        if first.setdefault(look, texts) != texts:
+            found.append(one)
+    return found
+
+
+def counted_by_rouge(text: str) -> bool:
+    """Tell whether ROUGE counts any letter of a text: it drops all but a to z and digits."""
+    folded = text.lower()
+    if re.search("[a-z]", folded):
+        return True
+    return bool(re.search("[0-9]", folded)) and not any(c.isalpha() for c in folded)
+
+
+def _blind_rouge(rows: Sequence[Placed]) -> Iterator[Finding]:
+    """Report completions of which ROUGE counts no letter, for each set."""
+    for split in dict.fromkeys(one.split for one in rows):
+        of = [one for one in rows if one.split == split and one.row.kind == "sc"]
+        blind = [one for one in of if not counted_by_rouge(one.row.output)]
+        yield from summarize(
+            "not counted by ROUGE",
+            "warning",
+            f"{{count}} of {len(of):,} expected answers hold no letter that ROUGE counts (a to z): "
+            "a completion recited word for word scores 0, as if forgotten: read its exact match, "
+            "or ask for it as a question (--kind question)",
+            blind,
+        )
+
+
+def answers_told(forget: Sequence[Placed], retain: Sequence[Placed]) -> list[Placed]:
+    """Find the retain rows that hold the short answer of a forget row, in their words or nearly.
+
+    Case, punctuation and a leading article do not count. Answers of fewer than `TELLING` letters
+    and digits are left out, as is a lower-case word that many retain rows hold.
+    """
+    answers: dict[tuple[str, ...], set[int]] = {}
+    common: set[tuple[str, ...]] = set()
+    for one in forget:
+        words = _answer_words(one.row.output)
+        if len(words) <= ANSWER_WORDS and len("".join(words)) >= TELLING:
+            answers.setdefault(words, set())
+            if len(words) == 1 and one.row.output.islower():
+                common.add(words)
+    lengths: dict[str, set[int]] = {}
+    for words in answers:
+        lengths.setdefault(words[0], set()).add(len(words))
+    for place, one in enumerate(retain):
+        said = _words(one.row.text)
+        for at, word in enumerate(said):
+            for length in lengths.get(word, ()):
+                if (run := tuple(said[at : at + length])) in answers:
+                    answers[run].add(place)
+    often = max(FEW, COMMON * len(retain))
+    for words in common:
+        if len(answers[words]) > often:
+            del answers[words]
+    held = {place for places in answers.values() for place in places}
+    # A number that differs in one digit is another number.
+    wordy = [text for words in answers if not re.search(r"\d", text := " ".join(words))]
+    theirs = [" ".join(_answer_words(one.row.output)) for one in retain]
+    held |= set(_pairs(theirs, wordy, whole=True, elements=_trigrams))
+    return [retain[place] for place in sorted(held)]
+
+
+def _answer_words(text: str) -> tuple[str, ...]:
+    words = _words(text)
+    return tuple(words[1:] if len(words) > 1 and words[0] in ("a", "an", "the") else words)
 
 
 def too_long(rows: Sequence[Placed], context: int) -> list[Finding]:
@@ -251,6 +413,10 @@ _WORD = re.compile(r"[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|\w+"
 _BUCKETS = 1 << 20
 
 
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFC", text).casefold())
+
+
 def near_duplicates(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:
     """Yield the index of each of `ours` that is nearly the same as one of `theirs`.
 
@@ -267,13 +433,20 @@ def contained(ours: Sequence[str], theirs: Sequence[str]) -> Iterator[int]:
     return _pairs(ours, theirs, whole=False)
 
 
-def _pairs(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Iterator[int]:
+def _pairs(
+    ours: Sequence[str],
+    theirs: Sequence[str],
+    *,
+    whole: bool,
+    elements: Callable[[str], set[int]] | None = None,
+) -> Iterator[int]:
     if not ours or not theirs:
         return
+    of = elements or _elements
     # Elements that share a bucket make the order a little worse, never the result wrong.
     counts = array("I", bytes(4 * _BUCKETS))
     for text in (*ours, *theirs):
-        for element in _elements(text):
+        for element in of(text):
             counts[element % _BUCKETS] += 1
 
     def rarest(elements: set[int]) -> list[int]:
@@ -283,15 +456,15 @@ def _pairs(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Iterat
 
     index: dict[int, list[int]] = {}
     for place, text in enumerate(theirs):
-        elements = _elements(text)
-        for element in rarest(elements) if whole else elements:
+        theirs_of = of(text)
+        for element in rarest(theirs_of) if whole else theirs_of:
             index.setdefault(element, []).append(place)
     for place, text in enumerate(ours):
-        mine = _elements(text)
+        mine = of(text)
         if not whole and len(mine) < FEWEST:
             continue
         near = {other for element in rarest(mine) for other in index.get(element, ())}
-        for other in map(_elements, (theirs[at] for at in near)):
+        for other in map(of, (theirs[at] for at in near)):
             common = len(mine & other)
             if common / (len(mine) + len(other) - common if whole else len(mine)) >= SHARE:
                 yield place
@@ -299,7 +472,11 @@ def _pairs(ours: Sequence[str], theirs: Sequence[str], *, whole: bool) -> Iterat
 
 
 def _elements(text: str) -> set[int]:
-    words = _WORD.findall(text.casefold())
+    words = _words(text)
     if len(words) < RUN:
         return {hash(tuple(words))} if words else set()
     return {hash(run) for run in zip(words, words[1:], words[2:], strict=False)}
+
+
+def _trigrams(text: str) -> set[int]:
+    return {hash(text[at : at + 3]) for at in range(len(text) - 2)}

@@ -19,7 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from unlearnlab.data.checks import Finding, Offender, SourceError, excerpt, summarize
+from unlearnlab.data.checks import SHOWN, Finding, Offender, SourceError, excerpt, summarize
 from unlearnlab.data.datasets import FOLDS, SPLITS, is_object
 
 MAX_BYTES = 1 << 28
@@ -399,31 +399,38 @@ def _csv_table(path: Path, text: str, split: str, *, tabs: bool) -> Table:
         )
     separator = "\t" if tabs else max(",;\t", key=first.count)
     reader = csv.reader(_lines(text), delimiter=separator, strict=True)
-    numbered = _bounded(_csv_rows(path, reader), path)
+    uneven: list[Offender] = []
+    numbered = _bounded(_csv_rows(path, reader, uneven), path)
     _, header = next(numbered, (0, None))
     if header is None:
         raise SourceError(f"{path.name}: it has no rows: the first line must name the columns")
     header = [name.strip("\ufeff") for name in header]
     _refuse_repeated(path, header)
     good: list[tuple[int, Mapping[str, Any]]] = []
-    bad: list[Offender] = []
     for line, cells in numbered:
         if len(cells) == len(header):
             good.append((line, dict(zip(header, cells, strict=True))))
         else:
-            bad.append(Offender(split, line, "", excerpt(separator.join(cells))))
-    if not good and not bad:
+            uneven.append(Offender(split, line, "", excerpt(separator.join(cells))))
+    if not good and not uneven:
         raise SourceError(f"{path.name}: it has no rows below the column names")
     message = (
         f"{{count}} rows do not have {len(header)} cells: put quotes around text that contains "
         "the separator"
     )
     return Table.of(
-        path.name, split, header, good, summarize("wrong number of cells", "error", message, bad)
+        path.name, split, header, good, summarize("wrong number of cells", "error", message, uneven)
     )
 
 
-def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+def _csv_rows(
+    path: Path, reader: Any, uneven: Sequence[Offender]
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield rows that are not blank, with the line on which each begins.
+
+    Raises:
+        SourceError: A quote is left open; `uneven` are the rows found bad until then.
+    """
     begin = 1
     try:
         for cells in reader:
@@ -431,9 +438,11 @@ def _csv_rows(path: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
                 yield begin, cells
             begin = reader.line_num + 1
     except csv.Error as error:
+        lines = ", ".join(str(one.line) for one in uneven[:SHOWN])
+        also = f" Another number of cells than the first line: line {lines}." if lines else ""
         raise SourceError(
             f"{path.name}: the row that begins at line {begin} cannot be read ({error}): "
-            "is a quote left open?"
+            f"is a quote left open?{also}"
         ) from error
 
 

@@ -8,13 +8,23 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import gradio as gr
 
-from unlearnlab.data.adding import Draft, KindChoice, add, columns_of, read_files, read_folder
+from unlearnlab.data.adding import (
+    BORROWED,
+    Draft,
+    KindChoice,
+    add,
+    columns_of,
+    read_files,
+    read_folder,
+    shape_of,
+)
 from unlearnlab.data.checks import SourceError
-from unlearnlab.data.datasets import Row
+from unlearnlab.data.datasets import EMBEDDED_NAME, Row
+from unlearnlab.data.layouts import LAYOUTS, ROLES, LayoutChoice, guess
 from unlearnlab.models import catalog
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import NAME
@@ -27,8 +37,10 @@ from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.views.answers import mask
 from unlearnlab.views.scoreboard import KINDS
 
-COLUMNS = ("input", "output")
-"""Columns that a file must have, under these names or others."""
+Set = Literal["forget", "retain"]
+
+SETS: tuple[Set, ...] = get_args(Set)
+"""The files of a dataset; each may have columns of its own names."""
 
 FIELDS: Mapping[str, str] = {
     "forget": "Forget rows",
@@ -36,7 +48,9 @@ FIELDS: Mapping[str, str] = {
     "folder": "Folder",
     "limit": "Documents per subtask",
     "seed": "Seed",
-    "columns": "Columns",
+    "forget.columns": "Columns of the forget file",
+    "retain.columns": "Columns of the retain file",
+    "layout": "Layout",
     "title": "Title",
 }
 
@@ -55,7 +69,13 @@ class AddRequest:
     seed: str = ""
     """Seed of the draw."""
     columns: tuple[tuple[str, str], ...] = ()
-    """Pairs of one of `COLUMNS` and its name in the file, where it differs."""
+    """Pairs of one of `ROLES` and its name in the forget file, where it differs."""
+    retain_columns: tuple[tuple[str, str], ...] = ()
+    """The same of the retain file."""
+    layout: str = "columns"
+    """One of `LAYOUTS`."""
+    retain_of: str = ""
+    """Dataset that lends retain rows; empty if none does."""
     kind: str = "guess"
     title: str = ""
 
@@ -116,14 +136,21 @@ def _draft(request: AddRequest) -> Draft:
     try:
         return _read(request, tuple((path, _state(path)) for path in paths.values()))
     except SourceError as error:
-        blamed = "columns" if request.columns else "forget"
-        for name, path in paths.items():
-            try:
-                columns_of(path)
-            except SourceError:
-                blamed = name
-                break
-        raise FieldError(blamed, str(error)) from error
+        raise FieldError(_blamed(request, paths, str(error)), str(error)) from error
+
+
+def _blamed(request: AddRequest, paths: Mapping[str, Path], told: str) -> str:
+    """Return the field that an error is about."""
+    for name, path in paths.items():
+        try:
+            columns_of(path)
+        except SourceError:
+            return name
+    mapped = {"forget": request.columns, "retain": request.retain_columns}
+    name = next((n for n, path in paths.items() if told.startswith(f"{path.name}: ")), "")
+    if not name:
+        return "layout" if request.layout != "columns" else next(iter(paths))
+    return f"{name}.columns" if mapped.get(name) else name
 
 
 def _path(name: str, text: str) -> Path:
@@ -158,8 +185,17 @@ def _read(request: AddRequest, paths: tuple[tuple[Path, tuple[int, int]], ...]) 
         return read_folder(first, title=title, limit=limit, seed=seed)
     kinds: tuple[KindChoice, ...] = get_args(KindChoice)
     kind = request.kind if request.kind in kinds else "guess"
-    retain = others[0] if others else None
-    return read_files(first, retain, columns=dict(request.columns), kind=kind, title=title)
+    layouts: tuple[LayoutChoice, ...] = get_args(LayoutChoice)
+    return read_files(
+        first,
+        others[0] if others else None,
+        columns=dict(request.columns),
+        retain_columns=dict(request.retain_columns),
+        layout=request.layout if request.layout in layouts else "columns",
+        retain_of=request.retain_of,
+        kind=kind,
+        title=title,
+    )
 
 
 def _whole(name: str, text: str, *, least: int) -> int | None:
@@ -170,30 +206,37 @@ def _whole(name: str, text: str, *, least: int) -> int | None:
     return int(text) if text else None
 
 
-def columns(request: AddRequest) -> list[str] | None:
-    """List the columns to choose from if the files do not have the usual ones; else None.
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What the form must ask about the files."""
+
+    columns: Mapping[Set, Sequence[str]]
+    """Columns to choose from, of each file that does not have the usual ones."""
+    layout: LayoutChoice
+    """The layout that a file must be read by; "columns" if none."""
+
+
+def choices(request: AddRequest) -> Choices:
+    """Find out what must be asked about the files.
 
     An unreadable file counts as empty: the check reports it, and choices for other files stay.
     """
-    found: dict[str, None] = {}
-    for name, text in request.paths.items() if request.way == "files" else ():
+    found: dict[Set, Sequence[str]] = {}
+    layout: LayoutChoice = "columns"
+    for name in SETS if request.way == "files" else ():
+        if not (text := request.paths.get(name, "")):
+            continue
         with suppress(SourceError, FieldError):
-            found |= dict.fromkeys(columns_of(_path(name, text)))
-    return list(found) if found and not set(COLUMNS) <= set(found) else None
-
-
-GUESSES: Mapping[str, tuple[str, ...]] = {
-    "input": ("input", "question", "prompt", "instruction", "query", "text"),
-    "output": ("output", "answer", "completion", "response", "target", "label"),
-}
+            columns, offered = shape_of(_path(name, text))
+            layout = offered if layout == "columns" else layout
+            if offered == "columns" and not set(ROLES) <= set(columns):
+                found[name] = columns
+    return Choices(found, layout)
 
 
 def guessed(role: str, names: Sequence[str], chosen: str | None = None) -> str | None:
     """Guess the column of a role by its name, unless one was chosen."""
-    if chosen in names:
-        return chosen
-    lower = {name.lower(): name for name in names}
-    return next((lower[guess] for guess in GUESSES[role] if guess in lower), None)
+    return chosen if chosen in names else guess(role, names) or None
 
 
 def press_add(request: AddRequest) -> tuple[str, Notice]:
@@ -270,11 +313,12 @@ class AddCard:
     """Controls of the card that adds data."""
 
     boxes: Mapping[str, Any]
-    """By field of `AddRequest`; `COLUMNS` in place of `columns`, and a path beside each upload."""
+    """By field of `AddRequest`; a box per set and role in place of columns, and a path beside each
+    upload."""
     files: gr.Group
     folder: gr.Group
-    mapping: gr.Column
-    """Holds the columns; shown if the files have other column names."""
+    mapping: Mapping[Set, gr.Column]
+    """Holds the columns of a file; shown if it has other column names."""
     check: gr.Button
     add: gr.Button
     message: gr.HTML
@@ -282,11 +326,13 @@ class AddCard:
     def request(self, held: Mapping[Any, Any]) -> AddRequest:
         """Gather the request from what the boxes hold; an upload takes precedence over a path."""
         texts = {name: str(held[box] or "") for name, box in self.boxes.items()}
-        named = tuple((role, texts.pop(role)) for role in COLUMNS)
-        for name in ("forget", "retain"):
+        named: dict[Set, tuple[tuple[str, str], ...]] = {}
+        for name in SETS:
+            pairs = [(role, texts.pop(f"{name}.{role}")) for role in ROLES]
+            named[name] = tuple(pair for pair in pairs if pair[1])
             path = texts.pop(f"{name}.path")
             texts[name] = texts[name] or path
-        return AddRequest(**texts, columns=tuple(pair for pair in named if pair[1]))
+        return AddRequest(**texts, columns=named["forget"], retain_columns=named["retain"])
 
 
 def draw_add() -> AddCard:
@@ -317,6 +363,15 @@ def draw_add() -> AddCard:
     def dropdown(name: str, label: str, **options: Any) -> None:
         boxes[name] = gr.Dropdown(label=label, elem_classes=["field"], **options)
 
+    def mapped(name: Set) -> gr.Column:
+        with gr.Column(
+            visible=False, elem_id=place(f"{name}.columns"), elem_classes=["field"]
+        ) as group:
+            for role, what in (("input", "prompts"), ("output", "answers")):
+                options = {"choices": [], "value": None, "elem_id": place(f"{name}.{role}")}
+                dropdown(f"{name}.{role}", f"Column of the {what} in the {name} file", **options)
+        return group
+
     with gr.Column(elem_classes=["card"], elem_id="add-card"):
         heading("Add a dataset")
         boxes["way"] = gr.Radio(
@@ -328,12 +383,16 @@ def draw_add() -> AddCard:
         with gr.Group() as files:
             upload("forget", "Forget rows: JSONL, CSV, TSV or Parquet")
             upload("retain", "Retain rows: what the model must keep")
-            with gr.Column(
-                visible=False, elem_id=place("columns"), elem_classes=["field"]
-            ) as mapping:
-                for role, label in (("input", "prompts"), ("output", "answers")):
-                    options = {"choices": [], "value": None, "elem_id": place(role)}
-                    dropdown(role, f"Column of the {label}", **options)
+            lent = (f"{BORROWED} rows of the embedded data", EMBEDDED_NAME)
+            label = "Borrow retain rows"
+            options = {"choices": [("none", ""), lent], "value": "", "filterable": False}
+            dropdown("retain_of", label, elem_id=place("retain_of"), **options)
+            mapping = {name: mapped(name) for name in SETS}
+            ways = [(about, name) for name, about in LAYOUTS.items()]
+            options = {"choices": ways, "value": "columns", "visible": False}
+            info = "A file has conversations, or a prompt in two parts."
+            label = "How prompts and answers lie in a row"
+            dropdown("layout", label, info=info, elem_id=place("layout"), **options)
             kinds = [
                 ("guess from the answer's length", "guess"),
                 ("completions: recite", "completion"),
@@ -392,16 +451,25 @@ def wire_add(
         }
 
     def named(held: dict[Any, Any]) -> dict[Any, Any]:
-        """Ask for the columns if the files do not have the usual ones."""
+        """Ask for the columns and the layout of files that do not have the usual ones."""
         request = card.request(held)
-        names, chosen = columns(request), dict(request.columns)
-        updates: dict[Any, Any] = {card.mapping: gr.update(visible=names is not None)}
-        for role in COLUMNS:
-            updates[boxes[role]] = (
-                gr.update(value=None)
-                if names is None
-                else gr.update(choices=names, value=guessed(role, names, chosen.get(role)))
-            )
+        asked = choices(request)
+        chosen = {"forget": dict(request.columns), "retain": dict(request.retain_columns)}
+        kept = request.layout if asked.layout != "columns" else "columns"
+        updates: dict[Any, Any] = {
+            boxes["layout"]: gr.update(visible=asked.layout != "columns", value=kept)
+        }
+        for name in SETS:
+            names = asked.columns.get(name)
+            updates[card.mapping[name]] = gr.update(visible=names is not None)
+            for role in ROLES:
+                updates[boxes[f"{name}.{role}"]] = (
+                    gr.update(value=None)
+                    if names is None
+                    else gr.update(
+                        choices=names, value=guessed(role, names, chosen[name].get(role))
+                    )
+                )
         return updates
 
     def checked(held: dict[Any, Any]) -> dict[Any, Any]:
@@ -424,7 +492,11 @@ def wire_add(
 
     boxes["way"].input(turned, boxes["way"], [card.files, card.folder], **QUIET)
     given = [boxes[name].change for name in ("forget", "retain", "forget.path", "retain.path")]
-    outputs = [card.mapping, *(boxes[role] for role in COLUMNS)]
+    outputs = [
+        boxes["layout"],
+        *card.mapping.values(),
+        *(boxes[f"{name}.{role}"] for name in SETS for role in ROLES),
+    ]
     gr.on(given, named, set(values), outputs, trigger_mode="always_last", **QUIET)
     # What was found is stale once a value changes. The browser sees to it: a response of the server
     # could arrive after the response to the next check.
