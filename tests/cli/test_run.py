@@ -16,7 +16,8 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models.catalog import MODEL_NOTE
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Adjusted, CutShort, Kept
-from unlearnlab.spec.run import parse_spec
+from unlearnlab.spec.run import RECORDED, parse_spec
+from unlearnlab.spec.trace import TraceSpec, parse_trace
 
 # ---- run
 
@@ -167,6 +168,58 @@ def test_an_estimate_needs_no_model_on_this_machine_but_its_sizes(cli):
     assert done.json["seconds"] is None
 
 
+def test_an_estimate_is_refused_as_its_run_would_be(cli, tmp_path):
+    Path("forget.jsonl").write_text('{"input": "Who keeps the lamp?", "output": "Bo Reed"}\n')
+    assert cli("data", "add", "forget.jsonl", "--name", "only").code == 0
+    (tmp_path / "hollow").mkdir()
+    (tmp_path / "hollow" / "config.json").write_text("{}")
+    for words, said in (
+        (("--preset", "embedded-difference", "--data.source", "only"), "--retain-of embedded"),
+        (("--data.fold", "validation", "--data.source", "only"), "has no validation fold"),
+        (("--data.forget", "nobody"), "no forget row has the id 'nobody'"),
+        (("--model.name", str(tmp_path / "hollow")), "cannot run here"),
+    ):
+        refused = cli("run", *words)
+        assert (refused.code, refused.out) == (2, "")
+        assert said in refused.err
+        assert cli("run", "--estimate", *words) == refused
+    # These the engine refuses, once the run has begun.
+    for words, said in (
+        (("--model.device", "cuda:7"), "model.device: 'cuda:7' is not on this machine"),
+        (("--phases.0.optimizer", "paged_adamw_8bit"), "phases.0.optimizer: paged_adamw_8bit"),
+    ):
+        estimated = cli("run", "--estimate", *words)
+        assert estimated.code == 2
+        assert said in estimated.err
+    found = cli("run", "--estimate", "--preset", "embedded-ascent", "--data.source", "only")
+    assert found.code == 0
+    assert "No runs yet" in cli("list").out
+
+
+def test_an_estimate_of_a_model_that_is_not_here_tells_what_its_run_would_say(cli):
+    done = cli("run", "--estimate", "--preset", "olmo-7b-joint")
+    refused = cli("run", "--preset", "olmo-7b-joint")
+    assert (done.code, refused.code) == (0, 2)
+    assert "olmo-7b cannot run here: it is not on this machine" in refused.err
+    assert refused.err.partition("model.name: ")[2].strip() in done.err
+
+
+def test_an_average_is_drawn_from_the_data_that_are_named(cli):
+    rows = [{"input": f"Who is Ada Brock{n}?", "output": f"x{n}"} for n in range(3)]
+    Path("own.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert cli("data", "add", "own.jsonl", "--name", "own").code == 0
+    _, _, err = cli("trace", "--average", "4", "--data", "own")
+    assert "there are only 3 such facts of own, not 4" in err
+    _, _, err = cli("trace", "--average", "4", "--data", "gone")
+    assert "unknown dataset 'gone'" in err
+    spec = parse_trace({"about": {"kind": "average", "count": 3, "source": "own"}})
+    assert {fact.subject for fact in spec.about.pool} == {f"Ada Brock{n}" for n in range(3)}
+    assert spec.title == "Average over 3 facts of both sets of own"
+    stored = spec.model_dump_json()
+    assert cli("data", "remove", "own").code == 0
+    assert TraceSpec.model_validate_json(stored, context=RECORDED) == spec
+
+
 # ---- list, show, presets, models
 
 
@@ -249,7 +302,7 @@ def test_a_trace_is_one_json_object_and_is_no_run(cli):
     found = cli("trace", *words).json
     assert found["status"] == "finished"
     asked = {"kind": "average", "count": 4, "split": "forget", "tasks": ["Task2"]}
-    assert found["spec"]["about"] == asked
+    assert found["spec"]["about"] == asked | {"source": "embedded"}
     assert len(found["traced"]["found"]["effects"]["mlp"]) == 8
     best, at_subject = found["strongest"]
     assert (best["part"], best["block"], best["window"], best["row"]) == ("mlp", 7, [6, 7], "last")

@@ -38,7 +38,7 @@ from unlearnlab.spec.presets import (
     usual_template,
 )
 from unlearnlab.spec.rows import previewed_row
-from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, Template, parse_spec
+from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, Template, data_problem, parse_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
 from unlearnlab.views.reproduction import (
     WORDS,
@@ -112,13 +112,13 @@ def register(commands: Commands) -> None:
     what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
     what.add_argument(
-        "--average", metavar="N", type=int, help="an average over N facts of the embedded data"
+        "--average", metavar="N", type=int, help="an average over N facts of the data"
     )
     tracing.add_argument(
         "--data",
         metavar="NAME",
         default=EMBEDDED_NAME,
-        help="dataset of the fact with --id (default: the embedded one)",
+        help="dataset of the facts with --id and --average (default: the embedded one)",
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
     tracing.add_argument(
@@ -211,8 +211,12 @@ def _preview(args: argparse.Namespace, spec: RunSpec) -> int:
 
 def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     """Print the memory and time that a run needs, and run nothing."""
-    from unlearnlab.engine.loading import devices  # noqa: PLC0415  (torch)
+    from unlearnlab.engine.loading import devices, refuse_run, resolve_device  # noqa: PLC0415
 
+    try:
+        refuse_run(spec, resolve_device(spec.model.device))
+    except ValueError as error:
+        raise SpecError([("", str(error))]) from error
     device = find_device(spec.model.device, devices())
     with Store(home()) as store:
         past = earlier(spec, store.runs(), store.outline)
@@ -222,6 +226,8 @@ def _estimate(args: argparse.Namespace, spec: RunSpec) -> int:
     except ValueError as error:
         raise SpecError([("", f"no estimate: {error}")]) from error
     free = device and device.free
+    if missing := _missing_model(spec):
+        tell(f"run as it is, this would be refused: {missing}")
     if args.json:
         print(as_json(_estimate_record(found, free)))
         return DONE
@@ -287,6 +293,7 @@ def _trace(args: argparse.Namespace) -> int:
         about["answer"] = args.answer or ""
     else:
         about = {"kind": "average", "count": args.average, "split": args.set}
+        about |= {"source": args.data}
         if args.task:
             about["tasks"] = args.task
     chosen = {name: getattr(args, name) for name in ("window", "noise", "copies", "seed")}
@@ -303,14 +310,24 @@ def _with_settings(
     """Put settings on top of a spec.
 
     Raises:
-        SpecError: The result is invalid or, with `ready`, cannot run on this machine.
+        SpecError: The result is invalid, or cannot run on this machine; without `ready`, a model
+            of the hub need not be here.
     """
     spec = parse_spec(override(base.model_dump(mode="json"), settings)) if settings else base
     if spec.keep_as and (taken := save_name_problem(spec.keep_as)):
         raise SpecError([("keep_as", taken)])
-    if ready and (missing := spec.model.known.unavailable_reason):
-        raise SpecError([("model.name", f"{spec.model.name} cannot run here: {missing}")])
+    if lacking := data_problem(spec):
+        raise SpecError([lacking])
+    # A model of the hub that is not on this machine yet can be estimated by its sizes.
+    if (ready or spec.model.known.place) and (missing := _missing_model(spec)):
+        raise SpecError([("model.name", missing)])
     return spec
+
+
+def _missing_model(spec: RunSpec) -> str:
+    """Say why the model cannot run on this machine; empty if it can."""
+    missing = spec.model.known.unavailable_reason
+    return missing and f"{spec.model.name} cannot run here: {missing}"
 
 
 def _reproduce(args: argparse.Namespace) -> int:

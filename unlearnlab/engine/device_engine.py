@@ -75,6 +75,7 @@ from unlearnlab.spec.run import (
     RunSpec,
     Template,
     adjusted,
+    data_problem,
     parse_spec,
 )
 from unlearnlab.spec.trace import TraceSpec, parse_trace
@@ -145,6 +146,9 @@ class DeviceEngine:
         device = self._device(spec.model.device)
         seed(device, spec.seed, spread=spec.model.device == ALL)
         check_model_name(spec)
+        # Before the model is loaded: the data may have changed since the run was submitted.
+        if lacking := data_problem(spec):
+            raise ValueError(": ".join(lacking))
         refuse_run(spec, device)
         mmlu_sample = yield from prepare_mmlu(spec.evaluation, clock.stage("downloading"))
         lm = yield from self._opened(spec, clock)

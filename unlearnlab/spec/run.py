@@ -414,6 +414,45 @@ class RunSpec(Spec):
         return " → ".join(phase.method.card.title for phase in self.phases)
 
 
+def data_problem(spec: RunSpec) -> tuple[str, str] | None:
+    """Find a field that asks for rows that the data do not have: its path, and what to do.
+
+    Stored specs are not checked so: their data may be gone. Nor is a dataset that is not here.
+    """
+    data, known = spec.data, spec.data.known
+    if known.unknown_reason:
+        return None
+    if data.fold not in known.folds:
+        folds = " and ".join(known.folds) or "no forget rows"
+        return "data.fold", f"{data.source} has no {data.fold} fold: it has {folds}"
+    there = {row.id for row in known.rows("forget", data.fold)} if data.forget else set[str]()
+    if strange := set(data.forget or ()) - there:
+        what = f"no forget row has the id {min(strange)!r}: pick rows of {data.source}"
+        return "data.forget", what
+    for number, phase in enumerate(spec.phases):
+        counts = {name: sum(of.values()) for name, of in spec.rows(phase).items()}
+        for name in phase.method.drawn:
+            if not counts["retain" if name == "retain" else "forget"]:
+                field, what = _rows_missing(phase, name, data)
+                return f"phases.{number}.{field}", what
+    return None
+
+
+def _rows_missing(phase: Phase, name: SetName, data: DataSpec) -> tuple[str, str]:
+    title = phase.method.card.title
+    if name == "retain" and not sum(data.known.counts(data.fold)["retain"].values()):
+        return "method.kind", (
+            f"{title} needs retain rows, and {data.source} has none: add it again with a retain "
+            "file or rows of the embedded data (--retain-of embedded), or choose a method that "
+            "needs none, such as gradient ascent"
+        )
+    tasks = ", ".join(data.tasks if phase.tasks is None else phase.tasks)
+    return "tasks", (
+        f"{title} needs {name} rows, and {data.source} has none of {tasks}: choose subtasks that "
+        "have some, or another method"
+    )
+
+
 def _layer_problem(phase: Phase, blocks: int) -> str:
     """Say which field of a phase does not fit the layers of a model, and why; empty if all do."""
     trained = phase.blocks(blocks)
@@ -572,6 +611,8 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
     ]
     if problems := [(where, what) for where, what in unknown if what]:
         raise SpecError(problems)
+    if lacking := data_problem(spec):
+        raise SpecError([lacking])
     return spec
 
 

@@ -275,6 +275,9 @@ class ManyFacts(Spec):
 
     kind: Literal["average"] = "average"
 
+    source: str = EMBEDDED_NAME
+    """Name of the dataset that they come from."""
+
     count: Annotated[int, Field(ge=2, le=1000), Slider(2, 200, 1, unit="facts")] = 40
     """Facts, drawn at random from those that fit."""
 
@@ -285,21 +288,36 @@ class ManyFacts(Spec):
     """Subtasks they come from."""
 
     @property
+    def _of(self) -> str:
+        return "" if self.source == EMBEDDED_NAME else f" of {self.source}"
+
+    @property
+    def title(self) -> str:
+        """Name it in a line."""
+        where = f"the {self.split} set" if self.split else "both sets"
+        return f"Average over {self.count} facts of {where}{self._of}"
+
+    @property
     def pool(self) -> tuple[Fact, ...]:
         """All facts to draw from: those of the train fold."""
         return tuple(
             fact
-            for fact in facts().values()
+            for fact in facts_of(self.source).values()
             if fact.fold == "train" and fact.task in self.tasks and self.split in (None, fact.split)
         )
 
     @model_validator(mode="after")
-    def _are_there(self) -> Self:
+    def _are_there(self, info: ValidationInfo) -> Self:
+        if info.context == RECORDED:  # A trace outlives its dataset.
+            return self
+        if unknown := dataset(self.source).unknown_reason:
+            raise ValueError(f"about.source: {unknown}")
         if not self.tasks:
             raise ValueError("about.tasks: no subtask chosen: name at least one")
         if self.count > len(self.pool):
             raise ValueError(
-                f"about.count: there are only {len(self.pool)} such facts, not {self.count}"
+                f"about.count: there are only {len(self.pool)} such facts{self._of}, not "
+                f"{self.count}"
             )
         return self
 
@@ -366,8 +384,7 @@ class TraceSpec(Spec):
             return about.fact.prompt
         if isinstance(about, TypedPrompt):
             return about.prompt
-        where = f"the {about.split} set" if about.split else "both sets"
-        return f"Average over {about.count} facts of {where}"
+        return about.title
 
 
 def parse_trace(asked: Mapping[str, Any]) -> TraceSpec:
@@ -402,7 +419,7 @@ def _problem(detail: Any) -> tuple[str, str]:
 _FIELDS = {
     "window",
     "chat_template",
-    *(f"about.{name}" for name in ("prompt", "subject", "answer", "tasks", "count")),
+    *(f"about.{name}" for name in ("prompt", "subject", "answer", "tasks", "count", "source")),
 }
 """What messages of the classes above begin with."""
 
