@@ -7,6 +7,7 @@ from tests.views.runs import run, scores, spec
 from unlearnlab.metrics.published import results
 from unlearnlab.metrics.scores import forgotten
 from unlearnlab.runs.events import Probed, StoredEvent
+from unlearnlab.runs.progress import thinned
 from unlearnlab.spec.run import ModelSpec
 from unlearnlab.views.charts import (
     MOST,
@@ -68,10 +69,28 @@ def test_smoothing_out_of_range_is_refused():
         smoothed((1.0,), 1)
 
 
-def test_a_long_curve_is_thinned_and_keeps_its_end():
-    long = tracked(*map(stepped, range(1, 1001)))
+def test_a_long_curve_is_thinned_and_keeps_its_ends_and_a_spike_of_one_step():
+    steps = [stepped(n, loss=90.0 if n == 503 else 1.0) for n in range(1, 1001)]
+    long = tracked(*steps)
     found = curve(long, "term.forget", most=100)
-    assert (len(found.xs), found.xs[0], found.xs[-1]) == (101, 1, 1000)
+    assert len(found.xs) <= 102
+    assert (found.xs[0], found.xs[-1]) == (1, 1000)
+    assert found.ys[found.xs.index(503)] == max(found.ys) > 80
+    assert len(curve(long, "term.forget", most=None).xs) == 1000
+
+
+def test_every_series_of_a_long_run_keeps_its_own_extremes():
+    steps = [stepped(n) for n in range(1, 5001)]
+    steps[3332] = steps[3332].model_copy(update={"grad_norm": 77.0})
+    thin, whole = tracked(*steps), track([StoredEvent(1, 0.0, one) for one in steps], most=None)
+    assert 77.0 in thin.series["grad_norm"][1]
+    assert len(thin.series["grad_norm"][0]) < 2100
+    assert len(whole.series["term.forget"][0]) == 5000
+
+
+def test_a_run_that_measured_nothing_finite_is_thinned_too():
+    assert len(thinned([None] * 9000, 100)) <= 102
+    assert thinned([1.0], 100) == range(1)
 
 
 # ---- forgetting against utility

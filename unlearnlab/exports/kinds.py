@@ -13,10 +13,13 @@ from unlearnlab.data.files import bytes_of, check_room, copy_whole, whole_folder
 from unlearnlab.exports.repeat import command_line, script, spec_file
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
-from unlearnlab.exports.tables import answers_csv, official_scores
+from unlearnlab.exports.tables import answers_csv, curves_csv, official_scores
+from unlearnlab.runs.progress import points_after
 from unlearnlab.views.words import model_text
 
-What = Literal["report", "model", "delta", "spec", "command", "script", "answers", "scores"]
+What = Literal[
+    "report", "model", "delta", "spec", "command", "script", "answers", "scores", "curves"
+]
 
 WHATS: Sequence[What] = get_args(What)
 
@@ -126,6 +129,13 @@ KINDS: Mapping[What, Kind] = {
                 f"scores/{path}": of for path, of in official_scores(result).items()
             },
             _no_answers,
+        ),
+        Kind(
+            "curves",
+            "Curves",
+            "Every step of the curves as CSV.",
+            lambda result, _: {"curves.csv": curves_csv(result)},
+            lambda result: "" if points_after(result.events) else "nothing was measured in steps",
         ),
     )
 }

@@ -345,20 +345,48 @@ Series = tuple[tuple[int, ...], tuple[float | None, ...]]
 """Steps and values of a curve. Non-finite values are None: a chart cannot place them."""
 
 
-def points_after(stored: Sequence[StoredEvent]) -> dict[str, Series]:
+def points_after(
+    stored: Sequence[StoredEvent], *, most: int | None = MANY_STEPS
+) -> dict[str, Series]:
     """Return the chart points of newly read events by series, such as `term.forget`.
 
-    The steps of long runs are thinned: of each stretch, those are kept that are lowest or highest
-    in loss, gradient norm or one of the terms, so that spikes stay visible.
+    Args:
+        stored: The events.
+        most: Points of a series from which it is thinned as `thinned` does; None keeps all.
     """
-    steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
+    events = [item.event for item in stored]
+    # Points of a step's own series come before those of probes, which go on with them.
+    logged = [event for event in events if isinstance(event, StepLogged)]
+    probed = [event for event in events if isinstance(event, Probed)]
     series: dict[str, tuple[list[int], list[float | None]]] = {}
-    for event in (*_thinned(steps), *(i.event for i in stored if isinstance(i.event, Probed))):
+    for event in (*logged, *probed):
         for name, value in _values(event):
             xs, ys = series.setdefault(name, ([], []))
             xs.append(event.step)
             ys.append(value if math.isfinite(value) else None)
-    return {name: (tuple(xs), tuple(ys)) for name, (xs, ys) in series.items()}
+    found: dict[str, Series] = {}
+    for name, (xs, ys) in series.items():
+        kept = range(len(xs)) if most is None else thinned(ys, most)
+        found[name] = tuple(xs[at] for at in kept), tuple(ys[at] for at in kept)
+    return found
+
+
+def thinned(values: Sequence[float | None], most: int) -> Sequence[int]:
+    """Choose about `most` points of a long series, by their places, in order.
+
+    The lowest and the highest of each stretch are kept, so that a spike of one step stays visible;
+    so are the first and the last of all, and one gap of each stretch.
+    """
+    if len(values) <= most:
+        return range(len(values))
+    stretch = math.ceil(2 * len(values) / most)
+    kept = {0, len(values) - 1}
+    for first in range(0, len(values), stretch):
+        part = list(enumerate(values[first : first + stretch], first))
+        there = [(value, at) for at, value in part if value is not None]
+        kept |= {min(there)[1], max(there)[1]} if there else set()
+        kept |= set([at for at, value in part if value is None][:1])
+    return sorted(kept)
 
 
 def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:
@@ -371,19 +399,3 @@ def _values(event: StepLogged | Probed) -> Iterable[tuple[str, float]]:
     yield from ((f"knowledge.{name}", value) for name, value in event.knowledge.items())
     yield from ((f"regurgitation.{name}", value) for name, value in event.regurgitation.items())
     yield from ((f"nll.{name}", value) for name, value in event.nll.items())
-
-
-def _thinned(steps: Sequence[StepLogged]) -> Sequence[StepLogged]:
-    if len(steps) <= MANY_STEPS:
-        return steps
-    names = sorted({name for step in steps for name in step.terms})
-    curves = [[step.loss for step in steps], [step.grad_norm for step in steps]]
-    curves += [[step.terms.get(name, math.nan) for step in steps] for name in names]
-    stretch = math.ceil(2 * len(curves) * len(steps) / MANY_STEPS)
-    kept: set[int] = {0, len(steps) - 1}
-    for first in range(0, len(steps), stretch):
-        for curve in curves:
-            there = range(first, min(first + stretch, len(steps)))
-            if finite := [i for i in there if math.isfinite(curve[i])]:
-                kept |= {min(finite, key=curve.__getitem__), max(finite, key=curve.__getitem__)}
-    return [steps[i] for i in sorted(kept)]

@@ -12,7 +12,7 @@ from unlearnlab.metrics.published import MODELS, Published
 from unlearnlab.metrics.scores import Scores, shown_scores, value_of
 from unlearnlab.metrics.verdicts import GATES, KEPT_UTILITY
 from unlearnlab.runs.events import StepLogged, StoredEvent
-from unlearnlab.runs.progress import points_after
+from unlearnlab.runs.progress import MANY_STEPS, points_after, thinned
 from unlearnlab.spec.run import RunSpec, written
 from unlearnlab.views.comparison import comparable
 from unlearnlab.views.runs import ABSENT, Difference, RunSummary, differences, labels
@@ -113,10 +113,14 @@ class Track:
     """Since training began, until each of these steps."""
 
 
-def track(stored: Sequence[StoredEvent]) -> Track:
+def track(stored: Sequence[StoredEvent], *, most: int | None = MANY_STEPS) -> Track:
     """Fold a run's events into its curves.
 
     A step that held a probe or a pause counts with the time that steps usually take.
+
+    Args:
+        stored: The events.
+        most: Points of a series from which it is thinned; None keeps all.
     """
     steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
     gaps = [b.seconds - a.seconds for a, b in itertools.pairwise(steps)]
@@ -124,7 +128,7 @@ def track(stored: Sequence[StoredEvent]) -> Track:
     spent = [min(gap, LONG_GAP * usual) for gap in (usual, *gaps)] if steps else []
     tokens = [gap * step.tokens_per_s for gap, step in zip(spent, steps, strict=True)]
     return Track(
-        points_after(stored),
+        points_after(stored, most=most),
         tuple(step.step for step in steps),
         tuple(itertools.accumulate(tokens)),
         tuple(itertools.accumulate(spent)),
@@ -152,7 +156,7 @@ class Curve:
 
 
 def curve(
-    of: Track, series: str, by: By = "step", smoothing: float = 0.0, *, most: int = 2000
+    of: Track, series: str, by: By = "step", smoothing: float = 0.0, *, most: int | None = 2000
 ) -> Curve | None:
     """Return one series of a run; none if it has no such series.
 
@@ -161,14 +165,13 @@ def curve(
         series: As `offered` lists them.
         by: What the horizontal axis counts.
         smoothing: Weight of what came before, from 0 to below 1; 0 leaves the points as they are.
-        most: Most points that are kept, evenly spaced; the last one is.
+        most: Points from which it is thinned, keeping its extremes; None keeps all.
     """
     if series not in of.series:
         return None
     steps, values = of.series[series]
     values = smoothed(values, smoothing)
-    stride = max(1, math.ceil(len(steps) / most))
-    kept = sorted({*range(0, len(steps), stride), len(steps) - 1}) if steps else []
+    kept = range(len(steps)) if most is None else thinned(values, most)
 
     def x(step: int) -> float:
         """Return the place of a step; a probe between two logged steps lies at the one before."""

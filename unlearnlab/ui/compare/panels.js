@@ -116,6 +116,19 @@ const visit = poll({
   pace: () => (waiting.length ? WAIT_MS : POLL_MS),
 });
 
+// The chart of curves is thinned: its file has every point.
+window.Charts.whole.set("compare-curves", async () => {
+  const { rows, problem } = await server.fetch_curve_rows({
+    panel: "charts",
+    runs: selected,
+    series: option("series").value,
+    by: option("by").value || "step",
+    smooth: option("smooth").checked,
+  });
+  if (problem) throw new Error(problem);
+  return rows;
+});
+
 function revisit() {
   words.panel = "";
   visit();

@@ -18,7 +18,7 @@ from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.views.answers import Speaker, choices, example, mask
-from unlearnlab.views.charts import BY, By, offered
+from unlearnlab.views.charts import BY, By, curve, offered, track
 from unlearnlab.views.comparison import measure_table
 from unlearnlab.views.runs import RunSummary, differences, held_against, labels
 from unlearnlab.views.scoreboard import KINDS, TASKS
@@ -140,6 +140,25 @@ def _charts(
         "series": list(series.items()),
         "by": list(BY.items()),
     }
+
+
+@answering(OUTDATED)
+def curve_rows(program: Program, cached: CachedRuns, asked: Any) -> Answer:
+    """Answer a page with every point of a series of runs, for a file: the chart is thinned."""
+    request = PanelRequest.model_validate(asked)
+    runs, _ = cached.of(request.runs)
+    rows: list[tuple[str, float, float | None]] = []
+    for run, label in zip(runs, labels(runs), strict=True):
+        found = curve(
+            track(program.store.events(run.run_id), most=None),
+            request.series,
+            request.by,
+            SMOOTHING if request.smooth else 0.0,
+            most=None,
+        )
+        if found:
+            rows += ((label, x, y) for x, y in zip(found.xs, found.ys, strict=True))
+    return {"rows": [("run", BY[request.by], request.series), *rows]}
 
 
 def _measures(program: Program, runs: Sequence[RunSummary]) -> Answer:

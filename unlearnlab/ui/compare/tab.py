@@ -7,7 +7,7 @@ import gradio as gr
 from unlearnlab.metrics.scores import SCORES, weighted_scores
 from unlearnlab.ui.compare.board import board, report
 from unlearnlab.ui.compare.listing import change, listing
-from unlearnlab.ui.compare.panels import ASKED, PANELS, ask, panel
+from unlearnlab.ui.compare.panels import ASKED, PANELS, ask, curve_rows, panel
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.html import render, script
 from unlearnlab.ui.kit.listeners import QUIET, Answer
@@ -47,6 +47,9 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
     def render_compare_panel(asked: Any) -> Answer:
         return panel(program, cached, asked)
 
+    def fetch_curve_rows(asked: Any) -> Answer:
+        return curve_rows(program, cached, asked)
+
     def ask_runs(asked: Any) -> Answer:
         return ask(program, asked)
 
@@ -78,7 +81,7 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
                 most_asked=ASKED,
             ),
             js_on_load=script("kit/poll.js", "compare/panels.js"),
-            server_functions=[render_board, render_compare_panel, ask_runs],
+            server_functions=[render_board, render_compare_panel, fetch_curve_rows, ask_runs],
             elem_id="compare-panels",
             apply_default_css=False,
         )

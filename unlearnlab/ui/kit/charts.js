@@ -8,6 +8,7 @@ window.Charts ??= (() => {
   const SAVED = { width: 900, scale: 2.4, above: 46 };
   const NAMES = { letter: 7, mark: 54, line: 20, edge: 12 }; // Of a legend, in pixels.
   const shown = new WeakMap(); // What was drawn into a plot.
+  const whole = new Map(); // By name of a thinned figure: what fetches all its rows.
   const followed = new WeakSet(); // Plots of the server that are drawn as they change their size.
   const read = new WeakMap(); // What the server says of a plot, as text and as a figure.
   let queued = false;
@@ -97,7 +98,7 @@ window.Charts ??= (() => {
   }
 
   // `figure` has data, layout, name (of files), title, summary (for a screen reader), and table
-  // (rows of the CSV or what makes them, where the traces do not say it).
+  // (rows of the CSV or what fetches them, where the traces do not say it).
   function draw(plot, figure) {
     if (!window.Plotly || plot.offsetParent === null) return;
     shown.set(plot, figure);
@@ -211,8 +212,8 @@ window.Charts ??= (() => {
     return (trace.x ?? []).map((x, at) => [trace.meta ?? trace.name ?? "", x, trace.y[at]]);
   }
 
-  function rows(plot) {
-    const { table } = shown.get(plot);
+  async function rows(plot) {
+    const { name, table = whole.get(name) } = shown.get(plot);
     if (table) return typeof table === "function" ? table() : table;
     const told = plot.data.filter((trace) => trace.hoverinfo !== "skip");
     const axes = [heading(plot.layout, "xaxis", "x"), heading(plot.layout, "yaxis", "y")];
@@ -313,7 +314,7 @@ window.Charts ??= (() => {
     if (plot && !shown.has(plot)) return;
     if (format === "csv")
       return plot
-        ? saveText(shown.get(plot).name, rows(plot))
+        ? saveText(shown.get(plot).name, await rows(plot))
         : saveText(figure.dataset.name, tableRows(tables));
     if (plot) return image(plot, format);
     const stand = mapped(figure, tables);
@@ -340,5 +341,5 @@ window.Charts ??= (() => {
     subtree: true,
   });
   soon();
-  return { colour, draw, figure, redraw };
+  return { colour, draw, figure, redraw, whole };
 })();

@@ -231,8 +231,14 @@ function summary(drawn) {
   return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
 }
 
-function table(drawn) {
-  const rows = drawn.map(({ series, points }) => points.x.map((x, at) => [series, x, points.y[at]]));
+// A long run is thinned here: the server has every step.
+async function table(drawn) {
+  const { series: all, problem } = await server.all_run_points({ run });
+  if (problem) throw new Error(problem);
+  const rows = drawn.map(({ series }) => {
+    const [xs, ys] = all[series] ?? [[], []];
+    return xs.map((x, at) => [series, x, ys[at]]);
+  });
   return [["series", "step", "value"], ...rows.flat()];
 }
 

@@ -69,6 +69,13 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     return answer
 
 
+@answering("the page asked for something that is not a run: reload it", UnknownRun)
+def all_points(program: Program, asked: Any) -> dict[str, Any]:
+    """Return every point of a run's curves, for a file: the chart itself is thinned."""
+    run = program.runs.shown(PollRequest.model_validate(asked).run)
+    return {"series": points_after(program.runs.events(run, 0), most=None)}
+
+
 def _followed(program: Program, request: PollRequest, state: WorkerState) -> dict[str, Any]:
     run = program.runs.shown(request.run)
     spec, progress, view = run.row.spec, run.progress, run.view(state)
@@ -249,12 +256,15 @@ def live_panel(program: Program) -> gr.HTML:
     def replay_run(asked: Any) -> dict[str, Any]:
         return press_replay(program, asked)
 
+    def all_run_points(asked: Any) -> dict[str, Any]:
+        return all_points(program, asked)
+
     return gr.HTML(
         {"run": ""},
         html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
         js_on_load=script("kit/poll.js", "run/live.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
-        server_functions=[poll_run, replay_run],
+        server_functions=[poll_run, replay_run, all_run_points],
         drawing=drawing(),
         life=program.life,
         elem_id="live",
