@@ -17,6 +17,7 @@ ALL = (
     "unlearn.py",
     "answers",
     "scores",
+    "curves.csv",
 )
 
 

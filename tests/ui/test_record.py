@@ -210,7 +210,9 @@ def test_what_a_run_has_not_got_says_why(program, lab):
     lab.script = without_weights
     run_id = finished(program)
     missing = items(program, run_id)
-    assert {what for what in missing if missing[what]} == {"model", "delta", "answers", "scores"}
+    assert {what for what in missing if missing[what]} == {
+        *("model", "delta", "answers", "scores", "curves")
+    }
     assert "left no weights" in taken(program, run_id, "delta")["problem"]
     assert "left no weights" in taken(program, run_id, "model", action="folder")["problem"]
 
