@@ -9,12 +9,12 @@ from tests.fakes import FakeLab, evaluated
 from tests.stored_runs import fill
 from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Evidence
-from unlearnlab.runs.events import Finished
+from unlearnlab.runs.events import Finished, StepLogged
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import DataSpec, RunSpec
 from unlearnlab.ui.compare.board import board
-from unlearnlab.ui.compare.panels import ASKED, PANELS, SPEAKERS, ask, panel
+from unlearnlab.ui.compare.panels import ASKED, PANELS, SPEAKERS, ask, curve_rows, panel
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.program import Program
 
@@ -61,6 +61,19 @@ def shown(program, cached, filled):
         return panel(program, cached, {"panel": name, "runs": ids, **wish})
 
     return answer
+
+
+def test_the_file_of_the_curves_has_every_step_of_every_run(program, cached, filled):
+    ids = filled[1][:2]
+    asked = {"panel": "charts", "runs": ids, "series": "term.forget", "by": "step"}
+    head, *rows = curve_rows(program, cached, asked)["rows"]
+    assert head == ("run", "optimizer step", "term.forget")
+    steps = [
+        sum(isinstance(one.event, StepLogged) for one in program.store.events(run)) for run in ids
+    ]
+    assert len(rows) == sum(steps) > 0
+    assert len({name for name, _, _ in rows}) == 2
+    assert "problem" in curve_rows(program, cached, {"panel": "cellar", "runs": []})
 
 
 # ---- the scoreboard

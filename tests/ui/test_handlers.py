@@ -14,7 +14,7 @@ from tests.fakes import stage, stepped, whole_run
 from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan
-from unlearnlab.runs.progress import RunProgress
+from unlearnlab.runs.progress import MANY_STEPS, RunProgress
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.methods.likelihood import Memorize
@@ -27,7 +27,7 @@ from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
-from unlearnlab.ui.run.live import poll, press_adjust, press_replay
+from unlearnlab.ui.run.live import all_points, poll, press_adjust, press_replay
 from unlearnlab.ui.run.membership_card import wrong_documents
 from unlearnlab.ui.run.panel import button_texts
 from unlearnlab.ui.run.record import press_export
@@ -69,6 +69,16 @@ def test_unlearn_queues_a_run_and_shows_it(program):
     run_id, message = handlers.press_unlearn(program, "", forms.first_form())
     assert message.plain == {"problems": [], "note": ""}
     assert program.worker.wait(run_id, 10).kind == "finished"
+
+
+def test_the_file_of_a_long_runs_curves_has_steps_that_its_chart_leaves_out(program, lab):
+    steps = MANY_STEPS + 500
+    lab.script = lambda job: (stepped(step) for step in range(1, steps + 1))
+    run_id = finished(program)
+    drawn = poll(program, {"run": run_id})["points"]["series"]["term.forget"][0]
+    whole = all_points(program, {"run": run_id})["series"]["term.forget"][0]
+    assert len(drawn) <= MANY_STEPS + 2 < len(whole) == steps
+    assert "problem" in all_points(program, {"run": "gone"})
 
 
 def test_score_only_queues_a_run_that_trains_nothing_and_gives_its_settings_back(program):
