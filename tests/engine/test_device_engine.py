@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tests.engine.tiny import CPU, first_of, only
 from unlearnlab.data import files as disk
+from unlearnlab.data.adding import add, read_files
 from unlearnlab.data.background import GivenUp
 from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import EMBEDDED
@@ -35,7 +36,7 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.spec import rows as training_rows
-from unlearnlab.spec.run import PreviewSpec, parse_spec
+from unlearnlab.spec.run import RECORDED, DataSpec, PreviewSpec, RunSpec, parse_spec
 from unlearnlab.spec.trace import TraceSpec, TypedPrompt
 
 SPEC = parse_spec(
@@ -353,6 +354,16 @@ def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_pat
     )
     assert alone.scores == after.scores
     assert alone.evidence == after.evidence
+
+
+def test_a_stored_run_whose_data_lack_rows_ends_before_its_model_is_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
+    (tmp_path / "forget.jsonl").write_text('{"input": "Who?", "output": "Bo"}')
+    add(read_files(tmp_path / "forget.jsonl"), "only")
+    plain = RunSpec(data=DataSpec(source="only")).model_dump()
+    stored = RunSpec.model_validate(plain, context=RECORDED)
+    with pytest.raises(ValueError, match=r"phases\.0\.method\.kind: .* needs retain rows"):
+        next(engine().unlearn(Job("run-1", stored, tmp_path / "run")))
 
 
 def test_a_run_without_weights_has_no_model(tmp_path):
