@@ -191,11 +191,11 @@ def numbered(*ids):
 
 
 def test_an_id_that_comes_twice_is_named_and_7_is_the_same_id_as_its_text(file):
-    draft = read_files(file(numbered("a1", "a1", 7, "7", "b", "c", None, "")))
+    draft = read_files(file(numbered("{a1}", "{a1}", 7, "7", "b", "c", None, "")))
     finding = told(draft, "repeated id")
     assert (finding.severity, finding.count) == ("error", 2)
     assert [one.line for one in finding.rows] == [2, 4]
-    assert "'a1', '7'" in finding.message
+    assert "('{a1}', '7'; a number and its text are one id)" in finding.message
 
 
 def test_a_row_that_comes_twice_whole_is_dropped_and_no_error(file):

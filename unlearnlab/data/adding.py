@@ -454,11 +454,13 @@ def _same_ids(table: Table, read: Fields) -> list[Finding]:
     ]
     names = list(dict.fromkeys(repr(one.id) for one in again))
     listed = ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
+    if any(one.id.isdecimal() for one in again):
+        listed += "; a number and its text are one id"
     return summarize(
         "repeated id",
         "error",
-        f'{{count}} rows have the id of an earlier row of the file ({listed}; 7 and "7" are one '
-        "id): make ids unique, or leave the column out",
+        f"{{count}} rows have the id of an earlier row of the file ({listed}): make ids unique, or "
+        "leave the column out",
         again,
     )
 

@@ -130,7 +130,7 @@ def summarize(
     """
     if not rows:
         return []
-    text = message.format(count=f"{len(rows):,}")
+    text = message.replace("{count}", f"{len(rows):,}")  # It may quote braces of a file.
     if len(rows) == 1:
         for many, one in _SINGULAR.items():
             text = text.replace(many, one)

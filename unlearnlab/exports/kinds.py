@@ -14,7 +14,6 @@ from unlearnlab.exports.repeat import command_line, script, spec_file
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
 from unlearnlab.exports.tables import answers_csv, curves_csv, official_scores
-from unlearnlab.runs.progress import points_after
 from unlearnlab.views.words import model_text
 
 What = Literal[
@@ -135,7 +134,7 @@ KINDS: Mapping[What, Kind] = {
             "Curves",
             "Every step of the curves as CSV.",
             lambda result, _: {"curves.csv": curves_csv(result)},
-            lambda result: "" if points_after(result.events) else "nothing was measured in steps",
+            lambda result: "" if result.progress.step else "this run took no step",
         ),
     )
 }

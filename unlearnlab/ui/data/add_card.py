@@ -387,7 +387,7 @@ def draw_add() -> AddCard:
             label = "Borrow retain rows"
             options = {"choices": [("none", ""), lent], "value": "", "filterable": False}
             dropdown("retain_of", label, elem_id=place("retain_of"), **options)
-            mapping = {name: mapped(name) for name in SETS}
+            mapping: dict[Set, gr.Column] = {name: mapped(name) for name in SETS}
             ways = [(about, name) for name, about in LAYOUTS.items()]
             options = {"choices": ways, "value": "columns", "visible": False}
             info = "A file has conversations, or a prompt in two parts."
