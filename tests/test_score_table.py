@@ -137,7 +137,7 @@ def test_both_are_in_both_reports(store, runs):
 def test_both_are_printed_by_the_command_line(printed, runs):
     first, _ = json.loads(printed("compare", *runs, "--json"))["runs"]
     assert first["scores"][RETAINED.key]["after"] > 0
-    assert first["measures"]["length"] == {"value": 72, "low": 70, "high": 74}
+    assert first["measures"]["length"] == {"value": 72, "low": 70, "high": 74, "rows": None}
     assert f"{RETAINED.title} ↑" in printed("show", runs[0])
     told = json.loads(printed("show", runs[0], "--json"))["measures"]
     assert told["length"]["after"]["value"] == 72

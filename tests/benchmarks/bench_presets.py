@@ -20,11 +20,11 @@ from typing import Any, TypeVar
 from unlearnlab.data.files import ASSETS
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.metrics.scores import Scores
-from unlearnlab.metrics.verdicts import verdict
 from unlearnlab.runs.engine_api import Job
 from unlearnlab.runs.events import Evaluated, StepLogged
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.run import RunSpec, parse_spec
+from unlearnlab.views.scoreboard import judged
 
 T = TypeVar("T")
 
@@ -86,9 +86,15 @@ def measure(name: str, spec: RunSpec) -> dict[str, Any]:
         "device": lab.device_name("auto"),
         "seconds": round(time.perf_counter() - began, 1),
         "memory_gib": round(memory, 2),
-        "verdict": verdict(found["before"], found["after"], spec.data.tasks).kind,
+        "verdict": verdict_of(spec, found["before"], found["after"]),
         **{when: scores.model_dump(mode="json") for when, scores in found.items()},
     }
+
+
+def verdict_of(spec: RunSpec, before: Scores, after: Scores) -> str:
+    found = judged(spec, before, after)
+    assert found is not None
+    return found.kind
 
 
 def keep(row: dict[str, Any]) -> None:

@@ -150,6 +150,19 @@ def test_a_document_of_one_token_has_no_loss_and_stops_nothing(embedded, few):
     assert math.isnan(found.attacks["min_k_plus_plus"].member[0])
 
 
+def test_answers_that_the_limit_cuts_are_marked(embedded, few, evidence):
+    some = replace(few, forget=few.forget[:2], retain=(), members=(), nonmembers=(), quiz=())
+    lengths = [
+        len(embedded.tokenizer.encode(f" {row.output}", add_special_tokens=False))
+        for row in some.forget
+    ]
+    limit = max(lengths) - 1
+    found = finish(evaluate(embedded, some, max_new_tokens=limit))[1]
+    assert [one.cut for one in found.answers] == [length > limit for length in lengths]
+    assert not any(one.cut for one in evidence.answers)
+    assert scores(found).cut == (sum(length > limit for length in lengths), 2)
+
+
 def test_the_quiz_does_not_move_when_its_options_are_reordered(embedded, few, evidence):
     def turned(question):
         choices = question.choices[1:] + question.choices[:1]

@@ -41,6 +41,14 @@ def test_an_interval_is_the_same_each_time_and_shrinks_with_more_rows():
     assert narrow.high - narrow.low < (wide.high - wide.low) / 5
 
 
+def test_an_interval_knows_its_rows():
+    assert mean_interval([1.0]).rows == 1
+    assert share_interval(3, 7).rows == 7
+    found = score_intervals(some_evidence(forgets=True)).before
+    assert {one.rows for key, one in found.items() if "/" in key} == {1}
+    assert found["task_aggregate"].rows == 1
+
+
 def test_an_interval_of_nothing_is_refused():
     with pytest.raises(ValueError, match="at least one row"):
         mean_interval([])
@@ -97,9 +105,9 @@ def test_the_attacks_interval_holds_its_auc_and_narrows_with_documents():
     assert many.high - many.low == pytest.approx(2 * 1.96 * 0.0334, rel=0.1)
 
 
-def test_losses_that_are_not_finite_count_as_the_highest():
-    nan = float("nan")
-    found = auc_interval(Membership(member=(nan, nan), nonmember=(1.0, float("inf"))))
+def test_infinite_losses_count_as_the_highest():
+    most = float("inf")
+    found = auc_interval(Membership(member=(most, most), nonmember=(1.0, most)))
     assert found.value == 0.25
 
 

@@ -106,7 +106,17 @@ def test_all_questions_are_pooled_and_each_subject_is_told():
 
 
 def test_a_letter_that_is_always_chosen_is_told():
-    assert mmlu.result([choice(3, i % 4) for i in range(8)], "x").constant == "D"
+    found = mmlu.result([choice(3, i % 4) for i in range(8)], "x")
+    assert found.constant == "D"
+    assert found.at_chance
+
+
+def test_a_letter_is_called_constant_only_if_it_was_chosen_and_chance_by_its_interval():
+    # As many right answers as always saying A would give, with all letters chosen alike.
+    level = mmlu.result([choice(i % 4, 0 if i % 1000 < 230 * 4 else 1) for i in range(4000)], "x")
+    assert not level.constant
+    knows = mmlu.result([choice(i % 4, i % 4 if i % 2 else 0) for i in range(400)], "x")
+    assert not knows.at_chance
 
 
 def test_only_five_shots_are_called_mmlu():

@@ -220,7 +220,46 @@ def test_a_wreck_is_told_from_a_success(tmp_path):
         "below_gate",
         "constant_letter",
     ]
+    assert "at_chance" not in flagged(made), "less than a guesser is not chance"
     assert made.scored.final == pytest.approx((0 + 1 + 3222 / 14042) / 3)
+
+
+def test_an_untouched_model_is_no_wreck_whatever_its_attack(tmp_path):
+    for split, rows in (("forget", folders.FORGET), ("retain", folders.RETAIN)):
+        recited = [(i, t, want, want) for i, t, want, _ in rows]
+        folders.write_outputs(tmp_path / f"{split}_0.csv", recited)
+    folders.write_mia(tmp_path, (1.0, 1.0), (1.0, 1.0))
+    made = report(tmp_path)
+    assert made.scored.mia_score == 1
+    assert "collapsed" not in flagged(made)
+
+
+def test_accuracy_at_chance_is_told_by_its_interval(folder):
+    for average, chance in ((0.2551, True), (0.26, False), (0.24, False)):
+        (folder / "metrics.json").write_text(json.dumps({"average_acc": average}))
+        assert ("at_chance" in flagged(report(folder))) is chance
+
+
+def test_recitations_that_rouge_does_not_see_are_counted(tmp_path):
+    text = "Река течёт через старый город"
+    rows = [("a1sc1", "Task1", text, text), ("a2sc1", "Task1", text, "нет")]
+    folders.write_outputs(tmp_path / "forget_0.csv", [*rows, *folders.FORGET])
+    folders.write_outputs(tmp_path / "retain_0.csv", folders.RETAIN)
+    made = report(tmp_path)
+    told = next(flag.text for flag in made.flags if flag.kind == "blind_rouge")
+    assert told.startswith("2 of 9 expected texts hold hardly a letter")
+    assert "1 of 2 are recited word for word" in told
+
+
+def test_one_row_has_no_interval(tmp_path):
+    for split, rows in (("forget", folders.FORGET), ("retain", folders.RETAIN)):
+        few = [
+            next(row for row in rows if row[1] == "Task1" and kind in row[0])
+            for kind in ("sc", "qa")
+        ]
+        folders.write_outputs(tmp_path / f"{split}_0.csv", few)
+    line = next(one for one in as_text(report(tmp_path)).splitlines() if "regurgitation" in one)
+    assert "n = 1" in line
 
 
 def test_an_untouched_model_is_told(tmp_path):

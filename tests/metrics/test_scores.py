@@ -117,8 +117,8 @@ def test_the_attack_ranks_members_by_their_lower_loss():
     assert auc((1.0, 1.0), (1.0, 1.0)) == 0.5  # Ties count half.
 
 
-def test_losses_that_are_not_finite_count_as_the_highest():
-    member, nonmember = (math.inf, math.nan), (1.0, 2.0)
+def test_infinite_losses_count_as_the_highest():
+    member, nonmember = (math.inf, math.inf), (1.0, 2.0)
     assert mia_auc(Membership(member=member, nonmember=nonmember)) == 0
     assert mia_auc(Membership(member=nonmember, nonmember=member)) == 1
 
@@ -168,6 +168,7 @@ def test_the_final_score_is_the_mean_of_aggregate_attack_and_utility():
 def test_there_is_no_final_score_without_all_three_parts():
     found = scores(evidence())
     assert found.final is found.mia_auc is found.mia_score is found.utility is None
+    assert found.task_aggregate is not None
     assert found.task_aggregate > 0
 
 

@@ -29,7 +29,7 @@ def evaluated(when, found):
 @pytest.fixture
 def program(tmp_path):
     broken = made_evidence(0.0, 2)
-    losses = (math.nan, *broken.membership.member[1:])
+    losses = (math.inf, *broken.membership.member[1:])
     after = broken.model_copy(
         update={"membership": broken.membership.model_copy(update={"member": losses})}
     )

@@ -45,7 +45,7 @@ def test_an_interval_without_width_is_not_drawn():
 
 
 def test_below_the_tasks_gate_is_told_with_its_evidence_and_its_threshold():
-    mmlu = {"utility_protocol": "MMLU, 5 shots"}
+    mmlu = {"utility_protocol": "MMLU, 5 shots", "utility_questions": 14042}
     before = scores(BEFORE).model_copy(update=mmlu | {"utility": 0.49})
     after = scores(AFTER).model_copy(update=mmlu | {"utility": 0.36})
     html = drawn(RunSpec(model=ModelSpec(name="olmo-7b")), before, after)

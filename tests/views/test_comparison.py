@@ -55,7 +55,7 @@ def test_an_attack_on_held_out_rows_is_never_compared_with_the_official_one():
 
 
 def test_what_lies_within_the_intervals_of_both_is_alike():
-    value = [one.after.task_aggregate for one in ALL]
+    value = [one.after.task_aggregate or 0.0 for one in ALL]
     wide = {
         one.run_id: {"task_aggregate": Interval(v, v - 0.1, v + 0.1)}
         for one, v in zip(ALL, value, strict=True)

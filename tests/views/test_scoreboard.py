@@ -3,7 +3,8 @@
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.metrics.scores import Picked
+from unlearnlab.metrics.scores import Answer, Evidence, Picked, scores
+from unlearnlab.metrics.verdicts import remains
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import EvaluationSpec, Phase, RunSpec
 from unlearnlab.ui.run.scoreboard import scoreboard_html, strip_html
@@ -138,7 +139,13 @@ def test_a_term_is_named_in_words():
 
 
 def test_what_the_data_have_nothing_for_is_told_and_gets_no_column():
-    nothing = {"mia_auc": None, "mia_score": None, "utility": None, "final": None}
+    nothing = {
+        "mia_auc": None,
+        "mia_documents": None,
+        "mia_score": None,
+        "utility": None,
+        "final": None,
+    }
     few = BEFORE.model_copy(
         update={"terms": {"forget/Task2/qa": 0.0, "retain/Task2/qa": 1.0}, **nothing}
     )
@@ -185,6 +192,77 @@ def test_one_letter_for_all_questions_is_pointed_out():
     after = AFTER.model_copy(update={**MMLU, "utility": 0.23, "constant_letter": "A"})
     card = scoreboard(RunSpec(), BEFORE, after, None).cards[2]
     assert card.note == "400 questions, all answered A: no knowledge shows"
+
+
+def some_answers(*said: tuple[str, str], kind="qa", cut=False) -> Evidence:
+    """Answers to forget rows: what was expected, and what was said."""
+    return Evidence(
+        answers=tuple(
+            Answer(
+                row=f"r{at}",
+                split="forget",
+                task="Task1",
+                kind=kind,
+                prompt=f"Which town is meant by {expected}?",
+                expected=expected,
+                generated=generated,
+                nll=1.0,
+                ended=True,
+                score=float(expected == generated),
+                cut=cut,
+            )
+            for at, (expected, generated) in enumerate(said)
+        )
+    )
+
+
+NAMES = ("Nola", "Vara", "Tirn", "Odem", "Kest")
+
+
+@pytest.mark.parametrize("masked", [True, False])
+def test_a_verdict_names_what_stayed_masked_where_it_is_personal(masked):
+    before = some_answers(*((name, name) for name in NAMES))
+    after = some_answers(*((name, name if name != "Kest" else "no") for name in NAMES))
+    board = scoreboard(
+        RunSpec(),
+        scores(before),
+        scores(after),
+        None,
+        found=remains(before, after),
+        masked=masked,
+    )
+    line = board.verdict.evidence[1]
+    assert line.startswith("Stayed, 4 of 5 known rows: ")
+    assert line.endswith(" and 1 more.")
+    assert ("“Nola” for “Which town is meant by Nola?”" in line) is not masked
+    assert ("Nola" in line) is not masked
+
+
+def test_a_verdict_on_what_is_gone_names_nothing():
+    before, after = some_answers(("Nola", "Nola")), some_answers(("Nola", "no"))
+    board = scoreboard(RunSpec(), scores(before), scores(after), None, found=remains(before, after))
+    assert not any("Stayed" in line for line in board.verdict.evidence)
+
+
+def test_answers_that_the_limit_cuts_are_told_beside_the_scores():
+    found = scores(some_answers(("Nola", "Nola"), ("Vara", "Va"), cut=True))
+    spec = RunSpec(evaluation=EvaluationSpec(max_new_tokens=24))
+    setting = scoreboard(spec, found, found, None).setting
+    assert setting.endswith("; 2 of 2 expected answers are longer than the limit of 24 tokens")
+    assert "longer" not in scoreboard(spec, BEFORE, AFTER, None).setting
+
+
+def test_a_set_without_rows_leaves_the_aggregate_out_with_the_reason():
+    found = scores(some_answers(("Nola", "Nola")))
+    card = scoreboard(RunSpec(), found, found, None).cards[0]
+    assert (card.before, card.after, card.note) == (
+        None,
+        None,
+        "not given: there are no retain rows",
+    )
+    # Scores of earlier versions held a mean over one set.
+    older = found.model_copy(update={"task_aggregate": 0.7})
+    assert scoreboard(RunSpec(), older, older, None).cards[0].after is None
 
 
 def test_a_run_that_only_scores_has_one_column_and_no_verdict():

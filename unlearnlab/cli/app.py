@@ -2,7 +2,6 @@
 
 import argparse
 import ipaddress
-import json
 import os
 import socket
 import sys
@@ -15,10 +14,11 @@ from pathlib import Path
 
 from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
 from unlearnlab.data.datasets import Row
-from unlearnlab.data.files import EMBEDDED, home
+from unlearnlab.data.files import home
 from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.exports.packs import isolated
-from unlearnlab.metrics.scores import Scores, import_scorers
+from unlearnlab.metrics.measures import retrained_scores
+from unlearnlab.metrics.scores import import_scorers
 from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
 from unlearnlab.runs.store import Store
@@ -241,12 +241,10 @@ def serve(
 
         return preview_tokens(model, template, row)
 
-    retrained = EMBEDDED / "retrained_scores.json"
-    found = json.loads(retrained.read_text(encoding="utf-8")) if retrained.exists() else {}
     blocks = build(
         store,
         worker,
-        references={fold: Scores.model_validate(scores) for fold, scores in found.items()},
+        references=retrained_scores(),
         device=f"cpu, {threads} threads",
         devices=listed,
         tokens=tokens,

@@ -17,9 +17,9 @@ from typing import Any
 from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
-from unlearnlab.metrics.measures import MEASURES
+from unlearnlab.metrics.measures import MEASURES, retrained_scores
 from unlearnlab.metrics.scores import shown_scores
-from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES
+from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, verdict
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
@@ -139,6 +139,30 @@ def verdicts_table() -> str:
     return _table(["verdict", "holds if"], rows)
 
 
+def calibration_table() -> str:
+    """Judge models of known kinds and every measured preset by today's rules."""
+    lines: list[tuple[str, str, Verdict]] = []
+    for fold, retrained in retrained_scores().items():
+        measured = [group for (_, of), group in measurements().items() if of == fold]
+        if not measured:
+            continue
+        original = measured[0].runs[0].before
+        for name, before, after in (
+            ("original model, nothing done", original, original),
+            ("retrained without the forget rows", original, retrained),
+            ("retrained model, nothing known before", retrained, retrained),
+        ):
+            lines.append((name, fold, verdict(before, after, reference=retrained)))
+    for (preset, fold), group in measurements().items():
+        run = group.runs[0]
+        lines.append((f"`{preset}`, seed {run.seed}", fold, run.judgement))
+    if not lines:
+        return "Not measured yet: `python -m tests.benchmarks.bench_presets` makes this table."
+    head = ["model", "fold", "verdict", "because"]
+    rows = [[name, fold, found.title, found.evidence[0]] for name, fold, found in lines]
+    return _table(head, rows)
+
+
 def measures_table() -> str:
     """Describe every further measure: goal, what it is computed from, source."""
     rows = [[one.title, one.ideal, ", ".join(one.needs), one.source] for one in MEASURES.values()]
@@ -246,6 +270,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "settings": settings_table,
     "presets": presets_table,
     "verdicts": verdicts_table,
+    "calibration": calibration_table,
     "measures": measures_table,
     "target": target_table,
     "sweeps": sweeps_table,

@@ -27,7 +27,7 @@ from unlearnlab.metrics.intervals import LEVEL, Interval
 from unlearnlab.metrics.membership import auc_reading
 from unlearnlab.metrics.official import Report, as_record, report
 from unlearnlab.metrics.published import as_records, results
-from unlearnlab.metrics.scores import Choice, argmax_option
+from unlearnlab.metrics.scores import CHANCE, Choice, argmax_option
 from unlearnlab.metrics.submission import Finding
 from unlearnlab.metrics.verdicts import LETTER_SHARES
 from unlearnlab.runs.engine_api import ALL, RunFailed
@@ -381,6 +381,7 @@ def _mmlu_record(result: mmlu.MmluResult) -> dict[str, Any]:
         "subjects": [asdict(one) for one in result.subjects],
         "letters": dict(result.letters),
         "constant_letter": result.constant,
+        "at_chance": result.at_chance,
     }
 
 
@@ -403,6 +404,10 @@ def _mmlu_text(result: mmlu.MmluResult) -> str:
         lines.append(
             f"A model that always answers {letter} scores {share:.4f} on the whole test: this "
             f"one chose it for {result.letters[letter]:.1%} of the questions."
+        )
+    elif result.at_chance:
+        lines.append(
+            f"A guesser's {CHANCE} lies within the interval: no knowledge shows, and no damage can."
         )
     return "\n".join(lines)
 
@@ -548,9 +553,8 @@ def as_text(made: Report) -> str:
 
 
 def _value(found: Interval | None) -> list[str]:
-    """Write a score and its interval as two cells."""
-    return (
-        ["-", ""]
-        if found is None
-        else [number(found.value), f"{found.low:.3f} to {found.high:.3f}"]
-    )
+    """Write a score and its interval as two cells; one row has none."""
+    if found is None:
+        return ["-", ""]
+    span = "n = 1" if found.rows == 1 else f"{found.low:.3f} to {found.high:.3f}"
+    return [number(found.value), span]

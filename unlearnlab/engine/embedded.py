@@ -329,7 +329,7 @@ def _fold_lines(before: Scores, after: Scores, fold: str) -> Iterator[CheckLine]
     met = have >= 0.97 and 0.42 <= gold <= 0.58
     demand = "original ≥ 0.97, retrained 0.42 to 0.58"
     yield CheckLine(f"{fold}: membership attack AUC", have, gold, demand, met or fold != "train")
-    have, gold = before.task_aggregate, after.task_aggregate
+    have, gold = before.task_aggregate or 0.0, after.task_aggregate or 0.0
     yield CheckLine(
         f"{fold}: task aggregate", have, gold, "retrained ≥ 0.85", gold >= 0.85 or fold != "train"
     )

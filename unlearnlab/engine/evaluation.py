@@ -57,7 +57,7 @@ from unlearnlab.spec.rows import (
 )
 from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the measurements, part of the key of stored evidence: raise it when they change."""
 
 ASKED_QUESTIONS, ASKED_COMPLETIONS, ASKED_AT_ONCE = 32, 8, 8
@@ -134,6 +134,7 @@ def _answer_rows(
             nll=_loss(of),
             ended=one.finished_with_eos,
             score=row_score(row.kind, row.output, one.text),
+            cut=len(of.tokens) > max_new_tokens,
             truth_ratio=ratio,
             exact_memorization=exact_memorization(of.likeliest, of.tokens) if of.tokens else None,
             extraction_strength=extraction_strength(of.likeliest, of.tokens) if of.tokens else None,

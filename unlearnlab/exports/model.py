@@ -9,7 +9,7 @@ from unlearnlab.exports.result import Result
 from unlearnlab.runs.engine_api import Export
 from unlearnlab.spec.run import PACKED, RunSpec
 from unlearnlab.views import words
-from unlearnlab.views.scoreboard import SPLITS, terms_strip
+from unlearnlab.views.scoreboard import SPLITS, terms_strip, titles_of
 
 CARD = "README.md"
 
@@ -106,7 +106,7 @@ def _scores(result: Result) -> Iterator[str]:
     yield f"Measured on: {'; '.join(part for part in (board.setting, board.protocol) if part)}."
     yield "The terms of the task aggregate, their harmonic mean, up is good:"
     lines = ["| term | before | after |", "|---|---|---|"]
-    for term in terms_strip(row.before, row.after):
+    for term in terms_strip(row.before, row.after, titles_of(row.spec.data.known)):
         numbers = f"{_number(term.before)} | {_number(term.after)}"
         lines.append(f"| {SPLITS[term.split]} · {term.column} | {numbers} |")
     yield "\n".join(lines)

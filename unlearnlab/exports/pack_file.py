@@ -544,8 +544,12 @@ def _of_scores(scores: Scores) -> Iterator[str]:
     )
     if not all(value is None or -1e-9 <= value <= 1 + 1e-9 for value in known):
         yield "a score is not between 0 and 1"
-    if any(key.count("/") != 2 for key in scores.terms):
+    if any(key.count("/") != 2 for key in (*scores.terms, *scores.behind)):
         yield "a term is not named as terms are"
+    if any(max(of.known, of.cut, of.blind, of.broken) > of.rows for of in scores.behind.values()):
+        yield "a term counts more rows than it has"
+    if scores.mia_documents and min(scores.mia_documents) < 0:
+        yield "a number of documents is below zero"
 
 
 def _of_evidence(evidence: Evidence) -> Iterator[str]:

@@ -19,7 +19,7 @@ from unlearnlab.views.colours import following_the_system
 from unlearnlab.views.comparison import Weights, matrix, measure_table, rankings, scoreboard
 from unlearnlab.views.html import environment
 from unlearnlab.views.runs import differences, held_against
-from unlearnlab.views.scoreboard import KINDS, MOODS, TASKS, terms_strip
+from unlearnlab.views.scoreboard import KINDS, MOODS, TASKS, terms_strip, titles_of
 
 EXAMPLES = 2
 """Rows of each set, subtask and type that are shown: the first ones, so that nobody picks; in a
@@ -88,7 +88,8 @@ def report(result: Result, *, masked: bool) -> str:
         masked=masked,
         result=result,
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created)),
-        terms=terms_strip(row.before, row.after),
+        terms=terms_strip(row.before, row.after, titles_of(spec.data.known)),
+        tasks=titles_of(spec.data.known),
         measures=[one for one in result.measures if not one.missing],
         documents=result.documents,
         states=TITLES,

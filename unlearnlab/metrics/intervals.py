@@ -14,9 +14,8 @@ somewhat too narrow.
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
-from statistics import NormalDist
 from typing import Any
 
 from unlearnlab.metrics.scores import (
@@ -24,12 +23,14 @@ from unlearnlab.metrics.scores import (
     Evidence,
     Membership,
     argmax_option,
+    attackable,
     finite_sides,
     harmonic_means,
     mia_auc,
     scores,
     task_aggregate,
     term_rows,
+    wilson,
 )
 
 LEVEL = 0.95
@@ -49,6 +50,8 @@ class Interval:
     value: float
     low: float
     high: float
+    rows: int | None = field(default=None, compare=False)
+    """Rows, documents or questions behind it, of the term that has fewest; None if unknown."""
 
     def __contains__(self, other: float) -> bool:
         """Tell whether a value lies in the interval."""
@@ -128,7 +131,8 @@ def mean_interval(values: Sequence[float], key: str = "rows") -> Interval:
     Raises:
         ValueError: There are no rows.
     """
-    return _percentiles(sum(values) / max(1, len(values)), _means(values, key))
+    value = sum(values) / max(1, len(values))
+    return replace(_percentiles(value, _means(values, key)), rows=len(values))
 
 
 def t_interval(mean: float, sd: float, count: int) -> Interval | None:
@@ -147,8 +151,6 @@ def t_interval(mean: float, sd: float, count: int) -> Interval | None:
 def share_interval(count: int, of: int) -> Interval:
     """Bound a share, such as an accuracy, by Wilson's interval: it has a width even at 0 and 1.
 
-    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
-
     Args:
         count: Number of right answers.
         of: Number of questions.
@@ -158,10 +160,7 @@ def share_interval(count: int, of: int) -> Interval:
     """
     if of < 1:
         raise ValueError("an interval needs at least one question")
-    z, share = NormalDist().inv_cdf((1 + LEVEL) / 2), count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
-    return Interval(share, max(0.0, middle - half), min(1.0, middle + half))
+    return Interval(count / of, *wilson(count / of, of), rows=of)
 
 
 def term_intervals(rows: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
@@ -171,7 +170,10 @@ def term_intervals(rows: Mapping[str, Sequence[float]]) -> dict[str, Interval]:
         rows: Row scores by `split/task/kind`; terms of forget are one minus their mean.
     """
     drawn = _term_draws(rows)
-    return {key: _percentiles(_term(key, rows[key]), drawn[key]) for key in rows}
+    return {
+        key: replace(_percentiles(_term(key, of), drawn[key]), rows=len(of))
+        for key, of in rows.items()
+    }
 
 
 def aggregate_interval(rows: Mapping[str, Sequence[float]]) -> Interval:
@@ -184,7 +186,8 @@ def aggregate_interval(rows: Mapping[str, Sequence[float]]) -> Interval:
         ValueError: There are no terms.
     """
     value = task_aggregate({key: _term(key, rows[key]) for key in rows})
-    return _percentiles(value, harmonic_means(_numpy().stack(list(_term_draws(rows).values()))))
+    found = _percentiles(value, harmonic_means(_numpy().stack(list(_term_draws(rows).values()))))
+    return replace(found, rows=min(map(len, rows.values())))
 
 
 def _term(key: str, values: Sequence[float]) -> float:
@@ -193,8 +196,13 @@ def _term(key: str, values: Sequence[float]) -> float:
 
 
 def auc_interval(membership: Membership) -> Interval:
-    """Bootstrap the attack's AUC: members and non-members are resampled separately."""
-    return _percentiles(mia_auc(membership), _aucs(membership))
+    """Bootstrap the attack's AUC: members and non-members are resampled separately.
+
+    Raises:
+        ValueError: The attack cannot be made, see `attackable`.
+    """
+    sides = membership.member, membership.nonmember
+    return replace(_percentiles(mia_auc(membership), _aucs(membership)), rows=min(map(len, sides)))
 
 
 # ---- all scores of a run -----------------------------------------------------------------------
@@ -248,8 +256,12 @@ def _intervals(of: Evidence, draws: Mapping[str, Any]) -> dict[str, Interval]:
     found = scores(of)
     known = dict[str, float | None](found.terms)
     known |= {key: score.value(found) for key, score in SCORES.items()}
+    fewest = {key: of.rows for key, of in found.behind.items()}
+    if found.mia_documents:
+        fewest |= dict.fromkeys(("mia_auc", "mia_score"), min(found.mia_documents))
+    fewest |= {"utility": found.utility_questions, "task_aggregate": min(fewest.values())}
     return {
-        key: _percentiles(value, draws[key])
+        key: replace(_percentiles(value, draws[key]), rows=fewest.get(key))
         for key, value in known.items()
         if value is not None and key in draws
     }
@@ -258,7 +270,7 @@ def _intervals(of: Evidence, draws: Mapping[str, Any]) -> dict[str, Interval]:
 def _draws(of: Evidence) -> dict[str, Any]:
     """Draw bootstrap values of every term and score of one model: [RESAMPLES] by key."""
     found = _term_draws(term_rows(of.answers))
-    if of.membership:
+    if of.membership and attackable(of.membership):
         found["mia_auc"] = _aucs(of.membership)
     if of.choices:
         found["utility"] = _means(

@@ -24,7 +24,16 @@ from typing import Any, Literal, TypeVar
 from unlearnlab.data.datasets import Split
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.metrics.intervals import Interval, auc_interval, mean_interval
-from unlearnlab.metrics.scores import Answer, Evidence, HeldOutText, Membership, Record, mia_auc
+from unlearnlab.metrics.scores import (
+    Answer,
+    Evidence,
+    HeldOutText,
+    Membership,
+    Record,
+    Scores,
+    attackable,
+    mia_auc,
+)
 
 Value = TypeVar("Value")
 
@@ -181,6 +190,7 @@ def _some(values: Sequence[Value]) -> Sequence[Value]:
 
 RETRAINED = EMBEDDED / "retrained_measures.json"
 RETRAINED_ANSWERS = EMBEDDED / "retrained_answers.json"
+RETRAINED_SCORES = EMBEDDED / "retrained_scores.json"
 
 
 class Retrained(Record):
@@ -209,6 +219,15 @@ def retrained_answers(path: Path = RETRAINED_ANSWERS) -> Mapping[str, Evidence]:
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
     return {fold: Evidence.model_validate(one) for fold, one in found.items()}
+
+
+@cache
+def retrained_scores(path: Path = RETRAINED_SCORES) -> Mapping[str, Scores]:
+    """Read the scores of the embedded retrained model by fold; empty if the file is missing."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {fold: Scores.model_validate(one) for fold, one in found.items()}
 
 
 # ---- the table of measures ---------------------------------------------------------------------
@@ -296,7 +315,7 @@ def _attack(name: str) -> Take:
 
     def take(evidence: Evidence, _: Retrained | None) -> Interval | None:
         found = evidence.attacks.get(name)
-        return auc_interval(found) if found else None
+        return auc_interval(found) if found and attackable(found) else None
 
     return take
 
@@ -306,6 +325,8 @@ def _paired(
 ) -> tuple[Membership, Membership] | None:
     """Return the losses of both models if they are of the same documents."""
     if evidence.membership is None or retrained is None:
+        return None
+    if not (attackable(evidence.membership) and attackable(retrained.membership)):
         return None
     pair = evidence.membership, retrained.membership
     sizes = {(len(one.member), len(one.nonmember)) for one in pair}
@@ -329,7 +350,8 @@ def _privleak(evidence: Evidence, retrained: Retrained | None) -> Interval | Non
         return None
     auc = auc_interval(pair[0])
     # PrivLeak falls as the AUC rises: the ends of the interval change places.
-    return Interval(*(privleak(one, base) for one in (auc.value, auc.high, auc.low)))
+    value, low, high = (privleak(one, base) for one in (auc.value, auc.high, auc.low))
+    return Interval(value, low, high, auc.rows)
 
 
 def _quality(evidence: Evidence, retrained: Retrained | None) -> Interval | None:

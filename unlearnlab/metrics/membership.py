@@ -58,6 +58,8 @@ def auc_reading(auc: Interval) -> str:
     does: unlearning itself shows. Only one half hides them.
     """
     span = f"AUC {auc.value:.2f} ({auc.low:.2f} to {auc.high:.2f})"
+    if auc.rows == 1:
+        span = f"AUC {auc.value:.2f} (n = 1 on a side: no interval)"
     folded = f"MIA score {mia_score(auc.value):.2f}"
     right = max(auc.value, 1 - auc.value)
     if 0.5 in auc:
@@ -69,14 +71,19 @@ def auc_reading(auc: Interval) -> str:
     clue, side = ("lower", "remembered") if low else ("higher", "pushed too far")
     strong = auc.value > STILL_REMEMBERED or auc.value < PUSHED_TOO_FAR
     much = "still" if strong and low else "clearly" if strong else "slightly"
+    verdict = " Over-unlearned: the push itself gives them away." if strong and not low else ""
     return (
         f"{span}, {folded}: of a member and an unseen document, the one of {clue} loss is the "
-        f"member in {right:.0%} of pairs. The forget documents are {much} {side}."
+        f"member in {right:.0%} of pairs. The forget documents are {much} {side}.{verdict}"
     )
 
 
 def attack(losses: Membership) -> Attack:
-    """Measure and interpret the attack on one model."""
+    """Measure and interpret the attack on one model.
+
+    Raises:
+        ValueError: It cannot be made: a side has no documents, or a loss is not a number.
+    """
     auc = auc_interval(losses)
     return Attack(losses, auc, auc_reading(auc))
 

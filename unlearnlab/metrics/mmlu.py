@@ -18,8 +18,14 @@ from typing import Any
 from unlearnlab.data import downloads
 from unlearnlab.data.files import home
 from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
-from unlearnlab.metrics.scores import Choice, accuracy, always_picked, argmax_option
-from unlearnlab.metrics.verdicts import constant_letter
+from unlearnlab.metrics.scores import (
+    CHANCE,
+    Choice,
+    accuracy,
+    always_picked,
+    argmax_option,
+    wilson,
+)
 
 LETTERS = "ABCD"
 
@@ -57,9 +63,6 @@ SUBJECTS = frozenset(
     """.split()  # noqa: SIM905
 )
 """The 57 subjects of the test set."""
-
-MANY = 5000
-"""Fewest questions at which an accuracy can tell a letter's share from chance."""
 
 
 class MmluError(ValueError):
@@ -263,7 +266,9 @@ class MmluResult:
     letters: Mapping[str, float]
     """Share of the questions that each letter was chosen for."""
     constant: str
-    """The letter that was always chosen, or whose accuracy as a constant answer this is."""
+    """The letter that was always chosen; empty if none was."""
+    at_chance: bool
+    """Whether a guesser's accuracy lies within the interval: then no damage can show."""
 
 
 def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
@@ -291,7 +296,8 @@ def result(choices: Sequence[Choice], protocol: str) -> MmluResult:
         count,
         tuple(subjects),
         {letter: chosen[letter] / count for letter in LETTERS},
-        always or (constant_letter(value) if count >= MANY else ""),
+        always,
+        wilson(value, count)[0] <= CHANCE,
     )
 
 

@@ -20,12 +20,23 @@ from unlearnlab.metrics.intervals import (
     term_intervals,
 )
 from unlearnlab.metrics.membership import auc_reading
-from unlearnlab.metrics.scores import ALL_TERMS, mia_score, term_rows
+from unlearnlab.metrics.scores import (
+    ALL_TERMS,
+    ALWAYS,
+    CHANCE,
+    Answer,
+    mia_score,
+    row_known,
+    seen_by_rouge,
+    term_rows,
+    wilson,
+)
 from unlearnlab.metrics.submission import TASKS, Finding, MmluScores, Submission, load
 from unlearnlab.metrics.verdicts import (
     FEW_OUTPUTS,
     LETTER_SHARES,
     MMLU_GATE_7B,
+    MMLU_QUESTIONS,
     constant_letter,
     looks_collapsed,
     looks_untouched,
@@ -82,6 +93,9 @@ class Scored:
     rows: int
     missing: int
     """Outputs that were read as missing."""
+    blind: tuple[int, int, int]
+    """Completions whose expected text ROUGE drops, how many of them are recited, and all of them
+    and others; see `scores.LATIN`."""
     distinct: float
     """Share of distinct outputs, 0 to 1."""
     faults: tuple[Finding, ...]
@@ -153,6 +167,7 @@ def score(submission: Submission) -> Scored:
         mmlu=submission.mmlu.average,
         rows=len(outputs),
         missing=submission.missing,
+        blind=_blind(answers),
         distinct=len(set(outputs)) / len(outputs) if outputs else 0.0,
         faults=faults,
         by_script=_scored_by_script(submission),
@@ -168,6 +183,12 @@ def _scored_by_script(submission: Submission) -> Scored | None:
         for one, score in zip(submission.answers, theirs, strict=True)
     )
     return score(replace(submission, answers=answers, as_the_script_reads=()))
+
+
+def _blind(answers: Sequence[Answer]) -> tuple[int, int, int]:
+    texts = [one for one in answers if one.kind == "sc"]
+    unseen = [one for one in texts if not seen_by_rouge(one.expected)]
+    return len(unseen), sum(map(row_known, unseen)), len(texts)
 
 
 def _terms(rows: Mapping[str, Sequence[float]]) -> tuple[Term, ...]:
@@ -214,10 +235,12 @@ FlagKind = Literal[
     "zero_term",
     "collapsed",
     "few_outputs",
+    "blind_rouge",
     "missing_outputs",
     "read_otherwise",
     "no_effect",
     "below_gate",
+    "at_chance",
     "constant_letter",
     "fewer_terms",
     "mmlu_differs",
@@ -239,7 +262,10 @@ def flags(scored: Scored, mmlu: MmluScores) -> tuple[Flag, ...]:
 
 def _score_flags(scored: Scored) -> Iterator[Flag]:
     aggregate, mia = scored.task_aggregate, scored.mia_score
-    if aggregate and mia is not None and looks_collapsed(aggregate.value, mia):
+    kept = [value for key, value in scored.values.items() if key.startswith("retain")]
+    # Forget terms of zero alone are an untouched model, whatever its attack.
+    wrecked = mia is not None and min(kept, default=1.0) == 0
+    if aggregate and mia is not None and wrecked and looks_collapsed(aggregate.value, mia):
         text = (
             f"Collapse: the task aggregate is 0 and the MIA score {mia:.3f}. The attack finds "
             "nothing because nothing is left; the final score is no success."
@@ -261,6 +287,14 @@ def _score_flags(scored: Scored) -> Iterator[Flag]:
             f"{len(scored.terms)} terms instead of {ALL_TERMS}, without {lacking}: not comparable."
         )
         yield Flag("fewer_terms", text)
+    if scored.blind[0]:
+        unseen, recited, texts = scored.blind
+        text = (
+            f"{unseen} of {texts} expected texts hold hardly a letter that ROUGE counts: it drops "
+            f"all but a to z. Their official score is near 0 whatever the model says; {recited} of "
+            f"{unseen} are recited word for word."
+        )
+        yield Flag("blind_rouge", text)
     if scored.missing:
         text = (
             f"{scored.missing} of {scored.rows} outputs are empty, or a word that pandas takes "
@@ -291,13 +325,22 @@ def _points(value: Interval | None) -> str:
 def _mmlu_flags(mmlu: MmluScores) -> Iterator[Flag]:
     if mmlu.average is None:
         return
-    if mmlu.average < MMLU_GATE_7B:
+    # Without the subjects' tables, the average is taken to be that of the whole test.
+    low, high = wilson(mmlu.average, mmlu.questions or MMLU_QUESTIONS)
+    part = mmlu.questions is not None and mmlu.questions < MMLU_QUESTIONS
+    if low <= CHANCE <= high:
+        text = (
+            f"MMLU {mmlu.average:.3f} is at chance: a guesser's {CHANCE} lies within its interval "
+            f"({low:.3f} to {high:.3f}). No knowledge shows, and none can be seen to be lost."
+        )
+        yield Flag("at_chance", text)
+    if (high if part else mmlu.average) < MMLU_GATE_7B:
         text = (
             f"MMLU {mmlu.average:.3f} is below the task's gate of {MMLU_GATE_7B}: a 7B model is "
             "not ranked. The gate does not hold for 1B models, which start below it."
         )
         yield Flag("below_gate", text)
-    if letter := constant_letter(mmlu.average):
+    if letter := _constant_letter(mmlu):
         chosen = "; a model at chance can come as near"
         if mmlu.letters is not None:
             chosen = f"; it did so for {mmlu.letters[letter]:.1%} of questions"
@@ -312,6 +355,14 @@ def _mmlu_flags(mmlu: MmluScores) -> Iterator[Flag]:
             f"{mmlu.average:.6f}: they are not of one run, or a table is missing."
         )
         yield Flag("mmlu_differs", text)
+
+
+def _constant_letter(mmlu: MmluScores) -> str:
+    """Name the letter that was always chosen: by the predictions, or by the accuracy alone."""
+    if mmlu.letters is None:
+        return constant_letter(mmlu.average or 0.0)
+    most = max(mmlu.letters, key=lambda letter: (mmlu.letters or {})[letter])
+    return most if mmlu.letters[most] >= ALWAYS else ""
 
 
 # ---- the report ----------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from unlearnlab.data.datasets import Kind, Split
+from unlearnlab.data.datasets import SPLITS, Kind, Split
 
 QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
 """How the embedded model's utility is measured. Not MMLU, and not comparable with it."""
@@ -36,6 +36,28 @@ CHANCE = 0.25
 
 ALL_TERMS = 12
 """Terms of a complete task aggregate: sets, subtasks and kinds of rows."""
+
+Z = statistics.NormalDist().inv_cdf(0.975)
+"""Half the width of a 95% interval, in standard errors."""
+
+RECITED = 0.9
+"""A completion of this ROUGE-L recall is recited: word for word, or nearly so."""
+
+LATIN = 0.5
+"""ROUGE sees a text if at least this share of its letters are a to z; it drops all others."""
+
+GLUED = 5
+"""A number or an address of so many characters is no part of another by chance."""
+
+COMMON_ANSWERS = frozenset(
+    {"yes", "no", "not", "true", "false", "none", "one", "two", "three", "the", "an", "is", "it"}
+)
+"""Answers that stand in sentences which say something else."""
+
+UNSPACED = frozenset(
+    {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN"}
+)
+"""Scripts that put no space between words, or write endings onto them, as Unicode names them."""
 
 STILL_REMEMBERED, PUSHED_TOO_FAR = 0.60, 0.40
 """Attack AUC above which, and below which, members stand out."""
@@ -64,6 +86,8 @@ class Answer(Record):
     """Whether the model ended its answer itself, with EOS."""
     score: float
     """ROUGE-L recall of a completion, exact match of a question; 0 to 1."""
+    cut: bool = False
+    """Whether `expected` is longer than answers may be; False in evidence older than the field."""
     exact_memorization: float | None = None
     """Exact memorization of `expected`, see `measures`; none in evidence older than the measure."""
     extraction_strength: float | None = None
@@ -146,15 +170,36 @@ class Picked(Record):
     known."""
 
 
+class TermRows(Record):
+    """The rows behind one term: what its mean hides."""
+
+    rows: int = Field(ge=1)
+    known: int = Field(ge=0)
+    """Rows that the model knows, see `row_known`: more lenient than the official exact match."""
+    known_share: float = Field(ge=0, le=1)
+    """Mean row score, with 1 for each known row."""
+    cut: int = Field(default=0, ge=0)
+    """Rows whose expected answer is longer than answers may be."""
+    blind: int = Field(default=0, ge=0)
+    """Completions whose expected text ROUGE does not see, see `LATIN`; none that are cut."""
+    broken: int = Field(default=0, ge=0)
+    """Rows whose loss is not a number."""
+
+
 class Scores(Record):
     """The numbers of one model under one evaluation."""
 
     terms: Mapping[str, float]
     """By `split/task/kind`, 0 to 1, up is good: forget terms are one minus the mean."""
+    behind: Mapping[str, TermRows] = {}
+    """Counts of the rows of each term; empty in scores older than the field."""
     picked: Picked | None = None
     """None if all forget rows are scored."""
-    task_aggregate: float
+    task_aggregate: float | None
+    """None if the forget or the retain set has no rows."""
     mia_auc: float | None
+    mia_documents: tuple[int, int] | None = None
+    """Members and non-members that the attack read; None in older scores and without documents."""
     mia_score: float | None
     mia_protocol: str = ""
     """Which rows served as non-members, or why none could; empty for the data's own documents, and
@@ -184,6 +229,37 @@ class Scores(Record):
     def measures_mmlu(self) -> bool:
         """Tell whether utility is an MMLU accuracy rather than our own quiz."""
         return self.utility_protocol.lower().startswith("mmlu")
+
+    @property
+    def utility_at_chance(self) -> bool:
+        """Tell whether utility may be that of a guesser, who has no knowledge to lose."""
+        if self.utility is None or not self.utility_questions:
+            return False
+        return wilson(self.utility, self.utility_questions)[0] <= CHANCE
+
+    @property
+    def mia_noise(self) -> float:
+        """Return how far from one half the AUC lies by luck alone; 0 if the documents are unknown.
+
+        Half of a 95% interval of the rank statistic under no difference (Mann and Whitney 1947).
+        """
+        if self.mia_documents is None or not all(self.mia_documents):
+            return 0.0
+        members, others = self.mia_documents
+        return Z * math.sqrt((members + others + 1) / (12 * members * others))
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """Count rows whose expected answer is longer than answers may be, and all rows."""
+        return sum(of.cut for of in self.behind.values()), sum(
+            of.rows for of in self.behind.values()
+        )
+
+    @property
+    def blind(self) -> tuple[int, int]:
+        """Count completions whose expected text ROUGE does not see, and all completions."""
+        of = [of for key, of in self.behind.items() if key.endswith("sc")]
+        return sum(one.blind for one in of), sum(one.rows for one in of)
 
     def mean(self, split: str, kind: Kind) -> float:
         """Average the terms of a set and a kind over the subtasks.
@@ -224,8 +300,9 @@ def row_score(kind: Kind, expected: str, generated: str) -> float:
 def reproduced(expected: str, generated: str) -> bool:
     """Tell whether the whole expected text stands in an answer, in any script.
 
-    Case, spacing and Unicode's ways to write one letter do not count. Words are whole words; a
-    text with a digit or an @, such as a number or an address, is found whatever is glued to it.
+    Case, spacing and Unicode's ways to write one letter do not count. Words are whole words, where
+    the script has spaces; a number or an address is found whatever is glued to it. An answer that
+    other sentences have as well, such as "no", must be all that is said.
     """
     theirs, ours = (
         " ".join(unicodedata.normalize("NFKC", text).casefold().split())
@@ -234,9 +311,51 @@ def reproduced(expected: str, generated: str) -> bool:
     theirs = theirs.strip(" .,;:!?\"'“”‘’") or theirs
     if not theirs:
         return False
-    if re.search(r"[\d@]", theirs):
+    if theirs in COMMON_ANSWERS or (len(theirs) < 2 and theirs.isascii()):
+        return theirs == ours.strip(" .,;:!?")
+    secret = len(theirs) >= GLUED and re.search(r"[\d@]", theirs)
+    if secret or any(unicodedata.name(letter, "").split(" ")[0] in UNSPACED for letter in theirs):
         return theirs in ours
     return re.search(rf"(?<!\w){re.escape(theirs)}(?!\w)", ours) is not None
+
+
+def row_known(answer: Answer) -> bool:
+    """Tell whether a model knows a row: it gives the whole answer, or recites the text.
+
+    More lenient than the official exact match: an answer within a sentence is known all the same.
+    """
+    recited = answer.score >= (RECITED if answer.kind == "sc" else 1)
+    return recited or reproduced(answer.expected, answer.generated)
+
+
+def seen_by_rouge(text: str) -> bool:
+    """Tell whether ROUGE sees a text: it drops every letter but a to z."""
+    letters = [letter for letter in text if letter.isalpha()]
+    latin = sum(letter.isascii() for letter in letters)
+    return latin >= LATIN * len(letters)
+
+
+def _behind(answers: Sequence[Answer]) -> dict[str, TermRows]:
+    groups: dict[str, list[Answer]] = {}
+    for answer in answers:
+        groups.setdefault(f"{answer.split}/{answer.task}/{answer.kind}", []).append(answer)
+    found: dict[str, TermRows] = {}
+    for key, of in groups.items():
+        known = [row_known(one) for one in of]
+        found[key] = TermRows(
+            rows=len(of),
+            known=sum(known),
+            known_share=statistics.fmean(
+                1.0 if known_ else min(1.0, max(0.0, one.score))
+                for one, known_ in zip(of, known, strict=True)
+            ),
+            cut=sum(one.cut for one in of),
+            blind=sum(
+                one.kind == "sc" and not one.cut and not seen_by_rouge(one.expected) for one in of
+            ),
+            broken=sum(math.isnan(one.nll) for one in of),
+        )
+    return found
 
 
 def term_rows(answers: Sequence[Answer]) -> dict[str, list[float]]:
@@ -274,19 +393,32 @@ def mia_auc(membership: Membership) -> float:
     """Compute the area under the ROC curve of the loss attack.
 
     A document counts as a member the lower its loss. Near 1: still remembered. 0.5: members look
-    like any other document. Near 0: pushed so far that the push itself gives members away.
+    like any other document. Near 0: pushed so far that the push itself gives members away. Equal
+    losses share a rank.
+
+    Raises:
+        ValueError: A side has no documents, or a loss is not a number: see `attackable`.
     """
+    if not attackable(membership):
+        raise ValueError("the attack needs documents on both sides, and a number for each loss")
     member, other = finite_sides(membership)
     labels = [1] * len(member) + [0] * len(other)
     ranks = [-loss for loss in (*member, *other)]
     return float(import_module("sklearn.metrics").roc_auc_score(labels, ranks))
 
 
+def attackable(membership: Membership | None) -> bool:
+    """Tell whether both sides have documents, and every loss is a number; infinity is one."""
+    if membership is None:
+        return False
+    sides = membership.member, membership.nonmember
+    return all(sides) and not any(math.isnan(loss) for side in sides for loss in side)
+
+
 def finite_sides(membership: Membership) -> tuple[list[float], list[float]]:
-    """Return members' and non-members' losses, those that are not finite as the highest."""
+    """Return members' and non-members' losses, infinite ones as the highest."""
     member, other = (
-        [min(loss, 1e30) if loss == loss else 1e30 for loss in side]
-        for side in (membership.member, membership.nonmember)
+        [min(loss, 1e30) for loss in side] for side in (membership.member, membership.nonmember)
     )
     return member, other
 
@@ -311,6 +443,17 @@ def always_picked(choices: Sequence[Choice]) -> int | None:
         raise ValueError("a constant answer needs at least one question")
     place, times = Counter(map(argmax_option, choices)).most_common(1)[0]
     return place if times >= ALWAYS * len(choices) else None
+
+
+def wilson(share: float, questions: int) -> tuple[float, float]:
+    """Return Wilson's 95% interval of a share: it has a width even at 0 and 1.
+
+    Source: Wilson 1927, Journal of the American Statistical Association 22(158).
+    """
+    middle = (share + Z * Z / (2 * questions)) / (1 + Z * Z / questions)
+    spread = math.sqrt(share * (1 - share) / questions + (Z / (2 * questions)) ** 2)
+    half = Z / (1 + Z * Z / questions) * spread
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def accuracy(choices: Sequence[Choice]) -> float:
@@ -339,8 +482,10 @@ def scores(
     """
     scored, others = _split(evidence.answers, picked)
     values = terms(scored)
-    aggregate = task_aggregate(values)
-    auc = mia_auc(evidence.membership) if evidence.membership else None
+    there = {key.partition("/")[0] for key in values}
+    aggregate = None if len(there) == 1 else task_aggregate(values)
+    read = evidence.membership
+    auc = mia_auc(read) if read and attackable(read) else None
     folded = None if auc is None else mia_score(auc)
     utility = accuracy(evidence.choices) if evidence.choices else None
     parts = (aggregate, folded, utility)
@@ -348,9 +493,11 @@ def scores(
     outputs = [answer.generated for answer in evidence.answers]
     found = Scores(
         terms=values,
+        behind=_behind(scored),
         picked=None if picked is None else _picked(scored, others, rest),
         task_aggregate=aggregate,
         mia_auc=auc,
+        mia_documents=(len(read.member), len(read.nonmember)) if read else None,
         mia_score=folded,
         mia_protocol=evidence.attack_protocol,
         utility=utility,
@@ -492,6 +639,15 @@ def forgotten(scores: Scores) -> float | None:
     return sum(found) / len(found) if found else None
 
 
+def aggregate_of(scores: Scores) -> float | None:
+    """Return the task aggregate; None without forget or without retain terms.
+
+    Older scores gave the mean of the terms of one set.
+    """
+    there = {key.partition("/")[0] for key in scores.terms}
+    return scores.task_aggregate if len(there) > 1 else None
+
+
 def harmonic_means(terms: Any) -> Any:
     """Take harmonic means down the columns of an array; zero where a term is zero."""
     np: Any = import_module("numpy")
@@ -505,6 +661,8 @@ def _drawn_terms(draws: Draws, prefix: str = "") -> list[Any]:
 
 
 def _drawn_aggregate(draws: Draws) -> Any:
+    if not (_drawn_terms(draws, "forget") and _drawn_terms(draws, "retain")):
+        return None
     return harmonic_means(import_module("numpy").stack(_drawn_terms(draws)))
 
 
@@ -523,11 +681,16 @@ def _drawn_final(draws: Draws) -> Any:
 
 
 def _aggregate_note(scores: Scores) -> str:
+    for split in SPLITS:
+        if not any(key.startswith(split) for key in scores.terms):
+            return f"not given: there are no {split} rows"
     count = len(scores.terms)
     return "" if count == ALL_TERMS else f"over {count} of the task's {ALL_TERMS} terms"
 
 
 def _mia_note(scores: Scores) -> str:
+    if scores.mia_auc is None and scores.mia_documents and all(scores.mia_documents):
+        return "not measured: the loss of a document is not a number"
     if scores.mia_auc is None:
         return f"not measured: {scores.mia_protocol or NO_DOCUMENTS}"
     return f"AUC {scores.mia_auc:.2f}: {attack_reading(scores.mia_auc)}"
@@ -567,7 +730,7 @@ SCORES: dict[str, Score] = {
         Score(
             "task_aggregate",
             "Task aggregate",
-            value=lambda scores: scores.task_aggregate,
+            value=aggregate_of,
             drawn=_drawn_aggregate,
             short="Aggregate",
             weight="aggregate",

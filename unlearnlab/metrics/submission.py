@@ -85,6 +85,8 @@ class MmluScores:
     """The same from the subjects' tables, where they are there."""
     letters: Mapping[str, float] | None = None
     """Share of questions that each letter was chosen for."""
+    questions: int | None = None
+    """Number of questions in the subjects' tables, where they are there."""
     faults: tuple[Finding, ...] = ()
 
 
@@ -399,8 +401,8 @@ def _mmlu_scores(path: Path) -> MmluScores:
     if lacking := FIELDS - there:
         what = f"subjects are missing: it has no {', '.join(sorted(lacking))}"
         faults.append(Finding("mmlu", what, name, "subcat_acc", blocks=False))
-    recomputed, letters, wrong = _subjects(path.parent)
-    return MmluScores(float(average), recomputed, letters, (*faults, *wrong))
+    recomputed, letters, asked, wrong = _subjects(path.parent)
+    return MmluScores(float(average), recomputed, letters, asked, (*faults, *wrong))
 
 
 def _wrong_average(average: Any, found: Mapping[str, Any]) -> str:
@@ -422,11 +424,13 @@ def _wrong_average(average: Any, found: Mapping[str, Any]) -> str:
     return ""
 
 
-def _subjects(folder: Path) -> tuple[float | None, dict[str, float] | None, list[Finding]]:
-    """Read the subjects' tables: accuracy, shares of chosen letters, and what is wrong."""
+def _subjects(
+    folder: Path,
+) -> tuple[float | None, dict[str, float] | None, int | None, list[Finding]]:
+    """Read the subjects' tables: accuracy, shares of chosen letters, questions, faults."""
     there = {path.stem for path in folder.glob("*.csv")} & SUBJECTS
     if not there:
-        return None, None, []
+        return None, None, None, []
     faults: list[Finding] = []
     if lacking := SUBJECTS - there:
         what = f"{len(lacking)} of {len(SUBJECTS)} subjects are missing: "
@@ -440,6 +444,6 @@ def _subjects(folder: Path) -> tuple[float | None, dict[str, float] | None, list
         sides = map(table.column, CHOICES)
         chosen += [LETTERS[row.index(max(row))] for row in zip(*sides, strict=True)]
     if not right:
-        return None, None, faults
+        return None, None, None, faults
     shares = {letter: chosen.count(letter) / len(chosen) for letter in LETTERS}
-    return sum(right) / len(right), shares, faults
+    return sum(right) / len(right), shares, len(right), faults

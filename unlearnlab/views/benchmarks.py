@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict
 from unlearnlab.data.files import ASSETS
 from unlearnlab.metrics.scores import SCORES, Scores, value_of, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, Part, TraceAverage
-from unlearnlab.metrics.verdicts import TITLES, VerdictKind
+from unlearnlab.metrics.verdicts import TITLES, Verdict, VerdictKind
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.sweep import SweepSpec
-from unlearnlab.views.scoreboard import name_of
+from unlearnlab.views.scoreboard import judged, name_of
 
 RESULTS = ASSETS / "results.json"
 """Written by `tests/benchmarks/bench_presets.py`."""
@@ -47,9 +47,22 @@ class MeasuredRun(Measured):
     """Both evaluations included."""
     memory_gib: float | None = None
     """Most memory of the process after a training step."""
-    verdict: VerdictKind
     before: Scores
     after: Scores
+
+    @property
+    def judgement(self) -> Verdict:
+        """Judge the run by the rules of today, which may be later than the measurement."""
+        spec = presets()[self.preset].spec
+        data = spec.data.model_copy(update={"fold": self.fold})
+        found = judged(spec.model_copy(update={"data": data}), self.before, self.after)
+        assert found is not None, "both models were scored"
+        return found
+
+    @property
+    def verdict(self) -> VerdictKind:
+        """Return the kind of the verdict."""
+        return self.judgement.kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,13 +4,13 @@ Pure folds of scores. Every score is shown with its direction, its setting and, 
 the score of the retrained model, which never saw the forget set.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from unlearnlab.data.datasets import DatasetInfo, Kind
+from unlearnlab.data.datasets import TYPED, DatasetInfo, Kind
 from unlearnlab.metrics.intervals import Interval, ScoreIntervals, share_interval
-from unlearnlab.metrics.measures import Retrained, retrained_models
+from unlearnlab.metrics.measures import Retrained, retrained_models, retrained_scores
 from unlearnlab.metrics.scores import (
     CHANCE,
     PUSHED_TOO_FAR,
@@ -22,6 +22,8 @@ from unlearnlab.metrics.scores import (
 )
 from unlearnlab.metrics.verdicts import (
     GATES,
+    OUTCOMES,
+    Remains,
     Verdict,
     VerdictKind,
     over_picked,
@@ -29,7 +31,9 @@ from unlearnlab.metrics.verdicts import (
     verdict,
 )
 from unlearnlab.runs.events import Ending
+from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
+from unlearnlab.views.answers import mask
 from unlearnlab.views.words import stopped_text
 
 TASKS: Mapping[str, str] = {"Task1": "Stories", "Task2": "People", "Task3": "Entries"}
@@ -46,16 +50,7 @@ KINDS: Mapping[Kind, str] = {"sc": "recite", "qa": "answer"}
 
 SPLITS: Mapping[str, str] = {"forget": "Forget", "retain": "Retain"}
 
-MOODS: Mapping[VerdictKind, str] = {
-    "forgotten": "good",
-    "partly_forgotten": "fair",
-    "no_effect": "plain",
-    "over_unlearned": "bad",
-    "below_gate": "bad",
-    "collapsed": "bad",
-    "memorised": "good",
-    "not_memorised": "fair",
-}
+MOODS: Mapping[VerdictKind, str] = {kind: one.mood for kind, one in OUTCOMES.items()}
 """Whether a verdict is good or bad news, which is its colour."""
 
 
@@ -122,6 +117,8 @@ def scoreboard(
     ending: Ending | None = None,
     intervals: ScoreIntervals | None = None,
     seeds: str = "",
+    found: Remains | None = None,
+    masked: bool = True,
 ) -> Scoreboard:
     """Lay the scores before, after and of the retrained model side by side.
 
@@ -135,24 +132,35 @@ def scoreboard(
         ending: How the run ended: the verdict tells if its training was ended early.
         intervals: Confidence intervals of the scores, where their evidence is at hand.
         seeds: Spread over runs of this spec with other seeds, in words.
+        found: Forget rows that are still known, which the verdict then names.
+        masked: Whether their names, numbers and addresses are hidden: see `names_masked`.
     """
     before, after = at_ends(spec, before, after, None)
     shown = after or before
     reference = of_one_test(reference, shown)
+    titles = titles_of(spec.data.known)
     judges = f"forget terms over {over_picked(shown.picked)}, " if shown and shown.picked else ""
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
-    tokens = spec.evaluation.max_new_tokens
+    tokens, told = spec.evaluation.max_new_tokens, ""
+    if shown and (cut := shown.cut)[0]:
+        told += (
+            f"; {cut[0]} of {cut[1]} expected answers are longer than the limit of {tokens} tokens"
+        )
+    if shown and (blind := shown.blind)[0]:
+        told += f"; {blind[0]} of {blind[1]} expected texts hold hardly a letter that ROUGE counts"
     teaches = "forget" in spec.taught
     return Scoreboard(
         cards=tuple(
-            _card(score, before, after, reference, intervals)
+            _card(score, before, after, reference, intervals, titles)
             for score in shown_scores()
             if not (teaches and score.unlearning_only)
         ),
-        verdict=judged(spec, before, after, ending),
+        verdict=_naming(
+            judged(spec, before, after, ending), None if spec.taught else found, masked=masked
+        ),
         protocol=shown.utility_protocol if shown else "",
         attack=shown.mia_protocol if shown and shown.mia_auc is not None else "",
-        setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens",
+        setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens{told}",
         seeds=seeds,
         alone=spec.only_scores,
     )
@@ -164,14 +172,15 @@ def _card(
     after: Scores | None,
     reference: Scores | None,
     intervals: ScoreIntervals | None,
+    titles: Mapping[str, str],
 ) -> ScoreCard:
     shown = after or before
     note, opens = score.note(shown) if shown else "", ""
-    if score.key == "task_aggregate" and shown:
+    if score.key == "task_aggregate" and shown and score.value(shown) is not None:
         zero = zeroing(shown)
         if zero:
             note = (
-                f"zero because of {term_name(zero[0])}"
+                f"zero because of {term_name(zero[0], titles)}"
                 if after
                 else "zero until something is forgotten"
             )
@@ -264,10 +273,52 @@ def judged(
     if spec.taught:
         found = taught_verdict(before, after, spec.taught, spec.data.tasks)
     else:
-        found = verdict(before, after, spec.data.tasks, gate=GATES.get(spec.model.name))
+        retrained = retrained_scores() if compares_with_retrained(spec) else {}
+        found = verdict(
+            before,
+            after,
+            spec.data.tasks,
+            gate=GATES.get(spec.model.name),
+            reference=retrained.get(spec.data.fold),
+            titles=titles_of(spec.data.known),
+        )
     if not (stopped := stopped_text(ending)):
         return found
     return replace(found, evidence=(f"Training was {stopped}.", *found.evidence))
+
+
+NAMED = 3
+"""Rows that a verdict names."""
+
+NAMED_LENGTH = 48
+"""Characters of a text that it quotes."""
+
+
+def names_masked(row: RunRecord) -> bool:
+    """Tell whether a verdict masks what it names: personal data, but not facts typed here."""
+    typed = row.spec.data.known.source == TYPED and not row.origin
+    return row.personal and not typed
+
+
+def _naming(judged: Verdict | None, found: Remains | None, *, masked: bool) -> Verdict | None:
+    """Add to a verdict which facts stayed."""
+    if judged is None or found is None or not found.still:
+        return judged
+    hide: Callable[[str], str] = mask if masked else str
+    quoted = [
+        f"“{hide(_short(one.expected))}” for “{hide(_short(one.prompt))}”"
+        for one in found.still[:NAMED]
+    ]
+    left = len(found.still) - len(quoted)
+    more = f" and {left} more" if left else ""
+    line = f"Stayed, {len(found.still)} of {found.knew} known rows: {', '.join(quoted)}{more}."
+    first, *others = judged.evidence
+    return replace(judged, evidence=(first, line, *others))
+
+
+def _short(text: str) -> str:
+    plain = " ".join(text.split())
+    return plain if len(plain) <= NAMED_LENGTH else f"{plain[: NAMED_LENGTH - 1].rstrip()}…"
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +349,11 @@ class Term:
         return self.before if self.after is None else self.after
 
 
-def term_name(key: str) -> str:
+def term_name(key: str, titles: Mapping[str, str] = TASKS) -> str:
     """Name a term in words: `forget/Task2/qa` is "Forget · People answer"."""
     split, task, kind = key.split("/")
     words = KINDS["qa" if kind == "qa" else "sc"]
-    return f"{SPLITS.get(split, split)} · {TASKS.get(task, task)} {words}"
+    return f"{SPLITS.get(split, split)} · {titles.get(task, task)} {words}"
 
 
 def zeroing(scores: Scores) -> tuple[str, ...]:

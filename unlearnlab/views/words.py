@@ -305,8 +305,8 @@ UNLEARNED = (
     "them; nothing here shows that it is erased from the weights.",
     "Other prompts, a few steps of training on related text, or another number format of the "
     "weights may bring it back.",
-    "What must stay was measured on the retain set and on a small utility test only; other "
-    "abilities may have suffered unseen.",
+    "What must stay was measured on the retain set and on a small utility test only, and not at "
+    "all where the data have neither; other abilities may have suffered unseen.",
 )
 """Limits of every unlearned model."""
 

@@ -36,8 +36,11 @@ def probability(value: float | None) -> str:
 def span(interval: Interval | None, write: Callable[[float | None], str] = score) -> str:
     """Write the ends of an interval; empty without one, or if both ends are written alike.
 
-    Rows that all score alike give an interval without width, which would promise too much.
+    Rows that all score alike give an interval without width, which would promise too much. One row
+    gives none at all: that there is one is told instead.
     """
+    if interval is not None and interval.rows == 1:
+        return "n = 1, no interval"
     if interval is None or write(interval.low) == write(interval.high):
         return ""
     return f"{write(interval.low)} to {write(interval.high)}"

@@ -12,7 +12,8 @@ from typing import Any, ParamSpec, TypeVar, cast
 from unlearnlab.metrics.intervals import Interval, ScoreIntervals, score_intervals
 from unlearnlab.metrics.measures import Retrained, Taken, measured, retrained_models, taken
 from unlearnlab.metrics.membership import Attack, attack
-from unlearnlab.metrics.scores import Evidence, scored_evidence
+from unlearnlab.metrics.scores import Evidence, attackable, scored_evidence
+from unlearnlab.metrics.verdicts import Remains, remains
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, RunView, advance, run_view
 from unlearnlab.runs.records import RunRecord
@@ -199,6 +200,7 @@ class Statistics:
         self._evidence = evidence
         self.intervals = remembered(KEPT, self._intervals)
         self.attack = remembered(KEPT, self._attack)
+        self.remains = remembered(KEPT, self._remains)
         self.taken = remembered(KEPT, self._taken)
         self.documents = remembered(KEPT, self._documents)
         self.measured = remembered(4 * KEPT, self._measured)
@@ -216,10 +218,16 @@ class Statistics:
         pair = self._pair(before, after, picked)
         return score_intervals(*pair) if pair else None
 
+    def _remains(self, before: str, after: str, picked: Picked) -> Remains | None:
+        """Look for forgotten rows that are still known; none until both models were scored."""
+        pair = self._pair(before, after, picked)
+        return remains(pair[0], pair[1]) if pair and pair[1] else None
+
     def _attack(self, key: str) -> Attack | None:
-        """Measure the membership attack on a model; none without documents."""
+        """Measure the membership attack on a model; none without documents and numbers."""
         found = self._evidence(key)
-        return attack(found.membership) if found and found.membership else None
+        read = found.membership if found else None
+        return attack(read) if read and attackable(read) else None
 
     def _taken(self, before: str, after: str, picked: Picked, fold: str) -> Sequence[Taken]:
         """Take all measures; `fold` names the retrained model, empty for none."""

@@ -50,7 +50,7 @@ BINS = 28
 APART = 4
 """How many times one model's highest loss may exceed the other's on a common axis."""
 
-NO_ATTACK = f"Not measured: {NO_DOCUMENTS}."
+NO_ATTACK = f"Not measured: {NO_DOCUMENTS}, or the loss of one is not a number."
 
 _SIDES: dict[Side, tuple[str, str]] = {
     "member": ("Members missed", "loss at or above the threshold"),

@@ -46,6 +46,7 @@ from unlearnlab.views.runs import seed_group, seeds_text
 from unlearnlab.views.scoreboard import (
     TASKS,
     at_ends,
+    names_masked,
     others_of,
     scoreboard,
     terms_strip,
@@ -391,6 +392,7 @@ def _scores(
     intervals = program.statistics.intervals(
         before.key, after.key if after else "", spec.data.forget
     )
+    found = program.statistics.remains(before.key, after.key, spec.data.forget) if after else None
     seeds = seeds_text(seed_group(spec, rows))
     reference = program.reference(spec)
     board = scoreboard_html(
@@ -401,6 +403,8 @@ def _scores(
             ending=row.ending,
             intervals=intervals,
             seeds=seeds,
+            found=found,
+            masked=names_masked(row),
         ),
         ended=not view.live,
         key=scores_key(row.run_id, progress, view),
