@@ -266,7 +266,8 @@ def _summary(row: RunRecord, found: Result) -> str:
     if found.documents and found.documents.scored and not row.spec.taught:
         out += ["", *_document_lines(found.documents)]
     if board.verdict:
-        out += ["", f"{board.verdict.title}: " + " ".join(board.verdict.evidence)]
+        first, *others = board.verdict.evidence
+        out += ["", f"{board.verdict.title}: {first}", *(f"  {line}" for line in others)]
     if progress.kept:
         name, size = progress.kept.name, progress.kept.megabytes
         out += ["", f"Kept as the model {name}, {size:.1f} MB."]

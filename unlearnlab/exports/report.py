@@ -16,7 +16,14 @@ from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views import words
 from unlearnlab.views.answers import AnswerRow, choices, counts, example, marked, mask
 from unlearnlab.views.colours import following_the_system
-from unlearnlab.views.comparison import Weights, matrix, measure_table, rankings, scoreboard
+from unlearnlab.views.comparison import (
+    Weights,
+    matrix,
+    measure_table,
+    rankings,
+    scoreboard,
+    subtask_titles,
+)
 from unlearnlab.views.html import environment
 from unlearnlab.views.runs import differences, held_against
 from unlearnlab.views.scoreboard import KINDS, MOODS, TASKS, terms_strip, titles_of
@@ -159,6 +166,7 @@ def comparison(
         drawn=svg.plane(of, held_against(of.entries, reference))
         + "".join(svg.curves(of, series) for series in SERIES),
         terms=terms,
+        tasks=subtask_titles(of.entries),
         term_rows=zip(terms.run_ids, terms.labels, terms.values, strict=True),
         measures=measure_table(of.entries, of.measures),
         differences=differences([run.spec for run in of.entries]),

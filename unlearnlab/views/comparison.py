@@ -211,6 +211,12 @@ class Matrix:
     """One row for each run that was scored; a term that was not measured is none."""
 
 
+def subtask_titles(of: Sequence[RunSummary]) -> Mapping[str, str]:
+    """Name the subtasks as the data of runs do, if all have the same data."""
+    data = {run.spec.data.source: run.spec.data.known for run in of}
+    return titles_of(data.popitem()[1]) if len(data) == 1 else TASKS
+
+
 def matrix(of: Sequence[RunSummary]) -> Matrix:
     """Lay the terms of all scored runs side by side; terms that no run has get no column."""
     scored = [
@@ -218,9 +224,7 @@ def matrix(of: Sequence[RunSummary]) -> Matrix:
         for run, name in zip(of, labels(of), strict=True)
         if run.after is not None
     ]
-    sources = {run.spec.data.source for run, _, _ in scored}
-    # Subtasks are named as the data do, if all runs have the same data.
-    titles = titles_of(scored[0][0].spec.data.known) if len(sources) == 1 else TASKS
+    titles = subtask_titles([run for run, _, _ in scored])
     measured = {key for _, _, terms in scored for key in terms}
     columns = tuple(
         TermColumn(key, split, f"{title} {words}")

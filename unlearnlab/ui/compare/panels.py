@@ -19,9 +19,9 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import press_ask
 from unlearnlab.views.answers import Speaker, choices, example, mask
 from unlearnlab.views.charts import BY, By, curve, offered, track
-from unlearnlab.views.comparison import measure_table
+from unlearnlab.views.comparison import measure_table, subtask_titles
 from unlearnlab.views.runs import RunSummary, differences, held_against, labels
-from unlearnlab.views.scoreboard import KINDS, TASKS
+from unlearnlab.views.scoreboard import KINDS
 
 Panel = Literal["charts", "settings", "measures", "differences", "answers", "ask"]
 
@@ -192,13 +192,13 @@ def _answers(program: Program, runs: Sequence[RunSummary], request: ExampleReque
     ]
     at = min(request.at, len(passing) - 1)
     shown = example(passing[at].row, models) if passing else None
-    masked = _masked(runs, request.masked)
+    masked, titles = _masked(runs, request.masked), subtask_titles(runs)
     cut = f"The first {SPEAKERS} of {len(runs)} runs answer here."
     answer = _html(
         "answers",
         runs,
         example=shown,
-        kind=f"{TASKS.get(shown.task, shown.task)} · {KINDS[shown.kind]}" if shown else "",
+        kind=f"{titles.get(shown.task, shown.task)} · {KINDS[shown.kind]}" if shown else "",
         at=at,
         count=len(passing),
         hide=mask if masked else str,
