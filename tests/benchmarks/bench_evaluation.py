@@ -31,7 +31,7 @@ import torch
 from tests.engine import plain
 from tests.engine.tiny import CPU, finish
 from unlearnlab.data.files import EMBEDDED
-from unlearnlab.engine.evaluation import cleaned, document_losses, official_answers
+from unlearnlab.engine.evaluation import document_losses, official_answers
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.mmlu import answer, most_tokens
 from unlearnlab.engine.unlearning_model import UnlearningModel
@@ -83,7 +83,7 @@ def _half(name: str, target: UnlearningModel, fold: Dataset) -> None:
     texts, slow = _timed(
         lambda: [plain.script_text(target.model, target.tokenizer, one) for one in prompts]
     )
-    other = [cleaned(a.text) != b for a, b in zip(ours, texts, strict=True)]
+    other = [a.text != b for a, b in zip(ours, texts, strict=True)]
     scored = [
         row_score(row.kind, row.output, a.text) != row_score(row.kind, row.output, b)
         for row, a, b in zip(rows, ours, texts, strict=True)

@@ -18,9 +18,7 @@ def script_text(model, tokenizer, question, max_new_tokens=256):
             use_cache=True,
             pad_token_id=tokenizer.eos_token_id,
         )
-    text = tokenizer.decode(out[0, len(ids[0]) :], skip_special_tokens=True)
-    # What `clean_up_tokenization_spaces=True` did in the script's version of the library.
-    return tokenizer.clean_up_tokenization(text)
+    return tokenizer.decode(out[0, len(ids[0]) :], skip_special_tokens=True)
 
 
 def script_row(model, tokenizer, question, answer):

@@ -33,11 +33,14 @@ from unlearnlab.runs.events import (
     Saved,
     StageBegan,
     StepLogged,
+    StoredEvent,
     Traced,
 )
+from unlearnlab.runs.progress import RunProgress, advance
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.run import RECORDED, DataSpec, PreviewSpec, RunSpec, parse_spec
 from unlearnlab.spec.trace import TraceSpec, TypedPrompt
+from unlearnlab.views.words import record_lines, record_values
 
 SPEC = parse_spec(
     {
@@ -102,6 +105,19 @@ def test_a_run_tells_its_stages_in_order_and_scores_before_and_after(facts):
     assert [event.step for event in only(facts, StepLogged)] == [1, 2, 3]
     assert [event.step for event in only(facts, Probed)] == [0, 3]
     assert any(isinstance(event, Saved) for event in facts)
+
+
+def test_the_scores_of_a_trained_model_tell_how_many_weights_moved(facts):
+    before, after = (event.scores for event in only(facts, Evaluated))
+    assert before.moved is None
+    assert after.moved.format == "float32"
+    assert 0.9 * after.moved.trained < after.moved.moved <= after.moved.trained
+    progress = advance(
+        RunProgress(), [StoredEvent(n, 0.0, event) for n, event in enumerate(facts, 1)]
+    )
+    told = dict(record_lines(SPEC, progress))["Weights moved"]
+    assert told == f"{after.moved.text}."
+    assert record_values(progress)["weights_moved"]["moved"] == after.moved.moved
 
 
 def test_where_rows_were_picked_scores_and_probe_are_over_them(facts, kept, job):
@@ -352,7 +368,7 @@ def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_pat
         for event in owner.unlearn(Job("run-2", parse_spec(wish), tmp_path / "alone"))
         if isinstance(event, Evaluated)
     )
-    assert alone.scores == after.scores
+    assert alone.scores == after.scores.model_copy(update={"moved": None})
     assert alone.evidence == after.evidence
 
 

@@ -15,7 +15,6 @@ from unlearnlab.data.files import EMBEDDED
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation import (
     Probe,
-    cleaned,
     document_losses,
     evaluate,
     official_answers,
@@ -291,6 +290,8 @@ def test_an_output_of_no_tokens_of_its_own_has_no_loss(lm):
     assert one.nll != one.nll
 
 
-def test_spaces_before_marks_go_as_in_the_scripts_decoding(tokenizer):
-    text = "He said , it 's n't so . Is it ? No ! I 'm they 're we 've ' quoted ' ."
-    assert cleaned(text) == tokenizer.clean_up_tokenization(text)
+def test_spaces_before_marks_stay_as_in_the_scripts_decoding(tokenizer, monkeypatch):
+    """Version 5 of transformers cleans no BPE text, whatever the configuration asks for."""
+    monkeypatch.setattr(tokenizer, "clean_up_tokenization_spaces", True)
+    text = "He said , it 's n't so . Is it ?"
+    assert tokenizer.decode(tokenizer.encode(text), skip_special_tokens=True) == text

@@ -1,12 +1,14 @@
 """From a name to a model on a device: what is refused and how, what is fetched, what stops it."""
 
 import json
+import math
 from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from huggingface_hub import constants
+from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
 from tests.engine.tiny import CPU, changed, copied, finish, only, saved
@@ -180,6 +182,25 @@ def larger_tokenizer(folder):
     words.save_pretrained(folder)
 
 
+def weights(change):
+    def spoil(folder):
+        path = folder / "model.safetensors"
+        found = load_file(path)
+        change(found)
+        save_file(found, path, metadata={"format": "pt"})
+
+    return spoil
+
+
+def one_nan(found):
+    found["model.layers.1.mlp.up_proj.weight"][3, 4] = math.nan
+
+
+def overflowing(found):
+    for name in ("up", "down"):
+        found[f"model.layers.1.mlp.{name}_proj.weight"] *= 1e30
+
+
 def text(name, content):
     return lambda folder: (folder / name).write_text(content)
 
@@ -209,6 +230,8 @@ def lost(*names):
         (lost("tokenizer.json"), "holds no tokenizer"),
         (text("tokenizer.json", "{"), "cannot be loaded"),
         (without_eos, "no EOS token.*set eos_token in tokenizer_config.json"),
+        (weights(one_nan), r"broken: model\.layers\.1\.mlp\.up_proj\.weight holds .* nan or inf"),
+        (weights(overflowing), "as float32, block 1 gives nan or infinite .* take another model"),
         (larger_tokenizer, "the tokenizer has 2057 tokens and the model 2048"),
     ],
 )  # fmt: skip
@@ -216,6 +239,14 @@ def test_a_folder_that_cannot_be_a_model_says_why_and_what_to_do(folder, spoil, 
     spoil(folder)
     with pytest.raises(ValueError, match=f"(?s){told}"):
         load(folder)
+
+
+def test_a_weight_that_is_nan_is_found_before_it_is_packed(wide, tmp_path):
+    folder = copied(wide, tmp_path / "model")
+    weights(one_nan)(folder)
+    for precision in ("int8", "nf4"):
+        with pytest.raises(ValueError, match=r"model\.layers\.1\.mlp\.up_proj\.weight holds"):
+            UnlearningModel.open(folder, precision=precision, device=CPU)
 
 
 def test_a_whole_folder_answers_like_the_model_that_was_saved(folder):

@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import pytest
@@ -110,7 +111,7 @@ class Run:
 
 @pytest.fixture
 def carried_out(models, data, lengths, tokenizer):
-    def run(*, model=None, family="olmo", width=64, scored=False, **wished) -> Run:
+    def run(*, model=None, family="olmo", width=64, scored=False, exact=False, **wished) -> Run:
         sizes = {name: wished.pop(name) for name in ("blocks", "vocabulary") if name in wished}
         config = tiny_config(
             family,
@@ -127,7 +128,7 @@ def carried_out(models, data, lengths, tokenizer):
             {
                 "model": {"name": "wide"} | (model or {}),
                 "phases": [phase | wished],
-                "evaluation": {"max_new_tokens": LONGEST, "probes": 0},
+                "evaluation": {"max_new_tokens": LONGEST, "probes": 0, "score_in_float32": exact},
             }
         )
         counted, lm = count(spec, folder, data, scored=scored)
@@ -154,11 +155,15 @@ def count(spec, folder, data, *, scored: bool) -> tuple[dict[str, int], Unlearni
             finish(work)
             counted[name] = live.restart()
 
+        def scores():
+            with lm.in_float32() if spec.evaluation.score_in_float32 else nullcontext():
+                return (yield from evaluate(lm, data, max_new_tokens=LONGEST))
+
         if scored:
-            stage("scoring before", evaluate(lm, data, max_new_tokens=LONGEST))
+            stage("scoring before", scores())
         stage("training", train_on(lm, spec, data))
         if scored:
-            stage("scoring after", evaluate(lm, data, max_new_tokens=LONGEST))
+            stage("scoring after", scores())
     return counted, lm
 
 
@@ -178,6 +183,26 @@ SHAPES = {
     "LoRA": {"model": LORA},
     "LoRA with dropout": {"model": {"adapter": {"r": 8, "dropout": 0.1}}},
     "bfloat16": {"model": {"precision": "bfloat16"}},
+    "bfloat16, rounded stochastically": {
+        "model": {"precision": "bfloat16"},
+        "bfloat16_updates": "stochastic",
+        "width": 192,
+    },
+    "bfloat16, rounded to the nearest": {
+        "model": {"precision": "bfloat16"},
+        "bfloat16_updates": "nearest",
+    },
+    "bfloat16, accumulated": {
+        "model": {"precision": "bfloat16"},
+        "width": 192,
+        "batch_size": 9,
+        "gradient_accumulation": 2,
+    },
+    "bfloat16 with 8-bit AdamW": {
+        "model": {"precision": "bfloat16"},
+        "optimizer": "adamw_8bit",
+        "width": 192,
+    },
     "bfloat16 LoRA": {"model": LORA | {"precision": "bfloat16"}, "modules": "mlp"},
     "nf4": {"model": LORA | {"precision": "nf4"}, "width": 128},
     "int8": {"model": LORA | {"precision": "int8"}, "width": 128},
@@ -221,6 +246,10 @@ def test_so_it_is_with_every_family(carried_out, family):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_so_it_is_while_the_model_is_scored(carried_out, precision):
     check(carried_out(scored=True, model={"precision": precision}, blocks=3))
+
+
+def test_so_it_is_while_a_bfloat16_model_is_scored_in_float32(carried_out):
+    check(carried_out(scored=True, exact=True, model={"precision": "bfloat16"}, blocks=3))
 
 
 def test_answers_are_counted_with_the_keys_and_values_of_every_token(tokenizer):

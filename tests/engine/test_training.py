@@ -194,9 +194,19 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(tokenizer,
 @pytest.mark.parametrize("kind", [kind for kind in TRAINING if kind != "adaptive_rmu"])
 def test_small_batches_added_up_make_the_step_of_one_large_batch(tokenizer, data, kind):
     # Completions and questions differ in length: micro-batches must count by their tokens.
+    check_accumulation(tokenizer, data, default(kind))
+
+
+@pytest.mark.parametrize("error", ["mean", "sum"])
+def test_so_they_do_where_padding_counts_as_text(tokenizer, data, error):
+    method = RMU(layer=1, retain_weight=1, steering_coeff=2, mask_padding=False, error=error)
+    check_accumulation(tokenizer, data, method)
+
+
+def check_accumulation(tokenizer, data, method):
     settings = {"max_steps": 1, "epochs": 1}
-    whole = run(tokenizer, data, phase(default(kind), **settings))[1]
-    parts = phase(default(kind), batch_size=2, gradient_accumulation=3, **settings)
+    whole = run(tokenizer, data, phase(method, **settings))[1]
+    parts = phase(method, batch_size=2, gradient_accumulation=3, **settings)
     added = run(tokenizer, data, parts)[1]
     assert steps(added)[0].grad_norm == pytest.approx(steps(whole)[0].grad_norm, rel=1e-3)
     assert last_terms(added) == pytest.approx(last_terms(whole), rel=1e-4)
@@ -298,6 +308,14 @@ def test_a_number_that_is_not_finite_ends_the_run_before_the_update(
         list(train_on(lm, spec_of(one), data))
     assert "learning rate" in failure.value.advice
     assert all(torch.equal(p, before[name]) for name, p in lm.model.named_parameters())
+
+
+def test_a_model_that_the_end_of_training_broke_is_not_scored(tokenizer, data):
+    """Its losses and gradients were finite, so that nothing ended the run before."""
+    settings = phase(TaskVector(scale=1e308), epochs=1)
+    told = r"training broke the model: after the last step, model\.layers\.0.* nan or infinite"
+    with pytest.raises(RunFailed, match=told):
+        run(tokenizer, data, settings)
 
 
 def test_with_an_adapter_a_second_phase_takes_nothing_over_from_the_first(tokenizer, data):

@@ -9,6 +9,7 @@ from unlearnlab.data import datasets as library
 from unlearnlab.data.datasets import TYPED
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models import catalog
+from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.presets import (
@@ -133,3 +134,26 @@ def test_a_name_that_is_taken_cannot_be_kept(tmp_path, monkeypatch):
     assert "is there already" in catalog.save_name_problem("mine")
     assert "of the catalog" in catalog.save_name_problem("olmo-7b")
     assert catalog.save_name_problem("another") == ""
+
+
+@pytest.mark.parametrize("make", [teach_spec, lambda data, model: unlearn_spec(model, data)])
+def test_a_model_with_a_short_context_gets_shorter_answers(typed, tmp_path, monkeypatch, make):
+    sizes = {
+        "model_type": "llama",
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "vocab_size": 64,
+    }
+    folder = tmp_path / "models" / "short"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(folder.parent))
+    (folder / "config.json").write_text(json.dumps(sizes | {"max_position_embeddings": 100}))
+    assert make(typed("data", 5, 60), model=str(folder)).evaluation.max_new_tokens == 50
+    assert make("data", model="tiny-olmo").evaluation.max_new_tokens == 256
+
+
+def test_a_name_that_cannot_be_one_is_told_without_a_traceback(typed):
+    with pytest.raises(SpecError, match="at most 41 lower-case letters"):
+        teach_spec(typed("data", 5, 5), keep_as="No Name")

@@ -9,7 +9,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -64,6 +64,7 @@ from unlearnlab.runs.events import (
     Loaded,
     Progressed,
     Saved,
+    When,
 )
 from unlearnlab.spec import rows as training_rows
 from unlearnlab.spec.presets import asks_first
@@ -178,7 +179,7 @@ class DeviceEngine:
             yield _knowledge(answers, selected, spec)[0]
         if not spec.only_scores:
             yield from time_steps(lm, spec, selected)
-        measured = partial(evaluate, lm, fold, max_new_tokens=longest, mmlu_sample=mmlu_sample)
+        measured = partial(_measured, lm, fold, spec, mmlu_sample)
         # A probe of all rows would hardly move where only some are trained.
         probed = replace(fold, forget=selected.forget) if spec.data.forget else fold
         probe = Probe.of(probed, spec.data.tasks)
@@ -188,7 +189,7 @@ class DeviceEngine:
             )  # First, so that the chart has its first point at once.
         yield clock.stage("scoring" if spec.only_scores else "scoring before")
         if before is None or job.anew:
-            before = yield from measured(when="before")
+            before = yield from measured("before")
         if known not in (None, before):  # Stored evidence is never replaced.
             key = f"{job.run_id}/before"
         kept: tuple[str, ...] | None = None
@@ -205,13 +206,15 @@ class DeviceEngine:
             return
         yield clock.stage("training")
         yield from train(lm, spec, selected, probe=probe, clock=clock, state=self._training)
+        moved = lm.moved()
         yield clock.stage("saving")
         written = lm.save(job.folder)
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield clock.stage("scoring after")
-        after = yield from measured(when="after")
-        found, key = _scores(after, spec), f"{job.run_id}/after"
+        after = yield from measured("after")
+        found = _scores(after, spec).model_copy(update={"moved": moved})
+        key = f"{job.run_id}/after"
         yield Evaluated(when="after", scores=found, key=key, evidence=after)
         if spec.keep_as:
             yield clock.stage("keeping")
@@ -342,10 +345,24 @@ def _progress(amount: Amount | None, *, unit: str) -> Event | None:
     return amount and Progressed(done=amount.done, total=amount.total, unit=unit)
 
 
+def _measured(
+    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None, when: When
+) -> Generator[Event | None, None, Evidence]:
+    """Measure what the scores are computed from, in the number format that the spec asks for."""
+    asked = spec.evaluation
+    with lm.in_float32() if asked.score_in_float32 else nullcontext():
+        return (
+            yield from evaluate(
+                lm, fold, max_new_tokens=asked.max_new_tokens, mmlu_sample=mmlu_sample, when=when
+            )
+        )
+
+
 def evidence_key(
     lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None = None
 ) -> str:
     """Return the key of the original model's evidence: equal keys mean equal scores."""
+    in_float32 = spec.evaluation.score_in_float32 and spec.model.precision != "float32"
     parts = (
         lm.fingerprint,
         fold.fingerprint,
@@ -356,6 +373,7 @@ def evidence_key(
         *((fold.alternatives,) if fold.alternatives else ()),
         *((lm.prompts.digest,) if lm.prompts.templated else ()),
         *((fold.held_out,) if fold.held_out.text or fold.held_out.protocol else ()),
+        *(("float32",) if in_float32 else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 

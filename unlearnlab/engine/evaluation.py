@@ -1,7 +1,10 @@
 """Scoring a model: the evidence for scores, probes during training, previews, official losses.
 
 The organisers' script, `evaluate_generations.py` of December 2024, reads one row at a time with a
-model in bfloat16; the answers in batches are the same (see `generation`).
+model in bfloat16. In float32 the answers in batches are the same. In bfloat16 they are those of the
+same model and equally exact, but some differ: the rounding of a sum depends on the shape of the
+batch, and decides where two tokens are nearly equally likely. A bfloat16 model is scored without
+that with `EvaluationSpec.score_in_float32`.
 """
 
 import math
@@ -43,6 +46,7 @@ from unlearnlab.metrics.scores import (
     Membership,
     row_score,
 )
+from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
 from unlearnlab.spec.rows import (
     PROBE_COMPLETIONS,
@@ -85,10 +89,14 @@ def evaluate(
     Attacks need members and non-members, and the utility test needs questions: they are left out
     where the data have none. Held-out rows stand for non-members where `data.held_out` has some. An
     `mmlu_sample` takes the place of the data's own questions.
+
+    Raises:
+        RunFailed: Losses of expected answers are nan or infinite: the model is broken.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
     total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
     answers = yield from _answer_rows(lm, rows, max_new_tokens=max_new_tokens, total=total)
+    _check_finite(answers, when)
     membership, attacks = yield from silently(_membership(lm, data))
     if mmlu_sample:
         choices = yield from ask_mmlu(lm, mmlu_sample, when, after=len(rows))
@@ -106,6 +114,22 @@ def evaluate(
         choices=choices,
         utility_protocol=protocol,
     )
+
+
+def _check_finite(answers: Sequence[Answer], when: When) -> None:
+    broken = [one for one in answers if not math.isfinite(one.nll)]
+    if broken:
+        first = broken[0]
+        ways = {
+            "before": "take another model, or float32 (model.precision)",
+            "after": "lower the learning rate, or use fewer epochs",
+        }
+        raise RunFailed(
+            f"the {'original' if when == 'before' else 'trained'} model is broken: its loss is "
+            f"{first.nll} for {len(broken)} of {len(answers)} rows, first the {first.split} row "
+            f"{first.row}",
+            ways[when],
+        )
 
 
 def _answer_rows(
@@ -391,13 +415,6 @@ def preview(lm: UnlearningModel, spec: PreviewSpec) -> Generator[Event | None, N
 MAX_NEW_TOKENS = 256
 """Longest answer, in tokens."""
 
-CLEANED = (
-    *((f" {mark}", mark) for mark in ".?!,"),
-    (" ' ", "'"),
-    *((f" {end}", end) for end in ("n't", "'m", "'s", "'ve", "'re")),
-)
-"""Replacements of `clean_up_tokenization_spaces`, in its order."""
-
 
 @dataclass(frozen=True, slots=True)
 class OfficialAnswer:
@@ -412,13 +429,6 @@ class OfficialAnswer:
     """Our loss: mean over the output after one space, in nats."""
 
 
-def cleaned(text: str) -> str:
-    """Remove spaces before punctuation as the script's decoding does."""
-    for old, new in CLEANED:
-        text = text.replace(old, new)
-    return text
-
-
 def glued(tokenizer: Tokenizer, row: Row) -> Example:
     """Tokenise `input + output` as the script does, masking as many tokens as `input` alone has."""
     ids = tokenizer.encode(row.input + row.output)
@@ -429,6 +439,11 @@ def official_answers(
     lm: UnlearningModel, rows: Sequence[Row], *, max_new_tokens: int = MAX_NEW_TOKENS
 ) -> Generator[int, None, list[OfficialAnswer]]:
     """Answer every row and compute both losses, yielding how many rows are answered.
+
+    The script decodes with the tokenizer's `decode`, and so does `generate`. In the versions of
+    transformers that the script was written for, `decode` also took the spaces before punctuation
+    away where the tokenizer's configuration asks for it; since version 5 it leaves the text of BPE
+    tokenizers, those of OLMo and its like, as it is.
 
     Raises:
         ValueError: A row leaves no room for an answer in the model's context.
@@ -444,7 +459,7 @@ def official_answers(
     )
     spaced = [one.loss for one in (yield from expected_stats(lm, rows, answers))]
     return [
-        OfficialAnswer(cleaned(one.text), one.finished_with_eos, nll, spaced_nll)
+        OfficialAnswer(one.text, one.finished_with_eos, nll, spaced_nll)
         for one, nll, spaced_nll in zip(answers, nlls, spaced, strict=True)
     ]
 

@@ -1,4 +1,7 @@
-"""Greedy generation for many prompts at once; the text is the same as one prompt at a time gives.
+"""Greedy generation for many prompts at once.
+
+In float32 the text is the same as one prompt at a time gives; in bfloat16, where sums are rounded
+to 8 bits, nearly equal tokens can come out in another order in another batch.
 
 Rows of similar length are decoded in one batch, and waiting rows replace finished ones. Each pass
 reads a row's new tokens and a draft of what may follow, left-padded, and verifies the draft:

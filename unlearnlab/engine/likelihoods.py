@@ -120,9 +120,11 @@ class Tokens:
         return buckets(self.lengths)
 
 
-def collate(examples: Sequence[Example], *, pad: int, device: torch.device) -> Tokens:
-    """Make one right-padded batch of examples, `pad` being the padding token."""
-    width = max(len(example.ids) for example in examples)
+def collate(
+    examples: Sequence[Example], *, pad: int, device: torch.device, width: int = 0
+) -> Tokens:
+    """Make one right-padded batch of examples, `width` wide or more, with `pad` as padding."""
+    width = max(width, *(len(example.ids) for example in examples))
 
     def grid(rows: list[list[int]], fill: int) -> Tensor:
         return on(device, [row + [fill] * (width - len(row)) for row in rows])

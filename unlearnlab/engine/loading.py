@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, cast
 
 import psutil
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import AutoTokenizer, BitsAndBytesConfig, PreTrainedModel
 from transformers.utils import logging as transformers_logging
@@ -321,6 +321,21 @@ def check_memory(
     )
 
 
+def check_float32_room(more: int, device: torch.device, spread: bool) -> None:
+    """Check that a model in 16 bits can be scored in float32, in so many `more` bytes.
+
+    Raises:
+        RunFailed: They are not free.
+    """
+    free = free_memory(device, spread=spread)
+    if free is not None and more > free:
+        raise RunFailed(
+            f"not enough memory to score in float32: the weights take {size(more)} more, and "
+            f"{size(free)} are free on {'all GPUs' if spread else device}",
+            "switch evaluation.score_in_float32 off: the model is then scored in its own format",
+        )
+
+
 def _memory_advice(known: ModelInfo, device: torch.device, needed: int, free: int) -> str:
     ways: Mapping[Precision, str] = {
         "bfloat16": "use bfloat16",
@@ -383,6 +398,43 @@ def check_complete(folder: Path, info: Mapping[str, Any]) -> None:
                 f"{folder}: the weights {told} {len(names)} that config.json asks for "
                 f"({names[0]}): download or copy the whole model again"
             )
+
+
+def check_finite(folder: Path, weights: Iterable[tuple[str, Tensor]]) -> None:
+    """Check that a model's weights are numbers.
+
+    Raises:
+        ValueError: Some are nan or infinite; the message names the first tensor.
+    """
+    if broken := not_finite(weights):
+        several = f" and {len(broken) - 1} more tensors" if len(broken) > 1 else ""
+        raise ValueError(
+            f"{folder}: the model is broken: {broken[0]}{several} holds weights that are nan or "
+            "infinite: copy or download it again, or take another model"
+        )
+
+
+def not_finite(weights: Iterable[tuple[str, Tensor]]) -> list[str]:
+    """Return the names of the tensors that hold nan or infinity."""
+
+    def finite(tensor: Tensor) -> bool:
+        # Nan is the least and the greatest of all; a mask would take as much room as the tensor.
+        least, most = tensor.detach().aminmax()
+        return bool(least.isfinite() & most.isfinite())
+
+    return [
+        name
+        for name, tensor in weights
+        if tensor.is_floating_point() and tensor.numel() and not finite(tensor)
+    ]
+
+
+def stored_weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Yield each tensor of a folder's safetensors files, one at a time."""
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118  (the file is no mapping)
+                yield name, file.get_tensor(name)
 
 
 def load_tokenizer(folder: Path, model: PreTrainedModel) -> Tokenizer:

@@ -10,20 +10,20 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice, pairwise
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
-from transformers import get_scheduler
 
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.likelihoods import Example, collate, encode
-from unlearnlab.engine.loading import memory_gib
+from unlearnlab.engine.loading import memory_gib, not_finite
 from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context, Objective, Rows
+from unlearnlab.engine.optimization import Optimizer
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.runs.engine_api import RunFailed
@@ -38,11 +38,14 @@ from unlearnlab.runs.events import (
     StepLogged,
     StepsTimed,
 )
-from unlearnlab.spec.methods.base import Layout, SetName
+from unlearnlab.spec.methods.base import Layout, MethodSpec, SetName
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import Phase, RunSpec
 
 T = TypeVar("T")
+
+DIVERGED = "lower the learning rate, use fewer epochs, or give the retain set more weight"
+"""Advice where numbers are no longer finite."""
 
 Passes = Iterator[Sequence[Rows]]
 """Endless passes over the leading set, each a list of batches."""
@@ -180,36 +183,6 @@ def _sliced(items: Sequence[T], size: int) -> list[Sequence[T]]:
     return [items[k : k + size] for k in range(0, len(items), size)]
 
 
-def optimizer_of(
-    trained: Sequence[nn.Parameter], phase: Phase, steps: int, device: torch.device
-) -> tuple[torch.optim.Optimizer, LRScheduler]:
-    """Make a phase's optimizer, AdamW in 32 or 8 bits, and its schedule over so many `steps`."""
-    rate, decay = phase.learning_rate, phase.weight_decay
-    if phase.optimizer == "adamw":
-        fused = device.type == "cuda"
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=decay, fused=fused)
-    else:
-        from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit  # noqa: PLC0415  (loud)
-
-        cls = {"adamw_8bit": AdamW8bit, "paged_adamw_8bit": PagedAdamW8bit}[phase.optimizer]
-        optimizer = cls(list(trained), lr=rate, weight_decay=decay)
-    schedule = get_scheduler(
-        "constant_with_warmup" if phase.schedule == "constant" else phase.schedule,
-        optimizer,
-        num_warmup_steps=round(phase.warmup * steps),
-        num_training_steps=steps,
-    )
-    return optimizer, schedule
-
-
-def rescale(optimizer: torch.optim.Optimizer, schedule: LRScheduler, factor: float) -> None:
-    """Multiply the learning rate by `factor`, now and for the rest of the schedule."""
-    if factor != 1:
-        schedule.base_lrs = [rate * factor for rate in schedule.base_lrs]
-        for group in optimizer.param_groups:
-            group["lr"] *= factor
-
-
 @dataclass(slots=True)
 class StepResult:
     """Numbers of one optimizer step over all its micro-batches."""
@@ -300,7 +273,7 @@ def _check_finite(values: Mapping[str, float], *, step: int) -> None:
         if not math.isfinite(value):
             raise RunFailed(
                 f"the {name} became {value} at step {step}",
-                "lower the learning rate, use fewer epochs, or give the retain set more weight",
+                DIVERGED,
             )
 
 
@@ -414,7 +387,7 @@ def time_steps(
     batches = next(passes(phase, planned.chunks[0], torch.Generator().manual_seed(spec.seed)))
     trained, seconds = lm.train_only(phase), 0.0
     for rows in islice(cycle(batches), TIMED):
-        batch = _batch(lm, rows)
+        (batch,) = _collated(lm, [rows], phase.method)
         with torch.random.fork_rng(gpus):
             lm.model.train()
             began = time.perf_counter()
@@ -427,12 +400,8 @@ def time_steps(
         for parameter in trained:
             parameter.grad = None
         yield None
+    lm.drop_masters()  # The scores come first, which need their room.
     yield StepsTimed(seconds=training_seconds(spec, seconds))
-
-
-def _batch(lm: UnlearningModel, rows: Rows) -> Batch:
-    pad, device = lm.tokenizer.pad_token_id, lm.device
-    return Batch({name: collate(of, pad=pad, device=device) for name, of in rows.items()})
 
 
 def train(
@@ -479,7 +448,8 @@ def train(
         if due and (left_out or not planned.steps):  # No step of its end had a probe.
             yield from probe.run(lm, step=state.step)
         if cut:
-            return
+            break
+    lm.drop_masters()
 
 
 def probe_steps(total: int, probes: int) -> set[int]:
@@ -507,7 +477,8 @@ class _PhaseTraining:
         self._ctx = Context(
             planned.phase.method, lm.original, seed, adapter=planned.phase.adapter_name
         )
-        self._generator = torch.Generator().manual_seed(seed + planned.number)
+        self._seed = seed + planned.number
+        self._generator = torch.Generator().manual_seed(self._seed)
         self._finished = False
 
     def train(self) -> Generator[Event | None, None, None]:
@@ -533,11 +504,41 @@ class _PhaseTraining:
         if not self._finished:
             self._finish()
         self._lm.model.eval()
+        self._check_weights()
         state.planned = state.phase = None
 
+    def _check_weights(self) -> None:
+        """Check that the phase has left a model that can be used: its last step had no check.
+
+        Raises:
+            RunFailed: Trained weights or the logits are not finite.
+        """
+        named = self._lm.model.named_parameters()
+        broken = not_finite((n, p) for n, p in named if p.requires_grad)
+        where = broken[0] if broken else self._lm.not_finite_from()
+        if where:
+            phase = f" of phase {self._planned.number + 1}" if self._planned.number else ""
+            raise RunFailed(
+                f"training broke the model: after the last step{phase}, {where} holds or gives "
+                "numbers that are nan or infinite, so there is nothing to score",
+                DIVERGED,
+            )
+
     def _train_chunk(self, number: int, steps: int) -> Generator[Event | None, None, None]:
+        optimizer = Optimizer(
+            self._trained,
+            self._planned.phase,
+            steps,
+            masters=self._lm.masters,
+            seed=self._seed + number,
+        )
+        with closing(optimizer):
+            yield from self._take_steps(optimizer, number, steps)
+
+    def _take_steps(
+        self, optimizer: Optimizer, number: int, steps: int
+    ) -> Generator[Event | None, None, None]:
         planned, state = self._planned, self._state
-        optimizer, schedule = optimizer_of(self._trained, planned.phase, steps, self._lm.device)
         rows = planned.chunks[number]
         groups = _grouped(
             passes(planned.phase, rows, self._generator), planned.phase.gradient_accumulation
@@ -548,20 +549,18 @@ class _PhaseTraining:
                 return
             assert state.phase is not None
             self._ctx.method, self._ctx.epoch = state.phase.method, group.epoch
-            rescale(optimizer, schedule, state.phase.learning_rate / rate)
+            optimizer.rescale(state.phase.learning_rate / rate)
             rate = state.phase.learning_rate
             step = state.begun = state.step + 1
-            batches = [_batch(self._lm, micro) for micro in group.batches]
+            batches = _collated(self._lm, group.batches, state.phase.method)
             pending = yield from gradients(
                 self._lm.model, batches, self._objective, self._ctx, step=step
             )
             began = time.perf_counter()
-            present_rate = float(optimizer.param_groups[0]["lr"])
-            norm = nn.utils.clip_grad_norm_(self._trained, planned.phase.max_grad_norm)
+            present_rate = optimizer.learning_rate
+            norm = optimizer.clip(planned.phase.max_grad_norm)
             result = pending.fetch(norm, step=step)  # Refuses numbers that are not finite.
             optimizer.step()
-            optimizer.zero_grad()
-            schedule.step()
             if self._objective.observe is not None:
                 self._objective.observe(result.terms, self._ctx)
             if step == planned.first_step + planned.steps:
@@ -597,6 +596,28 @@ class _PhaseTraining:
         self._finished = True
         if self._objective.finish is not None:
             self._objective.finish(self._lm, self._ctx)
+
+
+def _collated(lm: UnlearningModel, group: Sequence[Rows], method: MethodSpec) -> list[Batch]:
+    """Pad the micro-batches of a step: to one width if padding counts as text, as one batch would.
+
+    A mean over padded tokens depends on the width, which must not depend on the accumulation.
+    """
+
+    def width(name: SetName) -> int:
+        return max(len(example.ids) for rows in group for example in rows[name])
+
+    widths = {name: 0 if method.splits_by_length else width(name) for name in group[0]}
+    pad, device = lm.tokenizer.pad_token_id, lm.device
+    return [
+        Batch(
+            {
+                name: collate(of, pad=pad, device=device, width=widths[name])
+                for name, of in rows.items()
+            }
+        )
+        for rows in group
+    ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import copy
 import gc
 import hashlib
 import os
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +34,8 @@ from unlearnlab.engine.loading import (
     WRITING,
     Tokenizer,
     check_complete,
+    check_finite,
+    check_float32_room,
     check_memory,
     compute_dtype,
     dequantized,
@@ -42,9 +44,12 @@ from unlearnlab.engine.loading import (
     match_inference_to_training,
     quantization,
     reported,
+    stored_weights,
     weight_count,
 )
+from unlearnlab.engine.optimization import HALF
 from unlearnlab.engine.prompts import PromptFormat
+from unlearnlab.metrics.scores import MovedWeights
 from unlearnlab.models.families import ROLES, Architecture
 from unlearnlab.spec.methods.likelihood import Combination
 from unlearnlab.spec.run import (
@@ -60,6 +65,9 @@ from unlearnlab.spec.run import (
 )
 
 disable_progress_bar()
+
+SAMPLE = "The first of them was written in 1912 (in two parts): a list of names, places and dates."
+"""A plain text whose logits must be finite."""
 
 DELTA = "delta.safetensors"
 ADAPTER = "adapter"
@@ -98,6 +106,9 @@ class UnlearningModel:
         self.fingerprint = fingerprint(model)
         """Hash of the original weights."""
         self._originals: dict[str, Tensor] = {}
+        self._masters: dict[str, Tensor] = {}
+        """Float32 copies of trained weights in 16 bits, which take the steps; see `optimization`.
+        They last from phase to phase, so that no rounding between phases adds up."""
         self._adapters: dict[str, LoraConfig] = {}
         """Configuration of each adapter of the run, by name."""
         self._seed = 0
@@ -179,9 +190,47 @@ class UnlearningModel:
         words = load_tokenizer(tokenizer or folder, model)
         if spread:
             _refuse_offload(model)
+        # Packing would hide a weight that is no number.
+        check_finite(folder, stored_weights(folder) if quantized else model.named_parameters())
         if quantized:
             match_inference_to_training(model, device)
-        return cls(model, words, device=device)
+        opened = cls(model, words, device=device)
+        if where := opened.not_finite_from():
+            raise ValueError(
+                f"{folder}: as {precision}, {where} gives nan or infinite numbers for a plain "
+                f"text, so it could neither be trained nor scored: take "
+                f"{'another model' if precision == 'float32' else 'float32 (model.precision)'}"
+            )
+        return opened
+
+    @torch.no_grad()
+    def not_finite_from(self) -> str:
+        """Name the first part of the model whose outputs for a short text are nan or infinite.
+
+        Returns:
+            Such as "block 3"; empty if the logits are finite.
+        """
+        ids = self.tokenizer.encode(SAMPLE)[: self.context] or [self.tokenizer.eos_token_id]
+        blocks = decoder_blocks(self.model)
+        found: list[str] = []
+
+        def watch(name: str) -> Callable[[nn.Module, object, object], None]:
+            def hook(_module: nn.Module, _inputs: object, output: object) -> None:
+                states = output[0] if isinstance(output, tuple) else output
+                if isinstance(states, Tensor) and not states.isfinite().all():
+                    found.append(name)
+
+            return hook
+
+        hooks = [block.register_forward_hook(watch(f"block {n}")) for n, block in enumerate(blocks)]
+        try:
+            logits = self.model(torch.tensor([ids], device=self.device), use_cache=False).logits
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if logits.isfinite().all():
+            return ""
+        return found[0] if found else "the head"
 
     def use_template(self, template: Template) -> None:
         """Put prompts through the tokenizer's chat template, or not, from now on.
@@ -290,7 +339,8 @@ class UnlearningModel:
     def train_only(self, phase: Phase) -> list[nn.Parameter]:
         """Enable gradients for exactly the parameters that `phase` trains, and return them.
 
-        Without an adapter, the original of each newly trained tensor is copied first.
+        Without an adapter, the original of each newly trained tensor is copied first, and its
+        master weight is made where the phase asks for one.
 
         Raises:
             ValueError: The phase selects no parameters of this model.
@@ -307,7 +357,56 @@ class UnlearningModel:
             parameter.requires_grad_(True)
             if not self.has_adapter and name not in self._originals:
                 self._originals[name] = parameter.detach().clone()
+            if parameter.dtype not in HALF or phase.bfloat16_updates != "float32":
+                self._masters.pop(name, None)  # The phase steps on the weight itself.
+            elif name not in self._masters:
+                self._masters[name] = parameter.detach().float()
         return list(chosen.values())
+
+    @property
+    def masters(self) -> Mapping[nn.Parameter, Tensor]:
+        """Master weights, in float32, of the weights that have any."""
+        parameters = dict(self.model.named_parameters())
+        return {parameters[name]: master for name, master in self._masters.items()}
+
+    def drop_masters(self) -> None:
+        """Free the master weights: training has ended."""
+        self._masters.clear()
+
+    def precise(self, name: str) -> Tensor:
+        """Return a weight as the steps have it: its master weight, if it has one."""
+        return self._masters.get(name, self.model.get_parameter(name))
+
+    @torch.no_grad()
+    def assign(self, name: str, value: Tensor) -> None:
+        """Set a weight, and its master weight if it has one."""
+        self.model.get_parameter(name).copy_(value)
+        if name in self._masters:
+            self._masters[name].copy_(value)
+
+    @torch.no_grad()
+    def moved(self) -> MovedWeights:
+        """Count the weights that differ from the original's, in the format that a run writes."""
+        if isinstance(self.model, PeftModel):
+            return self._moved_by_adapter(self.model)
+        moved = weights = 0
+        parameters = dict(self.model.named_parameters())
+        for name, kept in self._originals.items():
+            moved += int((parameters[name] != kept).sum())
+            weights += kept.numel()
+        return MovedWeights(moved=moved, trained=weights, format=_name(self.model.dtype))
+
+    def _moved_by_adapter(self, model: PeftModel) -> MovedWeights:
+        """Count the weights that merging the active adapters moves."""
+        base = cast("Any", model.get_base_model())
+        dtype = base.get_input_embeddings().weight.dtype
+        moved = weights = 0
+        for layer in base.modules():
+            if isinstance(layer, LoraLayer) and {*layer.active_adapters} & {*layer.lora_A}:
+                kept = dequantized(layer.get_base_layer()).to(dtype).cpu()
+                moved += int((_merged_weight(layer, dtype) != kept).sum())
+                weights += kept.numel()
+        return MovedWeights(moved=moved, trained=weights, format=_name(dtype), merged=True)
 
     def _trained_parameters(self, phase: Phase) -> Iterator[tuple[str, nn.Parameter]]:
         """Yield the matrices and biases to train, or the factors of the phase's adapter."""
@@ -355,11 +454,33 @@ class UnlearningModel:
                 parameter.requires_grad_(requires_grad)
 
     def _swap(self) -> None:
-        """Exchange trained tensors and originals by pointer."""
+        """Exchange trained tensors and originals by pointer, unless their formats differ."""
         parameters = dict(self.model.named_parameters())
         for name, kept in self._originals.items():
             self._originals[name] = parameters[name].data
-            parameters[name].data = kept
+            parameters[name].data = kept.to(parameters[name].dtype)
+
+    @contextmanager
+    def in_float32(self) -> Generator[None]:
+        """Compute in float32 with weights that are in 16 bits, inside the `with` block.
+
+        Raises:
+            RunFailed: The float32 weights need more memory than is free.
+        """
+        named = [*self.model.named_parameters(), *self.model.named_buffers()]
+        halves = [(tensor, tensor.dtype) for _, tensor in named if tensor.dtype in HALF]
+        check_float32_room(
+            sum(tensor.nbytes for tensor, _ in halves), self.device, len(self.weight_devices) > 1
+        )
+        try:
+            for tensor, _ in halves:
+                tensor.data = tensor.data.float()
+            yield
+        finally:
+            for tensor, dtype in halves:
+                tensor.data = tensor.data.to(dtype)  # Exact: the values are those of before.
+            for name, kept in self._originals.items():
+                self._originals[name] = kept.to(self.model.get_parameter(name).dtype)
 
     def save(self, folder: Path) -> Path:
         """Write the trained tensors or the active adapter into `folder`; return the file."""
@@ -394,6 +515,10 @@ class UnlearningModel:
         for name, trained in saved.items():
             kept = self._originals[name] = parameters[name].data
             parameters[name].data = trained.to(kept.device)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _refuse_offload(model: nn.Module) -> None:

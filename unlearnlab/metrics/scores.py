@@ -186,6 +186,33 @@ class TermRows(Record):
     """Rows whose loss is not a number."""
 
 
+class MovedWeights(Record):
+    """How many of the trained weights differ from the original's after training."""
+
+    moved: int
+    trained: int
+    format: str
+    """Number format of the weights that were compared, such as "bfloat16"."""
+    merged: bool = False
+    """Whether these are the weights under a low-rank adapter, once it is merged into them."""
+
+    @property
+    def text(self) -> str:
+        """Say it in a sentence without its full stop, and why so few if they are few."""
+        what = "weights move when the adapter is merged" if self.merged else "trained weights moved"
+        told = f"{self.moved:,} of {self.trained:,} {what}"
+        if not self.lost:
+            return told
+        if self.moved:
+            return f"{told}: the changes of the others are too small for {self.format}"
+        return f"{told}: in {self.format} changes this small are lost"
+
+    @property
+    def lost(self) -> bool:
+        """Whether rounding to 16 bits kept most weights from moving at all."""
+        return self.format in ("bfloat16", "float16") and self.moved < self.trained / 2
+
+
 class Scores(Record):
     """The numbers of one model under one evaluation."""
 
@@ -219,6 +246,8 @@ class Scores(Record):
     """Share of distinct outputs among all, 0 to 1: near 0 for a model that repeats itself."""
     ended: float
     """Share of outputs that the model ended itself, with EOS."""
+    moved: MovedWeights | None = None
+    """Of a trained model; none for the original, and in runs older than this field."""
 
     @property
     def official_attack(self) -> bool:

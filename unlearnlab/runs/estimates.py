@@ -146,7 +146,13 @@ def _seconds(
     def evaluation(spec: RunSpec) -> tuple[object, ...]:
         """Return the settings that the scores of the original model depend on."""
         evaluation, data = spec.evaluation, spec.data
-        return evaluation.max_new_tokens, evaluation.mmlu_questions, data.source, data.fold
+        return (
+            evaluation.max_new_tokens,
+            evaluation.mmlu_questions,
+            evaluation.score_in_float32,
+            data.source,
+            data.fold,
+        )
 
     known = any(evaluation(run.spec) == evaluation(spec) for run in past)
     found: list[float] = []

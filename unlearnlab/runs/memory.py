@@ -375,11 +375,32 @@ class Costs:
         """Return the bytes of the weights that a phase trains."""
         return trainable_parameters(spec, phase) * self.trained_number
 
+    def copied(self, phase: Phase) -> bool:
+        """Return whether AdamW steps on float32 copies of the weights that a phase trains."""
+        return self.trained_number != FLOAT32 and phase.bfloat16_updates != "nearest"
+
+    def mastered(self, spec: RunSpec, phase: Phase) -> float:
+        """Return the bytes of the master weights that a phase needs."""
+        needed = self.copied(phase) and phase.bfloat16_updates == "float32"
+        return trainable_parameters(spec, phase) * FLOAT32 if needed else 0.0
+
     def remembered(self, spec: RunSpec, phase: Phase) -> float:
         """Return the bytes of a phase's optimizer state."""
-        eight_bit = phase.optimizer != "adamw"  # Whatever the format of the trained weights.
-        number = FLOAT32 if eight_bit else self.trained_number
+        plain = phase.optimizer == "adamw" and not self.copied(phase)
+        number = self.trained_number if plain else FLOAT32
         return trainable_parameters(spec, phase) * number * MOMENTS[phase.optimizer]
+
+    def stepping(self, phase: Phase) -> float:
+        """Return the bytes that a step holds beside weights, gradients and the optimizer's state.
+
+        On a CPU it works on one weight after the other. Rounded stochastically, each weight in turn
+        has a float32 copy, its gradient, and random bits.
+        """
+        largest = self.largest(phase)
+        if self.copied(phase):
+            largest *= FLOAT32 / self.trained_number
+        rounding = self.copied(phase) and phase.bfloat16_updates == "stochastic"
+        return largest * ((0 if self.cuda else 2) + (2 if rounding else 0))
 
     def largest(self, phase: Phase) -> float:
         """Return the bytes of the largest matrix that a phase trains."""
@@ -565,6 +586,7 @@ def passes(costs: Costs, phase: Phase, kind: ForwardPass, of: Sequence[Shape]) -
 Part = Literal[
     "weights",
     "original copies",
+    "master weights",
     "gradients",
     "optimizer",
     "activations",
@@ -613,13 +635,16 @@ def moments(
     costs = Costs(spec.model, size, cuda, memory)
     weights = costs.weights(spec)
     longest = spec.evaluation.max_new_tokens
-    scoring = max(costs.answering(of.answered, longest), costs.measuring(of.measured[not cuda]))
+    exact = costs
+    if spec.evaluation.score_in_float32:
+        exact = replace(costs, model=spec.model.model_copy(update={"precision": "float32"}))
+    scoring = max(exact.answering(of.answered, longest), exact.measuring(of.measured[not cuda]))
     probing = max(costs.answering(of.probed, PROBE_TOKENS), costs.measuring(of.probed))
-    scored: Mapping[Part, float] = {"weights": weights, "evaluation": scoring}
+    scored: Mapping[Part, float] = {"weights": exact.weights(spec), "evaluation": scoring}
     if spec.only_scores:
         return (Moment("scoring", scored),)
     found = [Moment("scoring before", scored)]
-    aside = 0.0
+    aside = masters = 0.0
     for number, phase in enumerate(spec.phases):
         if not phase.method.sets:
             continue
@@ -627,30 +652,31 @@ def moments(
         trained = costs.trained(spec, phase)
         aside = 0.0 if spec.model.adapter else max(aside, trained)
         start = trained if phase.method.copies_trained else 0.0
+        mastered = costs.mastered(spec, phase)
+        masters = max(masters, mastered)
         held: Mapping[Part, float] = {
             "weights": weights,
             "original copies": aside + start,
+            "master weights": masters,
             "optimizer": costs.remembered(spec, phase),
         }
         largest = sorted(
             draws(phase, of),
             key=lambda draw: sum(shape.tokens for rows in draw.values() for shape in shapes(rows)),
         )[-CANDIDATES:]
-        steps = [step(costs, phase, draw, trained) for draw in largest]
+        steps = [step(costs, phase, draw, trained, mastered or trained) for draw in largest]
         found.append(
             Moment(f"training{several}", {**held, **max(steps, key=lambda s: sum(s.values()))})
         )
         if spec.evaluation.probes:
             found.append(Moment(f"probing{several}", {**held, "evaluation": probing}))
-    after: Mapping[Part, float] = {
-        "weights": weights,
-        "original copies": aside,
-        "evaluation": scoring,
-    }
+    after: Mapping[Part, float] = {**scored, "original copies": aside}
     return (*found, Moment("scoring after", after))
 
 
-def step(costs: Costs, phase: Phase, draw: Rows, trained: float) -> Mapping[Part, float]:
+def step(
+    costs: Costs, phase: Phase, draw: Rows, trained: float, collected: float
+) -> Mapping[Part, float]:
     """Return gradients and activations at the peak of a step on one batch, in bytes.
 
     Args:
@@ -658,6 +684,8 @@ def step(costs: Costs, phase: Phase, draw: Rows, trained: float) -> Mapping[Part
         phase: The phase that trains.
         draw: The batch.
         trained: Bytes of the trained weights.
+        collected: Bytes of their gradients after the backward pass: master weights take them over
+            in float32.
     """
     split = phase.method.splits_by_length
     laid = [
@@ -665,7 +693,7 @@ def step(costs: Costs, phase: Phase, draw: Rows, trained: float) -> Mapping[Part
         for kind in phase.method.passes
         for one in passes(costs, phase, kind, shapes(draw[kind.rows], split=split))
     ]
-    earlier = trained if phase.gradient_accumulation > 1 else 0.0
+    earlier = collected if phase.gradient_accumulation > 1 else 0.0
     largest, live, held = costs.largest(phase), 0.0, 0.0
     found: list[tuple[float, float]] = []
     for one in laid:
@@ -677,8 +705,8 @@ def step(costs: Costs, phase: Phase, draw: Rows, trained: float) -> Mapping[Part
         found.append((gradients, live + one.turn))
         live -= one.kept
         # Gradients join those of earlier batches once all passes have added theirs.
-        gradients = trained if one is laid[0] else earlier + (trained if one.lowest else 0.0)
+        gradients = collected if one is laid[0] else earlier + (trained if one.lowest else 0.0)
         found.append((gradients, live + one.lowest + largest))
-    found.append((trained, 0.0 if costs.cuda else 2 * largest))
+    found.append((collected, costs.stepping(phase)))
     most = max(found, key=sum)
     return {"gradients": most[0], "activations": most[1]}

@@ -15,7 +15,7 @@ from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import ASSETS
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder
 from unlearnlab.models.catalog import model as model_info
-from unlearnlab.spec.errors import named
+from unlearnlab.spec.errors import named, validated
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import Spec
 from unlearnlab.spec.methods.likelihood import Memorize
@@ -78,7 +78,7 @@ def preset(name: str) -> Preset:
     return named(name, presets(), "preset")
 
 
-PROBES = EvaluationSpec(probes=6)
+PROBES = 6
 """On rows that few, probes take as long as the steps."""
 
 SMALL = 100_000_000
@@ -105,7 +105,7 @@ def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> Run
     """Make the spec that teaches a dataset, with its retain rows if it has any, to a model.
 
     Raises:
-        pydantic.ValidationError: `keep_as` cannot be a name.
+        SpecError: `keep_as` cannot be a name.
     """
     retain = sum(dataset(data).counts("train")["retain"].values())
     phase = Phase(
@@ -114,13 +114,25 @@ def teach_spec(data: str, *, model: str = "tiny-olmo", keep_as: str = "") -> Run
         epochs=100,
         batch_size=16,
     )
-    return RunSpec(
-        model=ModelSpec(name=model),
-        data=DataSpec(source=data, chat_template="auto"),
-        phases=(phase,),
-        evaluation=PROBES,
-        keep_as=keep_as,
+    spec = ModelSpec(name=model)
+    return validated(
+        RunSpec,
+        {
+            "model": spec,
+            "data": DataSpec(source=data, chat_template="auto"),
+            "phases": (phase,),
+            "evaluation": _evaluation(spec),
+            "keep_as": keep_as,
+        },
     )
+
+
+def _evaluation(model: ModelSpec) -> EvaluationSpec:
+    """Return what is measured on a few rows: answers are shorter where the context is short."""
+    sizes = model.known.architecture
+    longest = EvaluationSpec().max_new_tokens
+    half = max(1, sizes.context // 2) if sizes else longest
+    return EvaluationSpec(probes=PROBES, max_new_tokens=min(longest, half))
 
 
 def unlearn_spec(model: str, data: str) -> RunSpec:
@@ -137,8 +149,15 @@ def unlearn_spec(model: str, data: str) -> RunSpec:
         batch_size=size,
         retain_rows=4,
     )
-    asked = DataSpec(source=data, chat_template=usual_template(data, model))
-    return RunSpec(model=spec, data=asked, phases=(phase,), evaluation=PROBES)
+    return validated(
+        RunSpec,
+        {
+            "model": spec,
+            "data": DataSpec(source=data, chat_template=usual_template(data, model)),
+            "phases": (phase,),
+            "evaluation": _evaluation(spec),
+        },
+    )
 
 
 def asks_first(spec: RunSpec) -> bool:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, cast, get_args
 
 from pydantic import (
     AfterValidator,
@@ -104,11 +104,23 @@ class Phase(Spec):
     """Retain rows for every forget row."""
 
     weight_decay: Annotated[float, Field(ge=0, le=1), Slider(0, 0.1, 0.001)] = 0.0
-    """Decoupled weight decay of AdamW."""
+    """Decoupled weight decay of AdamW; biases and norms do not decay."""
 
     optimizer: Annotated[Optimizer, Expert()] = "adamw"
     """AdamW, or AdamW of bitsandbytes with its state in 8 bits, a quarter of the memory; paged, the
     state moves to the host while a GPU's memory is short."""
+
+    adam_epsilon: Annotated[float, Field(gt=0, le=1), Slider(1e-12, 1e-3, log=True), Expert()] = (
+        1e-8
+    )
+    """Epsilon of AdamW: steps on weights whose gradients are smaller than this shrink."""
+
+    bfloat16_updates: Annotated[Literal["float32", "stochastic", "nearest"], Expert()] = "float32"
+    """How weights of a bfloat16 model take steps smaller than their rounding. float32: copies in
+    float32 take them, and the model computes with the rounded copies (10 more bytes for each
+    trained weight). stochastic: each is rounded up or down at random, without copies (4 more
+    bytes). nearest: they are lost, as in plain bfloat16 training. The presets of papers take
+    float32 whatever the papers' code did. Adapters and float32 models need none of it."""
 
     schedule: Annotated[Literal["constant", "linear", "cosine"], Expert()] = "constant"
     """Learning rate after the warm-up: constant, or falling to zero linearly or as a cosine."""
@@ -284,6 +296,11 @@ class EvaluationSpec(Spec):
     from every subject in proportion, always the same. The test is read from the folder that
     UNLEARNLAB_MMLU names, or fetched from the hub once. 0 asks none."""
 
+    score_in_float32: Annotated[bool, Expert()] = False
+    """Score a bfloat16 model in float32: with the same weights, but without the rounding that makes
+    some answers depend on the other rows of a batch. The weights take twice the memory while they
+    are scored. The task's own script scores in bfloat16."""
+
 
 class RunSpec(Spec):
     """One run: the model, the data, the phases in order, the measurements and the seed."""
@@ -311,10 +328,37 @@ class RunSpec(Spec):
             raise ValueError(save_name_problem(name))
         return name
 
+    @model_validator(mode="before")
+    @classmethod
+    def _as_it_was(cls, plain: Any, info: ValidationInfo) -> Any:
+        """Keep the meaning of stored bfloat16 runs that are older than `bfloat16_updates`."""
+        if info.context != RECORDED or not isinstance(plain, dict):
+            return plain
+        found = cast("dict[str, Any]", plain)
+        model: Any = found.get("model")
+        phases: Any = found.get("phases")
+        if not isinstance(model, dict) or not isinstance(phases, list | tuple):
+            return found
+        asked = cast("dict[str, Any]", model)
+        if asked.get("precision") != "bfloat16" or asked.get("adapter"):
+            return found
+        older: Any = {"bfloat16_updates": "nearest"}
+        filled = [
+            older | phase if isinstance(phase, dict) else phase
+            for phase in cast("Sequence[Any]", phases)
+        ]
+        return found | {"phases": filled}
+
     @model_validator(mode="after")
     def _contradicts_nothing(self) -> Self:
         if self.keep_as and self.only_scores:
             raise ValueError("keep_as: a run that only scores makes no model: leave it empty")
+        if self.evaluation.score_in_float32 and self.model.precision in PACKED:
+            raise ValueError(
+                "evaluation.score_in_float32: weights packed as "
+                f"{self.model.precision} cannot be scored in float32: switch it off, or take "
+                "bfloat16 (model.precision)"
+            )
         for number, phase in enumerate(self.phases):
             if beyond := [task for task in phase.tasks or () if task not in self.data.tasks]:
                 raise ValueError(

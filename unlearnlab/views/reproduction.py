@@ -288,12 +288,16 @@ def _changes(first: _Side, again: _Side) -> Iterator[Change]:
         yield Change("Changed by hand", *(text or "nothing" for text in by_hand))
 
 
+RESULTS = ("Seed", "Versions", "Weights moved")
+"""Lines of a record that say what came out, or that are compared elsewhere."""
+
+
 def _recorded(side: _Side) -> Mapping[str, str]:
     """Return a run's record with a line for each version; the seed is among the settings."""
     lines = record_lines(side.spec, side.progress)
     started = side.progress.started
     versions: Mapping[str, str] = started.versions if started else {}
-    found = {name: text for name, text in lines if name not in ("Seed", "Versions")}
+    found = {name: text for name, text in lines if name not in RESULTS}
     return found | {f"Version of {name}": number for name, number in versions.items()}
 
 

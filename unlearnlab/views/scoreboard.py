@@ -141,7 +141,8 @@ def scoreboard(
     titles = titles_of(spec.data.known)
     judges = f"forget terms over {over_picked(shown.picked)}, " if shown and shown.picked else ""
     rows = f"{shown.rows} rows of {spec.data.known.title}, " if shown else ""
-    tokens, told = spec.evaluation.max_new_tokens, ""
+    tokens = spec.evaluation.max_new_tokens
+    told = ", in float32" if spec.evaluation.score_in_float32 else ""
     if shown and (cut := shown.cut)[0]:
         told += (
             f"; {cut[0]} of {cut[1]} expected answers are longer than the limit of {tokens} tokens"

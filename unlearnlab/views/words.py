@@ -185,6 +185,8 @@ def details(phase: Phase) -> list[tuple[str, str]]:
     rest = ("batch_size", "gradient_accumulation", "retain_rows", "weight_decay")
     plain: list[tuple[str, Any]] = [(name, getattr(phase.method, name)) for name in own]
     plain += [(name, getattr(phase, name)) for name in (*rest, "schedule", "warmup")]
+    if phase.adam_epsilon != type(phase).model_fields["adam_epsilon"].default:
+        plain.append(("adam_epsilon", phase.adam_epsilon))
     return [
         (name.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value))
         for name, value in plain
@@ -224,13 +226,23 @@ def template_text(spec: RunSpec, loaded: Loaded | None = None) -> str:
     return "off, though the model has one" if has else "off"
 
 
+UPDATES = {
+    "float32": "steps taken in float32 copies",
+    "stochastic": "steps rounded stochastically",
+    "nearest": "steps rounded to the nearest",
+}
+"""How weights of a bfloat16 model took their steps."""
+
+
 def training_text(spec: RunSpec) -> str:
     """Say what was trained: the weights, or an adapter on them."""
     if spec.only_scores:
         return "nothing"
     lora, precision = spec.model.adapter, PRECISIONS.get(spec.model.precision, spec.model.precision)
     if lora is None:
-        return f"the weights themselves, {precision}"
+        half = spec.model.precision == "bfloat16"
+        steps = dict.fromkeys(UPDATES[phase.bfloat16_updates] for phase in spec.phases if half)
+        return ", ".join(["the weights themselves", precision, *steps])
     return f"a low-rank adapter (r {lora.r}, alpha {lora.alpha}) on weights {precision}"
 
 
@@ -256,6 +268,8 @@ def stopped_text(ending: Ending | None) -> str:
 def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
     """List what a run recorded of what it computed on and with, as names and values in words."""
     found = [("Seed", str(spec.seed))]
+    if (after := progress.after) and after.scores.moved:
+        found.append(("Weights moved", f"{after.scores.moved.text}."))
     if rows := [phase.effective_batch for phase in progress.phases]:
         shown = rows if len({*rows}) > 1 else rows[:1]
         text = f"{', '.join(map(str, shown))} rows for each optimizer step"
@@ -285,7 +299,9 @@ def code_text(code: Revision | None) -> str:
 def record_values(progress: RunProgress) -> dict[str, Any]:
     """Return what a run recorded as plain JSON values; None where it recorded nothing."""
     started, loaded = progress.started, progress.loaded
+    moved = progress.after.scores.moved if progress.after else None
     return {
+        "weights_moved": moved and moved.model_dump(),
         "effective_batch": [phase.effective_batch for phase in progress.phases],
         "versions": dict(started.versions) if started else None,
         "device": started.device if started else None,

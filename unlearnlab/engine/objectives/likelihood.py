@@ -187,11 +187,11 @@ def negate(lm: UnlearningModel, ctx: Context[TaskVector]) -> None:
 
     Of an adapter, only the second factor is negated: the adapter adds the product of both.
     """
-    parameters = dict(lm.model.named_parameters())
     for name, start in ctx.memo.pop("start", {}).items():
-        learned = parameters[name]
+        learned = lm.precise(name)
         if "lora_A" not in name:
-            learned.copy_(start - ctx.method.scale * (learned - start))
+            begun = start.to(learned.dtype)
+            lm.assign(name, begun - ctx.method.scale * (learned - begun))
 
 
 def no_terms(model: nn.Module, batch: Batch, ctx: Context[TiesMerge]) -> Terms:

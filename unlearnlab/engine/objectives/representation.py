@@ -86,9 +86,8 @@ def _distance(
     """Average the squared error between a block's output and its goal."""
     total = torch.zeros((), dtype=torch.float32, device=tokens.ids_BT.device)
     # Where padding counts, splitting the batch would change it.
-    buckets = tokens.buckets() if ctx.method.mask_padding else [range(len(tokens.index))]
-    for rows in buckets:
-        part = tokens.take(rows)
+    parts = map(tokens.take, tokens.buckets()) if ctx.method.mask_padding else [tokens]
+    for part in parts:
         hidden_BTD = activations(model, part, ctx.method.layer)
         error = masked_mse(hidden_BTD, goal(part, hidden_BTD), _counted(part, ctx))
         total = total + _count(part, ctx) * error * _width(hidden_BTD, ctx)
