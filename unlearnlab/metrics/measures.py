@@ -307,7 +307,8 @@ def _perplexity(evidence: Evidence, _: Retrained | None) -> Interval | None:
     mean = sum(text.tokens) / len(text.tokens)
     weighted = [loss * count / mean for loss, count in zip(text.losses, text.tokens, strict=True)]
     of = mean_interval(weighted, "held_out")
-    return Interval(value, *(math.exp(min(end, 700.0)) for end in (of.low, of.high)))
+    low, high = (math.exp(min(end, 700.0)) for end in (of.low, of.high))
+    return Interval(value, low, high, of.rows)
 
 
 def _attack(name: str) -> Take:
@@ -559,7 +560,10 @@ def interval_record(of: Interval | None) -> dict[str, float | None] | None:
     """Return a measured value and its interval as JSON values, which know no infinity."""
     if of is None:
         return None
-    return {name: end if math.isfinite(end) else None for name, end in asdict(of).items()}
+    return {
+        name: end if end is not None and math.isfinite(end) else None
+        for name, end in asdict(of).items()
+    }
 
 
 def taken_records(of: Sequence[Taken]) -> dict[str, Any]:

@@ -271,16 +271,16 @@ def judged(
     """
     if before is None or after is None:
         return None
+    fold = spec.data.fold
     if spec.taught:
         found = taught_verdict(before, after, spec.taught, spec.data.tasks)
     else:
-        retrained = retrained_scores() if compares_with_retrained(spec) else {}
         found = verdict(
             before,
             after,
             spec.data.tasks,
             gate=GATES.get(spec.model.name),
-            reference=retrained.get(spec.data.fold),
+            reference=retrained_scores().get(fold) if compares_with_retrained(spec) else None,
             titles=titles_of(spec.data.known),
         )
     if not (stopped := stopped_text(ending)):
