@@ -21,6 +21,7 @@ from unlearnlab.runs.events import (
     Previewed,
     Probed,
     Progressed,
+    Reply,
     Saved,
     Stage,
     StageBegan,
@@ -237,6 +238,15 @@ class FakeLab:
             original=ask.prompt.upper(),
             unlearned=ask.prompt[::-1],
             step=0,
+            replies=tuple(
+                Reply(
+                    prompt=one.prompt,
+                    expected=one.expected,
+                    original=one.prompt.upper(),
+                    unlearned=one.prompt[::-1],
+                )
+                for one in ask.questions
+            ),
         )
 
     def adjust(self, job: Job, override: Override) -> Adjusted:

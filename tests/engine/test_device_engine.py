@@ -22,7 +22,7 @@ from unlearnlab.engine.device_engine import DeviceEngine, engines
 from unlearnlab.engine.loading import seed
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.models import catalog
-from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, RunFailed
+from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, Question, RunFailed
 from unlearnlab.runs.events import (
     Evaluated,
     Exported,
@@ -164,6 +164,27 @@ def test_a_finished_run_answers_a_prompt_with_both_models(facts, job):
     assert row.generated
     assert asked.original.startswith(row.generated)
     assert asked.unlearned.startswith(after.generated)
+
+
+def test_a_list_of_prompts_is_answered_in_one_go_as_each_by_itself(facts, job):
+    owner = engine()
+    rows = only(facts, Evaluated)[0].evidence.answers[:3]
+    questions = tuple(Question(row.prompt, row.expected) for row in rows)
+    asked = owner.ask(job, PromptRequest("a1", "a list", questions))
+    assert [(one.prompt, one.expected) for one in asked.replies] == list(questions)
+    alone = [owner.ask(job, PromptRequest("a", row.prompt)) for row in rows]
+    assert [(one.original, one.unlearned) for one in asked.replies] == [
+        (one.original, one.unlearned) for one in alone
+    ]
+
+
+def test_the_answers_after_training_carry_their_loss_under_the_original(facts):
+    before, after = (one.evidence for one in only(facts, Evaluated))
+    assert before.nonsense is None
+    assert all(one.surprise is None for one in before.answers)
+    assert after.nonsense is not None
+    assert after.nonsense > 0
+    assert all((one.surprise is None) == (not one.generated.strip()) for one in after.answers)
 
 
 def test_a_run_that_is_still_loading_answers_no_prompt(job):
@@ -369,7 +390,10 @@ def test_the_exported_folder_scored_as_a_model_has_the_scores_of_its_run(tmp_pat
         if isinstance(event, Evaluated)
     )
     assert alone.scores == after.scores.model_copy(update={"moved": None})
-    assert alone.evidence == after.evidence
+    # By itself, the model has no original under which its answers would have a loss.
+    plain = [one.model_copy(update={"surprise": None}) for one in after.evidence.answers]
+    same = {"answers": tuple(plain), "nonsense": None}
+    assert alone.evidence == after.evidence.model_copy(update=same)
 
 
 def test_a_stored_run_whose_data_lack_rows_ends_before_its_model_is_loaded(tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from tests.engine.plain import script_document, script_row
 from tests.engine.tiny import finish
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import EMBEDDED
+from unlearnlab.engine import result_of
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation import (
     Probe,
@@ -19,12 +20,13 @@ from unlearnlab.engine.evaluation import (
     evaluate,
     official_answers,
     truth_ratios,
+    with_surprise,
 )
 from unlearnlab.engine.likelihoods import encode_continuation, losses
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measures import retrained_models
-from unlearnlab.metrics.scores import accuracy, scores
+from unlearnlab.metrics.scores import Evidence, accuracy, scores
 from unlearnlab.spec.rows import Dataset, HeldOut, load
 from unlearnlab.spec.run import DataSpec, RunSpec
 
@@ -140,6 +142,32 @@ def test_what_is_recited_to_the_letter_is_memorised_to_the_last_token(evidence):
     exact = [answer for answer in evidence.answers if answer.generated.strip() == answer.expected]
     assert len(exact) > len(evidence.answers) / 2
     assert {(answer.exact_memorization, answer.extraction_strength) for answer in exact} == {(1, 1)}
+
+
+def test_the_original_finds_its_own_answers_likely_and_garbage_as_unlikely_as_random_words(
+    embedded, evidence
+):
+    garbage = evidence.model_copy(
+        update={
+            "answers": tuple(
+                one.model_copy(update={"generated": "Bling harp%% stringher hing umpf"})
+                for one in evidence.answers
+            )
+        }
+    )
+    own, other = (result_of(with_surprise(embedded, one)) for one in (evidence, garbage))
+    assert own.nonsense is not None
+    assert own.nonsense == other.nonsense, "it is measured on the expected answers"
+    assert max(one.surprise for one in own.answers if one.surprise) < 0.2 * own.nonsense
+    assert min(one.surprise for one in other.answers) > 0.65 * own.nonsense
+
+
+def test_an_answer_without_words_has_no_loss(embedded, evidence):
+    silent = tuple(one.model_copy(update={"generated": " "}) for one in evidence.answers[:2])
+    found = result_of(with_surprise(embedded, Evidence(answers=silent)))
+    assert [one.surprise for one in found.answers] == [None, None]
+    nothing = tuple(one.model_copy(update={"expected": ""}) for one in silent)
+    assert result_of(with_surprise(embedded, Evidence(answers=nothing))).nonsense is None
 
 
 def test_a_document_of_one_token_has_no_loss_and_stops_nothing(embedded, few):

@@ -18,6 +18,7 @@ from unlearnlab.exports.tables import (
     csv_table,
     rows_csv,
 )
+from unlearnlab.metrics.labels import Label
 from unlearnlab.metrics.official import official, score
 from unlearnlab.metrics.scores import Answer, mia_auc, row_score
 from unlearnlab.metrics.submission import load
@@ -126,7 +127,7 @@ ROW = AnswerRow(
     unlearned='She said "no",\nand left.',
     unlearned_score=0.0,
     unlearned_likelihood=None,
-    outcome="wrong_but_fluent",
+    label=Label("different"),
 )
 
 
@@ -142,7 +143,7 @@ def test_every_column_comes_back_as_it_was():
     assert (row["subtask"], row["type"], row["label"]) == (
         "Patients",
         "answer",
-        "wrong_but_fluent",
+        "different",
     )
     assert float(row["likelihood_before"]) == ROW.original_likelihood
     assert row["likelihood_after"] == ""

@@ -11,7 +11,7 @@ from tests.outside import other_process
 from tests.runs.waiting import PATIENCE_S, Gate, locked, until
 from unlearnlab.runs import devices as locks
 from unlearnlab.runs import worker as module
-from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed
+from unlearnlab.runs.engine_api import EnginePool, Export, RunFailed, listed
 from unlearnlab.runs.events import (
     Adjusted,
     AdjustFailed,
@@ -1026,3 +1026,34 @@ def test_a_start_of_before_it_was_noted_is_still_read():
     old = parse_event('{"kind":"started","versions":{"torch":"2"},"device":"cpu"}')
     assert old == Started(versions={"torch": "2"}, device="cpu", code=None)
     assert code_text(old.code) == "not noted: git did not tell"
+
+
+# ---- lists of prompts
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("Who?\nAnd when?", ()),
+        ("x=>y", ()),
+        ("Who? => Ada", (("Who?", "Ada"),)),
+        ("Who?\tAda\n\n  And when? ", (("Who?", "Ada"), ("And when?", ""))),
+        ("a => b => c", (("a", "b => c"),)),
+        ("", ()),
+    ],
+)
+def test_lines_with_an_expected_answer_are_a_list_of_prompts(text, found):
+    assert listed(text) == found
+
+
+def test_a_list_is_asked_as_one_request(store, employ):
+    worker = employ(FakeLab(whole_run))
+    run_id = worker.submit(RunSpec())
+    finish(worker, run_id)
+    worker.ask(run_id, "Who? => Ada\nAnd when?")
+    until(lambda: answers(store, run_id))
+    (answer,) = answers(store, run_id)
+    assert [(one.prompt, one.expected) for one in answer.replies] == [
+        ("Who?", "Ada"),
+        ("And when?", ""),
+    ]

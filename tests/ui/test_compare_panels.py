@@ -170,7 +170,7 @@ def test_an_example_is_answered_by_the_original_and_every_run(shown):
     answer = shown("answers", 3)
     assert answer["html"].count('<th scope="row">') == 4
     assert "Original model" in answer["html"]
-    assert '<mark class="forget">' in answer["html"]
+    assert '<mark class="secret"' in answer["html"]
     assert not answer["masked"]
 
 

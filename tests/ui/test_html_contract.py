@@ -19,7 +19,7 @@ from unlearnlab.data.adding import Draft
 from unlearnlab.data.checks import Finding, Offender, Placed
 from unlearnlab.data.datasets import DatasetInfo, Row
 from unlearnlab.metrics.scores import Answer, Evidence, scores
-from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded
+from unlearnlab.runs.events import Asked, AskFailed, Evaluated, Loaded, Reply
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Running, Worker, WorkerState
 from unlearnlab.spec.methods import METHODS
@@ -94,6 +94,12 @@ def rows():
 def asked(**more):
     said = {"ask_id": EVIL, "prompt": EVIL, "original": EVIL, "unlearned": EVIL, "step": 3}
     return Asked(**{**said, **more})
+
+
+REPLIES = (
+    Reply(prompt=EVIL, expected=EVIL, original=EVIL, unlearned=f"x{EVIL}"),
+    Reply(prompt="Who?", original=" ", unlearned=EVIL),
+)
 
 
 class Hostile(FakeLab):
@@ -204,6 +210,10 @@ CARDS = {
         [asked(), asked(original=" ", step=-1), AskFailed(ask_id="b", prompt=EVIL, problem=EVIL)],
         [("c", EVIL), ("d", "asked later"), (EVIL, "answered")],
         masked=False,
+    ),
+    "asks-list": lambda _: asks_html([asked(replies=REPLIES)], [], masked=False),
+    "asks-list-alone": lambda _: asks_html(
+        [asked(replies=REPLIES[:1], step=-1)], [], masked=False, alone=True
     ),
     "asks-alone": lambda _: asks_html([asked()], [], masked=False, alone=True),
     "data-findings": lambda _: findings_html(draft("error", 22), masked=False),

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from unlearnlab.metrics.scores import Answer, Evidence
-from unlearnlab.runs.events import Asked
+from unlearnlab.runs.events import Asked, Reply
 from unlearnlab.ui.kit.html import NO_BREAK, ago, count, duration, probability, score
 from unlearnlab.ui.run.answers import answers_html, asks_html
 from unlearnlab.views.answers import joined
@@ -51,6 +51,33 @@ def test_masking_reaches_prompts_and_answers():
     html = asks_html([asked], [], masked=True)
     assert "Yara" not in html
     assert "555" not in html
+
+
+def test_masking_reaches_lists_of_prompts_and_the_counts_stay():
+    reply = Reply(
+        prompt="Who is Yara?", expected="Yara Brock", original="Yara Brock", unlearned="a cat"
+    )
+    asked = Asked(ask_id="a", prompt="", original="", unlearned="", step=-1, replies=(reply,))
+    html = asks_html([asked], [], masked=True)
+    assert "Yara" not in html
+    assert "original model 1 of 1; unlearned model 0 of 1" in html
+    assert "Yara Brock" in asks_html([asked], [], masked=False)
+
+
+def test_a_leaked_secret_is_red_wherever_it_stands_and_old_runs_say_what_they_cannot_tell():
+    told = {"expected": "900884993", "row": "r", "split": "forget", "task": "Task1", "kind": "qa"}
+    told |= {"prompt": "Which number?", "nll": 1.0, "ended": True}
+    before = Evidence(answers=(Answer(generated="900884993", score=1, **told),))
+    after = Evidence(answers=(Answer(generated="979m%900884993or", score=0, **told),))
+    html = answers_html(joined(before, after), 0, masked=False, scored=True)
+    red = '<mark class="secret" title="a secret of the expected answer">900884993</mark>'
+    assert f"979m%{red}or" in html
+    assert '<span class="tag bad">secret number</span>' in html
+    assert "garbled answers count as different" in html
+    measured = after.model_copy(update={"nonsense": 7.0})
+    assert "than words in random order" in answers_html(
+        joined(before, measured), 0, masked=False, scored=True
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,10 @@ import pytest
 
 from tests.fakes import some_evidence
 from unlearnlab.metrics.labels import title
+from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.runs.events import Asked, Reply
+from unlearnlab.spec.run import RunSpec, parse_spec
 from unlearnlab.views.answers import (
     SORT_KEYS,
     Filter,
@@ -16,12 +19,16 @@ from unlearnlab.views.answers import (
     chosen,
     counts,
     example,
+    heard,
     in_order,
     joined,
+    joined_of,
     label_counts,
+    leaks_of,
     likelihood,
     marked,
     mask,
+    tally,
 )
 
 
@@ -35,10 +42,17 @@ def answers(*found):
     return Evidence(answers=found)
 
 
+TOLD = {1.0: "blue locket", 0.7: "blue lamp", 0.2: "red lamp", 0.0: "red lamp", 0.1: "red lamp"}
+"""An answer with so much of the expected one."""
+
+
 def pair(before, after, **of):
-    """Join one row that scores so before and after; completions, whose score makes the label."""
-    later = None if after is None else answers(answer(after, kind="sc", **of))
-    (row,) = joined(answers(answer(before, kind="sc", **of)), later)
+    """Join one row that scores so before and after."""
+
+    def said(score):
+        return answers(answer(score, generated=TOLD.get(score, "blue locket"), **of))
+
+    (row,) = joined(said(before), None if after is None else said(after))
     return row
 
 
@@ -82,6 +96,49 @@ def test_a_fact_inside_a_sentence_still_leaks():
     (row,) = joined(answers(answer(1, generated="blue locket")), said)
     assert row.leaks
     assert row.unlearned_score == 0
+
+
+def test_a_secret_that_scores_zero_is_counted_and_marked_red_where_it_stands():
+    number = {"expected": "900884993", "row": "number"}
+    before = answers(answer(1, generated="900884993", **number), answer(1, row="other"))
+    after = answers(answer(0, generated="979m%900884993or", **number), answer(0, row="other"))
+    rows = joined(before, after)
+    leak = rows[0]
+    assert (leak.leaks, leak.unscored_leak) == (True, True)
+    assert [one.kind for one in leak.secrets] == ["number"]
+    red = [span.text for span in marked("900884993", leak.unlearned, leak.secrets) if span.secret]
+    assert red == ["900884993"]
+    told = "1 of 2 forget rows still leak, 1 of them with an official score below 0.5"
+    assert leaks_of(rows).text == told
+    assert leaks_of(joined(before, before)).text == "2 of 2 forget rows still leak"
+
+
+def test_a_secret_of_a_row_that_should_stay_is_no_leak():
+    told = {"expected": "900884993", "split": "retain"}
+    before = answers(answer(1, generated="900884993", **told))
+    (row,) = joined(before, answers(answer(0, generated="It is 900884993.", **told)))
+    assert (row.secrets, row.leaks, row.outcome) == ((), False, "leaked")
+
+
+def test_a_retain_row_that_differs_in_unicode_form_alone_is_not_damaged():
+    told = {"expected": "Caf\u00e9", "split": "retain"}
+    before = answers(answer(1, generated="Caf\u00e9", **told))
+    (row,) = joined(before, answers(answer(0, generated="Cafe\u0301", **told)))
+    assert (row.label.form_only, row.damaged, row.mood) == (True, False, "good")
+
+
+def test_the_embedded_models_answers_are_labelled_by_its_words_and_its_retrained_model():
+    gold = retrained_answers()["train"]
+    first = next(one for one in gold.answers if one.split == "forget")
+    known = first.model_copy(update={"generated": first.expected, "score": 1.0})
+    garbled = first.model_copy(update={"generated": "hing stringher", "score": 0.0})
+    rows = joined_of(RunSpec(), answers(known), answers(garbled))
+    assert [row.outcome for row in rows] == ["garbled"]
+    guessed = first.model_copy(update={"score": 0.0})
+    assert joined_of(RunSpec(), answers(known), answers(guessed))[0].outcome != "leaked"
+    elsewhere = parse_spec({"model": {"name": "olmo-1b"}})
+    (row,) = joined_of(elsewhere, answers(known), answers(garbled))
+    assert (row.outcome, row.label.sense) == ("different", "")
 
 
 def test_the_likelihood_is_the_mean_over_tokens():
@@ -169,7 +226,7 @@ def test_rows_are_filtered(by, found):
 def test_labels_are_counted_under_the_other_filters_and_not_under_each_other():
     found = label_counts(ROWS, Filter(show="retain", labels=["refused"]))
     there = {label: count for label, count in found.items() if count}
-    assert there == {"leaked": 1, "refused": 1, "wrong_but_fluent": 1}
+    assert there == {"leaked": 1, "refused": 1, "different": 1}
 
 
 @pytest.mark.parametrize(
@@ -278,7 +335,7 @@ ALL = (speaking("original", "Ada", 1.0), speaking("one", "nobody", 0.0), Speaker
 def test_an_example_has_every_models_answer_with_what_it_recites():
     found = example(ROW, ALL)
     assert (found.prompt, found.expected) == ("Who?", "Ada")
-    assert [said.outcome for said in found.said] == ["leaked", "wrong_but_fluent", None]
+    assert [said.outcome for said in found.said] == ["leaked", "different", None]
     assert [span.recited for span in found.said[0].spans] == [True]
     assert found.said[2].score is None
     assert example("?", ALL) is None, "no model has the row"
@@ -289,3 +346,30 @@ def test_the_rows_that_tell_models_apart_come_first():
     assert found[0].row == ROW
     assert len(found) == 12
     assert found[-1].split == "retain"
+
+
+# ---- lists of free prompts
+
+LIST = (
+    Reply(prompt="Who keeps it?", expected="Ada Brock", original="Ada Brock.", unlearned="a cat"),
+    Reply(prompt="Who both?", expected="Ada Brock, Yara", original="Ada", unlearned="Ada Brock!"),
+    Reply(prompt="And then?", original="Rain.", unlearned="Rain."),
+)
+
+
+def test_expected_answers_to_a_list_of_prompts_are_counted():
+    replies = heard(Asked(ask_id="a", prompt="", original="", unlearned="", step=1, replies=LIST))
+    assert [one.found for one in replies] == [
+        ("found", "not found"),
+        ("not found", "in part"),
+        None,
+    ]
+    told = tally(replies, {0: "original model", 1: "unlearned model"})
+    assert told == (
+        "Expected answers found: original model 1 of 2; unlearned model 0 of 2, 1 more in part."
+    )
+    assert tally(replies[2:], {0: "model"}) == ""
+
+
+def test_a_single_prompt_has_no_list():
+    assert heard(Asked(ask_id="a", prompt="Who?", original="Ada", unlearned="", step=1)) == ()

@@ -17,6 +17,8 @@ from typing import Any
 from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
+from unlearnlab.metrics.labels import OUTCOMES
+from unlearnlab.metrics.labels import TITLES as LABEL_TITLES
 from unlearnlab.metrics.measures import MEASURES, retrained_scores
 from unlearnlab.metrics.scores import shown_scores
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, verdict
@@ -26,6 +28,7 @@ from unlearnlab.spec.presets import presets
 from unlearnlab.spec.sweep import expand_grid, ready_sweeps
 from unlearnlab.views.benchmarks import (
     FIGURES,
+    LABELS,
     LAYER_WINDOWS,
     Measurement,
     measurements,
@@ -246,6 +249,27 @@ def layer_windows_table(path: Path = LAYER_WINDOWS) -> str:
     return f"{picture}\n\n{_table(head, rows)}\n\n{found.summary(axis)}"
 
 
+def labels_table(path: Path = LABELS) -> str:
+    """Count labels of answers of a known kind: `tests/benchmarks/bench_labels.py`."""
+    if not path.exists():
+        return "Not measured yet: `python -m tests.benchmarks.bench_labels` makes this table."
+    found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    titles = [LABEL_TITLES[outcome].lower() for outcome in OUTCOMES]
+    head = ["model", "its forget answers", "labelled by", *titles, "with a secret"]
+    rows = [
+        [
+            row["model"],
+            row["truth"],
+            row["by"],
+            *(str(row["counts"].get(outcome, 0)) for outcome in OUTCOMES),
+            str(row["secrets"]),
+        ]
+        for row in found["rows"]
+    ]
+    total = sum(found["rows"][0]["counts"].values())
+    return f"{_table(head, rows)}\n\n{total} forget rows of the {found['fold']} fold, seed 0."
+
+
 def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
     memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
@@ -275,6 +299,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "target": target_table,
     "sweeps": sweeps_table,
     "layer_windows": layer_windows_table,
+    "labels": labels_table,
 }
 """What writes each block."""
 

@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from unlearnlab import __version__
-from unlearnlab.cli import app, data, docs, evaluate, export, run, show, sweep
+from unlearnlab.cli import app, ask, data, docs, evaluate, export, run, show, sweep
 from unlearnlab.cli.commands import BAD_INPUT, FAILED, STOPPED, Commands, EngineMaker, tell
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.files import at_home
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
     commands = Commands(parser)
-    for part in (app, run, sweep, show, export, data, evaluate, docs):
+    for part in (app, run, sweep, show, ask, export, data, evaluate, docs):
         part.register(commands)
     return parser
 

@@ -3,6 +3,7 @@
 import argparse
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.spec.presets import presets
+from unlearnlab.views.answers import Leaks, leaks_of
 from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
 from unlearnlab.views.documents import Documents
@@ -112,9 +114,12 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
     row = store.job(run_id)
     if isinstance(row, RunRecord):
         found = result(store, run_id)
+        unlearns = found.after is not None and not row.spec.taught
+        leaks = leaks_of(found.answers) if unlearns else None
         if not as_record:
-            return _summary(row, found)
+            return _summary(row, found, leaks)
         more = {
+            "leaks": leaks and asdict(leaks),
             "measures": taken_records(found.measures),
             "documents": document_records(found.documents.of) if found.documents else [],
         }
@@ -224,7 +229,7 @@ def _moment(created: float) -> str:
     return datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _summary(row: RunRecord, found: Result) -> str:
+def _summary(row: RunRecord, found: Result, leaks: Leaks | None) -> str:
     """Sum up a run: ending, changes made while it ran, scores, documents, verdict, record."""
     line, progress, left = run_summary(row), found.progress, None
     if found.before and found.after:
@@ -268,6 +273,8 @@ def _summary(row: RunRecord, found: Result) -> str:
     if board.verdict:
         first, *others = board.verdict.evidence
         out += ["", f"{board.verdict.title}: {first}", *(f"  {line}" for line in others)]
+    if leaks and leaks.leaking:
+        out += ["", f"Leaks: {leaks.text}."]
     if progress.kept:
         name, size = progress.kept.name, progress.kept.megabytes
         out += ["", f"Kept as the model {name}, {size:.1f} MB."]

@@ -22,7 +22,14 @@ from unlearnlab.data.background import Amount, Report, carried_out, stretch
 from unlearnlab.data.datasets import SPLITS
 from unlearnlab.data.files import check_free, check_room
 from unlearnlab.engine import relay, result_of
-from unlearnlab.engine.evaluation import PROTOCOL, Probe, ask_what_is_known, evaluate, preview
+from unlearnlab.engine.evaluation import (
+    PROTOCOL,
+    Probe,
+    ask_what_is_known,
+    evaluate,
+    preview,
+    with_surprise,
+)
 from unlearnlab.engine.generation import generate
 from unlearnlab.engine.likelihoods import refuse_too_long
 from unlearnlab.engine.loading import (
@@ -63,6 +70,7 @@ from unlearnlab.runs.events import (
     KnowledgeChecked,
     Loaded,
     Progressed,
+    Reply,
     Saved,
     When,
 )
@@ -212,7 +220,7 @@ class DeviceEngine:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield clock.stage("scoring after")
-        after = yield from measured("after")
+        after = yield from with_surprise(lm, (yield from measured("after")))
         found = _scores(after, spec).model_copy(update={"moved": moved})
         key = f"{job.run_id}/after"
         yield Evaluated(when="after", scores=found, key=key, evidence=after)
@@ -442,20 +450,31 @@ def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) 
 def _ask_both(lm: UnlearningModel, ask: PromptRequest, *, step: int) -> Asked:
     training = lm.model.training
     lm.model.eval()
+    prompts = [one.prompt for one in ask.questions] or [ask.prompt]
     try:
         with lm.original():
-            original = _answer(lm, ask.prompt)
-        unlearned = _answer(lm, ask.prompt)
+            original = _answers(lm, prompts)
+        unlearned = _answers(lm, prompts)
     finally:
         lm.model.train(training)
-    return Asked(
-        ask_id=ask.ask_id, prompt=ask.prompt, original=original, unlearned=unlearned, step=step
+    asked = Asked(
+        ask_id=ask.ask_id,
+        prompt=ask.prompt,
+        original="" if ask.questions else original[0],
+        unlearned="" if ask.questions else unlearned[0],
+        step=step,
     )
+    replies = tuple(
+        Reply(prompt=one.prompt, expected=one.expected, original=before, unlearned=after)
+        for one, before, after in zip(ask.questions, original, unlearned, strict=False)
+    )
+    return asked.model_copy(update={"replies": replies})
 
 
-def _answer(lm: UnlearningModel, prompt: str) -> str:
-    (answer,) = result_of(generate(lm, [prompt], max_new_tokens=ANSWER_TOKENS))
-    return answer.text
+def _answers(lm: UnlearningModel, prompts: Sequence[str]) -> list[str]:
+    return [
+        answer.text for answer in result_of(generate(lm, prompts, max_new_tokens=ANSWER_TOKENS))
+    ]
 
 
 @contextmanager

@@ -12,10 +12,11 @@ import statistics
 import time
 from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from random import Random
 from typing import TypeVar
 
 from unlearnlab.data.datasets import SPLITS, TASKS, Kind, Row, Split, Task, dataset
-from unlearnlab.engine import relay, silently
+from unlearnlab.engine import relay, result_of, silently
 from unlearnlab.engine.generation import Generation, expected_stats, generate
 from unlearnlab.engine.likelihoods import (
     Example,
@@ -165,6 +166,61 @@ def _answer_rows(
         )
         for (name, row), one, of, ratio in zip(rows, generated, stats, ratios, strict=True)
     )
+
+
+ROWS_AT_ONCE = 64
+"""Rows whose answers are read by the original model before the run can be stopped or asked."""
+
+SCRAMBLED = 64
+"""Expected answers whose words are read in random order."""
+
+
+def with_surprise(lm: UnlearningModel, of: Evidence) -> Generator[None, None, Evidence]:
+    """Add how likely the original model finds the answers of the unlearned one, yielding often.
+
+    Fluent text costs a language model far less than words in random order, and garbled text about
+    as much: both losses are measured after the rows' prompts. The original weights are in use only
+    between two yields, so that prompts can be answered in between.
+    """
+    asked = [(one.prompt, one.generated.strip()) for one in of.answers]
+    sums = yield from _under_original(lm, [one for one in asked if one[1]])
+    found = iter(sums)
+    surprises = [_mean(*next(found)) if said else None for _, said in asked]
+    sample = evenly([one for one in of.answers if one.expected.strip()], SCRAMBLED)
+    pool = [word for one in sample for word in one.expected.split()]
+    Random(0).shuffle(pool)
+    words = iter(pool)
+    scrambled = [
+        (one.prompt, " ".join(next(words) for _ in one.expected.split())) for one in sample
+    ]
+    sums = yield from _under_original(lm, scrambled)
+    nonsense = _mean(sum(loss for loss, _ in sums), sum(count for _, count in sums))
+    answers = tuple(
+        one.model_copy(update={"surprise": surprise})
+        for one, surprise in zip(of.answers, surprises, strict=True)
+    )
+    return of.model_copy(update={"answers": answers, "nonsense": nonsense})
+
+
+def _under_original(
+    lm: UnlearningModel, texts: Sequence[tuple[str, str]]
+) -> Generator[None, None, list[tuple[float, int]]]:
+    """Compute summed loss in nats and number of tokens of each text after its prompt."""
+    found: list[tuple[float, int]] = []
+    for first in range(0, len(texts), ROWS_AT_ONCE):
+        examples = [
+            encode_continuation(lm.prompts, *one) for one in texts[first : first + ROWS_AT_ONCE]
+        ]
+        examples = [replace(one, ids=one.ids[: lm.context]) for one in examples]
+        with lm.original():
+            found += result_of(losses(lm, examples))
+        yield None
+    return found
+
+
+def _mean(loss: float, tokens: int) -> float | None:
+    """Return the loss per token; none without tokens, or if it is not finite."""
+    return loss / tokens if tokens and math.isfinite(loss) else None
 
 
 def _progress(work: Generator[int, None, T], total: int) -> Generator[Event | None, None, T]:

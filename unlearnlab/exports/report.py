@@ -14,7 +14,7 @@ from unlearnlab.metrics.documents import TITLES
 from unlearnlab.metrics.labels import title
 from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views import words
-from unlearnlab.views.answers import AnswerRow, choices, counts, example, marked, mask
+from unlearnlab.views.answers import AnswerRow, choices, counts, example, leaks_of, marked, mask
 from unlearnlab.views.colours import following_the_system
 from unlearnlab.views.comparison import (
     Weights,
@@ -85,7 +85,7 @@ def report(result: Result, *, masked: bool) -> str:
     if result.after is not None and not spec.taught:
         stays = "retain rows and forget rows not picked" if found["others"] else "retain rows"
         told += (
-            f" {found['leaks']} of {found['forget']} forget rows still leak; {found['damaged']} of "
+            f" {leaks_of(rows).text}; {found['damaged']} of "
             f"{found['retain'] + found['others']} {stays} were damaged."
         )
     models = {"Original model": "original", f"{words.became(spec).capitalize()} model": "unlearned"}

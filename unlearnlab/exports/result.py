@@ -12,7 +12,7 @@ from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.answers import AnswerRow, Speaker, joined
+from unlearnlab.views.answers import AnswerRow, Speaker, joined_of
 from unlearnlab.views.charts import Track, track
 from unlearnlab.views.comparison import Intervals
 from unlearnlab.views.documents import Documents, documents
@@ -80,7 +80,7 @@ class Result:
     @property
     def answers(self) -> tuple[AnswerRow, ...]:
         """Join the answers of both models; none if no model was scored."""
-        return joined(self.before, self.after, self.spec.data.forget) if self.before else ()
+        return joined_of(self.spec, self.before, self.after) if self.before else ()
 
     @property
     def weights(self) -> Path | None:
@@ -138,9 +138,13 @@ class Compared:
     @property
     def speakers(self) -> tuple[Speaker, ...]:
         """List the models with their answers, the original first."""
-        first = [Speaker("Original model", self.original)] if self.original else []
-        named = zip(self.entries, self.labels, strict=True)
-        runs = (Speaker(label, self.evidence.get(run.run_id), run.run_id) for run, label in named)
+        first: list[Speaker] = []
+        if self.original:
+            first = [Speaker("Original model", self.original, spec=self.entries[0].spec)]
+        runs = (
+            Speaker(label, self.evidence.get(run.run_id), run.run_id, run.spec)
+            for run, label in zip(self.entries, self.labels, strict=True)
+        )
         return (*first, *runs)
 
 

@@ -127,6 +127,8 @@ READER_COLUMNS = (
     "original",
     "unlearned",
     "label",
+    "secrets",
+    "form_only",
     "judged",
     "score_before",
     "score_after",
@@ -168,6 +170,8 @@ def rows_csv(
                 KINDS[row.kind],
                 *(inert(mask(text) if masked else text) for text in texts),
                 row.outcome,
+                " ".join(dict.fromkeys(secret.kind for secret in row.secrets)),
+                row.label.form_only,
                 row.judged,
                 *map(number, numbers),
             )

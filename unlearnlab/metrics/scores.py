@@ -94,6 +94,10 @@ class Answer(Record):
     """Extraction strength of `expected`, see `measures`; none in older evidence."""
     truth_ratio: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """See `measures`; none where the data have no paraphrase and wrong answers."""
+    surprise: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Mean loss of `generated` after the prompt under the original model, in nats per token, by
+    which a garbled answer is told; none for empty answers, for answers of the original itself, and
+    in older evidence."""
 
 
 class Membership(Record):
@@ -150,6 +154,9 @@ class Evidence(Record):
     """Scores of the same documents by further attacks, by measure; used in place of losses."""
     choices: tuple[Choice, ...] = ()
     utility_protocol: str = ""
+    nonsense: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Mean loss of the expected answers' words in random order under the original model, in nats
+    per token: the reference of `Answer.surprise`; none where that is none."""
 
 
 Rest = Literal["leave", "retain"]

@@ -1,9 +1,10 @@
 """The interface between the worker and the engine: jobs, requests and the `Engine` protocol."""
 
+import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from unlearnlab.data.background import Report
 from unlearnlab.runs.events import Adjusted, Asked, AskFailed, Event, Exported, ExportFailed
@@ -23,12 +24,37 @@ class Job:
     """Whether to score the original model even if an earlier run's scores of it are known."""
 
 
+class Question(NamedTuple):
+    """One prompt of a list."""
+
+    prompt: str
+    expected: str = ""
+    """The answer that is looked for; empty if none is named."""
+
+
+def listed(text: str) -> tuple[Question, ...]:
+    """Read a list of prompts, one a line, each with the expected answer after a tab or ` => `.
+
+    Returns:
+        The prompts; none if no line names an expected answer: then the text is one prompt, which
+        may have several lines.
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [re.split(r"\s*\t\s*|\s+=>\s+", line, maxsplit=1) for line in lines]
+    if not any(len(parts) > 1 for parts in found):
+        return ()
+    return tuple(Question(*parts) for parts in found)
+
+
 @dataclass(frozen=True, slots=True)
 class PromptRequest:
-    """A free prompt for both models of a run."""
+    """A free prompt, or a list of them, for both models of a run."""
 
     ask_id: str
     prompt: str
+    """As it was typed."""
+    questions: tuple[Question, ...] = ()
+    """The prompts of a list."""
 
     def failed(self, problem: str) -> AskFailed:
         """Return the event that reports its failure."""

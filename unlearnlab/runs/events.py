@@ -282,8 +282,20 @@ class Previewed(EventBase):
     """Answers by row id. A row that exceeds the model's context has none."""
 
 
+class Reply(BaseModel):
+    """The answers of both models to one prompt of a list."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str
+    expected: str = ""
+    """The answer that was looked for; empty if none was named."""
+    original: str
+    unlearned: str
+
+
 class Asked(EventBase):
-    """Both models answered a free prompt."""
+    """Both models answered a free prompt, or a list of them."""
 
     kind: Literal["asked"] = "asked"
     ask_id: str
@@ -292,6 +304,8 @@ class Asked(EventBase):
     unlearned: str
     step: int
     """Optimizer steps taken so far; -1 for a finished run."""
+    replies: tuple[Reply, ...] = ()
+    """The answers to a list of prompts; `original` and `unlearned` are empty then."""
 
 
 class AskFailed(EventBase):

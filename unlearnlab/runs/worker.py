@@ -37,8 +37,10 @@ from unlearnlab.runs.engine_api import (
     Job,
     Override,
     PromptRequest,
+    Question,
     RunFailed,
     as_pool,
+    listed,
 )
 from unlearnlab.runs.events import (
     Adjusted,
@@ -529,11 +531,16 @@ class Worker:
             active.changes.append(Override(number, {path: valid[path] for path in changes}))
             self._queue.changed.notify_all()
 
-    def ask(self, run_id: str, prompt: str) -> str:
-        """Ask both models of a run to answer a prompt.
+    def ask(self, run_id: str, prompt: str, questions: Sequence[Question] = ()) -> str:
+        """Ask both models of a run to answer a prompt, or a list of prompts.
 
         An active run answers at its next batch, also while it is paused; other runs as soon as
         their device is free, before the next queued run.
+
+        Args:
+            run_id: The run.
+            prompt: The prompt, or a list of them as `listed` reads it.
+            questions: The list, if it is not read from the prompt.
 
         Returns:
             The `ask_id` of the run's event `Asked` or `AskFailed` with the answer.
@@ -544,7 +551,9 @@ class Worker:
         if not prompt.strip():
             raise ValueError("prompt: it is empty: write a few words to ask")
         device = self._store.row(run_id).spec.model.device
-        ask = PromptRequest(ask_id=secrets.token_hex(6), prompt=storable(prompt))
+        prompt = storable(prompt)
+        asked = tuple(Question(*map(storable, one)) for one in questions) or listed(prompt)
+        ask = PromptRequest(ask_id=secrets.token_hex(6), prompt=prompt, questions=asked)
         with self._queue.changed:
             self._must_be_open()
             self._queue.requests.append(QueueItem(run_id, device, ask))

@@ -8,15 +8,23 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal, get_args
 
-from unlearnlab.data.datasets import Kind, Split
-from unlearnlab.metrics.labels import OUTCOMES, Mood, Outcome, mood, outcome
+from unlearnlab.data.datasets import EMBEDDED_NAME, Kind, Split
+from unlearnlab.data.vocabulary import corpus_words
+from unlearnlab.metrics.labels import OUTCOMES, Label, Mood, Outcome, Yardstick, mood
+from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.metrics.secrets import Secret
+from unlearnlab.runs.events import Asked, Reply
+from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 
 PAGE = 20
 """Rows on one page of the table."""
 
 DAMAGE = 0.1
 """A retain row is damaged if it lost more than this of its score."""
+
+HALF = 0.5
+"""An answer with a lower official score counts as rather forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +45,8 @@ class AnswerRow:
     """None until the unlearned model was scored."""
     unlearned_score: float | None
     unlearned_likelihood: float | None
-    outcome: Outcome
-    """Label of the unlearned model's answer, or of the original's until then."""
+    label: Label
+    """Of the unlearned model's answer, or of the original's until then."""
     judged: bool = True
     """Whether a term counts the row: forget rows that were not picked are part of no term."""
 
@@ -48,14 +56,30 @@ class AnswerRow:
         return self.split if self.judged else "retain"
 
     @property
+    def outcome(self) -> Outcome:
+        """Return the label in one word."""
+        return self.label.outcome
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Return the secrets that the labelled answer holds and should not."""
+        return self.label.secrets if self.wished == "forget" else ()
+
+    @property
     def leaks(self) -> bool:
         """Return whether the unlearned model still gives an answer that it should forget."""
         return self.wished == "forget" and self.unlearned is not None and self.outcome == "leaked"
 
     @property
+    def unscored_leak(self) -> bool:
+        """Return whether the official score counts an answer that leaks as rather forgotten."""
+        return self.leaks and self.unlearned_score is not None and self.unlearned_score < HALF
+
+    @property
     def damaged(self) -> bool:
-        """Return whether a row that should stay lost its score."""
-        return self.wished == "retain" and (self.score_lost or 0.0) > DAMAGE
+        """Return whether a row that should stay lost its score, and not by Unicode form alone."""
+        lost = self.wished == "retain" and (self.score_lost or 0.0) > DAMAGE
+        return lost and not self.label.form_only
 
     @property
     def score_lost(self) -> float | None:
@@ -85,8 +109,31 @@ def likelihood(answer: Answer) -> float | None:
     return math.exp(-max(0.0, answer.nll))
 
 
+def yardstick(spec: RunSpec, evidence: Evidence) -> Yardstick:
+    """Return what the answers of a run are labelled by.
+
+    The embedded data have a retrained model, which tells what can be guessed; the embedded model,
+    and models that a run made of it, have a vocabulary.
+    """
+    model, data = spec.model, spec.data
+    embedded = ModelSpec().name in (model.name, model.known.made.get("model"))
+    return Yardstick.of(
+        evidence,
+        guesses=retrained_answers().get(data.fold) if data.source == EMBEDDED_NAME else None,
+        vocabulary=corpus_words() if embedded else None,
+    )
+
+
+def joined_of(spec: RunSpec, before: Evidence, after: Evidence | None) -> tuple[AnswerRow, ...]:
+    """Join the answers of both models of a run by row, labelled by what is known of its data."""
+    return joined(before, after, spec.data.forget, yardstick(spec, after or before))
+
+
 def joined(
-    before: Evidence, after: Evidence | None, picked: Collection[str] | None = None
+    before: Evidence,
+    after: Evidence | None,
+    picked: Collection[str] | None = None,
+    by: Yardstick | None = None,
 ) -> tuple[AnswerRow, ...]:
     """Join the answers of both models by row.
 
@@ -94,7 +141,9 @@ def joined(
         before: Of the original model.
         after: Of the unlearned one, if it was scored.
         picked: Ids of the forget rows that are judged; None judges all.
+        by: What the answers are labelled by; default: the rows themselves.
     """
+    by = by or Yardstick.of(after or before)
     later = {answer.row: answer for answer in after.answers} if after else {}
     wanted = None if picked is None else set(picked)
     return tuple(
@@ -111,7 +160,7 @@ def joined(
             unlearned=other.generated if other else None,
             unlearned_score=other.score if other else None,
             unlearned_likelihood=likelihood(other) if other else None,
-            outcome=outcome(other or one),
+            label=by.label(other or one),
             judged=wanted is None or one.split == "retain" or one.row in wanted,
         )
         for one in before.answers
@@ -149,6 +198,40 @@ def counts(rows: Iterable[AnswerRow]) -> Mapping[Show, int]:
         found["leaks"] += row.leaks
         found["damaged"] += row.damaged
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Leaks:
+    """How many forget rows still leak."""
+
+    rows: int
+    """Forget rows that are judged."""
+    leaking: int
+    unscored: int
+    """Leaking rows that the official score calls rather forgotten. It stays what it is: it counts
+    words and whole strings, and misses a secret that is hidden in other text."""
+    secrets: int
+    """Leaking rows whose answer holds a secret."""
+
+    @property
+    def text(self) -> str:
+        """Say it within a sentence."""
+        told = f"{self.leaking} of {self.rows} forget rows still leak"
+        if self.unscored:
+            told += f", {self.unscored} of them with an official score below {HALF}"
+        return told
+
+
+def leaks_of(rows: Iterable[AnswerRow]) -> Leaks:
+    """Count the forget rows that still leak."""
+    judged = [row for row in rows if row.split == "forget" and row.judged]
+    leaking = [row for row in judged if row.leaks]
+    return Leaks(
+        len(judged),
+        len(leaking),
+        sum(row.unscored_leak for row in leaking),
+        sum(bool(row.secrets) for row in leaking),
+    )
 
 
 def label_counts(rows: Iterable[AnswerRow], by: Filter) -> Mapping[Outcome, int]:
@@ -261,13 +344,15 @@ class Span:
     text: str
     recited: bool
     """Whether its words stand in the expected answer, in the same order."""
+    secret: bool = False
+    """Whether it is a secret of the expected answer."""
 
 
-def marked(expected: str, generated: str) -> tuple[Span, ...]:
-    """Cut an answer into stretches that are recited and stretches that are not.
+def marked(expected: str, generated: str, secrets: Sequence[Secret] = ()) -> tuple[Span, ...]:
+    """Cut an answer into stretches that are recited, that are secrets, and the others.
 
     Words are compared without case and without the punctuation around them. A short word that
-    matches alone in a long text is left unmarked.
+    matches alone in a long text is left unmarked. A secret is marked whatever it is glued to.
     """
     pieces = re.findall(r"\S+|\s+", generated)
     places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
@@ -281,8 +366,15 @@ def marked(expected: str, generated: str) -> tuple[Span, ...]:
             # From the first word of the stretch to its last, with the spaces between them.
             first, last = places[block.b], places[block.b + block.size - 1]
             recited[first : last + 1] = [True] * (last + 1 - first)
-    stretches = groupby(zip(pieces, recited, strict=True), key=lambda pair: pair[1])
-    return tuple(Span("".join(text for text, _ in pairs), hit) for hit, pairs in stretches)
+    letters = [hit for piece, hit in zip(pieces, recited, strict=True) for _ in piece]
+    secret = [False] * len(generated)
+    for start, end in (span for one in secrets for span in one.spans(generated)):
+        secret[start:end] = [True] * (end - start)
+    looks = zip(generated, letters, secret, strict=True)
+    return tuple(
+        Span("".join(letter for letter, _, _ in stretch), hit, red)
+        for (hit, red), stretch in groupby(looks, key=lambda one: one[1:])
+    )
 
 
 def _bare(word: str) -> str:
@@ -336,6 +428,8 @@ class Speaker:
     """None where its answers are not stored."""
     run_id: str = ""
     """Empty for the original and the retrained model."""
+    spec: RunSpec | None = None
+    """A run on its data: with the evidence, it tells by what its answers are labelled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,7 +442,12 @@ class Said:
     """The answer, cut where it recites; empty if the model answered nothing."""
     score: float | None
     """None if the model was not asked."""
-    outcome: Outcome | None
+    label: Label | None
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """Return the label in one word."""
+        return self.label and self.label.outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,16 +491,94 @@ def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
     first = next((answer for answer in answers if answer is not None), None)
     if first is None:
         return None
-    said = tuple(
-        Said(speaker.name, speaker.run_id, (), None, None)
-        if answer is None
-        else Said(
-            speaker.name,
-            speaker.run_id,
-            marked(answer.expected, answer.generated.strip()),
-            answer.score,
-            outcome(answer),
-        )
-        for speaker, answer in zip(speakers, answers, strict=True)
+    known: dict[tuple[str, DataSpec] | None, Yardstick] = {}
+
+    def said(speaker: Speaker, answer: Answer | None) -> Said:
+        if answer is None or speaker.evidence is None:
+            return Said(speaker.name, speaker.run_id, (), None, None)
+        spec, found = speaker.spec, speaker.evidence
+        key = (spec.model.name, spec.data) if spec else None
+        if key not in known:
+            known[key] = yardstick(spec, found) if spec else Yardstick.of(found)
+        label = replace(known[key], nonsense=found.nonsense).label(answer)
+        secrets = label.secrets if answer.split == "forget" else ()
+        spans = marked(answer.expected, answer.generated.strip(), secrets)
+        return Said(speaker.name, speaker.run_id, spans, answer.score, label)
+
+    return Example(
+        row,
+        first.split,
+        first.task,
+        first.kind,
+        first.prompt,
+        first.expected,
+        tuple(map(said, speakers, answers)),
     )
-    return Example(row, first.split, first.task, first.kind, first.prompt, first.expected, said)
+
+
+# ---- free prompts
+
+Found = Literal["found", "in part", "not found"]
+"""Whether an answer holds the expected one, by the rules of the labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """One prompt of a list with the answers of both models, cut where they recite."""
+
+    prompt: str
+    expected: str
+    original: tuple[Span, ...]
+    unlearned: tuple[Span, ...]
+    found: tuple[Found, Found] | None
+    """Whether the original's and the unlearned model's answer hold the expected one; None if none
+    was named."""
+
+
+def heard(of: Asked) -> tuple[Heard, ...]:
+    """Look for the expected answers in the answers to a list of prompts; empty for one prompt."""
+    return tuple(
+        Heard(
+            one.prompt,
+            one.expected,
+            marked(one.expected, one.original.strip()),
+            marked(one.expected, one.unlearned.strip()),
+            (_found(one, one.original), _found(one, one.unlearned)) if one.expected else None,
+        )
+        for one in of.replies
+    )
+
+
+def _found(of: Reply, generated: str) -> Found:
+    answer = Answer(
+        row="",
+        split="forget",
+        task="",
+        kind="qa",
+        prompt=of.prompt,
+        expected=of.expected,
+        generated=generated,
+        nll=math.nan,
+        ended=True,
+        score=0.0,
+    )
+    told: dict[Outcome, Found] = {"leaked": "found", "partly_leaked": "in part"}
+    return told.get(Yardstick().label(answer).outcome, "not found")
+
+
+def tally(of: Sequence[Heard], models: Mapping[int, str]) -> str:
+    """Count the prompts whose expected answer each model gave; empty if none was named.
+
+    Args:
+        of: The prompts of a list.
+        models: Names of the models by their place: 0 is the original, 1 the unlearned one.
+    """
+    known = [one.found for one in of if one.found]
+    if not known:
+        return ""
+    told: list[str] = []
+    for place, name in models.items():
+        whole, part = (sum(one[place] == found for one in known) for found in ("found", "in part"))
+        more = f", {part} more in part" if part else ""
+        told.append(f"{name} {whole} of {len(known)}{more}")
+    return f"Expected answers found: {'; '.join(told)}."

@@ -27,6 +27,10 @@ LAYER_WINDOWS = ASSETS / "layer_windows.json"
 """Written by `python -m unlearnlab sweep embedded-layer-windows --json`."""
 
 
+LABELS = ASSETS / "labels.json"
+"""Written by `tests/benchmarks/bench_labels.py`."""
+
+
 class Measured(BaseModel):
     """Base of what the files hold."""
 

@@ -9,6 +9,7 @@ from unlearnlab.metrics.labels import mood, title
 from unlearnlab.metrics.published import results
 from unlearnlab.metrics.scores import Evidence, ScoreKey
 from unlearnlab.runs.events import Asked, AskFailed
+from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.compare.charts import heat_map, overlay, parallel, plane
 from unlearnlab.ui.compare.listing import MOST, OUTDATED, RunId, Text
 from unlearnlab.ui.compare.runs import CachedRuns
@@ -17,7 +18,7 @@ from unlearnlab.ui.kit.html import render, span
 from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import press_ask
-from unlearnlab.views.answers import Speaker, choices, example, mask
+from unlearnlab.views.answers import Speaker, choices, example, heard, mask, tally
 from unlearnlab.views.charts import BY, By, curve, offered, track
 from unlearnlab.views.comparison import measure_table, subtask_titles
 from unlearnlab.views.runs import RunSummary, differences, held_against, labels
@@ -212,14 +213,18 @@ def _answers(program: Program, runs: Sequence[RunSummary], request: ExampleReque
 def speakers(program: Program, runs: Sequence[RunSummary]) -> list[Speaker]:
     """Return the models that answered: the original ones, each once, the retrained, the runs'."""
     heard = runs[:SPEAKERS]
-    originals: dict[str, str] = {}
+    originals: dict[str, RunSpec] = {}
     for run in heard:
         if run.keys[0]:
-            originals.setdefault(run.keys[0], run.spec.model.known.title)
+            originals.setdefault(run.keys[0], run.spec)
     several = len(originals) > 1
     found = [
-        Speaker(f"Original model{f', {title}' if several else ''}", program.evidence(key))
-        for key, title in originals.items()
+        Speaker(
+            f"Original model{f', {spec.model.known.title}' if several else ''}",
+            program.evidence(key),
+            spec=spec,
+        )
+        for key, spec in originals.items()
     ]
     if retrained := program.retrained_answers([run.spec for run in runs]):
         # Of its answers, those to rows that other models answered.
@@ -227,7 +232,7 @@ def speakers(program: Program, runs: Sequence[RunSummary]) -> list[Speaker]:
         answers = tuple(answer for answer in retrained.answers if answer.row in rows)
         found += [Speaker("Retrained model", Evidence(answers=answers))] if answers else []
     return found + [
-        Speaker(name, program.evidence(run.keys[1]) if run.keys[1] else None, run.run_id)
+        Speaker(name, program.evidence(run.keys[1]) if run.keys[1] else None, run.run_id, run.spec)
         for run, name in zip(heard, labels(heard), strict=True)
     ]
 
@@ -249,6 +254,8 @@ def _asks(program: Program, runs: Sequence[RunSummary], request: PanelRequest) -
         runs,
         replies={**{prompt: {} for prompt in pending}, **replies},
         labels=dict(zip((run.run_id for run in chosen), labels(chosen), strict=True)),
+        heard=heard,
+        tally=tally,
         hide=mask if masked else str,
     )
     return {**answer, "masked": masked, "waiting": [one.ask for one in waiting]}

@@ -16,7 +16,7 @@ from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import ModelSpec, RunSpec, Template
 from unlearnlab.ui.kit.run_source import RunSource, Statistics, remembered
-from unlearnlab.views.answers import AnswerRow, joined
+from unlearnlab.views.answers import AnswerRow, joined_of
 from unlearnlab.views.reproduction import Reproduction, reproduction
 from unlearnlab.views.scoreboard import compares_with_retrained
 
@@ -47,9 +47,9 @@ class Program:
     statistics: Statistics = field(init=False)
     """Statistics derived from evidence; cached."""
 
-    rows: Callable[[str, str, tuple[str, ...] | None], tuple[AnswerRow, ...]] = field(init=False)
-    """Joins the answers of two evidence keys, the second of which may be empty, and marks the
-    selected rows; cached."""
+    rows: Callable[[str, str, RunSpec], tuple[AnswerRow, ...]] = field(init=False)
+    """Joins and labels the answers of two evidence keys of a run, the second of which may be empty;
+    cached."""
 
     _outlines: Callable[[str, str], Sequence[Event]] = field(init=False)
     """By id and incarnation of the run."""
@@ -83,7 +83,7 @@ class Program:
         if progress.before is None:
             return ()
         after = progress.after.key if progress.after else ""
-        return self.rows(progress.before.key, after, spec.data.forget)
+        return self.rows(progress.before.key, after, spec)
 
     def outline(self, run_id: str) -> Sequence[Event]:
         """Return the outline of a finished run; cached, since it no longer changes."""
@@ -103,9 +103,7 @@ class Program:
     def _repeat(self, *runs: tuple[str, str]) -> Reproduction:
         return reproduction(*(self.store.full_record(run_id) for run_id, _ in runs))
 
-    def _rows(
-        self, before_key: str, after_key: str, picked: tuple[str, ...] | None
-    ) -> tuple[AnswerRow, ...]:
+    def _rows(self, before_key: str, after_key: str, spec: RunSpec) -> tuple[AnswerRow, ...]:
         before = self.evidence(before_key)
         after = self.evidence(after_key) if after_key else None
-        return joined(before, after, picked) if before else ()
+        return joined_of(spec, before, after) if before else ()

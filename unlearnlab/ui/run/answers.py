@@ -9,7 +9,7 @@ import gradio as gr
 
 from unlearnlab.data.datasets import Kind
 from unlearnlab.exports.tables import rows_csv
-from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, title
+from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, Sense, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.ui.kit.html import NO_BREAK, heading, render, script
@@ -23,9 +23,11 @@ from unlearnlab.views.answers import (
     Show,
     SortKey,
     chosen,
+    heard,
     in_order,
     marked,
     mask,
+    tally,
 )
 from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of
 
@@ -41,6 +43,13 @@ SHOWS: Mapping[Show, str] = {
 
 SCORES: Mapping[Kind, str] = {"sc": "ROUGE-L recall", "qa": "Exact match"}
 """Name of the score of each kind of row."""
+
+SENSES: Mapping[Sense, str] = {
+    "words": "; garbled: a fifth of the words stand in no text of the data",
+    "loss": "; garbled: hardly likelier under the original model than words in random order",
+    "": "; garbled answers count as different: this run did not measure how likely they are",
+}
+"""How garbled answers are told, within a sentence."""
 
 HEADS: Mapping[SortKey, str] = {
     "prompt": "Prompt",
@@ -174,6 +183,7 @@ def answers_html(
         first=page * PAGE,
         total=len(rows),
         size=PAGE,
+        sense=SENSES[rows[0].label.sense] if rows else "",
     )
 
 
@@ -186,12 +196,15 @@ def _row(row: AnswerRow, titles: Mapping[str, str]) -> dict[str, Any]:
         row.unlearned is not None and row.unlearned_likelihood is None
     ):
         no_likelihood = "the loss is not a number"
-    after = None if row.unlearned is None else marked(row.expected, row.unlearned.strip())
+    after = None
+    if row.unlearned is not None:
+        after = marked(row.expected, row.unlearned.strip(), row.secrets)
     return {
         "row": row,
         "kind": f"{titles.get(row.task, row.task)} · {KINDS[row.kind]}",
         "measure": SCORES[row.kind],
-        "before": marked(row.expected, row.original.strip()),
+        # The label is of the original's answer until the unlearned model was scored.
+        "before": marked(row.expected, row.original.strip(), () if after else row.secrets),
         "after": after,
         "label": title(row.outcome, row.wished).replace(" ", NO_BREAK),
         "no_likelihood": no_likelihood,
@@ -219,6 +232,9 @@ def asks_html(
         pending=[prompt for ask, prompt in reversed(waiting) if ask not in answered],
         answered=asks[::-1],
         alone=alone,
+        names={0: "model"} if alone else {0: "original model", 1: "unlearned model"},
+        heard=heard,
+        tally=tally,
         hide=mask if masked else str,
     )
 

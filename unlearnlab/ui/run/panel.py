@@ -41,7 +41,15 @@ from unlearnlab.ui.run.membership_card import membership_card, membership_of
 from unlearnlab.ui.run.record import export_card, export_value, record_html
 from unlearnlab.ui.run.runs_list import queue_html
 from unlearnlab.ui.run.scoreboard import published_html, scoreboard_html, strip_html
-from unlearnlab.views.answers import AnswerRow, Show, chosen, counts, in_order, label_counts
+from unlearnlab.views.answers import (
+    AnswerRow,
+    Show,
+    chosen,
+    counts,
+    in_order,
+    label_counts,
+    leaks_of,
+)
 from unlearnlab.views.runs import seed_group, seeds_text
 from unlearnlab.views.scoreboard import (
     TASKS,
@@ -190,7 +198,8 @@ def _ask() -> AskCard:
         with gr.Row(elem_classes=["ask-row"]):
             prompt = gr.Textbox(
                 label="Prompt",
-                placeholder="Ask what should be gone, or what should have stayed",
+                placeholder="Ask what should be gone, or what should have stayed; for several, "
+                "one a line: prompt => expected answer",
                 max_lines=4,
                 elem_id=PROMPT,
                 elem_classes=["field"],
@@ -312,7 +321,9 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
     adjust = dict(NO_CHANGE)
     if row and state.job(row.run_id) is not None:
         adjust = adjustable_values(row.run_id, row.spec, progress)
-    board, strip, published = _scores(program, row, progress, view, rows)
+    leaks = leaks_of(answers) if row and progress.after and not row.spec.taught else None
+    told = leaks.text if leaks and leaks.leaking else ""
+    board, strip, published = _scores(program, row, progress, view, rows, told)
     return Panel(
         live={
             "run": run_id,
@@ -383,6 +394,7 @@ def _scores(
     progress: RunProgress,
     view: RunView | None,
     rows: Sequence[RunRecord],
+    leaks: str,
 ) -> tuple[str, str, str]:
     """Draw scoreboard, strip of terms and published results; empty before the first scores."""
     if row is None or view is None or progress.before is None:
@@ -409,6 +421,7 @@ def _scores(
         ended=not view.live,
         key=scores_key(row.run_id, progress, view),
         subjects=_subjects(program, progress),
+        leaks=leaks,
     )
     ends, titles = at_ends(spec, *scores, None), titles_of(spec.data.known)
     terms = terms_strip(*ends, titles, intervals=intervals)

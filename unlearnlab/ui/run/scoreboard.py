@@ -23,6 +23,7 @@ def scoreboard_html(
     ended: bool,
     key: str = "",
     subjects: Sequence[SubjectChange] = (),
+    leaks: str = "",
 ) -> str:
     """Draw the scores before and after, the verdict, and MMLU by subject if it was measured.
 
@@ -31,6 +32,7 @@ def scoreboard_html(
         ended: Whether the run is over, so that no further score will come.
         key: Names the scores that are shown, for the page's script.
         subjects: Accuracy in each MMLU subject.
+        leaks: How many forget rows still leak, in words; empty if none does.
     """
     verdict = board.verdict
     return render(
@@ -39,6 +41,7 @@ def scoreboard_html(
         ended=ended,
         key=key,
         subjects=subjects,
+        leaks=leaks,
         moods=MOODS,
         thresholds=THRESHOLDS if verdict and verdict.kind in THRESHOLDS else {},
         titles=TITLES,
