@@ -162,7 +162,7 @@ def draw_buttons() -> Buttons:
             sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
             hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
             stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-            cut = gr.Button("Stop and score", visible=False, elem_id="stop-score", min_width=110)
+        cut = gr.Button("Stop and score", visible=False, elem_id="stop-score")
         return Buttons(unlearn, score, sweep, hold, stop, cut, notice_box("form-message"))
 
 
