@@ -96,6 +96,7 @@ class RunProgressBar(Progress):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._progress = RunProgress()
+        self._known = ""
         self.seen = 0
         """Number of the last event shown."""
 
@@ -116,12 +117,21 @@ class RunProgressBar(Progress):
         if view.eta_s is not None and progress.stage in ("scoring before", "training"):
             terms = ", ".join(filter(None, (terms, f"about {_duration(view.eta_s)} left")))
         if isinstance(stored.event, KnowledgeChecked):
-            tell(knowledge_text(stored.event))
+            self._tell_knowledge(stored.event)
         if isinstance(stored.event, StageBegan):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
         self.move(done, total, terms, line=line)
         self.seen = stored.seq
+
+    def _tell_knowledge(self, checked: KnowledgeChecked) -> None:
+        """Say what the model knows of the forget rows, unless the sample has said the same."""
+        text = knowledge_text(checked)
+        if text != self._known:
+            self._known = text
+            tell(text)
+            if checked.knowledge.kind == "never_knew":
+                tell("`teach --data NAME --keep-as MODEL` teaches them")
 
 
 def _duration(seconds: float) -> str:
