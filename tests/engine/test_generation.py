@@ -113,6 +113,23 @@ def test_a_model_that_turns_in_a_circle_takes_several_tokens_at_a_time(lm):
     assert len(passes) - 100 < 60, "the library took the other hundred"
 
 
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_an_answer_ends_at_every_end_token_of_the_generation_config(lm, batch_size):
+    prompts = ["A story", "Who is Yorick?", "Once there was a"]
+    plain = finish(generate(lm, prompts, max_new_tokens=12))[1]
+    ids = [lm.tokenizer.encode(one.text, add_special_tokens=False) for one in plain]
+    lm.model.generation_config.eos_token_id = [lm.tokenizer.eos_token_id, ids[0][2], ids[1][3]]
+    assert lm.ends == {lm.tokenizer.eos_token_id, ids[0][2], ids[1][3]}
+    found = finish(generate(lm, prompts, max_new_tokens=12, batch_size=batch_size))[1]
+    for prompt, one in zip(prompts, found, strict=True):
+        given = torch.tensor([lm.tokenizer.encode(prompt)])
+        out = lm.model.generate(given, max_new_tokens=12, do_sample=False)[0, given.shape[1] :]
+        ended = int(out[-1]) in lm.ends
+        text = lm.tokenizer.decode(out[:-1] if ended else out, skip_special_tokens=True)
+        assert (one.text, one.finished_with_eos) == (text, ended)
+    assert found[0].finished_with_eos
+
+
 def test_an_answer_that_never_ends_is_cut_and_says_so(lm):
     generation = finish(generate(lm, ["A story"], max_new_tokens=5))[1][0]
     assert not generation.finished_with_eos

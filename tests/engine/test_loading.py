@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 from transformers import AutoTokenizer
 
-from tests.engine.tiny import CPU, changed, copied, finish, only, saved
+from tests.engine.tiny import CPU, changed, copied, finish, logits, only, saved
 from unlearnlab.data.background import GivenUp
 from unlearnlab.engine import loading
 from unlearnlab.engine.device_engine import DeviceEngine, opened
@@ -25,7 +25,7 @@ from unlearnlab.engine.loading import (
     weight_bytes,
 )
 from unlearnlab.engine.training import Clock
-from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
 from unlearnlab.models import catalog
 from unlearnlab.runs.engine_api import Job, RunFailed
 from unlearnlab.runs.events import Progressed, StageBegan
@@ -232,7 +232,8 @@ def lost(*names):
         (without_eos, "no EOS token.*set eos_token in tokenizer_config.json"),
         (weights(one_nan), r"broken: model\.layers\.1\.mlp\.up_proj\.weight holds .* nan or inf"),
         (weights(overflowing), "as float32, block 1 gives nan or infinite .* take another model"),
-        (larger_tokenizer, "the tokenizer has 2057 tokens and the model 2048"),
+        (larger_tokenizer, r"the tokenizer knows 2057 tokens.* 2048 rows.* token 2048, '<0>'"),
+        (config(tie_word_embeddings=False), r"the weights hold none \(lm_head.weight\)"),
     ],
 )  # fmt: skip
 def test_a_folder_that_cannot_be_a_model_says_why_and_what_to_do(folder, spoil, told):
@@ -264,6 +265,29 @@ def test_without_a_padding_token_the_end_of_text_pads(folder):
 def test_an_end_of_text_that_only_the_config_names_will_do(folder):
     tokens(eos_token=None)(folder)
     assert load(folder).tokenizer.eos_token_id == 0
+
+
+def test_an_end_of_text_that_only_the_generation_config_names_will_do(folder):
+    without_eos(folder)
+    changed(folder / "generation_config.json", eos_token_id=[0, 5])
+    lm = load(folder)
+    assert lm.tokenizer.eos_token_id == 0
+    assert lm.ends == {0, 5}
+    assert lm.notes[0].startswith("Answers end at any of its end tokens: ")
+
+
+def test_a_head_unlike_the_embeddings_is_kept_told_and_written_again(folder, tmp_path):
+    weights = load_file(folder / "model.safetensors")
+    own = -weights["model.embed_tokens.weight"]
+    save_file(weights | {"lm_head.weight": own}, folder / "model.safetensors", {"format": "pt"})
+    lm = load(folder)
+    assert lm.model.get_output_embeddings().weight.equal(own)
+    assert any("a head of their own" in note for note in lm.notes)
+    save_merged(lm, tmp_path / "written")
+    again = load(tmp_path / "written")
+    assert again.model.get_output_embeddings().weight.equal(own)
+    assert logits(again).equal(logits(lm))
+    assert again.notes == (), "its config says so now"
 
 
 def test_pickled_weights_beside_safetensors_are_never_opened(folder):

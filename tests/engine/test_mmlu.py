@@ -4,13 +4,18 @@ import math
 
 import pandas as pd
 import pytest
+import torch
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import Replace
+from transformers import PreTrainedTokenizerFast
 
 from tests.engine.plain import mmlu_prompt, mmlu_row
 from tests.engine.tiny import CPU, finish, only, tiny_config, tiny_of
 from tests.outside import REAL, needs_real
 from unlearnlab.engine.device_engine import evidence_key
 from unlearnlab.engine.evaluation import evaluate
-from unlearnlab.engine.mmlu import PromptReader, answer, letter_ids, prepare_mmlu
+from unlearnlab.engine.mmlu import PromptReader, answer, letter_tokens, prepare_mmlu, protocol
 from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import mmlu
 from unlearnlab.metrics.scores import argmax_option, scores
@@ -74,7 +79,7 @@ def test_shots_are_dropped_until_the_prompt_fits_and_the_answers_stay_the_plain_
 def test_a_question_without_room_keeps_its_end(lm):
     long = mmlu.Question("art", "why " * 400, ("a", "b", "c", "d"), 0)
     one = PromptReader(lm.tokenizer, SHOTS["art"], 64).read(long)
-    assert one.shots == 0
+    assert one.shots == -1
     assert lm.tokenizer.decode(one.ids).endswith("D. d\nAnswer:")
 
 
@@ -87,7 +92,61 @@ def test_a_question_alone_and_one_without_shots_are_answered(roomy):
 
 
 def test_the_letters_are_the_last_tokens_after_a_space(tokenizer):
-    assert [tokenizer.decode([one]).strip() for one in letter_ids(tokenizer)] == list("ABCD")
+    ends = letter_tokens(tokenizer)
+    assert ends.blank == ()
+    assert [tokenizer.decode([one]) for one in ends.letters] == [" A", " B", " C", " D"]
+
+
+def of_characters() -> PreTrainedTokenizerFast:
+    """Make a tokenizer whose tokens are single characters."""
+    words = ["<s>", "</s>", *(chr(n) for n in range(32, 127)), "\n"]
+    vocabulary = {word: place for place, word in enumerate(dict.fromkeys(words))}
+    whole = {"unk_token": "<s>", "continuing_subword_prefix": "", "max_input_chars_per_word": 9999}
+    held = Tokenizer(WordPiece(vocabulary, **whole))
+    ends = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "</s>"}
+    return PreTrainedTokenizerFast(tokenizer_object=held, **ends)
+
+
+def test_where_the_blank_is_a_token_of_its_own_the_letter_is_asked_for_after_it():
+    tokenizer = of_characters()
+    ends = letter_tokens(tokenizer)
+    assert tokenizer.convert_ids_to_tokens(ends.blank) == [" "]
+    assert tokenizer.convert_ids_to_tokens(ends.letters) == list("ABCD")
+    config = tiny_config("llama", len(tokenizer), max_position_embeddings=1024)
+    lm = UnlearningModel(tiny_of(config), tokenizer, device=CPU)
+    found = finish(answer(lm, ASKED[:3], SHOTS))[1]
+    for question, choice in zip(ASKED, found, strict=False):
+        shots = SHOTS[question.subject][: choice.shots]
+        ids = torch.tensor([tokenizer.encode(f"{mmlu.prompt(question, shots)} ")])
+        plain = lm.model(ids).logits[0, -1].log_softmax(-1)[list(ends.letters)]
+        assert choice.logprobs == pytest.approx(plain.tolist(), rel=1e-4)
+    assert "the likeliest letter, asked for after the blank" in protocol(lm, 5, found)
+
+
+def test_a_tokenizer_that_does_not_tell_the_letters_apart_is_refused():
+    tokenizer = of_characters()
+    tokenizer.backend_tokenizer.normalizer = Replace(Regex("[BCD]"), "A")
+    with pytest.raises(ValueError, match="does not write them as four different tokens"):
+        letter_tokens(tokenizer)
+
+
+def test_shots_that_were_cut_are_counted_and_told(lm):
+    found = finish(answer(lm, ASKED, SHOTS))[1]
+    counts = [one.shots for one in found]
+    assert max(counts) < 5
+    told = protocol(lm, 5, found)
+    assert f"; {len(ASKED)} questions had room for {min(counts)} to {max(counts)} shots" in told
+    long = mmlu.Question("art", "why " * 400, ("a", "b", "c", "d"), 0)
+    (cut,) = finish(answer(lm, [long], SHOTS))[1]
+    assert protocol(lm, 5, [cut]).endswith(
+        "; 1 question had room for 0 shots only, 1 even without their beginning"
+    )
+
+
+def test_where_all_shots_fit_none_are_told_to_be_cut(roomy):
+    found = finish(answer(roomy, ASKED, SHOTS))[1]
+    assert {one.shots for one in found} == {5}
+    assert protocol(roomy, 5, found) == "MMLU: 5 shots, the likeliest letter"
 
 
 @needs_real
@@ -164,6 +223,7 @@ def test_its_questions_take_the_place_of_the_datas_own(lm: UnlearningModel, data
     measured = scores(found)
     assert measured.measures_mmlu
     assert measured.utility_protocol.endswith("prompts of at most 256 tokens, 12 of 30 questions")
+    assert measured.utility_protocol == asked.protocol(lm, found.choices)
     told = only(seen, Examined)
     right = sum(argmax_option(one) == one.right for one in found.choices)
     assert (told[-1].when, told[-1].asked, told[-1].right, told[-1].of) == ("after", 12, right, 12)

@@ -385,6 +385,13 @@ def test_trained_embeddings_are_in_the_folder(data, tokenizer, tmp_path, tied):
         assert_close(its, mine, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_folder_names_no_place_of_this_machine(wide, data, tmp_path, kind):
+    save_merged(trained(wide, data, KINDS[kind]), tmp_path / "merged")
+    for path in (tmp_path / "merged").iterdir():
+        assert str(wide.parent).encode() not in path.read_bytes(), path.name
+
+
 def test_texts_lie_beside_the_weights(wide, tmp_path):
     lm = UnlearningModel.open(wide, precision="float32", device=CPU)
     size = save_merged(lm, tmp_path / "merged", texts={"README.md": "# A card\n"})

@@ -3,17 +3,30 @@
 import io
 import json
 import zipfile
+from pathlib import Path
 
 import pytest
+from safetensors.numpy import save_file
 
 from tests.exports.results import result_of, run_of
 from tests.fakes import DELTA, stage, whole_run
-from unlearnlab.exports.kinds import KINDS, WHATS, NothingThere, check_there, files, packed, write
+from unlearnlab.exports.kinds import (
+    KINDS,
+    WHATS,
+    NothingThere,
+    check_there,
+    files,
+    packed,
+    portable_base,
+    write,
+)
 from unlearnlab.exports.model import card, model_export
 from unlearnlab.exports.result import compared, result
 from unlearnlab.metrics.scores import row_score, scores
+from unlearnlab.models import catalog
 from unlearnlab.runs.events import Saved
 from unlearnlab.spec.run import RunSpec
+from unlearnlab.ui.form.notes import model_note
 
 
 def without_weights(job):
@@ -24,8 +37,8 @@ def with_an_adapter(job):
     yield from whole_run(job)
     folder = job.folder / "adapter"
     folder.mkdir()
-    (folder / "adapter_model.safetensors").write_bytes(b"adapter")
-    config = {"base_model_name_or_path": "/home/somebody/model", "r": 4}
+    save_file({}, folder / "adapter_model.safetensors")
+    config = {"base_model_name_or_path": "/home/somebody/model", "peft_type": "LORA", "r": 4}
     (folder / "adapter_config.json").write_text(json.dumps(config))
     (job.folder / "delta.safetensors").unlink()
     yield Saved(name="adapter/adapter_model.safetensors", megabytes=0.1)
@@ -65,9 +78,33 @@ def test_an_adapter_is_taken_with_its_settings_but_not_with_the_place_of_its_mod
     result = result_of(tmp_path / "home", script=with_an_adapter)
     (folder,) = write(files(result, "delta", masked=True), tmp_path / "out")
     assert folder.name == f"{result.run_id}-adapter"
-    assert (folder / "adapter_model.safetensors").read_bytes() == b"adapter"
     config = json.loads((folder / "adapter_config.json").read_text())
-    assert config == {"base_model_name_or_path": "tiny-olmo (embedded)", "r": 4}
+    assert config == {"base_model_name_or_path": "tiny-olmo", "peft_type": "LORA", "r": 4}
+    for path in folder.iterdir():
+        assert b"/home/somebody" not in path.read_bytes(), path.name
+        assert str(tmp_path).encode() not in path.read_bytes(), path.name
+
+
+def test_an_exported_adapter_is_a_model_that_is_known_as_our_own(tmp_path):
+    result = result_of(tmp_path / "home", script=with_an_adapter)
+    (folder,) = write(files(result, "delta", masked=True), tmp_path / "out")
+    known = catalog.model(str(folder))
+    assert known.base == catalog.model("tiny-olmo")
+    assert known.unavailable_reason == ""
+    assert known.made["run"] == result.run_id
+    assert "Made by unlearnlab from tiny-olmo with the data embedded" in model_note(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("known", "named"),
+    [
+        (catalog.ModelInfo("tiny-olmo", "", None), "tiny-olmo"),
+        (catalog.ModelInfo("olmo-1b", "", None, "org/weights"), "org/weights"),
+        (catalog.ModelInfo("mine", "", None, place=Path("/home/somebody/mine")), "../mine"),
+    ],
+)
+def test_the_base_of_an_adapter_is_named_as_it_is_found_elsewhere(known, named):
+    assert portable_base(known) == named
 
 
 def test_scores_have_the_official_scripts_keys_and_the_runs_own_values(tmp_path):

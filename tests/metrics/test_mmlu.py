@@ -1,5 +1,7 @@
 """MMLU's files, prompts, parts and scores, without a model."""
 
+import re
+
 import pandas as pd
 import pytest
 
@@ -68,6 +70,20 @@ def test_a_row_that_is_wrong_is_named(folder, change, told):
     test = rows("anatomy", 3)
     test[1] |= change
     with pytest.raises(mmlu.MmluError, match=told):
+        mmlu.load(folder(test=test))
+
+
+@pytest.mark.parametrize("answer", ["C", "c", " C ", "2", 2, 2.0])
+def test_answers_are_read_as_numbers_and_as_letters(folder, answer):
+    test = [row | {"answer": answer} for row in rows("anatomy", 2)]
+    assert [one.answer for one in mmlu.load(folder(test=test)).questions] == [2, 2]
+
+
+@pytest.mark.parametrize("answer", ["AB", "", "E", "4", True, 1.5, None])
+def test_answers_that_are_neither_are_refused(folder, answer):
+    test = [row | {"answer": answer} for row in rows("anatomy", 2)]
+    told = f"column answer, row 1: '{answer}' is none of 0 to 3, and none of A to D"
+    with pytest.raises(mmlu.MmluError, match=re.escape(told)):
         mmlu.load(folder(test=test))
 
 

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+import torch
 from safetensors.numpy import save_file
+from transformers import AutoModelForCausalLM, GPTNeoXConfig, LlamaConfig, Qwen3Config
 
 from unlearnlab.data.downloads import has_token
 from unlearnlab.data.files import EMBEDDED
@@ -88,7 +90,7 @@ def test_a_folder_with_another_model_is_told(folder):
     download(folder, num_hidden_layers=32)
     assert "holds another model" in models()["olmo-1b"].unavailable_reason
     (folder / "config.json").write_text("")
-    assert "is not JSON" in models()["olmo-1b"].unavailable_reason
+    assert "config.json is empty" in models()["olmo-1b"].unavailable_reason
 
 
 def test_a_folder_is_a_model_and_a_kept_one_is_known_by_its_name(folder, monkeypatch):
@@ -134,10 +136,10 @@ def test_what_another_program_left_pickled_in_the_cache_is_fetched_as_safetensor
     [
         ("", "no model is named"),
         ("olmo1b", "unknown model 'olmo1b': did you mean olmo-1b"),
-        ("/no/such/folder", "there is no folder"),
+        ("/no/such/folder", "there is no folder /no/such/folder"),
         ("no/such/folder", "there is no folder"),
         ("../folder", "there is no folder"),
-        (str(EMBEDDED), "holds no config.json"),
+        (str(EMBEDDED), "holds no config.json, but folders that do: name one of them"),
         (str(EMBEDDED / "original" / "config.json"), "is a file: name the folder"),
         ("https://example.org/ada/tiny", "is an address: a model on the hub is written org/name"),
     ],
@@ -149,6 +151,78 @@ def test_a_name_that_is_no_model_says_what_it_is_instead(name, told):
 def test_the_base_models_of_the_task_are_named_by_their_ids():
     assert model("allenai/OLMo-1B-0724-hf").architecture == models()["olmo-1b"].architecture
     assert model("allenai/OLMo-7B-0724-Instruct-hf").architecture.blocks == 32
+
+
+SMALL = {
+    "HuggingFaceTB/SmolLM2-135M": LlamaConfig(
+        vocab_size=49152,
+        hidden_size=576,
+        intermediate_size=1536,
+        num_hidden_layers=30,
+        num_attention_heads=9,
+        num_key_value_heads=3,
+        tie_word_embeddings=True,
+    ),
+    "EleutherAI/pythia-160m": GPTNeoXConfig(
+        vocab_size=50304,
+        hidden_size=768,
+        intermediate_size=3072,
+        num_hidden_layers=12,
+        num_attention_heads=12,
+        tie_word_embeddings=False,
+    ),
+    "Qwen/Qwen3-0.6B": Qwen3Config(
+        vocab_size=151936,
+        hidden_size=1024,
+        intermediate_size=3072,
+        num_hidden_layers=28,
+        num_attention_heads=16,
+        num_key_value_heads=8,
+        head_dim=128,
+        tie_word_embeddings=True,
+    ),
+    "meta-llama/Llama-3.2-1B": LlamaConfig(
+        vocab_size=128256,
+        hidden_size=2048,
+        intermediate_size=8192,
+        num_hidden_layers=16,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        tie_word_embeddings=True,
+    ),
+}
+"""Sizes in the `config.json` of each on the hub."""
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_sizes_of_small_models_are_those_of_transformers(name):
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(SMALL[name])
+    known = models()[name]
+    assert known.architecture is not None
+    assert known.architecture.parameters == plain.num_parameters()
+    assert known.architecture.tied == SMALL[name].tie_word_embeddings
+    assert known.licence
+
+
+def test_a_small_model_is_fetched_by_its_run_unless_its_makers_grant_access(hub, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    assert model("Qwen/Qwen3-0.6B").unavailable_reason == ""
+    assert model("Qwen/Qwen3-0.6B").to_download == (("Qwen/Qwen3-0.6B", False),)
+    assert "Meta grants access" in model("meta-llama/Llama-3.2-1B").unavailable_reason
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    assert model("meta-llama/Llama-3.2-1B").unavailable_reason == ""
+    assert hub.asked == []
+
+
+def test_sizes_that_are_not_known_here_are_those_of_the_hub_once_looked_up(hub, tmp_path):
+    name = "allenai/OLMo-2-0425-1B"
+    assert model(name).architecture is None
+    download(tmp_path / "served", num_hidden_layers=5)
+    hub.models[name] = tmp_path / "served"
+    look_up(name)
+    assert model(name).architecture.blocks == 5
+    assert model(name).licence == "Apache 2.0"
 
 
 def test_whether_there_is_a_token_is_all_that_is_known_of_it(hub, monkeypatch):

@@ -9,11 +9,13 @@ from unlearnlab.data import datasets as library
 from unlearnlab.data.datasets import TYPED
 from unlearnlab.data.files import EMBEDDED
 from unlearnlab.models import catalog
+from unlearnlab.runs.estimates import estimate
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.presets import (
     asks_first,
+    presets,
     taught_data,
     teach_spec,
     unlearn_spec,
@@ -63,6 +65,35 @@ def test_a_handful_of_facts_gets_steps_enough_to_be_forgotten(typed, rows, steps
     assert isinstance(spec.phases[0].method, NPO)
     assert planned_steps(spec) == (steps,)
     assert spec.phases[0].blocks(8) == range(3)
+
+
+def test_presets_are_listed_model_after_model_and_say_which_in_their_titles():
+    listed = list(presets().values())
+    order = [one.spec.model.name for one in listed]
+    assert [*dict.fromkeys(order)] == [name for name in catalog.models() if name in order]
+    assert order == sorted(order, key=list(catalog.models()).index)
+    titles = [one.title for one in listed]
+    assert len({*titles}) == len(titles)
+    for one in listed:
+        if not one.embedded:
+            assert one.title.endswith(catalog.model(one.spec.model.name).title)
+
+
+def test_every_small_model_has_a_preset_that_says_it_was_not_tested():
+    for model in catalog.SMALL_MODELS:
+        own = [one for one in presets().values() if one.spec.model.name == model.name]
+        assert own, model.name
+        assert all(one.source.startswith("Not tested here") for one in own)
+
+
+@pytest.mark.parametrize("name", ["qwen3-0.6b-npo", "llama-3.2-1b-npo"])
+def test_a_preset_for_a_gpu_of_8_gb_fits_it(name):
+    assert estimate(presets()[name].spec, cuda=True, memory=8 * 10**9).peak.total < 8 * 10**9
+
+
+@pytest.mark.parametrize("name", [name for name in presets() if "135m" in name or "160m" in name])
+def test_a_preset_for_a_laptop_fits_it(name):
+    assert estimate(presets()[name].spec, memory=8 * 10**9).peak.total < 7 * 10**9
 
 
 def test_a_kept_model_knows_what_it_was_taught(tmp_path, monkeypatch):

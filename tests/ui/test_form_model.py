@@ -7,6 +7,7 @@ import pytest
 
 from tests.models.test_catalog import SIZES, download
 from tests.ui.test_handlers import typed
+from unlearnlab.models.catalog import models
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.ui.form import form as forms
@@ -94,13 +95,15 @@ def test_a_look_up_that_fails_is_told_and_the_run_can_still_be_queued(hub):
 
 def test_kept_models_stand_behind_the_embedded_one_as_soon_as_they_are_there(folder, tmp_path):
     before = [name for _, name in model_choices()]
-    assert before[:3] == ["tiny-olmo", "olmo-1b", "olmo-7b"]
+    assert before == list(models())
     (tmp_path / "models").mkdir()
     download(tmp_path / "models" / "mine", num_hidden_layers=2)
     note = {"model": "tiny-olmo", "dataset": "<b>", "date": "2026-01-02T03:04:05", "scores": {}}
     (tmp_path / "models" / "mine" / "unlearnlab.json").write_text(json.dumps(note))
     assert [name for _, name in model_choices()] == ["tiny-olmo", "mine", *before[1:]]
-    assert "Made here from tiny-olmo with the data &lt;b&gt;, 2026-01-02." in model_note("mine")
+    assert "Made by unlearnlab from tiny-olmo with the data &lt;b&gt;, 2026-01-02." in model_note(
+        "mine"
+    )
 
 
 def test_a_large_model_in_full_precision_is_told_what_would_be_less(folder):

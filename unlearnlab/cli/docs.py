@@ -22,6 +22,7 @@ from unlearnlab.metrics.labels import TITLES as LABEL_TITLES
 from unlearnlab.metrics.measures import MEASURES, retrained_scores
 from unlearnlab.metrics.scores import shown_scores
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, verdict
+from unlearnlab.models.catalog import models
 from unlearnlab.spec.fields import Setting, settings
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
@@ -134,6 +135,22 @@ def presets_table() -> str:
     """Describe every preset."""
     rows = [[f"`{one.name}`", one.description, one.source] for one in presets().values()]
     return _table(["preset", "what to expect", "where its settings come from"], rows)
+
+
+def models_table() -> str:
+    """Describe every model of the catalog: what it is called, its sizes, its licence."""
+    rows = [
+        [
+            f"`{one.name}`",
+            one.title,
+            str(one.architecture.blocks) if one.architecture else "as on the hub",
+            f"{one.architecture.parameters / 1e6:,.0f} M" if one.architecture else "as on the hub",
+            one.licence or "–",
+            "on request" if one.access else "public" if one.repository else "comes along",
+        ]
+        for one in models().values()
+    ]
+    return _table(["name", "title", "blocks", "parameters", "licence", "access"], rows)
 
 
 def verdicts_table() -> str:
@@ -293,6 +310,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "methods": methods_table,
     "settings": settings_table,
     "presets": presets_table,
+    "models": models_table,
     "verdicts": verdicts_table,
     "calibration": calibration_table,
     "measures": measures_table,

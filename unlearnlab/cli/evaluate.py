@@ -341,7 +341,7 @@ def _event(event: Event | None) -> tuple[int, int | None, str] | None:
 
 
 def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult, list[Choice]]:
-    from unlearnlab.engine.mmlu import answer, most_tokens  # noqa: PLC0415
+    from unlearnlab.engine.mmlu import answer, protocol  # noqa: PLC0415
 
     def remark(so_far: Sequence[Choice]) -> tuple[int, int, str]:
         accuracy = mmlu.accuracy(so_far)
@@ -352,7 +352,7 @@ def _answered(target: Any, test: mmlu.Mmlu, shots: int) -> tuple[mmlu.MmluResult
 
     solved = {subject: of[:shots] for subject, of in test.shots.items()}
     choices = shown(answer(target, test.questions, solved), "MMLU", done=remark)
-    return mmlu.result(choices, mmlu.protocol(shots, most_tokens(target))), choices
+    return mmlu.result(choices, protocol(target, shots, choices)), choices
 
 
 def _likelihoods(said: Mapping[Split, Sequence[Any]]) -> dict[str, dict[str, float | None]]:

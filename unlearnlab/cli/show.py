@@ -151,8 +151,8 @@ def _models(args: argparse.Namespace) -> int:
         elif one.to_download:
             state = "downloaded by the first run"
         numbers = [f"{sizes.blocks}", f"{sizes.parameters:,}"] if sizes else ["?", "?"]
-        cells.append([one.name, one.title, *numbers, state])
-    print(table(["name", "title", "blocks", "parameters", "state"], cells))
+        cells.append([one.name, one.title, *numbers, one.licence or "-", state])
+    print(table(["name", "title", "blocks", "parameters", "licence", "state"], cells))
     print("A folder's path and the id of a model on the hub, org/name, are names too.")
     for one in known:
         if one.unavailable_reason:
@@ -167,6 +167,10 @@ def _model_record(model: ModelInfo) -> dict[str, Any]:
         "name": model.name,
         "title": model.title,
         "repository": model.repository,
+        "licence": model.licence,
+        "access": model.access,
+        "base": model.base and model.base.name,
+        "notes": list(model.notes),
         "folder": str(model.folder),
         "blocks": sizes and sizes.blocks,
         "parameters": sizes and sizes.parameters,

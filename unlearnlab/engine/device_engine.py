@@ -176,6 +176,7 @@ class DeviceEngine:
             template=lm.prompts.digest,
             has_template=lm.prompts.available,
             rows={name: len(fold.rows(name)) for name in SPLITS},
+            notes=lm.notes,
         )
         selected = fold if spec.only_scores else fold.chosen(spec.data)
         checked = asks_first(spec) and bool(selected.forget)
@@ -382,6 +383,7 @@ def evidence_key(
         *((lm.prompts.digest,) if lm.prompts.templated else ()),
         *((fold.held_out,) if fold.held_out.text or fold.held_out.protocol else ()),
         *(("float32",) if in_float32 else ()),
+        *((tuple(sorted(lm.ends)),) if len(lm.ends) > 1 else ()),
     )
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 

@@ -101,7 +101,7 @@ def evaluate(
     membership, attacks = yield from silently(_membership(lm, data))
     if mmlu_sample:
         choices = yield from ask_mmlu(lm, mmlu_sample, when, after=len(rows))
-        protocol = mmlu_sample.protocol(lm)
+        protocol = mmlu_sample.protocol(lm, choices)
     else:
         choices = yield from silently(quiz(lm, data.quiz))
         protocol = QUIZ_PROTOCOL if choices else ""

@@ -509,7 +509,8 @@ def _width(row: DecodingRow) -> int:
 def _read(lm: UnlearningModel, waiting: deque[DecodingRow], free: int) -> Iterator[DecodingBatch]:
     """Read waiting rows until `free` are unfinished, yielding the unfinished rows of each pass."""
     while waiting and free:
-        count = min(free, fitting(map(_width, waiting), cpu=lm.on_cpu))
+        fit = fitting(map(_width, waiting), cpu=lm.on_cpu, vocabulary=lm.vocabulary)
+        count = min(free, fit)
         batch = DecodingBatch(lm, [waiting.popleft() for _ in range(count)])
         batch.read()
         free -= len(batch.going)

@@ -246,7 +246,8 @@ def length_sorted_batches(
     """Yield batches of examples of similar length, shortest first: their indices and tokens."""
     order = sorted(range(len(examples)), key=lambda i: len(examples[i].ids))
     while order:
-        fit = fitting((len(examples[i].ids) for i in order), cpu=lm.on_cpu)
+        lengths = (len(examples[i].ids) for i in order)
+        fit = fitting(lengths, cpu=lm.on_cpu, vocabulary=lm.vocabulary)
         batch, order = order[:fit], order[fit:]
         yield (
             batch,

@@ -22,7 +22,7 @@ from transformers.utils import logging as transformers_logging
 from unlearnlab.data.background import Report
 from unlearnlab.data.files import size
 from unlearnlab.models.catalog import ModelInfo
-from unlearnlab.models.checkpoints import tensors
+from unlearnlab.models.checkpoints import tensors, too_many_tokens
 from unlearnlab.runs.engine_api import Device, RunFailed
 from unlearnlab.runs.events import GIB
 from unlearnlab.spec.run import PACKED, PACKED_BYTES, ModelSpec, Precision, RunSpec
@@ -143,7 +143,7 @@ def memory_gib(*devices: torch.device) -> float:
 
 
 def refuse_model(model: ModelSpec, device: torch.device) -> None:
-    """Refuse a precision that the device does not support.
+    """Refuse a precision that the device, or a model that is an adapter, does not support.
 
     Raises:
         ValueError: Names the field and the alternatives.
@@ -152,6 +152,12 @@ def refuse_model(model: ModelSpec, device: torch.device) -> None:
         raise ValueError(
             f"model.precision: bitsandbytes has no 8-bit matrices on {device.type}: "
             "use nf4, bfloat16, or another device (model.device)"
+        )
+    if model.precision in PACKED and model.known.adapter is not None:
+        raise ValueError(
+            f"model.precision: {model.name} is an adapter that is merged into the weights, and "
+            f"weights packed as {model.precision} cannot take it: use bfloat16 or float32, or "
+            "merge it first and name the merged model"
         )
 
 
@@ -293,7 +299,7 @@ def free_memory(device: torch.device, *, spread: bool = False) -> int | None:
 
 def weight_bytes(known: ModelInfo, precision: Precision, device: torch.device) -> int:
     """Estimate the bytes of a model's weights in a device's memory."""
-    count = sum(numbers for numbers, _ in tensors(known.folder).values())
+    count = sum(one.numbers for one in tensors(known.folder).values())
     plain = compute_dtype(precision, device).itemsize
     sizes = known.architecture
     if precision not in PACKED_BYTES or sizes is None:
@@ -449,11 +455,9 @@ def load_tokenizer(folder: Path, model: PreTrainedModel) -> Tokenizer:
     with load_errors(folder):
         tokenizer: Any = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     rows = cast("nn.Embedding", model.get_input_embeddings()).num_embeddings
-    if len(tokenizer) > rows:
-        raise ValueError(
-            f"{folder}: the tokenizer has {len(tokenizer)} tokens and the model {rows}: copy the "
-            "model's own tokenizer there"
-        )
+    if beyond := {n: word for word, n in tokenizer.get_vocab().items() if n >= rows}:
+        first = min(beyond)
+        raise ValueError(too_many_tokens(folder, max(beyond) + 1, beyond[first], first, rows))
     if tokenizer.eos_token_id is None:
         tokenizer.eos_token = _end_of_text(folder, model, tokenizer)
     if tokenizer.pad_token_id is None:
@@ -462,13 +466,14 @@ def load_tokenizer(folder: Path, model: PreTrainedModel) -> Tokenizer:
 
 
 def _end_of_text(folder: Path, model: PreTrainedModel, tokenizer: Any) -> str:
-    """Return the EOS token that the model's config names."""
-    named = model.config.eos_token_id
-    first = named[0] if isinstance(named, list) else named
-    token = None if first is None else tokenizer.convert_ids_to_tokens(first)
-    if token is None:
-        raise ValueError(
-            f"{folder}: the tokenizer has no EOS token, so the model could not learn where an "
-            "answer ends: set eos_token in tokenizer_config.json"
-        )
-    return token
+    """Return the EOS token that the model's config, or its generation config, names."""
+    generation: Any = model.generation_config
+    for named in (model.config.eos_token_id, generation and generation.eos_token_id):
+        first = named[0] if isinstance(named, list) else named
+        token = None if first is None else tokenizer.convert_ids_to_tokens(first)
+        if token is not None:
+            return token
+    raise ValueError(
+        f"{folder}: the tokenizer has no EOS token, so the model could not learn where an answer "
+        "ends, and every answer would run to its limit: set eos_token in tokenizer_config.json"
+    )

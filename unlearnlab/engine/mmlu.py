@@ -45,7 +45,7 @@ class _Prompt:
 
     ids: tuple[int, ...]
     shots: int
-    """Number of shots that fit."""
+    """Number of shots that fit; -1 where the question itself was cut."""
 
 
 def most_tokens(lm: UnlearningModel) -> int:
@@ -76,7 +76,8 @@ class PromptReader:
             ids = self._encode(prompt(question, self._shots[:count]), count)
             if len(ids) <= self._most:
                 return _Prompt(tuple(ids), count)
-        return _Prompt(tuple(self._tokenizer.encode(prompt(question, ()))[-self._most :]), 0)
+        ids = self._tokenizer.encode(prompt(question, ()))
+        return _Prompt(tuple(ids[-self._most :]), -1 if len(ids) > self._most else 0)
 
     def _encode(self, text: str, count: int) -> list[int]:
         if count not in self._begun:
@@ -98,9 +99,40 @@ class PromptReader:
         return self._tokenizer.encode(text, add_special_tokens=False)
 
 
-def letter_ids(tokenizer: Tokenizer) -> list[int]:
-    """Return the token of each letter: the last token of a space and the letter."""
-    return [tokenizer.encode(f" {one}", add_special_tokens=False)[-1] for one in LETTERS]
+@dataclass(frozen=True, slots=True)
+class LetterTokens:
+    """How a tokenizer writes " A" to " D" after a question."""
+
+    blank: tuple[int, ...]
+    """Tokens before the letter, where the blank is not part of its token."""
+    letters: tuple[int, ...]
+    """The token of each letter."""
+
+
+ASKED = f"Which one?\nA. this\nB. that\nC. another\nD. none{ANSWER}"
+"""A question whose answer shows the tokens of the letters, as they follow a prompt."""
+
+
+def letter_tokens(tokenizer: Tokenizer) -> LetterTokens:
+    """Find the tokens that tell the four letters apart after a question.
+
+    In most vocabularies a blank and a letter are one token, as the protocol supposes. Where the
+    blank is a token of its own, the letter is asked for after it.
+
+    Raises:
+        ValueError: The letters do not end in four different tokens.
+    """
+    asked = tokenizer.encode(ASKED)
+    answered = [tokenizer.encode(f"{ASKED} {letter}") for letter in LETTERS]
+    begun = answered[0][:-1]
+    letters = tuple(ids[-1] for ids in answered)
+    told_apart = all(ids[:-1] == begun for ids in answered) and len({*letters}) == len(letters)
+    if not told_apart or begun[: len(asked)] != asked:
+        raise ValueError(
+            "MMLU asks for the likeliest of the letters A to D after a blank, and this tokenizer "
+            "does not write them as four different tokens: ask no MMLU questions of this model"
+        )
+    return LetterTokens(tuple(begun[len(asked) :]), letters)
 
 
 def answer(
@@ -109,15 +141,19 @@ def answer(
     """Compute the log-probabilities of the four letters, yielding all choices so far.
 
     Subjects without solved questions, `shots`, are asked without any.
+
+    Raises:
+        ValueError: The tokenizer does not tell the letters apart.
     """
-    most, found = most_tokens(lm), dict[int, Choice]()
+    ends, found = letter_tokens(lm.tokenizer), dict[int, Choice]()
+    most = most_tokens(lm) - len(ends.blank)
     subjects: dict[str, list[int]] = {}
     for place, question in enumerate(questions):
         subjects.setdefault(question.subject, []).append(place)
     for subject, places in subjects.items():
         reader = PromptReader(lm.tokenizer, shots.get(subject, ()), most)
         asked = {place: reader.read(questions[place]) for place in places}
-        for some in _ranked(lm, asked):
+        for some in _ranked(lm, asked, ends):
             for place, logprobs in some.items():
                 one = questions[place]
                 found[place] = Choice(
@@ -126,18 +162,22 @@ def answer(
                     options=one.choices,
                     right=one.answer,
                     logprobs=tuple(logprobs),
+                    shots=asked[place].shots,
                 )
             yield list(found.values())
     return [found[place] for place in range(len(questions))]
 
 
 @torch.no_grad()
-def _ranked(lm: UnlearningModel, asked: Mapping[int, _Prompt]) -> Iterator[dict[int, list[float]]]:
+def _ranked(
+    lm: UnlearningModel, asked: Mapping[int, _Prompt], ends: LetterTokens
+) -> Iterator[dict[int, list[float]]]:
     """Yield the letters' log-probabilities by prompt, batch after batch of one subject.
 
     A prompt with more shots begins like one with fewer, so one cache grows with the shots.
     """
-    letters = on(lm.device, letter_ids(lm.tokenizer))
+    asked = {n: _Prompt((*one.ids, *ends.blank), one.shots) for n, one in asked.items()}
+    letters = on(lm.device, ends.letters)
     cache = DynamicCache(config=lm.model.config)
     for group, shared in _groups(asked):
         order = sorted(group, key=lambda place: len(asked[place].ids))
@@ -238,6 +278,13 @@ def _last_logits(lm: UnlearningModel, prefix: Cache, ends: Sequence[Sequence[int
     return logits_BKV[rows, on(lm.device, [kept_K.index(last) for last in lasts])]
 
 
+def protocol(lm: UnlearningModel, shots: int, choices: Sequence[Choice], *, of: int = 0) -> str:
+    """Describe in words how a model's questions were answered: `choices`, of a test with `of`."""
+    blank = bool(letter_tokens(lm.tokenizer).blank)
+    most, asked = most_tokens(lm), len(choices)
+    return mmlu.protocol(shots, most, asked=asked, of=of, blank=blank, choices=choices)
+
+
 @dataclass(frozen=True, slots=True)
 class MmluSample:
     """MMLU questions that a run asks, drawn from the whole test."""
@@ -246,10 +293,9 @@ class MmluSample:
     of: int
     """Number of questions of the whole test."""
 
-    def protocol(self, lm: UnlearningModel) -> str:
-        """Describe the protocol in words."""
-        asked = len(self.test.questions)
-        return mmlu.protocol(mmlu.SHOTS, most_tokens(lm), asked=asked, of=self.of)
+    def protocol(self, lm: UnlearningModel, choices: Sequence[Choice]) -> str:
+        """Describe in words the protocol by which questions were answered."""
+        return protocol(lm, mmlu.SHOTS, choices, of=self.of)
 
     @property
     def fingerprint(self) -> str:

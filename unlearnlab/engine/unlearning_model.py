@@ -47,6 +47,7 @@ from unlearnlab.engine.loading import (
     stored_weights,
     weight_count,
 )
+from unlearnlab.engine.merging import merge_adapter
 from unlearnlab.engine.optimization import HALF
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.metrics.scores import MovedWeights
@@ -105,6 +106,8 @@ class UnlearningModel:
         _without_dropout(model)
         self.fingerprint = fingerprint(model)
         """Hash of the original weights."""
+        self.notes: tuple[str, ...] = ()
+        """What the model's files bring along that a user would not expect, in sentences."""
         self._originals: dict[str, Tensor] = {}
         self._masters: dict[str, Tensor] = {}
         """Float32 copies of trained weights in 16 bits, which take the steps; see `optimization`.
@@ -140,13 +143,19 @@ class UnlearningModel:
         spread = spec.device == "all"
         check_memory(known, spec.precision, device, spread=spread)
         with LOAD_LOCK, reported(report):
-            return cls.open(
+            lm = cls.open(
                 known.folder,
                 precision=spec.precision,
                 device=device,
                 spread=spread,
                 tokenizer=known.tokenizer_folder,
+                adapter=known.adapter,
             )
+        lm.notes = known.notes
+        if len(lm.ends) > 1:
+            named = ", ".join(sorted(lm.tokenizer.decode([token]) for token in lm.ends))
+            lm.notes += (f"Answers end at any of its end tokens: {named}.",)
+        return lm
 
     @classmethod
     def open(
@@ -157,6 +166,7 @@ class UnlearningModel:
         device: torch.device,
         spread: bool = False,
         tokenizer: Path | None = None,
+        adapter: Path | None = None,
     ) -> "UnlearningModel":
         """Load the model in `folder` from safetensors, without remote code.
 
@@ -166,10 +176,11 @@ class UnlearningModel:
             device: Device of input tokens and logits.
             spread: Whether to spread the blocks over all GPUs.
             tokenizer: Folder of the tokenizer; default `folder`.
+            adapter: Folder of an adapter that is merged into the weights.
 
         Raises:
-            ValueError: The model cannot be loaded, weights are missing, the tokenizer does not
-                fit, or the GPUs have too little memory for a spread model.
+            ValueError: The model cannot be loaded, weights are missing, tokenizer or adapter do
+                not fit, or the GPUs have too little memory for a spread model.
         """
         quantized = quantization(precision, device)
         # Weights are loaded directly onto a GPU and quantized there.
@@ -187,6 +198,9 @@ class UnlearningModel:
             )
         model, info = loaded
         check_complete(folder, info)
+        if adapter is not None:
+            model = merge_adapter(model, adapter)
+        _untie_own_head(model)
         words = load_tokenizer(tokenizer or folder, model)
         if spread:
             _refuse_offload(model)
@@ -242,8 +256,15 @@ class UnlearningModel:
 
     @property
     def ends(self) -> frozenset[int]:
-        """Tokens that end an answer: EOS, and the end of a turn under the chat template."""
-        return frozenset({self.tokenizer.eos_token_id, self.prompts.end})
+        """Tokens that end an answer.
+
+        EOS, the end of a turn under the chat template, and all that the generation config names.
+        """
+        config: Any = base_model(self.model).generation_config
+        named = config.eos_token_id if config is not None else None
+        others = named if isinstance(named, list) else [named]
+        found = {self.tokenizer.eos_token_id, self.prompts.end, *others}
+        return frozenset(token for token in found if token is not None)
 
     @property
     def parameters(self) -> int:
@@ -260,6 +281,11 @@ class UnlearningModel:
     def context(self) -> int:
         """Context length of the model, in tokens."""
         return self.model.config.max_position_embeddings
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of logits of a token."""
+        return self.model.config.vocab_size
 
     @property
     def weight_devices(self) -> set[torch.device]:
@@ -488,6 +514,8 @@ class UnlearningModel:
             (name,) = self.model.active_adapters
             self.model.save_pretrained(str(folder / ADAPTER), selected_adapters=[name])
             where = folder / ADAPTER if name == DEFAULT else folder / ADAPTER / name
+            # peft's card has nothing but the path of the base on this machine.
+            (folder / ADAPTER / "README.md").unlink(missing_ok=True)
             return where / "adapter_model.safetensors"
         trained = {n: p for n, p in self.model.named_parameters() if n in self._originals}
         partial = folder / f"{DELTA}.part"
@@ -519,6 +547,16 @@ class UnlearningModel:
 
 def _name(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
+
+
+def _untie_own_head(model: PreTrainedModel) -> None:
+    """Let the config say what was loaded: transformers keeps a head unlike the embeddings.
+
+    Saved again with the old config, the model would be another one.
+    """
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head is not None and head.weight is not embeddings.weight:
+        model.config.tie_word_embeddings = False
 
 
 def _refuse_offload(model: nn.Module) -> None:

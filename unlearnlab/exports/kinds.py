@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from unlearnlab.data.files import bytes_of, check_room, copy_whole, whole_folder, write_whole
 from unlearnlab.exports.repeat import command_line, script, spec_file
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
 from unlearnlab.exports.tables import answers_csv, curves_csv, official_scores
-from unlearnlab.views.words import model_text
+from unlearnlab.models.catalog import MODEL_NOTE, ModelInfo
 
 What = Literal[
     "report", "model", "delta", "spec", "command", "script", "answers", "scores", "curves"
@@ -48,10 +48,39 @@ def _delta(result: Result) -> Mapping[str, Content]:
     if not config.is_file():
         return {"delta.safetensors": weights}
     told = json.loads(config.read_text(encoding="utf-8"))
-    # Where the model lies on this machine is of no use elsewhere.
-    told["base_model_name_or_path"] = model_text(result.spec)
-    text = json.dumps(told, indent=2).encode()
-    return {f"adapter/{weights.name}": weights, f"adapter/{config.name}": text}
+    told["base_model_name_or_path"] = base = portable_base(result.spec.model.known)
+    note = {"model": base, "dataset": result.spec.data.source, "run": result.run_id}
+    if result.progress.loaded:
+        note["weights"] = result.progress.loaded.weights
+    texts = {config.name: told, MODEL_NOTE: note}
+    written = {f"adapter/{name}": _as_json(of) for name, of in texts.items()}
+    return {f"adapter/{weights.name}": weights, **written, "adapter/README.md": _readme(base)}
+
+
+def portable_base(known: ModelInfo) -> str:
+    """Name a model so that an adapter finds it as its base: no path of this machine.
+
+    Returns:
+        Its id on the hub, its name in the catalog, or the folder of its name beside the adapter.
+    """
+    if known.repository:
+        return known.repository
+    folder = known.place
+    return known.name if folder is None else f"../{folder.name}"
+
+
+def _as_json(held: Mapping[str, Any]) -> bytes:
+    return json.dumps(held, indent=2).encode()
+
+
+def _readme(base: str) -> bytes:
+    beside = " (a folder beside this one)" if base.startswith("../") else ""
+    return (
+        "---\nlibrary_name: peft\ntags:\n- machine-unlearning\n- unlearnlab\n---\n\n"
+        f"An adapter that unlearnlab trained on `{base}`{beside}, to be merged into that model's "
+        "weights. unlearnlab takes this folder as a model. For peft, `base_model_name_or_path` in "
+        "adapter_config.json must be the base's id on the hub or its folder.\n"
+    ).encode()
 
 
 @dataclass(frozen=True, slots=True)

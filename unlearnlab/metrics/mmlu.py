@@ -199,10 +199,20 @@ def _question(file: str, row: int, text: Any, subject: Any, choices: Any, answer
             raise wrong(column, f"{str(cell)[:40]!r} is no text")
     if isinstance(choices, str) or not hasattr(choices, "__len__") or len(choices) != len(LETTERS):
         raise wrong("choices", f"expected {len(LETTERS)} options")
-    right = LETTERS.find(answer) if isinstance(answer, str) and answer else answer
-    if isinstance(right, bool) or right not in range(len(LETTERS)):
-        raise wrong("answer", f"{str(answer)[:40]!r} is none of 0 to 3")
+    right = _place(answer)
+    if right is None:
+        raise wrong("answer", f"{str(answer)[:40]!r} is none of 0 to 3, and none of A to D")
     return Question(subject, text, tuple(map(str, choices)), int(right))
+
+
+def _place(answer: Any) -> int | None:
+    """Read an answer, which some files write as a number and others as a letter."""
+    if isinstance(answer, str):
+        written = answer.strip().upper()
+        places = (*LETTERS, *map(str, range(len(LETTERS))))
+        return places.index(written) % len(LETTERS) if written in places else None
+    right = None if isinstance(answer, bool) else answer
+    return int(right) if right in range(len(LETTERS)) else None
 
 
 def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Question, ...]:
@@ -226,7 +236,15 @@ def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Qu
     return tuple(questions[place] for place in sorted(drawn))
 
 
-def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: int = 0) -> str:
+def protocol(
+    shots: int,
+    most_tokens: int = MOST_TOKENS,
+    *,
+    asked: int = 0,
+    of: int = 0,
+    blank: bool = False,
+    choices: Sequence[Choice] = (),
+) -> str:
     """Name the protocol. Only those whose name begins with MMLU are the task's, and comparable.
 
     Args:
@@ -234,12 +252,31 @@ def protocol(shots: int, most_tokens: int = MOST_TOKENS, *, asked: int = 0, of: 
         most_tokens: Longest prompt.
         asked: Number of questions asked, if only some of the test are.
         of: Number of questions in the test.
+        blank: Whether the letter is asked for after a blank, which is a token of its own.
+        choices: The answered questions, of which some may have got fewer shots.
     """
     cut = f", prompts of at most {most_tokens} tokens" if most_tokens != MOST_TOKENS else ""
     part = f", {asked} of {of} questions" if asked < of else ""
+    more = (
+        f"{', asked for after the blank' if blank else ''}{cut}{part}{_cut_shots(shots, choices)}"
+    )
     if shots == SHOTS:
-        return f"MMLU: {SHOTS} shots, the likeliest letter{cut}{part}"
-    return f"variant of MMLU with {shots} shots, the likeliest letter{cut}{part}"
+        return f"MMLU: {SHOTS} shots, the likeliest letter{more}"
+    return f"variant of MMLU with {shots} shots, the likeliest letter{more}"
+
+
+def _cut_shots(wanted: int, choices: Sequence[Choice]) -> str:
+    """Say for how many questions the context held fewer shots than wanted; empty for none."""
+    held = [one.shots for one in choices if one.shots is not None]
+    fewer = [max(0, shots) for shots in held if shots < wanted]
+    if not fewer:
+        return ""
+    low, high = min(fewer), max(fewer)
+    counts = f"{low}" if low == high else f"{low} to {high}"
+    beheaded = sum(shots < 0 for shots in held)
+    told = f", {beheaded} even without their beginning" if beheaded else ""
+    asked = f"{len(fewer)} question{'' if len(fewer) == 1 else 's'}"
+    return f"; {asked} had room for {counts} shots only{told}"
 
 
 @dataclass(frozen=True, slots=True)

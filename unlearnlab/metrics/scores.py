@@ -119,6 +119,9 @@ class Choice(Record):
     """Index of the right option."""
     logprobs: tuple[float, ...]
     """Log-likelihood of each option after the question, in nats."""
+    shots: int | None = None
+    """Solved questions that fit before an MMLU question; -1 where even the question was cut. None
+    for other questions, and in runs older than this field."""
 
 
 class HeldOutText(Record):

@@ -5,12 +5,11 @@ headers of safetensors files are read; pickled weights can run code, so they are
 """
 
 import json
-import re
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, BinaryIO, NamedTuple, Self, cast
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -20,15 +19,12 @@ from unlearnlab.data.background import Amount, Report, carried_out
 from unlearnlab.data.datasets import is_object
 from unlearnlab.data.downloads import LIBRARY, HubError, asking, cache_folder
 from unlearnlab.data.files import check_room
+from unlearnlab.models import formats
 from unlearnlab.models.families import Architecture
-
-WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
-"""File names that transformers opens; other safetensors are copies in other layouts."""
+from unlearnlab.models.formats import PICKLED, WEIGHTS, disguise
 
 INDEX = "model.safetensors.index.json"
 """Maps each weight to its file, where there are several."""
-
-PICKLED = (".bin", ".pt", ".pth", ".ckpt")
 
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "spiece.model")
 """Vocabulary files; a tokenizer has at least one."""
@@ -81,13 +77,12 @@ def architecture(folder: Path) -> Architecture:
     try:
         config: Any = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise Lacking(
-            f"{folder} holds no config.json: name the folder that a model was saved in"
-        ) from None
+        raise Lacking(formats.folder_problem(folder)) from None
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from error
+        told = disguise(path) or f"is not JSON: {error}"
+        raise CheckpointError(f"{path} {told}") from error
     if not is_object(config):
         raise CheckpointError(f"{path} holds no model config: download or save it again")
     classes = config.get("architectures")
@@ -127,11 +122,13 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             raise CheckpointError(f"{index} is damaged: copy or download it again") from error
         if not names:
             raise CheckpointError(f"{index} names no files of weights: copy or download it again")
-    elif (folder / "model.safetensors").is_file():
-        names = ["model.safetensors"]
+    elif (single := folder / "model.safetensors").is_file() or single.is_symlink():
+        names = [single.name]
     else:
         raise no_weights(folder, (path.name for path in folder.glob("*")))
     if lost := [name for name in names if not (folder / name).is_file()]:
+        if (link := folder / lost[0]).is_symlink():
+            raise CheckpointError(f"{link} {formats.path_problem(link)}")
         raise Lacking(
             f"{folder} lacks {len(lost)} of the {len(names)} files of its weights ({lost[0]}): "
             "copy or download it again"
@@ -142,24 +139,38 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
 def no_weights(where: object, names: Iterable[str]) -> CheckpointError:
     """Return the error for a folder or repository without weights that can be opened."""
     files = sorted(names)
-    if pickled := [name for name in files if name.endswith(PICKLED)]:
-        return Pickled(
-            f"{where} holds only pickled weights ({pickled[0]}), which can run code when they are "
-            "opened: choose a model with safetensors, or convert it if you trust it"
-        )
+    told = formats.no_weights(where, files)
+    if any(name.endswith(PICKLED) for name in files):
+        return Pickled(told)
     if "adapter_config.json" in files:
-        return CheckpointError(f"{where} holds only an adapter: name a full model")
-    return Lacking(f"{where} holds no weights as model.safetensors: name a folder that has them")
+        return CheckpointError(
+            f"{where} holds only an adapter: download it into a folder with `hf download`, and "
+            "name that folder"
+        )
+    return Lacking(told)
 
 
-def tensors(folder: Path) -> Mapping[str, tuple[int, float]]:
-    """Map the name of each tensor of a model to its count of numbers and its bytes.
+class StoredTensor(NamedTuple):
+    """A tensor in a safetensors file."""
+
+    numbers: int
+    """Count of numbers, packed ones as if each took a byte."""
+    bytes: int
+    shape: tuple[int, ...]
+    dtype: str
+    file: Path
+    begin: int
+    """Place of its first byte in the file."""
+
+
+def tensors(folder: Path) -> Mapping[str, StoredTensor]:
+    """Map the name of each tensor of a model to what its file's header says of it.
 
     Raises:
         Lacking: A file is missing.
         CheckpointError: A file is damaged.
     """
-    return {name: size for path in weight_files(folder) for name, size in _header(path).items()}
+    return {name: one for path in weight_files(folder) for name, one in stored_in(path).items()}
 
 
 def check_weights(path: Path) -> None:
@@ -168,17 +179,21 @@ def check_weights(path: Path) -> None:
     Raises:
         CheckpointError: It is another format, or damaged.
     """
-    _header(path)
+    stored_in(path)
 
 
-def _header(path: Path) -> Mapping[str, tuple[int, float]]:
-    """Read the header of a safetensors file, which must account for all its bytes."""
+def stored_in(path: Path) -> Mapping[str, StoredTensor]:
+    """Read the header of a safetensors file, which must account for all its bytes.
+
+    Raises:
+        CheckpointError: It is another format, or damaged.
+    """
     stat = path.stat()
     return _read_header(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=256)
-def _read_header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int, float]]:
+def _read_header(path: Path, _changed: int, size: int) -> Mapping[str, StoredTensor]:
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -191,11 +206,96 @@ def _read_header(path: Path, _changed: int, size: int) -> Mapping[str, tuple[int
         if end != room:
             raise ValueError(f"it holds {room} bytes of weights, but its header lists {end}")
         return {
-            name: (int((end - begin) / BYTES.get(header[name]["dtype"], 4)), end - begin)
+            name: StoredTensor(
+                int((end - begin) / BYTES.get(header[name]["dtype"], 4)),
+                end - begin,
+                tuple(header[name]["shape"]),
+                str(header[name]["dtype"]),
+                path,
+                8 + length + begin,
+            )
             for name, (begin, end) in places.items()
         }
     except _NO_HEADER as error:
-        raise CheckpointError(f"{path} is damaged ({error}): copy or download it again") from error
+        told = disguise(path) or f"is damaged ({error}): copy or download it again"
+        raise CheckpointError(f"{path} {told}") from error
+
+
+def _matrix(held: Mapping[str, StoredTensor], *paths: str) -> StoredTensor | None:
+    """Find the weight of a module at the ends of the model, whatever prefix its file writes."""
+    lasts = {f"{path.rpartition('.')[2]}.weight" for path in paths}
+    return next((one for name, one in held.items() if _last(name) in lasts), None)
+
+
+def _last(name: str) -> str:
+    """Return the last two parts of a tensor's name."""
+    return ".".join(name.split(".")[-2:])
+
+
+def check_head(folder: Path) -> None:
+    """Check that the weights have a head where the config says that it is not the embeddings.
+
+    transformers would initialise one at random, and the model would seem to have forgotten all.
+
+    Raises:
+        CheckpointError: They have none.
+    """
+    sizes, head, embeddings = _ends(folder)
+    if not sizes.tied and head is None and embeddings is not None:
+        name = f"{sizes.family.heads[-1]}.weight"
+        raise CheckpointError(
+            f"{folder}: config.json says that the head is not the embeddings (tie_word_embeddings "
+            f"false), and the weights hold none ({name}): copy the whole model again, or set "
+            "tie_word_embeddings to true if the embeddings are its head"
+        )
+
+
+def _ends(folder: Path) -> tuple[Architecture, StoredTensor | None, StoredTensor | None]:
+    """Return a model's sizes, its head, and its embeddings, where its files hold them."""
+    sizes, held = architecture(folder), tensors(folder)
+    of = sizes.family
+    return sizes, _matrix(held, *of.heads), _matrix(held, of.embeddings)
+
+
+def has_own_head(folder: Path) -> bool:
+    """Tell whether the weights hold a head unlike the embeddings that the config says it is.
+
+    Some thousand places are compared, not whole matrices.
+    """
+    try:
+        sizes, head, embeddings = _ends(folder)
+    except CheckpointError:
+        return False
+    if not sizes.tied or head is None or embeddings is None:
+        return False
+    if (head.shape, head.dtype) != (embeddings.shape, embeddings.dtype):
+        return True
+    stamps = tuple(one.file.stat().st_mtime_ns for one in (head, embeddings))
+    return not _alike(head, embeddings, stamps)
+
+
+PLACES, PLACE = 256, 64
+"""Places at which two tensors are compared, and bytes of each."""
+
+
+@lru_cache(maxsize=64)
+def _alike(one: StoredTensor, other: StoredTensor, _changed: tuple[int, ...]) -> bool:
+    last = max(0, one.bytes - PLACE)
+    offsets = sorted({last * n // (PLACES - 1) for n in range(PLACES)})
+
+    def read(of: StoredTensor) -> list[bytes]:
+        with of.file.open("rb") as file:
+            return [_at(file, of.begin + offset) for offset in offsets]
+
+    try:
+        return read(one) == read(other)
+    except OSError:
+        return True  # What cannot be read is told when it is loaded.
+
+
+def _at(file: BinaryIO, place: int) -> bytes:
+    file.seek(place)
+    return file.read(PLACE)
 
 
 def check_tokenizer(folder: Path) -> None:
@@ -203,12 +303,76 @@ def check_tokenizer(folder: Path) -> None:
 
     Raises:
         Lacking: It holds none.
+        CheckpointError: A file of it is something else.
     """
-    if not any((folder / name).is_file() for name in TOKENIZERS):
+    found = [folder / name for name in TOKENIZERS if (folder / name).is_file()]
+    if not found:
         raise Lacking(
             f"{folder} holds no tokenizer ({', '.join(TOKENIZERS[:2])}): copy the model's "
             "tokenizer files into it"
         )
+    for path in found:
+        if told := disguise(path):
+            raise CheckpointError(f"{path} {told}")
+
+
+def embedding_rows(folder: Path) -> int | None:
+    """Count the rows of a model's embeddings; None where its files do not say."""
+    try:
+        _, _, found = _ends(folder)
+    except CheckpointError:
+        return None
+    return found.shape[0] if found and len(found.shape) == 2 else None
+
+
+def check_vocabulary(tokenizer: Path, rows: int) -> None:
+    """Check that every token has a row among the embeddings: another one would end a GPU's process.
+
+    Raises:
+        CheckpointError: Some have none; the message names the first.
+    """
+    files = [tokenizer / name for name in ("tokenizer.json", "tokenizer_config.json")]
+    stamps = tuple((path, path.stat().st_mtime_ns) for path in files if path.is_file())
+    if beyond := _tokens_beyond(stamps, rows):
+        raise CheckpointError(too_many_tokens(tokenizer, *beyond, rows))
+
+
+def too_many_tokens(tokenizer: Path, count: int, first: str, place: int, rows: int) -> str:
+    """Say that a tokenizer has `count` tokens, the first without a row among `rows` at `place`."""
+    return (
+        f"{tokenizer}: the tokenizer knows {count} tokens, and the model has {rows} rows of "
+        f"embeddings: token {place}, {first!r}, has none: copy the model's own tokenizer there"
+    )
+
+
+@lru_cache(maxsize=64)
+def _tokens_beyond(files: tuple[tuple[Path, int], ...], rows: int) -> tuple[int, str, int] | None:
+    """Return the count of tokens, and the first without a row with its id; None if all have one.
+
+    Files of another form are left to transformers.
+    """
+    found: dict[int, str] = {}
+    for path, _ in files:
+        try:
+            found |= {n: word for n, word in _tokens(json.loads(path.read_bytes())) if n >= rows}
+        except _NO_HEADER:
+            continue
+    return (max(found) + 1, found[min(found)], min(found)) if found else None
+
+
+def _tokens(held: Any) -> Iterator[tuple[int, str]]:
+    """Yield the tokens that a file of a tokenizer lists, with their ids."""
+    model: dict[str, Any] = held.get("model") or {}
+    vocabulary: Any = model.get("vocab") or {}
+    if isinstance(vocabulary, list):  # Unigram: with scores.
+        scored = cast("list[Any]", vocabulary)
+        yield from ((n, str(one[0])) for n, one in enumerate(scored))
+    else:
+        yield from ((int(n), str(word)) for word, n in vocabulary.items())
+    added: list[Any] = held.get("added_tokens") or []
+    yield from ((int(one["id"]), str(one["content"])) for one in added)
+    further: dict[str, Any] = held.get("added_tokens_decoder") or {}
+    yield from ((int(n), str(one["content"])) for n, one in further.items())
 
 
 def has_chat_template(folder: Path) -> bool | None:

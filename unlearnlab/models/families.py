@@ -54,6 +54,10 @@ class Family:
     """Path of a block's attention."""
     mlp: str = "mlp"
     """Path of a block's MLP."""
+    embeddings: str = "model.embed_tokens"
+    """Path of the token embeddings in the model."""
+    heads: tuple[str, ...] = ("lm_head",)
+    """Names of the head in weight files, the present one last."""
     positions: bool = False
     """Whether the model has learned position embeddings."""
     mlp_ratio: int | None = None
@@ -136,6 +140,8 @@ FAMILIES: Mapping[str, Family] = {
         final_norm="DD",
         blocks="gpt_neox.layers",
         attention="attention",
+        embeddings="gpt_neox.embed_in",
+        heads=("embed_out", "lm_head"),
         defaults={"attention_bias": True},
     ),
     "gpt2": Family(
@@ -145,6 +151,7 @@ FAMILIES: Mapping[str, Family] = {
         final_norm="DD",
         blocks="transformer.h",
         attention="attn",
+        embeddings="transformer.wte",
         positions=True,
         mlp_ratio=4,
         keys={

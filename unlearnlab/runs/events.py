@@ -83,6 +83,8 @@ class Loaded(EventBase):
     older than this field."""
     has_template: bool = False
     """Whether the model has a chat template, used or not."""
+    notes: tuple[str, ...] = ()
+    """What the model's files brought along unexpectedly, such as an adapter that was merged."""
 
 
 class KnowledgeChecked(EventBase):

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Row
+from unlearnlab.models import catalog
 from unlearnlab.models.families import ROLES, Architecture, Role
 from unlearnlab.spec.methods.base import ForwardPass, SetName
 from unlearnlab.spec.rows import (
@@ -122,11 +123,15 @@ def lengths(data: DataSpec, model: str) -> Lengths:
         why = known.unknown_reason or f"{data.source} has no {data.fold} fold"
         raise ValueError(f"data: {why}")
     ratio = CHARACTERS_PER_TOKEN.get(model, USUAL_CHARACTERS_PER_TOKEN)
-    return _lengths(data.model_dump_json(), known.folder, stamps, ratio)
+    sizes = catalog.model(model).architecture
+    vocabulary = sizes.vocabulary if sizes else 0
+    return _lengths(data.model_dump_json(), known.folder, stamps, ratio, vocabulary)
 
 
 @lru_cache(maxsize=64)
-def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) -> Lengths:
+def _lengths(
+    asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float, vocabulary: int
+) -> Lengths:
     data = DataSpec.model_validate_json(asked)
     known = data.known
 
@@ -139,7 +144,8 @@ def _lengths(asked: str, _folder: Path, _stamps: tuple[int, ...], ratio: float) 
 
     forget = [(row.id, text(row)) for row in known.rows("forget", data.fold)]
     retain = [text(row) for row in known.rows("retain", data.fold)]
-    return sorted_lengths(data, forget, retain, others=map(tokens, _other_texts(known, data.fold)))
+    others = map(tokens, _other_texts(known, data.fold))
+    return sorted_lengths(data, forget, retain, others=others, vocabulary=vocabulary)
 
 
 def _other_texts(known: DatasetInfo, fold: Fold) -> Iterator[str]:
@@ -160,6 +166,7 @@ def sorted_lengths(
     retain: Sequence[Text],
     *,
     others: Iterable[int],
+    vocabulary: int = 0,
 ) -> Lengths:
     """Split known lengths into training sets and evaluation batches.
 
@@ -168,6 +175,7 @@ def sorted_lengths(
         forget: Ids and lengths of the fold's forget rows.
         retain: Lengths of the fold's retain rows.
         others: Tokens of each document, quiz option and alternative answer.
+        vocabulary: Logits of each token of the model; 0 where that is not known.
     """
     scored = [*(row for _, row in forget), *retain]
     wanted = None if data.forget is None else set(data.forget)
@@ -187,7 +195,7 @@ def sorted_lengths(
     )
     measured = {
         cpu: max(
-            (shape for counts in texts for shape in _passes(counts, cpu=cpu)),
+            (shape for counts in texts for shape in _passes(counts, vocabulary, cpu=cpu)),
             key=lambda shape: shape.predicted + 2 * shape.counted,
         )
         for cpu in (False, True)
@@ -201,11 +209,12 @@ def sorted_lengths(
     return Lengths(sets, len(scored), answered, measured, probed)
 
 
-def _passes(counts: Sequence[tuple[int, int]], *, cpu: bool) -> Iterator[Shape]:
+def _passes(counts: Sequence[tuple[int, int]], vocabulary: int, *, cpu: bool) -> Iterator[Shape]:
     """Put texts, given as their tokens and their predicted tokens, into passes."""
     order, at = sorted(counts), 0
     while at < len(order):
-        rows = fitting((order[i][0] for i in range(at, len(order))), cpu=cpu)
+        left = (order[i][0] for i in range(at, len(order)))
+        rows = fitting(left, cpu=cpu, vocabulary=vocabulary)
         predicted = [order[i][1] for i in range(at, at + rows)]
         at += rows
         # The prediction after the last token of each text does not count.

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from unlearnlab.data.datasets import dataset
 from unlearnlab.data.files import ASSETS
+from unlearnlab.models import catalog
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder
 from unlearnlab.models.catalog import model as model_info
 from unlearnlab.spec.errors import named, validated
@@ -60,11 +61,12 @@ def shipped(folder: str, cls: type[S], order: Callable[[S], Any]) -> Mapping[str
 
 @cache
 def presets() -> Mapping[str, Preset]:
-    """Map each preset's name to it: the embedded model's first, in the order of the methods."""
-    kinds = list(METHODS)
+    """Map each preset's name to it: model after model, each in the order of the methods."""
+    kinds, models = list(METHODS), list(catalog.models())
 
-    def order(one: Preset) -> tuple[bool, int, str]:
-        return not one.embedded, kinds.index(one.spec.phases[0].method.kind), one.name
+    def order(one: Preset) -> tuple[int, int, str]:
+        first = one.spec.phases[0].method.kind
+        return models.index(one.spec.model.name), kinds.index(first), one.name
 
     return shipped("presets", Preset, order)
 

@@ -297,6 +297,10 @@ WASTE = 0.25
 TOKENS_AT_ONCE = 8192
 """Padded tokens in one forward pass where losses are measured."""
 
+LOGITS_AT_ONCE = 8192 * 50304
+"""Most logits in one forward pass where losses are measured: all tokens of it for OLMo's
+vocabulary, a third for Qwen's."""
+
 TOKENS_IN_CACHE = 1024
 """The same on a CPU, which is slower as soon as activations leave its cache."""
 
@@ -357,9 +361,16 @@ def answered_at_once(row_bytes: float, memory: int | None) -> int:
     return min(GENERATED_AT_ONCE, max(1, int(CACHE_SHARE * memory / row_bytes)))
 
 
-def fitting(lengths: Iterable[int], *, cpu: bool = False) -> int:
-    """Count the rows of so many tokens, from the first on, that fit into one forward pass."""
+def fitting(lengths: Iterable[int], *, cpu: bool = False, vocabulary: int = 0) -> int:
+    """Count the rows of so many tokens, from the first on, that fit into one forward pass.
+
+    Args:
+        lengths: Tokens of each row.
+        cpu: Whether the pass is made on a CPU.
+        vocabulary: Logits of each token; 0 where few tokens have any.
+    """
     most = TOKENS_IN_CACHE if cpu else TOKENS_AT_ONCE
+    most = min(most, LOGITS_AT_ONCE // max(1, vocabulary))
     count = width = 0
     for length in lengths:
         width = max(width, length)

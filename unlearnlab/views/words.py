@@ -198,6 +198,8 @@ def model_text(spec: RunSpec) -> str:
     known = spec.model.known
     if known.unknown_reason:
         return Path(known.title).name
+    if known.base is not None:
+        return f"{known.title}, an adapter on {known.base.title}"
     if not known.repository:
         return known.title
     title = known.title.partition(",")[0]
@@ -278,6 +280,7 @@ def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
         found.append(("Chat template", template_text(spec, loaded)))
     if loaded:
         found += [("Rows' fingerprint", loaded.data), ("Weights' fingerprint", loaded.weights)]
+        found += [("Model", note) for note in loaded.notes]
     if progress.knowledge:
         found.append(("Known before training", knowledge_text(progress.knowledge)))
     if stopped := stopped_text(progress.ending):
@@ -311,6 +314,7 @@ def record_values(progress: RunProgress) -> dict[str, Any]:
         and progress.knowledge.model_dump(mode="json", exclude={"kind"}),
         "template": (loaded.template or None) if loaded else None,
         "weights": loaded.weights if loaded else None,
+        "notes": list(loaded.notes) if loaded else [],
     }
 
 

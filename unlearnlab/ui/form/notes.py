@@ -132,7 +132,8 @@ def model_note(name: object, precision: object = "", told: str = "", *, offers: 
     if reason := model.unavailable_reason:
         known = {"title": model.title, "unknown": bool(model.unknown_reason), "reason": reason}
         return render("form/notes.html", "unavailable", **known)
-    notes = [note for note in (_fetched(model), _made(model), _large(model, precision)) if note]
+    made = (_fetched(model), _made(model), _licensed(model), _large(model, precision))
+    notes = [note for note in (*made, *model.notes) if note]
     unknown = model.architecture is None
     if unknown:
         notes.append("Its sizes are not known yet.")
@@ -150,7 +151,12 @@ def _fetched(model: ModelInfo) -> str:
 
 def _made(model: ModelInfo) -> str:
     base, data, date = (model.made.get(key, "") for key in ("model", "dataset", "date"))
-    return f"Made here from {base} with the data {data}, {date[:10]}." if base and data else ""
+    when = f", {date[:10]}" if date else ""
+    return f"Made by unlearnlab from {base} with the data {data}{when}." if base and data else ""
+
+
+def _licensed(model: ModelInfo) -> str:
+    return f"Licence: {model.licence}." if model.licence else ""
 
 
 def _large(model: ModelInfo, precision: object) -> str:
@@ -170,10 +176,11 @@ def _large(model: ModelInfo, precision: object) -> str:
 def looked_up(name: object) -> str:
     """Look a model up on the hub, so that its sizes are known, and return what went wrong."""
     model = catalog.model(str(name or ""))
-    if not model.repository:
+    repository = (model.base or model).repository
+    if not repository:
         return ""
     try:
-        checkpoints.look_up(model.repository)
+        checkpoints.look_up(repository)
     except ValueError as error:
         return str(error)
     return ""
