@@ -88,7 +88,7 @@ def test_every_small_model_has_a_preset_that_says_it_was_not_tested():
 
 @pytest.mark.parametrize("name", ["qwen3-0.6b-npo", "llama-3.2-1b-npo"])
 def test_a_preset_for_a_gpu_of_8_gb_fits_it(name):
-    assert estimate(presets()[name].spec, cuda=True, memory=8 * 10**9).peak.total < 8 * 10**9
+    assert estimate(presets()[name].spec, cuda=True, memory=8 * 10**9).peak.total < 7 * 10**9
 
 
 @pytest.mark.parametrize("name", [name for name in presets() if "135m" in name or "160m" in name])
