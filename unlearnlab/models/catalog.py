@@ -189,8 +189,10 @@ class ModelInfo:
         tokens, rows = self.tokenizer_folder, embedding_rows(self.folder)
         if self.adapter is not None and rows is not None:
             rows = max(rows, adapters.embedding_rows(self.adapter))
-        fits = [] if rows is None else [partial(check_vocabulary, tokens, rows)]
-        return _problem(partial(check_tokenizer, tokens), *fits)
+        checks: list[Callable[[], object]] = [partial(check_tokenizer, tokens)]
+        if rows is not None:
+            checks.append(partial(check_vocabulary, tokens, rows))
+        return _problem(*checks)
 
 
 def _problem(*checks: Callable[[], object]) -> CheckpointError | None:
