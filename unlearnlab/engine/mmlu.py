@@ -186,8 +186,8 @@ def _ranked(
             lm.model(input_ids=ids_BT, cache=cache, use_cache=True, logits_to_keep=1)
         batches: list[list[int]] = []
         while order:
-            ends = (len(asked[place].ids) - shared for place in order)
-            batches.append(order[: min(fitting(ends, cpu=lm.on_cpu), _held(asked, order))])
+            widths = (len(asked[place].ids) - shared for place in order)
+            batches.append(order[: min(fitting(widths, cpu=lm.on_cpu), _held(asked, order))])
             order = order[len(batches[-1]) :]
         longest = max(len(asked[place].ids) - shared for place in group)
         most = max(map(len, batches))

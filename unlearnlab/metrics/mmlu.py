@@ -211,8 +211,9 @@ def _place(answer: Any) -> int | None:
         written = answer.strip().upper()
         places = (*LETTERS, *map(str, range(len(LETTERS))))
         return places.index(written) % len(LETTERS) if written in places else None
-    right = None if isinstance(answer, bool) else answer
-    return int(right) if right in range(len(LETTERS)) else None
+    if isinstance(answer, bool) or answer not in range(len(LETTERS)):
+        return None
+    return int(answer)
 
 
 def subset(questions: Sequence[Question], count: int, seed: int = 0) -> tuple[Question, ...]:

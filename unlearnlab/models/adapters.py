@@ -59,7 +59,7 @@ def read_adapter(folder: Path) -> Adapter:
     if not is_object(config):
         raise CheckpointError(f"{path} holds no adapter's config: copy or download it again")
     kind = config.get("peft_type")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise CheckpointError(
             f"{folder} is an adapter of kind {kind!r}, which cannot be merged into the weights "
             f"here: merge it with peft, or use {', '.join(KINDS)}"
