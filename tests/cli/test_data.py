@@ -109,7 +109,10 @@ def test_columns_types_slices_and_contexts_are_chosen(data):
     words = ("--column", "input=question", "--column", "output=answer", "--limit", "4")
     more = ("--kind", "completion", "--context", "2")
     told = data("check", "facts.tsv", *words, *more, "--json").json
-    assert told["rows"] == {"forget_train": {"Task1 sc": 4}}
+    # As many documents that were not drawn are held out.
+    assert told["rows"] == {
+        split: {"Task1 sc": 4} for split in ("forget_train", "forget_validation")
+    }
     assert "longer than the context" in [one["kind"] for one in told["findings"]]
 
 
