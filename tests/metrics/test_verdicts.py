@@ -9,6 +9,7 @@ from unlearnlab.metrics.measures import retrained_scores
 from unlearnlab.metrics.scores import (
     Answer,
     Evidence,
+    MovedWeights,
     Picked,
     Scores,
     TermRows,
@@ -190,6 +191,19 @@ def test_the_same_model_is_never_called_anything_but_untouched_or_ignorant():
     for rows, level, kept in itertools.product((1, 3, 20, 400), LEVELS, (None, 0.0, 1.0)):
         same = made(level, kept, rows=rows)
         assert verdict(same, same).kind in ("no_effect", "never_knew"), (rows, level, kept)
+
+
+def test_no_effect_names_the_steps_that_rounding_lost():
+    after = BEFORE.model_copy(
+        update={"moved": MovedWeights(moved=0, trained=110_592, format="bfloat16")}
+    )
+    found = verdict(BEFORE, after)
+    assert found.kind == "no_effect"
+    lost = "0 of 110,592 trained weights moved: in bfloat16 changes this small are lost."
+    assert lost in told(found)
+    all_of_them = MovedWeights(moved=110_592, trained=110_592, format="bfloat16")
+    moved = verdict(BEFORE, after.model_copy(update={"moved": all_of_them}))
+    assert "trained weights moved" not in told(moved)
 
 
 def test_a_model_that_learns_forgot_nothing():

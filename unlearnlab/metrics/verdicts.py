@@ -526,7 +526,10 @@ def _no_effect(change: Change) -> list[str]:
     gone = 1 - statistics.fmean(one.left for one in change.known)
     if gone >= UNTOUCHED_TERM and fall >= min(noise, FEW_ROWS):
         return []
-    return [f"Of what is to be forgotten {1 - gone:.0%} is still answered or recited."]
+    found = [f"Of what is to be forgotten {1 - gone:.0%} is still answered or recited."]
+    if (moved := change.after.moved) and moved.lost:
+        found.append(f"{moved.text}.")
+    return found
 
 
 def _shortfalls(change: Change) -> list[str]:
