@@ -55,7 +55,7 @@ RECENT = 20
 SURE = 0.1
 """Share of an evaluation that must be done before the rest is extrapolated."""
 
-MANY_STEPS = 2000
+MANY_STEPS = 4000
 """Above this many steps in a run, its curves are thinned."""
 
 
