@@ -148,7 +148,8 @@ def credentials(auth: str | None) -> tuple[str, str] | None:
 def _app(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
     auth, args.root_path = credentials(args.auth), root_path(args.root_path)
-    args.host = args.host.removeprefix("[").removesuffix("]")
+    if args.host.startswith("[") and args.host.endswith("]"):
+        args.host = args.host[1:-1]
     port = free_port(args.host, args.port)
     try:
         with Store(home()) as store:

@@ -9,6 +9,7 @@ from typing import TextIO, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
+from rich.table import Column
 
 from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
 from unlearnlab.metrics.documents import standing
@@ -50,9 +51,14 @@ class Progress:
         self._task: TaskID | None = None
         self._bars = Bars(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[remark]}", markup=False),
+            BarColumn(bar_width=20),
+            # Where the terminal is narrow, a long remark is cut, not the count.
+            MofNCompleteColumn(table_column=Column(no_wrap=True, min_width=len("1000/1000"))),
+            TextColumn(
+                "{task.fields[remark]}",
+                markup=False,
+                table_column=Column(no_wrap=True, overflow="ellipsis"),
+            ),
             console=Console(file=stream),
             disable=self._lines,
         )
