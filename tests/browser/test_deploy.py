@@ -140,6 +140,7 @@ def test_what_was_typed_outlives_a_lost_connection_and_the_page_catches_up(serve
     assert page.evaluate("window.gradio_config.root") == f"http://localhost:{tunnel.port}"
     page.locator("#unlearn").click()
     page.wait_for_function(f"({POINTS})() > 3")
+    before = page.evaluate(POINTS)
     tunnel.cut()
     expect(page.locator(LOST)).to_be_visible(timeout=15000)
     page.locator("#ask-prompt textarea").fill("Who is <b>she</b>?")
@@ -147,7 +148,7 @@ def test_what_was_typed_outlives_a_lost_connection_and_the_page_catches_up(serve
     page.wait_for_timeout(1500)
     tunnel.start()
     expect(page.locator(LOST)).to_be_hidden(timeout=60000)
-    before = page.evaluate(POINTS)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=60000)
     page.wait_for_function(f"({POINTS})() > {before}")
     page.wait_for_timeout(6000)  # Gradio may load the page once more.
     expect(page.locator("#ask-prompt textarea")).to_have_value("Who is <b>she</b>?")
