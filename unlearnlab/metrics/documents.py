@@ -23,7 +23,8 @@ TENTH = math.log(10)
 row whose loss is as high from the start was not known."""
 
 RISEN = 0.1
-"""Mean rise of the loss, in nats per token, from which it is told which documents carry it."""
+"""Smallest mean rise of the loss, in nats per token, for which the documents that carry it are
+named."""
 
 GIVEN = 0.9
 """Row score from which an answer counts as still given, whatever its loss."""

@@ -125,8 +125,8 @@ def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
 
 
 Sense = Literal["words", "loss", ""]
-"""How garbled answers are told: by the words of the data, by the loss under the original model, or
-not at all."""
+"""How garbled answers are recognised: by the words of the data, by the loss under the original
+model, or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,7 @@ class Yardstick:
 
     @property
     def sense(self) -> Sense:
-        """Say how garbled answers are told."""
+        """Return how garbled answers are recognised."""
         if self.vocabulary is not None:
             return "words"
         return "" if self.nonsense is None else "loss"

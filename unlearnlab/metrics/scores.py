@@ -96,8 +96,8 @@ class Answer(Record):
     """See `measures`; none where the data have no paraphrase and wrong answers."""
     surprise: Annotated[float, Field(allow_inf_nan=False)] | None = None
     """Mean loss of `generated` after the prompt under the original model, in nats per token, by
-    which a garbled answer is told; none for empty answers, for answers of the original itself, and
-    in older evidence."""
+    which a garbled answer is recognised; none for empty answers, for answers of the original
+    itself, and in older evidence."""
 
 
 class Membership(Record):

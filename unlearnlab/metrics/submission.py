@@ -8,7 +8,7 @@ questions, and tables of single subjects may lie beside it.
 Texts are scored as they were written. The script reads its tables with pandas, which takes an empty
 cell for missing, and NA, None, null and nan too: the script then compares the text "nan". A column
 of digits alone becomes numbers and loses leading zeros. Where a row scores otherwise when it is
-read that way, the official number differs, and both are told.
+read that way, the official number differs, and both are shown.
 """
 
 import difflib

@@ -290,7 +290,7 @@ def _alike(one: StoredTensor, other: StoredTensor, _changed: tuple[int, ...]) ->
     try:
         return read(one) == read(other)
     except OSError:
-        return True  # What cannot be read is told when it is loaded.
+        return True  # Loading reports a file that cannot be read.
 
 
 def _at(file: BinaryIO, place: int) -> bytes:

@@ -37,7 +37,7 @@ def span(interval: Interval | None, write: Callable[[float | None], str] = score
     """Write the ends of an interval; empty without one, or if both ends are written alike.
 
     Rows that all score alike give an interval without width, which would promise too much. One row
-    gives none at all: that there is one is told instead.
+    gives none at all: the text says "n = 1" instead.
     """
     if interval is not None and interval.rows == 1:
         return "n = 1, no interval"
