@@ -219,7 +219,7 @@ def lost(*names):
         (without_a_shard, r"lacks 1 of the 2 files of its weights \(model-00002-of-00002"),
         (bad_index, "model.safetensors.index.json is damaged"),
         (text("config.json", "{"), "config.json is not JSON"),
-        (text("config.json", "[]"), "config.json holds no model config"),
+        (text("config.json", "[]"), "config.json holds no config"),
         (config(model_type="bert"), "model_type 'bert': not a supported family; supported are"),
         (config(model_type=None), "config.json names no model_type"),
         (config(model_type="zork", auto_map={"AutoConfig": "z.Z"}), "is never run here"),

@@ -98,7 +98,7 @@ def config(text):
         (lambda f: (f / "adapter_model.safetensors").unlink(), "holds no adapter_model.safetens"),
         (lambda f: (f / "adapter_model.safetensors").write_bytes(b"x"), "is damaged"),
         (config("{"), "is not JSON"),
-        (config("[]"), "holds no adapter's config"),
+        (config("[]"), "holds no config"),
         (config("version https://git-lfs.github.com/spec/v1"), "is a Git LFS pointer"),
         (config('{"peft_type": "PROMPT_TUNING"}'), "is an adapter of kind 'PROMPT_TUNING'"),
         (config('{"peft_type": "LORA"}'), "names no base model: set base_model_name_or_path"),

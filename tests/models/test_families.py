@@ -82,7 +82,7 @@ def test_what_a_config_leaves_out_is_as_its_class_has_it(name, tmp_path):
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ([], "config.json holds no model config"),
+        ([], "config.json holds no config"),
         ({}, "config.json names no model_type"),
         ({"model_type": "bert"}, r"model_type 'bert': .* OLMo \(olmo\), .* GPT-2 \(gpt2\)"),
         ({"model_type": "olmo"}, "hidden_size is None, not a size"),

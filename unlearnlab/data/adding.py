@@ -472,8 +472,7 @@ def _shared_ids(rows: Sequence[Placed]) -> list[Finding]:
     return summarize(
         "id in both sets",
         "warning",
-        "{count} retain rows have the id of a forget row: they are told apart by a number at its "
-        "end",
+        "{count} retain rows have the id of a forget row: a number is added to the id of each",
         [one for one in named if one.split.startswith("retain") and one.row.id in forgotten],
     )
 

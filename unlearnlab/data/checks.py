@@ -156,7 +156,7 @@ _SINGULAR: Mapping[str, str] = {
     "1 rows hold ": "1 row holds ",
     "1 rows differ ": "1 row differs ",
     "1 conversations have ": "1 conversation has ",
-    "they are told apart by a number at its end": "it is told apart by a number at its end",
+    "a number is added to the id of each": "a number is added to its id",
     "1 lines are not JSON objects": "1 line is not a JSON object",
     "1 lines are ": "1 line is ",
     "1 lines have ": "1 line has ",

@@ -1,15 +1,11 @@
 """PEFT adapter folders as models: what an adapter is, and which base it was trained on."""
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from unlearnlab.data.datasets import is_object
-from unlearnlab.models.checkpoints import INDEX, CheckpointError, Lacking, stored_in
-from unlearnlab.models.formats import disguise
+from unlearnlab.models.checkpoints import INDEX, CheckpointError, Lacking, read_config, stored_in
 
 CONFIG = "adapter_config.json"
 
@@ -48,16 +44,10 @@ def read_adapter(folder: Path) -> Adapter:
     Raises:
         CheckpointError: The config is damaged or names no base, or the adapter cannot be merged.
     """
-    path = folder / CONFIG
     try:
-        config: Any = json.loads(path.read_bytes())
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        told = disguise(path) or f"is not JSON: {error}"
-        raise CheckpointError(f"{path} {told}") from error
-    if not is_object(config):
-        raise CheckpointError(f"{path} holds no adapter's config: copy or download it again")
+        config = read_config(folder / CONFIG)
+    except FileNotFoundError:
+        raise Lacking(f"{folder} holds no {CONFIG}: copy or download the adapter again") from None
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in KINDS:
         raise CheckpointError(

@@ -66,6 +66,27 @@ class Pickled(CheckpointError):
     """All weights are pickled, and could run code when opened."""
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a config file of a model or an adapter.
+
+    Raises:
+        FileNotFoundError: There is none.
+        CheckpointError: It is damaged.
+    """
+    try:
+        config: Any = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        told = disguise(path) or f"is not JSON: {error}"
+        raise CheckpointError(f"{path} {told}") from error
+    if not is_object(config):
+        raise CheckpointError(f"{path} holds no config: copy or download it again")
+    return config
+
+
 def architecture(folder: Path) -> Architecture:
     """Read the sizes from a model's `config.json`.
 
@@ -75,16 +96,9 @@ def architecture(folder: Path) -> Architecture:
     """
     path = folder / "config.json"
     try:
-        config: Any = json.loads(path.read_bytes())
+        config = read_config(path)
     except FileNotFoundError:
         raise Lacking(formats.folder_problem(folder)) from None
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        told = disguise(path) or f"is not JSON: {error}"
-        raise CheckpointError(f"{path} {told}") from error
-    if not is_object(config):
-        raise CheckpointError(f"{path} holds no model config: download or save it again")
     classes = config.get("architectures")
     listed = cast("list[object]", classes) if isinstance(classes, list) else []
     made_for = [name for name in listed if isinstance(name, str)]
