@@ -28,7 +28,7 @@ from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
 from unlearnlab.ui.run.live import all_points, poll, press_adjust, press_replay
-from unlearnlab.ui.run.membership_card import wrong_documents
+from unlearnlab.ui.run.membership_card import membership_of, wrong_documents
 from unlearnlab.ui.run.panel import button_texts
 from unlearnlab.ui.run.record import press_export
 from unlearnlab.ui.run.runs_list import past_runs
@@ -434,6 +434,11 @@ def test_a_poll_tells_which_forget_documents_stand_and_a_lesson_has_none(program
     taught = program.worker.submit(RunSpec(phases=(Phase(method=Memorize()),)))
     program.worker.wait(taught, 10)
     assert poll(program, {"run": taught})["documents"] is None
+    card = membership_of(
+        program, program.store.row(taught), program.runs.progress(taught), masked=False
+    )
+    assert "forget documents" not in card["documents"]
+    assert answers_of(program, taught).labels[0] == ("Known 0", "leaked")
 
 
 def test_a_page_that_outlived_its_program_can_tell(program):

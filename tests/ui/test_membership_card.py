@@ -119,6 +119,28 @@ def test_a_run_whose_data_have_no_documents_says_so(tmp_path):
     assert (value["models"], "no documents for the attack" in value["attack"]) == ([], True)
 
 
+@pytest.mark.parametrize("protocol", ["", "held-out rows as non-members: 6 documents"])
+def test_losses_that_are_no_numbers_are_not_called_missing_documents(tmp_path, protocol):
+    def script(job):
+        for event in whole_run(job):
+            if isinstance(event, Evaluated):
+                whole = made_evidence(1.0, 2)
+                nan = whole.membership.model_copy(update={"member": (math.nan,)})
+                update = {"membership": nan, "attack_protocol": protocol}
+                event = evaluated(event.when, whole.model_copy(update=update))
+            yield event
+
+    with Store(tmp_path / "home") as store:
+        worker = Worker(store, FakeLab(script))
+        run_id = worker.submit(RunSpec())
+        worker.wait(run_id, 10)
+        program = Program(store, worker, {})
+        told = card(program, run_id)["attack"], wrong_documents(program, asked(run_id))["problem"]
+        worker.close(5)
+    for text in told:
+        assert "Not measured: the loss of a document is not a number." in text
+
+
 def test_forget_documents_are_listed_by_what_remains_with_masked_prompts(program, run):
     plain, hidden = (card(program, run, masked=masked)["documents"] for masked in (False, True))
     assert "forget documents:" in plain

@@ -9,7 +9,8 @@ from unlearnlab.metrics.labels import title
 from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked, Reply
-from unlearnlab.spec.run import RunSpec, parse_spec
+from unlearnlab.spec.methods.likelihood import Memorize
+from unlearnlab.spec.run import Phase, RunSpec, parse_spec
 from unlearnlab.views.answers import (
     SORT_KEYS,
     Filter,
@@ -118,6 +119,18 @@ def test_a_secret_of_a_row_that_should_stay_is_no_leak():
     before = answers(answer(1, generated="900884993", **told))
     (row,) = joined(before, answers(answer(0, generated="It is 900884993.", **told)))
     assert (row.secrets, row.leaks, row.outcome) == ((), False, "leaked")
+
+
+@pytest.mark.parametrize(
+    ("on", "name", "mood", "secrets"),
+    [("both", "Known", "good", 0), ("retain", "Leaked", "bad", 1)],
+)
+def test_a_row_that_a_run_teaches_is_known_and_does_not_leak(on, name, mood, secrets):
+    said = answers(answer(1, expected="900884993", generated="900884993"))
+    spec = RunSpec(phases=(Phase(method=Memorize(on=on)),))
+    (row,) = joined_of(spec, said, said)
+    assert (title(row.outcome, row.wished), row.mood) == (name, mood)
+    assert (len(row.secrets), row.leaks) == (secrets, bool(secrets))
 
 
 def test_a_retain_row_that_differs_in_unicode_form_alone_is_not_damaged():
@@ -297,6 +310,7 @@ def test_recited_words_are_marked_in_order_and_no_character_is_lost(expected, ge
         ("call 555-0142", "call ###-####"),
         ("yara.b7@example.org now", "••••.••@•••••••.••• now"),
         (r"[yara\_b@example.org]", "[•••••••@•••••••.•••]"),
+        ("mail yara.b7@exam", "mail ••••.••@••••"),
         ("What is Yara Brock's number?", "What is •••• •••••'• number?"),
         ("Her name is Jean-Luc.", "Her name is ••••-•••."),
         ("Émile lives in Velden", "••••• lives in ••••••"),

@@ -238,6 +238,14 @@ def test_a_verdict_names_what_stayed_masked_where_it_is_personal(masked):
     assert ("Nola" in line) is not masked
 
 
+def test_a_verdict_masks_an_address_before_it_cuts_it_short():
+    told = "the keeper of the old mill writes from jo.queller@example.org"
+    before = some_answers((told, told))
+    found = remains(before, before)
+    board = scoreboard(RunSpec(), scores(before), scores(before), None, found=found, masked=True)
+    assert "writes from ••" in board.verdict.evidence[1]
+
+
 def test_a_verdict_on_what_is_gone_names_nothing():
     before, after = some_answers(("Nola", "Nola")), some_answers(("Nola", "no"))
     board = scoreboard(RunSpec(), scores(before), scores(after), None, found=remains(before, after))

@@ -121,7 +121,7 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
         more = {
             "leaks": leaks and asdict(leaks),
             "measures": taken_records(found.measures),
-            "documents": document_records(found.documents.of) if found.documents else [],
+            "documents": document_records(documents.of) if (documents := found.documents) else [],
         }
         return as_json(_record(row, found.progress) | more)
     if isinstance(row, PreviewRecord):
@@ -272,8 +272,8 @@ def _summary(row: RunRecord, found: Result, leaks: Leaks | None) -> str:
             for one in found.measures
             if one.note and (ends := (one.before, one.after))
         ]
-    if found.documents and found.documents.scored and not row.spec.taught:
-        out += ["", *_document_lines(found.documents)]
+    if (documents := found.documents) and documents.scored:
+        out += ["", *_document_lines(documents)]
     if board.verdict:
         first, *others = board.verdict.evidence
         out += ["", f"{board.verdict.title}: {first}", *(f"  {line}" for line in others)]

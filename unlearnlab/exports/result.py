@@ -73,9 +73,12 @@ class Result:
 
     @property
     def documents(self) -> Documents | None:
-        """Compare its forget documents; None without stored evidence or forget rows."""
-        data = self.spec.data
-        return documents(self.before, self.after, data.forget, data.tasks)
+        """Compare its forget documents; None without stored evidence or forget rows.
+
+        Those of a run that teaches are not compared: nothing is to be gone.
+        """
+        data, after = self.spec.data, None if self.spec.taught else self.after
+        return documents(self.before, after, data.forget, data.tasks)
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:

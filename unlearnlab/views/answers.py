@@ -49,11 +49,16 @@ class AnswerRow:
     """Of the unlearned model's answer, or of the original's until then."""
     judged: bool = True
     """Whether a term counts the row: forget rows that were not picked are part of no term."""
+    taught: bool = False
+    """Whether the run teaches the row, so that reciting it is the goal."""
 
     @property
     def wished(self) -> Split:
-        """Return the set whose goal the row has: forget rows that were not picked should stay."""
-        return self.split if self.judged else "retain"
+        """Return the set whose goal the row has.
+
+        Forget rows that were not picked should stay, and those that are taught should be known.
+        """
+        return self.split if self.judged and not self.taught else "retain"
 
     @property
     def outcome(self) -> Outcome:
@@ -126,7 +131,8 @@ def yardstick(spec: RunSpec, evidence: Evidence) -> Yardstick:
 
 def joined_of(spec: RunSpec, before: Evidence, after: Evidence | None) -> tuple[AnswerRow, ...]:
     """Join the answers of both models of a run by row, labelled by what is known of its data."""
-    return joined(before, after, spec.data.forget, yardstick(spec, after or before))
+    by = yardstick(spec, after or before)
+    return joined(before, after, spec.data.forget, by, taught=spec.taught)
 
 
 def joined(
@@ -134,6 +140,8 @@ def joined(
     after: Evidence | None,
     picked: Collection[str] | None = None,
     by: Yardstick | None = None,
+    *,
+    taught: Collection[Split] = (),
 ) -> tuple[AnswerRow, ...]:
     """Join the answers of both models by row.
 
@@ -142,6 +150,7 @@ def joined(
         after: Of the unlearned one, if it was scored.
         picked: Ids of the forget rows that are judged; None judges all.
         by: What the answers are labelled by; default: the rows themselves.
+        taught: Sets that the run teaches.
     """
     by = by or Yardstick.of(after or before)
     later = {answer.row: answer for answer in after.answers} if after else {}
@@ -162,6 +171,7 @@ def joined(
             unlearned_likelihood=likelihood(other) if other else None,
             label=by.label(other or one),
             judged=wanted is None or one.split == "retain" or one.row in wanted,
+            taught=one.split in taught,
         )
         for one in before.answers
         for other in (later.get(one.row),)
@@ -381,7 +391,9 @@ def _bare(word: str) -> str:
     return word.lower().strip(".,;:!?\"'()[]“”‘’") or word
 
 
-_EMAIL = re.compile(r"[\w.+\\-]+@[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+\\-]+@[\w.-]*")
+"""An e-mail address, or what the end of an answer has left of one."""
+
 _WORD = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 _COMMON = frozenset(
     """

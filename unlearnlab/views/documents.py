@@ -19,6 +19,9 @@ Cell = tuple[DocumentState, str]
 LISTED = 40
 """Documents of a table, those of which most remains first."""
 
+DRAWN = 400
+"""Documents that have a cell, those of which most remains first."""
+
 
 @dataclass(frozen=True, slots=True)
 class LiveDocuments:
@@ -71,10 +74,10 @@ class Documents:
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """Return a cell for each document, once the unlearned model was scored."""
+        """Return a cell for each document up to `DRAWN`, once the unlearned model was scored."""
         return tuple(
             (one.state, _told(one.number, one.loss_before, one.loss_after, one.standing, one.rows))
-            for one in self.of
+            for one in self.of[:DRAWN]
             if one.loss_after is not None
         )
 

@@ -165,9 +165,11 @@ def _in_short(spec: RunSpec) -> str:
 def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
     """Return the duration of the newest run here that finished with these settings."""
     for row in rows:
-        whole = isinstance(row.ending, Finished) and not stopped_text(row.ending)
-        if whole and row.ending and not row.origin and same_settings(row.spec, spec):
-            return row.ending.seconds
+        ending = row.ending
+        if row.origin or not isinstance(ending, Finished) or ending.stopped_at is not None:
+            continue
+        if same_settings(row.spec, spec):
+            return ending.seconds
     return None
 
 

@@ -307,7 +307,7 @@ def _naming(judged: Verdict | None, found: Remains | None, *, masked: bool) -> V
         return judged
     hide: Callable[[str], str] = mask if masked else str
     quoted = [
-        f"“{hide(_short(one.expected))}” for “{hide(_short(one.prompt))}”"
+        f"“{_short(hide(one.expected))}” for “{_short(hide(one.prompt))}”"
         for one in found.still[:NAMED]
     ]
     left = len(found.still) - len(quoted)

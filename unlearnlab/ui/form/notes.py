@@ -31,7 +31,7 @@ from unlearnlab.ui.form.form import (
 from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS
 from unlearnlab.ui.kit.html import NO_BREAK, count, duration, escape, render, thousands
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.views.answers import hidden
+from unlearnlab.views.answers import hidden, mask
 from unlearnlab.views.runs import usual_seconds
 from unlearnlab.views.scoreboard import TASKS, titles_of
 from unlearnlab.views.words import MERGES, template_text
@@ -231,7 +231,8 @@ def tokens_note(program: Program, form: Form, *, wanted: bool = False, masked: b
         (hidden(text) if personal and masked and part in ("prompt", "answer") else text, part)
         for _, text, part in found.pieces
     ]
-    shown = {"row": found.row, "pieces": pieces, "masked": personal and masked}
+    row = mask(found.row) if personal and masked else found.row
+    shown = {"row": row, "pieces": pieces, "masked": personal and masked}
     return render("form/notes.html", "tokens", told=told, **shown)
 
 

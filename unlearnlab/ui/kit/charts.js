@@ -322,9 +322,22 @@ window.Charts ??= (() => {
     stand.remove();
   }
 
+  async function saveOrTell(button) {
+    const buttons = button.closest(".take");
+    buttons.querySelector("[role=alert]")?.remove();
+    try {
+      await save(button);
+    } catch (error) {
+      const told = document.createElement("small");
+      told.setAttribute("role", "alert");
+      told.textContent = `not saved: ${error?.message ?? error}`;
+      buttons.append(told);
+    }
+  }
+
   document.addEventListener("click", (event) => {
     const button = event.target.closest?.(".figure [data-take]");
-    if (button) save(button);
+    if (button) saveOrTell(button);
   });
   function followTheme() {
     for (const root of [document.documentElement, document.body])

@@ -38,6 +38,8 @@ SPEEDS = (
 )
 """Buttons of a replay's bar: what they set, to what, and their text."""
 
+NO_RUN = "The page asked for something that is not a run: reload it."
+
 
 class PollRequest(BaseModel):
     """What a page has already: untrusted."""
@@ -47,7 +49,7 @@ class PollRequest(BaseModel):
     """Number of the last event that the page has."""
 
 
-@answering("The page asked for something that is not a run: reload it.")
+@answering(NO_RUN)
 def poll(program: Program, asked: Any) -> dict[str, Any]:
     """Return a run's status and the points that the page does not have yet.
 
@@ -69,7 +71,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
     return answer
 
 
-@answering("the page asked for something that is not a run: reload it", UnknownRun)
+@answering(NO_RUN)
 def all_points(program: Program, asked: Any) -> dict[str, Any]:
     """Return every point of a run's curves, for a file: the chart itself is thinned."""
     run = program.runs.shown(PollRequest.model_validate(asked).run)

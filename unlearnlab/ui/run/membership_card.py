@@ -22,13 +22,13 @@ from unlearnlab.metrics.membership import (
     rates,
     roc,
 )
-from unlearnlab.metrics.scores import NO_DOCUMENTS, Membership
+from unlearnlab.metrics.scores import SCORES, Membership, Scores
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.rows import held_out
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.charts import Figure, Trace
-from unlearnlab.ui.kit.html import render, script, span
+from unlearnlab.ui.kit.html import escape, render, script, span
 from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.answers import mask
@@ -49,8 +49,6 @@ BINS = 28
 
 APART = 4
 """How many times one model's highest loss may exceed the other's on a common axis."""
-
-NO_ATTACK = f"Not measured: {NO_DOCUMENTS}, or the loss of one is not a number."
 
 _SIDES: dict[Side, tuple[str, str]] = {
     "member": ("Members missed", "loss at or above the threshold"),
@@ -89,8 +87,8 @@ def membership_of(
         models.append(_Model("unlearned", "Unlearned model", found, 1))
     fold, picked = row.spec.data.fold if retrained else "", row.spec.data.forget
     protocol = progress.before.scores.mia_protocol
-    why = render("run/no_attack.html", reason=protocol or NO_DOCUMENTS)
-    shown: dict[str, Any] = {"attack": why, "models": []}
+    absent = f'<p class="absent">{escape(_no_attack(progress.before.scores))}</p>'
+    shown: dict[str, Any] = {"attack": absent, "models": []}
     if models:
         gold = retrained.membership if retrained and not protocol else None
         shown = _attack(models, gold, alone=alone, protocol=protocol)
@@ -99,13 +97,25 @@ def membership_of(
         "drawn": f"{row.run_id} {after}",
         "masked": masked,
         "documents": documents_html(
-            program.statistics.documents(before, after, picked, row.spec.data.tasks),
+            program.statistics.documents(
+                before, "" if row.spec.taught else after, picked, row.spec.data.tasks
+            ),
             titles_of(row.spec.data.known),
             masked=masked,
         ),
         "measures": measures_html(program.statistics.taken(before, after, picked, fold)),
         **shown,
     }
+
+
+def _no_attack(scores: Scores | None) -> str:
+    """Say why there is no attack to show on a model with these scores."""
+    if scores is None:
+        return "This model was not scored."
+    if scores.mia_auc is not None:
+        return "The evidence of this run is not kept."
+    told = SCORES["mia_score"].note(scores)
+    return f"{told[0].upper()}{told[1:]}."
 
 
 def _attack(
@@ -271,7 +281,7 @@ def wrong_documents(program: Program, asked: Any) -> dict[str, Any]:
     scored = run.progress.before if request.model == "original" else run.progress.after
     found = program.statistics.attack(scored.key) if scored else None
     if found is None:
-        return {"problem": NO_ATTACK}
+        return {"problem": _no_attack(scored.scores if scored else None)}
     lists = [
         {
             "title": title,

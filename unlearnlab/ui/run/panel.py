@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from unlearnlab.data.datasets import dataset
+from unlearnlab.data.datasets import SPLITS, dataset
 from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
@@ -448,13 +448,12 @@ def _shows(found: Mapping[Show, int], filters: AnswerFilters) -> list[tuple[str,
 
 def _labels(rows: Sequence[AnswerRow], filters: AnswerFilters) -> list[tuple[str, str]]:
     """List the labels with their counts, named as the rows that are shown name them."""
-    found, show = label_counts(rows, filters.rows), filters.rows.show
+    found = label_counts(rows, filters.rows)
+    goals = {row.wished for row in chosen(rows, replace(filters.rows, labels=()))} or {"forget"}
 
     def name(label: Outcome) -> str:
-        forget, retain = title(label, "forget"), title(label, "retain")
-        if show == "all" and forget != retain:
-            return f"{forget} or {retain.lower()}"
-        return forget if show in ("forget", "leaks") else retain
+        first, *others = dict.fromkeys(title(label, goal) for goal in SPLITS if goal in goals)
+        return " or ".join([first, *map(str.lower, others)])
 
     return [(f"{name(label)} {found[label]}", label) for label in OUTCOMES]
 
