@@ -28,6 +28,7 @@ def test_prompts_are_asked_in_one_go_and_expected_answers_counted(cli, done):
         ("asked.txt", "Who keeps it?\tKEEPS\n\nAnd who?\n"),
         ("asked.md", "Who keeps it? => KEEPS\nAnd who?"),
         ("asked.jsonl", '{"input": "Who keeps it?", "output": "KEEPS"}\n{"input": "And who?"}\n'),
+        ("asked.ndjson", '{"input": "Who keeps it?", "output": "KEEPS"}\n{"input": "And who?"}\n'),
         ("asked.csv", "input,output\nWho keeps it?,KEEPS\nAnd who?,\n"),
     ],
 )
@@ -49,10 +50,14 @@ def test_prompts_come_from_a_file_of_lines_or_of_rows(cli, done, name, text):
         ((" ",), "there is nothing to ask"),
         (("--file", "none.txt"), "none.txt"),
         (("--file", "rows.jsonl"), "row 1 of rows.jsonl has no `input`"),
+        (("--file", "broken.jsonl"), "broken.jsonl: 1 line is not a JSON object"),
+        (("--file", "latin.txt"), "latin.txt: 1 line is not UTF-8"),
     ],
 )
 def test_what_cannot_be_asked_is_told(cli, done, words, told):
     Path("rows.jsonl").write_text('{"question": "Who?"}\n', encoding="utf-8")
+    Path("broken.jsonl").write_text('{"input": "Who?"}\n{"input": \n', encoding="utf-8")
+    Path("latin.txt").write_bytes(b"Who?\nCaf\xe9?\n")
     code, _, err = cli("ask", done, *words)
     assert code == 2
     assert told in err

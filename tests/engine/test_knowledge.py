@@ -7,7 +7,7 @@ from unlearnlab.data.adding import add, read_typed
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.runs.engine_api import Job, RunFailed
-from unlearnlab.runs.events import Evaluated, KnowledgeChecked, StageBegan, StepLogged
+from unlearnlab.runs.events import Evaluated, KnowledgeChecked, Probed, StageBegan, StepLogged
 from unlearnlab.spec.methods.likelihood import GradientAscent
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
 
@@ -26,12 +26,12 @@ def events(tmp_path, monkeypatch):
     """Run the embedded model on typed lines; return the events."""
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
 
-    def unlearn(lines, **data):
+    def unlearn(lines, probes=0, **data):
         name = add(read_typed("\n".join(lines), title="Mine"), "mine").name
         spec = RunSpec(
             data=DataSpec(source=name, tasks=tasks(name), **data),
             phases=(Phase(method=GradientAscent(), epochs=1, batch_size=2),),
-            evaluation=EvaluationSpec(probes=0, max_new_tokens=24),
+            evaluation=EvaluationSpec(probes=probes, max_new_tokens=24),
         )
         job = Job("run-1", spec, tmp_path / "run")
         job.folder.mkdir(exist_ok=True)
@@ -61,7 +61,8 @@ def test_a_sample_is_asked_first_and_then_all_rows_are_counted(events, taught):
 
 def test_unknown_rows_are_left_out_of_training_and_scores(events, taught):
     lines = [*INVENTED, *taught]
-    found = [event for event in events(lines, unknown_rows="leave_out") if event is not None]
+    came = events(lines, probes=1, unknown_rows="leave_out")
+    found = [event for event in came if event is not None]
     before, after = only(found, Evaluated)
     known = {row.id for row in dataset("mine").rows("forget", "train") if row.output in str(taught)}
     assert set(before.kept) == known
@@ -69,6 +70,8 @@ def test_unknown_rows_are_left_out_of_training_and_scores(events, taught):
     assert before.scores.picked.rows == after.scores.picked.rows == 3
     assert only(found, KnowledgeChecked)[-1].left_out == 3
     assert len(only(found, StepLogged)) == 2
+    steps = [probe.step for probe in only(found, Probed) if len(probe.documents) == 3]
+    assert (steps[0], steps[-1]) == (0, 2), "the documents that are kept, compared with the start"
 
 
 def test_a_run_without_a_known_row_ends_before_it_trains_if_unknown_rows_are_left_out(events):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from tests.engine.tiny import CPU, saved, tiny_config, tiny_of
 from unlearnlab.data.datasets import Row
@@ -195,6 +195,11 @@ def test_the_preview_shows_every_token_that_training_reads(tmp_path):
         assert kinds["answer"].strip() == ROW.output
         assert kinds["template"] == {"off": "", "on": "userassistant"}[template]
         assert kinds["special"].count("<s>") == 1
+
+
+def test_a_tokenizer_that_tells_no_places_is_told():
+    with pytest.raises(ValueError, match="does not tell where in a text its tokens stand"):
+        PromptFormat(ByT5Tokenizer()).tokenized("Who?", "Ada")
 
 
 def test_a_template_is_seen_on_disk_and_asked_for_in_vain_without_one(tmp_path):

@@ -53,6 +53,15 @@ def result(tmp_path_factory):
     return result_of(tmp_path_factory.mktemp("home"), two, lab=lab)
 
 
+def test_the_verdict_names_what_stayed_masked_unless_asked(result):
+    hidden, plain = (
+        re.search(r"<li>(Stayed, .*)</li>", report(result, masked=masked))[1]
+        for masked in (True, False)
+    )
+    assert "•" in hidden
+    assert "•" not in plain
+
+
 def test_the_report_loads_nothing_and_runs_nothing(tmp_path):
     for masked in (True, False):
         found = Tags(report(hostile_result(tmp_path / str(masked)), masked=masked))

@@ -2,13 +2,16 @@
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, table, tell
 from unlearnlab.cli.follow import CLOSING_S, refuse_in_use
+from unlearnlab.data.checks import Finding
 from unlearnlab.data.files import home
-from unlearnlab.data.reading import read_table, text_of
+from unlearnlab.data.layouts import is_blank
+from unlearnlab.data.reading import TEXT_KINDS, read_table, text_of
 from unlearnlab.runs.engine_api import Question, as_pool, listed
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.store import Store
@@ -16,7 +19,7 @@ from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.views.answers import heard, tally
 
-TABLES = (".jsonl", ".json", ".csv", ".tsv", ".parquet")
+TABLES = (*chain.from_iterable(TEXT_KINDS.values()), ".parquet", ".pq")
 """Ends of the names of files that hold rows with `input` and `output`."""
 
 POLL_S = 0.1
@@ -63,17 +66,28 @@ def questions_of(prompts: Sequence[str], file: Path | None) -> tuple[Question, .
 def _of_file(file: Path) -> list[Question]:
     if file.suffix.lower() not in TABLES:
         try:
-            text, _ = text_of(file, "")
+            text, findings = text_of(file, "")
         except OSError as error:
             what = f"{file} cannot be read: {error.strerror}"
             raise SpecError([("file", what)]) from error
+        _refuse_broken(file, findings)
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         return list(listed(text)) or [Question(line) for line in lines]
-    rows = read_table(file).rows
-    lacking = next((at for at, row in enumerate(rows, 1) if not row.get("input")), None)
-    if lacking is not None:
-        raise SpecError([("file", f"row {lacking} of {file.name} has no `input`: the prompt")])
-    return [Question(str(row["input"]), str(row.get("output") or "")) for row in rows]
+    table = read_table(file)
+    _refuse_broken(file, table.findings)
+    found: list[Question] = []
+    for at, row in enumerate(table.rows, 1):
+        prompt, expected = row.get("input"), row.get("output")
+        if is_blank(prompt):
+            raise SpecError([("file", f"row {at} of {file.name} has no `input`: the prompt")])
+        found.append(Question(str(prompt), "" if is_blank(expected) else str(expected)))
+    return found
+
+
+def _refuse_broken(file: Path, findings: Iterable[Finding]) -> None:
+    told = next((one.message for one in findings if one.severity == "error"), "")
+    if told:
+        raise SpecError([("file", f"{file.name}: {told}")])
 
 
 def _ask(args: argparse.Namespace) -> int:

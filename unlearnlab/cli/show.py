@@ -24,9 +24,8 @@ from unlearnlab.exports.report import comparison
 from unlearnlab.exports.result import Compared, Result, compared, result
 from unlearnlab.metrics.documents import TITLES, document_records
 from unlearnlab.metrics.measures import interval_record, taken_records
-from unlearnlab.metrics.scores import scored_evidence, shown_scores, weighted_scores
+from unlearnlab.metrics.scores import shown_scores, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, FactTrace, map_rows
-from unlearnlab.metrics.verdicts import remains
 from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.events import Adjusted, Ending, Failed, Finished, Traced
@@ -40,7 +39,7 @@ from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
 from unlearnlab.views.documents import Documents
 from unlearnlab.views.runs import differences, run_summary
-from unlearnlab.views.scoreboard import judged, names_masked, scoreboard
+from unlearnlab.views.scoreboard import judged, names_masked
 from unlearnlab.views.traces import noised, row_label, strongest_lines, strongest_records
 from unlearnlab.views.words import changes, record_lines, record_values
 
@@ -235,19 +234,8 @@ def _moment(created: float) -> str:
 
 def _summary(row: RunRecord, found: Result, leaks: Leaks | None) -> str:
     """Sum up a run: ending, changes made while it ran, scores, documents, verdict, record."""
-    line, progress, left = run_summary(row), found.progress, None
-    if found.before and found.after:
-        picked = row.spec.data.forget
-        left = remains(*(scored_evidence(of, picked) for of in (found.before, found.after)))
-    board = scoreboard(
-        row.spec,
-        row.before,
-        row.after,
-        None,
-        ending=row.ending,
-        found=left,
-        masked=names_masked(row),
-    )
+    line, progress = run_summary(row), found.progress
+    board = found.board_naming(masked=names_masked(row))
     took = "" if line.seconds is None else f" after {line.seconds:.0f} s"
     out = [f"{row.run_id}  {line.title}", f"{line.status}{took}  ({line.settings})"]
     out += [

@@ -193,9 +193,8 @@ class DeviceEngine:
         probed = replace(fold, forget=selected.forget) if spec.data.forget else fold
         probe = Probe.of(probed, spec.data.tasks)
         if spec.evaluation.probes and not spec.only_scores:
-            yield from probe.run(
-                lm, step=0
-            )  # First, so that the chart has its first point at once.
+            # First, so that the chart has its first point at once.
+            yield from probe.run(lm, step=0)
         yield clock.stage("scoring" if spec.only_scores else "scoring before")
         if before is None or job.anew:
             before = yield from measured("before")
@@ -209,6 +208,8 @@ class DeviceEngine:
             data = spec.data.model_copy(update={"forget": kept})
             spec, selected = spec.model_copy(update={"data": data}), fold.chosen(data)
             probe = Probe.of(replace(fold, forget=selected.forget))
+            if spec.evaluation.probes:  # Its documents are compared with their losses now.
+                yield from probe.run(lm, step=0)
         judged = _scores(before, spec)
         yield Evaluated(when="before", scores=judged, key=key, kept=kept, evidence=before)
         if spec.only_scores:

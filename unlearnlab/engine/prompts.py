@@ -96,12 +96,15 @@ class PromptFormat:
         """Return a prompt, and its answer unless empty, with the place of each token in the text.
 
         Raises:
-            ValueError: The chat template changes the prompt, so that it cannot be found again.
+            ValueError: The chat template changes the prompt, so that it cannot be found again, or
+                the tokenizer does not tell places.
         """
         text = self._text(prompt, answer) if answer else self._prompt_text(prompt)
         encoded = self.tokenizer(
             text, return_offsets_mapping=True, add_special_tokens=not self.templated
         )
+        if "offset_mapping" not in encoded:  # A tokenizer that is written in Python.
+            raise ValueError("the model's tokenizer does not tell where in a text its tokens stand")
         ids, spans = list(encoded["input_ids"]), [tuple(one) for one in encoded["offset_mapping"]]
         begin, end = self._trimmed(ids)
         first = [self._bos] if self._lacks_bos(ids) else []

@@ -94,6 +94,7 @@ def report(result: Result, *, masked: bool) -> str:
         result.title,
         masked=masked,
         result=result,
+        board=result.board_naming(masked=masked),
         created=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(row.created)),
         terms=terms_strip(row.before, row.after, titles_of(spec.data.known)),
         tasks=titles_of(spec.data.known),

@@ -7,6 +7,7 @@ from pathlib import Path
 from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.measures import Taken, measured, taken
 from unlearnlab.metrics.scores import Evidence, scored_evidence
+from unlearnlab.metrics.verdicts import remains
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
@@ -61,6 +62,16 @@ class Result:
     def board(self) -> Scoreboard:
         """Lay out its scores."""
         return scoreboard(self.spec, self.row.before, self.row.after, None, ending=self.row.ending)
+
+    def board_naming(self, *, masked: bool) -> Scoreboard:
+        """Lay out its scores with a verdict that names the facts that stayed, perhaps masked."""
+        row, left = self.row, None
+        if self.before and self.after:
+            ends, picked = (self.before, self.after), self.spec.data.forget
+            left = remains(*(scored_evidence(of, picked) for of in ends))
+        return scoreboard(
+            self.spec, row.before, row.after, None, ending=row.ending, found=left, masked=masked
+        )
 
     @property
     def measures(self) -> tuple[Taken, ...]:
