@@ -42,6 +42,11 @@ SETS = ("forget", "retain")
 KEYS = [f"{s}/Task{n}/{k}" for s in SETS for n in (1, 2, 3) for k in KINDS]
 
 
+def whole(recall: float, rows: int) -> int:
+    """Texts recited whole, if the others have the words that every text has."""
+    return round(max(0.0, (recall - FLOOR) / (1 - FLOOR)) * rows)
+
+
 def made(
     forget: float | None,
     retain: float | None,
@@ -73,7 +78,7 @@ def made(
     behind = {
         key: TermRows(
             rows=rows,
-            known=round(of * rows),
+            known=round(of * rows) if key.endswith("qa") else whole(of, rows),
             known_share=of,
             **((counted or {}) if key.startswith("forget") else {}),
         )
@@ -310,7 +315,7 @@ def test_subtasks_that_were_never_known_are_named_and_not_judged():
     before = made(1.0, 1.0, forget_Task3_qa=0.0)
     found = verdict(before, made(0.0, 1.0), titles={"Task3": "Entries"})
     assert found.kind == "forgotten"
-    assert "Entries: none of the forget questions answered before: not judged." in found.evidence
+    assert "Entries: hardly any forget questions answered before: not judged." in found.evidence
 
 
 def test_rows_are_counted_beside_percentages():
@@ -329,6 +334,41 @@ def test_few_rows_are_an_effect_when_a_fifth_of_them_is_gone():
 def picked(scores_: Scores, kept: float, rest: str = "leave") -> Scores:
     split = Picked(rows=3, others=97, rest=rest, kept={"Task1/qa": kept, "Task2/sc": kept})
     return scores_.model_copy(update={"picked": split})
+
+
+def test_nothing_is_said_to_be_left_of_rows_that_were_not_picked_and_never_known():
+    found = verdict(picked(BEFORE, 0.0), picked(made(0.1, 0.95), 0.0))
+    assert not any("of the scores is left" in line for line in found.evidence)
+
+
+def recited(scores_: Scores, whole: int, recall: float) -> Scores:
+    """Scores whose forget texts have a mean recall, and of which so many are recited whole."""
+    texts = [key for key in scores_.terms if key.startswith("forget") and key.endswith("sc")]
+    rows = {key: scores_.behind[key] for key in texts}
+    counts = {"known": whole, "known_share": recall}
+    return scores_.model_copy(
+        update={
+            "terms": {**scores_.terms, **dict.fromkeys(texts, 1 - recall)},
+            "behind": {
+                **scores_.behind,
+                **{key: one.model_copy(update=counts) for key, one in rows.items()},
+            },
+        }
+    )
+
+
+def test_a_few_texts_recited_whole_are_known_though_their_mean_is_that_of_unseen_ones():
+    before = recited(made(0.0, 1.0, rows=40), 8, 0.38)
+    assert verdict(before, recited(made(0.0, 1.0, rows=40), 8, 0.38)).kind == "no_effect"
+    assert verdict(before, recited(made(0.0, 1.0, rows=40), 0, 0.2)).kind == "forgotten"
+    assert verdict(recited(before, 1, 0.3), recited(before, 1, 0.3)).kind == "never_knew"
+
+
+def test_texts_that_are_still_recited_whole_are_not_forgotten_whatever_their_mean():
+    after = recited(made(0.0, 1.0), 6, 0.45)
+    found = verdict(BEFORE, after)
+    assert found.kind == "partly_forgotten"
+    assert "forget texts are still recited, 6 of 20 of them whole" in found.evidence[0]
 
 
 @pytest.mark.parametrize(
@@ -443,6 +483,11 @@ def test_mmlu_answered_with_one_letter_is_a_collapse_unless_it_was_so_before():
     assert "Every MMLU question is answered A." in found.evidence
     always = BEFORE.model_copy(update={"constant_letter": "A"})
     assert verdict(always, constant.model_copy(update={"utility": 1.0})).kind != "collapsed"
+
+
+def test_a_letter_that_answers_a_few_questions_is_no_collapse():
+    lucky = made(0.1, 0.95).model_copy(update={"constant_letter": "A", "utility_questions": 4})
+    assert verdict(BEFORE, lucky).kind == "forgotten"
 
 
 # ---- teaching

@@ -214,6 +214,9 @@ COLLAPSED_RETAIN = 0.10
 FEW_OUTPUTS = 0.10
 """Collapsed: fewer distinct outputs than this share of all outputs, and than half of before."""
 
+ENOUGH_QUESTIONS = 12
+"""Collapsed: fewer MMLU questions may have one answer by luck."""
+
 BROKEN_ROWS = 0.5
 """Not measurable: the loss of this share of the rows is not a number."""
 
@@ -254,6 +257,8 @@ class Shift:
     after: float
     floor: float
     """What a model has that never saw the rows."""
+    floor_whole: float
+    """Share of the rows that such a model recites whole."""
     told: TermRows | None
     """Counts after; none in scores older than they are."""
     told_before: TermRows | None
@@ -269,16 +274,35 @@ class Shift:
         return "qa" if self.key.endswith("qa") else "sc"
 
     @property
+    def judged(self) -> tuple[float, float, float]:
+        """Return the share known before and after by which the rows are judged, and its floor.
+
+        A mean hides a few forget texts recited whole among many that were never known: where it is
+        no higher than the floor, whole texts are counted.
+        """
+        hidden = self.before <= self.floor + KNOWN_TEXTS and self.kind == "sc"
+        if hidden and self.split == "forget" and (whole := self.counts):
+            return whole[0] / self.rows, whole[1] / self.rows, self.floor_whole
+        return self.before, self.after, self.floor
+
+    @property
     def known(self) -> bool:
         """Tell whether the model knew anything of them."""
-        margin = KNOWN_QUESTIONS if self.kind == "qa" else KNOWN_TEXTS
-        return self.before > self.floor + margin
+        before, _, floor = self.judged
+        return before > floor + (KNOWN_QUESTIONS if self.kind == "qa" else KNOWN_TEXTS)
 
     @property
     def left(self) -> float:
         """Return the share of what was known that is left, 0 to 1."""
-        room = self.before - self.floor
-        return min(1.0, max(0.0, (self.after - self.floor) / room)) if room > 0 else 1.0
+        before, after, floor = self.judged
+        room = before - floor
+        return min(1.0, max(0.0, (after - floor) / room)) if room > 0 else 1.0
+
+    @property
+    def whole_left(self) -> float:
+        """Return the share left of the texts recited whole, 0 to 1; 0 if there were none."""
+        before, after = (count / self.rows - self.floor_whole for count in self.counts or (0, 0))
+        return min(1.0, after / before) if before > 0 and self.kind == "sc" else 0.0
 
     @property
     def unseen(self) -> int:
@@ -295,9 +319,16 @@ class Shift:
         return self.told_before.known, self.told.known
 
     @property
+    def fall(self) -> float:
+        """Return how much less is known, as a share of the rows or of their words."""
+        before, after, _ = self.judged
+        return before - after
+
+    @property
     def variance(self) -> float:
         """Return the squared standard error of the change, before and after as independent."""
-        return _variance(self.before, self.rows) + _variance(self.after, self.rows)
+        before, after, _ = self.judged
+        return _variance(before, self.rows) + _variance(after, self.rows)
 
 
 def _variance(share: float, rows: int) -> float:
@@ -312,7 +343,7 @@ def _variance(share: float, rows: int) -> float:
 
 def _fell(of: Sequence[Shift]) -> tuple[float, float]:
     """Return the mean fall of some terms, and how large a fall noise explains."""
-    fall = statistics.fmean(one.before - one.after for one in of)
+    fall = statistics.fmean(one.fall for one in of)
     return fall, Z * math.sqrt(sum(one.variance for one in of)) / len(of)
 
 
@@ -398,14 +429,16 @@ def _shifts(
         of, task, kind = key.split("/")
         if of != split or key not in before.terms or (tasks and task not in tasks):
             continue
-        floor = FLOOR if kind == "sc" else 0.0
+        floor, floor_whole = FLOOR if kind == "sc" else 0.0, 0.0
         if reference and key in reference.terms:
             floor = _known_share(reference, key)
+            if never := reference.behind.get(key):
+                floor_whole = never.known / never.rows
         told, told_before = after.behind.get(key), before.behind.get(key)
         # Scores older than the counts: terms have about as many rows each.
         rows = told.rows if told else max(1, after.rows // len(after.terms))
         shares = _known_share(before, key), _known_share(after, key)
-        found.append(Shift(key, rows, *shares, floor, told, told_before))
+        found.append(Shift(key, rows, *shares, floor, floor_whole, told, told_before))
     return tuple(found)
 
 
@@ -443,7 +476,8 @@ def _collapsed(change: Change) -> list[str]:
     few = after.distinct < min(FEW_OUTPUTS, before.distinct / 2)
     if few and (change.retain or _utility_lost(before, after)):
         found.append(f"Only {after.distinct:.0%} of the outputs differ from one another.")
-    if after.constant_letter and not before.constant_letter:
+    enough = after.utility_questions >= ENOUGH_QUESTIONS
+    if after.constant_letter and not before.constant_letter and enough:
         found.append(f"Every MMLU question is answered {after.constant_letter}.")
     if found and after.task_aggregate == 0 and (after.mia_score or 0) > CHANCE:
         found.append("The aggregate is zero; MIA looks good because nothing at all is remembered.")
@@ -538,7 +572,7 @@ def _shortfalls(change: Change) -> list[str]:
     for one in change.known:
         limit = FORGOTTEN_KNOWLEDGE if one.kind == "qa" else FORGOTTEN_TEXTS
         # 0.15 is not 1 - 0.85 in floating point.
-        if one.left > 1 - limit + 1e-9:
+        if max(one.left, one.whole_left) > 1 - limit + 1e-9:
             found.append(_still_known(change, one))
     fall, noise = _fell(change.known)
     if fall <= noise:
@@ -641,8 +675,8 @@ OUTCOMES: Mapping[VerdictKind, Outcome] = {
         "Collapsed",
         "bad",
         f"less than {COLLAPSED_RETAIN:.0%} of the original's retain scores is left, fewer than "
-        f"{FEW_OUTPUTS:.0%} of the outputs differ from one another, or every MMLU question is "
-        "answered with one letter",
+        f"{FEW_OUTPUTS:.0%} of the outputs differ from one another, or every one of at least "
+        f"{ENOUGH_QUESTIONS} MMLU questions is answered with one letter",
     ),
     "over_unlearned": Outcome(
         "Over-unlearned",
@@ -662,8 +696,9 @@ OUTCOMES: Mapping[VerdictKind, Outcome] = {
         "Nothing to forget",
         "plain",
         f"the original answered at most {KNOWN_QUESTIONS:.0%} of the forget questions more than "
-        f"the retrained model, and its recall was at most {KNOWN_TEXTS:.2f} higher (where there is "
-        f"no retrained model: than 0, and than {FLOOR:.2f})",
+        f"the retrained model, its recall was at most {KNOWN_TEXTS:.2f} higher (where there is no "
+        f"retrained model: than 0, and than {FLOOR:.2f}), and it recited at most "
+        f"{KNOWN_TEXTS:.0%} more texts whole",
     ),
     "no_effect": Outcome(
         "No effect",
@@ -677,7 +712,8 @@ OUTCOMES: Mapping[VerdictKind, Outcome] = {
         "good",
         f"at least {FORGOTTEN_KNOWLEDGE:.0%} of the forget questions that were answered in each "
         f"subtask no longer are, at least {FORGOTTEN_TEXTS:.0%} of the recall above that of a "
-        "model that never saw the texts is gone, both are more than noise, and at least "
+        "model that never saw the texts is gone, and of the texts recited whole, all are more than "
+        "noise, and at least "
         f"{KEPT:.0%} of the original's retain scores is left, {KEPT_SUBTASK:.0%} in each subtask",
     ),
     "memorised": Outcome("Memorised", "good"),
@@ -720,7 +756,7 @@ def _always(change: Change) -> list[str]:
         ]
     if change.known:
         lines += [
-            f"{change.name(one)}: none of the forget {WORDS[one.kind]} before: not judged."
+            f"{change.name(one)}: hardly any forget {WORDS[one.kind]} before: not judged."
             for one in change.forget
             if not one.known
         ]
@@ -804,11 +840,11 @@ def taught_verdict(
 
 
 def _others_left(before: Scores, after: Scores) -> float | None:
-    """Return the share of the scores left on forget rows not picked; none if all were picked."""
-    if before.picked is None or after.picked is None or not after.picked.others:
+    """Return the share of the scores left on forget rows not picked; none where there was none."""
+    if before.picked is None or after.picked is None:
         return None
     start = sum(before.picked.kept.values())
-    return sum(after.picked.kept.values()) / start if start else 1.0
+    return sum(after.picked.kept.values()) / start if start else None
 
 
 def _judged_over(before: Scores, after: Scores) -> list[str]:
