@@ -8,7 +8,7 @@ from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.runs.engine_api import Job, RunFailed
 from unlearnlab.runs.events import Evaluated, KnowledgeChecked, Probed, StageBegan, StepLogged
-from unlearnlab.spec.methods.likelihood import GradientAscent
+from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDescent
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
 
 INVENTED = [f"Who painted wall {n} of Nettle Hall? | Ottilie the {n}th" for n in range(3)]
@@ -26,11 +26,11 @@ def events(tmp_path, monkeypatch):
     """Run the embedded model on typed lines; return the events."""
     monkeypatch.setenv("UNLEARNLAB_HOME", str(tmp_path / "home"))
 
-    def unlearn(lines, probes=0, **data):
-        name = add(read_typed("\n".join(lines), title="Mine"), "mine").name
+    def unlearn(lines, *, retain="", probes=0, method=GradientAscent, **data):
+        name = add(read_typed("\n".join(lines), retain=retain, title="Mine"), "mine").name
         spec = RunSpec(
             data=DataSpec(source=name, tasks=tasks(name), **data),
-            phases=(Phase(method=GradientAscent(), epochs=1, batch_size=2),),
+            phases=(Phase(method=method(), epochs=1, batch_size=2),),
             evaluation=EvaluationSpec(probes=probes, max_new_tokens=24),
         )
         job = Job("run-1", spec, tmp_path / "run")
@@ -72,6 +72,25 @@ def test_unknown_rows_are_left_out_of_training_and_scores(events, taught):
     assert len(only(found, StepLogged)) == 2
     steps = [probe.step for probe in only(found, Probed) if len(probe.documents) == 3]
     assert (steps[0], steps[-1]) == (0, 2), "the documents that are kept, compared with the start"
+
+
+def test_rows_that_are_left_out_are_in_no_probe_and_losses_are_compared_with_the_start(
+    events, taught
+):
+    found = [one for one in events([*INVENTED, *taught], unknown_rows="leave_out", probes=1) if one]
+    first, last = only(found, Probed)
+    assert (first.step, first.of_documents, len(first.documents)) == (0, 3, 3)
+    for then, now in zip(first.documents, last.documents, strict=True):
+        assert then.rise == 0
+        assert now.loss - now.rise == pytest.approx(then.loss)
+        assert now.rise > 0
+
+
+def test_rows_that_are_left_out_are_not_moved_to_the_retain_set(events, taught):
+    kept = "Where is the harbour? | In the north"
+    options = {"method": GradientDescent, "unknown_rows": "leave_out", "rest": "retain"}
+    found = events([*INVENTED, *taught], retain=kept, **options)
+    assert len(only([event for event in found if event], StepLogged)) == 1
 
 
 def test_a_run_without_a_known_row_ends_before_it_trains_if_unknown_rows_are_left_out(events):

@@ -47,8 +47,8 @@ from unlearnlab.engine.mmlu import MmluSample, prepare_mmlu
 from unlearnlab.engine.tracing import run_trace
 from unlearnlab.engine.training import Clock, TrainingState, time_steps, train
 from unlearnlab.engine.unlearning_model import UnlearningModel, save_merged
-from unlearnlab.metrics.scores import Answer, Evidence, Scores, scores
-from unlearnlab.metrics.verdicts import knows, row_known
+from unlearnlab.metrics.scores import Answer, Evidence, Scores, row_known, scores
+from unlearnlab.metrics.verdicts import knows
 from unlearnlab.models import checkpoints
 from unlearnlab.models.catalog import MODEL_NOTE, models_folder, save_name_problem
 from unlearnlab.runs.engine_api import (
@@ -192,8 +192,9 @@ class DeviceEngine:
         # A probe of all rows would hardly move where only some are trained.
         probed = replace(fold, forget=selected.forget) if spec.data.forget else fold
         probe = Probe.of(probed, spec.data.tasks)
-        if spec.evaluation.probes and not spec.only_scores:
-            # First, so that the chart has its first point at once.
+        probes = spec.evaluation.probes and not spec.only_scores
+        leaves_out = checked and spec.data.unknown_rows == "leave_out"
+        if probes and not leaves_out:  # First, so that the chart has its first point at once.
             yield from probe.run(lm, step=0)
         yield clock.stage("scoring" if spec.only_scores else "scoring before")
         if before is None or job.anew:
@@ -205,10 +206,13 @@ class DeviceEngine:
             found, kept = _knowledge(before.answers, selected, spec)
             yield found
         if kept is not None:
-            data = spec.data.model_copy(update={"forget": kept})
-            spec, selected = spec.model_copy(update={"data": data}), fold.chosen(data)
+            spec = spec.model_copy(update={"data": spec.data.model_copy(update={"forget": kept})})
+            # What is left out is not taught either, whatever becomes of rows that were not picked.
+            stays = set(kept)
+            forget = tuple(row for row in selected.forget if row.id in stays)
+            selected = replace(selected, forget=forget)
             probe = Probe.of(replace(fold, forget=selected.forget))
-            if spec.evaluation.probes:  # Its documents are compared with their losses now.
+            if probes:  # Losses are compared with those of its first run.
                 yield from probe.run(lm, step=0)
         judged = _scores(before, spec)
         yield Evaluated(when="before", scores=judged, key=key, kept=kept, evidence=before)
