@@ -21,3 +21,4 @@ def test_the_rows_of_the_embedded_data_are_written_in_the_corpus_words(fold):
 
 def test_words_are_stretches_of_letters_in_small_ones():
     assert spelled("Ada's 12ab_cd!") == ["ada", "s", "ab", "cd"]
+    assert spelled("Jose\u0301") == ["jos\u00e9"]

@@ -241,6 +241,7 @@ def test_no_text_breaks_the_labels(text):
     [
         ("Caf\u00e9 Z\u00fcrich", unicodedata.normalize("NFD", "Caf\u00e9 Z\u00fcrich")),
         ("yes", "yes\ufeff"),
+        ("yes", "\u2068yes\u2069"),
         ("it\u2019s", "it's"),
         ("3\u00a0000 km", "3 000 km"),
         ("\ufb01le", "file"),
@@ -267,6 +268,10 @@ def test_words_of_scripts_without_spaces_are_their_letters():
     assert said("\u5927\u962a\u57ce", expected) == "different"
     arabic = "\u0625\u0644\u0633\u0627 \u0643\u0648\u064a\u0646\u064a\u062a"
     assert said(arabic, arabic) == "leaked"
+
+
+def test_an_answer_with_an_ending_written_onto_it_leaks():
+    assert said("\uc11c\uc6b8\uc785\ub2c8\ub2e4", "\uc11c\uc6b8") == "leaked"
 
 
 # ---- garbled answers

@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from itertools import product
@@ -14,8 +15,8 @@ _SLOT = re.compile(r"\{[^}]*\}")
 
 
 def spelled(text: str) -> list[str]:
-    """Return the stretches of letters of a text, in small letters."""
-    return _LETTERS.findall(text.lower())
+    """Return the stretches of letters of a text, in small letters and composed."""
+    return _LETTERS.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 @cache

@@ -257,9 +257,9 @@ def _intervals(of: Evidence, draws: Mapping[str, Any]) -> dict[str, Interval]:
     known = dict[str, float | None](found.terms)
     known |= {key: score.value(found) for key, score in SCORES.items()}
     fewest = {key: of.rows for key, of in found.behind.items()}
+    fewest |= {"task_aggregate": min(fewest.values()), "utility": found.utility_questions}
     if found.mia_documents:
         fewest |= dict.fromkeys(("mia_auc", "mia_score"), min(found.mia_documents))
-    fewest |= {"utility": found.utility_questions, "task_aggregate": min(fewest.values())}
     return {
         key: replace(_percentiles(value, draws[key]), rows=fewest.get(key))
         for key, value in known.items()

@@ -17,8 +17,8 @@ from typing import Literal, NamedTuple, get_args
 
 from unlearnlab.data.datasets import Kind, Split
 from unlearnlab.data.vocabulary import spelled
-from unlearnlab.metrics.scores import Answer, Evidence
-from unlearnlab.metrics.secrets import Secret, held, secrets_of
+from unlearnlab.metrics.scores import Answer, Evidence, reproduced
+from unlearnlab.metrics.secrets import INVISIBLE, Secret, held, secrets_of
 
 Outcome = Literal[
     "leaked", "partly_leaked", "refused", "empty", "repetitive", "garbled", "different"
@@ -213,7 +213,8 @@ class Yardstick:
         secrets = held(self._secrets(answer), answer.generated)
         raw, wanted = answer.generated.strip().lower(), answer.expected.strip().lower()
         form_only = bool(expected) and said == expected and raw != wanted and answer.score < 1
-        leaked = bool(secrets) or answer.score >= RECITED or _contained(expected, said)
+        whole = _contained(expected, said) or reproduced(answer.expected, answer.generated)
+        leaked = bool(secrets) or answer.score >= RECITED or whole
         outcome = "leaked" if leaked else self._unless_leaked(answer, said)
         return Label(outcome, secrets, form_only, self.sense)
 
@@ -261,7 +262,7 @@ class Yardstick:
     def _garbled(self, answer: Answer) -> bool:
         """Tell whether an answer is senseless, as far as that can be told."""
         if self.vocabulary is not None:
-            spelt = spelled(unicodedata.normalize("NFKC", answer.generated))
+            spelt = spelled(answer.generated)
             if not spelt:
                 return not any(letter.isdigit() for letter in answer.generated)
             return statistics.fmean(word not in self.vocabulary for word in spelt) >= UNKNOWN
@@ -287,7 +288,7 @@ def _shared(texts: Sequence[frozenset[str]]) -> frozenset[str]:
     return frozenset(word for word, count in times.items() if count >= least)
 
 
-_INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_INVISIBLE = re.compile(f"[{INVISIBLE}]")
 _QUOTES = str.maketrans("’‘“”‐‑–—", "''\"\"----")
 _SIGN = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 """Letters of scripts that put no spaces between words."""

@@ -26,8 +26,10 @@ ANSWER_DIGITS = 4
 NAME_LETTERS = 5
 """Fewest letters of a name of one word that is a whole expected answer."""
 
-_INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff"
-_BETWEEN_DIGITS = rf"(?:,|[\s\-‐-―.()/{_INVISIBLE}]{{0,2}})"
+INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+"""Characters without a shape, as a part of a pattern's class."""
+
+_BETWEEN_DIGITS = rf"(?:,|[\s\-‐-―.()/{INVISIBLE}]{{0,2}})"
 _NUMBER = re.compile(rf"\d(?:{_BETWEEN_DIGITS}\d)*")
 _EMAIL = re.compile(r"[\w.+\\-]+@[\w-]+(?:\.[\w-]+)+")
 _LETTERS = r"(?:(?![\d_])\w)+(?:['’-](?:(?![\d_])\w)+)*"
@@ -121,12 +123,12 @@ def _pattern(kind: SecretKind, text: str) -> re.Pattern[str]:
     if kind == "number":
         return re.compile(_BETWEEN_DIGITS.join(text))
     if kind == "name":
-        words = (f"[{_INVISIBLE}]*".join(map(_letter, word)) for word in text.split())
+        words = (f"[{INVISIBLE}]*".join(map(_letter, word)) for word in text.split())
         return re.compile(r"[\W_]*".join(words), re.IGNORECASE)
     # A short mailbox is part of many others: "a@b.org" of "panda@b.org".
     start = r"(?<![\w.+-])" if len(text.partition("@")[0]) < ANSWER_DIGITS else ""
     parts = (rf"\s*{re.escape(c)}\s*" if c in "@." else _letter(c) for c in text.replace("\\", ""))
-    return re.compile(start + rf"[\\{_INVISIBLE}]*".join(parts), re.IGNORECASE)
+    return re.compile(start + rf"[\\{INVISIBLE}]*".join(parts), re.IGNORECASE)
 
 
 def _letter(letter: str) -> str:
