@@ -28,13 +28,13 @@ from typing import Any, Literal, cast, get_args
 from unlearnlab.data.checks import (
     ANSWER_TOLD,
     ANSWER_WORDS,
+    CONTROLS,
     Finding,
     Offender,
     Placed,
     SourceError,
     check,
     contained,
-    controls,
     drop_duplicates,
     excerpt,
     summarize,
@@ -280,8 +280,7 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
         text: Facts to forget.
         retain: Facts to keep, typed in the same way.
         retain_of: Dataset that lends `BORROWED` retain rows, spread over its set, as many more that
-            are held out, and its utility
-            questions.
+            are held out, and its utility questions.
         title: Display name.
 
     Raises:
@@ -545,7 +544,7 @@ def _value(name: Text, cells: Mapping[str, Any], column: str) -> tuple[str, str]
         text.encode()
     except UnicodeEncodeError:
         return "", "broken character"
-    if controls(text):
+    if CONTROLS.search(text):
         return "", "control character"
     return text if needed else text.strip(), ""
 

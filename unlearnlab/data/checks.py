@@ -98,9 +98,8 @@ _NO_BREAK = re.compile("[\u00a0\u2007\u202f]")
 _STRAY_JOINER = re.compile("(?<=[A-Za-z0-9])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z0-9])")
 
 
-def controls(text: str) -> bool:
-    """Tell whether a text has control characters other than white space."""
-    return any(unicodedata.category(c) == "Cc" and not c.isspace() for c in text)
+CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
+"""Control characters other than white space."""
 
 
 def unseen(text: str) -> bool:
@@ -111,8 +110,8 @@ def unseen(text: str) -> bool:
 def excerpt(text: str) -> str:
     """Return the beginning of a text, on one line; characters that cannot be seen are symbols."""
     line = " ".join(text[: 4 * EXCERPT].split())
-    line = _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", line)
-    line = "".join("\N{REPLACEMENT CHARACTER}" if controls(c) else c for c in line)
+    for hidden in (_UNSEEN, CONTROLS):
+        line = hidden.sub("\N{REPLACEMENT CHARACTER}", line)
     return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
 
 

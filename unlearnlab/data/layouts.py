@@ -100,6 +100,8 @@ def choose_columns(
     told: list[str] = []
     for name in fields:
         wanted = chosen.get(name, name)
+        if not wanted and name in ROLES:
+            raise SourceError(f"{table.name}: {name!r} cannot be left out: name its column")
         column = alike(wanted, table.columns) if name in chosen or name in ROLES else wanted
         if not column and name in chosen and wanted in elsewhere:
             # Meant for the other file.
@@ -354,18 +356,15 @@ def repeated_ids(table: Table, column: str) -> list[Offender]:
     Where most ids come several times, they name documents, and their rows are numbered. 7 and "7"
     are one id, as rows are known by text.
     """
-    named: dict[str, list[tuple[int, Mapping[str, Any]]]] = {}
+    named: dict[str, dict[str, int]] = {}  # Lines by row: one that comes twice is dropped later.
     for line, row in zip(table.lines, table.rows, strict=True):
-        if is_blank(cell := row.get(column)) or isinstance(cell, list | dict):
-            continue
-        of = named.setdefault(str(cell).strip(), [])
-        if all(row != other for _, other in of):  # A whole row that comes twice is dropped.
-            of.append((line, row))
-    again = {name: of for name, of in named.items() if len(of) > 1}
+        if not is_blank(cell := row.get(column)) and not isinstance(cell, list | dict):
+            named.setdefault(str(cell).strip(), {}).setdefault(repr(sorted(row.items())), line)
+    again = {name: list(of.values()) for name, of in named.items() if len(of) > 1}
     if 2 * len(again) > len(named):
         return []
     return [
         Offender(table.split, line, excerpt(name), "")
-        for name, of in again.items()
-        for line, _ in of[1:]
+        for name, lines in again.items()
+        for line in lines[1:]
     ]
