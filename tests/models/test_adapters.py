@@ -83,6 +83,12 @@ def test_the_tokenizer_beside_the_adapter_is_the_one_it_was_trained_with(base, t
     assert model(str(folder)).tokenizer_folder == folder
 
 
+def test_a_tokenizer_beside_the_adapter_that_is_no_file_is_told_and_not_passed_over(base, tmp_path):
+    folder = adapter_folder(tmp_path / "adapter", "../base")
+    (folder / "tokenizer.json").write_text("version https://git-lfs.github.com/spec/v1")
+    assert "is a Git LFS pointer" in model(str(folder)).unavailable_reason
+
+
 def pickled(folder):
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
 
@@ -131,3 +137,13 @@ def test_whole_weights_beside_an_adapters_config_are_the_model(base):
     (base / "adapter_config.json").write_text("{}")
     assert model(str(base)).base is None
     assert model(str(base)).unavailable_reason == ""
+
+
+def test_whole_weights_beside_an_adapters_config_alone_are_no_model_of_the_list(
+    base, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("UNLEARNLAB_MODELS", str(tmp_path))
+    (base / "adapter_config.json").write_text("{}")
+    (base / "config.json").unlink()
+    assert "base" not in names()
+    assert "holds weights but no config.json" in model(str(base)).unknown_reason

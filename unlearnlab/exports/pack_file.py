@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from unlearnlab.data.files import size
 from unlearnlab.metrics.scores import SCORES, Evidence, Scores
-from unlearnlab.models.checkpoints import CheckpointError, check_weights
+from unlearnlab.models.checkpoints import CheckpointError, stored_in
 from unlearnlab.runs.events import (
     Adjusted,
     Ending,
@@ -393,7 +393,7 @@ class Pack:
                 continue
             self.archive.copy(f"{run_id}/{name}", target)
             try:
-                check_weights(target)
+                stored_in(target)
             except CheckpointError as error:
                 raise PackError(f"run {run_id}: {name} holds no weights") from error
 

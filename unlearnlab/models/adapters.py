@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnlab.models.checkpoints import INDEX, CheckpointError, Lacking, read_config, stored_in
+from unlearnlab.models.families import FAMILIES
 
 CONFIG = "adapter_config.json"
 
@@ -81,19 +82,12 @@ def check_adapter(folder: Path) -> None:
         raise Lacking(f"{folder} holds no {WEIGHTS}: copy or download the adapter again")
 
 
-EMBEDDINGS = ("embed_tokens", "embed_in", "wte")
-"""Names of token embeddings in the families."""
-
-
 def embedding_rows(folder: Path) -> int:
     """Count the rows of the embeddings that an adapter brings along; 0 if it brings none."""
     try:
         held = stored_in(folder / WEIGHTS)
     except (OSError, CheckpointError):
         return 0
-    shapes = (
-        one.shape
-        for name, one in held.items()
-        if name.endswith(tuple(f"{path}.weight" for path in EMBEDDINGS)) and len(one.shape) == 2
-    )
-    return max((shape[0] for shape in shapes), default=0)
+    lasts = tuple(f"{of.embeddings.rpartition('.')[2]}.weight" for of in FAMILIES.values())
+    brought = (one.shape for name, one in held.items() if name.endswith(lasts))
+    return max((shape[0] for shape in brought if len(shape) == 2), default=0)

@@ -89,8 +89,8 @@ class ModelInfo:
     def tokenizer_folder(self) -> Path:
         """Folder of its tokenizer on this machine; if there is none, the folder of the weights."""
         if self.base is not None and self.adapter is not None:
-            beside = _problem(partial(check_tokenizer, self.adapter)) is None
-            return self.adapter if beside else self.base.tokenizer_folder
+            lacks = isinstance(_problem(partial(check_tokenizer, self.adapter)), Lacking)
+            return self.base.tokenizer_folder if lacks else self.adapter
         own = self.folder
         if not self.tokenizer or _problem(lambda: check_tokenizer(own)) is None:
             return own
@@ -384,8 +384,10 @@ def names() -> list[str]:
 def saved_names() -> list[str]:
     """List the models in the models folder that are not in the catalog."""
     folder = models_folder()
-    found = [*folder.glob("*/config.json"), *folder.glob(f"*/{adapters.CONFIG}")]
-    return [name for name in sorted({path.parent.name for path in found}) if name not in models()]
+    found = {path.parent for path in folder.glob("*/config.json")}
+    beside = {path.parent for path in folder.glob(f"*/{adapters.CONFIG}")}
+    found |= set(filter(adapters.is_adapter, beside))
+    return [name for name in sorted(path.name for path in found) if name not in models()]
 
 
 def _made(folder: Path) -> Mapping[str, str]:

@@ -187,15 +187,6 @@ def tensors(folder: Path) -> Mapping[str, StoredTensor]:
     return {name: one for path in weight_files(folder) for name, one in stored_in(path).items()}
 
 
-def check_weights(path: Path) -> None:
-    """Check a safetensors file by its header.
-
-    Raises:
-        CheckpointError: It is another format, or damaged.
-    """
-    stored_in(path)
-
-
 def stored_in(path: Path) -> Mapping[str, StoredTensor]:
     """Read the header of a safetensors file, which must account for all its bytes.
 
