@@ -144,6 +144,12 @@ def test_a_trace_finds_the_subject_within_the_turn():
             locate(prompts, "Morrow Rock", "Morrow Rock")
 
 
+def test_a_prompt_is_found_in_its_own_turn_also_where_the_answer_names_it():
+    prompts = PromptFormat(tokenizer_of(LLAMA), template="on")
+    read = prompts.tokenized("Ada Brand", "It was Ada Brand who kept it")
+    assert read.content == read.text.index("Ada Brand")
+
+
 def test_generation_ends_at_the_end_of_a_turn_and_plain_text_at_eos_alone():
     lm = lm_of(LLAMA)
     turn, eos = lm.tokenizer.convert_tokens_to_ids(["<|turn|>", "</s>"])

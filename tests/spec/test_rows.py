@@ -6,7 +6,7 @@ from unlearnlab.data.datasets import MANIFEST, datasets_folder, write_lines, wri
 from unlearnlab.data.downloads import SEMEVAL
 from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
-from unlearnlab.spec.rows import HELD_OUT_DOCUMENTS, fingerprint, held_out, load
+from unlearnlab.spec.rows import HELD_OUT_DOCUMENTS, evenly, fingerprint, held_out, load
 from unlearnlab.spec.run import DataSpec
 
 ANY = ModelInfo("somebody/model", "A model", None, "somebody/model")
@@ -32,6 +32,13 @@ def added(*, source="own files", folds=("train", "validation"), count=3, kinds=(
             write_lines(folder / f"{split}_{fold}.jsonl", rows(f"{split}-{fold}", count, kinds))
     write_text(folder / MANIFEST, f'{{"title": "Mine", "source": "{source}", "personal": true}}')
     return DataSpec(source="mine")
+
+
+def test_a_part_of_a_sequence_reaches_from_its_begin_to_its_end():
+    assert evenly(range(10), 6) == (0, 1, 3, 5, 6, 8)
+    assert evenly(range(9), 3) == (0, 3, 6)
+    assert evenly(range(3), 5) == (0, 1, 2)
+    assert evenly([], 5) == ()
 
 
 def test_documents_of_the_other_fold_stand_for_non_members_and_are_named_so():

@@ -39,7 +39,7 @@ def merge_adapter(model: PreTrainedModel, folder: Path) -> PreTrainedModel:
                 wrapped: Any = get_peft_model(model, config)
                 found: Any = set_peft_model_state_dict(wrapped, weights)
         except (RuntimeError, KeyError, ValueError) as error:
-            reason = str(error).strip().splitlines()[-1].strip()
+            reason = (str(error).strip() or type(error).__name__).splitlines()[-1].strip()
             raise ValueError(_other_base(reason)) from error
         # Those of the base are missing too: an adapter's carry its name.
         if lost := [name for name in found.missing_keys if ".default" in name]:

@@ -108,7 +108,8 @@ class PromptFormat:
         ids, spans = list(encoded["input_ids"]), [tuple(one) for one in encoded["offset_mapping"]]
         begin, end = self._trimmed(ids)
         first = [self._bos] if self._lacks_bos(ids) else []
-        content = text.rfind(prompt.strip()) if self.templated else 0
+        # The answer may name the prompt too; in between there is only the template's own text.
+        content = text.rfind(prompt.strip(), 0, len(text) - len(answer)) if self.templated else 0
         if content < 0:
             raise ValueError("the model's chat template changes this prompt: set template to off")
         content -= len(prompt) - len(prompt.lstrip()) if self.templated else 0

@@ -272,9 +272,9 @@ def _has_learnt(model: ModelInfo, spec: DataSpec, texts: Collection[str]) -> str
 
 
 def evenly(items: Sequence[T], count: int) -> tuple[T, ...]:
-    """Take at most `count` items at regular intervals."""
-    step = max(1, len(items) // count)
-    return tuple(items[::step][:count])
+    """Take at most `count` items at regular intervals, from all over the sequence."""
+    count = min(count, len(items))
+    return tuple(items[place * len(items) // count] for place in range(count))
 
 
 def counted(number: int, noun: str) -> str:

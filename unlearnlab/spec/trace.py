@@ -162,11 +162,6 @@ def spots(text: str, subject: str) -> list[tuple[int, int]]:
     return [(found.start(), found.start() + len(subject)) for found in inside]
 
 
-def spot(text: str, subject: str) -> tuple[int, int] | None:
-    """Find where a text first names a subject: the first of `spots`."""
-    return next(iter(spots(text, subject)), None)
-
-
 PUBLISHED_WINDOW, PUBLISHED_BLOCKS = 10, 32
 """The window of the published code, and the depth that it was made for."""
 
@@ -234,7 +229,7 @@ class TypedPrompt(Spec):
             raise ValueError("about.prompt: it is empty: write what the model should continue")
         if not self.subject:
             raise ValueError("about.subject: it is empty: name what the prompt is about")
-        if spot(self.prompt, self.subject) is None:
+        if not spots(self.prompt, self.subject):
             raise ValueError(
                 f"about.subject: {self.subject!r} is not in the prompt: {_nearest(self)}"
             )
