@@ -307,6 +307,53 @@ def test_an_answer_that_the_model_does_not_know_is_told_with_near_ones_that_it_k
     assert fact.prompt in caught.value.advice
 
 
+def test_noise_falls_on_the_subject_also_where_the_answer_names_it_again(sharp):
+    found = locate(sharp.prompts, NAMED.prompt, NAMED.subject, "It was Yorick Garnby then.")
+    said = [sharp.tokenizer.decode([found.ids[at]]) for at in sorted(found.again)]
+    assert "".join(said).strip() == NAMED.subject
+    assert min(found.again) > found.start
+    runs = run_corrupted(sharp, found, noise=0.5, copies=2, seed=0)
+    entered = runs.hidden[0]
+    noisy = {at for at in range(len(found.ids) - 1) if (entered[1, at] != entered[0, at]).any()}
+    assert noisy == {*found.subject, *found.again}
+
+
+def test_tokens_that_repeat_the_subject_carry_nothing(sharp):
+    found = locate(sharp.prompts, NAMED.prompt, NAMED.subject, "Yorick Garnby did.")
+    tokens = len(found.ids) - found.start
+    runs = run_corrupted(sharp, found, noise=0.5, copies=2, seed=0)
+    answer = torch.tensor(found.ids[found.start :])
+    lost = torch.stack([torch.ones(tokens), torch.zeros(tokens), torch.zeros(tokens)])
+    known = replace(runs, top=answer, probability=lost)
+    assert found.start + known.carrier == max(found.again) + 1
+
+
+def test_a_subject_is_named_again_by_whole_words_alone(sharp):
+    found = locate(sharp.prompts, "Who helped Yor then?", "Yor", "It was Yorick Garnby.")
+    assert not found.again
+
+
+@pytest.fixture
+def answered_later():
+    """Facts of the data whose expected answer is only the last word of what the model says."""
+    long = [fact for fact in facts().values() if len(fact.answer.split()) > 1]
+    return [replace(fact, answer=fact.answer.split()[-1]) for fact in long[:2]]
+
+
+def test_an_answer_that_stands_further_on_is_told_apart_from_an_unknown_one(
+    embedded, answered_later, monkeypatch
+):
+    fact = answered_later[0]
+    asked = TypedPrompt(prompt=fact.prompt, subject=fact.subject, answer=fact.answer)
+    with pytest.raises(RunFailed, match=f"holds '{fact.answer}' but does not begin") as caught:
+        finish(run_trace(embedded, TraceSpec(about=asked)))
+    assert "as the model words it" in caught.value.advice
+    monkeypatch.setattr(ManyFacts, "pool", answered_later)
+    about = ManyFacts.model_construct(count=2)
+    with pytest.raises(RunFailed, match="2 of 2 answers hold the expected one further on"):
+        finish(run_trace(embedded, TraceSpec(about=about)))
+
+
 def test_a_model_that_says_nothing_is_told_as_such(embedded):
     fact = next(fact for fact in facts().values() if "email" in fact.prompt)
     prompt = f"{fact.prompt} {fact.answer}"
@@ -349,5 +396,5 @@ def test_an_average_counts_facts_and_leaves_out_those_not_known(embedded):
 
 def test_a_model_that_knows_nothing_has_no_average(lm):
     spec = TraceSpec(about=ManyFacts(count=2), copies=2)
-    with pytest.raises(ValueError, match="knows none of the 2 facts"):
+    with pytest.raises(RunFailed, match=r"knows none of the 2 facts: nothing to trace$"):
         finish(run_trace(lm, spec))

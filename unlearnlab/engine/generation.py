@@ -19,6 +19,7 @@ prompt lookup in place of a draft model. Shape suffixes: B rows, T tokens of a p
 next token is predicted, H heads, S slots of the cache (those of the pass come last), D head width.
 """
 
+import copy
 from collections import Counter, defaultdict, deque
 from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -93,6 +94,22 @@ def _with_room(states_BHSD: Tensor, rows: int, room: int) -> Tensor:
     made = states_BHSD.new_empty(rows, heads, used + room, width)
     made[:, :, :used] = states_BHSD
     return made
+
+
+def viewed(prefix: Cache, rows: int) -> Cache:
+    """Return a cache that continues a shared prefix with `rows` rows, and leaves it unchanged."""
+    return Cache(layers=[_view(layer, rows) for layer in prefix.layers])
+
+
+def _view(layer: Any, rows: int) -> Any:
+    if isinstance(layer, RoomyLayer):
+        return layer.view(rows)
+    # Other layers, as with a sliding window, make new tensors when they grow.
+    ours = copy.copy(layer)
+    if layer.keys is not None:  # None in an empty cache.
+        ours.keys = layer.keys.expand(rows, -1, -1, -1)
+        ours.values = layer.values.expand(rows, -1, -1, -1)
+    return ours
 
 
 @dataclass(frozen=True, slots=True)

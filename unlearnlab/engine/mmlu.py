@@ -6,11 +6,9 @@ whole and only equal tokens are shared, so the model sees what it would see one 
 Shape suffixes: B questions, T positions, K positions with predictions, V vocabulary.
 """
 
-import copy
 import hashlib
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,7 +16,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
 from unlearnlab.data.background import carried_out
-from unlearnlab.engine.generation import RoomyLayer, causal_mask
+from unlearnlab.engine.generation import RoomyLayer, causal_mask, viewed
 from unlearnlab.engine.likelihoods import on
 from unlearnlab.engine.loading import Tokenizer
 from unlearnlab.engine.unlearning_model import UnlearningModel
@@ -245,22 +243,10 @@ def _repeated_prefix(cache: DynamicCache, rows: int, room: int) -> Cache:
     )
 
 
-def _view(layer: Any, rows: int) -> Any:
-    """Return a view of a layer for `rows` rows, which leaves the layer unchanged."""
-    if isinstance(layer, RoomyLayer):
-        return layer.view(rows)
-    # Other layers, as with a sliding window, make new tensors when they grow.
-    ours = copy.copy(layer)
-    if layer.keys is not None:  # None in an empty cache.
-        ours.keys = layer.keys.expand(rows, -1, -1, -1)
-        ours.values = layer.values.expand(rows, -1, -1, -1)
-    return ours
-
-
 def _last_logits(lm: UnlearningModel, prefix: Cache, ends: Sequence[Sequence[int]]) -> Tensor:
     """Predict the token after each ending that follows the cached prefix: [B, V]."""
     begun, width = prefix.get_seq_length(), max(map(len, ends))
-    ours = Cache(layers=[_view(layer, len(ends)) for layer in prefix.layers])
+    ours = viewed(prefix, len(ends))
     pad = lm.tokenizer.pad_token_id
     # Padding is on the right, where no token attends to it: one mask serves all rows.
     ids_BT = on(lm.device, [[*end, *[pad] * (width - len(end))] for end in ends])

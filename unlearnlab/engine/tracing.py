@@ -1,11 +1,14 @@
 """Causal tracing: which hidden states carry an answer (terms: `metrics.tracing`).
 
 A prompt is tokenised and its subject located; it is run once clean and several times with noise on
-the subject; then clean states are restored, one position and window of blocks at a time and once
-at all tokens of the subject, to measure how much each recovers of the answer's probability.
+the subject, also where the answer begins with naming it again; then clean states are restored, one
+position and window of blocks at a time and once at all tokens of the subject, to measure how much
+each recovers of the answer's probability.
 
 Blocks below a restored one compute what they computed in the corrupted run, so each restored run
-starts at that block from stored states. Positions before the subject have no noise and are skipped.
+starts at that block from stored states. Positions before the subject have no noise: they are not
+restored, and their keys and values, which all runs share, are computed once. A chat template alone
+may put dozens of tokens there.
 
 Shape suffixes: B sequences, C noised copies, N cells, T positions, D model width, A answer tokens,
 V vocabulary.
@@ -15,12 +18,15 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import accumulate, pairwise
 from random import Random
 
 import torch
 from torch import Tensor, nn
+from transformers.cache_utils import Cache, DynamicCache
 
 from unlearnlab.engine import relay, silently
+from unlearnlab.engine.generation import causal_mask, viewed
 from unlearnlab.engine.hooks import (
     beginning_at,
     capturing,
@@ -33,6 +39,7 @@ from unlearnlab.engine.likelihoods import encode_continuation
 from unlearnlab.engine.loading import Tokenizer
 from unlearnlab.engine.prompts import PromptFormat
 from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.metrics.scores import reproduced
 from unlearnlab.metrics.tracing import (
     PARTS,
     FactTrace,
@@ -53,6 +60,7 @@ from unlearnlab.spec.trace import (
     TypedPrompt,
     facts,
     nearest_facts,
+    place,
     spots,
 )
 
@@ -69,6 +77,13 @@ NEAR, OFFERED = 12, 3
 """Similar facts to try where a fact is unknown, and how many known ones to suggest."""
 
 
+READ_AGAIN = 12
+"""Facts whose answers are read to find out why none is known."""
+
+AS_WORDED = "give the answer as the model words it; what is likely anyway is then given to it"
+"""Advice where a model answers in a sentence of its own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """A tokenised prompt with its answer, and the position of its subject."""
@@ -82,6 +97,8 @@ class Located:
     """Text of these tokens, if the subject shares one with its neighbours; else empty."""
     occurrences: int = 1
     """How often the prompt names the subject; the first is located."""
+    again: frozenset[int] = frozenset()
+    """Indices of the answer's tokens that name the subject again."""
 
 
 def locate(prompts: PromptFormat, prompt: str, subject: str, answer: str = "") -> Located:
@@ -112,7 +129,22 @@ def locate(prompts: PromptFormat, prompt: str, subject: str, answer: str = "") -
         )
     whole = visible[covered.start][0], visible[covered.stop - 1][1]
     widened = "" if whole == found else text[slice(*whole)]
-    return Located(ids, start, covered, widened, len(occurrences))
+    again = _named_again(prompts.tokenizer, ids, start, subject) if answer else frozenset[int]()
+    return Located(ids, start, covered, widened, len(occurrences), again)
+
+
+def _named_again(
+    tokenizer: Tokenizer, ids: Sequence[int], start: int, subject: str
+) -> frozenset[int]:
+    """Find the tokens of an answer, from `start` on, that name the subject again."""
+    ends = list(accumulate(len(tokenizer.decode([token])) for token in ids[start:]))
+    text = "".join(tokenizer.decode([token]) for token in ids[start:])
+    return frozenset(
+        start + at
+        for first, end in (spots(text, subject) if place(text, subject) else ())
+        for at, (begin, stop) in enumerate(pairwise([0, *ends]))
+        if begin < end and stop > first
+    )
 
 
 def _visible_span(text: str, start: int, end: int) -> tuple[int, int]:
@@ -125,7 +157,9 @@ def locate_answer(lm: UnlearningModel, asked: Fact | TypedPrompt) -> Located:
     if asked.answer.strip():
         found = locate(lm.prompts, asked.prompt, asked.subject, asked.answer.strip())
     else:
-        found = with_model_answer(lm, locate(lm.prompts, asked.prompt, asked.subject))
+        found = with_model_answer(
+            lm, locate(lm.prompts, asked.prompt, asked.subject), asked.subject
+        )
         if len(found.ids) == found.start:
             raise ValueError(
                 "the model gives no answer to this prompt: enter an answer, or another prompt"
@@ -138,7 +172,7 @@ def locate_answer(lm: UnlearningModel, asked: Fact | TypedPrompt) -> Located:
 
 
 @torch.no_grad()
-def with_model_answer(lm: UnlearningModel, found: Located) -> Located:
+def with_model_answer(lm: UnlearningModel, found: Located, subject: str) -> Located:
     """Append the model's greedy answer, up to `OWN_ANSWER` tokens; it may be empty.
 
     Raises:
@@ -156,7 +190,9 @@ def with_model_answer(lm: UnlearningModel, found: Located) -> Located:
         if token in lm.ends:
             break
         ids.append(token)
-    return replace(found, ids=tuple(ids))
+    return replace(
+        found, ids=tuple(ids), again=_named_again(lm.tokenizer, ids, found.start, subject)
+    )
 
 
 @torch.no_grad()
@@ -180,10 +216,12 @@ class UnknownFact(ValueError):
 class TracedRuns:
     """One clean and C corrupted runs of a prompt, computed in one batch."""
 
-    model: nn.Module
+    lm: UnlearningModel
     modules: Sequence[nn.Module]
     """Decoder blocks."""
     found: Located
+    prefix: Cache
+    """Keys and values of what stands before the subject, one row; empty if nothing does."""
     hidden: Sequence[Tensor]
     """[1 + C, T, D] before each block and after the last; the first row is the clean run."""
     parts: Mapping[str, Sequence[Tensor]]
@@ -199,22 +237,27 @@ class TracedRuns:
 
         This is the first token that the noise makes unlikely: the beginning that similar answers
         share, such as the first digits of a year, stays likely without the subject. If no token
-        becomes unlikely, it is the one that loses most.
+        becomes unlikely, it is the one that loses most. Tokens that name the subject again are
+        copied from the prompt, and carry nothing.
 
         Raises:
             UnknownFact: The clean run gives another answer before that token.
         """
         clean, corrupted = self.probability[0], self.probability[1:].mean(0)
         lost = corrupted <= (1 - CARRIES) * clean
+        names = range(self.found.start, len(self.found.ids))
+        own = torch.tensor([at not in self.found.again for at in names], device=self.top.device)
+        if not bool(own.any()):  # The answer is the subject itself.
+            own = torch.ones_like(own)
         answer = torch.tensor(self.found.ids[self.found.start :], device=self.top.device)
         known = (self.top == answer).long().cumprod(0).bool()
         if not bool(known[0]):
             raise UnknownFact
-        if bool((lost & known).any()):
-            return int((lost & known).long().argmax())
+        if bool((lost & known & own).any()):
+            return int((lost & known & own).long().argmax())
         if not bool(known.all()):
             raise UnknownFact
-        return int((clean - corrupted).argmax())
+        return int((clean - corrupted).where(own, -torch.inf).argmax())
 
     @property
     def width(self) -> int:
@@ -251,7 +294,8 @@ def run_corrupted(
     Args:
         lm: The model.
         found: The prompt with its answer.
-        noise: Standard deviation of the noise on the subject's embeddings.
+        noise: Standard deviation of the noise on the subject's embeddings, also where the answer
+            names it again: read there, it would give the rest of the answer away.
         copies: Number of corrupted runs.
         seed: Seed of the noise.
     """
@@ -262,7 +306,14 @@ def run_corrupted(
     shape = (copies, len(found.subject), embeds_BTD.shape[-1])
     drawn = noise * torch.randn(shape, generator=generator, dtype=torch.float32)
     embeds_BTD[1:, found.subject.start : found.subject.stop] += drawn.to(embeds_BTD)
+    again = [at for at in sorted(found.again) if at < len(ids_T)]
+    shape = (copies, len(again), embeds_BTD.shape[-1])
+    drawn = noise * torch.randn(shape, generator=generator, dtype=torch.float32)
+    embeds_BTD[1:, again] += drawn.to(embeds_BTD)
     blocks = list(decoder_blocks(model))
+    prefix = DynamicCache(config=model.config)
+    if before := found.subject.start:
+        model(ids_T[None, :before], cache=prefix, use_cache=True, logits_to_keep=1)
     with ExitStack() as stack:
         outputs = [stack.enter_context(capturing(block)) for block in blocks]
         entered = stack.enter_context(capturing_input(blocks[0]))
@@ -275,9 +326,10 @@ def run_corrupted(
     answer_A = torch.tensor(found.ids[found.start :], device=device)
     every_BAV = logits_BAV.float().softmax(-1)
     return TracedRuns(
-        model=model,
+        lm=lm,
         modules=blocks,
         found=found,
+        prefix=prefix,
         # A model may be spread over several devices.
         hidden=[one[0].to(device) for one in (entered, *outputs)],
         parts={part: [one[0].to(device) for one in every] for part, every in parts.items()},
@@ -306,29 +358,37 @@ def restore_states(runs: TracedRuns, part: Part, blocks: range, cells_NT: Tensor
     Returns:
         Probability of the scored token in each cell and corrupted run, [N, C].
     """
-    copies, width = len(runs.hidden[0]) - 1, runs.width
-    mask_BT1 = cells_NT.repeat_interleave(copies, 0)[..., None]
+    copies, begin, width = len(runs.hidden[0]) - 1, runs.found.subject.start, runs.width
+    mask_BT1 = cells_NT[:, begin:].repeat_interleave(copies, 0)[..., None]
     first = blocks.stop if part == "residual" else blocks.start
+    model = runs.lm.model
 
     def spread(kept: Tensor) -> Tensor:
-        return kept[1:, :width].repeat(len(cells_NT), 1, 1)
+        return kept[1:, begin:width].repeat(len(cells_NT), 1, 1)
 
     with ExitStack() as stack:
         hidden_BTD = spread(runs.hidden[first])
         if part == "residual":
-            hidden_BTD = torch.where(mask_BT1, runs.hidden[first][0, :width], hidden_BTD)
+            hidden_BTD = torch.where(mask_BT1, runs.hidden[first][0, begin:width], hidden_BTD)
         else:
-            modules = _parts(runs.model)[part]
+            modules = _parts(model)[part]
             for block in blocks:
-                clean_TD = runs.parts[part][block][0, :width]
+                clean_TD = runs.parts[part][block][0, begin:width]
 
                 def put_back(output_BTD: Tensor, clean_TD: Tensor = clean_TD) -> Tensor:
                     here = output_BTD.device
                     return torch.where(mask_BT1.to(here), clean_TD.to(here), output_BTD)
 
                 stack.enter_context(editing(modules[block], put_back))
-        stack.enter_context(beginning_at(runs.model, first, hidden_BTD))
-        logits = runs.model(inputs_embeds=hidden_BTD, use_cache=False, logits_to_keep=1).logits
+        stack.enter_context(beginning_at(model, first, hidden_BTD))
+        logits = model(
+            inputs_embeds=hidden_BTD,
+            attention_mask=causal_mask(runs.lm, width, width - begin),
+            position_ids=torch.arange(begin, width, device=hidden_BTD.device)[None],
+            cache=viewed(runs.prefix, len(hidden_BTD)),
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits
     probability_B = logits[:, -1].float().softmax(-1)[:, runs.scored]
     return probability_B.view(len(cells_NT), copies)
 
@@ -376,7 +436,7 @@ def trace(
     effects: dict[Part, Effects] = {}
     blocks, start = len(runs.modules), found.subject.start
     cells_NT = _cells(runs)
-    at_once = max(1, TOKENS_AT_ONCE // (how.copies * runs.width))
+    at_once = max(1, TOKENS_AT_ONCE // (how.copies * (runs.width - start)))
     for number, part in enumerate(PARTS):
         rows: list[tuple[Spread, ...]] = []
         for block in range(blocks):
@@ -399,7 +459,8 @@ def _cells(runs: TracedRuns) -> Tensor:
     """Make a cell of each position from the subject on, and one of the whole subject, [N, T]."""
     subject, device = runs.found.subject, runs.hidden[0].device
     alone_NT = torch.eye(runs.width, dtype=torch.bool, device=device)
-    whole_1T = alone_NT[subject.start : subject.stop].any(0, keepdim=True)
+    named = [*subject, *(at for at in runs.found.again if at < runs.width)]
+    whole_1T = alone_NT[named].any(0, keepdim=True)
     return torch.cat([alone_NT[subject.start :], whole_1T])
 
 
@@ -462,6 +523,11 @@ def _notes(asked: Fact | TypedPrompt, runs: TracedRuns, tokenizer: Tokenizer) ->
             f"The answer has {tokens} tokens: the probability of its first, {scored!r}, is "
             "measured, not that of all."
         )
+    if any(at < runs.width for at in found.again):
+        yield (
+            "The answer names the subject again before that: the noise falls there too, and the "
+            "whole subject is restored in both places."
+        )
     if runs.corrupted > (1 - CARRIES) * runs.clean:
         yield "Noise on the subject hardly changes this answer: there is little to find."
 
@@ -511,8 +577,19 @@ def _many(
             yield None
         yield Progressed(done=done, total=about.count)
     if not traces:
-        raise ValueError(f"the model knows none of the {about.count} facts: nothing to trace")
+        raise _all_unknown(lm, chosen)
     return average(traces, unknown=about.count - len(traces))
+
+
+def _all_unknown(lm: UnlearningModel, asked: Sequence[Fact]) -> RunFailed:
+    """Make the error for facts that are all unknown, and say whether their wording is why."""
+    read = asked[:READ_AGAIN]
+    within = sum(reproduced(fact.answer, _own_words(lm, fact)) for fact in read)
+    problem = f"the model knows none of the {len(asked)} facts: nothing to trace"
+    if not within:
+        return RunFailed(problem)
+    words = f"{problem}; {within} of {len(read)} answers hold the expected one further on"
+    return RunFailed(words, AS_WORDED)
 
 
 def _knows(lm: UnlearningModel, fact: Fact) -> bool:
@@ -525,11 +602,19 @@ def _knows(lm: UnlearningModel, fact: Fact) -> bool:
     return top.tolist() == list(found.ids[found.start :])
 
 
+def _own_words(lm: UnlearningModel, asked: Fact | TypedPrompt) -> str:
+    """Return what the model answers, up to `OWN_ANSWER` tokens."""
+    found = with_model_answer(lm, locate(lm.prompts, asked.prompt, asked.subject), asked.subject)
+    return lm.tokenizer.decode(found.ids[found.start :]).strip()
+
+
 def _unknown_fact(lm: UnlearningModel, asked: Fact | TypedPrompt) -> RunFailed:
     """Make the error for an unknown answer, with the model's own and similar known facts."""
-    own_answer = with_model_answer(lm, locate(lm.prompts, asked.prompt, asked.subject))
-    text = lm.tokenizer.decode(own_answer.ids[own_answer.start :]).strip()
+    text = _own_words(lm, asked)
     says = f"it answers {text!r}" if text else "it gives no answer"
+    if reproduced(asked.answer, text):
+        problem = f"{says}, which holds {asked.answer.strip()!r} but does not begin with it, so "
+        return RunFailed(f"{problem}its first token cannot be traced", AS_WORDED)
     near = nearest_facts(asked.prompt, facts().values(), NEAR)
     known = [fact.prompt for fact in near if _knows(lm, fact)][:OFFERED]
     return RunFailed(
