@@ -692,3 +692,25 @@ def test_what_a_model_knows_before_training_is_counted_and_classified(known, of,
 def test_knowledge_of_no_rows_is_an_error():
     with pytest.raises(ValueError, match="at least one answer"):
         knows([])
+
+
+def in_sentences(forget, retain, *, exact):
+    """Scores of a model that knows questions, of which it answers a share with the bare answer."""
+    of = made(forget, retain)
+    terms = {
+        key: value * exact if key.startswith("retain") and key.endswith("qa") else value
+        for key, value in of.terms.items()
+    }
+    return of.model_copy(update={"terms": terms})
+
+
+def test_retain_answers_within_sentences_are_known_where_the_original_gives_them_so():
+    before = in_sentences(1, 1, exact=0)
+    short, long = made(0, 0.9), in_sentences(0, 0.9, exact=0)
+    assert verdict(before, short).kind == verdict(before, long).kind == "forgotten"
+    assert verdict(before, in_sentences(0, 0.3, exact=0)).kind == "over_unlearned"
+    assert any("100% → 90%" in line for line in verdict(before, long).evidence)
+
+
+def test_where_the_original_gives_bare_answers_they_must_stay_bare():
+    assert verdict(made(1, 1), in_sentences(0, 1, exact=0)).kind == "over_unlearned"

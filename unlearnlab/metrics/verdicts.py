@@ -431,24 +431,32 @@ def _shifts(
             continue
         floor, floor_whole = FLOOR if kind == "sc" else 0.0, 0.0
         if reference and key in reference.terms:
-            floor = _known_share(reference, key)
+            floor = _known_share(reference, key, lenient=True)
             if never := reference.behind.get(key):
                 floor_whole = never.known / never.rows
         told, told_before = after.behind.get(key), before.behind.get(key)
         # Scores older than the counts: terms have about as many rows each.
         rows = told.rows if told else max(1, after.rows // len(after.terms))
-        shares = _known_share(before, key), _known_share(after, key)
+        lenient = split == "forget" or _answers_in_sentences(before, key)
+        shares = (_known_share(of, key, lenient=lenient) for of in (before, after))
         found.append(Shift(key, rows, *shares, floor, floor_whole, told, told_before))
     return tuple(found)
 
 
-def _known_share(scores: Scores, key: str) -> float:
+def _answers_in_sentences(before: Scores, key: str) -> bool:
+    """Tell whether a model answers most questions that it knows within a sentence of its own."""
+    told = before.behind.get(key)
+    return key.endswith("qa") and told is not None and told.known_share > 2 * before.terms[key]
+
+
+def _known_share(scores: Scores, key: str, *, lenient: bool) -> float:
     """Return what a model knows of a term's rows, 0 to 1.
 
-    An answer within a sentence is not forgotten; but what must stay must stay as it was.
+    An answer within a sentence is not forgotten; but what must stay must stay as it was. So retain
+    rows are counted by exact answers, unless the original itself answers in sentences.
     """
     told = scores.behind.get(key)
-    if told and (key.startswith("forget") or told.blind):
+    if told and (lenient or told.blind):
         return told.known_share
     return 1 - scores.terms[key] if key.startswith("forget") else scores.terms[key]
 
