@@ -5,12 +5,15 @@ import json
 import pytest
 
 from tests.fakes import evaluated
-from unlearnlab.metrics.scores import Scores
+from unlearnlab.metrics.scores import Scores, TermRows
 from unlearnlab.metrics.tracing import PARTS
 from unlearnlab.views.benchmarks import (
     FIGURES,
+    RealModel,
+    RealRun,
     forget_answers,
     measurements,
+    real_model,
     retain_answers,
     windows,
 )
@@ -92,3 +95,54 @@ def test_the_comparison_says_where_tracing_points_and_what_training_did(compared
 
 def test_windows_that_were_not_measured_are_none(tmp_path):
     assert windows(tmp_path / "none.json") is None
+
+
+def scored(forget, retain):
+    """Scores of three questions in each set, of which so many are known."""
+    behind = {
+        f"{split}/{task}/qa": TermRows(rows=3, known=known, known_share=known / 3)
+        for split, known in (("forget", forget), ("retain", retain))
+        for task in ("Task1", "Task2")
+    }
+    terms = {
+        key: 1 - of.known_share if key.startswith("forget") else of.known_share
+        for key, of in behind.items()
+    }
+    return evaluated("after").scores.model_copy(
+        update={"terms": terms, "behind": behind, "mia_auc": None}
+    )
+
+
+@pytest.fixture
+def recorded():
+    """A run of the real model that forgets all."""
+    return RealRun(
+        title="NPO",
+        options="",
+        steps=3,
+        seconds=9,
+        memory_gib=1,
+        before=scored(forget=3, retain=3),
+        after=scored(forget=0, retain=2),
+    )
+
+
+def test_known_rows_of_a_kind_are_counted_over_the_subtasks_before_and_after(recorded):
+    assert recorded.known("forget", "qa") == (6, 0, 6)
+    assert recorded.known("retain", "qa") == (6, 4, 6)
+    assert recorded.known("retain", "sc") is None
+
+
+def test_a_recorded_run_is_judged_by_its_goal(recorded):
+    assert recorded.judgement.kind == "partly_forgotten"
+    kept = recorded.model_copy(update={"after": recorded.before})
+    assert kept.judgement.kind == "no_effect"
+    assert kept.model_copy(update={"taught": True}).judgement.kind == "memorised"
+
+
+def test_a_record_is_read_as_it_was_written_and_none_is_none(recorded, tmp_path):
+    path = tmp_path / "smollm2.json"
+    assert real_model(path) is None
+    whole = RealModel(runs={"npo": recorded}, parameters=7)
+    path.write_text(whole.model_dump_json(), encoding="utf-8")
+    assert real_model(path) == whole

@@ -16,11 +16,13 @@ from typing import Any
 
 from unlearnlab.cli.commands import BAD_INPUT, DONE, FAILED, Commands, as_json, number, table, tell
 from unlearnlab.cli.follow import on_device
+from unlearnlab.data.datasets import Kind, Split
 from unlearnlab.data.files import ASSETS, DOCS, EMBEDDED
 from unlearnlab.metrics.labels import OUTCOMES
 from unlearnlab.metrics.labels import TITLES as LABEL_TITLES
 from unlearnlab.metrics.measures import MEASURES, retrained_scores
-from unlearnlab.metrics.scores import shown_scores
+from unlearnlab.metrics.scores import Scores, shown_scores
+from unlearnlab.metrics.tracing import PARTS, Row
 from unlearnlab.metrics.verdicts import THRESHOLDS, TITLES, Verdict, verdict
 from unlearnlab.models.catalog import models
 from unlearnlab.spec.fields import Setting, settings
@@ -31,8 +33,12 @@ from unlearnlab.views.benchmarks import (
     FIGURES,
     LABELS,
     LAYER_WINDOWS,
+    REAL_MODEL,
     Measurement,
+    RealModel,
+    RealRun,
     measurements,
+    real_model,
     score_of,
     sweep_record,
     windows,
@@ -287,6 +293,168 @@ def labels_table(path: Path = LABELS) -> str:
     return f"{_table(head, rows)}\n\n{total} forget rows of the {found['fold']} fold, seed 0."
 
 
+_NO_REAL_MODEL = "Not recorded yet: `python -m tests.benchmarks.bench_smollm2` makes this table."
+
+_KNOWN: Mapping[str, tuple[Split, Kind]] = {
+    "forget questions ↓": ("forget", "qa"),
+    "forget texts ↓": ("forget", "sc"),
+    "retain questions ↑": ("retain", "qa"),
+    "retain texts ↑": ("retain", "sc"),
+}
+
+
+def _with_real_model(write: Callable[[RealModel], str]) -> Callable[[], str]:
+    """Return what writes a block from the record of the real model, where there is one."""
+
+    def block(path: Path = REAL_MODEL) -> str:
+        found = real_model(path)
+        return (found and write(found)) or _NO_REAL_MODEL
+
+    return block
+
+
+def _real_runs(found: RealModel) -> str:
+    """Show what each run with the real model did: `tests/benchmarks/bench_smollm2.py`."""
+    if not found.runs:
+        return ""
+    head = ["run", "settings", "steps", *_KNOWN, "perplexity", "AUC → 0.5", "verdict", "seconds"]
+    rows = [
+        [
+            run.title,
+            f"`{run.options.replace('--phases.0.', '').replace('--', '')}`",
+            str(run.steps),
+            *(_change(run, *of) for of in _KNOWN.values()),
+            _from_to(run, lambda scores: scores.perplexity, 1),
+            _from_to(run, lambda scores: scores.mia_auc, 2),
+            run.judgement.title.lower(),
+            f"{run.seconds:.0f}",
+        ]
+        for run in found.runs.values()
+    ]
+    lines = [
+        f"* **{run.title}**: {' '.join(run.judgement.evidence)}" for run in found.runs.values()
+    ]
+    memory = max(run.memory_gib for run in found.runs.values())
+    note = (
+        "Settings as `run` and `teach` take them, those of the phase without `phases.0`. Rows "
+        "known before and after, of all that were asked: questions answered, also within a longer "
+        "answer, and texts recited; a verdict asks for exact answers to retain questions where the "
+        "original gave them. Seconds: computing time of one core, from the start of the "
+        f"program to its end, both scorings included. The largest process held {memory:.1f} GiB."
+    )
+    return "\n\n".join([_table(head, rows), note, "\n".join(lines)])
+
+
+def _change(run: RealRun, split: Split, kind: Kind) -> str:
+    known = run.known(split, kind)
+    return f"{known[0]} → {known[1]} of {known[2]}" if known else "–"
+
+
+def _from_to(run: RealRun, of: Callable[[Scores], float | None], digits: int) -> str:
+    told = ["–" if (one := of(s)) is None else f"{one:.{digits}f}" for s in (run.before, run.after)]
+    return "–" if told == ["–", "–"] else " → ".join(told)
+
+
+def _real_answers(found: RealModel) -> str:
+    """Show the answers to public facts before and after: no text of other data is recorded."""
+    runs = [run for run in found.runs.values() if run.answers]
+    if not runs:
+        return ""
+    rows = [
+        [
+            one.split,
+            one.prompt,
+            one.expected,
+            _said(one.before),
+            *(_said(run.answers[at].after) for run in runs),
+        ]
+        for at, one in enumerate(runs[0].answers)
+    ]
+    head = ["set", "question", "typed answer", "before", *(run.title for run in runs)]
+    known = sum(one.knows for one in found.asked)
+    plain = sum(one.knows_plainly for one in found.asked)
+    note = (
+        f"Of {len(found.asked)} questions about capitals and authors the model answers {known} "
+        f"through its chat template, and {plain} as plain text."
+    )
+    return f"{_table(head, rows)}\n\n{note}"
+
+
+def _said(answer: str) -> str:
+    """Quote an answer in a cell."""
+    text = " ".join(answer.split()).replace("`", "'")
+    return f"`{text}`" if text else "nothing"
+
+
+def _real_trace(found: RealModel) -> str:
+    """Show the averaged trace of facts that the real model knows by itself."""
+    if (traced := found.trace) is None:
+        return ""
+    of = traced.found
+    places: Mapping[Row, str] = {"whole subject": "whole subject", "last": "last token"}
+    head = ["block", *(f"{part}, {name}" for name in places.values() for part in PARTS)]
+    depth = len(of.curves["mlp"]["last"])
+    rows = [
+        [
+            str(block),
+            *(f"{of.curves[part][row][block].mean:.2f}" for row in places for part in PARTS),
+        ]
+        for block in range(depth)
+    ]
+    note = (
+        f"{of.facts} facts, {of.unknown} left out, {traced.copies} noised copies each; windows of "
+        f"{traced.window} blocks for MLP and attention. The answer's probability is "
+        f"{of.clean.mean:.2f} clean and {of.corrupted.mean:.2f} with noise on the subject: of the "
+        f"difference, {of.total_effect.mean:.2f}, restoring states brings back what the table "
+        f"says. {traced.seconds / 60:.0f} min of one core."
+    )
+    return f"{_table(head, rows)}\n\n{note}"
+
+
+def _real_first_token(found: RealModel) -> str:
+    """Show how long the hidden states of the first token are beside the others'."""
+    if not found.first_token:
+        return ""
+    head = ["block", "position 0", "others, median", *(f"target, `{p}`" for p in _positions(found))]
+    rows = [
+        [str(one.block), *(f"{x:,.0f}" for x in (one.first, one.others, *one.targets.values()))]
+        for one in found.first_token
+    ]
+    return (
+        f"{_table(head, rows)}\n\nLengths of hidden states after a block, and the length that "
+        "adaptive RMU takes for that of a forget row, by its setting `positions`."
+    )
+
+
+def _positions(found: RealModel) -> Sequence[str]:
+    return tuple(found.first_token[0].targets)
+
+
+def _real_precision(found: RealModel) -> str:
+    """Compare updates in bfloat16 with float32's on the real model."""
+    if (of := found.precision) is None:
+        return ""
+    names = {"exact": "float32 model", "float32": "bfloat16, float32 copies (the default)"}
+    rows = [
+        [
+            names.get(one.way, f"bfloat16, `{one.way}`"),
+            f"{one.stepped:.4f}",
+            f"{one.written:.4f}",
+            f"{one.moved.moved / one.moved.trained:.1%}",
+        ]
+        for one in of.updates
+    ]
+    head = ["updates", "cosine of what takes the steps", "cosine of the weights", "weights moved"]
+    note = f"{of.steps} steps at {of.rate:g}; cosine with the change that the float32 model makes."
+    if out := found.exported:
+        same = "the same answers" if out.same_tokens else "other answers"
+        note += (
+            f" An exported run, opened with plain transformers, gives logits that differ by "
+            f"{out.difference:.1g} at most over {out.tokens} tokens, and {same}."
+        )
+    return f"{_table(head, rows)}\n\n{note}"
+
+
 def _measured(group: Measurement) -> list[str]:
     """Sum up the runs of one preset on one fold."""
     memory = [run.memory_gib for run in group.runs if run.memory_gib is not None]
@@ -318,6 +486,11 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "sweeps": sweeps_table,
     "layer_windows": layer_windows_table,
     "labels": labels_table,
+    "smollm2_runs": _with_real_model(_real_runs),
+    "smollm2_answers": _with_real_model(_real_answers),
+    "smollm2_trace": _with_real_model(_real_trace),
+    "smollm2_first_token": _with_real_model(_real_first_token),
+    "smollm2_precision": _with_real_model(_real_precision),
 }
 """What writes each block."""
 

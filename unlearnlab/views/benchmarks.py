@@ -1,4 +1,7 @@
-"""Shipped measurements of the embedded model: presets, windows of blocks, a layer sweep."""
+"""Shipped measurements: presets, windows of blocks and a layer sweep on the embedded model.
+
+And what was recorded with a real one: SmolLM2-135M-Instruct, unpacked from 4 bits.
+"""
 
 import json
 import statistics
@@ -9,10 +12,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from unlearnlab.data.datasets import SPLITS, Kind, Split
 from unlearnlab.data.files import ASSETS
-from unlearnlab.metrics.scores import SCORES, Scores, value_of, weighted_scores
+from unlearnlab.metrics.scores import SCORES, MovedWeights, Scores, value_of, weighted_scores
 from unlearnlab.metrics.tracing import PARTS, Part, TraceAverage
-from unlearnlab.metrics.verdicts import TITLES, Verdict, VerdictKind
+from unlearnlab.metrics.verdicts import TITLES, Verdict, VerdictKind, taught_verdict, verdict
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.views.scoreboard import judged, name_of
@@ -29,6 +33,9 @@ LAYER_WINDOWS = ASSETS / "layer_windows.json"
 
 LABELS = ASSETS / "labels.json"
 """Written by `tests/benchmarks/bench_labels.py`."""
+
+REAL_MODEL = ASSETS / "smollm2.json"
+"""Written by `tests/benchmarks/bench_smollm2.py`."""
 
 
 class Measured(BaseModel):
@@ -294,3 +301,141 @@ def score_of(runs: Sequence[RecordedRun], key: str) -> list[float]:
 def sweep_record(path: Path = LAYER_WINDOWS) -> SweepRecord | None:
     """Read a sweep's record; None if it was not run."""
     return SweepRecord.model_validate_json(path.read_bytes()) if path.exists() else None
+
+
+# ---- a real model
+
+
+class AskedFact(Measured):
+    """A public fact, and what the model says."""
+
+    prompt: str
+    expected: str
+    """As it was typed."""
+    templated: str
+    """The model's answer through its chat template."""
+    plain: str
+    """Its answer to the question as plain text."""
+    knows: bool
+    """Whether the answer through the template holds the expected one."""
+    knows_plainly: bool
+    ended: bool
+    """Whether the answer through the template came to its end."""
+
+
+class FactAnswers(Measured):
+    """Answers to a typed fact before and after unlearning."""
+
+    split: Split
+    prompt: str
+    expected: str
+    before: str
+    after: str
+
+
+class RealRun(Measured):
+    """One run with the real model."""
+
+    title: str
+    options: str
+    """Settings on the command line."""
+    taught: bool = False
+    """Whether it taught its rows, rather than unlearn them."""
+    before: Scores
+    after: Scores
+    steps: int
+    seconds: float
+    """Computing time on one core, from the start of the program to its end."""
+    memory_gib: float
+    """Most memory of the process, libraries included."""
+    answers: tuple[FactAnswers, ...] = ()
+    """Of typed public facts only."""
+
+    @property
+    def judgement(self) -> Verdict:
+        """Judge the run by the rules of today, which may be later than the recording."""
+        if self.taught:
+            return taught_verdict(self.before, self.after, SPLITS)
+        return verdict(self.before, self.after)
+
+    def known(self, split: Split, kind: Kind) -> tuple[int, int, int] | None:
+        """Count known rows of a kind before and after, and all of them; None if there are none."""
+        keys = [
+            key for key in self.after.behind if key.startswith(split) and key.endswith(f"/{kind}")
+        ]
+        if not keys:
+            return None
+        known = (sum(of.behind[key].known for key in keys) for of in (self.before, self.after))
+        return *known, sum(self.after.behind[key].rows for key in keys)
+
+
+class RealTrace(Measured):
+    """The averaged trace of facts that the real model knows by itself."""
+
+    window: int
+    """Blocks whose MLPs or attentions were restored together."""
+    copies: int
+    """Noised copies of each prompt."""
+    found: TraceAverage
+    seconds: float
+
+
+class FirstToken(Measured):
+    """Lengths of the hidden states after a block, in units of the activations."""
+
+    block: int
+    first: float
+    """Mean at position 0."""
+    others: float
+    """Median at all others."""
+    targets: Mapping[str, float]
+    """Natural length by which adaptive RMU scales its target, for each choice of `positions`."""
+
+
+class BatchUpdate(Measured):
+    """What some steps in bfloat16 make of the update that float32 makes."""
+
+    way: str
+    """As `Phase.bfloat16_updates`; "exact" is the float32 run itself."""
+    stepped: float
+    """Cosine with the float32 change, of what takes the steps."""
+    written: float
+    """The same of the weights that are saved, which bfloat16 rounds in any case."""
+    moved: MovedWeights
+
+
+class Precision(Measured):
+    """Updates by the way in which they are made."""
+
+    steps: int
+    rate: float
+    updates: tuple[BatchUpdate, ...]
+
+
+class Exported(Measured):
+    """An exported model beside the program's own."""
+
+    difference: float
+    """Largest absolute difference of a logit."""
+    tokens: int
+    """Tokens whose logits were compared."""
+    same_tokens: bool
+    """Whether both generate the same tokens."""
+
+
+class RealModel(Measured):
+    """All that was recorded with the real model; parts may be missing."""
+
+    parameters: int = 0
+    device: str = ""
+    asked: tuple[AskedFact, ...] = ()
+    runs: Mapping[str, RealRun] = {}
+    trace: RealTrace | None = None
+    first_token: tuple[FirstToken, ...] = ()
+    precision: Precision | None = None
+    exported: Exported | None = None
+
+
+def real_model(path: Path = REAL_MODEL) -> RealModel | None:
+    """Read what was recorded with the real model; None if nothing was."""
+    return RealModel.model_validate_json(path.read_bytes()) if path.exists() else None
