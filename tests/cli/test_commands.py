@@ -23,7 +23,7 @@ from unlearnlab.cli import app
 from unlearnlab.cli.commands import table, wide_table
 from unlearnlab.cli.follow import RunProgressBar
 from unlearnlab.runs.engine_api import EnginePool, Job
-from unlearnlab.runs.events import Finished, Started, StoredEvent
+from unlearnlab.runs.events import Finished, KnowledgeChecked, Started, StoredEvent
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.fields import settings
 from unlearnlab.spec.run import RunSpec
@@ -326,7 +326,7 @@ class Terminal(io.StringIO):
 
 
 def progress(stream, *events):
-    shown = RunProgressBar(stream)
+    shown = RunProgressBar(stream, RunSpec())
     for seq, event in enumerate((Started(versions={}, device="cpu"), *events), 1):
         shown.take(StoredEvent(seq, 1000.0 + seq, event))
     shown.close()
@@ -340,6 +340,12 @@ def test_a_terminal_shows_a_bar_for_each_stage(tmp_path):
     bars = {line for line in last.splitlines() if "Training" in line and "3/3" in line}
     assert bars
     assert all("forget 1, retain 0.5" in bar for bar in bars)
+
+
+def test_rows_that_the_model_does_not_know_come_with_the_command_that_teaches_them(capsys):
+    progress(io.StringIO(), KnowledgeChecked(questions=(0, 4), texts=(0, 0), of=4))
+    told = "`teach --data embedded --model tiny-olmo --keep-as NAME` teaches them"
+    assert told in capsys.readouterr().err
 
 
 def test_without_a_terminal_lines_are_few():

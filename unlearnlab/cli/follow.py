@@ -1,5 +1,6 @@
 """Work on a device: wait for the device, carry a run out, and show progress on stderr."""
 
+import shlex
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -99,8 +100,10 @@ class Progress:
 class RunProgressBar(Progress):
     """Progress of a run, read from its events."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, spec: RunSpec | TraceSpec) -> None:
+        """Show the events of a run on a stream; its spec tells how to teach what it lacks."""
         super().__init__(stream)
+        self._spec = spec
         self._progress = RunProgress()
         self._known = ""
         self.seen = 0
@@ -136,8 +139,9 @@ class RunProgressBar(Progress):
         if text != self._known:
             self._known = text
             tell(text)
-            if checked.knowledge.kind == "never_knew":
-                tell("`teach --data NAME --keep-as MODEL` teaches them")
+            if checked.knowledge.kind == "never_knew" and isinstance(self._spec, RunSpec):
+                data, model = self._spec.data.source, shlex.quote(self._spec.model.name)
+                tell(f"`teach --data {data} --model {model} --keep-as NAME` teaches them")
 
 
 def _duration(seconds: float) -> str:
@@ -206,7 +210,7 @@ def carried_out(
     patience = Patience(no_wait)
     try:
         run_id = worker.submit(spec, name=name, repeats=repeats)
-        with closing(RunProgressBar(sys.stderr)) as progress:
+        with closing(RunProgressBar(sys.stderr, spec)) as progress:
             try:
                 ending = watch(store, worker, run_id, progress, patience)
             except KeyboardInterrupt:

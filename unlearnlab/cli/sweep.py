@@ -133,7 +133,7 @@ def _carry_out(args: argparse.Namespace, store: Store, name: str, spec: SweepSpe
             for place, one in enumerate(going, done + 1):
                 assert one.row is not None, "what goes on is a run"
                 tell(f"run {place} of {total}: {expand_grid(spec).label(spec, one.point)}")
-                with closing(RunProgressBar(sys.stderr)) as progress:
+                with closing(RunProgressBar(sys.stderr, one.row.spec)) as progress:
                     watch(store, worker, one.row.run_id, progress, patience)
         except KeyboardInterrupt:
             stopped = True
