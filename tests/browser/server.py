@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.browser.slow_lab import SlowLab, retrained_scores, word_tokens
+from tests.browser.slow_lab import SlowLab, retrained_scores
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
@@ -47,8 +47,7 @@ def opened(
         launching["auth"] = tuple(launching["auth"])
     store = Store(home)
     worker = Worker(store, labs)
-    told = {"references": retrained_scores(), "device": "cpu, 2 threads", "tokens": word_tokens}
-    blocks = build(store, worker, **told)
+    blocks = build(store, worker, references=retrained_scores(), device="cpu, 2 threads")
     _, url, _ = blocks.launch(
         server_port=port or free_port(), prevent_thread_lock=True, **launching, **served()
     )
