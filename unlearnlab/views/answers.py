@@ -141,7 +141,7 @@ def joined(
     picked: Collection[str] | None = None,
     by: Yardstick | None = None,
     *,
-    taught: Collection[Split] = (),
+    taught: Collection[str] = (),
 ) -> tuple[AnswerRow, ...]:
     """Join the answers of both models by row.
 
