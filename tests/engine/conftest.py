@@ -44,6 +44,14 @@ def wide(tmp_path_factory, tokenizer) -> Path:
     return saved(tmp_path_factory.mktemp("wide"), tokenizer, width=64, tied=False)
 
 
+@pytest.fixture(scope="module")
+def few_held_out():
+    """Of the other fold, a run reads two documents of each kind, not a hundred and fifty."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("unlearnlab.spec.rows.HELD_OUT_DOCUMENTS", 2)
+        yield
+
+
 @pytest.fixture(scope="session")
 def data() -> Dataset:
     def rows(name: str) -> tuple[Row, ...]:

@@ -22,7 +22,7 @@ from unlearnlab.spec.rows import CACHE_SHARE, load, slots
 from unlearnlab.spec.run import DataSpec
 
 FORGET = load(DataSpec(fold="validation")).forget
-ROWS = [*FORGET[:20], *[row for row in FORGET if row.kind == "sc"][:4]]
+ROWS = [*FORGET[:20:2], *[row for row in FORGET if row.kind == "sc"][:2]]
 PROMPTS = [row.input for row in ROWS]
 
 
@@ -31,7 +31,7 @@ def one_by_one(embedded):
     return finish(generate(embedded, PROMPTS, max_new_tokens=64, batch_size=1))[1]
 
 
-@pytest.mark.parametrize("batch_size", [3, 16, 64])
+@pytest.mark.parametrize("batch_size", [3, 8, 64])
 def test_the_batch_size_never_changes_an_answer(embedded, one_by_one, batch_size):
     work = generate(embedded, PROMPTS, max_new_tokens=64, batch_size=batch_size)
     assert finish(work)[1] == one_by_one
@@ -93,7 +93,7 @@ def test_an_expected_answer_that_is_too_long_is_cut_as_any_other(embedded):
 
 
 def test_answers_equal_those_of_the_library(embedded, one_by_one):
-    for prompt, answer in list(zip(PROMPTS, one_by_one, strict=True))[::6]:
+    for prompt, answer in list(zip(PROMPTS, one_by_one, strict=True))[::3]:
         ids = torch.tensor([embedded.tokenizer.encode(prompt)])
         output = embedded.model.generate(
             ids, attention_mask=torch.ones_like(ids), max_new_tokens=64, do_sample=False

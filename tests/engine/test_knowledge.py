@@ -11,6 +11,8 @@ from unlearnlab.runs.events import Evaluated, KnowledgeChecked, Probed, StageBeg
 from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDescent
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
 
+pytestmark = pytest.mark.usefixtures("few_held_out")
+
 INVENTED = [f"Who painted wall {n} of Nettle Hall? | Ottilie the {n}th" for n in range(3)]
 
 
