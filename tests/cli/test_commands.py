@@ -429,7 +429,7 @@ def test_the_page_is_served_on_the_host_that_is_named_and_no_proxy_is_asked_for_
             line = process.stderr.readline()
             assert f"the page is at http://{host}:" in line
             address = line.split("the page is at ")[1].split()[0]
-            assert httpx.get(address, trust_env=False).status_code == 200
+            assert httpx.get(address, trust_env=False, timeout=60).status_code == 200
         finally:
             process.kill()
 
