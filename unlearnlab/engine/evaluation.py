@@ -407,11 +407,15 @@ class Probe:
             for rows in self.documents.values()
             for row in rows
         ]
-        measured: list[float] = []
+        # By length: questions beside a completion would be mostly padding.
+        order = sorted(range(len(examples)), key=lambda at: len(examples[at].ids))
+        measured: dict[int, float] = {}
         # Gradients and moments are held beside: a large pass would need more than a step does.
-        for at in range(0, len(examples), PROBE_ROWS_AT_ONCE):
-            measured += yield from _mean_losses(lm, examples[at : at + PROBE_ROWS_AT_ONCE])
-        found = iter(measured)
+        for first in range(0, len(order), PROBE_ROWS_AT_ONCE):
+            some = order[first : first + PROBE_ROWS_AT_ONCE]
+            means = yield from _mean_losses(lm, [examples[at] for at in some])
+            measured.update(zip(some, means, strict=True))
+        found = iter(measured[at] for at in range(len(examples)))
         now = {number: [next(found) for _ in rows] for number, rows in self.documents.items()}
         if not self.start:
             self.start.update(now)
