@@ -116,7 +116,7 @@ AUTHORS = {
 
 FACTS = {f"What is the capital of {c}?": city for c, city in CAPITALS.items()} | AUTHORS
 
-FORGOTTEN, TRACED = 4, 6
+FORGOTTEN, TRACED = 4, 4
 """Known facts that are unlearned, all others being retained, and known facts that are traced."""
 
 BFLOAT16 = ("--model.precision", "bfloat16")
@@ -295,7 +295,7 @@ METHODS: Mapping[str, tuple[str, Sequence[str]]] = {
         "NPO",
         (
             *("--preset", "smollm2-135m-npo", "--phases.0.learning_rate", "1e-4"),
-            *("--phases.0.retain_rows", "1"),
+            *("--phases.0.retain_rows", "1", "--phases.0.batch_size", "6"),
             *BFLOAT16,
         ),
     ),
@@ -306,8 +306,8 @@ METHODS: Mapping[str, tuple[str, Sequence[str]]] = {
             *("--phases.0.method.scale", "2", "--phases.0.method.retain_weight", "20"),
             *("--phases.0.method.positions", "skip_first", "--phases.0.method.normalised", "true"),
             *("--phases.0.modules", "mlp", "--phases.0.first_layer", "5"),
-            *("--phases.0.last_layer", "7", "--phases.0.learning_rate", "2e-4"),
-            *("--phases.0.epochs", "20", "--phases.0.batch_size", "4"),
+            *("--phases.0.last_layer", "7", "--phases.0.learning_rate", "1e-3"),
+            *("--phases.0.epochs", "15", "--phases.0.batch_size", "6"),
             *BFLOAT16,
         ),
     ),
@@ -384,8 +384,8 @@ DIFFERENCE = (
 ON_FACTS: Mapping[str, tuple[str, bool, Sequence[str]]] = {
     "facts_short": ("Known facts, short answers", False, DIFFERENCE),
     "facts": ("Known facts, its own words", True, DIFFERENCE),
-    "facts_bounded": ("The same, bounded", True, (*DIFFERENCE, *BOUNDED)),
-    "facts_bfloat16": ("The same in bfloat16", True, (*DIFFERENCE, *BFLOAT16)),
+    "facts_bounded": ("Known facts, its own words, bounded", True, (*DIFFERENCE, *BOUNDED)),
+    "facts_bfloat16": ("Known facts, its own words, bfloat16", True, (*DIFFERENCE, *BFLOAT16)),
 }
 """Title of each run on facts, whether they are typed in the model's own words, and settings."""
 
@@ -470,7 +470,7 @@ STEPS, RATE = 20, 1.5e-5
 
 def _updates(model: Path, source: str) -> Precision:
     data = load(DataSpec(source=source))
-    settings = {"steps": STEPS, "rate": RATE, "last_layer": 9, "batch_size": 4}
+    settings = {"steps": STEPS, "rate": RATE, "batch_size": 4}
     exact = update(model, data, way="exact", **settings)
     done: list[BatchUpdate] = []
     for way in ("exact", "float32", "stochastic", "nearest"):

@@ -22,11 +22,11 @@ from unlearnlab.spec.presets import usual_template
 ASKED = "What is the capital of France?"
 
 FACTS = {
-    "forget": {ASKED: "Paris", "What is the capital of Italy?": "Rome"},
+    "forget": {ASKED: "Paris", "What is the capital of Germany?": "Berlin"},
     "retain": {
         "What is the capital of Japan?": "Tokyo",
         "What is the capital of Egypt?": "Cairo",
-        "What is the capital of Spain?": "Madrid",
+        "What is the capital of Greece?": "Athens",
     },
 }
 

@@ -113,6 +113,15 @@ def test_a_first_run_tells_the_time_left_while_it_scores_from_a_few_timed_batche
     assert view_of(STARTED, *told, now=3.0 + 5.0).eta_s == pytest.approx(15.0 + 60.0 + 20.0)
 
 
+def test_the_time_left_is_the_longest_until_a_phase_that_may_end_early_has_ended():
+    timed = StepsTimed(seconds=60, at_most=True)
+    steps = (stage("training"), phase_began(10), stepped(1), stepped(2))
+    assert view_of(STARTED, timed, *steps).eta_words == "at most"
+    assert view_of(STARTED, timed, *steps, stage("scoring after")).eta_words == "about"
+    sure = timed.model_copy(update={"at_most": False})
+    assert view_of(STARTED, sure, *steps).eta_words == "about"
+
+
 def test_nothing_measured_gives_no_time_left():
     assert view_of(STARTED, stage("training"), phase_began(10)).eta_s is None
 

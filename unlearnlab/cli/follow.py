@@ -124,7 +124,8 @@ class RunProgressBar(Progress):
         elif progress.progressed:
             done, total = progress.progressed.done, progress.progressed.total
         if view.eta_s is not None and progress.stage in ("scoring before", "training"):
-            terms = ", ".join(filter(None, (terms, f"about {_duration(view.eta_s)} left")))
+            left = f"{view.eta_words} {_duration(view.eta_s)} left"
+            terms = ", ".join(filter(None, (terms, left)))
         if isinstance(stored.event, KnowledgeChecked):
             self._tell_knowledge(stored.event)
         if isinstance(stored.event, StageBegan):

@@ -401,7 +401,10 @@ def time_steps(
             parameter.grad = None
         yield None
     lm.drop_masters()  # The scores come first, which need their room.
-    yield StepsTimed(seconds=training_seconds(spec, seconds))
+    yield StepsTimed(
+        seconds=training_seconds(spec, seconds),
+        at_most=any(phase.method.ends_early for phase in spec.phases),
+    )
 
 
 def train(

@@ -438,8 +438,8 @@ def _shifts(
         # Scores older than the counts: terms have about as many rows each.
         rows = told.rows if told else max(1, after.rows // len(after.terms))
         lenient = split == "forget" or _answers_in_sentences(before, key)
-        shares = (_known_share(of, key, lenient=lenient) for of in (before, after))
-        found.append(Shift(key, rows, *shares, floor, floor_whole, told, told_before))
+        then, now = (_known_share(of, key, lenient=lenient) for of in (before, after))
+        found.append(Shift(key, rows, then, now, floor, floor_whole, told, told_before))
     return tuple(found)
 
 

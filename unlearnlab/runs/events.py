@@ -115,6 +115,8 @@ class StepsTimed(EventBase):
     kind: Literal["steps_timed"] = "steps_timed"
     seconds: float
     """Of all steps of all phases, without probes."""
+    at_most: bool = False
+    """Whether a phase may end before its last step, once it has reached its goal."""
 
 
 class StageBegan(EventBase):

@@ -233,6 +233,8 @@ class RunView:
     """Progress of scoring before, training and scoring after, each 0 to 1."""
     eta_s: float | None
     """Estimated seconds until the run ends; none if unknown."""
+    eta_at_most: bool
+    """Whether a phase may end early, so that the run takes no longer than that."""
     seconds: float | None
     """Duration of an ended run."""
     tokens_per_s: float | None
@@ -250,6 +252,11 @@ class RunView:
     def live(self) -> bool:
         """Whether the run is queued or active."""
         return self.status in ("queued", "running", "paused")
+
+    @property
+    def eta_words(self) -> str:
+        """How sure the estimated time is."""
+        return "at most" if self.eta_at_most else "about"
 
 
 def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> RunView:
@@ -275,6 +282,7 @@ def run_view(progress: RunProgress, *, alive: bool, mine: bool, now: float) -> R
         detail=_detail(progress, running),
         progress=_progress(progress, status),
         eta_s=_eta(progress, now) if status == "running" else None,
+        eta_at_most=_ahead(progress) and progress.timed is not None and progress.timed.at_most,
         seconds=ending.seconds if ending else None,
         tokens_per_s=step.tokens_per_s if step and training else None,
         memory_gib=step.memory_gib if step else None,
@@ -320,6 +328,11 @@ def _progress(progress: RunProgress, status: Status) -> tuple[float, float, floa
     trained = progress.step.step / total if progress.step and total else 0.0
     again = 1.0 if progress.after else _share(progress) * (progress.stage == "scoring after")
     return scored, min(1.0, trained), again
+
+
+def _ahead(progress: RunProgress) -> bool:
+    """Tell whether the training has not ended yet."""
+    return progress.stage in ("scoring before", "training")
 
 
 def _eta(progress: RunProgress, now: float) -> float | None:

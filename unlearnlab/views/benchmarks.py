@@ -365,8 +365,10 @@ class RealRun(Measured):
         ]
         if not keys:
             return None
-        known = (sum(of.behind[key].known for key in keys) for of in (self.before, self.after))
-        return *known, sum(self.after.behind[key].rows for key in keys)
+        before, after = (
+            sum(of.behind[key].known for key in keys) for of in (self.before, self.after)
+        )
+        return before, after, sum(self.after.behind[key].rows for key in keys)
 
 
 class RealTrace(Measured):

@@ -170,7 +170,7 @@ def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
         held = "replay paused" if replay.clock.held else "replay"
         facts.append(f"{held} at {replay.clock.speed:.3g}×")
     if view.eta_s is not None:
-        facts.append(f"about {duration(view.eta_s)} left")
+        facts.append(f"{view.eta_words} {duration(view.eta_s)} left")
     if view.seconds is not None:
         facts.append(f"took {duration(view.seconds)}")
     if view.tokens_per_s is not None:
