@@ -116,7 +116,7 @@ AUTHORS = {
 
 FACTS = {f"What is the capital of {c}?": city for c, city in CAPITALS.items()} | AUTHORS
 
-FORGOTTEN, TRACED = 4, 4
+FORGOTTEN, TRACED = 4, 3
 """Known facts that are unlearned, all others being retained, and known facts that are traced."""
 
 BFLOAT16 = ("--model.precision", "bfloat16")

@@ -238,16 +238,18 @@ class TracedRuns:
         This is the first token that the noise makes unlikely: the beginning that similar answers
         share, such as the first digits of a year, stays likely without the subject. If no token
         becomes unlikely, it is the one that loses most. Tokens that name the subject again are
-        copied from the prompt, and carry nothing.
+        copied from the prompt, and the one after them continues a noised name: neither carries it.
 
         Raises:
             UnknownFact: The clean run gives another answer before that token.
         """
         clean, corrupted = self.probability[0], self.probability[1:].mean(0)
         lost = corrupted <= (1 - CARRIES) * clean
-        names = range(self.found.start, len(self.found.ids))
-        own = torch.tensor([at not in self.found.again for at in names], device=self.top.device)
-        if not bool(own.any()):  # The answer is the subject itself.
+        places, again = range(self.found.start, len(self.found.ids)), self.found.again
+        own = torch.tensor(
+            [at not in again and at - 1 not in again for at in places], device=self.top.device
+        )
+        if not bool(own.any()):  # The answer is hardly more than the subject.
             own = torch.ones_like(own)
         answer = torch.tensor(self.found.ids[self.found.start :], device=self.top.device)
         known = (self.top == answer).long().cumprod(0).bool()
