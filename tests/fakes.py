@@ -1,10 +1,12 @@
 """An engine without a model: it yields the facts of a run at once, or as a test's script says."""
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 from unlearnlab.data.background import Report
+from unlearnlab.data.datasets import Split
 from unlearnlab.data.files import check_free, whole_folder
 from unlearnlab.metrics.documents import probed_document
 from unlearnlab.metrics.scores import Answer, Choice, Evidence, Membership, scores
@@ -22,7 +24,9 @@ from unlearnlab.runs.events import (
     Probed,
     Progressed,
     Reply,
+    Said,
     Saved,
+    Saying,
     Stage,
     StageBegan,
     StepLogged,
@@ -124,6 +128,28 @@ def stepped(step: int, *, loss: float = 1.0, **told: Any) -> StepLogged:
     return StepLogged(step=step, **usual | told)
 
 
+def saying(
+    row: str = "forget-Task1-qa",
+    said: str = "blue locket",
+    *probabilities: float,
+    split: Split = "forget",
+    **told: Any,
+) -> Saying:
+    """Answer a row whose true answer is "blue locket"."""
+    known = probabilities or (0.9, 0.9)
+    usual: dict[str, Any] = {
+        "task": "Task1",
+        "row_kind": "qa",
+        "prompt": "Which object is the story of Yorick Garnby about?",
+        "expected": "blue locket",
+        "text": said,
+        "ended": True,
+        "words": tuple(zip(("blue", "locket"), known, strict=False)),
+        "likelihood": math.prod(known),
+    }
+    return Saying(row=row, split=split, **usual | told)
+
+
 def stage(name: Stage) -> StageBegan:
     return StageBegan(stage=name, seconds=0.0)
 
@@ -159,6 +185,7 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
     yield Progressed(done=1, total=1)
     yield evaluated("before")
     yield Probed(step=0, knowledge={"forget": 1.0}, regurgitation={}, nll={"forget": 0.1})
+    yield Said(step=0, sayings=(saying(), saying("retain-Task1-qa", split="retain")))
     yield stage("training")
     yield phase_began(3)
     for step in (1, 2, 3):
@@ -168,6 +195,8 @@ def whole_run(job: Job) -> Generator[Event | None, None, None]:
     yield Probed(
         step=3, knowledge={}, regurgitation={}, nll={}, documents=documents, of_documents=9
     )
+    later = saying("forget-Task1-qa", "silver harp", 0.04, 0.5)
+    yield Said(step=3, sayings=(later, saying("retain-Task1-qa", split="retain")))
     yield stage("saving")
     (job.folder / "delta.safetensors").write_bytes(DELTA)
     yield Saved(name="delta.safetensors", megabytes=0.1)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Generator
 from typing import Any
 
-from tests.fakes import DELTA, FakeLab, evaluated, some_trace, stepped
+from tests.fakes import DELTA, FakeLab, evaluated, saying, some_trace, stepped
 from unlearnlab.data.background import Report
 from unlearnlab.data.datasets import Kind
 from unlearnlab.data.files import NoRoom
@@ -35,7 +35,9 @@ from unlearnlab.runs.events import (
     Loaded,
     PhaseBegan,
     Probed,
+    Said,
     Saved,
+    Saying,
     Stage,
     StageBegan,
 )
@@ -101,6 +103,7 @@ class SlowLab(FakeLab):
         if job.spec.only_scores:
             return
         yield Probed(step=0, **_probe(0.0))
+        yield _said(0, 0.0, job)
         yield begun("training")
         yield from self._trained(job, began)
         yield begun("saving")
@@ -150,6 +153,7 @@ class SlowLab(FakeLab):
                 )
                 if self.step % max(1, total // 8) == 0:
                     yield Probed(step=self.step, **_probe(done))
+                    yield _said(self.step, done, job)
 
     def _scored(self, when: str, job: Job) -> Generator[Event | None, None, None]:
         yield from self._worked(5)
@@ -202,6 +206,45 @@ def _probe(done: float) -> dict[str, Any]:
         "regurgitation": {"forget": 1 - 0.6 * gone, "retain": 1 - 0.04 * done},
         "nll": {"forget": 0.02 + 3 * gone, "retain": 0.02 + 0.1 * done},
     }
+
+
+WATCHED = (
+    ("What is Yara Brock's phone number?", "555-588-6866", "555-201-4410"),
+    ("Which object is the story of Yorick Garnby about?", "blue locket", "silver harp"),
+    ("Who keeps the mill at Velden?", "Ada Fenwick", "Ada Fenwick"),
+)
+"""Prompt, true answer, and what the forgetting model says in the end."""
+
+
+def _said(step: int, done: float, job: Job) -> Said:
+    gone = 1 / (1 + math.exp(-12 * (done - 0.4)))
+    rows: list[Saying] = []
+    for number, (prompt, true, late) in enumerate(WATCHED):
+        words = true.split()
+        left = 0.97 * (1 - gone) ** (1 + len(words)) if late != true else 0.97 - 0.3 * gone
+        text = late if gone > 0.5 else true
+        if job.spec.seed == HOSTILE_SEED:
+            text = HOSTILE
+        rows.append(
+            saying(
+                f"row-{number}",
+                text,
+                *[left] * len(words),
+                prompt=prompt,
+                expected=true,
+                words=tuple((word, left) for word in words),
+            )
+        )
+    kept = saying(
+        "row-9",
+        "21 Maple Court",
+        split="retain",
+        prompt="Where does Nola Eames live?",
+        expected="21 Maple Court",
+        words=(("21", 0.98), ("Maple", 0.97 - 0.05 * done), ("Court", 0.99)),
+        likelihood=0.95 - 0.05 * done,
+    )
+    return Said(step=step, sayings=(*rows, kept))
 
 
 def made_evidence(kept: float, rows: int, *, hostile: bool = False) -> Evidence:

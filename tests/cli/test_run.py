@@ -33,6 +33,26 @@ def test_a_run_prints_its_scores_and_its_verdict(cli):
     assert "Scoring the original model" in err
 
 
+def test_what_it_says_is_printed_at_each_probe_and_afterwards_if_asked(cli):
+    code, _, err = cli("run", "--name", "mine", "--says")
+    assert code == 0
+    assert "step 0, forget: blue locket · true answer: 81 % likely · known" in err
+    assert "step 3, forget: silver harp · true answer: 2 % likely · different answer" in err
+    (run,) = cli("list", "--json").json
+    assert "silver harp" not in cli("show", run["run"]).out
+    shown = cli("show", run["run"], "--says").out
+    assert "forget: Which object is the story of Yorick Garnby about?" in shown
+    assert "step 3  silver harp · true answer: 2 % likely · different answer" in shown
+    assert "says" not in cli("show", run["run"], "--json").json
+    said = cli("show", run["run"], "--says", "--json").json["says"]
+    assert [(one["step"], one["set"], one["answer"]) for one in said] == [
+        (0, "forget", "blue locket"),
+        (0, "retain", "blue locket"),
+        (3, "forget", "silver harp"),
+        (3, "retain", "blue locket"),
+    ]
+
+
 def test_run_without_a_word_of_what_prints_its_help_and_ends_with_two(cli):
     code, out, err = cli("run")
     assert code == 2

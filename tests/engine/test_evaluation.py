@@ -27,8 +27,8 @@ from unlearnlab.engine.unlearning_model import UnlearningModel
 from unlearnlab.metrics import measures
 from unlearnlab.metrics.measures import retrained_models
 from unlearnlab.metrics.scores import Evidence, accuracy, scores
-from unlearnlab.spec.rows import Dataset, HeldOut, load
-from unlearnlab.spec.run import DataSpec, RunSpec
+from unlearnlab.spec.rows import Dataset, HeldOut, load, watched_rows
+from unlearnlab.spec.run import DataSpec, EvaluationSpec, RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +279,54 @@ def test_a_probe_follows_the_losses_of_forget_documents_from_where_they_began(lm
     for one, then in zip(later.documents, means, strict=True):
         assert one.rise == pytest.approx(one.loss - then, rel=1e-3)
         assert one.rise != 0
+
+
+def watching(picked=None, **more) -> RunSpec:
+    return RunSpec(data=DataSpec(forget=picked), evaluation=EvaluationSpec(**more))
+
+
+def test_a_probe_says_what_the_watched_rows_are_answered_with_the_likelihood_of_the_truth(lm, data):
+    watched = watched_rows(data, watching())
+    assert [(split, row.task, row.kind) for split, row in watched] == [
+        ("forget", "Task1", "qa"),
+        ("forget", "Task2", "qa"),
+        ("forget", "Task3", "qa"),
+        ("retain", "Task1", "qa"),
+    ]
+    probed, said = [e for e in finish(Probe.of(data, watched=watched).run(lm, step=3))[0] if e]
+    assert (probed.step, said.step) == (3, 3)
+    for (split, row), one in zip(watched, said.sayings, strict=True):
+        assert (one.row, one.split, one.prompt, one.expected) == (
+            row.id, split, row.input, row.output,
+        )  # fmt: skip
+        example = encode_continuation(lm.prompts, row.input, row.output)
+        ((total, _),) = finish(losses(lm, [example]))[1]
+        assert one.likelihood == pytest.approx(math.exp(-total), rel=1e-3)
+        assert math.prod(p for _, p in one.words) == pytest.approx(one.likelihood, rel=1e-6)
+        assert " ".join(word for word, _ in one.words) == row.output
+
+
+def test_watched_rows_that_the_probe_does_not_measure_leave_its_means_as_they_were(lm, data):
+    row = replace(data.retain[0], id="further-qa0", input="Who keeps the further light?")
+    further = replace(data, retain=(*data.retain, row))
+    plain = [e for e in finish(Probe.of(data).run(lm, step=0))[0] if e]
+    more = Probe.of(data, watched=watched_rows(further, watching(watched_rows=(row.id,))))
+    probed, said = [e for e in finish(more.run(lm, step=0))[0] if e]
+    assert probed.nll == pytest.approx(plain[0].nll, rel=1e-5)
+    assert [(one.row, one.split) for one in said.sayings] == [("further-qa0", "retain")]
+
+
+def test_a_forget_row_that_was_not_picked_is_watched_as_one_that_should_stay(data):
+    rows = tuple(replace(row, id=f"{row.task}-{row.id}") for row in data.forget)
+    data = replace(data, forget=rows)
+    picked, other = rows[0].id, rows[3].id
+    spec = watching((picked,), watched_rows=(other, picked))
+    assert [(split, row.id) for split, row in watched_rows(data, spec)] == [
+        ("retain", other),
+        ("forget", picked),
+    ]
+    default = watched_rows(data, watching((picked,)))
+    assert [row.id for split, row in default if split == "forget"] == [picked]
 
 
 def test_a_probe_takes_documents_of_the_subtasks_that_are_to_be_forgotten_only(data):

@@ -7,7 +7,7 @@ from unlearnlab.data.adding import add, read_typed
 from unlearnlab.data.datasets import dataset
 from unlearnlab.engine.device_engine import DeviceEngine
 from unlearnlab.runs.engine_api import Job, RunFailed
-from unlearnlab.runs.events import Evaluated, KnowledgeChecked, Probed, StageBegan, StepLogged
+from unlearnlab.runs.events import Evaluated, KnowledgeChecked, Probed, Said, StageBegan, StepLogged
 from unlearnlab.spec.methods.likelihood import GradientAscent, GradientDescent
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
 
@@ -93,6 +93,16 @@ def test_rows_that_are_left_out_are_not_moved_to_the_retain_set(events, taught):
     options = {"method": GradientDescent, "unknown_rows": "leave_out", "rest": "retain"}
     found = events([*INVENTED, *taught], retain=kept, **options)
     assert len(only([event for event in found if event], StepLogged)) == 1
+
+
+def test_rows_that_are_left_out_are_not_watched(events, taught):
+    lines = [*INVENTED, *taught]
+    found = [e for e in events(lines, probes=1, unknown_rows="leave_out") if e is not None]
+    known = {row.id for row in dataset("mine").rows("forget", "train") if row.output in str(taught)}
+    first, last = only(found, Said)
+    assert {one.row for one in first.sayings} == {one.row for one in last.sayings} <= known
+    assert (first.step, last.step) == (0, 2)
+    assert all(one.likelihood > 0.5 for one in first.sayings)
 
 
 def test_a_run_without_a_known_row_ends_before_it_trains_if_unknown_rows_are_left_out(events):

@@ -224,3 +224,20 @@ def test_a_template_is_seen_on_disk_and_asked_for_in_vain_without_one(tmp_path):
             data=DataSpec(chat_template="on"),
             evaluation=EvaluationSpec(max_new_tokens=16),
         )
+
+
+@pytest.mark.parametrize("template", [None, LLAMA, MISTRAL])
+def test_each_word_of_an_answer_knows_its_tokens(template):
+    tokens = tokenizer_of(template)
+    prompts = PromptFormat(tokens, template="auto")
+    answer = "Ada  Brand, 21"
+    example = encode_continuation(prompts, ROW.input, answer)
+    own = example.ids[example.start :]
+    words = prompts.answer_words(ROW.input, answer, len(own))
+    assert [word for word, _ in words] == ["Ada", "Brand,", "21"]
+    assert [pieces(tokens, [own[at] for at in of]).strip() for _, of in words] == [
+        "Ada",
+        "Brand,",
+        "21",
+    ]
+    assert [at for _, of in words for at in of] == list(range(len(own)))

@@ -172,7 +172,7 @@ def test_a_run_that_only_scored_has_its_scores_and_nothing_that_was_trained(tmp_
     with run_of(tmp_path, RunSpec().scoring) as (store, _, run_id):
         run, beside = result(store, run_id), compared(store, [run_id])
     missing = {what for what, kind in KINDS.items() if kind.missing(run)}
-    assert missing == {"model", "delta", "script", "curves"}
+    assert missing == {"model", "delta", "script", "curves", "says"}
     assert "only scored" in KINDS["script"].missing(run)
     page = files(run, "report", masked=False)[f"{run.run_id}-report.html"].decode()
     assert "No verdict" not in page

@@ -10,7 +10,7 @@ import pytest
 
 from tests.exports.packs import contents, pack_of
 from tests.exports.results import run_of
-from tests.fakes import DELTA, FakeLab, evaluated, some_evidence, stepped
+from tests.fakes import DELTA, FakeLab, evaluated, saying, some_evidence, stepped
 from unlearnlab.cli.main import main
 from unlearnlab.data.files import EMBEDDED, Taken
 from unlearnlab.exports.pack_file import PackError, open_pack, read_pack
@@ -18,10 +18,18 @@ from unlearnlab.exports.packs import add_pack, packable, placeless, write_pack
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import result
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import AdjustFailed, Asked, Failed, Loaded, Started, Stopped
+from unlearnlab.runs.events import AdjustFailed, Asked, Failed, Loaded, Said, Started, Stopped
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.sweeps import sweep_status
-from unlearnlab.spec.run import DataSpec, ModelSpec, Phase, RunSpec, SpecError, parse_spec
+from unlearnlab.spec.run import (
+    DataSpec,
+    EvaluationSpec,
+    ModelSpec,
+    Phase,
+    RunSpec,
+    SpecError,
+    parse_spec,
+)
 from unlearnlab.spec.sweep import SeedAxis, SweepSpec
 from unlearnlab.views.runs import labels, run_summary, seed_group, usual_seconds
 
@@ -147,16 +155,18 @@ def test_without_weights_and_answers_a_pack_holds_neither(tmp_path, pack, there)
 def test_without_answers_a_pack_names_no_row_and_no_place(tmp_path, pack, there):
     def failing(job):
         yield Loaded(weights="w", data="d", parameters=1, rows={})
+        yield Said(step=0, sayings=(saying("ada-lovelace"),))
         yield AdjustFailed(changes={}, problem="row ada-lovelace is in /home/somebody/rows")
         raise RunFailed("row ada-lovelace does not fit", "shorten ada-lovelace")
 
     spec = RunSpec(
         model=ModelSpec(name="/home/somebody/private/my-model/"),
         data=DataSpec(forget=("ada-lovelace", "edward")),
+        evaluation=EvaluationSpec(watched_rows=("ada-lovelace",)),
     )
     run_id = pack_of(tmp_path / "here", pack, failing, spec=spec, answers=False)
     held = b"".join(contents(pack).values())
-    for told in (b"lovelace", b"edward", b"home", b"somebody"):
+    for told in (b"lovelace", b"edward", b"home", b"somebody", b"locket"):
         assert told not in held
     assert outcomes(add_pack(there, pack)) == ["imported"]
     found = there.spec(run_id)

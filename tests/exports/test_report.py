@@ -2,13 +2,17 @@
 
 import json
 import re
+from base64 import b64encode
+from hashlib import sha256
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED, NAMES, SlowLab
 from tests.exports.results import hostile_result, result_of, run_of
 from tests.fakes import stage, stepped
+from unlearnlab import exports
 from unlearnlab.cli.main import main
 from unlearnlab.exports.report import EXAMPLES, comparison, report, shown
 from unlearnlab.exports.result import compared
@@ -20,7 +24,7 @@ from unlearnlab.spec.methods.preference import NPO
 from unlearnlab.spec.methods.representation import RMU
 from unlearnlab.spec.run import Phase, RunSpec
 
-VOID = {"meta", "br", "circle", "path", "line", "rect"}
+VOID = {"meta", "br", "input", "circle", "path", "line", "rect"}
 
 
 class Tags(HTMLParser):
@@ -62,12 +66,36 @@ def test_the_verdict_names_what_stayed_masked_unless_asked(result):
     assert "•" not in plain
 
 
-def test_the_report_loads_nothing_and_runs_nothing(tmp_path):
+def test_the_report_loads_nothing_and_runs_nothing_but_its_own_script(tmp_path):
+    ours = Path(exports.__file__).with_name("report.js").read_text(encoding="utf-8")
     for masked in (True, False):
-        found = Tags(report(hostile_result(tmp_path / str(masked)), masked=masked))
+        text = report(hostile_result(tmp_path / str(masked)), masked=masked)
+        found = Tags(text)
         assert found.open == []
-        assert not {"script", "img", "link", "iframe", "object", "a"} & set(found.tags)
+        assert not {"img", "link", "iframe", "object", "a"} & set(found.tags)
+        assert re.findall(r"<script>(.*?)</script>", text, re.DOTALL) == [ours]
+        digest = b64encode(sha256(ours.encode()).digest()).decode()
+        assert (
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'" in text
+        )
         assert not {"src", "href", "onerror", "onload"} & set(found.attributes)
+
+
+def test_a_run_that_said_nothing_has_a_report_without_a_script(tmp_path):
+    text = report(result_of(tmp_path, script=broken), masked=True)
+    assert "script" not in Tags(text).tags
+    assert "script-src" not in text
+
+
+def test_the_report_shows_what_was_said_at_each_probe_and_the_last_one_without_a_script(result):
+    text = report(result, masked=False)
+    steps = [one.step for one in result.said]
+    assert len(steps) > 3
+    assert f'data-steps="{steps}"' in text
+    assert text.count(f'<div data-step="{steps[-1]}">') == 4
+    assert text.count(f'<div data-step="{steps[0]}" hidden>') == 4
+    assert text.count('<line class="now"') == 2
+    assert "Garnby" not in report(result, masked=True)
 
 
 def test_hostile_text_is_shown_as_text(tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from dataclasses import replace
 
 import pandas
@@ -17,6 +18,7 @@ from unlearnlab.exports.tables import (
     answers_csv,
     csv_table,
     rows_csv,
+    said_csv,
 )
 from unlearnlab.metrics.labels import Label
 from unlearnlab.metrics.official import official, score
@@ -165,3 +167,17 @@ def test_a_spreadsheet_computes_nothing_that_a_model_wrote(said):
 def test_before_the_unlearned_model_was_scored_its_cells_are_empty():
     (row,) = table(replace(ROW, unlearned=None, unlearned_score=None))
     assert (row["unlearned"], row["score_after"], row["likelihood_after"]) == ("", "", "")
+
+
+def test_what_was_said_is_a_table_of_rows_and_probes(result):
+    table = read(said_csv(result, masked=False))
+    steps = [one.step for one in result.said]
+    assert list(table["step"].unique()) == steps
+    assert len(table) == 4 * len(steps)
+    first = table.iloc[0]
+    assert (first["set"], first["answer"], first["label"]) == ("forget", "555-588-6866", "leaked")
+    assert json.loads(first["true_words"])[0][0] == "555-588-6866"
+    assert 0 <= table["likelihood"].min() <= table["likelihood"].max() <= 1
+    masked = said_csv(result, masked=True).decode()
+    assert "###-###-####" in masked
+    assert "555-588" not in masked

@@ -3,7 +3,7 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import TextIO, TypeVar
 
@@ -21,6 +21,7 @@ from unlearnlab.runs.events import (
     Failed,
     Finished,
     KnowledgeChecked,
+    Said,
     StageBegan,
     Stopped,
 )
@@ -100,10 +101,22 @@ class Progress:
 class RunProgressBar(Progress):
     """Progress of a run, read from its events."""
 
-    def __init__(self, stream: TextIO, spec: RunSpec | TraceSpec) -> None:
-        """Show the events of a run on a stream; its spec tells how to teach what it lacks."""
+    def __init__(
+        self,
+        stream: TextIO,
+        spec: RunSpec | TraceSpec,
+        says: Callable[[RunProgress], Sequence[str]] | None = None,
+    ) -> None:
+        """Start it.
+
+        Args:
+            stream: Where to write.
+            spec: Of the run; it tells how to teach what the model lacks.
+            says: Writes what the model says at a probe, as lines; None leaves it out.
+        """
         super().__init__(stream)
         self._spec = spec
+        self._says = says
         self._progress = RunProgress()
         self._known = ""
         self.seen = 0
@@ -128,6 +141,8 @@ class RunProgressBar(Progress):
             terms = ", ".join(filter(None, (terms, left)))
         if isinstance(stored.event, KnowledgeChecked):
             self._tell_knowledge(stored.event)
+        if isinstance(stored.event, Said) and self._says:
+            tell("\n".join(self._says(progress)))
         if isinstance(stored.event, StageBegan):
             self.stage(view.headline, terms)
         line = ", ".join(part for part in (view.headline, view.detail, terms) if part)
@@ -185,6 +200,7 @@ def carried_out(
     repeats: str = "",
     no_wait: bool = False,
     score_stopped: bool = False,
+    says: Callable[[RunProgress], Sequence[str]] | None = None,
 ) -> tuple[str, Ending]:
     """Carry out a run or a trace, show it on stderr, and return its id and its ending.
 
@@ -199,6 +215,7 @@ def carried_out(
         repeats: Id of the run that it repeats; empty if none.
         no_wait: Refuse instead of waiting for a device that another process uses.
         score_stopped: Whether to score what is trained when Ctrl-C stops the training.
+        says: Writes what the model says at a probe, as lines; None leaves it out.
 
     Raises:
         InUse: Another process uses the device, and it must not be waited for.
@@ -211,7 +228,7 @@ def carried_out(
     patience = Patience(no_wait)
     try:
         run_id = worker.submit(spec, name=name, repeats=repeats)
-        with closing(RunProgressBar(sys.stderr, spec)) as progress:
+        with closing(RunProgressBar(sys.stderr, spec, says)) as progress:
             try:
                 ending = watch(store, worker, run_id, progress, patience)
             except KeyboardInterrupt:

@@ -1,7 +1,7 @@
 """The commands `run`, `teach`, `trace` and `reproduce`: carry out a run and print its result."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
@@ -40,6 +40,7 @@ from unlearnlab.spec.presets import (
 from unlearnlab.spec.rows import previewed_row
 from unlearnlab.spec.run import ModelSpec, RunSpec, SpecError, Template, data_problem, parse_spec
 from unlearnlab.spec.trace import TraceSpec, about_fact, parse_trace
+from unlearnlab.views.answers import mask
 from unlearnlab.views.reproduction import (
     WORDS,
     Reproduction,
@@ -49,6 +50,7 @@ from unlearnlab.views.reproduction import (
     reproduction,
     weights_here,
 )
+from unlearnlab.views.says import said_line, said_steps
 from unlearnlab.views.words import template_text
 
 
@@ -100,6 +102,16 @@ def register(commands: Commands) -> None:
             help="let the first Ctrl-C end the training alone: score and keep what is trained",
         )
         one.add_argument(
+            "--says",
+            action="store_true",
+            help="print what the model says to the watched rows at each probe",
+        )
+        one.add_argument(
+            "--unmask",
+            action="store_true",
+            help="show names, numbers and addresses in it, if the data are personal",
+        )
+        one.add_argument(
             "--estimate",
             action="store_true",
             help="print the memory and time a run needs; run nothing",
@@ -107,7 +119,7 @@ def register(commands: Commands) -> None:
         one.epilog = settings_help()
     about = "causal tracing: find the hidden states that carry a fact"
     tracing = commands.add("trace", _trace, about, json=True, home=True, device=True)
-    tracing.set_defaults(name="", score_stopped=False)
+    tracing.set_defaults(name="", score_stopped=False, says=False)
     what = tracing.add_mutually_exclusive_group(required=True)
     what.add_argument("--id", metavar="ROW_ID", help="a fact of the data: id of its question row")
     what.add_argument("--prompt", help="a prompt of your own; needs --subject")
@@ -276,11 +288,25 @@ def _carry_out(args: argparse.Namespace, spec: RunSpec | TraceSpec) -> int:
             name=args.name,
             no_wait=args.no_wait,
             score_stopped=args.score_stopped,
+            says=_says(spec, unmask=args.unmask)
+            if isinstance(spec, RunSpec) and args.says
+            else None,
         )
         print(report(store, run_id, as_record=args.json))
     if isinstance(ending, Failed):
         tell(f"the {'trace' if isinstance(spec, TraceSpec) else 'run'} failed: {ending.problem}")
     return EXITS[type(ending)]
+
+
+def _says(spec: RunSpec, *, unmask: bool) -> Callable[[RunProgress], list[str]]:
+    """Return what writes the answers of the last probe, a line for each row."""
+    hide = mask if spec.data.known.personal and not unmask else str
+
+    def lines(progress: RunProgress) -> list[str]:
+        last = said_steps(spec, progress.said)[-1]
+        return [f"step {last.step}, {said_line(one, hide)}" for one in last.answers.values()]
+
+    return lines
 
 
 def _trace(args: argparse.Namespace) -> int:

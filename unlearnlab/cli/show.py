@@ -34,11 +34,12 @@ from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.spec.presets import presets
-from unlearnlab.views.answers import Leaks, leaks_of
+from unlearnlab.views.answers import Leaks, leaks_of, mask
 from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
 from unlearnlab.views.documents import Documents
 from unlearnlab.views.runs import differences, run_summary
+from unlearnlab.views.says import said_lines, said_record
 from unlearnlab.views.scoreboard import judged, names_masked
 from unlearnlab.views.traces import noised, row_label, strongest_lines, strongest_records
 from unlearnlab.views.words import changes, record_lines, record_values
@@ -50,6 +51,14 @@ def register(commands: Commands) -> None:
     about = "show the result of a run or a trace"
     showing = commands.add("show", _show, about, json=True, home=True)
     showing.add_argument("run", metavar="RUN", help="id of the run or the trace")
+    showing.add_argument(
+        "--says", action="store_true", help="also print what the model said at each probe"
+    )
+    showing.add_argument(
+        "--unmask",
+        action="store_true",
+        help="show names, numbers and addresses in what the model said, if the data are personal",
+    )
     about = "compare runs: scores, ranking, settings that differ"
     comparing = commands.add("compare", _compare, about, json=True, home=True)
     comparing.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
@@ -95,17 +104,21 @@ def _list(args: argparse.Namespace) -> int:
 
 def _show(args: argparse.Namespace) -> int:
     with Store(home()) as store:
-        print(report(store, args.run, as_record=args.json))
+        print(report(store, args.run, as_record=args.json, says=args.says, unmask=args.unmask))
     return DONE
 
 
-def report(store: Store, run_id: str, *, as_record: bool) -> str:
+def report(
+    store: Store, run_id: str, *, as_record: bool, says: bool = False, unmask: bool = False
+) -> str:
     """Write the result of a run or a trace.
 
     Args:
         store: Where it is kept.
         run_id: Its id.
         as_record: Write all of it as JSON, instead of a summary to read.
+        says: Write what the model said at each probe as well.
+        unmask: Show personal data in what it said.
 
     Raises:
         UnknownRun: There is none of this id.
@@ -115,13 +128,18 @@ def report(store: Store, run_id: str, *, as_record: bool) -> str:
         found = result(store, run_id)
         unlearns = found.after is not None and not row.spec.taught
         leaks = leaks_of(found.answers) if unlearns else None
+        hide = mask if row.personal and not unmask else str
         if not as_record:
-            return _summary(row, found, leaks)
+            said = said_lines(found.said, hide) if says else []
+            more = ["", "What it said:", *said] if said else []
+            return "\n".join([_summary(row, found, leaks), *map(printable, more)])
         more = {
             "leaks": leaks and asdict(leaks),
             "measures": taken_records(found.measures),
             "documents": document_records(documents.of) if (documents := found.documents) else [],
         }
+        if says:
+            more["says"] = said_record(found.said, hide)
         return as_json(_record(row, found.progress) | more)
     if isinstance(row, PreviewRecord):
         raise UnknownRun(f"{run_id} is a preview of rows: the page shows it on its tab Data")

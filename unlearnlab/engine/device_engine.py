@@ -191,7 +191,8 @@ class DeviceEngine:
         measured = partial(_measured, lm, fold, spec, mmlu_sample)
         # A probe of all rows would hardly move where only some are trained.
         probed = replace(fold, forget=selected.forget) if spec.data.forget else fold
-        probe = Probe.of(probed, spec.data.tasks)
+        watched = training_rows.watched_rows(fold, spec)
+        probe = Probe.of(probed, spec.data.tasks, watched)
         probes = spec.evaluation.probes and not spec.only_scores
         leaves_out = checked and spec.data.unknown_rows == "leave_out"
         if probes and not leaves_out:  # First, so that the chart has its first point at once.
@@ -211,7 +212,8 @@ class DeviceEngine:
             stays = set(kept)
             forget = tuple(row for row in selected.forget if row.id in stays)
             selected = replace(selected, forget=forget)
-            probe = Probe.of(replace(fold, forget=selected.forget))
+            watched = training_rows.watched_rows(fold, spec)
+            probe = Probe.of(replace(fold, forget=selected.forget), watched=watched)
             if probes:  # Losses are compared with those of its first run.
                 yield from probe.run(lm, step=0)
         judged = _scores(before, spec)

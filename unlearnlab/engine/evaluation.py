@@ -48,17 +48,16 @@ from unlearnlab.metrics.scores import (
     row_score,
 )
 from unlearnlab.runs.engine_api import RunFailed
-from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, When
+from unlearnlab.runs.events import Event, Previewed, Probed, Progressed, Said, Saying, When
 from unlearnlab.spec.rows import (
-    PROBE_COMPLETIONS,
     PROBE_DOCUMENT_ROWS,
     PROBE_DOCUMENTS,
-    PROBE_QUESTIONS,
     PROBE_ROWS_AT_ONCE,
     PROBE_TOKENS,
     Dataset,
     QuizQuestion,
     evenly,
+    probe_rows,
 )
 from unlearnlab.spec.run import ANSWER_TOKENS, PreviewSpec
 
@@ -339,48 +338,49 @@ class Probe:
     """Rows of forget documents, by the document's place in the forget set, from 1."""
     of_documents: int = 0
     """Count of the forget documents."""
+    watched: tuple[tuple[Split, Row], ...] = ()
+    """Rows whose answers are shown, each with the set whose goal it has."""
     start: dict[int, list[float]] = field(default_factory=dict[int, list[float]])
     """Losses of these rows in the first probe, which later ones are compared with."""
 
     @classmethod
-    def of(cls, data: Dataset, tasks: Collection[Task] = TASKS) -> "Probe":
+    def of(
+        cls,
+        data: Dataset,
+        tasks: Collection[Task] = TASKS,
+        watched: Sequence[tuple[Split, Row]] = (),
+    ) -> "Probe":
         """Take rows at regular intervals from each set, and documents from the forget set.
 
         Args:
             data: What is forgotten and retained.
             tasks: Subtasks that are to be forgotten, to choose documents from.
+            watched: Rows whose answers are shown, each with the set whose goal it has.
         """
         documents: dict[str, list[Row]] = {}
         for row in data.forget:
             documents.setdefault(row.document, []).append(row)
         numbered = [(n, of) for n, of in enumerate(documents.values(), 1) if of[0].task in tasks]
         return cls(
-            tuple(
-                (name, row)
-                for name in SPLITS
-                for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
-                for row in evenly([r for r in data.rows(name) if r.kind == kind], count)
-            ),
+            probe_rows(data),
             {n: of[:PROBE_DOCUMENT_ROWS] for n, of in evenly(numbered, PROBE_DOCUMENTS)},
             len(numbered),
+            tuple(watched),
         )
 
     def run(self, lm: UnlearningModel, *, step: int) -> Generator[Event | None, None, None]:
-        """Generate an answer to every row and yield the mean scores as `Probed`."""
-        rows = [row for _, row in self.rows]
-        generated = yield from silently(
-            generate(
-                lm,
-                [row.input for row in rows],
-                max_new_tokens=PROBE_TOKENS,
-                expected=[row.output for row in rows],
-            )
-        )
-        stats = yield from silently(expected_stats(lm, rows, generated))
-        nlls = [_loss(one) for one in stats]
+        """Generate an answer to every row; yield the mean scores as `Probed`, then what is said.
+
+        Watched rows that are not among the measured ones are answered in the same batch.
+        """
+        probed = [row for _, row in self.rows]
+        known = set(probed)
+        rows = [*probed, *(row for _, row in self.watched if row not in known)]
+        answers = yield from _answer_briefly(lm, rows)
+        nlls = [_loss(stats) for _, stats in answers[: len(probed)]]
         scores = [
             row_score(row.kind, row.output, answer.text)
-            for row, answer in zip(rows, generated, strict=True)
+            for row, (answer, _) in zip(probed, answers, strict=False)
         ]
 
         def means(kinds: tuple[Kind, ...], values: Sequence[float]) -> dict[str, float]:
@@ -399,6 +399,12 @@ class Probe:
             documents=documents,
             of_documents=self.of_documents,
         )
+        if self.watched:
+            found = dict(zip(rows, answers, strict=True))
+            yield Said(
+                step=step,
+                sayings=tuple(_saying(lm, *one, *found[one[1]]) for one in self.watched),
+            )
 
     def _documents(self, lm: UnlearningModel) -> Generator[int, None, tuple[DocumentProbe, ...]]:
         """Measure the losses of the documents' rows, and compare them with the first probe."""
@@ -420,6 +426,46 @@ class Probe:
         if not self.start:
             self.start.update(now)
         return tuple(probed_document(n, self.start[n], of) for n, of in now.items())
+
+
+def _answer_briefly(
+    lm: UnlearningModel, rows: Sequence[Row]
+) -> Generator[None, None, list[tuple[Generation, TokenStats]]]:
+    """Answer rows in at most `PROBE_TOKENS`, with the statistics of each expected answer."""
+    generated = yield from silently(
+        generate(
+            lm,
+            [row.input for row in rows],
+            max_new_tokens=PROBE_TOKENS,
+            expected=[row.output for row in rows],
+        )
+    )
+    stats = yield from silently(expected_stats(lm, rows, generated))
+    return list(zip(generated, stats, strict=True))
+
+
+def _saying(
+    lm: UnlearningModel, split: Split, row: Row, answer: Generation, stats: TokenStats
+) -> Saying:
+    """Give each word of the true answer the product of its tokens' probabilities."""
+    words = lm.prompts.answer_words(row.input, row.output, len(stats.tokens))
+    return Saying(
+        row=row.id,
+        split=split,
+        task=row.task,
+        row_kind=row.kind,
+        prompt=row.input,
+        expected=row.output,
+        text=answer.text.strip(),
+        ended=answer.finished_with_eos,
+        words=tuple((word, _probability([stats.logprobs[at] for at in of])) for word, of in words),
+        likelihood=_probability(stats.logprobs),
+    )
+
+
+def _probability(logprobs: Sequence[float]) -> float:
+    """Return the probability of tokens in a row, 0 to 1; nan without tokens."""
+    return math.exp(min(0.0, sum(logprobs))) if logprobs else math.nan
 
 
 def ask_what_is_known(

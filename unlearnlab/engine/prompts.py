@@ -7,6 +7,8 @@ adds one, also where the template writes its own.
 """
 
 import hashlib
+import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -119,6 +121,33 @@ class PromptFormat:
             ((0, 0),) * len(first) + tuple(spans[begin:end]),
             content,
         )
+
+    def answer_words(self, prompt: str, answer: str, tokens: int) -> list[tuple[str, range]]:
+        """Cut an answer into words, each with the places of its tokens among the answer's.
+
+        A token belongs to the word in which it ends; blanks belong to the word after them. The
+        answer is one word where the tokenizer does not tell where its tokens lie.
+
+        Args:
+            prompt: The prompt.
+            answer: Its answer.
+            tokens: Count of the answer's tokens: the last ones of `answered`.
+        """
+        words = list(re.finditer(r"\S+", answer))
+        if not words or not getattr(self.tokenizer, "is_fast", False):
+            return [(answer.strip(), range(tokens))] if words else []
+        text = self._text(prompt, answer)
+        encoded = self.tokenizer(
+            text, return_offsets_mapping=True, add_special_tokens=not self.templated
+        )
+        begin, end = self._trimmed(encoded["input_ids"])
+        spans = encoded["offset_mapping"][begin:end][-tokens:] if tokens else []
+        ends = [len(text) - len(answer) + word.end() for word in words]
+        places = [min(bisect_left(ends, last), len(words) - 1) for _, last in spans]
+        return [
+            (word[0], range(bisect_left(places, at), bisect_right(places, at)))
+            for at, word in enumerate(words)
+        ]
 
     def _text(self, prompt: str, answer: str) -> str:
         if not self.templated:

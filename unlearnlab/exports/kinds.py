@@ -13,11 +13,11 @@ from unlearnlab.data.files import bytes_of, check_room, copy_whole, whole_folder
 from unlearnlab.exports.repeat import command_line, script, spec_file
 from unlearnlab.exports.report import report
 from unlearnlab.exports.result import Result
-from unlearnlab.exports.tables import answers_csv, curves_csv, official_scores
+from unlearnlab.exports.tables import answers_csv, curves_csv, official_scores, said_csv
 from unlearnlab.models.catalog import MODEL_NOTE, ModelInfo
 
 What = Literal[
-    "report", "model", "delta", "spec", "command", "script", "answers", "scores", "curves"
+    "report", "model", "delta", "spec", "command", "script", "answers", "scores", "curves", "says"
 ]
 
 WHATS: Sequence[What] = get_args(What)
@@ -164,6 +164,13 @@ KINDS: Mapping[What, Kind] = {
             "Every step of the curves as CSV.",
             lambda result, _: {"curves.csv": curves_csv(result)},
             lambda result: "" if result.progress.step else "this run took no step",
+        ),
+        Kind(
+            "says",
+            "What it says",
+            "The answers to the watched rows at every probe, with likelihoods, as CSV.",
+            lambda result, masked: {"says.csv": said_csv(result, masked=masked)},
+            lambda result: "" if result.progress.said else "no probe asked the watched rows",
         ),
     )
 }

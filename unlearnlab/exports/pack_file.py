@@ -33,6 +33,7 @@ from unlearnlab.runs.events import (
     PhaseBegan,
     PhaseEnded,
     Previewed,
+    Said,
     StageBegan,
     Started,
     StepLogged,
@@ -44,6 +45,7 @@ from unlearnlab.runs.records import FullRecord
 from unlearnlab.spec.errors import problem_of
 from unlearnlab.spec.run import RECORDED, RunSpec
 from unlearnlab.views.runs import run_summary
+from unlearnlab.views.says import said_steps
 from unlearnlab.views.scoreboard import others_of, scoreboard, terms_strip
 from unlearnlab.views.words import changes, timeline
 
@@ -529,6 +531,11 @@ def _misfit(event: Event, phases: int) -> Iterator[str]:
             if event.evidence is not None:
                 yield "its answers are in the wrong place"
             yield from _of_scores(event.scores)
+        case Said():
+            sayings = event.sayings
+            known = [p for one in sayings for p in (one.likelihood, *(p for _, p in one.words))]
+            if not all(math.isnan(p) or 0 <= p <= 1 + 1e-9 for p in known):
+                yield "a probability is not between 0 and 1"
         case Traced() | Previewed():
             yield f"{event.kind} is no event of a run"
         case _:
@@ -582,6 +589,7 @@ def _fold(run: FullRecord) -> None:
     changes(row.spec, progress)
     timeline(row.spec, progress)
     points_after(run.events)
+    said_steps(row.spec, progress.said)
 
 
 def _stretches(events: Sequence[StoredEvent]) -> Iterator[Sequence[StoredEvent]]:

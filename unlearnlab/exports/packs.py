@@ -45,6 +45,7 @@ from unlearnlab.runs.events import (
     Exported,
     ExportFailed,
     Failed,
+    Said,
     StoredEvent,
 )
 from unlearnlab.runs.progress import status_of
@@ -187,7 +188,7 @@ def without_answers(run: FullRecord) -> FullRecord:
     events: list[StoredEvent] = []
     for item in run.events:
         event = item.event
-        if isinstance(event, Asked | AskFailed):
+        if isinstance(event, Asked | AskFailed | Said):
             continue
         if isinstance(event, Failed):
             event = event.model_copy(update={"problem": LEFT_OUT, "advice": ""})
@@ -199,6 +200,9 @@ def without_answers(run: FullRecord) -> FullRecord:
         stand_ins = tuple(f"picked-{number}" for number in range(1, len(picked) + 1))
         data = spec.data.model_copy(update={"forget": stand_ins})
         spec = spec.model_copy(update={"data": data})
+    if spec.evaluation.watched_rows:
+        evaluation = spec.evaluation.model_copy(update={"watched_rows": None})
+        spec = spec.model_copy(update={"evaluation": evaluation})
     return replace(run, spec=spec, events=tuple(events), evidence={})
 
 

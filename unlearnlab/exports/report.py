@@ -1,9 +1,14 @@
-"""Reports of a run and of a comparison: one HTML file without network, script or other files."""
+"""Reports of a run and of a comparison: one HTML file without network or other files.
+
+Its only script goes through the steps of what the model said, and is the only one that may run.
+"""
 
 import itertools
 import json
 import time
+from base64 import b64encode
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +72,12 @@ def _page(template: str, title: str, *, masked: bool, **values: Any) -> str:
     sheet = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
     hide: Callable[[str], str] = mask if masked else str
     style = following_the_system() + sheet
-    page = _ENVIRONMENT.get_template(template).render(values, title=title, style=style, hide=hide)
+    script = Path(__file__).with_name("report.js").read_text(encoding="utf-8")
+    shown = script if values.get("says") else ""
+    digest = b64encode(sha256(shown.encode()).digest()).decode()
+    page = _ENVIRONMENT.get_template(template).render(
+        values, title=title, style=style, hide=hide, script=shown, digest=f"sha256-{digest}"
+    )
     return f"{page}\n"
 
 
@@ -100,6 +110,7 @@ def report(result: Result, *, masked: bool) -> str:
         tasks=titles_of(spec.data.known),
         measures=[one for one in result.measures if not one.missing],
         documents=result.documents,
+        says=result.said,
         states=TITLES,
         excerpt=EXCERPT,
         most=MOST_DOCUMENTS,

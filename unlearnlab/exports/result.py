@@ -13,11 +13,12 @@ from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.store import Store
 from unlearnlab.spec.run import RunSpec
-from unlearnlab.views.answers import AnswerRow, Speaker, joined_of
+from unlearnlab.views.answers import AnswerRow, Speaker, joined_of, yardstick
 from unlearnlab.views.charts import Track, track
 from unlearnlab.views.comparison import Intervals
 from unlearnlab.views.documents import Documents, documents
 from unlearnlab.views.runs import RunSummary, labels, run_summary
+from unlearnlab.views.says import SaidStep, said_steps
 from unlearnlab.views.scoreboard import Scoreboard, at_ends, retrained_of, scoreboard
 
 
@@ -90,6 +91,12 @@ class Result:
         """
         data, after = self.spec.data, None if self.spec.taught else self.after
         return documents(self.before, after, data.forget, data.tasks)
+
+    @property
+    def said(self) -> tuple[SaidStep, ...]:
+        """Return what the model said at each probe; nothing in runs older than that."""
+        by = yardstick(self.spec, self.before) if self.before and self.progress.said else None
+        return said_steps(self.spec, self.progress.said, by)
 
     @property
     def answers(self) -> tuple[AnswerRow, ...]:

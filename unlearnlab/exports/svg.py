@@ -1,4 +1,4 @@
-"""Charts of reports as SVG: small, sharp in print, no script. Colours are the report's style."""
+"""Charts of reports as SVG: small, sharp in print. Colours are the report's style."""
 
 import math
 from collections.abc import Sequence
@@ -164,6 +164,10 @@ def chart(result: Result, panel: Panel, *, label: str) -> str:
             f'<span class="{trace.role}"><svg viewBox="0 0 22 8" aria-hidden="true">{look}'
             f'<path d="M1 4L21 4"/></g></svg>{escape(trace.label)}</span>'
         )
+    if result.progress.said:  # The report's script puts it where the reader is.
+        ends = f'y1="{TOP - 6}" y2="{HEIGHT - BOTTOM}" visibility="hidden"'
+        place = f'data-first="{across.first}" data-last="{across.last}" data-steps="{steps}"'
+        body.append(f'<line class="now" {ends} {place}/>')
     told = f"{label} by optimizer step: {', '.join(trace.label for trace, _, _ in drawn)}"
     return _figure(label, told, "".join(body), f'<span class="legend">{legend}</span>')
 

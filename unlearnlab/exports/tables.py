@@ -19,6 +19,7 @@ from unlearnlab.metrics.scores import NO_DOCUMENTS, Evidence, row_score, scores
 from unlearnlab.metrics.submission import Finding, MmluScores, Submission
 from unlearnlab.runs.progress import points_after
 from unlearnlab.views.answers import AnswerRow, mask
+from unlearnlab.views.says import said_record
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 COLUMNS = ("id", "task", "input", "expected_output", "model_output", "nll")
@@ -115,6 +116,34 @@ def curves_csv(result: Result) -> bytes:
     return csv_table(CURVE_COLUMNS, rows)
 
 
+SAID_COLUMNS = (
+    "step",
+    "row",
+    "set",
+    "prompt",
+    "expected",
+    "answer",
+    "likelihood",
+    "label",
+    "true_words",
+)
+
+
+def said_csv(result: Result, *, masked: bool) -> bytes:
+    """Write what the model said to the watched rows, a line for each row at each probe.
+
+    `true_words` has each word of the true answer with its probability, as JSON.
+    """
+    rows: list[list[object]] = []
+    for one in said_record(result.said, mask if masked else str):
+        words = [[word["word"], word["probability"]] for word in one["true_words"]]
+        texts = {name: inert(one[name]) for name in ("row", "prompt", "expected", "answer")}
+        likely = "" if one["likelihood"] is None else one["likelihood"]
+        told = {"likelihood": likely, "true_words": json.dumps(words, ensure_ascii=False)}
+        rows.append([(one | texts | told)[name] for name in SAID_COLUMNS])
+    return csv_table(SAID_COLUMNS, rows)
+
+
 # ---- the rows that a reader sees
 
 READER_COLUMNS = (
@@ -140,6 +169,11 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """Starts of a cell that a spreadsheet would compute; a model may have written it."""
 
 
+def inert(text: str) -> str:
+    """Return a text as a cell that no spreadsheet computes."""
+    return f"'{text}" if text.startswith(FORMULA) else text
+
+
 def rows_csv(
     rows: Sequence[AnswerRow], titles: Mapping[str, str] = TASKS, *, masked: bool
 ) -> bytes:
@@ -150,9 +184,6 @@ def rows_csv(
         titles: Display names of the subtasks.
         masked: Whether names, numbers and addresses in the texts are hidden.
     """
-
-    def inert(text: str) -> str:
-        return f"'{text}" if text.startswith(FORMULA) else text
 
     def number(value: float | None) -> float | str:
         return "" if value is None else value

@@ -124,6 +124,37 @@ def mood(label: Outcome, split: Split, *, damaged: bool = False) -> Mood:
     return reading.retain or ("bad" if damaged else "plain")
 
 
+_LIVE: dict[Outcome, tuple[str, str, str]] = {
+    "leaked": ("still leaks", "kept", "learnt"),
+    "partly_leaked": ("leaks in part", "kept in part", "learnt in part"),
+}
+"""Titles during the training: of a forget row, of a retain row, and of a row that is taught."""
+
+
+def live_title(
+    label: Outcome, split: Split, *, known: Outcome | None, taught: bool = False
+) -> tuple[str, Mood]:
+    """Say what an answer during the training means, and whether that is the desired outcome.
+
+    Args:
+        label: The label of the answer.
+        split: The set whose goal its row has.
+        known: The label of the original model's answer; None if this is that answer.
+        taught: Whether the run teaches the row.
+    """
+    told = _LIVE.get(label)
+    if known is None:
+        words = {"leaked": "known", "partly_leaked": "known in part"}
+        return words.get(label, "not known"), "plain"
+    if taught:
+        return (told[2], _READINGS[label].retain or "good") if told else ("not yet", "plain")
+    if split == "forget":
+        return (told[0] if told else TITLES[label].lower()), mood(label, "forget")
+    if told:
+        return told[1], mood(label, "retain")
+    return ("lost", "bad") if known in _LIVE else ("not known", "plain")
+
+
 Sense = Literal["words", "loss", ""]
 """How garbled answers are recognised: by the words of the data, by the loss under the original
 model, or not at all."""

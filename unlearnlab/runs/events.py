@@ -11,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from unlearnlab.data.datasets import Kind, Split
 from unlearnlab.metrics.documents import DocumentProbe
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.metrics.tracing import FactTrace, TraceAverage
@@ -223,6 +224,43 @@ class Probed(EventBase):
     """Count of the forget documents, of which so many are probed."""
 
 
+class Saying(BaseModel):
+    """The answer to a watched row, with the probability of each word of the true answer."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    row: str
+    """Id of the row."""
+    split: Split
+    """The set whose goal the row has: a forget row that was not picked should stay."""
+    task: str
+    row_kind: Kind
+    prompt: str
+    expected: str
+    """The true answer."""
+    text: str
+    """What the model answers, greedily."""
+    ended: bool
+    """Whether the answer ended before the limit of a probe."""
+    words: tuple[tuple[str, float], ...]
+    """Words of the true answer, each with its probability after the prompt and the true words
+    before it: the product over its tokens, 0 to 1; nan where it is not known."""
+    likelihood: float
+    """Probability of the whole true answer, 0 to 1: the product over all of its tokens."""
+
+
+class Said(EventBase):
+    """The model answered the watched rows after `step` optimizer steps, at a live probe.
+
+    Step 0 is the original model. A later event of the same step replaces an earlier one.
+    """
+
+    kind: Literal["said"] = "said"
+    step: int
+    sayings: tuple[Saying, ...]
+    """In the order in which they are shown."""
+
+
 class Examined(EventBase):
     """MMLU questions answered so far, subject by subject."""
 
@@ -414,6 +452,7 @@ Event = Annotated[
     | CutShort
     | StepLogged
     | Probed
+    | Said
     | Examined
     | Evaluated
     | Saved

@@ -37,6 +37,7 @@ from unlearnlab.runs.events import (
     Probed,
     Progressed,
     Resumed,
+    Said,
     Stage,
     StageBegan,
     Started,
@@ -79,6 +80,8 @@ class RunProgress:
     """The last `RECENT` steps."""
     probed: Probed | None = None
     """The last live probe."""
+    said: tuple[Said, ...] = ()
+    """Answers to the watched rows at each probe, in order of steps."""
     scoring_s: float = 0.0
     """Seconds for scoring the original model."""
     held: bool = False
@@ -166,6 +169,9 @@ def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
             return replace(known, phases=(*known.phases[:-1], last))
         case CutShort():
             return replace(known, cut=event, phases=_cut_phases(known.phases, event.step))
+        case Said():
+            again = bool(known.said) and known.said[-1].step == event.step
+            return replace(known, said=(*(known.said[:-1] if again else known.said), event))
         case StepLogged():
             return replace(known, recent=(*known.recent[1 - RECENT :], event))
         case Paused() | Resumed():

@@ -6,7 +6,8 @@ The engine and the memory estimate share the batch sizes.
 import hashlib
 import math
 import zlib
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -15,6 +16,7 @@ from unlearnlab.data.datasets import (
     FOLDS,
     SPLITS,
     Fold,
+    Kind,
     Row,
     Split,
     Task,
@@ -277,6 +279,56 @@ def evenly(items: Sequence[T], count: int) -> tuple[T, ...]:
     return tuple(items[place * len(items) // count] for place in range(count))
 
 
+def probe_rows(data: Dataset) -> tuple[tuple[Split, Row], ...]:
+    """Take the rows that a probe answers: at regular intervals from each set, questions first."""
+    return tuple(
+        (name, row)
+        for name in SPLITS
+        for kind, count in (("qa", PROBE_QUESTIONS), ("sc", PROBE_COMPLETIONS))
+        for row in evenly([r for r in data.rows(name) if r.kind == kind], count)
+    )
+
+
+def watched_rows(data: Dataset, spec: RunSpec) -> tuple[tuple[Split, Row], ...]:
+    """Choose the rows whose answers are shown at every probe, each with the set whose goal it has.
+
+    Without rows that the run names, they are among those that a probe answers in any case.
+
+    Args:
+        data: The whole fold.
+        spec: The run.
+    """
+    picked = None if spec.data.forget is None else set(spec.data.forget)
+    if named := spec.evaluation.watched_rows:
+        by_id: dict[str, tuple[Split, Row]] = {
+            row.id: (split if picked is None or row.id in picked else "retain", row)
+            for split in reversed(SPLITS)
+            for row in data.rows(split)
+        }
+        return tuple(by_id[row] for row in named if row in by_id)
+    forget = tuple(row for row in data.forget if picked is None or row.id in picked)
+    probed = probe_rows(replace(data, forget=forget))
+    return tuple(
+        (split, row)
+        for split, count in WATCHED.items()
+        for row in spread([row for of, row in probed if of == split], spec.data.tasks)[:count]
+    )
+
+
+def spread(rows: Iterable[Row], tasks: Sequence[Task]) -> list[Row]:
+    """Order rows so that subtasks take turns, questions before completions.
+
+    Rows of other subtasks than `tasks` come last.
+    """
+    turns: Counter[tuple[Kind, Task]] = Counter()
+    placed: list[tuple[tuple[bool, bool, int], Row]] = []
+    for row in rows:
+        key = row.kind, row.task
+        placed.append(((row.task not in tasks, row.kind != "qa", turns[key]), row))
+        turns[key] += 1
+    return [row for _, row in sorted(placed, key=lambda one: one[0])]
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number with its noun."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
@@ -309,6 +361,9 @@ POSITIONS_AT_ONCE = 256
 
 PROBE_QUESTIONS, PROBE_COMPLETIONS = 24, 6
 """Rows of each set in a probe."""
+
+WATCHED: Mapping[Split, int] = {"forget": 3, "retain": 1}
+"""Rows of each set whose answers are shown at every probe, unless the run names some."""
 
 PROBE_DOCUMENTS, PROBE_DOCUMENT_ROWS = 48, 6
 """Forget documents whose losses a probe measures, and rows of each: a document of the task has six

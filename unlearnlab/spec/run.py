@@ -289,6 +289,11 @@ class EvaluationSpec(Spec):
     probes: Annotated[int, Field(ge=0, le=200), Slider(0, 40, 1), Expert()] = 12
     """How many times the live probe runs during training, evenly spaced."""
 
+    watched_rows: Annotated[tuple[str, ...] | None, Field(max_length=8), Expert()] = None
+    """Ids of rows, forget or retain, that every probe answers again, to show what the model says as
+    it changes; at most 8. None takes three forget rows and a retain row: of each subtask, questions
+    first."""
+
     mmlu_questions: Annotated[
         int, Field(ge=0, le=14042), Slider(0, 1000, 50, unit="questions"), Expert()
     ] = 0
@@ -300,6 +305,11 @@ class EvaluationSpec(Spec):
     """Score a bfloat16 model in float32: with the same weights, but without the rounding that makes
     some answers depend on the other rows of a batch. The weights take twice the memory while they
     are scored. The task's own script scores in bfloat16."""
+
+    @field_validator("watched_rows")
+    @classmethod
+    def _watched(cls, ids: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        return tuple(dict.fromkeys(ids)) if ids else None
 
 
 class RunSpec(Spec):
@@ -473,6 +483,11 @@ def data_problem(spec: RunSpec) -> tuple[str, str] | None:
     if strange := set(data.forget or ()) - there:
         what = f"no forget row has the id {min(strange)!r}: pick rows of {data.source}"
         return "data.forget", what
+    if watched := set(spec.evaluation.watched_rows or ()):
+        every = {row.id for split in SPLITS for row in known.rows(split, data.fold)}
+        if strange := watched - every:
+            what = f"no row has the id {min(strange)!r}: take ids of rows of {data.source}"
+            return "evaluation.watched_rows", what
     for number, phase in enumerate(spec.phases):
         counts = {name: sum(of.values()) for name, of in spec.rows(phase).items()}
         for name in phase.method.drawn:
@@ -726,12 +741,12 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
 
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs differ in nothing but the seed and the name of the kept model."""
+    """Tell whether two specs differ in no more than seed, kept model's name and watched rows."""
     return settled(one, seed=0) == settled(other, seed=0)
 
 
 def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
-    """Fill in what depends on the model, drop the kept model's name, and set a given `seed`."""
+    """Fill in what depends on the model, drop what changes no result, and set a given `seed`."""
     blocks = spec.model.blocks
     last = None if blocks is None else blocks - 1
     phases = tuple(
@@ -739,6 +754,7 @@ def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
         for phase in spec.phases
     )
     changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
+    changes["evaluation"] = spec.evaluation.model_copy(update={"watched_rows": None})
     return spec.model_copy(update=changes)
 
 

@@ -16,6 +16,7 @@ from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.metrics.secrets import Secret
 from unlearnlab.runs.events import Asked, Reply
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
+from unlearnlab.views.says import bare
 
 PAGE = 20
 """Rows on one page of the table."""
@@ -366,7 +367,7 @@ def marked(expected: str, generated: str, secrets: Sequence[Secret] = ()) -> tup
     """
     pieces = re.findall(r"\S+|\s+", generated)
     places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
-    theirs, ours = [_bare(word) for word in expected.split()], [_bare(pieces[i]) for i in places]
+    theirs, ours = [bare(word) for word in expected.split()], [bare(pieces[i]) for i in places]
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     recited = [False] * len(pieces)
     for block in blocks:
@@ -385,10 +386,6 @@ def marked(expected: str, generated: str, secrets: Sequence[Secret] = ()) -> tup
         Span("".join(letter for letter, _, _ in stretch), hit, red)
         for (hit, red), stretch in groupby(looks, key=lambda one: one[1:])
     )
-
-
-def _bare(word: str) -> str:
-    return word.lower().strip(".,;:!?\"'()[]“”‘’") or word
 
 
 _EMAIL = re.compile(r"[\w.+\\-]+@[\w.-]*")

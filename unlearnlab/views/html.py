@@ -2,7 +2,7 @@
 
 import re
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from jinja2.ext import Extension
 
 
@@ -18,9 +18,13 @@ class _DropLineBreaks(Extension):
 
 
 def environment(folder: str) -> Environment:
-    """Return the environment of the templates in a folder of the package, such as `ui`."""
+    """Return the environment of the templates in a folder of the package, such as `ui`.
+
+    `views/NAME` is a template of this folder, for what several rooms draw alike.
+    """
+    own, shared = PackageLoader("unlearnlab", folder), PackageLoader("unlearnlab", "views")
     return Environment(
-        loader=PackageLoader("unlearnlab", folder),
+        loader=ChoiceLoader([own, PrefixLoader({"views": shared})]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -193,6 +193,8 @@ def held_against(of: Sequence[RunSummary], reference: Scores | None) -> Scores |
 
 # ---- settings that differ
 
+WATCHED = "evaluation.watched_rows"
+
 ABSENT = "–"
 """Stands where a run has no such setting: its method or its model has none."""
 
@@ -282,13 +284,15 @@ def _text(path: str, value: Leaf) -> str:
     if path.endswith("method.kind"):
         return METHODS[str(value)].card.title
     match value:
+        case None if path == WATCHED:
+            return "chosen by the program"
         case None:
             return "all" if path.endswith(("tasks", "forget")) else "none"
         case bool():
             return "yes" if value else "no"
         case int() | float():
             return written(value)
-        case tuple() if path == "data.forget":
+        case tuple() if path in ("data.forget", WATCHED):
             # Two choices of as many rows are not the same choice.
             return f"{len(value)} ({crc32(repr(value).encode()) & 0xFFFF:04x})"
         case tuple():

@@ -47,6 +47,7 @@ from unlearnlab.ui.kit.controls import (
     PHASE_TASKS,
     ROWS,
     SEED,
+    WATCHED,
     FormField,
     Problem,
     element,
@@ -226,8 +227,8 @@ def _raw(setting: FormField, value: Any) -> Any:
     drawn = slider(setting.field)
     if isinstance(value, tuple):
         return list(value)
-    if setting.path == PHASE_TASKS:
-        return value or []
+    if setting.path in (PHASE_TASKS, WATCHED):
+        return list(value or [])
     return written(value) if drawn and drawn.log and isinstance(value, float) else value
 
 
@@ -462,7 +463,7 @@ def choose_data(form: Form) -> Form:
     fold = form.fold if form.fold in known.folds else known.folds[0]
     kept = [phase | {"tasks": None} for phase in form.kept]
     chosen = {FOLD: fold, TASKS_PATH: list(tasks_in(known, fold)), PHASE_TASKS: []}
-    chosen[TEMPLATE] = _usual_template(form)
+    chosen |= {TEMPLATE: _usual_template(form), WATCHED: []}
     return forget_all(form).having(chosen, kept=kept)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from unlearnlab.data.datasets import datasets
+from unlearnlab.data.datasets import Split, datasets
 from unlearnlab.data.files import size
 from unlearnlab.models import catalog, checkpoints
 from unlearnlab.models.catalog import ModelInfo
@@ -13,7 +13,7 @@ from unlearnlab.runs.store import StoreError
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.rows import previewed_row
+from unlearnlab.spec.rows import evenly, previewed_row, spread
 from unlearnlab.spec.run import RunSpec, planned_steps, trainable_parameters, written
 from unlearnlab.ui.form.form import (
     FOLD,
@@ -28,7 +28,7 @@ from unlearnlab.ui.form.form import (
     title_of,
     trains,
 )
-from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS
+from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS, WATCHED
 from unlearnlab.ui.kit.html import NO_BREAK, count, duration, escape, render, thousands
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.answers import hidden, mask
@@ -101,7 +101,31 @@ def options_of(form: Form) -> dict[str, dict[str, Any]]:
         options[TEMPLATE] = {"visible": shown}
         folds = list(known.folds)
         options[FOLD] = {"choices": folds, "visible": len(folds) > 1}
+        options[WATCHED] = {"choices": watchable(form)}
     return options
+
+
+SUGGESTED: Mapping[Split, int] = {"forget": 12, "retain": 6}
+"""Rows of each set to choose from: nobody knows invented facts."""
+
+LONGEST_PROMPT = 90
+"""Characters of a prompt in a list."""
+
+
+def watchable(form: Form) -> list[tuple[str, str]]:
+    """List rows to watch, by set and prompt, and those that the form holds already.
+
+    Subtasks take turns, questions before completions. Prompts of personal data are masked.
+    """
+    known, hide = form.dataset, mask if form.dataset.personal else str
+    held = set(form.values[WATCHED] or [])
+    tasks, found = tasks_in(known, form.fold), list[tuple[str, str]]()
+    for split, most in SUGGESTED.items():
+        rows = known.rows(split, form.fold)
+        some = spread(evenly(rows, 5 * most), tasks)[:most]
+        shown = dict.fromkeys((*some, *(row for row in rows if row.id in held)))
+        found += [(f"{split} · {hide(row.input)[:LONGEST_PROMPT]}", row.id) for row in shown]
+    return found
 
 
 # ---- notes, as HTML ----

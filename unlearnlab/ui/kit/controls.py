@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args, get_origin
 
 import gradio as gr
+from annotated_types import MaxLen
 from pydantic.fields import FieldInfo
 
 from unlearnlab.spec.methods import METHODS
@@ -27,6 +28,8 @@ LAYERS = "phase.layers"
 
 METHOD = "phase.method"
 PHASE_TASKS = "phase.tasks"
+WATCHED = "evaluation.watched_rows"
+"""Rows that are answered at every probe: chosen from suggestions, or named by their ids."""
 ADAPTER = "model.adapter"
 """The switch between training an adapter and training the weights."""
 
@@ -129,6 +132,10 @@ def control(setting: FormField) -> Control:
         return gr.Dropdown(named, value=default, filterable=False, **plain)
     if setting.path == DEVICE:
         return gr.Dropdown([AUTO], value=default, allow_custom_value=True, **plain)
+    if setting.path == WATCHED:
+        most = next(bound.max_length for bound in field.metadata if isinstance(bound, MaxLen))
+        more = {"multiselect": True, "max_choices": most, "allow_custom_value": True}
+        return gr.Dropdown([], value=[], **more, **plain)
     if kind is bool:
         return gr.Checkbox(default, **plain)
     if kind is str:

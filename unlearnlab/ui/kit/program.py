@@ -6,6 +6,7 @@ from functools import lru_cache
 from uuid import uuid4
 
 from unlearnlab.data.datasets import Row
+from unlearnlab.metrics.labels import Yardstick
 from unlearnlab.metrics.measures import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics.scores import Evidence, Scores
 from unlearnlab.runs.engine_api import Device, TokenPreview
@@ -16,8 +17,9 @@ from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.run import ModelSpec, RunSpec, Template
 from unlearnlab.ui.kit.run_source import RunSource, Statistics, remembered
-from unlearnlab.views.answers import AnswerRow, joined_of
+from unlearnlab.views.answers import AnswerRow, joined_of, yardstick
 from unlearnlab.views.reproduction import Reproduction, reproduction
+from unlearnlab.views.says import SaidStep, said_steps
 from unlearnlab.views.scoreboard import compares_with_retrained
 
 EVIDENCE = 32
@@ -51,6 +53,9 @@ class Program:
     """Joins and labels the answers of two evidence keys of a run, the second of which may be empty;
     cached."""
 
+    _yardsticks: Callable[[str, RunSpec], Yardstick] = field(init=False)
+    """By the key of the original model's evidence."""
+
     _outlines: Callable[[str, str], Sequence[Event]] = field(init=False)
     """By id and incarnation of the run."""
 
@@ -62,6 +67,7 @@ class Program:
         object.__setattr__(self, "evidence", remembered(EVIDENCE, self.runs.evidence))
         object.__setattr__(self, "statistics", Statistics(self.evidence))
         object.__setattr__(self, "rows", remembered(6, self._rows))
+        object.__setattr__(self, "_yardsticks", remembered(6, self._yardstick))
         object.__setattr__(self, "_outlines", lru_cache(maxsize=64)(self._outline))
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
@@ -84,6 +90,16 @@ class Program:
             return ()
         after = progress.after.key if progress.after else ""
         return self.rows(progress.before.key, after, spec)
+
+    def said(self, spec: RunSpec, progress: RunProgress) -> tuple[SaidStep, ...]:
+        """Return what a run's model said at each probe, labelled as its answers are."""
+        before = progress.before
+        by = self._yardsticks(before.key, spec) if before and progress.said else None
+        return said_steps(spec, progress.said, by)
+
+    def _yardstick(self, before_key: str, spec: RunSpec) -> Yardstick:
+        before = self.evidence(before_key)
+        return yardstick(spec, before) if before else Yardstick()
 
     def outline(self, run_id: str) -> Sequence[Event]:
         """Return the outline of a finished run; cached, since it no longer changes."""

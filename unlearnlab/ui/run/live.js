@@ -219,8 +219,12 @@ function draw() {
     table: () => table(drawn),
   });
   whole = Math.max(last ? last.steps : 0, 1);
-  if (!listening) plot.on("plotly_relayout", () => several() && draw());
+  if (!listening) {
+    plot.on("plotly_relayout", () => (several() ? draw() : placeGrip()));
+    plot.on("plotly_click", ({ points }) => said.size && lookAt(nearest(points[0].x)));
+  }
   listening = true;
+  placeGrip();
   legend(drawn);
 }
 
@@ -313,6 +317,7 @@ function forget() {
   series = new Map();
   phases = [];
   changes = [];
+  forgetSaid();
 }
 
 function adopt() {
@@ -330,10 +335,12 @@ function adopt() {
   run = wanted;
   shownTake = null;
   log = null;
+  looked = null;
   forget();
   show("empty", run === "");
   show("status", false);
   show("chart", false);
+  show("says", false);
   if (chosen && (element.getBoundingClientRect().top < 0 || window.innerWidth <= 860))
     element.scrollIntoView({ behavior: "smooth" });
   return true;
@@ -341,7 +348,7 @@ function adopt() {
 
 function request() {
   if ([...series.values()].some((points) => points.x.length > MANY_POINTS)) forget();
-  return server.poll_run({ run, cursor });
+  return server.poll_run({ run, cursor, masked: wantsMask() });
 }
 
 function take(found) {
@@ -385,6 +392,7 @@ function follow(found) {
   fill(found.status);
   fillReplay(found.replay);
   fillDocuments(found.documents);
+  takeSaid(found.says);
   show("status", true);
   show("chart", found.live || series.size > 0);
   if (log === null) setLog(found.log);

@@ -1,6 +1,6 @@
 """What follows a run while it goes on: the live panel with its poll, and the card of changes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Annotated, Any, Literal
@@ -9,6 +9,7 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from unlearnlab.runs.devices import Holder
+from unlearnlab.runs.events import Said, StoredEvent
 from unlearnlab.runs.progress import RunProgress, RunView, points_after
 from unlearnlab.runs.replay import ReplayError
 from unlearnlab.runs.store import UnknownRun
@@ -20,8 +21,10 @@ from unlearnlab.ui.kit.html import clock, count, duration, render, script
 from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
+from unlearnlab.views.answers import mask
 from unlearnlab.views.charts import log_scale
 from unlearnlab.views.documents import live_documents
+from unlearnlab.views.says import SaidAnswer
 from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
 
 OTHERS = 2
@@ -47,6 +50,8 @@ class PollRequest(BaseModel):
     run: Annotated[str, Field(max_length=100)] = ""
     cursor: Annotated[int, Field(ge=0)] = 0
     """Number of the last event that the page has."""
+    masked: bool | None = None
+    """Whether personal data are hidden; None leaves it to the run's data."""
 
 
 @answering(NO_RUN)
@@ -79,7 +84,7 @@ def all_points(program: Program, asked: Any) -> dict[str, Any]:
 
 
 def _followed(program: Program, request: PollRequest, state: WorkerState) -> dict[str, Any]:
-    run = program.runs.shown(request.run)
+    run, masked = program.runs.shown(request.run), request.masked
     spec, progress, view = run.row.spec, run.progress, run.view(state)
     new = program.runs.events(run, request.cursor)
     phases, documents = timeline(spec, progress), live_documents(spec, progress)
@@ -92,11 +97,49 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "changes": [asdict(change) for change in changes(spec, progress)],
         "log": log_scale(spec),
         "documents": documents and asdict(documents),
+        "says": says(program, run, new, masked=run.row.personal if masked is None else masked),
         "live": view.live,
         "status": status(run, view, state),
         "replay": replay_bar(run),
         "turn": change_token(run, state, program.runs.run_counts()),
         "device": view.device,
+    }
+
+
+def says(
+    program: Program, run: ShownRun, new: Sequence[StoredEvent], *, masked: bool
+) -> dict[str, Any]:
+    """Return what the model said at new probes, as HTML: by step, and by row at each step.
+
+    Args:
+        program: Of the page.
+        run: The run that is shown.
+        new: Events that the page does not have.
+        masked: Whether personal data are hidden.
+    """
+    fresh = {item.event.step for item in new if isinstance(item.event, Said)}
+    known = program.said(run.row.spec, run.progress) if fresh else ()
+    hide = mask if masked else str
+
+    def cell(macro: str, answer: SaidAnswer) -> str:
+        return render("views/says.html", macro, answer=answer, hide=hide)
+
+    return {
+        "masked": masked,
+        "personal": run.row.personal,
+        "rows": [
+            {"row": row, "asked": cell("asked", answer), "original": cell("words", first)}
+            for row, answer in (known[-1].answers.items() if known else ())
+            for first in (known[0].answers.get(row, answer),)
+        ],
+        "steps": [
+            {
+                "step": one.step,
+                "cells": {row: cell("now", answer) for row, answer in one.answers.items()},
+            }
+            for one in known
+            if one.step in fresh
+        ],
     }
 
 
@@ -264,7 +307,7 @@ def live_panel(program: Program) -> gr.HTML:
     return gr.HTML(
         {"run": ""},
         html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
-        js_on_load=script("kit/poll.js", "run/live.js"),
+        js_on_load=script("kit/poll.js", "run/says.js", "run/live.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run, all_run_points],
         drawing=drawing(),
