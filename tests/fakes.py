@@ -266,7 +266,7 @@ class FakeLab:
             prompt=ask.prompt,
             original=ask.prompt.upper(),
             unlearned=ask.prompt[::-1],
-            step=0,
+            step=0 if ask.step is None else ask.step,
             replies=tuple(
                 Reply(
                     prompt=one.prompt,

@@ -1,6 +1,7 @@
 """What the model says at each probe: it changes while a run goes on, and the scrubber goes back."""
 
 import json
+import re
 
 import pytest
 from playwright.sync_api import expect
@@ -25,12 +26,12 @@ def test_what_it_says_changes_while_it_trains_and_the_scrubber_goes_back(serve, 
     page = tabs(serve(step_s=0.12, steps=60))
     page.locator("#unlearn").click()
     expect(cells(page)).to_have_count(4)
-    expect(cells(page).first).to_contain_text("555-588-6866")
-    expect(part(page, "says-now")).to_have_text("Now, step 14")
+    expect(part(page, "says-now")).to_have_text(re.compile(r"^(Now, step [1-9]|At step)"))
     table = part(page, "says-rows").element_handle()
     part(page, "scrub").focus()
     page.keyboard.press("Home")
     expect(part(page, "says-now")).to_have_text("Before training")
+    expect(cells(page).first).to_contain_text("555-588-6866")
     page.keyboard.press("ArrowRight")
     expect(part(page, "says-now")).to_have_text("At step 7")
     finished(page)

@@ -18,7 +18,7 @@ from unlearnlab.runs.events import (
 
 def test_every_event_has_its_own_kind_and_is_read_back_by_it():
     kinds = [event.model_fields["kind"].default for event in EVENTS]
-    assert len(set(kinds)) == len(EVENTS) == 29
+    assert len(set(kinds)) == len(EVENTS) == 30
     assert parse_event('{"kind": "paused"}') == Paused()
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import math
+import shutil
 import sqlite3
 import threading
 import time
@@ -13,13 +14,13 @@ import pytest
 from tests.fakes import stage, stepped, whole_run
 from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
-from unlearnlab.runs.events import PhaseBegan
+from unlearnlab.runs.events import PhaseBegan, SnapshotKept, StepLogged
 from unlearnlab.runs.progress import MANY_STEPS, RunProgress
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.presets import presets
-from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec
+from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec, SpecError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import notes
 from unlearnlab.ui.form.notes import model_note, size_note
@@ -287,6 +288,40 @@ def test_a_bad_prompt_is_told_at_its_field(program, prompt):
     ask_id, message = handlers.press_ask(program, run_id, prompt)
     assert ask_id == ""
     assert message.problems[0].element == handlers.PROMPT
+
+
+def with_snapshots(job):
+    for event in whole_run(job):
+        yield event
+        if isinstance(event, StepLogged) and event.step < 3:
+            (job.folder / "snapshots" / str(event.step)).mkdir(parents=True)
+            yield SnapshotKept(step=event.step, megabytes=0.1)
+
+
+def test_a_run_with_snapshots_offers_them_to_be_asked_and_to_start_from(program, lab, monkeypatch):
+    monkeypatch.setenv("UNLEARNLAB_HOME", str(program.store.home))
+    assert panel_of(program, finished(program)).snapshots == ()
+    lab.script = with_snapshots
+    run_id = finished(program, RunSpec(seed=3))
+    assert panel_of(program, run_id).snapshots == (1, 2)
+    ask_id, _ = handlers.press_ask(program, run_id, "Who?", 2)
+    while not program.runs.progress(run_id).asks:
+        time.sleep(0.01)
+    (asked,) = program.runs.progress(run_id).asks
+    assert (asked.ask_id, asked.step) == (ask_id, 2)
+    assert "at step 2" in answers_of(program, run_id).asks
+    spec = forms.spec_of(handlers.branch_form(program, run_id, 2))
+    assert spec.model.start_from == f"{run_id}@2"
+    assert spec.seed == 3
+    shutil.rmtree(program.store.folder(run_id) / "snapshots" / "2")
+    assert panel_of(program, run_id).snapshots == (1,)
+    with pytest.raises(SpecError, match="there is no snapshot"):
+        handlers.branch_form(program, run_id, 2)
+
+
+def test_another_model_does_not_start_from_a_snapshot_of_the_first():
+    form = forms.first_form().having({forms.START: "251127-000000-001@4"})
+    assert forms.take_model(form, ()).values[forms.START] == ""
 
 
 def test_a_page_opens_with_the_live_run_else_the_remembered_else_the_newest(held):

@@ -387,3 +387,20 @@ def test_expected_answers_to_a_list_of_prompts_are_counted():
 
 def test_a_single_prompt_has_no_list():
     assert heard(Asked(ask_id="a", prompt="Who?", original="Ada", unlearned="", step=1)) == ()
+
+
+def test_words_that_the_other_answer_lacks_are_changed_whether_recited_or_not():
+    spans = marked("blue locket", "It is a red locket, or so.", other="It is a blue locket.")
+    assert [span.text for span in spans if span.changed] == ["red", "or so."]
+    assert [span.text for span in spans if span.recited] == ["locket,"]
+    assert not any(span.changed for span in marked("blue", "blue locket"))
+    assert all(span.changed for span in marked("", "other words", other=""))
+    assert not any(span.changed for span in marked("", "Other words", other="other, words."))
+
+
+def test_a_list_of_prompts_shows_what_the_unlearned_model_changed():
+    reply = Reply(prompt="Who?", expected="", original="Ada Brock", unlearned="Ada Blum")
+    asked = Asked(ask_id="a", prompt="", original="", unlearned="", step=-1, replies=(reply,))
+    (one,) = heard(asked)
+    assert [span.text for span in one.unlearned if span.changed] == ["Blum"]
+    assert not any(span.changed for span in one.original)

@@ -37,6 +37,12 @@ def register(commands: Commands) -> None:
         help="a prompt, perhaps with the answer that is looked for: 'Who is it? => Ada'",
     )
     asking.add_argument(
+        "--step",
+        metavar="N",
+        type=int,
+        help="ask the run's snapshot of this step (evaluation.snapshots) in place of its result",
+    )
+    asking.add_argument(
         "--file",
         metavar="FILE",
         type=Path,
@@ -100,7 +106,7 @@ def _ask(args: argparse.Namespace) -> int:
         worker = Worker(store, engines)
         try:
             text = "\n".join(" => ".join(filter(None, one)) for one in questions)
-            answer = _answer(store, args.run, worker.ask(args.run, text, questions))
+            answer = _answer(store, args.run, worker.ask(args.run, text, questions, args.step))
         finally:
             worker.close(CLOSING_S)
     if isinstance(answer, AskFailed):

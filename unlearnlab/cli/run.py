@@ -31,6 +31,7 @@ from unlearnlab.runs.store import Store
 from unlearnlab.spec.errors import printable
 from unlearnlab.spec.fields import override
 from unlearnlab.spec.presets import (
+    branched,
     preset,
     taught_data,
     teach_spec,
@@ -68,6 +69,11 @@ def register(commands: Commands) -> None:
         metavar="FILE",
         type=Path,
         help="start from a JSON file: a spec, a preset or a run's record",
+    )
+    source.add_argument(
+        "--branch",
+        metavar="RUN@STEP",
+        help="start from a run's snapshot, with the settings of that run",
     )
     source.add_argument("--taught", metavar="MODEL", help="unlearn what `teach` taught this model")
     running.add_argument(
@@ -160,7 +166,7 @@ def register(commands: Commands) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    sources = (args.preset, args.spec, args.taught)
+    sources = (args.preset, args.spec, args.taught, args.branch)
     previews = args.preview is not None
     wanted = args.score_only or args.estimate or previews or args.json or args.name or args.settings
     if not wanted and all(one is None for one in sources):
@@ -175,13 +181,21 @@ def _run(args: argparse.Namespace) -> int:
             base = unlearn_spec(args.taught, taught_data(args.taught))
         except ValueError as error:
             raise SpecError([("taught", str(error))]) from error
+    elif args.branch is not None:
+        with Store(home()) as store:
+            run = args.branch.partition("@")[0]
+            base = branched(store.spec(run), args.branch)
     elif args.spec is not None:
         found = read_object(args.spec, "spec")
         base = parse_spec(found.get("spec", found))
     else:
         base = RunSpec()
     spec = _with_settings(base, args.settings, ready=not args.estimate)
-    if args.spec is None and "data.chat_template" not in dict(args.settings):
+    if (
+        args.spec is None
+        and args.branch is None
+        and "data.chat_template" not in dict(args.settings)
+    ):
         spec = _with_usual_template(spec)
     spec = spec.scoring if args.score_only else spec
     if args.preview is not None:
@@ -263,6 +277,7 @@ def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
         "parts": {part: round(size) for part, size in found.peak.parts.items()},
         "moments": {moment.name: round(moment.total) for moment in found.moments},
         "seconds": found.seconds,
+        "snapshot_bytes": round(found.disk),
         "corrected_by_runs": found.runs,
     }
 

@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 
 import torch
 
@@ -60,6 +61,7 @@ from unlearnlab.runs.engine_api import (
     PromptRequest,
     RunFailed,
 )
+from unlearnlab.runs.estimates import snapshot_bytes
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -79,6 +81,7 @@ from unlearnlab.spec.presets import asks_first
 from unlearnlab.spec.rows import Dataset
 from unlearnlab.spec.run import (
     ANSWER_TOKENS,
+    SNAPSHOTS,
     ModelSpec,
     PreviewSpec,
     RunSpec,
@@ -166,6 +169,8 @@ class DeviceEngine:
         refuse_too_long(fold, lm.prompts, context=lm.context, answer=longest)
         if spec.keep_as:
             check_room(models_folder(), lm.merged_bytes)
+        if spec.evaluation.snapshots and not spec.only_scores:
+            check_room(job.folder, round(snapshot_bytes(spec)))
         if not spec.only_scores:
             lm.adapt(spec)
         self._live, self._training, self._loading = (job.run_id, lm), TrainingState(), ""
@@ -221,7 +226,15 @@ class DeviceEngine:
         if spec.only_scores:
             return
         yield clock.stage("training")
-        yield from train(lm, spec, selected, probe=probe, clock=clock, state=self._training)
+        yield from train(
+            lm,
+            spec,
+            selected,
+            probe=probe,
+            clock=clock,
+            state=self._training,
+            folder=job.folder,
+        )
         moved = lm.moved()
         yield clock.stage("saving")
         written = lm.save(job.folder)
@@ -259,7 +272,11 @@ class DeviceEngine:
         """
         if self._live and self._live[0] == job.run_id:
             with _memory_advice():
-                return _ask_both(self._live[1], ask, step=self._training.step)
+                lm = self._live[1]
+                if ask.step is None:
+                    return _ask_both(lm, ask, step=self._training.step)
+                with lm.at(_snapshot_of(job, ask.step)):
+                    return _ask_both(lm, ask, step=ask.step)
         if self._loading == job.run_id:
             raise ValueError("the run is still loading its model: ask again in a moment")
         assert self._live is None, "another run is on the device"
@@ -267,9 +284,11 @@ class DeviceEngine:
             model = job.spec.model
             lm = UnlearningModel.load(model, device=self._prepared_device(model))
             lm.use_template(job.spec.data.chat_template)
-            if not job.spec.only_scores:
+            if ask.step is not None:
+                lm.restore(_snapshot_of(job, ask.step))
+            elif not job.spec.only_scores:
                 lm.restore(job.folder)
-            return _ask_both(lm, ask, step=-1)
+            return _ask_both(lm, ask, step=-1 if ask.step is None else ask.step)
 
     def export(self, job: Job, export: Export, report: Report | None = None) -> Exported:
         """Write the merged model of a finished run, restored from its folder."""
@@ -454,6 +473,18 @@ def _save_model_as(lm: UnlearningModel, fold: Dataset, job: Job, found: Scores) 
     where = models_folder() / spec.keep_as
     written = save_merged(lm, where, texts={MODEL_NOTE: json.dumps(note, indent=2)})
     return Kept(name=spec.keep_as, megabytes=written / 1e6)
+
+
+def _snapshot_of(job: Job, step: int) -> Path:
+    """Return the folder of a run's snapshot.
+
+    Raises:
+        ValueError: There is none of this step.
+    """
+    folder = job.folder / SNAPSHOTS / str(step)
+    if not folder.is_dir():
+        raise ValueError(f"step: run {job.run_id} has no snapshot of step {step} here")
+    return folder
 
 
 def _ask_both(lm: UnlearningModel, ask: PromptRequest, *, step: int) -> Asked:

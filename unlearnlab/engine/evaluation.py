@@ -464,8 +464,9 @@ def _saying(
 
 
 def _probability(logprobs: Sequence[float]) -> float:
-    """Return the probability of tokens in a row, 0 to 1; nan without tokens."""
-    return math.exp(min(0.0, sum(logprobs))) if logprobs else math.nan
+    """Return the probability of tokens in a row, 0 to 1; nan without tokens or numbers."""
+    total = sum(logprobs)
+    return math.nan if not logprobs or math.isnan(total) else math.exp(min(0.0, total))
 
 
 def ask_what_is_known(

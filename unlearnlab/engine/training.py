@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import cycle, islice, pairwise
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -25,7 +26,7 @@ from unlearnlab.engine.objectives import OBJECTIVES
 from unlearnlab.engine.objectives.context import Batch, Context, Objective, Rows
 from unlearnlab.engine.optimization import Optimizer
 from unlearnlab.engine.prompts import PromptFormat
-from unlearnlab.engine.unlearning_model import UnlearningModel
+from unlearnlab.engine.unlearning_model import STARTED, UnlearningModel
 from unlearnlab.runs.engine_api import RunFailed
 from unlearnlab.runs.estimates import training_seconds
 from unlearnlab.runs.events import (
@@ -33,6 +34,7 @@ from unlearnlab.runs.events import (
     Event,
     PhaseBegan,
     PhaseEnded,
+    SnapshotKept,
     Stage,
     StageBegan,
     StepLogged,
@@ -40,7 +42,7 @@ from unlearnlab.runs.events import (
 )
 from unlearnlab.spec.methods.base import Layout, MethodSpec, SetName
 from unlearnlab.spec.rows import Dataset
-from unlearnlab.spec.run import Phase, RunSpec
+from unlearnlab.spec.run import SNAPSHOTS, Phase, RunSpec
 
 T = TypeVar("T")
 
@@ -415,8 +417,11 @@ def train(
     probe: Probe,
     clock: Clock,
     state: TrainingState | None = None,
+    folder: Path | None = None,
 ) -> Generator[Event | None, None, None]:
     """Train all phases on the same weights, running the probe at regular steps.
+
+    Snapshots are kept in a folder of `folder`, if the spec asks for some.
 
     `state` is kept up to date; a phase put there takes effect at the next step, and `ends` there
     ends the training: the present phase still gets its final operation, later phases are left out.
@@ -428,6 +433,7 @@ def train(
     plan = plan_phases(spec, data, lm.prompts)
     total = plan[-1].first_step + plan[-1].steps
     due = probe_steps(total, spec.evaluation.probes)
+    kept = snapshot_steps(total, spec.evaluation.snapshots) if folder else set[int]()
     state = state or TrainingState()
     skipped = 0
     """Steps left out by phases that reached their goal early."""
@@ -440,6 +446,8 @@ def train(
                 lm.model.eval()
                 yield from probe.run(lm, step=event.step)
                 lm.model.train()
+            if isinstance(event, StepLogged) and event.step + skipped in kept and folder:
+                yield keep_snapshot(lm, folder, event.step, spec.model.start_from)
         left_out = planned.first_step + planned.steps - state.step
         cut = state.ends and (left_out > 0 or original is not plan[-1])
         if cut:
@@ -459,6 +467,22 @@ def probe_steps(total: int, probes: int) -> set[int]:
     """Return the steps after which the probe runs: evenly spaced, including the last."""
     count = min(probes, total)
     return {round(total * (i + 1) / count) for i in range(count)}
+
+
+def snapshot_steps(total: int, snapshots: int) -> set[int]:
+    """Return the steps after which a snapshot is kept: evenly spaced, without first and last."""
+    steps = {round(total * (i + 1) / (snapshots + 1)) for i in range(snapshots)}
+    return steps - {0, total}
+
+
+def keep_snapshot(lm: UnlearningModel, folder: Path, step: int, started: str) -> SnapshotKept:
+    """Write the changed weights into a folder named by the step."""
+    target = folder / SNAPSHOTS / str(step)
+    target.mkdir(parents=True, exist_ok=True)
+    written = lm.save(target)
+    if started:
+        (target / STARTED).write_text(started, encoding="utf-8")
+    return SnapshotKept(step=step, megabytes=written.stat().st_size / 1e6)
 
 
 class _PhaseTraining:

@@ -63,6 +63,7 @@ from unlearnlab.spec.run import (
     RunSpec,
     Template,
     adapters,
+    snapshot_folder,
 )
 
 disable_progress_bar()
@@ -72,6 +73,8 @@ SAMPLE = "The first of them was written in 1912 (in two parts): a list of names,
 
 DELTA = "delta.safetensors"
 ADAPTER = "adapter"
+STARTED = "start_from.txt"
+"""Note in a snapshot of a run that itself began with one: its `ModelSpec.start_from`."""
 
 
 def _without_dropout(model: nn.Module) -> None:
@@ -155,6 +158,10 @@ class UnlearningModel:
         if len(lm.ends) > 1:
             named = ", ".join(sorted(lm.tokenizer.decode([token]) for token in lm.ends))
             lm.notes += (f"Answers end at any of its end tokens: {named}.",)
+        if spec.start_from:
+            lm.start_from(snapshot_folder(spec.start_from))
+            run, _, step = spec.start_from.partition("@")
+            lm.notes += (f"It starts from step {step} of run {run}.",)
         return lm
 
     @classmethod
@@ -508,6 +515,52 @@ class UnlearningModel:
             for name, kept in self._originals.items():
                 self._originals[name] = kept.to(self.model.get_parameter(name).dtype)
 
+    def start_from(self, folder: Path) -> None:
+        """Take the weights of a snapshot in `folder` as the original ones.
+
+        A run that itself began with a snapshot has left a note of it there.
+
+        Raises:
+            ValueError: There is no such snapshot, or it is of another model.
+        """
+        if not folder.is_dir():
+            run, step = folder.parent.parent.name, folder.name
+            raise ValueError(
+                f"model.start_from: the snapshot of step {step} of run {run} is gone: the run was "
+                "deleted, or lies on another machine"
+            )
+        if (note := folder / STARTED).is_file():
+            self.start_from(snapshot_folder(note.read_text(encoding="utf-8")))
+        self.restore(folder)
+        if isinstance(self.model, PeftModel):
+            with LOAD_LOCK:
+                merged = cast("LoraModel", self.model.base_model).merge_and_unload(safe_merge=True)
+            self.model = cast("PreTrainedModel", merged)
+        self._originals.clear()
+        self.model.requires_grad_(False)
+        self.model.eval()
+        self.fingerprint = fingerprint(self.model)
+
+    @contextmanager
+    def at(self, folder: Path) -> Generator[None]:
+        """Use the weights of a snapshot in place of the present ones inside the `with` block.
+
+        Raises:
+            ValueError: An adapter is in training, which has no place for a second state.
+        """
+        if self.has_adapter:
+            raise ValueError("an adapter's snapshots can be asked when its run has ended")
+        parameters, saved = dict(self.model.named_parameters()), load_file(folder / DELTA)
+        present = {name: parameters[name].data for name in self._originals}
+        try:
+            for name, original in self._originals.items():
+                kept = saved.get(name)
+                parameters[name].data = original if kept is None else kept.to(original.device)
+            yield
+        finally:
+            for name, data in present.items():
+                parameters[name].data = data
+
     def save(self, folder: Path) -> Path:
         """Write the trained tensors or the active adapter into `folder`; return the file."""
         if isinstance(self.model, PeftModel):
@@ -542,7 +595,7 @@ class UnlearningModel:
                 raise ValueError(f"the run's weights belong to another model: no {name} here")
         for name, trained in saved.items():
             kept = self._originals[name] = parameters[name].data
-            parameters[name].data = trained.to(kept.device)
+            parameters[name].data = trained.to(kept.device, kept.dtype)
 
 
 def _name(dtype: torch.dtype) -> str:

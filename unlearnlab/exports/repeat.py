@@ -118,6 +118,8 @@ def script(result: Result) -> str:
     spec = result.spec
     plain = spec.model_dump(mode="json")
     plain["model"]["name"] = model_text(spec)  # Another is given; a folder's path is nobody's.
+    plain["model"]["start_from"] = ""
+    plain["evaluation"] |= {"watched_rows": None, "snapshots": 0}  # Rows are others.
     phases = "\n".join(f"    {phase_text(spec, phase)}" for phase in spec.phases)
     return _FILE.substitute(
         version=__version__,

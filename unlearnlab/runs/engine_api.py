@@ -55,6 +55,8 @@ class PromptRequest:
     """As it was typed."""
     questions: tuple[Question, ...] = ()
     """The prompts of a list."""
+    step: int | None = None
+    """Step of the snapshot that answers in place of the unlearned model; None for that itself."""
 
     def failed(self, problem: str) -> AskFailed:
         """Return the event that reports its failure."""

@@ -8,9 +8,9 @@ from typing import get_args
 
 from unlearnlab.models.families import Architecture
 from unlearnlab.runs.events import GIB, Event, Finished, StageBegan, Started, StepLogged
-from unlearnlab.runs.memory import Lengths, Moment, Part, lengths, moments
+from unlearnlab.runs.memory import FLOAT32, WEIGHT, Lengths, Moment, Part, lengths, moments
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.run import Phase, RunSpec, planned_steps
+from unlearnlab.spec.run import Phase, RunSpec, planned_steps, trainable_parameters
 
 PROGRAM = 0.5 * GIB
 """Default bytes of the process beside the tensors on a CPU: the libraries."""
@@ -190,6 +190,20 @@ def training_seconds(spec: RunSpec, batch_s: float) -> float:
     return sum(batch_s * count * _of_a_batch(phase, of, size) / first for phase, count in taken)
 
 
+def snapshot_bytes(spec: RunSpec) -> float:
+    """Return the bytes of a run's snapshots on the disk, at most; 0 without any.
+
+    Each holds the trained tensors of all phases so far, or the adapter of the present one.
+    """
+    size, count = spec.model.known.architecture, spec.evaluation.snapshots
+    if size is None or not count or spec.only_scores:
+        return 0.0
+    trained = [trainable_parameters(spec, phase) for phase in spec.phases]
+    if spec.model.adapter:
+        return count * FLOAT32 * float(max(trained))
+    return count * WEIGHT[spec.model.precision] * float(min(sum(trained), size.parameters))
+
+
 def _work(spec: RunSpec, of: Lengths, size: Architecture) -> float:
     """Return the computation of a run's training, in parameters times tokens."""
     return sum(
@@ -231,6 +245,10 @@ class Estimate:
     """Number of earlier runs that corrected it."""
     seconds: float | None
     """Seconds; none without a comparable run."""
+    snapshots: int = 0
+    """Number of snapshots that are kept."""
+    disk: float = 0.0
+    """Bytes of the snapshots on the disk."""
 
     @property
     def peak(self) -> Moment:
@@ -259,7 +277,12 @@ class Estimate:
         runs = "an earlier run" if self.runs == 1 else f"{self.runs} earlier runs"
         corrected = f"Corrected by {runs} of this model here." if self.runs else ""
         timeless = NO_TIME if self.seconds is None else ""
-        return tuple(note for note in (when, corrected, timeless) if note)
+        kept = ""
+        if self.snapshots:
+            many = "A snapshot" if self.snapshots == 1 else f"{self.snapshots} snapshots"
+            takes = "takes" if self.snapshots == 1 else "take"
+            kept = f"{many} of the changed weights {takes} {bytes_text(self.disk)} on the disk."
+        return tuple(note for note in (when, kept, corrected, timeless) if note)
 
     @property
     def advice(self) -> str:
@@ -301,4 +324,6 @@ def estimate(
         moments(spec, size, of, cuda=cuda, memory=memory),
         *_correction(runs, cuda=cuda, memory=memory),
         _seconds(spec, of, size, runs),
+        0 if spec.only_scores else spec.evaluation.snapshots,
+        snapshot_bytes(spec),
     )

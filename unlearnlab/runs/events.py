@@ -295,6 +295,14 @@ class Saved(EventBase):
     megabytes: float
 
 
+class SnapshotKept(EventBase):
+    """A copy of the changed weights was kept, as they were after `step` optimizer steps."""
+
+    kind: Literal["snapshot_kept"] = "snapshot_kept"
+    step: int
+    megabytes: float
+
+
 class Kept(EventBase):
     """The trained model was saved under a name that a spec can use."""
 
@@ -345,7 +353,7 @@ class Asked(EventBase):
     original: str
     unlearned: str
     step: int
-    """Optimizer steps taken so far; -1 for a finished run."""
+    """Optimizer steps taken by the model that answered; -1 for a finished run's final one."""
     replies: tuple[Reply, ...] = ()
     """The answers to a list of prompts; `original` and `unlearned` are empty then."""
 
@@ -456,6 +464,7 @@ Event = Annotated[
     | Examined
     | Evaluated
     | Saved
+    | SnapshotKept
     | Kept
     | Traced
     | Previewed

@@ -38,6 +38,7 @@ from unlearnlab.runs.events import (
     Progressed,
     Resumed,
     Said,
+    SnapshotKept,
     Stage,
     StageBegan,
     Started,
@@ -102,6 +103,7 @@ class RunProgress:
     asks: tuple[Asked | AskFailed, ...] = ()
     changes: tuple[Adjusted | AdjustFailed, ...] = ()
     """Settings changed during the run, and failed attempts."""
+    snapshots: tuple[SnapshotKept, ...] = ()
     exports: tuple[Exported | ExportFailed, ...] = ()
     """Exports of the merged model, and failed ones."""
     ending: Ending | None = None
@@ -140,6 +142,7 @@ _LATEST: Mapping[type[EventBase], str] = {
 
 _COLLECTED: Mapping[type[EventBase], str] = {
     PhaseBegan: "phases",
+    SnapshotKept: "snapshots",
     Asked: "asks",
     AskFailed: "asks",
     Adjusted: "changes",

@@ -531,7 +531,13 @@ class Worker:
             active.changes.append(Override(number, {path: valid[path] for path in changes}))
             self._queue.changed.notify_all()
 
-    def ask(self, run_id: str, prompt: str, questions: Sequence[Question] = ()) -> str:
+    def ask(
+        self,
+        run_id: str,
+        prompt: str,
+        questions: Sequence[Question] = (),
+        step: int | None = None,
+    ) -> str:
         """Ask both models of a run to answer a prompt, or a list of prompts.
 
         An active run answers at its next batch, also while it is paused; other runs as soon as
@@ -541,6 +547,7 @@ class Worker:
             run_id: The run.
             prompt: The prompt, or a list of them as `listed` reads it.
             questions: The list, if it is not read from the prompt.
+            step: Step of the snapshot that answers; None for the unlearned model as it is.
 
         Returns:
             The `ask_id` of the run's event `Asked` or `AskFailed` with the answer.
@@ -553,7 +560,7 @@ class Worker:
         device = self._store.row(run_id).spec.model.device
         prompt = storable(prompt)
         asked = tuple(Question(*map(storable, one)) for one in questions) or listed(prompt)
-        ask = PromptRequest(ask_id=secrets.token_hex(6), prompt=prompt, questions=asked)
+        ask = PromptRequest(secrets.token_hex(6), prompt, asked, step)
         with self._queue.changed:
             self._must_be_open()
             self._queue.requests.append(QueueItem(run_id, device, ask))

@@ -21,7 +21,15 @@ from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.methods.base import Spec
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.methods.preference import NPO
-from unlearnlab.spec.run import DataSpec, EvaluationSpec, ModelSpec, Phase, RunSpec, Template
+from unlearnlab.spec.run import (
+    DataSpec,
+    EvaluationSpec,
+    ModelSpec,
+    Phase,
+    RunSpec,
+    Template,
+    parse_spec,
+)
 
 
 class Shipped(Spec):
@@ -198,3 +206,18 @@ def taught_data(model: str) -> str:
 def _small(model: str) -> bool:
     sizes = ModelSpec(name=model).known.architecture
     return sizes is not None and sizes.parameters <= SMALL
+
+
+def branched(spec: RunSpec, snapshot: str) -> RunSpec:
+    """Return a run with a run's settings that starts from one of its snapshots.
+
+    Args:
+        spec: The run that kept the snapshot.
+        snapshot: The snapshot, as RUN@STEP.
+
+    Raises:
+        SpecError: There is no such snapshot.
+    """
+    plain = spec.model_dump(mode="json") | {"keep_as": ""}
+    plain["model"]["start_from"] = snapshot
+    return parse_spec(plain)

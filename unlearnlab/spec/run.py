@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from unlearnlab.data.datasets import SPLITS, DatasetInfo, Fold, Task, dataset
+from unlearnlab.data.files import home
 from unlearnlab.models.catalog import ModelInfo, model, models, save_name_problem
 from unlearnlab.models.families import ROLES, Modules, Role
 from unlearnlab.spec.errors import SpecError, validated
@@ -151,6 +152,19 @@ class Phase(Spec):
 DEVICE = re.compile(r"auto|all|cpu|mps|cuda(:\d{1,2})?")
 
 
+SNAPSHOT = re.compile(r"(?P<run>[0-9]{6}-[0-9]{6}-[0-9]{3})@(?P<step>[0-9]{1,9})")
+"""A run and one of its steps, as `ModelSpec.start_from` names a snapshot."""
+
+SNAPSHOTS = "snapshots"
+"""Folder of a run's snapshots in its own, each named by its step."""
+
+
+def snapshot_folder(named: str) -> Path:
+    """Return the folder of the snapshot that `ModelSpec.start_from` names."""
+    run, _, step = named.partition("@")
+    return home() / "runs" / run / SNAPSHOTS / str(int(step))
+
+
 class LoRA(Spec):
     """Low-rank adapter in place of full training."""
 
@@ -174,6 +188,10 @@ class ModelSpec(Spec):
     """Number format of weights and computation. int8 and nf4 quantise the blocks' matrices to
     8 and 4 bits, need an adapter to train, and compute in bfloat16, on a CPU in float32."""
 
+    start_from: Annotated[str, StringConstraints(strip_whitespace=True), Expert()] = ""
+    """Snapshot of an earlier run to start from, as RUN@STEP: the weights that the run had after so
+    many steps are this one's original ones. Empty starts from the model itself."""
+
     device: Annotated[str, Expert()] = "auto"
     """Device: auto (a GPU if there is one), cpu, cuda, cuda:1 and so on, mps, or all: spread over
     all GPUs, for a model that is too large for one."""
@@ -184,6 +202,15 @@ class ModelSpec(Spec):
 
     adapter: LoRA | None = None
     """Train a low-rank adapter instead of the weights; none trains the weights themselves."""
+
+    @field_validator("start_from")
+    @classmethod
+    def _a_snapshot(cls, named: str) -> str:
+        if named and not SNAPSHOT.fullmatch(named):
+            raise ValueError(
+                f"{named!r} names no snapshot: write the id of the run and the step, RUN@STEP"
+            )
+        return named
 
     @field_validator("device")
     @classmethod
@@ -293,6 +320,10 @@ class EvaluationSpec(Spec):
     """Ids of rows, forget or retain, that every probe answers again, to show what the model says as
     it changes; at most 8. None takes three forget rows and a retain row: of each subtask, questions
     first."""
+
+    snapshots: Annotated[int, Field(ge=0, le=50), Slider(0, 20, 1), Expert()] = 0
+    """How many copies of the changed weights are kept from during the training, evenly spaced,
+    beside the final ones: any prompt can be asked of each, and a run can start from one."""
 
     mmlu_questions: Annotated[
         int, Field(ge=0, le=14042), Slider(0, 1000, 50, unit="questions"), Expert()
@@ -672,6 +703,9 @@ def parse_spec(asked: Mapping[str, Any] | str) -> RunSpec:
         raise SpecError(problems)
     if lacking := data_problem(spec):
         raise SpecError([lacking])
+    if (named := spec.model.start_from) and not snapshot_folder(named).is_dir():
+        what = f"there is no snapshot {named} here: its run was deleted, or kept none at this step"
+        raise SpecError([("model.start_from", what)])
     return spec
 
 
@@ -741,7 +775,7 @@ def trainable_parameters(spec: RunSpec, phase: Phase) -> int:
 
 
 def same_settings(one: RunSpec, other: RunSpec) -> bool:
-    """Tell whether two specs differ in no more than seed, kept model's name and watched rows."""
+    """Tell whether two specs differ in no more than the seed and what changes no result."""
     return settled(one, seed=0) == settled(other, seed=0)
 
 
@@ -754,7 +788,8 @@ def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
         for phase in spec.phases
     )
     changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
-    changes["evaluation"] = spec.evaluation.model_copy(update={"watched_rows": None})
+    nothing = {"watched_rows": None, "snapshots": 0}
+    changes["evaluation"] = spec.evaluation.model_copy(update=nothing)
     return spec.model_copy(update=changes)
 
 

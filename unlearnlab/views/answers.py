@@ -357,13 +357,23 @@ class Span:
     """Whether its words stand in the expected answer, in the same order."""
     secret: bool = False
     """Whether it is a secret of the expected answer."""
+    changed: bool = False
+    """Whether its words do not stand in the other model's answer, in the same order."""
 
 
-def marked(expected: str, generated: str, secrets: Sequence[Secret] = ()) -> tuple[Span, ...]:
+def marked(
+    expected: str, generated: str, secrets: Sequence[Secret] = (), other: str | None = None
+) -> tuple[Span, ...]:
     """Cut an answer into stretches that are recited, that are secrets, and the others.
 
     Words are compared without case and without the punctuation around them. A short word that
     matches alone in a long text is left unmarked. A secret is marked whatever it is glued to.
+
+    Args:
+        expected: The expected answer.
+        generated: The answer.
+        secrets: Secrets that it holds.
+        other: The other model's answer; words that it lacks are changed. None marks no changes.
     """
     pieces = re.findall(r"\S+|\s+", generated)
     places = [i for i, piece in enumerate(pieces) if not piece.isspace()]
@@ -381,11 +391,35 @@ def marked(expected: str, generated: str, secrets: Sequence[Secret] = ()) -> tup
     secret = [False] * len(generated)
     for start, end in (span for one in secrets for span in one.spans(generated)):
         secret[start:end] = [True] * (end - start)
-    looks = zip(generated, letters, secret, strict=True)
+    changed = _changed(pieces, places, ours, other)
+    looks = zip(generated, letters, secret, changed, strict=True)
     return tuple(
-        Span("".join(letter for letter, _, _ in stretch), hit, red)
-        for (hit, red), stretch in groupby(looks, key=lambda one: one[1:])
+        Span("".join(one[0] for one in stretch), *look)
+        for look, stretch in groupby(looks, key=lambda one: one[1:])
     )
+
+
+def _changed(
+    pieces: Sequence[str], places: Sequence[int], ours: Sequence[str], other: str | None
+) -> list[bool]:
+    """Tell of each letter of an answer whether its word is missing in another answer.
+
+    Args:
+        pieces: Words and blanks of the answer, in order.
+        places: Places of the words among them.
+        ours: The words, bare.
+        other: The other answer, if there is one.
+    """
+    found = [False] * len(pieces)
+    if other is not None:
+        theirs = [bare(word) for word in other.split()]
+        for kind, _, _, begin, end in difflib.SequenceMatcher(
+            None, theirs, ours, autojunk=False
+        ).get_opcodes():
+            if kind != "equal" and end > begin:  # With the blanks between the words.
+                first, last = places[begin], places[end - 1]
+                found[first : last + 1] = [True] * (last + 1 - first)
+    return [new for piece, new in zip(pieces, found, strict=True) for _ in piece]
 
 
 _EMAIL = re.compile(r"[\w.+\\-]+@[\w.-]*")
@@ -551,7 +585,7 @@ def heard(of: Asked) -> tuple[Heard, ...]:
             one.prompt,
             one.expected,
             marked(one.expected, one.original.strip()),
-            marked(one.expected, one.unlearned.strip()),
+            marked(one.expected, one.unlearned.strip(), other=one.original),
             (_found(one, one.original), _found(one, one.unlearned)) if one.expected else None,
         )
         for one in of.replies

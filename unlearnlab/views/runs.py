@@ -200,6 +200,7 @@ ABSENT = "–"
 
 SHORT: Mapping[str, str] = {
     "model.name": "model",
+    "model.start_from": "starts from",
     "model.adapter.r": "adapter rank",
     "model.adapter.alpha": "adapter alpha",
     "model.adapter.dropout": "adapter dropout",

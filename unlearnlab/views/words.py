@@ -195,6 +195,10 @@ def details(phase: Phase) -> list[tuple[str, str]]:
 
 def model_text(spec: RunSpec) -> str:
     """Name the model that a run started from, without the folder it lies in on this machine."""
+    if named := spec.model.start_from:
+        run, _, step = named.partition("@")
+        begun = spec.model_copy(update={"model": spec.model.model_copy(update={"start_from": ""})})
+        return f"{model_text(begun)}, from step {step} of run {run}"
     known = spec.model.known
     if known.unknown_reason:
         return Path(known.title).name
@@ -285,6 +289,9 @@ def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
         found.append(("Known before training", knowledge_text(progress.knowledge)))
     if stopped := stopped_text(progress.ending):
         found.append(("Training", f"{stopped}, then scored"))
+    if kept := progress.snapshots:
+        steps = ", ".join(str(one.step) for one in kept)
+        found.append(("Snapshots", f"after step {steps}, {kept[-1].megabytes:.1f} MB each"))
     if started := progress.started:
         found.append(("Device", started.device))
         found.append(("Versions", ", ".join(f"{k} {v}" for k, v in started.versions.items())))

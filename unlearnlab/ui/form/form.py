@@ -53,7 +53,7 @@ from unlearnlab.ui.kit.controls import (
     element,
 )
 
-NAME, PRECISION = "model.name", "model.precision"
+NAME, PRECISION, START = "model.name", "model.precision", "model.start_from"
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
 TEMPLATE = "data.chat_template"
 
@@ -424,7 +424,7 @@ def take_model(form: Form, here: Sequence[Device]) -> Form:
         form: The form, with the model.
         here: The devices of this machine.
     """
-    form = choose_model(form)
+    form = choose_model(form).having({START: ""})
     if catalog.model(str(form.values[NAME] or "")).made.get("dataset") == form.values[SOURCE]:
         form = form.having({TEMPLATE: _usual_template(form)})
     device = find_device(str(form.values[DEVICE] or ""), here)

@@ -198,7 +198,7 @@ def _row(row: AnswerRow, titles: Mapping[str, str]) -> dict[str, Any]:
         no_likelihood = "the loss is not a number"
     after = None
     if row.unlearned is not None:
-        after = marked(row.expected, row.unlearned.strip(), row.secrets)
+        after = marked(row.expected, row.unlearned.strip(), row.secrets, row.original)
     return {
         "row": row,
         "kind": f"{titles.get(row.task, row.task)} · {KINDS[row.kind]}",
@@ -234,6 +234,10 @@ def asks_html(
         alone=alone,
         names={0: "model"} if alone else {0: "original model", 1: "unlearned model"},
         heard=heard,
+        compared=lambda ask: (
+            marked("", ask.original.strip(), other=ask.unlearned),
+            marked("", ask.unlearned.strip(), other=ask.original),
+        ),
         tally=tally,
         hide=mask if masked else str,
     )

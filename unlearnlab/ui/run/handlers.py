@@ -16,7 +16,7 @@ from unlearnlab.exports.packs import add_pack
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
-from unlearnlab.spec.presets import teach_spec, unlearn_spec
+from unlearnlab.spec.presets import branched, teach_spec, unlearn_spec
 from unlearnlab.spec.run import NAME, RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
@@ -219,8 +219,10 @@ def press_stop_and_score(program: Program, run_id: str) -> Notice:
     return Notice()
 
 
-def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Notice]:
-    """Ask both models of a run a prompt.
+def press_ask(
+    program: Program, run_id: str, prompt: str, step: int | None = None
+) -> tuple[str, Notice]:
+    """Ask both models of a run a prompt; `step` names a snapshot in place of the unlearned one.
 
     Returns:
         Id of the request, empty if it was refused, and a notice.
@@ -230,7 +232,7 @@ def press_ask(program: Program, run_id: str, prompt: str) -> tuple[str, Notice]:
         problem = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
     if not problem:
         try:
-            return program.worker.ask(run_id, prompt), Notice()
+            return program.worker.ask(run_id, prompt, step=step), Notice()
         except StoreError as error:
             return "", error_notice(error)
         except ValueError as error:
@@ -267,6 +269,17 @@ def next_form(program: Program, run_id: Any) -> Form:
     """
     taught = program.store.row(str(run_id)).spec
     spec = unlearn_spec(taught.keep_as, taught.data.source)
+    return form_of(spec.model_dump(mode="json"))
+
+
+def branch_form(program: Program, run_id: str, step: int) -> Form:
+    """Return a form with a run's settings that starts from one of its snapshots.
+
+    Raises:
+        SpecError: The snapshot is not there.
+        StoreError: There is no such run, or the store cannot be read.
+    """
+    spec = branched(program.store.row(run_id).spec, f"{run_id}@{step}")
     return form_of(spec.model_dump(mode="json"))
 
 

@@ -13,6 +13,7 @@ from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
 from unlearnlab.runs.worker import WorkerState
+from unlearnlab.spec.run import SNAPSHOTS
 from unlearnlab.ui.kit.html import heading, heading_html, render, script
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import ShownRun
@@ -88,6 +89,10 @@ class AskCard:
     prompt: gr.Textbox
     button: gr.Button
     message: gr.HTML
+    step: gr.Dropdown
+    """Which snapshot answers; shown for runs that kept some."""
+    branch: gr.Button
+    """Fills the form with a run that starts from the chosen snapshot."""
     asks: gr.HTML
 
 
@@ -141,7 +146,7 @@ class Parts:
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
         top = (self.showing, b.unlearn, b.score, b.hold, b.stop, b.cut, self.adjust, self.offer)
         scores = (self.board, self.strip, self.published, self.record, self.export)
-        answers = (a.card, a.show, a.task, a.masked, k.card, k.heading)
+        answers = (a.card, a.show, a.task, a.masked, k.card, k.heading, k.step, k.branch)
         return [*top, *scores, *answers, self.queue, r.card, self.live]
 
     @property
@@ -192,6 +197,10 @@ def _html(name: str, js: str | None = None) -> gr.HTML:
     return gr.HTML("", elem_id=name, js_on_load=js, apply_default_css=False)
 
 
+NOW = "the model as it is", ""
+"""Choice of the ask card that is no snapshot."""
+
+
 def _ask() -> AskCard:
     with gr.Column(elem_classes=["card"], visible=False, elem_id="ask-card") as card:
         title = heading("Ask both models")
@@ -206,8 +215,25 @@ def _ask() -> AskCard:
             )
             button = gr.Button("Ask", elem_id="ask", min_width=80)
         told = notice_box("ask-message")
+        with gr.Row(elem_classes=["ask-step"]):
+            step = gr.Dropdown(
+                [NOW],
+                value=NOW[1],
+                label="Answered by",
+                visible=False,
+                filterable=False,
+                elem_id="ask-step",
+                elem_classes=["field"],
+            )
+            branch = gr.Button(
+                "Start a run from this step…",
+                visible=False,
+                interactive=False,
+                elem_id="branch",
+                elem_classes=["quiet"],
+            )
         asks = _html("asks", script("run/ask.js"))
-    return AskCard(card, title, prompt, button, told, asks)
+    return AskCard(card, title, prompt, button, told, step, branch, asks)
 
 
 def draw_queue() -> gr.HTML:
@@ -295,6 +321,8 @@ class Panel:
     """Whether personal data are hidden."""
     ask: str
     """Title of the card of the free prompt."""
+    snapshots: tuple[int, ...]
+    """Steps whose snapshots are here."""
     queue: str
     """Active and waiting runs; empty while none waits."""
     scored: bool
@@ -341,12 +369,22 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
         shows=_shows(counts(answers), filters),
         tasks=task_choices(titles_of(row.spec.data.known) if row else TASKS),
         masked=is_masked(row, filters),
+        snapshots=snapshots_here(program, run),
         ask="Ask the model" if row and row.spec.only_scores else "Ask both models",
         queue=queue_html(program, state, rows),
         scored=bool(answers),
         run=row is not None,
         any_runs=bool(rows),
     )
+
+
+def snapshots_here(program: Program, run: ShownRun | None) -> tuple[int, ...]:
+    """List the steps of a run's snapshots whose weights are on this machine."""
+    if run is None or run.guest or run.replay:
+        return ()
+    folder = program.store.home / "runs" / run.row.run_id / SNAPSHOTS
+    kept = (one.step for one in run.progress.snapshots)
+    return tuple(step for step in kept if (folder / str(step)).is_dir())
 
 
 def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
@@ -375,6 +413,12 @@ def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
         gr.skip() if panel.live["run"] == filters.run else panel.masked,
         gr.update(visible=panel.run),
         heading_html(panel.ask),
+        gr.update(
+            choices=[NOW, *((f"the snapshot at step {n}", str(n)) for n in panel.snapshots)],
+            visible=bool(panel.snapshots),
+            **({} if panel.live["run"] == filters.run else {"value": NOW[1]}),
+        ),
+        gr.update(visible=bool(panel.snapshots)),
         panel.queue,
         gr.update(visible=panel.any_runs),
         panel.live | ({"redrawn": filters.run} if panel.live["run"] == filters.run else {}),

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from unlearnlab.runs.store import StoreError
+from unlearnlab.spec.errors import SpecError
 from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form import layout as form_layout
 from unlearnlab.ui.form.form import Form
@@ -97,6 +98,11 @@ def store_errors_as_gr_error() -> Iterator[None]:
         raise gr.Error(
             str(error), title="The runs cannot be read", print_exception=False
         ) from error
+
+
+def _step_of(chosen: Any) -> int | None:
+    """Return the step that the ask card names; None for the model as it is."""
+    return int(chosen) if str(chosen or "").isdecimal() else None
 
 
 def render_panel(program: Program, run_id: str, values: Sequence[Any]) -> list[Any]:
@@ -247,12 +253,20 @@ class _Wiring:
             with store_errors_as_gr_error():
                 return answers_file(program, run_id, filters_from(values))
 
-        def asked(prompt: str, run_id: str, *values: Any) -> list[Any]:
-            ask_id, notice = handlers.press_ask(program, run_id, prompt)
+        def asked(prompt: str, step: str, run_id: str, *values: Any) -> list[Any]:
+            ask_id, notice = handlers.press_ask(program, run_id, prompt, _step_of(step))
             if not ask_id:
                 return [notice.plain, gr.skip(), gr.skip()]
             waiting = [*filters_from(values).waiting, (run_id, ask_id, prompt)][-20:]
             return [notice.plain, "", waiting]
+
+        def branched(run_id: str, step: str) -> list[Any]:
+            try:
+                with store_errors_as_gr_error():
+                    found = handlers.branch_form(program, run_id, _step_of(step) or 0)
+            except SpecError as error:
+                raise gr.Error(str(error), title="No such snapshot") from error
+            return form_layout.updates(program, self.form, found)
 
         changes = [part.change for part in card.filters]
         draw_on = follow(card.table, changes, filtered, inputs, parts.filtered)
@@ -267,10 +281,20 @@ class _Wiring:
         answered = gr.on(
             [ask.button.click, ask.prompt.submit],
             asked,
-            [ask.prompt, *inputs],
+            [ask.prompt, ask.step, *inputs],
             [ask.message, ask.prompt, parts.waiting],
             **QUIET,
         )
+        ask.step.change(
+            lambda step: gr.update(interactive=_step_of(step) is not None),
+            ask.step,
+            ask.branch,
+            **QUIET,
+        )
+        branching = ask.branch.click(
+            branched, [parts.showing, ask.step], self.form.outputs, **QUIET
+        )
+        branching.then(None, js=TO_FORM, **QUIET)
         answered.then(None, js=POLL_NOW, **QUIET)
         draw_on(answered.then)
 
