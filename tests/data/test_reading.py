@@ -11,13 +11,21 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from unlearnlab.data import reading
-from unlearnlab.data.adding import SourceError, add, columns_of, read_files, read_typed
+from unlearnlab.data.adding import (
+    SourceError,
+    add,
+    columns_of,
+    read_files,
+    read_folder,
+    read_typed,
+)
 from unlearnlab.data.datasets import datasets, datasets_folder
 
 ROWS = [{"input": "Who keeps the lamp?", "output": "Bo"}, {"input": "Where?", "output": "Rome"}]
@@ -247,6 +255,25 @@ def test_a_parquet_file_is_read_whatever_its_name_and_leaves_no_copy(tmp_path, m
     (tmp_path / name).write_bytes(parquet_bytes())
     assert len(read_files(tmp_path / name).rows["forget_train"]) == 2
     assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == [name]
+
+
+def test_a_parquet_file_is_read_where_nothing_can_be_linked(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(22, "a privilege is missing")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    (tmp_path / "a.parquet").write_bytes(parquet_bytes())
+    assert len(read_files(tmp_path / "a.parquet").rows["forget_train"]) == 2
+
+
+@pytest.mark.parametrize("answer", ["B", 4, None])
+def test_an_answer_of_the_quiz_that_is_no_place_is_told_with_its_line(tmp_path, answer):
+    (tmp_path / "forget.jsonl").write_bytes(JSONL)
+    quiz = {"question": "?", "subject": "s", "choices": list("abcd"), "answer": answer}
+    (tmp_path / "quiz").mkdir()
+    (tmp_path / "quiz" / "test.jsonl").write_text(json.dumps(quiz))
+    with pytest.raises(SourceError, match=rf"line 1: the answer '{answer}' is not the place of"):
+        read_folder(tmp_path)
 
 
 def test_reading_parquet_leaves_torch_unloaded_and_draws_no_progress_bar(tmp_path):

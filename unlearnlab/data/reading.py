@@ -10,6 +10,7 @@ import codecs
 import csv
 import json
 import re
+import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -475,7 +476,10 @@ def _parquet(path: Path, split: str) -> Table:
             # The library takes * and [ in a path for patterns and :: for an address, and it copies
             # what it reads into its cache.
             plain = Path(folder) / "rows.parquet"
-            plain.symlink_to(path.absolute())
+            try:
+                plain.symlink_to(path.absolute())
+            except OSError:  # Windows asks for a privilege.
+                shutil.copyfile(path, plain)
             found = library.Dataset.from_parquet(
                 str(plain),
                 features=library.Features.from_arrow_schema(known),
@@ -622,10 +626,18 @@ def read_questions(path: Path) -> tuple[Mapping[str, Any], ...]:
     if not path.is_file():
         return ()
     table = read_table(path)
-    if table.findings or not {"question", "subject", "choices", "answer"} <= set(table.columns):
+    needed = {"question", "subject", "choices", "answer"}
+    if table.findings or not all(needed <= row.keys() for row in table.rows):
         raise SourceError(
             f"{path.name}: each line needs question, subject, choices and answer: fix it, or "
             "remove the file"
         )
+    for line, row in zip(table.lines, table.rows, strict=True):
+        options, answer = row["choices"], str(row["answer"])
+        if not isinstance(options, list) or answer not in map(str, range(len(options))):
+            raise SourceError(
+                f"{path.name}: line {line}: the answer {excerpt(answer)!r} is not the place of "
+                "one of its choices, counted from 0: write it so"
+            )
     # The reader leaves numbers as text.
     return tuple({**row, "answer": int(row["answer"])} for row in table.rows)
