@@ -9,6 +9,7 @@ from unlearnlab.data.adding import add, read_typed
 from unlearnlab.runs.events import Said
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
+from unlearnlab.spec.methods.likelihood import GradientAscent
 from unlearnlab.spec.run import DataSpec, EvaluationSpec, Phase, RunSpec
 from unlearnlab.ui.form.form import choose_data, first_form, form_of, spec_of
 from unlearnlab.ui.form.notes import watchable
@@ -45,7 +46,7 @@ def test_personal_answers_are_masked_until_the_page_asks_otherwise(program, tmp_
     name = add(read_typed("Who keeps the mill? | Ada Fenwick", title="Mine"), "mine").name
     spec = RunSpec(
         data=DataSpec(source=name, tasks=("Task1",)),
-        phases=(Phase(method={"kind": "gradient_ascent"}),),
+        phases=(Phase(method=GradientAscent()),),
     )
     run = finished(program, spec)
     text = str(poll(program, {"run": run})["says"])
