@@ -177,7 +177,7 @@ def test_what_was_said_is_a_table_of_rows_and_probes(result):
     first = table.iloc[0]
     assert (first["set"], first["answer"], first["label"]) == ("forget", "555-588-6866", "leaked")
     assert json.loads(first["true_words"])[0][0] == "555-588-6866"
-    assert 0 <= table["likelihood"].min() <= table["likelihood"].max() <= 1
+    assert all(0 <= likelihood <= 1 for likelihood in table["likelihood"])
     masked = said_csv(result, masked=True).decode()
     assert "###-###-####" in masked
     assert "555-588" not in masked

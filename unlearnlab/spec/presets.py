@@ -218,6 +218,6 @@ def branched(spec: RunSpec, snapshot: str) -> RunSpec:
     Raises:
         SpecError: There is no such snapshot.
     """
-    plain = spec.model_dump(mode="json") | {"keep_as": ""}
-    plain["model"]["start_from"] = snapshot
+    plain: dict[str, Any] = spec.model_dump(mode="json")
+    plain["keep_as"], plain["model"]["start_from"] = "", snapshot
     return parse_spec(plain)

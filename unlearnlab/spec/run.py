@@ -787,7 +787,11 @@ def settled(spec: RunSpec, *, seed: int | None = None) -> RunSpec:
         phase.model_copy(update={"last_layer": last}) if phase.last_layer is None else phase
         for phase in spec.phases
     )
-    changes = {"phases": phases, "keep_as": "", "seed": spec.seed if seed is None else seed}
+    changes: dict[str, Any] = {
+        "phases": phases,
+        "keep_as": "",
+        "seed": spec.seed if seed is None else seed,
+    }
     nothing = {"watched_rows": None, "snapshots": 0}
     changes["evaluation"] = spec.evaluation.model_copy(update=nothing)
     return spec.model_copy(update=changes)

@@ -117,7 +117,9 @@ def said_steps(
         by: What answers are labelled by; default: the rows themselves.
     """
     by = by or Yardstick()
-    labels = [{one.row: by.label(_answer(one)).outcome for one in event.sayings} for event in said]
+    labels: list[dict[str, Outcome]] = [
+        {one.row: by.label(_answer(one)).outcome for one in event.sayings} for event in said
+    ]
     known = labels[0] if said and said[0].step == 0 else {}
     taught = spec.taught
 

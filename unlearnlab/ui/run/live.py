@@ -24,7 +24,7 @@ from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
 from unlearnlab.views.answers import mask
 from unlearnlab.views.charts import log_scale
 from unlearnlab.views.documents import live_documents
-from unlearnlab.views.says import SaidAnswer
+from unlearnlab.views.says import SaidAnswer, SaidStep
 from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
 
 OTHERS = 2
@@ -118,7 +118,7 @@ def says(
         masked: Whether personal data are hidden.
     """
     fresh = {item.event.step for item in new if isinstance(item.event, Said)}
-    known = program.said(run.row.spec, run.progress) if fresh else ()
+    known = program.said(run.row.spec, run.progress) if fresh else tuple[SaidStep, ...]()
     hide = mask if masked else str
 
     def cell(macro: str, answer: SaidAnswer) -> str:
