@@ -23,6 +23,7 @@ from unlearnlab.runs.events import (
     Finished,
     Loaded,
     PhaseBegan,
+    Probed,
     Started,
     StepLogged,
     StoredEvent,
@@ -209,8 +210,14 @@ def _steps(steps: int, spec: RunSpec, draw: random.Random) -> Iterator[Event]:
         phase=0, step=0, steps=steps, total_steps=steps, trainable=7, effective_batch=2
     )
     top, middle = draw.uniform(0.5, 4), draw.uniform(0.2, 0.7)
-    for step in range(1, steps + 1):
+    probes = max(1, steps // 5)
+    for step in range(steps + 1):
         done = step / steps
+        if step % probes == 0:
+            nll = {"forget": 0.1 + top * done**2, "retain": 0.1 + 0.2 * middle * done}
+            yield Probed(step=step, knowledge={}, regurgitation={}, nll=nll)
+        if step == 0:
+            continue
         forget = 0.05 + top / (1 + math.exp(-9 * (done - middle))) + 0.1 * draw.random()
         yield stepped(
             step,

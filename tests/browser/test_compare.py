@@ -1,5 +1,7 @@
 """Comparing runs in a browser: a selection and its link, the panels, what a reader changes."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -46,10 +48,10 @@ def test_a_selection_is_compared_and_its_link_shows_it_elsewhere(serve, tabs, id
     assert "tab=compare" in page.url
     expect(page.locator("#compare-panel .js-plotly-plot")).to_have_count(3)
     page.locator("#panel-charts").focus()
-    for heading in ("adapter", "Min-K% AUC", "learning rate", "example 1 of 72"):
+    for heading in ("", "Min-K% AUC", "learning rate", "Neither|Aggregate", "example 1 of 72"):
         page.keyboard.press("ArrowRight")
-        if heading != "adapter":
-            expect(page.locator("#compare-panel")).to_contain_text(heading)
+        if heading:
+            expect(page.locator("#compare-panel")).to_contain_text(re.compile(heading))
     page.locator('[data-weight="mia"]').fill("4")
     expect(page.locator(".ranking thead").first).to_contain_text("Weighted")
 
@@ -124,7 +126,7 @@ def test_up_to_four_models_answer_a_free_prompt(serve, tabs, ids):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "panel", ["charts", "settings", "measures", "differences", "answers", "ask"]
+    "panel", ["charts", "settings", "measures", "differences", "contrast", "answers", "ask"]
 )
 def test_every_panel_fits_a_phone(serve, tabs, ids, panel):
     address = f"{serve()}?tab=compare&room={panel}&compare={','.join(ids[:4])}"
@@ -143,3 +145,78 @@ def test_a_run_is_opened_and_a_new_one_appears_by_itself(serve, tabs, ids):
     page.get_by_role("tab", name="Compare").click()
     total = page.locator('#compare-list [data-part="total"]')
     expect(total).to_have_text(f"{RUNS + 1} runs")
+
+
+@pytest.mark.slow
+def test_a_query_columns_and_a_baseline_are_kept_as_a_view_and_in_the_link(serve, tabs, ids):
+    page = compared(tabs(serve()))
+    total = page.locator('#compare-list [data-part="total"]')
+    search = page.get_by_label("Search all runs")
+    search.fill("agregate>0.5")
+    expect(page.locator("#query-wrong")).to_contain_text("did you mean aggregate")
+    expect(search).to_have_attribute("aria-invalid", "true")
+    search.fill("seed=1")
+    expect(total).to_have_text(f"8 of {RUNS} runs")
+    expect(page.locator("#query-wrong")).to_be_hidden()
+
+    page.locator("summary", has_text="Columns").click()
+    page.locator('[data-part="columns"] input[value="mia_auc"]').check()
+    expect(page.locator(".all-runs thead")).to_contain_text("MIA AUC")
+    page.keyboard.press("Escape")
+    expect(page.locator('[data-part="columns"] > div')).to_be_hidden()
+    rows(page).nth(2).get_by_role("button", name="Baseline").click()
+    expect(page.locator(".base .tag").first).to_have_text("baseline")
+    expect(page.locator(".all-runs .change.bad, .all-runs .change.good").first).to_be_visible()
+
+    page.get_by_role("button", name="Save view").click()
+    page.get_by_label("Name of the view").fill("Mine")
+    page.keyboard.press("Enter")
+    views = page.get_by_label("View", exact=True)
+    expect(views).to_have_value("=Mine")
+    link = page.url
+    views.select_option("usual")
+    expect(total).to_have_text(f"{RUNS} runs")
+    page.reload()
+    compared(page)
+    page.get_by_label("View", exact=True).select_option("Mine")
+    expect(total).to_have_text(f"8 of {RUNS} runs")
+    with page.expect_download() as waiting:
+        page.get_by_role("button", name="CSV").first.click()
+    head = waiting.value.path().read_text(encoding="utf-8").splitlines()[0]
+    assert "mia_auc change" in head
+
+    other = tabs(link, ready=False)
+    expect(other.locator('#compare-list [data-part="total"]')).to_have_text(f"8 of {RUNS} runs")
+    expect(other.locator(".base .tag").first).to_have_text("baseline")
+
+
+@pytest.mark.slow
+def test_a_stretch_of_an_axis_filters_the_list_and_axes_are_moved(serve, tabs, ids):
+    page = tabs(f"{serve()}?tab=compare&room=settings&compare={','.join(ids[:6])}", ready=False)
+    page.locator("#compare-panel .js-plotly-plot").wait_for()
+    axes = page.locator('[data-part="axes"] li span')
+    expect(axes.first).to_have_text("learning rate")
+    page.wait_for_function("document.querySelector('#compare-panel .plot').dataset.brushed")
+    page.locator("#compare-panel .plot").scroll_into_view_if_needed()
+    at = page.evaluate(
+        """() => {
+          const plot = document.querySelector('#compare-panel .plot');
+          const { xaxis, yaxis, _size: size } = plot._fullLayout;
+          const { left, top } = plot.getBoundingClientRect();
+          const y = (share) => top + size.t + yaxis.l2p(share);
+          return { x: left + size.l + xaxis.l2p(0), top: y(1), middle: y(0.5) };
+        }"""
+    )
+    page.mouse.move(at["x"], at["top"])
+    page.mouse.down()
+    page.mouse.move(at["x"], at["middle"], steps=4)
+    page.mouse.up()
+    search = page.get_by_label("Search all runs")
+    expect(search).to_have_value(re.compile(r"^learning_rate:[\d.e-]+\.\.$"))
+    expect(page.locator('#compare-list [data-part="total"]')).to_contain_text(f"of {RUNS} runs")
+    page.mouse.click(at["x"], at["top"])
+    expect(search).to_have_value("")
+    page.get_by_role("button", name="Move right: learning rate").click()
+    expect(axes.nth(1)).to_have_text("learning rate")
+    page.get_by_label("Add an axis").select_option("batch_size")
+    expect(axes.last).to_have_text("batch size")

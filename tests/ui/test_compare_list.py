@@ -1,11 +1,15 @@
 """The list of all runs: what it finds, in which order, and what a reader may change in it."""
 
+import base64
+import csv
 import dataclasses
+import io
+import re
 import time
 
 import pytest
 
-from tests.fakes import FakeLab
+from tests.fakes import FakeLab, evaluated
 from tests.stored_runs import fill
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.store import Store
@@ -19,6 +23,7 @@ from unlearnlab.ui.compare.listing import (
     find,
     listing,
     suggestions,
+    table_file,
     tags_of,
 )
 from unlearnlab.ui.compare.runs import CachedRuns
@@ -93,7 +98,7 @@ def test_runs_of_different_settings_are_never_sorted_among_each_other(runs):
 
     mixed = [other(run) if place % 3 else run for place, run in enumerate(runs)]
     found = search(mixed, sort="final")
-    folds = [found.group(run).fold for run in found.runs]
+    folds = [found.group(row).fold for row in found.rows]
     assert folds == ["validation"] * 20 + ["train"] * 10
     assert list(found.counts.values()) == [20, 10]
     assert search(mixed).counts == {}
@@ -124,9 +129,91 @@ def test_titles_tags_and_notes_are_escaped(store, filled):
     assert html.count("&lt;img") >= 3
 
 
-@pytest.mark.parametrize("wrong", [None, [], {"page": -1}, {"sort": "name"}, {"text": "x" * 999}])
+@pytest.mark.parametrize(
+    "wrong",
+    [None, [], {"page": -1}, {"sort": "zebra"}, {"text": "x" * 999}, {"columns": ["zebra"]}],
+)
 def test_a_malformed_request_is_answered_with_a_problem(store, wrong):
     assert "reload" in listing(CachedRuns(store), wrong)["problem"]
+
+
+def test_a_query_that_cannot_be_read_is_told_and_filters_nothing(store):
+    cached = CachedRuns(store)
+    assert listing(cached, {"text": "agregate>1"})["wrong"].endswith("did you mean aggregate?")
+    found = listing(cached, {"text": "seed:3 -tag:paper"})
+    assert 0 < found["found"] < RUNS
+
+
+def test_columns_are_chosen_and_show_in_their_order(store):
+    answer = listing(CachedRuns(store), {"columns": ["learning_rate", "mia_auc", "verdict"]})
+    assert answer["columns"] == ["learning_rate", "mia_auc", "verdict"]
+    heads = re.findall(r'data-sort="(\w+)"', answer["html"])
+    assert heads == ["title", "learning_rate", "mia_auc", "verdict"]
+    assert {"method", "learning_rate", "seed"} <= set(answer["differ"])
+
+
+def test_measures_are_computed_a_few_at_a_time_and_then_kept(store):
+    cached = CachedRuns(store)
+    runs = cached.all()
+    some, left = cached.measures(runs, budget_s=0.0)
+    assert len(some) + left == RUNS
+    assert left > 0
+    while left:
+        some, left = cached.measures(runs, budget_s=0.0)
+    shown = listing(cached, {"columns": ["probability"], "text": "probability>0"})
+    assert (shown["pending"], shown["found"]) == (0, RUNS)
+
+
+def test_a_baseline_stands_on_top_whatever_is_filtered_and_others_differ_from_it(store, filled):
+    html = listing(CachedRuns(store), {"baseline": filled[1][4], "text": filled[1][7]})["html"]
+    ids = re.findall(r'<tr data-run="([^"]+)"', html)
+    assert ids == [filled[1][4], filled[1][7]]
+    assert '<small class="change' in html
+    assert '<small class="change' not in listing(CachedRuns(store), {})["html"]
+
+
+def test_folded_seeds_show_their_runs_when_they_are_opened(filled, tmp_path):
+    with Store(tmp_path / "own") as own:
+        for seed in (0, 1, 2):
+            run_id = own.create(RunSpec(seed=seed))
+            for event in (evaluated("before"), evaluated("after"), Finished(seconds=1)):
+                own.append(run_id, event)
+        cached = CachedRuns(own)
+        folded = listing(cached, {"fold": "seed"})["html"]
+        assert folded.count('<tr class="fold"') == 1
+        assert "3 runs" in folded
+        assert "<tr data-run" not in folded
+        key = re.findall(r'data-unfold="([^"]+)"', folded)[0]
+        opened = listing(cached, {"fold": "seed", "open": [key]})["html"]
+        assert opened.count("<tr data-run") == 3
+        assert "seed 2" in opened
+
+
+def test_the_table_is_saved_with_all_its_pages(store, filled):
+    cached = CachedRuns(store)
+    asked = {"columns": ["learning_rate", "task_aggregate", "created"], "baseline": filled[1][0]}
+    saved = table_file(cached, {**asked, "kind": "csv"})
+    head, *rows = csv.reader(io.StringIO(base64.b64decode(saved["data"]).decode()))
+    columns = ["learning_rate", "learning_rate change", "task_aggregate", "task_aggregate change"]
+    assert head == ["run", "name", *columns, "created"]
+    assert sorted(row[0] for row in rows) == sorted(filled[1])
+    assert float(rows[0][2]) > 0
+    assert "quotation" in table_file(cached, {"text": '"', "kind": "csv"})["problem"]
+    latex = base64.b64decode(table_file(cached, {**asked, "kind": "latex"})["data"]).decode()
+    assert latex.count(r" \\") == RUNS + 1
+    assert r"Aggregate $\uparrow$" in latex
+
+
+def test_a_hostile_name_is_text_in_every_file(store, filled):
+    store.update(filled[1][0], name=r"=1+1 \input{x} $_&%")
+    cached = CachedRuns(store)
+    asked = {"text": filled[1][0]}
+    saved = {
+        kind: base64.b64decode(table_file(cached, {**asked, "kind": kind})["data"]).decode()
+        for kind in ("csv", "latex")
+    }
+    assert "'=1+1" in saved["csv"]
+    assert r"=1+1 \textbackslash{}input\{x\} \$\_\&\%" in saved["latex"]
 
 
 def test_summaries_of_unchanged_runs_are_kept(store, filled):

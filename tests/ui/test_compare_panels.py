@@ -132,7 +132,7 @@ def test_different_settings_have_rankings_of_their_own(program, scored, filled):
 
 @pytest.mark.parametrize("asked", [board, panel])
 @pytest.mark.parametrize(
-    "wrong", [None, {"runs": ["a"] * 101}, {"runs": [], "mia": -1, "panel": "cellar"}]
+    "wrong", [None, {"runs": ["a"] * 251}, {"runs": [], "mia": -1, "panel": "cellar"}]
 )
 def test_a_malformed_request_is_answered_with_a_problem(program, cached, asked, wrong):
     assert "reload" in asked(program, cached, wrong)["problem"]
@@ -144,9 +144,12 @@ def test_a_malformed_request_is_answered_with_a_problem(program, cached, asked, 
 def test_charts_show_curves_trade_off_and_terms(shown):
     answer = shown("charts")
     assert answer["html"].count("data-figure") == 3
-    assert ["term.forget", "forget loss"] in [list(one) for one in answer["series"]]
-    again = shown("charts", series="term.retain", by="tokens", smooth=True, log=True)
-    assert "Retain loss by tokens" in again["html"]
+    series = dict(answer["series"])
+    assert next(iter(series)) == "answers", "objective terms do not compare across methods"
+    assert "term.retain" not in series
+    again = shown("charts", series="learning_rate", by="tokens", smooth=True, log=True)
+    assert "Learning rate by tokens" in again["html"]
+    assert "term.retain" in dict(shown("charts", 1)["series"])
 
 
 def test_charts_of_runs_without_events_say_that_there_is_nothing_yet(program, shown):
@@ -154,10 +157,43 @@ def test_charts_of_runs_without_events_say_that_there_is_nothing_yet(program, sh
     assert "no curves and no scores yet" in shown("charts", [waiting])["html"]
 
 
-@pytest.mark.parametrize("name", ["settings", "differences"])
+@pytest.mark.parametrize("name", ["settings", "differences", "contrast"])
 def test_panels_that_need_two_runs_say_so(shown, name):
     assert "Select a second run" in shown(name, 1)["html"]
     assert "Select a second run" not in shown(name, 3)["html"]
+
+
+def test_axes_are_offered_with_those_that_are_shown(shown):
+    answer = shown("settings", 3, axes=["utility", "learning_rate"])
+    assert [key for key, _ in answer["axes"]] == ["utility", "learning_rate"]
+    more = [key for offered in answer["more"].values() for key, _ in offered]
+    assert "utility" not in more
+    assert {"method", "privleak", "epochs"} <= set(more)
+    assert "reload" in shown("settings", 3, axes=["zebra"])["problem"]
+
+
+def test_two_runs_are_contrasted_by_scores_terms_layers_settings_and_rows(shown, filled):
+    first, second, third = filled[1][:3]
+    answer = shown("contrast", 3)
+    assert (answer["pair"]["first"], answer["pair"]["second"]) == (first, second)
+    assert answer["html"].count("data-figure") == 2
+    assert "learning rate" in answer["html"]
+    asked = {"first": third, "second": first, "which": "all"}
+    other = shown("contrast", 3, contrast=asked)
+    assert (other["pair"]["first"], other["pair"]["second"]) == (third, first)
+    assert "1 to 8 of 144" in other["html"]
+    assert "1 to 8" not in shown("contrast", 3, contrast=asked | {"page": 99})["html"]
+    twice = shown("contrast", 3, contrast={"first": second, "second": second})["pair"]
+    assert twice["first"] != twice["second"]
+
+
+def test_a_contrast_masks_what_is_personal_and_says_what_is_not_kept(program, shown, filled):
+    asked, waiting = {"which": "all"}, program.store.create(RunSpec())
+    plain = shown("contrast", 2, contrast=asked, example={"masked": False})["html"]
+    assert "555-0" in plain
+    assert "555-0" not in shown("contrast", 2, contrast=asked, example={"masked": True})["html"]
+    html = shown("contrast", [filled[1][0], waiting])["html"]
+    assert "answers of these runs are not kept" in html
 
 
 def test_only_settings_that_differ_are_listed(shown):
@@ -219,7 +255,7 @@ def test_names_are_escaped_on_the_scoreboard_and_in_every_panel(program, scored,
     drawn = [shown(name, 3, asked=filled[1][:3])["html"] for name in PANELS]
     drawn += [scored(3)[part] for part in ("html", "asked")]
     assert not [html for html in drawn if "<img" in html]
-    assert sum("&lt;img" in html for html in drawn) == 7, "nothing was asked yet"
+    assert sum("&lt;img" in html for html in drawn) == 8, "nothing was asked yet"
 
 
 # ---- free prompts
@@ -240,12 +276,30 @@ def test_a_prompt_goes_to_several_runs_and_their_answers_stand_together(program,
     assert "<b>is" not in answer["html"]
 
 
-def test_a_prompt_that_waits_is_shown_as_waiting(shown, filled):
-    waiting = [{"run": filled[1][0], "ask": "later", "prompt": "who is bo"}]
-    answer = shown("ask", 2, asked=filled[1][:2], waiting=waiting)
-    assert answer["waiting"] == ["later"]
+def test_prompts_that_wait_tell_how_many_models_are_before_each(shown, filled):
+    runs = filled[1][:2]
+    waiting = [{"run": run, "ask": f"ask {run}", "prompt": "who is bo"} for run in runs]
+    answer = shown("ask", 2, asked=runs, waiting=waiting)
+    assert answer["waiting"] == [f"ask {run}" for run in runs]
     assert "who is bo" in answer["html"]
-    assert "waits for the device" in answer["html"]
+    assert "0 of 2 models have answered" in answer["html"]
+    assert "waits for the device, then answers" in answer["html"]
+    assert "waits for the device: 1 before it" in answer["html"]
+
+
+def test_rows_of_the_data_are_suggested_and_their_true_answer_is_rated(program, shown, filled):
+    runs = filled[1][:2]
+    html = shown("ask", runs, asked=runs)["html"]
+    rows = re.findall(r'data-row="([^"]+)"', html)
+    assert len(rows) == 4
+    answer = ask(program, {"runs": runs, "row": rows[0]})
+    assert answer["prompt"]
+    waiting = [{"run": r, "ask": i, "prompt": answer["prompt"]} for r, i in answer["asks"].items()]
+    html = shown("ask", runs, asked=runs, waiting=waiting)["html"]
+    assert "True answer:" in html
+    assert html.count(" likely</span>") == 3
+    assert rows[0] not in re.findall(r'data-row="([^"]+)"', html)
+    assert "empty" in ask(program, {"runs": runs, "row": "no such row"})["problem"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from unlearnlab.spec.run import ModelSpec
 from unlearnlab.views.charts import (
     MOST,
     Point,
+    comparable_series,
     coordinates,
     curve,
     front,
@@ -40,6 +41,19 @@ def test_every_series_that_a_run_has_is_offered_by_name():
     assert offered([TRACK])["term.forget"] == "forget loss"
     assert next(iter(offered([TRACK]))) == "term.forget"
     assert "knowledge.forget" in offered([TRACK])
+
+
+def test_objective_terms_are_offered_within_one_method_alone_and_answers_come_first():
+    answers = {"forget": 1.0, "retain": 0.5}
+    probed = Probed(step=0, knowledge={}, regurgitation={}, nll=answers)
+    tracks = dict.fromkeys("ab", tracked(probed, stepped(1)))
+    same = comparable_series([run("a"), run("b", spec(seed=1))], tracks)
+    assert list(same)[:2] == ["answers", "term.forget"]
+    mixed = comparable_series([run("a"), run("b", spec("npo"))], tracks)
+    assert next(iter(mixed)) == "answers"
+    assert not [name for name in mixed if name.startswith(("term", "weight"))]
+    assert "nll.retain" in mixed
+    assert comparable_series([run("c")], {}) == {}
 
 
 def test_a_curve_runs_over_steps_tokens_or_seconds():
@@ -151,6 +165,25 @@ def test_published_results_stand_beside_runs_of_their_model_alone():
 
 def axes(*runs):
     return {axis.name: axis for axis in coordinates(runs).axes}
+
+
+def test_axes_begin_with_the_settings_that_are_varied_most_and_end_with_the_scores():
+    one, two = spec("npo", epochs=2, first_layer=3), spec("rmu", learning_rate=1e-3, seed=2)
+    found = [axis.key for axis in coordinates([run("a", one), run("b", two)]).axes]
+    assert found[:4] == ["learning_rate", "epochs", "layers", "method"]
+    assert found[-4:] == ["task_aggregate", "mia_score", "utility", "final"]
+    assert "first_layer" not in found
+
+
+def test_axes_are_chosen_in_any_order():
+    found = coordinates([run("a"), run("b", spec(epochs=9))], ["final", "epochs", "verdict"])
+    assert [(axis.key, axis.score) for axis in found.axes] == [
+        ("final", True),
+        ("epochs", False),
+        ("verdict", False),
+    ]
+    assert (found.axes[1].low, found.axes[1].high) == (5, 9)
+    assert found.axes[2].choices == ((0.0, found.axes[2].texts[0]),)
 
 
 def test_settings_that_differ_come_first_and_then_the_scores():

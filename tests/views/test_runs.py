@@ -9,6 +9,7 @@ from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import DataSpec, LoRA, ModelSpec, Phase, RunSpec, same_settings
 from unlearnlab.views.runs import (
+    difference_groups,
     differences,
     held_against,
     labels,
@@ -142,9 +143,23 @@ def test_a_second_phase_is_named_as_such():
     assert (one.name, one.values, one.numbers) == ("phase 2 epochs", ("–", "2"), (None, 2.0))
 
 
-def test_settings_come_in_the_order_of_the_spec():
+def test_settings_come_phase_by_phase_the_method_first_and_the_others_last():
     one = spec(epochs=3, seed=1, model=ModelSpec(precision="bfloat16"))
-    assert list(found(spec(), one)) == ["model.precision", "phases.0.epochs", "seed"]
+    assert list(found(spec(), one)) == ["phases.0.epochs", "model.precision", "seed"]
+    paths = list(found(spec("npo", epochs=3), spec("rmu", learning_rate=1e-3)))
+    assert paths[:3] == ["phases.0.method.kind", "phases.0.learning_rate", "phases.0.epochs"]
+    assert all(".method." in path for path in paths[3:])
+
+
+def test_a_phase_that_a_run_lacks_is_told_in_one_line():
+    two = RunSpec(phases=(Phase(epochs=3), Phase(epochs=2)), seed=4)
+    first, second, rest = difference_groups([spec(), two])
+    assert (first.title, first.phases) == ("Phase 1", ())
+    assert (second.title, second.phases[0]) == ("Phase 2", "–")
+    assert second.phases[1] == "Gradient difference, blocks 0 to 7, 5e-4, 2 ep."
+    assert [one.path for one in rest.rows] == ["seed"]
+    (only,) = difference_groups([spec(), spec(epochs=2)])
+    assert (only.title, only.phases) == ("", ())
 
 
 def test_as_many_picked_rows_are_not_the_same_rows():

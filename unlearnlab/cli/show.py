@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,8 @@ from unlearnlab.cli.commands import (
 )
 from unlearnlab.data.files import NoRoom, home, write_whole
 from unlearnlab.exports.report import comparison
-from unlearnlab.exports.result import Compared, Result, compared, result
+from unlearnlab.exports.result import Compared, Result, compared, measures_of, result
+from unlearnlab.exports.tables import table_csv, table_latex
 from unlearnlab.metrics.documents import TITLES, document_records
 from unlearnlab.metrics.measures import interval_record, taken_records
 from unlearnlab.metrics.scores import shown_scores, weighted_scores
@@ -38,7 +39,22 @@ from unlearnlab.views.answers import Leaks, leaks_of, mask
 from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
 from unlearnlab.views.documents import Documents
-from unlearnlab.views.runs import differences, run_summary
+from unlearnlab.views.run_table import Cell as TableCell
+from unlearnlab.views.run_table import (
+    Column,
+    Known,
+    Measured,
+    QueryError,
+    change_text,
+    column_named,
+    columns,
+    needs_measures,
+    parse_query,
+    passing,
+    row_labels,
+    run_table,
+)
+from unlearnlab.views.runs import RunSummary, differences, run_summary
 from unlearnlab.views.says import said_lines, said_record
 from unlearnlab.views.scoreboard import judged, names_masked
 from unlearnlab.views.traces import noised, row_label, strongest_lines, strongest_records
@@ -61,7 +77,29 @@ def register(commands: Commands) -> None:
     )
     about = "compare runs: scores, ranking, settings that differ"
     comparing = commands.add("compare", _compare, about, json=True, home=True)
-    comparing.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
+    comparing.add_argument("runs", metavar="RUN", nargs="*", help="ids of the runs")
+    comparing.add_argument(
+        "--query",
+        metavar="TEXT",
+        default="",
+        help="the runs that pass it, such as 'method:npo lr>1e-4 aggregate>0.8', in place of ids "
+        "or among them",
+    )
+    table_of = comparing.add_argument_group("a table of the runs, one row each, in place of scores")
+    table_of.add_argument(
+        "--columns",
+        metavar="A,B,...",
+        default="",
+        help="scores, measures and settings, by the names of a query",
+    )
+    table_of.add_argument("--fold", choices=("sweep", "seed"), default="", help="one row for each")
+    table_of.add_argument("--sort", metavar="COLUMN", default="", help="sort by it, highest first")
+    table_of.add_argument(
+        "--baseline", metavar="RUN", default="", help="show changes from this run"
+    )
+    written = table_of.add_mutually_exclusive_group()
+    written.add_argument("--csv", action="store_true", help="print the table as CSV")
+    written.add_argument("--latex", action="store_true", help="print the table as LaTeX")
     comparing.add_argument(
         "--weights",
         metavar="A,M,U",
@@ -370,7 +408,10 @@ def _compare(args: argparse.Namespace) -> int:
         wanted = "give three numbers such as 1,1,0.5, none below 0, not all 0"
         raise SpecError([("weights", f"{args.weights!r} is not A,M,U: {wanted}")]) from error
     with Store(home()) as store:
-        of = compared(store, args.runs)
+        runs, known = _queried(store, args)
+        if args.columns or args.fold or args.sort or args.baseline or args.csv or args.latex:
+            return _print_table(store, args, runs, known)
+        of = compared(store, [run.run_id for run in runs])
     if args.json:
         print(as_json(_comparison_record(of, by)))
     else:
@@ -383,6 +424,65 @@ def _compare(args: argparse.Namespace) -> int:
         tell(f"the report cannot be written to {args.report}: {error}")
         return FAILED
     return DONE
+
+
+def _queried(store: Store, args: argparse.Namespace) -> tuple[list[RunSummary], Known]:
+    """Return the runs that are named or found, and what a table shows beside them."""
+    if not (args.runs or args.query):
+        raise SpecError([("RUN", "no run is named: name some, or find them with --query")])
+    try:
+        query, keys = parse_query(args.query), _keys(args)
+    except QueryError as error:
+        raise SpecError([("query", str(error))]) from error
+    named = [store.row(run_id) for run_id in dict.fromkeys(args.runs)]
+    runs = [run_summary(row) for row in named or store.runs()]
+    measures: dict[str, Measured] = {}
+    if needs_measures(query, keys):
+        measures = {run.run_id: measures_of(store, run) for run in runs}
+    known = Known(measures, {row.sweep_id: row.name for row in store.sweeps.rows()})
+    if not (found := passing(runs, query, known)):
+        raise SpecError([("query", f"no run passes {args.query!r}")])
+    return found, known
+
+
+def _keys(args: argparse.Namespace) -> list[str]:
+    """Return the keys of the chosen columns, and last that of the sorting one."""
+    names = [name.strip() for name in args.columns.split(",") if name.strip()]
+    return [column_named(name).key for name in (*names, args.sort or "created")]
+
+
+def _print_table(
+    store: Store, args: argparse.Namespace, runs: Sequence[RunSummary], known: Known
+) -> int:
+    *keys, sort = _keys(args)
+    found = run_table(
+        runs,
+        keys,
+        known=known,
+        fold=args.fold,
+        sort=sort,
+        up=not columns()[sort].numeric,
+        baseline=run_summary(store.row(args.baseline)) if args.baseline else None,
+    )
+    if args.csv:
+        print(table_csv(found).decode(), end="")
+        return DONE
+    if args.latex:
+        print(table_latex(found), end="")
+        return DONE
+    cells = [
+        [row.fold or row.runs[0].run_id, label, *map(_written, found.columns, found.cells(row))]
+        for row, label in zip(found.rows, row_labels(found), strict=True)
+    ]
+    head = ["run", "name", *(f"{one.title} {one.mark}".strip() for one in found.columns)]
+    print(printable(table(head, cells)))
+    return DONE
+
+
+def _written(column: Column, cell: TableCell) -> str:
+    spread = "" if cell.spread is None else f" ± {column.write(cell.spread)}"
+    change = "" if cell.change is None else f" ({change_text(column, cell.change)})"
+    return f"{cell.text}{spread}{change}"
 
 
 def _comparison_lines(of: Compared, by: Weights) -> Iterator[str]:

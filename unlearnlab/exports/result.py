@@ -110,6 +110,18 @@ class Result:
         return next((path for path in found if path.is_file()), None)
 
 
+def measures_of(runs: Store, run: RunSummary) -> Mapping[str, Interval]:
+    """Take the further measures of an unlearned model; empty if its evidence is not kept.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    evidence = runs.evidence(run.keys[1]) if run.keys[1] else None
+    if evidence is None:
+        return {}
+    return measured(scored_evidence(evidence, run.spec.data.forget), retrained_of(run.spec))
+
+
 def result(runs: Store, run_id: str) -> Result:
     """Gather one run.
 

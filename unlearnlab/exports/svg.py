@@ -23,7 +23,7 @@ from unlearnlab.views.charts import (
     trace_of,
 )
 from unlearnlab.views.colours import RUNS
-from unlearnlab.views.runs import utility_test
+from unlearnlab.views.runs import RunSummary, utility_test
 
 WIDTH, HEIGHT = 680, 240
 LEFT, RIGHT, TOP, BOTTOM = 48, 12, 22, 34
@@ -199,18 +199,19 @@ UP = Axis(0, 1, HEIGHT - BOTTOM, TOP)
 """Axes of the plane of forgetting and utility."""
 
 
-def badge(at: int) -> str:
-    """Return the number of a run in its colour, by its place among the runs."""
-    return f'<i class="badge" style="{_look(at)}">{at + 1}</i>'
+def badge(of: RunSummary) -> str:
+    """Return the number of a run in its colour: on the page it has the same."""
+    return f'<i class="badge" style="{_look(of)}">{of.number}</i>'
 
 
-def _look(at: int) -> str:
-    return f"--role:var(--run-{at % RUNS + 1});--dash:{DASHES[at // RUNS % len(DASHES)]}"
+def _look(of: RunSummary) -> str:
+    dash = DASHES[of.look // RUNS % len(DASHES)]
+    return f"--role:var(--run-{of.look % RUNS + 1});--dash:{dash}"
 
 
-def _run(at: int, drawn: str, x: float, y: float) -> str:
-    number = f'<text class="number" x="{x:.1f}" y="{y:.1f}">{at + 1}</text>'
-    return f'<g class="curve run" style="{_look(at)}">{drawn}{number}</g>'
+def _run(of: RunSummary, drawn: str, x: float, y: float) -> str:
+    number = f'<text class="number" x="{x:.1f}" y="{y:.1f}">{of.number}</text>'
+    return f'<g class="curve run" style="{_look(of)}">{drawn}{number}</g>'
 
 
 def curves(of: Compared, series: str) -> str:
@@ -232,7 +233,7 @@ def curves(of: Compared, series: str) -> str:
     for at, places in sorted(placed, key=lambda one: one[1][-1][1]):
         x, y = places[-1]
         lowest = max(y, lowest + LINE)  # No number covers another.
-        body[at] = _run(at, _path(places), x + 5, lowest + 4)
+        body[at] = _run(of.entries[at], _path(places), x + 5, lowest + 4)
     title = offered(list(of.tracks.values()))[series]
     told = f"{title} by optimizer step of {len(found)} runs"
     drawn = _grid(across, up) + "".join(body[at] for at in sorted(body))
@@ -250,7 +251,7 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
     if not found:
         return ""
     best, utility = front(found), utility_test(of.entries)
-    numbers = {run.run_id: at for at, run in enumerate(of.entries)}
+    runs = {run.run_id: run for run in of.entries}
     retrained = point("retrained model", reference, "forgotten") if reference else None
     body = _grid(ACROSS, UP, "mean of the forget terms →")
     if (bound := gate(of.entries)) is not None:
@@ -274,7 +275,7 @@ def plane(of: Compared, reference: Scores | None = None) -> str:
     for one in found:
         x, y = _place(one)
         dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-        body += _run(numbers[one.run_id], dot, x + 7, y - 6)
+        body += _run(runs[one.run_id], dot, x + 7, y - 6)
     told = f"Forgetting against {utility} of {len(found)} runs; no other beats "
     told += ", ".join(one.label for one in best)
     return _figure(f"Forgetting → against {utility} ↑", told, body)

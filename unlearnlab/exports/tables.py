@@ -19,6 +19,8 @@ from unlearnlab.metrics.scores import NO_DOCUMENTS, Evidence, row_score, scores
 from unlearnlab.metrics.submission import Finding, MmluScores, Submission
 from unlearnlab.runs.progress import points_after
 from unlearnlab.views.answers import AnswerRow, mask
+from unlearnlab.views.run_table import Cell, Column, RunTable, change_text, row_labels
+from unlearnlab.views.runs import ABSENT
 from unlearnlab.views.says import said_record
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
@@ -208,3 +210,101 @@ def rows_csv(
             )
         )
     return csv_table(READER_COLUMNS, table)
+
+
+# ---- tables of runs
+
+
+def table_csv(table: RunTable) -> bytes:
+    """Write a table of runs: a row each, numbers unrounded, an empty cell where there is no value.
+
+    Rows of several runs have a mean, and its standard deviation in a column `… sd`; differences
+    from a baseline stand in columns `… change`.
+    """
+    head = ["run", "name", *(["runs"] if table.folded else [])]
+    for column in table.columns:
+        head += [column.key, *(f"{column.key} {part}" for part in _parts(table, column))]
+    rows: list[Sequence[object]] = []
+    for row, label in zip(table.rows, row_labels(table), strict=True):
+        cells: list[object] = [inert(row.fold or row.runs[0].run_id), inert(label)]
+        cells += [len(row.runs)] if table.folded else []
+        for column, cell in zip(table.columns, table.cells(row), strict=True):
+            parts = {"sd": cell.spread, "change": cell.change}
+            cells += [_plain(column, cell), *(parts[part] for part in _parts(table, column))]
+        rows.append(["" if cell is None else cell for cell in cells])
+    return csv_table(head, rows)
+
+
+def _parts(table: RunTable, column: Column) -> Sequence[str]:
+    """Name what a column has beside its values."""
+    averaged = column.measured or column.key == "seconds"
+    found = ["sd"] if table.folded and averaged else []
+    compared = column.numeric and column.group != "run"
+    return [*found, "change"] if table.baseline and compared else found
+
+
+def _plain(column: Column, cell: Cell) -> object:
+    if cell.text == ABSENT:
+        return ""
+    rounded = cell.number is not None and cell.text == column.write(cell.number)
+    return cell.number if rounded and column.key != "created" else inert(cell.text)
+
+
+def table_latex(table: RunTable) -> str:
+    """Write a table of runs as LaTeX, with the rules of the package booktabs.
+
+    The best of each score and measure is bold; a change from the baseline stands in brackets.
+    """
+
+    def line(cells: Sequence[str]) -> str:
+        return f"{' & '.join(cells)} \\\\"
+
+    def written(column: Column, cell: Cell) -> str:
+        text = latex(cell.text)
+        if cell.spread is not None:
+            text += f" $\\pm$ {latex(column.write(cell.spread))}"
+        text = f"\\textbf{{{text}}}" if cell.best else text
+        change = None if cell.change is None else latex(change_text(column, cell.change))
+        return f"{text} ({change})" if change else text
+
+    heads = [latex(f"{one.title} {one.mark}".strip()) for one in table.columns]
+    rows = [
+        line([latex(label), *map(written, table.columns, table.cells(row))])
+        for row, label in zip(table.rows, row_labels(table), strict=True)
+    ]
+    looks = "".join("r" if one.numeric else "l" for one in table.columns)
+    baseline = [f"% In brackets: change from {table.baseline.run_id}."] if table.baseline else []
+    return "\n".join(
+        [
+            r"% Needs \usepackage{booktabs}.",
+            *baseline,
+            f"\\begin{{tabular}}{{l{looks}}}",
+            "\\toprule",
+            line(["Run", *heads]),
+            "\\midrule",
+            *rows,
+            "\\bottomrule",
+            "\\end{tabular}\n",
+        ]
+    )
+
+
+_LATEX = {one: f"\\{one}" for one in "&%$#_{}"} | {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "→": r"$\rightarrow$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "±": r"$\pm$",
+    "−": "$-$",
+    "–": "--",
+    "\n": " ",
+}
+
+
+def latex(text: str) -> str:
+    """Write a text so that LaTeX sets it as it is."""
+    return "".join(_LATEX.get(letter, letter) for letter in text)

@@ -50,6 +50,8 @@ class TableRow(NamedTuple):
     origin: str
     incarnation: str
     """Tells an imported run from earlier ones with the same id; empty if it was run here."""
+    number: int | None
+    """Counts the rows of this store, from 1; None for a row that is in none yet."""
 
 
 Joined = tuple[TableRow, list[str], bool]
@@ -142,6 +144,8 @@ class RunRecord(_JobRecord):
     """Keys of the evidence behind the scores before and after; empty where there is none."""
     incarnation: str = ""
     """Tells an imported run from earlier ones with the same id: caches need both."""
+    number: int = 0
+    """Its number in this store, which it keeps for good; 0 outside of one."""
 
     @property
     def personal(self) -> bool:
@@ -213,6 +217,7 @@ class FullRecord:
             repeats=self.repeats,
             origin=origin,
             incarnation=secrets.token_hex(8),
+            number=None,
         )
 
 
@@ -236,6 +241,7 @@ def run_record(row: TableRow, milestones: Sequence[str], alive: bool) -> RunReco
         deleted=row.deleted is not None,
         keys=(before.key if before else "", after.key if after else ""),
         incarnation=row.incarnation,
+        number=row.number or 0,
     )
 
 

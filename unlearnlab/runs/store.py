@@ -272,7 +272,8 @@ def _explained(error: BaseException, path: Path) -> str:
 
 _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
 
-_COLUMNS = ", ".join("id" if name == "run_id" else name for name in TableRow._fields)
+_COLUMNS = ", ".join({"run_id": "id", "number": "rowid"}.get(n, n) for n in TableRow._fields)
+"""SQLite numbers the rows itself, also one that is written with a number of NULL."""
 
 _MILESTONES = """SELECT run, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""

@@ -5,17 +5,18 @@ import itertools
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from unlearnlab.metrics.published import MODELS, Published
-from unlearnlab.metrics.scores import Scores, shown_scores, value_of
+from unlearnlab.metrics.scores import SCORES, Scores, shown_scores, value_of
 from unlearnlab.metrics.verdicts import GATES, KEPT_UTILITY
 from unlearnlab.runs.events import StepLogged, StoredEvent
 from unlearnlab.runs.progress import MANY_STEPS, points_after, thinned
-from unlearnlab.spec.run import RunSpec, written
+from unlearnlab.spec.run import RunSpec
 from unlearnlab.views.comparison import comparable
-from unlearnlab.views.runs import ABSENT, Difference, RunSummary, differences, labels
+from unlearnlab.views.run_table import NOTHING, Column, Known, columns, differing
+from unlearnlab.views.runs import RunSummary, labels
 from unlearnlab.views.scoreboard import name_of
 
 # ---- the series of a run
@@ -147,6 +148,28 @@ def offered(of: Sequence[Track]) -> dict[str, str]:
     return found
 
 
+ANSWERS: Mapping[str, str] = {"nll.forget": "forget answers", "nll.retain": "retain answers"}
+"""The curves that mean the same in every method, with the titles of their axes."""
+
+BOTH = "answers"
+"""Stands for all of these, one above the other."""
+
+
+def comparable_series(of: Sequence[RunSummary], tracks: Mapping[str, Track]) -> dict[str, str]:
+    """Map the series in which runs compare to their names, the default one first.
+
+    The terms of an objective and their weights mean something else in each method: they are offered
+    for runs of one method alone.
+    """
+    found = offered([tracks[run.run_id] for run in of if run.run_id in tracks])
+    methods = {tuple(phase.method.kind for phase in run.spec.phases) for run in of}
+    if len(methods) > 1:
+        own = ("term", "weight")
+        found = {key: name for key, name in found.items() if key.partition(".")[0] not in own}
+    both = {BOTH: "loss of forget and retain answers"} if ANSWERS.keys() <= found.keys() else {}
+    return {**both, **found}
+
+
 @dataclass(frozen=True, slots=True)
 class Curve:
     """One curve; a value that is none leaves a gap."""
@@ -223,6 +246,13 @@ class Point:
     mia_score: float | None
     note: str = ""
     """The verdict, or why it does not compare."""
+    look: int = 0
+    """The look of a run."""
+
+    @property
+    def number(self) -> str:
+        """Return the number of a run; empty for what is no run."""
+        return str(self.look + 1) if self.run_id else ""
 
 
 def point(label: str, scores: Scores, by: str, run_id: str = "", note: str = "") -> Point | None:
@@ -233,12 +263,12 @@ def point(label: str, scores: Scores, by: str, run_id: str = "", note: str = "")
 
 def points(of: Sequence[RunSummary], by: str = "forgotten") -> tuple[Point, ...]:
     """Place all runs that were scored."""
-    found = (
-        point(label, run.after, by, run.run_id, run.verdict.title if run.verdict else "")
-        for run, label in zip(of, labels(of), strict=True)
-        if run.after is not None
-    )
-    return tuple(one for one in found if one is not None)
+    found: list[Point] = []
+    for run, label in zip(of, labels(of), strict=True):
+        verdict = run.verdict.title if run.verdict else ""
+        if run.after and (one := point(label, run.after, by, run.run_id, verdict)):
+            found.append(replace(one, look=run.look))
+    return tuple(found)
 
 
 def originals(of: Sequence[RunSummary], by: str = "forgotten") -> tuple[Point, ...]:
@@ -309,25 +339,39 @@ def front(of: Sequence[Point]) -> tuple[Point, ...]:
 # ---- parallel coordinates
 
 MOST = 7
-"""Settings that get an axis; more cannot be followed by the eye."""
+"""Settings that get an axis unless the reader chooses; more cannot be followed by the eye."""
 
 DECADES = 20
 """Numbers above 0 whose largest is this many times the smallest lie on a logarithmic axis."""
+
+FIRST = ("learning_rate", "epochs", "layers", "method")
+"""Axes of settings that every run has and that are varied most: they come first."""
+
+NEAR = 0.05
+"""Share of an axis between two ticks; nearer ones would cover each other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
     """One upright axis, from 0 at the bottom to 1 at the top."""
 
+    key: str
+    """Key of the column that it shows."""
     name: str
     score: bool
-    """Whether it is a score, where up is good."""
+    """Whether it was measured, not set."""
     places: tuple[float | None, ...]
     """Where each run crosses it; none where the run has no such value."""
     texts: tuple[str, ...]
     """The value of each run in words."""
     ticks: tuple[tuple[float, str], ...]
     """Places that are written on."""
+    low: float = 0.0
+    high: float = 1.0
+    """Values at its ends, if it is one of numbers."""
+    log: bool = False
+    choices: tuple[tuple[float, str], ...] = ()
+    """Places and values of an axis of choices; empty for numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,33 +385,55 @@ class Coordinates:
     """Settings that differ as well, for which there was no room."""
 
 
-def coordinates(of: Sequence[RunSummary]) -> Coordinates:
-    """Lay runs over the settings in which they differ, then over their scores."""
-    found = differences([run.spec for run in of])
-    axes = [_setting(one) for one in found[:MOST]]
-    for score in shown_scores():
-        values = tuple(value_of(run.after, score.key) for run in of)
-        if any(value is not None for value in values):
-            texts = tuple(ABSENT if value is None else f"{value:.2f}" for value in values)
-            name = name_of(score, *(run.after for run in of))
-            axes.append(Axis(name, True, values, texts, ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))))
-    return Coordinates(
-        labels(of),
-        tuple(run.run_id for run in of),
-        tuple(axes),
-        tuple(one.name for one in found[MOST:]),
-    )
+def coordinates(
+    of: Sequence[RunSummary], chosen: Sequence[str] = (), known: Known = NOTHING
+) -> Coordinates:
+    """Lay runs over the settings in which they differ, then over their scores.
+
+    Args:
+        of: The runs.
+        chosen: Keys of columns, in order. If empty: the settings that differ, first those of
+            `FIRST`, then those that every run has; and the scores.
+        known: Measures and names of sweeps.
+    """
+    keys, left_out = list(chosen), list[str]()
+    if not chosen:
+        differ = _settings_by_rank(of)
+        keys, left_out = differ[:MOST], [columns()[key].title for key in differ[MOST:]]
+        keys += [
+            score.key
+            for score in shown_scores()
+            if any(value_of(run.after, score.key) is not None for run in of)
+        ]
+    axes = tuple(_axis(columns()[key], of, known) for key in keys)
+    ids = tuple(run.run_id for run in of)
+    return Coordinates(labels(of), ids, axes, tuple(left_out))
 
 
-def _setting(of: Difference) -> Axis:
-    numbers = [] if of.numbers is None else sorted({n for n in of.numbers if n is not None})
-    if of.numbers is None or len(numbers) < 2:
-        # Choices are spread evenly over the axis, in order of appearance.
-        known = list(dict.fromkeys(of.values))
-        where = {value: at / max(1, len(known) - 1) for at, value in enumerate(known)}
-        ticks = tuple((place, value) for value, place in where.items())
-        return Axis(of.name, False, tuple(where[value] for value in of.values), of.values, ticks)
-    low, high = numbers[0], numbers[-1]
+def _settings_by_rank(of: Sequence[RunSummary]) -> list[str]:
+    # The layers of a phase stand for its first and its last one, its method for a phase's.
+    differ = [key for key in differing(of) if key not in ("first_layer", "last_layer")]
+
+    def rank(key: str) -> tuple[int, bool, bool]:
+        shared = all(columns()[key].read(run, NOTHING) for run in of)
+        first = FIRST.index(key) if key in FIRST and shared else len(FIRST)
+        return first, not shared, key == "seed"
+
+    return sorted(differ, key=rank)
+
+
+def _axis(column: Column, of: Sequence[RunSummary], known: Known) -> Axis:
+    texts = tuple(column.text(run, known) for run in of)
+    several = any(len(set(column.read(run, known))) > 1 for run in of)
+    numbers = [column.number(run, known) for run in of]
+    there = sorted({number for number in numbers if number is not None})
+    if column.group == "scores":
+        name = name_of(SCORES[column.key], *(run.after for run in of))
+        ticks = ((0.0, "0"), (0.5, "0.5"), (1.0, "1"))
+        return Axis(column.key, name, True, tuple(numbers), texts, ticks)
+    if not column.numeric or several or len(there) < 2:
+        return _choices(column, texts)
+    low, high = there[0], there[-1]
     log = low > 0 and high / low >= DECADES
 
     def place(number: float) -> float:
@@ -375,11 +441,27 @@ def _setting(of: Difference) -> Axis:
             return math.log(number / low) / math.log(high / low)
         return (number - low) / (high - low)
 
-    shown = numbers if len(numbers) <= 6 else [low, high]
-    ticks = [(place(number), written(number)) for number in shown]
-    kept = ticks[:1]
-    for tick in ticks[1:-1]:  # Those too near to their neighbours are left out.
-        if tick[0] - kept[-1][0] > 0.07 and ticks[-1][0] - tick[0] > 0.07:
+    shown = there if len(there) <= 6 else [low, high]
+    ticks = _apart([(place(number), column.write(number)) for number in shown])
+    places = tuple(None if number is None else place(number) for number in numbers)
+    name = column.title if column.measured else column.title.lower()
+    return Axis(column.key, name, column.measured, places, texts, ticks, low, high, log)
+
+
+def _choices(column: Column, texts: Sequence[str]) -> Axis:
+    """Spread choices evenly over an axis, in order of appearance."""
+    known = list(dict.fromkeys(texts))
+    where = {value: at / max(1, len(known) - 1) for at, value in enumerate(known)}
+    ticks = tuple((place, value) for value, place in where.items())
+    places = tuple(where[value] for value in texts)
+    name = column.title.lower()
+    return Axis(column.key, name, False, places, tuple(texts), _apart(ticks), choices=ticks)
+
+
+def _apart(ticks: Sequence[tuple[float, str]]) -> tuple[tuple[float, str], ...]:
+    """Leave out the ticks that are too near to others; the ends stay."""
+    kept = list(ticks[:1])
+    for tick in ticks[1:-1]:
+        if tick[0] - kept[-1][0] > NEAR and ticks[-1][0] - tick[0] > NEAR:
             kept.append(tick)
-    places = tuple(None if n is None else place(n) for n in of.numbers)
-    return Axis(of.name, False, places, of.values, (*kept, ticks[-1]))
+    return (*kept, *ticks[1:][-1:])

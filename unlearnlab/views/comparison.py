@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import get_args
+from typing import Literal, get_args
 from zlib import crc32
 
 from unlearnlab.data.datasets import Split
 from unlearnlab.metrics.intervals import Interval, independent_difference, seed_difference
+from unlearnlab.metrics.labels import Mood
 from unlearnlab.metrics.measures import MEASURES, Measure
 from unlearnlab.metrics.scores import (
     ALL_TERMS,
+    SCORES,
     Score,
     Scores,
     shown_scores,
@@ -17,6 +19,7 @@ from unlearnlab.metrics.scores import (
     weighted_scores,
 )
 from unlearnlab.metrics.verdicts import VerdictKind
+from unlearnlab.views.answers import AnswerRow
 from unlearnlab.views.runs import RunSummary, labels, seed_groups
 from unlearnlab.views.scoreboard import KINDS, SPLITS, TASKS, titles_of
 
@@ -264,6 +267,96 @@ def measure_table(
     columns = tuple(one for name, one in MEASURES.items() if any(name in row for row in taken))
     rows = tuple(tuple(row.get(one.name) for one in columns) for row in taken)
     return MeasureTable(columns, labels(of), rows)
+
+
+# ---- two runs side by side
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePair:
+    """One score of two runs."""
+
+    score: Score
+    first: float | None
+    second: float | None
+    change: float | None
+    """Second less first; None if they were not measured alike."""
+    better: bool | None
+    """Whether the second is nearer to the ideal; None if they are equal or not comparable."""
+    within_noise: bool
+
+
+def score_pairs(
+    first: RunSummary, second: RunSummary, known: Mapping[str, Intervals] | None = None
+) -> tuple[ScorePair, ...]:
+    """Set all scores of two runs side by side.
+
+    Args:
+        first: One run.
+        second: The other.
+        known: Intervals by id of the run, which tell what lies within noise.
+    """
+    lines = scoreboard((first, second), known)
+    alike = lines[0].setting is not None and lines[0].setting == lines[1].setting
+
+    def pair(score: Score) -> ScorePair:
+        one, other = value_of(first.after, score.key), value_of(second.after, score.key)
+        if one is None or other is None or not alike:
+            return ScorePair(score, one, other, None, None, within_noise=False)
+        cells = [line.cells.get(score.key) for line in lines]
+        noise = any(cell is not None and cell.within_noise for cell in cells)
+        better = None if one == other else score.distance(other) < score.distance(one)
+        return ScorePair(score, one, other, other - one, better, within_noise=noise)
+
+    return tuple(map(pair, SCORES.values()))
+
+
+Which = Literal["differ", "first", "second", "both", "all"]
+"""Which rows of two runs are shown: those where one run misses the goal of the row, and so on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowPair:
+    """One row as two runs answer it."""
+
+    first: AnswerRow
+    second: AnswerRow
+
+    @property
+    def missed(self) -> tuple[bool, bool]:
+        """Return whether the runs miss the goal of the row: it leaks, or it was damaged."""
+        return self.first.mood in MISSED, self.second.mood in MISSED
+
+    @property
+    def apart(self) -> float:
+        """Return how far the scores of the answers lie apart, 0 to 1."""
+        values = [
+            one.original_score if one.unlearned_score is None else one.unlearned_score
+            for one in (self.first, self.second)
+        ]
+        return abs(values[0] - values[1])
+
+    def shown(self, which: Which) -> bool:
+        """Return whether the pair belongs to some rows."""
+        of: dict[Which, bool] = {
+            "differ": self.missed[0] != self.missed[1],
+            "first": self.missed == (True, False),
+            "second": self.missed == (False, True),
+            "both": self.missed == (True, True),
+            "all": True,
+        }
+        return of[which]
+
+
+MISSED: tuple[Mood, ...] = ("bad", "fair")
+"""Moods of an answer that misses its goal, or reaches it in part."""
+
+
+def row_pairs(first: Sequence[AnswerRow], second: Sequence[AnswerRow]) -> tuple[RowPair, ...]:
+    """Pair the rows that two runs answered; those come first whose scores lie furthest apart."""
+    others = {row.row: row for row in second}
+    pairs = [RowPair(row, others[row.row]) for row in first if row.row in others]
+    return tuple(sorted(pairs, key=lambda pair: (pair.first.wished != "forget", -pair.apart)))
 
 
 # ---- ranking

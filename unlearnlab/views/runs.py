@@ -2,10 +2,10 @@
 
 import re
 import statistics
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import takewhile
 from typing import Any, Literal, cast
 from zlib import crc32
@@ -15,9 +15,9 @@ from unlearnlab.metrics.verdicts import Verdict
 from unlearnlab.runs.events import Failed, Finished
 from unlearnlab.runs.progress import Status, status_of
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.spec.fields import settings
+from unlearnlab.spec.fields import general_path, settings
 from unlearnlab.spec.methods import METHODS
-from unlearnlab.spec.run import ModelSpec, RunSpec, same_settings, settled, written
+from unlearnlab.spec.run import ModelSpec, Phase, RunSpec, same_settings, settled, written
 from unlearnlab.views.scoreboard import at_ends, judged, name_of, of_one_test, utility_name
 from unlearnlab.views.words import blocks_text, length_text, stopped_text
 
@@ -64,6 +64,13 @@ class RunSummary:
     """Whether its texts are masked until the reader reveals them."""
     incarnation: str = ""
     """The `incarnation` of its record."""
+    number: int = 0
+    """Its number in the store: with its colour, the run's look wherever it is drawn."""
+
+    @property
+    def look(self) -> int:
+        """Return which of the looks of runs is its own, from 0."""
+        return max(0, self.number - 1)
 
     @property
     def seed(self) -> int:
@@ -148,6 +155,7 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
         keys=at_ends(row.spec, *row.keys, ""),
         personal=row.personal,
         incarnation=row.incarnation,
+        number=row.number,
     )
 
 
@@ -157,9 +165,22 @@ def _in_short(spec: RunSpec) -> str:
         return f"{spec.data.known.title}, {spec.data.fold} fold"
     first, *others = spec.phases
     model = "" if spec.model.name == ModelSpec().name else f"{spec.model.known.title}, "
-    where, length = blocks_text(first, spec.model.blocks), length_text(spec, first, short=True)
     more = f", then {len(others)} more" if others else ""
-    return f"{model}{where}, {written(first.learning_rate)}, {length}{more}"
+    return f"{model}{_phase_in_short(spec, first)}{more}"
+
+
+def _phase_in_short(spec: RunSpec, phase: Phase) -> str:
+    where, length = blocks_text(phase, spec.model.blocks), length_text(spec, phase, short=True)
+    return f"{where}, {written(phase.learning_rate)}, {length}"
+
+
+def blocks_of_phases(run: RunSummary) -> tuple[str, ...]:
+    """Name the trained blocks of each phase, such as "2–5"."""
+    blocks = run.spec.model.blocks
+    return tuple(
+        re.sub(r"^blocks? ", "", blocks_text(phase, blocks)).replace(" to ", "–")
+        for phase in run.spec.phases
+    )
 
 
 def usual_seconds(spec: RunSpec, rows: Iterable[RunRecord]) -> float | None:
@@ -231,22 +252,24 @@ class Difference:
 
 
 def differences(specs: Sequence[RunSpec]) -> tuple[Difference, ...]:
-    """List the settings in which specs differ, in the order of the spec.
+    """List the settings in which specs differ: phase by phase, the method first, then the others.
 
     A last block that is left open counts as the number it stands for.
     """
-    flat = [_leaves(spec) for spec in specs]
+    flat = [leaves(spec) for spec in specs]
     tops = list(RunSpec.model_fields)
 
     def place(path: str) -> tuple[int, int]:
-        top, _, rest = path.partition(".")
-        return tops.index(top), int(rest.partition(".")[0]) if top == "phases" else 0
+        """Return phase and rank within it: its method, what all phases have, the method's own."""
+        if (phase := phase_of(path)) is None:
+            return len(tops) + MOST_PHASES, tops.index(path.partition(".")[0])
+        return phase, 0 if path.endswith(".method.kind") else 1 + (".method." in path)
 
     return tuple(
         Difference(
             path,
             _path_text(path),
-            tuple(_text(path, one[path]) if path in one else ABSENT for one in flat),
+            tuple(leaf_text(path, one[path]) if path in one else ABSENT for one in flat),
             _numbers([one.get(path, ABSENT) for one in flat]),
         )
         for path in sorted(dict.fromkeys(path for one in flat for path in one), key=place)
@@ -254,7 +277,61 @@ def differences(specs: Sequence[RunSpec]) -> tuple[Difference, ...]:
     )
 
 
-def _leaves(spec: RunSpec) -> Mapping[str, Leaf]:
+MOST_PHASES = 1000
+"""More than any run has: what is part of no phase comes after them."""
+
+
+def phase_of(path: str) -> int | None:
+    """Return the number of the phase that a setting's path is in, from 0; None if it is in none."""
+    top, _, rest = path.partition(".")
+    return int(rest.partition(".")[0]) if top == "phases" else None
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceGroup:
+    """Settings that differ in one phase, or outside of the phases."""
+
+    title: str
+    """Empty if there is nothing else to tell it from."""
+    rows: tuple[Difference, ...]
+    phases: tuple[str, ...] = ()
+    """The phase in short by run, a dash where a run has none; empty if all runs have it."""
+
+
+def difference_groups(specs: Sequence[RunSpec]) -> tuple[DifferenceGroup, ...]:
+    """Group the settings in which specs differ by phase; the others come last."""
+    found: dict[int | None, list[Difference]] = defaultdict(list)
+    for one in differences(specs):
+        found[phase_of(one.path)].append(one)
+
+    def in_short(spec: RunSpec, number: int) -> str:
+        if number >= len(spec.phases):
+            return ABSENT
+        phase = spec.phases[number]
+        return f"{phase.method.card.title}, {_phase_in_short(spec, phase)}"
+
+    def group(number: int | None, rows: Sequence[Difference]) -> DifferenceGroup:
+        if number is None:
+            return DifferenceGroup("Outside of the phases" if len(found) > 1 else "", tuple(rows))
+        several = any(len(spec.phases) > 1 for spec in specs)
+        shared = all(number < len(spec.phases) for spec in specs)
+        phases = () if shared else tuple(in_short(spec, number) for spec in specs)
+        title = f"Phase {number + 1}" if several else "Training" if len(found) > 1 else ""
+        return DifferenceGroup(title, tuple(rows), phases)
+
+    return tuple(group(number, rows) for number, rows in found.items())
+
+
+@lru_cache(maxsize=8192)
+def setting_values(run: RunSummary) -> Mapping[str, tuple[Leaf, ...]]:
+    """Map the paths of settings, with N for the number of a phase, to a run's values by phase."""
+    found: dict[str, list[Leaf]] = defaultdict(list)
+    for path, value in leaves(run.spec).items():
+        found[general_path(path)].append(value)
+    return {path: tuple(values) for path, values in found.items()}
+
+
+def leaves(spec: RunSpec) -> Mapping[str, Leaf]:
     """Flatten a spec: value by dotted path."""
     found: dict[str, Leaf] = {}
 
@@ -281,7 +358,8 @@ def _groups() -> frozenset[str]:
     return frozenset(one.path for one in settings() if one.shape == "group")
 
 
-def _text(path: str, value: Leaf) -> str:
+def leaf_text(path: str, value: Leaf) -> str:
+    """Write a value of a setting; the path may be a general one."""
     if path.endswith("method.kind"):
         return METHODS[str(value)].card.title
     match value:
@@ -362,10 +440,14 @@ def seed_groups(of: Sequence[RunSummary]) -> tuple[tuple[RunSummary, ...], ...]:
     """
     groups: dict[str, list[RunSummary]] = {}
     for run in of:
-        alone = run.run_id if run.stopped else ""
-        same = alone + settled(run.spec, seed=0).model_dump_json()
-        groups.setdefault(same, []).append(run)
+        groups.setdefault(_but_for_the_seed(run), []).append(run)
     return tuple(tuple(group) for group in groups.values())
+
+
+@lru_cache(maxsize=8192)
+def _but_for_the_seed(run: RunSummary) -> str:
+    alone = run.run_id if run.stopped else ""
+    return alone + settled(run.spec, seed=0).model_dump_json()
 
 
 # ---- labels

@@ -75,7 +75,7 @@ def board(program: Program, cached: CachedRuns, asked: Any) -> Answer:
         return "", own.after, distance
 
     found = rankings(runs, request.weights)
-    colours = {run_id: run_colour(place) for place, run_id in enumerate(lines)}
+    colours = {run_id: run_colour(line.run.look) for run_id, line in lines.items()}
     html = render(
         "compare/board.html",
         unknown=unknown,
@@ -90,7 +90,12 @@ def board(program: Program, cached: CachedRuns, asked: Any) -> Answer:
     answer = {
         "html": html,
         "runs": list(lines),
-        "asked": render("compare/panel.html", panel="asked", lines=lines, colours=colours),
+        "asked": render(
+            "compare/panel.html",
+            panel="asked",
+            lines=lines,
+            looks={run_id: (colours[run_id], line.run.number) for run_id, line in lines.items()},
+        ),
         "utility": utility_test(runs),
         "pending": intervals is None,
     }

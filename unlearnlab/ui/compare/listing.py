@@ -1,41 +1,57 @@
-"""The list of all runs: its search, filters and sorting, its HTML, and what a reader changes in it.
+"""The list of all runs: its query, filters and sorting, its HTML, and what a reader changes in it.
 
 Sorting by a score sorts within each evaluation setup: scores of different models, data or protocols
 are not comparable.
 """
 
+import base64
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
-from unlearnlab.metrics.scores import ScoreKey, shown_scores, value_of
+from unlearnlab.exports.tables import table_csv, table_latex
 from unlearnlab.runs.store import Store
 from unlearnlab.ui.compare.runs import CachedRuns
+from unlearnlab.ui.kit.charts import run_colour
 from unlearnlab.ui.kit.html import render
 from unlearnlab.ui.kit.listeners import Answer, answering, unless_same
-from unlearnlab.views.comparison import Setting, setting
+from unlearnlab.views.comparison import setting
+from unlearnlab.views.run_table import (
+    DAY_S,
+    NOTHING,
+    Condition,
+    Fold,
+    Known,
+    QueryError,
+    RunTable,
+    change_text,
+    columns,
+    differing,
+    inside,
+    needs_measures,
+    parse_query,
+    passing,
+    run_table,
+)
 from unlearnlab.views.runs import Facet, RunSummary
 from unlearnlab.views.scoreboard import MOODS
 
 SIZE = 25
 """Runs per page of the list."""
 
-MOST = 100
-"""Most runs in a comparison: more are unreadable, and too long for a URL."""
+MOST = 250
+"""Most runs in a comparison: a sweep of 200 fits, and so does its link."""
 
 UNDO_S = 900.0
 """How long a deleted run can be restored, in seconds. The page offers it for a shorter time."""
 
 OUTDATED = "The page sent an unknown request: reload it."
-
-DAY_S = 86400.0
 
 Since = Literal["", "day", "week", "month"]
 
@@ -54,19 +70,36 @@ RunId = Annotated[str, Field(max_length=100)]
 Text = Annotated[str, Field(max_length=200)]
 
 
+def _column(key: str) -> str:
+    if key not in columns():
+        raise ValueError(f"{key!r} is no column")
+    return key
+
+
+ColumnKey = Annotated[str, AfterValidator(_column)]
+
+
 class Query(BaseModel):
     """A page's request for a part of the list; untrusted."""
 
-    text: Text = ""
+    text: Annotated[str, Field(max_length=500)] = ""
+    """A query as `parse_query` reads it."""
     model: Text = ""
     method: Text = ""
     data: Text = ""
     outcome: Text = ""
     tag: Text = ""
     since: Since = ""
-    sort: Literal["title", "created", "seconds"] | ScoreKey = "created"
+    sort: ColumnKey = "created"
     up: bool = False
     """Whether to sort in ascending order."""
+    columns: Annotated[list[ColumnKey], Field(max_length=60)] = []
+    """Chosen columns; the usual ones if empty."""
+    fold: Fold = ""
+    baseline: Annotated[str, Field(max_length=100)] = ""
+    """Id of the run that cells are held against; empty for none."""
+    open: Annotated[list[Text], Field(max_length=50)] = []
+    """Folded rows whose runs are shown."""
     page: Annotated[int, Field(ge=0)] = 0
     word: Text = ""
     """Checksum of the content that the page already shows; it is not sent again."""
@@ -74,39 +107,85 @@ class Query(BaseModel):
 
 @answering(OUTDATED)
 def listing(cached: CachedRuns, asked: Any) -> Answer:
-    """Answer a page with the part of the list that it asks for, and the choices of its filters."""
-    query = Query.model_validate(asked)
-    runs = cached.all()
-    found = find(runs, query, now=time.time())
-    last = max(0, (len(found.runs) - 1) // SIZE)
+    """Answer a page with the part of the list that it asks for, and the choices of its filters.
+
+    A query that cannot be read is answered with what is `wrong` with it.
+    """
+    query, runs = Query.model_validate(asked), cached.all()
+    try:
+        wanted = parse_query(query.text)
+    except QueryError as error:
+        return {"wrong": str(error)}
+    known, pending = _known(cached, runs, query, wanted)
+    table = find(runs, query, now=time.time(), known=known)
+    last = max(0, (len(table.rows) - 1) // SIZE)
     page = min(query.page, last)
-    shown = found.runs[page * SIZE : (page + 1) * SIZE]
+    shown = table.rows[page * SIZE : (page + 1) * SIZE]
     html = render(
         "compare/listing_table.html",
         query=query,
-        groups=[(under, list(group)) for under, group in groupby(shown, key=found.group)],
-        counts=found.counts,
-        scores=shown_scores(),
-        value_of=value_of,
+        table=table,
+        title=columns()["title"],
+        groups=[(under, list(group)) for under, group in groupby(shown, key=table.group)],
+        inside=inside,
+        change_text=change_text,
+        run_colour=run_colour,
         moods=MOODS,
         page=page,
         last=last,
         size=SIZE,
-        found=len(found.runs),
         total=len(runs),
     )
+    found = table.runs
     answer = {
         "html": html,
         "page": page,
-        "found": len(found.runs),
+        "found": len(found),
         "total": len(runs),
-        "ids": [run.run_id for run in found.runs] if len(found.runs) <= MOST else [],
+        "ids": [run.run_id for run in found] if len(found) <= MOST else [],
         "choices": choices(runs),
         "since": [(value, label) for value, (label, _) in SINCE.items()],
         "suggested": suggestions(runs),
+        "columns": [column.key for column in table.columns],
+        "differ": _differing(runs),
         "most": MOST,
+        "pending": pending,
     }
     return unless_same(answer, query.word)
+
+
+def _known(
+    cached: CachedRuns, runs: Sequence[RunSummary], query: Query, wanted: Sequence[Condition]
+) -> tuple[Known, int]:
+    """Return measures, if they are asked for, and names of sweeps; count the missing runs."""
+    measures, pending = {}, 0
+    if needs_measures(wanted, (*query.columns, query.sort)):
+        measures, pending = cached.measures(runs)
+    return Known(measures, cached.sweeps()), pending
+
+
+@lru_cache(maxsize=2)
+def _differing(runs: tuple[RunSummary, ...]) -> list[str]:
+    return differing(runs)
+
+
+class TableFile(Query):
+    """A page's request for its table as a file; untrusted."""
+
+    kind: Literal["csv", "latex"]
+
+
+@answering(OUTDATED, QueryError)
+def table_file(cached: CachedRuns, asked: Any) -> Answer:
+    """Answer with the table as it is shown, but for pages, as a file of CSV or LaTeX."""
+    request, runs = TableFile.model_validate(asked), cached.all()
+    known, pending = _known(cached, runs, request, parse_query(request.text))
+    if pending:
+        return {"problem": f"The measures of {pending} runs are being computed: try again soon."}
+    table = find(runs, request, now=time.time(), known=known)
+    data = table_csv(table) if request.kind == "csv" else table_latex(table).encode()
+    name = {"csv": "runs.csv", "latex": "runs.tex"}[request.kind]
+    return {"name": name, "data": base64.b64encode(data).decode()}
 
 
 @lru_cache(maxsize=2)
@@ -125,55 +204,33 @@ def choices(runs: tuple[RunSummary, ...]) -> dict[Facet, list[tuple[str, str]]]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The runs that pass all filters, in order."""
+def find(
+    runs: Iterable[RunSummary], query: Query, *, now: float, known: Known = NOTHING
+) -> RunTable:
+    """Lay out the runs that pass query and filters, pinned first; by setup if a score sorts.
 
-    runs: Sequence[RunSummary]
-    counts: Mapping[Setting | None, int]
-    """Number of runs of each setup, in the order of the groups; the key None holds runs without
-    the sorting score. Empty if no score sorts."""
-    group: Callable[[RunSummary], Setting | None]
-    """Returns the setup under which a run is listed; None if it lacks the sorting score."""
-
-
-def find(runs: Iterable[RunSummary], query: Query, *, now: float) -> Found:
-    """Return the runs that pass all filters, pinned first; grouped by setup if a score sorts."""
-    wanted: dict[Facet, str] = {
+    Raises:
+        QueryError: The query cannot be read.
+    """
+    runs = list(runs)
+    facets: dict[Facet, str] = {
         facet: value for facet in FACETS if (value := getattr(query, facet))
     }
-    passing = [
+    there = [
         run
         for run in runs
         if run.created >= now - SINCE[query.since][1]
-        and (not wanted or all(value in run.facets[facet] for facet, value in wanted.items()))
-        and (not query.text or run.matches(query.text))
+        and (not facets or all(value in run.facets[facet] for facet, value in facets.items()))
     ]
-    key = _sort_key(query.sort)
-    known = [run for run in passing if key(run) is not None]
-    rest = [run for run in passing if key(run) is None]
-    known.sort(key=lambda run: key(run) or 0, reverse=not query.up)
-    known.sort(key=lambda run: not run.pinned)
-    if query.sort in ("title", "created", "seconds"):
-        rest.sort(key=lambda run: not run.pinned)
-        return Found([*known, *rest], {}, lambda _: None)
-    under = {run: setting(run) for run in known}
-    counts = dict[Setting | None, int](Counter(under.values()).most_common())
-    order = {one: place for place, one in enumerate(counts)}
-    known.sort(key=lambda run: order[under[run]])
-    return Found([*known, *rest], counts | ({None: len(rest)} if rest else {}), under.get)
-
-
-def _sort_key(sort: str) -> Callable[[RunSummary], float | str | None]:
-    match sort:
-        case "title":
-            return lambda run: run.title.lower()
-        case "created":
-            return lambda run: run.created
-        case "seconds":
-            return lambda run: run.seconds
-        case _:
-            return lambda run: value_of(run.after, sort)
+    return run_table(
+        passing(there, parse_query(query.text), known),
+        query.columns,
+        known=known,
+        fold=query.fold,
+        sort=query.sort,
+        up=query.up,
+        baseline=next((run for run in runs if run.run_id == query.baseline), None),
+    )
 
 
 SUGGESTED = 5

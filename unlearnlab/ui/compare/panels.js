@@ -18,6 +18,9 @@ let whole = false; // Whether the scoreboard waits for what takes longer to comp
 let at = 0; // The example.
 let asked = null; // Runs that are asked; the first few until the reader chooses.
 let waiting = [];
+let pending = 0; // Runs whose measures are still being computed.
+let pair = { first: "", second: "", page: 0 }; // The two runs of a contrast, and its page of rows.
+let axes = []; // Keys of the axes that the reader chose; the usual ones if empty.
 
 const option = (name) => element.querySelector(`[data-option="${name}"]`);
 
@@ -95,6 +98,9 @@ const visit = poll({
       smooth: option("smooth").checked,
       log: option("log").checked,
       across: option("across").value,
+      whole: option("whole").checked,
+      axes,
+      contrast: { ...pair, which: option("which").value },
       example: {
         ...Object.fromEntries(["split", "task", "kind", "text"].map((one) => [one, option(one).value])),
         at,
@@ -107,13 +113,16 @@ const visit = poll({
   take(answer) {
     if (answer.same) return;
     words.panel = answer.word;
+    pending = answer.pending ?? 0;
     if (answer.series) offer(option("series"), answer.series);
     if (answer.by) offer(option("by"), answer.by);
+    if (answer.axes) showAxes(answer);
+    if (answer.pair) showPair(answer.pair);
     if (answer.masked !== undefined) option("masked").checked = answer.masked;
     if (answer.waiting) waiting = waiting.filter((one) => answer.waiting.includes(one.ask));
     redraw(part("panel"), answer.html);
   },
-  pace: () => (waiting.length ? WAIT_MS : POLL_MS),
+  pace: () => (waiting.length || pending ? WAIT_MS : POLL_MS),
 });
 
 // The chart of curves is thinned: its file has every point.
@@ -151,8 +160,156 @@ for (const one of element.querySelectorAll("[data-option]"))
   one.addEventListener(one.type === "search" ? "input" : "change", () => {
     if (one.dataset.option === "masked") one.dataset.chosen = "yes";
     else if (one.closest('[data-for="answers"]')) at = 0;
+    if (one.dataset.option === "which") pair.page = 0;
     revisit();
   });
+
+// ---- two runs side by side
+
+function showPair({ runs: offered, first, second, page }) {
+  pair = { first, second, page };
+  for (const side of ["first", "second"]) {
+    offer(part(side), offered);
+    part(side).value = pair[side];
+  }
+}
+
+for (const side of ["first", "second"])
+  part(side).addEventListener("change", () => {
+    const other = side === "first" ? "second" : "first";
+    // The same run twice: the two change places.
+    if (part(side).value === pair[other]) pair[other] = pair[side];
+    pair = { ...pair, [side]: part(side).value, page: 0 };
+    revisit();
+  });
+
+// ---- the axes of the parallel coordinates
+
+let shownAxes = [];
+
+function showAxes({ axes: shown, more }) {
+  shownAxes = shown.map(([key]) => key);
+  refill(part("axes"), shown, () =>
+    shown.map(([key, title], at) => {
+      const item = made("li");
+      const move = (sign, words, by) => {
+        const node = button("icon", sign, { axis: key, by });
+        node.setAttribute("aria-label", `${words} ${title}`);
+        node.dataset.key = `${by}-${key}`;
+        node.disabled = at + by < 0 || at + by >= shown.length;
+        return node;
+      };
+      item.append(move("‹", "Move left:", -1), made("span", "", title), move("›", "Move right:", 1));
+      item.append(Object.assign(move("✕", "Leave out", 0), { disabled: shown.length < 3 }));
+      return item;
+    }),
+  );
+  refill(part("more"), more, () => [
+    new Option("add an axis", ""),
+    ...Object.entries(more).map(([title, offered]) => {
+      const group = Object.assign(made("optgroup"), { label: title });
+      group.append(...offered.map(([key, words]) => new Option(words, key)));
+      return group;
+    }),
+  ]);
+}
+
+function chooseAxes(keys) {
+  axes = keys;
+  revisit();
+}
+
+part("more").addEventListener("change", () => {
+  if (part("more").value) chooseAxes([...shownAxes, part("more").value]);
+});
+part("axes").addEventListener("click", (event) => {
+  const { axis, by, key: focus } = event.target.dataset;
+  if (!axis) return;
+  const at = shownAxes.indexOf(axis);
+  const rest = shownAxes.filter((key) => key !== axis);
+  chooseAxes(by === "0" ? rest : rest.toSpliced(at + Number(by), 0, axis));
+  const back = () => part("axes").querySelector(`[data-key="${CSS.escape(focus)}"]`)?.focus();
+  setTimeout(back, 400);
+});
+
+// A drag along an axis becomes a part of the list's query, one for each axis; a click on the axis
+// takes it back.
+function brushQuery({ key, low: bottom, high: top, log, choices }, [low, high]) {
+  if (choices.length) {
+    const inside = choices.filter(([place]) => place >= low && place <= high);
+    const values = inside.map(([, value]) => (value === "–" ? "none" : `"${value.replaceAll('"', "")}"`));
+    return values.length ? `${key}=${values.join(",")}` : "";
+  }
+  const at = (share) => (log ? bottom * (top / bottom) ** share : bottom + share * (top - bottom));
+  const written = (share) => Number(at(share).toPrecision(3)).toString();
+  return `${key}:${low <= 0 ? "" : written(low)}..${high >= 1 ? "" : written(high)}`;
+}
+
+function followBrush(plot) {
+  if (plot.dataset.brushed) return;
+  plot.dataset.brushed = "yes";
+  const shapes = plot.layout.shapes;
+  const stretches = new Map(); // By number of the axis: its lower and upper end.
+  let from = null;
+
+  function place({ clientX, clientY }) {
+    const { left, top } = plot.getBoundingClientRect();
+    const { xaxis, yaxis, _size: size } = plot._fullLayout;
+    const y = yaxis.p2l(clientY - top - size.t);
+    return { x: xaxis.p2l(clientX - left - size.l), y: Math.min(1, Math.max(0, y)) };
+  }
+
+  function draw() {
+    const colour = window.Charts.colour(plot, "ink");
+    const drawn = [...stretches].map(([at, [y0, y1]]) => ({
+      type: "rect",
+      ...{ x0: at - 0.06, x1: at + 0.06, y0, y1 },
+      line: { color: colour, width: 1 },
+      fillcolor: colour,
+      opacity: 0.22,
+    }));
+    window.Plotly.relayout(plot, { shapes: [...shapes, ...drawn] });
+  }
+
+  function filter() {
+    const passes = ({ y }) =>
+      [...stretches].every(([at, [low, high]]) => y[at] !== null && y[at] >= low && y[at] <= high);
+    window.Plotly.restyle(plot, { opacity: plot.data.map((line) => (passes(line) ? 1 : 0.12)) });
+    const { axes: of } = plot.layout.meta;
+    const parts = [...stretches].map(([at, ends]) => brushQuery(of[at], ends));
+    const detail = parts.filter(Boolean).join(" ");
+    document.dispatchEvent(new CustomEvent("compare-brush", { detail }));
+  }
+
+  plot.addEventListener("pointerdown", (event) => {
+    const { x, y } = place(event);
+    const at = Math.round(x);
+    if (event.pointerType === "touch" || Math.abs(x - at) > 0.3) return;
+    if (!plot.layout.meta.axes[at]) return;
+    from = { at, y };
+    plot.setPointerCapture(event.pointerId);
+  });
+  plot.addEventListener("pointermove", (event) => {
+    if (!from) return;
+    const { y } = place(event);
+    stretches.set(from.at, [Math.min(from.y, y), Math.max(from.y, y)]);
+    draw();
+  });
+  plot.addEventListener("pointerup", () => {
+    if (!from) return;
+    const [low, high] = stretches.get(from.at) ?? [0, 0];
+    if (high - low < 0.02) stretches.delete(from.at);
+    from = null;
+    draw();
+    filter();
+  });
+}
+
+// A figure is drawn some time after it is put on the page.
+new MutationObserver(() => {
+  for (const plot of part("panel").querySelectorAll(".js-plotly-plot"))
+    if (plot.layout?.meta?.axes) followBrush(plot);
+}).observe(part("panel"), { childList: true, subtree: true, attributes: true });
 
 // ---- free prompts
 
@@ -176,21 +333,28 @@ part("asked").addEventListener("change", () => {
   visit();
 });
 
+async function askRuns(question) {
+  const told = part("ask-told");
+  told.textContent = "";
+  try {
+    const answer = await server.ask_runs({ runs: asking(), ...question });
+    for (const [run, ask] of Object.entries(answer.asks ?? {}))
+      waiting.push({ run, ask, prompt: answer.prompt });
+    answered(answer);
+    visit();
+    return true;
+  } catch (error) {
+    told.textContent = problemOf(error);
+    visit();
+    return false;
+  }
+}
+
 part("ask").addEventListener("submit", async (event) => {
   event.preventDefault();
   const box = part("ask").querySelector("textarea");
   const prompt = box.value;
-  const told = part("ask-told");
-  told.textContent = "";
-  try {
-    const answer = await server.ask_runs({ runs: asking(), prompt });
-    for (const [run, ask] of Object.entries(answer.asks ?? {})) waiting.push({ run, ask, prompt });
-    answered(answer);
-    box.value = "";
-  } catch (error) {
-    told.textContent = problemOf(error);
-  }
-  visit();
+  if ((await askRuns({ prompt })) && box.value === prompt) box.value = "";
 });
 part("ask").addEventListener("keydown", (event) => {
   if (event.key !== "Enter" || event.shiftKey) return;
@@ -206,14 +370,22 @@ element.addEventListener("click", (event) => {
   const { drop, at: to, act, pick } = pressed.dataset;
   if (drop) choose(selected.filter((id) => id !== drop));
   if (act === "known") choose(runs);
+  if (act === "usual-axes") chooseAxes([]);
+  if (pressed.dataset.group !== undefined) {
+    const rows = pressed.closest("tbody").nextElementSibling;
+    rows.hidden = !rows.hidden;
+    pressed.setAttribute("aria-expanded", String(!rows.hidden));
+  }
   if (act === "equal") {
     for (const one of weights) one.value = one.nextElementSibling.textContent = "1";
     pressed.hidden = true;
     board();
   }
   if (pick) choose(pick.split(","));
+  if (pressed.dataset.row) askRuns({ row: pressed.dataset.row });
   if (to !== undefined) {
-    at = Number(to);
+    if (panel === "contrast") pair.page = Number(to);
+    else at = Number(to);
     revisit();
   }
 });

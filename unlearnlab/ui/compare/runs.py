@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Sequence
 
+from unlearnlab.exports.result import measures_of
 from unlearnlab.metrics.intervals import score_intervals
 from unlearnlab.metrics.scores import scored_evidence
 from unlearnlab.runs.records import RunRecord
@@ -11,6 +12,7 @@ from unlearnlab.runs.store import Store
 from unlearnlab.ui.kit.run_source import remembered
 from unlearnlab.views.charts import Track, track
 from unlearnlab.views.comparison import Intervals
+from unlearnlab.views.run_table import Measured
 from unlearnlab.views.runs import RunSummary, run_summary
 
 FRESH_S = 0.5
@@ -21,6 +23,9 @@ KEPT_S = 5.0
 
 TRACKS = 256
 """Most runs whose curves are cached."""
+
+BUDGET_S = 0.5
+"""Time that one request spends on measures, in seconds: the page asks again for the rest."""
 
 
 class CachedRuns:
@@ -35,6 +40,8 @@ class CachedRuns:
         self._intervals: dict[tuple[str, tuple[str, ...] | None, str], Intervals] = {}
         """By key of the evidence, selected rows, and incarnation of the run."""
         self._tracks = remembered(TRACKS, self._track)
+        self._measures: dict[tuple[str, tuple[str, ...] | None, str], Measured] = {}
+        """By key of the evidence, selected rows, and incarnation of the run."""
 
     def all(self, oldest_s: float = FRESH_S) -> tuple[RunSummary, ...]:
         """Return all runs, newest first; the same value until something changes.
@@ -83,6 +90,36 @@ class CachedRuns:
                 score_intervals(scored_evidence(evidence, key[1])).before if evidence else {}
             )
         return {run_id: self._intervals[key] for run_id, key in keys.items()}
+
+    def measures(
+        self, runs: Sequence[RunSummary], budget_s: float = BUDGET_S
+    ) -> tuple[dict[str, Measured], int]:
+        """Return the measures of unlearned models by id of the run, where evidence was kept.
+
+        Args:
+            runs: The runs.
+            budget_s: Time for those that are not cached; at least one is computed.
+
+        Returns:
+            The measures, and the number of runs whose measures are still to be computed.
+        """
+        end, began = time.monotonic() + budget_s, False
+        found: dict[str, Measured] = {}
+        missing = 0
+        for run in (run for run in runs if run.keys[1]):
+            key = run.keys[1], run.spec.data.forget, run.incarnation
+            if key not in self._measures:
+                if began and time.monotonic() > end:
+                    missing += 1
+                    continue
+                began = True
+                self._measures[key] = measures_of(self._store, run)
+            found[run.run_id] = self._measures[key]
+        return found, missing
+
+    def sweeps(self) -> dict[str, str]:
+        """Return the names of sweeps by id."""
+        return {row.sweep_id: row.name for row in self._store.sweeps.rows()}
 
     def tracks(self, runs: Sequence[RunSummary]) -> dict[str, Track]:
         """Return the curves of runs by id; those of ended runs are cached."""

@@ -6,14 +6,15 @@ import gradio as gr
 
 from unlearnlab.metrics.scores import SCORES, weighted_scores
 from unlearnlab.ui.compare.board import board, report
-from unlearnlab.ui.compare.listing import change, listing
-from unlearnlab.ui.compare.panels import ASKED, PANELS, ask, curve_rows, panel
+from unlearnlab.ui.compare.listing import change, listing, table_file
+from unlearnlab.ui.compare.panels import ASKED, PANELS, WHICH, ask, curve_rows, panel
 from unlearnlab.ui.compare.runs import CachedRuns
 from unlearnlab.ui.kit.html import render, script
 from unlearnlab.ui.kit.listeners import QUIET, Answer
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.panel import Parts
 from unlearnlab.ui.run.tab import render_panel
+from unlearnlab.views.run_table import FOLDS, offered_columns
 from unlearnlab.views.scoreboard import KINDS, TASKS
 
 TAB = "compare"
@@ -38,6 +39,9 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
         cached.forget()
         return answer
 
+    def save_table(asked: Any) -> Answer:
+        return table_file(cached, asked)
+
     def report_runs(asked: Any) -> Answer:
         return report(program, asked)
 
@@ -59,9 +63,13 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
     with gr.Column(elem_classes=["compare"]):
         runs = gr.HTML(
             {},
-            html_template=render("compare/listing.html"),
+            html_template=render(
+                "compare/listing.html",
+                folds=FOLDS,
+                groups=offered_columns(),
+            ),
             js_on_load=script("kit/poll.js", "compare/listing.js"),
-            server_functions=[list_runs, change_runs, report_runs],
+            server_functions=[list_runs, change_runs, report_runs, save_table],
             elem_id="compare-list",
             apply_default_css=False,
         )
@@ -79,6 +87,7 @@ def tab(program: Program, blocks: gr.Blocks, tabs: gr.Tabs, results: Parts) -> N
                 tasks=TASKS,
                 kinds=KINDS,
                 most_asked=ASKED,
+                which=WHICH,
             ),
             js_on_load=script("kit/poll.js", "compare/panels.js"),
             server_functions=[render_board, render_compare_panel, fetch_curve_rows, ask_runs],

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from uuid import uuid4
 
 from unlearnlab.data.datasets import Row
 from unlearnlab.metrics.labels import Yardstick
 from unlearnlab.metrics.measures import Retrained, retrained_answers, retrained_models
 from unlearnlab.metrics.scores import Evidence, Scores
+from unlearnlab.models.weights import block_changes
 from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.events import Event
 from unlearnlab.runs.progress import RunProgress
@@ -56,6 +58,10 @@ class Program:
     _yardsticks: Callable[[str, RunSpec], Yardstick] = field(init=False)
     """By the key of the original model's evidence."""
 
+    moved: Callable[[Path, Path, str], Mapping[int, float]] = field(init=False)
+    """How far the weights of each block moved, by the folder of the original, the file of a run and
+    the run's incarnation; cached."""
+
     _outlines: Callable[[str, str], Sequence[Event]] = field(init=False)
     """By id and incarnation of the run."""
 
@@ -68,6 +74,7 @@ class Program:
         object.__setattr__(self, "statistics", Statistics(self.evidence))
         object.__setattr__(self, "rows", remembered(6, self._rows))
         object.__setattr__(self, "_yardsticks", remembered(6, self._yardstick))
+        object.__setattr__(self, "moved", lru_cache(maxsize=64)(_moved))
         object.__setattr__(self, "_outlines", lru_cache(maxsize=64)(self._outline))
         object.__setattr__(self, "_repeats", lru_cache(maxsize=16)(self._repeat))
 
@@ -123,3 +130,7 @@ class Program:
         before = self.evidence(before_key)
         after = self.evidence(after_key) if after_key else None
         return joined_of(spec, before, after) if before else ()
+
+
+def _moved(original: Path, changed: Path, _incarnation: str) -> Mapping[int, float]:
+    return block_changes(original, changed)

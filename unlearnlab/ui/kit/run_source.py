@@ -4,13 +4,13 @@ import math
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ParamSpec, TypeVar, cast
 
-from unlearnlab.metrics.intervals import Interval, ScoreIntervals, score_intervals
-from unlearnlab.metrics.measures import Retrained, Taken, measured, retrained_models, taken
+from unlearnlab.metrics.intervals import ScoreIntervals, score_intervals
+from unlearnlab.metrics.measures import Retrained, Taken, retrained_models, taken
 from unlearnlab.metrics.membership import Attack, attack
 from unlearnlab.metrics.scores import Evidence, attackable, scored_evidence
 from unlearnlab.metrics.verdicts import Remains, remains
@@ -203,7 +203,6 @@ class Statistics:
         self.remains = remembered(KEPT, self._remains)
         self.taken = remembered(KEPT, self._taken)
         self.documents = remembered(KEPT, self._documents)
-        self.measured = remembered(4 * KEPT, self._measured)
 
     def _pair(
         self, before: str, after: str, picked: Picked
@@ -241,9 +240,3 @@ class Statistics:
         """Compare the forget documents of a run; none if their evidence is not kept."""
         then, now = self._evidence(before), self._evidence(after) if after else None
         return None if after and now is None else documents(then, now, picked, tasks)
-
-    def _measured(self, key: str, picked: Picked, fold: str) -> Mapping[str, Interval]:
-        """Take all measures of one model; `fold` names the retrained model, empty for none."""
-        evidence = self._evidence(key)
-        retrained = retrained_models().get(fold) if fold else None
-        return measured(scored_evidence(evidence, picked), retrained) if evidence else {}
