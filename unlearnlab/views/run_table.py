@@ -76,6 +76,8 @@ class Column:
     """Returns the values of a run: one for each phase of a phase's setting; none if it has none."""
     write: Callable[[Leaf], str] = str
     numeric: bool = False
+    glue: str = " → "
+    """Stands between several values: by default, those of phases."""
     names: tuple[str, ...] = ()
     """Further names, in small letters with underscores."""
     mark: str = ""
@@ -93,7 +95,7 @@ class Column:
 
     def text(self, run: RunSummary, known: Known = NOTHING) -> str:
         """Write a run's values; those of several phases in order, equal ones once."""
-        return " → ".join(dict.fromkeys(map(self.write, self.read(run, known)))) or ABSENT
+        return self.glue.join(dict.fromkeys(map(self.write, self.read(run, known)))) or ABSENT
 
     def number(self, run: RunSummary, known: Known = NOTHING) -> float | None:
         """Return the value to sort, average and compare by; that of the first phase."""
@@ -229,7 +231,7 @@ def columns() -> Mapping[str, Column]:
             numeric=True,
         ),
         _fact("created", "Started", lambda run, _: (run.created,), _clock, numeric=True),
-        _fact("tag", "Tags", lambda run, _: run.tags),
+        replace(_fact("tag", "Tags", lambda run, _: run.tags), glue=", "),
         _fact("notes", "Notes", lambda run, _: _one(run.notes)),
         _fact(
             "sweep",

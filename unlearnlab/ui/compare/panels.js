@@ -295,10 +295,9 @@ function followBrush(plot) {
     stretches.set(from.at, [Math.min(from.y, y), Math.max(from.y, y)]);
     draw();
   });
-  plot.addEventListener("pointerup", () => {
+  plot.addEventListener("pointerup", (event) => {
     if (!from) return;
-    const [low, high] = stretches.get(from.at) ?? [0, 0];
-    if (high - low < 0.02) stretches.delete(from.at);
+    if (Math.abs(place(event).y - from.y) < 0.02) stretches.delete(from.at);
     from = null;
     draw();
     filter();
