@@ -29,7 +29,7 @@ def test_runs_are_found_by_a_query(compare, home):
     text = compare("--query", "seed=1 aggregate>0.5")
     assert home[2] in text
     assert home[1] not in text
-    assert home[1] in compare(*home[1:], "--query", "-two")
+    assert home[1] in compare(*home[1:], "--query=-two")
 
 
 @pytest.mark.parametrize(

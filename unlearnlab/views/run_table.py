@@ -303,7 +303,9 @@ def column_named(name: str) -> Column:
         some = ", ".join(found[:4]) + (" …" if len(found) > 4 else "")
         raise QueryError(f"“{name}” may be {some}: write more of it")
     names = {name: one.key for one in known.values() for name in (*one.names, one.key)}
-    near = {names[name]: name for name in difflib.get_close_matches(wanted, names, cutoff=0.6)}
+    near: dict[str, str] = {}
+    for one in difflib.get_close_matches(wanted, names, cutoff=0.75):
+        near.setdefault(names[one], one)
     hint = f"did you mean {' or '.join(near.values())}?" if near else "Columns lists all names"
     raise QueryError(f"there is no column “{name}”: {hint}")
 
