@@ -27,6 +27,8 @@ from unlearnlab.ui.compare.listing import (
     tags_of,
 )
 from unlearnlab.ui.compare.runs import CachedRuns
+from unlearnlab.ui.kit.html import render
+from unlearnlab.views.run_table import FOLDS, offered_columns
 
 RUNS = 30
 
@@ -142,6 +144,13 @@ def test_a_query_that_cannot_be_read_is_told_and_filters_nothing(store):
     assert listing(cached, {"text": "agregate>1"})["wrong"].endswith("did you mean aggregate?")
     found = listing(cached, {"text": "seed:3 -tag:paper"})
     assert 0 < found["found"] < RUNS
+
+
+def test_what_gradio_reads_as_a_script_has_no_end_of_its_text_within():
+    html = render("compare/listing.html", folds=FOLDS, groups=offered_columns())
+    assert "`" not in html
+    assert "${" not in html
+    assert 'value="learning_rate"' in html
 
 
 def test_columns_are_chosen_and_show_in_their_order(store):
