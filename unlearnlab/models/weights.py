@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -31,16 +32,17 @@ def block_changes(original: Path, changed: Path) -> dict[int, float]:
     Returns:
         Empty if the files are not `READ_FROM`.
     """
-    np = import_module("numpy")
+    np: Any = import_module("numpy")
+    read: Any = safe_open
     moved: dict[int, float] = defaultdict(float)
     whole: dict[int, float] = defaultdict(float)
     try:
         if changed.stat().st_size > MOST_BYTES:
             return {}
-        with safe_open(changed, framework="numpy") as after:
-            wanted = set(after.keys())
+        with read(changed, framework="numpy") as after:
+            wanted: set[str] = set(after.keys())
             for path in sorted(original.glob("*.safetensors")):
-                with safe_open(path, framework="numpy") as before:
+                with read(path, framework="numpy") as before:
                     for name in wanted.intersection(before.keys()):
                         if not (found := _BLOCK.search(name)):
                             continue

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache, cached_property
 from itertools import chain
-from typing import Literal
+from typing import Literal, cast
 
 from unlearnlab.metrics.intervals import Interval
 from unlearnlab.metrics.measures import MEASURES, Measure
@@ -100,8 +100,9 @@ class Column:
     def number(self, run: RunSummary, known: Known = NOTHING) -> float | None:
         """Return the value to sort, average and compare by; that of the first phase."""
         first = next(iter(self.read(run, known)), None) if self.numeric else None
-        plain = isinstance(first, int | float) and not isinstance(first, bool)
-        return float(first) if plain and math.isfinite(first) else None
+        if isinstance(first, bool) or not isinstance(first, int | float):
+            return None
+        return float(first) if math.isfinite(first) else None
 
 
 def _one(value: Leaf) -> Sequence[Leaf]:
@@ -403,7 +404,7 @@ def parse_query(text: str) -> tuple[Condition, ...]:
 
 def _condition(term: re.Match[str]) -> Condition:
     name, raw = term["name"], term["value"] or ""
-    sign: Sign = term["colon"] or term["sign"] or ":"
+    sign = cast("Sign", term["colon"] or term["sign"] or ":")
     negated = bool(term["minus"]) and bool(name or raw)
     if name is None:
         words = raw.replace('"', "") or term["minus"]
@@ -561,9 +562,10 @@ class RunTable:
         """Return the least distance from the ideal by column and setup, where rows differ in it."""
         found: dict[tuple[str, Setting | None], list[float]] = defaultdict(list)
         for column in self.columns:
-            for row in self.rows if column.measured and column.distance else ():
-                if (value := self.plain(column, row).number) is not None:
-                    found[column.key, self._setups[row]].append(column.distance(value))
+            distance = column.distance if column.measured else None
+            for row in self.rows if distance else ():
+                if distance and (value := self.plain(column, row).number) is not None:
+                    found[column.key, self._setups[row]].append(distance(value))
         return {key: min(far) for key, far in found.items() if len(set(far)) > 1}
 
     @cached_property
