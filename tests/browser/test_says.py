@@ -22,6 +22,7 @@ def cells(page):
     return part(page, "says-rows").locator("td:last-child")
 
 
+@pytest.mark.slow
 def test_what_it_says_changes_while_it_trains_and_the_scrubber_goes_back(serve, tabs):
     page = tabs(serve(step_s=0.12, steps=60))
     page.locator("#unlearn").click()
@@ -67,6 +68,7 @@ def test_the_dotted_line_is_dragged_along_the_chart_and_a_reload_shows_the_last_
     assert abs(page.evaluate(GRIP) + 12 - (x - 300)) < 60
 
 
+@pytest.mark.slow
 def test_the_scrubber_of_a_report_needs_no_program(tabs, serve, tmp_path):
     found = result_of(tmp_path / "home", lab=SlowLab(step_s=0, rows=2, steps=24))
     file = tmp_path / "report.html"
