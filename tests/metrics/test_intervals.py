@@ -52,7 +52,8 @@ def test_an_interval_knows_its_rows():
 def test_the_aggregate_has_the_rows_of_its_terms_however_few_documents_are_attacked():
     alone = Membership(member=(1.0,), nonmember=(2.0,))
     found = score_intervals(made_evidence(1.0, 12).model_copy(update={"membership": alone})).before
-    assert found["task_aggregate"].rows == found["forget/Task1/qa"].rows > 1
+    assert found["task_aggregate"].rows == found["forget/Task1/qa"].rows
+    assert found["task_aggregate"].rows == 12
     assert found["mia_score"].rows == 1
 
 

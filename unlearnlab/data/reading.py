@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 from unlearnlab.data.checks import SHOWN, Finding, Offender, SourceError, excerpt, summarize
 from unlearnlab.data.datasets import FOLDS, SPLITS, is_object
@@ -633,8 +633,10 @@ def read_questions(path: Path) -> tuple[Mapping[str, Any], ...]:
             "remove the file"
         )
     for line, row in zip(table.lines, table.rows, strict=True):
-        options, answer = row["choices"], str(row["answer"])
-        if not isinstance(options, list) or answer not in map(str, range(len(options))):
+        options: Any = row["choices"]
+        answer = str(row["answer"])
+        count = len(cast("list[object]", options)) if isinstance(options, list) else 0
+        if answer not in map(str, range(count)):
             raise SourceError(
                 f"{path.name}: line {line}: the answer {excerpt(answer)!r} is not the place of "
                 "one of its choices, counted from 0: write it so"
