@@ -25,6 +25,7 @@ from unlearnlab.ui.run.membership_card import measures_html
 from unlearnlab.ui.run.scoreboard import scoreboard_html
 from unlearnlab.ui.sweeps.card import table
 from unlearnlab.views.charts import coordinates
+from unlearnlab.views.run_table import columns
 
 RETAINED = Score(
     "retained",
@@ -48,6 +49,9 @@ LENGTH = Measure(
 def _added(monkeypatch):
     monkeypatch.setitem(SCORES, RETAINED.key, RETAINED)
     monkeypatch.setitem(MEASURES, LENGTH.name, LENGTH)
+    columns.cache_clear()
+    yield
+    columns.cache_clear()
 
 
 @pytest.fixture(scope="module")

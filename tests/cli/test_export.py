@@ -18,6 +18,7 @@ ALL = (
     "answers",
     "scores",
     "curves.csv",
+    "says.csv",
 )
 
 

@@ -211,7 +211,7 @@ def test_what_a_run_has_not_got_says_why(program, lab):
     run_id = finished(program)
     missing = items(program, run_id)
     assert {what for what in missing if missing[what]} == {
-        *("model", "delta", "answers", "scores", "curves")
+        *("model", "delta", "answers", "scores", "curves", "says")
     }
     assert "left no weights" in taken(program, run_id, "delta")["problem"]
     assert "left no weights" in taken(program, run_id, "model", action="folder")["problem"]
