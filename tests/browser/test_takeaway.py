@@ -25,7 +25,7 @@ def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
     expect(page.get_by_text("when the run has ended")).to_be_visible()
     expect(page.locator(".takeaway-item")).to_have_count(0)
     finished(page)
-    expect(page.locator(".takeaway-item")).to_have_count(11)
+    expect(page.locator(".takeaway-item")).to_have_count(12)
 
     item = page.locator(".takeaway-item").filter
     name, path = downloaded(page, item(has_text="All settings").click)
