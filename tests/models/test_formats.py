@@ -113,7 +113,7 @@ def test_a_file_in_place_of_a_folder_says_what_to_name(tmp_path, file, says):
 def test_dangling_links_and_loops_are_told_as_what_they_are(tmp_path, folder):
     (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
     (tmp_path / "round").symlink_to(tmp_path / "round")
-    assert f"is a link to {tmp_path / 'nowhere'}, which is not there" in told(tmp_path / "gone")
+    assert f"is a link to {tmp_path / 'nowhere'}, which does not exist" in told(tmp_path / "gone")
     assert "is a link that leads back to itself" in told(tmp_path / "round")
     assert f"lies behind {tmp_path / 'gone'}, a link to" in told(tmp_path / "gone" / "model")
     (folder / "model.safetensors").unlink()

@@ -192,7 +192,7 @@ def _gone(path: Path) -> str:
     link = next((one for one in (path, *path.parents) if one.is_symlink()), None)
     if link is None:
         return NOT_THERE
-    target = f"{link.readlink()}, which is not there: mend the link, or name another folder"
+    target = f"{link.readlink()}, which does not exist: fix the link, or name another folder"
     return f"is a link to {target}" if link == path else f"lies behind {link}, a link to {target}"
 
 

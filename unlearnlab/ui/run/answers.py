@@ -49,7 +49,7 @@ SENSES: Mapping[Sense, str] = {
     "loss": "; garbled: hardly likelier under the original model than words in random order",
     "": "; garbled answers count as different: this run did not measure how likely they are",
 }
-"""How garbled answers are told, within a sentence."""
+"""What the table's legend says of garbled answers, by how they were recognised."""
 
 HEADS: Mapping[SortKey, str] = {
     "prompt": "Prompt",
