@@ -4,7 +4,7 @@
 
 let said = new Map(); // What is said, by step: the cell of each row.
 let saidRows = [];
-let looked = null; // The step that the reader went to; null follows the latest.
+let looked = null; // The step that the reader went to and stays at; null follows the latest.
 let unmasked = null; // What the reader chose for the shown run: {run, masked}.
 
 const scrub = part("scrub");
@@ -16,6 +16,11 @@ function saidSteps() {
 
 function saidStep() {
   return looked ?? saidSteps().at(-1) ?? null;
+}
+
+// Whether the next probe will be shown as soon as it is there, or there will be none.
+function follows() {
+  return looked === null || (!last?.live && looked === saidSteps().at(-1));
 }
 
 function nearest(step) {
@@ -46,8 +51,8 @@ function drawSaid() {
   show("scrubber", steps.length > 1);
   if (!steps.length) return placeGrip();
   const step = saidStep();
-  const now = step === steps.at(-1);
-  const head = step === 0 ? "Before training" : now && last?.live ? `Now, step ${step}` : `At step ${step}`;
+  const head =
+    step === 0 ? "Before training" : follows() && last?.live ? `Now, step ${step}` : `At step ${step}`;
   write(part("says-now"), head);
   refill(part("says-rows"), saidRows, () => saidRows.map(saidRow));
   for (const row of part("says-rows").children) {
@@ -63,8 +68,8 @@ function drawSaid() {
   scrub.style.setProperty("--at", `${(100 * step) / Math.max(1, scrub.max)}%`);
   scrub.setAttribute("aria-valuetext", `step ${step}, ${steps.indexOf(step) + 1} of ${steps.length} probes`);
   write(part("scrub-step"), `step ${step}`);
-  show("scrub-latest", looked !== null);
-  show("scrub-hint", looked === null);
+  show("scrub-latest", !follows());
+  show("scrub-hint", follows());
   placeGrip();
 }
 
@@ -82,17 +87,22 @@ function saidRow({ row, asked, original }) {
 
 // ---- going to a step -------------------------------------------------------------------------
 
+// A reader who went to a step stays there, even if it was the latest then; null follows.
 function lookAt(step) {
-  const latest = saidSteps().at(-1);
-  looked = step === latest || step === null ? null : step;
+  looked = step;
   drawSaid();
 }
 
-// By so many probes, from where the reader is.
+// By so many probes, from where the reader is; beyond the latest is to follow.
 function moveSaid(by) {
   const steps = saidSteps();
-  const at = Math.min(Math.max(0, steps.indexOf(saidStep()) + by), steps.length - 1);
-  lookAt(steps[at]);
+  const at = steps.indexOf(saidStep()) + by;
+  lookAt(at < steps.length ? steps[Math.max(0, at)] : null);
+}
+
+// To the probe nearest to a place on the slider or in the chart.
+function moveTo(place) {
+  lookAt(place > saidSteps().at(-1) ? null : nearest(place));
 }
 
 const KEYS = {
@@ -106,7 +116,7 @@ const KEYS = {
   End: () => lookAt(null),
 };
 
-scrub.addEventListener("input", () => said.size && lookAt(nearest(Number(scrub.value))));
+scrub.addEventListener("input", () => said.size && moveTo(Number(scrub.value)));
 scrub.addEventListener("keydown", (event) => {
   if (!KEYS[event.key] || !said.size || event.ctrlKey || event.metaKey || event.altKey) return;
   event.preventDefault();
@@ -152,7 +162,7 @@ grip.addEventListener("pointerdown", (event) => {
   grip.setPointerCapture(event.pointerId);
 });
 grip.addEventListener("pointermove", (event) => {
-  if (grip.hasPointerCapture(event.pointerId) && said.size) lookAt(nearest(stepUnder(event)));
+  if (grip.hasPointerCapture(event.pointerId) && said.size) moveTo(stepUnder(event));
 });
 
 // ---- names and numbers, and which prompts ------------------------------------------------------
