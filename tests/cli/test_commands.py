@@ -39,7 +39,7 @@ BAD_INPUT = [
         [
             ("--preset  nope", "preset: unknown preset 'nope'"),
             ("--spec  /no/such/file", "spec: /no/such/file cannot be read: No such file"),
-            ("--spec  .", "cannot be read: Is a directory"),
+            ("--spec  .", "cannot be read: a folder where a file is expected"),
             ("--phases.0.first_layer  31", "phases.0.first_layer: layer 31 is out of range"),
             (
                 "--phases.0.learning_rate  -1",

@@ -17,7 +17,7 @@ ENGINE = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background process lacks it.
 from tests.fakes import FakeLab, stage
-from unlearnlab.cli import app, main
+from unlearnlab.cli import app, follow, main
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.spec.run import RunSpec
 
@@ -87,6 +87,31 @@ def test_a_command_that_is_told_to_end_stops_its_run_in_good_order(tmp_path, nam
     code, err = told_to_end(process, getattr(signal, name))
     assert (code, status(tmp_path)) == (130, "stopped")
     assert "unlearnlab: stopping; Ctrl-C again leaves at once" in err
+
+
+def test_a_command_that_the_system_ends_writes_an_ending_though_its_run_does_not_stop(tmp_path):
+    process = started(
+        COMMAND.replace("main.program", "follow.CLOSING_S = 1; main.program"), tmp_path, ends_s=1000
+    )
+    assert told_to_end(process, signal.SIGTERM)[0] == 130
+    assert status(tmp_path) == "stopped"
+
+
+def test_a_page_writes_an_ending_though_its_run_does_not_stop(tmp_path):
+    process = started(
+        PAGE.replace("main.program", "app.CLOSING_S = 1; main.program"), tmp_path, ends_s=1000
+    )
+    assert "the page is at" in process.stderr.readline()
+    assert told_to_end(process, signal.SIGTERM)[0] == 0
+    assert status(tmp_path) == "stopped"
+
+
+def test_the_system_does_not_wait_for_scores(tmp_path):
+    scored = COMMAND.replace('"--json"', '"--json", "--score-stopped"')
+    process = started(scored, tmp_path)
+    code, err = told_to_end(process, signal.SIGTERM)
+    assert (code, status(tmp_path)) == (130, "stopped")
+    assert "then the model is scored" not in err
 
 
 @pytest.mark.parametrize("again", [["SIGINT"], ["SIGTERM", "SIGINT", "SIGINT"]])

@@ -244,6 +244,29 @@ def test_running_out_of_memory_is_a_failure_with_advice(job, monkeypatch, load, 
     assert "smaller batch" in failure.value.advice
 
 
+def spoiled(optimizer, *_args, **_kwargs):
+    with torch.no_grad():
+        optimizer.param_groups[0]["params"][0].fill_(torch.nan)
+
+
+@pytest.mark.parametrize("failures", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_after_failures_a_run_in_the_same_process_is_the_run_that_it_was_before(
+    job, kept, facts, monkeypatch, failures
+):
+    owner = engine(kept.get)
+    for number in range(failures):
+        step, told = [(exhausted, "ran out of memory"), (spoiled, "became nan|broke")][number % 2]
+        with monkeypatch.context() as patch:
+            patch.setattr("torch.optim.AdamW.step", step)
+            with pytest.raises(RunFailed, match=told):
+                list(owner.unlearn(job))
+        owner.release()
+    again = [event for event in owner.unlearn(job) if event is not None]
+    assert first_of(again, Loaded).weights == first_of(facts, Loaded).weights
+    taken = [[(x.step, x.loss) for x in only(of, StepLogged)] for of in (facts, again)]
+    assert taken[0] == taken[1]
+
+
 def test_a_live_run_takes_a_new_rate_and_weight_from_its_next_step(job, kept, facts):
     owner = engine(kept.get)
     wish = Override(0, {"learning_rate": 1e-5, "method.forget_weight": 7.0})

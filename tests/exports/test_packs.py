@@ -79,7 +79,7 @@ def test_a_run_is_the_same_in_another_home(tmp_path, pack, there):
     times = [(one.seq, one.at) for one in found.events]
     assert times == [(one.seq, one.at) for one in here.events]
     assert any(isinstance(e.event, Asked) and e.event.ask_id == ask_id for e in found.events)
-    assert found.weights.read_bytes() == DELTA
+    assert found.weights.path.read_bytes() == DELTA
     assert there.artefacts(run_id) == {"delta.safetensors": found.weights}
     assert sorted(path.name for path in (tmp_path / "there" / "runs").iterdir()) == [run_id]
 
@@ -118,7 +118,7 @@ def test_a_whole_run_takes_the_place_of_a_thin_one_once_that_is_deleted(tmp_path
     found = result(there, run_id)
     assert found.after is not None
     assert found.weights is not None
-    assert found.weights.read_bytes() == DELTA
+    assert found.weights.path.read_bytes() == DELTA
     assert outcomes(add_pack(there, thin)) == ["already here"], "it has less"
     there.delete([run_id])
     assert outcomes(add_pack(there, thin)) == ["already here"]

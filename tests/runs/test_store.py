@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes import evaluated, some_evidence, some_trace, stage, stepped
+from tests.fakes import DELTA, evaluated, some_evidence, some_trace, stage, stepped
 from tests.runs.waiting import locked
 from unlearnlab.data.files import home
+from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.runs.events import (
     Failed,
     Finished,
@@ -153,8 +154,11 @@ def test_a_saved_file_is_found_in_the_folder_of_its_run(store):
     folder = store.folder(run_id)
     assert folder.is_dir()
     assert folder.parent == store.home / "runs"
+    (folder / "delta.safetensors").write_bytes(DELTA)
     store.append(run_id, Saved(name="delta.safetensors", megabytes=1.5))
-    assert store.artefacts(run_id) == {"delta.safetensors": folder / "delta.safetensors"}
+    (found,) = store.artefacts(run_id).values()
+    assert found == Artefact.noted(folder / "delta.safetensors")
+    assert found.bytes == len(DELTA)
 
 
 def filled(home, runs):

@@ -23,7 +23,7 @@ from unlearnlab.runs.events import (
     Revision,
     Started,
     Stopped,
-    parse_event,
+    read_event,
 )
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.runs.worker import NotRunning, Running, Worker, WorkerState, revision, revision_of
@@ -1023,7 +1023,7 @@ def test_without_a_repository_of_its_own_or_a_quick_git_there_is_none(repository
 
 
 def test_a_start_of_before_it_was_noted_is_still_read():
-    old = parse_event('{"kind":"started","versions":{"torch":"2"},"device":"cpu"}')
+    old = read_event('{"kind":"started","versions":{"torch":"2"},"device":"cpu"}')
     assert old == Started(versions={"torch": "2"}, device="cpu", code=None)
     assert code_text(old.code) == "not noted: git did not tell"
 

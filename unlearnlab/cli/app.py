@@ -165,7 +165,8 @@ def _app(args: argparse.Namespace) -> int:
             except KeyboardInterrupt:
                 tell("ending; Ctrl-C again leaves at once")
             finally:
-                worker.close(CLOSING_S)
+                if not worker.close(CLOSING_S):
+                    worker.give_up()
     except KeyboardInterrupt:  # A second one, while it was ending.
         tell("left at once: the running run counts as interrupted")
         return STOPPED

@@ -106,7 +106,8 @@ def _ask(args: argparse.Namespace) -> int:
         worker = Worker(store, engines)
         try:
             text = "\n".join(" => ".join(filter(None, one)) for one in questions)
-            answer = _answer(store, args.run, worker.ask(args.run, text, questions, args.step))
+            request = worker.ask(args.run, text, questions, args.step)
+            answer = _answer(store, worker, args.run, request)
         finally:
             worker.close(CLOSING_S)
     if isinstance(answer, AskFailed):
@@ -139,7 +140,7 @@ def _ask(args: argparse.Namespace) -> int:
     return DONE
 
 
-def _answer(store: Store, run_id: str, ask_id: str) -> Asked | AskFailed:
+def _answer(store: Store, worker: Worker, run_id: str, ask_id: str) -> Asked | AskFailed:
     """Wait for the answer to a request, and return it."""
     seen = 0
     while True:
@@ -147,4 +148,6 @@ def _answer(store: Store, run_id: str, ask_id: str) -> Asked | AskFailed:
             seen = stored.seq
             if isinstance(stored.event, Asked | AskFailed) and stored.event.ask_id == ask_id:
                 return stored.event
+        if problem := worker.lost(run_id):
+            return AskFailed(ask_id=ask_id, prompt="", problem=problem)
         time.sleep(POLL_S)

@@ -9,15 +9,16 @@ import sys
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from unlearnlab.data.files import TEXT_LIMIT, read_regular
 from unlearnlab.runs.engine_api import Engine, EnginePool
 from unlearnlab.runs.store import Store
-from unlearnlab.spec.errors import SpecError, printable
+from unlearnlab.spec.errors import SpecError, bounded, printable
 from unlearnlab.spec.fields import PHASE, settings
 
 DONE, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 130
@@ -88,10 +89,43 @@ class Commands:
         return Commands(self._parts.add_parser(name, help=about, allow_abbrev=False))
 
 
+class ToldToEnd(KeyboardInterrupt):
+    """The system, and not the user's keyboard, tells the program to end: it will not wait long."""
+
+
 def tell(text: str) -> None:
     """Print lines for the reader on stderr: stdout is for results."""
-    for line in printable(text).splitlines():
-        sys.stderr.write(f"unlearnlab: {line}\n")
+    lines = printable(text).splitlines()
+    for line in lines[:LINES]:
+        sys.stderr.write(f"unlearnlab: {bounded(line)}\n")
+    if more := len(lines) - LINES:
+        sys.stderr.write(f"unlearnlab: and {more} more\n" if more > 0 else "")
+
+
+LINES = 20
+"""Most lines of a message, each of which is bounded: it may quote what was given."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints have a bounded length."""
+
+    def error(self, message: str) -> NoReturn:
+        """End the program with exit code 2."""
+        super().error(bounded(printable(message)))
+
+
+def refuse_idle(*rules: tuple[bool, str, str]) -> None:
+    """Refuse options that would have no effect.
+
+    Args:
+        rules: Whether the option was given in vain, its name, and what it needs or excludes.
+
+    Raises:
+        SpecError: One was.
+    """
+    idle = [(name, f"has no effect {why}: leave it out") for vain, name, why in rules if vain]
+    if idle:
+        raise SpecError(idle)
 
 
 def read_object(path: Path, what: str) -> dict[str, Any]:
@@ -105,7 +139,7 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
         SpecError: The file cannot be read, or holds something else.
     """
     try:
-        values: Any = json.loads(path.read_bytes())
+        values: Any = json.loads(read_regular(path, TEXT_LIMIT))
     except OSError as error:
         raise SpecError([(what, f"{path} cannot be read: {error.strerror}")]) from error
     except (ValueError, RecursionError) as error:

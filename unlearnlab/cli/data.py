@@ -19,6 +19,7 @@ from unlearnlab.cli.commands import (
     Commands,
     as_json,
     print_list,
+    refuse_idle,
     table,
     tell,
 )
@@ -138,7 +139,7 @@ def _source_options(parser: argparse.ArgumentParser) -> None:
         help="draw N source documents from each set and subtask, each with all its rows; where the "
         "data have no validation fold, N of the others become one",
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draw (default: 0)")
+    parser.add_argument("--seed", type=int, help="seed of the draw (default: 0)")
     parser.add_argument(
         "--context", type=_positive, metavar="TOKENS", help="warn about rows longer than that"
     )
@@ -151,7 +152,20 @@ def _positive(text: str) -> int:
 
 
 def _read(args: argparse.Namespace) -> Draft:
-    part = {"title": args.title, "limit": args.limit, "seed": args.seed}
+    source = args.path if args.forget is None else None
+    folder = source is not None and not source.is_file()
+    files = args.forget is not None or (source is not None and not folder)
+    typed = bool(args.typed)
+    refuse_idle(
+        (args.seed is not None and args.limit is None, "seed", "without --limit"),
+        (typed and args.limit is not None, "limit", "beside --typed"),
+        (args.retain is not None and not (files or typed), "retain", "where a folder is read"),
+        (bool(args.column) and not files, "column", "without files"),
+        (bool(args.retain_column) and args.retain is None, "retain-column", "without --retain"),
+        (args.layout != "columns" and not (files or folder), "layout", "without files"),
+        (args.kind != "guess" and not files, "kind", "without files"),
+    )
+    part = {"title": args.title, "limit": args.limit, "seed": args.seed or 0}
     if args.retain_of and (args.lume or args.semeval):
         raise SourceError("--retain-of: a download has its own retain set: leave it out")
     if args.typed:

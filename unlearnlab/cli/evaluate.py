@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands, as_json, number, table
+from unlearnlab.cli.commands import BAD_INPUT, DONE, Commands, as_json, number, refuse_idle, table
 from unlearnlab.cli.follow import on_device, shown
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import SPLITS, Fold, Row, Split, dataset
@@ -94,7 +94,7 @@ def register(commands: Commands) -> None:
             type=int,
             help="ask N questions, drawn from every subject in proportion (default: all)",
         )
-        one.add_argument("--seed", type=int, default=0, help="seed of that draw (default: 0)")
+        one.add_argument("--seed", type=int, help="seed of that draw (default: 0)")
     asking.add_argument(
         "--shots",
         type=int,
@@ -217,6 +217,7 @@ def _lines(path: Path, needed: tuple[str, ...]) -> Iterator[tuple[dict[str, Any]
 
 
 def _evaluate(args: argparse.Namespace) -> int:
+    refuse_idle((args.seed is not None and args.questions is None, "seed", "without --questions"))
     wanted = _read_data(args.data, args.fold, args.mia)
     if args.questions is not None and args.mmlu is None:
         raise SpecError([("questions", "needs --mmlu DIR, the folder of the test")])
@@ -297,6 +298,7 @@ def _reworded(made: Report, wanted: EvaluationData, test: mmlu.Mmlu | None) -> R
 
 
 def _mmlu(args: argparse.Namespace) -> int:
+    refuse_idle((args.seed is not None and args.questions is None, "seed", "without --questions"))
     test = _questions(args)
     with _opened(args) as target:
         result, _ = _answered(target, test, args.shots)
@@ -314,7 +316,9 @@ def _questions(args: argparse.Namespace) -> mmlu.Mmlu:
     test = mmlu.load(args.mmlu)
     if args.questions is None:
         return test
-    return mmlu.Mmlu(test.shots, mmlu.subset(test.questions, args.questions, args.seed), test.notes)
+    return mmlu.Mmlu(
+        test.shots, mmlu.subset(test.questions, args.questions, args.seed or 0), test.notes
+    )
 
 
 @contextmanager

@@ -5,18 +5,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, table, tell
+from unlearnlab.cli.commands import DONE, FAILED, Commands, as_json, refuse_idle, table, tell
 from unlearnlab.cli.follow import on_device
-from unlearnlab.data.files import NoRoom, Taken, home
+from unlearnlab.data.files import NoRoom, Taken, home, write_whole
 from unlearnlab.exports.kinds import KINDS, WHATS, files, write
 from unlearnlab.exports.model import model_export
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import PERSONAL, add_pack, packable, write_pack
 from unlearnlab.exports.result import Result, result
+from unlearnlab.runs.artefacts import Spoiled
 from unlearnlab.runs.engine_api import Job, RunFailed, as_pool
 from unlearnlab.runs.store import Store
 
-ALL = "all"
+ALL, RAW = "all", "raw"
+"""Further values of `--what`: all that a run has but its raw record, and that record alone."""
 
 
 def register(commands: Commands) -> None:
@@ -26,9 +28,9 @@ def register(commands: Commands) -> None:
     exporting.add_argument("run", metavar="RUN", help="id of the run")
     exporting.add_argument(
         "--what",
-        choices=[*WHATS, ALL],
+        choices=[*WHATS, RAW, ALL],
         action="append",
-        help="what to write; repeatable (default: all that the run has)",
+        help="what to write; repeatable (default: all that the run has, but the raw record)",
     )
     exporting.add_argument(
         "--out", metavar="DIR", type=Path, default=Path(), help="folder to write into (default: .)"
@@ -39,7 +41,8 @@ def register(commands: Commands) -> None:
         help="show names, numbers and addresses in the report's sample answers",
     )
     kinds = (f"  {one.what:<9}{one.about}" for one in KINDS.values())
-    exporting.epilog = "\n".join(("kinds of export:", *kinds))
+    raw = f"  {RAW:<9}All that the database holds of a run, trace or preview, readable or not."
+    exporting.epilog = "\n".join(("kinds of export:", *kinds, raw))
 
     about = "write ended runs into one file, to be imported or replayed elsewhere"
     packing = commands.add("pack", _pack, about, home=True)
@@ -62,15 +65,27 @@ def register(commands: Commands) -> None:
 
 def _export(args: argparse.Namespace) -> int:
     """Write each kind that is asked for, and print the path of each file."""
+    asked: Sequence[str] = args.what or [ALL]
+    refuse_idle(
+        (args.unmask and not {"report", ALL} & set(asked), "unmask", "without the report"),
+        (args.no_wait and not {"model", ALL} & set(asked), "no-wait", "without the merged model"),
+    )
     with Store(home()) as store:
+        failed = RAW in asked and not _exported_raw(store, args)
+        if set(asked) == {RAW}:
+            return FAILED if failed else DONE
         run = result(store, args.run)
         if not run.ended:
             tell(f"run {run.run_id} has not ended yet: export it afterwards")
             return FAILED
-        asked: Sequence[str] = args.what or [ALL]
-        failed = False
         for what in WHATS:
-            if KINDS[what].missing(run) if ALL in asked else what not in asked:
+            if what not in asked and ALL not in asked:
+                continue
+            spoiled = run.weights.problem if run.weights else ""
+            if ALL in asked and (missing := KINDS[what].missing(run)):
+                if missing == spoiled:
+                    tell(f"{what}: {spoiled}")
+                    failed = True
                 continue
             try:
                 if what == "model":
@@ -82,6 +97,19 @@ def _export(args: argparse.Namespace) -> int:
                 tell(str(error))
                 failed = True
     return FAILED if failed else DONE
+
+
+def _exported_raw(store: Store, args: argparse.Namespace) -> bool:
+    """Write the raw record of a run, print its path, and return whether that went well."""
+    target = args.out / f"{args.run}-raw.json"
+    content = as_json(store.raw(args.run)).encode()
+    try:
+        write_whole(target, content)
+    except (OSError, NoRoom) as error:
+        tell(f"{target} cannot be written: {error}")
+        return False
+    print(target)
+    return True
 
 
 def _export_model(store: Store, run: Result, args: argparse.Namespace) -> Path:
@@ -100,6 +128,9 @@ def _pack(args: argparse.Namespace) -> int:
         with Store(home()) as store:
             runs = [packable(store, one, weights=weights, answers=answers) for one in ids]
             write_pack(runs, args.out)
+    except Spoiled as error:
+        tell(f"{error}: restore it, or leave it out (--without-weights)")
+        return FAILED
     except (PackError, NoRoom, Taken) as error:
         tell(str(error))
         return FAILED

@@ -1,5 +1,6 @@
 """Work on a device: wait for the device, carry a run out, and show progress on stderr."""
 
+import math
 import shlex
 import sys
 import time
@@ -12,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.table import Column
 
-from unlearnlab.cli.commands import DONE, FAILED, STOPPED, tell
+from unlearnlab.cli.commands import DONE, FAILED, STOPPED, ToldToEnd, tell
 from unlearnlab.metrics.documents import standing
 from unlearnlab.runs.devices import POLL_S, Holder, InUse, candidate_devices, take
 from unlearnlab.runs.engine_api import Engine, EnginePool, as_pool
@@ -26,7 +27,7 @@ from unlearnlab.runs.events import (
     Stopped,
 )
 from unlearnlab.runs.progress import RunProgress, advance, run_view
-from unlearnlab.runs.store import Store, StoredEvent
+from unlearnlab.runs.store import Busy, Store, StoredEvent
 from unlearnlab.runs.worker import NotRunning, Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
@@ -204,8 +205,9 @@ def carried_out(
 ) -> tuple[str, Ending]:
     """Carry out a run or a trace, show it on stderr, and return its id and its ending.
 
-    The first Ctrl-C stops it, the second leaves at once. With `score_stopped`, one before these
-    ends the training of a run, which goes on with scoring.
+    The first Ctrl-C stops it, the second leaves at once. A signal of the system stops it, too, and
+    what does not stop within `CLOSING_S` is left behind with an ending in the store. With
+    `score_stopped`, a Ctrl-C before these ends the training of a run, which goes on with scoring.
 
     Args:
         store: Where to keep it.
@@ -231,15 +233,19 @@ def carried_out(
         with closing(RunProgressBar(sys.stderr, spec, says)) as progress:
             try:
                 ending = watch(store, worker, run_id, progress, patience)
-            except KeyboardInterrupt:
-                ending = None
-                if score_stopped and _ends_training(worker, run_id):
+            except KeyboardInterrupt as told:
+                ending, systems = None, isinstance(told, ToldToEnd)
+                if score_stopped and not systems and _ends_training(worker, run_id):
                     with suppress(KeyboardInterrupt):
                         ending = watch(store, worker, run_id, progress, patience)
                 if ending is None:
                     tell("stopping; Ctrl-C again leaves at once")
                     worker.stop(run_id)
-                    ending = watch(store, worker, run_id, progress, patience)
+                    late = time.monotonic() + CLOSING_S if systems else math.inf
+                    ending = watch(store, worker, run_id, progress, patience, until=late)
+                    if ending is None:
+                        worker.give_up()
+                        ending, patience_s = store.job(run_id).ending or Stopped(seconds=0), 0
         assert ending is not None, "a live process ends its runs"
         return run_id, ending
     except KeyboardInterrupt:
@@ -280,20 +286,37 @@ class Patience:
 
 
 def watch(
-    store: Store, worker: Worker, run_id: str, progress: RunProgressBar, patience: Patience
+    store: Store,
+    worker: Worker,
+    run_id: str,
+    progress: RunProgressBar,
+    patience: Patience,
+    *,
+    until: float = math.inf,
 ) -> Ending | None:
     """Show the events of a run until it ends; return None if its process is gone before.
+
+    So it does once a moment of the monotonic clock has passed, `until`.
+
+    A locked database is waited for: the run waits for it, too, and says so.
 
     Raises:
         InUse: Another process uses the device and must not be waited for; the run is stopped.
     """
     while True:
-        alive = store.job(run_id).alive
-        for stored in store.events(run_id, after=progress.seen):
+        try:
+            alive = store.job(run_id).alive
+            events = store.events(run_id, after=progress.seen)
+        except Busy:
+            time.sleep(POLL_S)
+            continue
+        for stored in events:
             progress.take(stored)
             if isinstance(stored.event, Ending):
                 return stored.event
-        if not alive:
+        if problem := worker.lost(run_id):
+            return Failed(seconds=0.0, problem=f"how it ended could not be stored: {problem}")
+        if not alive or time.monotonic() > until:
             return None
         if not progress.seen and (holder := worker.state().holder(run_id)):
             try:

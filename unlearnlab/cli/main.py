@@ -21,8 +21,17 @@ from types import FrameType
 from typing import NoReturn
 
 from unlearnlab import __version__
-from unlearnlab.cli import app, ask, data, docs, evaluate, export, run, show, sweep
-from unlearnlab.cli.commands import BAD_INPUT, FAILED, STOPPED, Commands, EngineMaker, tell
+from unlearnlab.cli import app, ask, data, docs, doctor, evaluate, export, run, show, sweep
+from unlearnlab.cli.commands import (
+    BAD_INPUT,
+    FAILED,
+    STOPPED,
+    Commands,
+    EngineMaker,
+    Parser,
+    ToldToEnd,
+    tell,
+)
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.files import at_home
 from unlearnlab.exports.pack_file import PackError
@@ -61,6 +70,22 @@ def main(argv: Sequence[str] | None = None, *, open_engine: EngineMaker | None =
     except KeyboardInterrupt:
         tell("stopped")
         return STOPPED
+    except BrokenPipeError:  # The reader is gone: `program` ends quietly.
+        raise
+    except OSError as error:
+        # A name too long for a path, a folder that may not be read, an output that is full.
+        tell(_explained(error))
+        return BAD_INPUT
+    except UnicodeEncodeError:
+        tell("half a character (a lone surrogate) in what was given cannot be stored: leave it out")
+        return BAD_INPUT
+
+
+def _explained(error: OSError) -> str:
+    why = (error.strerror or str(error)).lower()
+    if error.filename is None:  # Commands report files of their own: this is what they print.
+        return f"the result cannot be printed: {why}"
+    return f"{error.filename}: {why}: check the path and its permissions"
 
 
 def _torch_engines(store: Store) -> EnginePool:
@@ -94,7 +119,7 @@ def _settings(words: Sequence[str]) -> Iterator[tuple[str, str]]:
 def _parser() -> argparse.ArgumentParser:
     """Declare all commands, in the order in which the help lists them."""
     installed = Path(sys.argv[0]).stem == "unlearnlab"
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="unlearnlab" if installed else "python -m unlearnlab",
         description="Run, measure and compare the unlearning of language models. Runs started here "
         "show on the page too, and the other way round.",
@@ -102,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"unlearnlab {__version__}")
     commands = Commands(parser)
-    for part in (app, run, sweep, show, ask, export, data, evaluate, docs):
+    for part in (app, run, sweep, show, ask, export, data, evaluate, doctor, docs):
         part.register(commands)
     return parser
 
@@ -116,6 +141,7 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
     if not sys.warnoptions:
         # Warnings of libraries say nothing to a user; Python's option -W shows them.
         warnings.simplefilter("ignore")
+    _open_standard_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -128,12 +154,43 @@ def program(argv: Sequence[str] | None = None) -> NoReturn:
         code = main(argv)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader is gone. What is left in the buffer must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         code = FAILED
+    except OSError as error:  # What was printed does not fit, or there is no output at all.
+        _drop_output()
+        tell(_explained(error))
+        code = BAD_INPUT
     except KeyboardInterrupt:  # A second one, while it was ending.
         code = STOPPED
     _leave(code)
+
+
+def _drop_output() -> None:
+    """Let what is left in the buffer go nowhere: it must not fail again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _open_standard_streams() -> None:
+    """Put something in the place of closed standard streams.
+
+    Else the next file that is opened, such as the database, would take their place. Output that was
+    closed refuses what is printed; errors that were closed are dropped.
+    """
+    streams = (
+        ("stdin", os.O_RDONLY, "r"),
+        ("stdout", os.O_RDONLY, "w"),
+        ("stderr", os.O_WRONLY, "w"),
+    )
+    for number, (name, access, mode) in enumerate(streams):
+        try:
+            os.fstat(number)
+        except OSError:
+            there = os.open(os.devnull, access)
+            if there != number:
+                os.dup2(there, number)
+                os.close(there)
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, encoding="utf-8", closefd=False))
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
@@ -143,7 +200,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
         for stream in (1, 2):
             if stat.S_ISCHR(os.fstat(stream).st_mode):
                 os.dup2(nothing, stream)
-    raise KeyboardInterrupt
+    raise ToldToEnd
 
 
 def _leave(code: int) -> NoReturn:

@@ -14,13 +14,14 @@ from unlearnlab.cli.commands import (
     Commands,
     as_json,
     read_object,
+    refuse_idle,
     settings_help,
     table,
     tell,
 )
 from unlearnlab.cli.follow import EXITS, carried_out
 from unlearnlab.cli.show import report
-from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS
+from unlearnlab.data.datasets import EMBEDDED_NAME, SPLITS, dataset
 from unlearnlab.data.files import home
 from unlearnlab.models.catalog import save_name_problem
 from unlearnlab.runs.engine_api import find_device
@@ -135,7 +136,6 @@ def register(commands: Commands) -> None:
     tracing.add_argument(
         "--data",
         metavar="NAME",
-        default=EMBEDDED_NAME,
         help="dataset of the facts with --id and --average (default: the embedded one)",
     )
     tracing.add_argument("--subject", help="what the prompt is about, spelled as in the prompt")
@@ -174,6 +174,12 @@ def _run(args: argparse.Namespace) -> int:
         args.print_help()
         tell("nothing was run: name a preset, a file or a setting, such as --seed 0")
         return BAD_INPUT
+    refuse_idle(
+        (previews and args.estimate, "estimate", "beside --preview"),
+        (previews and args.score_only, "score-only", "beside --preview"),
+        *_idle_of_a_run(args, runs=not (previews or args.estimate)),
+        (args.score_stopped and args.score_only, "score-stopped", "where nothing is trained"),
+    )
     if args.preset is not None:
         base = preset(args.preset).spec
     elif args.taught is not None:
@@ -201,6 +207,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.preview is not None:
         return _preview(args, spec)
     return _estimate(args, spec) if args.estimate else _carry_out(args, spec)
+
+
+def _idle_of_a_run(args: argparse.Namespace, *, runs: bool) -> Iterator[tuple[bool, str, str]]:
+    """Yield the options that only a run takes."""
+    for name in ("name", "score_stopped", "no_wait"):
+        yield bool(getattr(args, name)) and not runs, name.replace("_", "-"), "where nothing is run"
 
 
 def _with_usual_template(spec: RunSpec) -> RunSpec:
@@ -285,6 +297,7 @@ def _estimate_record(found: Estimate, free: int | None) -> dict[str, Any]:
 def _teach(args: argparse.Namespace) -> int:
     if args.keep_as is None and not args.estimate:
         raise SpecError([("keep-as", "is missing: name the taught model, such as --keep-as mine")])
+    refuse_idle(*_idle_of_a_run(args, runs=not args.estimate))
     base = teach_spec(args.data, model=args.model)
     settings = [("keep_as", args.keep_as or ""), *args.settings]
     spec = _with_settings(base, settings, ready=not args.estimate)
@@ -325,6 +338,17 @@ def _says(spec: RunSpec, *, unmask: bool) -> Callable[[RunProgress], list[str]]:
 
 
 def _trace(args: argparse.Namespace) -> int:
+    typed, several = args.prompt is not None, args.average is not None
+    refuse_idle(
+        (typed and args.data is not None, "data", "beside --prompt"),
+        (args.subject is not None and not typed, "subject", "without --prompt"),
+        (args.answer is not None and not typed, "answer", "without --prompt"),
+        (args.set is not None and not several, "set", "without --average"),
+        (args.task is not None and not several, "task", "without --average"),
+    )
+    args.data = EMBEDDED_NAME if args.data is None else args.data
+    if unknown := dataset(args.data).unknown_reason:
+        raise SpecError([("data", unknown)])
     if args.id is not None:
         about = about_fact(args.data, args.id)
     elif args.prompt is not None:

@@ -15,6 +15,7 @@ from unlearnlab.cli.commands import (
     as_json,
     number,
     print_list,
+    refuse_idle,
     table,
     tell,
     wide_table,
@@ -31,7 +32,7 @@ from unlearnlab.models import catalog
 from unlearnlab.models.catalog import ModelInfo
 from unlearnlab.runs.events import Adjusted, Ending, Failed, Finished, Traced
 from unlearnlab.runs.progress import RunProgress
-from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
+from unlearnlab.runs.records import DamagedRecord, PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.store import Store, UnknownRun
 from unlearnlab.spec.errors import SpecError, printable
 from unlearnlab.spec.presets import presets
@@ -115,20 +116,23 @@ def register(commands: Commands) -> None:
         action="store_true",
         help="show names, numbers and addresses in the report's examples",
     )
+    about = "delete ended runs, traces and previews, damaged ones too"
+    deleting = commands.add("delete", _delete, about, home=True)
+    deleting.add_argument("runs", metavar="RUN", nargs="+", help="ids of the runs")
     commands.add("presets", _presets, "list the presets", json=True)
     commands.add("models", _models, "list the known models", json=True, home=True)
 
 
 def _list(args: argparse.Namespace) -> int:
     with Store(home()) as store:
-        rows = store.runs()
-    if not (rows or args.json):
+        rows, damaged = store.runs(), store.damaged()
+    if not (rows or damaged or args.json):
         print("No runs yet. Start one: python -m unlearnlab run --preset NAME")
         return DONE
     cells = [
         [
             line.run_id,
-            line.status,
+            line.status + (", damaged" if line.damage else ""),
             line.title + (f" ({line.origin})" if line.origin else ""),
             line.settings,
             " → ".join(number(value) for value in line.final),
@@ -136,8 +140,32 @@ def _list(args: argparse.Namespace) -> int:
         ]
         for line in map(run_summary, rows)
     ]
+    cells += [
+        [one.run_id, "damaged", one.name or f"a {one.job}", one.problem, "", ""] for one in damaged
+    ]
     head = ["run", "status", "method", "settings", "final", "verdict"]
-    return print_list(args, list(map(_record, rows)), head, cells)
+    return print_list(args, [*map(_record, rows), *map(_damaged_record, damaged)], head, cells)
+
+
+def _damaged_record(one: DamagedRecord) -> dict[str, Any]:
+    """Return what can be read of a damaged run, trace or preview as plain JSON values."""
+    return {
+        "run": one.run_id,
+        "job": one.job,
+        "name": one.name,
+        "created": _moment(one.created),
+        "status": "damaged",
+        "damage": one.problem,
+    }
+
+
+def _delete(args: argparse.Namespace) -> int:
+    """Delete runs, at once or so that the page still offers them for a while."""
+    with Store(home()) as store:
+        store.delete(args.runs)
+    for run_id in args.runs:
+        print(run_id)
+    return DONE
 
 
 def _show(args: argparse.Namespace) -> int:
@@ -250,6 +278,7 @@ def _record(row: RunRecord, progress: RunProgress | None = None) -> dict[str, An
         "created": _moment(row.created),
         "origin": row.origin,
         "repeats": row.repeats,
+        "damage": row.damage,
         **_ending(row.ending, row.status),
         "verdict": judgement
         and {
@@ -330,6 +359,9 @@ def _summary(row: RunRecord, found: Result, leaks: Leaks | None) -> str:
             out += [f"To make it forget: python -m unlearnlab run --taught {name}"]
     if isinstance(row.ending, Failed):
         out += ["", *(text for text in (row.ending.problem, row.ending.advice) if text)]
+    unread = "; ".join(filter(None, (row.damage, progress.unread)))
+    if unread:
+        out += ["", f"Not all of it can be read: {unread}."]
     links = (("Imported", row.origin), ("Repeats", row.repeats and f"run {row.repeats}"))
     told = [*((name, text) for name, text in links if text), *record_lines(row.spec, progress)]
     return printable("\n".join([*out, "", *(f"{name}: {text}" for name, text in told)]))
@@ -401,6 +433,7 @@ def _trace_summary(row: TraceRecord, traced: Traced | None) -> str:
 
 
 def _compare(args: argparse.Namespace) -> int:
+    refuse_idle((args.unmask and args.report is None, "unmask", "without --report"))
     names = [score.weight for score in weighted_scores()]
     try:
         by = Weights(dict(zip(names, map(float, args.weights.split(",")), strict=True)))

@@ -16,6 +16,7 @@ from unlearnlab.cli.commands import (
     number,
     print_list,
     read_object,
+    refuse_idle,
     settings_help,
     table,
     tell,
@@ -64,6 +65,19 @@ def register(commands: Commands) -> None:
 
 
 def _sweep(args: argparse.Namespace) -> int:
+    refuse_idle(
+        (args.failed and args.estimate, "failed", "beside --estimate"),
+        *(
+            (given and args.sweep is None, name, "without a sweep")
+            for given, name in (
+                (args.estimate, "estimate"),
+                (args.failed, "failed"),
+                (args.no_wait, "no-wait"),
+                (bool(args.settings), "settings"),
+            )
+        ),
+        (args.no_wait and args.estimate, "no-wait", "beside --estimate"),
+    )
     if args.sweep is None:
         return _list(args)
     name, spec = _asked_for(args.sweep)

@@ -650,7 +650,7 @@ def add(draft: Draft, name: str = "", *, replace: bool = False) -> DatasetInfo:
     name = _name(name, draft.title, replace=replace)
     place = datasets_folder() / name
     try:
-        _sweep(datasets_folder())
+        clean_up()
         with TemporaryDirectory(prefix=HIDDEN, dir=datasets_folder()) as temporary:
             written = Path(temporary) / name
             _write(draft, written)
@@ -729,11 +729,16 @@ def _write(draft: Draft, folder: Path) -> None:
     write_text(folder / MANIFEST, json.dumps(manifest, ensure_ascii=False, indent=2) + "\n")
 
 
-def _sweep(folder: Path) -> None:
-    """Make the folder, and clean up after killed processes."""
+def clean_up(*, stale_s: float = STALE_S) -> None:
+    """Make the folder of datasets, and clean up after killed processes.
+
+    Args:
+        stale_s: Age from which a half-added dataset is taken for theirs, in seconds.
+    """
+    folder = datasets_folder()
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{HIDDEN}*"):
-        if time.time() - left.stat().st_mtime > STALE_S:
+        if time.time() - left.stat().st_mtime > stale_s:
             for earlier in left.glob(f"{EARLIER}/*"):
                 if not (folder / earlier.name).exists():
                     earlier.rename(folder / earlier.name)

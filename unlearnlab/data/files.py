@@ -4,11 +4,14 @@ Files are written to a neighbour called `NAME.part`, which then replaces the tar
 leftover of an earlier attempt is overwritten.
 """
 
+import errno
 import os
 import shutil
+import stat
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import platformdirs
 
@@ -36,8 +39,16 @@ def home(override: str | Path | None = None) -> Path:
     """
     chosen = override or os.environ.get(HOME)
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return expanded(Path(chosen)).absolute()
     return platformdirs.user_data_path("unlearnlab", appauthor=False)
+
+
+def expanded(path: Path) -> Path:
+    """Expand a leading `~` or `~user`; the name of nobody stays as it is."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 @contextmanager
@@ -55,6 +66,9 @@ def at_home(override: str | Path | None) -> Generator[None]:
         os.environ.pop(HOME, None)
         os.environ.update({HOME: before} if before is not None else {})
 
+
+PART = ".part"
+"""Ends the names of what is being written."""
 
 SPARE = 64 * 10**6
 """Bytes that must stay free after a write: a full disk harms every other program."""
@@ -96,6 +110,49 @@ def check_free(target: Path) -> None:
         raise Taken(f"{target} is there already: move it away, or choose another path")
 
 
+def open_regular(path: Path, limit: int | None = None) -> BinaryIO:
+    """Open a file that a user named, for reading: never a device, a pipe, or more than expected.
+
+    Args:
+        path: The file.
+        limit: Most bytes that it may have; None for a file that is read piece by piece.
+
+    Raises:
+        OSError: It is missing, no regular file, too large, or may not be read. Its `strerror` says
+            why.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            folder = stat.S_ISDIR(found.st_mode)
+            what = "a folder where a file is expected" if folder else "a device or a pipe, no file"
+            raise OSError(errno.EINVAL, what, str(path))
+        # What becomes a pipe in between must not be waited for.
+        file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "no path can have such characters") from error
+    found = os.fstat(file.fileno())
+    if not stat.S_ISREG(found.st_mode) or (limit is not None and found.st_size > limit):
+        file.close()
+        told = f"it has {size(found.st_size)}, and at most {size(limit or 0)} are read"
+        raise OSError(errno.EFBIG, told, str(path))
+    return file
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """Read a file that a user named, as `open_regular` opens it.
+
+    Raises:
+        OSError: It cannot be read, or is not what is expected.
+    """
+    with open_regular(path, limit) as file:
+        return file.read(limit)
+
+
+TEXT_LIMIT = 1 << 26
+"""Most bytes of a file of settings or notes that a user names: 64 MiB."""
+
+
 @contextmanager
 def whole_folder(target: Path) -> Generator[Path]:
     """Provide a folder to write into, which becomes `target` if the block succeeds.
@@ -116,7 +173,13 @@ def whole_folder(target: Path) -> Generator[Path]:
 
 @contextmanager
 def whole_file(target: Path) -> Generator[Path]:
-    """Provide the path of a file to write, which becomes `target` if the block succeeds."""
+    """Provide the path of a file to write, which becomes `target` if the block succeeds.
+
+    Raises:
+        OSError: It cannot be written, or the target is a device, a pipe or a folder.
+    """
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "no file, so it is not replaced", str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
     part = _part(target)
     try:
@@ -153,6 +216,20 @@ def copy_whole(source: Path, target: Path) -> None:
         shutil.copytree(source, part, dirs_exist_ok=True)
 
 
+def restrict(path: Path) -> None:
+    """Close a file or folder of ours to everybody but its owner, as far as that is for us to do.
+
+    A folder of another user, or one that all users share, such as /tmp, stays as it is.
+    """
+    found = path.stat()
+    wanted = 0o700 if stat.S_ISDIR(found.st_mode) else 0o600
+    shared = found.st_mode & stat.S_ISVTX
+    if os.name == "nt" or shared or found.st_uid != os.geteuid():
+        return
+    if found.st_mode & 0o077:
+        path.chmod(wanted)
+
+
 def bytes_of(path: Path) -> int:
     """Return the size of a file, or of all files in a folder, in bytes."""
     if not path.is_dir():
@@ -178,6 +255,6 @@ def remove(path: Path) -> None:
 
 def _part(target: Path) -> Path:
     """Return the path that `target` is written to, without leftovers of an earlier attempt."""
-    part = target.with_name(f"{target.name}.part")
+    part = target.with_name(f"{target.name}{PART}")
     remove(part)
     return part

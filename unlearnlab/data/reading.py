@@ -9,6 +9,7 @@ lines, turns 1.50 into 1.5 and takes a missing key for null; Parquet goes throug
 import codecs
 import csv
 import json
+import os
 import re
 import shutil
 import zipfile
@@ -22,6 +23,7 @@ from typing import Any, cast
 
 from unlearnlab.data.checks import SHOWN, Finding, Offender, SourceError, excerpt, summarize
 from unlearnlab.data.datasets import FOLDS, SPLITS, is_object
+from unlearnlab.data.files import open_regular, read_regular
 
 MAX_BYTES = 1 << 28
 """Largest file, in bytes: 256 MiB."""
@@ -129,15 +131,11 @@ def _kind(path: Path) -> str:
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise SourceError(f"{path.name}: a pickle can run code, so it is not opened: {ACCEPTED}")
-    if path.is_dir():
-        raise SourceError(f"{path.name}: a folder where a file is expected: name a file in it")
-    if path.exists() and not path.is_file():
-        raise SourceError(f"{path.name}: a device or a pipe where a file is expected")
     try:
-        with path.open("rb") as file:
-            head, size = file.read(1024), path.stat().st_size
+        with open_regular(path) as file:
+            head, size = file.read(1024), os.fstat(file.fileno()).st_size
     except FileNotFoundError as error:
-        raise SourceError(f"{path.name}: there is no such file: check the path") from error
+        raise SourceError(f"{excerpt(path.name)}: there is no such file: check the path") from error
     except PermissionError as error:
         raise SourceError(f"{path.name}: {_DENIED}") from error
     if not size:
@@ -212,7 +210,7 @@ def text_of(path: Path, split: str) -> tuple[str, list[Finding]]:
     Raises:
         SourceError: It is binary, or in an encoding that cannot be determined.
     """
-    data = path.read_bytes()
+    data = read_regular(path, MAX_BYTES)
     if marked := next((name for mark, name in _MARKS.items() if data.startswith(mark)), ""):
         try:
             return data.decode(marked), []

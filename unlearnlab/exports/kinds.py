@@ -34,7 +34,7 @@ def _no_answers(result: Result) -> str:
 
 def _no_weights(result: Result) -> str:
     if result.weights is not None:
-        return ""
+        return result.weights.problem
     if result.spec.only_scores:
         return NOTHING_TRAINED
     return "this run left no weights: it did not come so far as to save them"
@@ -44,6 +44,8 @@ def _delta(result: Result) -> Mapping[str, Content]:
     """Find what was trained: one file, or an adapter's folder."""
     weights = result.weights
     assert weights is not None, "looked at before"
+    weights.check()
+    weights = weights.path
     config = weights.with_name("adapter_config.json")
     if not config.is_file():
         return {"delta.safetensors": weights}
@@ -196,6 +198,7 @@ def files(result: Result, what: What, *, masked: bool) -> Mapping[str, Content]:
     Raises:
         NothingThere: The run has none.
         OSError: Its saved weights cannot be read.
+        Spoiled: They are no longer what was saved.
     """
     check_there(result, what)
     make = KINDS[what].make

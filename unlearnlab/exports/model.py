@@ -28,8 +28,11 @@ def model_export(result: Result, where: Path) -> Export:
 
     Raises:
         NothingThere: The run left no weights, or their model is not on this machine.
+        Spoiled: Its weights are no longer what was saved.
     """
     check_there(result, "model")
+    assert result.weights is not None, "the kind was found to be there"
+    result.weights.check()
     folder = where / model_folder(result.run_id)
     try:
         # An earlier export of the run may be written over.

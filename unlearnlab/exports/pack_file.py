@@ -22,7 +22,7 @@ from typing import IO, Annotated, Any, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from unlearnlab.data.files import size
+from unlearnlab.data.files import open_regular, size
 from unlearnlab.metrics.scores import SCORES, Evidence, Scores
 from unlearnlab.models.checkpoints import CheckpointError, stored_in
 from unlearnlab.runs.events import (
@@ -41,7 +41,7 @@ from unlearnlab.runs.events import (
     Traced,
 )
 from unlearnlab.runs.progress import RunProgress, advance, points_after, run_view
-from unlearnlab.runs.records import FullRecord
+from unlearnlab.runs.records import LATEST, FullRecord
 from unlearnlab.spec.errors import problem_of
 from unlearnlab.spec.run import RECORDED, RunSpec
 from unlearnlab.views.runs import run_summary
@@ -97,9 +97,6 @@ MODELS = 2
 MOST_COUNT = 10**13
 """Largest count in a run: no model has as many parameters. Scripts of the page round much larger
 whole numbers."""
-
-LATEST = 4_102_444_800.0
-"""The end of the year 2099, in Unix seconds."""
 
 TOLD = 300
 """Longest error message, in characters: it may quote a value of any length."""
@@ -255,10 +252,10 @@ def opened(path: Path) -> Generator[Archive]:
     """
     with ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("rb"))
+            file = stack.enter_context(open_regular(path))
             _check_directory(file)
             archive = stack.enter_context(zipfile.ZipFile(file))
-            found = _sound(archive, path.stat().st_size)
+            found = _sound(archive, os.fstat(file.fileno()).st_size)
         except (zipfile.BadZipFile, OSError) as error:
             reason = error.strerror or error if isinstance(error, OSError) else error
             raise PackError(f"{path.name} cannot be read as a pack: {reason}") from error
@@ -495,7 +492,7 @@ def check(run: FullRecord) -> None:
 
 
 def _problems(run: FullRecord) -> Iterator[str]:
-    events = [item.event for item in run.events]
+    events = [item.known for item in run.events]
     if not any(isinstance(event, Started | Ending) for event in events):
         yield "it never began"
     if sum(isinstance(event, Ending) for event in events) > 1:
@@ -577,6 +574,8 @@ def _of_evidence(evidence: Evidence) -> Iterator[str]:
 def _fold(run: FullRecord) -> None:
     """Fold a run as pages and lists do, which must not fail."""
     row, progress = run.row, RunProgress()
+    kinds = [item.event.kind for item in run.events]
+    assert "phase_ended" not in kinds or "phase_began" in kinds[: kinds.index("phase_ended")]
     for stretch in _stretches(run.events):  # A replay shows how it stood after each.
         progress = advance(progress, stretch)
         run_view(progress, alive=True, mine=False, now=stretch[-1].at)

@@ -87,7 +87,8 @@ def packable(store: Store, run_id: str, *, weights: bool = True, answers: bool =
 
     Raises:
         PackError: The run has not ended.
-        StoreError: There is no such run.
+        Spoiled: Its weights are no longer what was saved.
+        StoreError: There is no such run, or some of it cannot be read.
     """
     row = store.row(run_id)
     status = status_of(began=row.began, alive=row.alive, ending=row.ending)
@@ -98,8 +99,10 @@ def packable(store: Store, run_id: str, *, weights: bool = True, answers: bool =
         run = without_answers(run)
     saved = store.artefacts(run_id).items() if weights else ()
     files: dict[str, Path] = {}
-    for name, path in saved:
-        if path.is_file() and FILE.fullmatch(name):
+    for name, one in saved:
+        path = one.path
+        if FILE.fullmatch(name):
+            one.check()
             files[name] = path
             config = path.with_name(CONFIG)  # Says where an adapter sits.
             if config.is_file():
@@ -147,7 +150,7 @@ def fill(runs: Sequence[Packable], file: IO[bytes]) -> None:
                 evidence={key: digest_of(body) for key, body in bodies.items()},
             )
             _put(archive, f"{run.run_id}/{RUN}", told.model_dump_json(indent=2).encode())
-            lines = (Line(at=item.at, event=item.event).model_dump_json() for item in run.events)
+            lines = (Line(at=item.at, event=item.known).model_dump_json() for item in run.events)
             _put(archive, f"{run.run_id}/{EVENTS}", "\n".join(lines).encode())
             for name, path in one.files.items():
                 if path.name == CONFIG:  # Without the place on this machine that peft notes in it.

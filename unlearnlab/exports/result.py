@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.measures import Taken, measured, taken
 from unlearnlab.metrics.scores import Evidence, scored_evidence
 from unlearnlab.metrics.verdicts import remains
+from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.runs.events import StoredEvent
 from unlearnlab.runs.progress import RunProgress, Status, advance
 from unlearnlab.runs.records import RunRecord
@@ -31,7 +31,7 @@ class Result:
     progress: RunProgress
     before: Evidence | None
     after: Evidence | None
-    saved: Mapping[str, Path]
+    saved: Mapping[str, Artefact]
     """Files that the run wrote, by name."""
 
     @property
@@ -104,10 +104,10 @@ class Result:
         return joined_of(self.spec, self.before, self.after) if self.before else ()
 
     @property
-    def weights(self) -> Path | None:
-        """Return the file of the trained weights, if it was saved and is still there."""
-        found = (path for path in self.saved.values() if path.suffix == ".safetensors")
-        return next((path for path in found if path.is_file()), None)
+    def weights(self) -> Artefact | None:
+        """Return the file of the trained weights, if it was saved; it may be damaged since."""
+        found = [one for one in self.saved.values() if one.path.suffix == ".safetensors"]
+        return next((one for one in found if not one.problem), found[0] if found else None)
 
 
 def measures_of(runs: Store, run: RunSummary) -> Mapping[str, Interval]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from unlearnlab.data import downloads
-from unlearnlab.data.files import home
+from unlearnlab.data.files import expanded, home, open_regular
 from unlearnlab.metrics.intervals import Interval, mean_interval, share_interval
 from unlearnlab.metrics.scores import (
     CHANCE,
@@ -112,7 +112,7 @@ def prompt(question: Question, shots: Sequence[Question]) -> str:
 def folder() -> Path:
     """Return where the test lies, or would: what UNLEARNLAB_MMLU names, else in the home folder."""
     named = os.environ.get(NAMED)
-    return Path(named).expanduser().absolute() if named else home() / "mmlu"
+    return expanded(Path(named)).absolute() if named else home() / "mmlu"
 
 
 def must_be_fetched() -> bool:
@@ -170,7 +170,8 @@ def _read(folder: Path, split: str) -> list[Question]:
     found: list[Question] = []
     for path in paths:
         try:
-            frame: Any = import_module("pandas").read_parquet(path)
+            with open_regular(path) as file:
+                frame: Any = import_module("pandas").read_parquet(file)
         except (OSError, ValueError) as error:
             raise MmluError(f"{path.name} cannot be read: {str(error).splitlines()[0]}") from error
         if lacking := [name for name in COLUMNS if name not in frame.columns]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from unlearnlab.data.datasets import SPLITS, Kind, Split
+from unlearnlab.data.files import TEXT_LIMIT, read_regular
 from unlearnlab.metrics.intervals import (
     LEVEL,
     Interval,
@@ -436,7 +437,7 @@ def _stored_differences(folder: Path, scored: Scored) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        plain: Any = json.loads(path.read_bytes())
+        plain: Any = json.loads(read_regular(path, TEXT_LIMIT))
     except (OSError, ValueError, RecursionError) as error:
         return (f"{path.name} cannot be read: {error}",)
     stored = cast("dict[str, Any]", plain) if isinstance(plain, dict) else {}

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
 from unlearnlab.data.datasets import SPLITS, Kind, Split
+from unlearnlab.data.files import TEXT_LIMIT, open_regular, read_regular
 from unlearnlab.metrics.mmlu import LETTERS, SUBJECTS
 from unlearnlab.metrics.scores import Answer, Membership, row_score
 
@@ -219,6 +220,10 @@ def _read(
     return Table(columns, tuple(places), tuple(faults))
 
 
+TABLE_LIMIT = 1 << 30
+"""Most bytes of one of the script's tables: 1 GiB."""
+
+
 def _read_part(
     path: Path, name: str, needed: Sequence[str], part: Part, *, as_text: bool
 ) -> tuple[Any, Finding | None]:
@@ -227,7 +232,8 @@ def _read_part(
         with warnings.catch_warnings():
             # "mixed types": numbers among texts, which the script met as well.
             warnings.simplefilter("ignore")
-            frame = _pandas().read_csv(path, **kept)
+            with open_regular(path, TABLE_LIMIT) as file:
+                frame = _pandas().read_csv(file, **kept)
     except OSError as error:
         return None, Finding(part, f"cannot be read: {error.strerror}", name)
     except UnicodeDecodeError as error:
@@ -385,7 +391,7 @@ def _mmlu_scores(path: Path) -> MmluScores:
     path = path / "metrics.json" if path.is_dir() else path
     name = path.name
     try:
-        plain: Any = json.loads(path.read_bytes())
+        plain: Any = json.loads(read_regular(path, TEXT_LIMIT))
     except OSError as error:
         what = f"cannot be read: {error.strerror}"
         return MmluScores(faults=(Finding("mmlu", what, str(path)),))

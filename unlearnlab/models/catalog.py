@@ -13,7 +13,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnlab.data.downloads import REPOSITORY_ID, has_token
-from unlearnlab.data.files import EMBEDDED, home
+from unlearnlab.data.files import EMBEDDED, TEXT_LIMIT, expanded, home, read_regular
 from unlearnlab.models import adapters, formats
 from unlearnlab.models.checkpoints import (
     CheckpointError,
@@ -39,7 +39,7 @@ MODEL_NOTE = "unlearnlab.json"
 def models_folder() -> Path:
     """Return the models folder: `UNLEARNLAB_MODELS`, else `models` in the home folder."""
     chosen = os.environ.get("UNLEARNLAB_MODELS")
-    return Path(chosen).expanduser().absolute() if chosen else home() / "models"
+    return expanded(Path(chosen)).absolute() if chosen else home() / "models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,10 +301,7 @@ def model(name: str) -> ModelInfo:
     if not formats.is_path(name) and REPOSITORY_ID.fullmatch(name):
         cached = snapshot(name)
         return ModelInfo(name, name, cached and _sizes(cached), name)
-    try:
-        folder = Path(name).expanduser()
-    except RuntimeError:  # ~somebody, who is nobody here.
-        folder = Path(name)
+    folder = expanded(Path(name))
     if reason := _unknown(name, folder):
         return ModelInfo(name, name, None, unknown_reason=reason)
     return _in_folder(name, folder.absolute(), title=folder.absolute().name)
@@ -393,7 +390,7 @@ def saved_names() -> list[str]:
 def _made(folder: Path) -> Mapping[str, str]:
     """Read the note of the run that saved the model; empty if a run did not save it."""
     try:
-        note = json.loads((folder / MODEL_NOTE).read_bytes())
+        note = json.loads(read_regular(folder / MODEL_NOTE, TEXT_LIMIT))
         return {key: value for key, value in note.items() if isinstance(value, str)}
     except (OSError, ValueError, AttributeError):
         return {}

@@ -18,7 +18,7 @@ from huggingface_hub.errors import HFValidationError
 from unlearnlab.data.background import Amount, Report, carried_out
 from unlearnlab.data.datasets import is_object
 from unlearnlab.data.downloads import LIBRARY, HubError, asking, cache_folder
-from unlearnlab.data.files import check_room
+from unlearnlab.data.files import TEXT_LIMIT, check_room, open_regular, read_regular
 from unlearnlab.models import formats
 from unlearnlab.models.families import Architecture
 from unlearnlab.models.formats import PICKLED, WEIGHTS, disguise
@@ -37,6 +37,9 @@ BESIDE_TOKENS = (
     "chat_template.jinja",
 )
 """Other files of a tokenizer."""
+
+VOCABULARY = 1 << 28
+"""Most bytes of a tokenizer's file: 256 MiB."""
 
 LONGEST_HEADER = 100 * 10**6
 """Largest header of the format, in bytes."""
@@ -74,7 +77,7 @@ def read_config(path: Path) -> dict[str, Any]:
         CheckpointError: It is damaged.
     """
     try:
-        config: Any = json.loads(path.read_bytes())
+        config: Any = json.loads(read_regular(path, TEXT_LIMIT))
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -130,7 +133,7 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     index = folder / INDEX
     if index.is_file():
         try:
-            files = json.loads(index.read_bytes())["weight_map"].values()
+            files = json.loads(read_regular(index, TEXT_LIMIT))["weight_map"].values()
             names = sorted({name for name in files if WEIGHTS.fullmatch(name)})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise CheckpointError(f"{index} is damaged: copy or download it again") from error
@@ -200,7 +203,7 @@ def stored_in(path: Path) -> Mapping[str, StoredTensor]:
 @lru_cache(maxsize=256)
 def _read_header(path: Path, _changed: int, size: int) -> Mapping[str, StoredTensor]:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if not 0 < length <= min(size - 8, LONGEST_HEADER):
                 raise ValueError("its header is cut off")
@@ -359,7 +362,11 @@ def _tokens_beyond(files: tuple[tuple[Path, int], ...], rows: int) -> tuple[int,
     found: dict[int, str] = {}
     for path, _ in files:
         try:
-            found |= {n: word for n, word in _tokens(json.loads(path.read_bytes())) if n >= rows}
+            found |= {
+                n: word
+                for n, word in _tokens(json.loads(read_regular(path, VOCABULARY)))
+                if n >= rows
+            }
         except _NO_HEADER:
             continue
     return (max(found) + 1, found[min(found)], min(found)) if found else None
@@ -387,7 +394,9 @@ def has_chat_template(folder: Path) -> bool | None:
     if (folder / "chat_template.jinja").is_file():
         return True
     try:
-        held = json.loads((folder / "tokenizer_config.json").read_bytes()).get("chat_template")
+        held = json.loads(read_regular(folder / "tokenizer_config.json", VOCABULARY)).get(
+            "chat_template"
+        )
     except (OSError, ValueError, AttributeError):
         return False
     if isinstance(held, list):  # Several templates, of which one is for plain conversations.

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from unlearnlab.data.files import open_regular
+
 WEIGHTS = re.compile(r"model(-\d+-of-\d+)?\.safetensors")
 """File names that transformers opens; other safetensors are copies in other layouts."""
 
@@ -66,7 +68,7 @@ def disguise(path: Path) -> str:
         the file's first bytes give nothing away.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             head = file.read(512)
     except OSError:
         return ""

@@ -263,6 +263,8 @@ class ActiveItem:
     changes: deque[Override | EndTraining] = field(default_factory=deque[Override | EndTraining])
     ends_training: bool = False
     """Whether the user ended its training, and it goes on with scoring."""
+    trouble: str = ""
+    """Why its events wait to be written; empty if they do not."""
 
 
 class Queue:
@@ -282,6 +284,8 @@ class Queue:
         self._others: dict[str, tuple[Holder, float]] = {}
         """Devices in use by other processes, with the monotonic time of that finding."""
         self.closing = False
+        self.lost: dict[str, str] = {}
+        """Why the ending of a run could not be stored, by its id."""
 
     def wait_for_work(self) -> bool:
         """Wait until there is an item; return False if the worker was closed first."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from unlearnlab.data.datasets import Kind, Split
 from unlearnlab.metrics.documents import DocumentProbe
@@ -487,6 +487,19 @@ EVENTS: tuple[type[EventBase], ...] = get_args(get_args(Event)[0])
 _ADAPTER: TypeAdapter[Event] = TypeAdapter(Event)
 
 
+class Unread(EventBase):
+    """A stored event that cannot be read: it is damaged, or a later version wrote it.
+
+    No engine yields it and no pack holds it.
+    """
+
+    kind: Literal["unread"] = "unread"
+    was: str = ""
+    """Kind of the event, as the store has it."""
+    problem: str
+    """What is wrong with it. It quotes no value, which may be personal."""
+
+
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
     """One event of a run, with its place and time."""
@@ -495,13 +508,31 @@ class StoredEvent:
     """1-based, without gaps."""
     at: float
     """Unix time."""
-    event: Event
+    event: Event | Unread
+
+    @property
+    def known(self) -> Event:
+        """Return the event of a run all of whose events can be read."""
+        assert not isinstance(self.event, Unread), "a full record has none"
+        return self.event
 
 
-def parse_event(text: str | bytes) -> Event:
-    """Read one event from its JSON.
+def read_event(text: str) -> Event | Unread:
+    """Read a stored event; fields that a later version added are left out."""
+    try:
+        return _ADAPTER.validate_json(text, extra="ignore")
+    except ValidationError as error:
+        return Unread(problem=fault(error))
 
-    Raises:
-        pydantic.ValidationError: It matches no known event.
-    """
-    return _ADAPTER.validate_json(text)
+
+TOLD = 200
+"""Longest description of what cannot be read, in characters."""
+
+
+def fault(error: ValidationError) -> str:
+    """Say which field of a stored value is wrong, without quoting any value."""
+    found = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    where = ".".join(map(str, found["loc"]))
+    # Messages of our own validators quote the value.
+    what = "it does not fit" if found["type"] == "value_error" else found["msg"]
+    return f"{where}: {what}"[:TOLD] if where else what[:TOLD]

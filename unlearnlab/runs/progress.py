@@ -47,6 +47,7 @@ from unlearnlab.runs.events import (
     Stopped,
     StoredEvent,
     Traced,
+    Unread,
 )
 
 Status = Literal["queued", "running", "paused", "finished", "stopped", "failed", "interrupted"]
@@ -107,6 +108,8 @@ class RunProgress:
     exports: tuple[Exported | ExportFailed, ...] = ()
     """Exports of the merged model, and failed ones."""
     ending: Ending | None = None
+    unread: str = ""
+    """The last event that cannot be read, in words; empty if all can."""
 
     @property
     def step(self) -> StepLogged | None:
@@ -153,7 +156,7 @@ _COLLECTED: Mapping[type[EventBase], str] = {
 """Fields that hold all events of some types."""
 
 
-def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
+def _fold(known: RunProgress, event: Event | Unread, at: float) -> RunProgress:
     if name := _LATEST.get(type(event)):
         return replace(known, **{name: event})
     if name := _COLLECTED.get(type(event)):
@@ -166,7 +169,9 @@ def _fold(known: RunProgress, event: Event, at: float) -> RunProgress:
             return replace(known, before=event, scoring_s=took)
         case StageBegan():
             return replace(known, stage=event.stage, stage_at=at, progressed=None, examined=None)
-        case PhaseEnded():  # It ended early: correct its planned steps.
+        case Unread():
+            return replace(known, unread=f"{event.was}: {event.problem}")
+        case PhaseEnded() if known.phases:  # It ended early: correct its planned steps.
             taken = {"steps": event.steps, "total_steps": event.total_steps}
             last = known.phases[-1].model_copy(update=taken)
             return replace(known, phases=(*known.phases[:-1], last))

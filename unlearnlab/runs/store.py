@@ -6,7 +6,9 @@ connection from a pool, so threads that end leave none open.
 """
 
 import difflib
+import errno
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -14,7 +16,7 @@ import threading
 import time
 import zlib
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -22,30 +24,45 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import psutil
+from pydantic import ValidationError
 
-from unlearnlab.data.files import remove
+from unlearnlab.data.files import remove, restrict
 from unlearnlab.metrics.scores import Evidence
+from unlearnlab.runs.artefacts import Artefact
 from unlearnlab.runs.devices import process_lives
-from unlearnlab.runs.events import Evaluated, Event, Saved, StoredEvent, parse_event
+from unlearnlab.runs.events import Evaluated, Event, Saved, StoredEvent, Unread, fault
 from unlearnlab.runs.records import (
+    DamagedRecord,
     FullRecord,
     Interned,
     Joined,
     Listing,
+    Milestone,
     PreviewRecord,
     RunRecord,
     TableRow,
     TraceRecord,
+    Unreadable,
     job_kind,
+    job_record,
     preview_record,
     run_record,
+    stored,
     trace_record,
 )
 from unlearnlab.spec.run import RECORDED, PreviewSpec, RunSpec
 from unlearnlab.spec.sweep import SweepSpec
 from unlearnlab.spec.trace import TraceSpec
 
+_LOG = logging.getLogger(__name__)
+
+SHOWN = 60
+"""Most characters of an unknown id that a message quotes."""
+
 ELSEWHERE = "choose another folder with --home or UNLEARNLAB_HOME"
+
+DATABASE = "unlearnlab.sqlite3"
+"""Name of the database in a home."""
 
 APPLICATION_ID = 0x756E6C62
 """Marks a database as ours ("unlb"), so that another program's database is never migrated."""
@@ -100,6 +117,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "ALTER TABLE runs ADD COLUMN origin TEXT NOT NULL DEFAULT ''",
     ),
     ("ALTER TABLE runs ADD COLUMN incarnation TEXT NOT NULL DEFAULT ''",),
+    (
+        "ALTER TABLE artefacts ADD COLUMN bytes INTEGER",
+        "ALTER TABLE artefacts ADD COLUMN digest TEXT NOT NULL DEFAULT ''",
+    ),
 )
 """Statements that migrate the file from each version to the next. Append only."""
 
@@ -108,8 +129,20 @@ class StoreError(ValueError):
     """The store cannot do what was asked, for a reason the user can act on."""
 
 
+class Busy(StoreError):
+    """Another program holds the database; this passes."""
+
+
+class Full(StoreError):
+    """The disk is full."""
+
+
 class UnknownRun(StoreError):
     """No run, trace or preview has this id."""
+
+
+class DamagedRun(StoreError):
+    """A run, trace or preview cannot be read: it is damaged, or of a later version."""
 
 
 class UnknownSweep(StoreError):
@@ -138,6 +171,7 @@ class Database:
         self._lock = threading.Lock()
         self._open = True
         make_folder(path.parent)
+        _make_private(path)
         try:
             with self.reading() as db:
                 version = _version(db, path)
@@ -170,6 +204,11 @@ class Database:
         with self._transaction("BEGIN IMMEDIATE") as db:
             yield db
 
+    def shrink(self) -> None:
+        """Empty the log of the database, so that the next write takes no new room."""
+        with suppress(sqlite3.Error, StoreError), closing(self._connect()) as db:
+            db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
     @contextmanager
     def _transaction(self, begin: str) -> Generator[sqlite3.Connection]:
         db = None
@@ -182,7 +221,9 @@ class Database:
             if db is not None:
                 db.close()  # Rolls back; the connection may be broken, so it is not reused.
             if type(error) in (sqlite3.OperationalError, sqlite3.DatabaseError):
-                raise StoreError(_explained(error, self._path)) from error
+                raise _explained(error, self._path) from error
+            if isinstance(error, UnicodeEncodeError):
+                raise StoreError("half a character (a lone surrogate) cannot be stored") from error
             raise
         self._give_back(db)
 
@@ -209,24 +250,61 @@ class Database:
             db.execute("PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = NORMAL")
             db.execute("PRAGMA foreign_keys = ON")
+            # One damaged text must not keep the others from being read.
+            db.text_factory = _text
         except BaseException:
             db.close()
             raise
         return db
 
 
+def _make_private(path: Path) -> None:
+    """Create the database's file for its owner alone, or close an existing one to others.
+
+    Raises:
+        StoreError: It cannot be created.
+    """
+    try:
+        if not path.exists():
+            path.touch(mode=0o600)
+        for file in (path, *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))):
+            if file.is_file():
+                restrict(file)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise Full(_REASONS[sqlite3.SQLITE_FULL].format(path=path)) from error
+        raise StoreError(f"{path} cannot be made: {error.strerror}: {ELSEWHERE}") from error
+
+
+RESERVE_BYTES, ENDING_BYTES = 1 << 18, 1 << 16
+"""Room that is kept for the last events of runs on a full disk, and the part for endings."""
+
+
+def _make_reserve(path: Path) -> None:
+    """Reserve room on the disk, unless there is hardly any: then runs end without a reserve."""
+    with suppress(OSError):
+        there = path.stat().st_size if path.exists() else 0
+        if there < RESERVE_BYTES and shutil.disk_usage(path.parent).free > 4 * RESERVE_BYTES:
+            path.touch(mode=0o600)
+            path.write_bytes(os.urandom(RESERVE_BYTES))  # Zeros may take no room.
+
+
+def _text(stored: bytes) -> str:
+    return stored.decode(errors="replace")
+
+
 def make_folder(folder: Path) -> None:
-    """Create a folder that only its owner may read, unless it exists.
+    """Create a folder that only its owner may read; one that exists is closed to others.
 
     Raises:
         StoreError: It cannot be created or is not writable.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"cannot make the folder {folder}: {error.strerror}: {ELSEWHERE}"
-        ) from error
+        restrict(folder)
+    except (OSError, ValueError) as error:  # A NUL character, or half of one.
+        why = error.strerror if isinstance(error, OSError) else "it is no path"
+        raise StoreError(f"cannot make the folder {folder}: {why}: {ELSEWHERE}") from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise StoreError(f"the folder {folder} is not writable: {ELSEWHERE}")
 
@@ -261,11 +339,26 @@ _REASONS = {
 }
 
 
-def _explained(error: BaseException, path: Path) -> str:
+def _explained(error: BaseException, path: Path) -> StoreError:
     """Return what an SQLite error means and what to do about it."""
     # Errors raised by Python's sqlite3 module itself carry no code.
     code = vars(error).get("sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    return _REASONS.get(code, "the database {path} fails: {error}").format(path=path, error=error)
+    if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and _full(path.parent):
+        code = sqlite3.SQLITE_FULL  # Where SQLite's own files beside it cannot grow.
+    told = _REASONS.get(code, "the database {path} fails: {error}").format(path=path, error=error)
+    kinds = {sqlite3.SQLITE_BUSY: Busy, sqlite3.SQLITE_LOCKED: Busy, sqlite3.SQLITE_FULL: Full}
+    return kinds.get(code, StoreError)(told)
+
+
+def _full(folder: Path) -> bool:
+    try:
+        return shutil.disk_usage(folder).free < LEAST_ROOM
+    except OSError:
+        return False
+
+
+LEAST_ROOM = 1 << 16
+"""Free bytes below which an error in writing is taken for a full disk."""
 
 
 # ---- runs and sweeps -----------------------------------------------------------------------------
@@ -275,7 +368,7 @@ _RUNS, _TRACES, _PREVIEWS = "job = 'run'", "job = 'trace'", "job = 'preview'"
 _COLUMNS = ", ".join({"run_id": "id", "number": "rowid"}.get(n, n) for n in TableRow._fields)
 """SQLite numbers the rows itself, also one that is written with a number of NULL."""
 
-_MILESTONES = """SELECT run, body FROM events
+_MILESTONES = """SELECT run, kind, body FROM events
     WHERE kind IN ('started', 'evaluated', 'finished', 'stopped', 'failed')"""
 """Uses the condition of the partial index, so that SQLite reads nothing but the index."""
 
@@ -306,13 +399,19 @@ class SweepTable:
         return _insert_new(self._database, "sweeps", {"name": name, "spec": spec.model_dump_json()})
 
     def rows(self) -> list[SweepRow]:
-        """Return all sweeps, newest first."""
+        """Return all sweeps that can be read, newest first."""
         with self._database.reading() as db:
             query = "SELECT id, name, created, spec FROM sweeps ORDER BY created DESC, id DESC"
             found = db.execute(query).fetchall()
+        good: list[SweepRow] = []
+        for values in found:
+            try:
+                good.append(_sweep_row(*values))
+            except StoreError as error:
+                _LOG.warning("%s", error)
         # Kept so that the interned specs stay alive until the next call.
-        self._last = [_sweep_row(*values) for values in found]
-        return list(self._last)
+        self._last = good
+        return list(good)
 
     def row(self, sweep_id: str) -> SweepRow:
         """Return one sweep."""
@@ -338,7 +437,10 @@ _sweep_spec = Interned(lambda body: SweepSpec.model_validate_json(body, context=
 
 
 def _sweep_row(sweep_id: str, name: str, created: float, spec: str) -> SweepRow:
-    return SweepRow(sweep_id, name, created, _sweep_spec(spec))
+    try:
+        return SweepRow(sweep_id, name, created, _sweep_spec(spec))
+    except ValidationError as error:
+        raise StoreError(f"sweep {sweep_id} cannot be read: {fault(error)}") from error
 
 
 class Store:
@@ -359,10 +461,32 @@ class Store:
         """
         self.home = home
         self._owner = _Owner(os.getpid(), psutil.Process().create_time())
-        self._database = Database(home / "unlearnlab.sqlite3", patience_s=patience_s)
+        self._database = Database(home / DATABASE, patience_s=patience_s)
         self.sweeps = SweepTable(self._database)
         self._runs, self._traces = Listing(run_record), Listing(trace_record)
         self._previews = Listing(preview_record)
+        self._others = Listing(job_record)
+        self._reserve = home / "unlearnlab.reserve"
+        _make_reserve(self._reserve)
+        self._spoiled: set[str] = set()
+        """Keys of evidence that is damaged."""
+
+    def make_room(self, *, ending: bool) -> bool:
+        """Give up room that is reserved for the last events of runs, and empty the database's log.
+
+        Args:
+            ending: Whether it is for an ending, for which a part of the room is kept back.
+
+        Returns:
+            Whether there was any.
+        """
+        keep, given = 0 if ending else ENDING_BYTES, False
+        with suppress(OSError):
+            if self._reserve.stat().st_size > keep:
+                os.truncate(self._reserve, keep)
+                given = True
+        self._database.shrink()
+        return given
 
     def __enter__(self) -> Self:
         return self
@@ -421,8 +545,13 @@ class Store:
             db.execute("UPDATE runs SET pid = ?, born = ? WHERE id = ?", (*self._owner, run_id))
         return True
 
-    def append(self, run_id: str, event: Event) -> int:
+    def append(self, run_id: str, event: Event, *, at: float | None = None) -> int:
         """Append an event to a run. The evidence of `Evaluated` is stored once per key.
+
+        Args:
+            run_id: The run.
+            event: The event.
+            at: Unix time at which it happened; None for now.
 
         Returns:
             The event's number, 1-based.
@@ -434,16 +563,20 @@ class Store:
         if isinstance(event, Evaluated) and event.evidence is not None:
             entry = event.key, _packed(event.evidence)
             event = event.model_copy(update={"evidence": None})
+        file = None
+        if isinstance(event, Saved):
+            file = _artefact_row(run_id, event.name, self.home / "runs" / run_id)
         with self._database.writing() as db:
             _must_exist(db, run_id)
             if entry is not None:
-                db.execute("INSERT OR IGNORE INTO evidence VALUES (?, ?)", entry)
-            if isinstance(event, Saved):
-                file = (run_id, event.name, event.megabytes)
-                db.execute("INSERT OR REPLACE INTO artefacts VALUES (?, ?, ?)", file)
+                otherwise = "REPLACE" if entry[0] in self._spoiled else "IGNORE"
+                db.execute(f"INSERT OR {otherwise} INTO evidence VALUES (?, ?)", entry)
+            if file is not None:
+                db.execute(_INSERT_ARTEFACT, file)
             query = """INSERT INTO events SELECT ?, COALESCE(MAX(seq), 0) + 1, ?, ?, ?
                 FROM events WHERE run = ? RETURNING seq"""
-            values = (run_id, time.time(), event.kind, event.model_dump_json(), run_id)
+            moment = time.time() if at is None else at
+            values = (run_id, moment, event.kind, event.model_dump_json(), run_id)
             try:
                 return db.execute(query, values).fetchone()[0]
             except sqlite3.IntegrityError as error:
@@ -454,11 +587,11 @@ class Store:
     def events(self, run_id: str, after: int = 0) -> list[StoredEvent]:
         """Return the run's events with numbers above `after`, in order."""
         with self._database.reading() as db:
-            query = "SELECT seq, at, body FROM events WHERE run = ? AND seq > ? ORDER BY seq"
+            query = "SELECT seq, at, kind, body FROM events WHERE run = ? AND seq > ? ORDER BY seq"
             rows = db.execute(query, (run_id, after)).fetchall()
             if not rows:
                 _must_exist(db, run_id)
-        return [StoredEvent(seq, at, parse_event(body)) for seq, at, body in rows]
+        return [StoredEvent(seq, at, stored(kind, body)) for seq, at, kind, body in rows]
 
     def incarnation(self, run_id: str) -> str:
         """Return the value that tells the run from erased or later runs with the same id."""
@@ -469,20 +602,32 @@ class Store:
 
     def outline(self, run_id: str) -> list[Event]:
         """Return the start, the stages, the last step and the ending of a run."""
-        query = """SELECT body FROM events WHERE run = ? AND (
+        query = """SELECT kind, body FROM events WHERE run = ? AND (
             kind IN ('started', 'stage_began', 'finished', 'stopped', 'failed') OR seq = (
                 SELECT MAX(seq) FROM events WHERE run = ? AND kind = 'step_logged'))
             ORDER BY seq"""
         with self._database.reading() as db:
-            return [parse_event(body) for (body,) in db.execute(query, (run_id, run_id))]
+            read = [stored(*columns) for columns in db.execute(query, (run_id, run_id))]
+        return [event for event in read if not isinstance(event, Unread)]
 
     def spec(self, run_id: str) -> RunSpec:
         """Return the run's spec."""
         return self.row(run_id).spec
 
     def runs(self) -> list[RunRecord]:
-        """Return all runs that were not deleted, newest first."""
-        return self._runs.records(self._read_all(_RUNS))
+        """Return all runs that were not deleted and can be read, newest first; see `damaged`."""
+        return self._runs.records(self._read_all(_RUNS))[0]
+
+    def damaged(self) -> list[DamagedRecord]:
+        """Return the runs, traces and previews that were not deleted and cannot be read."""
+        kinds = (
+            self._runs.records(self._read_all(_RUNS)),
+            self._traces.records(self._read_all(_TRACES)),
+            self._previews.records(self._read_all(_PREVIEWS)),
+            self._others.records(self._read_all(f"NOT ({_RUNS} OR {_TRACES} OR {_PREVIEWS})")),
+        )
+        found = [record for _, damaged in kinds for record in damaged]
+        return sorted(found, key=lambda one: one.run_id, reverse=True)
 
     def count(self) -> tuple[int, int]:
         """Return the number of runs that `runs` lists, and how many of them have ended."""
@@ -494,38 +639,116 @@ class Store:
         return listed, ended
 
     def row(self, run_id: str) -> RunRecord:
-        """Return one run."""
-        return run_record(*self._read_one(run_id, _RUNS))
+        """Return one run.
+
+        Raises:
+            DamagedRun: It cannot be read.
+        """
+        with _readable():
+            return run_record(*self._read_one(run_id, _RUNS))
 
     def traces(self) -> list[TraceRecord]:
         """Return all traces, newest first."""
-        return self._traces.records(self._read_all(_TRACES))
+        return self._traces.records(self._read_all(_TRACES))[0]
 
     def trace(self, run_id: str) -> TraceRecord:
         """Return one trace."""
-        return trace_record(*self._read_one(run_id, _TRACES))
+        with _readable():
+            return trace_record(*self._read_one(run_id, _TRACES))
 
     def previews(self) -> list[PreviewRecord]:
         """Return all previews, newest first."""
-        return self._previews.records(self._read_all(_PREVIEWS))
+        return self._previews.records(self._read_all(_PREVIEWS))[0]
 
     def job(self, run_id: str) -> RunRecord | TraceRecord | PreviewRecord:
-        """Return a run, a trace or a preview."""
-        found = self._read_one(run_id, "TRUE")
-        make = {"trace": trace_record, "preview": preview_record}.get(found[0].job, run_record)
-        return make(*found)
+        """Return a run, a trace or a preview.
+
+        Raises:
+            DamagedRun: It cannot be read.
+        """
+        with _readable():
+            return job_record(*self._read_one(run_id, "TRUE"))
+
+    def raw(self, run_id: str) -> dict[str, Any]:
+        """Return all that the database holds of a run, trace or preview, as it is stored.
+
+        Evidence is decoded where that is possible. Whatever is not JSON is text.
+        """
+        with self._database.reading() as db:
+            _must_exist(db, run_id)
+            run = db.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", (run_id,)).fetchone()
+            query = "SELECT seq, at, kind, body FROM events WHERE run = ? ORDER BY seq"
+            events = db.execute(query, (run_id,)).fetchall()
+            query = "SELECT name, bytes, digest FROM artefacts WHERE run = ? ORDER BY name"
+            files = db.execute(query, (run_id,)).fetchall()
+            keys = [key for *_, kind, body in events if kind == "evaluated" for key in _keys(body)]
+            bodies = {
+                key: row[0]
+                for key in dict.fromkeys(keys)
+                if (row := db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone())
+            }
+        event, file = ("seq", "at", "kind", "body"), ("name", "bytes", "digest")
+        return {
+            "run": dict(zip(TableRow._fields, run, strict=True)),
+            "events": [dict(zip(event, one, strict=True)) for one in events],
+            "artefacts": [dict(zip(file, one, strict=True)) for one in files],
+            "evidence": {key: _unpacked(body) for key, body in bodies.items()},
+        }
 
     def evidence(self, key: str) -> Evidence | None:
-        """Return the evidence stored under the key of an `Evaluated` event, if any."""
+        """Return the evidence stored under the key of an `Evaluated` event, if any.
+
+        Damaged evidence counts as none: it is measured again where it is needed, and replaced.
+        """
         with self._database.reading() as db:
             row = db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone()
         if row is None:
             return None
-        return Evidence.model_validate_json(zlib.decompress(row[0]))
+        try:
+            return _evidence(row[0])
+        except ValueError as error:
+            _LOG.warning("the stored answers %s cannot be read: %s", key, error)
+            self._spoiled.add(key)
+            return None
+
+    def unread(self, run_id: str) -> list[tuple[int, Unread]]:
+        """Return the events of a run that cannot be read, with their numbers."""
+        return [(x.seq, x.event) for x in self.events(run_id) if isinstance(x.event, Unread)]
+
+    def evidence_problem(self, key: str) -> str:
+        """Say what is wrong with stored evidence; empty if nothing is, or there is none."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT body FROM evidence WHERE key = ?", (key,)).fetchone()
+        try:
+            if row is not None:
+                _evidence(row[0])
+        except ValueError as error:
+            return str(error)
+        return ""
+
+    def drop_evidence(self, key: str) -> None:
+        """Delete the evidence under a key."""
+        with self._database.writing() as db:
+            db.execute("DELETE FROM evidence WHERE key = ?", (key,))
+
+    def note_artefact(self, run_id: str, name: str, noted: Artefact) -> None:
+        """Note size and digest of a file that a run saved."""
+        values = (noted.bytes, noted.digest, run_id, name)
+        with self._database.writing() as db:
+            db.execute(
+                "UPDATE artefacts SET bytes = ?, digest = ? WHERE run = ? AND name = ?", values
+            )
 
     def full_record(self, run_id: str) -> FullRecord:
-        """Return a run with all its events and the evidence behind its scores."""
+        """Return a run with all its events and the evidence behind its scores.
+
+        Raises:
+            DamagedRun: Some of it cannot be read.
+        """
         row, events = self.row(run_id), self.events(run_id)
+        unread = next((item for item in events if isinstance(item.event, Unread)), None)
+        if row.damage or unread:
+            raise DamagedRun(_damaged(run_id, row.damage or f"event {unread and unread.seq}"))
         keys = dict.fromkeys(e.event.key for e in events if isinstance(e.event, Evaluated))
         found = {key: self.evidence(key) for key in keys}
         return FullRecord(
@@ -576,13 +799,14 @@ class Store:
         make_folder(folder)
         return folder
 
-    def artefacts(self, run_id: str) -> dict[str, Path]:
-        """Map the name of each file that the run saved to its path."""
+    def artefacts(self, run_id: str) -> dict[str, Artefact]:
+        """Map the name of each file that the run saved to what was noted of it."""
         with self._database.reading() as db:
             _must_exist(db, run_id)
-            query = "SELECT name FROM artefacts WHERE run = ? ORDER BY name"
-            names = [name for (name,) in db.execute(query, (run_id,))]
-        return {name: self.home / "runs" / run_id / name for name in names}
+            query = "SELECT name, bytes, digest FROM artefacts WHERE run = ? ORDER BY name"
+            found = db.execute(query, (run_id,)).fetchall()
+        folder = self.home / "runs" / run_id
+        return {name: Artefact(folder / name, size, digest) for name, size, digest in found}
 
     def update(
         self,
@@ -608,7 +832,11 @@ class Store:
         Raises:
             StoreError: One of them is queued or active. Then none is deleted.
         """
-        for record in map(self.job, run_ids):
+        for run_id in run_ids:
+            try:
+                record = job_record(*self._read_one(run_id, "TRUE"))
+            except Unreadable as error:
+                record = error.record
             if record.ending is None and record.alive:
                 raise StoreError(f"run {record.run_id} has not ended: stop it first")
         self._soft_delete(run_ids, time.time())
@@ -633,8 +861,12 @@ class Store:
                 _erase(db, run_id)
             if gone:
                 db.execute(
+                    # While a score cannot be read, the answers behind it may still be needed.
                     """DELETE FROM evidence WHERE key NOT IN (
-                        SELECT json_extract(body, '$.key') FROM events WHERE kind = 'evaluated')"""
+                        SELECT json_extract(body, '$.key') FROM events
+                        WHERE kind = 'evaluated' AND json_valid(body))
+                    AND NOT EXISTS (SELECT 1 FROM events
+                        WHERE kind = 'evaluated' AND NOT json_valid(body))"""
                 )
         for run_id in gone:
             shutil.rmtree(self.home / "runs" / run_id, ignore_errors=True)
@@ -663,13 +895,13 @@ class Store:
         return self._joined(runs, milestones)[0]
 
     def _joined(
-        self, rows: Sequence[tuple[Any, ...]], milestones: Sequence[tuple[str, str]]
+        self, rows: Sequence[tuple[Any, ...]], milestones: Sequence[tuple[str, str, str]]
     ) -> list[Joined]:
         """Join each row with its milestone events and whether its process is alive."""
         runs = [TableRow(*row) for row in rows]
-        reached: dict[str, list[str]] = {}
-        for run_id, body in milestones:
-            reached.setdefault(run_id, []).append(body)
+        reached: dict[str, list[Milestone]] = {}
+        for run_id, kind, body in milestones:
+            reached.setdefault(run_id, []).append((kind, body))
         owners = {_Owner(run.pid, run.born) for run in runs}
         living = {owner for owner in owners if owner.lives(self._owner)}
         return [
@@ -716,14 +948,84 @@ def _insert_full(db: sqlite3.Connection, run: FullRecord, files: Path, *, origin
     evidence = [(key, _packed(one)) for key, one in run.evidence.items()]
     db.executemany("INSERT OR IGNORE INTO evidence VALUES (?, ?)", evidence)
     weights = [
-        (run.run_id, path.relative_to(files).as_posix(), path.stat().st_size / 1e6)
+        _artefact_row(run.run_id, path.relative_to(files).as_posix(), files)
         for path in sorted(files.rglob("*.safetensors"))
     ]
-    db.executemany("INSERT INTO artefacts VALUES (?, ?, ?)", weights)
+    db.executemany(_INSERT_ARTEFACT, weights)
+
+
+_INSERT_ARTEFACT = (
+    "INSERT OR REPLACE INTO artefacts (run, name, megabytes, bytes, digest) VALUES (?, ?, ?, ?, ?)"
+)
+
+
+def _artefact_row(run_id: str, name: str, folder: Path) -> tuple[str, str, float, int, str]:
+    """Return the row of a file that a run has saved into its folder.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    try:
+        noted = Artefact.noted(folder / name)
+    except OSError as error:
+        raise StoreError(f"{name} of run {run_id} cannot be read: {error.strerror}") from error
+    assert noted.bytes is not None, "it was just read"
+    return run_id, name, noted.bytes / 1e6, noted.bytes, noted.digest
+
+
+@contextmanager
+def _readable() -> Generator[None]:
+    """Let records that cannot be made fail as the store does."""
+    try:
+        yield
+    except Unreadable as error:
+        raise DamagedRun(_damaged(error.record.run_id, error.record.problem)) from error
+
+
+def _damaged(run_id: str, problem: str) -> str:
+    return (
+        f"run {run_id} cannot be read: {problem}: `export {run_id} --what raw` saves what is "
+        f"there, `delete {run_id}` removes it"
+    )
 
 
 def _packed(evidence: Evidence) -> bytes:
     return zlib.compress(evidence.model_dump_json().encode())
+
+
+def _evidence(body: bytes) -> Evidence:
+    """Read stored evidence.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    try:
+        return Evidence.model_validate_json(zlib.decompress(body), extra="ignore")
+    except ValidationError as error:
+        raise ValueError(fault(error)) from error
+    except zlib.error as error:
+        raise ValueError(str(error)) from error
+
+
+def _unpacked(body: bytes) -> Any:
+    """Decode stored evidence as far as possible: to JSON, else to text."""
+    try:
+        text = zlib.decompress(body).decode(errors="replace")
+    except zlib.error:
+        return body.hex()
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _keys(body: str) -> list[str]:
+    """Return the key of evidence that the JSON of an event names, if it does."""
+    try:
+        key = json.loads(body)["key"]
+    except (ValueError, TypeError, LookupError):
+        return []
+    return [key] if isinstance(key, str) else []
 
 
 def _erase(db: sqlite3.Connection, run_id: str) -> None:
@@ -737,6 +1039,7 @@ def _must_exist(db: sqlite3.Connection, run_id: str, condition: str = "TRUE") ->
         return
     query = f"SELECT id FROM runs WHERE {condition} ORDER BY id DESC"
     ids = [known for (known,) in db.execute(query)]
+    run_id = run_id[:SHOWN]
     near = difflib.get_close_matches(run_id, ids, n=3, cutoff=0.5)
     hint = f"did you mean {', '.join(near)}?" if near else "`list` shows all runs"
     raise UnknownRun(f"unknown run {run_id!r}: {hint}")

@@ -12,12 +12,13 @@ import subprocess
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from unlearnlab.data.background import GivenUp
 from unlearnlab.runs.devices import (
@@ -63,20 +64,38 @@ from unlearnlab.runs.events import (
     Stopped,
 )
 from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
-from unlearnlab.runs.store import Store, StoreError
+from unlearnlab.runs.store import Busy, Full, Store, StoreError
 from unlearnlab.spec.run import PreviewSpec, RunSpec, adjustable, adjusted
 from unlearnlab.spec.trace import TraceSpec
 
 _LOG = logging.getLogger(__name__)
 
 _RETRY_S = 1.0
-"""Seconds between attempts to write an ending into a locked database."""
+"""Seconds between attempts to write into a locked database, or onto a full disk."""
+
+_LOCKED_S = 600.0
+"""How long a run waits for a locked database, in seconds; then it fails."""
+
+_FULL_S = 30.0
+"""How long an ending waits for room on a full disk, in seconds; then it is lost."""
+
+_LEAVING_S = 10.0
+"""How long an ending waits once the worker is being closed, in seconds."""
+
+AT_ONCE = 8
+"""Events that are written onto a full disk before the database's log is emptied."""
+
+MOST_HELD = 20_000
+"""Most events that a run holds back while the disk is full; beyond, it fails."""
 
 _GLANCE_S = 0.2
 """Polling interval of `Worker.wait` for runs of other processes, in seconds."""
 
 STOPPED = "it was cancelled before it was complete, and no partial file is left"
 """Failure message for a model export that the user cancelled."""
+
+
+_Done = TypeVar("_Done")
 
 
 # ---- the thread of a device ----------------------------------------------------------------------
@@ -97,6 +116,10 @@ class DeviceThread:
         """Seconds for which the active run was paused."""
         self._cut: CutShort | None = None
         """Where the user ended the training of the active run."""
+        self._unwritten: deque[tuple[Event, float]] = deque()
+        """Events of the active run that wait for room on a full disk, with their Unix times."""
+        self._tried = 0.0
+        """Monotonic time of the last attempt to write them."""
 
     def work(self) -> None:
         """Run items until the worker is closed, then refuse the remaining requests."""
@@ -121,6 +144,9 @@ class DeviceThread:
         ending = self._ending(active)
         if problem := self._release():
             ending = Failed(seconds=ending.seconds, problem=problem)
+        if lost := self._flush(active):
+            earlier = f"; before that: {ending.problem}" if isinstance(ending, Failed) else ""
+            ending = Failed(seconds=ending.seconds, problem=f"{lost}{earlier}")
         self._insist(active.item.run_id, ending)
 
     def _ending(self, active: ActiveItem) -> Ending:
@@ -128,13 +154,14 @@ class DeviceThread:
         began, self._held_s, self._cut = time.monotonic(), 0.0, None
         run_id = active.item.run_id
         try:
-            row, engine = self._store.job(run_id), self._engine()
+            row = self._patiently(active, lambda: self._store.job(run_id))
+            engine = self._engine()
             job = None
             if isinstance(row, RunRecord):
                 job = Job(run_id, row.spec, self._store.folder(run_id), anew=bool(row.repeats))
             device = engine.device_name(row.spec.model.device)
             started = Started(versions=engine.versions, device=device, code=revision())
-            self._store.append(run_id, started)
+            self._keep(active, started)
             if job:
                 events = engine.unlearn(job)
             elif isinstance(row, TraceRecord):
@@ -164,7 +191,7 @@ class DeviceThread:
         with closing(events):
             for event in events:
                 if event is not None:
-                    self._store.append(active.item.run_id, event)
+                    self._keep(active, event)
                     with self._queue.changed:  # Remember the phase in training.
                         if isinstance(event, StageBegan):
                             active.present = None
@@ -178,27 +205,26 @@ class DeviceThread:
 
     def _serve_requests(self, job: Job | None, active: ActiveItem) -> bool:
         """Answer prompts, apply overrides and pauses; return whether the run continues."""
-        run_id = active.item.run_id
         held, since = False, time.monotonic()
         while True:
             request = self._queue.next_request(active, held=held)
             if isinstance(request, PromptRequest):
                 assert job, "only runs answer prompts"
-                self._store.append(run_id, self._answer(job, request))
+                self._keep(active, self._answer(job, request))
             elif isinstance(request, EndTraining):
                 assert job, "only runs train"
                 self._end_training(job)
             elif isinstance(request, Override):
                 assert job, "only runs have phases"
-                self._store.append(run_id, self._override(job, active, request))
+                self._keep(active, self._override(job, active, request))
             elif request == "hold":
-                self._store.append(run_id, Paused())
+                self._keep(active, Paused())
                 held, since = True, time.monotonic()
             else:
                 if held:
                     self._held_s += time.monotonic() - since
                 if held and request == "go on":
-                    self._store.append(run_id, Resumed())
+                    self._keep(active, Resumed())
                 return request == "go on"
 
     def _reply(self, active: ActiveItem, request: PromptRequest | Export) -> None:
@@ -266,19 +292,121 @@ class DeviceThread:
             return f"the device could not be freed: {_explained(error)[0]}"
         return ""
 
+    def _patiently(
+        self, active: ActiveItem, operate: Callable[[], _Done], *, finally_: bool = False
+    ) -> _Done:
+        """Use the store for the active run; while it is locked, wait, for minutes.
+
+        Raises:
+            Busy: It stayed locked, or the run is to stop and this is not `finally_` done.
+        """
+        began = time.monotonic()
+        while True:
+            try:
+                done = operate()
+            except Busy as error:
+                self._tell_trouble(active, error)
+                with self._queue.changed:
+                    patience = _LEAVING_S if self._queue.closing else _LOCKED_S
+                    if time.monotonic() - began > patience or (active.stop and not finally_):
+                        raise
+                    self._queue.changed.wait(_RETRY_S)
+            else:
+                return done
+
+    def _keep(self, active: ActiveItem, event: Event) -> None:
+        """Store an event of the active run; while the disk is full, hold it back and go on.
+
+        Raises:
+            StoreError: It cannot be stored, or too many are held back.
+        """
+        self._unwritten.append((event, time.time()))
+        if len(self._unwritten) > 1 and time.monotonic() - self._tried < _RETRY_S:
+            return
+        try:
+            self._write_held(active)
+        except Full as error:
+            self._tell_trouble(active, error)
+            if len(self._unwritten) > MOST_HELD:
+                raise
+        except Busy:
+            if not active.stop:
+                raise
+
+    def _write_held(self, active: ActiveItem, *, finally_: bool = False) -> None:
+        self._tried = time.monotonic()
+        while self._unwritten:
+            event, at = self._unwritten[0]
+            write = partial(self._store.append, active.item.run_id, event, at=at)
+            self._patiently(active, write, finally_=finally_)
+            self._unwritten.popleft()
+            if finally_ and len(self._unwritten) % AT_ONCE == 0:
+                self._store.make_room(ending=False)  # Else the log outgrows the reserve.
+        self._tell_trouble(active, None)
+
+    def _flush(self, active: ActiveItem) -> str:
+        """Write the events that were held back, with reserved room if need be.
+
+        Returns:
+            What was lost and why; empty if nothing was.
+        """
+        if not self._unwritten:
+            return ""
+        room, before = True, 0
+        while True:
+            try:
+                self._write_held(active, finally_=True)
+            except StoreError as error:
+                left = len(self._unwritten)
+                # The rest of the reserve is for the ending.
+                room = isinstance(error, Full) and (left != before or room)
+                if not room:
+                    lost = f"{left} of its last events could not be kept: {error}"
+                    break
+                room, before = self._store.make_room(ending=False), left
+            else:
+                return ""
+        self._unwritten.clear()
+        return lost
+
+    def _tell_trouble(self, active: ActiveItem, error: StoreError | None) -> None:
+        """Note, once, that the active run waits to be written, or that it waits no more."""
+        told = "" if error is None else str(error)
+        if told == active.trouble:
+            return
+        with self._queue.changed:
+            active.trouble = told
+            self._queue.changed.notify_all()
+        if told:
+            _LOG.warning("run %s waits to be written: %s", active.item.run_id, told)
+
     def _insist(self, run_id: str, event: Event) -> None:
-        """Store an event that must not get lost, however long the database is locked."""
+        """Store an event that must not get lost, for minutes; if that fails, `Worker.lost` tells.
+
+        An ending that finds a full disk takes the room that the store keeps for it.
+        """
+        began, told = time.monotonic(), ""
         while True:
             try:
                 self._store.append(run_id, event)
                 return
             except StoreError as error:
-                problem = error
+                problem, passes = error, isinstance(error, Busy | Full)
+            if isinstance(problem, Full) and self._store.make_room(ending=True):
+                continue
+            waited = time.monotonic() - began
             with self._queue.changed:
-                if self._queue.closing:  # The store may be closed: the run counts as interrupted.
-                    _LOG.info("run %s is not written: %s", run_id, problem)
+                patience = _FULL_S if isinstance(problem, Full) else _LOCKED_S
+                patience = min(patience, _LEAVING_S) if self._queue.closing else patience
+                if not passes or waited > patience:  # The run counts as interrupted.
+                    level = logging.INFO if self._queue.closing and not passes else logging.WARNING
+                    _LOG.log(level, "run %s is not written: %s", run_id, problem)
+                    self._queue.lost[run_id] = str(problem)
+                    self._queue.changed.notify_all()
                     return
-                _LOG.warning("run %s waits to be written: %s", run_id, problem)
+                if str(problem) != told:
+                    told = str(problem)
+                    _LOG.warning("run %s waits to be written: %s", run_id, told)
                 self._queue.changed.wait(_RETRY_S)
 
 
@@ -323,6 +451,8 @@ class Running:
     """Whether it ends at its next batch."""
     ends_training: bool = False
     """Whether its training ends at the next step, and scoring follows."""
+    trouble: str = ""
+    """Why its events wait to be written: a locked database, or a full disk; empty otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +541,8 @@ class Worker:
             kept = queue.assign_devices()[1] if queue.devices else ()
             return WorkerState(
                 running=tuple(
-                    Running(x.item.run_id, x.hold, x.stop, x.ends_training) for x in queue.runs()
+                    Running(x.item.run_id, x.hold, x.stop, x.ends_training, x.trouble)
+                    for x in queue.runs()
                 ),
                 queue=tuple(item.run_id for item in queue.pending),
                 exports=dict.fromkeys(asked) | exports,
@@ -602,19 +733,24 @@ class Worker:
     def wait(self, run_id: str, timeout_s: float | None = None) -> Ending | None:
         """Wait for a run to end, here or in another process, and return its ending.
 
-        None after the timeout, or if it cannot end: its process died, or this worker was closed
-        before it started.
+        None after the timeout, or if it cannot end: its process died, this worker was closed
+        before it started, or its ending was lost.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             row = self._store.job(run_id)
             late = deadline is not None and time.monotonic() >= deadline
-            if row.ending is not None or late or not row.alive:
+            if row.ending is not None or late or not row.alive or self.lost(run_id):
                 return row.ending
             with self._queue.changed:
                 if self._queue.closing and self._waiting(run_id):
                     return None
                 self._queue.changed.wait(_GLANCE_S)
+
+    def lost(self, run_id: str) -> str:
+        """Say why the ending of a run could not be stored; empty if it was, or is not due yet."""
+        with self._queue.changed:
+            return self._queue.lost.get(run_id, "")
 
     def close(self, timeout_s: float) -> bool:
         """Stop the active runs, end the threads, and return whether they ended in time.
@@ -631,6 +767,17 @@ class Worker:
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         return not any(thread.is_alive() for thread in self._threads)
+
+    def give_up(self) -> None:
+        """Write an ending for each run that did not stop in time: the program leaves it behind."""
+        for active in self._queue.runs():
+            run_id = active.item.run_id
+            try:
+                events = self._store.events(run_id)
+                seconds = max(0.0, time.time() - events[0].at) if events else 0.0
+                self._store.append(run_id, Stopped(seconds=seconds))
+            except StoreError as error:  # It has just ended by itself, or counts as interrupted.
+                _LOG.info("run %s: %s", run_id, error)
 
     def _waiting(self, run_id: str) -> QueueItem | None:
         return next((item for item in self._queue.pending if item.run_id == run_id), None)

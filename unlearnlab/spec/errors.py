@@ -9,15 +9,23 @@ from pydantic import BaseModel, ValidationError
 
 from unlearnlab.spec.methods import METHODS
 
+LONGEST, MESSAGE = 200, 1000
+"""Most characters of a wrong value that a message quotes, and of a whole message."""
+
+
+def bounded(text: str, most: int = MESSAGE) -> str:
+    """Leave out the middle of a text that is too long: its beginning and its end are told."""
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 2 :]}"
+
 
 class SpecError(ValueError):
     """What the user asked for cannot be run. Each problem is a line `field: what is wrong`."""
 
     def __init__(self, problems: Sequence[tuple[str, str]]) -> None:
-        self.problems = tuple(problems)
+        self.problems = tuple((bounded(where, LONGEST), bounded(what)) for where, what in problems)
         """Pairs of the field's dotted path and the message."""
         super().__init__(
-            "\n".join(f"{where}: {what}" if where else what for where, what in problems)
+            "\n".join(f"{where}: {what}" if where else what for where, what in self.problems)
         )
 
 
@@ -38,10 +46,16 @@ def validated(cls: type[S], asked: Mapping[str, Any] | str) -> S:
         raise SpecError([problem_of(detail) for detail in error.errors()]) from error
 
 
+def quoted(value: object) -> str:
+    """Quote a wrong value; of a long one, its beginning."""
+    text = repr(value[: LONGEST + 1] if isinstance(value, str) else value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
 def unknown(name: str, known: Iterable[str], what: str) -> str:
     """Say that a name is none of those known, and which are near."""
-    near = difflib.get_close_matches(name, known, n=3) or known
-    return f"unknown {what} {name!r}: did you mean {', '.join(near)}?"
+    near = difflib.get_close_matches(name[:LONGEST], known, n=3) or known
+    return f"unknown {what} {quoted(name)}: did you mean {', '.join(near)}?"
 
 
 T = TypeVar("T")
@@ -96,7 +110,10 @@ def problem_of(detail: Any) -> tuple[str, str]:
         return where, "is missing"
     if detail["type"] == "extra_forbidden":
         return where, "there is no such setting"
-    given = "empty" if detail["input"] == "" else repr(detail["input"])
+    if detail["type"] == "too_long":
+        told = detail["ctx"]
+        return where, f"{told['actual_length']} are too many: at most {told['max_length']}"
+    given = "empty" if detail["input"] == "" else quoted(detail["input"])
     return where, f"{_must_be(detail, message)}, not {given}"
 
 

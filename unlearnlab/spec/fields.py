@@ -116,7 +116,7 @@ def _assign(spec: dict[str, Any], parts: Sequence[str], value: Any) -> None:
     at: Any = spec
     for depth, part in enumerate(parts[:-1]):
         if part.isdecimal():
-            at = _phase(at, int(part), ".".join(parts[: depth + 1]))
+            at = _phase(at, int(part[:9]), ".".join(parts[: depth + 1]))
         else:
             if at[part] is None:  # An adapter: its other values take their defaults.
                 at[part] = {}
@@ -135,7 +135,7 @@ def _phase(phases: list[Any], number: int, path: str) -> Any:
 
 
 def _unknown(path: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(path, known, n=3, cutoff=0.7)
+    near = difflib.get_close_matches(path[:200], known, n=3, cutoff=0.7)
     hint = f": did you mean {' or '.join(near)}?" if near else ": `run --help` lists them all"
     return "there is no such setting" + hint
 

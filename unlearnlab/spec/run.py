@@ -348,7 +348,7 @@ class RunSpec(Spec):
 
     model: ModelSpec = ModelSpec()
     data: DataSpec = DataSpec()
-    phases: tuple[Phase, ...] = (Phase(),)
+    phases: Annotated[tuple[Phase, ...], Field(max_length=100)] = (Phase(),)
     """What is done, in order; with none, the model is scored as it is."""
     evaluation: EvaluationSpec = EvaluationSpec()
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -1,5 +1,6 @@
 """Scores of several runs: what is comparable, the best of each column, terms, measures, ranking."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
@@ -377,8 +378,8 @@ class Weights:
 
     def __post_init__(self) -> None:
         parts = tuple(self.of.values())
-        if min(parts) < 0 or sum(parts) <= 0:
-            raise ValueError(f"weights {parts} cannot rank: none below 0, and one above it")
+        if not all(map(math.isfinite, parts)) or min(parts) < 0 or sum(parts) <= 0:
+            raise ValueError(f"weights {parts} cannot rank: each a number, none below 0, one above")
 
     @property
     def equal(self) -> bool:

@@ -64,6 +64,8 @@ class RunSummary:
     """Whether its texts are masked until the reader reveals them."""
     incarnation: str = ""
     """The `incarnation` of its record."""
+    damage: str = ""
+    """What of it cannot be read, in words; empty if all can."""
     number: int = 0
     """Its number in the store: with its colour, the run's look wherever it is drawn."""
 
@@ -156,6 +158,7 @@ def run_summary(row: RunRecord, *, paused: bool = False) -> RunSummary:
         personal=row.personal,
         incarnation=row.incarnation,
         number=row.number,
+        damage=row.damage,
     )
 
 

@@ -325,7 +325,7 @@ def _contrast(
 
 def _moved(program: Program, run: RunSummary) -> Mapping[int, float]:
     """Return how far the weights of each block moved; empty where that cannot be read."""
-    files = program.store.artefacts(run.run_id).values()
+    files = (one.path for one in program.store.artefacts(run.run_id).values())
     kept = [path for path in files if path.name == "delta.safetensors"]
     return program.moved(run.spec.model.known.folder, kept[0], run.incarnation) if kept else {}
 

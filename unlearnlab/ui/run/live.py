@@ -208,6 +208,8 @@ def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
     """Return the status line of a run."""
     row = run.row
     blocked = waiting_text(state, row.run_id) if view.status == "queued" else ""
+    job = state.job(row.run_id)
+    trouble = f"waits to be written: {job.trouble}" if job and job.trouble else ""
     facts: list[str] = []
     if replay := run.replay:
         held = "replay paused" if replay.clock.held else "replay"
@@ -220,12 +222,14 @@ def status(run: ShownRun, view: RunView, state: WorkerState) -> dict[str, Any]:
         facts.append(f"{count(view.tokens_per_s)} tokens/s")
     if view.memory_gib is not None:
         facts.append(f"{view.memory_gib:.1f} GiB")
+    if row.damage:
+        facts.append(f"not all of it can be read: {row.damage}")
     return {
         "status": view.status,
         "title": row.name or row.spec.title,
         "settings": [phase_text(row.spec, phase) for phase in row.spec.phases],
         "headline": _headline(run, view, state),
-        "detail": blocked or view.detail,
+        "detail": blocked or trouble or view.detail,
         "progress": list(view.progress),
         "facts": facts,
         "advice": view.advice,

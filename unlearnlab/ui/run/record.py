@@ -30,6 +30,7 @@ from unlearnlab.exports.model import model_export, model_folder
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import fill, packable
 from unlearnlab.exports.result import Result, result
+from unlearnlab.runs.artefacts import Spoiled
 from unlearnlab.runs.events import ExportFailed, Finished
 from unlearnlab.runs.progress import RunProgress
 from unlearnlab.runs.records import RunRecord
@@ -216,6 +217,7 @@ def merged_form(program: Program, run_id: str) -> Form:
     NotRunning,
     NothingThere,
     PackError,
+    Spoiled,
 )
 def press_export(program: Program, asked: Any) -> dict[str, Any]:
     """Handle a click on the card.
@@ -250,7 +252,8 @@ def _made(program: Program, run: Result, what: What | PackWhat, *, masked: bool)
     """Make files of a run in memory; no pack whose weights are too large for that."""
     if what not in ("pack", "bare-pack"):
         return _sent(files(run, what, masked=masked))
-    found = packable(program.store, run.run_id, answers=what == "pack")
+    saved = all(one.path.exists() for one in run.saved.values())  # A pack may lack what is gone.
+    found = packable(program.store, run.run_id, weights=saved, answers=what == "pack")
     if found.bytes > LARGEST:
         return {
             "problem": f"Weights of {size(found.bytes)} are too large to download: use "

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError
 
-from unlearnlab.runs.records import PreviewRecord, RunRecord, TraceRecord
+from unlearnlab.runs.records import DamagedRecord, PreviewRecord, RunRecord, TraceRecord
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.ui.kit.html import ago, render
 from unlearnlab.ui.kit.program import Program
@@ -18,7 +18,7 @@ SIZE = 10
 """Runs on one page of the list."""
 
 LISTED = 20
-"""Most waiting runs to list; a sweep can have hundreds."""
+"""Most waiting runs to list, a sweep can have hundreds, and most that cannot be read."""
 
 RELOAD = Notice(note="The page asked for something that is not in the queue: reload it.")
 
@@ -148,7 +148,17 @@ def past_runs(program: Program, run_id: str, text: str | None, page: int = 0) ->
         for row in found[page * SIZE : (page + 1) * SIZE]
     ]
     replayed = [replay.run_id for replay in program.replays.active()]
-    return runs_html(runs, page, len(found), shown=run_id, replayed=replayed, now=time.time())
+    # What cannot be read cannot be searched either: it is shown below the first page.
+    damaged = [] if page or text else program.store.damaged()
+    return runs_html(
+        runs,
+        page,
+        len(found),
+        shown=run_id,
+        replayed=replayed,
+        damaged=damaged,
+        now=time.time(),
+    )
 
 
 def runs_html(
@@ -158,6 +168,7 @@ def runs_html(
     *,
     shown: str,
     replayed: Collection[str] = (),
+    damaged: Sequence[DamagedRecord] = (),
     now: float,
 ) -> str:
     """Draw one page of the list.
@@ -168,6 +179,7 @@ def runs_html(
         total: Number of runs on all pages.
         shown: Id of the run on display.
         replayed: Ids of the runs with an active replay.
+        damaged: Runs, traces and previews that cannot be read.
         now: Unix time.
     """
     return render(
@@ -178,6 +190,8 @@ def runs_html(
         size=SIZE,
         shown=shown,
         replayed=replayed,
+        damaged=damaged[:LISTED],
+        hidden=len(damaged[LISTED:]),
         now=now,
         ago=ago,
     )
