@@ -52,6 +52,17 @@ def test_devices_pipes_and_folders_are_not_read_as_files(cli, odd, words, path):
     fails(cli(*words, f"{path}" if path != "folder" or words != ("sweep",) else "folder"))
 
 
+def test_a_pipe_in_a_folder_of_data_is_not_waited_for(cli, tmp_path):
+    write(tmp_path / "folder" / "forget.jsonl", {"input": "Who?", "output": "Ada"})
+    os.mkfifo(tmp_path / "folder" / "manifest.json")
+    assert "Traceback" not in cli("data", "check", "folder").err
+
+
+def test_what_is_piped_in_must_be_text(tmp_path):
+    done = program(["data", "check", "--typed", "-"], tmp_path, input=b"a\xff", capture_output=True)
+    fails((done.returncode, "", done.stderr.decode()), "not UTF-8")
+
+
 def test_a_device_is_never_replaced_by_a_file(cli, odd, tmp_path):
     run = cli("run", "--json", "--seed", "3").json["run"]
     code, _, err = cli("compare", run, "--report", "pipe")
@@ -164,6 +175,10 @@ def test_an_option_without_effect_is_refused(cli, tmp_path, words, option):
     fails(cli(*words.split()), f"{option}: has no effect")
 
 
+def test_answers_to_watched_rows_may_be_exported_unmasked(cli):
+    fails(cli("export", "some", "--what", "says", "--unmask"), "unknown run")
+
+
 def test_a_trace_of_data_that_are_not_there_is_refused(cli):
     fails(cli("trace", "--average", "2", "--data", "nope"), "unknown dataset 'nope'")
     fails(cli("trace", "--id", "none", "--data", "nope"), "nope")
@@ -174,12 +189,12 @@ def test_a_trace_of_data_that_are_not_there_is_refused(cli):
 
 def program(words, home, **streams):
     command = [sys.executable, "-m", "unlearnlab", *words, "--home", str(home)]
-    return subprocess.run(command, cwd=ROOT, text=True, timeout=60, check=False, **streams)
+    return subprocess.run(command, cwd=ROOT, timeout=60, check=False, **streams)
 
 
 def test_a_full_output_is_told(tmp_path):
     with open("/dev/full", "w") as full:
-        done = program(["list"], tmp_path, stdout=full, stderr=subprocess.PIPE)
+        done = program(["list"], tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     fails((done.returncode, "", done.stderr), "cannot be printed", "no space left")
     assert len(done.stderr.splitlines()) == 1
 

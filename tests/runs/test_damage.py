@@ -188,7 +188,8 @@ def test_the_doctor_finds_what_is_wrong_and_puts_right_what_can_be(home, runs):
     for left in ("runs/.abc", "runs/250101-000000-000", "datasets/.adding-x"):
         (home / left).mkdir(parents=True)
         os.utime(home / left, (old, old))
-    half = home / "runs" / one / "delta.safetensors.part"
+    half = home / "runs" / one / "snapshots" / "2" / "delta.safetensors.part"
+    half.parent.mkdir(parents=True)
     half.write_bytes(b"half")
     os.utime(half, (old, old))
     fresh = home / "runs" / other / "report.html.part"
@@ -221,6 +222,7 @@ def test_the_doctor_notes_digests_of_runs_that_are_older(home, runs):
         found = list(examine(store))
         assert {one.kind for one in found} == {"unchecked file"}
         for one in found:
+            assert one.repair
             one.repair()
         assert kinds(store) == []
         assert all(len(one.digest) == 64 for one in store.artefacts(runs[0]).values())

@@ -44,8 +44,9 @@ from unlearnlab.data.datasets import (
     datasets,
 )
 from unlearnlab.data.downloads import SEMEVAL_REPOSITORY, fetch_lume, fetch_semeval
+from unlearnlab.data.files import size
 from unlearnlab.data.layouts import LAYOUTS
-from unlearnlab.data.reading import text_of
+from unlearnlab.data.reading import MAX_BYTES, text_of
 from unlearnlab.spec.errors import printable
 
 FIELDS = ("input", "output", "id", "task", "paraphrased_answer", "perturbed_answer")
@@ -170,7 +171,7 @@ def _read(args: argparse.Namespace) -> Draft:
         raise SourceError("--retain-of: a download has its own retain set: leave it out")
     if args.typed:
         retain = _typed_text(args.retain) if args.retain else ""
-        text = sys.stdin.read() if args.typed == "-" else _typed_text(Path(args.typed))
+        text = _piped() if args.typed == "-" else _typed_text(Path(args.typed))
         draft = read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
     elif args.lume:
         draft = read_folder(fetch_lume(_report_progress), **part)
@@ -197,6 +198,16 @@ def _typed_text(path: Path) -> str:
     text, findings = text_of(path, "")
     if findings:
         raise SourceError(f"{path.name}: {findings[0].message}")
+    return text
+
+
+def _piped() -> str:
+    try:
+        text = sys.stdin.read(MAX_BYTES + 1)
+    except UnicodeDecodeError as error:
+        raise SourceError("standard input is not UTF-8: convert it first") from error
+    if len(text) > MAX_BYTES:
+        raise SourceError(f"standard input is too long: {size(MAX_BYTES)} are read at most")
     return text
 
 

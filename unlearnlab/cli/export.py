@@ -38,7 +38,7 @@ def register(commands: Commands) -> None:
     exporting.add_argument(
         "--unmask",
         action="store_true",
-        help="show names, numbers and addresses in the report's sample answers",
+        help="show names, numbers and addresses in the answers of report and watched rows",
     )
     kinds = (f"  {one.what:<9}{one.about}" for one in KINDS.values())
     raw = f"  {RAW:<9}All that the database holds of a run, trace or preview, readable or not."
@@ -66,8 +66,9 @@ def register(commands: Commands) -> None:
 def _export(args: argparse.Namespace) -> int:
     """Write each kind that is asked for, and print the path of each file."""
     asked: Sequence[str] = args.what or [ALL]
+    masking = {what for what in WHATS if KINDS[what].masks} | {ALL}
     refuse_idle(
-        (args.unmask and not {"report", ALL} & set(asked), "unmask", "without the report"),
+        (args.unmask and not masking & set(asked), "unmask", "where nothing is masked"),
         (args.no_wait and not {"model", ALL} & set(asked), "no-wait", "without the merged model"),
     )
     with Store(home()) as store:

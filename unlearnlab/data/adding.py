@@ -57,6 +57,7 @@ from unlearnlab.data.datasets import (
     write_text,
 )
 from unlearnlab.data.downloads import LUME, SEMEVAL, is_lume
+from unlearnlab.data.files import TEXT_LIMIT, read_regular
 from unlearnlab.data.layouts import (
     LAYOUTS,
     Fields,
@@ -246,7 +247,7 @@ def read_folder(
 
 def _manifest(folder: Path) -> Mapping[str, Any]:
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        found = json.loads(read_regular(folder / MANIFEST, TEXT_LIMIT))
     except (OSError, ValueError):
         return {}
     return found if is_object(found) else {}

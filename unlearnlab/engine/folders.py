@@ -1,5 +1,6 @@
 """Unlearning from folder to folder, as SemEval-2025 Task 4 requires: no store, no scores."""
 
+import io
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,7 +11,8 @@ import pandas
 import torch
 
 from unlearnlab.data.datasets import Row, Split, Task
-from unlearnlab.data.files import check_free
+from unlearnlab.data.files import check_free, open_regular
+from unlearnlab.data.reading import MAX_BYTES
 from unlearnlab.engine.evaluation import Probe
 from unlearnlab.engine.loading import prepare, refuse_run, resolve_device
 from unlearnlab.engine.training import Clock, train
@@ -146,9 +148,10 @@ def _file(path: Path, split: Split) -> Path:
 
 def _plain(file: Path) -> Sequence[Mapping[str, Any]]:
     try:
-        if file.suffix == ".parquet":
-            return pandas.read_parquet(file).to_dict("records")
-        with file.open(encoding="utf-8-sig") as lines:
+        with open_regular(file, MAX_BYTES) as opened:
+            if file.suffix == ".parquet":
+                return pandas.read_parquet(opened).to_dict("records")
+            lines = io.TextIOWrapper(opened, encoding="utf-8-sig")
             return [json.loads(line) for line in lines if line.strip()]
     except (ValueError, OSError) as error:
         raise ValueError(f"{file} cannot be read: {error}") from error

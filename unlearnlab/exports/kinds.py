@@ -98,6 +98,8 @@ class Kind:
     run's id; None for the merged model, which the engine writes."""
     missing: Callable[[Result], str] = lambda _: ""
     """Says why a run has none; empty if it has."""
+    masks: bool = False
+    """Whether personal data are masked in it unless the user asks otherwise."""
 
 
 KINDS: Mapping[What, Kind] = {
@@ -108,6 +110,7 @@ KINDS: Mapping[What, Kind] = {
             "Report",
             "One HTML file: verdict, scores, curves, settings, sample answers.",
             lambda result, masked: {"report.html": report(result, masked=masked).encode()},
+            masks=True,
         ),
         Kind(
             "model",
@@ -173,6 +176,7 @@ KINDS: Mapping[What, Kind] = {
             "The answers to the watched rows at every probe, with likelihoods, as CSV.",
             lambda result, masked: {"says.csv": said_csv(result, masked=masked)},
             lambda result: "" if result.progress.said else "no probe asked the watched rows",
+            masks=True,
         ),
     )
 }

@@ -7,6 +7,7 @@ killed programs left half written is removed.
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from unlearnlab.data.adding import HIDDEN, clean_up
 from unlearnlab.data.datasets import datasets, datasets_folder
 from unlearnlab.data.files import PART, remove
 from unlearnlab.runs.artefacts import Artefact, Spoiled
+from unlearnlab.runs.records import BAD_TAGS
 from unlearnlab.runs.store import DATABASE, Database, Store, StoreError
 
 STALE_S = 60.0
@@ -87,7 +89,7 @@ def _rows(store: Store, database: Database) -> Iterator[Finding]:
     for one in store.damaged():
         yield Finding(f"damaged {one.job}", one.run_id, one.problem)
     for row in store.runs():
-        if row.damage == "its tags cannot be read":
+        if row.damage == BAD_TAGS:
             cure = "its tags are cleared"
             yield Finding(
                 "damaged run",
@@ -171,9 +173,8 @@ def _orphans(store: Store, database: Database) -> Iterator[Finding]:
 def _leftovers(home: Path) -> Iterator[Finding]:
     """Find what killed programs left half written."""
     found = [one for one in _inside(home / "runs") if one.name.startswith(".")]
-    for folder in (home, home / "runs", home / "models", *_inside(home / "runs"), *_inside(home)):
-        found += [one for one in _inside(folder) if one.name.endswith(PART)]
-    for path in dict.fromkeys(found):
+    found += _parts(home)
+    for path in found:
         where = path.relative_to(home).as_posix()
         if time.time() - _changed(path) < STALE_S:
             yield Finding("half-written file", where, "it may still be written: look again later")
@@ -194,6 +195,13 @@ def _leftovers(home: Path) -> Iterator[Finding]:
             )
 
 
+def _parts(home: Path) -> Iterator[Path]:
+    """Yield what is named as half written, without what is inside of it."""
+    for place, folders, files in os.walk(home):
+        yield from (Path(place, name) for name in (*folders, *files) if name.endswith(PART))
+        folders[:] = [name for name in folders if not name.endswith(PART) and name[0] != "."]
+
+
 def _inside(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
@@ -205,5 +213,7 @@ def _changed(path: Path) -> float:
     """Return when a file, or the newest file of a folder, was changed last, in Unix seconds."""
     times = [path.lstat().st_mtime]
     for folder, _, names in os.walk(path):
-        times += [os.lstat(os.path.join(folder, name)).st_mtime for name in names]
+        for name in names:
+            with suppress(FileNotFoundError):  # It is being written, and has just been renamed.
+                times.append(os.lstat(os.path.join(folder, name)).st_mtime)
     return max(times)

@@ -229,6 +229,10 @@ class Unreadable(ValueError):
         self.record = record
 
 
+BAD_TAGS = "its tags cannot be read"
+"""Damage that can be repaired: tags are cleared."""
+
+
 @dataclass(frozen=True, slots=True)
 class FullRecord:
     """A run with all its events and evidence, without its files: what packs carry."""
@@ -290,7 +294,7 @@ def run_record(row: TableRow, milestones: Sequence[Milestone], alive: bool) -> R
     try:
         tags, bad_tags = _TAGS.validate_json(row.tags), ""
     except ValidationError:
-        tags, bad_tags = (), "its tags cannot be read"
+        tags, bad_tags = (), BAD_TAGS
     unread = [f"{one.was}: {one.problem}" for one in reached if isinstance(one, Unread)]
     when = "" if fields["created"] == row.created else "when it was created cannot be read"
     return RunRecord(
