@@ -327,7 +327,7 @@ def test_a_file_without_permission_says_so(tmp_path):
 def test_what_is_no_file_at_all_says_so(tmp_path):
     folder = tmp_path / "a.csv"
     folder.mkdir()
-    with pytest.raises(SourceError, match=r"a\.csv: a folder where a file is expected"):
+    with pytest.raises(SourceError, match=r"a\.csv: .*a folder where a file is expected"):
         read_files(folder)
     with pytest.raises(SourceError, match=r"b\.csv: there is no such file"):
         read_files(tmp_path / "b.csv")

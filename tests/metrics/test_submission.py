@@ -58,7 +58,7 @@ FAULTS = {
         (swap("retain_0.csv", b"c1qa0", b""), "retain_0.csv, column id, row 2: is no text"),
         (
             lambda folder: (folder / "forget_7.csv").mkdir(),
-            "forget_7.csv: cannot be read: a folder where a file is expected",
+            "forget_7.csv: cannot be read: a folder where a file is expected: name a file in it",
         ),
         (outputs("retain_0.csv", QUESTIONLESS), "retain_*.csv, column id: Task2 has no qa rows"),
     ],

@@ -204,7 +204,8 @@ def _typed_text(path: Path) -> str:
 def _piped() -> str:
     try:
         text = sys.stdin.read(MAX_BYTES + 1)
-    except UnicodeDecodeError as error:
+        text.encode()  # Some locales read any byte, as half a character.
+    except UnicodeError as error:
         raise SourceError("standard input is not UTF-8: convert it first") from error
     if len(text) > MAX_BYTES:
         raise SourceError(f"standard input is too long: {size(MAX_BYTES)} are read at most")

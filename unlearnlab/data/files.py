@@ -110,6 +110,10 @@ def check_free(target: Path) -> None:
         raise Taken(f"{target} is there already: move it away, or choose another path")
 
 
+FOLDER = "a folder where a file is expected: name a file in it"
+"""Said of a folder in the place of a file."""
+
+
 def open_regular(path: Path, limit: int | None = None) -> BinaryIO:
     """Open a file that a user named, for reading: never a device, a pipe, or more than expected.
 
@@ -125,7 +129,7 @@ def open_regular(path: Path, limit: int | None = None) -> BinaryIO:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             folder = stat.S_ISDIR(found.st_mode)
-            what = "a folder where a file is expected" if folder else "a device or a pipe, no file"
+            what = FOLDER if folder else "a device or a pipe, no file"
             raise OSError(errno.EINVAL, what, str(path))
         # What becomes a pipe in between must not be waited for.
         file = os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb")
