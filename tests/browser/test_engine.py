@@ -33,7 +33,7 @@ def test_the_embedded_model_forgets_in_the_browser(tmp_path, tabs):
     with program(tmp_path / "home") as url:
         page = tabs(url)
         choose(page, "f-data-fold", "validation")
-        page.get_by_role("button", name="Expert settings").click()
+        page.get_by_role("button", name="All settings").click()
         page.locator("#f-phase-max_steps input").fill("6")
         page.locator("#f-evaluation-max_new_tokens input").fill("16")
         page.locator("#f-evaluation-probes input").fill("1")

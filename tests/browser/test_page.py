@@ -135,7 +135,7 @@ def choose(page, field, option):
 def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
     page = tabs(ran)
     fill_seed(page, -4)
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     page.locator("#unlearn").click()
     expect(page.locator("#f-seed .field-problem")).to_contain_text("-4")
 
@@ -187,7 +187,7 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
 @pytest.mark.slow
 def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
     page = tabs(ran)
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     page.wait_for_load_state("networkidle")
     asked, late = [], []
 
@@ -209,7 +209,7 @@ def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
     expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
     page.unroute("**/gradio_api/run/**")
     page.reload()
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
 
 
@@ -319,7 +319,7 @@ def test_a_run_is_started_and_opened_by_keyboard_alone(ran, tabs):
 
 def test_every_control_has_a_name_for_screen_readers(ran, tabs):
     page = tabs(ran)
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     page.locator("#f-seed input").wait_for()
     nameless = page.evaluate(
         "() => [...document.querySelectorAll('input, textarea, button')].filter(e => "

@@ -88,7 +88,7 @@ def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
 def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     page = tabs(url)
     choose(page, "f-preset", "LoRA on 4 bits")
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     adapter = page.locator("#f-model-adapter input")
     expect(adapter).to_be_checked()  # Unchecked before the preset has come, it would come back.
     adapter.uncheck()
@@ -206,7 +206,7 @@ def test_a_choice_is_answered_once(url, tabs):
     page.route("**/run/predict", hold_all_but_the_first)
     choose(page, "f-preset", "LoRA on 4 bits")
     adapter = page.locator("#f-model-adapter input")
-    page.get_by_role("button", name="Expert settings").click()
+    page.get_by_role("button", name="All settings").click()
     expect(adapter).to_be_checked()
     page.wait_for_timeout(500)
     adapter.uncheck()

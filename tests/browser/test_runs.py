@@ -23,7 +23,7 @@ def finished(page, timeout=60000):
 
 def fill_seed(page, seed):
     if not page.locator("#f-seed input").count():
-        page.get_by_role("button", name="Expert settings").click()
+        page.get_by_role("button", name="All settings").click()
     page.locator("#f-seed input").fill(str(seed))
 
 

@@ -238,6 +238,10 @@ class Verdict:
     kind: VerdictKind
     evidence: tuple[str, ...]
     """Sentences, the weightiest first."""
+    forgets: float | None = None
+    """Share of what was known of the forget rows that is gone, 0 to 1; none where nothing was."""
+    keeps: float | None = None
+    """Share of what was known of the retain rows that is left, 0 to 1; none where nothing was."""
 
     @property
     def title(self) -> str:
@@ -369,6 +373,11 @@ class Change:
         return tuple(one for one in self.retain if one.known)
 
     @property
+    def gone(self) -> float | None:
+        """Return the share of what was known that is gone, a mean over the forget terms."""
+        return 1 - statistics.fmean(one.left for one in self.known) if self.known else None
+
+    @property
     def retain_left(self) -> float | None:
         """Return the share of the retain scores left; none where there was nothing to keep."""
         start = sum(one.before for one in self.kept)
@@ -415,10 +424,11 @@ def verdict(
         forget=_shifts(before, after, "forget", tasks, reference),
         retain=_shifts(before, after, "retain", (), None),
     )
+    shares = change.gone, change.retain_left
     for kind, holds in _RULES:
         if found := holds(change):
-            return Verdict(kind, (*found, *_gated(change, kind), *_always(change)))
-    return Verdict("forgotten", (*_success(change), *_always(change)))
+            return Verdict(kind, (*found, *_gated(change, kind), *_always(change)), *shares)
+    return Verdict("forgotten", (*_success(change), *_always(change)), *shares)
 
 
 def _shifts(
@@ -565,7 +575,7 @@ def _never_knew(change: Change) -> list[str]:
 
 def _no_effect(change: Change) -> list[str]:
     fall, noise = _fell(change.known)
-    gone = 1 - statistics.fmean(one.left for one in change.known)
+    gone = change.gone or 0.0
     if gone >= UNTOUCHED_TERM and fall >= min(noise, FEW_ROWS):
         return []
     found = [f"Of what is to be forgotten {1 - gone:.0%} is still answered or recited."]

@@ -9,6 +9,12 @@ element.querySelector(".theme").addEventListener("click", () => {
   localStorage.setItem(KEY, dark ? "dark" : "light");
 });
 
+// What runs is shown by a click on how many run.
+const queue = element.querySelector("#chip-queue");
+queue.closest("button").addEventListener("click", () => {
+  document.dispatchEvent(new Event("open-running"));
+});
+
 // A link to a method's card opens its tab first: tabs are drawn only when they are opened.
 function follow() {
   if (!location.hash.startsWith("#method-")) return;

@@ -85,7 +85,8 @@ def _header(device: str) -> str:
     return (
         '<header class="top"><h1>unlearnlab</h1>'
         f'<span class="chip" id="chip-device"{hidden}>{escape(device)}</span>'
-        '<span class="chip" id="chip-queue" role="status" hidden></span>'
+        '<button type="button" class="chip" hidden>'
+        '<span id="chip-queue" role="status"></span></button>'
         '<a class="chip" href="manual/" target="_blank" rel="noopener">Docs</a>'
         '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
         "</header>"

@@ -91,6 +91,42 @@ class Scoreboard:
     """Mean and spread over runs that differ in the seed; empty for one seed."""
     alone: bool = False
     """Whether nothing was trained: there is one model, scored as it is."""
+    headline: tuple[tuple[str, str], ...] = ()
+    """The verdict as one sentence: texts, each with the role that colours it, or none."""
+
+
+def headline(judged: Verdict, auc: float | None) -> tuple[tuple[str, str], ...]:
+    """Say a verdict in one sentence, as texts with the role of their colour.
+
+    Args:
+        judged: The verdict.
+        auc: AUC of the membership attack on the unlearned model; none without an attack.
+
+    Returns:
+        Such as "Forgets 96%", ", ", "keeps 97%", ", ", "still detectable", " (AUC 0.75)"; the
+        verdict's title where there is no share to tell.
+    """
+    if judged.forgets is None or judged.kind == "not_measurable":
+        return ((judged.title, ""),)
+    told = [(f"Forgets {whole_percent(judged.forgets)}", "forget")]
+    if judged.keeps is not None:
+        told += [(", ", ""), (f"keeps {whole_percent(judged.keeps)}", "retain")]
+    if auc is not None:
+        traces = "still detectable" if auc > STILL_REMEMBERED else "not detectable"
+        if auc < PUSHED_TOO_FAR:
+            traces = "conspicuously unlikely"
+        told += [(", ", ""), (traces, "membership"), (f" (AUC {auc:.2f})", "")]
+    return (*told, (".", ""))
+
+
+def whole_percent(share: float) -> str:
+    """Write a share in whole percent; 100 % and 0 % mean all and nothing."""
+    percent = round(100 * share)
+    if percent == 100 and share < 1:
+        percent = 99
+    if percent == 0 and share > 0:
+        percent = 1
+    return f"{percent}%"
 
 
 T = TypeVar("T")
@@ -150,20 +186,20 @@ def scoreboard(
     if shown and (blind := shown.blind)[0]:
         told += f"; {blind[0]} of {blind[1]} expected texts hold hardly a letter that ROUGE counts"
     teaches = "forget" in spec.taught
+    found_verdict = judged(spec, before, after, ending)
     return Scoreboard(
         cards=tuple(
             _card(score, before, after, reference, intervals, titles)
             for score in shown_scores()
             if not (teaches and score.unlearning_only)
         ),
-        verdict=_naming(
-            judged(spec, before, after, ending), None if spec.taught else found, masked=masked
-        ),
+        verdict=_naming(found_verdict, None if spec.taught else found, masked=masked),
         protocol=shown.utility_protocol if shown else "",
         attack=shown.mia_protocol if shown and shown.mia_auc is not None else "",
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens{told}",
         seeds=seeds,
         alone=spec.only_scores,
+        headline=headline(found_verdict, after.mia_auc) if found_verdict and after else (),
     )
 
 

@@ -1,4 +1,4 @@
-"""The form's cards "What" and "How": layout and wiring."""
+"""The form of a run: layout and wiring."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -41,6 +41,9 @@ from unlearnlab.views.scoreboard import TASKS
 
 _MODULES = "phase.modules"
 _BY_HAND = {NAME, TASKS_PATH, _MODULES, PHASE_TASKS}
+
+SHORT = {"phase.learning_rate", "phase.epochs"}
+"""What most runs change of a phase, beside the layers."""
 
 PHASES = """
 <div class="phases-head"><span class="field-label" id="phases-label">Phases, in order</span>
@@ -92,7 +95,9 @@ class FormParts:
     """Settings that a phase without steps lacks: layers, modules, rate, epochs."""
     size: gr.HTML
     expert: gr.Accordion
-    """Holds the expert settings; unfolded, it lists the devices anew."""
+    """Holds all other settings; unfolded, it lists the devices anew."""
+    add: gr.Button
+    """Adds a phase."""
     controls: Mapping[str, Control]
     """Every control by its path, in the order of `PATHS`."""
 
@@ -174,29 +179,24 @@ def control_updates(form: Form, since: Form | None = None) -> dict[str, Any]:
 
 
 def draw_form() -> FormParts:
-    """Lay the form out."""
+    """Lay the form out: what most runs change, and all other settings folded away."""
     first = forms.first_form()
     drawn: dict[str, Control] = {}
     draft = gr.BrowserState(first.draft, storage_key="unlearnlab-form-1", secret="unlearnlab")
     with gr.Column(elem_classes=["card"]):
-        heading("What")
-        titles = [(preset.title, name) for name, preset in presets().items()]
-        preset = _dropdown("preset", titles, first.preset or None, "Preset")
+        preset = _dropdown(
+            "preset", notes.preset_choices(), first.preset or None, "Preset", filterable=True
+        )
         preset_note = _note(notes.preset_note(first))
         drawn[NAME] = _dropdown(
             NAME, notes.model_choices(), first.values[NAME], "Model", allow_custom_value=True
         )
         model_note = _note(notes.model_note(first.values[NAME]), "model-note")
-        drawn[SOURCE] = _dropdown(SOURCE, notes.source_choices(first), first.values[SOURCE], "Data")
+        drawn[SOURCE] = _dropdown(
+            SOURCE, notes.source_choices(first), first.values[SOURCE], "Forget"
+        )
         drawn[ROWS] = gr.HTML(first.values[ROWS], html_template="", visible=False)
         rows = _note(notes.rows_note(first), element(ROWS), "field")
-        drawn[FOLD] = control(next(setting for setting in DATA if setting.path == FOLD))
-        told = "Subtasks to unlearn; the scores always cover all of them."
-        drawn[TASKS_PATH] = _tasks(TASKS_PATH, list(TASKS), "Forget", told)
-        drawn[TEMPLATE] = control(next(setting for setting in DATA if setting.path == TEMPLATE))
-        tokens = _note("", "tokens-note")
-    with gr.Column(elem_classes=["card"]):
-        heading("How")
         phases = gr.HTML(
             notes.phases_html(first),
             html_template=PHASES,
@@ -207,12 +207,6 @@ def draw_form() -> FormParts:
         kinds = [(method.card.title, kind) for kind, method in METHODS.items()]
         drawn[METHOD] = _dropdown(METHOD, kinds, first.method, "Method")
         idea = _note(notes.idea_html(first.method))
-        with gr.Accordion("Formula and known failure", open=False, elem_classes=["fold"]):
-            card = gr.Markdown(notes.card_markdown(first.method), elem_classes=["method-card"])
-        with gr.Group(visible=first.tells_tasks, elem_classes=["plain-group"]) as tasks:
-            told = "What this phase trains on; with none chosen, all that the run forgets."
-            drawn[PHASE_TASKS] = _tasks(PHASE_TASKS, [], "Subtasks of this phase", told)
-        groups = _of_methods(first, drawn, folded=False)
         with gr.Group(visible=first.trains) as layers:
             drawn[LAYERS] = gr.HTML(
                 first.values[LAYERS],
@@ -222,21 +216,34 @@ def draw_form() -> FormParts:
                 elem_classes=["field", "layers"],
                 apply_default_css=False,
             )
-        with gr.Group(visible=first.trains) as matrices:
-            drawn[_MODULES] = control(next(s for s in PHASE if s.path == _MODULES))
+        training = [layers, _group([s for s in PHASE if s.path in SHORT], drawn, first.trains)]
         size = gr.HTML(
             elem_classes=["note"], elem_id="size-note", js_on_load=script("kit/folds.js")
         )
-        usual = [s for s in PHASE if not s.expert and s.path not in _BY_HAND]
-        rates = _group(usual, drawn, first.trains)
         with gr.Accordion(
-            "Expert settings", open=False, elem_classes=["fold"], elem_id="expert"
+            "All settings", open=False, elem_classes=["fold"], elem_id="expert"
         ) as expert:
-            heading("This phase")
+            heading("Data")
+            drawn[FOLD] = control(next(setting for setting in DATA if setting.path == FOLD))
+            told = "The scores always cover all of them."
+            drawn[TASKS_PATH] = _tasks(TASKS_PATH, list(TASKS), "Subtasks to forget", told)
+            drawn[TEMPLATE] = control(next(setting for setting in DATA if setting.path == TEMPLATE))
+            tokens = _note("", "tokens-note")
+            heading("Method")
+            with gr.Accordion("Formula and known failure", open=False, elem_classes=["fold"]):
+                card = gr.Markdown(notes.card_markdown(first.method), elem_classes=["method-card"])
+            groups = [*_of_methods(first, drawn, folded=False)]
             groups += _of_methods(first, drawn, folded=True)
-            rare = [s for s in PHASE if s.expert and s not in OF_ADAPTER]
-            training = [layers, matrices, rates, _group(rare, drawn, first.trains)]
+            heading("This phase")
+            with gr.Group(visible=first.tells_tasks, elem_classes=["plain-group"]) as tasks:
+                told = "What this phase trains on; with none chosen, all that the run forgets."
+                drawn[PHASE_TASKS] = _tasks(PHASE_TASKS, [], "Subtasks of this phase", told)
+            with gr.Group(visible=first.trains) as matrices:
+                drawn[_MODULES] = control(next(s for s in PHASE if s.path == _MODULES))
+            rest = [s for s in PHASE if s.path not in _BY_HAND | SHORT and s not in OF_ADAPTER]
+            training += [matrices, _group(rest, drawn, first.trains)]
             _group(OF_ADAPTER, drawn, True)
+            add = gr.Button("Add a phase", size="sm", elem_id="add-phase", elem_classes=["quiet"])
             heading("The whole run")
             whole = [s for s in (*MODEL, *DATA, *EVALUATION) if s.expert and s.path != TEMPLATE]
             _group([*whole, SEED, KEEP], drawn, True)
@@ -264,6 +271,7 @@ def draw_form() -> FormParts:
         training=training,
         size=size,
         expert=expert,
+        add=add,
         controls={path: drawn[path] for path in PATHS},
     )
 
@@ -345,6 +353,9 @@ def wire(program: Program, parts: FormParts) -> None:
         shown = changes(program, parts, form if told else forms.fit_to_model(form), since=form)
         return shown | {parts.model_note: notes.model_note(name, precision, told)}
 
+    def added(form: Form) -> Form:
+        return forms.change_phases(form, "add", len(form.phases) - 1)
+
     def rearranged(event: gr.EventData, held: dict[Any, Any]) -> dict[Any, Any]:
         form = parts.collect(held)
         changed = forms.change_phases(form, event.action, event.phase)
@@ -376,6 +387,7 @@ def wire(program: Program, parts: FormParts) -> None:
         *(on_choice(of[path], becomes(change), parts.inputs, outputs) for path, change in chosen),
         parts.rows.all_rows(becomes(forms.forget_all), inputs, outputs, **QUIET),
         parts.phases.rearrange(rearranged, inputs, outputs, **QUIET),
+        parts.add.click(becomes(added), inputs, outputs, **QUIET),
         parts.model_note.look_up(look_up, inputs, outputs, **QUIET),
     ]
     for answered in answers:

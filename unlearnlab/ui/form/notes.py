@@ -16,6 +16,7 @@ from unlearnlab.spec.presets import presets
 from unlearnlab.spec.rows import evenly, previewed_row, spread
 from unlearnlab.spec.run import RunSpec, planned_steps, trainable_parameters, written
 from unlearnlab.ui.form.form import (
+    FIRST,
     FOLD,
     NAME,
     RESTS,
@@ -43,6 +44,23 @@ LARGE = 5 * 10**8
 
 
 # ---- what can be chosen ----
+
+
+MODEL_GROUPS: Mapping[str, str] = {"olmo-1b": "OLMo 1B", "olmo-7b": "OLMo 7B"}
+
+GROUPS = ("Quick demo", "Methods", *MODEL_GROUPS.values(), "Other models")
+"""Groups of presets, in the order of the list."""
+
+
+def preset_choices() -> list[tuple[str, str]]:
+    """List the presets by group: the quick demo, the methods, then model after model."""
+    found: dict[str, list[tuple[str, str]]] = {group: [] for group in GROUPS}
+    for name, one in presets().items():
+        group = "Methods" if one.embedded else MODEL_GROUPS.get(one.spec.model.name, GROUPS[-1])
+        if name == FIRST:
+            group = GROUPS[0]
+        found[group].append((f"{group} · {one.title.removesuffix(f', {group}')}", name))
+    return [choice for group in found.values() for choice in group]
 
 
 def model_choices() -> list[tuple[str, str]]:

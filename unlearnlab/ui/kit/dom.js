@@ -62,7 +62,7 @@ function chip(id, text) {
   const node = document.getElementById(id);
   if (!node || !text) return;
   write(node, text);
-  node.hidden = false;
+  node.closest(".chip").hidden = false;
 }
 
 // Returns a function that tells whether to report a change: each once in five seconds.

@@ -295,6 +295,58 @@ function fill(status) {
   show("advice", Boolean(status.advice));
 }
 
+const IDS = { hold: "hold", stop: "stop", cut: "stop-score" };
+
+function fillButtons(box, of, buttons, named = "") {
+  const focused = box.contains(document.activeElement) && document.activeElement.dataset.press;
+  const renewed = refill(box, [of, buttons], () =>
+    buttons.map(({ event, text, on }) => {
+      const node = button("press", text, { press: event, run: of });
+      if (named) node.setAttribute("aria-label", `${text} ${named}`);
+      else node.id = IDS[event];
+      node.disabled = !on;
+      return node;
+    }),
+  );
+  if (renewed && focused) box.querySelector(`[data-press="${focused}"]`)?.focus();
+}
+
+// What goes on while another run is shown: it can be opened, paused and stopped from here.
+function fillRunning(found) {
+  const box = part("running");
+  show("running", found.length > 0);
+  refill(box, found.map(({ run: id, title }) => [id, title]), () =>
+    found.map(({ run: id, title }) => {
+      const line = made("li");
+      line.append(button("open", title, { press: "open", run: id }), made("span"), made("span", "run-buttons"));
+      return line;
+    }),
+  );
+  found.forEach((one, at) => {
+    const [, said, buttons] = box.children[at].children;
+    write(said, one.said);
+    fillButtons(buttons, one.run, one.buttons, one.title);
+  });
+}
+
+function openRunning() {
+  document.getElementById("tab-unlearn-button")?.click();
+  const first = part("running").querySelector('[data-press="open"]');
+  if (first) first.click();
+  else element.scrollIntoView({ block: "start" });
+}
+
+element.addEventListener("click", ({ target }) => {
+  const pressed = target.closest("button[data-press]");
+  if (!pressed || pressed.disabled) return;
+  const { press: event, run: of } = pressed.dataset;
+  if (event === "open") trigger("open", { run: of });
+  if (event === "hold") trigger("hold", { run: of });
+  if (event === "stop") trigger("stop", { run: of });
+  if (event === "cut") trigger("cut", { run: of });
+});
+document.addEventListener("open-running", openRunning);
+
 // One cell for each forget document that the probe follows, in the order of the data.
 function fillDocuments(found) {
   show("documents", Boolean(found));
@@ -369,6 +421,7 @@ function take(found) {
   cursor = found.cursor;
   chip("chip-queue", found.queue);
   chip("chip-device", found.device);
+  fillRunning(found.running);
   if (found.run) follow(found);
   const turned = (word, whole) => untold(word) && trigger("turned", { whole, run });
   const scores = document.querySelector("#scoreboard [data-drawn]")?.dataset.drawn ?? "";
@@ -390,6 +443,7 @@ function follow(found) {
   phases = found.phases;
   changes = found.changes;
   fill(found.status);
+  fillButtons(part("buttons"), found.run, found.buttons);
   fillReplay(found.replay);
   fillDocuments(found.documents);
   takeSaid(found.says);

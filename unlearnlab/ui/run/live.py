@@ -69,6 +69,7 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
         "cursor": 0,
         "turn": change_token(None, state, program.runs.run_counts()),
         "queue": queue_text(state),
+        "running": others_running(program, request.run, state),
     }
     if request.run:
         with suppress(UnknownRun):
@@ -100,6 +101,7 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "says": says(program, run, new, masked=run.row.personal if masked is None else masked),
         "live": view.live,
         "status": status(run, view, state),
+        "buttons": buttons(run, view, state),
         "replay": replay_bar(run),
         "turn": change_token(run, state, program.runs.run_counts()),
         "device": view.device,
@@ -176,6 +178,48 @@ def change_token(run: ShownRun | None, state: WorkerState, counts: RunCounts) ->
         trained = progress.stage == "training", len(progress.phases), len(progress.changes)
         shown = run.view(state).status, *came, len(progress.exports), *trained
     return repr((shown, state, counts))
+
+
+def buttons(run: ShownRun, view: RunView, state: WorkerState) -> list[dict[str, Any]]:
+    """Return the buttons that act on a run now: event, text, and whether it may be pressed."""
+    if run.replay:
+        held = run.replay.clock.held
+        return [_button("hold", "Resume" if held else "Pause"), _button("stop", "Skip")]
+    run_id = run.row.run_id
+    ending = stopping(state, run_id)
+    found: list[dict[str, Any]] = []
+    if view.can_pause or view.can_resume:
+        found.append(_button("hold", "Resume" if holding(state, run_id) else "Pause", not ending))
+    if view.can_score:
+        ends = ends_training(state, run_id)
+        kept = "Stop, score and keep" if run.row.spec.keep_as else "Stop and score"
+        found.append(_button("cut", "Scoring next…" if ends else kept, not (ending or ends)))
+    if view.can_stop or ending:
+        word = "Remove" if view.status == "queued" else "Stop"
+        found.append(_button("stop", "Stopping…" if ending else word, not ending))
+    return found
+
+
+def _button(event: str, text: str, on: bool = True) -> dict[str, Any]:
+    return {"event": event, "text": text, "on": on}
+
+
+def others_running(program: Program, shown: str, state: WorkerState) -> list[dict[str, Any]]:
+    """Return a line and the buttons of each active run that is not the one shown."""
+    found: list[dict[str, Any]] = []
+    for run_id in (job.run_id for job in state.running if job.run_id != shown):
+        with suppress(UnknownRun):  # Traces and previews are active too, and are no runs.
+            run = program.runs.shown(run_id)
+            view = run.view(state)
+            found.append(
+                {
+                    "run": run_id,
+                    "title": run.row.name or run.row.spec.title,
+                    "said": " ".join(filter(None, (view.headline, view.detail))),
+                    "buttons": buttons(run, view, state),
+                }
+            )
+    return found
 
 
 def queue_text(state: WorkerState) -> str:

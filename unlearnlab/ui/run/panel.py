@@ -1,6 +1,7 @@
 """The panel of a run: its components right of the form, and what the server draws into them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +13,9 @@ from unlearnlab.metrics.labels import OUTCOMES, Outcome, title
 from unlearnlab.metrics.mmlu import SubjectChange, subject_changes
 from unlearnlab.runs.progress import RunProgress, RunView
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.runs.worker import WorkerState
 from unlearnlab.spec.run import SNAPSHOTS
 from unlearnlab.ui.kit.html import heading, heading_html, render, script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run.answers import (
     SHOWS,
     AnswerFilters,
@@ -33,10 +32,7 @@ from unlearnlab.ui.run.live import (
     adjust_card,
     adjustable_values,
     change_token,
-    ends_training,
-    holding,
     live_panel,
-    stopping,
 )
 from unlearnlab.ui.run.membership_card import membership_card, membership_of
 from unlearnlab.ui.run.record import export_card, export_value, record_html
@@ -73,10 +69,6 @@ class Buttons:
     """Scores the form's model and trains nothing."""
     sweep: gr.Button
     """Opens the fold that makes a sweep of the form."""
-    hold: gr.Button
-    stop: gr.Button
-    cut: gr.Button
-    """Ends the training, and lets the run go on with scoring."""
     message: gr.HTML
 
 
@@ -131,6 +123,8 @@ class Parts:
     ask: AskCard
     answers: AnswersCard
     runs: RunsCard
+    tabs: gr.Tabs
+    """Details of the run, hidden while there is none."""
 
     @property
     def filters(self) -> list[Component]:
@@ -144,10 +138,10 @@ class Parts:
         The live panel is the last: what follows it reads what was written before.
         """
         b, a, k, r = self.buttons, self.answers, self.ask, self.runs
-        top = (self.showing, b.unlearn, b.score, b.hold, b.stop, b.cut, self.adjust, self.offer)
+        top = (self.showing, b.unlearn, b.score, self.adjust, self.offer)
         scores = (self.board, self.strip, self.published, self.record, self.export)
         answers = (a.card, a.show, a.task, a.masked, k.card, k.heading, k.step, k.branch)
-        return [*top, *scores, *answers, self.queue, r.card, self.live]
+        return [*top, *scores, *answers, self.queue, r.card, self.tabs, self.live]
 
     @property
     def filtered(self) -> list[Component]:
@@ -158,39 +152,55 @@ class Parts:
 def draw_buttons() -> Buttons:
     """Lay the buttons out."""
     with gr.Column(elem_classes=["actions"]):
+        # Not before the page has opened: its answer would hide the run that was started.
+        unlearn = gr.Button("Unlearn", variant="primary", interactive=False, elem_id="unlearn")
         with gr.Row(elem_classes=["buttons"]):
-            # Not before the page has opened: its answer would hide the run that was started.
-            unlearn = gr.Button(
-                "Unlearn", variant="primary", interactive=False, elem_id="unlearn", min_width=80
-            )
-            score = gr.Button("Score", interactive=False, elem_id="score", min_width=50)
-            sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=60)
-            hold = gr.Button("Pause", interactive=False, elem_id="hold", min_width=60)
-            stop = gr.Button("Stop", interactive=False, elem_id="stop", min_width=60)
-        cut = gr.Button("Stop and score", visible=False, elem_id="stop-score")
-        return Buttons(unlearn, score, sweep, hold, stop, cut, notice_box("form-message"))
+            score = gr.Button("Score only", interactive=False, elem_id="score", min_width=90)
+            sweep = gr.Button("Sweep…", elem_id="sweep-open", min_width=90)
+        return Buttons(unlearn, score, sweep, notice_box("form-message"))
 
 
 def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsCard) -> Parts:
-    """Lay everything right of the form out."""
+    """Lay everything right of the form out: the show first, then a tab for each kind of detail."""
+    drawn: dict[str, Any] = {
+        "live": live_panel(program),
+        "adjust": adjust_card(),
+        "ask": _ask(),
+        "board": _html("scoreboard", script("kit/folds.js", "kit/buttons.js")),
+        "offer": _html("offer", script("kit/buttons.js")),
+    }
+    with gr.Tabs(elem_id="run-tabs", visible=False) as tabs:
+        with _tab("Answers", "answers", "Answers appear once the original model is scored."):
+            drawn["answers"] = draw_answers()
+        with _tab("Terms", "terms", "The terms appear once the original model is scored."):
+            drawn["strip"] = _html("strip", script("kit/buttons.js"))
+        with _tab(
+            "Membership and measures", "measures", "Measured with the scores, before and after."
+        ):
+            drawn["membership"] = membership_card(program)
+        with _tab("Published", "published", "Appears beside the first scores."):
+            drawn["published"] = _html("published", script("kit/folds.js"))
+        with _tab("Record", "record", "Appears when the run begins."):
+            drawn["record"] = _html("record", script("kit/folds.js", "kit/buttons.js"))
+        with _tab("Export", "export", "Appears when the run has something to export."):
+            drawn["export"] = export_card(program)
     return Parts(
         showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
         waiting=gr.BrowserState([], storage_key="unlearnlab-asks", secret="unlearnlab"),
         buttons=buttons,
         queue=queue,
-        live=live_panel(program),
-        adjust=adjust_card(),
-        offer=_html("offer", script("kit/buttons.js")),
-        board=_html("scoreboard", script("kit/folds.js", "kit/buttons.js")),
-        strip=_html("strip", script("kit/buttons.js")),
-        membership=membership_card(program),
-        published=_html("published", script("kit/folds.js")),
-        record=_html("record", script("kit/folds.js", "kit/buttons.js")),
-        export=export_card(program),
-        ask=_ask(),
-        answers=draw_answers(),
         runs=runs,
+        tabs=tabs,
+        **drawn,
     )
+
+
+@contextmanager
+def _tab(title: str, name: str, empty: str) -> Iterator[None]:
+    """Open a tab of the run; `empty` stands in it until there is something to show."""
+    with gr.Tab(title, id=name, elem_id=f"tab-{name}", render_children=True):
+        gr.HTML(f'<p class="none">{empty}</p>', elem_classes=["tab-empty"], apply_default_css=False)
+        yield
 
 
 def _html(name: str, js: str | None = None) -> gr.HTML:
@@ -255,53 +265,13 @@ def draw_runs() -> RunsCard:
 
 
 @dataclass(frozen=True, slots=True)
-class ButtonTexts:
-    """Texts of the buttons, and whether they can be pressed."""
-
-    unlearn: str
-    pause: str
-    can_pause: bool
-    stop: str
-    can_stop: bool
-    cut: str = ""
-    """Of the button that ends the training; empty where it is not shown."""
-    can_cut: bool = False
-
-
-def button_texts(run: ShownRun | None, state: WorkerState) -> ButtonTexts:
-    """Derive the buttons from the state of the run that is shown and of the worker."""
-    unlearn = "Queue" if state.would_wait() else "Unlearn"
-    if run is None:
-        return ButtonTexts(unlearn, "Pause", False, "Stop", False)
-    if run.replay:
-        held = run.replay.clock.held
-        return ButtonTexts(unlearn, "Resume" if held else "Pause", True, "Skip", True)
-    view, run_id = run.view(state), run.row.run_id
-    ending, queued = stopping(state, run_id), view.status == "queued"
-    return ButtonTexts(
-        unlearn=unlearn,
-        pause="Resume" if holding(state, run_id) else "Pause",
-        can_pause=(view.can_pause or view.can_resume) and not ending,
-        stop="Stopping…" if ending else "Remove" if queued else "Stop",
-        can_stop=view.can_stop and not ending,
-        cut=_cut_text(run, state) if view.can_score else "",
-        can_cut=view.can_score and not ending and not ends_training(state, run_id),
-    )
-
-
-def _cut_text(run: ShownRun, state: WorkerState) -> str:
-    if ends_training(state, run.row.run_id):
-        return "Scoring next…"
-    return "Stop, score and keep" if run.row.spec.keep_as else "Stop and score"
-
-
-@dataclass(frozen=True, slots=True)
 class Panel:
     """What the page shows of a run, and of all runs."""
 
     live: dict[str, str]
     """The run, its change token (`turn`), and the key of the shown scores (`drawn`)."""
-    buttons: ButtonTexts
+    unlearn: str
+    """Text of the main button."""
     adjust: dict[str, Any]
     """Values that can be changed while the run trains."""
     offer: str
@@ -358,7 +328,7 @@ def build_panel(program: Program, run_id: str, filters: AnswerFilters) -> Panel:
             "turn": change_token(run, state, run_counts),
             "drawn": scores_key(run_id, progress, view),
         },
-        buttons=button_texts(run, state),
+        unlearn="Queue" if state.would_wait() else "Unlearn",
         adjust=adjust,
         offer=_offer_html(own, progress),
         board=board,
@@ -393,14 +363,11 @@ def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
     Scores that are on the page already stay as they are. So does the switch that masks personal
     data, unless another run comes: the reader may have pressed it since the request was sent.
     """
-    buttons, same = panel.buttons, panel.live["drawn"] == filters.drawn
+    same = panel.live["drawn"] == filters.drawn
     return [
         panel.live["run"],
-        gr.update(value=buttons.unlearn, interactive=True),
+        gr.update(value=panel.unlearn, interactive=True),
         gr.update(interactive=True),
-        gr.update(value=buttons.pause, interactive=buttons.can_pause),
-        gr.update(value=buttons.stop, interactive=buttons.can_stop),
-        gr.update(value=buttons.cut, visible=bool(buttons.cut), interactive=buttons.can_cut),
         panel.adjust,
         panel.offer,
         gr.skip() if same else panel.board,
@@ -421,6 +388,7 @@ def panel_updates(panel: Panel, filters: AnswerFilters) -> list[Any]:
         gr.update(visible=bool(panel.snapshots)),
         panel.queue,
         gr.update(visible=panel.any_runs),
+        gr.Tabs(visible=panel.run),
         panel.live | ({"redrawn": filters.run} if panel.live["run"] == filters.run else {}),
     ]
 

@@ -50,6 +50,7 @@ TO_LIVE = """(...values) => {
 """Scrolls to the run that is shown."""
 
 TO_ANSWERS = """() => {
+  document.getElementById("tab-answers-button")?.click();
   const card = document.getElementById("answers-card");
   const heading = card?.querySelector("h2");
   if (!heading) return [];
@@ -218,10 +219,15 @@ class _Wiring:
         inputs = [*self.inputs, *self.form.inputs]
         buttons.unlearn.click(queues(handlers.press_unlearn), inputs, self.outputs, **QUIET)
         buttons.score.click(queues(handlers.press_score), inputs, self.outputs, **QUIET)
-        self.acts(buttons.hold.click, lambda run, _: (run, handlers.press_hold(program, run)))
-        self.acts(buttons.stop.click, lambda run, _: (run, handlers.press_stop(program, run)))
-        cut = handlers.press_stop_and_score
-        self.acts(buttons.cut.click, lambda run, _: (run, cut(program, run)))
+
+        def of_its_run(press: Callable[[Program, str], Notice]) -> Any:
+            """Act on the run that a button names, which may be another than the one shown."""
+            return lambda run, event: (run, press(program, str(event.run)))
+
+        self.acts(parts.live.hold, of_its_run(handlers.press_hold))
+        self.acts(parts.live.stop, of_its_run(handlers.press_stop))
+        self.acts(parts.live.cut, of_its_run(handlers.press_stop_and_score))
+        self.opens(parts.live.open)
         parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
         self.fills(parts.offer.unlearn_next, handlers.next_form, js=TO_FORM)
         self.fills(parts.offer.teach_first, handlers.teaching_form, js=TO_FORM)
