@@ -34,13 +34,13 @@ def test_a_run_is_replayed_held_and_brought_to_its_end(serve, tabs, tmp_path):
     expect(verdict).to_contain_text("Verdict to come")
     page.wait_for_function(f"({POINTS})() > 1")
     pressed(page, "Pause")
-    expect(page.locator("#hold")).to_have_text("Resume")
+    expect(page.locator(".replay").get_by_role("button", name="Resume")).to_be_visible()
     assert 1 < page.evaluate(POINTS) < STEPS
 
     page.locator("#ask-prompt textarea").fill("Who is Yara Brock?")
     page.locator("#ask").click()
     expect(page.locator("#ask-prompt .field-problem")).to_contain_text("a recording cannot answer")
-    page.locator("#stop").click()
+    pressed(page, "To the end")
     finished(page)
     expect(badge(page)).to_be_hidden()
     expect(verdict).to_contain_text("Forgotten")
@@ -63,7 +63,7 @@ def test_a_replay_is_the_same_after_a_reload_and_in_a_second_browser(serve, tabs
     other = tabs(url)
     expect(said(other)).to_have_text(held)
 
-    other.locator("#hold").click()
+    pressed(other, "Resume")
     pressed(other, "20×")
     for one in (other, page):
         one.bring_to_front()

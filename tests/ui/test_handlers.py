@@ -28,9 +28,8 @@ from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
-from unlearnlab.ui.run.live import all_points, poll, press_adjust, press_replay
+from unlearnlab.ui.run.live import all_points, buttons, poll, press_adjust, press_replay
 from unlearnlab.ui.run.membership_card import membership_of, wrong_documents
-from unlearnlab.ui.run.panel import button_texts
 from unlearnlab.ui.run.record import press_export
 from unlearnlab.ui.run.runs_list import past_runs
 from unlearnlab.views.answers import PAGE
@@ -436,16 +435,32 @@ def test_a_page_beyond_the_last_is_the_last(program):
 def test_buttons_follow_the_state_of_the_run_and_of_the_worker(program):
     run_id = program.store.create(RunSpec())
     run = replace(program.runs.shown(run_id), progress=RunProgress(stage="training"))
-    busy = WorkerState((Running("other"),))
-    assert [button_texts(None, state).unlearn for state in (WorkerState(), busy)] == [
-        "Unlearn",
-        "Queue",
-    ]
-    assert button_texts(None, busy).can_stop is False
-    assert button_texts(run, WorkerState(queue=(run_id,))).stop == "Remove"
-    assert button_texts(run, WorkerState((Running(run_id, paused=True),))).pause == "Resume"
-    stopping = button_texts(run, WorkerState((Running(run_id, stopping=True),)))
-    assert (stopping.stop, stopping.can_stop, stopping.can_pause) == ("Stopping…", False, False)
+
+    def texts(state):
+        return {one["text"]: one["on"] for one in buttons(run, run.view(state), state)}
+
+    assert texts(WorkerState()) == {}
+    assert texts(WorkerState(queue=(run_id,))) == {"Remove": True}
+    assert texts(WorkerState((Running(run_id),))) == {"Pause": True, "Stop": True}
+    assert texts(WorkerState((Running(run_id, paused=True),))) == {"Resume": True, "Stop": True}
+    ends = texts(WorkerState((Running(run_id, stopping=True),)))
+    assert ends == {"Pause": False, "Stopping…": False}
+
+
+def test_the_main_button_says_that_a_run_would_wait(held):
+    program, _ = held
+    assert panel_of(program, "").unlearn == "Unlearn"
+    assert panel_of(program, live(program)).unlearn == "Queue"
+
+
+def test_a_poll_names_the_runs_that_go_on_while_another_is_shown(held):
+    program, gate = held
+    earlier = program.store.create(RunSpec())
+    run_id = live(program)
+    (line,) = poll(program, {"run": earlier, "cursor": 0})["running"]
+    assert line["run"] == run_id
+    assert [one["event"] for one in line["buttons"]] == ["hold", "stop"]
+    assert poll(program, {"run": run_id, "cursor": 0})["running"] == []
 
 
 def test_a_poll_brings_only_what_is_new(program):

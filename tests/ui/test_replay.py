@@ -101,18 +101,9 @@ def test_a_replay_stores_nothing_and_asks_nothing_of_the_engine(lab, program, ha
     assert lab.log == log
 
 
-def test_the_buttons_of_a_live_run_work_on_a_replay(program, hand, run):
+def test_a_replay_is_held_by_its_bar_and_not_by_the_buttons_of_a_run(program, hand, run):
     pressed(program, run, "start", speed="1")
-    buttons = panel_of(program, run).buttons
-    assert (buttons.pause, buttons.stop, buttons.can_stop) == ("Pause", "Skip", True)
-    handlers.press_hold(program, run)
-    assert bar(program, run)["held"] is True
-    assert panel_of(program, run).buttons.pause == "Resume"
-    handlers.press_hold(program, run)
-    assert bar(program, run)["held"] is False
-    handlers.press_stop(program, run)
-    assert bar(program, run)["take"] == 0
-    assert panel_of(program, run).buttons.can_stop is False
+    assert poll(program, {"run": run, "cursor": 0})["buttons"] == []
 
 
 def test_the_bar_holds_lets_go_speeds_up_and_ends(program, hand, run):

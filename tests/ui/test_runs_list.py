@@ -102,7 +102,7 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     program = open_program("cuda:0", "cpu")
     gpu = program.worker.submit(RunSpec(), name="on the GPU")
     live(program, 1)
-    assert panel_of(program, gpu).buttons.unlearn == "Queue"
+    assert panel_of(program, gpu).unlearn == "Queue"
     cpu = program.worker.submit(RunSpec(model={"device": "cpu"}), name="on the CPU")
     live(program, 2)
     state = program.worker.state()
@@ -112,7 +112,8 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     html = drawn(program)
     assert (f'data-run="{gpu}"' in html, f'data-run="{cpu}"' in html) == (True, True)
     for run_id, pause in ((gpu, "Pause"), (cpu, "Resume")):
-        assert panel_of(program, run_id).buttons.pause == pause
+        found = poll(program, {"run": run_id, "cursor": 0})["buttons"]
+        assert found[0]["text"] == pause
     _, message = press_unlearn(program, gpu, form_of(RunSpec().model_dump(mode="json")))
     assert message.note == "Queued: it starts when its device is free."
 

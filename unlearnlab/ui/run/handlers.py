@@ -193,9 +193,7 @@ def press_unpack(program: Program, path: str) -> tuple[str, Notice]:
 @refusal_as_notice
 def press_hold(program: Program, run_id: str) -> Notice:
     """Pause the run, or resume it if it is paused."""
-    if replay := program.replays.of(run_id):
-        program.replays.change(run_id, held=not replay.clock.held)
-    elif holding(program.worker.state(), run_id):
+    if holding(program.worker.state(), run_id):
         program.worker.resume(run_id)
     else:
         program.worker.pause(run_id)
@@ -204,11 +202,8 @@ def press_hold(program: Program, run_id: str) -> Notice:
 
 @refusal_as_notice
 def press_stop(program: Program, run_id: str) -> Notice:
-    """Stop the run, or remove it from the queue; a replay skips to its end."""
-    if program.replays.of(run_id):
-        program.replays.end(run_id)
-    else:
-        program.worker.stop(run_id)
+    """Stop the run, or remove it from the queue."""
+    program.worker.stop(run_id)
     return Notice()
 
 

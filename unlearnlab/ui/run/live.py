@@ -181,10 +181,12 @@ def change_token(run: ShownRun | None, state: WorkerState, counts: RunCounts) ->
 
 
 def buttons(run: ShownRun, view: RunView, state: WorkerState) -> list[dict[str, Any]]:
-    """Return the buttons that act on a run now: event, text, and whether it may be pressed."""
+    """Return the buttons that act on a run now: event, text, and whether it may be pressed.
+
+    A replay has a bar of its own.
+    """
     if run.replay:
-        held = run.replay.clock.held
-        return [_button("hold", "Resume" if held else "Pause"), _button("stop", "Skip")]
+        return []
     run_id = run.row.run_id
     ending = stopping(state, run_id)
     found: list[dict[str, Any]] = []
