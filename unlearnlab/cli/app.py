@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
 from unlearnlab.data.datasets import Row
-from unlearnlab.data.files import home
+from unlearnlab.data.files import ASSETS, home
 from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.exports.packs import isolated
 from unlearnlab.metrics.measures import retrained_scores
@@ -34,6 +34,9 @@ OPENING_S = 15.0
 """How long the engine waits for a browser to open before it loads beside a replay, in seconds."""
 
 HIGHEST_PORT = 65535
+
+DEMO = ASSETS / "recordings" / "quick-demo.zip"
+"""A run of the first preset, recorded by `python -m tests.benchmarks.record_demo`."""
 
 CLOSING_S = 15.0
 """How long live runs may take to restore their weights when the program ends, in seconds."""
@@ -184,13 +187,18 @@ def replayed(store: Store, run: str | None, speed: str | None, seconds: str | No
     if run is None:
         if speed is not None or seconds is not None:
             raise ReplayError("--speed and --in belong to a replay: name its run with --replay")
-        return Replays()
+        return Replays(demo=demo(store))
     path = Path(run)
     guests = packed(store, path) if path.suffix == ".zip" or path.is_file() else []
     found = guests[0] if guests else recording(store.row(run), store.events(run))
-    replays = Replays(guests)
+    replays = Replays(guests, demo=demo(store))
     replays.start(found, found.pace(speed, seconds), when_seen=True)
     return replays
+
+
+def demo(store: Store) -> Recording | None:
+    """Return the recorded run that comes with the program."""
+    return packed(store, DEMO)[0] if DEMO.is_file() else None
 
 
 def packed(store: Store, path: Path) -> list[Recording]:

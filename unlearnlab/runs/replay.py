@@ -252,15 +252,22 @@ class Replays:
     """
 
     def __init__(
-        self, guests: Sequence[Recording] = (), *, clock: Callable[[], float] = time.monotonic
+        self,
+        guests: Sequence[Recording] = (),
+        *,
+        demo: Recording | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Start without active replays.
 
         Args:
             guests: Recordings from outside the store, shown beside the user's own runs.
+            demo: The recording that comes with the program: a guest too, and listed only until
+                there are other runs.
             clock: Monotonic clock, in seconds.
         """
-        self.guests = {one.row.run_id: one for one in guests}
+        self.demo = demo
+        self.guests = {one.row.run_id: one for one in (*guests, *([demo] if demo else []))}
         self._clock = clock
         self._takes = itertools.count(1)
         self._active: dict[str, _Active] = {}

@@ -61,7 +61,7 @@ def build(
     ) as blocks:
         gr.HTML(
             _header(device),
-            js_on_load=script("header.js"),
+            js_on_load=script("header.js", "tour.js", "present.js"),
             elem_id="header",
             apply_default_css=False,
         )
@@ -88,8 +88,14 @@ def _header(device: str) -> str:
         '<button type="button" class="chip" hidden>'
         '<span id="chip-queue" role="status"></span></button>'
         '<a class="chip" href="manual/" target="_blank" rel="noopener">Docs</a>'
+        '<button type="button" class="chip" id="tour">Tour</button>'
+        '<button type="button" class="chip" id="present" aria-keyshortcuts="P">Present</button>'
         '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
         "</header>"
+        '<aside class="tour" aria-label="Tour" hidden><b></b><p role="status"></p><div><small></small>'
+        '<button type="button" data-tour="leave">Leave</button>'
+        '<button type="button" data-tour="back">Back</button>'
+        '<button type="button" data-tour="next">Next</button></div></aside>'
     )
 
 

@@ -22,7 +22,7 @@ from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec
 from unlearnlab.ui.kit.controls import Problem
 from unlearnlab.ui.kit.html import script
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.ui.run.live import holding
+from unlearnlab.ui.run.live import DEMO_S, holding
 from unlearnlab.views.reproduction import outlook, repeated
 
 LONGEST_PROMPT = 8000
@@ -89,7 +89,9 @@ def first_run(program: Program, remembered: str) -> str:
     known = [row.run_id for row in program.runs.rows()]
     if remembered in known:
         return remembered
-    return known[0] if known else ""
+    demo = program.replays.demo
+    own = [run_id for run_id in known if not demo or run_id != demo.row.run_id]
+    return own[0] if own else ""
 
 
 def existing_run(program: Program, run_id: str) -> str:
@@ -170,6 +172,15 @@ def press_reproduce(program: Program, showing: str, run_id: str) -> tuple[str, N
         return _queue(program, showing, spec, name=row.name, repeats=row.run_id)
     except (StoreError, NotRunning) as error:
         return showing, error_notice(error)
+
+
+def press_demo(program: Program, run_id: str) -> tuple[str, Notice]:
+    """Replay the recording that comes with the program, and return the run to show and a notice."""
+    demo = program.replays.demo
+    if demo is None:
+        return run_id, error_notice("this copy of the program has no recording: press Unlearn")
+    program.replays.start(demo, demo.pace(seconds=DEMO_S))
+    return demo.row.run_id, Notice()
 
 
 def press_unpack(program: Program, path: str) -> tuple[str, Notice]:

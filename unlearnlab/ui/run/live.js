@@ -346,6 +346,7 @@ element.addEventListener("click", ({ target }) => {
   if (event === "cut") trigger("cut", { run: of });
 });
 document.addEventListener("open-running", openRunning);
+element.querySelector('[data-part="demo"]')?.addEventListener("click", () => trigger("demo", {}));
 
 // One cell for each forget document that the probe follows, in the order of the data.
 function fillDocuments(found) {

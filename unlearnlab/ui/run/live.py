@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.metrics.scores import Answer, row_known
 from unlearnlab.runs.devices import Holder
 from unlearnlab.runs.events import Said, StoredEvent
 from unlearnlab.runs.progress import RunProgress, RunView, points_after
-from unlearnlab.runs.replay import ReplayError
+from unlearnlab.runs.replay import Recording, ReplayError
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.run import RunSpec, SpecError, adjustable, written
@@ -29,6 +30,9 @@ from unlearnlab.views.words import changes, path_words, phase_text, present_phas
 
 OTHERS = 2
 """Most other processes that the header names."""
+
+DEMO_S = "20"
+"""Length of the replay that a newcomer is offered, in seconds."""
 
 MINUTE_S = "60"
 """Length of a replay "in one minute", in seconds, as the page sends it."""
@@ -342,6 +346,24 @@ def replay_bar(run: ShownRun) -> dict[str, Any]:
     }
 
 
+def demo_fact(demo: Recording | None) -> Answer | None:
+    """Return a fact that the recorded run forgot, with the original model's answer."""
+    if demo is None or demo.progress.before is None or demo.progress.after is None:
+        return None
+    keys = demo.progress.before.key, demo.progress.after.key
+    before, after = (demo.evidence.get(key) for key in keys)
+    if before is None or after is None:
+        return None
+    later = {answer.row: answer for answer in after.answers}
+    gone = [
+        answer
+        for answer in before.answers
+        if answer.split == "forget" and answer.kind == "qa" and row_known(answer)
+        if answer.row in later and not row_known(later[answer.row])
+    ]
+    return min(gone, key=lambda answer: len(answer.prompt) + len(answer.expected), default=None)
+
+
 def live_panel(program: Program) -> gr.HTML:
     """Draw the panel. Its value is `{"run": id}`; `turned` fires when the rest must follow."""
 
@@ -356,7 +378,13 @@ def live_panel(program: Program) -> gr.HTML:
 
     return gr.HTML(
         {"run": ""},
-        html_template=render("run/live.html", speeds=SPEEDS, take=TAKE),
+        html_template=render(
+            "run/live.html",
+            speeds=SPEEDS,
+            take=TAKE,
+            fact=demo_fact(program.replays.demo),
+            seconds=DEMO_S,
+        ),
         js_on_load=script("kit/poll.js", "run/says.js", "run/live.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
         server_functions=[poll_run, replay_run, all_run_points],

@@ -16,6 +16,7 @@ from unlearnlab.runs.records import RunRecord
 from unlearnlab.spec.run import SNAPSHOTS
 from unlearnlab.ui.kit.html import heading, heading_html, render, script
 from unlearnlab.ui.kit.program import Program
+from unlearnlab.ui.kit.run_source import ShownRun
 from unlearnlab.ui.run.answers import (
     SHOWS,
     AnswerFilters,

@@ -228,6 +228,7 @@ class _Wiring:
         self.acts(parts.live.stop, of_its_run(handlers.press_stop))
         self.acts(parts.live.cut, of_its_run(handlers.press_stop_and_score))
         self.opens(parts.live.open)
+        self.acts(parts.live.demo, lambda run, _: handlers.press_demo(program, run), js=TO_LIVE)
         parts.adjust.apply(adjusted, None, parts.adjust, **QUIET)
         self.fills(parts.offer.unlearn_next, handlers.next_form, js=TO_FORM)
         self.fills(parts.offer.teach_first, handlers.teaching_form, js=TO_FORM)

@@ -1,0 +1,31 @@
+// Presentation mode: the run alone, in large type. By the button, the key P, or ?present in the
+// address; Escape ends it. Arrow keys step through the run. Runs behind header.js.
+const PRESENT = "present";
+const presenting = () => document.body.classList.contains(PRESENT);
+
+function present(on) {
+  if (on === presenting()) return;
+  document.body.classList.toggle(PRESENT, on);
+  element.querySelector("#present").setAttribute("aria-pressed", String(on));
+  write(element.querySelector("#present"), on ? "End presentation" : "Present");
+  const address = new URL(location.href);
+  on ? address.searchParams.set(PRESENT, "") : address.searchParams.delete(PRESENT);
+  history.replaceState(history.state, "", address);
+  if (on) document.getElementById("tab-unlearn-button")?.click();
+  window.scrollTo(0, 0);
+  window.dispatchEvent(new Event("resize"));
+}
+
+const writes = (node) => node.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName);
+
+element.querySelector("#present").addEventListener("click", () => present(!presenting()));
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
+  if (event.key === "p" || event.key === "P") present(!presenting());
+  if (!presenting()) return;
+  if (event.key === "Escape") present(false);
+  const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (way && event.target.getAttribute("role") !== "tab")
+    document.dispatchEvent(new CustomEvent("scrub", { detail: way }));
+});
+if (new URLSearchParams(location.search).has(PRESENT)) present(true);
