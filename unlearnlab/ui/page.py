@@ -20,7 +20,7 @@ from unlearnlab.ui.compare import tab as compare_tab
 from unlearnlab.ui.data import tab as data_tab
 from unlearnlab.ui.data import typed_card
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT
-from unlearnlab.ui.kit.html import UI, escape, script, source
+from unlearnlab.ui.kit.html import UI, render, script, source
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.manual import routes
 from unlearnlab.ui.methods import tab as methods_tab
@@ -60,7 +60,7 @@ def build(
         title="unlearnlab", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_S
     ) as blocks:
         gr.HTML(
-            _header(device),
+            render("header.html", device=device),
             js_on_load=script("header.js", "tour.js", "present.js"),
             elem_id="header",
             apply_default_css=False,
@@ -78,25 +78,6 @@ def build(
             with gr.Tab("Methods", id="methods", elem_id="tab-methods"):
                 methods_tab.tab(program, tabs, form)
     return blocks
-
-
-def _header(device: str) -> str:
-    hidden = "" if device else " hidden"
-    return (
-        '<header class="top"><h1>unlearnlab</h1>'
-        f'<span class="chip" id="chip-device"{hidden}>{escape(device)}</span>'
-        '<button type="button" class="chip" hidden>'
-        '<span id="chip-queue" role="status"></span></button>'
-        '<a class="chip" href="manual/" target="_blank" rel="noopener">Docs</a>'
-        '<button type="button" class="chip" id="tour">Tour</button>'
-        '<button type="button" class="chip" id="present" aria-keyshortcuts="P">Present</button>'
-        '<button type="button" class="theme" aria-label="Switch between light and dark">◐</button>'
-        "</header>"
-        '<aside class="tour" aria-label="Tour" hidden><b></b><p role="status"></p><div><small></small>'
-        '<button type="button" data-tour="leave">Leave</button>'
-        '<button type="button" data-tour="back">Back</button>'
-        '<button type="button" data-tour="next">Next</button></div></aside>'
-    )
 
 
 SANS = ["system-ui", "Segoe UI", "Roboto", "Cantarell", "DejaVu Sans", "sans-serif"]

@@ -1,12 +1,13 @@
 """The form of a run: layout and wiring."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.ui.form import form as forms
@@ -326,8 +327,8 @@ def _of_methods(
     return [(kind, _group(of, drawn, kind == first.method)) for kind, of in found if of]
 
 
-def wire(program: Program, parts: FormParts) -> None:
-    """Wire the form's own events."""
+def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
+    """Wire the form's own events; `message` shows what is wrong at each field once it is left."""
     of, inputs, outputs = parts.controls, set(parts.inputs), parts.outputs
     save: dict[str, Any] = {"js": SAVE % list(PATHS)} | QUIET
 
@@ -374,6 +375,16 @@ def wire(program: Program, parts: FormParts) -> None:
     def template(held: dict[Any, Any]) -> dict[Any, Any]:
         return {parts.tokens: notes.tokens_note(program, parts.collect(held))}
 
+    def check(held: dict[Any, Any]) -> dict[Any, Any]:
+        form = parts.collect(held)
+        try:
+            forms.parsed(form)
+        except SpecError as error:
+            found = [asdict(one) for one in forms.problems_of(error, form)]
+        else:
+            found = []
+        return {message: {"problems": found, "note": "", "quiet": True}}
+
     parts.tokens.show_tokens(show_tokens, inputs, [parts.tokens], **QUIET)
     gr.on([of[TEMPLATE].change], template, inputs, [parts.tokens], **QUIET)
 
@@ -381,7 +392,7 @@ def wire(program: Program, parts: FormParts) -> None:
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in of.values()]
     gr.on(edits, None, parts.inputs, parts.draft, **save)
     gr.on(edits, noted, inputs, parts.notes, trigger_mode="always_last", **QUIET)
-    on_choice(parts.preset, preset, [parts.preset], outputs)
+    chosen_preset = on_choice(parts.preset, preset, [parts.preset], outputs)
     chosen = ((NAME, model), (SOURCE, forms.choose_data), (FOLD, forms.forget_all))
     answers = [
         *(on_choice(of[path], becomes(change), parts.inputs, outputs) for path, change in chosen),
@@ -390,9 +401,13 @@ def wire(program: Program, parts: FormParts) -> None:
         parts.add.click(becomes(added), inputs, outputs, **QUIET),
         parts.model_note.look_up(look_up, inputs, outputs, **QUIET),
     ]
+    answers.append(chosen_preset)
     for answered in answers:
         # What was typed since is in the controls, and in no answer.
         answered.then(None, parts.inputs, parts.draft, **save)
+        answered.then(check, inputs, [message], **QUIET)
+    left = [c.blur if isinstance(c, gr.Textbox | gr.Number) else c.input for c in of.values()]
+    gr.on(left, check, inputs, [message], trigger_mode="always_last", **QUIET)
     parts.expert.expand(
         lambda: gr.update(choices=notes.device_choices(program.devices())),
         None,

@@ -28,15 +28,18 @@ function unfold(then) {
   setTimeout(then, 150);
 }
 
+// A field that was left is checked: what is wrong stands at it, and nothing moves.
+function tellQuietly(problems) {
+  document.querySelectorAll(".left .field.wrong").forEach(clear);
+  for (const problem of problems) mark(problem);
+  if (box.classList.contains("bad")) list(problems, "");
+}
+
 function tell() {
-  const { problems = [], note = "" } = props.value || {};
+  const { problems = [], note = "", quiet = false } = props.value || {};
+  if (quiet) return tellQuietly(problems);
   document.querySelectorAll(".field.wrong").forEach(clear);
-  box.hidden = problems.length === 0 && !note;
-  box.classList.toggle("bad", problems.length > 0);
-  box.replaceChildren(
-    ...problems.map(({ label, message }) => made("p", "", label ? `${label}: ${message}` : message)),
-    ...(note ? [made("p", "", note)] : []),
-  );
+  list(problems, note);
   const place = () => {
     const first = problems
       .filter((one) => one.element)
@@ -49,6 +52,15 @@ function tell() {
   place();
   if (problems.some((one) => one.element && !document.getElementById(one.element)))
     unfold(place);
+}
+
+function list(problems, note) {
+  box.hidden = problems.length === 0 && !note;
+  box.classList.toggle("bad", problems.length > 0);
+  box.replaceChildren(
+    ...problems.map(({ label, message }) => made("p", "", label ? `${label}: ${message}` : message)),
+    ...(note ? [made("p", "", note)] : []),
+  );
 }
 
 document.addEventListener("input", (event) => {

@@ -79,7 +79,7 @@ def tab(program: Program, blocks: gr.Blocks) -> tuple[FormParts, Parts]:
             board = SweepBoard(program)
             sweep = sweep_card(board)
             parts = draw_results(program, buttons, queue, runs)
-    form_layout.wire(program, form)
+    form_layout.wire(program, form, buttons.message)
     wiring = _Wiring(program, form, parts)
     wiring.opening(blocks)
     wiring.actions()
