@@ -721,3 +721,13 @@ def test_the_last_block_is_named_in_phases_out_of_sight():
     form = forms.preset_form("embedded-ascent-repair")
     glances = [card["settings"] for card in notes.phase_cards(form)["cards"]]
     assert [glance.split(" · ")[0] for glance in glances] == ["blocks 0 to 7"] * 2
+
+
+def test_a_run_is_named_after_its_preset_and_what_was_changed(program):
+    first = forms.first_form()
+    assert forms.title_of(first, forms.parsed(first)) == "Gradient difference on early MLPs"
+    changed = typed(first, phase__epochs=3, seed=2)
+    told = forms.title_of(changed, forms.parsed(changed))
+    assert told == "Gradient difference on early MLPs, epochs 3, seed 2"
+    other = typed(first, phase__method="npo")
+    assert forms.title_of(other, forms.parsed(other)) == ""

@@ -26,7 +26,7 @@ from unlearnlab.spec.run import (
     Template,
     in_order,
     parse_spec,
-    same_settings,
+    settled,
     written,
 )
 from unlearnlab.ui.kit.controls import (
@@ -52,10 +52,14 @@ from unlearnlab.ui.kit.controls import (
     Problem,
     element,
 )
+from unlearnlab.views.runs import differences
 
 NAME, PRECISION, START = "model.name", "model.precision", "model.start_from"
 SOURCE, FOLD, TASKS_PATH = "data.source", "data.fold", "data.tasks"
 TEMPLATE = "data.chat_template"
+
+NAMED = 3
+"""Changed settings that the name of a run tells."""
 
 FIRST = "embedded-early-mlps"
 """The preset that a newcomer finds: it forgets and keeps in about a minute."""
@@ -319,9 +323,19 @@ def _ready(spec: RunSpec) -> RunSpec:
 
 
 def title_of(form: Form, spec: RunSpec) -> str:
-    """Name a run by the preset that it repeats; empty if it repeats none."""
+    """Name a run by the preset that it began from and what was changed of it.
+
+    Empty if it began from none, or became another method.
+    """
     found = presets().get(form.preset)
-    return found.title if found and same_settings(spec, found.spec) else ""
+    if found is None or spec.title != found.spec.title:
+        return ""
+    changed = [
+        f"{one.name} {one.values[1]}" for one in differences((settled(found.spec), settled(spec)))
+    ]
+    more = len(changed) - NAMED
+    told = [*changed[:NAMED], *([f"{more} more"] if more > 0 else [])]
+    return ", ".join([found.title, *told])
 
 
 # ---- where a problem lies ----

@@ -14,7 +14,13 @@ from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.methods import METHODS
 from unlearnlab.spec.presets import presets
 from unlearnlab.spec.rows import evenly, previewed_row, spread
-from unlearnlab.spec.run import RunSpec, planned_steps, trainable_parameters, written
+from unlearnlab.spec.run import (
+    RunSpec,
+    planned_steps,
+    same_settings,
+    trainable_parameters,
+    written,
+)
 from unlearnlab.ui.form.form import (
     FIRST,
     FOLD,
@@ -26,7 +32,6 @@ from unlearnlab.ui.form.form import (
     Form,
     parsed,
     tasks_in,
-    title_of,
     trains,
 )
 from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS, WATCHED
@@ -154,7 +159,7 @@ def preset_note(form: Form) -> str:
     if form.preset not in presets():
         return ""
     try:
-        changed = not title_of(form, parsed(form))
+        changed = not same_settings(parsed(form), presets()[form.preset].spec)
     except SpecError:
         changed = True
     description = presets()[form.preset].description
