@@ -104,14 +104,6 @@ def test_a_prompt_goes_to_both_models_or_to_the_only_one(program):
     assert panel_of(program, scored).ask == "Ask the model"
 
 
-def test_a_run_of_an_unchanged_preset_carries_its_title(program):
-    form = forms.first_form()
-    handlers.press_unlearn(program, "", form)
-    handlers.press_unlearn(program, "", typed(form, phase__epochs=2))
-    names = [row.name for row in program.store.runs()]
-    assert names == ["", "Gradient difference on early MLPs"]
-
-
 def test_a_further_run_waits_and_the_page_stays_with_the_live_one(held):
     program, _ = held
     first = live(program)
@@ -432,19 +424,22 @@ def test_a_page_beyond_the_last_is_the_last(program):
     assert f"1 to {min(PAGE, 12)} of 12" in text
 
 
-def test_buttons_follow_the_state_of_the_run_and_of_the_worker(program):
-    run_id = program.store.create(RunSpec())
-    run = replace(program.runs.shown(run_id), progress=RunProgress(stage="training"))
+def test_buttons_follow_the_state_of_the_run_and_of_the_worker(held):
+    program, gate = held
+    earlier, run_id = program.store.create(RunSpec()), live(program)
 
-    def texts(state):
+    def texts(run_id, state=None):
+        run, state = program.runs.shown(run_id), state or program.worker.state()
         return {one["text"]: one["on"] for one in buttons(run, run.view(state), state)}
 
-    assert texts(WorkerState()) == {}
-    assert texts(WorkerState(queue=(run_id,))) == {"Remove": True}
-    assert texts(WorkerState((Running(run_id),))) == {"Pause": True, "Stop": True}
-    assert texts(WorkerState((Running(run_id, paused=True),))) == {"Resume": True, "Stop": True}
-    ends = texts(WorkerState((Running(run_id, stopping=True),)))
-    assert ends == {"Pause": False, "Stopping…": False}
+    assert texts(earlier) == {}
+    assert texts(earlier, WorkerState(queue=(earlier,))) == {"Remove": True}
+    assert texts(run_id) == {"Pause": True, "Stop": True}
+    stopping = WorkerState((Running(run_id, stopping=True),))
+    assert texts(run_id, stopping) == {"Pause": False, "Stopping…": False}
+    gate.set()
+    program.worker.wait(run_id, 10)
+    assert texts(run_id) == {}
 
 
 def test_the_main_button_says_that_a_run_would_wait(held):
@@ -731,3 +726,5 @@ def test_a_run_is_named_after_its_preset_and_what_was_changed(program):
     assert told == "Gradient difference on early MLPs, epochs 3, seed 2"
     other = typed(first, phase__method="npo")
     assert forms.title_of(other, forms.parsed(other)) == ""
+    handlers.press_unlearn(program, "", changed)
+    assert [row.name for row in program.store.runs()] == [told]

@@ -1,6 +1,7 @@
 """The scores of a run in HTML: intervals, noise, seeds, verdicts, and published results."""
 
 import json
+import re
 
 import pytest
 
@@ -11,7 +12,7 @@ from unlearnlab.metrics.published import results
 from unlearnlab.metrics.scores import scores
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 from unlearnlab.ui.run.scoreboard import OFFICIAL, published_html, scoreboard_html, strip_html
-from unlearnlab.views.scoreboard import scoreboard, terms_strip
+from unlearnlab.views.scoreboard import scoreboard, terms_strip, whole_percent
 
 BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
 RUN = score_intervals(BEFORE, AFTER)
@@ -49,7 +50,7 @@ def test_below_the_tasks_gate_is_told_with_its_evidence_and_its_threshold():
     before = scores(BEFORE).model_copy(update=mmlu | {"utility": 0.49})
     after = scores(AFTER).model_copy(update=mmlu | {"utility": 0.36})
     html = drawn(RunSpec(model=ModelSpec(name="olmo-7b")), before, after)
-    assert "<b>Below the task&#39;s MMLU gate</b>" in html
+    assert '<span class="tag bad">Below the task&#39;s MMLU gate</span>' in html
     assert "MMLU 0.360 is below 0.371, the task&#39;s gate." in html
     asked = html.split('aria-current="true"')[1].split("</li>")[0]
     assert "MMLU is below 0.371 for OLMo 7B" in asked
@@ -106,3 +107,19 @@ def test_sources_are_links_that_open_apart_and_tell_nobody_where_from(link):
     html = published_html(RunSpec(), None)
     assert f'{link} target="_blank" rel="noopener noreferrer"' in html
     assert "This run" not in html
+
+
+def test_the_verdict_is_one_sentence_with_its_numbers():
+    html = drawn(RunSpec(), scores(BEFORE), scores(AFTER))
+    sentence = re.sub("<[^>]+>", "", html.split('class="headline">')[1].split("</p>")[0])
+    assert re.fullmatch(r"Forgets \d+%, keeps \d+%, [a-z ]+ \(AUC 0\.\d\d\)\.", sentence), sentence
+
+
+def test_all_and_nothing_are_never_rounded_to():
+    assert [whole_percent(share) for share in (0.0, 0.001, 0.5, 0.999, 1.0)] == [
+        "0%",
+        "1%",
+        "50%",
+        "99%",
+        "100%",
+    ]
