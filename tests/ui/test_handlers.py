@@ -15,7 +15,7 @@ from tests.fakes import stage, stepped, whole_run
 from tests.ui.conftest import answers_of, finished, panel_of
 from unlearnlab.runs.engine_api import Device
 from unlearnlab.runs.events import PhaseBegan, SnapshotKept, StepLogged
-from unlearnlab.runs.progress import MANY_STEPS, RunProgress
+from unlearnlab.runs.progress import MANY_STEPS
 from unlearnlab.runs.store import UnknownRun
 from unlearnlab.runs.worker import Running, WorkerState
 from unlearnlab.spec.methods.likelihood import Memorize
@@ -449,7 +449,7 @@ def test_the_main_button_says_that_a_run_would_wait(held):
 
 
 def test_a_poll_names_the_runs_that_go_on_while_another_is_shown(held):
-    program, gate = held
+    program, _ = held
     earlier = program.store.create(RunSpec())
     run_id = live(program)
     (line,) = poll(program, {"run": earlier, "cursor": 0})["running"]
