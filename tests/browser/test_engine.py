@@ -37,7 +37,7 @@ def test_the_embedded_model_forgets_in_the_browser(tmp_path, tabs):
         page.locator("#f-phase-max_steps input").fill("6")
         page.locator("#f-evaluation-max_new_tokens input").fill("16")
         page.locator("#f-evaluation-probes input").fill("1")
-        expect(page.locator("#phases")).to_contain_text(re.compile(r"(?<!\d)6 steps"))
+        expect(page.locator("#size-note")).to_contain_text(re.compile(r"(?<!\d)6 steps"))
         page.locator("#unlearn").click()
         page.wait_for_function(f"({POINTS})() > 0", timeout=120000)
         finished(page, timeout=240000)

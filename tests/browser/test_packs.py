@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import finished
+from tests.browser.test_runs import finished, turn
 from tests.browser.test_takeaway import downloaded
 from tests.exports.packs import pack_of
 from unlearnlab.exports.pack_file import read_pack
@@ -15,6 +15,7 @@ def test_a_run_is_repeated_packed_and_joined_by_one_from_elsewhere(serve, tabs, 
     page = tabs(serve(step_s=0.01, steps=6))
     page.locator("#unlearn").click()
     finished(page)
+    turn(page, "record")
     record = page.locator("#record .record")
     record.locator("summary", has_text="Record").click()
     expect(record).to_contain_text("Effective batch")
@@ -26,6 +27,7 @@ def test_a_run_is_repeated_packed_and_joined_by_one_from_elsewhere(serve, tabs, 
     expect(record).to_contain_text("a reproduction of run")
     expect(page.locator("#runs")).to_contain_text("repeats")
 
+    turn(page, "export")
     _, path = downloaded(page, page.locator('.takeaway-item[data-what="bare-pack"]').click)
     (run,) = read_pack(path)
     assert run.repeats
@@ -36,6 +38,7 @@ def test_a_run_is_repeated_packed_and_joined_by_one_from_elsewhere(serve, tabs, 
     choosing.value.set_files(tmp_path / "demo <b>.zip")
     expect(page.locator("#unpack-message")).to_contain_text("imported")
     expect(page.locator("#live")).to_contain_text("A run")
+    turn(page, "record")
     expect(record.locator("dd", has_text="from demo")).to_have_count(1)
     line = page.locator("#runs li", has=page.locator(f'[data-open="{stranger}"]'))
     expect(line.locator(".tag.origin")).to_contain_text("from demo")

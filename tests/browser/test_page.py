@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.slow_lab import HOSTILE, HOSTILE_SEED
-from tests.browser.test_runs import POINTS, fill_seed, finished
+from tests.browser.test_runs import POINTS, fill_seed, finished, unfold
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +112,7 @@ BAD_VALUES = (
 @pytest.mark.slow
 def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs):
     page = tabs(ran)
+    unfold(page)
     choose(page, "f-phase-method", "RMU")
     for field, typed, told in BAD_VALUES:
         case = f"{field} = {typed!r}"
@@ -135,7 +136,7 @@ def choose(page, field, option):
 def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
     page = tabs(ran)
     fill_seed(page, -4)
-    page.get_by_role("button", name="All settings").click()
+    unfold(page)
     page.locator("#unlearn").click()
     expect(page.locator("#f-seed .field-problem")).to_contain_text("-4")
 
@@ -143,6 +144,7 @@ def test_a_wrong_expert_setting_is_unfolded_and_told(ran, tabs):
 @pytest.mark.slow
 def test_only_the_chosen_methods_settings_show(ran, tabs):
     page = tabs(ran)
+    unfold(page)
     choose(page, "f-phase-method", "NPO")
     expect(page.locator("#f-npo-beta")).to_be_visible()
     expect(page.locator("#f-rmu-steering_coeff")).not_to_be_visible()
@@ -172,6 +174,7 @@ def test_the_range_of_blocks_obeys_the_keyboard_and_counts_parameters(ran, tabs)
 @pytest.mark.slow
 def test_the_form_is_restored_after_a_reload(ran, tabs):
     page = tabs(ran)
+    unfold(page)
     choose(page, "f-phase-method", "NPO")
     page.locator("#f-npo-beta input").fill("0.37")
     page.locator("#f-phase-learning_rate input").fill("3e-4")
@@ -179,6 +182,7 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
     page.get_by_label("Last trained block").press("ArrowLeft")
     page.wait_for_timeout(500)
     page.reload()
+    unfold(page)
     expect(page.locator("#f-npo-beta input")).to_have_value("0.37")
     expect(page.locator("#f-phase-learning_rate input")).to_have_value("3e-4")
     expect(page.locator(".rail-head output")).to_have_text("Blocks 0 to 6")
@@ -187,7 +191,7 @@ def test_the_form_is_restored_after_a_reload(ran, tabs):
 @pytest.mark.slow
 def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
     page = tabs(ran)
-    page.get_by_role("button", name="All settings").click()
+    unfold(page)
     page.wait_for_load_state("networkidle")
     asked, late = [], []
 
@@ -202,14 +206,14 @@ def test_a_late_answer_leaves_alone_what_was_typed_since(ran, tabs):
         if not late:
             page.wait_for_timeout(100)
     page.locator("#f-phase-max_steps input").fill("6")
-    expect(page.locator("#phases")).to_contain_text(re.compile(r"(?<!\d)6 steps"))
+    expect(page.locator("#size-note")).to_contain_text(re.compile(r"(?<!\d)6 steps"))
     with page.expect_response(lambda answer: answer.request == late[0].request):
         late[0].continue_()
     page.wait_for_timeout(500)
     expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
     page.unroute("**/gradio_api/run/**")
     page.reload()
-    page.get_by_role("button", name="All settings").click()
+    unfold(page)
     expect(page.locator("#f-phase-max_steps input")).to_have_value("6")
 
 
@@ -319,7 +323,7 @@ def test_a_run_is_started_and_opened_by_keyboard_alone(ran, tabs):
 
 def test_every_control_has_a_name_for_screen_readers(ran, tabs):
     page = tabs(ran)
-    page.get_by_role("button", name="All settings").click()
+    unfold(page)
     page.locator("#f-seed input").wait_for()
     nameless = page.evaluate(
         "() => [...document.querySelectorAll('input, textarea, button')].filter(e => "

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_page import choose
-from tests.browser.test_runs import POINTS, finished, pill
+from tests.browser.test_runs import POINTS, finished, pill, unfold
 
 BANDS = "() => document.querySelector('#live .plot').layout.shapes.filter(s => s.type === 'rect')"
 LABELS = "() => document.querySelector('#live .plot').layout.annotations.map(a => a.text)"
@@ -29,13 +29,11 @@ def tool(page, name):
 @pytest.mark.slow
 def test_phases_are_built_and_rearranged_by_keyboard_alone(url, tabs):
     page = tabs(url)
+    unfold(page)
+    expect(page.locator("#phases")).to_be_hidden()  # One phase is the form itself.
     choose(page, "f-phase-method", "Gradient ascent")
     page.locator("#f-phase-epochs input").fill("3")
-    tool(page, "remove").press("Enter")
-    expect(page.locator(".phase-note")).to_have_text(
-        "The only phase stays: a run needs at least one."
-    )
-    tool(page, "add").press("Enter")
+    page.locator("#add-phase").press("Enter")
     expect(titles(page)).to_have_count(2)
     choose(page, "f-phase-method", "NPO")
     expect(titles(page)).to_have_text(["Gradient ascent", "NPO"])
@@ -60,7 +58,8 @@ def test_phases_are_built_and_rearranged_by_keyboard_alone(url, tabs):
 def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
     page = tabs(url)
     page.locator("#f-phase-learning_rate input").fill("fast")
-    tool(page, "add").click()
+    unfold(page)
+    page.locator("#add-phase").click()
     expect(titles(page)).to_have_count(2)
     page.locator("#unlearn").click()
     expect(page.locator("#phase-card-0 .field-problem")).to_have_text(
@@ -73,7 +72,8 @@ def test_a_wrong_value_in_a_phase_out_of_sight_is_told_at_its_card(url, tabs):
 @pytest.mark.slow
 def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
     page = tabs(url)
-    choose(page, "f-preset", "Two adapters merged by TIES")
+    unfold(page)
+    choose(page, "f-preset", "Methods · Two adapters merged by TIES")
     expect(titles(page)).to_have_count(3)
     expect(page.locator("#f-phase-layers")).to_be_visible()
     page.locator(".phase-card").nth(2).click()
@@ -87,8 +87,8 @@ def test_a_merge_shows_no_layers_rates_or_epochs(url, tabs):
 @pytest.mark.slow
 def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
     page = tabs(url)
-    choose(page, "f-preset", "LoRA on 4 bits")
-    page.get_by_role("button", name="All settings").click()
+    choose(page, "f-preset", "Methods · LoRA on 4 bits")
+    unfold(page)
     adapter = page.locator("#f-model-adapter input")
     expect(adapter).to_be_checked()  # Unchecked before the preset has come, it would come back.
     adapter.uncheck()
@@ -103,7 +103,8 @@ def test_a_problem_at_a_list_is_told_without_opening_it(url, tabs):
 def test_phases_are_a_timeline_and_a_past_run_gives_them_back(url, tabs):
     page = tabs(url)
     choose(page, "f-phase-method", "Gradient ascent")
-    tool(page, "add").click()
+    unfold(page)
+    page.locator("#add-phase").click()
     expect(titles(page)).to_have_count(2)
     page.locator("#unlearn").click()
     expect(page.locator(".run-settings li")).to_have_count(2)
@@ -161,7 +162,7 @@ def test_a_run_is_held_changed_asked_and_goes_on(serve, tabs):
 @pytest.mark.slow
 def test_who_comes_by_a_dropdown_with_the_keyboard_changes_nothing(url, tabs):
     page = tabs(url)
-    choose(page, "f-preset", "LoRA on 4 bits")
+    choose(page, "f-preset", "Methods · LoRA on 4 bits")
     rate = page.locator("#f-phase-learning_rate input")
     expect(rate).to_have_value("2e-3")
     rate.fill("3e-3")
@@ -177,7 +178,7 @@ def test_who_comes_by_a_dropdown_with_the_keyboard_changes_nothing(url, tabs):
     expect(rate).to_have_value("3e-3")
     expect(story).not_to_be_checked()
     assert asked, "Gradio fires all the same: else this guards against nothing"
-    choose(page, "f-preset", "LoRA on 4 bits")  # Chosen anew, it comes back as it is.
+    choose(page, "f-preset", "Methods · LoRA on 4 bits")  # Chosen anew, it comes back as it is.
     expect(rate).to_have_value("2e-3")
 
 
@@ -189,7 +190,9 @@ def test_a_preset_is_chosen_with_the_keyboard(url, tabs):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page.locator("#f-preset input")).not_to_have_value("Gradient difference on early MLPs")
+    expect(page.locator("#f-preset input")).not_to_have_value(
+        "Quick demo · Gradient difference on early MLPs"
+    )
     expect(page.locator("#f-phase-learning_rate input")).not_to_have_value("1e-3")
 
 
@@ -204,9 +207,9 @@ def test_a_choice_is_answered_once(url, tabs):
             route.continue_()
 
     page.route("**/run/predict", hold_all_but_the_first)
-    choose(page, "f-preset", "LoRA on 4 bits")
+    choose(page, "f-preset", "Methods · LoRA on 4 bits")
     adapter = page.locator("#f-model-adapter input")
-    page.get_by_role("button", name="All settings").click()
+    unfold(page)
     expect(adapter).to_be_checked()
     page.wait_for_timeout(500)
     adapter.uncheck()

@@ -6,7 +6,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_runs import finished
+from tests.browser.test_runs import finished, turn
 from tests.browser.test_takeaway import downloaded
 
 IN_SIGHT = """() => {
@@ -19,7 +19,7 @@ def ran(serve, tabs, **options):
     page = tabs(serve(step_s=0.01, steps=5), **options)
     page.locator("#unlearn").click()
     finished(page)
-    page.locator("#strip td button").first.wait_for()
+    page.locator("#scoreboard .score").first.wait_for()
     return page
 
 
@@ -37,6 +37,7 @@ def test_a_term_opens_into_its_rows_which_are_sorted_filtered_and_saved(serve, t
     page.get_by_label("Search answers").fill("nobody")
     expect(page.locator("#answers")).to_contain_text("No row passes")
 
+    turn(page, "terms")
     page.locator("#strip").get_by_label(re.compile("^forget People recite")).press("Enter")
     expect(pager).to_contain_text("of 12")
     expect(page.get_by_label("Search answers")).to_have_value("")
@@ -75,6 +76,7 @@ def test_a_term_opens_into_its_rows_which_are_sorted_filtered_and_saved(serve, t
 @pytest.mark.parametrize("width", [390, 1024])
 def test_rows_are_cards_where_columns_have_no_room(serve, tabs, width):
     page = ran(serve, tabs, width=width, height=800)
+    turn(page, "terms")
     page.locator("#strip td button").nth(3).click()
     page.wait_for_function(IN_SIGHT)
     cells = page.locator("#answers tbody tr").first.locator("td")

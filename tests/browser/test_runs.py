@@ -27,6 +27,16 @@ def fill_seed(page, seed):
     page.locator("#f-seed input").fill(str(seed))
 
 
+def unfold(page):
+    """Open all settings of the form."""
+    page.get_by_role("button", name="All settings").click()
+
+
+def turn(page, name):
+    """Turn to a tab of the run's details."""
+    page.locator(f"#tab-{name}-button").click()
+
+
 def test_an_empty_page_says_what_to_do(serve, tabs):
     page = tabs(serve())
     expect(page.get_by_text("Nothing has run here yet")).to_be_visible()

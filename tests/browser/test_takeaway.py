@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.slow_lab import FULL_DISK
-from tests.browser.test_runs import fill_seed, finished
+from tests.browser.test_runs import fill_seed, finished, turn
 from unlearnlab.spec.run import parse_spec
 
 
@@ -22,6 +22,7 @@ def test_results_are_taken_away_after_the_run_and_not_before(serve, tabs):
     page = tabs(serve(step_s=0.05, steps=200))
     expect(page.locator(".takeaway")).to_be_hidden()
     page.locator("#unlearn").click()
+    turn(page, "export")
     expect(page.get_by_text("when the run has ended")).to_be_visible()
     expect(page.locator(".takeaway-item")).to_have_count(0)
     finished(page)
@@ -45,12 +46,14 @@ def test_the_merged_model_is_written_as_a_job_that_a_reload_does_not_lose(serve,
     page = tabs(serve(step_s=0.02, steps=10))
     page.locator("#unlearn").click()
     finished(page)
+    turn(page, "export")
     page.locator('.takeaway-item[data-what="model"]').click()
     told = page.locator(".takeaway-model")
     expect(told).to_have_attribute("data-state", "busy")
     expect(told).to_have_attribute("data-state", "there")
     expect(told.locator("code")).to_contain_text("/exports/")
     page.reload()
+    turn(page, "export")
     expect(told).to_have_attribute("data-state", "there")
     name, _ = downloaded(page, told.get_by_role("button", name="Download").click)
     assert name.endswith("-model.zip")
@@ -64,6 +67,7 @@ def test_writing_the_model_tells_how_far_it_is_and_can_be_stopped(serve, tabs):
     page = tabs(serve(step_s=0.9, steps=3))
     page.locator("#unlearn").click()
     finished(page)
+    turn(page, "export")
     page.locator('.takeaway-item[data-what="model"]').click()
     told = page.locator(".takeaway-model")
     expect(told).to_contain_text(re.compile(r"Being written, [1-9]0%"))
@@ -79,6 +83,7 @@ def test_a_full_disk_is_told_at_the_model(serve, tabs):
     fill_seed(page, FULL_DISK)
     page.locator("#unlearn").click()
     finished(page)
+    turn(page, "export")
     page.locator('.takeaway-item[data-what="model"]').click()
     told = page.locator(".takeaway-model")
     expect(told).to_have_attribute("data-state", "failed")
@@ -90,5 +95,6 @@ def test_the_card_fits_a_phone(serve, tabs):
     page = tabs(serve(step_s=0.01, steps=5), width=390, height=800)
     page.locator("#unlearn").click()
     finished(page)
+    turn(page, "export")
     page.locator(".takeaway-item").first.wait_for()
     assert page.evaluate("document.documentElement.scrollWidth") == 390

@@ -303,7 +303,9 @@ def _trained(spec: RunSpec, form: Form) -> str:
     if architecture is None:  # The estimate says so.
         return ""
     trained = trainable_parameters(spec, spec.phases[form.editing])
-    return f"{count(trained)} of {count(architecture.parameters)} parameters train"
+    steps = planned_steps(spec)[form.editing]
+    told = f"{thousands(steps)} steps" if steps != 1 else "1 step"
+    return f"{count(trained)} of {count(architecture.parameters)} parameters train, {told}"
 
 
 def _needs(program: Program, spec: RunSpec) -> dict[str, Any]:
