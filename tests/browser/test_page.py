@@ -338,7 +338,7 @@ def test_every_control_has_a_name_for_screen_readers(ran, tabs):
 def test_a_preset_whose_model_is_not_here_can_be_read_and_says_how_to_get_it(ran, tabs):
     page = tabs(ran, width=390, height=900)
     page.locator("#f-preset input").click()
-    page.get_by_role("option", name="Ascent, OLMo 1B").click()
+    page.get_by_role("option", name="OLMo 1B · Ascent").click()
     note = page.locator(".note", has_text="it is not on this machine")
     expect(note.locator("code").first).to_contain_text("hf auth login")
     expect(page.locator("#f-phase-layers input").last).to_have_attribute("max", "15")

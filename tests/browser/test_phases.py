@@ -1,5 +1,7 @@
 """Phases are built on the form and drawn over the chart; a run is changed while it goes on."""
 
+import re
+
 import pytest
 from playwright.sync_api import expect
 
@@ -190,9 +192,7 @@ def test_a_preset_is_chosen_with_the_keyboard(url, tabs):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
-    expect(page.locator("#f-preset input")).not_to_have_value(
-        "Quick demo · Gradient difference on early MLPs"
-    )
+    expect(page.locator("#f-preset input")).not_to_have_value(re.compile("Quick demo"))
     expect(page.locator("#f-phase-learning_rate input")).not_to_have_value("1e-3")
 
 

@@ -348,6 +348,35 @@ element.addEventListener("click", ({ target }) => {
 document.addEventListener("open-running", openRunning);
 element.querySelector('[data-part="demo"]')?.addEventListener("click", () => trigger("demo", {}));
 
+// The title of the browser's tab says how far the run is; its end is told once, also by the browser
+// itself where the reader has allowed that.
+const TITLE = "unlearnlab";
+let awaited = ""; // The run that was seen going on.
+
+function tellEnd(found) {
+  const [before, trained, after] = found.status.progress;
+  const percent = Math.round(100 * (0.2 * before + 0.6 * trained + 0.2 * after));
+  const name = found.status.title;
+  const running = found.live && !found.replay.take;
+  if (running) {
+    document.title = `${percent}% · ${name} · ${TITLE}`;
+    awaited = found.run;
+  } else if (awaited === found.run) {
+    document.title = `${found.status.status}: ${name} · ${TITLE}`;
+    awaited = "";
+    if (window.Notification?.permission === "granted" && document.visibilityState === "hidden")
+      new Notification(`${name}: ${found.status.status}`, { tag: found.run });
+  } else if (document.hasFocus()) {
+    document.title = TITLE;
+  }
+  show("notify", running && window.Notification?.permission === "default");
+}
+
+part("notify").addEventListener("click", async () => {
+  await Notification.requestPermission();
+  show("notify", false);
+});
+
 // One cell for each forget document that the probe follows, in the order of the data.
 function fillDocuments(found) {
   show("documents", Boolean(found));
@@ -445,6 +474,7 @@ function follow(found) {
   changes = found.changes;
   fill(found.status);
   fillButtons(part("buttons"), found.run, found.buttons);
+  tellEnd(found);
   fillReplay(found.replay);
   fillDocuments(found.documents);
   takeSaid(found.says);
