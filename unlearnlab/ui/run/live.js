@@ -135,6 +135,7 @@ function top() {
 }
 
 function plotHeight() {
+  if (document.body.classList.contains("present")) return 260;
   return (narrow() ? 340 : 380) + (several() ? top() - 8 : 0);
 }
 
