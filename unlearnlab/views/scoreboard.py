@@ -121,6 +121,7 @@ def headline(judged: Verdict, auc: float | None) -> tuple[tuple[str, str], ...]:
 
 def whole_percent(share: float) -> str:
     """Write a share in whole percent; 100 % and 0 % mean all and nothing."""
+    share = min(1.0, max(0.0, share))  # What must stay may also have grown.
     percent = round(100 * share)
     if percent == 100 and share < 1:
         percent = 99
