@@ -1,4 +1,4 @@
-// The live panel: asks for what is new, fills the status line, draws the chart.
+// The live panel: asks for what is new, fills the status line, has the chart drawn.
 // Runs as the body of a function of (element, trigger, props, server, watch).
 // All text from the server goes through textContent: it may be a model's or a user's.
 
@@ -6,8 +6,6 @@ const LIVE_MS = 1000;
 const FIRST_MS = 400; // Until the first point: the reader waits for it.
 const IDLE_MS = 2500;
 const MANY_POINTS = 6000;
-const LEFT = 64; // Room for five digits beside the title of the axis, in pixels.
-const BAND = { gap: 7, height: 20 }; // Of the phases above the plot, in pixels.
 
 let run = null;
 let adopted = null; // The value that the page shows.
@@ -18,257 +16,7 @@ let last = null;
 let series = new Map();
 let phases = [];
 let changes = [];
-let panel = "terms";
-let log = null;
-let hidden = new Set();
-const segments = element.querySelector(".chart-head .segments");
 const untold = once();
-let listening = false;
-let whole = 1; // Steps that the axis was drawn for: its range, unless the reader has zoomed.
-
-// ---- what is drawn ---------------------------------------------------------------------------
-
-function plain(text) {
-  return String(text).replace(/[<>&]/g, "");
-}
-
-function known(name) {
-  const found = props.drawing.traces.find((trace) => trace.series === name);
-  if (found) return found;
-  const [kind, what] = name.split(".");
-  const [of, word] = { term: ["terms", "loss"], weight: ["weights", "weight"] }[kind] ?? [];
-  return (
-    of && { series: name, label: `${plain(what)} ${word}`, panel: of, role: "utility", dash: "solid" }
-  );
-}
-
-function traces() {
-  const order = props.drawing.traces.map((trace) => trace.series);
-  return [...series.keys()]
-    .sort((a, b) => order.indexOf(a) - order.indexOf(b))
-    .map((name) => ({ ...known(name), points: series.get(name) }))
-    .filter((trace) => trace.panel === panel || trace.panel === "probe");
-}
-
-// A phase whose method has no such term leaves a gap, not a line from its neighbours.
-function withGaps(points) {
-  const missing = phases.filter(
-    (phase) =>
-      phase.state === "done" &&
-      !points.x.some((x) => x > phase.first && x <= phase.first + phase.steps),
-  );
-  if (!missing.length) return points;
-  const all = points.x.map((x, at) => [x, points.y[at]]);
-  all.push(...missing.map((phase) => [phase.first + 0.5, null]));
-  all.sort((a, b) => a[0] - b[0]);
-  return { x: all.map((one) => one[0]), y: all.map((one) => one[1]) };
-}
-
-function plotted(trace) {
-  const low = trace.panel === "probe";
-  const few = trace.points.x.length < 40;
-  const ofSteps = /^(term|weight)\./.test(trace.series);
-  return {
-    ...(ofSteps ? withGaps(trace.points) : trace.points),
-    name: plain(trace.label),
-    type: "scatter",
-    mode: low || few ? "lines+markers" : "lines",
-    marker: { size: low ? 5 : 4 },
-    line: {
-      color: `--${trace.role}`,
-      width: 2,
-      dash: trace.dash,
-      shape: trace.panel === "weights" ? "hv" : "linear",
-    },
-    yaxis: low ? "y2" : trace.series === "learning_rate" ? "y3" : "y",
-    visible: !hidden.has(trace.series),
-    hovertemplate: "%{y:.4~g}",
-    connectgaps: false,
-  };
-}
-
-function layout(steps, waiting) {
-  const fixed = props.drawing.layout;
-  const logged = log && panel !== "weights"; // The weight of a climbed term is below zero.
-  return {
-    ...fixed,
-    uirevision: `${run} ${panel} ${log}`,
-    height: plotHeight(),
-    margin: { l: LEFT, r: panel === "steps" ? 64 : 12, t: top(), b: 34 },
-    dragmode: narrow() ? false : "zoom",
-    xaxis: { ...fixed.xaxis, range: [0, Math.max(steps, 1)], showticklabels: steps > 0 },
-    yaxis: {
-      ...fixed.yaxis,
-      type: logged ? "log" : "linear",
-      title: props.drawing.panels.find((one) => one.name === panel).axis,
-      rangemode: logged ? "normal" : "tozero",
-      dtick: logged ? 1 : undefined,
-      showticklabels: !waiting,
-      range: waiting ? [0, 1] : undefined,
-    },
-    yaxis3: { ...fixed.yaxis3, visible: panel === "steps" },
-    shapes: [
-      ...bands(),
-      ...phases.slice(1).map(({ first }) => line(first, above(BAND.gap), "--mute", 1, "dot")),
-      ...changes.filter(happened).map(({ step }) => line(step, 1, "--membership", 1.5)),
-    ],
-    annotations: [
-      ...(waiting ? [hint()] : []),
-      ...bandLabels(),
-      ...changes.filter(happened).map(changeMark),
-    ],
-  };
-}
-
-// ---- phases and changes over the curves ------------------------------------------------------
-
-function several() {
-  return phases.length > 1;
-}
-
-function narrow() {
-  return element.clientWidth < 560;
-}
-
-function top() {
-  return several() ? BAND.gap + BAND.height + 9 : 8;
-}
-
-function plotHeight() {
-  if (document.body.classList.contains("present")) return 260;
-  return (narrow() ? 340 : 380) + (several() ? top() - 8 : 0);
-}
-
-// Pixels above the plot as a share of its height, which is what Plotly takes.
-function above(pixels) {
-  return 1 + pixels / (plotHeight() - top() - 34);
-}
-
-function line(x, top, color, width, dash = "solid") {
-  return { type: "line", x0: x, x1: x, y0: 0, y1: top, yref: "paper", line: { color, width, dash } };
-}
-
-function label(x, y, text, size, color, more = {}) {
-  return { x, y, yref: "paper", text, showarrow: false, font: { size, color }, ...more };
-}
-
-function bands() {
-  if (!several()) return [];
-  const fill = { planned: "rgba(0,0,0,0)", running: "--ink", done: "--soft" };
-  const edge = { planned: "--edge", running: "--ink", done: "--line" };
-  return phases.map(({ first, steps, state }) => ({
-    type: "rect",
-    x0: first,
-    x1: first + steps,
-    y0: above(BAND.gap),
-    y1: above(BAND.gap + BAND.height),
-    yref: "paper",
-    fillcolor: fill[state],
-    line: { color: edge[state], width: 1, dash: state === "planned" ? "dot" : "solid" },
-  }));
-}
-
-// A label stands in the middle of what is seen of its band, and is as long as it has room.
-function bandLabels() {
-  if (!several()) return [];
-  const plot = element.querySelector(".plot");
-  const drawn = plot.layout?.xaxis?.range?.map(Number) ?? [0, whole];
-  const zoomed = drawn[0] !== 0 || drawn[1] !== whole;
-  const seen = zoomed ? drawn : [0, last ? last.steps : 1];
-  const pixels = (plot.clientWidth - LEFT - 12) / Math.max(seen[1] - seen[0], 1e-9);
-  const ink = { planned: "--mute", running: "--page", done: "--ink-soft" };
-  return phases.flatMap((phase, at) => {
-    const from = Math.max(phase.first, seen[0]);
-    const to = Math.min(phase.first + phase.steps, seen[1]);
-    const room = (to - from) * pixels;
-    if (room < 14) return [];
-    const long = `${at + 1} · ${plain(phase.title)}`;
-    const text = room > long.length * 6.4 + 8 ? long : String(at + 1);
-    const hovertext = plain(`Phase ${at + 1}: ${phase.text} · ${phase.steps} steps`);
-    const more = { yanchor: "middle", hovertext };
-    return [label((from + to) / 2, above(BAND.gap + BAND.height / 2), text, 11.5, ink[phase.state], more)];
-  });
-}
-
-function happened(change) {
-  return change.step !== null;
-}
-
-function changeMark(change) {
-  const hovertext = plain(`step ${change.step}: ${change.text}`);
-  return label(change.step, 1, "◆", 14, "--membership", { yanchor: "top", hovertext });
-}
-
-function hint() {
-  const text = last?.live ? "curves appear when training starts" : "nothing was measured";
-  return label(0.5, 0.7, text, 13, "--mute", { xref: "paper" });
-}
-
-function draw() {
-  const plot = element.querySelector(".plot");
-  if (!window.Plotly || !window.Charts || plot.offsetParent === null) return;
-  const drawn = traces();
-  const waiting = drawn.length === 0;
-  // An axis without a trace is not drawn: this one keeps the probe's in its place from the start.
-  const empty = { x: [0], y: [null], yaxis: "y2", hoverinfo: "skip", showlegend: false };
-  window.Charts.draw(plot, {
-    data: [...drawn.map(plotted), empty],
-    layout: layout(last ? last.steps : 0, waiting),
-    name: `${run}-curves`,
-    title: `Curves of run ${run}`,
-    summary: summary(drawn),
-    table: () => table(drawn),
-  });
-  whole = Math.max(last ? last.steps : 0, 1);
-  if (!listening) {
-    plot.on("plotly_relayout", () => (several() ? draw() : placeGrip()));
-    plot.on("plotly_click", ({ points }) => said.size && lookAt(nearest(points[0].x)));
-  }
-  listening = true;
-  placeGrip();
-  legend(drawn);
-}
-
-function summary(drawn) {
-  const latest = drawn.map(
-    ({ label, points: { y } }) => `${label} ${Number(y.at(-1)).toPrecision(3)}`,
-  );
-  return latest.length ? `Latest: ${latest.join(", ")}` : "No points yet";
-}
-
-// A long run is thinned here: the server has every step.
-async function table(drawn) {
-  const { series: all, problem } = await server.all_run_points({ run });
-  if (problem) throw new Error(problem);
-  const rows = drawn.map(({ series }) => {
-    const [xs, ys] = all[series] ?? [[], []];
-    return xs.map((x, at) => [series, x, ys[at]]);
-  });
-  return [["series", "step", "value"], ...rows.flat()];
-}
-
-function legend(drawn) {
-  const shown = drawn.map((trace) => [trace.series, hidden.has(trace.series)]);
-  const focused = document.activeElement?.dataset?.series;
-  const renewed = refill(part("legend"), shown, () => {
-    const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
-    const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
-    return [...upper, ...(lower.length ? [made("span", "", "Probe of a few rows:"), ...lower] : [])];
-  });
-  if (renewed && focused)
-    part("legend").querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
-}
-
-function legendButton(trace) {
-  const node = button("", "", { series: trace.series });
-  node.setAttribute("aria-pressed", String(!hidden.has(trace.series)));
-  node.append(made("i", `${trace.role} ${trace.dash}`), trace.label);
-  node.addEventListener("click", () => {
-    if (!hidden.delete(trace.series)) hidden.add(trace.series);
-    draw();
-  });
-  return node;
-}
 
 // ---- the status line -------------------------------------------------------------------------
 
@@ -401,6 +149,7 @@ function forget() {
   phases = [];
   changes = [];
   forgetSaid();
+  forgetPace();
 }
 
 function adopt() {
@@ -473,6 +222,8 @@ function follow(found) {
   }
   phases = found.phases;
   changes = found.changes;
+  takePace(found.pace);
+  references = found.references;
   fill(found.status);
   fillButtons(part("buttons"), found.run, found.buttons);
   tellEnd(found);
@@ -496,31 +247,6 @@ function pace() {
   if (replayed || document.querySelector("#asks .pending")) return FIRST_MS;
   return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
 }
-
-// ---- controls of the chart -------------------------------------------------------------------
-
-function setLog(on) {
-  log = Boolean(on);
-  part("log").setAttribute("aria-pressed", String(log));
-}
-
-function choosePanel(name) {
-  panel = name;
-  press(segments.children, (one) => one.dataset.panel === name);
-  draw();
-}
-
-segments.replaceChildren(
-  ...props.drawing.panels.map((one) => button("", one.label, { panel: one.name })),
-);
-press(segments.children, (one) => one.dataset.panel === panel);
-segments.addEventListener("click", ({ target }) => {
-  if (target.dataset.panel) choosePanel(target.dataset.panel);
-});
-part("log").addEventListener("click", () => {
-  setLog(!log);
-  draw();
-});
 
 // ---- the replay bar ---------------------------------------------------------------------------
 

@@ -3,14 +3,17 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
+from statistics import fmean
 from typing import Annotated, Any, Literal
 
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
+from unlearnlab.data.datasets import SPLITS
+from unlearnlab.metrics.measures import retrained_answers
 from unlearnlab.metrics.scores import Answer, row_known
 from unlearnlab.runs.devices import Holder
-from unlearnlab.runs.events import Said, StoredEvent
+from unlearnlab.runs.events import Said, StepLogged, StoredEvent
 from unlearnlab.runs.progress import RunProgress, RunView, points_after
 from unlearnlab.runs.replay import Recording, ReplayError
 from unlearnlab.runs.store import UnknownRun
@@ -26,7 +29,14 @@ from unlearnlab.views.answers import mask
 from unlearnlab.views.charts import log_scale
 from unlearnlab.views.documents import live_documents
 from unlearnlab.views.says import SaidAnswer, SaidStep
+from unlearnlab.views.scoreboard import compares_with_retrained
 from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
+
+UNDERLAID = 30
+"""Most earlier runs that are offered to lie under the shown one."""
+
+PACED = 2000
+"""Points of the pace from which it is thinned."""
 
 OTHERS = 2
 """Most other processes that the header names."""
@@ -85,7 +95,43 @@ def poll(program: Program, asked: Any) -> dict[str, Any]:
 def all_points(program: Program, asked: Any) -> dict[str, Any]:
     """Return every point of a run's curves, for a file: the chart itself is thinned."""
     run = program.runs.shown(PollRequest.model_validate(asked).run)
-    return {"series": points_after(program.runs.events(run, 0), most=None)}
+    events = program.runs.events(run, 0)
+    return {"series": points_after(events, most=None), "pace": pace(events)}
+
+
+@answering("The page asked for something that is not a run: reload it.")
+def earlier_runs(program: Program, asked: Any) -> dict[str, Any]:
+    """List the latest runs that can lie under the curves of the one that is shown."""
+    shown = PollRequest.model_validate(asked).run
+    rows = [row for row in program.runs.rows() if row.run_id != shown and row.ending and row.after]
+    return {
+        "runs": [
+            {"run": row.run_id, "title": row.name or row.spec.title} for row in rows[:UNDERLAID]
+        ]
+    }
+
+
+def pace(stored: Sequence[StoredEvent]) -> dict[str, list[float]]:
+    """Return how far the training was at each logged step: epoch, seconds, tokens a second."""
+    steps = [item.event for item in stored if isinstance(item.event, StepLogged)]
+    kept = steps[:: max(1, len(steps) // PACED)]
+    return {
+        "step": [event.step for event in kept],
+        "epoch": [event.epoch for event in kept],
+        "seconds": [event.seconds for event in kept],
+        "tokens": [event.tokens_per_s for event in kept],
+    }
+
+
+def references(spec: RunSpec) -> dict[str, float]:
+    """Return the retrained model's mean loss of the answers of each set, where it is the ideal."""
+    if not compares_with_retrained(spec):
+        return {}
+    answers = retrained_answers()[spec.data.fold].answers
+    losses = {
+        split: [answer.nll for answer in answers if answer.split == split] for split in SPLITS
+    }
+    return {f"nll.{split}": fmean(found) for split, found in losses.items() if found}
 
 
 def _followed(program: Program, request: PollRequest, state: WorkerState) -> dict[str, Any]:
@@ -97,6 +143,8 @@ def _followed(program: Program, request: PollRequest, state: WorkerState) -> dic
         "run": run.row.run_id,
         "cursor": new[-1].seq if new else request.cursor,
         "points": {"series": points_after(new)},
+        "pace": pace(new),
+        "references": references(spec),
         "steps": progress.total_steps or sum(phase.steps for phase in phases),
         "phases": [asdict(phase) for phase in phases],
         "changes": [asdict(change) for change in changes(spec, progress)],
@@ -376,6 +424,9 @@ def live_panel(program: Program) -> gr.HTML:
     def all_run_points(asked: Any) -> dict[str, Any]:
         return all_points(program, asked)
 
+    def earlier(asked: Any) -> dict[str, Any]:
+        return earlier_runs(program, asked)
+
     return gr.HTML(
         {"run": ""},
         html_template=render(
@@ -385,9 +436,9 @@ def live_panel(program: Program) -> gr.HTML:
             fact=demo_fact(program.replays.demo),
             seconds=DEMO_S,
         ),
-        js_on_load=script("kit/poll.js", "run/says.js", "run/live.js"),
+        js_on_load=script("kit/poll.js", "run/says.js", "run/curves.js", "run/live.js"),
         head=f'<script src="gradio_api/file={PLOTLY_SCRIPT}"></script>',
-        server_functions=[poll_run, replay_run, all_run_points],
+        server_functions=[poll_run, replay_run, all_run_points, earlier],
         drawing=drawing(),
         life=program.life,
         elem_id="live",

@@ -122,6 +122,8 @@ scrub.addEventListener("keydown", (event) => {
   event.preventDefault();
   KEYS[event.key]();
 });
+// The arrow keys of the presentation mode.
+document.addEventListener("scrub", ({ detail }) => said.size && moveSaid(detail));
 part("scrub-latest").addEventListener("click", () => {
   lookAt(null);
   scrub.focus();
@@ -143,7 +145,7 @@ function placeGrip() {
   grip.hidden = !place || step === null || said.size < 2;
   if (grip.hidden) return;
   const [from, to] = place.range;
-  const share = (step - from) / Math.max(1e-9, to - from);
+  const share = (xOf(step) - from) / Math.max(1e-9, to - from);
   grip.hidden = share < -0.001 || share > 1.001;
   grip.style.left = `${place.left + share * place.width}px`;
   grip.style.top = `${place.top}px`;
@@ -154,7 +156,7 @@ function stepUnder(event) {
   const place = axisPlace();
   const box = element.querySelector(".plot").getBoundingClientRect();
   const share = (event.clientX - box.left - place.left) / place.width;
-  return place.range[0] + share * (place.range[1] - place.range[0]);
+  return stepOf(place.range[0] + share * (place.range[1] - place.range[0]));
 }
 
 grip.addEventListener("pointerdown", (event) => {
