@@ -28,7 +28,15 @@ from unlearnlab.ui.kit.controls import METHOD, PATHS
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
-from unlearnlab.ui.run.live import all_points, buttons, poll, press_adjust, press_replay
+from unlearnlab.ui.run.live import (
+    all_points,
+    buttons,
+    earlier_runs,
+    poll,
+    press_adjust,
+    press_replay,
+    references,
+)
 from unlearnlab.ui.run.membership_card import membership_of, wrong_documents
 from unlearnlab.ui.run.record import press_export
 from unlearnlab.ui.run.runs_list import past_runs
@@ -728,3 +736,25 @@ def test_a_run_is_named_after_its_preset_and_what_was_changed(program):
     assert forms.title_of(other, forms.parsed(other)) == ""
     handlers.press_unlearn(program, "", changed)
     assert [row.name for row in program.store.runs()] == [told]
+
+
+def test_a_poll_tells_where_the_training_was_and_what_an_ideal_model_would_lose(program):
+    run_id = finished(program)
+    answer = poll(program, {"run": run_id, "cursor": 0})
+    pace = answer["pace"]
+    assert pace["step"] == [1, 2, 3]
+    assert len(pace["epoch"]) == len(pace["seconds"]) == len(pace["tokens"]) == 3
+    assert answer["references"]["nll.forget"] > 5 * answer["references"]["nll.retain"]
+    own = RunSpec(model=ModelSpec(name="olmo-1b"))
+    assert references(own) == {}
+
+
+def test_only_ended_runs_other_than_the_shown_one_lie_under_its_curves(held):
+    program, gate = held
+    running = live(program)
+    gate.set()
+    program.worker.wait(running, 10)
+    later = finished(program)
+    asked = {"run": later, "cursor": 0}
+    assert [one["run"] for one in earlier_runs(program, asked)["runs"]] == [running]
+    assert all_points(program, {"run": running, "cursor": 0})["pace"]["step"] == [1, 2, 3]

@@ -13,7 +13,7 @@ from unlearnlab.spec.run import RunSpec
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run import handlers
 from unlearnlab.ui.run.answers import AnswerFilters, answers_file
-from unlearnlab.ui.run.live import poll, press_replay
+from unlearnlab.ui.run.live import demo_fact, poll, press_replay
 from unlearnlab.ui.run.membership_card import wrong_documents
 from unlearnlab.ui.run.runs_list import past_runs
 
@@ -180,4 +180,27 @@ def test_a_recording_from_elsewhere_is_shown_beside_the_users_runs(tmp_path, han
         assert "html" in wrong_documents(stage, asked)
         assert answers_file(stage, run, AnswerFilters())["data"]
         pressed(stage, run, "start")
+        worker.close(5)
+
+
+def test_the_programs_own_recording_is_offered_until_there_are_runs(tmp_path, hand, program, run):
+    pack = tmp_path / "demo.zip"
+    write_pack([packable(program.store, run)], pack)
+    with Store(tmp_path / "other") as store:
+        (told,) = app.packed(store, pack)
+        worker = Worker(store, FakeLab())
+        stage = Program(store, worker, {}, replays=Replays(demo=told, clock=hand))
+        fact = demo_fact(told)
+        assert fact is not None
+        assert (fact.split, fact.kind, fact.score) == ("forget", "qa", 1.0)
+        assert handlers.first_run(stage, "") == ""
+        assert handlers.press_demo(stage, "") == (run, handlers.Notice())
+        assert handlers.first_run(stage, "") == run
+        assert poll(stage, {"run": run})["replay"]["take"] > 0
+        hand.now += 60
+        assert "Forgotten" in panel_of(stage, run).board
+        mine = store.create(RunSpec())
+        assert [row.run_id for row in stage.runs.rows()] == [mine]
+        assert handlers.first_run(stage, "") == mine
+        assert handlers.press_demo(program, run)[1].problems
         worker.close(5)
