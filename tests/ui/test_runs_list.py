@@ -112,6 +112,9 @@ def test_two_live_runs_are_both_shown_and_a_new_one_waits_only_for_its_device(op
     html = drawn(program)
     assert (f'data-run="{gpu}"' in html, f'data-run="{cpu}"' in html) == (True, True)
     for run_id, pause in ((gpu, "Pause"), (cpu, "Resume")):
+        # A run is live a moment before its first event is stored.
+        while not program.store.events(run_id):
+            threading.Event().wait(0.005)
         found = poll(program, {"run": run_id, "cursor": 0})["buttons"]
         assert found[0]["text"] == pause
     _, message = press_unlearn(program, gpu, form_of(RunSpec().model_dump(mode="json")))
