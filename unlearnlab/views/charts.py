@@ -49,14 +49,14 @@ TRACES: Sequence[Trace] = (
     Trace("learning_rate", "learning rate", "steps", "utility", "dash"),
     Trace("weight.forget", "forget weight", "weights", "forget"),
     Trace("weight.retain", "retain weight", "weights", "retain"),
-    Trace("knowledge.forget", "forget: answered correctly", "probe", "forget"),
-    Trace("knowledge.retain", "retain: answered correctly", "probe", "retain"),
+    Trace("knowledge.forget", "forget: answered", "probe", "forget"),
+    Trace("knowledge.retain", "retain: answered", "probe", "retain"),
     Trace("regurgitation.forget", "forget: recited", "probe", "forget", "dot"),
     Trace("regurgitation.retain", "retain: recited", "probe", "retain", "dot"),
 )
 
 PANELS: Sequence[tuple[Panel, str, str]] = (
-    ("terms", "Loss terms", "loss terms, unweighted"),
+    ("terms", "Loss terms", "loss, unweighted"),
     ("answers", "Answer loss", "loss, nats per token"),
     ("steps", "Gradient", "norm"),
     ("weights", "Weights", "signed weight of a term"),

@@ -133,7 +133,7 @@ LIVE_LAYOUT: Mapping[str, Any] = {
         "domain": [0, 0.3],
         "range": [-0.04, 1.06],
         "tickvals": [0, 0.5, 1],
-        "title": "share of probe rows",
+        "title": "share of rows",
     },
     "yaxis3": {
         "overlaying": "y",

@@ -283,8 +283,8 @@ function top() {
 }
 
 function plotHeight() {
-  if (document.body.classList.contains("present")) return 260;
-  return (narrow() ? 340 : 380) + (several() ? top() - 8 : 0);
+  if (document.body.classList.contains("present")) return 198;
+  return (narrow() ? 320 : 300) + (several() ? top() - 8 : 0);
 }
 
 // Pixels above the plot as a share of its height, which is what Plotly takes.
