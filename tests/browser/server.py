@@ -2,7 +2,8 @@
 
 Takes one wish per line of stdin, as JSON. `{"open": HOME, ...}` opens a page on the runs in HOME
 and prints its address; the rest are the options of `SlowLab`, `devices` that work side by side
-(one if not given), `port` if it matters, and `auth` and `root_path` of Gradio's `launch()`.
+(one if not given), `demo` for the recording that comes with the program, `port` if it matters, and
+`auth` and `root_path` of Gradio's `launch()`.
 `{"close": ADDRESS}` ends one. Everything ends with stdin, so that nothing outlives the tests.
 """
 
@@ -14,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.browser.slow_lab import SlowLab, retrained_scores
+from unlearnlab.cli.app import demo
 from unlearnlab.runs.engine_api import EnginePool
+from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
 from unlearnlab.ui.page import build, served
@@ -31,23 +34,28 @@ def main() -> None:
             continue
         home, port = Path(wish.pop("open")), wish.pop("port", None)
         devices = wish.pop("devices", [""])
+        recorded = wish.pop("demo", False)
         launching = {name: wish.pop(name) for name in ("auth", "root_path") if name in wish}
         labs = {device: SlowLab(**wish) for device in devices}
-        url, close = opened(home, port, EnginePool(labs.keys, labs.__getitem__), launching)
+        pool = EnginePool(labs.keys, labs.__getitem__)
+        url, close = opened(home, port, pool, launching, recorded=recorded)
         closing[url] = close
         sys.stdout.write(f"{url}\n")
         sys.stdout.flush()
 
 
 def opened(
-    home: Path, port: int | None, labs: EnginePool, launching: dict[str, Any]
+    home: Path, port: int | None, labs: EnginePool, launching: dict[str, Any], *, recorded: bool
 ) -> tuple[str, Callable[[], None]]:
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     if "auth" in launching:
         launching["auth"] = tuple(launching["auth"])
     store = Store(home)
     worker = Worker(store, labs)
-    blocks = build(store, worker, references=retrained_scores(), device="cpu, 2 threads")
+    replays = Replays(demo=demo(store) if recorded else None)
+    blocks = build(
+        store, worker, references=retrained_scores(), device="cpu, 2 threads", replays=replays
+    )
     _, url, _ = blocks.launch(
         server_port=port or free_port(), prevent_thread_lock=True, **launching, **served()
     )

@@ -127,6 +127,18 @@ def test_a_bad_value_is_told_at_its_field_and_the_form_keeps_it(ran, tabs):
         expect(problem, case).to_have_count(0)
 
 
+@pytest.mark.slow
+def test_what_was_wrong_with_another_model_is_not_told_of_this_one(ran, tabs):
+    page = tabs(ran)
+    choose(page, "f-preset", "OLMo 1B · Joint on early MLPs")
+    page.locator("#unlearn").click()
+    expect(page.locator("#form-message")).to_be_visible()
+    expect(page.locator(".left .field-problem").first).to_be_visible()
+    choose(page, "f-preset", "Methods · NPO")
+    expect(page.locator(".left .field-problem")).to_have_count(0)
+    expect(page.locator("#form-message")).to_be_hidden()
+
+
 def choose(page, field, option):
     page.locator(f"#{field} input").click()
     page.get_by_role("option", name=option, exact=True).click()

@@ -342,7 +342,7 @@ def test_a_finished_runs_panel_has_scores_answers_and_the_list(program):
     assert panel.strip.count("<td class") == 12
     assert panel.shows[0] == ("Forget 6", "forget")
     assert answers_of(program, run_id).answers.count("<tr>") == 1 + 6
-    assert "Gradient difference on early MLPs" in past_runs(program, run_id, "")
+    assert "Early MLPs" in past_runs(program, run_id, "")
     assert (panel.scored, panel.run, panel.any_runs) == (True, True, True)
 
 
@@ -728,10 +728,10 @@ def test_the_last_block_is_named_in_phases_out_of_sight():
 
 def test_a_run_is_named_after_its_preset_and_what_was_changed(program):
     first = forms.first_form()
-    assert forms.title_of(first, forms.parsed(first)) == "Gradient difference on early MLPs"
+    assert forms.title_of(first, forms.parsed(first)) == "Early MLPs"
     changed = typed(first, phase__epochs=3, seed=2)
     told = forms.title_of(changed, forms.parsed(changed))
-    assert told == "Gradient difference on early MLPs, epochs 3, seed 2"
+    assert told == "Early MLPs, epochs 3, seed 2"
     other = typed(first, phase__method="npo")
     assert forms.title_of(other, forms.parsed(other)) == ""
     handlers.press_unlearn(program, "", changed)
