@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.blocks import Block
 from gradio.components import Component
 
 from unlearnlab.spec.errors import SpecError
@@ -329,7 +330,8 @@ def _of_methods(
 
 def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
     """Wire the form's own events; `message` shows what is wrong at each field once it is left."""
-    of, inputs, outputs = parts.controls, set(parts.inputs), parts.outputs
+    of, outputs = parts.controls, parts.outputs
+    inputs: set[Block] = set(parts.inputs)
     save: dict[str, Any] = {"js": SAVE % list(PATHS)} | QUIET
 
     def becomes(change: Callable[[Form], Form]) -> Callable[..., dict[Any, Any]]:
@@ -392,16 +394,15 @@ def wire(program: Program, parts: FormParts, message: gr.HTML) -> None:
     edits = [c.change if isinstance(c, gr.Textbox) else c.input for c in of.values()]
     gr.on(edits, None, parts.inputs, parts.draft, **save)
     gr.on(edits, noted, inputs, parts.notes, trigger_mode="always_last", **QUIET)
-    chosen_preset = on_choice(parts.preset, preset, [parts.preset], outputs)
     chosen = ((NAME, model), (SOURCE, forms.choose_data), (FOLD, forms.forget_all))
     answers = [
+        on_choice(parts.preset, preset, [parts.preset], outputs),
         *(on_choice(of[path], becomes(change), parts.inputs, outputs) for path, change in chosen),
         parts.rows.all_rows(becomes(forms.forget_all), inputs, outputs, **QUIET),
         parts.phases.rearrange(rearranged, inputs, outputs, **QUIET),
         parts.add.click(becomes(added), inputs, outputs, **QUIET),
         parts.model_note.look_up(look_up, inputs, outputs, **QUIET),
     ]
-    answers.append(chosen_preset)
     for answered in answers:
         # What was typed since is in the controls, and in no answer.
         answered.then(None, parts.inputs, parts.draft, **save)
