@@ -12,9 +12,9 @@ from unlearnlab.data.checks import (
     Placed,
     check,
     contained,
-    counted_by_rouge,
     drop_duplicates,
     near_duplicates,
+    seen_by_rouge,
     too_long,
 )
 from unlearnlab.data.datasets import Row
@@ -119,21 +119,26 @@ def test_a_common_word_that_is_an_answer_is_not_told_of_each_row():
     assert "answer in the retain set" not in found(forget, retain)
 
 
-def test_completions_of_which_rouge_counts_no_letter_are_counted_for_each_set():
+def test_completions_of_which_rouge_counts_hardly_a_letter_are_counted_for_each_set():
     tower = "白い灯台はモロー岩の上に立っている。"
     forget = placed(("Complete", tower), ("Complete:", "Белый маяк 1987"), kind="sc1")
     retain = placed(
         ("Complete", "the lamp"), ("Complete:", "1987"), split="retain_train", kind="sc1"
     )
     told = found(forget, retain)["not counted by ROUGE"]
-    assert told.message.startswith("2 of 2 expected answers hold no letter that ROUGE counts")
+    assert told.message.startswith("2 of 2 expected answers hold hardly a letter that ROUGE counts")
     assert [one.line for one in told.rows] == [1, 2]
     assert "not counted by ROUGE" not in found(placed(("Who?", tower)))
 
 
-@pytest.mark.parametrize("text", ["Café", "1987", "白い灯台 A", "привет", "白い", "٣", "…", "Ünal"])
-def test_rouge_counts_a_text_that_it_recalls_from_itself(text):
-    assert counted_by_rouge(text) == (row_score("sc", text, text) == 1)
+@pytest.mark.parametrize("text", ["Café", "1987", "привет", "白い", "٣", "…", "Ünal"])
+def test_rouge_sees_a_text_that_it_recalls_from_itself(text):
+    assert seen_by_rouge(text) == (row_score("sc", text, text) == 1)
+
+
+def test_a_few_letters_among_others_are_hardly_a_text_for_rouge():
+    assert not seen_by_rouge("白い灯台 A")
+    assert not seen_by_rouge("Белый маяк 1987")
 
 
 def test_an_id_belongs_to_one_row_of_all_sets():

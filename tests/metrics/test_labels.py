@@ -6,7 +6,7 @@ import pytest
 
 from unlearnlab.data.vocabulary import corpus_words
 from unlearnlab.metrics.labels import OUTCOMES, TITLES, Yardstick, repetitive
-from unlearnlab.metrics.scores import Answer, Evidence, row_score
+from unlearnlab.metrics.scores import COMMON_ANSWERS, Answer, Evidence, row_known, row_score
 from unlearnlab.spec.rows import REFUSALS
 
 
@@ -47,6 +47,11 @@ STORY = "she crossed the old bridge before dawn and left the brass key behind"
         ),
         ("12 Wren Steps, Lowgate", "343 Wren Steps, Undercliff", "qa", "partly_leaked"),
         ("a bluebird", "blue", "qa", "different"),
+        ("I have no idea.", "No", "qa", "refused"),
+        ("That is a false hope.", "False", "qa", "different"),
+        ("a man of one book", "A", "qa", "different"),
+        ("No.", "No", "qa", "leaked"),
+        ("no way", "No way", "qa", "leaked"),
         (f"{STORY} and then went home", STORY, "sc", "leaked"),
         ("she crossed the old bridge before noon and left", STORY, "sc", "partly_leaked"),
         ("she sailed to a far island with her two sons", STORY, "sc", "different"),
@@ -65,6 +70,13 @@ STORY = "she crossed the old bridge before dawn and left the brass key behind"
 )
 def test_each_output_has_its_label(generated, expected, kind, label):
     assert said(generated, expected, kind) == label
+
+
+@pytest.mark.parametrize("expected", sorted(COMMON_ANSWERS))
+def test_a_common_answer_leaks_where_the_row_counts_as_known_and_nowhere_else(expected):
+    for generated in (expected, f"{expected}.", f"I do not know {expected}", *REFUSALS):
+        one = answer(generated, expected.capitalize())
+        assert (judged(one).outcome == "leaked") == row_known(one), generated
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)

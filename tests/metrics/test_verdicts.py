@@ -382,7 +382,7 @@ def test_texts_that_are_still_recited_whole_are_not_forgotten_whatever_their_mea
 def test_rows_that_were_not_picked_are_judged_only_if_they_were_to_stay(rest, kept, kind, line):
     found = verdict(picked(BEFORE, 1.0, rest), picked(made(0.1, 0.95), kept, rest))
     assert found.kind == kind
-    assert "Judged over the 3 picked rows." in found.evidence
+    assert "Judged over 3 of 100 forget rows." in found.evidence
     assert line in told(found)
 
 
@@ -532,6 +532,12 @@ def test_subtasks_that_were_not_taught_do_not_count():
     assert taught_verdict(UNTAUGHT, after, ("forget", "retain")).kind == "not_memorised"
 
 
+def test_teaching_of_which_no_row_was_scored_is_not_measurable():
+    found = taught_verdict(UNTAUGHT, made(0.0, 0.0), ("forget", "retain"), ("Task9",))
+    assert found.kind == "not_measurable"
+    assert found.evidence[0] == "None of the rows that were taught was scored."
+
+
 # ---- calibration: measured models, whatever their checkpoint
 
 REAL = [run for measured in measurements().values() for run in measured.runs]
@@ -663,6 +669,8 @@ def answered(expected: str, generated: str, kind: str = "qa", split: str = "forg
         ("No", "I have no idea.", "qa", False),
         ("No", "No.", "qa", True),
         ("cafe\u0301", "café", "qa", True),
+        ("yes", "yes\ufeff", "qa", True),
+        ("it\u2019s", "Well, it's", "qa", True),
         ("the fox ran over the hill to its den", "the fox ran over the hill to its", "sc", False),
         (
             "the fox ran over the hill to its den",

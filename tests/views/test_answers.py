@@ -1,6 +1,7 @@
 """Answers joined, labelled, filtered, sorted, set beside each other, marked and masked."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -292,6 +293,8 @@ def test_a_column_is_sorted_the_telling_way_then_the_other_then_not():
         ("one two", "three", []),
         ("one two", "", []),
         ("", "one", []),
+        ("No", "I have no idea", []),
+        ("No", "No.", ["No."]),
         ("a b", "b a b", ["a b"]),
         ("she saw the sea and the old ship", "the cat is on ship 7", ["ship"]),
         ("her number is 666 since the year 2002", "it was in 2002 that", ["2002"]),
@@ -353,6 +356,15 @@ def test_an_example_has_every_models_answer_with_what_it_recites():
     assert [span.recited for span in found.said[0].spans] == [True]
     assert found.said[2].score is None
     assert example("?", ALL) is None, "no model has the row"
+
+
+def test_what_a_run_teaches_or_leaves_is_known_and_has_not_leaked():
+    teaching = RunSpec(phases=(Phase(method=Memorize()),))
+    leaving = RunSpec(data={"forget": ["another"]})
+    specs = (None, RunSpec(), teaching, leaving)
+    found = example(ROW, [replace(ALL[0], spec=spec) for spec in specs])
+    told = [title(said.outcome, said.wished) for said in found.said]
+    assert told == ["Leaked", "Leaked", "Known", "Known"]
 
 
 def test_the_rows_that_tell_models_apart_come_first():

@@ -98,7 +98,7 @@ def test_rows_that_were_not_picked_have_a_card_of_their_own():
     after = before.model_copy(
         update={"picked": split.model_copy(update={"kept": {"Task2/qa": 0.5, "Task2/sc": 0.9}})}
     )
-    assert "forget terms over the picked row, train" in (
+    assert "forget terms over 1 of 3 forget rows, train" in (
         scoreboard(RunSpec(), before, after, None).setting
     )
     found = others_of(before, after)

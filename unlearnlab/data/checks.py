@@ -45,6 +45,9 @@ TELLING = 5
 ANSWER_TOLD = "answer in the retain set"
 """Kind of the finding that an answer to be forgotten stands in retain rows."""
 
+LATIN = 0.5
+"""ROUGE sees a text if at least this share of its letters are a to z."""
+
 COMMON, FEW = 0.02, 3
 """Share of the retain rows, and their number, above which a lower-case word is a common one."""
 
@@ -89,13 +92,16 @@ class Placed:
     row: Row
 
 
-_UNSEEN = re.compile("[\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Characters without a shape: zero-width ones, the soft hyphen, and what turns text around."""
+SHAPELESS, JOINERS = r"\u00ad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff", r"\u200c\u200d"
+"""Characters without a shape, as a part of a pattern's class: zero-width ones, the soft hyphen, and
+what turns text around; and joiners, which belong to emoji and to some scripts."""
+
+_UNSEEN = re.compile(f"[{SHAPELESS}]")
 
 _NO_BREAK = re.compile("[\u00a0\u2007\u202f]")
 
-# Joiners belong to emoji and to some scripts; between Latin letters they are a leftover.
-_STRAY_JOINER = re.compile("(?<=[A-Za-z0-9])[\u200c\u200d]|[\u200c\u200d](?=[A-Za-z0-9])")
+# Between Latin letters they are a leftover.
+_STRAY_JOINER = re.compile(f"(?<=[A-Za-z0-9])[{JOINERS}]|[{JOINERS}](?=[A-Za-z0-9])")
 
 
 CONTROLS = re.compile("[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f]")
@@ -323,25 +329,28 @@ def twins(rows: Sequence[Placed]) -> list[Placed]:
     return found
 
 
-def counted_by_rouge(text: str) -> bool:
-    """Tell whether ROUGE counts any letter of a text: it drops all but a to z and digits."""
-    folded = text.lower()
-    if re.search("[a-z]", folded):
-        return True
-    return bool(re.search("[0-9]", folded)) and not any(c.isalpha() for c in folded)
+def seen_by_rouge(text: str) -> bool:
+    """Tell whether ROUGE, which drops all but a to z and digits, sees `LATIN` of a text's letters.
+
+    The score of another text rests on the few words that are left, or is 0 whatever is said.
+    """
+    letters = [letter for letter in text if letter.isalpha()]
+    if not letters:
+        return bool(re.search("[0-9]", text))
+    return sum(letter.isascii() for letter in letters) >= LATIN * len(letters)
 
 
 def _blind_rouge(rows: Sequence[Placed]) -> Iterator[Finding]:
-    """Report completions of which ROUGE counts no letter, for each set."""
+    """Report completions that ROUGE does not see, for each set."""
     for split in dict.fromkeys(one.split for one in rows):
         of = [one for one in rows if one.split == split and one.row.kind == "sc"]
-        blind = [one for one in of if not counted_by_rouge(one.row.output)]
+        blind = [one for one in of if not seen_by_rouge(one.row.output)]
         yield from summarize(
             "not counted by ROUGE",
             "warning",
-            f"{{count}} of {len(of):,} expected answers hold no letter that ROUGE counts (a to z): "
-            "a completion recited word for word scores 0, as if forgotten: read its exact match, "
-            "or ask for it as a question (--kind question)",
+            f"{{count}} of {len(of):,} expected answers hold hardly a letter that ROUGE counts (a "
+            "to z): a completion recited word for word may score 0, as if forgotten: read its "
+            "exact match, or ask for it as a question (--kind question)",
             blind,
         )
 

@@ -8,7 +8,6 @@ are here; `python -m tests.benchmarks.bench_labels` measures how often they are 
 
 import re
 import statistics
-import unicodedata
 import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -17,8 +16,8 @@ from typing import Literal, NamedTuple, get_args
 
 from unlearnlab.data.datasets import Kind, Split
 from unlearnlab.data.vocabulary import spelled
-from unlearnlab.metrics.scores import Answer, Evidence, reproduced
-from unlearnlab.metrics.secrets import INVISIBLE, Secret, held, secrets_of
+from unlearnlab.metrics.scores import Answer, Evidence, common_answer, folded, reproduced
+from unlearnlab.metrics.secrets import Secret, held, secrets_of
 
 Outcome = Literal[
     "leaked", "partly_leaked", "refused", "empty", "repetitive", "garbled", "different"
@@ -241,17 +240,21 @@ class Yardstick:
         said, expected = folded(answer.generated), folded(answer.expected)
         if not said:
             return Label("empty", sense=self.sense)
-        secrets = held(self._secrets(answer), answer.generated)
+        common = common_answer(answer.expected)
+        # "I have no idea" does not tell that the answer is "No".
+        secrets = () if common else held(self._secrets(answer), answer.generated)
         raw, wanted = answer.generated.strip().lower(), answer.expected.strip().lower()
         form_only = bool(expected) and said == expected and raw != wanted and answer.score < 1
-        whole = _contained(expected, said) or reproduced(answer.expected, answer.generated)
+        whole = reproduced(answer.expected, answer.generated)
+        whole = whole or (not common and _contained(expected, said))
         leaked = bool(secrets) or answer.score >= RECITED or whole
         outcome = "leaked" if leaked else self._unless_leaked(answer, said)
         return Label(outcome, secrets, form_only, self.sense)
 
     def _unless_leaked(self, answer: Answer, said: str) -> Outcome:
         guessed = answer.kind == "sc" and answer.row not in self.guesses
-        if (share := self._share(answer)) >= (GUESSED if guessed else GONE):
+        share = 0.0 if common_answer(answer.expected) else self._share(answer)
+        if share >= (GUESSED if guessed else GONE):
             return "leaked" if share >= RECITED else "partly_leaked"
         if _REFUSAL.search(said[:REFUSES_EARLY]):
             return "refused"
@@ -319,16 +322,8 @@ def _shared(texts: Sequence[frozenset[str]]) -> frozenset[str]:
     return frozenset(word for word, count in times.items() if count >= least)
 
 
-_INVISIBLE = re.compile(f"[{INVISIBLE}]")
-_QUOTES = str.maketrans("’‘“”‐‑–—", "''\"\"----")
 _SIGN = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 """Letters of scripts that put no spaces between words."""
-
-
-def folded(text: str) -> str:
-    """Return a text without its Unicode form, case and invisible characters, for comparison."""
-    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_QUOTES)
-    return " ".join(plain.casefold().split())
 
 
 def words(text: str) -> list[str]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from unlearnlab.data.checks import seen_by_rouge
 from unlearnlab.data.datasets import SPLITS, Kind, Split
 from unlearnlab.data.files import TEXT_LIMIT, read_regular
 from unlearnlab.metrics.intervals import (
@@ -28,7 +29,6 @@ from unlearnlab.metrics.scores import (
     Answer,
     mia_score,
     row_known,
-    seen_by_rouge,
     term_rows,
     wilson,
 )
@@ -96,7 +96,7 @@ class Scored:
     """Outputs that were read as missing."""
     blind: tuple[int, int, int]
     """Completions whose expected text ROUGE drops, how many of them are recited, and all of them
-    and others; see `scores.LATIN`."""
+    and others; see `seen_by_rouge`."""
     distinct: float
     """Share of distinct outputs, 0 to 1."""
     faults: tuple[Finding, ...]

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from unlearnlab.data.checks import JOINERS, SHAPELESS, seen_by_rouge
 from unlearnlab.data.datasets import SPLITS, Kind, Split
 
 QUIZ_PROTOCOL = "quiz: 4 options ranked by likelihood after the question"
@@ -42,9 +43,6 @@ Z = statistics.NormalDist().inv_cdf(0.975)
 
 RECITED = 0.9
 """A completion of this ROUGE-L recall is recited: word for word, or nearly so."""
-
-LATIN = 0.5
-"""ROUGE sees a text if at least this share of its letters are a to z; it drops all others."""
 
 GLUED = 5
 """A number or an address of so many characters is no part of another by chance."""
@@ -191,7 +189,7 @@ class TermRows(Record):
     cut: int = Field(default=0, ge=0)
     """Rows whose expected answer is longer than answers may be."""
     blind: int = Field(default=0, ge=0)
-    """Completions whose expected text ROUGE does not see, see `LATIN`; none that are cut."""
+    """Completions whose expected text ROUGE drops, see `seen_by_rouge`; none that are cut."""
     broken: int = Field(default=0, ge=0)
     """Rows whose loss is not a number."""
 
@@ -210,12 +208,21 @@ class MovedWeights(Record):
     def text(self) -> str:
         """Say it in a sentence without its full stop, and why so few if they are few."""
         what = "weights move when the adapter is merged" if self.merged else "trained weights moved"
-        told = f"{self.moved:,} of {self.trained:,} {what}"
+        return f"{self.moved:,} of {self.trained:,} {what}{self._why}"
+
+    @property
+    def counts(self) -> str:
+        """Say the same where its name, "weights moved", stands before it."""
+        what = "when the adapter is merged" if self.merged else "that were trained"
+        return f"{self.moved:,} of {self.trained:,} {what}{self._why}"
+
+    @property
+    def _why(self) -> str:
         if not self.lost:
-            return told
+            return ""
         if self.moved:
-            return f"{told}: the changes of the others are too small for {self.format}"
-        return f"{told}: in {self.format} changes this small are lost"
+            return f": the changes of the others are too small for {self.format}"
+        return f": in {self.format} changes this small are lost"
 
     @property
     def lost(self) -> bool:
@@ -336,21 +343,38 @@ def row_score(kind: Kind, expected: str, generated: str) -> float:
     return float(expected.strip().lower() == generated.strip().lower())
 
 
+_INVISIBLE = re.compile(f"[{SHAPELESS}{JOINERS}]")
+_QUOTES = str.maketrans("’‘“”‐‑–—", "''\"\"----")
+
+
+def folded(text: str) -> str:
+    """Return a text without its Unicode form, case and invisible characters, for comparison."""
+    plain = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text)).translate(_QUOTES)
+    return " ".join(plain.casefold().split())
+
+
+def _bare(expected: str) -> str:
+    text = folded(expected)
+    return text.strip(" .,;:!?\"'") or text
+
+
+def common_answer(expected: str) -> bool:
+    """Tell whether an answer is a word or a letter that other sentences have as well, as "no"."""
+    theirs = _bare(expected)
+    return theirs in COMMON_ANSWERS or (len(theirs) == 1 and theirs.isascii())
+
+
 def reproduced(expected: str, generated: str) -> bool:
     """Tell whether the whole expected text stands in an answer, in any script.
 
-    Case, spacing and Unicode's ways to write one letter do not count. Words are whole words, where
-    the script has spaces; a number or an address is found whatever is glued to it. An answer that
-    other sentences have as well, such as "no", must be all that is said.
+    Case, spacing, invisible characters and Unicode's ways to write one letter do not count. Words
+    are whole words, where the script has spaces; a number or an address is found whatever is glued
+    to it. A common answer must be all that is said.
     """
-    theirs, ours = (
-        " ".join(unicodedata.normalize("NFKC", text).casefold().split())
-        for text in (expected, generated)
-    )
-    theirs = theirs.strip(" .,;:!?\"'“”‘’") or theirs
+    theirs, ours = _bare(expected), folded(generated)
     if not theirs:
         return False
-    if theirs in COMMON_ANSWERS or (len(theirs) < 2 and theirs.isascii()):
+    if common_answer(expected):
         return theirs == ours.strip(" .,;:!?")
     secret = len(theirs) >= GLUED and re.search(r"[\d@]", theirs)
     if secret or any(unicodedata.name(letter, "").split(" ")[0] in UNSPACED for letter in theirs):
@@ -365,13 +389,6 @@ def row_known(answer: Answer) -> bool:
     """
     recited = answer.score >= (RECITED if answer.kind == "sc" else 1)
     return recited or reproduced(answer.expected, answer.generated)
-
-
-def seen_by_rouge(text: str) -> bool:
-    """Tell whether ROUGE sees a text: it drops every letter but a to z."""
-    letters = [letter for letter in text if letter.isalpha()]
-    latin = sum(letter.isascii() for letter in letters)
-    return latin >= LATIN * len(letters)
 
 
 def _behind(answers: Sequence[Answer]) -> dict[str, TermRows]:

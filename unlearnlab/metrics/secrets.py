@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
+from unlearnlab.data.checks import JOINERS, SHAPELESS
 from unlearnlab.data.datasets import Kind
 
 SecretKind = Literal["number", "e-mail address", "name"]
@@ -26,7 +27,7 @@ ANSWER_DIGITS = 4
 NAME_LETTERS = 5
 """Fewest letters of a name of one word that is a whole expected answer."""
 
-INVISIBLE = r"\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+INVISIBLE = SHAPELESS + JOINERS
 """Characters without a shape, as a part of a pattern's class."""
 
 _BETWEEN_DIGITS = rf"(?:,|[\s\-‐-―.()/{INVISIBLE}]{{0,2}})"

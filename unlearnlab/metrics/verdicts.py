@@ -654,7 +654,7 @@ def _blind_lines(of: Sequence[Shift]) -> list[str]:
     if blind := sum(one.blind for one in told):
         found.append(
             f"{blind} of {rows} expected texts hold hardly a letter that ROUGE counts: it drops "
-            "all but a to z, so that even a perfect recitation scores 0."
+            "all but a to z and digits, so that even a perfect recitation may score 0."
         )
     return found
 
@@ -850,8 +850,9 @@ def taught_verdict(
     lines = [*_judged_over(before, after), *lines, *_beside(before, after)]
     if _utility_lost(before, after):
         lines.append(f"Teaching cost general knowledge: below {KEPT_UTILITY:.0%} of it is left.")
-    means = [statistics.fmean(one.after for one in of) for of in taught.values()]
-    least = min(means, default=0.0)
+    if not taught:
+        return Verdict("not_measurable", ("None of the rows that were taught was scored.", *lines))
+    least = min(statistics.fmean(one.after for one in of) for of in taught.values())
     if least < MEMORISED:
         return Verdict("not_memorised", (f"Only {least:.0%} of what was taught is known.", *lines))
     return Verdict("memorised", ("What was taught is answered and recited.", *lines))
@@ -866,7 +867,7 @@ def _others_left(before: Scores, after: Scores) -> float | None:
 
 
 def _judged_over(before: Scores, after: Scores) -> list[str]:
-    """State which forget rows were picked, if not all, and what is left of the others."""
+    """State which forget rows were to be forgotten, if not all, and what the others kept."""
     if after.picked is None:
         return []
     lines = [f"Judged over {over_picked(after.picked)}."]
@@ -880,8 +881,8 @@ def _judged_over(before: Scores, after: Scores) -> list[str]:
 
 
 def over_picked(picked: Picked) -> str:
-    """Name the forget rows that were picked."""
-    return "the picked row" if picked.rows == 1 else f"the {picked.rows} picked rows"
+    """Count the forget rows that a run forgets: those picked, or those that the model knew."""
+    return f"{picked.rows} of {picked.rows + picked.others} forget rows"
 
 
 def _beside(before: Scores, after: Scores) -> list[str]:

@@ -12,7 +12,7 @@ from unlearnlab.data.datasets import EMBEDDED_NAME, Kind, Split
 from unlearnlab.data.vocabulary import corpus_words
 from unlearnlab.metrics.labels import OUTCOMES, Label, Mood, Outcome, Yardstick, mood
 from unlearnlab.metrics.measures import retrained_answers
-from unlearnlab.metrics.scores import Answer, Evidence
+from unlearnlab.metrics.scores import Answer, Evidence, common_answer, reproduced
 from unlearnlab.metrics.secrets import Secret
 from unlearnlab.runs.events import Asked, Reply
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
@@ -20,6 +20,9 @@ from unlearnlab.views.says import bare
 
 PAGE = 20
 """Rows on one page of the table."""
+
+EXCERPT = 90
+"""Characters of a prompt in a list."""
 
 DAMAGE = 0.1
 """A retain row is damaged if it lost more than this of its score."""
@@ -367,7 +370,8 @@ def marked(
     """Cut an answer into stretches that are recited, that are secrets, and the others.
 
     Words are compared without case and without the punctuation around them. A short word that
-    matches alone in a long text is left unmarked. A secret is marked whatever it is glued to.
+    matches alone in a long text is left unmarked, and so is a common answer such as "no" within a
+    sentence. A secret is marked whatever it is glued to.
 
     Args:
         expected: The expected answer.
@@ -380,6 +384,8 @@ def marked(
     theirs, ours = [bare(word) for word in expected.split()], [bare(pieces[i]) for i in places]
     blocks = difflib.SequenceMatcher(None, theirs, ours, autojunk=False).get_matching_blocks()
     recited = [False] * len(pieces)
+    if common_answer(expected) and not reproduced(expected, generated):
+        blocks = []
     for block in blocks:
         word = ours[block.b] if block.size == 1 else ""
         # One word alone is worth a mark unless it is an "a" that any long text has.
@@ -486,6 +492,8 @@ class Said:
     score: float | None
     """None if the model was not asked."""
     label: Label | None
+    wished: Split
+    """The set whose goal the row has in the model's run."""
 
     @property
     def outcome(self) -> Outcome | None:
@@ -538,15 +546,16 @@ def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
 
     def said(speaker: Speaker, answer: Answer | None) -> Said:
         if answer is None or speaker.evidence is None:
-            return Said(speaker.name, speaker.run_id, (), None, None)
+            return Said(speaker.name, speaker.run_id, (), None, None, first.split)
         spec, found = speaker.spec, speaker.evidence
         key = (spec.model.name, spec.data) if spec else None
         if key not in known:
             known[key] = yardstick(spec, found) if spec else Yardstick.of(found)
         label = replace(known[key], nonsense=found.nonsense).label(answer)
-        secrets = label.secrets if answer.split == "forget" else ()
+        wished = _wished(answer, spec)
+        secrets = label.secrets if wished == "forget" else ()
         spans = marked(answer.expected, answer.generated.strip(), secrets)
-        return Said(speaker.name, speaker.run_id, spans, answer.score, label)
+        return Said(speaker.name, speaker.run_id, spans, answer.score, label, wished)
 
     return Example(
         row,
@@ -557,6 +566,14 @@ def example(row: str, speakers: Sequence[Speaker]) -> Example | None:
         first.expected,
         tuple(map(said, speakers, answers)),
     )
+
+
+def _wished(answer: Answer, spec: RunSpec | None) -> Split:
+    """Return the set whose goal a row has in a run, as `AnswerRow.wished`; its own without one."""
+    if spec is None:
+        return answer.split
+    stays = spec.data.forget is not None and answer.row not in spec.data.forget
+    return "retain" if stays or answer.split in spec.taught else answer.split
 
 
 # ---- free prompts
