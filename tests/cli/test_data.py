@@ -134,6 +134,16 @@ def test_the_columns_of_both_files_a_layout_and_borrowed_rows_are_chosen(data):
     assert told["rows"] == {"forget_train": {"Task1 qa": 1}}
 
 
+def test_columns_and_types_are_chosen_in_a_folder_too(data):
+    Path("set").mkdir()
+    Path("set/forget.csv").write_text("a,b\nWho?,Bo\n")
+    Path("set/retain.csv").write_text("c,d\nWhen?,1900\n")
+    forget = ("--column", "input=a", "--column", "output=b", "--kind", "completion")
+    retain = ("--retain-column", "input=c", "--retain-column", "output=d")
+    told = data("check", "set", *forget, *retain, "--json").json
+    assert told["rows"] == {"forget_train": {"Task1 sc": 1}, "retain_train": {"Task1 sc": 1}}
+
+
 def lume_at(patch, address):
     patch.setattr(command, "fetch_lume", partial(downloads.fetch_lume, address=address))
 

@@ -111,11 +111,11 @@ def test_rows_longer_than_the_context_are_refused_with_the_longest_named(tokeniz
     longest = len(tokenizer.encode(rows[1].input)) + 20
     refuse_too_long(data, PromptFormat(tokenizer), context=longest, answer=20)
     with pytest.raises(
-        ValueError, match=f"tokens: 1, the longest the forget row 9qa0 .* {longest},"
+        ValueError, match=f"tokens: 1, the longest is row 2 of the forget set .* {longest},"
     ):
         refuse_too_long(data, PromptFormat(tokenizer), context=longest - 1, answer=20)
     written = len(encode(PromptFormat(tokenizer), rows[1]).ids)
-    with pytest.raises(ValueError, match=f"9qa0 with {written}"):
+    with pytest.raises(ValueError, match=f"row 2 of the forget set with {written}"):
         refuse_too_long(data, PromptFormat(tokenizer), context=written - 1, answer=0)
 
 
@@ -123,7 +123,7 @@ def test_a_wrong_answer_longer_than_the_context_is_refused_too(tokenizer):
     row = Row("x-qa0", "Who?", "Ada", "Task1", "It was Ada.", (f"It was {'Ada ' * 40}.",))
     data = Dataset((row,), (), (), (), ())
     refuse_too_long(data, PromptFormat(tokenizer), context=100, answer=0)
-    with pytest.raises(ValueError, match="the forget row x-qa0"):
+    with pytest.raises(ValueError, match="row 1 of the forget set"):
         refuse_too_long(data, PromptFormat(tokenizer), context=30, answer=0)
 
 

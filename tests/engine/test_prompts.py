@@ -112,8 +112,11 @@ def test_auto_is_plain_text_without_a_template_and_on_says_what_is_missing():
 
 
 def test_a_template_that_cannot_be_rendered_or_drops_the_question_is_refused():
-    broken = "{{ raise_exception('roles must alternate') }}"
-    for template, told in ((broken, "roles must alternate"), ("{{ bos_token }}Hi", "leaves out")):
+    for template, told in (
+        ("{{ raise_exception('roles must alternate') }}", "roles must alternate"),
+        ("{{ 1 / 0 }}", "division by zero"),
+        ("{{ bos_token }}Hi", "leaves out"),
+    ):
         with pytest.raises(ValueError, match=f"data.chat_template: .*{told}"):
             PromptFormat(tokenizer_of(template), template="on")
 

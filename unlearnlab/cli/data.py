@@ -156,41 +156,40 @@ def _read(args: argparse.Namespace) -> Draft:
     source = args.path if args.forget is None else None
     folder = source is not None and not source.is_file()
     files = args.forget is not None or (source is not None and not folder)
-    typed = bool(args.typed)
+    typed, tables = bool(args.typed), files or folder
     refuse_idle(
         (args.seed is not None and args.limit is None, "seed", "without --limit"),
         (typed and args.limit is not None, "limit", "beside --typed"),
         (args.retain is not None and not (files or typed), "retain", "where a folder is read"),
-        (bool(args.column) and not files, "column", "without files"),
-        (bool(args.retain_column) and args.retain is None, "retain-column", "without --retain"),
-        (args.layout != "columns" and not (files or folder), "layout", "without files"),
-        (args.kind != "guess" and not files, "kind", "without files"),
+        (bool(args.column) and not tables, "column", "without files"),
+        (
+            bool(args.retain_column) and not (folder or (files and args.retain is not None)),
+            "retain-column",
+            "without --retain",
+        ),
+        (args.layout != "columns" and not tables, "layout", "without files"),
+        (args.kind != "guess" and not (tables or typed), "kind", "beside a download"),
     )
-    part = {"title": args.title, "limit": args.limit, "seed": args.seed or 0}
     if args.retain_of and (args.lume or args.semeval):
         raise SourceError("--retain-of: a download has its own retain set: leave it out")
+    part = {"title": args.title, "limit": args.limit, "seed": args.seed or 0}
+    columns = dict(map(_column, args.column))
+    retain_columns = columns | dict(map(_column, args.retain_column))
+    cells: dict[str, Any] = {"columns": columns, "retain_columns": retain_columns}
+    cells["layout"] = args.layout
+    own: dict[str, Any] = {"retain_of": args.retain_of, "kind": args.kind}
     if args.typed:
         retain = _typed_text(args.retain) if args.retain else ""
         text = _piped() if args.typed == "-" else _typed_text(Path(args.typed))
-        draft = read_typed(text, retain=retain, retain_of=args.retain_of, title=args.title)
+        draft = read_typed(text, retain=retain, title=args.title, **own)
     elif args.lume:
         draft = read_folder(fetch_lume(_report_progress), **part)
     elif args.semeval:
         draft = read_folder(fetch_semeval(args.semeval), **part)
-    elif args.forget is None and not args.path.is_file():
-        draft = read_folder(args.path, layout=args.layout, retain_of=args.retain_of, **part)
+    elif folder:
+        draft = read_folder(args.path, **cells, **own, **part)
     else:
-        columns = dict(map(_column, args.column))
-        draft = read_files(
-            args.forget or args.path,
-            args.retain,
-            columns=columns,
-            retain_columns=columns | dict(map(_column, args.retain_column)),
-            layout=args.layout,
-            retain_of=args.retain_of,
-            kind=args.kind,
-            **part,
-        )
+        draft = read_files(args.forget or args.path, args.retain, **cells, **own, **part)
     return draft.checked_against(args.context) if args.context else draft
 
 

@@ -197,19 +197,26 @@ def read_files(
     tables = [read_table(forget, "forget_train")]
     if retain:
         tables.append(read_table(retain, "retain_train"))
-    mapped = {
-        "forget": columns or {},
-        "retain": (columns or {}) if retain_columns is None else retain_columns,
-    }
+    mapped = _by_split(columns, retain_columns)
     draft = _filled(Draft(title or "Own data", "own files"), tables, mapped, kind, layout)
     return _checked(_borrowing(draft, retain_of), limit, seed)
+
+
+def _by_split(
+    columns: Mapping[str, str] | None, retain_columns: Mapping[str, str] | None
+) -> Mapping[str, Mapping[str, str]]:
+    of = columns or {}
+    return {"forget": of, "retain": of if retain_columns is None else retain_columns}
 
 
 def read_folder(
     folder: Path,
     *,
+    columns: Mapping[str, str] | None = None,
+    retain_columns: Mapping[str, str] | None = None,
     layout: LayoutChoice = "columns",
     retain_of: str = "",
+    kind: KindChoice = "guess",
     title: str = "",
     limit: int | None = None,
     seed: int = 0,
@@ -218,8 +225,11 @@ def read_folder(
 
     Args:
         folder: The folder; its files tell which layout it has.
+        columns: Column by field, as in `read_files`.
+        retain_columns: Those of the retain files; None takes `columns`.
         layout: How prompts and answers lie in the files that have that layout.
         retain_of: Dataset that lends `BORROWED` retain rows and its utility questions.
+        kind: Type of rows whose id does not give it.
         title: Display name.
         limit: Source documents to draw from each set and subtask; None takes all.
         seed: Seed of the draw.
@@ -241,7 +251,8 @@ def read_folder(
         questions=read_questions(folder / "quiz" / "test.jsonl"),
         titles=manifest.get("titles", {}),
     )
-    read = _borrowing(_filled(draft, tables, layout=layout), retain_of)
+    mapped = _by_split(columns, retain_columns)
+    read = _borrowing(_filled(draft, tables, mapped, kind, layout), retain_of)
     return _checked(read, limit, seed)
 
 
@@ -272,7 +283,14 @@ def _documents(roots: Iterable[Path]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str = "") -> Draft:
+def read_typed(
+    text: str,
+    *,
+    retain: str = "",
+    retain_of: str = "",
+    kind: KindChoice = "guess",
+    title: str = "",
+) -> Draft:
     """Read typed facts: a question and its answer on each line.
 
     A tab, `|`, `->` or `=` separates the two, or the question mark.
@@ -282,6 +300,7 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
         retain: Facts to keep, typed in the same way.
         retain_of: Dataset that lends `BORROWED` retain rows, spread over its set, as many more that
             are held out, and its utility questions.
+        kind: Type of the rows.
         title: Display name.
 
     Raises:
@@ -290,7 +309,7 @@ def read_typed(text: str, *, retain: str = "", retain_of: str = "", title: str =
     tables = [typed_table(text, "forget_train")]
     if retain.strip():
         tables.append(typed_table(retain, "retain_train"))
-    draft = _filled(Draft(title or "Typed facts", TYPED), tables)
+    draft = _filled(Draft(title or "Typed facts", TYPED), tables, kind=kind)
     return _checked(_borrowing(draft, retain_of))
 
 
@@ -441,10 +460,6 @@ def _filled(
     return replace(draft, placed=rows, titles=draft.titles or titles, findings=tuple(findings))
 
 
-LISTED = 3
-"""Most ids that a message quotes."""
-
-
 def _same_ids(table: Table, read: Fields) -> list[Finding]:
     """Report rows of a file with one id. Ids that give the type are checked with all rows."""
     again = [
@@ -452,14 +467,11 @@ def _same_ids(table: Table, read: Fields) -> list[Finding]:
         for one in repeated_ids(table, read.columns.get("id", ""))
         if not _TYPED_ID.fullmatch(one.id)
     ]
-    names = list(dict.fromkeys(repr(one.id) for one in again))
-    listed = ", ".join(names[:LISTED]) + (" and others" if len(names) > LISTED else "")
-    if any(one.id.isdecimal() for one in again):
-        listed += "; a number and its text are one id"
+    note = " (a number and its text are one id)" if any(one.id.isdecimal() for one in again) else ""
     return summarize(
         "repeated id",
         "error",
-        f"{{count}} rows have the id of an earlier row of the file ({listed}): make ids unique, or "
+        f"{{count}} rows have the id of an earlier row of the file{note}: make ids unique, or "
         "leave the column out",
         again,
     )

@@ -151,20 +151,20 @@ def refuse_too_long(data: Dataset, prompts: PromptFormat, *, context: int, answe
     Raises:
         ValueError: Some rows are too long, or leave no room for an `answer` of so many tokens.
     """
-    lengths: list[tuple[int, str, str]] = []
+    lengths: list[tuple[int, str, int]] = []
     for name in SPLITS:
-        for row in data.rows(name):
+        for number, row in enumerate(data.rows(name), 1):
             prompt, text = prompts.prompt(row.input), encode(prompts, row).ids
             other = (encode_continuation(prompts, row.input, one) for one in row.alternatives)
             longest = max((len(text), *(len(one.ids) for one in other)))
-            lengths.append((max(longest, len(prompt) + answer), name, row.id))
+            lengths.append((max(longest, len(prompt) + answer), name, number))
     long = [one for one in lengths if one[0] > context]
     if long:
-        tokens, name, row_id = max(long)
+        tokens, name, number = max(long)
         raise ValueError(
             f"data.source: rows longer than the model's context of {context} tokens: {len(long)}, "
-            f"the longest the {name} row {row_id} with {tokens}, counting an answer of up to "
-            f"{answer}: shorten them, or set evaluation.max_new_tokens lower"
+            f"the longest is row {number} of the {name} set with {tokens}, counting an answer of "
+            f"up to {answer}: shorten them, or set evaluation.max_new_tokens lower"
         )
 
 

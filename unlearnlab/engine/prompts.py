@@ -15,7 +15,6 @@ from functools import cached_property
 from itertools import takewhile
 from typing import Any
 
-from jinja2 import TemplateError
 from transformers import AutoTokenizer
 
 from unlearnlab.data.datasets import Row
@@ -214,9 +213,10 @@ class PromptFormat:
             return self.tokenizer.apply_chat_template(
                 turns, tokenize=False, add_generation_prompt=answering, **FIXED
             )
-        except (TemplateError, TypeError, ValueError) as error:
+        except Exception as error:  # The template is a program of others: it may raise anything.
+            told = str(error) or type(error).__name__
             raise ValueError(
-                f"data.chat_template: the model's template cannot be used ({error}): set it to off"
+                f"data.chat_template: the model's template cannot be used ({told}): set it to off"
             ) from error
 
 
