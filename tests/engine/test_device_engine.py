@@ -29,6 +29,7 @@ from unlearnlab.runs.events import (
     Loaded,
     Previewed,
     Probed,
+    Progressed,
     Saved,
     StageBegan,
     StepLogged,
@@ -106,6 +107,15 @@ def test_a_run_tells_its_stages_in_order_and_scores_before_and_after(facts):
     assert any(isinstance(event, Saved) for event in facts)
 
 
+def test_the_last_scores_progress_until_the_original_has_read_the_answers(facts):
+    stage = [at for at, event in enumerate(facts) if isinstance(event, StageBegan)][-1]
+    shares = [event.done / event.total for event in only(facts[stage:], Progressed)]
+    assert shares == sorted(shares)
+    assert 0.5 in shares, "all are answered, and none was read"
+    assert shares[-1] == 1
+    assert only(facts, Evaluated)[1].evidence.nonsense is not None
+
+
 def test_the_scores_of_a_trained_model_tell_how_many_weights_moved(facts):
     before, after = (event.scores for event in only(facts, Evaluated))
     assert before.moved is None
@@ -115,7 +125,7 @@ def test_the_scores_of_a_trained_model_tell_how_many_weights_moved(facts):
         RunProgress(), [StoredEvent(n, 0.0, event) for n, event in enumerate(facts, 1)]
     )
     told = dict(record_lines(SPEC, progress))["Weights moved"]
-    assert told == f"{after.moved.text}."
+    assert told == f"{after.moved.moved:,} of {after.moved.trained:,} that were trained."
     assert record_values(progress)["weights_moved"]["moved"] == after.moved.moved
 
 
@@ -515,6 +525,7 @@ def test_a_kept_model_is_a_model_that_says_what_the_run_said(tmp_path, models, a
     known = catalog.model("mine")
     assert (known.unavailable_reason, known.folder) == ("", models / "mine")
     after = only(events, Evaluated)[-1]
+    assert after.evidence.nonsense is None, "what is garbled is asked where something was unlearned"
     again = taught(tmp_path, model={"name": "mine"}, keep_as="")
     before = first_of(again, Evaluated)
     again.close()

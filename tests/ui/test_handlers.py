@@ -289,6 +289,19 @@ def test_a_bad_prompt_is_told_at_its_field(program, prompt):
     assert message.problems[0].element == handlers.PROMPT
 
 
+def test_a_list_of_prompts_is_called_one_and_a_run_that_waits_for_it_as_well(held):
+    program, gate = held
+    run_id = live(program)
+    text = "Who? => Ada\nWhat is 2 => 3 in C?\nAnd when?"
+    _, notice = handlers.press_ask(program, run_id, text)
+    told = "Asked as a list: 3 prompts, 2 of them with an expected answer after => or a tab."
+    assert notice.note == f"{told} The run waits until all are answered."
+    gate.set()
+    program.worker.wait(run_id)
+    assert handlers.press_ask(program, run_id, text)[1].note == told
+    assert handlers.press_ask(program, run_id, "Who?\nAnd when?")[1].note == ""
+
+
 def with_snapshots(job):
     for event in whole_run(job):
         yield event

@@ -163,8 +163,11 @@ def test_answers_that_were_scored_before_a_run_are_shown_without_asking(program,
     assert worker.wait(run_id, 10).kind == "finished"
     worker.close(5)
     form = use_data(forms.first_form(), "mine")
-    html = picker(program, form, ticks_of(form, {}), ALL)["html"]
-    assert "a sailor" in html.replace("<mark>", "").replace("</mark>", "")
+    # This model has no template: auto means off.
+    for template, known in (("auto", True), ("off", True), ("on", False)):
+        asked = form.having({forms.TEMPLATE: template})
+        html = picker(program, asked, ticks_of(asked, {}), ALL)["html"]
+        assert ("a sailor" in html.replace("<mark>", "").replace("</mark>", "")) is known
 
 
 @pytest.mark.parametrize("shown", [None, [], ["strange"], "x"])

@@ -7,9 +7,11 @@ import pytest
 
 from unlearnlab.metrics.scores import Answer, Evidence
 from unlearnlab.runs.events import Asked, Reply
-from unlearnlab.ui.kit.html import NO_BREAK, ago, count, duration, probability, score
+from unlearnlab.ui.kit.html import ago, count, probability, score
 from unlearnlab.ui.run.answers import answers_html, asks_html
 from unlearnlab.views.answers import joined
+from unlearnlab.views.says import NO_BREAK
+from unlearnlab.views.words import duration
 
 
 def joined_rows():

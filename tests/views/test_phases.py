@@ -1,13 +1,24 @@
 """Phases of a run as the page names and places them."""
 
+import math
+
 import pytest
 
-from tests.fakes import phase_began, stage, stepped, stored
-from unlearnlab.runs.events import Adjusted, AdjustFailed, PhaseEnded, Started, Stopped
+from tests.fakes import evaluated, phase_began, stage, stepped, stored
+from unlearnlab.metrics.documents import probed_document
+from unlearnlab.runs.events import Adjusted, AdjustFailed, PhaseEnded, Probed, Started, Stopped
 from unlearnlab.runs.progress import RunProgress, advance, run_view
 from unlearnlab.spec.methods.likelihood import Memorize
 from unlearnlab.spec.run import RECORDED, Phase, RunSpec, planned_steps
-from unlearnlab.views.words import blocks_text, changes, phase_text, present_phase, timeline
+from unlearnlab.views.documents import live_documents
+from unlearnlab.views.words import (
+    blocks_text,
+    changes,
+    data_text,
+    phase_text,
+    present_phase,
+    timeline,
+)
 
 STARTED = Started(versions={}, device="cpu, 2 threads")
 
@@ -127,3 +138,28 @@ def test_a_phase_fits_in_one_line():
 def test_a_phase_that_may_end_sooner_says_so():
     assert told(Phase(method=Memorize())).endswith("at most 5 epochs")
     assert told(Phase(method=Memorize(stop_at=None))).endswith("· 5 epochs")
+
+
+def test_rows_that_the_program_left_out_were_not_picked():
+    picked = RunSpec(data={"forget": ["a", "b"]})
+    assert data_text(picked, RunProgress()).endswith(", of which 2 were picked")
+    before = evaluated("before").model_copy(update={"kept": ("a", "b")})
+    told = data_text(picked, RunProgress(before=before))
+    assert told.endswith(", of which the model knew 2, the only ones forgotten")
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        (3.0, "loss 0.02 → 3.00 nats per token, 0 of"),
+        (math.inf, "loss infinite, 0 of"),
+        (math.nan, "loss not a number, 0 of"),
+    ],
+)
+def test_a_loss_that_is_no_number_is_told_in_words(loss, told):
+    probed = Probed(
+        step=4, knowledge={}, regurgitation={}, nll={},
+        documents=(probed_document(1, [0.02], [loss]),), of_documents=1,
+    )  # fmt: skip
+    found = live_documents(RunSpec(), RunProgress(probed=probed))
+    assert told in found.cells[0][1]

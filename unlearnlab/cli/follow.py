@@ -31,7 +31,7 @@ from unlearnlab.runs.store import Busy, Store, StoredEvent
 from unlearnlab.runs.worker import NotRunning, Worker
 from unlearnlab.spec.run import RunSpec
 from unlearnlab.spec.trace import TraceSpec
-from unlearnlab.views.words import knowledge_text
+from unlearnlab.views.words import duration, knowledge_text
 
 T = TypeVar("T")
 Y = TypeVar("Y")
@@ -138,7 +138,7 @@ class RunProgressBar(Progress):
         elif progress.progressed:
             done, total = progress.progressed.done, progress.progressed.total
         if view.eta_s is not None and progress.stage in ("scoring before", "training"):
-            left = f"{view.eta_words} {_duration(view.eta_s)} left"
+            left = f"{view.eta_words} {duration(view.eta_s, ' ')} left"
             terms = ", ".join(filter(None, (terms, left)))
         if isinstance(stored.event, KnowledgeChecked):
             self._tell_knowledge(stored.event)
@@ -159,10 +159,6 @@ class RunProgressBar(Progress):
             if checked.knowledge.kind == "never_knew" and isinstance(self._spec, RunSpec):
                 data, model = self._spec.data.source, shlex.quote(self._spec.model.name)
                 tell(f"`teach --data {data} --model {model} --keep-as NAME` teaches them")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"
 
 
 def shown(

@@ -39,7 +39,7 @@ from unlearnlab.spec.presets import presets
 from unlearnlab.views.answers import Leaks, leaks_of, mask
 from unlearnlab.views.comparison import Cell, Weights, rankings
 from unlearnlab.views.comparison import scoreboard as compared_scores
-from unlearnlab.views.documents import Documents
+from unlearnlab.views.documents import Documents, loss_words
 from unlearnlab.views.run_table import Cell as TableCell
 from unlearnlab.views.run_table import (
     Column,
@@ -382,7 +382,11 @@ def _document_lines(found: Documents) -> Iterator[str]:
                 TITLES[one.state],
                 f"{one.standing} of {one.rows}",
                 f"{number(one.score_before)} → {number(one.score_after)}",
-                f"{one.loss_before:.2f} → {one.loss_after:.2f}",
+                " → ".join(
+                    loss_words(loss)
+                    for loss in (one.loss_before, one.loss_after)
+                    if loss is not None
+                ),
             ]
             for one in left
         ]

@@ -41,6 +41,7 @@ from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.fields import override
 from unlearnlab.spec.sweep import SweepSpec, expand_grid, parse_sweep, ready_sweep, ready_sweeps
 from unlearnlab.views.scoreboard import at_ends, judged
+from unlearnlab.views.words import duration
 
 
 def register(commands: Commands) -> None:
@@ -123,7 +124,7 @@ def _estimate(args: argparse.Namespace, store: Store, spec: SweepSpec) -> int:
         return DONE
     took = "no earlier run to estimate the time from"
     if seconds is not None:
-        took = f"about {seconds / 60:.0f} min" if seconds >= 120 else f"about {seconds:.0f} s"
+        took = f"about {duration(seconds, ' ')}"
     print(f"{len(found.points)} runs, {done} of them finished already: {took}")
     return DONE
 

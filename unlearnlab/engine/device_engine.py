@@ -241,7 +241,7 @@ class DeviceEngine:
         name = written.relative_to(job.folder).as_posix()
         yield Saved(name=name, megabytes=written.stat().st_size / 1e6)
         yield clock.stage("scoring after")
-        after = yield from with_surprise(lm, (yield from measured("after")))
+        after = yield from _measured_after(lm, fold, spec, mmlu_sample)
         found = _scores(after, spec).model_copy(update={"moved": moved})
         key = f"{job.run_id}/after"
         yield Evaluated(when="after", scores=found, key=key, evidence=after)
@@ -381,16 +381,41 @@ def _progress(amount: Amount | None, *, unit: str) -> Event | None:
 
 
 def _measured(
-    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None, when: When
+    lm: UnlearningModel,
+    fold: Dataset,
+    spec: RunSpec,
+    mmlu_sample: MmluSample | None,
+    when: When,
+    further: int = 0,
 ) -> Generator[Event | None, None, Evidence]:
-    """Measure what the scores are computed from, in the number format that the spec asks for."""
+    """Measure what the scores are computed from, in the number format that the spec asks for.
+
+    The progress leaves room for `further` answers to be read.
+    """
     asked = spec.evaluation
     with lm.in_float32() if asked.score_in_float32 else nullcontext():
         return (
             yield from evaluate(
-                lm, fold, max_new_tokens=asked.max_new_tokens, mmlu_sample=mmlu_sample, when=when
+                lm,
+                fold,
+                max_new_tokens=asked.max_new_tokens,
+                mmlu_sample=mmlu_sample,
+                when=when,
+                further=further,
             )
         )
+
+
+def _measured_after(
+    lm: UnlearningModel, fold: Dataset, spec: RunSpec, mmlu_sample: MmluSample | None
+) -> Generator[Event | None, None, Evidence]:
+    """Measure the trained model, and how garbled its answers are unless it was taught them."""
+    if spec.taught:
+        return (yield from _measured(lm, fold, spec, mmlu_sample, "after"))
+    rows = sum(len(fold.rows(name)) for name in SPLITS)
+    found = yield from _measured(lm, fold, spec, mmlu_sample, "after", further=rows)
+    done = rows + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
+    return (yield from with_surprise(lm, found, after=done))
 
 
 def evidence_key(

@@ -83,23 +83,25 @@ def evaluate(
     max_new_tokens: int,
     mmlu_sample: MmluSample | None = None,
     when: When = "before",
+    further: int = 0,
 ) -> Generator[Event | None, None, Evidence]:
     """Measure everything that the scores are computed from, yielding progress.
 
     Attacks need members and non-members, and the utility test needs questions: they are left out
     where the data have none. Held-out rows stand for non-members where `data.held_out` has some. An
-    `mmlu_sample` takes the place of the data's own questions.
+    `mmlu_sample` takes the place of the data's own questions. The progress leaves room for
+    `further` answers to be read, as `with_surprise` does.
 
     Raises:
         RunFailed: Losses of expected answers are nan or infinite: the model is broken.
     """
     rows: list[tuple[Split, Row]] = [(s, row) for s in SPLITS for row in data.rows(s)]
-    total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0)
+    total = len(rows) + (len(mmlu_sample.test.questions) if mmlu_sample else 0) + further
     answers = yield from _answer_rows(lm, rows, max_new_tokens=max_new_tokens, total=total)
     _check_finite(answers, when)
     membership, attacks = yield from silently(_membership(lm, data))
     if mmlu_sample:
-        choices = yield from ask_mmlu(lm, mmlu_sample, when, after=len(rows))
+        choices = yield from ask_mmlu(lm, mmlu_sample, when, after=len(rows), total=total)
         protocol = mmlu_sample.protocol(lm, choices)
     else:
         choices = yield from silently(quiz(lm, data.quiz))
@@ -120,14 +122,15 @@ def _check_finite(answers: Sequence[Answer], when: When) -> None:
     broken = [one for one in answers if not math.isfinite(one.nll)]
     if broken:
         first = broken[0]
+        number = 1 + [one for one in answers if one.split == first.split].index(first)
         ways = {
             "before": "take another model, or float32 (model.precision)",
             "after": "lower the learning rate, or use fewer epochs",
         }
         raise RunFailed(
             f"the {'original' if when == 'before' else 'trained'} model is broken: its loss is "
-            f"{first.nll} for {len(broken)} of {len(answers)} rows, first the {first.split} row "
-            f"{first.row}",
+            f"{first.nll} for {len(broken)} of {len(answers)} rows, first row {number} of the "
+            f"{first.split} set",
             ways[when],
         )
 
@@ -174,15 +177,20 @@ SCRAMBLED = 64
 """Expected answers whose words are read in random order."""
 
 
-def with_surprise(lm: UnlearningModel, of: Evidence) -> Generator[None, None, Evidence]:
-    """Add how likely the original model finds the answers of the unlearned one, yielding often.
+def with_surprise(
+    lm: UnlearningModel, of: Evidence, *, after: int = 0
+) -> Generator[Event | None, None, Evidence]:
+    """Add how likely the original model finds the answers of the unlearned one, yielding progress.
 
     Fluent text costs a language model far less than words in random order, and garbled text about
     as much: both losses are measured after the rows' prompts. The original weights are in use only
-    between two yields, so that prompts can be answered in between.
+    between two yields, so that prompts can be answered in between. The progress counts from
+    `after`.
     """
+    total = after + len(of.answers)
     asked = [(one.prompt, one.generated.strip()) for one in of.answers]
-    sums = yield from _under_original(lm, [one for one in asked if one[1]])
+    reading = _under_original(lm, [one for one in asked if one[1]])
+    sums = yield from relay(reading, lambda count: Progressed(done=after + count, total=total))
     found = iter(sums)
     surprises = [_mean(*next(found)) if said else None for _, said in asked]
     sample = evenly([one for one in of.answers if one.expected.strip()], SCRAMBLED)
@@ -192,7 +200,7 @@ def with_surprise(lm: UnlearningModel, of: Evidence) -> Generator[None, None, Ev
     scrambled = [
         (one.prompt, " ".join(next(words) for _ in one.expected.split())) for one in sample
     ]
-    sums = yield from _under_original(lm, scrambled)
+    sums = yield from silently(_under_original(lm, scrambled))
     nonsense = _mean(sum(loss for loss, _ in sums), sum(count for _, count in sums))
     answers = tuple(
         one.model_copy(update={"surprise": surprise})
@@ -203,8 +211,11 @@ def with_surprise(lm: UnlearningModel, of: Evidence) -> Generator[None, None, Ev
 
 def _under_original(
     lm: UnlearningModel, texts: Sequence[tuple[str, str]]
-) -> Generator[None, None, list[tuple[float, int]]]:
-    """Compute summed loss in nats and number of tokens of each text after its prompt."""
+) -> Generator[int, None, list[tuple[float, int]]]:
+    """Compute summed loss in nats and number of tokens of each text after its prompt.
+
+    Yields how many texts it has read.
+    """
     found: list[tuple[float, int]] = []
     for first in range(0, len(texts), ROWS_AT_ONCE):
         examples = [
@@ -213,7 +224,7 @@ def _under_original(
         examples = [replace(one, ids=one.ids[: lm.context]) for one in examples]
         with lm.original():
             found += result_of(losses(lm, examples))
-        yield None
+        yield len(found)
     return found
 
 

@@ -311,11 +311,12 @@ def prepare_mmlu(
 
 
 def ask_mmlu(
-    lm: UnlearningModel, mmlu_sample: MmluSample, when: When, *, after: int = 0
+    lm: UnlearningModel, mmlu_sample: MmluSample, when: When, *, after: int = 0, total: int = 0
 ) -> Generator[Event | None, None, tuple[Choice, ...]]:
     """Ask the questions, yielding how many are answered and how many of them correctly.
 
-    The progress counts from `after`, the number of rows already scored.
+    The progress counts from `after`, the number of rows already scored, to `total`, or to the last
+    question if that is 0.
     """
     questions, shown = mmlu_sample.test.questions, 0
     work = answer(lm, questions, mmlu_sample.test.shots)
@@ -330,4 +331,4 @@ def ask_mmlu(
         shown = len(found)
         right = sum(argmax_option(one) == one.right for one in found)
         yield Examined(when=when, asked=shown, of=len(questions), right=right)
-        yield Progressed(done=after + shown, total=after + len(questions))
+        yield Progressed(done=after + shown, total=total or after + len(questions))

@@ -19,7 +19,16 @@ from unlearnlab.metrics.documents import TITLES
 from unlearnlab.metrics.labels import title
 from unlearnlab.metrics.scores import Scores, shown_scores
 from unlearnlab.views import words
-from unlearnlab.views.answers import AnswerRow, choices, counts, example, leaks_of, marked, mask
+from unlearnlab.views.answers import (
+    EXCERPT,
+    AnswerRow,
+    choices,
+    counts,
+    example,
+    leaks_of,
+    marked,
+    mask,
+)
 from unlearnlab.views.colours import following_the_system
 from unlearnlab.views.comparison import (
     Weights,
@@ -39,9 +48,6 @@ comparison, rows of each set and type on which the models differ most."""
 
 MOST_DOCUMENTS = 12
 """Documents of the report's table, those of which most remains first."""
-
-EXCERPT = 90
-"""Characters of a document's first prompt."""
 
 SERIES = ("nll.forget", "nll.retain", "term.forget", "knowledge.forget")
 """Curves of a comparison, as far as the runs have them."""

@@ -1,5 +1,6 @@
 """Forget documents as the page and reports show them: which stand, and which carry the mean."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -51,10 +52,17 @@ def live_documents(spec: RunSpec, progress: RunProgress) -> LiveDocuments | None
 
 
 def _told(number: int, before: float, after: float, standing: int, rows: int) -> str:
-    return (
-        f"document {number}: loss {before:.2f} → {after:.2f} nats per token, {standing} of "
-        f"{rows} rows stand"
-    )
+    # From an infinite loss and its rise, the loss at the start cannot be told.
+    told = " → ".join(map(loss_words, (after,) if math.isnan(before) else (before, after)))
+    unit = " nats per token" if math.isfinite(after) else ""
+    return f"document {number}: loss {told}{unit}, {standing} of {rows} rows stand"
+
+
+def loss_words(loss: float) -> str:
+    """Write a loss for readers, who need not know what nan and inf are."""
+    if math.isnan(loss):
+        return "not a number"
+    return f"{loss:.2f}" if math.isfinite(loss) else "infinite"
 
 
 @dataclass(frozen=True, slots=True)

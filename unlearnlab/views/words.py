@@ -28,6 +28,7 @@ from unlearnlab.spec.run import (
     steps_of_epochs,
     written,
 )
+from unlearnlab.views.says import NO_BREAK
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +218,8 @@ def data_text(spec: RunSpec, progress: RunProgress) -> str:
         counts = (f"{loaded.rows.get(name, 0)} {name}" for name in ("forget", "retain"))
         rows = f": {' and '.join(counts)} rows"
     picked = f", of which {len(data.forget)} were picked" if data.forget is not None else ""
+    if picked and progress.before and progress.before.kept is not None:
+        picked = f", of which the model knew {len(progress.before.kept)}, the only ones forgotten"
     subtasks = f"subtasks {', '.join(data.tasks)}"
     return f"{data.known.title}, {data.fold} fold, {subtasks}{rows}{picked}"
 
@@ -261,6 +264,16 @@ def knowledge_text(checked: KnowledgeChecked) -> str:
     return f"{found.words}{sample}"
 
 
+def duration(seconds: float, gap: str = NO_BREAK) -> str:
+    """Write a duration in its two largest units, with `gap` between number and unit."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}{gap}s"
+    if whole < 3600:
+        return f"{whole // 60}{gap}min {whole % 60}{gap}s"
+    return f"{whole // 3600}{gap}h {whole % 3600 // 60}{gap}min"
+
+
 def stopped_text(ending: Ending | None) -> str:
     """Say where the user ended the training of a finished run; empty if it was not ended early."""
     if not isinstance(ending, Finished) or ending.stopped_at is None:
@@ -275,7 +288,7 @@ def record_lines(spec: RunSpec, progress: RunProgress) -> list[tuple[str, str]]:
     """List what a run recorded of what it computed on and with, as names and values in words."""
     found = [("Seed", str(spec.seed))]
     if (after := progress.after) and after.scores.moved:
-        found.append(("Weights moved", f"{after.scores.moved.text}."))
+        found.append(("Weights moved", f"{after.scores.moved.counts}."))
     if rows := [phase.effective_batch for phase in progress.phases]:
         shown = rows if len({*rows}) > 1 else rows[:1]
         text = f"{', '.join(map(str, shown))} rows for each optimizer step"

@@ -168,43 +168,48 @@ def model_of(form: Form) -> ModelSpec | None:
     return None
 
 
-def _subject(form: Form) -> tuple[tuple[str, ...], float] | None:
-    """Return model, precision, dataset, fold and template, and since when answers are of these.
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """What answers are of: a model and a dataset."""
 
-    Since when: the last write of the saved model and of the added dataset, in Unix seconds. None if
-    the model is invalid or the dataset unknown.
-    """
+    about: tuple[str, str, str, str]
+    """Model, precision, dataset and fold."""
+    templates: frozenset[str]
+    """Settings of the template that mean the same with this model."""
+    since: float
+    """The last write of the saved model and of the added dataset, in Unix seconds."""
+
+    def is_of(self, model: ModelSpec, of: PreviewSpec | DataSpec, created: float) -> bool:
+        """Tell whether a preview or a run asked the same."""
+        return (
+            created >= self.since
+            and (model.name, model.precision, of.source, of.fold) == self.about
+            and of.chat_template in self.templates
+        )
+
+
+def _subject(form: Form) -> _Subject | None:
+    """Return what the form's answers are of; None with an invalid model or an unknown dataset."""
     model, known = model_of(form), form.dataset
     if model is None or known.unknown_reason:
         return None
-    place = catalog.model(model.name).place
-    files = (place and place / "config.json", known.folder / MANIFEST)
+    saved = catalog.model(model.name)
+    files = (saved.place and saved.place / "config.json", known.folder / MANIFEST)
     since = max((file.stat().st_mtime for file in files if file and file.is_file()), default=0.0)
-    template = _resolved(str(form.values[TEMPLATE]), model.name)
-    return (model.name, model.precision, known.name, form.fold, template), since
-
-
-def _asked(model: ModelSpec, of: PreviewSpec | DataSpec) -> tuple[str, ...]:
-    template = _resolved(of.chat_template, model.name)
-    return model.name, model.precision, of.source, of.fold, template
-
-
-def _resolved(template: str, model: str) -> str:
-    """Return what `auto` stands for with this model."""
-    if template != "auto":
-        return template
-    return "on" if catalog.model(model).chat_template else "off"
+    auto = "on" if saved.chat_template else "off"
+    template = str(form.values[TEMPLATE])
+    same = {"auto", auto} if template in ("auto", auto) else {template}
+    return _Subject((model.name, model.precision, known.name, form.fold), frozenset(same), since)
 
 
 def _previews(program: Program, form: Form) -> list[PreviewRecord]:
     """List previews of the form's model on its dataset, the newest first."""
     if (subject := _subject(form)) is None:
         return []
-    about, since = subject
     return [
         row
         for row in program.store.previews()
-        if _asked(row.spec.model, row.spec) == about and row.created >= since
+        if subject.is_of(row.spec.model, row.spec, row.created)
     ]
 
 
@@ -224,9 +229,7 @@ def known_answers(program: Program, form: Form, rows: Collection[Row]) -> Mappin
             if row_id in wanted:
                 answers.setdefault(row_id, text)
     for run in program.store.runs():
-        model, data = run.spec.model, run.spec.data
-        same = _asked(model, data) == subject[0]
-        if run.before is None or not same or run.created < subject[1]:
+        if run.before is None or not subject.is_of(run.spec.model, run.spec.data, run.created):
             continue
         before = program.runs.progress(run.run_id).before
         evidence = program.evidence(before.key) if before else None

@@ -35,12 +35,13 @@ from unlearnlab.ui.form.form import (
     trains,
 )
 from unlearnlab.ui.kit.controls import AUTO, LAYERS, PHASE_TASKS, ROWS, WATCHED
-from unlearnlab.ui.kit.html import NO_BREAK, count, duration, escape, render, thousands
+from unlearnlab.ui.kit.html import count, escape, render, thousands
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.views.answers import hidden, mask
+from unlearnlab.views.answers import EXCERPT, hidden, mask
 from unlearnlab.views.runs import usual_seconds
+from unlearnlab.views.says import NO_BREAK
 from unlearnlab.views.scoreboard import TASKS, titles_of
-from unlearnlab.views.words import MERGES, template_text
+from unlearnlab.views.words import MERGES, duration, template_text
 
 HINT = "Or type the path of a folder, or the id of a model on the hub: org/name."
 
@@ -131,9 +132,6 @@ def options_of(form: Form) -> dict[str, dict[str, Any]]:
 SUGGESTED: Mapping[Split, int] = {"forget": 12, "retain": 6}
 """Rows of each set to choose from: nobody knows invented facts."""
 
-LONGEST_PROMPT = 90
-"""Characters of a prompt in a list."""
-
 
 def watchable(form: Form) -> list[tuple[str, str]]:
     """List rows to watch, by set and prompt, and those that the form holds already.
@@ -147,7 +145,7 @@ def watchable(form: Form) -> list[tuple[str, str]]:
         rows = known.rows(split, form.fold)
         some = spread(evenly(rows, 5 * most), tasks)[:most]
         shown = dict.fromkeys((*some, *(row for row in rows if row.id in held)))
-        found += [(f"{split} · {hide(row.input)[:LONGEST_PROMPT]}", row.id) for row in shown]
+        found += [(f"{split} · {hide(row.input)[:EXCERPT]}", row.id) for row in shown]
     return found
 
 

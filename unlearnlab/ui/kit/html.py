@@ -14,8 +14,7 @@ import gradio as gr
 
 from unlearnlab.metrics.intervals import Interval
 from unlearnlab.views.html import environment
-
-NO_BREAK = "\u00a0"
+from unlearnlab.views.words import duration
 
 UI = Path(__file__).parents[1]
 """Folder of the page: templates, scripts and style sheets are named by their path in it."""
@@ -44,16 +43,6 @@ def span(interval: Interval | None, write: Callable[[float | None], str] = score
     if interval is None or write(interval.low) == write(interval.high):
         return ""
     return f"{write(interval.low)} to {write(interval.high)}"
-
-
-def duration(seconds: float) -> str:
-    """Write a duration in its two largest units, without line breaks between number and unit."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}{NO_BREAK}s"
-    if whole < 3600:
-        return f"{whole // 60}{NO_BREAK}min {whole % 60}{NO_BREAK}s"
-    return f"{whole // 3600}{NO_BREAK}h {whole % 3600 // 60}{NO_BREAK}min"
 
 
 def count(number: float) -> str:

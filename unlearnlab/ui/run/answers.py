@@ -12,7 +12,7 @@ from unlearnlab.exports.tables import rows_csv
 from unlearnlab.metrics.labels import OUTCOMES, TITLES, Outcome, Sense, title
 from unlearnlab.runs.events import Asked, AskFailed
 from unlearnlab.runs.records import RunRecord
-from unlearnlab.ui.kit.html import NO_BREAK, heading, render, script
+from unlearnlab.ui.kit.html import heading, render, script
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.answers import (
     PAGE,
@@ -29,6 +29,7 @@ from unlearnlab.views.answers import (
     mask,
     tally,
 )
+from unlearnlab.views.says import NO_BREAK
 from unlearnlab.views.scoreboard import KINDS, TASKS, titles_of
 
 SHOWS: Mapping[Show, str] = {

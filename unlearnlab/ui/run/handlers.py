@@ -14,9 +14,11 @@ import gradio as gr
 from unlearnlab.exports.pack_file import PackError
 from unlearnlab.exports.packs import add_pack
 from unlearnlab.models.catalog import save_name_problem
+from unlearnlab.runs.engine_api import Question, listed
 from unlearnlab.runs.store import StoreError, UnknownRun
 from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.presets import branched, teach_spec, unlearn_spec
+from unlearnlab.spec.rows import counted
 from unlearnlab.spec.run import NAME, RunSpec, SpecError
 from unlearnlab.ui.form.form import Form, form_of, problems_of, scoring_of, spec_of, title_of
 from unlearnlab.ui.kit.controls import Problem
@@ -238,12 +240,29 @@ def press_ask(
         problem = f"the prompt has {len(prompt)} characters: {LONGEST_PROMPT} is the most"
     if not problem:
         try:
-            return program.worker.ask(run_id, prompt, step=step), Notice()
+            ask_id = program.worker.ask(run_id, prompt, step=step)
+            waits = program.store.row(run_id).ending is None
+            return ask_id, Notice(note=_list_text(listed(prompt), waits=waits))
         except StoreError as error:
             return "", error_notice(error)
         except ValueError as error:
             problem = str(error).removeprefix("prompt: ")
     return "", Notice([Problem(PROMPT, "Prompt", problem)])
+
+
+def _list_text(of: Sequence[Question], *, waits: bool) -> str:
+    """Say that a text was read as a list of prompts; empty if it was not.
+
+    Args:
+        of: The prompts.
+        waits: Whether the run waits while they are answered.
+    """
+    if not of:
+        return ""
+    expected = sum(bool(one.expected) for one in of)
+    told = f"Asked as a list: {counted(len(of), 'prompt')}, {expected} of them with an expected "
+    told += "answer after => or a tab."
+    return f"{told} The run waits until all are answered." if waits else told
 
 
 def _why_it_cannot_answer(program: Program, run_id: str) -> str:

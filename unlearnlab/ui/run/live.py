@@ -21,7 +21,7 @@ from unlearnlab.runs.worker import NotRunning, WorkerState
 from unlearnlab.spec.run import RunSpec, SpecError, adjustable, written
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT, TAKE, drawing
 from unlearnlab.ui.kit.controls import OF_METHOD, PHASE
-from unlearnlab.ui.kit.html import clock, count, duration, render, script
+from unlearnlab.ui.kit.html import clock, count, render, script
 from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.kit.run_source import RunCounts, ShownRun
@@ -30,7 +30,14 @@ from unlearnlab.views.charts import log_scale
 from unlearnlab.views.documents import live_documents
 from unlearnlab.views.says import SaidAnswer, SaidStep
 from unlearnlab.views.scoreboard import compares_with_retrained
-from unlearnlab.views.words import changes, path_words, phase_text, present_phase, timeline
+from unlearnlab.views.words import (
+    changes,
+    duration,
+    path_words,
+    phase_text,
+    present_phase,
+    timeline,
+)
 
 UNDERLAID = 30
 """Most earlier runs that are offered to lie under the shown one."""

@@ -31,7 +31,7 @@ from unlearnlab.ui.kit.charts import Figure, Trace
 from unlearnlab.ui.kit.html import escape, render, script, span
 from unlearnlab.ui.kit.listeners import answering
 from unlearnlab.ui.kit.program import Program
-from unlearnlab.views.answers import mask
+from unlearnlab.views.answers import EXCERPT, mask
 from unlearnlab.views.documents import Documents
 from unlearnlab.views.scoreboard import titles_of
 
@@ -40,9 +40,6 @@ LISTED = 40
 
 SHOWN = 240
 """Characters of a document to show: enough to recognise it."""
-
-EXCERPT = 90
-"""Characters of a document's first prompt to show."""
 
 BINS = 28
 """Bars of a histogram of losses."""

@@ -32,11 +32,12 @@ from unlearnlab.runs.worker import NotRunning
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.sweep import SeedAxis, SweepSpec, WindowAxis, expand_grid, shown_axes
 from unlearnlab.ui.kit.charts import TAKE, Cell, Figure, Trace, plain
-from unlearnlab.ui.kit.html import clock, duration, render, script
+from unlearnlab.ui.kit.html import clock, render, script
 from unlearnlab.ui.kit.html import score as written
 from unlearnlab.ui.kit.listeners import Answer, answering
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.views.scoreboard import at_ends
+from unlearnlab.views.words import duration
 
 LISTED = 50
 """Most sweeps that can be chosen, the latest ones."""

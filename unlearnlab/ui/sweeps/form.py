@@ -30,12 +30,13 @@ from unlearnlab.ui.form import form as forms
 from unlearnlab.ui.form.form import Form
 from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.kit.controls import ADAPTER, LORA, MODEL, OF_ADAPTER, OF_METHOD, PHASE, FormField
-from unlearnlab.ui.kit.html import duration, heading, render, script
+from unlearnlab.ui.kit.html import heading, render, script
 from unlearnlab.ui.kit.listeners import QUIET
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import Notice, error_notice, notice_box
 from unlearnlab.ui.run.panel import Buttons
 from unlearnlab.ui.sweeps.card import SweepBoard
+from unlearnlab.views.words import duration
 
 ROWS = 3
 """Most settings that a sweep of the form varies."""

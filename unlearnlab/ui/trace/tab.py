@@ -17,7 +17,7 @@ from unlearnlab.ui.form.form import NAME
 from unlearnlab.ui.form.layout import FormParts
 from unlearnlab.ui.form.notes import model_choices, model_note
 from unlearnlab.ui.kit.charts import figure_html
-from unlearnlab.ui.kit.html import duration, escape, heading, render, script
+from unlearnlab.ui.kit.html import escape, heading, render, script
 from unlearnlab.ui.kit.listeners import QUIET, PageState, answering, follow, on_choice
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.run.handlers import press_stop
@@ -38,6 +38,7 @@ from unlearnlab.ui.trace.form import (
 from unlearnlab.ui.trace.maps import trace_html, windows_figure
 from unlearnlab.views.answers import mask
 from unlearnlab.views.benchmarks import windows
+from unlearnlab.views.words import duration
 
 SIZE = 10
 """Traces on one page of the list."""
