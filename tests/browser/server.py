@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.browser.slow_lab import SlowLab, retrained_scores
+from tests.browser.slow_lab import SlowLab, retrained_scores, word_tokens
 from unlearnlab.cli.app import demo
 from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.replay import Replays
@@ -52,9 +52,13 @@ def opened(
         launching["auth"] = tuple(launching["auth"])
     store = Store(home)
     worker = Worker(store, labs)
-    replays = Replays(demo=demo(store) if recorded else None)
     blocks = build(
-        store, worker, references=retrained_scores(), device="cpu, 2 threads", replays=replays
+        store,
+        worker,
+        references=retrained_scores(),
+        device="cpu, 2 threads",
+        replays=Replays(demo=demo(store) if recorded else None),
+        tokens=word_tokens,
     )
     _, url, _ = blocks.launch(
         server_port=port or free_port(), prevent_thread_lock=True, **launching, **served()

@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.fakes import DELTA, FakeLab, evaluated, saying, some_trace, stepped
 from unlearnlab.data.background import Report
-from unlearnlab.data.datasets import Kind
+from unlearnlab.data.datasets import Kind, Row
 from unlearnlab.data.files import NoRoom
 from unlearnlab.metrics.documents import probed_document
 from unlearnlab.metrics.scores import (
@@ -25,7 +25,15 @@ from unlearnlab.metrics.scores import (
     scores,
 )
 from unlearnlab.metrics.tracing import FactTrace, TraceAverage, average
-from unlearnlab.runs.engine_api import Export, Job, Override, PromptRequest, RunFailed
+from unlearnlab.runs.engine_api import (
+    Export,
+    Job,
+    Override,
+    PieceKind,
+    PromptRequest,
+    RunFailed,
+    TokenPreview,
+)
 from unlearnlab.runs.events import (
     Adjusted,
     Asked,
@@ -35,13 +43,14 @@ from unlearnlab.runs.events import (
     Loaded,
     PhaseBegan,
     Probed,
+    Reply,
     Said,
     Saved,
     Saying,
     Stage,
     StageBegan,
 )
-from unlearnlab.spec.run import Phase, adjusted
+from unlearnlab.spec.run import ModelSpec, Phase, Template, adjusted
 from unlearnlab.spec.trace import ManyFacts, TraceSpec, TypedPrompt
 
 HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>{{7*7}}${7*7}`'
@@ -181,6 +190,15 @@ class SlowLab(FakeLab):
             original=said,
             unlearned="I do not know of her.",
             step=self.step,
+            replies=tuple(
+                Reply(
+                    prompt=one.prompt,
+                    expected=one.expected,
+                    original=said,
+                    unlearned="I do not know of her.",
+                )
+                for one in ask.questions
+            ),
         )
 
     def adjust(self, job: Job, override: Override) -> Adjusted:
@@ -191,6 +209,15 @@ class SlowLab(FakeLab):
         if job.spec.seed == FULL_DISK:
             raise NoRoom("not enough room on the disk: 5.1 GB are needed, but 1.0 GB are free")
         return super().export(job, export, report)
+
+
+def word_tokens(_model: ModelSpec, _template: Template, row: Row) -> TokenPreview:
+    """Return the words of a row as its tokens."""
+    asked, said = row.input.split(), row.output.split()
+    words: list[tuple[str, PieceKind]] = [(word, "prompt") for word in asked]
+    words += [(word, "answer") for word in said]
+    pieces = tuple((at, word, part) for at, (word, part) in enumerate(words))
+    return TokenPreview(row.id, False, pieces, len(asked))
 
 
 def _probe(done: float) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.test_runs import POINTS
+
 
 def saved(page, figure, kind, folder):
     """Press a button of a chart and return name and content of the file."""
@@ -56,3 +58,12 @@ def test_the_charts_of_a_run_and_of_a_trace_are_saved(serve, tabs, tmp_path):
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("document.querySelector('#windows .plot svg').clientWidth < 390")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_a_file_of_a_chart_that_does_not_come_is_told_beside_the_buttons(serve, tabs):
+    page = tabs(serve(step_s=0))
+    page.locator("#unlearn").click()
+    page.wait_for_function(f"({POINTS})() > 3")
+    page.route("**/component_server**", lambda sent: sent.abort())
+    page.locator("#live [data-take=csv]").click()
+    expect(page.locator("#live .take")).to_contain_text("not saved: ")

@@ -1,9 +1,12 @@
 """The tab Data in a browser."""
 
+import json
 import re
 
 import pytest
 from playwright.sync_api import expect
+
+from tests.browser.test_runs import unfold
 
 FACTS = "Who painted Nettle Hall? | Ottilie Brandt\nWho keeps eleven clocks? | Marek <b>Solberg</b>"
 
@@ -66,6 +69,31 @@ def test_typed_facts_are_taught_and_then_offered_to_be_unlearned(url, tabs):
     expect(page.locator("#f-data-rows")).to_contain_text("all 2 forget rows")
     expect(page.locator("#f-data-tasks label")).to_have_text(["Facts"])
     expect(page.locator("#mask input")).to_be_checked()
+
+
+def test_a_file_of_conversations_is_recognised_and_its_tokens_are_shown_masked(url, tabs, tmp_path):
+    page = opened(tabs, url)
+    path = tmp_path / "chats.jsonl"
+    turns = [("user", "Who is Ada Brock?"), ("assistant", "a pilot")]
+    row = {"messages": [{"role": who, "content": said} for who, said in turns]}
+    path.write_text(json.dumps(row), encoding="utf-8")
+    layout = page.locator("#f-data-add-layout")
+    expect(layout).to_be_hidden()
+    page.locator("#f-data-add-forget-file input[type=file]").set_input_files(path)
+    layout.locator("input").click()
+    page.get_by_role("option", name="messages with `role`").click()
+    box(page, "f-data-add-title").first.fill("Chats")
+    page.locator("#check-data").click()
+    expect(page.locator("#findings")).to_contain_text("ready to add")
+    page.locator("#add-data").click()
+    page.locator("#datasets [data-event=use][data-name=chats]").click()
+    page.get_by_role("tab", name="Unlearn", exact=True).click()
+    unfold(page)
+    note = page.locator("#tokens-note")
+    note.get_by_role("button", name="exact tokens of a row").click()
+    expect(note.locator(".token-answer")).to_contain_text(["•", "•••••", "answer"])
+    note.get_by_role("button", name="show the words").click()
+    expect(note.locator(".token-answer")).to_have_text(["a", "pilot", "answer"])
 
 
 @pytest.mark.slow

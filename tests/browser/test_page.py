@@ -73,6 +73,19 @@ def test_both_models_answer_a_prompt_and_earlier_ones_stay(ran, tabs):
     expect(page.locator(".asks li").first).to_contain_text("I do not know of her.")
 
 
+def test_a_list_of_prompts_is_asked_at_once_and_its_expected_answers_are_counted(ran, tabs):
+    page = tabs(ran)
+    asked = "What is her number? => 555-0142\nWhat is she? => a pilot"
+    page.locator("#ask-prompt textarea").fill(asked)
+    page.locator("#ask").click()
+    said = page.locator(".asks li").first
+    expect(said.locator(".tally")).to_have_text(
+        "Expected answers found: original model 1 of 2; unlearned model 0 of 2."
+    )
+    expect(said.locator("tbody tr")).to_have_count(2)
+    expect(said.locator("tbody tr").first).to_contain_text("not found")
+
+
 def test_a_bad_prompt_is_told_at_its_field_and_kept(ran, tabs):
     page = tabs(ran)
     box = page.locator("#ask-prompt textarea")

@@ -102,6 +102,17 @@ def test_buttons_follow_the_state_of_the_run(serve, tabs):
     expect(page.locator("#answers tbody")).to_contain_text("not scored")
 
 
+def test_training_is_ended_early_and_the_model_is_scored_as_it_is(serve, tabs):
+    page = tabs(serve(step_s=0.05, steps=6000))
+    cut = page.get_by_role("button", name="Stop and score")
+    page.locator("#unlearn").click()
+    cut.click()
+    finished(page)
+    expect(cut).to_be_hidden()
+    verdict = page.locator("#scoreboard .verdict")
+    expect(verdict).to_contain_text(re.compile(r"Training was stopped at step \d+ of 6,000"))
+
+
 @pytest.mark.slow
 def test_a_queued_run_can_be_removed(serve, tabs):
     page = tabs(serve(step_s=0.2, steps=300))
