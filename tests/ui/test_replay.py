@@ -214,8 +214,12 @@ def test_the_programs_own_recording_is_offered_until_there_are_runs(tmp_path, ha
         assert poll(stage, {"run": run})["replay"]["take"] > 0
         hand.now += 60
         assert "Forgotten" in panel_of(stage, run).board
+        pressed(stage, run, "end")
+        assert handlers.first_run(stage, run) == ""
+        (refused,) = handlers.press_ask(stage, run, "Who?")[1].problems
+        assert "Press Unlearn" in refused.message
         mine = store.create(RunSpec())
-        assert [row.run_id for row in stage.runs.rows()] == [mine]
+        assert [row.run_id for row in stage.runs.rows()] == [mine, run]
         assert handlers.first_run(stage, "") == mine
         assert handlers.press_demo(program, run)[1].problems
         worker.close(5)

@@ -10,9 +10,10 @@ from unlearnlab.metrics.intervals import Interval, score_intervals
 from unlearnlab.metrics.mmlu import SubjectChange
 from unlearnlab.metrics.published import results
 from unlearnlab.metrics.scores import scores
+from unlearnlab.metrics.verdicts import Verdict, whole_percent
 from unlearnlab.spec.run import DataSpec, ModelSpec, RunSpec
 from unlearnlab.ui.run.scoreboard import OFFICIAL, published_html, scoreboard_html, strip_html
-from unlearnlab.views.scoreboard import scoreboard, terms_strip, whole_percent
+from unlearnlab.views.scoreboard import headline, scoreboard, terms_strip
 
 BEFORE, AFTER = made_evidence(1.0, 12), made_evidence(0.0, 12)
 RUN = score_intervals(BEFORE, AFTER)
@@ -113,6 +114,20 @@ def test_the_verdict_is_one_sentence_with_its_numbers():
     html = drawn(RunSpec(), scores(BEFORE), scores(AFTER))
     sentence = re.sub("<[^>]+>", "", html.split('class="headline">')[1].split("</p>")[0])
     assert re.fullmatch(r"Forgets \d+%, keeps \d+%, [a-z ]+ \(AUC 0\.\d\d\)\.", sentence), sentence
+
+
+@pytest.mark.parametrize(
+    ("kind", "auc", "auc_before", "told"),
+    [
+        ("forgotten", 0.5, 1.0, "Forgets 99%, keeps 80%, not detectable (AUC 0.50)."),
+        ("forgotten", 0.1, 1.0, "Forgets 99%, keeps 80%, detectable by its high loss (AUC 0.10)."),
+        ("forgotten", 0.5, 0.5, "Forgets 99%, keeps 80%."),
+        ("over_unlearned", None, None, "Over-unlearned: forgets 99%, keeps 80%."),
+    ],
+)
+def test_the_sentence_tells_what_an_attack_finds_and_what_went_too_far(kind, auc, auc_before, told):
+    judged = Verdict(kind, ("why",), forgets=0.99, keeps=0.8)
+    assert "".join(text for text, _ in headline(judged, auc, auc_before)) == told
 
 
 def test_all_and_nothing_are_never_rounded_to():

@@ -231,6 +231,17 @@ WORDS: Mapping[Kind, str] = {"qa": "questions answered", "sc": "texts recited"}
 """Names of what is known of each kind of rows."""
 
 
+def whole_percent(share: float) -> str:
+    """Write a share in whole percent; 100 % and 0 % mean all and nothing."""
+    share = min(1.0, max(0.0, share))  # What must stay may also have grown.
+    percent = round(100 * share)
+    if percent == 100 and share < 1:
+        percent = 99
+    if percent == 0 and share > 0:
+        percent = 1
+    return f"{percent}%"
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """A judgement of a run, and its reasons."""
@@ -384,6 +395,15 @@ class Change:
         return sum(one.after for one in self.kept) / start if start else None
 
     @property
+    def keeps(self) -> float | None:
+        """Return the share of what was known that is kept, a mean over the retain terms.
+
+        What a term gained makes up for nothing that another lost.
+        """
+        shares = [min(1.0, one.after / one.before) for one in self.kept if one.before]
+        return statistics.fmean(shares) if shares else None
+
+    @property
     def retain_fell(self) -> bool:
         """Tell whether the retain scores fell by more than noise."""
         fall, noise = _fell(self.kept) if self.kept else (0.0, 0.0)
@@ -424,7 +444,7 @@ def verdict(
         forget=_shifts(before, after, "forget", tasks, reference),
         retain=_shifts(before, after, "retain", (), None),
     )
-    shares = change.gone, change.retain_left
+    shares = change.gone, change.keeps
     for kind, holds in _RULES:
         if found := holds(change):
             return Verdict(kind, (*found, *_gated(change, kind), *_always(change)), *shares)
@@ -578,7 +598,7 @@ def _no_effect(change: Change) -> list[str]:
     gone = change.gone or 0.0
     if gone >= UNTOUCHED_TERM and fall >= min(noise, FEW_ROWS):
         return []
-    found = [f"Of what is to be forgotten {1 - gone:.0%} is still answered or recited."]
+    found = [f"Of what is to be forgotten {whole_percent(1 - gone)} is still answered or recited."]
     if (moved := change.after.moved) and moved.lost:
         found.append(f"{moved.text}.")
     return found

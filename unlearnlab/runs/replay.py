@@ -262,8 +262,7 @@ class Replays:
 
         Args:
             guests: Recordings from outside the store, shown beside the user's own runs.
-            demo: The recording that comes with the program: a guest too, and listed only until
-                there are other runs.
+            demo: The recording that comes with the program: a guest too, listed last.
             clock: Monotonic clock, in seconds.
         """
         self.demo = demo

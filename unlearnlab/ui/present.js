@@ -16,16 +16,19 @@ function present(on) {
   window.dispatchEvent(new Event("resize"));
 }
 
-const writes = (node) => node.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(node.tagName);
+const NO_TEXT = "[type=range], [type=checkbox], [type=radio], [type=button]";
+const writes = (node) =>
+  node.isContentEditable || (node.matches("input, textarea, select") && !node.matches(NO_TEXT));
 
 element.querySelector("#present").addEventListener("click", () => present(!presenting()));
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
-  if (event.key === "p" || event.key === "P") present(!presenting());
-  if (!presenting()) return;
   if (event.key === "Escape") present(false);
+  if (event.ctrlKey || event.metaKey || event.altKey || writes(event.target)) return;
+  if ((event.key === "p" || event.key === "P") && !event.repeat) present(!presenting());
+  if (!presenting()) return;
   const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (way && event.target.getAttribute("role") !== "tab")
+  // A slider and a list of tabs have arrow keys of their own.
+  if (way && !event.target.matches('[type=range], [role="tab"]'))
     document.dispatchEvent(new CustomEvent("scrub", { detail: way }));
 });
 if (new URLSearchParams(location.search).has(PRESENT)) present(true);

@@ -22,7 +22,7 @@ const STEPS = [
     text: "The loss of what should be forgotten rises; that of what should stay keeps low.",
   },
   {
-    at: "#says, #ask-card",
+    at: '#live [data-part="says"]',
     title: "Read what it says",
     text: "The same prompts go to the original and to the unlearned model. Ask your own as well, also while it trains.",
   },
@@ -53,13 +53,18 @@ function turnTo(step) {
   if (step < 0) return;
   localStorage.setItem(TOUR, String(step));
   document.getElementById("tab-unlearn-button")?.click();
-  const { title, text } = STEPS[step];
-  write(tour.querySelector("b"), title);
-  const there = target(step);
-  write(tour.querySelector("p"), there ? text : `${text} It appears here once a run is shown.`);
-  write(tour.querySelector("small"), `${step + 1} of ${STEPS.length}`);
-  tour.querySelector('[data-tour="back"]').disabled = step === 0;
+  tour.querySelector('[data-tour="back"]').setAttribute("aria-disabled", String(step === 0));
   write(tour.querySelector('[data-tour="next"]'), step + 1 < STEPS.length ? "Next" : "Done");
+  write(tour.querySelector("small"), `${step + 1} of ${STEPS.length}`);
+  write(tour.querySelector("b"), STEPS[step].title);
+  // The tab may be drawn only now.
+  requestAnimationFrame(() => at === step && pointAt(step));
+}
+
+function pointAt(step) {
+  const there = target(step);
+  const { text } = STEPS[step];
+  write(tour.querySelector("p"), there ? text : `${text} It appears here once a run is shown.`);
   there?.classList.add("tour-target");
   there?.scrollIntoView({ block: "center" });
 }

@@ -49,8 +49,8 @@ TRACES: Sequence[Trace] = (
     Trace("learning_rate", "learning rate", "steps", "utility", "dash"),
     Trace("weight.forget", "forget weight", "weights", "forget"),
     Trace("weight.retain", "retain weight", "weights", "retain"),
-    Trace("knowledge.forget", "forget: answered", "probe", "forget"),
-    Trace("knowledge.retain", "retain: answered", "probe", "retain"),
+    Trace("knowledge.forget", "forget: answered correctly", "probe", "forget"),
+    Trace("knowledge.retain", "retain: answered correctly", "probe", "retain"),
     Trace("regurgitation.forget", "forget: recited", "probe", "forget", "dot"),
     Trace("regurgitation.retain", "retain: recited", "probe", "retain", "dot"),
 )

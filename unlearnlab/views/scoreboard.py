@@ -29,6 +29,7 @@ from unlearnlab.metrics.verdicts import (
     over_picked,
     taught_verdict,
     verdict,
+    whole_percent,
 )
 from unlearnlab.runs.events import Ending
 from unlearnlab.runs.records import RunRecord
@@ -95,12 +96,15 @@ class Scoreboard:
     """The verdict as one sentence: texts, each with the role that colours it, or none."""
 
 
-def headline(judged: Verdict, auc: float | None) -> tuple[tuple[str, str], ...]:
+def headline(
+    judged: Verdict, auc: float | None, auc_before: float | None = None
+) -> tuple[tuple[str, str], ...]:
     """Say a verdict in one sentence, as texts with the role of their colour.
 
     Args:
         judged: The verdict.
         auc: AUC of the membership attack on the unlearned model; none without an attack.
+        auc_before: On the original model: what was not detectable before says nothing after.
 
     Returns:
         Such as "Forgets 96%", ", ", "keeps 97%", ", ", "still detectable", " (AUC 0.75)"; the
@@ -109,25 +113,16 @@ def headline(judged: Verdict, auc: float | None) -> tuple[tuple[str, str], ...]:
     if judged.forgets is None or judged.kind == "not_measurable":
         return ((judged.title, ""),)
     told = [(f"Forgets {whole_percent(judged.forgets)}", "forget")]
+    if judged.kind in ("over_unlearned", "collapsed"):
+        told = [(f"{judged.title}: ", ""), (told[0][0].lower(), "forget")]
     if judged.keeps is not None:
         told += [(", ", ""), (f"keeps {whole_percent(judged.keeps)}", "retain")]
-    if auc is not None:
+    if auc is not None and (auc_before is None or auc_before > STILL_REMEMBERED):
         traces = "still detectable" if auc > STILL_REMEMBERED else "not detectable"
         if auc < PUSHED_TOO_FAR:
-            traces = "conspicuously unlikely"
+            traces = "detectable by its high loss"
         told += [(", ", ""), (traces, "membership"), (f" (AUC {auc:.2f})", "")]
     return (*told, (".", ""))
-
-
-def whole_percent(share: float) -> str:
-    """Write a share in whole percent; 100 % and 0 % mean all and nothing."""
-    share = min(1.0, max(0.0, share))  # What must stay may also have grown.
-    percent = round(100 * share)
-    if percent == 100 and share < 1:
-        percent = 99
-    if percent == 0 and share > 0:
-        percent = 1
-    return f"{percent}%"
 
 
 T = TypeVar("T")
@@ -200,7 +195,9 @@ def scoreboard(
         setting=f"{rows}{judges}{spec.data.fold} fold, greedy, up to {tokens} tokens{told}",
         seeds=seeds,
         alone=spec.only_scores,
-        headline=headline(found_verdict, after.mia_auc) if found_verdict and after else (),
+        headline=headline(found_verdict, after.mia_auc, before.mia_auc if before else None)
+        if found_verdict and after
+        else (),
     )
 
 

@@ -6,6 +6,7 @@ phase is. So a reload, or a wrong value, loses nothing. Values are unchecked unt
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import PurePath
 from typing import Any, get_args
 
 from unlearnlab.data.datasets import TASKS as ALL_TASKS
@@ -330,8 +331,10 @@ def title_of(form: Form, spec: RunSpec) -> str:
     found = presets().get(form.preset)
     if found is None or spec.title != found.spec.title:
         return ""
+    # The name goes into packs and reports, which name no place on this machine.
     changed = [
-        f"{one.name} {one.values[1]}" for one in differences((settled(found.spec), settled(spec)))
+        f"{one.name} {PurePath(one.values[1]).name or one.values[1]}"
+        for one in differences((settled(found.spec), settled(spec)))
     ]
     more = len(changed) - NAMED
     told = [*changed[:NAMED], *([f"{more} more"] if more > 0 else [])]

@@ -5,8 +5,10 @@ const box = element.querySelector(".message");
 function clear(field) {
   field.classList.remove("wrong");
   field.querySelector(".field-problem")?.remove();
-  for (const input of field.querySelectorAll("[aria-invalid]"))
+  for (const input of field.querySelectorAll("[aria-invalid]")) {
     input.removeAttribute("aria-invalid");
+    input.removeAttribute("aria-describedby");
+  }
 }
 
 function mark(problem) {
@@ -16,7 +18,9 @@ function mark(problem) {
   field.classList.add("wrong");
   field.append(made("div", "field-problem", problem.message));
   const input = field.querySelector("input, textarea");
+  field.lastElementChild.id = `${problem.element}-problem`;
   input?.setAttribute("aria-invalid", "true");
+  input?.setAttribute("aria-describedby", `${problem.element}-problem`);
   return input;
 }
 

@@ -48,11 +48,12 @@ function latest(patience = ANSWER_MS) {
 // request wins. Returns what asks at once.
 //   request()  asks the server; its answer needs one of the keys `needs`.
 //   take(answer)  shows an answer.
+//   always()  whether to ask even so, for an end that is to be told.
 //   pace()  milliseconds until the next request.
 //   lost  what a reader needs to know while the connection is lost.
 //   told(text)  shows what is wrong, or "".
 //   patience  milliseconds that an answer may take.
-function poll({ request, take, pace, seen, needs, lost = "", told = tellLost, patience }) {
+function poll({ request, take, pace, seen, needs, always = () => false, lost = "", told = tellLost, patience }) {
   const newest = latest(patience);
   let timer = null;
   let failures = 0;
@@ -67,7 +68,7 @@ function poll({ request, take, pace, seen, needs, lost = "", told = tellLost, pa
     if (gone > 20) return;
     const mine = ++rounds;
     try {
-      if (document.visibilityState === "visible" && seen()) {
+      if ((document.visibilityState === "visible" && seen()) || always()) {
         const answer = await newest(request());
         if (mine !== rounds) return;
         take(answered(answer, needs));

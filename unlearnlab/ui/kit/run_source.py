@@ -139,17 +139,13 @@ class RunSource:
         return self._store.events(run_id, after)
 
     def rows(self) -> list[RunRecord]:
-        """Return all runs: guest recordings, then the user's own, newest first.
-
-        The program's own recording is among them while it is replayed, and until there are others.
-        """
+        """Return all runs: guest recordings, the user's own, newest first, then the program's."""
         playing = {replay.run_id: replay.row for replay in self._replays.active()}
         demo = self._replays.demo
         guests = [one.row for one in self._guests.values() if one is not demo]
         mine = [row for row in self._store.runs() if row.run_id not in self._guests]
-        if demo and (demo.row.run_id in playing or not (guests or mine)):
-            guests.append(demo.row)
-        return [playing.get(row.run_id, row) for row in (*guests, *mine)]
+        last = [demo.row] if demo else []
+        return [playing.get(row.run_id, row) for row in (*guests, *mine, *last)]
 
     def recording(self, run_id: str) -> Recording:
         """Return the recording of a run.

@@ -19,8 +19,8 @@ let below = null; // An earlier run that lies under this one: {run, title, serie
 
 // ---- the horizontal axis ---------------------------------------------------------------------
 
-const AXES = { step: "optimizer step", epoch: "epoch", seconds: "seconds of training", tokens: "tokens, about" };
-const NO_PACE = () => ({ step: [0], epoch: [0], seconds: [0], tokens: [0] });
+const AXES = { step: "optimizer step", epoch: "epoch", seconds: "seconds since the first step", tokens: "tokens, about" };
+const NO_PACE = () => ({ step: [0], epoch: [0], seconds: [0], tokens: [0], before: 0, ofPhase: 0 });
 let timeline = NO_PACE();
 
 function forgetPace() {
@@ -32,11 +32,18 @@ function takePace(found) {
 }
 
 // The server tells tokens by the second; how many there were until a step follows from its time.
+// Epochs begin anew with each phase, seconds with the scoring before.
 function went(sofar, found) {
   found.step.forEach((step, at) => {
-    const spent = found.seconds[at] - sofar.seconds.at(-1);
-    sofar.tokens.push(sofar.tokens.at(-1) + Math.max(0, spent) * found.tokens[at]);
-    for (const name of ["step", "epoch", "seconds"]) sofar[name].push(found[name][at]);
+    sofar.began ??= found.seconds[at];
+    const seconds = found.seconds[at] - sofar.began;
+    const spent = Math.max(0, seconds - sofar.seconds.at(-1));
+    if (found.epoch[at] < sofar.ofPhase) sofar.before += sofar.ofPhase;
+    sofar.ofPhase = found.epoch[at];
+    sofar.tokens.push(sofar.tokens.at(-1) + spent * found.tokens[at]);
+    sofar.step.push(step);
+    sofar.epoch.push(sofar.before + sofar.ofPhase);
+    sofar.seconds.push(seconds);
   });
   return sofar;
 }
@@ -168,10 +175,12 @@ function underlaid() {
 
 // The end of an axis of losses: it grows by half at a time, so that the lines do not creep.
 function endOf(drawn) {
-  const values = drawn
-    .filter((trace) => trace.panel === panel && !hidden.has(trace.series))
-    .flatMap((trace) => (isSmoothed(trace) ? smoothed(trace.points.y) : trace.points.y))
-    .filter((value) => value !== null);
+  const upper = drawn.filter((trace) => trace.panel === panel && !hidden.has(trace.series));
+  const values = [
+    ...upper.flatMap((trace) => (isSmoothed(trace) ? smoothed(trace.points.y) : trace.points.y)),
+    ...(panel === "answers" ? upper.map((trace) => references[trace.series]) : []),
+    ...underlaid().flatMap((trace) => (trace.yaxis === "y" && trace.visible ? trace.y : [])),
+  ].filter(Number.isFinite);
   const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
   let end = 1.5;
   while (end < high * 1.04) end *= 1.5;
@@ -239,6 +248,8 @@ function layout(steps, waiting, drawn) {
     xaxis: {
       ...fixed.xaxis,
       title: AXES[by],
+      hoverformat: by === "step" ? "d" : ".3~s",
+      unifiedhovertitle: { text: `${by} %{x}` },
       range: [0, Math.max(xOf(steps), by === "step" ? 1 : 1e-3)],
       showticklabels: steps > 0,
       ...(by === "step" ? { tickformat: "d", dtick: few ? 1 : undefined } : {}),
@@ -401,7 +412,7 @@ function legend(drawn) {
   const renewed = refill(part("legend"), shown, () => {
     const upper = drawn.filter((trace) => trace.panel !== "probe").map(legendButton);
     const lower = drawn.filter((trace) => trace.panel === "probe").map(legendButton);
-    return [...upper, ...(lower.length ? [made("span", "", "Probe of a few rows:"), ...lower] : [])];
+    return [...upper, ...(lower.length ? [made("span", "", "Probe:"), ...lower] : [])];
   });
   if (renewed && focused)
     part("legend").querySelector(`[data-series="${CSS.escape(focused)}"]`)?.focus();
@@ -458,17 +469,28 @@ axes.addEventListener("click", ({ target }) => {
 
 const under = part("under");
 
+function layUnder(found) {
+  below = found;
+  under.value = found?.run ?? "";
+}
+
 async function offerEarlier() {
-  const { runs = [] } = await server.earlier({ run }).catch(() => ({}));
+  const { runs = [] } = await server.earlier({ run }).catch(() => ({})); // The poll tells of it.
   offer(under, [["", "no earlier run"], ...runs.map(({ run: id, title }) => [id, title])]);
 }
 
 under.addEventListener("focus", offerEarlier);
 under.addEventListener("pointerenter", offerEarlier);
 under.addEventListener("change", async () => {
-  const id = under.value;
-  const found = id ? await server.all_run_points({ run: id }).catch(() => null) : null;
-  const title = under.selectedOptions[0]?.textContent ?? "";
-  below = found?.series ? { run: id, title, series: found.series, pace: went(NO_PACE(), found.pace) } : null;
+  const [id, title] = [under.value, under.selectedOptions[0]?.textContent ?? ""];
+  const asked = id ? server.all_run_points({ run: id }) : null;
+  try {
+    const found = asked && answered(await asked, ["series"]);
+    if (under.value !== id) return;
+    layUnder(found && { run: id, title, series: found.series, pace: went(NO_PACE(), found.pace) });
+  } catch (error) {
+    layUnder(null);
+    tellLost(problemOf(error));
+  }
   draw();
 });

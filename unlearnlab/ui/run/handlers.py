@@ -88,12 +88,12 @@ def first_run(program: Program, remembered: str) -> str:
         return live
     if replays := program.replays.active():
         return replays[-1].run_id
-    known = [row.run_id for row in program.runs.rows()]
+    demo = program.replays.demo
+    # The recording that comes along is opened by its button on the first screen alone.
+    known = [row.run_id for row in program.runs.rows() if not demo or row.run_id != demo.row.run_id]
     if remembered in known:
         return remembered
-    demo = program.replays.demo
-    own = [run_id for run_id in known if not demo or run_id != demo.row.run_id]
-    return own[0] if own else ""
+    return known[0] if known else ""
 
 
 def existing_run(program: Program, run_id: str) -> str:
@@ -269,6 +269,9 @@ def _why_it_cannot_answer(program: Program, run_id: str) -> str:
     """Say why a recording cannot answer prompts; empty for a run that can."""
     if program.replays.of(run_id):
         return "a recording cannot answer: this is a replay. Ask when it has ended."
+    demo = program.replays.demo
+    if demo and demo.row.run_id == run_id:
+        return "a recording cannot answer. Press Unlearn for a run that can."
     if program.runs.guest(run_id):
         return (
             "a recording cannot answer: it was opened from a file. Import it with `unpack`, and "

@@ -20,6 +20,11 @@ const untold = once();
 
 // ---- the status line -------------------------------------------------------------------------
 
+// The share of a run that is done; one that only scores has one stretch.
+function done({ progress: [before, trained, after] }) {
+  return phases.length === 0 ? before : 0.2 * before + 0.6 * trained + 0.2 * after;
+}
+
 function fill(status) {
   const card = part("status");
   card.dataset.status = status.status;
@@ -34,12 +39,8 @@ function fill(status) {
   const lines = changes.map((one) => (happened(one) ? `Step ${one.step}: ${one.text}` : one.text));
   show("changes", lines.length > 0);
   refill(part("changes"), lines, () => lines.map((text) => made("li", "", text)));
-  const [before, trained, after] = status.progress;
-  // A run that only scores has one stretch.
-  const scoring = phases.length === 0;
-  card.querySelector(".bars").classList.toggle("one", scoring);
-  const now = scoring ? before : 0.2 * before + 0.6 * trained + 0.2 * after;
-  progress(card, status.progress, now, status.headline);
+  card.querySelector(".bars").classList.toggle("one", phases.length === 0);
+  progress(card, status.progress, done(status), status.headline);
   write(part("advice"), status.advice && `What to try: ${status.advice}`);
   show("advice", Boolean(status.advice));
 }
@@ -53,11 +54,18 @@ function fillButtons(box, of, buttons, named = "") {
       const node = button("press", text, { press: event, run: of });
       if (named) node.setAttribute("aria-label", `${text} ${named}`);
       else node.id = IDS[event];
-      node.disabled = !on;
+      node.setAttribute("aria-disabled", String(!on));
       return node;
     }),
   );
-  if (renewed && focused) box.querySelector(`[data-press="${focused}"]`)?.focus();
+  if (renewed && focused) (box.querySelector(`[data-press="${focused}"]`) ?? heading()).focus();
+}
+
+// Takes the focus of a button that is gone.
+function heading() {
+  const found = part("status").querySelector("h2");
+  found.tabIndex = -1;
+  return found;
 }
 
 // What goes on while another run is shown: it can be opened, paused and stopped from here.
@@ -87,7 +95,7 @@ function openRunning() {
 
 element.addEventListener("click", ({ target }) => {
   const pressed = target.closest("button[data-press]");
-  if (!pressed || pressed.disabled) return;
+  if (!pressed || pressed.getAttribute("aria-disabled") === "true") return;
   const { press: event, run: of } = pressed.dataset;
   if (event === "open") trigger("open", { run: of });
   if (event === "hold") trigger("hold", { run: of });
@@ -103,8 +111,7 @@ const TITLE = "unlearnlab";
 let awaited = ""; // The run that was seen going on.
 
 function tellEnd(found) {
-  const [before, trained, after] = found.status.progress;
-  const percent = Math.round(100 * (0.2 * before + 0.6 * trained + 0.2 * after));
+  const percent = Math.round(100 * done(found.status));
   const name = found.status.title;
   const running = found.live && !found.replay.take;
   if (running) {
@@ -168,6 +175,7 @@ function adopt() {
   shownTake = null;
   log = null;
   looked = null;
+  layUnder(null);
   forget();
   show("empty", run === "");
   show("status", false);
@@ -243,6 +251,7 @@ function follow(found) {
 
 // Quick while a prompt waits for its answers, or a replay runs perhaps many times as fast.
 function pace() {
+  if (document.visibilityState !== "visible" || element.offsetParent === null) return SLOWEST_MS;
   const replayed = last?.replay?.take > 0 && !last.replay.held;
   if (replayed || document.querySelector("#asks .pending")) return FIRST_MS;
   return !last?.live ? IDLE_MS : series.size ? LIVE_MS : FIRST_MS;
@@ -292,6 +301,7 @@ const soon = poll({
   pace,
   // Until the page has opened, it is not known which run it shows.
   seen: () => opened && element.offsetParent !== null,
+  always: () => opened && awaited !== "",
   needs: ["turn"],
   lost: "A running job continues without this page.",
 });

@@ -181,9 +181,13 @@ def draw_results(program: Program, buttons: Buttons, queue: gr.HTML, runs: RunsC
             drawn["membership"] = membership_card(program)
         with _tab("Published", "published", "Appears beside the first scores."):
             drawn["published"] = _html("published", script("kit/folds.js"))
-        with _tab("Record", "record", "Appears when the run begins."):
+        with _tab("Record", "record", "Appears when the run begins; a recording has none."):
             drawn["record"] = _html("record", script("kit/folds.js", "kit/buttons.js"))
-        with _tab("Export", "export", "Appears when the run has something to export."):
+        with _tab(
+            "Export",
+            "export",
+            "Appears once there is something to export; a recording has nothing.",
+        ):
             drawn["export"] = export_card(program)
     return Parts(
         showing=gr.BrowserState("", storage_key="unlearnlab-run", secret="unlearnlab"),
