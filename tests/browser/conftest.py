@@ -25,6 +25,8 @@ PLACES = (
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "C:/Program Files/Google/Chrome/Application/chrome.exe",
 )
+POLICY = "Content Security Policy"
+REFUSED = (403, 405, 413, 415)
 PATIENCE_MS = 30000
 """A busy machine draws late; what must be quick is timed by tests of its own."""
 
@@ -146,11 +148,14 @@ def profile(browser):
 def tabs(browser, profile):
     """Open pages, each in a browser profile of its own unless a context is given.
 
-    Afterwards, no page may have asked another host for anything, nor have thrown an error.
+    Afterwards, no page may have asked another host for anything, nor have thrown an error, nor have
+    asked for what the guard or the page's own policy forbids.
     """
-    contexts, pages, outside, errors = [], [], [], []
+    contexts, pages, outside, errors, forbidden = [], [], [], [], []
 
     def watch(page):
+        page.on("console", lambda told: POLICY in told.text and forbidden.append(told.text))
+        page.on("response", lambda got: got.status in REFUSED and forbidden.append(got.url))
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("request", lambda sent: _foreign(sent.url) and outside.append(sent.url))
 
@@ -169,10 +174,12 @@ def tabs(browser, profile):
             page.locator("#chip-queue").wait_for()
         return page
 
+    opened.forbidden = forbidden
     yield opened
     for context in contexts:
         _cleared(context) if context is profile else context.close()
     assert outside == []
+    assert forbidden == []
     assert [error for error in errors if "ResizeObserver" not in error] == []
 
 

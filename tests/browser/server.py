@@ -2,8 +2,8 @@
 
 Takes one wish per line of stdin, as JSON. `{"open": HOME, ...}` opens a page on the runs in HOME
 and prints its address; the rest are the options of `SlowLab`, `devices` that work side by side
-(one if not given), `demo` for the recording that comes with the program, `port` if it matters, and
-`auth` and `root_path` of Gradio's `launch()`.
+(one if not given), `demo` for the recording that comes with the program, `port` if it matters,
+`auth` (user and password) or `token`, and `root_path`.
 `{"close": ADDRESS}` ends one. Everything ends with stdin, so that nothing outlives the tests.
 """
 
@@ -20,6 +20,8 @@ from unlearnlab.runs.engine_api import EnginePool
 from unlearnlab.runs.replay import Replays
 from unlearnlab.runs.store import Store
 from unlearnlab.runs.worker import Worker
+from unlearnlab.ui.guard import Guard
+from unlearnlab.ui.login import Login
 from unlearnlab.ui.page import build, served
 
 CLOSING_S = 5.0
@@ -35,7 +37,9 @@ def main() -> None:
         home, port = Path(wish.pop("open")), wish.pop("port", None)
         devices = wish.pop("devices", [""])
         recorded = wish.pop("demo", False)
-        launching = {name: wish.pop(name) for name in ("auth", "root_path") if name in wish}
+        launching = {
+            name: wish.pop(name) for name in ("auth", "token", "root_path") if name in wish
+        }
         labs = {device: SlowLab(**wish) for device in devices}
         pool = EnginePool(labs.keys, labs.__getitem__)
         url, close = opened(home, port, pool, launching, recorded=recorded)
@@ -45,11 +49,13 @@ def main() -> None:
 
 
 def opened(
-    home: Path, port: int | None, labs: EnginePool, launching: dict[str, Any], *, recorded: bool
+    home: Path, port: int | None, labs: EnginePool, launching: dict[str, Any], *, recorded: bool = False
 ) -> tuple[str, Callable[[], None]]:
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
-    if "auth" in launching:
-        launching["auth"] = tuple(launching["auth"])
+    login = Login(user=auth[0], password=auth[1]) if (auth := launching.pop("auth", None)) else None
+    if token := launching.pop("token", ""):
+        login = Login(token=token)
+    guard = Guard(root_path=launching.get("root_path", ""), login=login)
     store = Store(home)
     worker = Worker(store, labs)
     blocks = build(
@@ -61,7 +67,7 @@ def opened(
         tokens=word_tokens,
     )
     _, url, _ = blocks.launch(
-        server_port=port or free_port(), prevent_thread_lock=True, **launching, **served()
+        server_port=port or free_port(), prevent_thread_lock=True, **launching, **served(guard)
     )
 
     def close() -> None:

@@ -19,7 +19,7 @@ from tests.cli.conftest import ROOT
 from tests.fakes import FakeLab, stage, stepped, whole_run
 from tests.models.test_catalog import download
 from tests.outside import other_process
-from unlearnlab.cli import app
+from unlearnlab.cli import access, app
 from unlearnlab.cli.commands import table, wide_table
 from unlearnlab.cli.follow import RunProgressBar
 from unlearnlab.runs.engine_api import EnginePool, Job
@@ -455,9 +455,9 @@ def test_what_is_no_path_is_told_in_one_line(cli):
 
 
 def test_colons_after_the_first_belong_to_the_password():
-    assert app.credentials("ana:p:a:ss wörd") == ("ana", "p:a:ss wörd")
-    assert app.credentials(" ana :x") == ("ana", "x"), "the login page strips the name too"
-    assert app.credentials(None) is None
+    assert access.credentials("ana:p:a:ss wörd") == ("ana", "p:a:ss wörd")
+    assert access.credentials(" ana :x") == ("ana", "x"), "the login page strips the name too"
+    assert access.credentials(None) is None
 
 
 @pytest.mark.parametrize("auth", ["ana", ":x", "ana:", " :x", ""])
@@ -471,4 +471,4 @@ def test_a_malformed_password_is_told_in_one_line(cli, auth):
     [("127.0.0.1", False), ("localhost", False), ("::1", False), ("0.0.0.0", True), ("x", True)],
 )
 def test_only_this_machine_is_no_other(host, open_to_others):
-    assert app.open_to_others(host) is open_to_others
+    assert access.open_to_others(host) is open_to_others

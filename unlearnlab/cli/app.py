@@ -1,7 +1,6 @@
 """The command `app`: serves the page. Here store, worker, engine and page meet."""
 
 import argparse
-import ipaddress
 import os
 import socket
 import sys
@@ -11,7 +10,9 @@ import webbrowser
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from unlearnlab.cli.access import Access, access, add_options
 from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
 from unlearnlab.data.datasets import Row
 from unlearnlab.data.files import ASSETS, home
@@ -56,7 +57,7 @@ def register(commands: Commands) -> None:
         help="where a proxy serves the page, such as /lab, or the whole address (default: "
         "GRADIO_ROOT_PATH)",
     )
-    options.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for a password")
+    add_options(options)
     options.add_argument("--share", action="store_true", help="make a public link through Gradio")
     options.add_argument(
         "--replay",
@@ -125,46 +126,18 @@ def root_path(asked: str) -> str:
     return path if not path or path.startswith(("/", "http://", "https://")) else f"/{path}"
 
 
-def open_to_others(host: str) -> bool:
-    """Tell whether other machines can reach the page."""
-    try:
-        return not ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host != "localhost"
-
-
-def credentials(auth: str | None) -> tuple[str, str] | None:
-    """Split USER:PASSWORD.
-
-    Raises:
-        SpecError: There is no colon, or nothing on one side of it.
-    """
-    if auth is None:
-        return None
-    user, _, password = auth.partition(":")
-    user = user.strip()  # As Gradio reads it from the login page.
-    if not user or not password:
-        raise SpecError([("", "--auth takes USER:PASSWORD, both not empty")])
-    return user, password
-
-
 def _app(args: argparse.Namespace) -> int:
     """Serve the page until Ctrl-C."""
-    auth, args.root_path = credentials(args.auth), root_path(args.root_path)
+    args.root_path = root_path(args.root_path)
     if args.host.startswith("[") and args.host.endswith("]"):
         args.host = args.host[1:-1]
-    port = free_port(args.host, args.port)
+    asked, port = access(args), free_port(args.host, args.port)
     try:
         with Store(home()) as store:
-            if (args.share or open_to_others(args.host)) and auth is None:
-                tell(
-                    "others can reach this page without a password: they see its runs, and can add "
-                    "data files of this machine by their path: consider --auth"
-                )
             replays = replayed(store, args.replay, args.speed, args.seconds)
             worker = Worker(store, args.open_engine(store))
             try:
-                serve(store, worker, replays, args, port, auth)
+                serve(store, worker, replays, args, port, asked)
             except KeyboardInterrupt:
                 tell("ending; Ctrl-C again leaves at once")
             finally:
@@ -229,10 +202,12 @@ def serve(
     replays: Replays,
     args: argparse.Namespace,
     port: int,
-    auth: tuple[str, str] | None,
+    asked: Access,
 ) -> None:
     """Put the page on the network and wait."""
     # Gradio takes seconds to import: no other command should wait for it.
+    from unlearnlab.ui.guard import Guard  # noqa: PLC0415
+    from unlearnlab.ui.login import Login, fresh_token  # noqa: PLC0415
     from unlearnlab.ui.page import build, served  # noqa: PLC0415
 
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -266,23 +241,44 @@ def serve(
         near = (known, "localhost", "127.0.0.1", "::1", args.host)
         os.environ[name] = ",".join(filter(None, near))
     name = f"[{args.host}]" if ":" in args.host else args.host
+    login, token = None, ""
+    if asked.password is not None:
+        user, password = asked.password
+        login = Login(user=user, password=password, tell=tell)
+    elif asked.by_link:
+        login = Login(token=(token := fresh_token()), tell=tell)
+    guard = Guard(
+        host=args.host,
+        names=args.allow_host,
+        root_path=args.root_path,
+        login=login,
+        paths=args.allow_paths,
+        # Not those of imported runs: a visitor may have written the file.
+        folders=lambda: {row.spec.model.name for row in store.runs() if not row.origin},
+    )
     _, url, public = blocks.launch(
         server_name=name,
         server_port=port,
-        auth=auth,
         share=args.share,
         root_path=args.root_path,
         prevent_thread_lock=True,
-        **served(),
+        **served(guard),
     )
-    url = url.replace("//[::]:", "//localhost:")
-    behind = f", behind a proxy at {args.root_path}/" if args.root_path else ""
-    tell(f"the page is at {public or url}{behind} (Ctrl-C ends the program)")
+    if public:
+        guard.allow(urlsplit(public).hostname or "")
+    # Gradio's page of a shared link takes its scripts from another host.
+    blocks.share = False
+    key = f"?token={token}" if token else ""
+    url = f"{public or url.replace('//[::]:', '//localhost:')}".rstrip("/") + f"/{key}"
+    behind = f", behind a proxy at {args.root_path}/{key}" if args.root_path else ""
+    tell(f"the page is at {url}{behind} (Ctrl-C ends the program)")
+    if args.host in ("0.0.0.0", "::"):
+        tell(f"from other machines: http://{socket.gethostname()}:{port}/{key}")
     threading.Thread(
         target=import_engine, args=(replays, imported), name="import-engine", daemon=True
     ).start()
     if args.open:
-        webbrowser.open(public or url)
+        webbrowser.open(url)
     try:
         threading.Event().wait()
     finally:

@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -69,6 +69,28 @@ def at_home(override: str | Path | None) -> Generator[None]:
 
 PART = ".part"
 """Ends the names of what is being written."""
+
+def _any_path(_path: str) -> str:
+    return ""
+
+
+_refuses = _any_path
+
+
+def ask_before_naming(refuses: Callable[[str], str]) -> None:
+    """Ask about each path that `path_refused` gets from now on.
+
+    Args:
+        refuses: Says why a path may not be named by whoever is being served; empty if it may.
+    """
+    global _refuses
+    _refuses = refuses
+
+
+def path_refused(path: str) -> str:
+    """Say why a typed path may not be used; empty if it may. The command line may name any."""
+    return _refuses(path)
+
 
 SPARE = 64 * 10**6
 """Bytes that must stay free after a write: a full disk harms every other program."""

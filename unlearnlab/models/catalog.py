@@ -13,7 +13,14 @@ from functools import cache, partial
 from pathlib import Path
 
 from unlearnlab.data.downloads import REPOSITORY_ID, has_token
-from unlearnlab.data.files import EMBEDDED, TEXT_LIMIT, expanded, home, read_regular
+from unlearnlab.data.files import (
+    EMBEDDED,
+    TEXT_LIMIT,
+    expanded,
+    home,
+    path_refused,
+    read_regular,
+)
 from unlearnlab.models import adapters, formats
 from unlearnlab.models.checkpoints import (
     CheckpointError,
@@ -298,9 +305,16 @@ def model(name: str) -> ModelInfo:
         told = "no model is named: choose one from the list, or type a folder or a hub id"
         return ModelInfo(name, name, None, unknown_reason=told)
     # What exists is never looked for on the hub, whatever it is called.
-    if not formats.is_path(name) and REPOSITORY_ID.fullmatch(name):
+    is_path = formats.is_path(name)
+    if not is_path and REPOSITORY_ID.fullmatch(name):
         cached = snapshot(name)
         return ModelInfo(name, name, cached and _sizes(cached), name)
+    if is_path and (reason := path_refused(name)):
+        return ModelInfo(name, name, None, unknown_reason=reason)
+    return _named_by_path(name)
+
+
+def _named_by_path(name: str) -> ModelInfo:
     folder = expanded(Path(name))
     if reason := _unknown(name, folder):
         return ModelInfo(name, name, None, unknown_reason=reason)
@@ -332,7 +346,7 @@ def _base(folder: Path, named: str) -> ModelInfo:
         if place.is_dir() and adapters.is_adapter(place):
             told = "that is an adapter itself: merge it into its own base first"
             return ModelInfo(named, named, None, unknown_reason=told)
-        return replace(model(str(place.resolve())), title=place.resolve().name)
+        return replace(_named_by_path(str(place.resolve())), title=place.resolve().name)
     for one in models().values():  # Earlier exports named the base as the page does.
         if named in (one.title, one.repository, f"{one.title} ({one.repository})"):
             return one

@@ -19,12 +19,12 @@ from unlearnlab.spec.run import ModelSpec, Template
 from unlearnlab.ui.compare import tab as compare_tab
 from unlearnlab.ui.data import tab as data_tab
 from unlearnlab.ui.data import typed_card
+from unlearnlab.ui.guard import MAX_UPLOAD, Guard
 from unlearnlab.ui.kit.charts import PLOTLY_SCRIPT
 from unlearnlab.ui.kit.html import UI, render, script, source
 from unlearnlab.ui.kit.program import Program
 from unlearnlab.ui.manual import routes
 from unlearnlab.ui.methods import tab as methods_tab
-from unlearnlab.ui.password import LoginGuard
 from unlearnlab.ui.run import tab as unlearn_tab
 from unlearnlab.ui.trace import tab as trace_tab
 from unlearnlab.views.colours import TOKENS
@@ -174,22 +174,32 @@ def theme() -> Theme:
     return quiet.set(**LOOK, **dark, **PLAIN)
 
 
+HEAD = f"{source('misplaced.js')}\n{source('kit/charts.js')}"
+"""Script in the page's head."""
+
+
 def sheets() -> list[Path]:
     """List the style sheets: the shared ones of `kit`, then each card's own."""
     return [*sorted(UI.glob("kit/*.css")), *sorted(set(UI.rglob("*.css")) - set(UI.glob("kit/*")))]
 
 
-def served() -> dict[str, Any]:
+def served(guard: Guard | None = None) -> dict[str, Any]:
     """Return the options of Gradio's `launch()`.
 
     Run history is off: it would keep personal data of the forget set in the browser. So is the
     check that ends the program unless the page is drawn within 3 seconds (`_frontend`): a busy
-    machine takes longer.
+    machine takes longer. What Gradio would read from the environment is set, so that no variable
+    opens further servers or folders.
+
+    Args:
+        guard: Stands before the page; one for this machine alone if none is given.
     """
+    guard = guard or Guard()
+    guard.sign(HEAD)
     return {
         "theme": theme(),
         "css_paths": [TOKENS, *sheets()],
-        "head": f"<script>{source('misplaced.js')}\n{source('kit/charts.js')}</script>",
+        "head": f"<script>{HEAD}</script>",
         "favicon_path": ASSETS / "icon.svg",
         "run_history": False,
         "ssr_mode": False,
@@ -197,5 +207,14 @@ def served() -> dict[str, Any]:
         "show_error": True,
         "quiet": True,
         "_frontend": False,
-        "app_kwargs": {"routes": routes(), "middleware": [Middleware(LoginGuard)]},
+        "max_file_size": MAX_UPLOAD,
+        "num_workers": 0,
+        "mcp_server": False,
+        "enable_monitoring": False,
+        "allowed_paths": [str(PLOTLY_SCRIPT)],
+        "app_kwargs": {
+            "routes": routes(),
+            "lifespan": guard.before,
+            "middleware": [Middleware(guard.inside)],
+        },
     }

@@ -24,7 +24,7 @@ from unlearnlab.data.adding import (
 )
 from unlearnlab.data.checks import SourceError
 from unlearnlab.data.datasets import EMBEDDED_NAME, Row
-from unlearnlab.data.files import expanded
+from unlearnlab.data.files import expanded, path_refused
 from unlearnlab.data.layouts import LAYOUTS, ROLES, LayoutChoice, guess
 from unlearnlab.models import catalog
 from unlearnlab.ui.form import layout as form_layout
@@ -158,6 +158,8 @@ def _path(name: str, text: str) -> Path:
     if not text.strip():
         what = "give a folder" if name == "folder" else "upload a file, or give its path"
         raise FieldError(name, f"nothing was given: {what}")
+    if told := path_refused(text.strip()):
+        raise FieldError(name, told)
     path = expanded(Path(text.strip()))
     if not path.exists():
         raise FieldError(name, f"there is no {path} on the machine that runs unlearnlab")
