@@ -145,13 +145,19 @@ def profile(browser):
 
 
 @pytest.fixture
-def tabs(browser, profile):
+def forbidden():
+    """What pages asked for and were refused: a test that means to ask for it clears the list."""
+    return []
+
+
+@pytest.fixture
+def tabs(browser, profile, forbidden):
     """Open pages, each in a browser profile of its own unless a context is given.
 
     Afterwards, no page may have asked another host for anything, nor have thrown an error, nor have
     asked for what the guard or the page's own policy forbids.
     """
-    contexts, pages, outside, errors, forbidden = [], [], [], [], []
+    contexts, pages, outside, errors = [], [], [], []
 
     def watch(page):
         page.on("console", lambda told: POLICY in told.text and forbidden.append(told.text))
@@ -174,7 +180,6 @@ def tabs(browser, profile):
             page.locator("#chip-queue").wait_for()
         return page
 
-    opened.forbidden = forbidden
     yield opened
     for context in contexts:
         _cleared(context) if context is profile else context.close()

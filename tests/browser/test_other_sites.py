@@ -147,7 +147,7 @@ def test_a_file_that_is_too_large_is_told_on_the_page(serve, tabs, tmp_path):
     expect(page.get_by_text("exceed the maximum allowed size").first).to_be_visible()
 
 
-def test_what_a_model_wrote_could_not_run_even_if_it_were_taken_for_html(serve, tabs):
+def test_what_a_model_wrote_could_not_run_even_if_it_were_taken_for_html(serve, tabs, forbidden):
     page = tabs(serve())
     told = page.evaluate(
         """() => new Promise((done) => {
@@ -160,5 +160,5 @@ def test_what_a_model_wrote_could_not_run_even_if_it_were_taken_for_html(serve, 
     )
     assert told.startswith("script-src")
     assert page.evaluate("window.hacked") is None
-    assert len(tabs.forbidden) == 1
-    tabs.forbidden.clear()
+    assert len(forbidden) == 1
+    forbidden.clear()

@@ -124,7 +124,7 @@ def test_the_program_prints_a_link_that_opens_it_to_others(tmp_path):
     home = str(tmp_path)
     with as_process("app", "--no-open", "--host", "0.0.0.0", UNLEARNLAB_HOME=home) as process:
         try:
-            link = re.search(r"http://\S+", process.stderr.readline())[0]
+            link = re.findall(r"http://\S+", process.stderr.readline())[0]
             page = link.partition("?")[0]
             assert len(link.partition("?token=")[2]) >= 32
             with httpx.Client(trust_env=False) as client:

@@ -162,7 +162,7 @@ def test_the_login_page_keeps_what_was_asked_for(page):
     answer = client.get("/manual/data.md?x=%22y")
     assert answer.status_code == 401
     assert 'action="../login"' in answer.text
-    wanted = re.search(r'name="wanted" value="([^"]*)"', answer.text)[1]
+    (wanted,) = re.findall(r'name="wanted" value="([^"]*)"', answer.text)
     moved = log_in(client, wanted=wanted).headers["location"]
     assert moved == "./manual/data.md?x=%22y"
 

@@ -13,9 +13,8 @@ LIST = "/gradio_api/component_server"
 
 def deleting(client, program):
     """The request by which the page deletes a run."""
-    components = json.loads(
-        re.search(r"window\.gradio_config = (.*?);</script>", client.get("/").text)[1]
-    )["components"]
+    (config,) = re.findall(r"window\.gradio_config = (.*?);</script>", client.get("/").text)
+    components = json.loads(config)["components"]
     runs = next(
         one["id"] for one in components if "change_runs" in one["props"].get("server_fns", ())
     )
