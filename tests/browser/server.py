@@ -65,6 +65,7 @@ def opened(
         device="cpu, 2 threads",
         replays=Replays(demo=demo(store) if recorded else None),
         tokens=word_tokens,
+        login=login is not None,
     )
     _, url, _ = blocks.launch(
         server_port=port or free_port(), prevent_thread_lock=True, **launching, **served(guard)

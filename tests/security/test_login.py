@@ -33,7 +33,6 @@ GUARDED = (
     "gradio_api/queue/data?session_hash=x",
     "gradio_api/stream/x/close",
     "gradio_api/upload",
-    "logout",
     "manual/measures.md",
     "manual/windows.png",
     "monitoring",
@@ -53,8 +52,14 @@ async def talk(websocket):
 
 
 @pytest.fixture
-def page():
-    """Put the guard before small applications that would answer everybody."""
+def page(guarded):
+    """The guard before a small application that would answer everybody."""
+    return lambda *given, **options: guarded(*given, **options)[1]
+
+
+@pytest.fixture
+def guarded():
+    """Put guards before small applications: each guard, and a client of its application."""
     running = []
 
     def start(login=None, root_path="", **options):
@@ -69,7 +74,7 @@ def page():
         )
         there = TestClient(app, base_url="http://127.0.0.1:7860", client=("192.0.2.7", 1))
         running.append(there.__enter__())
-        return running[-1]
+        return guard, there
 
     yield start
     for one in running:
@@ -80,9 +85,9 @@ def ana(**options):
     return Login(user="ana", password=PASSWORD, first_wait_s=0.001, **options)
 
 
-def log_in(client, password=PASSWORD, user="ana", path="/login", **more):
+def log_in(client, password=PASSWORD, user="ana", headers=None, **more):
     told = {"username": user, "password": password} | more
-    return client.post(path, data=told, follow_redirects=False)
+    return client.post("/login", data=told, headers=headers, follow_redirects=False)
 
 
 @pytest.mark.parametrize("root_path", ["", "/lab", "https://127.0.0.1:7860/lab"])
@@ -175,6 +180,29 @@ def test_another_site_logs_nobody_in(page):
     refused = client.post("/login", json={"username": "ana", "password": PASSWORD})
     assert refused.status_code == 415
     assert log_in(client, wanted="x" * 9000).status_code == 413
+
+
+def test_whoever_logs_out_is_asked_again_and_the_cookie_opens_nothing_any_more(page):
+    login = ana()
+    client = page(login)
+    log_in(client)
+    session = client.cookies[login.cookie]
+    assert client.get("/logout").status_code == 405, "a link of another site logs nobody out"
+    answer = client.post("/logout", data={"": ""}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "./")
+    assert "Max-Age=0" in answer.headers["set-cookie"]
+    for cookies in (None, {login.cookie: session}):
+        client.cookies = cookies or {}
+        assert client.get("/gradio_api/app_id").status_code == 401
+    assert client.post("/logout", data={"": ""}).status_code == 200, "once more does no harm"
+
+
+def test_another_site_logs_nobody_out(page):
+    client = page(ana())
+    log_in(client)
+    foreign = {"origin": "http://evil.example"}
+    assert client.post("/logout", data={"": ""}, headers=foreign).status_code == 403
+    assert client.get("/gradio_api/app_id").status_code == 200
 
 
 # ---- the printed link
@@ -303,6 +331,41 @@ def test_behind_a_proxy_that_hides_the_host_the_page_still_knows_its_own_request
     forwarded = page(names=["lab.example.org"])
     sent = {"origin": "https://lab.example.org", "x-forwarded-host": "lab.example.org"}
     assert forwarded.post("/gradio_api/reset", json={"event_id": "x"}, headers=sent).is_success
+
+
+HIDDEN = {"host": "127.0.0.1:7860"}
+
+PROXIES = {
+    "nginx as documented": (
+        {"host": "lab.example.org", "x-forwarded-host": "lab.example.org"},
+        {"root_path": "/lab", "names": ["lab.example.org"]},
+    ),
+    "nginx as it comes": (HIDDEN, {"root_path": "https://lab.example.org/lab"}),
+    "one that tells the host it hides": (
+        HIDDEN | {"x-forwarded-host": "lab.example.org, 10.0.0.1", "x-forwarded-for": "192.0.2.9"},
+        {"names": ["lab.example.org"]},
+    ),
+    "a shared link": ({"host": "lab.example.org", "x-forwarded-for": "192.0.2.9"}, {}),
+    "another port": ({"host": "lab.example.org:8443"}, {"names": ["lab.example.org"]}),
+    "an ssh tunnel": ({"host": "localhost:9100"}, {}),
+}
+
+
+@pytest.mark.parametrize(("told", "options"), PROXIES.values(), ids=PROXIES)
+@pytest.mark.parametrize("browser", ["that tells the site", "that tells the origin"])
+def test_what_the_page_sends_through_a_proxy_is_not_refused(guarded, told, options, browser):
+    guard, client = guarded(ana(), **options)
+    if not options:
+        guard.allow("lab.example.org")  # As the program does with the host of a shared link.
+    address = told["host"] if told["host"] != HIDDEN["host"] else "lab.example.org"
+    sent = told | {"origin": f"https://{address}"}
+    sent |= {"sec-fetch-site": "same-origin"} if browser.endswith("site") else {}
+    assert client.get("/?compare=one", headers=told).status_code == 200
+    assert log_in(client, headers=sent).status_code == 303
+    assert client.post("/gradio_api/reset", json={"event_id": "x"}, headers=sent).is_success
+    sent["origin"] = "https://evil.example"
+    sent |= {"sec-fetch-site": "cross-site"} if browser.endswith("site") else {}
+    assert client.post("/gradio_api/reset", json={}, headers=sent).status_code == 403
 
 
 def test_in_a_space_the_hub_may_frame_the_page_and_nobody_else(page, monkeypatch):

@@ -226,6 +226,12 @@ def serve(
 
         return preview_tokens(model, template, row)
 
+    login, token = None, ""
+    if asked.password is not None:
+        user, password = asked.password
+        login = Login(user=user, password=password, tell=tell)
+    elif asked.by_link:
+        login = Login(token=(token := fresh_token()), tell=tell)
     blocks = build(
         store,
         worker,
@@ -234,6 +240,7 @@ def serve(
         devices=listed,
         tokens=tokens,
         replays=replays,
+        login=login is not None,
     )
     # Gradio asks its own page as it starts; a proxy of the environment knows no such page.
     for name in ("NO_PROXY", "no_proxy"):
@@ -241,12 +248,6 @@ def serve(
         near = (known, "localhost", "127.0.0.1", "::1", args.host)
         os.environ[name] = ",".join(filter(None, near))
     name = f"[{args.host}]" if ":" in args.host else args.host
-    login, token = None, ""
-    if asked.password is not None:
-        user, password = asked.password
-        login = Login(user=user, password=password, tell=tell)
-    elif asked.by_link:
-        login = Login(token=(token := fresh_token()), tell=tell)
     guard = Guard(
         host=args.host,
         names=args.allow_host,

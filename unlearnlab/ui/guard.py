@@ -32,7 +32,7 @@ from unlearnlab.ui.login import Login
 MAX_UPLOAD = MAX_BYTES
 """Largest file that can be uploaded, in bytes: the largest data file."""
 
-Kind = Literal["page", "file", "api", "startup", "json", "upload", "login"]
+Kind = Literal["page", "file", "api", "startup", "json", "upload", "login", "logout"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,7 @@ class _Route:
 
 _READ, _SEND = ("GET", "HEAD"), ("POST",)
 _MIB = 2**20
+_FORM = "application/x-www-form-urlencoded"
 
 ROUTES: Sequence[_Route] = (
     _Route("page", _READ, re.compile(r"/(manual/([\w.-]+)?)?")),
@@ -75,7 +76,8 @@ ROUTES: Sequence[_Route] = (
         "multipart/form-data",
         MAX_UPLOAD + _MIB,
     ),
-    _Route("login", _SEND, re.compile(r"/login"), "application/x-www-form-urlencoded", 8192),
+    _Route("login", _SEND, re.compile(r"/login"), _FORM, 8192),
+    _Route("logout", _SEND, re.compile(r"/logout"), _FORM, 8192),
 )
 """What the page asks for. A test in the browser finds out what is missing here."""
 
@@ -88,7 +90,7 @@ PAGE_POLICY = (
     # Gradio and Plotly write style elements and attributes.
     "style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; manifest-src 'self'; "
-    "base-uri 'self'; form-action 'none'; frame-ancestors {frames}"
+    "base-uri 'self'; form-action {forms}; frame-ancestors {frames}"
 )
 """Content-Security-Policy of the page: scripts of this program only, by address or by digest."""
 
@@ -135,6 +137,7 @@ class Guard:
         self._space = bool(os.environ.get("SPACE_ID"))
         if self._space:
             self._names.add(os.environ.get("SPACE_HOST", "").lower())
+        self._forms = "'self'" if login else "'none'"
         self._frames = "'self' https://huggingface.co" if self._space else "'none'"
         self._paths = paths
         self._scripts: list[str] = []
@@ -217,9 +220,16 @@ class Guard:
         if refused := self._wrong_host(headers):
             return refused
         if self._foreign(headers) and not self._is_visit(route, scope, headers):
-            return _refusal(403, "this request was made by another site")
-        if route is not None and route.kind == "login" and scope["method"] == "POST":
-            return _wrong_body(route, headers) or await self._log_in(route, scope, receive)
+            return _refusal(
+                403,
+                "this request was made by another site: if it was not, a proxy hides the page's "
+                "address, which --root-path can name",
+            )
+        if route is not None and route.most and scope["method"] == "POST":
+            if route.kind == "login":
+                return _wrong_body(route, headers) or await self._log_in(route, scope, receive)
+            if route.kind == "logout":
+                return _wrong_body(route, headers) or self._log_out(scope)
         if refused := await self._logged_out(route, path, scope, headers):
             return refused
         if route is None:
@@ -343,14 +353,24 @@ class Guard:
             if refused == "busy":
                 answer.headers["retry-after"] = "4"
             return answer
+        moved.headers["set-cookie"] = self._cookie(scope, session)
+        return moved
+
+    def _log_out(self, scope: Scope) -> Response:
+        """End a session, and move to the login page."""
+        moved = _moved("./")
+        if self.login is not None:
+            self.login.forget(HTTPConnection(scope).cookies.get(self.login.cookie))
+            moved.headers["set-cookie"] = self._cookie(scope, "", "; Max-Age=0")
+        return moved
+
+    def _cookie(self, scope: Scope, session: str, age: str = "") -> str:
+        assert self.login is not None, "there is something to log in to"
         # A Space is shown in a frame of another site, to which a lax cookie is not sent.
         lax = "SameSite=None; Partitioned" if self._space else "SameSite=Lax"
         secure = "; Secure" if self._space or self._is_https(scope) else ""
         where = quote(self._path, safe="/%") or "/"
-        moved.headers["set-cookie"] = (
-            f"{self.login.cookie}={session}; Path={where}; HttpOnly; {lax}{secure}"
-        )
-        return moved
+        return f"{self.login.cookie}={session}; Path={where}; HttpOnly; {lax}{secure}{age}"
 
     def _login_page(self, path: str, wanted: str, refused: Any, status: int) -> Response:
         assert self.login is not None, "there is something to log in to"
@@ -386,8 +406,7 @@ class Guard:
 
     def _dressed(self, route: _Route | None, path: str, send: Send) -> Send:
         """Add the headers that tell browsers what an answer may do, and take away Gradio's CORS."""
-        forms = "'self'" if self.login else "'none'"
-        policy = _CLOSED.format(forms=forms, frames=self._frames)
+        policy = _CLOSED.format(forms=self._forms, frames=self._frames)
         if route is None or route.kind != "page":
             policy += "; sandbox"  # A file that is opened runs nothing.
         else:
@@ -439,7 +458,7 @@ class Guard:
             scripts = "".join(f" 'sha256-{digest}'" for digest in dict.fromkeys(digests))
             headers = MutableHeaders(raw=list(start.get("headers", ())))
             headers["content-security-policy"] = PAGE_POLICY.format(
-                scripts=scripts, frames=self._frames
+                scripts=scripts, forms=self._forms, frames=self._frames
             )
             await send({**start, "headers": headers.raw})
             await send({"type": "http.response.body", "body": body})

@@ -58,6 +58,10 @@ class Login:
         """Tell whether a cookie's value is of somebody who has logged in."""
         return session in self._sessions
 
+    def forget(self, session: str | None) -> None:
+        """End a session, if there is one of this value."""
+        self._sessions.discard(session or "")
+
     async def attempt(self, address: str, user: str, password: str) -> tuple[str, Refusal]:
         """Check a login, later and later after wrong ones.
 

@@ -42,6 +42,7 @@ def build(
     devices: Callable[[], Sequence[Device]] = tuple,
     tokens: Callable[[ModelSpec, Template, Row], TokenPreview] | None = None,
     replays: Replays | None = None,
+    login: bool = False,
 ) -> gr.Blocks:
     """Build the page.
 
@@ -53,6 +54,7 @@ def build(
         devices: Lists the devices and their free memory; empty until the engine is loaded.
         tokens: Returns the exact tokens of a row, or raises a ValueError.
         replays: Active replays of recorded runs; none for a fresh list.
+        login: Whether visitors have logged in, and may log out.
     """
     program = Program(store, worker, references, devices, tokens, replays or Replays())
     gr.set_static_paths([PLOTLY_SCRIPT])
@@ -60,7 +62,7 @@ def build(
         title="unlearnlab", analytics_enabled=False, fill_width=True, delete_cache=UPLOADS_S
     ) as blocks:
         gr.HTML(
-            render("header.html", device=device),
+            render("header.html", device=device, login=login),
             js_on_load=script("header.js", "tour.js", "present.js"),
             elem_id="header",
             apply_default_css=False,
