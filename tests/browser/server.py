@@ -49,7 +49,12 @@ def main() -> None:
 
 
 def opened(
-    home: Path, port: int | None, labs: EnginePool, launching: dict[str, Any], *, recorded: bool = False
+    home: Path,
+    port: int | None,
+    labs: EnginePool,
+    launching: dict[str, Any],
+    *,
+    recorded: bool = False,
 ) -> tuple[str, Callable[[], None]]:
     """Serve a page with a store, a worker and a lab of its own: its address, and what ends it."""
     login = Login(user=auth[0], password=auth[1]) if (auth := launching.pop("auth", None)) else None

@@ -1,13 +1,16 @@
 """What the program asks for as it is started, and what it says about it."""
 
 import argparse
+import os
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.cli.test_commands import as_process
 from unlearnlab.cli.access import AUTH, Access, access, add_options
+from unlearnlab.cli.app import keep_uploads_private
 from unlearnlab.spec.errors import SpecError
 
 
@@ -110,7 +113,7 @@ def test_a_file_without_a_password_is_told_in_one_line(ask, tmp_path, content, t
 
 def test_what_is_no_file_is_not_read_for_a_password(ask, tmp_path):
     for path in (tmp_path, "/dev/zero"):
-        with pytest.raises(SpecError, match="is no file"):
+        with pytest.raises(SpecError, match="cannot be read"):
             ask("--auth-file", path)
 
 
@@ -118,6 +121,21 @@ def test_one_way_to_ask_is_enough(ask, secret, capsys):
     with pytest.raises(SystemExit):
         ask("--auth-file", secret, "--no-auth")
     assert "not allowed with" in capsys.readouterr().err
+
+
+def test_uploads_of_killed_programs_are_removed(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")
+    old, new = tmp_path / "uploads" / "old" / "rows.csv", tmp_path / "uploads" / "new" / "rows.csv"
+    for upload in (old, new):
+        upload.parent.mkdir(parents=True)
+        upload.write_text("input,output\n")
+    os.utime(old.parent, (1, 1))
+    keep_uploads_private(tmp_path / "uploads")
+    assert (old.exists(), new.exists()) == (False, True)
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path / "uploads")
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "elsewhere")
+    keep_uploads_private(tmp_path / "uploads")
+    assert os.environ["GRADIO_TEMP_DIR"] == "elsewhere"
 
 
 def test_the_program_prints_a_link_that_opens_it_to_others(tmp_path):
@@ -132,5 +150,9 @@ def test_the_program_prints_a_link_that_opens_it_to_others(tmp_path):
                 assert client.get(f"{page}gradio_api/app_id").status_code == 401
                 assert client.get(link).status_code == 303
                 assert "gradio_config" in client.get(page).text
+                files = {"files": ("rows.csv", b"input,output\n")}
+                (upload,) = client.post(f"{page}gradio_api/upload", files=files).json()
+                assert (tmp_path / "uploads") in Path(upload).parents
+                assert (tmp_path / "uploads").stat().st_mode & 0o777 == 0o700
         finally:
             process.kill()

@@ -218,6 +218,14 @@ def test_the_link_opens_the_page_and_leaves_the_token_out_of_the_address(page):
     assert (again.status_code, again.headers["location"]) == (303, "./")
 
 
+def test_the_link_that_the_program_opens_by_itself_opens_the_page_once(page):
+    login = Login(token=TOKEN, first_wait_s=0.001)
+    client, link = page(login), f"/?token={login.single_use()}"
+    assert client.get(link, follow_redirects=False).status_code == 303
+    client.cookies.clear()
+    assert client.get(link, follow_redirects=False).status_code == 401
+
+
 def test_a_wrong_or_missing_token_opens_nothing(page):
     client = page(Login(token=TOKEN, first_wait_s=0.001))
     for query in ("", "?token=", "?token=x", f"?token={TOKEN}x", f"?tokens={TOKEN}"):
@@ -361,7 +369,9 @@ def test_what_the_page_sends_through_a_proxy_is_not_refused(guarded, told, optio
     sent = told | {"origin": f"https://{address}"}
     sent |= {"sec-fetch-site": "same-origin"} if browser.endswith("site") else {}
     assert client.get("/?compare=one", headers=told).status_code == 200
-    assert log_in(client, headers=sent).status_code == 303
+    entered = log_in(client, headers=sent)
+    assert entered.status_code == 303
+    sent["cookie"] = entered.headers["set-cookie"].partition(";")[0]
     assert client.post("/gradio_api/reset", json={"event_id": "x"}, headers=sent).is_success
     sent["origin"] = "https://evil.example"
     sent |= {"sec-fetch-site": "cross-site"} if browser.endswith("site") else {}

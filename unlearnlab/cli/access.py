@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearnlab.cli.commands import tell
+from unlearnlab.data.files import expanded, read_regular
 from unlearnlab.spec.errors import SpecError
 
 AUTH = "UNLEARNLAB_AUTH"
 """Environment variable that holds USER:PASSWORD."""
 
 LONGEST = 4096
-"""Bytes that are read of a file with a password."""
+"""Most bytes of a file with a password."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,19 +123,14 @@ def credentials(auth: str | None, where: str = "--auth") -> tuple[str, str] | No
 
 
 def _from_file(path: Path) -> tuple[str, str] | None:
-    where = "--auth-file"
+    where, path = "--auth-file", expanded(path)
     try:
-        found = path.expanduser().stat()
-        if not stat.S_ISREG(found.st_mode):
-            raise SpecError([("", f"{where}: {path} is no file")])
-        with path.expanduser().open("rb") as file:
-            text = file.read(LONGEST).decode()
-    except (OSError, ValueError, RuntimeError) as error:
-        if isinstance(error, SpecError):
-            raise
-        told = getattr(error, "strerror", None) or "it is no text"
-        raise SpecError([("", f"{where}: {path} cannot be read: {told}")]) from None
-    if os.name == "posix" and found.st_mode & (stat.S_IRGRP | stat.S_IROTH):
+        text, mode = read_regular(path, LONGEST).decode(), path.stat().st_mode
+    except OSError as error:
+        raise SpecError([("", f"{where}: {path} cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise SpecError([("", f"{where}: {path} cannot be read: it is no text")]) from None
+    if os.name == "posix" and mode & (stat.S_IRGRP | stat.S_IROTH):
         tell(f"{where}: others on this machine can read {path}: chmod 600 keeps it to you")
     return credentials(text.partition("\n")[0].rstrip("\r"), f"the first line of {path}")
 

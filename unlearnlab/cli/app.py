@@ -15,14 +15,14 @@ from urllib.parse import urlsplit
 from unlearnlab.cli.access import Access, access, add_options
 from unlearnlab.cli.commands import DONE, STOPPED, Commands, tell
 from unlearnlab.data.datasets import Row
-from unlearnlab.data.files import ASSETS, home
+from unlearnlab.data.files import ASSETS, home, remove
 from unlearnlab.exports.pack_file import read_pack
 from unlearnlab.exports.packs import isolated
 from unlearnlab.metrics.measures import retrained_scores
 from unlearnlab.metrics.scores import import_scorers
 from unlearnlab.runs.engine_api import Device, TokenPreview
 from unlearnlab.runs.replay import Recording, ReplayError, Replays, recording
-from unlearnlab.runs.store import Store
+from unlearnlab.runs.store import Store, make_folder
 from unlearnlab.runs.worker import Worker
 from unlearnlab.spec.errors import SpecError
 from unlearnlab.spec.run import ModelSpec, Template
@@ -41,6 +41,9 @@ DEMO = ASSETS / "recordings" / "quick-demo.zip"
 
 CLOSING_S = 15.0
 """How long live runs may take to restore their weights when the program ends, in seconds."""
+
+FORGOTTEN_S = 24 * 3600.0
+"""Age from which an uploaded file is taken for that of a killed program, in seconds."""
 
 
 def register(commands: Commands) -> None:
@@ -137,6 +140,7 @@ def _app(args: argparse.Namespace) -> int:
             replays = replayed(store, args.replay, args.speed, args.seconds)
             worker = Worker(store, args.open_engine(store))
             try:
+                keep_uploads_private(home() / "uploads")
                 serve(store, worker, replays, args, port, asked)
             except KeyboardInterrupt:
                 tell("ending; Ctrl-C again leaves at once")
@@ -147,6 +151,20 @@ def _app(args: argparse.Namespace) -> int:
         tell("left at once: the running run counts as interrupted")
         return STOPPED
     return DONE
+
+
+def keep_uploads_private(folder: Path) -> None:
+    """Have Gradio keep uploaded files where their owner alone reads them, not in /tmp.
+
+    Args:
+        folder: Where to; files of programs that were killed are removed. A folder that
+            GRADIO_TEMP_DIR names is used in its place, as it is.
+    """
+    make_folder(folder)
+    for upload in folder.iterdir():
+        if time.time() - upload.stat().st_mtime > FORGOTTEN_S:
+            remove(upload)
+    os.environ["GRADIO_TEMP_DIR"] = os.environ.get("GRADIO_TEMP_DIR") or str(folder)
 
 
 def replayed(store: Store, run: str | None, speed: str | None, seconds: str | None) -> Replays:
@@ -270,16 +288,17 @@ def serve(
     # Gradio's page of a shared link takes its scripts from another host.
     blocks.share = False
     key = f"?token={token}" if token else ""
-    url = f"{public or url.replace('//[::]:', '//localhost:')}".rstrip("/") + f"/{key}"
+    url = f"{public or url.replace('//[::]:', '//localhost:')}".rstrip("/") + "/"
     behind = f", behind a proxy at {args.root_path}/{key}" if args.root_path else ""
-    tell(f"the page is at {url}{behind} (Ctrl-C ends the program)")
+    tell(f"the page is at {url}{key}{behind} (Ctrl-C ends the program)")
     if args.host in ("0.0.0.0", "::"):
         tell(f"from other machines: http://{socket.gethostname()}:{port}/{key}")
     threading.Thread(
         target=import_engine, args=(replays, imported), name="import-engine", daemon=True
     ).start()
     if args.open:
-        webbrowser.open(url)
+        # The list of processes shows what a browser is started with.
+        webbrowser.open(f"{url}?token={login.single_use()}" if login and token else url)
     try:
         threading.Event().wait()
     finally:

@@ -70,6 +70,7 @@ def at_home(override: str | Path | None) -> Generator[None]:
 PART = ".part"
 """Ends the names of what is being written."""
 
+
 def _any_path(_path: str) -> str:
     return ""
 

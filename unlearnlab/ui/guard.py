@@ -228,11 +228,11 @@ class Guard:
         if route is not None and route.most and scope["method"] == "POST":
             if route.kind == "login":
                 return _wrong_body(route, headers) or await self._log_in(route, scope, receive)
-            if route.kind == "logout":
+            if route.kind == "logout" and self.login:
                 return _wrong_body(route, headers) or self._log_out(scope)
         if refused := await self._logged_out(route, path, scope, headers):
             return refused
-        if route is None:
+        if route is None or (route.kind == "logout" and self.login is None):
             return _refusal(404, "there is no such page")
         if scope["method"] not in route.methods:
             return _refusal(405, f"{scope['method']} is not taken here")
@@ -358,10 +358,10 @@ class Guard:
 
     def _log_out(self, scope: Scope) -> Response:
         """End a session, and move to the login page."""
+        assert self.login is not None, "there is something to log out of"
+        self.login.forget(HTTPConnection(scope).cookies.get(self.login.cookie))
         moved = _moved("./")
-        if self.login is not None:
-            self.login.forget(HTTPConnection(scope).cookies.get(self.login.cookie))
-            moved.headers["set-cookie"] = self._cookie(scope, "", "; Max-Age=0")
+        moved.headers["set-cookie"] = self._cookie(scope, "", "; Max-Age=0")
         return moved
 
     def _cookie(self, scope: Scope, session: str, age: str = "") -> str:

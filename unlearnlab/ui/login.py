@@ -49,10 +49,17 @@ class Login:
     first_wait_s: float = FIRST_WAIT_S
     cookie: str = field(default_factory=lambda: f"unlearnlab-{secrets.token_hex(8)}")
     """Name of the cookie: cookies do not know ports, so each program has its own."""
+    _single: set[str] = field(default_factory=set[str])
+    """Tokens that let somebody in once."""
     _sessions: set[str] = field(default_factory=set[str])
     _wrong: dict[str, int] = field(default_factory=dict[str, int])
     """Wrong logins since the last right one, by address."""
     _waiting: set[str] = field(default_factory=set[str])
+
+    def single_use(self) -> str:
+        """Return a token that opens the page once: others may read an address that is opened."""
+        self._single.add(token := fresh_token())
+        return token
 
     def knows(self, session: str | None) -> bool:
         """Tell whether a cookie's value is of somebody who has logged in."""
@@ -92,7 +99,9 @@ class Login:
 
     def _matches(self, user: str, password: str) -> bool:
         if self.token:
-            return _same(password, self.token)
+            if used := next((one for one in self._single if _same(password, one)), ""):
+                self._single.discard(used)
+            return bool(used) or _same(password, self.token)
         return bool(_same(user.strip(), self.user) & _same(password, self.password))
 
     def _count(self, who: str, wrong: int) -> None:
