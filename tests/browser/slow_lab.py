@@ -213,10 +213,9 @@ class SlowLab(FakeLab):
 
 def word_tokens(_model: ModelSpec, _template: Template, row: Row) -> TokenPreview:
     """Return the words of a row as its tokens."""
-    asked, said = row.input.split(), row.output.split()
-    words: list[tuple[str, PieceKind]] = [(word, "prompt") for word in asked]
-    words += [(word, "answer") for word in said]
-    pieces = tuple((at, word, part) for at, (word, part) in enumerate(words))
+    asked: list[tuple[str, PieceKind]] = [(word, "prompt") for word in row.input.split()]
+    said: list[tuple[str, PieceKind]] = [(word, "answer") for word in row.output.split()]
+    pieces = tuple((at, word, part) for at, (word, part) in enumerate([*asked, *said]))
     return TokenPreview(row.id, False, pieces, len(asked))
 
 

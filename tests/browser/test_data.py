@@ -82,6 +82,9 @@ def test_a_file_of_conversations_is_recognised_and_its_tokens_are_shown_masked(u
     page.locator("#f-data-add-forget-file input[type=file]").set_input_files(path)
     layout.locator("input").click()
     page.get_by_role("option", name="messages with `role`").click()
+    # Without retain rows, the form is not valid, and has no tokens to show.
+    page.locator("#f-data-add-retain_of input").click()
+    page.get_by_role("option", name="60 rows of the embedded data").click()
     box(page, "f-data-add-title").first.fill("Chats")
     page.locator("#check-data").click()
     expect(page.locator("#findings")).to_contain_text("ready to add")
